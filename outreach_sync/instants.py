@@ -1,0 +1,77 @@
+"""Points in time as whole milliseconds since 1970-01-01T00:00:00Z, and the forms they come and go in.
+
+An integer has no zone to get wrong, compares and stores cheaply, and holds everything either service says
+(Outreach: milliseconds; Workbooks: seconds). Text exists at the edges only.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NewType
+
+Instant = NewType("Instant", int)
+"""Whole milliseconds since the epoch, UTC."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+def now() -> Instant:
+    """Say what this machine's clock reads. Only for pauses and records of our own doings, never for bounds."""
+    return Instant(time.time_ns() // 1_000_000)
+
+
+def from_datetime(moment: datetime) -> Instant:
+    """Convert an aware datetime; a naive one is taken as UTC, which is what both services mean by it."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return Instant(round(aware.timestamp() * 1000))
+
+
+def to_datetime(instant: Instant) -> datetime:
+    """Convert to an aware UTC datetime."""
+    return datetime.fromtimestamp(instant / 1000, tz=UTC)
+
+
+def parse_iso(text: str) -> Instant:
+    """Parse ISO 8601 with or without zone (none: UTC).
+
+    Raises:
+        ValueError: the text is no ISO 8601 time.
+    """
+    return from_datetime(datetime.fromisoformat(text))
+
+
+def parse_http_date(text: str) -> Instant:
+    """Parse an HTTP date such as ``Tue, 01 Sep 2026 10:15:03 GMT``.
+
+    Raises:
+        ValueError: the text is no HTTP date.
+    """
+    return from_datetime(parsedate_to_datetime(text))
+
+
+def to_iso(instant: Instant) -> str:
+    """Write as ``2026-09-01T10:15:03Z``, with milliseconds only where there are any."""
+    timespec = "milliseconds" if instant % 1000 else "seconds"
+    return to_datetime(instant).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def to_date(instant: Instant) -> str:
+    """Write the UTC day as ``2026-09-01``."""
+    return to_datetime(instant).date().isoformat()
+
+
+def parse_duration(text: str) -> int:
+    """Parse ``90d``, ``10m``, ``1h30m``, ``250ms`` into milliseconds.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
+    compact = text.strip().lower()
+    parts = _DURATION.findall(compact)
+    if not parts or _DURATION.sub("", compact).strip():
+        raise ValueError(f"'{text}' is not a duration such as 10m, 24h or 90d")
+    return round(sum(float(amount) * _UNIT_MS[unit] for amount, unit in parts))
