@@ -1,0 +1,191 @@
+"""What both services say, as plain values: the vocabulary that every step shares.
+
+Named tuples rather than dataclasses: a page holds thousands of them, they are immutable, and the state stores them as they are.
+Times are `Instant` (milliseconds, UTC). Facts: Outreach's published OpenAPI; Workbooks' developers guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from outreach_sync.instants import Instant
+
+Scalar = str | int | float | bool | None
+"""What one attribute of a JSON record holds where it is not a list."""
+
+
+class Stream(StrEnum):
+    """The three things that are read from Outreach; the value is the name in config, state and output."""
+
+    SEQUENCE_STATES = "sequence_states"
+    TASKS = "tasks"
+    PROSPECTS = "prospects"
+
+
+class Prospect(NamedTuple):
+    """A person as Outreach knows them.
+
+    `emails` keeps Outreach's order and spelling. `extra` holds the attributes that `sync.people.create_fields` names.
+    """
+
+    id: int
+    first_name: str | None
+    last_name: str | None
+    emails: tuple[str, ...]
+    external_id: str | None
+    opted_out: bool
+    opted_out_at: Instant | None
+    email_opted_out: bool
+    emails_opted_at: Instant | None
+    trashed_at: Instant | None
+    updated_at: Instant | None
+    extra: Mapping[str, Scalar] = {}
+
+
+class SequenceState(NamedTuple):
+    """One time a prospect was put into a sequence. `state` is Outreach's word, '' where it gave none."""
+
+    id: int
+    prospect_id: int | None
+    sequence_id: int | None
+    state: str
+    state_changed_at: Instant | None
+    updated_at: Instant | None
+
+
+class SourceTask(NamedTuple):
+    """A task in Outreach.
+
+    `attributes` holds every attribute and to-one relationship that the skip rule or `explain` may look at, by Outreach's
+    own names: scalars as they came, a relationship as the id it points to (None where it points nowhere).
+    """
+
+    id: int
+    prospect_id: int | None
+    sequence_id: int | None
+    sequence_state_id: int | None
+    sequence_step_id: int | None
+    task_type: str
+    action: str
+    due_at: Instant | None
+    note: str | None
+    updated_at: Instant | None
+    attributes: Mapping[str, Scalar]
+
+
+class Sequence(NamedTuple):
+    """A sequence's name, for task names and the `sequences` field."""
+
+    id: int
+    name: str
+
+
+class Refused(NamedTuple):
+    """A source record that makes no sense, kept visible under `failures` instead of being dropped.
+
+    `reason` names the record and what is wrong with it, for people.
+    """
+
+    stream: Stream
+    id: int | None
+    prospect_id: int | None
+    reason: str
+
+
+class Page(NamedTuple):
+    """One answer of a walk: the rows of its stream, what was included, and where to go on.
+
+    `next_url` is `links.next` or None on the last page. `server_time` is the answer's `Date`. `received` counts the rows
+    that arrived, whether they made sense or not. `without_stamp` counts rows whose `updatedAt` is null.
+    """
+
+    states: tuple[SequenceState, ...]
+    tasks: tuple[SourceTask, ...]
+    prospects: tuple[Prospect, ...]
+    included: tuple[Prospect, ...]
+    sequences: tuple[Sequence, ...]
+    refused: tuple[Refused, ...]
+    next_url: str | None
+    server_time: Instant | None
+    received: int
+    without_stamp: int
+
+
+class PersonRow(NamedTuple):
+    """A Workbooks Person as a look-up returned it.
+
+    `fields` holds the configured fields by their Workbooks names, parsed: text, bool, `Instant` for a date-time, None.
+    """
+
+    id: int
+    lock_version: int
+    is_deleted: bool
+    email: str | None
+    reference: str | None
+    object_ref: str | None
+    fields: Mapping[str, Scalar]
+
+
+class TaskRow(NamedTuple):
+    """A Workbooks Task as a look-up by `created_through_reference` returned it."""
+
+    id: int
+    lock_version: int
+    is_deleted: bool
+    reference: str
+
+
+class Write(NamedTuple):
+    """One object of a batched write.
+
+    `id` and `lock_version` are 0 for a create. `fields` maps Workbooks field to the value it shall have, typed: text, bool,
+    int, `Date`/`DateTime` (below) or None for null.
+    """
+
+    id: int
+    lock_version: int
+    fields: Mapping[str, WriteValue]
+
+
+class DateTime(NamedTuple):
+    """A point in time to be written as a Workbooks datetime."""
+
+    at: Instant
+
+
+class Date(NamedTuple):
+    """A day to be written as a Workbooks date: that of the instant in UTC."""
+
+    at: Instant
+
+
+WriteValue = str | int | bool | DateTime | Date | None
+
+
+class Accepted(NamedTuple):
+    """Workbooks took this object: its id and the lock version it has now."""
+
+    id: int
+    lock_version: int
+
+
+class Stale(NamedTuple):
+    """The lock version sent was not the current one; nothing was written."""
+
+
+class Rejected(NamedTuple):
+    """Workbooks looked at this object and said no; `reasons` are its own words, `field: text` where it named a field."""
+
+    reasons: tuple[str, ...]
+
+
+class Unknown(NamedTuple):
+    """Nothing is known of this object: look before sending it again. `why` is for people."""
+
+    why: str
+
+
+Verdict = Accepted | Stale | Rejected | Unknown
+"""What became of one object of a write."""
