@@ -1,0 +1,212 @@
+"""What became of each object of a write, judged from Workbooks' answer.
+
+Pure. The HTTP status says nothing and the top level of the answer little (guide: a failed write is 200 with
+``"success": false``; how a mixture is answered is not documented), so an object counts as done only if its own entry
+says so and names its own id. Whatever is not certain is `Unknown`, which makes the caller look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
+from outreach_sync.workbooks.formats import read_integer
+
+STALE_TEXT = "already been updated elsewhere"
+"""What Workbooks says of a lock version that is not the current one (guide), in whatever case."""
+LOCK_UNKNOWN = -1
+"""The lock version of an accepted object whose answer did not name one: read the record before the next write."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_REASON_LENGTH = 300
+_REASON_COUNT = 10
+_NAMELESS = frozenset(("", "[]", "base"))
+_DEPTH = 6
+
+
+class BatchRefused(NamedTuple):
+    """Workbooks refused the request as a whole and says nothing of its objects: none was written."""
+
+    reasons: tuple[str, ...]
+
+
+class _Entry(NamedTuple):
+    """What the answer holds about one object; `flag` is its own success, None where it has none."""
+
+    record: Mapping[str, Any]
+    flag: bool | None
+    errors: tuple[str, ...]
+
+
+class _Whole(NamedTuple):
+    """What the answer says of all objects together; `clean` means success and no error anywhere."""
+
+    clean: bool
+    failed: bool
+    reasons: tuple[str, ...]
+
+
+def judge(answer: Mapping[str, Any], writes: Sequence[Write]) -> tuple[Verdict, ...]:
+    """Judge each object of a write from the parsed answer; the result is parallel to `writes`."""
+    whole = _whole(answer)
+    entries = _pair(answer, writes)
+    return tuple(
+        _judge_one(write, entry, whole, alone=len(writes) == 1) for write, entry in zip(writes, entries, strict=True)
+    )
+
+
+def batch_refusal(answer: Mapping[str, Any]) -> BatchRefused | None:
+    """Recognise an answer that refuses everything without a word on any object; None where there is such a word."""
+    speaks_of_objects = answer.get("affected_objects") or answer.get("affected_object_information")
+    if answer.get("success") is not False or speaks_of_objects:
+        return None
+    return BatchRefused(reasons_in(answer) or ("refused without a reason",))
+
+
+def settle_single(refusal: BatchRefused) -> Verdict:
+    """Turn the refusal of a request that held one object into the verdict on that object."""
+    return Stale() if _stale(refusal.reasons) else Rejected(refusal.reasons)
+
+
+def reasons_in(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Collect every reason an answer gives, wherever it stands, fit to be shown."""
+    information = _dicts(answer.get("affected_object_information"))
+    places = [answer.get(key) for key in ("failures", "errors", "affected_object_errors")]
+    return _reasons(*places, *(entry.get("errors") for entry in information))
+
+
+def clean_text(text: str) -> str:
+    """Make a service's text fit to be shown and kept: no control characters, bounded length."""
+    return _CONTROL.sub(" ", text).strip()[:_REASON_LENGTH]
+
+
+def _judge_one(write: Write, entry: _Entry | None, whole: _Whole, *, alone: bool) -> Verdict:
+    if entry is None:
+        return Unknown(_why("the answer does not say what became of this record", whole.reasons))
+    if _stale(entry.errors):
+        return Stale()
+    if entry.flag is False or (entry.flag is None and entry.errors):
+        return _refused(write, entry, whole)
+    if entry.errors or not (entry.flag or whole.clean):
+        return _undecided(write, entry, whole, alone=alone)
+    return _accepted(write, entry)
+
+
+def _refused(write: Write, entry: _Entry, whole: _Whole) -> Verdict:
+    """Judge an object that failed; only one without errors of its own is explained by those of the whole."""
+    if not _names_itself_or_nothing(write, entry.record):
+        return Unknown(_why("the answer names another record in this place", entry.errors))
+    if entry.errors:
+        return Rejected(entry.errors)
+    if write.id and _stale(whole.reasons):
+        return Stale()
+    if write.id and not whole.reasons:
+        return Unknown("refused without a reason")
+    return Rejected(whole.reasons or ("refused without a reason",))
+
+
+def _undecided(write: Write, entry: _Entry, whole: _Whole, *, alone: bool) -> Verdict:
+    """Judge an object whose entry is silent or contradicts itself; what is said of all is about it if it was alone."""
+    reasons = entry.errors or whole.reasons
+    about_it = alone and entry.flag is None and whole.failed and reasons
+    if about_it and _names_itself_or_nothing(write, entry.record):
+        return settle_single(BatchRefused(reasons))
+    return Unknown(_why("the answer does not clearly say that this record was saved", reasons))
+
+
+def _accepted(write: Write, entry: _Entry) -> Verdict:
+    record_id = read_integer(entry.record.get("id"))
+    if record_id is None or record_id <= 0 or (write.id and record_id != write.id):
+        return Unknown("the answer reports success, but for another record")
+    sent, stored = write.fields.get("created_through_reference"), entry.record.get("created_through_reference")
+    if not write.id and sent is not None and stored is not None and str(stored) != sent:
+        return Unknown("the answer reports success, but for another record")
+    lock_version = read_integer(entry.record.get("lock_version"))
+    return Accepted(record_id, LOCK_UNKNOWN if lock_version is None else lock_version)
+
+
+def _names_itself_or_nothing(write: Write, record: Mapping[str, Any]) -> bool:
+    """Say whether a failed object's entry is plausibly its own: a failed create comes back with a null id."""
+    record_id = read_integer(record.get("id"))
+    return record_id in ((write.id, None) if write.id else (0, None))
+
+
+def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | None]:
+    """Find each object's entry: by position, or where the count is off by id, which no create has yet."""
+    records = _dicts(answer.get("affected_objects"))
+    information = _dicts(answer.get("affected_object_information"))
+    old_errors = answer.get("affected_object_errors")
+    if information and len(information) != len(records):
+        return [None] * len(writes)
+    own_errors = (
+        old_errors if isinstance(old_errors, list) and len(old_errors) == len(records) else [None] * len(records)
+    )
+    facts = information or [{}] * len(records)
+    entries = [_entry(*parts) for parts in zip(records, facts, own_errors, strict=True)]
+    if len(entries) == len(writes):
+        return _without_doubles(writes, entries)
+    return [_only_one_with_id(entries, write.id) for write in writes]
+
+
+def _without_doubles(writes: Sequence[Write], entries: list[_Entry]) -> list[_Entry | None]:
+    """Keep entries by position, but none whose id is reported for two objects or belongs to another that was sent."""
+    reported = [read_integer(entry.record.get("id")) for entry in entries]
+    sent = {write.id for write in writes if write.id}
+    return [
+        None if found and (reported.count(found) > 1 or (not write.id and found in sent)) else entry
+        for write, entry, found in zip(writes, entries, reported, strict=True)
+    ]
+
+
+def _only_one_with_id(entries: Sequence[_Entry], record_id: int) -> _Entry | None:
+    found = [entry for entry in entries if record_id and read_integer(entry.record.get("id")) == record_id]
+    return found[0] if len(found) == 1 else None
+
+
+def _entry(record: Mapping[str, Any], information: Mapping[str, Any], old_errors: object) -> _Entry:
+    success = information.get("success")
+    flag = success if isinstance(success, bool) else None
+    said = information.get("message") if flag is False else None
+    return _Entry(record, flag, _reasons(information.get("errors"), old_errors, said))
+
+
+def _whole(answer: Mapping[str, Any]) -> _Whole:
+    reasons = reasons_in(answer)
+    success = answer.get("success")
+    return _Whole(clean=success is True and not reasons, failed=success is False, reasons=reasons)
+
+
+def _reasons(*places: object) -> tuple[str, ...]:
+    """Flatten texts, lists and maps of field to text into ``field: text``, each once and bounded."""
+    texts = (clean_text(text) for place in places for text in _texts(place, "", _DEPTH))
+    return tuple(dict.fromkeys(text for text in texts if text))[:_REASON_COUNT]
+
+
+def _texts(place: object, field: str, depth: int) -> Iterator[str]:
+    if place is None or depth == 0:
+        return
+    if isinstance(place, Mapping):
+        for name, inner in place.items():
+            yield from _texts(inner, field if name in _NAMELESS else str(name), depth - 1)
+    elif isinstance(place, list):
+        for inner in place:
+            yield from _texts(inner, field, depth - 1)
+    elif str(place).strip():
+        yield f"{field}: {place}" if field else str(place)
+
+
+def _dicts(entries: object) -> list[Mapping[str, Any]]:
+    """Take a list of maps; anything else in a place is an empty map, so that positions stay."""
+    if not isinstance(entries, list):
+        return []
+    return [entry if isinstance(entry, dict) else {} for entry in entries]
+
+
+def _stale(reasons: Sequence[str]) -> bool:
+    return any(STALE_TEXT in reason.lower() for reason in reasons)
+
+
+def _why(summary: str, reasons: Sequence[str]) -> str:
+    return f"{summary}: {'; '.join(reasons)}" if reasons else summary

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
+from outreach_sync.workbooks.verdicts import BatchRefused, batch_refusal, clean_text, judge, reasons_in, settle_single
+
+STALE_SENTENCE = "This record cannot be saved since it has already been updated elsewhere."
+DONE = {"success": True, "errors": {}, "warnings": {}}
+UPDATE = Write(1001, 7, {"cf_x": "Finished"})
+OTHER = Write(1009, 1, {"cf_x": "Finished"})
+CREATE = Write(0, 0, {"name": "n", "created_through_reference": "outreach-task-9001"})
+
+
+def answer(*entries: tuple[dict[str, Any], dict[str, Any]], success: bool = True, **more: object) -> dict[str, Any]:
+    return {
+        "success": success,
+        "affected_objects": [record for record, _ in entries],
+        "affected_object_information": [information for _, information in entries],
+        **more,
+    }
+
+
+def failed(**errors: object) -> dict[str, Any]:
+    return {"success": False, "errors": errors, "warnings": {}}
+
+
+def one(said: dict[str, Any], write: Write = UPDATE) -> Verdict:
+    (verdict,) = judge(said, [write])
+    return verdict
+
+
+def test_the_documented_update_with_a_stale_second() -> None:
+    said = answer(
+        ({"id": 1001, "lock_version": 8}, DONE),
+        ({"id": 1009, "lock_version": 1}, failed(base=[STALE_SENTENCE])),
+        success=False,
+        failures=[STALE_SENTENCE],
+    )
+    assert judge(said, [UPDATE, OTHER]) == (Accepted(1001, 8), Stale())
+
+
+def test_the_documented_creates_with_the_second_refused() -> None:
+    said = answer(
+        ({"id": 4001, "lock_version": 0, "created_through_reference": "outreach-task-9001"}, DONE),
+        (
+            {"id": None, "lock_version": 0, "created_through_reference": "outreach-task-9003"},
+            failed(name=["is a required field"]),
+        ),
+        success=False,
+        errors={"[]": {"name": "is a required field"}},
+    )
+    assert judge(said, [CREATE, Write(0, 0, {"name": ""})]) == (
+        Accepted(4001, 0),
+        Rejected(("name: is a required field",)),
+    )
+
+
+def test_the_documented_custom_field_create() -> None:
+    said = answer(({"id": 311, "lock_version": 0}, DONE), flash="saved successfully", updates={})
+    assert one(said, Write(0, 0, {"title": "Sequence State"})) == Accepted(311, 0)
+
+
+def test_success_at_the_top_does_not_save_an_object_that_failed() -> None:
+    said = answer(({"id": 1001}, failed(cf_x=["is not in the list"])), success=True)
+    assert one(said) == Rejected(("cf_x: is not in the list",))
+
+
+def test_failure_at_the_top_does_not_undo_an_object_that_succeeded() -> None:
+    said = answer(
+        ({"id": 1001, "lock_version": 8}, DONE), ({"id": 1009}, failed(cf_x=["no"])), success=False, failures=["no"]
+    )
+    assert judge(said, [UPDATE, OTHER]) == (Accepted(1001, 8), Rejected(("cf_x: no",)))
+
+
+@pytest.mark.parametrize("information", [{}, {"message": ["saved"]}])
+def test_the_oldest_form_without_a_flag_counts_only_under_plain_success(information: dict[str, Any]) -> None:
+    assert one(answer(({"id": 1001, "lock_version": 8}, information))) == Accepted(1001, 8)
+    assert isinstance(one(answer(({"id": 1001}, information), success=False)), Unknown)
+    unclean = answer(({"id": 1001}, information), ({"id": 1009}, information), failures=["one failed"])
+    assert all(isinstance(verdict, Unknown) for verdict in judge(unclean, [UPDATE, OTHER]))
+
+
+def test_no_information_at_all_counts_only_under_plain_success() -> None:
+    records = [{"id": 1001, "lock_version": 8}]
+    assert one({"success": True, "affected_objects": records}) == Accepted(1001, 8)
+    assert isinstance(one({"affected_objects": records}), Unknown)
+
+
+def test_a_refusal_of_all_explains_the_only_object_that_was_sent() -> None:
+    said = answer(({"id": 1001}, {}), success=False, failures=["cf_x is not in the list"])
+    assert one(said) == Rejected(("cf_x is not in the list",))
+    assert isinstance(
+        judge(answer(({"id": 1001}, {}), ({"id": 1009}, {}), success=False, failures=["x"]), [UPDATE, OTHER])[0],
+        Unknown,
+    )
+    created = answer(({"id": 77}, {}), success=False, failures=["x"])
+    assert isinstance(one(created, CREATE), Unknown)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer(({"id": 1001}, failed()), success=False, failures=[STALE_SENTENCE]),
+        answer(({"id": 1001}, failed()), success=False, errors={"[]": {"base": STALE_SENTENCE}}),
+        answer(({"id": 1001}, failed()), success=False, affected_object_errors=[STALE_SENTENCE]),
+        answer(({"id": 1001}, failed(base=[STALE_SENTENCE]))),
+        answer(({"id": 1001}, DONE), affected_object_errors=[{"base": [STALE_SENTENCE]}]),
+        answer(({"id": 1001}, {}), success=False, failures=["HAS ALREADY BEEN UPDATED ELSEWHERE"]),
+    ],
+)
+def test_the_stale_text_is_found_wherever_it_stands(said: dict[str, Any]) -> None:
+    assert one(said) == Stale()
+
+
+def test_another_objects_staleness_does_not_explain_a_refusal_with_its_own_reason() -> None:
+    said = answer(
+        ({"id": 1001}, failed(cf_x=["no"])), ({"id": 1009}, failed()), success=False, failures=[STALE_SENTENCE]
+    )
+    assert judge(said, [UPDATE, OTHER]) == (Rejected(("cf_x: no",)), Stale())
+
+
+def test_a_failure_without_a_reason_is_looked_at_for_an_update_and_refused_for_a_create() -> None:
+    assert one(answer(({"id": 1001}, failed()), success=False)) == Unknown("refused without a reason")
+    assert one(answer(({"id": None}, failed()), success=False), CREATE) == Rejected(("refused without a reason",))
+
+
+def test_a_create_cannot_be_stale() -> None:
+    said = answer(({"id": None}, failed()), ({"id": 1009}, failed()), success=False, failures=[STALE_SENTENCE])
+    assert isinstance(judge(said, [CREATE, OTHER])[0], Rejected)
+
+
+@pytest.mark.parametrize("record", [{"id": 1002}, {"id": None}, {}, {"id": "x"}])
+def test_success_for_another_record_is_not_ours(record: dict[str, Any]) -> None:
+    assert isinstance(one(answer((record, DONE))), Unknown)
+
+
+@pytest.mark.parametrize("record", [{"id": 0}, {"id": None}, {"id": 5, "created_through_reference": "other"}])
+def test_a_create_needs_a_new_id_and_its_own_reference(record: dict[str, Any]) -> None:
+    assert isinstance(one(answer((record, DONE)), CREATE), Unknown)
+
+
+def test_a_create_is_not_given_the_id_of_an_update_or_of_another_create() -> None:
+    said = answer(({"id": 1001}, DONE), ({"id": 1001}, DONE))
+    assert isinstance(judge(said, [UPDATE, CREATE])[1], Unknown)
+    assert all(isinstance(verdict, Unknown) for verdict in judge(said, [CREATE, CREATE]))
+
+
+def test_a_refusal_that_names_another_record_is_not_ours() -> None:
+    assert isinstance(one(answer(({"id": 1002}, failed(cf_x=["no"])), success=False)), Unknown)
+
+
+def test_contradictions_are_unknown() -> None:
+    said = answer(({"id": 1001}, {"success": True, "errors": {"cf_x": ["no"]}}))
+    assert one(said) == Unknown("the answer does not clearly say that this record was saved: cf_x: no")
+
+
+def test_reordered_results_are_not_credited_to_the_wrong_object() -> None:
+    said = answer(({"id": 1009, "lock_version": 2}, DONE), ({"id": 1001, "lock_version": 8}, DONE))
+    assert all(isinstance(verdict, Unknown) for verdict in judge(said, [UPDATE, OTHER]))
+
+
+def test_shorter_results_are_paired_by_id_and_creates_looked_up() -> None:
+    said = answer(({"id": 1009, "lock_version": 2}, DONE))
+    first, second, third = judge(said, [UPDATE, OTHER, CREATE])
+    assert isinstance(first, Unknown)
+    assert second == Accepted(1009, 2)
+    assert isinstance(third, Unknown)
+
+
+def test_longer_results_are_paired_by_id_unless_an_id_is_doubled() -> None:
+    entry = ({"id": 1009, "lock_version": 2}, DONE)
+    assert one(answer(entry, ({"id": 5}, DONE)), OTHER) == Accepted(1009, 2)
+    assert isinstance(one(answer(entry, entry), OTHER), Unknown)
+
+
+def test_information_of_another_length_pairs_nothing() -> None:
+    said = {"success": True, "affected_objects": [{"id": 1001}], "affected_object_information": [DONE, DONE]}
+    assert isinstance(one(said), Unknown)
+
+
+@pytest.mark.parametrize("said", [{}, {"success": True}, {"affected_objects": "x"}, {"affected_objects": [None]}])
+def test_an_answer_that_says_nothing_leaves_everything_unknown(said: dict[str, Any]) -> None:
+    assert isinstance(one(said), Unknown)
+
+
+def test_a_missing_lock_version_is_marked_as_unknown() -> None:
+    assert one(answer(({"id": 1001}, DONE))) == Accepted(1001, -1)
+    assert one(answer(({"id": "1001", "lock_version": "8"}, DONE))) == Accepted(1001, 8)
+
+
+def test_a_refusal_of_the_request_is_told_from_answers_about_objects() -> None:
+    assert batch_refusal({"success": False, "failures": ["bad filter"]}) == BatchRefused(("bad filter",))
+    assert batch_refusal({"success": False}) == BatchRefused(("refused without a reason",))
+    assert batch_refusal({"success": True}) is None
+    assert batch_refusal(answer(({"id": 1001}, DONE), success=False)) is None
+
+
+def test_the_refusal_of_a_single_object_is_its_verdict() -> None:
+    assert settle_single(BatchRefused(("x",))) == Rejected(("x",))
+    assert settle_single(BatchRefused((STALE_SENTENCE,))) == Stale()
+
+
+def test_reasons_are_collected_from_all_four_places_each_once() -> None:
+    said = answer(
+        ({"id": 1}, failed(a=["four"])),
+        failures=["one", "one"],
+        errors={"[]": {"b": "two"}, "base": "five"},
+        affected_object_errors=[{"c": ["three"]}],
+    )
+    assert reasons_in(said) == ("one", "b: two", "five", "c: three", "a: four")
+
+
+def test_reasons_cannot_carry_control_characters_or_grow_without_bound() -> None:
+    assert clean_text("a\x1b[31m\r\nb\u2028c") == "a [31m b c"
+    said = {"failures": [f"{number}" * 1000 for number in range(100, 200)]}
+    assert len(reasons_in(said)) == 10
+    assert max(map(len, reasons_in(said))) == 300
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "success", "errors"]), inner),
+    max_leaves=8,
+)
+KEYS = ["success", "failures", "errors", "affected_objects", "affected_object_information", "affected_object_errors"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON), st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True))
+def test_no_answer_breaks_the_judging_and_none_is_accepted_without_its_own_id(
+    said: dict[str, Any], ids: list[int]
+) -> None:
+    batch_refusal(said)
+    writes = [Write(record_id, 0, {}) for record_id in ids]
+    verdicts = judge(said, writes)
+    assert len(verdicts) == len(writes)
+    for write, verdict in zip(writes, verdicts, strict=True):
+        assert not isinstance(verdict, Accepted) or not write.id or verdict.id == write.id
