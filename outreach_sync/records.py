@@ -1,16 +1,18 @@
 """What both services say, as plain values: the vocabulary that every step shares.
 
-Named tuples rather than dataclasses: a page holds thousands of them, they are immutable, and the state stores them as they are.
-Times are `Instant` (milliseconds, UTC). Facts: Outreach's published OpenAPI; Workbooks' developers guide.
+Named tuples rather than dataclasses: a page holds thousands of them, they are immutable, and the state stores them
+as they are. Times are `Instant` (milliseconds, UTC). Facts: Outreach's published OpenAPI; Workbooks' developers guide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.instants import Instant
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outreach_sync.instants import Instant
 
 Scalar = str | int | float | bool | None
 """What one attribute of a JSON record holds where it is not a list."""
@@ -58,8 +60,8 @@ class SequenceState(NamedTuple):
 class SourceTask(NamedTuple):
     """A task in Outreach.
 
-    `attributes` holds every attribute and to-one relationship that the skip rule or `explain` may look at, by Outreach's
-    own names: scalars as they came, a relationship as the id it points to (None where it points nowhere).
+    `attributes` holds every attribute and to-one relationship that the skip rule or `explain` may look at, by
+    Outreach's own names: scalars as they came, a relationship as the id it points to (None where it points nowhere).
     """
 
     id: int
@@ -97,8 +99,8 @@ class Refused(NamedTuple):
 class Page(NamedTuple):
     """One answer of a walk: the rows of its stream, what was included, and where to go on.
 
-    `next_url` is `links.next` or None on the last page. `server_time` is the answer's `Date`. `received` counts the rows
-    that arrived, whether they made sense or not. `without_stamp` counts rows whose `updatedAt` is null.
+    `next_url` is `links.next` or None on the last page. `server_time` is the answer's `Date`. `received` counts the
+    rows that arrived, whether they made sense or not. `without_stamp` counts rows whose `updatedAt` is null.
     """
 
     states: tuple[SequenceState, ...]
@@ -140,8 +142,8 @@ class TaskRow(NamedTuple):
 class Write(NamedTuple):
     """One object of a batched write.
 
-    `id` and `lock_version` are 0 for a create. `fields` maps Workbooks field to the value it shall have, typed: text, bool,
-    int, `Date`/`DateTime` (below) or None for null.
+    `id` and `lock_version` are 0 for a create. `fields` maps Workbooks field to the value it shall have, typed: text,
+    bool, int, `Date`/`DateTime` (below) or None for null.
     """
 
     id: int
@@ -176,7 +178,7 @@ class Stale(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Workbooks looked at this object and said no; `reasons` are its own words, `field: text` where it named a field."""
+    """Workbooks looked at this object and said no; `reasons` are its words, `field: text` where it named a field."""
 
     reasons: tuple[str, ...]
 

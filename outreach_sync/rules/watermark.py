@@ -1,0 +1,107 @@
+"""From where a stream is read, and how far its watermark may move.
+
+The watermark is the server's clock when the walk began, but never later than what this machine's clock or the data
+itself bears out: `min(server, max(local, newest row))`. If any one of the clocks is wrong, by a day either way, the
+watermark is at most too early, which costs reading and loses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from outreach_sync.instants import Instant
+
+
+class Walk(NamedTuple):
+    """A walk that began and is not complete.
+
+    Attributes:
+        since: the lower bound that was asked for; None: no bound.
+        moves_watermark: whether it covers everything from the watermark on, so that the watermark may follow it.
+        counts_as_sweep: whether it reads far enough back to be a late sweep.
+        next_url: where it goes on; None: at its first page.
+        began_at: the server's clock when it began; None where no answer had a `Date`.
+        local_at: this machine's clock at that moment.
+        newest: the newest `updatedAt` it has seen.
+    """
+
+    since: Instant | None
+    moves_watermark: bool
+    counts_as_sweep: bool
+    next_url: str | None = None
+    began_at: Instant | None = None
+    local_at: Instant | None = None
+    newest: Instant | None = None
+
+
+class Progress(NamedTuple):
+    """Where one stream stands. `watermark` None: no walk was ever completed."""
+
+    watermark: Instant | None
+    sweep_began_at: Instant | None
+    walk: Walk | None
+
+
+class Bound(NamedTuple):
+    """A lower bound for a walk, and what the walk is good for (see `state.progress.Walk`)."""
+
+    since: Instant | None
+    moves_watermark: bool
+    counts_as_sweep: bool
+
+
+class Reading(NamedTuple):
+    """How a run is to read.
+
+    Attributes:
+        start: how far back a first load reads, in ms; None: everything.
+        start_at: the same as a point in time, which wins over `start`.
+        overlap: how far behind the watermark each run reads, in ms.
+        late_sweep: how far back, and how often, the sweep reads, in ms.
+        full: ignore the watermark.
+        since: read from here instead.
+    """
+
+    start: int | None
+    start_at: Instant | None
+    overlap: int
+    late_sweep: int
+    full: bool = False
+    since: Instant | None = None
+
+
+def first_bound(progress: Progress, reading: Reading, server_now: Instant | None) -> Bound | None:
+    """Return from where a new walk reads; None: the server's clock is needed to say, and is not known yet."""
+    if reading.since is not None:
+        covers = progress.watermark is not None and reading.since <= progress.watermark
+        return Bound(reading.since, covers, counts_as_sweep=False)
+    if progress.watermark is None or reading.full:
+        if reading.start_at is not None or reading.start is None:
+            return Bound(reading.start_at, moves_watermark=True, counts_as_sweep=True)
+        if server_now is None:
+            return None
+        return Bound(Instant(server_now - reading.start), moves_watermark=True, counts_as_sweep=True)
+    if server_now is not None and sweep_is_due(progress, reading, server_now):
+        return sweep_bound(progress, reading)
+    return Bound(Instant(progress.watermark - reading.overlap), moves_watermark=True, counts_as_sweep=False)
+
+
+def sweep_is_due(progress: Progress, reading: Reading, server_now: Instant) -> bool:
+    """Say whether a sweep's time has passed since the last one began, by the server's clock."""
+    return progress.sweep_began_at is not None and server_now - progress.sweep_began_at >= reading.late_sweep
+
+
+def sweep_bound(progress: Progress, reading: Reading) -> Bound:
+    """Return the bound of a late sweep: as far before the last sweep's beginning as rows may come late."""
+    marks = [mark for mark in (progress.sweep_began_at, progress.watermark) if mark is not None]
+    earliest = min(marks)
+    since = min(earliest - reading.late_sweep, (progress.watermark or earliest) - reading.overlap)
+    return Bound(Instant(since), moves_watermark=True, counts_as_sweep=True)
+
+
+def trusted_time(walk: Walk) -> Instant | None:
+    """Return how late it certainly was in Outreach when the walk began; None where nothing says."""
+    if walk.began_at is None:
+        return walk.newest
+    witnesses = [clock for clock in (walk.local_at, walk.newest) if clock is not None]
+    return min(walk.began_at, max(witnesses)) if witnesses else walk.began_at

@@ -1,0 +1,205 @@
+"""Opening the state file, keeping it whole, and the one way to change it.
+
+Durability: WAL with `synchronous=FULL`, so that what was committed before a request left is still there after a power
+cut.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from outreach_sync.errors import StateError
+from outreach_sync.state.cache import Cache
+from outreach_sync.state.facts import Facts
+from outreach_sync.state.outbox import Outbox
+from outreach_sync.state.people import People
+from outreach_sync.state.progress import ProgressStore
+from outreach_sync.state.runs import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Self
+
+CURRENT_VERSION = 1
+_BUSY_MS = 10_000
+_CACHE_KIB = 16_384
+
+
+class State:
+    """An open state file and the stores in it.
+
+    Attributes:
+        cache: what Outreach said.
+        people: links, and what Workbooks last accepted.
+        outbox: what waits to be written, or was refused.
+        progress: watermarks and walks.
+        runs: the history of runs.
+        facts: single named values.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+        """Wrap a connection whose tables are current; `path` is None for a scratch copy."""
+        self.connection = connection
+        self.path = path
+        self.cache = Cache(connection)
+        self.people = People(connection)
+        self.outbox = Outbox(connection)
+        self.progress = ProgressStore(connection)
+        self.runs = Runs(connection)
+        self.facts = Facts(connection)
+
+    @classmethod
+    def open(cls, path: Path) -> State:
+        """Open the file, creating it (0600, in a directory that is created) or bringing it up to date.
+
+        Raises:
+            StateError: it cannot be opened, is damaged, or was written by a newer version.
+        """
+        with _as_state_error(path):
+            _create_private(path)
+            connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
+            try:
+                _bring_up_to_date(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path)
+
+    @classmethod
+    def open_to_read(cls, path: Path) -> State | None:
+        """Open the file without ever changing it; None where there is none yet.
+
+        Raises:
+            StateError: as for `open`; also for a file of an older version, which the next run brings up to date.
+        """
+        if not path.exists():
+            return None
+        with _as_state_error(path):
+            connection = _connect(f"{path.absolute().as_uri()}?mode=ro", durable=False)
+            version = _version(connection, path)
+        if version == 0:
+            connection.close()
+            return None
+        if version < CURRENT_VERSION:
+            connection.close()
+            raise StateError(f"the state {path} is of an older version.", advice="The next run brings it up to date.")
+        return cls(connection, path)
+
+    def scratch(self) -> State:
+        """Return a copy that can be changed freely and is gone when closed: what a dry run works on.
+
+        It is SQLite's unnamed temporary database: in memory while small, else in a file that has no name.
+        """
+        copy = sqlite3.connect("", isolation_level=None)
+        self.connection.backup(copy)
+        copy.execute("PRAGMA journal_mode = MEMORY")
+        return State(copy, None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the block as one transaction: all of it is in the file afterwards, or nothing.
+
+        IMMEDIATE, since a read that turns into a write would fail at once where another process holds the file.
+
+        Raises:
+            StateError: the file could not be written (disk full, read-only, damaged, locked for too long).
+        """
+        with _as_state_error(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.rollback()
+                raise
+            self.connection.commit()
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in."""
+        with _as_state_error(self.path):
+            if self.path is not None:
+                self.connection.execute("PRAGMA optimize")
+            self.connection.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+def _create_private(path: Path) -> None:
+    """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+def _connect(uri: str, *, durable: bool = True) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_MS / 1000)
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    if durable:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > CURRENT_VERSION:
+        connection.close()
+        raise StateError(
+            f"the state {path} was written by a newer version of outreach-sync (format {version}, this one knows "
+            f"{CURRENT_VERSION}); it was left untouched.",
+            advice="Use the newer program, or `state restore` a backup from before the upgrade.",
+        )
+    return version
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection, path)
+    if version == CURRENT_VERSION:
+        return
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StateError(f"{path} is a database, but not one of outreach-sync; it was left untouched.")
+    if version:
+        _back_up_before_migration(connection, path, version)
+    from sqlite_utils import Database  # noqa: PLC0415 - slow to import, rarely needed
+
+    from outreach_sync.state.schema import migrations  # noqa: PLC0415
+
+    migrations.apply(Database(connection, execute_plugins=False))
+
+
+def _back_up_before_migration(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    target = path.with_name(f"{path.name}.before-{CURRENT_VERSION}-from-{version}")
+    _create_private(target)
+    with closing(sqlite3.connect(target)) as copy:
+        connection.backup(copy)
+
+
+@contextmanager
+def _as_state_error(path: Path | None) -> Iterator[None]:
+    """Turn what SQLite and the file system say into one line that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StateError(f"the state {path or 'copy'} cannot be used: {error}.", advice=_advice(str(error))) from error
+    except OSError as error:
+        raise StateError(f"the state {path} cannot be used: {error.strerror}.", advice=_advice("")) from error
+
+
+def _advice(text: str) -> str:
+    lowered = text.lower()
+    if "full" in lowered:
+        return "Free some disk space; nothing that was committed is lost."
+    if "malformed" in lowered or "not a database" in lowered:
+        return "It was left untouched: restore a backup with `state restore`, or move it away and run again."
+    if "locked" in lowered:
+        return "Another program holds it open; close that and run again."
+    return "Check that its directory exists and is writable by this user."

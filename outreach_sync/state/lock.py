@@ -1,0 +1,61 @@
+"""One run at a time: a kernel lock beside the state file, which a dead process cannot leave behind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from outreach_sync import instants
+from outreach_sync.errors import LockHeldError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def run_lock(state_path: Path, command: str) -> Iterator[None]:
+    """Hold the lock of this state for the block.
+
+    The file stays when the lock is released: removing it would let two processes lock two different files.
+
+    Raises:
+        LockHeldError: another process holds it; the message says which and since when.
+        StateError: the lock file cannot be made.
+    """
+    path = state_path.with_name(state_path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(
+            f"the lock {path} cannot be made: {error.strerror}.", advice="Check that its directory is writable."
+        ) from error
+    try:
+        _acquire(descriptor, path, command)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: Path, command: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LockHeldError(
+            f"another run holds {path}{_holder(descriptor)}.", advice="Nothing to do: that run does the work."
+        ) from error
+    note = {"pid": os.getpid(), "command": command, "since": instants.to_iso(instants.now())}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(note).encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        note = json.loads(os.pread(descriptor, 1024, 0))
+        return f": process {note['pid']} ({note['command']}), since {note['since']}"
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,332 @@
+"""What has to be done: prospects to decide again (`changed`), and the outbox, the only way anything reaches Workbooks.
+
+An entry of the outbox is queued, sending (durably marked before the request leaves), parked (given up after
+`sync.max_attempts`, until someone retries it) or waiting (a task whose Person does not exist; no failure). It goes when
+Workbooks has accepted it. An entry with a reason is what `failures` lists.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync.records import Stream
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Mapping
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.rules.differences import RoleValue
+
+PERSON, TASK, SOURCE = "person", "task", "source"
+_IDS = "(SELECT value FROM json_each(?))"
+_STREAMS = tuple(Stream)
+
+
+class Entry(NamedTuple):
+    """One entry of the outbox.
+
+    Attributes:
+        record: `person`, `task`, or `source` for a record of Outreach's that makes no sense.
+        prospect_id: the lead prospect: the lowest id of those that are this Person.
+        person_id: the Workbooks Person, None where it is to be created.
+        action: `create`, `recreate`, `update`, or `resolve` where it could not be decided what to write.
+        fields: role (for a task: nothing) -> value that is to be written.
+        pool: for a Person to be created, all the prospects that it will be.
+        in_doubt: it was sent once and the answer is not known.
+        reason: why it was refused, None where it was not.
+    """
+
+    id: int
+    record: str
+    prospect_id: int | None
+    task_id: int | None
+    person_id: int | None
+    action: str
+    fields: Mapping[str, RoleValue]
+    pool: tuple[int, ...]
+    state: str
+    held: bool
+    in_doubt: bool
+    admitted: bool
+    attempts: int
+    next_attempt_at: Instant | None
+    reason: str | None
+
+
+_COLUMNS = ", ".join(Entry._fields)
+
+
+class Outbox:
+    """The queue. Every method that changes it must be called inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    # -- prospects to decide again
+
+    def mark_changed(self, prospect_ids: Iterable[int], *, held: bool) -> None:
+        """Note prospects whose Person has to be decided again; `held`: seen in a walk that is not complete yet."""
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, ?) ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
+            ((prospect_id, held) for prospect_id in prospect_ids),
+        )
+
+    def mark_all_changed(self) -> None:
+        """Note every linked prospect: a rule or label changed."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NOT NULL ON CONFLICT DO NOTHING"
+        )
+
+    def mark_unmatched_changed(self) -> None:
+        """Note every prospect without a Person, so that it is looked up again."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NULL ON CONFLICT DO NOTHING"
+        )
+
+    def release(self) -> None:
+        """Let go of what was held back: every walk is complete."""
+        self._connection.execute("UPDATE changed SET held = 0 WHERE held")
+        self._connection.execute("UPDATE outbox SET held = 0 WHERE held")
+
+    def ready(self, after: int, limit: int) -> list[int]:
+        """Return prospects above `after` to decide now, in order."""
+        rows = self._connection.execute(
+            "SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
+            (after, limit),
+        )
+        return [row[0] for row in rows]
+
+    def decided(self, prospect_ids: Iterable[int]) -> None:
+        """Note that these prospects have been decided."""
+        self._connection.executemany(
+            "DELETE FROM changed WHERE prospect_id = ?", ((prospect_id,) for prospect_id in prospect_ids)
+        )
+
+    def undecided(self) -> int:
+        """Count the prospects that wait to be decided."""
+        return int(self._connection.execute("SELECT count(*) FROM changed").fetchone()[0])
+
+    # -- entries
+
+    def queue_person(
+        self,
+        lead: int,
+        person_id: int | None,
+        action: str,
+        fields: Mapping[str, RoleValue],
+        *,
+        run_id: str,
+        pool: Collection[int] = (),
+        reason: str | None = None,
+    ) -> None:
+        """Queue what a Person is to say, in place of what was queued for it before.
+
+        New work is due at once; the same refusal again keeps its attempts and its pause.
+        """
+        text = json.dumps(fields, sort_keys=True)
+        self._connection.execute(
+            "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id)"
+            " VALUES ('person', ?, ?, ?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT (record, key) DO UPDATE SET"
+            " attempts = iif(fields = excluded.fields AND action = excluded.action, attempts, 0),"
+            " state = iif(fields = excluded.fields AND action = excluded.action AND state = 'parked', state, 'queued'),"
+            " next_attempt_at = iif(fields = excluded.fields AND action = excluded.action, next_attempt_at, NULL),"
+            " admitted = admitted AND fields = excluded.fields, person_id = excluded.person_id,"
+            " action = excluded.action, fields = excluded.fields, pool = excluded.pool,"
+            " reason = coalesce(excluded.reason, reason), run_id = excluded.run_id",
+            (lead, lead, person_id, action, text, json.dumps(sorted(pool)), reason, run_id),
+        )
+
+    def queue_task(self, task_id: int, prospect_id: int, *, held: bool, run_id: str) -> None:
+        """Queue the Workbooks Task of a skipped task, unless it is queued already."""
+        self._connection.execute(
+            "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
+            " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
+            " ON CONFLICT (record, key) DO UPDATE SET prospect_id = excluded.prospect_id",
+            (task_id, prospect_id, task_id, held, run_id),
+        )
+
+    def refuse_source(
+        self,
+        stream: Stream,
+        source_id: int | None,
+        prospect_id: int | None,
+        reason: str,
+        *,
+        next_attempt_at: Instant,
+        run_id: str,
+    ) -> None:
+        """Keep a record of Outreach's that makes no sense visible; it goes when it is read whole."""
+        task_id = source_id if stream is Stream.TASKS else None
+        self._connection.execute(
+            "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, attempts, reason, run_id,"
+            " next_attempt_at) VALUES ('source', ?, ?, ?, 'resolve', '{}', 'queued', 1, ?, ?, ?)"
+            " ON CONFLICT (record, key) DO UPDATE SET reason = excluded.reason, attempts = attempts + 1,"
+            " next_attempt_at = excluded.next_attempt_at",
+            (_source_key(stream, source_id), prospect_id, task_id, reason, run_id, next_attempt_at),
+        )
+
+    def source_made_sense(self, stream: Stream, source_ids: Iterable[int]) -> None:
+        """Drop refusals of records that have now been read whole."""
+        self._connection.executemany(
+            "DELETE FROM outbox WHERE record = 'source' AND key = ?",
+            ((_source_key(stream, source_id),) for source_id in source_ids),
+        )
+
+    def has_source_refusals(self) -> bool:
+        """Say whether any record of Outreach's is refused."""
+        query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE record = 'source')"
+        return bool(self._connection.execute(query).fetchone()[0])
+
+    def drop(self, entry_ids: Iterable[int]) -> None:
+        """Remove entries: accepted, or no longer needed."""
+        self._connection.executemany("DELETE FROM outbox WHERE id = ?", ((entry_id,) for entry_id in entry_ids))
+
+    def drop_person(self, prospect_ids: Collection[int]) -> None:
+        """Remove what is queued for the Person of these prospects."""
+        self._connection.execute(
+            f"DELETE FROM outbox WHERE record = 'person' AND prospect_id IN {_IDS}", (json.dumps(list(prospect_ids)),)
+        )
+
+    def drop_task(self, task_id: int) -> None:
+        """Remove what is queued for a task that is no longer skipped, unless it may have been sent."""
+        self._connection.execute(
+            "DELETE FROM outbox WHERE record = 'task' AND key = ? AND NOT in_doubt AND state <> 'sending'", (task_id,)
+        )
+
+    def mark_sending(self, entry_ids: Iterable[int]) -> None:
+        """Mark entries as being sent; commit before the request leaves."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'sending' WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
+        )
+
+    def recover(self) -> int:
+        """Turn what was being sent when a process died into entries in doubt; return how many there were."""
+        self._connection.execute(
+            "UPDATE person SET lock_version = NULL WHERE id IN"
+            " (SELECT person_id FROM outbox WHERE state = 'sending' AND record = 'person')"
+        )
+        cursor = self._connection.execute("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
+        return cursor.rowcount
+
+    def back_to_queue(self, entry_ids: Iterable[int], *, in_doubt: bool) -> None:
+        """Put entries that were being sent back in the queue, due at once; `in_doubt`: they may have arrived."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'queued', in_doubt = ?, next_attempt_at = NULL WHERE id = ?",
+            ((in_doubt, entry_id) for entry_id in entry_ids),
+        )
+
+    def certain(self, entry_ids: Iterable[int]) -> None:
+        """Note that it has been found out what happened to entries that were in doubt."""
+        self._connection.executemany(
+            "UPDATE outbox SET in_doubt = 0 WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
+        )
+
+    def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None) -> None:
+        """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
+        self._connection.execute(
+            "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = 0"
+            " WHERE id = ?",
+            ("queued" if next_attempt_at is not None else "parked", next_attempt_at, reason, entry.id),
+        )
+
+    def wait_for_person(self, entry_ids: Iterable[int]) -> None:
+        """Let tasks wait whose Person does not exist; no failure."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'waiting', reason = NULL WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
+        )
+
+    def person_exists(self, prospect_ids: Iterable[int]) -> None:
+        """Make tasks due that waited for the Person of these prospects."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE state = 'waiting' AND prospect_id = ?",
+            ((prospect_id,) for prospect_id in prospect_ids),
+        )
+
+    def admit(self, entry_ids: Iterable[int]) -> None:
+        """Note that a passed guard has counted these entries."""
+        self._connection.executemany("UPDATE outbox SET admitted = 1 WHERE id = ?", ((one,) for one in entry_ids))
+
+    def retry(self, entry_ids: Collection[int] | None) -> int:
+        """Make entries (None: all) due now, with their attempts reset, parked ones too; return how many."""
+        query = (
+            "UPDATE outbox SET state = 'queued', attempts = 0, next_attempt_at = NULL"
+            " WHERE state IN ('queued', 'parked') AND reason IS NOT NULL"
+        )
+        if entry_ids is None:
+            return self._connection.execute(query).rowcount
+        return self._connection.execute(f"{query} AND id IN {_IDS}", (json.dumps(list(entry_ids)),)).rowcount
+
+    # -- looking
+
+    def due(self, record: str, action: str, now: Instant, *, after: int, limit: int) -> list[Entry]:
+        """Return entries of one kind that are due, above the id `after`, in order."""
+        return self._entries(
+            "record = ? AND action = ? AND state = 'queued' AND NOT held AND id > ?"
+            " AND (next_attempt_at IS NULL OR next_attempt_at <= ?) ORDER BY id LIMIT ?",
+            (record, action, after, now, limit),
+        )
+
+    def of_person(self, prospect_ids: Collection[int]) -> list[Entry]:
+        """Return what is queued for the Person of these prospects."""
+        return self._entries(f"record = 'person' AND prospect_id IN {_IDS}", (json.dumps(list(prospect_ids)),))
+
+    def of_prospect(self, prospect_id: int) -> list[Entry]:
+        """Return everything that is queued for a prospect, tasks too."""
+        return self._entries("prospect_id = ? ORDER BY id", (prospect_id,))
+
+    def of_task(self, task_id: int) -> Entry | None:
+        """Return what is queued for a task."""
+        return next(iter(self._entries("record = 'task' AND key = ?", (task_id,))), None)
+
+    def by_id(self, entry_id: int) -> Entry | None:
+        """Return one entry."""
+        return next(iter(self._entries("id = ?", (entry_id,))), None)
+
+    def failures(self) -> list[Entry]:
+        """Return every entry that was refused, oldest first."""
+        return self._entries("reason IS NOT NULL AND state <> 'waiting' ORDER BY id", ())
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Count entries by (record, state)."""
+        rows = self._connection.execute("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
+        return {(record, state): count for record, state, count in rows}
+
+    def updates_to_admit(self, before: Instant) -> int:
+        """Count queued changes of people linked before an instant that no passed guard has counted yet.
+
+        Creating a Person again that is gone is such a change; creating one for the first time is not.
+        """
+        row = self._connection.execute(
+            "SELECT count(*) FROM outbox o LEFT JOIN person p ON p.id = o.person_id WHERE o.record = 'person'"
+            " AND o.state = 'queued' AND NOT o.admitted"
+            " AND (o.action = 'recreate' OR o.action = 'update' AND p.linked_at < ?)",
+            (before,),
+        ).fetchone()
+        return int(row[0])
+
+    def admit_all(self) -> None:
+        """Note that a passed guard has counted everything that is queued."""
+        self._connection.execute("UPDATE outbox SET admitted = 1 WHERE NOT admitted")
+
+    def _entries(self, where: str, values: tuple[Any, ...]) -> list[Entry]:
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    entry = Entry._make(row)
+    return entry._replace(
+        fields=json.loads(row[6]),
+        pool=tuple(json.loads(row[7])),
+        held=bool(entry.held),
+        in_doubt=bool(entry.in_doubt),
+        admitted=bool(entry.admitted),
+    )
+
+
+def _source_key(stream: Stream, source_id: int | None) -> int:
+    """Number a record of any stream: its id, three to a place; those without an id share one entry a stream."""
+    return (source_id or 0) * len(_STREAMS) + _STREAMS.index(stream)
