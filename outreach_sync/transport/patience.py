@@ -1,0 +1,124 @@
+"""Trying again, with growing pauses, for as long as one request is worth it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from outreach_sync.transport.attempts import RetriableError
+from outreach_sync.transport.stopping import Stopping, check, pause
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+    from outreach_sync.errors import ServiceError
+
+T = TypeVar("T")
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+
+
+class RetryNote(NamedTuple):
+    """One retry, for the log: what was tried, why it failed, which attempt that was, and the pause before the next."""
+
+    what: str
+    why: str
+    attempt: int
+    pause_seconds: float
+
+
+OnRetry = Callable[[RetryNote], None]
+
+
+def with_patience(
+    call: Callable[[float], T],
+    *,
+    patience_seconds: float,
+    stop: Stopping,
+    what: str,
+    on_retry: OnRetry | None = None,
+) -> T:
+    """Return what `call` returns, trying again after each `RetriableError` with growing, jittered pauses.
+
+    `call` is given the seconds of patience that are left and must not take longer, so that attempts that hang count
+    too. `what` names the request for people.
+
+    Raises:
+        UnavailableError: it kept failing for as long as patience allows, or the service asks for a longer pause, which
+            ends it at once. QuotaSpentError, UntrustedAnswerError: likewise, where the last failure stands for those.
+        InterruptedByError: asked to stop.
+    """
+    check(stop)
+    started = time.monotonic()
+    try:
+        return call(patience_seconds)
+    except RetriableError as failure:
+        first = failure
+    left = patience_seconds - (time.monotonic() - started)
+    try:
+        return _again(call, first=first, left=left, stop=stop, what=what, on_retry=on_retry)
+    except RetriableError as failure:
+        raise _given_up(failure, what, patience_seconds) from None
+
+
+def _again(
+    call: Callable[[float], T],
+    *,
+    first: RetriableError,
+    left: float,
+    stop: Stopping,
+    what: str,
+    on_retry: OnRetry | None,
+) -> T:
+    """Try until it works or `left` seconds are over; `first` is how the attempt before failed."""
+    import tenacity  # noqa: PLC0415 - costs 30 ms, and most runs never need it
+
+    ends = time.monotonic() + left
+
+    def attempt() -> T:
+        if retrying.statistics["attempt_number"] == 1:
+            raise first
+        return call(max(ends - time.monotonic(), 0.0))
+
+    def note(state: RetryCallState) -> None:
+        if on_retry is not None:
+            on_retry(RetryNote(what, str(_failure(state)), state.attempt_number, round(state.upcoming_sleep, 3)))
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(RetriableError),
+        wait=_next_pause,
+        stop=tenacity.stop_before_delay(left),
+        sleep=lambda seconds: pause(seconds, stop),
+        before_sleep=note,
+        reraise=True,
+    )
+    return retrying(attempt)
+
+
+def _next_pause(state: RetryCallState) -> float:
+    """Grow the pause with each attempt, never below what the service asked for."""
+    import tenacity  # noqa: PLC0415 - see above
+
+    growing = tenacity.wait_exponential_jitter(initial=FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE)
+    return max(growing(state), _failure(state).asked_seconds or 0.0)
+
+
+def _failure(state: RetryCallState) -> RetriableError:
+    failure = state.outcome.exception() if state.outcome is not None else None
+    if not isinstance(failure, RetriableError):
+        raise TypeError("only retriable failures are tried again")
+    return failure
+
+
+def _given_up(failure: RetriableError, what: str, patience_seconds: float) -> ServiceError:
+    """Say why it ends here, in the class that the last failure stands for."""
+    if failure.asked_seconds is not None and failure.asked_seconds > 0:
+        reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience_seconds:g} s in all"
+    else:
+        reason = f"tried for {patience_seconds:g} s"
+    return failure.gives_up_as(
+        f"{what}: {failure.message.rstrip('.')} ({reason}).",
+        advice="Nothing that was read is lost; the next run goes on from here.",
+    )
