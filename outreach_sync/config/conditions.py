@@ -5,12 +5,12 @@ Which tasks they match is decided elsewhere; this is only what they say.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from outreach_sync.records import Scalar
     from collections.abc import Iterable
+
+    from outreach_sync.records import Scalar
 
 
 class Equals(NamedTuple):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
 from outreach_sync.config.document import SECRETS, Where
-from outreach_sync.config.models import DEFAULT_LABELS, Fields
+from outreach_sync.config.services import Fields
+from outreach_sync.config.syncing import DEFAULT_LABELS
 
 Mistake = tuple[Where, str]
 

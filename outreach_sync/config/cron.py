@@ -1,6 +1,7 @@
 """Cron expressions, brought into the one form that means the same everywhere.
 
-A cron table counts days of the week from Sunday = 0, APScheduler from Monday = 0: numbers are therefore rewritten as names.
+A cron table counts days of the week from Sunday = 0, APScheduler from Monday = 0: numbers are therefore rewritten
+as names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The config file as YAML says it: a tree of text, the line of every value, and every mistake that YAML alone shows.
 
-Numbers and truth values stay text here (`Plain` knows what YAML makes of them), so that a client id of digits keeps its
-leading zeros; what a value has to be is for the models to say. This module does without pydantic, for `status` is in a hurry.
+Numbers and truth values stay text here (`Plain` knows what YAML makes of them), so that a client id of digits keeps
+its leading zeros; what a value has to be is for the models to say. This module does without pydantic: `status` is in a
+hurry.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple, TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import yaml
 
@@ -17,8 +18,9 @@ from outreach_sync.config.interpolation import MalformedError, UnsetVariableErro
 from outreach_sync.errors import ConfigError
 
 if TYPE_CHECKING:
-    from outreach_sync.records import Scalar
     from collections.abc import Mapping
+
+    from outreach_sync.records import Scalar
 
 Where = tuple[str | int, ...]
 """The way to a value: keys, and indexes of lists from 0."""
@@ -54,7 +56,7 @@ class Plain(str):
     __slots__ = ("value",)
     value: Scalar
 
-    def __new__(cls, text: str, value: Scalar) -> Plain:
+    def __new__(cls, text: str, value: Scalar) -> Self:
         """Keep both readings."""
         plain = super().__new__(cls, text)
         plain.value = value
@@ -77,8 +79,8 @@ class Problem(NamedTuple):
 class Document(NamedTuple):
     """A config file that was read.
 
-    `tree` holds dicts, lists, text and None. `lines` knows every key and list item. `literals` are the secrets that stand in the
-    file itself.
+    `tree` holds dicts, lists, text and None. `lines` knows every key and list item. `literals` are the secrets that
+    stand in the file itself.
     """
 
     path: Path
@@ -146,9 +148,7 @@ def _compose(path: Path, text: str) -> yaml.MappingNode:
     if node is None:
         raise _unusable(path, 1, "the config is empty; `outreach-sync init` writes one to start from")
     if not isinstance(node, yaml.MappingNode):
-        raise _unusable(
-            path, node.start_mark.line + 1, "the config must be a mapping; allowed: sections like `outreach:`"
-        )
+        raise _unusable(path, node.start_mark.line + 1, "this is not a mapping; allowed: sections like `outreach:`")
     return node
 
 
@@ -260,8 +260,8 @@ class _Reader:
             return None
         tag = node.tag
         if text != source and not node.style:  # type: ignore[attr-defined]  # scalars have a style; the stubs forget
-            tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))
-        return Plain(text, yaml.safe_load(text)) if tag in _TYPED else text
+            tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        return _typed(text) if tag in _TYPED else text
 
     def _no_value(self, error: ValueError, where: Where, line: int) -> None:
         base = (*where[:-1], str(where[-1]).removesuffix("_file"))
@@ -270,6 +270,13 @@ class _Reader:
 
     def _complain(self, line: int, where: Where, text: str) -> None:
         self.problems.append(Problem(line, where, text))
+
+
+def _typed(text: str) -> str:
+    try:
+        return Plain(text, yaml.safe_load(text))
+    except ValueError:  # such as 0b_, which YAML 1.1 takes for a number until it reads it
+        return text
 
 
 def _section_at(tree: dict[str, object], where: Where) -> dict[str, object] | None:

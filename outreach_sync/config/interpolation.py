@@ -1,4 +1,4 @@
-"""Environment variables in config values: ``${NAME}``, ``${NAME:-default}``, and ``$${`` for a ``${`` that is meant as such."""
+"""Environment variables in config values: ``${NAME}``, ``${NAME:-default}``, and ``$${`` for a literal ``${``."""
 
 from __future__ import annotations
 

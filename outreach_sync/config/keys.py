@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel
 
 from outreach_sync.config.document import SECRETS, Where
 from outreach_sync.config.models import Config
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -1,0 +1,40 @@
+"""Short marks of those parts of the config that decide what is written: when one changes, everything is judged anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from outreach_sync.config.conditions import plain_condition
+
+if TYPE_CHECKING:
+    from outreach_sync.config.models import Config
+
+
+def decision_fingerprint(config: Config) -> str:
+    """Mark what decides the fields of a Person: labels, the rule for several sequences, the fields themselves.
+
+    Where the services are does not count: a moved host says the same.
+    """
+    sync = config.sync
+    return _mark(
+        {
+            "labels": dict(sync.labels),
+            "multiple_sequences": sync.multiple_sequences,
+            "precedence": list(sync.precedence) if sync.multiple_sequences == "precedence" else None,
+            "fields": config.workbooks.fields.model_dump(),
+        }
+    )
+
+
+def task_rule_fingerprint(config: Config) -> str:
+    """Mark what decides whether a task was skipped. The order of the conditions does not count."""
+    conditions = [
+        json.dumps(plain_condition(condition), sort_keys=True) for condition in config.sync.tasks.skipped_when
+    ]
+    return _mark({"skipped_when": sorted(conditions)})
+
+
+def _mark(content: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

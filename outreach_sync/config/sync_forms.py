@@ -1,0 +1,149 @@
+"""The forms of what belongs to the sync itself: names, times, templates and conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Formatter
+from typing import TYPE_CHECKING
+
+from outreach_sync.config.conditions import AnyOf, Clause, Condition, Equals, NotAfter, Requirement
+from outreach_sync.config.cron import normal_cron
+from outreach_sync.config.document import Plain
+from outreach_sync.config.forms import Form, JsonSchema, Text, text_of
+from outreach_sync.config.start import Back, Everything, From, Start
+from outreach_sync.instants import parse_duration, parse_iso
+
+if TYPE_CHECKING:
+    from outreach_sync.records import Scalar
+
+_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+
+
+def attribute_name() -> Text:
+    """Make the form of an attribute's name in Outreach."""
+    return Text("the name of an attribute in Outreach, such as customField or completedAt", _ATTRIBUTE.pattern)
+
+
+def field_name() -> Text:
+    """Make the form of a field's name in Workbooks; related ones are written ``main_location[town]``."""
+    return Text("the name of a field in Workbooks, such as cf_person_outreach_id", r"[A-Za-z_]\w*(\[\w+\])*")
+
+
+def state_name() -> Text:
+    """Make the form of a sequence state's name as Outreach writes it."""
+    return Text("a sequence state as Outreach writes it, such as opted_out", r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class StartForm(Form):
+    """How far back the first run reads."""
+
+    allowed: str = "a duration such as 90d, a date such as 2026-01-31, or all"
+
+    def parse(self, raw: object) -> Start:
+        """Tell the three apart."""
+        text = text_of(raw).strip()
+        if text.lower() == "all":
+            return Everything()
+        for reads in (lambda: Back(parse_duration(text)), lambda: From(parse_iso(text))):
+            try:
+                return reads()
+            except ValueError:
+                continue
+        raise ValueError("is none of the three")
+
+
+@dataclass(frozen=True)
+class Cron(Form):
+    """A cron expression of five fields, in UTC; days of the week come out as names."""
+
+    allowed: str = 'five fields as in a cron table, such as "0 3 * * sun"'
+
+    def parse(self, raw: object) -> str:
+        """Check it."""
+        return normal_cron(text_of(raw))
+
+
+@dataclass(frozen=True)
+class Template(Form):
+    """Text with places to fill in, in braces."""
+
+    places: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """List the places."""
+        return "text with any of " + " ".join(f"{{{place}}}" for place in self.places) + "; {{ and }} for braces"
+
+    def parse(self, raw: object) -> str:
+        """Check that every place is known."""
+        text = text_of(raw)
+        try:
+            parts = list(Formatter().parse(text))
+        except ValueError:
+            raise ValueError("has a brace that is not closed, or not opened") from None
+        for _, place, layout, conversion in parts:
+            if place is not None and (place not in self.places or layout or conversion):
+                raise ValueError("has a place that is not known")
+        return text
+
+
+@dataclass(frozen=True)
+class ConditionForm(Form):
+    """One condition of `skipped_when`."""
+
+    allowed: str = "a map of attribute to a value, null, a list of values, or {not_after: ATTRIBUTE}"
+
+    @property
+    def json_schema(self) -> JsonSchema:
+        """A map of clauses."""
+        scalar: JsonSchema = {"type": ["string", "number", "boolean", "null"]}
+        not_after = {
+            "type": "object",
+            "properties": {"not_after": {"type": "string"}},
+            "required": ["not_after"],
+            "additionalProperties": False,
+        }
+        clause = {"anyOf": [scalar, {"type": "array", "items": scalar, "minItems": 1}, not_after]}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"pattern": f"^{_ATTRIBUTE.pattern}$"},
+            "additionalProperties": clause,
+        }
+
+    def parse(self, raw: object) -> Condition:
+        """Read every clause."""
+        if not isinstance(raw, Mapping) or not raw:
+            raise ValueError("is not a condition")
+        return tuple(Clause(_attribute(name), _requirement(wanted)) for name, wanted in raw.items())
+
+
+def _attribute(raw: object) -> str:
+    if not isinstance(raw, str) or not _ATTRIBUTE.fullmatch(raw):
+        raise ValueError("names something that cannot be an attribute")
+    return str.__str__(raw)
+
+
+def _requirement(raw: object) -> Requirement:
+    if isinstance(raw, Mapping):
+        if set(raw) != {"not_after"}:
+            raise ValueError("has a map that is not {not_after: ATTRIBUTE}")
+        return NotAfter(_attribute(raw["not_after"]))
+    if isinstance(raw, list):
+        if not raw:
+            raise ValueError("has an empty list, which nothing can match")
+        return AnyOf(tuple(_scalar(item) for item in raw))
+    return Equals(_scalar(raw))
+
+
+def _scalar(raw: object) -> Scalar:
+    if isinstance(raw, Plain):
+        return raw.value
+    if raw is None or isinstance(raw, bool | int | float):
+        return raw
+    if isinstance(raw, str):
+        return str.__str__(raw)
+    raise ValueError("has a value that is neither text, a number, a truth value nor null")
