@@ -7,13 +7,14 @@ proxy log holds the key and no list of ids is too long for a URL.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from outreach_sync.workbooks.formats import to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from outreach_sync.records import Write, WriteValue
 
@@ -25,6 +26,9 @@ PAGE_ROWS = 100
 """The documented safe maximum of rows in an answer, and of objects in a write."""
 
 Pair = tuple[str, str]
+
+Row = Mapping[str, Any]
+"""One record as it came, by column; `formats.read` parses the values."""
 
 
 class Filter(NamedTuple):
