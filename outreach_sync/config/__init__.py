@@ -9,18 +9,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
     from outreach_sync.config.loading import load_config
     from outreach_sync.config.locate import find_config
     from outreach_sync.config.models import Config, revealed
+    from outreach_sync.config.permissions import permissions_warning
+    from outreach_sync.config.quick import QuickSettings, quick_settings
+    from outreach_sync.config.reference import reference_markdown
+    from outreach_sync.config.schema import json_schema
+    from outreach_sync.config.starter import starter_config
 
 _HOMES = {
     "Config": "models",
+    "QuickSettings": "quick",
+    "decision_fingerprint": "fingerprint",
     "find_config": "locate",
+    "json_schema": "schema",
     "load_config": "loading",
+    "permissions_warning": "permissions",
+    "quick_settings": "quick",
+    "reference_markdown": "reference",
     "revealed": "models",
+    "starter_config": "starter",
+    "task_rule_fingerprint": "fingerprint",
 }
 
-__all__ = ["Config", "find_config", "load_config", "revealed"]
+__all__ = [
+    "Config",
+    "QuickSettings",
+    "decision_fingerprint",
+    "find_config",
+    "json_schema",
+    "load_config",
+    "permissions_warning",
+    "quick_settings",
+    "reference_markdown",
+    "revealed",
+    "starter_config",
+    "task_rule_fingerprint",
+]
 
 
 def __getattr__(name: str) -> Any:

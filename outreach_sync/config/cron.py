@@ -1,68 +1,81 @@
-"""Cron expressions, brought into the one form that means the same everywhere.
+"""Cron expressions, checked and brought into the one form that means the same everywhere.
 
-A cron table counts days of the week from Sunday = 0, APScheduler from Monday = 0: numbers are therefore rewritten
-as names.
+A cron table counts days of the week from Sunday = 0, APScheduler from Monday = 0: days are therefore rewritten as
+names. The check is our own, so that reading a config does not need the scheduler; what passes it, APScheduler takes.
 """
 
 from __future__ import annotations
 
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+import re
+from typing import NamedTuple
+
 DEFAULT_RECONCILE = "0 3 * * sun"
-_KNOWN_GOOD = frozenset({DEFAULT_RECONCILE})
+
+_PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9]\d?))?", re.ASCII)
+
+
+class _Field(NamedTuple):
+    name: str
+    least: int
+    most: int
+    words: tuple[str, ...] = ()
+
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of the month", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("day of the week", 0, 7, _DAYS),
+)
 
 
 def normal_cron(text: str) -> str:
-    """Check a five-field expression and name its days of the week.
-
-    APScheduler is imported only for an expression that is not known to be good: it takes its time.
+    """Check an expression of five fields; name its days of the week and number its months.
 
     Raises:
-        ValueError: it is no cron expression.
+        ValueError: it is no cron expression; the text names the field, never its content.
     """
     fields = text.lower().split()
-    if len(fields) != 5:  # noqa: PLR2004  # minute, hour, day, month, day of the week
+    if len(fields) != len(_FIELDS):
         raise ValueError("is not a cron expression of five fields")
-    normal = " ".join((*fields[:4], _named_days(fields[4])))
-    if normal not in _KNOWN_GOOD:
-        _let_apscheduler_judge(normal)
-    return normal
+    return " ".join(_normal_field(field, content) for field, content in zip(_FIELDS, fields, strict=True))
 
 
-def _let_apscheduler_judge(expression: str) -> None:
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  # heavy, and seldom needed
-
-    try:
-        CronTrigger.from_crontab(expression, timezone="UTC")
-    except ValueError:
-        raise ValueError("is not a cron expression") from None
-
-
-def _named_days(field: str) -> str:
-    if field == "*":
-        return field
-    days = {day for part in field.split(",") for day in _days_of(part)}
-    return ",".join(_DAYS[day] for day in sorted(days))
+def _normal_field(field: _Field, content: str) -> str:
+    values = [value for part in content.split(",") for value in _values_of(field, part)]
+    if content == "*":
+        return content
+    if field.words is _DAYS:
+        return ",".join(_DAYS[day] for day in sorted({value % 7 for value in values}))
+    if field.words and re.search(r"[a-z]", content):
+        return ",".join(str(value) for value in sorted(set(values)))
+    return content
 
 
-def _days_of(part: str) -> list[int]:
-    """List the days, 0 for Sunday, that ``1``, ``mon-fri``, ``5-7`` or ``*/2`` stand for."""
-    span, _, step = part.partition("/")
-    if step and (not step.isdigit() or not int(step)):
-        raise ValueError("is not a cron expression (a step of its days of the week)")
-    first, dash, last = span.partition("-")
-    if span == "*":
-        begin, end = 0, 6
-    else:
-        begin = _day(first)
-        end = _day(last) if dash else (6 if step else begin)
-    if end < begin:
-        end += 7
-    return [day % 7 for day in range(begin, end + 1, int(step or 1))]
+def _values_of(field: _Field, part: str) -> range:
+    """List the numbers that ``*``, ``5``, ``mon-fri``, ``10-20/2`` or ``*/15`` stand for."""
+    match = _PART.fullmatch(part)
+    if match is None:
+        raise ValueError(f"is not a cron expression (its {field.name})")
+    most = 6 if field.words is _DAYS else field.most
+    begin = _number(field, match["first"]) if match["first"] else field.least
+    end = begin if match["first"] and not match["step"] else most
+    if match["last"]:
+        end = _number(field, match["last"])
+    if field.words is _DAYS and end < begin:
+        end += 7  # fri-mon goes over the end of the week
+    step = int(match["step"] or 1)
+    if end < begin or (match["step"] and step > end - begin):
+        raise ValueError(f"is not a cron expression (its {field.name})")
+    return range(begin, end + 1, step)
 
 
-def _day(word: str) -> int:
-    if word in _DAYS:
-        return _DAYS.index(word)
-    if word.isdigit() and int(word) <= 7:  # noqa: PLR2004  # 7 is Sunday once more
-        return int(word)
-    raise ValueError("is not a cron expression (its days of the week)")
+def _number(field: _Field, word: str) -> int:
+    if word in field.words:
+        return field.words.index(word) + field.least
+    if not word.isdigit() or not field.least <= int(word) <= field.most:
+        raise ValueError(f"is not a cron expression (its {field.name})")
+    return int(word)

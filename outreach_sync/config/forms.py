@@ -76,23 +76,19 @@ class Text(Form):
     """Text that is not empty; with a pattern, that matches it whole."""
 
     allowed: str = "text"
-    pattern: str = r"(?s).*"
+    pattern: str = ""
 
     def parse(self, raw: object) -> str:
         """Take it as it is."""
         text = text_of(raw)
-        if not re.fullmatch(self.pattern, text, re.ASCII):
+        if self.pattern and not re.fullmatch(self.pattern, text, re.ASCII):
             raise ValueError("has characters that do not belong there")
         return text
 
     @property
     def json_schema(self) -> JsonSchema:
-        """Say the pattern where there is one."""
-        return (
-            {"type": "string"}
-            if self.pattern.startswith("(?s)")
-            else {"type": "string", "pattern": f"^{self.pattern}$"}
-        )
+        """Say the pattern where there is one; a variable fits it as well."""
+        return {"type": "string"} | ({"pattern": rf"^({self.pattern}|.*\$\{{.*)$"} if self.pattern else {})
 
 
 @dataclass(frozen=True)
@@ -204,7 +200,7 @@ class Choice(Form):
     @property
     def json_schema(self) -> JsonSchema:
         """List the words."""
-        return {"type": "string", "enum": list(self.words)}
+        return {"anyOf": [{"type": "string", "enum": list(self.words)}, _VARIABLE]}
 
     def parse(self, raw: object) -> str:
         """Compare the word."""

@@ -25,7 +25,7 @@ from outreach_sync.errors import ConfigError
 class Schedule(Section):
     """When `schedule` runs cycles. Times are UTC."""
 
-    every_ms: Annotated[int | None, Maybe(Duration(1000, "1s"))] = duration(
+    every_ms: Annotated[int | None, Maybe(Duration(1000, "1s or more"))] = duration(
         "10m", "The pause between the starts of two cycles; does not count when cron is set.", "every"
     )
     cron: Annotated[str | None, Maybe(Cron())] = Field(default=None, description="When cycles start, instead of every.")
@@ -43,7 +43,7 @@ class State(Section):
         description="The SQLite database; made with mode 0600 in a directory that is created.",
         json_schema_extra={"default": "~/.local/state/outreach-sync/state.db"},
     )
-    keep_runs_ms: Annotated[int, Duration(1, "1ms")] = duration(
+    keep_runs_ms: Annotated[int, Duration(1, "longer than 0")] = duration(
         "90d", "How long the record of a run is kept.", "keep_runs"
     )
 

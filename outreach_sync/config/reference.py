@@ -67,19 +67,14 @@ def _row(where: Where, field: FieldInfo) -> str:
 def _allowed(field: FieldInfo) -> str:
     own = next((form for form in field.metadata if isinstance(form, Form)), None)
     if own is not None:
-        return _quoted(own.allowed)
+        return own.allowed
     inner = [_form_in(part) for part in get_args(field.annotation)]
-    forms = [_quoted(form.allowed) for form in inner if form is not None]
-    return f"a map of {forms[0]} to {forms[1]}" if len(forms) > 1 else f"a list, each {forms[0]}"
+    forms = [form.allowed for form in inner if form is not None]
+    return f"a map; each key: {forms[0]}; each value: {forms[1]}" if len(forms) > 1 else f"a list; each: {forms[0]}"
 
 
 def _form_in(annotation: Any) -> Form | None:
     return next((part for part in get_args(annotation) if isinstance(part, Form)), None)
-
-
-def _quoted(text: str) -> str:
-    """Keep braces and brackets from being taken for markup."""
-    return text.replace("${NAME}", "`${NAME}`").replace("{", "&#123;") if "`" not in text else text
 
 
 def _default(field: FieldInfo) -> str:

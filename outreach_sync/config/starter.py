@@ -44,7 +44,7 @@ def _scalars(node: yaml.Node | None, path: str) -> list[tuple[str, yaml.Node]]:
 
 
 def _written(answer: Answer) -> str:
-    """Write a value so that YAML reads it back as it is: JSON is YAML, and quotes are left out where nothing needs them."""
+    """Write a value so that YAML reads it back as it is: JSON is YAML, and simple words need no quotes."""
     if isinstance(answer, str) and answer and set(answer) <= _SAFE and answer[0].isalpha() and not _looks_typed(answer):
         return answer
     return json.dumps(answer, ensure_ascii=False)

@@ -135,7 +135,7 @@ class Sync(Section):
         json_schema_extra={"default": "90d"},
     )
     overlap_ms: Annotated[int, Duration()] = duration("10m", "How far each run reads back again.", "overlap")
-    late_sweep_ms: Annotated[int, Duration(1, "1ms")] = duration(
+    late_sweep_ms: Annotated[int, Duration(1, "longer than 0")] = duration(
         "24h", "How often, and how far, a run reads back for records that became visible late.", "late_sweep"
     )
     multiple_sequences: Annotated[str, Choice(("latest", "precedence"))] = Field(
