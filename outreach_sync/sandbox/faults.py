@@ -102,6 +102,11 @@ class FaultBoard:
         with self._lock:
             return switch.options if switch.active and switch.after == 0 else None
 
+    def option(self, name: str, option: str) -> object:
+        """Look up one option of a fault that is on; None if the fault is off or has no such option."""
+        switch = self._named(name)
+        return switch.options.get(option) if switch.active else None
+
     def names(self) -> dict[str, str]:
         """List every fault with its documentation."""
         return {name: switch.doc for name, switch in self._switches.items()}

@@ -1,0 +1,241 @@
+"""What Outreach's API knows about each resource: attributes, what may be filtered and sorted, and relationships.
+
+Source: Outreach's published OpenAPI (api.outreach.io/api/v2/schema/openapi.json), its badges and filter notes written
+as ``name:kind[:F][S]`` for attributes (F filterable, S sortable) and ``name:shape:types[:attributes to filter by]`` for
+relationships (shape: ``one`` or ``many`` come with data, ``links`` without; ``*``: whatever is filterable there).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["text", "flag", "number", "list", "time"]
+Shape = Literal["one", "many", "links"]
+
+_SEQUENCE_STATE = (
+    """
+    activeAt:time bounceCount:number callCompletedAt:time:FS clickCount:number:FS createdAt:time:FS
+    deliverCount:number:FS errorReason:text failureCount:number negativeReplyCount:number neutralReplyCount:number
+    openCount:number:FS optOutCount:number pauseReason:text:FS positiveReplyCount:number repliedAt:time:FS
+    replyCount:number:FS scheduleCount:number state:text:FS stateChangedAt:time:FS updatedAt:time:FS
+    """,
+    """
+    account:one:account:id activeStepMailings:many:mailing activeStepTasks:many:task batchItemCreator:one:batchItem
+    calls:links:call:id creator:one:user mailbox:one:mailbox:id,email mailings:links:mailing
+    opportunity:one:opportunity:id prospect:one:prospect:id,emails sequence:one:sequence:*
+    sequenceStateRecipients:many:sequenceStateRecipient sequenceStep:one:sequenceStep:* tasks:links:task:id,dueAt
+    user:one:user
+    """,
+)
+_TASK = (
+    """
+    action:text autoskipAt:time:FS compiledSequenceTemplateHtml:text completed:flag completedAt:time
+    createdAt:time:FS dueAt:time:FS note:text opportunityAssociation:text scheduledAt:time:FS state:text:FS
+    stateChangedAt:time:FS taskType:text:FS updatedAt:time:FS
+    """,
+    """
+    account:one:account:id call:one:call:id calls:links:call:id completer:one:user:id
+    creator:one:sequenceStep|stage|user defaultPluginMapping:one:pluginMapping mailing:one:mailing:id
+    mailings:links:mailing:id opportunity:one:opportunity:id owner:one:user:id,email,firstName
+    prospect:one:prospect:id,byPersonaId,byStageId,createdAt,firstName,tags,title,updatedAt
+    prospectAccount:one:account prospectContacts:many:emailAddress prospectOwner:one:user
+    prospectPhoneNumbers:many:phoneNumber prospectStage:one:stage sequence:one:sequence:id,tags
+    sequenceSequenceSteps:many:sequenceStep:id sequenceState:one:sequenceState:id
+    sequenceStateSequenceStep:one:sequenceStep sequenceStateSequenceStepOverrides:many:sequenceStepOverride
+    sequenceStateStartingTemplate:one:template sequenceStep:one:sequenceStep:id,stepType
+    sequenceStepOverrideTemplates:many:template sequenceTemplate:one:sequenceTemplate:id
+    sequenceTemplateTemplate:one:template subject:one:account|opportunity|prospect
+    taskDisposition:one:taskDisposition taskPriority:one:taskPriority:id,name taskPurpose:one:taskPurpose
+    taskTheme:one:taskTheme team:one:team template:one:template:id
+    """,
+)
+_PROSPECT = (
+    """
+    addedAt:time addressCity:text addressCountry:text addressState:text addressStreet:text addressStreet2:text
+    addressZip:text angelListUrl:text availableAt:time callOptedOut:flag callsOptStatus:text callsOptedAt:time
+    campaignName:text clickCount:number company:text contactHistogram:list createdAt:time:FS dateOfBirth:text
+    degree:text emailOptedOut:flag emails:list:F emailsOptStatus:text emailsOptedAt:time engagedAt:time:FS
+    engagedScore:number:FS eventName:text externalId:text externalOwner:text externalSource:text:FS facebookUrl:text
+    firstName:text:FS gender:text githubUrl:text githubUsername:text:FS googlePlusUrl:text graduationDate:text
+    homePhones:list jobStartDate:text lastName:text:FS linkedInConnections:number linkedInId:text:FS
+    linkedInSlug:text:FS linkedInUrl:text middleName:text mobilePhones:list name:text nickname:text occupation:text
+    openCount:number optedOut:flag optedOutAt:time otherPhones:list personalNote1:text personalNote2:text
+    preferredContact:text quoraUrl:text region:text replyCount:number school:text score:number sharingTeamId:text:F
+    source:text specialties:text stackOverflowId:text:FS stackOverflowUrl:text tags:list timeZone:text:F
+    timeZoneIana:text timeZoneInferred:text title:text:FS touchedAt:time:FS trashedAt:time twitterUrl:text
+    twitterUsername:text:FS updatedAt:time:FS voipPhones:list websiteUrl1:text websiteUrl2:text websiteUrl3:text
+    workPhones:list
+    """,
+    """
+    account:one:account:id,customId,name,named,updatedAt activeSequenceStates:many:sequenceState:id,state
+    assignedTeams:many:team assignedUsers:many:user batches:links:batch calls:links:call creator:one:user
+    defaultPluginMapping:one:pluginMapping emailAddresses:many:emailAddress favorites:many:favorite
+    mailings:links:mailing opportunities:many:opportunity:id opportunityProspectRoles:many:opportunityProspectRole
+    owner:one:user:id persona:one:persona:id phoneNumbers:many:phoneNumber
+    sequenceStates:links:sequenceState:id,state stage:one:stage:id,name tasks:links:task
+    trashedByAccount:one:account updater:one:user
+    """,
+)
+_SEQUENCE = (
+    """
+    automationPercentage:number bounceCount:number clickCount:number:FS createdAt:time:FS deliverCount:number:FS
+    description:text durationInDays:number enabled:flag enabledAt:time:FS failureCount:number finishOnReply:flag
+    lastUsedAt:time:FS locked:flag lockedAt:time:FS maxActivations:number name:text:FS negativeReplyCount:number
+    neutralReplyCount:number numContactedProspects:number numRepliedProspects:number openCount:number:FS
+    optOutCount:number positiveReplyCount:number primaryReplyAction:text primaryReplyPauseDuration:number
+    replyCount:number:FS salesMotion:text:F scheduleCount:number scheduleIntervalType:text secondaryReplyAction:text
+    secondaryReplyPauseDuration:number sequenceStepCount:number sequenceType:text shareType:text:FS tags:list
+    throttleCapacity:number:FS throttleMaxAddsPerDay:number:FS throttlePaused:flag throttlePausedAt:time
+    transactional:flag updatedAt:time:FS
+    """,
+    """
+    calls:links:call:id contentCategoryMemberships:many:contentCategoryMembership:id creator:one:user:id
+    mailings:links:mailing owner:one:user:id,email,firstName,lastName ruleset:one:ruleset:id schedule:one:schedule
+    sequenceStates:links:sequenceState:id sequenceSteps:many:sequenceStep:id tasks:links:task:id updater:one:user:id
+    """,
+)
+_SEQUENCE_STEP = (
+    """
+    bounceCount:number clickCount:number createdAt:time:FS date:text:FS deliverCount:number displayName:text
+    failureCount:number interval:number negativeReplyCount:number neutralReplyCount:number openCount:number
+    optOutCount:number order:number:FS positiveReplyCount:number replyCount:number scheduleCount:number
+    stepType:text:FS taskAutoskipDelay:number taskNote:text updatedAt:time:FS
+    """,
+    """
+    callPurpose:one:callPurpose:id calls:links:call:id creator:one:user:id mailings:links:mailing
+    schedule:one:schedule sequence:one:sequence:id,enabledAt,name sequenceTemplates:many:sequenceTemplate:*
+    taskPriority:one:taskPriority:id tasks:links:task:id updater:one:user:id
+    """,
+)
+_USER = (
+    """
+    accountsViewId:number activityNotificationsDisabled:flag bounceWarningEmailEnabled:flag bridgePhone:text
+    bridgePhoneExtension:text callsViewId:number controlledTabDefault:text createdAt:time:FS currentSignInAt:time:FS
+    dailyDigestEmailEnabled:flag defaultRulesetId:number duties:list email:text:FS enableVoiceRecordings:flag
+    engagementEmailsEnabled:flag firstName:text:FS inboundBridgePhone:text inboundBridgePhoneExtension:text
+    inboundCallBehavior:text inboundPhoneType:text inboundVoicemailCustomMessageText:text
+    inboundVoicemailMessageTextVoice:text inboundVoicemailPromptType:text jobRoleByName:text
+    kaiaRecordingsViewId:number keepBridgePhoneConnected:flag lastName:text:FS lastSignInAt:time locked:flag:FS
+    mailboxErrorEmailEnabled:flag meetingEngagementNotificationEnabled:flag name:text notificationsEnabled:flag
+    oceClickToDialEverywhere:flag oceGmailToolbar:flag oceGmailTrackingState:text oceSalesforceEmailDecorating:flag
+    oceSalesforcePhoneDecorating:flag oceUniversalTaskFlow:flag oceWindowMode:flag opportunitiesViewId:number
+    passwordExpiresAt:time phoneCountryCode:text phoneNumber:text phoneType:text pluginAlertNotificationEnabled:flag
+    preferredVoiceRegion:text prefersLocalPresence:flag prospectsViewId:number reportsTeamPerfViewId:number
+    reportsViewId:number scimExternalId:text scimSource:text senderNotificationsExcluded:flag tasksViewId:number
+    teamsViewId:number textingEmailNotifications:flag title:text unknownReplyEmailEnabled:flag updatedAt:time:FS
+    userGuid:text username:text:FS usersViewId:number voicemailNotificationEnabled:flag
+    weeklyDigestEmailEnabled:flag
+    """,
+    """
+    batches:links:batch calendar:one:calendar contentCategories:many:contentCategory
+    contentCategoryOwnerships:many:contentCategoryOwnership creator:one:user directAssignedTeams:many:team
+    favorites:many:favorite jobRole:one:jobRole mailbox:one:mailbox mailboxes:many:mailbox
+    outboundVoicemails:many:outboundVoicemail phone:one:phone phones:many:phone profile:one:profile:id
+    recipients:many:recipient role:one:role:id roleAssignedTeams:many:team smsPhone:one:phone teams:many:team:id
+    updater:one:user voicemailPrompts:many:voicemailPrompt
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of a resource."""
+
+    name: str
+    kind: Kind
+    filterable: bool
+    sortable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """One relationship. `types` are the resource types it may point to; `filters` what may be filtered through it."""
+
+    name: str
+    shape: Shape
+    types: tuple[str, ...]
+    filters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource type, such as ``sequenceState``, listed under `plural`."""
+
+    type: str
+    plural: str
+    attributes: Mapping[str, Attribute]
+    relationships: Mapping[str, Relationship]
+
+    def attribute(self, name: str) -> Attribute | None:
+        """Look up an attribute; custom1 to custom150 of prospects included."""
+        known = self.attributes.get(name)
+        if known is None and self.type == "prospect" and _CUSTOM.fullmatch(name):
+            return Attribute(name, "text", filterable=False, sortable=False)
+        return known
+
+    def knows(self, name: str) -> bool:
+        """Tell whether `fields` may name this: an attribute or a relationship."""
+        return name in self.relationships or self.attribute(name) is not None
+
+
+_CUSTOM = re.compile(r"custom(?:[1-9]|[1-9]\d|1[0-4]\d|150)", re.ASCII)
+
+
+def _attribute(word: str) -> Attribute:
+    name, kind, *flags = word.split(":")
+    marks = flags[0] if flags else ""
+    return Attribute(name, cast("Kind", kind), filterable="F" in marks, sortable="S" in marks)
+
+
+def _relationship(word: str) -> Relationship:
+    name, shape, types, *filters = word.split(":")
+    by = tuple(filters[0].split(",")) if filters else ()
+    return Relationship(name, cast("Shape", shape), tuple(types.split("|")), by)
+
+
+def _resource(type_: str, words: tuple[str, str]) -> Resource:
+    attributes = {attribute.name: attribute for attribute in map(_attribute, words[0].split())}
+    relationships = {relation.name: relation for relation in map(_relationship, words[1].split())}
+    return Resource(type_, type_ + "s", MappingProxyType(attributes), MappingProxyType(relationships))
+
+
+RESOURCES: Mapping[str, Resource] = MappingProxyType(
+    {
+        type_: _resource(type_, words)
+        for type_, words in (
+            ("sequenceState", _SEQUENCE_STATE),
+            ("task", _TASK),
+            ("prospect", _PROSPECT),
+            ("sequence", _SEQUENCE),
+            ("sequenceStep", _SEQUENCE_STEP),
+            ("user", _USER),
+        )
+    }
+)
+"""Every resource that is served, by its type."""
+
+PLURALS: Mapping[str, Resource] = MappingProxyType({resource.plural: resource for resource in RESOURCES.values()})
+"""The same, by the word in the path."""
+
+BACK_REFERENCES: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("prospect", "activeSequenceStates"): "sequenceState.prospect",
+        ("prospect", "sequenceStates"): "sequenceState.prospect",
+        ("prospect", "tasks"): "task.prospect",
+        ("sequence", "sequenceSteps"): "sequenceStep.sequence",
+        ("sequence", "sequenceStates"): "sequenceState.sequence",
+        ("sequence", "tasks"): "task.sequence",
+        ("sequenceState", "tasks"): "task.sequenceState",
+        ("sequenceStep", "tasks"): "task.sequenceStep",
+    }
+)
+"""To-many relationships that follow from a to-one relationship on the other side."""
+
+ACTIVE_STATES = frozenset({"active", "paused", "failed", "bounced", "pending", "disabled"})
+"""The states with which a sequence state is among its prospect's `activeSequenceStates`, by the spec."""

@@ -1,0 +1,312 @@
+"""The records of the simulated Outreach: added, changed, hidden and deleted from outside, read by the API.
+
+Values are kept as the API shows them (times as ``2026-09-01T10:00:00.000Z``), so that a page of a thousand is put
+together quickly; a to-one relationship is the id it points to, under its own name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync import instants
+from outreach_sync.sandbox.outreach.index import StampIndex
+from outreach_sync.sandbox.outreach.schema import RESOURCES, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.sandbox.clock import SandboxClock
+
+_EMPTY: tuple[int, ...] = ()
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+
+
+class Record:
+    """One record, and a `version` that no other state of any record ever has.
+
+    `values` maps attribute or to-one relationship to what the API shows; absent means null.
+    `shapes` maps a relationship to the way it is rendered when it points nowhere: ``null``, ``links`` or ``empty``.
+    """
+
+    __slots__ = ("hidden", "id", "shapes", "type", "values", "version", "visible_at")
+
+    def __init__(self, type_: str, id_: int, values: dict[str, Any]) -> None:
+        """Make a record that everybody sees at once."""
+        self.type = type_
+        self.id = id_
+        self.values = values
+        self.version = 0
+        self.hidden = False
+        self.visible_at = 0
+        self.shapes: Mapping[str, str] = {}
+
+
+class OutreachStore:
+    """All records, by type and id. Every method is thread-safe; `lock` makes several of them one."""
+
+    def __init__(self, clock: SandboxClock) -> None:
+        """Start empty; `clock` gives the stamps."""
+        self.lock = threading.RLock()
+        self._clock = clock
+        self._versions = itertools.count(1)
+        self._records: dict[str, dict[int, Record]]
+        self._next_id: dict[str, int]
+        self._stamps: dict[str, StampIndex]
+        self._back: dict[str, dict[int, dict[int, None]]]
+        self.clear()
+
+    def add_user(self, **attributes: object) -> int:
+        """Add a user and return its id. Attributes have the API's own names, here and below."""
+        return self.add("user", attributes)
+
+    def add_sequence(self, name: str, **attributes: object) -> int:
+        """Add a sequence and return its id."""
+        return self.add("sequence", {"name": name, "enabled": True, "sequenceType": "interval", **attributes})
+
+    def add_step(self, sequence: int, **attributes: object) -> int:
+        """Add a step to a sequence and return its id."""
+        return self.add("sequenceStep", {"sequence": sequence, "stepType": "auto_email", **attributes})
+
+    def add_prospect(self, **attributes: object) -> int:
+        """Add a prospect and return its id."""
+        defaults = {"emails": [], "optedOut": False, "emailOptedOut": False, "callOptedOut": False}
+        return self.add("prospect", {**defaults, **attributes})
+
+    def add_state(self, prospect: int | None, sequence: int | None, state: str = "active", **attributes: object) -> int:
+        """Put a prospect into a sequence and return the id of the sequence state."""
+        return self.add("sequenceState", {"prospect": prospect, "sequence": sequence, "state": state, **attributes})
+
+    def add_task(self, prospect: int | None = None, **attributes: object) -> int:
+        """Add a task and return its id."""
+        defaults = {"state": "incomplete", "completed": False, "action": "email", "taskType": "manual"}
+        return self.add("task", {**defaults, "prospect": prospect, **attributes})
+
+    def add(
+        self,
+        type_: str,
+        attributes: Mapping[str, object],
+        *,
+        hidden: bool = False,
+        visible_after_ms: int = 0,
+        shapes: Mapping[str, str] | None = None,
+    ) -> int:
+        """Add a record of any type and return its id, the next free one unless `attributes` holds ``id``.
+
+        Times may be given as `Instant` or ISO 8601; createdAt and updatedAt default to now, to the second.
+
+        Raises:
+            ValueError: the type, or an attribute, does not exist; or the id is taken.
+        """
+        values = _checked(_resource(type_), attributes)
+        with self.lock:
+            id_ = values.pop("id", None) or self._next_id[type_]
+            if id_ in self._records[type_]:
+                raise ValueError(f"there is a {type_} {id_} already")
+            self._next_id[type_] = max(self._next_id[type_], id_ + 1)
+            stamp = _stamp(self._clock.now())
+            values.setdefault("createdAt", values.get("updatedAt") or stamp)
+            values.setdefault("updatedAt", stamp)
+            record = Record(type_, id_, values)
+            record.hidden = hidden
+            record.visible_at = self._clock.now() + visible_after_ms if visible_after_ms else 0
+            record.shapes = dict(shapes or {})
+            self._insert(record)
+        return int(id_)
+
+    def update(
+        self,
+        type_: str,
+        id_: int,
+        *,
+        hidden: bool | None = None,
+        visible_after_ms: int | None = None,
+        shapes: Mapping[str, str] | None = None,
+        **attributes: object,
+    ) -> None:
+        """Change a record. updatedAt moves to now, to the second, unless it is among `attributes` (None: null).
+
+        `hidden` and `shapes` alone do not move it. With `visible_after_ms` the record leaves the lists for so long.
+
+        Raises:
+            KeyError: there is no such record.
+            ValueError: an attribute does not exist.
+        """
+        changes = _checked(_resource(type_), attributes)
+        with self.lock:
+            record = self.get(type_, id_)
+            if attributes:
+                changes.setdefault("updatedAt", _stamp(self._clock.now()))
+                self._remove(record)
+                record.values.update(changes)
+                self._insert(record)
+            record.version = next(self._versions)
+            record.hidden = record.hidden if hidden is None else hidden
+            record.shapes = record.shapes if shapes is None else dict(shapes)
+            if visible_after_ms is not None:
+                record.visible_at = self._clock.now() + visible_after_ms
+
+    def delete(self, type_: str, id_: int) -> None:
+        """Delete a record, as if it had never been.
+
+        Raises:
+            KeyError: there is no such record.
+        """
+        with self.lock:
+            self._remove(self.get(type_, id_))
+
+    def get(self, type_: str, id_: int) -> Record:
+        """Give one record, hidden or not.
+
+        Raises:
+            KeyError: there is none.
+        """
+        try:
+            return self._records[type_][id_]
+        except KeyError:
+            raise KeyError(f"there is no {type_} {id_}") from None
+
+    def visible(self, type_: str, id_: int) -> Record | None:
+        """Give one record if the API may show it now."""
+        record = self._records.get(type_, {}).get(id_)
+        if record is None or record.hidden or record.visible_at > self._clock.now():
+            return None
+        return record
+
+    def all(self, type_: str) -> list[Record]:
+        """List the records of a type in the order of their ids, hidden ones too."""
+        with self.lock:
+            return sorted(self._records[type_].values(), key=lambda record: record.id)
+
+    def stamps(self, type_: str) -> StampIndex:
+        """Give the index of a type by (updatedAt, id). Use it under `lock`."""
+        return self._stamps[type_]
+
+    def has_index(self, reference: str) -> bool:
+        """Tell whether `pointing_to` knows a relationship such as ``task.prospect``."""
+        return reference in self._back
+
+    def pointing_to(self, reference: str, id_: int) -> Iterable[int]:
+        """List the ids of the records whose relationship, such as ``task.prospect``, is this id."""
+        return tuple(self._back[reference].get(id_, _EMPTY))
+
+    def summary(self) -> dict[str, int]:
+        """Count the records by type."""
+        return {type_: len(records) for type_, records in self._records.items()}
+
+    def clear(self) -> None:
+        """Delete everything."""
+        with self.lock:
+            self._records = {type_: {} for type_ in RESOURCES}
+            self._next_id = dict.fromkeys(RESOURCES, 1)
+            self._stamps = {type_: StampIndex() for type_ in RESOURCES}
+            self._back = {f"{type_}.{name}": {} for type_, names in _INDEXED.items() for name in names}
+
+    def dump(self) -> dict[str, Any]:
+        """Give all records as JSON: type to list of {id, hidden, shapes, values}."""
+        return {type_: [_dumped(record) for record in self.all(type_)] for type_ in RESOURCES}
+
+    def load(self, document: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Replace everything by what `dump` gave."""
+        with self.lock:
+            self.clear()
+            for type_, rows in document.items():
+                for row in rows:
+                    attributes = {**row["values"], "id": row["id"]}
+                    self.add(type_, attributes, hidden=row.get("hidden", False), shapes=row.get("shapes"))
+
+    def change(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Apply changes given as JSON.
+
+        ``{"load": DUMP}``, or ``{"changes": [...]}`` of ``{"add": TYPE, "attributes": {...}}``,
+        ``{"update": TYPE, "id": N, "attributes": {...}}`` (attributes may hold hidden, visible_after_ms, shapes) and
+        ``{"delete": TYPE, "id": N}``. Returns ``{"ids": [...]}``, one for each change.
+
+        Raises:
+            KeyError, TypeError, ValueError: it makes no sense; what came before it is applied.
+        """
+        if "load" in document:
+            self.load(document["load"])
+            return {"ids": []}
+        with self.lock:
+            return {"ids": [self._apply(change) for change in document["changes"]]}
+
+    def _apply(self, change: dict[str, Any]) -> int:
+        attributes = dict(change.get("attributes") or {})
+        if "add" in change:
+            options = {name: attributes.pop(name) for name in _OPTIONS if name in attributes}
+            return self.add(change["add"], attributes, **options)
+        if "update" in change:
+            self.update(change["update"], change["id"], **attributes)
+        else:
+            self.delete(change["delete"], change["id"])
+        return int(change["id"])
+
+    def _insert(self, record: Record) -> None:
+        record.version = next(self._versions)
+        self._records[record.type][record.id] = record
+        self._stamps[record.type].add(record.values.get("updatedAt"), record.id)
+        for reference, target in self._references(record):
+            self._back[reference].setdefault(target, {})[record.id] = None
+
+    def _remove(self, record: Record) -> None:
+        del self._records[record.type][record.id]
+        self._stamps[record.type].remove(record.values.get("updatedAt"), record.id)
+        for reference, target in self._references(record):
+            self._back[reference][target].pop(record.id, None)
+
+    def _references(self, record: Record) -> Iterator[tuple[str, int]]:
+        for name in _INDEXED.get(record.type, ()):
+            target = record.values.get(name)
+            if target is not None:
+                yield f"{record.type}.{name}", target
+
+
+_OPTIONS = ("hidden", "visible_after_ms", "shapes")
+_INDEXED = {
+    "sequenceState": ("prospect", "sequence"),
+    "task": ("prospect", "sequence", "sequenceState", "sequenceStep"),
+    "sequenceStep": ("sequence",),
+}
+
+
+def _resource(type_: str) -> Resource:
+    if type_ not in RESOURCES:
+        raise ValueError(f"there is no resource type '{type_}', only {', '.join(RESOURCES)}")
+    return RESOURCES[type_]
+
+
+def _checked(resource: Resource, attributes: Mapping[str, object]) -> dict[str, Any]:
+    return {name: _value(resource, name, value) for name, value in attributes.items()}
+
+
+def _value(resource: Resource, name: str, value: object) -> object:
+    attribute = resource.attribute(name)
+    if attribute is None and name != "id" and name not in resource.relationships:
+        raise ValueError(f"a {resource.type} has no '{name}'")
+    if attribute is None and isinstance(value, list) and resource.relationships[name].shape == "one":
+        return tuple(value)  # (type, id), which JSON has as a list
+    if attribute is None or attribute.kind != "time" or value is None:
+        return value
+    if isinstance(value, str):
+        return value if _STAMP.fullmatch(value) else api_time(instants.parse_iso(value))
+    if isinstance(value, int):
+        return api_time(instants.Instant(value))
+    raise ValueError(f"{name} takes an instant or ISO 8601, not {value!r}")
+
+
+def api_time(at: Instant) -> str:
+    """Write an instant the way the API does, always with milliseconds."""
+    return instants.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03}Z"
+
+
+def _stamp(at: Instant) -> str:
+    """Write an instant to the second: every stamp seen in recorded answers ends in .000Z."""
+    return api_time(instants.Instant(at - at % 1000))
+
+
+def _dumped(record: Record) -> dict[str, Any]:
+    return {"id": record.id, "hidden": record.hidden, "shapes": dict(record.shapes), "values": dict(record.values)}
