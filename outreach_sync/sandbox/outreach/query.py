@@ -70,6 +70,15 @@ def parse(resource: Resource, parameters: Parameters, *, refuse_neginf: bool = F
     )
 
 
+def without_repeats(parameters: Parameters) -> Parameters:
+    """Keep the last of several parameters of one name, except lists (``name[]``), where a value counts once.
+
+    There are clients (tap-outreach) that send their parameters again with the next link, which has them already.
+    """
+    lists = [pair for pair in dict.fromkeys(parameters) if pair[0].endswith("[]")]
+    return [*dict(pair for pair in parameters if not pair[0].endswith("[]")).items(), *lists]
+
+
 def _refuse_unknown(parameters: Mapping[str, str]) -> None:
     for name in parameters:
         known = name in _SWITCHES | _PAGE_KEYS | {"sort", "include"} or _FIELDS.fullmatch(name)

@@ -141,6 +141,15 @@ _USER = (
     updater:one:user voicemailPrompts:many:voicemailPrompt
     """,
 )
+# not in the copy of the spec at hand: as clients read it (tap-outreach asks for stages to test its token)
+_STAGE = (
+    """
+    color:text createdAt:time:FS name:text:FS order:number:FS updatedAt:time:FS
+    """,
+    """
+    creator:one:user updater:one:user
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +224,7 @@ RESOURCES: Mapping[str, Resource] = MappingProxyType(
             ("sequence", _SEQUENCE),
             ("sequenceStep", _SEQUENCE_STEP),
             ("user", _USER),
+            ("stage", _STAGE),
         )
     }
 )

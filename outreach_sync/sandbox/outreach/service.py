@@ -9,7 +9,7 @@ from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.control import Control
 from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.journal import Journal
-from outreach_sync.sandbox.outreach import limits
+from outreach_sync.sandbox.outreach import limits, query as queries
 from outreach_sync.sandbox.outreach.listing import Reader
 from outreach_sync.sandbox.outreach.oauth import AUTHORIZE_PATH, TOKEN_PATH, App, OAuth, read_form
 from outreach_sync.sandbox.outreach.refusals import (
@@ -167,11 +167,12 @@ class OutreachSandbox:
         if request.method != "GET":
             raise MissingScope(f"{request.method} needs a scope other than {resource.plural}.read.")
         self._permit(resource, grant, kind)
-        query = self._reader.parse(resource, request.query, kind)
+        parameters = queries.without_repeats(request.query)
+        query = self._reader.parse(resource, parameters, kind)
         self._permit_included(resource, query, grant, kind)
         if match[2]:
             return self._reader.single(resource, int(match[2]), query, kind)
-        return self._reader.list(resource, query, request.query, kind)
+        return self._reader.list(resource, query, parameters, kind)
 
     def _permit(self, resource: Resource, grant: Grant, kind: str) -> None:
         """Check the scope for a resource, and what the user's profile and the kind of token allow."""

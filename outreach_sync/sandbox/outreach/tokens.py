@@ -24,7 +24,8 @@ MINUTE_MS = 60_000
 LIVE_TOKENS = 100
 
 SCOPES = tuple(
-    f"{plural}.read" for plural in ("sequenceStates", "tasks", "prospects", "sequences", "sequenceSteps", "users")
+    f"{plural}.read"
+    for plural in ("sequenceStates", "tasks", "prospects", "sequences", "sequenceSteps", "users", "stages")
 )
 """What the simulated app may ask for."""
 
