@@ -28,7 +28,15 @@ class NotSentError(RetriableError):
 
 
 class MaybeSentError(RetriableError):
-    """The answer was lost: the request may have been carried out. Look before repeating a write."""
+    """The answer was lost: the request may have been carried out. Look before repeating a write.
+
+    `timed_out` says that it took too long, rather than being cut off.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        """Keep how it was lost."""
+        super().__init__(message)
+        self.timed_out = timed_out
 
 
 class ThrottledError(RetriableError):
@@ -38,7 +46,12 @@ class ThrottledError(RetriableError):
 
 
 class BusyError(RetriableError):
-    """The service answered that it cannot now (5xx)."""
+    """The service answered that it cannot now; `status` is its 5xx."""
+
+    def __init__(self, message: str, *, status: int, asked_seconds: float | None = None) -> None:
+        """Keep the status beside what every failure has."""
+        super().__init__(message, asked_seconds=asked_seconds)
+        self.status = status
 
 
 class GarbledError(RetriableError):

@@ -117,7 +117,7 @@ def _given_up(failure: RetriableError, what: str, patience_seconds: float) -> Se
     if failure.asked_seconds is not None and failure.asked_seconds > 0:
         reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience_seconds:g} s in all"
     else:
-        reason = f"tried for {patience_seconds:g} s"
+        reason = f"its patience of {patience_seconds:g} s is spent"
     return failure.gives_up_as(
         f"{what}: {failure.message.rstrip('.')} ({reason}).",
         advice="Nothing that was read is lost; the next run goes on from here.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,12 +17,12 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from outreach_sync.errors import InterruptedByError, UntrustedAnswerError
+from outreach_sync.instants import Instant
 from outreach_sync.transport.attempts import MaybeSentError, NotSentError
 from outreach_sync.transport.limits import server_time
 from outreach_sync.transport.watchdog import Exchange, Watchdog
 
 if TYPE_CHECKING:
-    from outreach_sync.instants import Instant
     from outreach_sync.transport.stopping import Stopping
 
 _CONNECT_SECONDS = 10.0
@@ -56,6 +57,7 @@ class Transport:
         """Open nothing yet. `origin` is a URL whose path does not matter; `connections` is how many are kept alive."""
         self.requests = 0
         self.server_time: Instant | None = None
+        self._seen_at = 0.0
         self._origin = _origin(origin)
         self._stop = stop
         self._watchdog = Watchdog(stop)
@@ -84,7 +86,7 @@ class Transport:
             UntrustedAnswerError: the URL is not on the configured origin; nothing was sent.
             InterruptedByError: asked to stop.
         """
-        if _origin(url) != self._origin:
+        if not self.trusts(url):
             raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
         exchange = Exchange(seconds=max(timeout_seconds, 0.01), grace_seconds=grace_seconds)
         if exchange.is_over(self._stop):
@@ -94,8 +96,19 @@ class Transport:
             self.requests += 1
         reply = self._exchange(prepared, exchange, timeout_seconds)
         at = server_time(reply.headers)
-        self.server_time = at or self.server_time
+        if at is not None:
+            self.server_time, self._seen_at = at, time.monotonic()
         return Answer(reply.status_code, reply.headers, reply.content, at, exchange.elapsed_ms())
+
+    def server_now(self) -> Instant | None:
+        """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
+        if self.server_time is None:
+            return None
+        return Instant(self.server_time + round((time.monotonic() - self._seen_at) * 1000))
+
+    def trusts(self, url: str) -> bool:
+        """Say whether this URL is on the configured origin."""
+        return _origin(url) == self._origin
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
@@ -130,8 +143,9 @@ class Transport:
         host = self._origin[1]
         if not exchange.connected:
             return NotSentError(f"{host} cannot be reached ({what}: {name}).")
-        why = "took too long" if exchange.overdue else f"was cut off, {name}"
-        return MaybeSentError(f"the answer of {host} was lost ({what}: {why}).")
+        timed_out = exchange.overdue or "Timeout" in name
+        why = "it took too long" if timed_out else name
+        return MaybeSentError(f"the answer of {host} was lost ({what}: {why}).", timed_out=timed_out)
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -1,0 +1,248 @@
+"""One request to Outreach at a time: who we are, what the answer means, and how much quota is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from outreach_sync.errors import (
+    NotAllowedError,
+    NotAuthenticatedError,
+    OutreachSyncError,
+    QuotaSpentError,
+    ServiceError,
+    UntrustedAnswerError,
+)
+from outreach_sync.instants import Instant, to_iso
+from outreach_sync.outreach.tokens import Tokens, parsed_object, raise_if_not_now
+from outreach_sync.transport.attempts import GarbledError
+from outreach_sync.transport.limits import Quota, quota
+from outreach_sync.transport.patience import OnRetry, with_patience
+
+if TYPE_CHECKING:
+    from outreach_sync.outreach.settings import OutreachSettings
+    from outreach_sync.transport.sending import Answer, Transport
+    from outreach_sync.transport.stopping import Stopping
+
+_MEDIA_TYPE = "application/vnd.api+json"
+_QUOTA_HOUR_SECONDS = 3600
+_ANY_ROW = "/api/v2/prospects"
+_ANY_ROW_QUERY = (("fields[prospect]", "updatedAt"), ("page[size]", "1"), ("count", "false"))
+OnFailure = Callable[[ServiceError], None]
+_REFUSES_CURSORS = frozenset({400, 404, 410, 422})
+
+
+class NotFoundError(ServiceError):
+    """There is no such record, or our user may not see it."""
+
+
+class CursorRefusedError(ServiceError):
+    """Outreach no longer accepts the page token; the walk starts again."""
+
+
+class Reply(NamedTuple):
+    """A JSON:API document and the `Date` it came with."""
+
+    document: dict[str, Any]
+    server_time: Instant | None
+
+
+class OutreachClient:
+    """Reads from Outreach's REST API v2; safe to be used by several threads.
+
+    Attributes:
+        settings: what it was made with.
+        transport: counts the requests.
+        quota: the request quota as last told.
+    """
+
+    def __init__(
+        self,
+        settings: OutreachSettings,
+        tokens: Tokens,
+        transport: Transport,
+        stop: Stopping,
+        *,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        """Ask for nothing yet."""
+        self.settings = settings
+        self.transport = transport
+        self.quota = Quota()
+        self._quota_seen = 0.0
+        self._quota_lock = threading.Lock()
+        self._tokens = tokens
+        self._stop = stop
+        self._on_retry = on_retry
+
+    def get(self, url_or_path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+        """Return the JSON:API document at a path below the base, or at a URL on the configured host.
+
+        Raises:
+            NotAuthenticatedError, NotAllowedError: our token, or a missing scope or right.
+            NotFoundError: no such record.
+            QuotaSpentError: the reserve is reached, or Outreach says to wait longer than patience.
+            UnavailableError, UntrustedAnswerError: it kept failing, or cannot be right.
+            InterruptedByError: asked to stop.
+        """
+        return self.reply(url_or_path, params, patience_seconds=self.settings.patience_ms / 1000).document
+
+    def reply(
+        self,
+        url_or_path: str,
+        params: Iterable[tuple[str, str]] = (),
+        *,
+        patience_seconds: float,
+        on_failure: OnFailure | None = None,
+    ) -> Reply:
+        """Return document and server time. Raises as `get`, and CursorRefusedError where the URL holds a page token.
+
+        `on_failure` sees each failed attempt and may raise to end the attempts.
+        """
+        url = self.settings.url(url_or_path) if url_or_path.startswith("/") else url_or_path
+        query = tuple(params)
+
+        def attempt(left: float) -> Reply:
+            try:
+                return self._attempt(url, query, left)
+            except ServiceError as failure:
+                if on_failure is not None:
+                    on_failure(failure)
+                raise
+
+        return with_patience(
+            attempt,
+            patience_seconds=patience_seconds,
+            stop=self._stop,
+            what=f"Outreach, reading {_resource(url)}",
+            on_retry=self._on_retry,
+        )
+
+    def server_time(self) -> Instant:
+        """Say what Outreach's clock reads: by its last answer and the time since, else by one minimal request.
+
+        Raises:
+            UntrustedAnswerError: its answers carry no `Date`. Otherwise as `get`.
+        """
+        if self.transport.server_time is None:
+            self._tokens.current()  # may itself ask, and learn the time
+        if self.transport.server_time is None:
+            self.get(_ANY_ROW, _ANY_ROW_QUERY)
+        now = self.transport.server_now()
+        if now is None:
+            raise UntrustedAnswerError("Outreach's answers carry no Date header, so bounds cannot be computed.")
+        return now
+
+    def _attempt(self, url: str, query: tuple[tuple[str, str], ...], left: float) -> Reply:
+        self._keep_the_reserve()
+        token = self._tokens.current()
+        answer = self._send(url, query, token, left)
+        if answer.status == 401:  # noqa: PLR2004 - the status says more than a name
+            answer = self._send(url, query, self._tokens.refused(token), left)
+        return _reply(answer, url)
+
+    def _send(self, url: str, query: tuple[tuple[str, str], ...], token: str, left: float) -> Answer:
+        answer = self.transport.send(
+            "GET",
+            url,
+            params=query,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE},
+            timeout_seconds=min(self.settings.timeout_ms / 1000, left),
+        )
+        told = quota(answer.headers, answer.server_time)
+        if told.remaining is not None and answer.status != 429:  # noqa: PLR2004 - there, Retry-After has the last word
+            with self._quota_lock:
+                self.quota, self._quota_seen = told, time.monotonic()
+        return answer
+
+    def _keep_the_reserve(self) -> None:
+        """Stop before a request that would use what is left for others.
+
+        Raises:
+            QuotaSpentError: no more than the reserve is left, and the quota has not started anew.
+        """
+        with self._quota_lock:
+            told, seen = self.quota, self._quota_seen
+        if told.remaining is None or told.remaining > self.settings.reserve or self._starts_anew(told, seen):
+            return
+        until = f" until {to_iso(told.resets_at)}" if told.resets_at is not None else ""
+        raise QuotaSpentError(
+            f"{told.remaining} requests are left of Outreach's quota{until}, and {self.settings.reserve} are reserved.",
+            advice="What was read is kept and the next run goes on; to use more of the quota, lower outreach.reserve.",
+        )
+
+    def _starts_anew(self, told: Quota, seen: float) -> bool:
+        """Say whether what was told is out of date: the reset has passed, or, where none was told, the hour."""
+        now = self.transport.server_now()
+        if told.resets_at is not None and now is not None:
+            return now >= told.resets_at
+        return time.monotonic() - seen >= _QUOTA_HOUR_SECONDS
+
+
+def _reply(answer: Answer, url: str) -> Reply:
+    raise_if_not_now(answer)
+    if not 200 <= answer.status < 300:  # noqa: PLR2004
+        raise _refusal(answer, url)
+    document = parsed_object(answer.body)
+    if document is None or not isinstance(document.get("data"), (list, dict)):
+        raise GarbledError("the answer is no JSON:API document")
+    return Reply(document, answer.server_time)
+
+
+def _refusal(answer: Answer, url: str) -> OutreachSyncError:
+    """Name what a 3xx or 4xx means."""
+    error = _error_id(answer)
+    resource = _resource(url)
+    if answer.status in _REFUSES_CURSORS and has_cursor(url):
+        return CursorRefusedError(f"Outreach no longer accepts the page token of {resource} ({error}).")
+    if answer.status == 401:  # noqa: PLR2004
+        return NotAuthenticatedError(
+            f"Outreach refuses a token that it has just given ({error}).",
+            advice="Run `outreach-sync auth login`; if that does not help, the app may have been suspended.",
+        )
+    if answer.status == 403:  # noqa: PLR2004
+        return _not_allowed(error, resource)
+    if answer.status == 404:  # noqa: PLR2004
+        return NotFoundError(f"Outreach has no such record among its {resource}, or may not show it ({error}).")
+    return UntrustedAnswerError(
+        f"Outreach did not understand the request for {resource} ({answer.status}, {error}).",
+        advice="If the config names attributes, compare them with Outreach's reference; otherwise report this.",
+    )
+
+
+def _not_allowed(error: str, resource: str) -> NotAllowedError:
+    if error == "unauthorizedOauthScope":
+        scope = f"{resource.partition('/')[0]}.read"
+        return NotAllowedError(
+            f"the token lacks the scope {scope}.",
+            advice=f"Add {scope} to the app in Outreach, then run `outreach-sync auth login`.",
+        )
+    return NotAllowedError(
+        f"the governance profile of the user does not allow reading {resource} ({error}).",
+        advice="Let the integration run as a user whose profile may see all records.",
+    )
+
+
+def has_cursor(url: str) -> bool:
+    """Say whether a URL holds a page token."""
+    query = urlsplit(url).query.lower()
+    return any(name in query for name in ("page[after]", "page[before]", "page%5bafter%5d", "page%5bbefore%5d"))
+
+
+def _resource(url: str) -> str:
+    """Return what a URL asks for, such as `sequenceStates`, without the query."""
+    return urlsplit(url).path.rpartition("/api/v2/")[2] or "the API"
+
+
+def _error_id(answer: Answer) -> str:
+    """Read the id of the first error; bounded, since it goes into a message."""
+    document = parsed_object(answer.body) or {}
+    errors = document.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    name = first.get("id")
+    if isinstance(name, str) and name.isprintable() and name:
+        return name[:80]
+    return f"status {answer.status}"

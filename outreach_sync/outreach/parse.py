@@ -1,0 +1,254 @@
+"""JSON:API documents into `records`: tolerant of everything that is merely absent, not of what makes no sense.
+
+A relationship's `data` may be null, missing, or the whole relationship `{}` or only links; ids are integers or text; an
+included resource may be missing; unknown attributes are passed over. A time that is no time, or a row without an id,
+makes a `Refused`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.outreach.queries import TASK_FIELDS
+from outreach_sync.records import Page, Prospect, Refused, Scalar, Sequence, SequenceState, SourceTask, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Row = TypeVar("Row", SequenceState, SourceTask, Prospect)
+Json = dict[str, Any]
+
+_TASK_LOOKS = tuple(name for name in TASK_FIELDS if name != "note")  # long, personal, and in its own field
+_LONGEST_QUOTE = 40
+_LARGEST_ID = 2**63 - 1  # what the state database can hold
+
+
+class Wanted(NamedTuple):
+    """The attributes beyond the usual ones: of a prospect (`extra`) and of a task (`attributes`)."""
+
+    prospect: tuple[str, ...] = ()
+    task: tuple[str, ...] = ()
+
+
+def parse_page(document: Json, stream: Stream, wanted: Wanted, server_time: Instant | None) -> Page:
+    """Turn one answer of a walk into a page.
+
+    Raises:
+        ValueError: the document is no list of rows.
+    """
+    rows = document.get("data")
+    if not isinstance(rows, list):
+        raise ValueError("data is no list")  # noqa: TRY004 - the type of what came in is its value here
+    refused: list[Refused] = []
+    states = _read(rows, _state, refused, Stream.SEQUENCE_STATES) if stream is Stream.SEQUENCE_STATES else ()
+    tasks = _read(rows, _task_reader(wanted.task), refused, stream) if stream is Stream.TASKS else ()
+    prospects = _read(rows, _prospect_reader(wanted.prospect), refused, stream) if stream is Stream.PROSPECTS else ()
+    included = _of_type(document, "prospect")
+    return Page(
+        states=states,
+        tasks=tasks,
+        prospects=prospects,
+        included=_read(included, _prospect_reader(wanted.prospect), refused, Stream.PROSPECTS),
+        sequences=_sequences(_of_type(document, "sequence")),
+        refused=tuple(refused),
+        next_url=_next_url(document),
+        server_time=server_time,
+        received=len(rows),
+        without_stamp=_without_stamp(states) + _without_stamp(tasks) + _without_stamp(prospects),
+    )
+
+
+def _read(
+    rows: Iterable[Any], read: Callable[[Json, Json, Json], Row], refused: list[Refused], stream: Stream
+) -> tuple[Row, ...]:
+    """Read each row; what makes no sense goes to `refused`."""
+    made: list[Row] = []
+    for row in rows:
+        try:
+            made.append(read(row, row.get("attributes") or {}, row.get("relationships") or {}))
+        except (ValueError, TypeError, AttributeError) as problem:
+            refused.append(_refusal(row, stream, problem))
+    return tuple(made)
+
+
+def _without_stamp(rows: tuple[Row, ...]) -> int:
+    return sum(row.updated_at is None for row in rows)
+
+
+def _state(row: Json, attributes: Json, relationships: Json) -> SequenceState:
+    return SequenceState(
+        _id(row.get("id")),
+        _to_one(relationships.get("prospect")),
+        _to_one(relationships.get("sequence")),
+        _text(attributes, "state") or "",
+        _time(attributes, "stateChangedAt"),
+        _time(attributes, "updatedAt"),
+    )
+
+
+def _task_reader(extra: tuple[str, ...]) -> Callable[[Json, Json, Json], SourceTask]:
+    names = tuple(dict.fromkeys(_TASK_LOOKS + extra))
+
+    def read(row: Json, attributes: Json, relationships: Json) -> SourceTask:
+        return SourceTask(
+            _id(row.get("id")),
+            _to_one(relationships.get("prospect")),
+            _to_one(relationships.get("sequence")),
+            _to_one(relationships.get("sequenceState")),
+            _to_one(relationships.get("sequenceStep")),
+            _text(attributes, "taskType") or "",
+            _text(attributes, "action") or "",
+            _time(attributes, "dueAt"),
+            _text(attributes, "note"),
+            _time(attributes, "updatedAt"),
+            {
+                name: _to_one(relationships[name]) if name in relationships else _scalar(attributes.get(name))
+                for name in names
+            },
+        )
+
+    return read
+
+
+def _prospect_reader(extra: tuple[str, ...]) -> Callable[[Json, Json, Json], Prospect]:
+    def read(row: Json, attributes: Json, _relationships: Json) -> Prospect:
+        return Prospect(
+            _id(row.get("id")),
+            _text(attributes, "firstName"),
+            _text(attributes, "lastName"),
+            _emails(attributes.get("emails")),
+            _reference(attributes.get("externalId")),
+            _flag(attributes, "optedOut"),
+            _time(attributes, "optedOutAt"),
+            _flag(attributes, "emailOptedOut"),
+            _time(attributes, "emailsOptedAt"),
+            _time(attributes, "trashedAt"),
+            _time(attributes, "updatedAt"),
+            {name: _scalar(attributes.get(name)) for name in extra},
+        )
+
+    return read
+
+
+def _sequences(rows: Iterable[Json]) -> tuple[Sequence, ...]:
+    """Read the names; a sequence without one (or without an id) is as if it were not included."""
+    found = []
+    for row in rows:
+        name = _text(row.get("attributes") or {}, "name")
+        try:
+            found.append(Sequence(_id(row.get("id")), name or ""))
+        except ValueError:
+            continue
+    return tuple(sequence for sequence in found if sequence.name)
+
+
+def _of_type(document: Json, kind: str) -> list[Json]:
+    included = document.get("included") or ()
+    return [row for row in included if isinstance(row, dict) and row.get("type") == kind]
+
+
+def _next_url(document: Json) -> str | None:
+    links = document.get("links")
+    link = links.get("next") if isinstance(links, dict) else None
+    if isinstance(link, dict):  # JSON:API also allows a link object
+        link = link.get("href")
+    return link if isinstance(link, str) and link else None
+
+
+def _refusal(row: Any, stream: Stream, problem: Exception) -> Refused:
+    """Name the record as far as it can be named."""
+    kind = stream.value[:-1].replace("_", " ")
+    content = row if isinstance(row, dict) else {}
+    relationships = content.get("relationships")
+    named = _id_or_none(content.get("id"))
+    prospect = relationships.get("prospect") if isinstance(relationships, dict) else None
+    data = prospect.get("data") if isinstance(prospect, dict) else None
+    pointed = _id_or_none(data.get("id")) if isinstance(data, dict) else None
+    reason = str(problem) if type(problem) is ValueError else "its parts are not what the API promises"
+    return Refused(
+        stream,
+        named,
+        named if stream is Stream.PROSPECTS else pointed,
+        f"{kind} {named if named is not None else 'without an id'}: {reason}",
+    )
+
+
+def _id(value: object) -> int:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if type(number) is int and 0 < number <= _LARGEST_ID:
+        return number
+    raise ValueError(f"{_quote(value)} is no id")
+
+
+def _id_or_none(value: object) -> int | None:
+    try:
+        return _id(value)
+    except ValueError:
+        return None
+
+
+def _to_one(relationship: Any) -> int | None:
+    """Return the id that a to-one relationship points to; null, links only, `{}` and absent point nowhere."""
+    data = relationship.get("data") if type(relationship) is dict else None
+    return _id(data.get("id")) if type(data) is dict else None
+
+
+def _time(attributes: Json, name: str) -> Instant | None:
+    text = attributes.get(name)
+    if text is None or text in ("", "null"):
+        return None
+    if not isinstance(text, str):
+        raise ValueError(f"{name} {_quote(text)} is no time")  # noqa: TRY004 - one class for all that makes no sense
+    try:
+        return _instant(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} {_quote(text)} is no time") from None
+
+
+@lru_cache(maxsize=65_536)
+def _instant(text: str) -> Instant:
+    """Parse a time; bulk actions give many rows the same one."""
+    return parse_iso(text)
+
+
+def _text(attributes: Json, name: str) -> str | None:
+    value = attributes.get(name)
+    return None if value is None else _storable(str(value))
+
+
+def _storable(text: str) -> str:
+    """Replace lone surrogates, which JSON can spell but neither SQLite nor Workbooks can take."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _reference(value: object) -> str | None:
+    """Read an id of another system: text, or a number that somebody put there; empty and "null" are none."""
+    text = "" if value is None else str(value).strip()
+    return None if text in ("", "null") else text
+
+
+def _flag(attributes: Json, name: str) -> bool:
+    value = attributes.get(name)
+    return value is True or value == "true"
+
+
+def _emails(value: Any) -> tuple[str, ...]:
+    """Read addresses in their order; null, one text, and lists with nulls occur."""
+    listed = value if isinstance(value, list) else [value]
+    return tuple(_storable(address.strip()) for address in listed if isinstance(address, str) and address.strip())
+
+
+def _scalar(value: Any) -> Scalar:
+    """Keep a scalar as it came; a list (tags, phones) becomes one text, an object nothing."""
+    if isinstance(value, list):
+        return _storable(", ".join(str(part) for part in value if part is not None)) or None
+    if isinstance(value, str):
+        return _storable(value)
+    return None if isinstance(value, dict) else value
+
+
+def _quote(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"

@@ -1,0 +1,149 @@
+"""What is asked for: the URLs of the walks, with everything that the later steps need and nothing else.
+
+Sparse fields name attributes and relationships alike; what is not named does not come, and an attribute that the skip
+rule tests but that was not asked for would look null. Ranges use the newer filter syntax, lists of ids the older one
+(docs/decisions/0002-range-filters.md); the two are never mixed in one request.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from outreach_sync.instants import Instant, to_iso
+from outreach_sync.records import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from outreach_sync.outreach.settings import OutreachSettings
+
+RESOURCES = {
+    Stream.SEQUENCE_STATES: ("sequenceStates", "sequenceState"),
+    Stream.TASKS: ("tasks", "task"),
+    Stream.PROSPECTS: ("prospects", "prospect"),
+}
+"""Each stream's path and resource type."""
+
+STATE_FIELDS = ("state", "stateChangedAt", "updatedAt", "prospect", "sequence")
+PROSPECT_FIELDS = (
+    "firstName",
+    "lastName",
+    "emails",
+    "externalId",
+    "optedOut",
+    "optedOutAt",
+    "emailOptedOut",
+    "emailsOptedAt",
+    "trashedAt",
+    "updatedAt",
+)
+TASK_FIELDS = (
+    "action",
+    "taskType",
+    "state",
+    "stateChangedAt",
+    "completed",
+    "completedAt",
+    "autoskipAt",
+    "dueAt",
+    "note",
+    "createdAt",
+    "updatedAt",
+    "prospect",
+    "sequence",
+    "sequenceState",
+    "sequenceStep",
+    "completer",
+)
+IDS_IN_A_REQUEST = 100
+_LONGEST_ID_LIST = 1500  # characters; percent-encoded commas and everything else keep the URL below 4 KB
+_PAGE_SIZE = re.compile(r"(page(?:\[|%5B)size(?:\]|%5D)=)(\d+)", re.IGNORECASE)
+
+Query = list[tuple[str, str]]
+
+
+def start_url(settings: OutreachSettings, stream: Stream, since: Instant | None) -> str:
+    """Return the first page of what changed since then (inclusive); None: of everything, rows without a stamp too.
+
+    There is no upper bound: rows that change during the walk are valid rows, and a bound would only hide them.
+    """
+    query = _shape(settings, stream, include=stream is not Stream.PROSPECTS)
+    if since is not None:
+        query += [("newFilterSyntax", "true"), ("filter[updatedAt][gte]", to_iso(since))]
+    return _url(settings, stream, query)
+
+
+def all_states_url(settings: OutreachSettings) -> str:
+    """Return the first page of all sequence states, nothing included: the leanest walk that still makes whole rows."""
+    return _url(settings, Stream.SEQUENCE_STATES, _shape(settings, Stream.SEQUENCE_STATES, include=False))
+
+
+def states_of_urls(settings: OutreachSettings, prospect_ids: Iterable[int]) -> Iterator[str]:
+    """Return the first pages of all sequence states of these prospects, whatever their age."""
+    for ids in id_lists(prospect_ids):
+        query = _shape(settings, Stream.SEQUENCE_STATES, include=False)
+        if settings.want_sequences:
+            query += [("include", "sequence"), ("fields[sequence]", "name")]
+        yield _url(settings, Stream.SEQUENCE_STATES, [*query, ("filter[prospect][id]", ids)])
+
+
+def by_id_urls(settings: OutreachSettings, stream: Stream, ids: Iterable[int]) -> Iterator[str]:
+    """Return the first pages of the records with these ids; those deleted or hidden are simply absent."""
+    for listed in id_lists(ids):
+        query = _shape(settings, stream, include=stream is not Stream.PROSPECTS)
+        yield _url(settings, stream, [*query, ("filter[id]", listed)])
+
+
+def id_lists(ids: Iterable[int]) -> Iterator[str]:
+    """Return comma-separated lists of at most 100 distinct ids, short enough for a URL."""
+    batch: list[str] = []
+    length = 0
+    for text in map(str, dict.fromkeys(ids)):
+        if len(batch) == IDS_IN_A_REQUEST or length + len(text) > _LONGEST_ID_LIST:
+            yield ",".join(batch)
+            batch, length = [], 0
+        batch.append(text)
+        length += len(text) + len("%2C")
+    if batch:
+        yield ",".join(batch)
+
+
+def page_size(url: str) -> int | None:
+    """Read the page size that a URL asks for."""
+    found = _PAGE_SIZE.search(url)
+    return int(found[2]) if found else None
+
+
+def with_page_size(url: str, size: int) -> str:
+    """Change the page size and nothing else, so that a page token in the URL stays as it was given."""
+    return _PAGE_SIZE.sub(lambda found: f"{found[1]}{size}", url)
+
+
+def _shape(settings: OutreachSettings, stream: Stream, *, include: bool) -> Query:
+    kind = RESOURCES[stream][1]
+    query = [("sort", "updatedAt"), ("count", "false"), ("page[size]", str(settings.page_size))]
+    query.append((f"fields[{kind}]", ",".join(_fields(settings, stream))))
+    if include:
+        query += _included(settings)
+    return query
+
+
+def _included(settings: OutreachSettings) -> Query:
+    prospect = ("fields[prospect]", ",".join(_fields(settings, Stream.PROSPECTS)))
+    if not settings.want_sequences:
+        return [("include", "prospect"), prospect]
+    return [("include", "prospect,sequence"), prospect, ("fields[sequence]", "name")]
+
+
+def _fields(settings: OutreachSettings, stream: Stream) -> Iterable[str]:
+    if stream is Stream.SEQUENCE_STATES:
+        return STATE_FIELDS
+    if stream is Stream.TASKS:
+        return dict.fromkeys(TASK_FIELDS + settings.task_attributes)
+    return dict.fromkeys(PROSPECT_FIELDS + settings.prospect_attributes)
+
+
+def _url(settings: OutreachSettings, stream: Stream, query: Query) -> str:
+    return settings.url(f"/api/v2/{RESOURCES[stream][0]}?{urlencode(query)}")

@@ -1,0 +1,199 @@
+"""Walks: through all pages of a stream, one page ahead of whoever works on them.
+
+There is no snapshot behind a walk: a row that changes meanwhile is seen twice or later, a page can arrive out of order.
+The only end is an absent `links.next`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from outreach_sync.errors import ServiceError, UntrustedAnswerError
+from outreach_sync.outreach import queries
+from outreach_sync.outreach.parse import Wanted, parse_page
+from outreach_sync.records import Page, Prospect, SequenceState, SourceTask, Stream
+from outreach_sync.transport.attempts import BusyError, MaybeSentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.outreach.client import OutreachClient, Reply
+
+SMALLEST_PAGE = 25
+"""A page that fails even at this size is not too large."""
+
+_TOO_LARGE = frozenset({502, 504})
+_FAILURES_BEFORE_HALVING = 2
+_SAME_PAGE_AT_MOST = 3
+_EMPTY_PAGES_AT_MOST = 100
+
+
+class PageTooLargeError(ServiceError):
+    """The page keeps failing as pages do that are too large for the service."""
+
+
+class Walker:
+    """Goes through the pages of the three streams."""
+
+    def __init__(self, client: OutreachClient) -> None:
+        """Ask for nothing yet."""
+        self._client = client
+        self._settings = client.settings
+        self._wanted = Wanted(client.settings.prospect_attributes, client.settings.task_attributes)
+
+    def start_url(self, stream: Stream, since: Instant | None) -> str:
+        """Return the first page of what changed since then (inclusive), of everything where None."""
+        return queries.start_url(self._settings, stream, since)
+
+    def fetch_page(self, url: str, stream: Stream) -> Page:
+        """Return one page; one that keeps failing is asked for at half the size, within the same patience.
+
+        Raises:
+            CursorRefusedError: the page token in the URL is no longer accepted; start again.
+            UntrustedAnswerError: the URL, or the next one, is on another host. Otherwise as `OutreachClient.get`.
+        """
+        ends = time.monotonic() + self._settings.patience_ms / 1000
+        while True:
+            try:
+                reply = self._client.reply(
+                    url,
+                    patience_seconds=max(ends - time.monotonic(), 0.0),
+                    on_failure=_Halving(queries.page_size(url)).saw,
+                )
+                return self._page(reply, url, stream)
+            except PageTooLargeError:
+                url = queries.with_page_size(url, max((queries.page_size(url) or 0) // 2, SMALLEST_PAGE))
+
+    def pages(self, url: str, stream: Stream) -> Iterator[Page]:
+        """Walk from this URL (a first page, or a stored `next_url`) to the end, fetching one page ahead.
+
+        While the caller works on a page, the next one is on its way, never more. Each page's `next_url` is the
+        progress to keep once its rows are safe. Raises as `fetch_page`, UntrustedAnswerError also for a loop.
+        """
+        return self._walk(iter((url,)), stream)
+
+    def states_of(self, prospect_ids: Iterable[int]) -> Iterator[Page]:
+        """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`."""
+        return self._walk(queries.states_of_urls(self._settings, prospect_ids), Stream.SEQUENCE_STATES)
+
+    def by_id(self, stream: Stream, ids: Iterable[int]) -> Iterator[Page]:
+        """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`."""
+        return self._walk(queries.by_id_urls(self._settings, stream, ids), stream)
+
+    def all_states(self) -> Iterator[Page]:
+        """Walk through all sequence states there are, with nothing included. Raises as `pages`."""
+        return self.pages(queries.all_states_url(self._settings), Stream.SEQUENCE_STATES)
+
+    def _walk(self, starts: Iterator[str], stream: Stream) -> Iterator[Page]:
+        guard = _LoopGuard()
+        url = next(starts, None)
+        ahead = None if url is None else _Ahead(self, url, stream)
+        while ahead is not None:
+            page = ahead.page()
+            guard.check(page)
+            if page.next_url is None:
+                guard = _LoopGuard()
+            url = page.next_url or next(starts, None)
+            ahead = None if url is None else _Ahead(self, url, stream)
+            yield page
+
+    def _page(self, reply: Reply, url: str, stream: Stream) -> Page:
+        try:
+            page = parse_page(reply.document, stream, self._wanted, reply.server_time)
+        except ValueError:
+            raise UntrustedAnswerError(f"Outreach's answer for {stream} holds no list of rows.") from None
+        if page.next_url is not None and not self._client.transport.trusts(page.next_url):
+            raise UntrustedAnswerError(
+                f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
+                advice="Compare outreach.base_url with the address in your Outreach account.",
+            )
+        if page.next_url == url:
+            raise _loop(stream)
+        return page
+
+
+class _Halving:
+    """Counts the failures of one page that a smaller page may mend."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size or 0
+        self._failures = 0
+
+    def saw(self, failure: ServiceError) -> None:
+        """Take note of a failed attempt; a time-out alone suffices, since patience holds few of them.
+
+        Raises:
+            PageTooLargeError: this size has failed often enough.
+        """
+        if self._size <= SMALLEST_PAGE:
+            return
+        if isinstance(failure, BusyError) and failure.status in _TOO_LARGE:
+            self._failures += 1
+        elif isinstance(failure, MaybeSentError) and failure.timed_out:
+            self._failures += _FAILURES_BEFORE_HALVING
+        if self._failures >= _FAILURES_BEFORE_HALVING:
+            raise PageTooLargeError(failure.message) from None
+
+
+class _LoopGuard:
+    """Notices a walk that goes in circles, by its links and by its rows.
+
+    Rows alone prove little on a small page: one row may well come on two pages. Empty pages may be legitimate, endless
+    ones are not.
+    """
+
+    def __init__(self) -> None:
+        self._links: set[str] = set()
+        self._contents: Counter[int] = Counter()
+
+    def check(self, page: Page) -> None:
+        """Take note of a page.
+
+        Raises:
+            UntrustedAnswerError: its next link was given before, or its rows have come too often.
+        """
+        if page.next_url is None:
+            return
+        rows: tuple[SequenceState | SourceTask | Prospect, ...] = (*page.states, *page.tasks, *page.prospects)
+        content = hash((tuple((row.id, row.updated_at) for row in rows), page.refused))
+        self._contents[content] += 1
+        often = self._contents[content] >= (_SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST)
+        if often or page.next_url in self._links:
+            raise _loop(None)
+        self._links.add(page.next_url)
+
+
+def _loop(stream: Stream | None) -> UntrustedAnswerError:
+    return UntrustedAnswerError(
+        f"Outreach's pages{f' of {stream}' if stream else ''} go in circles; the walk was stopped.",
+        advice="The next run starts this walk again.",
+    )
+
+
+class _Ahead:
+    """A page on its way, fetched by a daemon thread: one that hangs must not hold up the end of the process."""
+
+    def __init__(self, walker: Walker, url: str, stream: Stream) -> None:
+        self._page: Page | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._fetch, args=(walker, url, stream), name="page-ahead", daemon=True)
+        self._thread.start()
+
+    def page(self) -> Page:
+        """Wait for the page, or raise what went wrong."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        if self._page is None:
+            raise RuntimeError("a page neither came nor failed")
+        return self._page
+
+    def _fetch(self, walker: Walker, url: str, stream: Stream) -> None:
+        try:
+            self._page = walker.fetch_page(url, stream)
+        except BaseException as failure:  # noqa: BLE001 - the outermost one of this thread; raised again in the caller's
+            self._failure = failure
