@@ -63,7 +63,7 @@ def failure(answer: Answer) -> OutreachSyncError:
     if status in {408, 429}:
         return ThrottledError(f"Workbooks asks to wait ({status})", asked_seconds=_asked(answer))
     if status >= 500 and status != 501:  # noqa: PLR2004
-        return BusyError(f"Workbooks failed ({status})", asked_seconds=_asked(answer))
+        return BusyError(f"Workbooks failed ({status})", status=status, asked_seconds=_asked(answer))
     return UntrustedAnswerError(f"Workbooks did not understand the request ({status}).", advice=_CHECK_ADVICE)
 
 
@@ -94,7 +94,8 @@ def _turned_down(answer: Answer) -> OutreachSyncError:
     if reason in _SESSION_REASONS:
         return TurnedAwayError(f"Workbooks has no session for us ({reason})", asked_seconds=_asked(answer))
     if reason in _PASSING_REASONS:
-        return BusyError(f"the Workbooks database cannot be used now ({reason})", asked_seconds=_asked(answer))
+        why = f"the Workbooks database cannot be used now ({reason})"
+        return BusyError(why, status=answer.status, asked_seconds=_asked(answer))
     shown = f"{answer.status} {reason}".strip()
     if answer.status == 401:  # noqa: PLR2004
         return NotAuthenticatedError(f"Workbooks does not accept the API key ({shown}).", advice=_KEY_ADVICE)

@@ -62,6 +62,11 @@ def permission_problems(described: RecordType, actions: Iterable[str]) -> tuple[
     )
 
 
+def hidden_type(class_name: str) -> Finding:
+    """Name a record type that the metadata does not list."""
+    return Finding(class_name, "the API key cannot see this record type", "Give its user access in Workbooks.", True)
+
+
 def missing_labels(entries: Sequence[str], labels: Iterable[str]) -> tuple[MissingLabel, ...]:
     """Name the labels that are no entry of the picklist, to the letter, each with the nearest entry."""
     present = set(entries)
