@@ -101,8 +101,9 @@ def _next_pause(state: RetryCallState) -> float:
     """Grow the pause with each attempt, never below what the service asked for."""
     import tenacity  # noqa: PLC0415 - see above
 
-    growing = tenacity.wait_exponential_jitter(initial=FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE)
-    return max(growing(state), _failure(state).asked_seconds or 0.0)
+    growing = tenacity.wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+    jitter = tenacity.wait_random(0, FIRST_PAUSE)  # wait_exponential_jitter spells its options by version
+    return max(growing(state) + jitter(state), _failure(state).asked_seconds or 0.0)
 
 
 def _failure(state: RetryCallState) -> RetriableError:
