@@ -44,6 +44,7 @@ CREDENTIALS: frozenset[Where] = SECRETS | {
 """Values that commands without a service to talk to can do without."""
 
 _MOST_VALUES = 20_000  # aliases of aliases can make a small file huge
+_NAME = re.compile(r"\w[\w\[\]-]{0,60}", re.ASCII)
 _YAML_TAG = "tag:yaml.org,2002:"
 _TYPED = frozenset({_YAML_TAG + kind for kind in ("bool", "int", "float")})
 _KNOWN_TAGS = _TYPED | {_YAML_TAG + kind for kind in ("str", "null", "timestamp", "value", "map", "seq", "merge")}
@@ -101,8 +102,15 @@ class Document(NamedTuple):
 
 
 def shown_way(where: Where) -> str:
-    """Write the way to a value as ``sync.tasks.skipped_when[0].state``."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where).lstrip(".")
+    """Write the way to a value as ``sync.tasks.skipped_when[0].state``.
+
+    A key that is no name is not shown: ``{api_key:hush}``, for want of a blank, is a key.
+    """
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{_shown_key(step)}" for step in where).removeprefix(".")
+
+
+def _shown_key(key: str) -> str:
+    return key if _NAME.fullmatch(key) else "…"
 
 
 def read_document(path: Path, *, require_secrets: bool = True) -> Document:

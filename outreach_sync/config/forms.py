@@ -158,8 +158,9 @@ class Share(Form):
 
     def parse(self, raw: object) -> float:
         """Read the number."""
+        text = text_of(raw)
         try:
-            share = float(text_of(raw))
+            share = float(text)
         except ValueError:
             raise ValueError("is not a number") from None
         if not 0 <= share <= 1:
@@ -220,7 +221,7 @@ class Duration(Form):
     @property
     def allowed(self) -> str:
         """Show what durations look like."""
-        return "a duration such as 30s, 10m, 24h or 90d" + (f", {self.least} or more" if self.least else "")
+        return "a duration such as 30s, 10m, 24h or 90d" + (f", {self.least}" if self.least else "")
 
     @property
     def json_schema(self) -> JsonSchema:

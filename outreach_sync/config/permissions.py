@@ -17,11 +17,9 @@ def permissions_warning(path: Path) -> str | None:
     Raises:
         ConfigError: the file cannot be used at all.
     """
-    mode = path.stat().st_mode
-    if not mode & (stat.S_IRGRP | stat.S_IROTH):
-        return None
     literals = sorted(shown_way(where) for where in read_document(path, require_secrets=False).literals)
-    if not literals:
+    mode = path.stat().st_mode
+    if not literals or not mode & (stat.S_IRGRP | stat.S_IROTH):
         return None
     who = "everyone" if mode & stat.S_IROTH else "its group"
     return f"{path} holds {', '.join(literals)} and can be read by {who}; chmod 600 it, or move the secret out of it"

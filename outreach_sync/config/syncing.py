@@ -6,7 +6,7 @@ from collections.abc import Mapping  # noqa: TC003  # pydantic reads annotations
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from outreach_sync.config.conditions import DEFAULT_SKIPPED_WHEN, Condition, plain_condition
 from outreach_sync.config.forms import Choice, Duration, Flag, Share, Text, Whole
@@ -85,6 +85,7 @@ class People(Section):
         Mapping[Annotated[str, field_name()], Annotated[str, attribute_name()]],
         BeforeValidator(nothing_as_empty),
         AfterValidator(_frozen),
+        PlainSerializer(dict),
     ] = Field(
         default_factory=lambda: MappingProxyType({}),
         description="More fields of a Person to fill when it is created: Workbooks field to prospect attribute.",
@@ -107,6 +108,7 @@ class Tasks(Section):
         Mapping[Annotated[str, attribute_name()], Annotated[str, Text()]],
         BeforeValidator(nothing_as_empty),
         AfterValidator(_with_default_types),
+        PlainSerializer(dict),
     ] = Field(
         default_factory=lambda: DEFAULT_TASK_TYPES,
         description="Outreach action or task type to the type of the Workbooks Task; the task type is looked up first.",
@@ -148,6 +150,7 @@ class Sync(Section):
         Mapping[Annotated[str, state_name()], Annotated[str, Text()]],
         BeforeValidator(nothing_as_empty),
         AfterValidator(_with_default_labels),
+        PlainSerializer(dict),
     ] = Field(
         default_factory=lambda: DEFAULT_LABELS,
         description="What is written for each sequence state; what is not given keeps its default.",

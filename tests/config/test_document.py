@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from outreach_sync.config.document import Plain, read_document
+from outreach_sync.errors import ConfigError
+
+Write = Callable[..., Path]
+
+
+def _problems(path: Path) -> list[str]:
+    return [problem.shown(Path("f")) for problem in read_document(path).problems]
+
+
+def _refusal(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_document(path)
+    (problem,) = caught.value.problems
+    return problem.replace(str(path), "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "complaint"),
+    [
+        ("", 1, "empty"),
+        ("# only a comment\n", 1, "empty"),
+        ("- a\n- b\n", 1, "not a mapping"),
+        ("\n\njust words\n", 3, "not a mapping"),
+        ("a: 1\nb: [1, 2\nc: 3\n", 3, "not YAML"),
+        ("a: 1\n\tb: 2\n", 2, "not YAML"),
+        ("a: 1\n---\nb: 2\n", 2, "not YAML"),
+        ("a: x\x07y\n", 1, "not YAML"),
+        ("a: " + "[" * 5000, 1, ""),
+    ],
+)
+def test_what_is_no_mapping_is_refused_at_its_line(write: Write, text: str, line: int, complaint: str) -> None:
+    refusal = _refusal(write(text))
+    assert complaint in refusal
+    if complaint:
+        assert refusal.startswith(f"f:{line}: ")
+
+
+def test_a_file_that_is_not_utf8_is_refused_at_the_line_of_the_first_bad_byte(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.yaml"
+    path.write_bytes(b"a: 1\nb: caf\xe9\n")
+    assert _refusal(path).startswith("f:2: the text is not UTF-8")
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "bom.yaml"
+    path.write_bytes(b"\xef\xbb\xbfstate: {}\n")
+    assert read_document(path).tree == {"state": {}}
+
+
+@pytest.mark.parametrize("missing", ["gone.yaml", "."])
+def test_a_file_that_cannot_be_read_is_a_mistake_of_the_user(tmp_path: Path, missing: str) -> None:
+    assert "cannot be read" in _refusal(tmp_path / missing)
+
+
+def test_a_key_given_twice_names_both_lines(write: Write) -> None:
+    assert _problems(write("sync:\n  overlap: 1m\n  patience: 1m\n  overlap: 2m\n")) == [
+        "f:4: sync.overlap: given twice, first on line 2; remove one of them"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &a [*a]\n", "a: &a {b: *a}\n", "? [x]\n: 1\n", "a: !!python/object:os.system x\n"]
+)
+def test_strange_yaml_is_a_mistake_and_no_crash(write: Write, text: str) -> None:
+    assert len(_problems(write(text))) == 1
+
+
+def test_aliases_that_multiply_are_stopped(write: Write) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    assert any("far too much" in problem for problem in _problems(write("\n".join(lines)))[:50])
+
+
+def test_numbers_keep_their_text_and_know_their_value(write: Write) -> None:
+    tree = read_document(write("a: 007\nb: false\nc: '5'\nd: null\ne: 2026-01-31\nf: 0b_\n")).tree
+    assert tree == {"a": "007", "b": "false", "c": "5", "d": None, "e": "2026-01-31", "f": "0b_"}
+    assert isinstance(tree["b"], Plain)
+    assert tree["b"].value is False
+    assert not isinstance(tree["c"], Plain)
+
+
+def test_a_variable_is_typed_like_the_text_it_stands_for(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSWER", "false")
+    tree = read_document(write("a: ${ANSWER}\nb: '${ANSWER}'\n")).tree
+    assert isinstance(tree["a"], Plain)
+    assert tree["a"].value is False
+    assert not isinstance(tree["b"], Plain)
+
+
+def test_a_secret_file_is_read_without_its_last_newline_and_from_the_configs_directory(
+    write: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("  inner\nlines \r\n\n")
+    assert read_document(write("workbooks: {api_key_file: key}\n")).tree == {
+        "workbooks": {"api_key": "  inner\nlines "}
+    }
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
+def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_needed(
+    write: Write, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    path = write("\nworkbooks:\n  api_key_file: key\n")
+    (problem,) = _problems(path)
+    assert problem.startswith(f"f:3: workbooks.api_key_file: the file {tmp_path / 'key'} ")
+    lenient = read_document(path, require_secrets=False)
+    assert (lenient.problems, lenient.tree) == ((), {"workbooks": {"api_key": None}})
+
+
+def test_a_secret_given_in_two_ways_is_a_mistake(write: Write) -> None:
+    (problem,) = _problems(write("workbooks:\n  api_key: hush\n  api_key_file: key\n"))
+    assert problem == "f:3: workbooks.api_key_file: api_key is given as well; give one of the two"
+
+
+def test_an_empty_variable_leaves_room_for_the_file(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hush")
+    document = read_document(write("workbooks:\n  api_key: ${WORKBOOKS_API_KEY:-}\n  api_key_file: key\n"))
+    assert document.tree == {"workbooks": {"api_key": "hush"}}
+
+
+def test_only_credentials_may_be_unset_where_secrets_are_not_needed(write: Write) -> None:
+    path = write("outreach:\n  client_id: ${NO_ID}\n  base_url: ${NO_URL}\n  client_secret_file: ${NO_DIR}/x\n")
+    lenient = read_document(path, require_secrets=False)
+    assert [problem.where for problem in lenient.problems] == [("outreach", "base_url")]
+    assert len(read_document(path).problems) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["a: *planted-secret\n", "a: !planted-secret x\n", "a: 'planted-secret\n", "%planted-secret\n"]
+)
+def test_a_syntax_error_never_shows_the_text(write: Write, text: str) -> None:
+    path = write(text)
+    try:
+        shown = "".join(_problems(path))
+    except ConfigError as error:
+        shown = str(error)
+    assert shown
+    assert "planted" not in shown

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from outreach_sync.config import load_config, starter_config
+from outreach_sync.config.document import read_document
+from outreach_sync.config.keys import keys_at, model_at
+from outreach_sync.errors import UsageError
+
+Write = Callable[..., Path]
+EXAMPLE = Path(__file__).parents[2] / "config/outreach-sync.example.yaml"
+OPTIONAL = {"outreach.s2s", "state.path"}
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OUTREACH_CLIENT_ID", "OUTREACH_CLIENT_SECRET", "WORKBOOKS_API_KEY"):
+        monkeypatch.setenv(name, "planted")
+
+
+def test_the_example_is_the_starter() -> None:
+    assert EXAMPLE.read_text(encoding="utf-8") == starter_config()
+
+
+def test_the_starter_says_the_defaults_and_nothing_else(write: Write, minimal: Write) -> None:
+    started = load_config(write(starter_config()))
+    bare = load_config(minimal())
+    for section in ("sync", "schedule", "state", "logging", "monitoring"):
+        assert getattr(started, section) == getattr(bare, section), section
+    assert started.workbooks.fields == bare.workbooks.fields
+    assert (started.outreach.base_url, started.workbooks.base_url) == (bare.outreach.base_url, bare.workbooks.base_url)
+    assert started.outreach.refresh_token is None
+
+
+def test_the_starter_has_every_key(write: Write) -> None:
+    lines = read_document(write(starter_config())).lines
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        where = pending.pop()
+        for key in (key for key in keys_at(where) if not key.endswith("_file") or key == "metrics_file"):
+            inner = (*where, key)
+            if ".".join(inner) in OPTIONAL:
+                assert f"# {key}:" in starter_config()
+                continue
+            assert inner in lines, inner
+            pending += [inner] if model_at(inner) else []
+
+
+def test_the_addresses_come_from_the_environment_where_it_has_them(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTREACH_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("WORKBOOKS_BASE_URL", "http://127.0.0.1:2")
+    config = load_config(write(starter_config()))
+    assert (config.outreach.base_url, config.workbooks.base_url) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "yes", "with: colon # and hash", "é\u2013\n\"'", "", "007", 7, 0.5, True, None]
+)
+def test_an_answer_is_read_back_as_it_was_given(value: str | float | None) -> None:
+    answered = yaml.safe_load(starter_config({"workbooks.fields.sequences": value, "state.keep_runs": value}))
+    assert answered["workbooks"]["fields"]["sequences"] == value
+    assert answered["state"]["keep_runs"] == value
+    assert answered["logging"] == {"level": "info", "format": "auto"}
+
+
+def test_an_answer_keeps_the_comments(write: Write) -> None:
+    text = starter_config({"workbooks.base_url": "https://example-live.workbooks.com", "schedule.every": "5m"})
+    assert text.count("#") == starter_config().count("#")
+    assert load_config(write(text)).workbooks.base_url == "https://example-live.workbooks.com"
+
+
+def test_an_answer_to_a_question_nobody_asked_is_a_bug_of_the_caller() -> None:
+    with pytest.raises(UsageError, match=r"workbooks\.nope"):
+        starter_config({"workbooks.nope": "x"})
