@@ -1,0 +1,89 @@
+"""Both simulated services together, on one clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from outreach_sync.sandbox import evolution, example
+from outreach_sync.sandbox.clock import SandboxClock
+from outreach_sync.sandbox.outreach import OutreachSandbox
+from outreach_sync.sandbox.workbooks import WorkbooksSandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from outreach_sync.instants import Instant
+
+
+class Sandbox:
+    """A simulated Outreach and a simulated Workbooks, each on a port of its own. Usable as a context manager.
+
+    Attributes:
+        outreach, workbooks: the services.
+        clock: the time both live in.
+    """
+
+    def __init__(
+        self,
+        *,
+        outreach_port: int = 0,
+        workbooks_port: int = 0,
+        latency_ms: float = 0,
+        clock: SandboxClock | None = None,
+    ) -> None:
+        """Bind to the ports (0: any free one); `latency_ms` is added to every answer."""
+        self.clock = clock or SandboxClock()
+        self.outreach = OutreachSandbox(clock=self.clock, port=outreach_port, latency_ms=latency_ms)
+        self.workbooks = WorkbooksSandbox(clock=self.clock, port=workbooks_port, latency_ms=latency_ms)
+
+    def now(self) -> Instant:
+        """Say what time it is for both services."""
+        return self.clock.now()
+
+    def load_example(self, seed: int = 1) -> None:
+        """Fill both with the realistic data set of `example`; they must be empty."""
+        example.load_example(self.outreach.store, self.workbooks.store, self.now(), seed)
+
+    def evolve(self, step: int) -> list[str]:
+        """Let something happen to the loaded example and say what; see `evolution`.
+
+        Raises:
+            ValueError: there is no such step.
+        """
+        return evolution.evolve(self, step)
+
+    def config(self, state_path: str | Path) -> dict[str, Any]:
+        """Build the config, as the config file has it, of a tool that syncs these two and keeps its state there."""
+        return {
+            "outreach": {
+                "base_url": self.outreach.url,
+                "client_id": self.outreach.client_id,
+                "client_secret": self.outreach.client_secret,
+                "redirect_uri": "https://localhost:8484/callback",
+                "refresh_token": self.outreach.refresh_token,
+            },
+            "workbooks": {"base_url": self.workbooks.url, "api_key": self.workbooks.api_key},
+            "state": {"path": str(state_path)},
+        }
+
+    def start(self) -> None:
+        """Let both begin to answer."""
+        self.outreach.start()
+        self.workbooks.start()
+
+    def stop(self) -> None:
+        """Stop both."""
+        self.outreach.stop()
+        self.workbooks.stop()
+
+    def __enter__(self) -> Self:
+        """Start both."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop both."""
+        self.stop()

@@ -1,0 +1,77 @@
+"""The simulated services as a program of their own: serve until stopped, and print a config that uses them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+from outreach_sync.sandbox.pair import Sandbox
+
+_log = logging.getLogger(__name__)
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve: ports (0: any free one), milliseconds added to each answer, and what to start with.
+
+    `state_path` goes into the printed config; `seed` chooses the example data, which `empty` leaves out.
+    """
+
+    outreach_port: int = 0
+    workbooks_port: int = 0
+    latency_ms: float = 0
+    empty: bool = False
+    seed: int = 1
+    state_path: Path = Path("outreach-sync-sandbox.db")
+
+
+def serve(options: ServeOptions, out: IO[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM. Writes to `out` (stdout) one complete YAML config and nothing else.
+
+    Must run in the main thread: only there can signals be waited for.
+
+    Returns:
+        128 + n, for the signal n that ended it.
+
+    Raises:
+        OSError: a port is taken.
+    """
+    caught: list[int] = []
+    stopped = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        caught.append(number)
+        stopped.set()
+
+    previous = {number: signal.signal(number, stop) for number in _STOPS}
+    try:
+        with _prepared(options) as sandbox:
+            _print_config(sandbox, options.state_path, out or sys.stdout)
+            _log.info("Outreach on %s, Workbooks on %s", sandbox.outreach.url, sandbox.workbooks.url)
+            stopped.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return 128 + caught[0]
+
+
+def _prepared(options: ServeOptions) -> Sandbox:
+    sandbox = Sandbox(
+        outreach_port=options.outreach_port, workbooks_port=options.workbooks_port, latency_ms=options.latency_ms
+    )
+    if not options.empty:
+        sandbox.load_example(options.seed)
+    return sandbox
+
+
+def _print_config(sandbox: Sandbox, state_path: Path, out: IO[str]) -> None:
+    yaml.safe_dump(sandbox.config(state_path.absolute()), out, sort_keys=False, allow_unicode=True)
+    out.flush()
