@@ -184,6 +184,8 @@ class OutreachClient:
 
 def _reply(answer: Answer, url: str) -> Reply:
     raise_if_not_now(answer)
+    if 300 <= answer.status < 400:  # noqa: PLR2004
+        raise GarbledError("the answer is a redirect, which is not followed")
     if not 200 <= answer.status < 300:  # noqa: PLR2004
         raise _refusal(answer, url)
     document = parsed_object(answer.body)
@@ -193,7 +195,7 @@ def _reply(answer: Answer, url: str) -> Reply:
 
 
 def _refusal(answer: Answer, url: str) -> OutreachSyncError:
-    """Name what a 3xx or 4xx means."""
+    """Name what a 4xx means."""
     error = _error_id(answer)
     resource = _resource(url)
     if answer.status in _REFUSES_CURSORS and has_cursor(url):

@@ -128,9 +128,13 @@ class Transport:
         _current.exchange = exchange
         self._watchdog.watch(exchange)
         try:
-            return self._session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+            reply = self._session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
         except (OSError, urllib3.exceptions.HTTPError) as failure:  # requests' own errors are OSErrors
             name = type(failure).__name__
+        else:
+            if not exchange.severed:
+                return reply
+            name = "Severed"
         finally:
             self._watchdog.release(exchange)
             _current.exchange = None

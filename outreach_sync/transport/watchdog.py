@@ -30,7 +30,8 @@ class Exchange:
 
     Attributes:
         connected: whether the connection stood, so that the request may have reached the service.
-        overdue, interrupted: why the watchdog ended it, if it did.
+        severed: whether the watchdog cut the connection; what then seems to be an answer may be half of one.
+        overdue, interrupted: why it did.
     """
 
     def __init__(self, *, seconds: float, grace_seconds: float) -> None:
@@ -39,6 +40,7 @@ class Exchange:
         self.ends = self.started + seconds
         self.grace_seconds = grace_seconds
         self.connected = False
+        self.severed = False
         self.overdue = False
         self.interrupted = False
         self._line: Line | None = None
@@ -64,6 +66,7 @@ class Exchange:
         connection = line.sock if line is not None and line.exchange is self else None
         if connection is None:
             return False
+        self.severed = True
         with suppress(OSError):  # it may have ended by itself
             # not SSLSocket's own shutdown, which resets what the reading thread uses
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
