@@ -48,7 +48,10 @@ _NAME = re.compile(r"\w[\w\[\]-]{0,60}", re.ASCII)
 _YAML_TAG = "tag:yaml.org,2002:"
 _TYPED = frozenset({_YAML_TAG + kind for kind in ("bool", "int", "float")})
 _KNOWN_TAGS = _TYPED | {_YAML_TAG + kind for kind in ("str", "null", "timestamp", "value", "map", "seq", "merge")}
-_Loader: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DEEPEST = 40
+_LONGEST_FOR_C = 20_000  # the parser in C is quick, but deep nesting in a long text overflows its stack
+_Loader = type[yaml.SafeLoader] | type[yaml.CSafeLoader]
+_QuickLoader: _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Plain(str):
@@ -143,7 +146,7 @@ def _text_of(path: Path) -> str:
 
 
 def _compose(path: Path, text: str) -> yaml.MappingNode:
-    loader = _Loader(text)
+    loader = (_QuickLoader if len(text) < _LONGEST_FOR_C else yaml.SafeLoader)(text)
     try:
         node = loader.get_single_node()
     except yaml.YAMLError as error:
@@ -233,8 +236,8 @@ class _Reader:
 
     def _value(self, node: yaml.Node, where: Where) -> object:
         self._count += 1
-        if id(node) in self._open or self._count > _MOST_VALUES:
-            self._complain(node.start_mark.line + 1, where, "an alias holds itself, or far too much; write it out")
+        if id(node) in self._open or self._count > _MOST_VALUES or len(where) > _DEEPEST:
+            self._complain(node.start_mark.line + 1, where, "holds itself, or far too much; write out what is meant")
             return None
         if node.tag not in _KNOWN_TAGS:
             self._complain(node.start_mark.line + 1, where, "a YAML tag is not allowed here; allowed: plain values")
@@ -268,7 +271,7 @@ class _Reader:
             return None
         tag = node.tag
         if text != source and not node.style:  # type: ignore[attr-defined]  # scalars have a style; the stubs forget
-            tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+            tag = _QuickLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         return _typed(text) if tag in _TYPED else text
 
     def _no_value(self, error: ValueError, where: Where, line: int) -> None:
