@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from outreach_sync.config.conditions import AnyOf, Equals, NotAfter
 from outreach_sync.instants import parse_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from outreach_sync.config.conditions import Condition, Requirement
     from outreach_sync.records import Scalar, SourceTask
-
-
-class NotAfter(NamedTuple):
-    """Demands a time that is set and not after the time in another attribute."""
-
-    other: str
-
-
-Expected = str | int | float | bool | None | tuple[str | int | float | bool | None, ...] | NotAfter
-"""What one attribute must be: a value (None: absent or null), any of several, or a comparison of times."""
-
-Condition = dict[str, Expected]
-"""Attribute or to-one relationship -> what it must be; all must hold."""
 
 
 def is_sequence_task(task: SourceTask) -> bool:
@@ -38,29 +27,20 @@ def is_sequence_task(task: SourceTask) -> bool:
 def skipping_condition(attributes: Mapping[str, Scalar], conditions: Sequence[Condition]) -> int | None:
     """Return the position of the first condition that takes a task as skipped, None where none does."""
     for position, condition in enumerate(conditions):
-        if all(_holds(attributes, name, expected) for name, expected in condition.items()):
+        if all(_meets(attributes, clause.name, clause.requirement) for clause in condition):
             return position
     return None
 
 
-def named_attributes(conditions: Sequence[Condition]) -> tuple[str, ...]:
-    """Return every attribute or relationship that a rule names: all of them must be asked for."""
-    names: dict[str, None] = {}
-    for condition in conditions:
-        for name, expected in condition.items():
-            names[name] = None
-            if isinstance(expected, NotAfter):
-                names[expected.other] = None
-    return tuple(names)
-
-
-def _holds(attributes: Mapping[str, Scalar], name: str, expected: Expected) -> bool:
+def _meets(attributes: Mapping[str, Scalar], name: str, requirement: Requirement) -> bool:
     actual = attributes.get(name)
-    if isinstance(expected, NotAfter):
-        return _not_after(actual, attributes.get(expected.other))
-    if isinstance(expected, tuple):
-        return any(_equal(actual, one) for one in expected)
-    return _equal(actual, expected)
+    match requirement:
+        case Equals(value):
+            return _equal(actual, value)
+        case AnyOf(values):
+            return any(_equal(actual, value) for value in values)
+        case NotAfter(other):
+            return _not_after(actual, attributes.get(other))
 
 
 def _equal(actual: Scalar, expected: Scalar) -> bool:

@@ -253,16 +253,6 @@ class Cache:
         )
         return [row[0] for row in rows]
 
-    def sharing_an_address(self, addresses: Collection[str]) -> list[tuple[str, int]]:
-        """Return (folded address, prospect id) of every prospect without a Person that has one of the addresses."""
-        wanted = set(addresses)
-        found: list[tuple[str, int]] = []
-        query = "SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL"
-        for prospect_id, emails in self._connection.execute(query):
-            shared = {line.casefold() for line in emails.split("\n")} & wanted
-            found.extend((address, prospect_id) for address in shared)
-        return found
-
 
 def _latest_by_id(records: Iterable[Any]) -> dict[int, Any]:
     """Keep the newest version of each record of a page; of equal ones the later."""

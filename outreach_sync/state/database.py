@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from outreach_sync.errors import StateError
 from outreach_sync.state.cache import Cache
 from outreach_sync.state.facts import Facts
+from outreach_sync.state.forgotten import Forgotten
 from outreach_sync.state.outbox import Outbox
 from outreach_sync.state.people import People
 from outreach_sync.state.progress import ProgressStore
@@ -39,6 +40,7 @@ class State:
         progress: watermarks and walks.
         runs: the history of runs.
         facts: single named values.
+        forgotten: whom a request for erasure concerned.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
@@ -51,6 +53,7 @@ class State:
         self.progress = ProgressStore(connection)
         self.runs = Runs(connection)
         self.facts = Facts(connection)
+        self.forgotten = Forgotten(connection)
 
     @classmethod
     def open(cls, path: Path) -> State:

@@ -105,6 +105,15 @@ class Outbox:
             "DELETE FROM changed WHERE prospect_id = ?", ((prospect_id,) for prospect_id in prospect_ids)
         )
 
+    def revisit_due(self, now: Instant) -> None:
+        """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM outbox WHERE record = 'person'"
+            " AND state = 'queued' AND NOT held AND (next_attempt_at IS NULL OR next_attempt_at <= ?)"
+            " ON CONFLICT DO NOTHING",
+            (now,),
+        )
+
     def undecided(self) -> int:
         """Count the prospects that wait to be decided."""
         return int(self._connection.execute("SELECT count(*) FROM changed").fetchone()[0])

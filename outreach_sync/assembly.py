@@ -1,0 +1,166 @@
+"""Assembly: from the config to the pieces that a command needs. The only place that knows them all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from outreach_sync import __version__
+from outreach_sync.config.conditions import named_attributes
+from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
+from outreach_sync.config.models import revealed
+from outreach_sync.config.start import Back, Everything, From
+from outreach_sync.outreach.client import OutreachClient
+from outreach_sync.outreach.s2s import S2STokens
+from outreach_sync.outreach.settings import OutreachSettings, S2SSettings
+from outreach_sync.outreach.source import OutreachSource
+from outreach_sync.outreach.tokenfile import TokenFile
+from outreach_sync.outreach.tokens import OAuthTokens
+from outreach_sync.pipeline.ports import FieldNames, Plan, TaskForm
+from outreach_sync.records import Stream
+from outreach_sync.rules.person import Policy
+from outreach_sync.rules.watermark import Reading
+from outreach_sync.transport.sending import Transport
+from outreach_sync.workbooks.settings import WorkbooksSettings
+from outreach_sync.workbooks.target import Workbooks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from outreach_sync.config.models import Config
+    from outreach_sync.instants import Instant
+    from outreach_sync.outreach.tokens import Tokens
+    from outreach_sync.transport.patience import OnRetry
+    from outreach_sync.transport.stopping import Stopping
+
+
+def plan_from(config: Config, *, full: bool = False, since: Instant | None = None, streams: Sequence[str] = ()) -> Plan:
+    """Return the config as the pipeline needs it; `streams` limits this run to some of those that are configured."""
+    sync = config.sync
+    chosen = [stream for stream in sync.streams if not streams or stream in streams]
+    return Plan(
+        streams=tuple(Stream(stream) for stream in chosen),
+        reading=_reading(config, full=full, since=since),
+        everything_is_read=isinstance(sync.start, Everything),
+        policy=_policy(config),
+        fields=FieldNames(**config.workbooks.fields.model_dump()),
+        match=sync.people.match,
+        creates=sync.people.when_missing == "create",
+        recreates=sync.when_deleted == "recreate",
+        create_fields=sync.people.create_fields,
+        task_form=TaskForm(sync.tasks.status, sync.tasks.name, sync.tasks.description, sync.tasks.type),
+        skip_rule=sync.tasks.skipped_when,
+        max_attempts=sync.max_attempts,
+        guard_share=sync.guard.share,
+        guard_count=sync.guard.count,
+        batch_size=config.workbooks.batch_size,
+        concurrency=config.workbooks.concurrency,
+        fingerprint=decision_fingerprint(config),
+        field_fingerprint=hashlib.sha256(
+            json.dumps(config.workbooks.fields.model_dump(), sort_keys=True).encode()
+        ).hexdigest(),
+        task_fingerprint=task_rule_fingerprint(config),
+    )
+
+
+def _reading(config: Config, *, full: bool, since: Instant | None) -> Reading:
+    start = config.sync.start
+    return Reading(
+        start=start.ms if isinstance(start, Back) else None,
+        start_at=start.at if isinstance(start, From) else None,
+        overlap=config.sync.overlap_ms,
+        late_sweep=config.sync.late_sweep_ms,
+        full=full,
+        since=since,
+    )
+
+
+def _policy(config: Config) -> Policy:
+    sync, fields = config.sync, config.workbooks.fields
+    return Policy(
+        labels=sync.labels,
+        precedence=sync.precedence if sync.multiple_sequences == "precedence" else None,
+        writes_sequences=fields.sequences is not None,
+        writes_outreach_id=fields.outreach_id is not None,
+    )
+
+
+def token_file(state_path: Path) -> TokenFile:
+    """Return where the tokens are kept: beside the state, in a file of their own that only its owner reads."""
+    return TokenFile(state_path.with_name(state_path.name + ".tokens"))
+
+
+def outreach_settings(config: Config) -> OutreachSettings:
+    """Return what the Outreach client needs to know.
+
+    Raises:
+        ConfigError: a credential is missing.
+    """
+    outreach, sync = config.outreach, config.sync
+    s2s = outreach.s2s and S2SSettings(
+        install_id=revealed(outreach.s2s.install_id, "outreach.s2s.install_id"),
+        app_guid=revealed(outreach.s2s.app_guid, "outreach.s2s.app_guid"),
+        private_key=revealed(outreach.s2s.private_key, "outreach.s2s.private_key"),
+    )
+    return OutreachSettings(
+        base_url=outreach.base_url,
+        client_id="" if s2s else revealed(outreach.client_id, "outreach.client_id"),
+        client_secret="" if s2s else revealed(outreach.client_secret, "outreach.client_secret"),
+        redirect_uri=outreach.redirect_uri,
+        refresh_token=outreach.refresh_token.get_secret_value() if outreach.refresh_token else "",
+        s2s=s2s or None,
+        page_size=outreach.page_size,
+        timeout_ms=outreach.timeout_ms,
+        reserve=outreach.reserve,
+        patience_ms=sync.patience_ms,
+        want_sequences=config.workbooks.fields.sequences is not None,
+        prospect_attributes=tuple(sorted(set(sync.people.create_fields.values()))),
+        task_attributes=tuple(sorted(named_attributes(sync.tasks.skipped_when))),
+    )
+
+
+def outreach_tokens(
+    config: Config, transport: Transport, stop: Stopping, *, on_retry: OnRetry | None = None
+) -> OAuthTokens | S2STokens:
+    """Return where access tokens come from: the consent flow, or the server-to-server app."""
+    settings, file = outreach_settings(config), token_file(config.state.path)
+    if settings.s2s is not None:
+        return S2STokens(settings, settings.s2s, file, transport, stop, on_retry=on_retry)
+    return OAuthTokens(settings, file, transport, stop, on_retry=on_retry)
+
+
+def outreach_transport(config: Config, stop: Stopping) -> Transport:
+    """Return the way to Outreach."""
+    return Transport(config.outreach.base_url, user_agent=f"outreach-sync/{__version__}", stop=stop)
+
+
+def outreach_from(config: Config, stop: Stopping, *, on_retry: OnRetry | None = None) -> OutreachSource:
+    """Return Outreach, ready to be read."""
+    transport = outreach_transport(config, stop)
+    tokens: Tokens = outreach_tokens(config, transport, stop, on_retry=on_retry)
+    return OutreachSource(OutreachClient(outreach_settings(config), tokens, transport, stop, on_retry=on_retry))
+
+
+def workbooks_from(config: Config, stop: Stopping, *, on_retry: OnRetry | None = None) -> Workbooks:
+    """Return Workbooks, ready to be read and written.
+
+    Raises:
+        ConfigError: the key is missing.
+    """
+    workbooks = config.workbooks
+    fields = {role: name for role, name in workbooks.fields.model_dump().items() if name is not None}
+    settings = WorkbooksSettings(
+        base_url=workbooks.base_url,
+        api_key=revealed(workbooks.api_key, "workbooks.api_key"),
+        application_name=workbooks.application_name,
+        batch_size=workbooks.batch_size,
+        timeout_ms=workbooks.timeout_ms,
+        patience_ms=config.sync.patience_ms,
+        fields=fields,
+    )
+    transport = Transport(
+        workbooks.base_url, user_agent=settings.user_agent, stop=stop, connections=workbooks.concurrency + 1
+    )
+    return Workbooks(settings, transport, stop, on_retry=on_retry)

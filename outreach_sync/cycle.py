@@ -1,0 +1,122 @@
+"""One cycle, from Outreach to Workbooks: pull, plan, push, settle.
+
+Read this first. Everything it does is resumable: a page is stored with its consequences or not at all, what is queued
+is marked as being sent before it leaves, and what was in doubt is looked up before it is sent again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outreach_sync.errors import ServiceError, UntrustedAnswerError
+from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
+from outreach_sync.pipeline.pull import pull
+from outreach_sync.pipeline.tally import StreamTally
+from outreach_sync.records import Stream
+
+if TYPE_CHECKING:
+    from outreach_sync.pipeline.run import Run
+
+_DECIDED_BY = "decision_fingerprint"
+_FIELDS = "field_fingerprint"
+_SKIP_RULE = "task_fingerprint"
+
+
+def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
+    """Run one cycle; what it did is in `run.tally`.
+
+    Raises:
+        ServiceError: a service was unavailable or out of quota, or its answer cannot be trusted. What was read is kept,
+            what was queued is sent where possible, and the next run goes on.
+        GuardStoppedError: the cycle would change implausibly much; nothing was written.
+        NotAuthenticatedError, NotAllowedError: a service refuses us.
+        InterruptedByError: asked to stop; what was in flight is settled.
+    """
+    recover(run)
+    notice_changed_rules(run)
+    failure = pull_streams(run)
+    complete = failure is None and not run.state.progress.any_walk_open()
+    if complete:
+        release(run)
+    try:
+        deliver(run, complete=complete, allow_bulk=allow_bulk)
+        if complete:
+            first_load_is_done(run)
+    finally:
+        count_what_waits(run)
+    if failure is not None:
+        raise failure
+
+
+def recover(run: Run) -> None:
+    """Put in doubt what a process that died was sending."""
+    with run.state.transaction():
+        in_doubt = run.state.outbox.recover()
+    if in_doubt:
+        run.log.warning("writes_in_doubt", entries=in_doubt)
+
+
+def notice_changed_rules(run: Run) -> None:
+    """Decide everybody again where a label or field changed; read the tasks again where the skip rule did."""
+    facts, plan = run.state.facts, run.plan
+    with run.state.transaction():
+        before = facts.get(_DECIDED_BY)
+        if before is not None and before != plan.fingerprint:
+            run.state.outbox.mark_all_changed()
+            run.log.info("rules_changed", what="labels or fields")
+        if facts.get(_FIELDS) not in (None, plan.field_fingerprint):
+            run.state.people.doubt_all()
+        if facts.get(_SKIP_RULE) not in (None, plan.task_fingerprint):
+            run.state.progress.reset(Stream.TASKS)
+            run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
+        facts.put(_DECIDED_BY, plan.fingerprint)
+        facts.put(_FIELDS, plan.field_fingerprint)
+        facts.put(_SKIP_RULE, plan.task_fingerprint)
+        if plan.reading.full:
+            run.state.outbox.mark_unmatched_changed()
+
+
+def pull_streams(run: Run) -> ServiceError | None:
+    """Read every stream; return what kept it from being completed, if anything did.
+
+    An answer that cannot be trusted spoils its own stream only; a service that is down spoils those that follow too.
+    """
+    failure: ServiceError | None = None
+    for stream in run.plan.streams:
+        try:
+            pull(run, stream)
+        except UntrustedAnswerError as error:
+            _note(run, stream, error)
+            failure = failure or error
+        except ServiceError as error:
+            _note(run, stream, error)
+            run.source_is_down = True
+            return error
+    return failure
+
+
+def release(run: Run) -> None:
+    """Let go of what was held back until every walk was complete."""
+    with run.state.transaction():
+        run.state.outbox.release()
+
+
+def first_load_is_done(run: Run) -> None:
+    """Note that from now on the guard watches: everything was read and delivered once."""
+    if run.state.facts.get(FIRST_LOAD_DONE) is None and not run.state.outbox.undecided():
+        with run.state.transaction():
+            run.state.facts.put(FIRST_LOAD_DONE, run.id)
+
+
+def count_what_waits(run: Run) -> None:
+    """Fill in what is still queued, and the requests."""
+    waiting = run.state.outbox.counts()
+    run.tally.people.queued = sum(count for (record, _), count in waiting.items() if record in ("person", "source"))
+    run.tally.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")
+    run.tally.outreach_requests = run.source.requests
+    run.tally.workbooks_requests = run.target.requests
+
+
+def _note(run: Run, stream: Stream, error: ServiceError) -> None:
+    run.tally.streams.setdefault(stream, StreamTally())
+    run.log.warning("stream_incomplete", stream=stream.value, why=str(error))

@@ -1,0 +1,16 @@
+"""When what was refused is tried again: pauses that grow with each attempt and never fall together."""
+
+from __future__ import annotations
+
+import random
+
+from outreach_sync.instants import Instant
+
+_FIRST_MS = 5 * 60_000
+_LONGEST_MS = 24 * 3_600_000
+
+
+def next_attempt(now: Instant, attempts: int) -> Instant:
+    """Return when to try again after `attempts` refusals: 5 minutes, doubling, at most a day, give or take a tenth."""
+    pause = min(_FIRST_MS * 2 ** (attempts - 1), _LONGEST_MS)
+    return Instant(now + round(pause * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads load, guards no secret

@@ -1,0 +1,147 @@
+"""Deliver: plan and push, in rounds, until everything is settled or something stands in the way.
+
+A second round is for records that somebody else wrote meanwhile, or of which no answer came: they are read, decided
+anew and sent again if they still differ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outreach_sync.errors import GuardStoppedError, UnavailableError
+from outreach_sync.pipeline import plan, tasks
+from outreach_sync.pipeline.changes import list_changes
+from outreach_sync.pipeline.create import plan_creations
+from outreach_sync.pipeline.push import Pusher
+from outreach_sync.pipeline.refuse import refuse
+from outreach_sync.pipeline.resolve import refresh_doubtful
+from outreach_sync.rules import guard
+from outreach_sync.state.candidates import Candidates
+from outreach_sync.transport.stopping import pause
+
+if TYPE_CHECKING:
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.pipeline.settle import Settled
+
+FIRST_LOAD_DONE = "first_load_done"
+_FRUITLESS_ROUNDS = 3
+_GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
+_LONGEST_PAUSE_S = 10.0
+
+
+def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
+    """Bring Workbooks to say what it should.
+
+    Args:
+        run: the run.
+        complete: whether every walk is complete; if not, of what is held back only opt-outs are written.
+        allow_bulk: whether the guard is lifted.
+
+    Raises:
+        GuardStoppedError: the cycle would change too much; nothing was written.
+        ServiceError: a service became unavailable; the rest stays queued.
+        NotAuthenticatedError, NotAllowedError: Workbooks refuses the key, or refuses everything.
+        InterruptedByError: asked to stop; what was in flight is settled.
+    """
+    with run.state.transaction():
+        run.state.outbox.revisit_due(run.clock())
+    guarded = not allow_bulk and run.state.facts.get(FIRST_LOAD_DONE) is not None
+    if run.dry:
+        _plan(run, None, complete=complete)
+        run.tally.guard_would_stop = guarded and _guard_stops(run)
+        list_changes(run)
+        return
+    fruitless = rounds = 0
+    while fruitless < _FRUITLESS_ROUNDS:
+        settled = _round(run, complete=complete, guarded=guarded and rounds == 0)
+        again = _confirm_refusals(run, settled)
+        if not (settled.stale or settled.unknown or again or run.state.outbox.ready(0, 1)):
+            return
+        fruitless = 0 if settled.accepted or again else fruitless + 1
+        rounds += 1
+        if settled.unknown:
+            pause(min(2.0**fruitless, _LONGEST_PAUSE_S) if fruitless else 0.0, run.stop)
+    _give_up(run, settled)
+
+
+def _round(run: Run, *, complete: bool, guarded: bool) -> Settled:
+    with Pusher(run) as pusher:
+        _plan(run, None if guarded and _could_stop(run) else pusher, complete=complete)
+        if guarded and _guard_stops(run):
+            raise GuardStoppedError(
+                _guard_message(run), advice="`run --dry-run` shows them; `run --allow-bulk` goes on."
+            )
+        with run.state.transaction():
+            run.state.outbox.admit_all()
+        pusher.push_all()
+        for batch in tasks.batches(run):
+            pusher.send_tasks(batch)
+        pusher.push_all()
+        return pusher.settled
+
+
+def _plan(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
+    """Plan everything that is ready; with a pusher, what is planned leaves meanwhile."""
+    candidates = Candidates(run.state.connection)
+    for step in (plan.plan_ready, *(() if complete else (plan.plan_held_opt_outs,))):
+        only_opt_outs = step is plan.plan_held_opt_outs
+        after = 0
+        while True:
+            ids, unmatched = step(run, after=after)
+            if not ids:
+                break
+            after = ids[-1]
+            candidates.add(unmatched)
+            run.on_progress("planned", len(ids))
+            if pusher is not None:
+                pusher.pump()
+        plan_creations(run, candidates, only_opt_outs=only_opt_outs)
+
+
+def _could_stop(run: Run) -> bool:
+    """Say whether the guard could stop this cycle at all: if not, nothing has to be planned to its end first."""
+    most = run.state.outbox.undecided() + run.state.outbox.updates_to_admit(run.tally.started_at)
+    return guard.stops(most, run.state.people.known(), share=run.plan.guard_share, count=run.plan.guard_count)
+
+
+def _guard_stops(run: Run) -> bool:
+    changes = run.state.outbox.updates_to_admit(run.tally.started_at)
+    return guard.stops(changes, run.state.people.known(), share=run.plan.guard_share, count=run.plan.guard_count)
+
+
+def _guard_message(run: Run) -> str:
+    changes = run.state.outbox.updates_to_admit(run.tally.started_at)
+    return (
+        f"the guard stopped this cycle before its first write: it would change {changes} of {run.state.people.known()} "
+        f"known people (sync.guard allows {run.plan.guard_count}, or a share of {run.plan.guard_share:g})."
+    )
+
+
+def _confirm_refusals(run: Run, settled: Settled) -> bool:
+    """Read what was refused: a refusal stands if the record is there; return whether any has to be decided anew."""
+    if not settled.rejected:
+        return False
+    with run.state.transaction():
+        run.state.people.doubt(entry.person_id for entry, _ in settled.rejected if entry.person_id is not None)
+    people = run.state.people.by_id({entry.person_id for entry, _ in settled.rejected if entry.person_id is not None})
+    gone = refresh_doubtful(run, people)
+    with run.state.transaction():
+        for entry, reason in settled.rejected:
+            if entry.person_id in gone:
+                run.state.outbox.mark_changed([entry.prospect_id or 0], held=False)
+            else:
+                refuse(run, entry, reason)
+    return bool(gone)
+
+
+def _give_up(run: Run, settled: Settled) -> None:
+    """Leave for later what does not settle: somebody keeps writing it, or answers keep being lost."""
+    with run.state.transaction():
+        for entry in settled.stale:
+            refuse(run, entry, "somebody else keeps changing this record while it is written")
+        run.state.outbox.decided(entry.prospect_id or 0 for entry in settled.stale)
+    if settled.unknown:
+        raise UnavailableError(
+            f"Workbooks: the answers to writes keep being lost ({len(settled.unknown)} in doubt).",
+            advice="They stay queued; the next run looks what became of them.",
+        )

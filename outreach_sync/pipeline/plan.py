@@ -1,0 +1,173 @@
+"""Plan: decide what each changed Person should say, and queue what differs from what Workbooks last accepted.
+
+Prospects are taken a few hundred at a time, in order, each few in one transaction. Those without a Person are set aside
+and planned together at the end (`create`), since two of them may be one person.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.errors import InterruptedByError
+from outreach_sync.pipeline import resolve
+from outreach_sync.pipeline.refuse import refuse_decision
+from outreach_sync.rules.differences import differences
+from outreach_sync.rules.matching import Ambiguous
+from outreach_sync.rules.person import wanted_person
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.records import Prospect
+    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.rules.matching import Found
+    from outreach_sync.rules.person import Wanted
+    from outreach_sync.state.cache import CachedProspect
+    from outreach_sync.state.people import LinkedPerson
+
+CHUNK = 380
+"""Prospects decided together: four full look-ups by e-mail (`workbooks.people` asks for 95 addresses at a time)."""
+
+_OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")
+
+
+class Unmatched(NamedTuple):
+    """A prospect that no rule found a Person for. `was_sent`: it had one, which is gone from Workbooks."""
+
+    prospect_id: int
+    was_sent: bool
+
+
+def plan_ready(run: Run, *, after: int = 0) -> tuple[list[int], list[Unmatched]]:
+    """Plan the next few prospects that are ready; return their ids (none: all are done) and who has no Person."""
+    ids = run.state.outbox.ready(after, CHUNK)
+    return ids, plan_prospects(run, ids) if ids else []
+
+
+def plan_held_opt_outs(run: Run, *, after: int = 0) -> tuple[list[int], list[Unmatched]]:
+    """Plan nothing but opt-outs for the next few prospects that an incomplete walk holds back."""
+    ids = run.state.cache.opted_out_among_held(after, CHUNK)
+    return ids, plan_prospects(run, ids, only_opt_outs=True) if ids else []
+
+
+def plan_prospects(run: Run, ids: Collection[int], *, only_opt_outs: bool = False) -> list[Unmatched]:
+    """Decide prospects and queue what differs; return those that have no Person."""
+    if run.stop.is_set():
+        raise InterruptedByError(run.stop.signal_number)
+    prospects = _decidable(run, run.state.cache.prospects(ids))
+    ids = list(prospects)
+    gone = _gone(run, prospects)
+    unlinked = _without_person(run, prospects, gone)
+    verdicts = resolve.find_people(run, [one.prospect for one in unlinked.values()])
+    unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
+    verdicts.update(_look_for_doubtful(run, unlinked, unmatched))
+    with run.state.transaction():
+        left = _settle_gone(run, gone, verdicts)
+        _decide_linked(run, {*ids, *unlinked}, only_opt_outs=only_opt_outs)
+        for prospect_id, judged in verdicts.items():
+            if isinstance(judged, Ambiguous):
+                refuse_decision(run, prospect_id, None, judged.reason)
+        waiting = {one for one in unmatched if one not in verdicts and one not in left}
+        if not only_opt_outs:
+            run.state.outbox.decided({*ids, *unlinked} - waiting)
+    sent_before = {prospect_id for pool in gone.values() for prospect_id in pool}
+    return [Unmatched(prospect_id, prospect_id in sent_before) for prospect_id in sorted(waiting)]
+
+
+def _decidable(run: Run, prospects: Mapping[int, CachedProspect]) -> Mapping[int, CachedProspect]:
+    """Leave out, while Outreach is down, whom it would have to be asked about first."""
+    if not run.source_is_down:
+        return prospects
+    read = run.plan.everything_is_read
+    return {
+        prospect_id: one
+        for prospect_id, one in prospects.items()
+        if one.person_id is not None or (one.known and (one.history_read or read))
+    }
+
+
+def _gone(run: Run, prospects: Mapping[int, CachedProspect]) -> dict[int, list[int]]:
+    """Return the linked Persons that are gone from Workbooks, each with all its prospects."""
+    linked = {one.person_id for one in prospects.values() if one.person_id is not None}
+    people = run.state.people.by_id(linked)
+    gone = resolve.refresh_doubtful(run, {one: person for one, person in people.items() if not person.deleted})
+    return run.state.people.prospects_of(gone)
+
+
+def _without_person(
+    run: Run, prospects: Mapping[int, CachedProspect], gone: Mapping[int, Sequence[int]]
+) -> dict[int, CachedProspect]:
+    """Return the prospects to look for in Workbooks, with their history read."""
+    unlinked = {prospect_id: one for prospect_id, one in prospects.items() if one.person_id is None}
+    resolve.read_history(run, unlinked)
+    return run.state.cache.prospects({*unlinked, *(one for pool in gone.values() for one in pool)})
+
+
+def _look_for_doubtful(
+    run: Run, unlinked: Mapping[int, CachedProspect], unmatched: Sequence[int]
+) -> Mapping[int, Found | Ambiguous]:
+    """Look a second time for Persons whose creation was sent and not answered, before they are created again."""
+    in_doubt = [entry for entry in run.state.outbox.of_person(unmatched) if entry.in_doubt]
+    if not in_doubt:
+        return {}
+    wanted: list[Prospect] = [unlinked[entry.prospect_id].prospect for entry in in_doubt if entry.prospect_id]
+    found = resolve.look_twice(run, wanted)
+    with run.state.transaction():
+        run.state.outbox.certain(entry.id for entry in in_doubt)
+    return found
+
+
+def _settle_gone(run: Run, gone: Mapping[int, Sequence[int]], verdicts: Mapping[int, object]) -> set[int]:
+    """Forget Persons that are gone, or leave them deleted; return the prospects that are left as they are."""
+    left = set[int]()
+    for person_id, pool in gone.items():
+        moved = any(prospect_id in verdicts for prospect_id in pool)
+        run.log.info("person_gone", person=person_id, prospects=list(pool), found_elsewhere=moved)
+        if run.plan.recreates or moved:
+            run.state.people.unlink(person_id)  # links that were made anew meanwhile stay
+        else:
+            run.state.people.left_deleted(person_id)
+            run.state.outbox.drop_person(pool)
+            left.update(pool)
+    return left
+
+
+def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bool) -> None:
+    links = run.state.people.of_prospects(prospect_ids)
+    pools = run.state.people.prospects_of(set(links.values()))
+    everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
+    prospects = run.state.cache.pooled_prospects(everyone)
+    states = run.state.cache.pooled_states(everyone)
+    people = run.state.people.by_id(pools)
+    for person_id, pool in pools.items():
+        if people[person_id].deleted:
+            run.tally.people.skipped += 1
+            continue
+        wanted = wanted_person(
+            [prospects[one] for one in pool], [state for one in pool for state in states.get(one, ())], run.plan.policy
+        )
+        _queue_update(run, people[person_id], pool, wanted, only_opt_outs=only_opt_outs)
+
+
+def _queue_update(run: Run, person: LinkedPerson, pool: Sequence[int], wanted: Wanted, *, only_opt_outs: bool) -> None:
+    """Queue what differs; refuse what could not be decided, but not before an opt-out is written."""
+    changes = allowed(differences(wanted, person.held), wanted, only_opt_outs=only_opt_outs)
+    outbox = run.state.outbox
+    if len(pool) > 1:
+        outbox.drop_person(pool[1:])
+    if changes:
+        outbox.queue_person(pool[0], person.id, "update", changes, run_id=run.id, reason=wanted.problem)
+        run.log.debug("person_planned", person=person.id, prospects=list(pool), because=wanted.because)
+    elif wanted.problem and not only_opt_outs:
+        refuse_decision(run, pool[0], person.id, wanted.problem)
+    elif not only_opt_outs:
+        outbox.drop_person(pool[:1])
+        run.tally.people.unchanged += 1
+
+
+def allowed(changes: dict[str, RoleValue], wanted: Wanted, *, only_opt_outs: bool) -> dict[str, RoleValue]:
+    """Leave of the changes what may be acted on: of an incomplete walk, only an opt-out."""
+    if not only_opt_outs:
+        return changes
+    return {role: value for role, value in changes.items() if wanted.no_email and role in _OPT_OUT_ROLES}

@@ -1,0 +1,225 @@
+"""Pull: walk a stream from its bound to its end, and store each page with its consequences in one transaction.
+
+What a page holds, the work that follows from it and how far the walk is get into the state together or not at all; a
+process that dies between two pages loses nothing and goes on with the next page. The watermark moves when the walk is
+complete (`rules.watermark` says how far).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outreach_sync import instants
+from outreach_sync.errors import InterruptedByError
+from outreach_sync.outreach.client import CursorRefusedError
+from outreach_sync.pipeline.attempts import next_attempt
+from outreach_sync.pipeline.tally import StreamTally
+from outreach_sync.records import Stream
+from outreach_sync.rules import watermark
+from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
+from outreach_sync.rules.watermark import Walk
+from outreach_sync.state.cache import JudgedTask
+
+if TYPE_CHECKING:
+    from outreach_sync.instants import Instant
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.records import Page, Prospect, SequenceState, SourceTask
+    from outreach_sync.rules.watermark import Bound, Progress, Reading
+
+_RESTARTS = 2
+
+
+def pull(run: Run, stream: Stream) -> None:
+    """Read what changed in one stream and store it.
+
+    Raises:
+        ServiceError: Outreach was unavailable or out of quota; what was read is kept and the next run goes on.
+        UntrustedAnswerError: the walk cannot be trusted (it loops); it starts again next time.
+        InterruptedByError: asked to stop; likewise.
+    """
+    tally = run.tally.streams.setdefault(stream, StreamTally())
+    before = run.source.requests
+    try:
+        _walk(run, stream, tally)
+    finally:
+        tally.requests += run.source.requests - before
+        tally.watermark = run.state.progress.of(stream).watermark
+    run.log.info("stream_read", stream=stream.value, **tally.as_json(stream))
+    if tally.without_stamp:
+        run.log.warning("rows_without_updated_at", stream=stream.value, rows=tally.without_stamp)
+
+
+def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
+    """Go on with the walk there is, or begin one; begin again where the service refuses the page token."""
+    for restart in range(_RESTARTS + 1):
+        progress = run.state.progress.of(stream)
+        walk = _resumable(progress, run.plan.reading) or _begin(run, stream, progress)
+        try:
+            _read_pages(run, stream, walk, tally)
+        except CursorRefusedError as refusal:
+            run.log.warning("walk_restarted", stream=stream.value, why=str(refusal))
+            _keep(run, stream, walk._replace(next_url=None))
+            if restart == _RESTARTS:
+                raise
+        else:
+            return
+
+
+def _resumable(progress: Progress, reading: Reading) -> Walk | None:
+    """Return the walk to go on with; a run that was told where to read from begins its own."""
+    return None if reading.full or reading.since is not None else progress.walk
+
+
+def _begin(run: Run, stream: Stream, progress: Progress) -> Walk:
+    heard = run.source.heard_time()
+    bound = watermark.first_bound(progress, run.plan.reading, heard)
+    if bound is None:
+        heard = run.source.server_time()
+        bound = watermark.first_bound(progress, run.plan.reading, heard)
+    if bound is None:
+        raise AssertionError("the server's clock is known and still there is no bound")
+    walk = _walk_from(bound, began_at=None, local_at=run.clock())
+    _keep(run, stream, walk)
+    return walk
+
+
+def _walk_from(bound: Bound, *, began_at: Instant | None, local_at: Instant) -> Walk:
+    return Walk(bound.since, bound.moves_watermark, bound.counts_as_sweep, None, began_at, local_at)
+
+
+def _read_pages(run: Run, stream: Stream, walk: Walk, tally: StreamTally) -> None:
+    url = walk.next_url or run.source.first_url(stream, walk.since)
+    for page in run.source.pages(stream, url):
+        if walk.began_at is None:
+            walk = walk._replace(began_at=page.server_time)
+            sweep = _sweep_instead(run, stream, walk, page.server_time)
+            if sweep is not None:
+                _read_pages(run, stream, sweep, tally)
+                return
+        walk = _store(run, stream, walk, page, tally)
+        run.on_progress(stream.value, page.received)
+        if page.next_url is not None and run.stop.is_set():
+            raise InterruptedByError(run.stop.signal_number)
+    _complete(run, stream, walk)
+
+
+def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | None) -> Walk | None:
+    """Where the first answer shows that a late sweep is due, read that instead: it covers this walk's bound."""
+    reading = run.plan.reading
+    if walk.counts_as_sweep or not walk.moves_watermark or server_now is None or reading.since is not None:
+        return None
+    progress = run.state.progress.of(stream)
+    if not watermark.sweep_is_due(progress, reading, server_now):
+        return None
+    sweep = _walk_from(
+        watermark.sweep_bound(progress, reading), began_at=server_now, local_at=walk.local_at or run.clock()
+    )
+    _keep(run, stream, sweep)
+    return sweep
+
+
+def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally) -> Walk:
+    """Store a page, the work that follows from it and how far the walk is, in one transaction."""
+    stamps = [row.updated_at for row in _rows(stream, page)]
+    newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
+    walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
+    with run.state.transaction():
+        concerned, changed = keep_page(run, page, tally)
+        run.state.outbox.mark_changed(concerned, held=True)
+        _keep_refusals(run, stream, page)
+        run.state.progress.keep_walk(stream, walk)
+    tally.read += page.received
+    tally.changed += changed
+    tally.without_stamp += page.without_stamp
+    return walk
+
+
+def _rows(stream: Stream, page: Page) -> tuple[SequenceState, ...] | tuple[SourceTask, ...] | tuple[Prospect, ...]:
+    match stream:
+        case Stream.SEQUENCE_STATES:
+            return page.states
+        case Stream.TASKS:
+            return page.tasks
+        case Stream.PROSPECTS:
+            return page.prospects
+
+
+def keep_page(run: Run, page: Page, tally: StreamTally | None = None) -> tuple[set[int], int]:
+    """Store the records of a page (inside a transaction).
+
+    Returns:
+        The prospects whose Person has to be decided again, and how many rows of the stream changed.
+    """
+    cache = run.state.cache
+    forgotten = run.state.forgotten.prospects()
+    cache.keep_sequences(page.sequences)
+    included, _ = cache.keep_prospects(one for one in page.included if one.id not in forgotten)
+    prospects, changed_prospects = cache.keep_prospects(one for one in page.prospects if one.id not in forgotten)
+    states, changed_states = cache.keep_states(one for one in page.states if one.prospect_id not in forgotten)
+    with_task, changed_tasks = _keep_tasks(run, page.tasks, forgotten, tally)
+    return included | prospects | states | with_task, changed_prospects + changed_states + changed_tasks
+
+
+def _keep_tasks(
+    run: Run, tasks: tuple[SourceTask, ...], forgotten: frozenset[int], tally: StreamTally | None
+) -> tuple[set[int], int]:
+    """Store sequence tasks and queue what was skipped; return the prospects that need a Person for it."""
+    judged = [
+        JudgedTask(task, skipping_condition(task.attributes, run.plan.skip_rule) is not None)
+        for task in tasks
+        if is_sequence_task(task) and task.prospect_id not in forgotten
+    ]
+    concerned = set[int]()
+    changed = run.state.cache.keep_tasks(judged)
+    for task, skipped in changed:
+        if not skipped:
+            run.state.outbox.drop_task(task.id)
+        elif task.prospect_id is not None:
+            concerned |= queue_skipped(run, task.id, task.prospect_id, held=True)
+    if tally is not None:
+        tally.skipped += sum(one.skipped for one in changed)
+    return concerned, len(changed)
+
+
+def queue_skipped(run: Run, task_id: int, prospect_id: int, *, held: bool) -> set[int]:
+    """Queue the Workbooks Task of a skipped task unless it was made already; return whose Person it needs."""
+    cached = run.state.cache.task(task_id)
+    if cached is not None and cached.workbooks_id is not None:
+        return set()
+    run.state.outbox.queue_task(task_id, prospect_id, held=held, run_id=run.id)
+    return {prospect_id}
+
+
+def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
+    if run.state.outbox.has_source_refusals():
+        run.state.outbox.source_made_sense(stream, [row.id for row in _rows(stream, page)])
+    for refused in page.refused:
+        run.log.warning("source_record_refused", stream=stream.value, id=refused.id, reason=refused.reason)
+        run.state.outbox.refuse_source(
+            refused.stream,
+            refused.id,
+            refused.prospect_id,
+            refused.reason,
+            next_attempt_at=next_attempt(run.clock(), 1),
+            run_id=run.id,
+        )
+
+
+def _complete(run: Run, stream: Stream, walk: Walk) -> None:
+    """Move the watermark as far as the walk proves, never back."""
+    before = run.state.progress.of(stream)
+    proven = watermark.trusted_time(walk)
+    moved = before.watermark
+    if walk.moves_watermark:
+        reached = walk.since if proven is None else proven
+        moved = max((mark for mark in (before.watermark, reached) if mark is not None), default=None)
+    with run.state.transaction():
+        run.state.progress.complete(stream, moved, proven if walk.counts_as_sweep else None)
+    run.log.debug(
+        "walk_complete", stream=stream.value, since=walk.since and instants.to_iso(walk.since), watermark=moved
+    )
+
+
+def _keep(run: Run, stream: Stream, walk: Walk) -> None:
+    with run.state.transaction():
+        run.state.progress.keep_walk(stream, walk)

@@ -1,0 +1,94 @@
+"""Tasks: one Workbooks Task for each skipped task, for ever.
+
+Before any is created it is looked for by its reference, deleted ones included: the state may have been lost since it
+was sent. One whose creation was sent without an answer is looked for twice, since created records may appear late.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.pipeline.batches import Batch, task_write
+from outreach_sync.rules.matching import task_reference
+from outreach_sync.state.outbox import TASK
+from outreach_sync.transport.stopping import pause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.records import TaskRow
+    from outreach_sync.state.outbox import Entry
+
+
+class Creatable(NamedTuple):
+    """A queued task that is to be created, and its Person."""
+
+    entry: Entry
+    person_id: int
+
+
+def batches(run: Run) -> Iterator[Batch]:
+    """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person."""
+    after = 0
+    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=run.plan.batch_size):
+        after = entries[-1].id
+        creatable = _to_be_created(run, _with_person(run, entries))
+        if creatable:
+            writes = tuple(task_write(run, one.entry.task_id or 0, one.person_id) for one in creatable)
+            yield Batch(TASK, tuple(one.entry for one in creatable), writes)
+
+
+def _with_person(run: Run, entries: Sequence[Entry]) -> list[Creatable]:
+    """Keep the tasks whose Person exists; the others wait, without being a failure, unless that Person is queued."""
+    prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
+    links = run.state.people.of_prospects(prospects)
+    people = run.state.people.by_id(set(links.values()))
+    coming = {one for entry in run.state.outbox.of_person(prospects) for one in (*entry.pool, entry.prospect_id)}
+    ready, waiting = [], []
+    for entry in entries:
+        person_id = links.get(entry.prospect_id or 0)
+        if person_id is not None and not people[person_id].deleted:
+            ready.append(Creatable(entry, person_id))
+        elif entry.prospect_id not in coming:
+            waiting.append(entry.id)
+    if waiting:
+        with run.state.transaction():
+            run.state.outbox.wait_for_person(waiting)
+    return ready
+
+
+def _to_be_created(run: Run, tasks: Sequence[Creatable]) -> list[Creatable]:
+    missing = _not_there(run, tasks)
+    in_doubt = [one for one in missing if one.entry.in_doubt]
+    if in_doubt:
+        pause(run.plan.look_again_ms / 1000, run.stop)
+        still_missing = _not_there(run, in_doubt)
+        missing = [one for one in missing if not one.entry.in_doubt or one in still_missing]
+    return missing
+
+
+def _not_there(run: Run, tasks: Sequence[Creatable]) -> list[Creatable]:
+    """Look for Tasks by reference; record those that exist, return those that do not."""
+    if not tasks:
+        return []
+    found = run.target.tasks_by_reference([task_reference(one.entry.task_id or 0) for one in tasks])
+    missing = []
+    with run.state.transaction():
+        for one in tasks:
+            existing = _existing(found, one.entry.task_id or 0, recreates=run.plan.recreates)
+            if existing is None:
+                missing.append(one)
+            else:
+                run.state.cache.task_was_sent(one.entry.task_id or 0, existing.id, None)
+                run.state.outbox.drop([one.entry.id])
+                run.tally.tasks.adopted += 1
+    return missing
+
+
+def _existing(found: Mapping[str, Sequence[TaskRow]], task_id: int, *, recreates: bool) -> TaskRow | None:
+    """Pick the Task that stands for a skipped task: a live one, else a deleted one that is to stay deleted."""
+    rows = found.get(task_reference(task_id), ())
+    live = [row for row in rows if not row.is_deleted]
+    candidates = live or ([] if recreates else list(rows))
+    return min(candidates, key=lambda row: row.id, default=None)
