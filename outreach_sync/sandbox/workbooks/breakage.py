@@ -1,0 +1,146 @@
+"""Faults that concern a request as a whole: refused, redirected, broken on the wire, or answered with nonsense."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+from outreach_sync.sandbox.server import Response, WireFault
+from outreach_sync.sandbox.workbooks.faults import number_option
+from outreach_sync.sandbox.workbooks.sessions import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.workbooks.calls import Call
+
+_HTML = b"<!DOCTYPE html><html><head><title>Workbooks</title></head><body>We will be back soon.</body></html>"
+_JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-cache, no-store, must-revalidate"}
+
+
+class Breakage:
+    """Bends whole answers, before a request is carried out and after."""
+
+    def __init__(self, faults: FaultBoard) -> None:
+        """Take the faults; remember the delaying addresses that were handed out."""
+        self._faults = faults
+        self._delayed: set[str] = set()
+
+    def around(self, call: Call, carry_out: Callable[[], Response]) -> Response:
+        """Answer a request, carrying it out unless a fault prevents that."""
+        early = self._instead(call, carry_out) or self._refused_status(call) or self._redirected(call)
+        return early or self._afterwards(call, carry_out())
+
+    def knows_delay(self, call: Call) -> bool:
+        """Tell whether a request comes by a delaying address that was handed out, which lets it in."""
+        return call.form.controls.get("_delayed") in self._delayed
+
+    def _instead(self, call: Call, carry_out: Callable[[], Response]) -> Response | None:
+        """Answer with what a broken network gives; the request may be carried out all the same."""
+        answers: tuple[tuple[str, Callable[[Mapping[str, object]], Response]], ...] = (
+            ("reset_before_answer", lambda _: json_response(200, {})._replace(wire=WireFault("reset_before"))),
+            ("hang", _hang),
+            ("html_with_200", lambda _: Response(200, {"Content-Type": "text/html; charset=utf-8"}, _HTML)),
+        )
+        for name, answer in answers:
+            options = self._faults.take(name, call.kind)
+            if options is not None:
+                if options.get("committed"):
+                    carry_out()
+                return answer(options)
+        return None
+
+    def _refused_status(self, call: Call) -> Response | None:
+        for name, status in (("rate_limited_429", 429), ("unavailable_503", 503)):
+            options = self._faults.take(name, call.kind)
+            if options is not None:
+                return _please_wait(status, options)
+        if self._faults.take("error_500", call.kind) is not None:
+            return server_error()
+        if call.writes and self._faults.take("error_500_before_commit", call.kind) is not None:
+            return server_error()
+        if self._faults.take("database_being_migrated", call.kind) is not None:
+            return refused(RefusedError("database_being_migrated"))
+        options = self._faults.take("key_refused", call.kind)
+        return None if options is None else _key_refused(options)
+
+    def _redirected(self, call: Call) -> Response | None:
+        if self._faults.take("redirect_to_login_302", call.kind) is not None:
+            return redirect(f"{_own_origin(call)}/login")
+        options = self._faults.take("redirect_delay_302", call.kind)
+        return None if options is None else redirect(self._location(call, options))
+
+    def _afterwards(self, call: Call, response: Response) -> Response:
+        if call.writes:
+            response = self._after_commit(call, response)
+        if self._faults.take("broken_json", call.kind) is not None:
+            response = response._replace(body=response.body[: len(response.body) * 2 // 3])
+        if self._faults.take("invalid_utf8", call.kind) is not None:
+            response = response._replace(body=response.body[:-1] + b',"note":"caf\xe9"}')
+        if self._faults.take("body_cut_short", call.kind) is not None:
+            response = response._replace(wire=WireFault("cut_short"))
+        options = self._faults.take("slow", call.kind)
+        if options is not None:
+            response = response._replace(wire=WireFault("slow", number_option(options, "seconds", 1)))
+        return response
+
+    def _after_commit(self, call: Call, response: Response) -> Response:
+        if self._faults.take("answer_lost_after_commit", call.kind) is not None:
+            return response._replace(wire=WireFault("reset_before"))
+        if self._faults.take("error_500_after_commit", call.kind) is not None:
+            return server_error()
+        options = self._faults.take("redirect_after_commit_302", call.kind)
+        return response if options is None else redirect(self._location(call, options))
+
+    def _location(self, call: Call, options: Mapping[str, object]) -> str:
+        """Make a delaying address; whoever follows it is let in, even without a key and with another method."""
+        wanted = str(options.get("location", "same"))
+        if wanted not in ("same", "other"):
+            return wanted
+        token = secrets.token_hex(8)
+        self._delayed.add(token)
+        origin = _own_origin(call) if wanted == "same" else "https://delay.example.net"
+        return f"{origin}{call.request.path}?_delayed={token}"
+
+
+def json_response(status: int, document: object) -> Response:
+    """Answer with JSON."""
+    return Response(status, dict(_JSON), json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def refused(error: RefusedError) -> Response:
+    """Answer a request that is not let in."""
+    return json_response(error.status, {"failure_reason": error.reason})
+
+
+def redirect(location: str) -> Response:
+    """Answer 302."""
+    return Response(302, {"Location": location, "Content-Type": "text/html; charset=utf-8"}, b"")
+
+
+def server_error() -> Response:
+    """Answer 500 with a reference to quote to the support team."""
+    return json_response(500, {"exception_reference": secrets.token_hex(4), "message": "An error has occurred."})
+
+
+def _hang(options: Mapping[str, object]) -> Response:
+    return json_response(200, {})._replace(wire=WireFault("hang", number_option(options, "seconds", 30)))
+
+
+def _please_wait(status: int, options: Mapping[str, object]) -> Response:
+    response = Response(status, {"Content-Type": "text/plain"}, b"Please try again later.")
+    if "retry_after" in options:
+        response.headers["Retry-After"] = str(options["retry_after"])
+    return response
+
+
+def _key_refused(options: Mapping[str, object]) -> Response:
+    reason = str(options.get("reason", "unrecognised_name_or_password"))
+    status = options.get("status")
+    return refused(RefusedError(reason, status if isinstance(status, int) else None))
+
+
+def _own_origin(call: Call) -> str:
+    return f"http://{call.request.headers.get('Host') or 'localhost'}"

@@ -1,0 +1,63 @@
+"""Custom fields that the API creates: checked, named, and available only after a while (example ``custom_field``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync.sandbox.workbooks.faults import number_option
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, DATA_TYPES, PICKLIST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.workbooks.store import WorkbooksStore
+    from outreach_sync.sandbox.workbooks.table import Record
+
+_POLLS = 1
+
+
+class CustomFields:
+    """Follows custom fields from their creation to the look-up that first finds them available."""
+
+    def __init__(self, store: WorkbooksStore, faults: FaultBoard) -> None:
+        """Take the store that holds them and the faults that slow them down."""
+        self._store = store
+        self._faults = faults
+        self._pending: dict[int, tuple[int, int]] = {}
+
+    def complaints(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Say what is wrong with a custom field that is to be created."""
+        errors: dict[str, list[str]] = {}
+        if values.get("data_type") not in DATA_TYPES:
+            errors["data_type"] = ["is not included in the list"]
+        if values.get("resource_type") not in self._store.tables:
+            errors["resource_type"] = ["is not included in the list"]
+        picklists = self._store.tables[PICKLIST].records
+        if values.get("data_type") == "picklist" and values.get("picklist_id") not in picklists:
+            errors["picklist_id"] = ["is a required field"]
+        return errors
+
+    def begin(self, record: Record, at: Instant) -> None:
+        """Name a new field and make it wait: for one look-up, or as the fault ``custom_field_slow`` says."""
+        self._store.name_custom_field(record)
+        slow = self._faults.take("custom_field_slow")
+        polls = _POLLS if slow is None else int(number_option(slow, "polls", 3))
+        ready_at = at + int(number_option(slow, "seconds", 0) * 1000)
+        self._pending[record.id] = (polls, ready_at)
+
+    def look(self, at: Instant) -> None:
+        """Count a look-up of custom fields; those that waited long enough become available."""
+        for id_, (polls, ready_at) in list(self._pending.items()):
+            self._pending[id_] = (polls - 1, ready_at)
+            if polls <= 1 and at >= ready_at:
+                del self._pending[id_]
+                self._open(id_)
+
+    def _open(self, id_: int) -> None:
+        record = self._store.tables[CUSTOM_FIELD].records.get(id_)
+        if record is None:
+            return
+        as_day = record.values["data_type"] == "datetime" and self._faults.take("custom_datetime_is_date") is not None
+        self._store.open_custom_field(record, datatype="date" if as_day else None)

@@ -1,0 +1,74 @@
+"""What the service tells about its classes and fields: ``metadata/types`` (API developers guide: Metadata)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync.sandbox.workbooks.schema import PICKLIST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.workbooks.form import Form
+    from outreach_sync.sandbox.workbooks.schema import Field
+    from outreach_sync.sandbox.workbooks.store import WorkbooksStore
+    from outreach_sync.sandbox.workbooks.table import Table
+
+_ACTIONS = ("index", "show", "create", "update", "destroy")
+
+
+def describe_types(store: WorkbooksStore, faults: FaultBoard, form: Form) -> list[dict[str, Any]]:
+    """Describe the classes that ``class_names[]`` asks for, all by default, in the columns that were selected."""
+    wanted = form.lists.get("class_names[]", list(store.tables))
+    columns = form.lists.get("_select_columns[]")
+    with store.lock:
+        described = [_describe(store, faults, store.tables[name]) for name in wanted if name in store.tables]
+    return [_only(one, columns) for one in described]
+
+
+def _only(description: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
+    return {name: value for name, value in description.items() if columns is None or name in columns}
+
+
+def _describe(store: WorkbooksStore, faults: FaultBoard, table: Table) -> dict[str, Any]:
+    name = table.record_class.name
+    forbidden = faults.peek("no_permission_to_create")
+    refused = forbidden is not None and forbidden.get("class") in (None, name)
+    return {
+        "class_name": name,
+        "controller_path": table.record_class.controller,
+        "actions": [{"name": action, "permitted": not (action == "create" and refused)} for action in _ACTIONS],
+        "fields": [_describe_field(store, field) for field in table.fields.values()],
+    }
+
+
+def _describe_field(store: WorkbooksStore, field: Field) -> dict[str, Any]:
+    description = {
+        "name": field.name,
+        "title": field.title,
+        "datatype": field.datatype,
+        "is_createable": field.createable,
+        "is_updateable": field.updateable,
+        "is_filterable": True,
+        "is_nullable": not field.required,
+        "required": field.required,
+        "default_value": field.default,
+    }
+    if field.picklist_id is not None:
+        description["picklist"] = _describe_picklist(store, field.picklist_id)
+    return description
+
+
+def _describe_picklist(store: WorkbooksStore, picklist_id: int) -> dict[str, Any]:
+    kept = store.tables[PICKLIST].records[picklist_id].values
+    return {
+        "picklist_id": picklist_id,
+        "name": kept["name"],
+        "class_name": "Private::PicklistEntry",
+        "path": f"picklist_data/Private_PicklistEntry/id/value.api?picklist_id={picklist_id}",
+        "value_field": "value",
+        "display_field": "value",
+        "unrestricted": kept["unrestricted"],
+        "auto_create": kept["auto_create"],
+    }

@@ -1,0 +1,217 @@
+"""The simulated Workbooks: which request is answered by what."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync.sandbox.control import Control
+from outreach_sync.sandbox.journal import Journal
+from outreach_sync.sandbox.server import Request, Response, gzipped
+from outreach_sync.sandbox.workbooks.answers import Answerer, refusal
+from outreach_sync.sandbox.workbooks.breakage import Breakage, json_response, redirect, refused
+from outreach_sync.sandbox.workbooks.calls import (
+    METADATA,
+    PICKLIST_DATA,
+    Call,
+    NotUnderstoodError,
+    has_api_suffix,
+    understand,
+)
+from outreach_sync.sandbox.workbooks.conditions import MalformedError
+from outreach_sync.sandbox.workbooks.custom_fields import CustomFields
+from outreach_sync.sandbox.workbooks.dumping import StoreDoor
+from outreach_sync.sandbox.workbooks.faults import fault_board
+from outreach_sync.sandbox.workbooks.metadata import describe_types
+from outreach_sync.sandbox.workbooks.reading import Reader
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
+from outreach_sync.sandbox.workbooks.sessions import COOKIE, Manner, RefusedError, Sessions
+from outreach_sync.sandbox.workbooks.table import USER_ID, USER_NAME
+from outreach_sync.sandbox.workbooks.writing import UnknownObjectError, Writer
+
+if TYPE_CHECKING:
+    from outreach_sync.sandbox.clock import SandboxClock
+    from outreach_sync.sandbox.workbooks.sessions import Session
+    from outreach_sync.sandbox.workbooks.store import WorkbooksStore
+    from outreach_sync.sandbox.workbooks.table import Table
+
+_METHODS = ("GET", "PUT")
+_DATABASE = {"id": 3, "name": "Example", "created_at": "Mon Jan 05 14:30:11 UTC 2026"}
+
+
+class WorkbooksService:
+    """Answers every request to the simulated Workbooks, from many threads at once."""
+
+    name = "workbooks"
+
+    def __init__(self, store: WorkbooksStore, clock: SandboxClock, api_key: str) -> None:
+        """Take the records, the time they live in, and the one key that is let in."""
+        self.clock = clock
+        self.store = store
+        self.faults = fault_board()
+        self.journal = Journal()
+        self._sessions = Sessions(api_key, store.zone)
+        self._custom_fields = CustomFields(store, self.faults)
+        self._reader = Reader(store, self.faults)
+        self._writer = Writer(store, self.faults, self._reader, self._custom_fields)
+        self._answerer = Answerer(self._reader, self.faults)
+        self._breakage = Breakage(self.faults)
+        self._control = Control(
+            self.name, clock=clock, faults=self.faults, journal=self.journal, store=StoreDoor(store)
+        )
+
+    def respond(self, request: Request) -> Response:
+        """Answer one request."""
+        if Control.concerns(request):
+            return self._control.respond(request)
+        try:
+            call = understand(request, json_too=self.faults.peek("json_bodies_ok") is not None)
+        except NotUnderstoodError as error:
+            return self._recorded(request, "not understood", _complaint(error), [])
+        self._prepare(call)
+        response = self._breakage.around(call, lambda: self._carry_out(call))
+        response = self._with_new_cookie(call, response)
+        if "gzip" in (request.headers.get("User-Agent") or "") and response.body:
+            response = gzipped(response)
+        return self._recorded(request, call.kind, response, call.summary())
+
+    def _recorded(self, request: Request, kind: str, response: Response, form: list[tuple[str, str]]) -> Response:
+        fired = self.faults.collect_fired()
+        self.journal.record(request, kind=kind, status=response.status, faults=fired, form=form)
+        return response
+
+    def _prepare(self, call: Call) -> None:
+        """Let faults change the account before the request is looked at."""
+        options = self.faults.take("picklist_entry_missing", call.kind)
+        if options is not None and self._has_entry(str(options["value"])):
+            self.store.remove_picklist_entry(str(options["value"]))
+        options = self.faults.take("custom_field_removed", call.kind)
+        if options is not None:
+            self.faults.off("custom_field_removed")
+            self.store.remove_custom_field(str(options["name"]))
+        if self.faults.take("session_expires", call.kind) is not None:
+            self._sessions.expire(call.request.headers)
+
+    def _has_entry(self, value: str) -> bool:
+        with self.store.lock:
+            return bool(self.store.tables[PICKLIST_ENTRY].with_value("value", [value]))
+
+    def _carry_out(self, call: Call) -> Response:
+        try:
+            return self._answer(call)
+        except RefusedError as error:
+            return refused(error)
+        except NotUnderstoodError as error:
+            return _complaint(error)
+        except MalformedError as error:
+            return json_response(HTTPStatus.OK, refusal(str(error)))
+        except UnknownObjectError:
+            return _complaint(NotUnderstoodError(HTTPStatus.NOT_FOUND, "an object could not be found"))
+
+    def _answer(self, call: Call) -> Response:
+        headers, at = call.request.headers, call.request.at
+        _check_manners(call)
+        if call.controller == "logout":
+            self._sessions.log_out(headers)
+            return redirect(f"http://{headers.get('Host')}/")
+        if call.controller == "login":
+            return _welcome(self._sessions.log_in(call.form, headers, at))
+        return self._answer_member(call, self._admit(call))
+
+    def _admit(self, call: Call) -> Manner:
+        if self._breakage.knows_delay(call) and "api_key" not in call.form.controls:
+            return Manner(zone=self.store.zone)
+        return self._sessions.admit(call.form, call.request.headers, call.request.at, writing=call.writes)
+
+    def _answer_member(self, call: Call, manner: Manner) -> Response:
+        if call.method not in _METHODS:
+            raise NotUnderstoodError(HTTPStatus.METHOD_NOT_ALLOWED, f"{call.method} is not allowed here")
+        if call.controller == METADATA:
+            types = describe_types(self.store, self.faults, call.form)
+            return json_response(HTTPStatus.OK, {"success": True, "data": types, "total": len(types)})
+        if call.controller == PICKLIST_DATA:
+            return self._picklist_data(call, manner)
+        table = self._table(call)
+        if call.writes:
+            plans = self._writer.write(call.form, table, manner, call.request.at, kind=call.kind)
+            with self.store.lock:
+                document = self._answerer.document(plans, table, manner, kind=call.kind)
+            return json_response(HTTPStatus.OK, document)
+        return self._read(call, table, manner)
+
+    def _read(self, call: Call, table: Table, manner: Manner) -> Response:
+        if table.record_class.name == CUSTOM_FIELD:
+            self._custom_fields.look(call.request.at)
+        if call.record_id is not None:
+            return self._show(call, table, manner)
+        page = self._reader.page(call.form, table, manner, call.request.at, kind=call.kind)
+        return json_response(HTTPStatus.OK, {"success": True, "data": page.rows, "total": page.total})
+
+    def _show(self, call: Call, table: Table, manner: Manner) -> Response:
+        with self.store.lock:
+            record = table.records.get(call.record_id or 0)
+            if record is None or record.is_deleted or not record.visible(call.request.at):
+                raise NotUnderstoodError(HTTPStatus.NOT_FOUND, "the record could not be found")
+            shown = self._reader.show(table, record, call.form.lists.get("_select_columns[]"), manner.forms)
+        return json_response(HTTPStatus.OK, {"success": True, "data": shown, "total": 1})
+
+    def _picklist_data(self, call: Call, manner: Manner) -> Response:
+        table = self.store.tables[PICKLIST_ENTRY]
+        with self.store.lock:
+            ids = sorted(table.with_value("picklist_id", [call.form.controls.get("picklist_id", "")]))
+            records = [table.records[id_] for id_ in ids if not table.records[id_].is_deleted]
+            rows = [self._reader.show(table, record, ("id", "value"), manner.forms) for record in records]
+        return json_response(HTTPStatus.OK, {"success": True, "data": rows, "total": len(rows)})
+
+    def _table(self, call: Call) -> Table:
+        try:
+            return self.store.table(call.controller)
+        except KeyError:
+            raise NotUnderstoodError(HTTPStatus.NOT_FOUND, f"there is no {call.controller}") from None
+
+    def _with_new_cookie(self, call: Call, response: Response) -> Response:
+        if self.faults.take("cookie_changes", call.kind) is None:
+            return response
+        cookie = self._sessions.new_cookie(call.request.headers)
+        return response if cookie is None else _with_cookie(response, cookie)
+
+
+def _check_manners(call: Call) -> None:
+    """Insist on what every request must have: a User-Agent, ``client=api``, an API version, the ``.api`` suffix."""
+    if not call.request.headers.get("User-Agent"):
+        raise RefusedError("user_agent_required")
+    if not has_api_suffix(call.request.path):
+        raise NotUnderstoodError(HTTPStatus.NOT_FOUND, f"there is no {call.request.path}")
+    if call.controller == "logout" or "_delayed" in call.form.controls:
+        return
+    if call.form.controls.get("client") != "api":
+        raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "client=api is mandatory")
+
+
+def _complaint(error: NotUnderstoodError) -> Response:
+    return json_response(error.status, {"success": False, "failures": [error.text]})
+
+
+def _welcome(session: Session) -> Response:
+    document: dict[str, Any] = {
+        "session_id": session.cookie,
+        "authenticity_token": session.token,
+        "api_version": 1,
+        "version": "1",
+        "user_id": USER_ID,
+        "person_name": USER_NAME,
+        "login_name": "integration@example.com",
+        "timezone": session.manner.zone,
+        "logical_database_id": 3,
+        "default_database_id": 3,
+        "database_name": "Example",
+        "databases": [_DATABASE],
+        "database_instance_id": 1,
+        "my_queues": {"Private::Crm::PersonQueue": 3, "Private::Activity::ActivityQueue": 5},
+    }
+    return _with_cookie(json_response(HTTPStatus.OK, document), session.cookie)
+
+
+def _with_cookie(response: Response, cookie: str) -> Response:
+    response.headers["Set-Cookie"] = f"{COOKIE}={cookie}; path=/; HttpOnly"
+    return response

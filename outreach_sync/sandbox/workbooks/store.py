@@ -1,0 +1,356 @@
+"""The records of the simulated Workbooks: changed from outside by its users, read and written by the API."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync.instants import Instant
+from outreach_sync.sandbox.workbooks import schema
+from outreach_sync.sandbox.workbooks.formats import read_value, var_day, var_time
+from outreach_sync.sandbox.workbooks.schema import (
+    CUSTOM_FIELD,
+    ORGANISATION,
+    PERSON,
+    PICKLIST,
+    PICKLIST_ENTRY,
+    TASK,
+)
+from outreach_sync.sandbox.workbooks.table import Record, Table
+
+if TYPE_CHECKING:
+    from outreach_sync.sandbox.clock import SandboxClock
+    from outreach_sync.sandbox.workbooks.schema import Field, RecordClass
+
+DEFAULT_ZONE = "Europe/London"
+BY_HAND = "workbooks_desktop"
+"""What `created_through` says of records that users, not the API, made."""
+
+Changes = Mapping[str, Any]
+
+
+class CommittedWrite(NamedTuple):
+    """One object that the API wrote: which fields changed, old and new, and which already held what was sent."""
+
+    record_class: str
+    id: int
+    method: str
+    changed: Mapping[str, tuple[Any, Any]]
+    unchanged: tuple[str, ...]
+    at: Instant
+
+
+class WorkbooksStore:
+    """All records, by class and id. Every method is thread-safe; `lock` makes several of them one.
+
+    The methods named after what users do (`update`, `delete`, `merge_people`...) raise the lock version and the stamp
+    like any edit; those that begin with ``commit_`` are the API's own writes, which `writes` remembers.
+    Names and values of fields are the API's; a time may also be given as `Instant`.
+    """
+
+    def __init__(self, clock: SandboxClock, *, bare: bool = False) -> None:
+        """Start with the built-in classes and picklists; unless `bare`, with the custom fields of the sync too."""
+        self.lock = threading.RLock()
+        self.clock = clock
+        self.zone = DEFAULT_ZONE
+        self.keep_writes = True
+        self.writes: list[CommittedWrite] = []
+        self.tables: dict[str, Table] = {}
+        self._bare = bare
+        self.clear()
+
+    def clear(self) -> None:
+        """Go back to the state of a new account: no people, no tasks, the schema as at the start."""
+        with self.lock:
+            self.writes.clear()
+            self.tables = {one.name: _table(one) for one in schema.CLASSES}
+            self.add(schema.PERSON_QUEUE, name="Integration User")
+            self.add(schema.ACTIVITY_QUEUE, name="Integration User")
+            for picklist in schema.PICKLISTS:
+                self._add_picklist(picklist)
+            if not self._bare:
+                self._prepare_for_sync()
+
+    def table(self, record_class: str) -> Table:
+        """Give the table of a class, by the class's name or its controller (``crm/people``).
+
+        Raises:
+            KeyError: there is no such class.
+        """
+        if record_class in self.tables:
+            return self.tables[record_class]
+        for table in self.tables.values():
+            if table.record_class.controller == record_class:
+                return table
+        raise KeyError(record_class)
+
+    def add_person(self, *, name: str, email: str | None = None, **fields: Any) -> int:
+        """Add a Person and return its id; `email` stands for ``main_location[email]``."""
+        return self.add(PERSON, name=name, **_with_email(email, fields))
+
+    def add_task(self, *, name: str, **fields: Any) -> int:
+        """Add a Task and return its id."""
+        return self.add(TASK, name=name, **fields)
+
+    def add_organisation(self, *, name: str, **fields: Any) -> int:
+        """Add an Organisation and return its id."""
+        return self.add(ORGANISATION, name=name, **fields)
+
+    def add(self, record_class: str, /, **fields: Any) -> int:
+        """Add a record of any class by hand and return its id; a field ``id`` chooses it.
+
+        Raises:
+            KeyError: the class or a field does not exist.
+            ValueError: a value does not fit its field, or the id is taken.
+        """
+        with self.lock:
+            table = self.table(record_class)
+            wanted = fields.pop("id", None)
+            record = self._new_record(table, self._kept(table, fields), created_through=BY_HAND, wanted=wanted)
+            return record.id
+
+    def get(self, record_class: str, id_: int) -> dict[str, Any]:
+        """Give all fields of a record as they are kept, deleted ones included.
+
+        Raises:
+            KeyError: there is no such record.
+        """
+        with self.lock:
+            table = self.table(record_class)
+            record = table.records[id_]
+            return {name: table.value(record, field) for name, field in table.fields.items()}
+
+    def all(self, record_class: str, *, include_deleted: bool = False) -> list[dict[str, Any]]:
+        """Give all records of a class in the order of their ids."""
+        with self.lock:
+            table = self.table(record_class)
+            return [
+                self.get(record_class, id_)
+                for id_ in table.ids()
+                if include_deleted or not table.records[id_].is_deleted
+            ]
+
+    def update(self, record_class: str, id_: int, **fields: Any) -> None:
+        """Edit a record as a user does.
+
+        Raises:
+            KeyError: the record or a field does not exist.
+            ValueError: a value does not fit its field.
+        """
+        with self.lock:
+            table = self.table(record_class)
+            table.assign(table.records[id_], self._kept(table, fields))
+            self.touch(record_class, id_)
+
+    def touch(self, record_class: str, id_: int) -> None:
+        """Let some other process change the record in a way nobody sees: only the lock version and the stamp rise."""
+        with self.lock:
+            self._stamp(self.table(record_class).records[id_])
+
+    def delete(self, record_class: str, id_: int) -> None:
+        """Delete a record softly: it stays in the bin."""
+        with self.lock:
+            record = self.table(record_class).records[id_]
+            record.is_deleted = True
+            self._stamp(record)
+
+    def restore(self, record_class: str, id_: int) -> None:
+        """Take a record out of the bin."""
+        with self.lock:
+            record = self.table(record_class).records[id_]
+            record.is_deleted = False
+            self._stamp(record)
+
+    def purge(self, record_class: str, id_: int) -> None:
+        """Remove a record for good."""
+        with self.lock:
+            self.table(record_class).remove(id_)
+
+    def merge_people(self, winner: int, loser: int) -> None:
+        """Merge two People: the winner takes what it lacked and the loser's tasks, the loser goes to the bin.
+
+        Nothing points from the loser to the winner.
+        """
+        with self.lock:
+            people, tasks = self.tables[PERSON], self.tables[TASK]
+            kept, lost = people.records[winner], people.records[loser]
+            lacking = {name: value for name, value in lost.values.items() if kept.values.get(name) in (None, "")}
+            people.assign(kept, lacking)
+            self._stamp(kept)
+            self.delete(PERSON, loser)
+            for id_ in tasks.with_value("primary_contact_id", [str(loser)]):
+                self.update(TASK, id_, primary_contact_id=winner)
+
+    def make_read_only(self, id_: int, record_class: str = PERSON) -> None:
+        """Take away the permission to change or delete a record."""
+        with self.lock:
+            self.table(record_class).records[id_].read_only = True
+
+    def forbid(self, id_: int, record_class: str = PERSON) -> None:
+        """Take away the permission to see a record: for the API it is not there."""
+        with self.lock:
+            self.table(record_class).records[id_].forbidden = True
+
+    def add_custom_field(self, title: str, data_type: str, **fields: Any) -> str:
+        """Add a custom field, of a Person unless `resource_type` says otherwise, and return the name records use."""
+        with self.lock:
+            resource = fields.pop("resource_type", PERSON)
+            id_ = self.add(CUSTOM_FIELD, title=title, data_type=data_type, resource_type=resource, **fields)
+            record = self.tables[CUSTOM_FIELD].records[id_]
+            self.name_custom_field(record)
+            self.open_custom_field(record)
+            return str(record.values["value_column_name"])
+
+    def name_custom_field(self, record: Record) -> None:
+        """Give a new custom field its name by the rule: ``cf_<record>_<title in snake case>``, numbered if taken."""
+        with self.lock:
+            values = record.values
+            target = self.table(str(values["resource_type"]))
+            words = "".join(one if one.isalnum() else " " for one in str(values["title"]).lower().replace("'", ""))
+            base = f"cf_{target.record_class.word}_{'_'.join(words.split())}"
+            others = self.tables[CUSTOM_FIELD].with_value("value_column_name", [base])
+            name = base if not others else f"{base}_{len(others)}"
+            self.tables[CUSTOM_FIELD].assign(record, {"status": "Creating", "value_column_name": name})
+
+    def open_custom_field(self, record: Record, *, datatype: str | None = None) -> None:
+        """Let records use the custom field from now on; `datatype` if it is not the one that its `data_type` means."""
+        with self.lock:
+            values = record.values
+            field = schema.Field(
+                name=str(values["value_column_name"]),
+                title=str(values["title"]),
+                datatype=datatype or schema.DATA_TYPES[str(values["data_type"])],
+                picklist_id=values.get("picklist_id"),
+            )
+            self.table(str(values["resource_type"])).fields[field.name] = field
+            self.tables[CUSTOM_FIELD].assign(record, {"status": "Available"})
+
+    def remove_custom_field(self, name: str) -> None:
+        """Remove a custom field by the name records use, with everything they hold in it.
+
+        Raises:
+            KeyError: there is no such field.
+        """
+        with self.lock:
+            definitions = self.tables[CUSTOM_FIELD]
+            for id_ in definitions.with_value("value_column_name", [name]):
+                target = self.table(str(definitions.records[id_].values["resource_type"]))
+                target.forget_field(name)
+                definitions.remove(id_)
+                return
+            raise KeyError(name)
+
+    def remove_picklist_entry(self, value: str, picklist_id: int | None = None) -> None:
+        """Remove an entry from its picklist; records that hold the value keep it.
+
+        Raises:
+            KeyError: there is no such entry.
+        """
+        with self.lock:
+            entries = self.tables[PICKLIST_ENTRY]
+            found = [
+                id_
+                for id_ in entries.with_value("value", [value])
+                if picklist_id in (None, entries.records[id_].values["picklist_id"])
+            ]
+            if not found:
+                raise KeyError(value)
+            for id_ in found:
+                entries.remove(id_)
+
+    def picklist_values(self, picklist_id: int) -> set[str]:
+        """Give the values a picklist has now."""
+        with self.lock:
+            entries = self.tables[PICKLIST_ENTRY]
+            records = (entries.records[id_] for id_ in entries.with_value("picklist_id", [str(picklist_id)]))
+            return {str(record.values["value"]) for record in records if not record.is_deleted}
+
+    def commit_create(self, table: Table, values: Changes, created_through: str) -> Record:
+        """Create a record for the API."""
+        with self.lock:
+            record = self._new_record(table, dict(values), created_through=created_through)
+            self._log(table, record, "POST", {name: (None, value) for name, value in values.items()}, ())
+            return record
+
+    def commit_update(self, table: Table, record: Record, changes: Changes, unchanged: tuple[str, ...]) -> None:
+        """Change a record for the API; without changes nothing moves."""
+        with self.lock:
+            changed = {name: (record.values.get(name), value) for name, value in changes.items()}
+            if changed:
+                table.assign(record, dict(changes))
+                self._stamp(record)
+            self._log(table, record, "PUT", changed, unchanged)
+
+    def commit_delete(self, table: Table, record: Record) -> None:
+        """Delete a record for the API, softly."""
+        with self.lock:
+            self.delete(table.record_class.name, record.id)
+            self._log(table, record, "DELETE", {}, ())
+
+    def _new_record(
+        self, table: Table, values: dict[str, Any], *, created_through: str, wanted: int | None = None
+    ) -> Record:
+        defaults = {field.name: field.default for field in table.fields.values() if field.default is not None}
+        at = self._second()
+        record = Record(table.take_id(wanted), {**defaults, **values}, at, created_through)
+        table.insert(record)
+        return record
+
+    def _kept(self, table: Table, fields: Changes) -> dict[str, Any]:
+        pairs = (self._kept_value(table.fields[name], value) for name, value in fields.items())
+        return dict(pairs)
+
+    def _kept_value(self, field: Field, value: Any) -> tuple[str, Any]:
+        kept = read_value(field.datatype, value, self.zone) if isinstance(value, str) else value
+        if field.twin_of:
+            return field.twin_of, twin_text(field, kept, self.zone)
+        return field.name, kept
+
+    def _stamp(self, record: Record) -> None:
+        record.lock_version += 1
+        record.updated_at = self._second()
+
+    def _second(self) -> Instant:
+        now = self.clock.now()
+        return Instant(now // 1000 * 1000)
+
+    def _log(
+        self,
+        table: Table,
+        record: Record,
+        method: str,
+        changed: Mapping[str, tuple[Any, Any]],
+        unchanged: tuple[str, ...],
+    ) -> None:
+        if self.keep_writes:
+            at = self.clock.now()
+            self.writes.append(
+                CommittedWrite(table.record_class.name, record.id, method, changed, unchanged, at),
+            )
+
+    def _add_picklist(self, picklist: schema.Picklist) -> None:
+        kind = {"unrestricted": picklist.unrestricted, "auto_create": picklist.auto_create}
+        self.add(PICKLIST, id=picklist.id, name=picklist.name, **kind)
+        for value in picklist.values:
+            self.add(PICKLIST_ENTRY, picklist_id=picklist.id, value=value)
+
+    def _prepare_for_sync(self) -> None:
+        self._add_picklist(schema.SEQUENCE_PICKLIST)
+        for title, data_type, picklist_id in schema.SYNC_FIELDS:
+            self.add_custom_field(title, data_type, picklist_id=picklist_id)
+
+
+def twin_text(field: Field, value: Any, zone: str) -> str | None:
+    """Turn what was set through a ``_date`` or ``_datetime`` twin into the ``var_date_time`` behind it."""
+    if value is None:
+        return None
+    return var_day(value, zone) if field.datatype == "date" else var_time(value, zone)
+
+
+def _table(record_class: RecordClass) -> Table:
+    return Table(record_class, (*schema.COMMON_FIELDS, *record_class.fields))
+
+
+def _with_email(email: str | None, fields: dict[str, Any]) -> dict[str, Any]:
+    return fields if email is None else {**fields, "main_location[email]": email}
