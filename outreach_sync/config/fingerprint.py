@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from outreach_sync.config.conditions import plain_condition
+from outreach_sync.rules.conditions import plain_condition
 
 if TYPE_CHECKING:
     from outreach_sync.config.models import Config

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from outreach_sync.config.conditions import AnyOf, Clause, Condition, Equals, NotAfter, Requirement
 from outreach_sync.config.cron import normal_cron
 from outreach_sync.config.document import Plain
 from outreach_sync.config.forms import Form, JsonSchema, Text, text_of
 from outreach_sync.config.start import Back, Everything, From, Start
 from outreach_sync.instants import parse_duration, parse_iso
+from outreach_sync.rules.conditions import AnyOf, Clause, Condition, Equals, NotAfter, Requirement
 
 if TYPE_CHECKING:
     from outreach_sync.records import Scalar

@@ -8,13 +8,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from outreach_sync.config.conditions import DEFAULT_SKIPPED_WHEN, Condition, plain_condition
 from outreach_sync.config.forms import Choice, Duration, Flag, Share, Text, Whole
 from outreach_sync.config.section import Section, duration, nothing_as_empty, section
 from outreach_sync.config.start import Back, Start
 from outreach_sync.config.sync_forms import ConditionForm, StartForm, Template, attribute_name, field_name, state_name
 from outreach_sync.instants import parse_duration
 from outreach_sync.records import Stream
+from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN, Condition, plain_condition
 
 DEFAULT_LABELS: Mapping[str, str] = MappingProxyType(
     {

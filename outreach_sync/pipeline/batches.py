@@ -54,13 +54,11 @@ def creation_fields(run: Run, entry: Entry) -> Mapping[str, WriteValue]:
 
 def workbooks_fields(run: Run, roles: Mapping[str, RoleValue]) -> dict[str, WriteValue]:
     """Translate roles into the configured fields."""
-    return {
-        run.plan.fields.of(role): DateTime(Instant(value))
-        if role == "state_updated_at" and value is not None
-        else value
-        for role, value in roles.items()
-        if isinstance(value, (str, int, bool)) or value is None
-    }
+    return {run.plan.fields.of(role): _typed(role, value) for role, value in roles.items()}
+
+
+def _typed(role: str, value: RoleValue) -> WriteValue:
+    return DateTime(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
 
 
 def task_write(run: Run, task_id: int, person_id: int) -> Write:

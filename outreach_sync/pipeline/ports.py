@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from outreach_sync.config.conditions import Condition
+    from outreach_sync.rules.conditions import Condition
     from outreach_sync.instants import Instant
     from outreach_sync.records import Page, PersonRow, Stream, TaskRow, Verdict, Write
     from outreach_sync.rules.person import Policy

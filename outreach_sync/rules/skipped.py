@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.config.conditions import AnyOf, Equals, NotAfter
 from outreach_sync.instants import parse_iso
+from outreach_sync.rules.conditions import AnyOf, Equals, NotAfter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outreach_sync.config.conditions import Condition, Requirement
     from outreach_sync.records import Scalar, SourceTask
+    from outreach_sync.rules.conditions import Condition, Requirement
 
 
 def is_sequence_task(task: SourceTask) -> bool:

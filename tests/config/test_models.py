@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from outreach_sync.config import load_config, revealed
-from outreach_sync.config.conditions import DEFAULT_SKIPPED_WHEN
+from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN
 from outreach_sync.config.models import Config
 from outreach_sync.config.start import Back
 from outreach_sync.errors import ConfigError

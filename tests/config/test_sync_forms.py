@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from outreach_sync.config.conditions import AnyOf, Clause, Equals, NotAfter
+from outreach_sync.rules.conditions import AnyOf, Clause, Equals, NotAfter
 from outreach_sync.config.start import Back, Everything, From, Start
 from outreach_sync.config.sync_forms import (
     ConditionForm,

@@ -1,0 +1,124 @@
+"""The command line. Each family of commands is a module that is imported when it is used; rules live elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from outreach_sync import __version__
+from outreach_sync.cli.context import Invocation
+from outreach_sync.errors import InterruptedByError, OutreachSyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_USAGE = 2
+_BUG = 70
+_SIGNALLED = 128
+_SIGINT = 2
+
+# name -> (module, attribute, the line that `--help` shows). The help of all commands must not import any of them.
+COMMANDS = {
+    "run": ("run", "run", "Run one cycle: read what changed, write what differs."),
+    "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
+    "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names, in the order in which they are of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command, None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"outreach_sync.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command where the given one does not exist."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib  # noqa: PLC0415 - only for a typing mistake
+
+            nearest = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="outreach-sync")
+@click.option(
+    "-c", "--config", type=click.Path(path_type=Path, dir_okay=False), help="The config file; see the README for where."
+)
+@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="Overrides logging.format.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Overrides logging.level.")
+@click.pass_context
+def cli(context: click.Context, config: Path | None, log_format: str | None, log_level: str | None) -> None:
+    """Keep Workbooks CRM true to what happens in Outreach.
+
+    Results go to stdout, logs and progress to stderr.
+    """
+    context.obj = Invocation(config, log_format, log_level)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit status. Errors become one line on stderr that says what to do."""
+    try:
+        result = cli.main(list(arguments), prog_name="outreach-sync", standalone_mode=False)
+    except Exception as error:  # noqa: BLE001 - the outermost one
+        return _status_of(error)
+    return result if isinstance(result, int) else 0
+
+
+def _status_of(error: Exception) -> int:
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return _USAGE
+        case click.Abort():
+            return _SIGNALLED + _SIGINT
+        case OutreachSyncError():
+            return say_error(error)
+        case BrokenPipeError():  # whoever read our output has seen enough
+            sys.stderr.close()
+            return 0
+    return _report_bug(error)
+
+
+def say_error(error: OutreachSyncError) -> int:
+    """Print the line of an error; return its exit status."""
+    click.echo(f"outreach-sync: {Invocation.scrubber.text(str(error))}", err=True)
+    if isinstance(error, InterruptedByError):
+        return _SIGNALLED + error.signal_number
+    return error.exit_status
+
+
+def _report_bug(bug: Exception) -> int:
+    from outreach_sync.cli.logging import log_bug  # noqa: PLC0415 - hopefully never needed
+
+    log_bug(bug)
+    click.echo(
+        f"outreach-sync: a bug in this program: {type(bug).__name__}. Nothing that was committed is lost; "
+        f"run again with --log-level debug and report what it logs.",
+        err=True,
+    )
+    return _BUG

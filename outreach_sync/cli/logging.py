@@ -1,0 +1,26 @@
+"""Logging as a command sets it up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outreach_sync.cli.context import Invocation
+    from outreach_sync.config.models import Config
+    from outreach_sync.pipeline.run import Log
+
+
+def command_log(invocation: Invocation, config: Config) -> Log:
+    """Return the logger of this invocation: the command line's wishes before the config's."""
+    from outreach_sync.events import start_logging  # noqa: PLC0415 - structlog is slow to import
+
+    level = invocation.log_level or config.logging.level
+    return start_logging(level, invocation.log_format or config.logging.format, invocation.scrubber)
+
+
+def log_bug(bug: Exception) -> None:
+    """Log the traceback of a bug, at debug, without local variables: they may hold a secret."""
+    import structlog  # noqa: PLC0415
+
+    if structlog.is_configured():
+        structlog.get_logger().debug("bug", exc_info=bug)

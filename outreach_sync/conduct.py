@@ -1,0 +1,165 @@
+"""Conduct: one run as a whole, around the cycle: lock, state, record, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync import assembly, instants
+from outreach_sync.cycle import run_cycle
+from outreach_sync.errors import OutreachSyncError, ServiceError
+from outreach_sync.instants import Instant
+from outreach_sync.pipeline.run import Run
+from outreach_sync.pipeline.tally import Tally
+from outreach_sync.state import State
+from outreach_sync.state.lock import run_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from outreach_sync.config.models import Config
+    from outreach_sync.outreach.source import OutreachSource
+    from outreach_sync.pipeline.run import Log
+    from outreach_sync.transport.patience import RetryNote
+    from outreach_sync.transport.stopping import Stopping
+
+QUOTA = "outreach_quota"
+_REFUSED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run was asked for on the command line."""
+
+    command: str = "run"
+    dry_run: bool = False
+    full: bool = False
+    since: Instant | None = None
+    streams: tuple[str, ...] = ()
+    allow_bulk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its document (`run --json`), its exit status, and the error that ended it, if one did."""
+
+    document: Mapping[str, Any]
+    exit_status: int
+    error: OutreachSyncError | None
+
+
+def conduct(
+    config: Config,
+    options: Options,
+    stop: Stopping,
+    log: Log,
+    *,
+    work: Callable[[Run], None] | None = None,
+    on_progress: Callable[[str, int], None] = lambda _what, _count: None,
+) -> Ended:
+    """Do one run under the lock and record it.
+
+    Args:
+        config: the config.
+        options: what was asked for.
+        stop: the request to stop.
+        log: where it says what it does.
+        work: what to do instead of a cycle.
+        on_progress: told what was done, and how many.
+
+    Raises:
+        LockHeldError: another run goes on.
+        StateError: the state cannot be opened.
+        ConfigError: a credential is missing.
+    """
+    with run_lock(config.state.path, options.command), State.open(config.state.path) as state:
+        tally = Tally(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
+        run = _run(config, state, tally, stop, log, options=options)
+        run.on_progress = on_progress
+        if not options.dry_run:
+            with state.transaction():
+                state.runs.begin(tally.run_id, options.command, tally.started_at)
+        log.info("run_started", run=tally.run_id, command=options.command, dry_run=options.dry_run)
+        error = _attempt(run, work or (lambda one: run_cycle(one, allow_bulk=options.allow_bulk)), log)
+        ended = _ended(run, error)
+        if not options.dry_run:
+            _record(config, run, state, ended)
+        log.info("run_finished", exit_status=ended.exit_status, **_canonical(ended.document))
+        return ended
+
+
+def _run(config: Config, state: State, tally: Tally, stop: Stopping, log: Log, *, options: Options) -> Run:
+    def on_retry(note: RetryNote) -> None:
+        log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
+
+    return Run(
+        id=tally.run_id,
+        state=state.scratch() if options.dry_run else state,
+        source=assembly.outreach_from(config, stop, on_retry=on_retry),
+        target=assembly.workbooks_from(config, stop, on_retry=on_retry),
+        plan=assembly.plan_from(config, full=options.full, since=options.since, streams=options.streams),
+        tally=tally,
+        stop=stop,
+        log=log,
+    )
+
+
+def _attempt(run: Run, work: Callable[[Run], None], log: Log) -> OutreachSyncError | None:
+    try:
+        work(run)
+    except OutreachSyncError as error:
+        log.debug("run_failed", exc_info=True)
+        return error
+    return None
+
+
+def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
+    status = exit_status(run.state, error)
+    document = run.tally.as_json(outcome(run.tally, status, error), instants.now())
+    if error is not None:
+        document["error"] = str(error)
+    return Ended(document, status, error)
+
+
+def exit_status(state: State, error: OutreachSyncError | None) -> int:
+    """Return what a run ends with: what its error says, else 1 as long as anything is refused or parked."""
+    if error is not None:
+        return error.exit_status
+    return _REFUSED if state.outbox.failures() else 0
+
+
+def outcome(tally: Tally, status: int, error: OutreachSyncError | None) -> str:
+    """Say in a word how it went: partial where something was done but not everything."""
+    if status == 0:
+        return "ok"
+    people, tasks = tally.people, tally.tasks
+    done = people.created + people.updated + people.recreated + tasks.created
+    done += sum(stream.read for stream in tally.streams.values())
+    if status == _REFUSED or (isinstance(error, ServiceError) and done):
+        return "partial"
+    return "failed"
+
+
+def _record(config: Config, run: Run, state: State, ended: Ended) -> None:
+    """Keep what the run did, and drop what is older than `state.keep_runs`."""
+    now = instants.now()
+    with state.transaction():
+        state.runs.finish(run.id, now, ended.exit_status, str(ended.document["outcome"]), ended.document)
+        state.runs.forget_before(Instant(now - config.state.keep_runs_ms))
+        quota = _quota(run.source)  # type: ignore[arg-type]  # assembly made it
+        if quota is not None:
+            state.facts.put(QUOTA, quota)
+
+
+def _quota(source: OutreachSource) -> str | None:
+    quota = source.client.quota
+    if quota.remaining is None:
+        return None
+    return json.dumps({"limit": quota.limit, "remaining": quota.remaining, "resets_at": quota.resets_at})
+
+
+def _canonical(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one line a run is known by: everything but the list of changes."""
+    return {name: value for name, value in document.items() if name not in ("changes", "started_at", "finished_at")}

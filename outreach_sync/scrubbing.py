@@ -1,0 +1,49 @@
+"""The one choke point through which everything goes that is logged or printed.
+
+Names, notes and states come from two services and must not be able to forge a line or steer a terminal; secrets must
+not appear at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, MutableMapping
+
+_MASK = "***"
+_SHORTEST_SECRET = 6
+
+
+class Scrubber:
+    """The choke point: takes secrets and control characters out of whatever is said."""
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        """Know some secrets; more may be added as they are learned."""
+        self._secrets: set[str] = set()
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Add secrets; those too short to be told from ordinary text are left out."""
+        self._secrets.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+
+    def text(self, text: str) -> str:
+        """Return the text without secrets and with control characters made visible."""
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        if text.isprintable():
+            return text
+        return "".join(one if one.isprintable() or one == "\n" else f"\\x{ord(one):02x}" for one in text)
+
+    def __call__(self, _logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Scrub a log event: a structlog processor."""
+        return {name: self._value(value) for name, value in event.items()}
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self._value(name): self._value(one) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._value(one) for one in value]
+        return value if value is None or isinstance(value, (bool, int, float)) else self.text(str(value))
