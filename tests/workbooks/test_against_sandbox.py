@@ -1,0 +1,325 @@
+"""The client against the simulated service, every fault of it: what is claimed must be so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.errors import NotAuthenticatedError
+from outreach_sync.instants import parse_iso
+from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Verdict, Write, WriteValue
+from outreach_sync.sandbox.workbooks import WorkbooksSandbox
+from outreach_sync.sandbox.workbooks.schema import PERSON, TASK
+from outreach_sync.transport import patience
+from outreach_sync.transport.sending import Transport
+from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.workbooks import client as client_module
+from outreach_sync.workbooks.formats import same
+from outreach_sync.workbooks.settings import WorkbooksSettings
+from outreach_sync.workbooks.target import Workbooks
+from outreach_sync.workbooks.tasks import task_write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from outreach_sync.workbooks.metadata import CustomField
+
+STATE, STAMP = "cf_person_sequence_state", "cf_person_state_updated_at"
+FIELDS = {
+    "sequence_state": STATE,
+    "state_updated_at": STAMP,
+    "no_email": "no_email_soliciting",
+    "outreach_id": "cf_person_outreach_id",
+    "sequences": "cf_person_sequences",
+}
+AT = parse_iso("2026-09-01T10:00:04Z")
+SAID: dict[str, WriteValue] = {STATE: "Opted Out", STAMP: DateTime(AT), "no_email_soliciting": True}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "hang": {"seconds": 2},
+    "slow": {"seconds": 0.2},
+    "refuse_value": {"field": STATE},
+    "rate_limited_429": {"retry_after": "0"},
+    "unavailable_503": {"retry_after": "0"},
+}
+ANY_REQUEST = (
+    "body_cut_short",
+    "broken_json",
+    "database_being_migrated",
+    "hang",
+    "html_with_200",
+    "invalid_utf8",
+    "key_refused",
+    "rate_limited_429",
+    "redirect_delay_302",
+    "redirect_to_login_302",
+    "reset_before_answer",
+    "slow",
+    "unavailable_503",
+)
+WRITE_FAULTS = (
+    *ANY_REQUEST,
+    "answer_lost_after_commit",
+    "delete_between_read_and_write",
+    "error_500_after_commit",
+    "error_500_before_commit",
+    "information_missing",
+    "merge_between_read_and_write",
+    "read_only_between_read_and_write",
+    "redirect_after_commit_302",
+    "refuse_all",
+    "refuse_one",
+    "refuse_value",
+    "results_longer",
+    "results_reordered",
+    "results_shorter",
+    "stale_all",
+    "stale_again_and_again",
+    "stale_some",
+    "top_level_success_false_on_success_info_missing",
+)
+COMBINED = (
+    ("deleted_id_fails_batch_404", "delete_between_read_and_write"),
+    ("deleted_id_shortens_results", "delete_between_read_and_write"),
+    ("information_missing", "refuse_one"),
+    ("information_missing", "stale_some"),
+    ("results_longer", "refuse_one"),
+    ("results_reordered", "refuse_one"),
+    ("results_shorter", "stale_some"),
+    ("stale_text_in", "stale_some"),
+    ("stale_without_text", "stale_some"),
+    ("top_level_success_true_on_partial", "refuse_one"),
+)
+STANDING = ("datetime_reads_back_as_date", "eq_case_sensitive", "skip_total_unknown", "text_line_ends_crlf")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A simulated Workbooks with six People, of whom one is deleted, and the target that talks to it."""
+
+    sandbox: WorkbooksSandbox
+    target: Workbooks
+    ids: tuple[int, ...]
+
+    def write(self) -> tuple[list[Write], list[Verdict]]:
+        """Read the People, then write four of them and create two, as a cycle does."""
+        rows = self.target.people_by_ids(self.ids[:4])
+        writes = [Write(row.id, row.lock_version, SAID) for row in rows.values()]
+        writes += [Write(0, 0, created(number)) for number in (1, 2)]
+        return writes, list(self.target.write_people(writes))
+
+    def fault(self, name: str, **options: Any) -> None:
+        """Let a fault fire once."""
+        self.sandbox.faults.on(name, times=1, **{**OPTIONS.get(name, {}), **options})
+
+    def fired(self, name: str) -> bool:
+        return not self.sandbox.faults.state()[name]["active"]
+
+
+def created(number: int) -> dict[str, WriteValue]:
+    reference = f"outreach-prospect-{number}"
+    return {"name": f"Ada Example {number}", "created_through_reference": reference, STATE: "Finished"}
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(client_module, "_LONGEST_REST_SECONDS", 0.001)
+    with WorkbooksSandbox() as sandbox:
+        store = sandbox.store
+        ids = tuple(store.add_person(name=f"P{number}", email=f"p{number}@b.example") for number in range(6))
+        store.delete(PERSON, ids[5])
+        settings = WorkbooksSettings(sandbox.url, sandbox.api_key, "outreach-sync", 100, 700, 4000, FIELDS)
+        stop = StopSignal()
+        transport = Transport(sandbox.url, user_agent=settings.user_agent, stop=stop)
+        yield Bench(sandbox, Workbooks(settings, transport, stop), ids)
+        transport.close()
+
+
+def test_people_are_read_written_and_found_again(bench: Bench) -> None:
+    writes, verdicts = bench.write()
+    assert all(isinstance(verdict, Accepted) for verdict in verdicts)
+    again = bench.target.people_by_ids(bench.ids)
+    for write, verdict in zip(writes[:4], verdicts, strict=False):
+        row = again[write.id]
+        assert isinstance(verdict, Accepted)
+        assert row.lock_version == verdict.lock_version == write.lock_version + 1
+        assert all(same(value, row.fields[name]) for name, value in SAID.items())
+    assert again[bench.ids[5]].is_deleted
+    assert set(bench.target.people_by_reference(["outreach-prospect-1"])) == {"outreach-prospect-1"}
+    assert set(bench.target.people_by_email(["P3@B.example", "p5@b.example"])) == {"p3@b.example"}
+
+
+def test_a_repeated_write_changes_nothing(bench: Bench) -> None:
+    bench.write()
+    rows = bench.target.people_by_ids(bench.ids[:4])
+    verdicts = bench.target.write_people([Write(row.id, row.lock_version, SAID) for row in rows.values()])
+    assert verdicts == tuple(Accepted(row.id, row.lock_version) for row in rows.values())
+
+
+def test_a_skipped_task_is_created_for_its_person(bench: Bench) -> None:
+    write = task_write(
+        name="Skipped",
+        activity_type="Email",
+        activity_status="Cancelled",
+        due=AT,
+        description="a < b",
+        person_id=bench.ids[0],
+        reference="outreach-task-1",
+    )
+    (verdict,) = bench.target.write_tasks([write])
+    assert isinstance(verdict, Accepted)
+    assert set(bench.target.tasks_by_reference(["outreach-task-1"])) == {"outreach-task-1"}
+    stored = bench.sandbox.store.get(TASK, verdict.id)
+    assert (stored["primary_contact_id"], stored["description"]) == (bench.ids[0], "a &lt; b")
+
+
+def holds(bench: Bench, write: Write) -> bool:
+    """Say whether the store has what this object should have."""
+    people = bench.sandbox.store.all(PERSON, include_deleted=True)
+    if write.id:
+        return any(one["id"] == write.id and one[STATE] == write.fields[STATE] for one in people)
+    reference = write.fields["created_through_reference"]
+    return any(one["created_through_reference"] == reference for one in people)
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in WRITE_FAULTS), *COMBINED], ids="+".join)
+def test_a_verdict_never_claims_what_is_not_so(bench: Bench, names: tuple[str, ...]) -> None:
+    rows = bench.target.people_by_ids(bench.ids[:4])
+    writes = [Write(row.id, row.lock_version, SAID) for row in rows.values()]
+    writes += [Write(0, 0, created(number)) for number in (1, 2)]
+    for name in names:
+        bench.fault(name)
+    try:
+        verdicts = bench.target.write_people(writes)
+    except NotAuthenticatedError:
+        assert names == ("key_refused",)
+        return
+    assert all(bench.fired(name) for name in names)
+    for write, verdict in zip(writes, verdicts, strict=True):
+        assert not isinstance(verdict, Accepted) or holds(bench, write)
+        assert not isinstance(verdict, Rejected | Stale) or not holds(bench, write)
+    references = [one["created_through_reference"] for one in bench.sandbox.store.all(PERSON)]
+    assert all(references.count(write.fields["created_through_reference"]) <= 1 for write in writes[4:])
+
+
+def crowd(bench: Bench) -> set[int]:
+    """Add more People with one address than two pages hold."""
+    return {bench.sandbox.store.add_person(name="Q", email="same@b.example") for _ in range(230)}
+
+
+def check_look_up(bench: Bench, many: set[int]) -> None:
+    found = bench.target.people_by_email(["same@b.example", "p1@b.example", "nobody@b.example"])
+    assert {row.id for row in found["same@b.example"]} == many
+    assert [row.id for row in found["p1@b.example"]] == [bench.ids[1]]
+    assert "nobody@b.example" not in found
+
+
+@pytest.mark.parametrize("name", [*sorted(set(ANY_REQUEST) - {"key_refused"}), "filter_ignored"])
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_look_up_is_whole_in_spite_of_a_fault(bench: Bench, name: str, after: int) -> None:
+    many = crowd(bench)
+    bench.fault(name, after=after)
+    check_look_up(bench, many)
+    assert bench.fired(name)
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_a_look_up_does_not_depend_on_what_is_not_documented(bench: Bench, name: str) -> None:
+    many = crowd(bench)
+    bench.sandbox.faults.on(name)
+    check_look_up(bench, many)
+
+
+def test_nobody_is_missed_when_rows_are_deleted_between_two_pages(bench: Bench) -> None:
+    many = crowd(bench)
+    bench.sandbox.faults.on("page_shift", shift=50)
+    check_look_up(bench, many)
+
+
+def test_a_time_that_reads_back_as_a_day_is_not_written_again(bench: Bench) -> None:
+    bench.write()
+    bench.sandbox.faults.on("datetime_reads_back_as_date", field=STAMP)
+    row = bench.target.people_by_ids(bench.ids[:1])[bench.ids[0]]
+    assert row.fields[STAMP] == "2026-09-01"
+    assert same(SAID[STAMP], row.fields[STAMP])
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [("failures", Stale), ("errors", Stale), ("affected_object_errors", Stale), ("information", Stale)],
+)
+def test_a_stale_object_is_recognised_wherever_the_text_stands(
+    bench: Bench, place: str, expected: type[Verdict]
+) -> None:
+    rows = bench.target.people_by_ids(bench.ids[:4])
+    bench.sandbox.store.touch(PERSON, bench.ids[1])
+    bench.fault("stale_text_in", place=place)
+    verdicts = bench.target.write_people([Write(row.id, row.lock_version, SAID) for row in rows.values()])
+    assert [type(verdict) for verdict in verdicts] == [Accepted, expected, Accepted, Accepted]
+
+
+def test_a_deleted_id_does_not_take_the_batch_with_it(bench: Bench) -> None:
+    rows = bench.target.people_by_ids(bench.ids[:4])
+    bench.sandbox.store.delete(PERSON, bench.ids[2])
+    bench.sandbox.faults.on("deleted_id_fails_batch_404")
+    verdicts = bench.target.write_people([Write(row.id, row.lock_version, SAID) for row in rows.values()])
+    assert [type(verdict) for verdict in verdicts] == [Accepted, Accepted, Rejected, Accepted]
+
+
+def test_a_bad_label_is_refused_alone_with_the_reason(bench: Bench) -> None:
+    good, bad = (Write(one, 0, {STATE: label}) for one, label in zip(bench.ids, ("Finished", "Nonsense"), strict=False))
+    first, second = bench.target.write_people([good, bad])
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Rejected)
+    assert STATE in second.reasons[0]
+
+
+def test_an_answer_that_got_lost_leaves_every_object_unknown(bench: Bench) -> None:
+    bench.fault("answer_lost_after_commit", kind="write")
+    writes, verdicts = bench.write()
+    assert all(isinstance(verdict, Unknown) for verdict in verdicts)
+    assert all(holds(bench, write) for write in writes)
+
+
+def test_a_wrong_key_is_said_to_be_one(bench: Bench) -> None:
+    settings = WorkbooksSettings(bench.sandbox.url, "WRONG", "outreach-sync", 100, 700, 4000, FIELDS)
+    transport = Transport(bench.sandbox.url, user_agent=settings.user_agent, stop=StopSignal())
+    with pytest.raises(NotAuthenticatedError):
+        Workbooks(settings, transport, StopSignal()).people_by_ids([1])
+    transport.close()
+
+
+def test_a_sound_account_has_no_problem_and_one_without_a_field_has(bench: Bench) -> None:
+    assert bench.target.problems() == ()
+    bench.sandbox.store.remove_custom_field(STAMP)
+    assert STAMP in (bench.target.systemic_problem() or "")
+
+
+def test_a_bare_account_is_provisioned() -> None:
+    with WorkbooksSandbox(bare=True) as sandbox:
+        settings = WorkbooksSettings(sandbox.url, sandbox.api_key, "outreach-sync", 100, 700, 4000, {})
+        transport = Transport(sandbox.url, user_agent=settings.user_agent, stop=StopSignal())
+        metadata = Workbooks(settings, transport, StopSignal()).metadata
+        sandbox.faults.on("custom_field_slow", polls=2)
+        (field, waits) = provision(metadata)
+        transport.close()
+    assert field.column == STATE
+    assert waits
+
+
+def provision(metadata: Any) -> tuple[CustomField, int]:
+    """Create a picklist of two entries and a field that draws on it; say how often it was not available yet."""
+    picklist = metadata.create_picklist("Sequence States", "From Outreach")
+    entries = metadata.add_picklist_entries(picklist.id, ["Opted Out", "Finished"])
+    assert all(isinstance(entry, Accepted) for entry in entries)
+    assert metadata.read_picklist_entries([picklist.id])[picklist.id] == ("Opted Out", "Finished")
+    made = metadata.create_custom_field(
+        title="Sequence State", class_name=PERSON, data_type="picklist", description="d", picklist_id=picklist.id
+    )
+    for waits in range(10):
+        field = metadata.read_custom_field(made.id)
+        if field is not None and field.available:
+            return field, waits
+    raise AssertionError("the field never became available")
