@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import pytest
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+if TYPE_CHECKING:
+    from conftest import Client
+
+    from outreach_sync.sandbox.outreach import OutreachSandbox
+
+BACK = "https://localhost:8484/callback"
+
+
+def consent(service: OutreachSandbox, **changes: str) -> requests.Response:
+    asked = {
+        "client_id": service.client_id,
+        "redirect_uri": BACK,
+        "response_type": "code",
+        "scope": "tasks.read prospects.read",
+        "state": "a b&c",
+        **changes,
+    }
+    return requests.get(f"{service.url}/oauth/authorize", params=asked, allow_redirects=False, timeout=5)
+
+
+def returned(answer: requests.Response) -> dict[str, list[str]]:
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith(BACK)
+    return parse_qs(urlsplit(answer.headers["Location"]).query)
+
+
+def test_consent_returns_a_code_and_the_state_and_the_code_works_once(service: OutreachSandbox, client: Client) -> None:
+    query = returned(consent(service, auto_approve="1"))
+    assert query["state"] == ["a b&c"]
+    form = {"grant_type": "authorization_code", "code": query["code"][0], "redirect_uri": BACK}
+    answer = client.refresh(**form)
+    assert answer.status_code == 200
+    assert answer.json()["scope"] == "tasks.read prospects.read"
+    assert client.refresh(**form).json()["error"] == "invalid_grant"
+
+
+def test_a_code_is_bound_to_its_redirect_uri(service: OutreachSandbox, client: Client) -> None:
+    code = returned(consent(service, auto_approve="1"))["code"][0]
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": "https://evil.example"}
+    assert client.refresh(**form).status_code == 400
+
+
+def test_the_consent_page_links_to_yes_and_no(service: OutreachSandbox) -> None:
+    page = consent(service)
+    assert page.status_code == 200
+    assert 'id="approve"' in page.text
+    assert returned(consent(service, decision="deny"))["error"] == ["access_denied"]
+    assert "code" in returned(consent(service, decision="approve"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"client_id": "other"}, {"response_type": "token"}, {"scope": "tasks.read accounts.read"}, {"scope": ""}],
+)
+def test_a_wrong_consent_request_never_redirects(service: OutreachSandbox, changes: dict[str, str]) -> None:
+    assert consent(service, auto_approve="1", **changes).status_code == 400
+
+
+def test_the_answer_to_a_refresh_has_what_clients_read(service: OutreachSandbox, client: Client) -> None:
+    answer = client.refresh().json()
+    assert set(answer) == {"access_token", "token_type", "expires_in", "refresh_token", "scope", "created_at"}
+    assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 7200)
+    assert abs(answer["created_at"] - service.clock.now() // 1000) <= 1
+
+
+def test_a_token_request_may_be_json(service: OutreachSandbox, client: Client) -> None:
+    document = {
+        "client_id": service.client_id,
+        "client_secret": service.client_secret,
+        "grant_type": "refresh_token",
+        "refresh_token": client.refresh_token,
+    }
+    assert requests.post(f"{service.url}/oauth/token", json=document, timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "error"),
+    [
+        ({"client_secret": "wrong"}, 401, "invalid_client"),
+        ({"client_id": "wrong"}, 401, "invalid_client"),
+        ({"refresh_token": "wrong"}, 400, "invalid_grant"),
+        ({"grant_type": "password"}, 400, "invalid_grant"),
+    ],
+)
+def test_a_wrong_token_request_is_refused(client: Client, changes: dict[str, str], status: int, error: str) -> None:
+    answer = client.refresh(**changes)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+
+
+def test_no_secret_of_a_token_request_is_in_the_journal(service: OutreachSandbox, client: Client) -> None:
+    service.journal.clear()
+    client.refresh()
+    text = str(service.journal.entries())
+    assert "refresh_token" in text
+    assert service.client_secret not in text
+    assert client.refresh_token not in text
+
+
+@pytest.fixture
+def key(service: OutreachSandbox) -> rsa.RSAPrivateKey:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = private.public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    service.app.s2s_public_key = pem.decode()
+    return private
+
+
+def s2s(service: OutreachSandbox, key: rsa.RSAPrivateKey, *, life: int = 3600, **changes: object) -> requests.Response:
+    issued = service.clock.now() // 1000
+    claims = {"iss": service.app.s2s_guid, "iat": issued, "exp": issued + life, **changes}
+    token = jwt.encode(claims, key, algorithm="RS256")
+    url = f"{service.url}/api/app/installs/{service.app.install_id}/actions/accessToken"
+    return requests.post(url, headers={"Authorization": f"Bearer {token}"}, timeout=5)
+
+
+def test_a_signed_jwt_gives_a_token_for_all_but_sequence_steps(
+    service: OutreachSandbox, client: Client, key: rsa.RSAPrivateKey
+) -> None:
+    token = s2s(service, key).json()["data"]["meta"]["accessToken"]
+    client.session.headers["Authorization"] = f"Bearer {token}"
+    assert [client.get(path).status_code for path in ("tasks", "users", "sequenceSteps")] == [200, 200, 403]
+    service.clock.advance(3_600_000)
+    assert client.get("tasks").status_code == 401
+
+
+def test_a_jwt_that_is_too_long_expired_foreign_or_forged_is_refused(
+    service: OutreachSandbox, key: rsa.RSAPrivateKey
+) -> None:
+    assert s2s(service, key, life=3601).status_code == 401
+    assert s2s(service, key, life=-1).status_code == 401
+    assert s2s(service, key, iss="another app").status_code == 401
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    assert s2s(service, other).status_code == 401
+    service.app.install_id = "install-2"
+    assert s2s(service, key).status_code == 200

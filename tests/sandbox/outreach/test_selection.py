@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Client
+
+    from outreach_sync.sandbox.outreach import OutreachSandbox
+
+WALK = {"sort": "updatedAt", "page[size]": "4"}
+
+
+def test_rows_with_one_stamp_are_split_across_pages_without_loss(service: OutreachSandbox, client: Client) -> None:
+    ids = [service.store.add_task(updatedAt="2026-09-02T00:00:01Z") for _ in range(11)]
+    assert client.walk("tasks", WALK) == [ids[:4], ids[4:8], ids[8:]]
+
+
+def test_a_row_changed_in_the_middle_of_a_walk_is_met_again_at_the_end(
+    service: OutreachSandbox, client: Client, states: list[int]
+) -> None:
+    first = client.get("sequenceStates", params=WALK).json()
+    service.store.update("sequenceState", 1, state="finished")
+    service.store.update("sequenceState", 6, state="finished")
+    pages = client.walk(first["links"]["next"], {})
+    assert [id_ for page in pages for id_ in page] == [5, 7, 8, 9, 10, 1, 6]
+
+
+def test_prev_leads_back_to_the_page_before(client: Client, states: list[int]) -> None:
+    first = client.get("sequenceStates", params=WALK).json()
+    second = client.get(first["links"]["next"]).json()
+    back = client.get(second["links"]["prev"]).json()
+    assert [row["id"] for row in back["data"]] == [1, 2, 3, 4]
+    assert "prev" not in back["links"]
+    again = client.get(back["links"]["next"]).json()
+    assert [row["id"] for row in again["data"]] == [5, 6, 7, 8]
+
+
+def test_the_last_page_has_no_next_even_when_it_is_full(client: Client, states: list[int]) -> None:
+    answer = client.get("sequenceStates", params={"page[size]": "10"}).json()
+    assert len(answer["data"]) == 10
+    assert set(answer["links"]) == {"first"}
+
+
+def test_links_are_absent_when_nothing_is_found(client: Client) -> None:
+    assert client.get("tasks", params={"page[size]": "10", "count": "false"}).json() == {"data": []}
+
+
+def test_links_are_absolute_and_repeat_all_parameters_encoded(
+    service: OutreachSandbox, client: Client, states: list[int]
+) -> None:
+    asked = {**WALK, "filter[updatedAt]": "2026-09-01T00:00:00Z..inf", "include": "prospect,sequence", "count": "false"}
+    links = client.get("sequenceStates", params=asked).json()["links"]
+    for link in links.values():
+        assert link.startswith(f"{service.url}/api/v2/sequenceStates?")
+        assert "filter%5BupdatedAt%5D=2026-09-01T00%3A00%3A00Z..inf" in link
+        assert "include=prospect%2Csequence" in link
+    assert "page%5Bafter%5D=" not in links["first"]
+
+
+def test_without_a_page_size_offsets_are_used(client: Client, states: list[int]) -> None:
+    answer = client.get("sequenceStates", params={"page[limit]": "6"}).json()
+    assert "page%5Boffset%5D=6" in answer["links"]["next"]
+    assert [row["id"] for row in client.get(answer["links"]["next"]).json()["data"]] == [7, 8, 9, 10]
+
+
+def test_count_is_made_only_when_asked_for(client: Client, states: list[int]) -> None:
+    assert "meta" not in client.get("sequenceStates", params=WALK).json()
+    counted = client.get("sequenceStates", params={**WALK, "count": "true"}).json()
+    assert counted["meta"] == {"count": 10, "count_truncated": False}
+
+
+def test_a_lookup_by_many_prospects_pages_like_any_list(
+    service: OutreachSandbox, client: Client, states: list[int]
+) -> None:
+    other = service.store.add_prospect()
+    late = service.store.add_state(other, 1, "finished", updatedAt="2026-09-02T00:00:20Z")
+    pages = client.walk("sequenceStates", {"filter[prospect][id]": f"1,{other}", "page[size]": "6"})
+    assert pages == [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, late]]
