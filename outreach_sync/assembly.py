@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING
 
 from outreach_sync import __version__
-from outreach_sync.config.conditions import named_attributes
 from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
 from outreach_sync.config.models import revealed
 from outreach_sync.config.start import Back, Everything, From
@@ -19,6 +18,7 @@ from outreach_sync.outreach.tokenfile import TokenFile
 from outreach_sync.outreach.tokens import OAuthTokens
 from outreach_sync.pipeline.ports import FieldNames, Plan, TaskForm
 from outreach_sync.records import Stream
+from outreach_sync.rules.conditions import named_attributes
 from outreach_sync.rules.person import Policy
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.transport.sending import Transport

@@ -57,13 +57,15 @@ def _list_tasks(run: Run) -> None:
     for batch in tasks.batches(run):
         for entry, write in zip(batch.entries, batch.writes, strict=True):
             _list_task(run, entry, write.fields)
-    coming = [
-        entry for entry in run.state.outbox.due(TASK, "create", run.clock(), after=0, limit=-1)
-        if entry.prospect_id is not None and run.state.people.of_prospects([entry.prospect_id]) == {}
-    ]  # fmt: skip
-    for entry in coming:
-        fields = task_write(run, entry.task_id or 0, 0).fields
-        _list_task(run, entry, {name: value or None for name, value in fields.items()})
+    for entry in run.state.outbox.due(TASK, "create", run.clock(), after=0, limit=-1):
+        if _is_to_be_created(run, entry.prospect_id):
+            fields = task_write(run, entry.task_id or 0, 0).fields
+            _list_task(run, entry, {name: value or None for name, value in fields.items()})
+
+
+def _is_to_be_created(run: Run, prospect_id: int | None) -> bool:
+    """Say whether the Person of a task does not exist yet and is among what would be created."""
+    return any(entry.action != "resolve" for entry in run.state.outbox.creating(prospect_id))
 
 
 def _list_task(run: Run, entry: Entry, fields: Mapping[str, WriteValue]) -> None:

@@ -286,6 +286,13 @@ class Outbox:
         """Return everything that is queued for a prospect, tasks too."""
         return self._entries("prospect_id = ? ORDER BY id", (prospect_id,))
 
+    def creating(self, prospect_id: int | None) -> list[Entry]:
+        """Return what is queued to create the Person that a prospect will be."""
+        return self._entries(
+            "record = 'person' AND person_id IS NULL AND EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)",
+            (prospect_id,),
+        )
+
     def of_task(self, task_id: int) -> Entry | None:
         """Return what is queued for a task."""
         return next(iter(self._entries("record = 'task' AND key = ?", (task_id,))), None)

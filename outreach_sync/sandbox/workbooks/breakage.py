@@ -107,7 +107,7 @@ class Breakage:
 
 def json_response(status: int, document: object) -> Response:
     """Answer with JSON."""
-    return Response(status, dict(_JSON), json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
+    return Response(int(status), dict(_JSON), json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def refused(error: RefusedError) -> Response:

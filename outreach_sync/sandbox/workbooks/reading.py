@@ -9,6 +9,7 @@ from outreach_sync.sandbox.workbooks.conditions import Condition, MalformedError
 from outreach_sync.sandbox.workbooks.faults import number_option
 from outreach_sync.sandbox.workbooks.filters import RawFilter, Setting, read_filter
 from outreach_sync.sandbox.workbooks.form import filters_of
+from outreach_sync.sandbox.workbooks.table import IdRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,7 +63,7 @@ class Reader:
             MalformedError: they make no sense.
         """
         setting = Setting(zone, at, self._faults.peek("eq_case_sensitive") is not None)
-        conditions = [read_filter(one, table, setting) for one in raw]
+        conditions = [read_filter(one, table, setting) for one in _joined_ids(raw, logic)]
         return Selection(join(conditions, logic), any(one.field == "is_deleted" for one in raw))
 
     def matching(
@@ -70,7 +71,9 @@ class Reader:
     ) -> Iterator[Record]:
         """Go through the records that are selected and visible, in the order of their ids."""
         candidates = selection.condition.candidates()
-        ids = table.ids() if candidates is None else sorted(set(candidates))
+        ids = table.ids() if candidates is None else candidates
+        if not isinstance(ids, IdRange):
+            ids = sorted(set(ids))
         for id_ in reversed(ids) if descending else ids:
             record = table.records[id_]
             if record.is_deleted and not selection.with_deleted:
@@ -180,6 +183,13 @@ _DOCUMENTED = frozenset(
         "jsonp",
     )
 )
+
+
+def _joined_ids(raw: Sequence[RawFilter], logic: str) -> Sequence[RawFilter]:
+    """Make one list of ids out of many single ones joined by ``or``, the usual working set: quicker, the same rows."""
+    if logic != "or" or any((one.field, one.operator) != ("id", "eq") for one in raw):
+        return raw
+    return [RawFilter("id", "eq", ",".join(one.value for one in raw))]
 
 
 def undocumented(form: Form) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.sandbox.workbooks.formats import twin_value
@@ -55,6 +56,24 @@ class Record:
     def visible(self, now: Instant) -> bool:
         """Tell whether a look-up at this time can find the record at all."""
         return not self.forbidden and self.hidden_reads <= 0 and self.visible_at <= now
+
+
+class IdRange(Sequence[int]):
+    """A stretch of a table's ids, in order. Looked at in place: an account may hold a million."""
+
+    def __init__(self, ids: list[int], positions: range) -> None:
+        """Take the list and which of it."""
+        self._ids = ids
+        self._positions = positions
+
+    def __len__(self) -> int:
+        """Count the ids."""
+        return len(self._positions)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Give the id, or the ids, at a place."""
+        places = self._positions[index]
+        return IdRange(self._ids, places) if isinstance(places, range) else self._ids[places]
 
 
 _OWN: dict[str, Callable[[Record], Any]] = {
@@ -149,11 +168,11 @@ class Table:
             found |= index.get(value.casefold(), set())
         return found
 
-    def ids(self, *, above: int | None = None, upto: int | None = None) -> list[int]:
-        """List ids in order, only those greater than `above` and not greater than `upto`."""
+    def ids(self, *, above: int | None = None, upto: int | None = None) -> IdRange:
+        """Give the ids in order, only those greater than `above` and not greater than `upto`."""
         start = 0 if above is None else bisect_right(self._ids, above)
         end = len(self._ids) if upto is None else bisect_right(self._ids, upto)
-        return self._ids[start:end]
+        return IdRange(self._ids, range(start, max(start, end)))
 
     def forget_field(self, name: str) -> None:
         """Remove a field and what records hold in it."""
