@@ -1,18 +1,18 @@
 """The forms in which Workbooks takes values and gives them back.
 
 Facts: the API developers guide, section on formats. What comes back differs from what was sent (a boolean sent as ``1``
-returns as ``true``, a day as `` 2 May 2026``), so values are compared after parsing, never as text.
+returns as ``true``, a day as `` 2 May 2026``), so nothing can be compared before it is parsed.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from outreach_sync.instants import Instant, from_datetime, parse_iso, to_date, to_datetime
-from outreach_sync.records import Date, DateTime, Scalar, WriteValue
+from outreach_sync.instants import Instant, from_datetime, parse_iso, to_datetime
+from outreach_sync.records import Date, DateTime, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ _DEFAULT_DATETIME = re.compile(
     re.ASCII,
 )
 _DEFAULT_DATE = re.compile(r"(\d{1,2}) ([A-Z][a-z]{2}) (\d{4})", re.ASCII)
-_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DAY_LENGTH = len("2026-09-01")
 _EPOCH = re.compile(r"-?\d{1,11}(?:\.\d+)?", re.ASCII)
 
 
@@ -99,21 +99,16 @@ def read_integer(raw: object) -> int | None:
     return None
 
 
-def read_datetime(raw: object) -> Instant | str | None:
+def read_datetime(raw: object) -> Instant | None:
     """Read a point in time in any form Workbooks gives one.
 
     Returns:
-        The instant; a day as ``2026-09-01`` where only a day is stored; the text as it came where it is neither, which
-        is the same as nothing that could be wanted; None for emptiness.
+        The instant; the midnight (UTC) of a day where only a day is stored; None for emptiness and for what is no time.
     """
-    text = read_text(raw)
-    if text is None:
-        return None
-    compact = text.strip()
     try:
-        return _read_known_form(compact)
+        return _read_known_form((read_text(raw) or "").strip())
     except (ValueError, OverflowError, OSError):
-        return text
+        return None
 
 
 def read(raw: object, datatype: Datatype) -> Scalar:
@@ -121,58 +116,21 @@ def read(raw: object, datatype: Datatype) -> Scalar:
     return _READERS[datatype](raw)
 
 
-def same(wanted: WriteValue, stored: Scalar) -> bool:
-    """Say whether a field, as `read` returned it, already holds what is wanted.
-
-    Times are compared to the second, or by day where only a day is stored; empty text and null are one, as are false
-    and null; line ends and blanks around a text do not count.
-    """
-    if isinstance(wanted, bool):
-        return wanted == bool(read_boolean(stored))
-    if isinstance(wanted, DateTime):
-        return _same_moment(wanted.at, stored)
-    if isinstance(wanted, Date):
-        return to_date(wanted.at) == _day_of(stored)
-    return _canonical(wanted) == _canonical(stored)
-
-
-def _same_moment(wanted: Instant, stored: Scalar) -> bool:
-    moment = _moment_of(stored)
-    if isinstance(moment, str):
-        return moment == to_date(wanted)
-    return moment is not None and moment // 1000 == wanted // 1000
-
-
-def _day_of(stored: Scalar) -> str | None:
-    moment = _moment_of(stored)
-    return moment if moment is None or isinstance(moment, str) else to_date(moment)
-
-
-def _moment_of(stored: Scalar) -> Instant | str | None:
-    return Instant(stored) if isinstance(stored, int) else read_datetime(stored)
-
-
-def _canonical(value: object) -> str:
-    return (read_text(value) or "").replace("\r\n", "\n").strip()
-
-
-def _read_known_form(text: str) -> Instant | str:
+def _read_known_form(text: str) -> Instant:
     """Try the forms in turn; raises ValueError (or OverflowError) where none fits."""
     if match := _DEFAULT_DATETIME.fullmatch(text):
         return _from_default(match)
     if _EPOCH.fullmatch(text):
         return Instant(round(float(text) * 1000))
     if match := _DEFAULT_DATE.fullmatch(text):
-        return date(int(match[3]), _month_number(match[2]), int(match[1])).isoformat()
+        return from_datetime(datetime(int(match[3]), _month_number(match[2]), int(match[1]), tzinfo=UTC))
     return _read_iso_form(text)
 
 
-def _read_iso_form(text: str) -> Instant | str:
+def _read_iso_form(text: str) -> Instant:
     """Read ISO 8601, alone or as the first part of a ``var_date_time``: ``<ISO>,<1 with time, 0 a day>,<zone>``."""
     moment, _, rest = text.partition(",")
-    if _ISO_DATE.fullmatch(moment) or rest.startswith("0"):
-        return date.fromisoformat(moment[:10]).isoformat()
-    return parse_iso(moment)
+    return parse_iso(moment[:_DAY_LENGTH] if rest.startswith("0") else moment)
 
 
 def _from_default(match: re.Match[str]) -> Instant:

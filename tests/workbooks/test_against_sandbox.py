@@ -16,7 +16,6 @@ from outreach_sync.transport import patience
 from outreach_sync.transport.sending import Transport
 from outreach_sync.transport.stopping import StopSignal
 from outreach_sync.workbooks import client as client_module
-from outreach_sync.workbooks.formats import same
 from outreach_sync.workbooks.settings import WorkbooksSettings
 from outreach_sync.workbooks.target import Workbooks
 from outreach_sync.workbooks.tasks import task_write
@@ -145,7 +144,7 @@ def test_people_are_read_written_and_found_again(bench: Bench) -> None:
         row = again[write.id]
         assert isinstance(verdict, Accepted)
         assert row.lock_version == verdict.lock_version == write.lock_version + 1
-        assert all(same(value, row.fields[name]) for name, value in SAID.items())
+        assert {name: row.fields[name] for name in SAID} == {STATE: "Opted Out", STAMP: AT, "no_email_soliciting": True}
     assert again[bench.ids[5]].is_deleted
     assert set(bench.target.people_by_reference(["outreach-prospect-1"])) == {"outreach-prospect-1"}
     assert set(bench.target.people_by_email(["P3@B.example", "p5@b.example"])) == {"p3@b.example"}
@@ -238,12 +237,11 @@ def test_nobody_is_missed_when_rows_are_deleted_between_two_pages(bench: Bench) 
     check_look_up(bench, many)
 
 
-def test_a_time_that_reads_back_as_a_day_is_not_written_again(bench: Bench) -> None:
+def test_a_time_that_reads_back_as_a_day_is_its_midnight(bench: Bench) -> None:
     bench.write()
     bench.sandbox.faults.on("datetime_reads_back_as_date", field=STAMP)
     row = bench.target.people_by_ids(bench.ids[:1])[bench.ids[0]]
-    assert row.fields[STAMP] == "2026-09-01"
-    assert same(SAID[STAMP], row.fields[STAMP])
+    assert row.fields[STAMP] == AT - AT % 86_400_000
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.records import Date, DateTime, Scalar, WriteValue
-from outreach_sync.workbooks.formats import Datatype, read, read_boolean, read_datetime, read_integer, same, to_wire
+from outreach_sync.records import Date, DateTime
+from outreach_sync.workbooks.formats import Datatype, read, read_boolean, read_datetime, read_integer, to_wire
 
 TEN = parse_iso("2026-09-01T10:00:04Z")
 SECONDS = st.integers(min_value=0, max_value=4_102_444_800).map(lambda second: Instant(second * 1000))
@@ -51,18 +51,17 @@ def test_a_time_is_read_in_every_form_it_may_come_in(raw: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [" 1 Sep 2026", "2026-09-01", "2026-09-01,0,Europe/London", "2026-09-01T00:00:00Z,0,UTC"]
+    "raw", [" 1 Sep 2026", "2026-09-01", "2026-09-01,0,Europe/London", "2026-09-01T09:00:00Z,0,UTC"]
 )
-def test_a_bare_day_is_not_taken_for_midnight(raw: str) -> None:
-    assert read_datetime(raw) == "2026-09-01"
+def test_a_bare_day_is_its_midnight(raw: str) -> None:
+    assert read_datetime(raw) == parse_iso("2026-09-01T00:00:00Z")
 
 
 @pytest.mark.parametrize(
     "raw", ["soon", "Tue Foo 01 10:00:04 UTC 2026", "31 Feb 2026", "2026-13-01", "9" * 40, "1,2,3"]
 )
-def test_garbage_stays_text_that_equals_no_time(raw: str) -> None:
-    assert read_datetime(raw) == raw
-    assert not same(DateTime(TEN), read_datetime(raw))
+def test_what_is_no_time_is_none(raw: str) -> None:
+    assert read_datetime(raw) is None
 
 
 @pytest.mark.parametrize("raw", [None, ""])
@@ -90,49 +89,6 @@ def test_ids_are_whole_numbers_or_nothing(raw: object, expected: int | None) -> 
     assert read_integer(raw) == expected
 
 
-@pytest.mark.parametrize(
-    ("wanted", "stored"),
-    [
-        (DateTime(TEN), TEN),
-        (DateTime(Instant(TEN + 999)), TEN),
-        (DateTime(TEN), "2026-09-01"),
-        (DateTime(TEN), "Tue Sep 01 10:00:04 UTC 2026"),
-        (Date(TEN), "2026-09-01"),
-        (Date(TEN), " 1 Sep 2026"),
-        (Date(TEN), TEN),
-        (True, True),
-        (False, None),
-        ("", None),
-        (None, ""),
-        (None, None),
-        ("a\nb", "a\r\nb"),
-        ("18", 18),
-    ],
-)
-def test_what_is_already_there_is_not_written_again(wanted: WriteValue, stored: Scalar) -> None:
-    assert same(wanted, stored)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "stored"),
-    [
-        (DateTime(TEN), Instant(TEN + 1000)),
-        (DateTime(TEN), None),
-        (DateTime(TEN), "2026-09-02"),
-        (Date(TEN), "2026-09-02"),
-        (Date(TEN), None),
-        (True, False),
-        (True, None),
-        ("Finished", "finished"),
-        ("Active \u2013 Running", "Active - Running"),
-        (None, "x"),
-        ("x", None),
-    ],
-)
-def test_a_difference_is_seen(wanted: WriteValue, stored: Scalar) -> None:
-    assert not same(wanted, stored)
-
-
 @given(SECONDS)
 def test_a_time_survives_the_round_trip(instant: Instant) -> None:
     assert read_datetime(to_wire(DateTime(instant))) == instant
@@ -140,12 +96,12 @@ def test_a_time_survives_the_round_trip(instant: Instant) -> None:
 
 @given(SECONDS)
 def test_a_day_survives_the_round_trip(instant: Instant) -> None:
-    assert same(Date(instant), read_datetime(to_wire(Date(instant))))
+    assert read_datetime(to_wire(Date(instant))) == instant - instant % 86_400_000
 
 
 @given(st.text())
 def test_reading_a_time_never_fails(text: str) -> None:
-    read_datetime(text)
+    assert isinstance(read_datetime(text), int | None)
 
 
 @given(st.booleans())
