@@ -225,7 +225,7 @@ def _storable(text: str) -> str:
 
 def _reference(value: object) -> str | None:
     """Read an id of another system: text, or a number that somebody put there; empty and "null" are none."""
-    text = "" if value is None else str(value).strip()
+    text = "" if value is None else _storable(str(value)).strip()
     return None if text in ("", "null") else text
 
 

@@ -115,7 +115,14 @@ class S2STokens:
         return token
 
     def _ask(self, left: float) -> tuple[str, Instant | None]:
-        answer = self._transport.send(
+        by_our_own_clock = self._transport.server_time is None
+        answer = self._send(left)
+        if answer.status in _REFUSES and by_our_own_clock:
+            answer = self._send(left)  # the refusal told the time, and a wrong clock of ours may have been the reason
+        return _token(answer), answer.server_time
+
+    def _send(self, left: float) -> Answer:
+        return self._transport.send(
             "POST",
             self._settings.url(f"/api/app/installs/{self._s2s.install_id}/actions/accessToken"),
             headers={
@@ -125,7 +132,6 @@ class S2STokens:
             },
             timeout_seconds=min(self._settings.timeout_ms / 1000, left),
         )
-        return _token(answer), answer.server_time
 
     def _statement(self) -> str:
         """Sign who we are, dated by Outreach's clock where it is known."""

@@ -156,4 +156,6 @@ def _sync_and_close(descriptor: int, name: Path, *, rename_to: Path | None) -> N
 
 def _stored(content: Any) -> StoredTokens:
     """Take the known fields; a newer version may have added some."""
+    if not isinstance(content, dict):
+        raise TypeError("a token file holds an object")
     return StoredTokens(**{name: content[name] for name in StoredTokens._fields if name in content})

@@ -36,6 +36,10 @@ class PageTooLargeError(ServiceError):
     """The page keeps failing as pages do that are too large for the service."""
 
 
+class PagingLoopError(UntrustedAnswerError):
+    """The pages go in circles; a stored page token leads into the circle and should be dropped."""
+
+
 class Walker:
     """Goes through the pages of the three streams."""
 
@@ -72,7 +76,7 @@ class Walker:
         """Walk from this URL (a first page, or a stored `next_url`) to the end, fetching one page ahead.
 
         While the caller works on a page, the next one is on its way, never more. Each page's `next_url` is the
-        progress to keep once its rows are safe. Raises as `fetch_page`, UntrustedAnswerError also for a loop.
+        progress to keep once its rows are safe. Raises as `fetch_page`, and PagingLoopError.
         """
         return self._walk(iter((url,)), stream)
 
@@ -154,7 +158,7 @@ class _LoopGuard:
         """Take note of a page.
 
         Raises:
-            UntrustedAnswerError: its next link was given before, or its rows have come too often.
+            PagingLoopError: its next link was given before, or its rows have come too often.
         """
         if page.next_url is None:
             return
@@ -167,8 +171,8 @@ class _LoopGuard:
         self._links.add(page.next_url)
 
 
-def _loop(stream: Stream | None) -> UntrustedAnswerError:
-    return UntrustedAnswerError(
+def _loop(stream: Stream | None) -> PagingLoopError:
+    return PagingLoopError(
         f"Outreach's pages{f' of {stream}' if stream else ''} go in circles; the walk was stopped.",
         advice="The next run starts this walk again.",
     )

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from outreach_sync.errors import (
+    InterruptedByError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    OutreachSyncError,
+    QuotaSpentError,
+    UnavailableError,
+    UntrustedAnswerError,
+)
+from outreach_sync.outreach import client as clients
+from outreach_sync.outreach.client import CursorRefusedError, NotFoundError, has_cursor
+
+ONE = [("page[size]", "1")]
+HOUR = 3_600_000
+
+
+def statuses(sandbox: Any) -> list[int]:
+    return [entry.status for entry in sandbox.journal.entries() if entry.path.startswith("/api/v2")]
+
+
+def test_a_request_is_not_what_the_reference_asks_for(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    real = side.transport.send
+
+    def send(*args: Any, **named: Any) -> Any:
+        sent.append((args, named))
+        return real(*args, **named)
+
+    monkeypatch.setattr(side.transport, "send", send)
+    token = side.tokens.current()
+    side.client.get("/api/v2/prospects", ONE)
+    args, named = sent[-1]
+    assert args == ("GET", f"{sandbox.url}/api/v2/prospects")
+    assert named["headers"] == {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/vnd.api+json",
+        "Accept": "application/vnd.api+json",
+    }
+    assert named["timeout_seconds"] <= 5
+
+
+def test_a_token_that_died_ends_the_walk(sandbox: Any, side: Any) -> None:
+    side.client.get("/api/v2/prospects", ONE)
+    sandbox.faults.on("token_expired_mid_walk", times=1)
+    side.client.get("/api/v2/prospects", ONE)
+    assert statuses(sandbox) == [200, 401, 200]
+
+
+def test_a_token_refused_again_is_refreshed_for_ever(sandbox: Any, side: Any) -> None:
+    sandbox.faults.on("token_expired_mid_walk")
+    with pytest.raises(NotAuthenticatedError, match="auth login"):
+        side.client.get("/api/v2/prospects", ONE)
+    assert statuses(sandbox) == [401, 401]
+    assert sandbox.journal.counts()["token"] == 2
+
+
+def test_each_refused_token_is_worth_one_refresh(sandbox: Any, side: Any) -> None:
+    sandbox.faults.on("second_access_token_refused", times=1)
+    side.client.get("/api/v2/prospects", ONE)
+    sandbox.tokens.revoke_access(side.tokens.current())
+    with pytest.raises(NotAuthenticatedError):
+        side.client.get("/api/v2/prospects", ONE)
+    side.client.get("/api/v2/prospects", ONE)
+
+
+def test_a_missing_scope_is_not_named_or_costs_a_refresh(sandbox: Any, side: Any) -> None:
+    sandbox.faults.on("scope_missing")
+    with pytest.raises(NotAllowedError, match=r"tasks\.read"):
+        side.client.get("/api/v2/tasks", ONE)
+    assert sandbox.journal.counts()["token"] == 1
+
+
+def test_governance_is_taken_for_a_missing_scope(sandbox: Any, side: Any) -> None:
+    sandbox.faults.on("governance_refuses")
+    with pytest.raises(NotAllowedError, match="governance profile"):
+        side.client.get("/api/v2/prospects", ONE)
+
+
+def test_a_missing_record_is_an_outage(side: Any) -> None:
+    with pytest.raises(NotFoundError):
+        side.client.get("/api/v2/prospects/4711")
+
+
+def test_a_misunderstanding_is_repeated_or_not_explained(sandbox: Any, side: Any) -> None:
+    query = [("newFilterSyntax", "true"), ("filter[updatedAt]", "2026-09-01T10:00:00Z..inf")]
+    with pytest.raises(UntrustedAnswerError, match=r"filterParameter\.invalidDatetimeFormat"):
+        side.client.get("/api/v2/tasks", query)
+    assert statuses(sandbox) == [422]
+
+
+def test_a_refused_cursor_is_taken_for_a_bug(sandbox: Any, side: Any) -> None:
+    for _ in range(3):
+        sandbox.store.add_prospect()
+    link = side.client.get("/api/v2/prospects", ONE)["links"]["next"]
+    sandbox.faults.on("cursor_refused")
+    with pytest.raises(CursorRefusedError):
+        side.client.get(link)
+
+
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("https://x/api/v2/tasks?page[after]=abc&page[size]=1", True),
+        ("https://x/api/v2/tasks?page%5Bafter%5D=abc", True),
+        ("https://x/api/v2/tasks?page%5bbefore%5d=abc", True),
+        ("https://x/api/v2/tasks?page%5Bsize%5D=10", False),
+        ("https://x/api/v2/tasks", False),
+    ],
+)
+def test_a_page_token_is_overlooked(url: str, *, holds: bool) -> None:
+    assert has_cursor(url) is holds
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "server_error_500",
+        "gateway_timeout_504",
+        "html_with_200",
+        "broken_json",
+        "body_cut_short",
+        "reset_before_answer",
+        "reset_during_answer",
+        "redirect_elsewhere",
+    ],
+)
+def test_a_broken_answer_is_final(sandbox: Any, side: Any, fault: str) -> None:
+    sandbox.store.add_prospect(firstName="Ada" * 100)
+    sandbox.faults.on(fault, times=2)
+    assert len(side.client.get("/api/v2/prospects", ONE)["data"]) == 1
+    assert len(side.retries) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("server_error_500", UnavailableError),
+        ("html_with_200", UntrustedAnswerError),
+        ("broken_json", UntrustedAnswerError),
+    ],
+)
+def test_a_service_that_stays_broken_ends_with_another_status(
+    sandbox: Any, connect: Any, fault: str, error: type[OutreachSyncError]
+) -> None:
+    side = connect(patience_ms=200)
+    side.tokens.current()
+    sandbox.faults.on(fault)
+    with pytest.raises(error, match="reading prospects") as raised:
+        side.client.get("/api/v2/prospects", ONE)
+    assert raised.value.exit_status == 4
+
+
+@pytest.mark.parametrize("document", [b"[]", b"{}", b'{"data": null}', b"7", b"null", b'{"errors": []}'])
+def test_json_that_is_no_document_passes(side: Any, monkeypatch: pytest.MonkeyPatch, document: bytes) -> None:
+    side.tokens.current()
+    real = side.transport.send
+    monkeypatch.setattr(side.transport, "send", lambda *args, **named: real(*args, **named)._replace(body=document))
+    with pytest.raises(UntrustedAnswerError):
+        side.client.reply("/api/v2/prospects", ONE, patience_seconds=0.1)
+
+
+@pytest.mark.parametrize("form", ["seconds", "epoch"])
+def test_a_short_limit_is_not_waited_for(sandbox: Any, side: Any, form: str) -> None:
+    side.tokens.current()
+    sandbox.faults.on("rate_limited", times=1, form=form, wait=1)
+    side.client.get("/api/v2/prospects", ONE)
+    assert statuses(sandbox) == [429, 200]
+
+
+@pytest.mark.parametrize("form", ["seconds", "epoch", "iso", "iso_naive", "http_date"])
+@pytest.mark.parametrize(("fault", "error"), [("rate_limited", QuotaSpentError), ("maintenance_503", UnavailableError)])
+def test_a_long_wait_is_sat_out(sandbox: Any, side: Any, form: str, fault: str, error: type[OutreachSyncError]) -> None:
+    side.tokens.current()
+    sandbox.clock.advance(-24 * HOUR)  # the clock of this machine must not count
+    sandbox.faults.on(fault, form=form, wait=3600)
+    started = time.monotonic()
+    with pytest.raises(error, match=r"asks to wait 3[56]"):
+        side.client.get("/api/v2/prospects", ONE)
+    assert time.monotonic() - started < 2
+    assert len(statuses(sandbox)) == 1
+
+
+def test_a_limit_without_a_time_is_final(sandbox: Any, side: Any) -> None:
+    side.tokens.current()
+    sandbox.faults.on("rate_limited", times=3, form="none")
+    side.client.get("/api/v2/prospects", ONE)
+    assert statuses(sandbox) == [429, 429, 429, 200]
+
+
+def test_the_reserve_is_used(sandbox: Any, connect: Any) -> None:
+    side = connect(reserve=1000)
+    sandbox.faults.on("quota_nearly_spent", remaining=1002)
+    side.client.get("/api/v2/prospects", ONE)
+    side.client.get("/api/v2/prospects", ONE)
+    with pytest.raises(QuotaSpentError, match="1000 are reserved") as raised:
+        side.client.get("/api/v2/prospects", ONE)
+    assert raised.value.exit_status == 4
+    assert len(statuses(sandbox)) == 2
+    assert side.client.quota.remaining == 1000
+
+
+def test_the_larger_of_two_numbers_eats_the_reserve(sandbox: Any, connect: Any) -> None:
+    side = connect(reserve=1000)
+    sandbox.faults.on("remaining_two_numbers")
+    sandbox.faults.on("quota_nearly_spent", remaining=1001)
+    side.client.get("/api/v2/prospects", ONE)
+    with pytest.raises(QuotaSpentError):
+        side.client.get("/api/v2/prospects", ONE)
+
+
+def test_a_spent_quota_is_spent_for_ever(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.faults.on("quota_nearly_spent", remaining=1)
+    side.client.get("/api/v2/prospects", ONE)
+    with pytest.raises(QuotaSpentError):
+        side.client.get("/api/v2/prospects", ONE)
+    side.transport.server_time = side.client.quota.resets_at  # as a token answer would tell
+    sandbox.clock.set(side.client.quota.resets_at)
+    side.client.get("/api/v2/prospects", ONE)
+
+
+def test_a_quota_without_a_reset_is_spent_for_ever(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    side.client.get("/api/v2/prospects", ONE)
+    side.client.quota = side.client.quota._replace(remaining=0, resets_at=None)
+    with pytest.raises(QuotaSpentError):
+        side.client.get("/api/v2/prospects", ONE)
+    monkeypatch.setattr(clients, "_QUOTA_HOUR_SECONDS", 0)
+    side.client.get("/api/v2/prospects", ONE)
+
+
+def test_the_time_costs_a_request_though_it_is_known(sandbox: Any, side: Any) -> None:
+    sandbox.clock.advance(-5 * HOUR)
+    side.tokens.current()
+    assert abs(side.client.server_time() - sandbox.clock.now()) < 3000
+    assert statuses(sandbox) == []
+
+
+def test_the_time_is_that_of_this_machine(sandbox: Any, connect: Any) -> None:
+    connect().tokens.current()
+    sandbox.clock.advance(5 * HOUR)
+    side = connect()
+    assert abs(side.client.server_time() - sandbox.clock.now()) < 3000
+    assert 401 in statuses(sandbox) or sandbox.journal.counts()["token"] == 2
+
+
+def test_a_service_that_hangs_outlasts_patience(sandbox: Any, connect: Any) -> None:
+    side = connect(timeout_ms=300, patience_ms=700)
+    side.tokens.current()
+    sandbox.faults.on("hang", seconds=20)
+    started = time.monotonic()
+    with pytest.raises(UnavailableError):
+        side.client.get("/api/v2/prospects", ONE)
+    assert time.monotonic() - started < 2
+
+
+def test_a_service_that_is_down_outlasts_patience(sandbox: Any, connect: Any) -> None:
+    side = connect(patience_ms=300)
+    side.tokens.current()
+    sandbox.stop()
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"cannot be reached|was lost"):
+        side.client.get("/api/v2/prospects", ONE)
+    assert time.monotonic() - started < 2
+
+
+def test_a_request_to_stop_waits_for_the_answer(sandbox: Any, side: Any) -> None:
+    side.tokens.current()
+    sandbox.faults.on("hang", seconds=20)
+    threading.Timer(0.1, side.stop.set, (15,)).start()
+    started = time.monotonic()
+    with pytest.raises(InterruptedByError):
+        side.client.get("/api/v2/prospects", ONE)
+    assert time.monotonic() - started < 2
+
+
+def test_the_token_leaves_for_another_host(sandbox: Any, side: Any) -> None:
+    with pytest.raises(UntrustedAnswerError):
+        side.client.get("http://127.0.0.1:9/api/v2/prospects")
+    assert statuses(sandbox) == []

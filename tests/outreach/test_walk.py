@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from outreach_sync.errors import InterruptedByError, QuotaSpentError, UnavailableError, UntrustedAnswerError
+from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.outreach.client import CursorRefusedError
+from outreach_sync.outreach.walk import PagingLoopError
+from outreach_sync.records import Page, Stream
+
+START = parse_iso("2026-09-01T10:00:00Z")
+
+
+def fill(sandbox: Any, count: int) -> None:
+    sequence = sandbox.store.add_sequence("Trial follow-up")
+    for number in range(count):
+        stamp = Instant(START + number * 1000)
+        prospect = sandbox.store.add_prospect(firstName=f"Ada {number}", updatedAt=stamp)
+        sandbox.store.add_state(prospect, sequence, "active", updatedAt=stamp, stateChangedAt=stamp)
+
+
+def walk(side: Any, stream: Stream = Stream.SEQUENCE_STATES, since: Instant | None = START) -> list[Page]:
+    return list(side.walker.pages(side.walker.start_url(stream, since), stream))
+
+
+def ids(pages: list[Page]) -> list[int]:
+    found: list[int] = []
+    for page in pages:
+        found += [row.id for row in page.states] + [row.id for row in page.tasks] + [row.id for row in page.prospects]
+    return found
+
+
+def lists(sandbox: Any) -> list[Any]:
+    return [entry for entry in sandbox.journal.entries() if entry.path.startswith("/api/v2")]
+
+
+def test_a_row_is_lost_between_pages(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 25)
+    pages = walk(connect(page_size=10))
+    assert ids(pages) == list(range(1, 26))
+    assert [page.received for page in pages] == [10, 10, 5]
+    assert pages[-1].next_url is None
+    assert {row.name for page in pages for row in page.sequences} == {"Trial follow-up"}
+    assert [row.id for page in pages for row in page.included] == list(range(1, 26))
+    assert all(page.server_time is not None for page in pages)
+
+
+def test_a_bound_is_exclusive(sandbox: Any, side: Any) -> None:
+    fill(sandbox, 5)
+    assert ids(walk(side, since=Instant(START + 2000))) == [3, 4, 5]
+
+
+def test_a_walk_of_everything_skips_rows_without_a_stamp(sandbox: Any, side: Any) -> None:
+    fill(sandbox, 2)
+    sandbox.store.add_state(1, 1, "paused", updatedAt=None)
+    pages = walk(side, since=None)
+    assert sorted(ids(pages)) == [1, 2, 3]
+    assert sum(page.without_stamp for page in pages) == 1
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_a_walk_of_nothing_costs_more_than_one_request(sandbox: Any, side: Any, stream: Stream) -> None:
+    pages = walk(side, stream)
+    assert len(pages) == 1
+    assert pages[0].received == 0
+    assert len(lists(sandbox)) == 1
+
+
+def test_a_walk_cannot_go_on_where_it_stopped(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 25)
+    side = connect(page_size=10)
+    first = next(side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES))
+    rest = list(connect(page_size=10).walker.pages(first.next_url, Stream.SEQUENCE_STATES))
+    assert ids([first, *rest]) == list(range(1, 26))
+
+
+def test_a_parameter_is_added_to_a_followed_link(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 15)
+    walk(connect(page_size=10))
+    first, second = lists(sandbox)
+    assert dict(second.query) == {**dict(first.query), "page[after]": dict(second.query)["page[after]"]}
+    assert len(second.query) == len(dict(second.query))
+
+
+def test_the_walk_runs_far_ahead_of_its_caller_or_not_at_all(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 50)
+    side = connect(page_size=10)
+    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    for done in range(1, 5):
+        next(pages)
+        ends = time.monotonic() + 5
+        while len(lists(sandbox)) < done + 1 and time.monotonic() < ends:
+            time.sleep(0.005)
+        time.sleep(0.03)
+        assert len(lists(sandbox)) == done + 1
+
+
+def test_a_failure_ahead_hides_the_page_before_it(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 20)
+    side = connect(page_size=10, patience_ms=200)
+    side.tokens.current()
+    sandbox.faults.on("server_error_500", after=1)
+    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    assert next(pages).received == 10
+    with pytest.raises(UnavailableError):
+        next(pages)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "out_of_order",
+        "duplicate_across_pages",
+        "changes_while_paged",
+        "upper_bound_ignored",
+        "short_pages",
+        "empty_page_with_next",
+    ],
+)
+def test_an_odd_page_ends_the_walk_or_loses_rows(sandbox: Any, connect: Any, fault: str) -> None:
+    fill(sandbox, 25)
+    sandbox.faults.on(fault, times=1 if fault in {"changes_while_paged", "empty_page_with_next"} else None)
+    assert set(ids(walk(connect(page_size=10)))) == set(range(1, 26))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "to_one_null",
+        "to_one_links_only",
+        "to_one_empty",
+        "included_missing",
+        "unknown_attributes_added",
+        "ids_as_strings",
+    ],
+)
+@pytest.mark.parametrize("stream", list(Stream))
+def test_a_shape_of_json_loses_rows(sandbox: Any, side: Any, fault: str, stream: Stream) -> None:
+    fill(sandbox, 3)
+    for _ in range(3):
+        sandbox.store.add_task(None, taskType="manual", updatedAt=START)
+    sandbox.faults.on(fault)
+    pages = walk(side, stream)
+    assert sorted(ids(pages)) == [1, 2, 3]
+    assert pages[0].refused == ()
+
+
+def test_an_unknown_state_is_lost(sandbox: Any, side: Any) -> None:
+    fill(sandbox, 2)
+    sandbox.faults.on("unknown_state")
+    assert [row.state for page in walk(side) for row in page.states] == ["hibernating", "hibernating"]
+
+
+def test_a_page_without_links_is_not_the_last(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 25)
+    sandbox.faults.on("next_link_missing_links", after=1)
+    assert len(walk(connect(page_size=10))) == 2
+
+
+def test_a_loop_of_pages_never_ends(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 50)
+    sandbox.faults.on("cursor_loops")
+    with pytest.raises(PagingLoopError, match="circles"):
+        walk(connect(page_size=10))
+    assert len(lists(sandbox)) < 10
+
+
+def test_a_loop_with_ever_new_links_never_ends(side: Any, monkeypatch: pytest.MonkeyPatch, sandbox: Any) -> None:
+    fill(sandbox, 2)
+    real = side.walker.fetch_page
+    asked: list[str] = []
+
+    def looping(url: str, stream: Stream) -> Page:
+        asked.append(url)
+        page: Page = real(url, stream)
+        return page._replace(next_url=f"{side.walker.start_url(stream, START)}&x={len(asked)}")
+
+    monkeypatch.setattr(side.walker, "fetch_page", looping)
+    monkeypatch.setattr(
+        side.client,
+        "reply",
+        lambda _url, real=side.client.reply, **named: real(
+            side.walker.start_url(Stream.SEQUENCE_STATES, START), **named
+        ),
+    )
+    with pytest.raises(PagingLoopError, match="circles"):
+        walk(side)
+    assert len(asked) < 10
+
+
+def test_endless_empty_pages_never_end(side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = Page((), (), (), (), (), (), None, None, 0, 0)
+    asked: list[str] = []
+
+    def nothing(url: str, _stream: Stream) -> Page:
+        asked.append(url)
+        return empty._replace(next_url=f"{url}1")
+
+    monkeypatch.setattr(side.walker, "fetch_page", nothing)
+    with pytest.raises(PagingLoopError, match="circles"):
+        walk(side)
+    assert len(asked) <= 100
+
+
+def test_the_token_goes_where_a_link_points(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 25)
+    sandbox.faults.on("next_link_other_host")
+    side = connect(page_size=10)
+    with pytest.raises(UntrustedAnswerError, match="another host"):
+        walk(side)
+    assert len(lists(sandbox)) == 1
+
+
+def test_a_refused_cursor_is_an_outage(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 25)
+    sandbox.faults.on("cursor_refused")
+    with pytest.raises(CursorRefusedError):
+        walk(connect(page_size=10))
+
+
+def test_a_page_that_is_too_large_is_never_asked_for_smaller(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 320)
+    sandbox.faults.on("bad_gateway_large_pages", threshold=60)
+    pages = walk(connect(page_size=200))
+    assert ids(pages) == list(range(1, 321))
+    sizes = [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)]
+    assert sizes == [200, 200, 100, 100, 50, 50, 50, 50, 50, 50, 50]
+
+
+def test_a_followed_page_that_is_too_large_loses_its_cursor(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 150)
+    side = connect(page_size=100)
+    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    side.tokens.current()
+    sandbox.faults.on("bad_gateway_large_pages", threshold=60, after=1)
+    assert ids(list(pages)) == list(range(1, 151))
+
+
+def test_one_bad_gateway_halves_the_page(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 5)
+    sandbox.faults.on("bad_gateway_large_pages", threshold=60, times=1)
+    walk(connect(page_size=200))
+    assert [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)] == [200, 200]
+
+
+def test_a_page_that_times_out_is_never_asked_for_smaller(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 5)
+    side = connect(page_size=200, timeout_ms=300)
+    side.tokens.current()
+    sandbox.faults.on("hang", times=1, seconds=10)
+    assert len(ids(walk(side))) == 5
+    assert [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)] == [200, 100]
+
+
+def test_halving_outlasts_patience(sandbox: Any, connect: Any) -> None:
+    side = connect(page_size=1000, patience_ms=600)
+    side.tokens.current()
+    sandbox.faults.on("gateway_timeout_504")
+    started = time.monotonic()
+    with pytest.raises(UnavailableError):
+        walk(side)
+    assert time.monotonic() - started < 2
+    assert min(int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)) >= 25
+
+
+def test_a_token_that_dies_in_the_middle_loses_rows(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 45)
+    side = connect(page_size=10)
+    sandbox.faults.on("token_expired_mid_walk", after=2, times=1)
+    assert ids(walk(side)) == list(range(1, 46))
+    assert sandbox.journal.counts()["token"] == 2
+
+
+def test_the_reserve_ends_a_walk_in_the_middle_of_a_page(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 50)
+    side = connect(page_size=10, reserve=100)
+    sandbox.faults.on("quota_nearly_spent", remaining=102)
+    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    assert [next(pages).received, next(pages).received] == [10, 10]
+    with pytest.raises(QuotaSpentError):
+        next(pages)
+    assert len(lists(sandbox)) == 2
+
+
+def test_a_request_to_stop_waits_for_the_page_ahead(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 20)
+    side = connect(page_size=10)
+    side.tokens.current()
+    sandbox.faults.on("hang", after=1, seconds=20)
+    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    next(pages)
+    threading.Timer(0.1, side.stop.set, (2,)).start()
+    started = time.monotonic()
+    with pytest.raises(InterruptedByError):
+        next(pages)
+    assert time.monotonic() - started < 2
+
+
+def test_an_old_state_of_a_person_is_missed(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 250)
+    old = sandbox.store.add_state(7, 1, "opted_out", updatedAt=parse_iso("2019-01-01T00:00:00Z"))
+    states = [row for page in connect().walker.states_of(range(1, 251)) for row in page.states]
+    assert len(states) == 251
+    assert old in {row.id for row in states if row.prospect_id == 7}
+    assert len(lists(sandbox)) == 3
+
+
+def test_someone_with_more_states_than_a_page_holds_is_cut_short(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 1)
+    for _ in range(24):
+        sandbox.store.add_state(1, 1, "finished")
+    assert sum(page.received for page in connect(page_size=10).walker.states_of([1])) == 25
+
+
+def test_looking_up_nobody_costs_a_request(sandbox: Any, side: Any) -> None:
+    assert list(side.walker.states_of([])) == []
+    assert list(side.walker.by_id(Stream.PROSPECTS, [])) == []
+    assert lists(sandbox) == []
+
+
+def test_a_deleted_record_breaks_a_look_up(sandbox: Any, side: Any) -> None:
+    fill(sandbox, 3)
+    sandbox.store.delete("prospect", 2)
+    assert ids(list(side.walker.by_id(Stream.PROSPECTS, [1, 2, 3]))) == [1, 3]
+
+
+def test_the_walk_of_all_states_misses_one(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 25)
+    pages = list(connect(page_size=10).walker.all_states())
+    assert ids(pages) == list(range(1, 26))
+    assert {row.sequence_id for page in pages for row in page.states} == {1}
+
+
+def test_a_document_that_is_no_list_passes_for_an_empty_page(sandbox: Any, side: Any) -> None:
+    fill(sandbox, 1)
+    with pytest.raises(UntrustedAnswerError, match="no list"):
+        side.walker.fetch_page(f"{sandbox.url}/api/v2/prospects/1", Stream.PROSPECTS)
