@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from outreach_sync import instants
+from outreach_sync.sandbox.outreach.record import api_time
 from outreach_sync.sandbox.outreach.refusals import InvalidDatetime, InvalidFilter
 from outreach_sync.sandbox.outreach.schema import RESOURCES, Kind
-from outreach_sync.sandbox.outreach.store import api_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

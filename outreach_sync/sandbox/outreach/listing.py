@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode
 
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach import query as queries
+from outreach_sync.sandbox.outreach.record import api_time
 from outreach_sync.sandbox.outreach.refusals import JSON_API, InvalidParameter, NotFound
 from outreach_sync.sandbox.outreach.rendering import Renderer, Variation
 from outreach_sync.sandbox.outreach.selection import Rows, Selection, related_ids
-from outreach_sync.sandbox.outreach.store import api_time
 from outreach_sync.sandbox.outreach.trouble import number
 from outreach_sync.sandbox.server import Response
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.outreach.query import PageRequest, Parameters, Query
+    from outreach_sync.sandbox.outreach.record import Record
     from outreach_sync.sandbox.outreach.schema import Resource
-    from outreach_sync.sandbox.outreach.store import OutreachStore, Record
+    from outreach_sync.sandbox.outreach.store import OutreachStore
 
 _ELSEWHERE = "https://elsewhere.example"
 _STRANGE = (("smsOptedOut", False), ("stageName", "Working"), ("futureFlags", [{"name": "beta", "on": True}]))

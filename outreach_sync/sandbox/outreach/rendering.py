@@ -13,8 +13,9 @@ from outreach_sync.sandbox.outreach.selection import related_ids
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from outreach_sync.sandbox.outreach.record import Record
     from outreach_sync.sandbox.outreach.schema import Relationship, Resource
-    from outreach_sync.sandbox.outreach.store import OutreachStore, Record
+    from outreach_sync.sandbox.outreach.store import OutreachStore
 
 _CACHED_RECORDS = 300_000
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

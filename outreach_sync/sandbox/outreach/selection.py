@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from outreach_sync.sandbox.outreach.filters import Condition
     from outreach_sync.sandbox.outreach.query import PageRequest, Query
+    from outreach_sync.sandbox.outreach.record import Record
     from outreach_sync.sandbox.outreach.schema import Resource
-    from outreach_sync.sandbox.outreach.store import OutreachStore, Record
+    from outreach_sync.sandbox.outreach.store import OutreachStore
 
 _NULL_SORTS_LAST = "~"
 _STAMP = "updatedAt"

@@ -7,42 +7,19 @@ together quickly; a to-one relationship is the id it points to, under its own na
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync import instants
 from outreach_sync.sandbox.outreach.index import StampIndex
+from outreach_sync.sandbox.outreach.record import Record, checked, dumped, new_values, stamp
 from outreach_sync.sandbox.outreach.schema import RESOURCES, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from outreach_sync.instants import Instant
     from outreach_sync.sandbox.clock import SandboxClock
 
 _EMPTY: tuple[int, ...] = ()
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
-
-
-class Record:
-    """One record, and a `version` that no other state of any record ever has.
-
-    `values` maps attribute or to-one relationship to what the API shows; absent means null.
-    `shapes` maps a relationship to the way it is rendered when it points nowhere: ``null``, ``links`` or ``empty``.
-    """
-
-    __slots__ = ("hidden", "id", "shapes", "type", "values", "version", "visible_at")
-
-    def __init__(self, type_: str, id_: int, values: dict[str, Any]) -> None:
-        """Make a record that everybody sees at once."""
-        self.type = type_
-        self.id = id_
-        self.values = values
-        self.version = 0
-        self.hidden = False
-        self.visible_at = 0
-        self.shapes: Mapping[str, str] = {}
 
 
 class OutreachStore:
@@ -65,16 +42,15 @@ class OutreachStore:
 
     def add_sequence(self, name: str, **attributes: object) -> int:
         """Add a sequence and return its id."""
-        return self.add("sequence", {"name": name, "enabled": True, "sequenceType": "interval", **attributes})
+        return self.add("sequence", {"name": name, **attributes})
 
     def add_step(self, sequence: int, **attributes: object) -> int:
         """Add a step to a sequence and return its id."""
-        return self.add("sequenceStep", {"sequence": sequence, "stepType": "auto_email", **attributes})
+        return self.add("sequenceStep", {"sequence": sequence, **attributes})
 
     def add_prospect(self, **attributes: object) -> int:
         """Add a prospect and return its id."""
-        defaults = {"emails": [], "optedOut": False, "emailOptedOut": False, "callOptedOut": False}
-        return self.add("prospect", {**defaults, **attributes})
+        return self.add("prospect", attributes)
 
     def add_state(self, prospect: int | None, sequence: int | None, state: str = "active", **attributes: object) -> int:
         """Put a prospect into a sequence and return the id of the sequence state."""
@@ -82,8 +58,7 @@ class OutreachStore:
 
     def add_task(self, prospect: int | None = None, **attributes: object) -> int:
         """Add a task and return its id."""
-        defaults = {"state": "incomplete", "completed": False, "action": "email", "taskType": "manual"}
-        return self.add("task", {**defaults, "prospect": prospect, **attributes})
+        return self.add("task", {"prospect": prospect, **attributes})
 
     def add(
         self,
@@ -101,15 +76,15 @@ class OutreachStore:
         Raises:
             ValueError: the type, or an attribute, does not exist; or the id is taken.
         """
-        values = _checked(_resource(type_), attributes)
+        values = new_values(type_) | checked(_resource(type_), attributes)
         with self.lock:
             id_ = values.pop("id", None) or self._next_id[type_]
             if id_ in self._records[type_]:
                 raise ValueError(f"there is a {type_} {id_} already")
             self._next_id[type_] = max(self._next_id[type_], id_ + 1)
-            stamp = _stamp(self._clock.now())
-            values.setdefault("createdAt", values.get("updatedAt") or stamp)
-            values.setdefault("updatedAt", stamp)
+            now = stamp(self._clock.now())
+            values.setdefault("createdAt", values.get("updatedAt") or now)
+            values.setdefault("updatedAt", now)
             record = Record(type_, id_, values)
             record.hidden = hidden
             record.visible_at = self._clock.now() + visible_after_ms if visible_after_ms else 0
@@ -135,11 +110,11 @@ class OutreachStore:
             KeyError: there is no such record.
             ValueError: an attribute does not exist.
         """
-        changes = _checked(_resource(type_), attributes)
+        changes = checked(_resource(type_), attributes)
         with self.lock:
             record = self.get(type_, id_)
             if attributes:
-                changes.setdefault("updatedAt", _stamp(self._clock.now()))
+                changes.setdefault("updatedAt", stamp(self._clock.now()))
                 self._remove(record)
                 record.values.update(changes)
                 self._insert(record)
@@ -207,7 +182,7 @@ class OutreachStore:
 
     def dump(self) -> dict[str, Any]:
         """Give all records as JSON: type to list of {id, hidden, shapes, values}."""
-        return {type_: [_dumped(record) for record in self.all(type_)] for type_ in RESOURCES}
+        return {type_: [dumped(record) for record in self.all(type_)] for type_ in RESOURCES}
 
     def load(self, document: Mapping[str, list[dict[str, Any]]]) -> None:
         """Replace everything by what `dump` gave."""
@@ -277,36 +252,3 @@ def _resource(type_: str) -> Resource:
     if type_ not in RESOURCES:
         raise ValueError(f"there is no resource type '{type_}', only {', '.join(RESOURCES)}")
     return RESOURCES[type_]
-
-
-def _checked(resource: Resource, attributes: Mapping[str, object]) -> dict[str, Any]:
-    return {name: _value(resource, name, value) for name, value in attributes.items()}
-
-
-def _value(resource: Resource, name: str, value: object) -> object:
-    attribute = resource.attribute(name)
-    if attribute is None and name != "id" and name not in resource.relationships:
-        raise ValueError(f"a {resource.type} has no '{name}'")
-    if attribute is None and isinstance(value, list) and resource.relationships[name].shape == "one":
-        return tuple(value)  # (type, id), which JSON has as a list
-    if attribute is None or attribute.kind != "time" or value is None:
-        return value
-    if isinstance(value, str):
-        return value if _STAMP.fullmatch(value) else api_time(instants.parse_iso(value))
-    if isinstance(value, int):
-        return api_time(instants.Instant(value))
-    raise ValueError(f"{name} takes an instant or ISO 8601, not {value!r}")
-
-
-def api_time(at: Instant) -> str:
-    """Write an instant the way the API does, always with milliseconds."""
-    return instants.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03}Z"
-
-
-def _stamp(at: Instant) -> str:
-    """Write an instant to the second: every stamp seen in recorded answers ends in .000Z."""
-    return api_time(instants.Instant(at - at % 1000))
-
-
-def _dumped(record: Record) -> dict[str, Any]:
-    return {"id": record.id, "hidden": record.hidden, "shapes": dict(record.shapes), "values": dict(record.values)}

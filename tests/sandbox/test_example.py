@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from outreach_sync import instants
+from outreach_sync.sandbox.clock import SandboxClock
+from outreach_sync.sandbox.example import STATES, load_example
+from outreach_sync.sandbox.outreach import OutreachStore
+from outreach_sync.sandbox.workbooks import WorkbooksStore
+
+NOON = instants.parse_iso("2026-09-01T12:00:00Z")
+PERSON = "Private::Crm::Person"
+Stores = tuple[OutreachStore, WorkbooksStore]
+
+
+def filled(seed: int = 1) -> Stores:
+    clock = SandboxClock(NOON)
+    stores = OutreachStore(clock), WorkbooksStore(clock)
+    load_example(*stores, NOON, seed)
+    return stores
+
+
+@pytest.fixture(scope="module")
+def stores() -> Stores:
+    return filled()
+
+
+def values(outreach: OutreachStore, type_: str) -> list[dict[str, Any]]:
+    return [record.values for record in outreach.all(type_)]
+
+
+def test_the_example_is_the_same_every_time_and_another_with_another_seed(stores: Stores) -> None:
+    assert filled()[0].dump() == stores[0].dump()
+    assert filled(2)[0].dump() != stores[0].dump()
+
+
+def test_it_has_the_size_that_is_promised(stores: Stores) -> None:
+    summary = stores[0].summary()
+    assert (summary["prospect"], summary["sequence"], summary["task"]) == (60, 8, 80)
+    assert 120 <= summary["sequenceState"] <= 180
+
+
+def test_every_state_occurs_and_some_never_changed(stores: Stores) -> None:
+    states = values(stores[0], "sequenceState")
+    assert {state["state"] for state in states} == set(STATES)
+    assert any(state.get("stateChangedAt") is None for state in states)
+
+
+def test_prospects_are_in_several_sequences_and_twice_in_one(stores: Stores) -> None:
+    states = values(stores[0], "sequenceState")
+    assert max(Counter(state.get("prospect") for state in states).values()) >= 3
+    assert max(Counter((state.get("prospect"), state["sequence"]) for state in states).values()) >= 2
+
+
+def test_every_kind_of_opt_out_occurs(stores: Stores) -> None:
+    prospects = values(stores[0], "prospect")
+    kinds = {
+        (one["optedOut"], one["emailOptedOut"], one.get("optedOutAt") is None, one.get("emailsOptedAt") is None)
+        for one in prospects
+    }
+    assert {(True, True, False, True), (False, True, True, False), (False, True, True, True)} <= kinds
+    assert any(one.get("trashedAt") for one in prospects)
+
+
+def test_addresses_are_awkward(stores: Stores) -> None:
+    emails = [email for one in values(stores[0], "prospect") for email in one["emails"]]
+    for mark in (",", '"', "+", "'"):
+        assert any(mark in email for email in emails)
+    assert any(email != email.lower() for email in emails)
+    assert max(Counter(email.lower() for email in emails).values()) >= 2
+    assert any(not one["emails"] for one in values(stores[0], "prospect"))
+
+
+def test_names_are_in_several_scripts(stores: Stores) -> None:
+    names = "".join(one["firstName"] for one in values(stores[0], "prospect"))
+    assert all(letter in names for letter in "Ç李Ол'ø")
+
+
+def test_tasks_show_every_hypothesis_of_a_skip(stores: Stores) -> None:
+    tasks = values(stores[0], "task")
+    shapes = {(task["state"], task["completed"], task.get("completedAt") is None) for task in tasks}
+    assert {("complete", False, True), ("complete", True, True), ("complete", True, False)} <= shapes
+    assert "skipped" in {task["state"] for task in tasks}
+    by_itself = [task for task in tasks if task.get("completedAt") and not task.get("completer")]
+    assert by_itself
+    assert all(task["autoskipAt"] <= task["stateChangedAt"] for task in by_itself)
+
+
+def test_tasks_have_words_outside_every_list_and_may_be_nobodys(stores: Stores) -> None:
+    tasks = values(stores[0], "task")
+    assert {"linkedin_view_profile", "whatsapp"} <= {task["action"] for task in tasks}
+    assert any(task.get("prospect") is None and task["state"] == "skipped" for task in tasks)
+    shapes = {record.shapes["prospect"] for record in stores[0].all("task") if record.values.get("prospect") is None}
+    assert shapes == {"null", "links", "empty"}
+
+
+def test_the_people_in_workbooks_fit_in_every_way_there_is(stores: Stores) -> None:
+    outreach, workbooks = stores
+    people = workbooks.all(PERSON, include_deleted=True)
+    emails = Counter(person["main_location[email]"] for person in people if person["main_location[email]"])
+    assert max(emails.values()) == 2
+    assert emails["ines.mixed@example.com"] == 1
+    assert any(person["is_deleted"] for person in people)
+    assert any(person["created_through_reference"] == "outreach-prospect-23" for person in people)
+    assert sum(1 for person in people if person["no_email_soliciting"]) == 2
+    wanted = outreach.get("prospect", 15).values["externalId"]
+    assert [person["id"] for person in people if person["object_ref"] == wanted]
+    assert outreach.get("prospect", 15).values["emails"][0] not in emails
+    assert sum(1 for email in emails if email.startswith("only")) == 6
+
+
+def test_nothing_is_older_than_a_first_load_reads(stores: Stores) -> None:
+    oldest = min(state["updatedAt"] for state in values(stores[0], "sequenceState"))
+    assert instants.parse_iso(oldest) > NOON - 90 * 86_400_000

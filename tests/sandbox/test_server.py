@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import gzip
+import http.client
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync import instants
+from outreach_sync.sandbox.clock import SandboxClock
+from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault, gzipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BODY = b"0123456789" * 100
+
+
+class Echo:
+    """Keeps what it was asked and answers with a thousand bytes."""
+
+    name = "echo"
+
+    def __init__(self) -> None:
+        self.clock = SandboxClock()
+        self.asked: list[Request] = []
+        self.arrived = threading.Event()
+        self.answer = Response(200, {"Content-Type": "text/plain"}, BODY)
+
+    def respond(self, request: Request) -> Response:
+        self.asked.append(request)
+        self.arrived.set()
+        return self.answer
+
+
+@pytest.fixture
+def service() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def server(service: Echo) -> Iterator[HttpServer]:
+    with HttpServer(service) as running:
+        yield running
+
+
+@pytest.fixture
+def connection(server: HttpServer) -> Iterator[http.client.HTTPConnection]:
+    opened = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=5)
+    yield opened
+    opened.close()
+
+
+def test_a_request_arrives_decoded_and_in_order(service: Echo, connection: http.client.HTTPConnection) -> None:
+    connection.request("POST", "/a%20b?x%5B%5D=1&y=&x%5B%5D=%C3%A9+z", body=b"form", headers={"X-Some": "thing"})
+    connection.getresponse().read()
+    request = service.asked[0]
+    assert (request.method, request.path, request.body) == ("POST", "/a b", b"form")
+    assert request.query == [("x[]", "1"), ("y", ""), ("x[]", "é z")]
+    assert request.headers.get("x-SOME") == "thing"
+    assert abs(request.at - service.clock.now()) < 5000
+
+
+def test_one_connection_serves_many_requests(service: Echo, connection: http.client.HTTPConnection) -> None:
+    connection.connect()
+    kept = connection.sock
+    for _ in range(3):
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == BODY
+    assert connection.sock is kept
+
+
+def test_the_date_header_is_the_clock_s_with_its_skew(service: Echo, connection: http.client.HTTPConnection) -> None:
+    service.clock.advance(86_400_000)
+    service.clock.header_skew = 3_600_000
+    connection.request("GET", "/")
+    date = instants.parse_http_date(connection.getresponse().headers["Date"])
+    assert abs(date - service.clock.now() - 3_600_000) < 2000
+
+
+def test_a_service_may_set_its_own_date(service: Echo, connection: http.client.HTTPConnection) -> None:
+    service.answer = Response(200, {"Date": "Tue, 01 Sep 2026 10:15:03 GMT"}, b"")
+    connection.request("GET", "/")
+    assert connection.getresponse().headers.get_all("Date") == ["Tue, 01 Sep 2026 10:15:03 GMT"]
+
+
+def test_head_has_no_body_and_leaves_the_connection_usable(connection: http.client.HTTPConnection) -> None:
+    for _ in range(2):
+        connection.request("HEAD", "/")
+        assert connection.getresponse().read() == b""
+
+
+def test_cut_short_stops_in_the_middle(service: Echo, connection: http.client.HTTPConnection) -> None:
+    service.answer = service.answer._replace(wire=WireFault("cut_short"))
+    connection.request("GET", "/")
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        connection.getresponse().read()
+    assert caught.value.partial == BODY[:500]
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_during"])
+def test_resets_are_real_ones(service: Echo, connection: http.client.HTTPConnection, kind: str) -> None:
+    service.answer = service.answer._replace(
+        wire=WireFault("reset_before" if kind == "reset_before" else "reset_during")
+    )
+    connection.request("GET", "/")
+    with pytest.raises(ConnectionResetError):
+        connection.getresponse().read()
+
+
+def test_hang_says_nothing_and_then_hangs_up(service: Echo, connection: http.client.HTTPConnection) -> None:
+    service.answer = service.answer._replace(wire=WireFault("hang", 0.1))
+    start = instants.now()
+    connection.request("GET", "/")
+    with pytest.raises(http.client.RemoteDisconnected):
+        connection.getresponse()
+    assert instants.now() - start >= 95
+
+
+def test_slow_sends_the_head_at_once_and_the_body_in_pieces(
+    service: Echo, connection: http.client.HTTPConnection
+) -> None:
+    service.answer = service.answer._replace(wire=WireFault("slow", 0.2))
+    start = instants.now()
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    assert instants.now() - start < 150
+    assert response.read() == BODY
+    assert instants.now() - start >= 190
+
+
+def test_latency_is_added_to_every_answer_but_not_in_turn(service: Echo) -> None:
+    with HttpServer(service, latency_ms=100) as server:
+        address = server.url.removeprefix("http://")
+
+        def ask() -> None:
+            opened = http.client.HTTPConnection(address, timeout=5)
+            opened.request("GET", "/")
+            opened.getresponse().read()
+            opened.close()
+
+        threads = [threading.Thread(target=ask) for _ in range(5)]
+        start = instants.now()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert 100 <= instants.now() - start < 450
+
+
+def test_stop_ends_what_hangs_and_frees_the_port(service: Echo) -> None:
+    service.answer = service.answer._replace(wire=WireFault("hang", 60))
+    server = HttpServer(service)
+    server.start()
+    port = int(server.url.rpartition(":")[2])
+    opened = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    opened.request("GET", "/")
+    assert service.arrived.wait(5)
+    start = instants.now()
+    server.stop()
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        opened.getresponse()
+    opened.close()
+    assert instants.now() - start < 2000
+    again = HttpServer(service, port=port)
+    again.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_gzipped_says_so_and_opens_to_the_same() -> None:
+    packed = gzipped(Response(200, {"Content-Type": "text/plain"}, BODY))
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == BODY
