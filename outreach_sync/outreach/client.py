@@ -17,13 +17,14 @@ from outreach_sync.errors import (
     UntrustedAnswerError,
 )
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.outreach.tokens import Tokens, parsed_object, raise_if_not_now
+from outreach_sync.outreach.grants import parsed_object, raise_if_not_now
 from outreach_sync.transport.attempts import GarbledError
 from outreach_sync.transport.limits import Quota, quota
 from outreach_sync.transport.patience import OnRetry, with_patience
 
 if TYPE_CHECKING:
     from outreach_sync.outreach.settings import OutreachSettings
+    from outreach_sync.outreach.tokens import Tokens
     from outreach_sync.transport.sending import Answer, Transport
     from outreach_sync.transport.stopping import Stopping
 

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from outreach_sync import instants
 from outreach_sync.errors import ConfigError, NotAuthenticatedError
 from outreach_sync.instants import Instant
+from outreach_sync.outreach.grants import parsed_object, raise_if_not_now
 from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
 from outreach_sync.outreach.tokens import (
     EXPIRY_MARGIN_MS,
     clock_offset,
-    parsed_object,
-    raise_if_not_now,
     server_now,
 )
 from outreach_sync.transport.attempts import GarbledError

@@ -8,22 +8,20 @@ processes, and the new refresh token is on disk before the new access token is u
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
 from outreach_sync import instants
-from outreach_sync.errors import NotAuthenticatedError, OutreachSyncError
+from outreach_sync.errors import NotAuthenticatedError
 from outreach_sync.instants import Instant
+from outreach_sync.outreach.grants import LOG_IN, Grant, GrantRefusedError, grant_of
 from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
-from outreach_sync.transport.attempts import BusyError, GarbledError, ThrottledError
-from outreach_sync.transport.limits import retry_after
 from outreach_sync.transport.patience import OnRetry, with_patience
 
 if TYPE_CHECKING:
     from outreach_sync.outreach.settings import OutreachSettings
-    from outreach_sync.transport.sending import Answer, Transport
+    from outreach_sync.transport.sending import Transport
     from outreach_sync.transport.stopping import Stopping
 
 SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read")
@@ -31,9 +29,6 @@ SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read
 
 EXPIRY_MARGIN_MS = 5 * 60_000
 REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
-_DEFAULT_LIFE_S = 7200
-_REFUSES = frozenset({400, 401, 403})
-_LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outreach.refresh_token."
 
 
 class Tokens(Protocol):
@@ -44,22 +39,6 @@ class Tokens(Protocol):
 
     def refused(self, token: str) -> str:
         """Return another access token, since a request with this one was refused."""
-
-
-class GrantRefusedError(OutreachSyncError):
-    """Outreach no longer accepts this refresh token or code."""
-
-    exit_status = 3
-
-
-class Grant(NamedTuple):
-    """What the token endpoint gave. `refresh_token` is '' where it gave none."""
-
-    access_token: str
-    refresh_token: str
-    expires_at: Instant | None
-    issued_at: Instant | None
-    scope: str
 
 
 class OAuthTokens:
@@ -149,7 +128,7 @@ class OAuthTokens:
         if stored is not None and (stored.seed == self._seed() or not first):
             return stored
         if not first:
-            raise NotAuthenticatedError("there is no refresh token for Outreach.", advice=_LOG_IN)
+            raise NotAuthenticatedError("there is no refresh token for Outreach.", advice=LOG_IN)
         return StoredTokens(refresh_token=first, seed=self._seed())
 
     def _seed(self) -> str:
@@ -186,7 +165,7 @@ class OAuthTokens:
             except GrantRefusedError:
                 continue
             return self._keep(grant, candidate)
-        raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=_LOG_IN)
+        raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=LOG_IN)
 
     def _keep(self, grant: Grant, refresh_token: str) -> StoredTokens:
         """Bring a grant to disk; the token that was used lives on where no new one came."""
@@ -216,7 +195,7 @@ class OAuthTokens:
                 headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
                 timeout_seconds=min(settings.timeout_ms / 1000, left),
             )
-            return _grant(answer)
+            return grant_of(answer)
 
         return with_patience(
             attempt,
@@ -239,72 +218,3 @@ def clock_offset(transport: Transport) -> int | None:
     """Say by how much Outreach's clock is ahead of this machine's."""
     seen = transport.server_now()
     return None if seen is None else seen - instants.now()
-
-
-def raise_if_not_now(answer: Answer) -> None:
-    """Let an answer that means "later" end the attempt.
-
-    Raises:
-        ThrottledError: 429, which at the token endpoint also means a second token within 60 s.
-        BusyError: any 5xx.
-    """
-    asked = retry_after(answer.headers, answer.status, answer.server_time)
-    if answer.status == 429:  # noqa: PLR2004 - the status says more than a name
-        raise ThrottledError("the service answered 429, too many requests", asked_seconds=asked)
-    if answer.status >= 500:  # noqa: PLR2004
-        raise BusyError(f"the service answered {answer.status}", status=answer.status, asked_seconds=asked)
-
-
-def _grant(answer: Answer) -> Grant:
-    raise_if_not_now(answer)
-    content = parsed_object(answer.body)
-    if content is None:
-        raise GarbledError(f"the token endpoint answered {answer.status} without JSON")
-    if answer.status in _REFUSES:
-        raise _refusal(content)
-    token = content.get("access_token")
-    if not isinstance(token, str) or not token:
-        raise GarbledError(f"the token endpoint answered {answer.status} without a token")
-    return _dated(content, token, answer.server_time)
-
-
-def _dated(content: dict[str, Any], token: str, at: Instant | None) -> Grant:
-    created = content.get("created_at")
-    issued = at if at is not None or not isinstance(created, int) else Instant(created * 1000)
-    life = content.get("expires_in")
-    life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
-    return Grant(
-        access_token=token,
-        refresh_token=_text(content.get("refresh_token")),
-        expires_at=None if issued is None else Instant(issued + life_ms),
-        issued_at=issued,
-        scope=_text(content.get("scope")),
-    )
-
-
-def _refusal(content: dict[str, Any]) -> OutreachSyncError:
-    """Tell a dead refresh token, which consent mends, from an app that is not known."""
-    error = _text(content.get("error"))
-    if error == "invalid_grant":
-        return GrantRefusedError("the grant is refused")
-    if error == "invalid_client":
-        return NotAuthenticatedError(
-            "Outreach does not know this client_id with this client_secret.",
-            advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
-        )
-    return NotAuthenticatedError(
-        f"Outreach refused to give a token ({error[:60] or 'no reason given'}).", advice=_LOG_IN
-    )
-
-
-def parsed_object(body: bytes) -> dict[str, Any] | None:
-    """Parse a JSON object; None where the body is none."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

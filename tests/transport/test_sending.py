@@ -131,7 +131,7 @@ def test_a_service_that_speaks_no_tls_gets_the_request_all_the_same(server: Any,
     url = server.url.replace("http", "https")
     server.script = lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     with pytest.raises(NotSentError):
-        Transport(url, user_agent="x", stop=stop).send("PUT", url, body="a=1", timeout_seconds=2)
+        Transport(url, user_agent="x", stop=stop).send("PUT", url, body="a=1", timeout_seconds=0.3)
     assert server.received == []
 
 
