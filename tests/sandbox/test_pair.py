@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import requests
+import yaml
 
+from outreach_sync.config import load_config
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.clock import SandboxClock
 
@@ -38,6 +40,16 @@ def test_the_config_lets_a_client_in(tmp_path: Path) -> None:
             timeout=5,
         )
         assert people.json()["success"] is True
+
+
+def test_the_config_is_one_the_program_accepts(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    path = tmp_path / "outreach-sync.yaml"
+    path.write_text(yaml.safe_dump(sandbox.config(tmp_path / "state.db")), encoding="utf-8")
+    config = load_config(path)
+    sandbox.stop()
+    assert str(config.outreach.base_url).rstrip("/") == sandbox.outreach.url
+    assert str(config.workbooks.base_url).rstrip("/") == sandbox.workbooks.url
 
 
 def test_the_example_evolves_in_steps() -> None:
