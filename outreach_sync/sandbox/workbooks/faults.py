@@ -39,8 +39,8 @@ READING = {
     "strict_objects_to_control_parameters": "strict checking refuses a request with an undocumented control parameter",
 }
 WRITING = {
-    "refuse_one": "one object is refused; options index (0), text, name: the field that is blamed",
-    "refuse_all": "each object is refused; options text, name",
+    "refuse_one": "one object is refused; options index (0), text, field: what is blamed",
+    "refuse_all": "each object is refused; options text, field",
     "refuse_value": "an object that sets option field (to option value, if given) is refused; option text",
     "top_level_success_true_on_partial": "success is true at the top though an object failed",
     "top_level_success_false_on_success_info_missing": "all is done, success is false at the top, nothing on objects",
@@ -68,7 +68,7 @@ WRITING = {
 }
 SETUP = {
     "picklist_entry_missing": "option value: the entry is removed from its picklist, for good, before the next request",
-    "custom_field_removed": "option name: the custom field is removed, for good, before the next request",
+    "custom_field_removed": "option field: the custom field is removed, for good, before the next request",
     "custom_field_slow": "a new custom field is available after option polls (3) look-ups, and seconds if given",
     "custom_datetime_is_date": "a custom field created as datetime turns out to hold days",
 }

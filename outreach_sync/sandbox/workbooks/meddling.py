@@ -66,7 +66,7 @@ def _is_value(sent: str | None, options: Mapping[str, object]) -> bool:
 
 
 def _blame(plan: Plan, options: Mapping[str, object]) -> None:
-    plan.blame(str(options.get("name", "base")), str(options.get("text", REFUSED_TEXT)))
+    plan.blame(str(options.get("field", "base")), str(options.get("text", REFUSED_TEXT)))
 
 
 def _concerned(rows: Sequence[Row], options: Mapping[str, Any], default: str) -> list[int]:

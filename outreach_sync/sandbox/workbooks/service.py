@@ -88,7 +88,7 @@ class WorkbooksService:
         options = self.faults.take("custom_field_removed", call.kind)
         if options is not None:
             self.faults.off("custom_field_removed")
-            self.store.remove_custom_field(str(options["name"]))
+            self.store.remove_custom_field(str(options["field"]))
         if self.faults.take("session_expires", call.kind) is not None:
             self._sessions.expire(call.request.headers)
 

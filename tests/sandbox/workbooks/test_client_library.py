@@ -1,0 +1,83 @@
+"""Requests exactly as the vendor's own Python binding sends them, which must be answered as it expects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from outreach_sync.sandbox.workbooks.schema import ORGANISATION
+
+if TYPE_CHECKING:
+    from outreach_sync.sandbox.workbooks import WorkbooksSandbox
+
+CONTROL = "&application_name=python_test_client&user_agent=python_test_client%2F0.1"
+HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "python_test_client/0.1"}
+
+
+def send(service: WorkbooksSandbox, verb: str, address: str, body: str) -> Any:
+    head = f"api_key={service.api_key}&api_version=1{CONTROL}&_method={verb}&client=api&_audit_lifetime_days=None"
+    url = f"{service.url}/{address}.api?_dc=1704210000000"
+    return requests.request(verb, url, data=f"{head}&{body}", headers=HEADERS, timeout=5).json()
+
+
+@pytest.fixture
+def created(service: WorkbooksSandbox) -> Any:
+    body = (
+        "_ff[]=id&_ft[]=eq&_fc[]=0"
+        "&__method[]=POST&id[]=0&lock_version[]=0&main_location%5Btown%5D[]=Beading&name[]=Freedom%20%26%20Light"
+        "&no_phone_soliciting[]=True&organisation_num_employees[]=250"
+        "&__method[]=POST&id[]=0&lock_version[]=0&main_location%5Btown%5D[]=%3Ano_value%3A&name[]=Freedom%20Power"
+        "&no_phone_soliciting[]=%3Ano_value%3A&organisation_num_employees[]=%3Ano_value%3A"
+    )
+    return send(service, "PUT", "crm/organisations", body)
+
+
+def test_two_organisations_are_created(service: WorkbooksSandbox, created: Any) -> None:
+    assert created["success"]
+    assert all(one["success"] for one in created["affected_object_information"])
+    first, second = service.store.all(ORGANISATION)
+    assert (first["name"], first["main_location[town]"], first["organisation_num_employees"]) == (
+        "Freedom & Light",
+        "Beading",
+        250,
+    )
+    assert (second["main_location[town]"], first["created_through"]) == (None, "python_test_client")
+
+
+def test_keys_that_come_before_the_method_in_a_mixed_batch_are_paired_all_the_same(
+    service: WorkbooksSandbox, created: Any
+) -> None:
+    ids = [one["id"] for one in created["affected_objects"]]
+    body = (
+        f"_fm=or&_ff[]=id&_ft[]=eq&_fc[]=0&_ff[]=id&_ft[]=eq&_fc[]={ids[0]}&_ff[]=id&_ft[]=eq&_fc[]={ids[1]}"
+        "&__method[]=POST&id[]=0&lock_version[]=0&main_location%5Btown%5D[]=Ely&name[]=Pies"
+        f"&__method[]=PUT&id[]={ids[0]}&lock_version[]=0&main_location%5Btown%5D[]=%3Anull_value%3A&name[]=Lights"
+        f"&__method[]=DELETE&id[]={ids[1]}&lock_version[]=0&main_location%5Btown%5D[]=%3Ano_value%3A"
+        "&name[]=%3Ano_value%3A"
+    )
+    assert send(service, "PUT", "crm/organisations", body)["success"]
+    alive = [(one["name"], one["main_location[town]"]) for one in service.store.all(ORGANISATION)]
+    assert alive == [("Lights", None), ("Pies", "Ely")]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        "_ff[]=main_location%5Btown%5D&_ft[]=bg&_fc[]=Bead",
+        "_ff%5B%5D=name&_ft%5B%5D=ct&_fc%5B%5D=Light",
+        "_filter_json=%5B%5B%22main_location%5Btown%5D%22%2C%20%22eq%22%2C%20%22Beading%22%5D%5D",
+    ],
+)
+def test_a_list_is_read_by_get_with_a_body(service: WorkbooksSandbox, created: Any, filters: str) -> None:
+    page = "_skip_total_rows=True&_start=0&_limit=5&_sort=id&_dir=ASC"
+    columns = "_select_columns[]=id&_select_columns[]=updated_by_user%5Bperson_name%5D"
+    answer = send(service, "GET", "crm/organisations", f"{page}&{filters}&{columns}")
+    assert answer["data"] == [{"id": 501, "updated_by_user[person_name]": "Integration User"}]
+
+
+def test_logging_out_without_a_session_is_a_redirect(service: WorkbooksSandbox) -> None:
+    body = "_method=POST&client=api&_audit_lifetime_days=None"
+    response = requests.post(f"{service.url}/logout?_dc=1", body, headers=HEADERS, allow_redirects=False, timeout=5)
+    assert response.is_redirect
