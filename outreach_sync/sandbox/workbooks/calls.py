@@ -30,9 +30,11 @@ class NotUnderstoodError(Exception):
 
 
 class Call(NamedTuple):
-    """A request, understood. `kind` is what the journal calls it: ``read crm/people``, ``write activity/tasks``,
-    ``login``, ``logout``. `record_id` is set where a single record is asked for by its address.
-    """  # noqa: D205 - two lines are clearer
+    """A request, understood.
+
+    `kind` is what the journal calls it: ``read crm/people``, ``write activity/tasks``, ``login``, ``logout``.
+    `record_id` is set where a single record is asked for by its address.
+    """
 
     request: Request
     kind: str
@@ -96,8 +98,18 @@ def _body_pairs(request: Request, *, json_too: bool) -> list[tuple[str, str]]:
     if content_type == _FORM:
         return parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
     if content_type == "application/json" and json_too:
-        return _json_pairs(json.loads(request.body))
+        return _json_pairs(_json_object(request.body))
     raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, f"the body must be {_FORM}")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "the body is no JSON object")
+    return document
 
 
 def _json_pairs(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -255,9 +256,10 @@ def _instant(value: Any, field: Field, setting: Setting) -> int | None:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _number_or_complaint(text: str) -> float:

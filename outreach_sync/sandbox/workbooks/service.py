@@ -86,8 +86,7 @@ class WorkbooksService:
         if options is not None and self._has_entry(str(options["value"])):
             self.store.remove_picklist_entry(str(options["value"]))
         options = self.faults.take("custom_field_removed", call.kind)
-        if options is not None:
-            self.faults.off("custom_field_removed")
+        if options is not None and self._has_custom_field(str(options["field"])):
             self.store.remove_custom_field(str(options["field"]))
         if self.faults.take("session_expires", call.kind) is not None:
             self._sessions.expire(call.request.headers)
@@ -95,6 +94,10 @@ class WorkbooksService:
     def _has_entry(self, value: str) -> bool:
         with self.store.lock:
             return bool(self.store.tables[PICKLIST_ENTRY].with_value("value", [value]))
+
+    def _has_custom_field(self, name: str) -> bool:
+        with self.store.lock:
+            return bool(self.store.tables[CUSTOM_FIELD].with_value("value_column_name", [name]))
 
     def _carry_out(self, call: Call) -> Response:
         try:
@@ -141,7 +144,8 @@ class WorkbooksService:
 
     def _read(self, call: Call, table: Table, manner: Manner) -> Response:
         if table.record_class.name == CUSTOM_FIELD:
-            self._custom_fields.look(call.request.at)
+            with self.store.lock:
+                self._custom_fields.look(call.request.at)
         if call.record_id is not None:
             return self._show(call, table, manner)
         page = self._reader.page(call.form, table, manner, call.request.at, kind=call.kind)
@@ -186,6 +190,9 @@ def _check_manners(call: Call) -> None:
         return
     if call.form.controls.get("client") != "api":
         raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "client=api is mandatory")
+    versions = ("api_version", "_api_version")  # some of the vendor's bindings send the latter
+    if "api_key" in call.form.controls and not any(name in call.form.controls for name in versions):
+        raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "api_version is mandatory")
 
 
 def _complaint(error: NotUnderstoodError) -> Response:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.sandbox.workbooks.formats import DEFAULT_DATE, DEFAULT_DATETIME, OutputForms
+from outreach_sync.sandbox.workbooks.formats import OutputForms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,8 +173,8 @@ def _manner(form: Form, base: Manner) -> Manner:
     strict = form.flag("_strict_attribute_checking")
     per_object = form.flag("_per_object_transactions")
     forms = OutputForms(
-        form.controls.get("_json_output_date_format", base.forms.date or DEFAULT_DATE),
-        form.controls.get("_json_output_datetime_format", base.forms.datetime or DEFAULT_DATETIME),
+        form.controls.get("_json_output_date_format", base.forms.date),
+        form.controls.get("_json_output_datetime_format", base.forms.datetime),
     )
     return base._replace(
         strict=base.strict if strict is None else strict,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.workbooks import schema
+from outreach_sync.sandbox.workbooks import schema, seeding
 from outreach_sync.sandbox.workbooks.formats import read_value, var_day, var_time
 from outreach_sync.sandbox.workbooks.schema import (
     CUSTOM_FIELD,
     ORGANISATION,
     PERSON,
-    PICKLIST,
     PICKLIST_ENTRY,
     TASK,
 )
 from outreach_sync.sandbox.workbooks.table import Record, Table
+from outreach_sync.sandbox.workbooks.writelog import Changed, CommittedWrite, WriteLog
 
 if TYPE_CHECKING:
     from outreach_sync.sandbox.clock import SandboxClock
@@ -28,17 +28,6 @@ BY_HAND = "workbooks_desktop"
 """What `created_through` says of records that users, not the API, made."""
 
 Changes = Mapping[str, Any]
-
-
-class CommittedWrite(NamedTuple):
-    """One object that the API wrote: which fields changed, old and new, and which already held what was sent."""
-
-    record_class: str
-    id: int
-    method: str
-    changed: Mapping[str, tuple[Any, Any]]
-    unchanged: tuple[str, ...]
-    at: Instant
 
 
 class WorkbooksStore:
@@ -54,8 +43,7 @@ class WorkbooksStore:
         self.lock = threading.RLock()
         self.clock = clock
         self.zone = DEFAULT_ZONE
-        self.keep_writes = True
-        self.writes: list[CommittedWrite] = []
+        self.writes = WriteLog()
         self.tables: dict[str, Table] = {}
         self._bare = bare
         self.clear()
@@ -65,12 +53,9 @@ class WorkbooksStore:
         with self.lock:
             self.writes.clear()
             self.tables = {one.name: _table(one) for one in schema.CLASSES}
-            self.add(schema.PERSON_QUEUE, name="Integration User")
-            self.add(schema.ACTIVITY_QUEUE, name="Integration User")
-            for picklist in schema.PICKLISTS:
-                self._add_picklist(picklist)
+            seeding.furnish(self)
             if not self._bare:
-                self._prepare_for_sync()
+                seeding.prepare_for_sync(self)
 
     def table(self, record_class: str) -> Table:
         """Give the table of a class, by the class's name or its controller (``crm/people``).
@@ -307,6 +292,10 @@ class WorkbooksStore:
             return field.twin_of, twin_text(field, kept, self.zone)
         return field.name, kept
 
+    def _log(self, table: Table, record: Record, method: str, changed: Changed, unchanged: tuple[str, ...]) -> None:
+        write = CommittedWrite(table.record_class.name, record.id, method, changed, unchanged, self.clock.now())
+        self.writes.append(write)
+
     def _stamp(self, record: Record) -> None:
         record.lock_version += 1
         record.updated_at = self._second()
@@ -314,31 +303,6 @@ class WorkbooksStore:
     def _second(self) -> Instant:
         now = self.clock.now()
         return Instant(now // 1000 * 1000)
-
-    def _log(
-        self,
-        table: Table,
-        record: Record,
-        method: str,
-        changed: Mapping[str, tuple[Any, Any]],
-        unchanged: tuple[str, ...],
-    ) -> None:
-        if self.keep_writes:
-            at = self.clock.now()
-            self.writes.append(
-                CommittedWrite(table.record_class.name, record.id, method, changed, unchanged, at),
-            )
-
-    def _add_picklist(self, picklist: schema.Picklist) -> None:
-        kind = {"unrestricted": picklist.unrestricted, "auto_create": picklist.auto_create}
-        self.add(PICKLIST, id=picklist.id, name=picklist.name, **kind)
-        for value in picklist.values:
-            self.add(PICKLIST_ENTRY, picklist_id=picklist.id, value=value)
-
-    def _prepare_for_sync(self) -> None:
-        self._add_picklist(schema.SEQUENCE_PICKLIST)
-        for title, data_type, picklist_id in schema.SYNC_FIELDS:
-            self.add_custom_field(title, data_type, picklist_id=picklist_id)
 
 
 def twin_text(field: Field, value: Any, zone: str) -> str | None:

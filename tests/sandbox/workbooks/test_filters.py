@@ -126,3 +126,17 @@ def test_an_index_follows_what_users_change(people: WorkbooksStore) -> None:
     assert found(people, "main_location[email]", "eq", "bo@example.com") == [1003]
     people.purge(PERSON, 1003)
     assert found(people, "main_location[email]", "eq", "bo@example.com") == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "1001,1002"),
+        ("object_ref", "PERS-1001,PERS-1002"),
+        ("main_location[email]", "ada@example.com,bo@example.com"),
+        ("name", r"ada example,bo\, example"),
+    ],
+)
+def test_look_ups_by_lists_do_not_go_through_everybody(people: WorkbooksStore, field: str, value: str) -> None:
+    condition = read_filter(RawFilter(field, "eq", value), people.table(PERSON), SETTING)
+    assert set(condition.candidates() or ()) == {1001, 1002}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,9 +31,15 @@ def test_only_get_and_put_are_allowed_on_a_list(client: Client, method: str) -> 
     assert client.post(PEOPLE, [("_method", method)]).status_code == 405
 
 
-def test_client_api_is_mandatory(client: Client) -> None:
-    client.key["client"] = "web"
+@pytest.mark.parametrize("missing", ["client", "api_version"])
+def test_the_client_and_the_version_are_mandatory(client: Client, missing: str) -> None:
+    del client.key[missing]
     assert client.post(PEOPLE, [("_method", "GET")]).status_code == 406
+
+
+def test_a_binding_may_spell_the_version_its_own_way(client: Client) -> None:
+    client.key["_api_version"] = client.key.pop("api_version")
+    assert client.get(PEOPLE)["success"]
 
 
 def test_a_json_body_is_refused_unless_json_bodies_are_ok(client: Client) -> None:
@@ -43,6 +50,7 @@ def test_a_json_body_is_refused_unless_json_bodies_are_ok(client: Client) -> Non
     assert client.session.post(address, data=body, timeout=5).status_code == 406
     client.service.faults.on("json_bodies_ok")
     assert len(client.session.post(address, data=body, timeout=5).json()["data"]) == 1
+    assert client.session.post(address, data="[1]", timeout=5).status_code == 406
 
 
 def test_a_real_put_works_like_a_post_that_says_put(client: Client) -> None:
@@ -79,7 +87,19 @@ def test_the_back_door_changes_records_and_faults_and_is_not_in_the_journal(clie
     assert client.service.journal.entries() == []
 
 
-def test_100_objects_are_written_in_one_request_that_is_not_scanned_for(client: Client) -> None:
+def test_100_objects_are_written_in_one_request(client: Client) -> None:
     ids = [client.service.store.add_person(name=f"Person {number}") for number in range(100)]
     answer = client.write(PEOPLE, *({"id": id_, "cf_person_sequence_state": "Finished"} for id_ in ids))
     assert [one["lock_version"] for one in answer["affected_objects"]] == [1] * 100
+
+
+def test_requests_that_come_at_once_do_not_give_an_id_twice(client: Client, connect: type[Client]) -> None:
+    def create(number: int) -> list[int]:
+        one = connect(client.service)
+        answer = one.write(PEOPLE, *({"name": f"Person {number}"} for _ in range(20)))
+        one.session.close()
+        return [result["id"] for result in answer["affected_objects"]]
+
+    with ThreadPoolExecutor(4) as pool:
+        ids = [id_ for created in pool.map(create, range(8)) for id_ in created]
+    assert sorted(ids) == list(range(1001, 1161))

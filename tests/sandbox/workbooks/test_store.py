@@ -92,6 +92,15 @@ def test_an_id_is_not_given_twice(store: WorkbooksStore) -> None:
     assert store.add_person(name="Bo Example") == 2001
 
 
+def test_the_log_of_writes_can_be_switched_off_for_a_load_test(store: WorkbooksStore) -> None:
+    store.writes.keep = False
+    store.commit_create(store.table(PERSON), {"name": "Ada Example"}, "bench")
+    assert store.writes == []
+    store.writes.keep = True
+    store.commit_create(store.table(PERSON), {"name": "Bo Example"}, "bench")
+    assert [write.id for write in store.writes] == [1002]
+
+
 def test_an_unknown_field_is_a_mistake_in_the_test(store: WorkbooksStore) -> None:
     with pytest.raises(KeyError):
         store.add_person(name="Ada Example", nonsense=1)
