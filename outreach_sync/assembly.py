@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from outreach_sync import __version__
 from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
 from outreach_sync.config.models import revealed
-from outreach_sync.config.start import Back, Everything, From
+from outreach_sync.config.start import Back, From
 from outreach_sync.outreach.client import OutreachClient
 from outreach_sync.outreach.s2s import S2STokens
 from outreach_sync.outreach.settings import OutreachSettings, S2SSettings
@@ -42,8 +42,8 @@ def plan_from(config: Config, *, full: bool = False, since: Instant | None = Non
     chosen = [stream for stream in sync.streams if not streams or stream in streams]
     return Plan(
         streams=tuple(Stream(stream) for stream in chosen),
+        configured_streams=tuple(Stream(stream) for stream in sync.streams),
         reading=_reading(config, full=full, since=since),
-        everything_is_read=isinstance(sync.start, Everything),
         policy=_policy(config),
         fields=FieldNames(**config.workbooks.fields.model_dump()),
         match=sync.people.match,
@@ -88,8 +88,8 @@ def _policy(config: Config) -> Policy:
 
 
 def token_file(state_path: Path) -> TokenFile:
-    """Return where the tokens are kept: beside the state, in a file of their own that only its owner reads."""
-    return TokenFile(state_path.with_name(state_path.name + ".tokens"))
+    """Return where the tokens are kept."""
+    return TokenFile.beside(state_path)
 
 
 def outreach_settings(config: Config) -> OutreachSettings:
@@ -115,7 +115,6 @@ def outreach_settings(config: Config) -> OutreachSettings:
         timeout_ms=outreach.timeout_ms,
         reserve=outreach.reserve,
         patience_ms=sync.patience_ms,
-        want_sequences=config.workbooks.fields.sequences is not None,
         prospect_attributes=tuple(sorted(set(sync.people.create_fields.values()))),
         task_attributes=tuple(sorted(named_attributes(sync.tasks.skipped_when))),
     )

@@ -74,7 +74,8 @@ def conduct(
         StateError: the state cannot be opened.
         ConfigError: a credential is missing.
     """
-    with run_lock(config.state.path, options.command), State.open(config.state.path) as state:
+    opened = State.open_scratch if options.dry_run else State.open
+    with run_lock(config.state.path, options.command), opened(config.state.path) as state:
         tally = Tally(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
         run = _run(config, state, tally, stop, log, options=options)
         run.on_progress = on_progress
@@ -96,7 +97,7 @@ def _run(config: Config, state: State, tally: Tally, stop: Stopping, log: Log, *
 
     return Run(
         id=tally.run_id,
-        state=state.scratch() if options.dry_run else state,
+        state=state,
         source=assembly.outreach_from(config, stop, on_retry=on_retry),
         target=assembly.workbooks_from(config, stop, on_retry=on_retry),
         plan=assembly.plan_from(config, full=options.full, since=options.since, streams=options.streams),

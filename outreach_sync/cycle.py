@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.errors import ServiceError, UntrustedAnswerError
+from outreach_sync.errors import (
+    NotAllowedError,
+    NotAuthenticatedError,
+    OutreachSyncError,
+    ServiceError,
+    UntrustedAnswerError,
+)
 from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.pipeline.pull import pull
 from outreach_sync.pipeline.tally import StreamTally
@@ -76,19 +82,20 @@ def notice_changed_rules(run: Run) -> None:
             run.state.outbox.mark_unmatched_changed()
 
 
-def pull_streams(run: Run) -> ServiceError | None:
+def pull_streams(run: Run) -> OutreachSyncError | None:
     """Read every stream; return what kept it from being completed, if anything did.
 
-    An answer that cannot be trusted spoils its own stream only; a service that is down spoils those that follow too.
+    An answer that cannot be trusted, or a missing right, spoils its own stream only; a service that is down, or a login
+    that is refused, spoils those that follow too. What was queued before is delivered all the same.
     """
-    failure: ServiceError | None = None
+    failure: OutreachSyncError | None = None
     for stream in run.plan.streams:
         try:
             pull(run, stream)
-        except UntrustedAnswerError as error:
+        except (UntrustedAnswerError, NotAllowedError) as error:
             _note(run, stream, error)
             failure = failure or error
-        except ServiceError as error:
+        except (ServiceError, NotAuthenticatedError) as error:
             _note(run, stream, error)
             run.source_is_down = True
             return error
@@ -103,7 +110,8 @@ def release(run: Run) -> None:
 
 def first_load_is_done(run: Run) -> None:
     """Note that from now on the guard watches: everything was read and delivered once."""
-    if run.state.facts.get(FIRST_LOAD_DONE) is None and not run.state.outbox.undecided():
+    unread = set(run.plan.configured_streams) - set(run.state.progress.watermarks())
+    if run.state.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.state.outbox.undecided():
         with run.state.transaction():
             run.state.facts.put(FIRST_LOAD_DONE, run.id)
 
@@ -117,6 +125,6 @@ def count_what_waits(run: Run) -> None:
     run.tally.workbooks_requests = run.target.requests
 
 
-def _note(run: Run, stream: Stream, error: ServiceError) -> None:
+def _note(run: Run, stream: Stream, error: OutreachSyncError) -> None:
     run.tally.streams.setdefault(stream, StreamTally())
     run.log.warning("stream_incomplete", stream=stream.value, why=str(error))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class OutreachSyncError(Exception):
     """Something the user should read as one line: what is wrong, then what to do.
@@ -13,7 +11,7 @@ class OutreachSyncError(Exception):
         advice: the next step, a sentence; empty where the message says it already.
     """
 
-    exit_status: ClassVar[int] = 70
+    exit_status: int = 70
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         """Keep the message and the advice; neither may hold a secret or a response body."""
@@ -102,3 +100,4 @@ class InterruptedByError(OutreachSyncError):
         """Keep the signal; the exit status is 128 plus its number."""
         super().__init__(f"stopped by signal {signal_number}; the next run goes on from here.")
         self.signal_number = signal_number
+        self.exit_status = 128 + signal_number

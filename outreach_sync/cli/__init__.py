@@ -11,7 +11,7 @@ import click
 
 from outreach_sync import __version__
 from outreach_sync.cli.context import Invocation
-from outreach_sync.errors import InterruptedByError, OutreachSyncError
+from outreach_sync.errors import OutreachSyncError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,8 +107,6 @@ def _status_of(error: Exception) -> int:
 def say_error(error: OutreachSyncError) -> int:
     """Print the line of an error; return its exit status."""
     click.echo(f"outreach-sync: {Invocation.scrubber.text(str(error))}", err=True)
-    if isinstance(error, InterruptedByError):
-        return _SIGNALLED + error.signal_number
     return error.exit_status
 
 

@@ -7,6 +7,7 @@ makes a `Refused`.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ Row = TypeVar("Row", SequenceState, SourceTask, Prospect)
 Json = dict[str, Any]
 
 _TASK_LOOKS = tuple(name for name in TASK_FIELDS if name != "note")  # long, personal, and in its own field
+_RELATED_RECORD = re.compile(r"/api/v2/[A-Za-z]+/(\d+)/?$", re.ASCII)
 _LONGEST_QUOTE = 40
 _LARGEST_ID = 2**63 - 1  # what the state database can hold
 
@@ -190,9 +192,20 @@ def _id_or_none(value: object) -> int | None:
 
 
 def _to_one(relationship: Any) -> int | None:
-    """Return the id that a to-one relationship points to; null, links only, `{}` and absent point nowhere."""
-    data = relationship.get("data") if type(relationship) is dict else None
-    return _id(data.get("id")) if type(data) is dict else None
+    """Return the id that a to-one relationship points to; null, `{}` and absent point nowhere.
+
+    One that has only links points to what its `related` link names (`.../prospects/18`): a state must not be lost
+    because of the form of its answer.
+    """
+    if type(relationship) is not dict:
+        return None
+    data = relationship.get("data")
+    if type(data) is dict:
+        return _id(data.get("id"))
+    links = relationship.get("links") if "data" not in relationship else None
+    related = links.get("related") if type(links) is dict else None
+    found = _RELATED_RECORD.search(related) if isinstance(related, str) else None
+    return int(found[1]) if found else None
 
 
 def _time(attributes: Json, name: str) -> Instant | None:

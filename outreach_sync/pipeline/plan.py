@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.errors import InterruptedByError
 from outreach_sync.pipeline import resolve
+from outreach_sync.pipeline.pull import ALL_STATES_READ
 from outreach_sync.pipeline.refuse import refuse_decision
 from outreach_sync.rules.differences import differences
 from outreach_sync.rules.matching import Ambiguous
@@ -79,7 +80,7 @@ def _decidable(run: Run, prospects: Mapping[int, CachedProspect]) -> Mapping[int
     """Leave out, while Outreach is down, whom it would have to be asked about first."""
     if not run.source_is_down:
         return prospects
-    read = run.plan.everything_is_read
+    read = run.state.facts.get(ALL_STATES_READ) is not None
     return {
         prospect_id: one
         for prospect_id, one in prospects.items()

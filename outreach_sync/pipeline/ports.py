@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from outreach_sync.rules.conditions import Condition
     from outreach_sync.instants import Instant
     from outreach_sync.records import Page, PersonRow, Stream, TaskRow, Verdict, Write
+    from outreach_sync.rules.conditions import Condition
     from outreach_sync.rules.person import Policy
     from outreach_sync.rules.watermark import Reading
 
@@ -110,9 +110,9 @@ class Plan:
     """The config as the pipeline needs it. Times in milliseconds.
 
     Attributes:
-        streams: which streams are read, in this order.
+        streams: which streams this run reads, in this order.
+        configured_streams: which streams the config names.
         reading: from where they are read.
-        everything_is_read: `sync.start` is `all`: absence from the cache proves that there is nothing.
         policy: what a Person says.
         match: the match rules, in order.
         creates: whether a Person without a match is created.
@@ -125,8 +125,8 @@ class Plan:
     """
 
     streams: tuple[Stream, ...]
+    configured_streams: tuple[Stream, ...]
     reading: Reading
-    everything_is_read: bool
     policy: Policy
     fields: FieldNames
     match: tuple[str, ...]

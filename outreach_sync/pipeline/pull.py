@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from outreach_sync.records import Page, Prospect, SequenceState, SourceTask
     from outreach_sync.rules.watermark import Bound, Progress, Reading
 
+ALL_STATES_READ = "all_states_read"
+"""Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
+
 _RESTARTS = 2
 
 
@@ -215,6 +218,8 @@ def _complete(run: Run, stream: Stream, walk: Walk) -> None:
         moved = max((mark for mark in (before.watermark, reached) if mark is not None), default=None)
     with run.state.transaction():
         run.state.progress.complete(stream, moved, proven if walk.counts_as_sweep else None)
+        if stream is Stream.SEQUENCE_STATES and walk.since is None:
+            run.state.facts.put(ALL_STATES_READ, run.id)
     run.log.debug(
         "walk_complete", stream=stream.value, since=walk.since and instants.to_iso(walk.since), watermark=moved
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.pipeline.pull import keep_page
+from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
 from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import Ambiguous, Found, questions, verdict
 from outreach_sync.transport.stopping import pause
@@ -27,7 +27,7 @@ _REFERENCE = "reference"
 
 def read_history(run: Run, prospects: Mapping[int, CachedProspect]) -> None:
     """Read all sequence states of prospects that were never decided, and those prospects that were never seen."""
-    if not run.plan.everything_is_read:
+    if run.state.facts.get(ALL_STATES_READ) is None:
         unread = [prospect_id for prospect_id, one in prospects.items() if not one.history_read]
         if unread:
             for page in run.source.states_of(unread):

@@ -60,11 +60,17 @@ class Candidates:
         return None if row is None else int(row[0])
 
     def _find_shared_addresses(self) -> None:
-        """List every address that more than one prospect without a Person has."""
+        """List every address that more than one prospect without a Person has.
+
+        Somebody who may be one of several Persons takes no part: who they are is for people to say.
+        """
         connection = self._connection
         connection.execute("DROP TABLE IF EXISTS temp.shared")
         connection.execute("CREATE TEMP TABLE shared (address TEXT, prospect_id INTEGER)")
-        unlinked = connection.execute("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
+        unlinked = connection.execute(
+            "SELECT id, emails FROM prospect p WHERE person_id IS NULL AND emails IS NOT NULL AND NOT EXISTS"
+            " (SELECT 1 FROM outbox WHERE record = 'person' AND key = p.id AND reason LIKE 'ambiguous:%')"
+        )
         connection.executemany(
             "INSERT INTO temp.shared VALUES (?, ?)",
             (

@@ -92,15 +92,26 @@ class State:
             raise StateError(f"the state {path} is of an older version.", advice="The next run brings it up to date.")
         return cls(connection, path)
 
-    def scratch(self) -> State:
-        """Return a copy that can be changed freely and is gone when closed: what a dry run works on.
+    @classmethod
+    def open_scratch(cls, path: Path) -> State:
+        """Return a copy of the file, or an empty state where there is none, leaving no trace on the disk.
 
-        It is SQLite's unnamed temporary database: in memory while small, else in a file that has no name.
+        It can be changed freely and is gone when closed: what a dry run works on. It is SQLite's unnamed temporary
+        database: in memory while small, else in a file that has no name.
+
+        Raises:
+            StateError: as for `open`.
         """
         copy = sqlite3.connect("", isolation_level=None)
-        self.connection.backup(copy)
-        copy.execute("PRAGMA journal_mode = MEMORY")
-        return State(copy, None)
+        with _as_state_error(path):
+            if path.exists():
+                with closing(_connect(_read_only(path), durable=False)) as connection:
+                    _version(connection, path)
+                    connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = MEMORY")
+            if copy.execute("PRAGMA user_version").fetchone()[0] != CURRENT_VERSION:
+                _migrate(copy)
+        return cls(copy, None)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -172,11 +183,21 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         raise StateError(f"{path} is a database, but not one of outreach-sync; it was left untouched.")
     if version:
         _back_up_before_migration(connection, path, version)
+    _migrate(connection)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
     from sqlite_utils import Database  # noqa: PLC0415 - slow to import, rarely needed
 
     from outreach_sync.state.schema import migrations  # noqa: PLC0415
 
     migrations.apply(Database(connection, execute_plugins=False))
+
+
+def _read_only(path: Path) -> str:
+    """Return how to open the file under the run lock and leave no helper files where it was closed cleanly."""
+    clean = not path.with_name(path.name + "-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if clean else ''}"
 
 
 def _back_up_before_migration(connection: sqlite3.Connection, path: Path, version: int) -> None:
