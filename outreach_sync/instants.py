@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NewType
 
 Instant = NewType("Instant", int)
@@ -50,6 +49,8 @@ def parse_http_date(text: str) -> Instant:
     Raises:
         ValueError: the text is no HTTP date.
     """
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow to import, and only answers have such dates
+
     return from_datetime(parsedate_to_datetime(text))
 
 

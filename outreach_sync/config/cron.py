@@ -7,9 +7,13 @@ names. The check is our own, so that reading a config does not need the schedule
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from typing import NamedTuple
 
 DEFAULT_RECONCILE = "0 3 * * sun"
+
+_A_YEAR = date(2027, 1, 1)  # any that is no leap year
 
 _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9]\d?))?", re.ASCII)
 
@@ -79,3 +83,49 @@ def _number(field: _Field, word: str) -> int:
     if not word.isdigit() or not field.least <= int(word) <= field.most:
         raise ValueError(f"is not a cron expression (its {field.name})")
     return int(word)
+
+
+class Timetable(NamedTuple):
+    """A cron expression as the numbers it stands for; days of the week count from Monday = 0, as dates do."""
+
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+
+    def fires_on(self, day: date) -> bool:
+        """Say whether it fires on this day at all; both kinds of day must match, as APScheduler has it."""
+        return day.month in self.months and day.day in self.days and day.weekday() in self.weekdays
+
+    def firings_a_year(self) -> int:
+        """Count the firings of a year of 365 days."""
+        days = sum(self.fires_on(_A_YEAR + timedelta(number)) for number in range(365))
+        return days * len(self.hours) * len(self.minutes)
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """Return the first firing after a moment (aware, UTC); None where there is none within four years."""
+        for number in range(4 * 366):
+            day = moment.date() + timedelta(number)
+            if not self.fires_on(day):
+                continue
+            for hour, minute in product(self.hours, self.minutes):
+                firing = datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC)
+                if firing > moment:
+                    return firing
+        return None
+
+
+def timetable(text: str) -> Timetable:
+    """Read an expression of five fields.
+
+    Raises:
+        ValueError: it is no cron expression.
+    """
+    fields = normal_cron(text).split()
+    minutes, hours, days, months, weekdays = (
+        sorted({value for part in content.split(",") for value in _values_of(field, part)})
+        for field, content in zip(_FIELDS, fields, strict=True)
+    )
+    from_monday = frozenset((day - 1) % 7 for day in weekdays)
+    return Timetable(tuple(minutes), tuple(hours), frozenset(days), frozenset(months), from_monday)

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +44,11 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         """Touch nothing yet."""
         self.path = path
+
+    @classmethod
+    def beside(cls, state_path: Path) -> TokenFile:
+        """Name the token file that belongs to a state: beside it, in a file of its own that only its owner reads."""
+        return cls(state_path.with_name(state_path.name + ".tokens"))
 
     def read(self) -> StoredTokens | None:
         """Return what is stored, None where there is no file.
@@ -120,6 +124,8 @@ class TokenFile:
 
     def _beside(self, text: str) -> tuple[int, Path]:
         """Write a new file beside ours, which mkstemp makes readable by the owner only."""
+        import tempfile  # noqa: PLC0415 - `status` only reads
+
         descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
             os.write(descriptor, text.encode())

@@ -243,6 +243,16 @@ class Cache:
         )
         return {row[0] for row in rows}
 
+    def sizes(self) -> dict[str, int]:
+        """Count the records of each stream."""
+        query = (
+            "SELECT (SELECT count(*) FROM sequence_state), (SELECT count(*) FROM task),"
+            " (SELECT count(*) FROM prospect WHERE known)"
+        )
+        return dict(
+            zip(("sequence_states", "tasks", "prospects"), self._connection.execute(query).fetchone(), strict=True)
+        )
+
     def opted_out_among_held(self, after: int, limit: int) -> list[int]:
         """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""
         rows = self._connection.execute(

@@ -6,7 +6,7 @@ import pytest
 from apscheduler.triggers.cron import CronTrigger
 from hypothesis import given, strategies as st
 
-from outreach_sync.config.cron import DEFAULT_RECONCILE, normal_cron
+from outreach_sync.config.cron import DEFAULT_RECONCILE, normal_cron, timetable
 
 
 def _part(least: int, most: int) -> st.SearchStrategy[str]:
@@ -89,3 +89,29 @@ def test_what_is_no_expression_is_refused_without_being_shown(text: str) -> None
 
 def test_the_default_is_normal() -> None:
     assert normal_cron(DEFAULT_RECONCILE) == DEFAULT_RECONCILE
+
+
+def test_a_timetable_fires_next_at_the_first_matching_minute() -> None:
+    table = timetable("*/15 6-7 * * mon-fri")
+    friday_evening = datetime(2026, 9, 4, 20, 0, tzinfo=UTC)
+    assert table.next_after(friday_evening) == datetime(2026, 9, 7, 6, 0, tzinfo=UTC)
+    assert table.next_after(datetime(2026, 9, 7, 6, 0, tzinfo=UTC)) == datetime(2026, 9, 7, 6, 15, tzinfo=UTC)
+
+
+def test_a_timetable_for_a_day_that_never_comes_fires_never() -> None:
+    assert timetable("0 0 31 2 *").next_after(datetime(2026, 9, 4, tzinfo=UTC)) is None
+    assert timetable("0 0 31 2 *").firings_a_year() == 0
+
+
+def test_firings_of_a_year_are_those_of_the_scheduler() -> None:
+    assert timetable("0 3 * * sun").firings_a_year() == 52
+    assert timetable("*/10 * * * *").firings_a_year() == 365 * 144
+
+
+@pytest.mark.parametrize("text", ["*/7 5 1-10 * mon", "0 0 * 2 7", "59 23 31 12 *", "1,30 */6 * * fri-mon"])
+def test_a_timetable_agrees_with_the_scheduler(text: str) -> None:
+    trigger, moment = CronTrigger.from_crontab(normal_cron(text), timezone=UTC), datetime(2026, 9, 4, 20, 0, tzinfo=UTC)
+    for _ in range(5):
+        expected = trigger.get_next_fire_time(moment, moment)
+        assert timetable(text).next_after(moment) == expected
+        moment = expected

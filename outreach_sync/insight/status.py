@@ -1,0 +1,162 @@
+"""How things stand, by the state alone: watermarks, runs, what waits, what is overdue, what it costs.
+
+Imports nothing slow: `status` is meant for prompts and probes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync.config.cron import timetable
+from outreach_sync.errors import StateError
+from outreach_sync.insight.yearly_cost import yearly_cost
+from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
+from outreach_sync.outreach.tokenfile import TokenFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outreach_sync.config.quick import QuickSettings
+    from outreach_sync.state import State
+    from outreach_sync.state.runs import RunRecord
+
+QUOTA = "outreach_quota"
+"""The fact that holds what Outreach last told of its hourly quota (`conduct` puts it there)."""
+
+FIRST_LOAD = "first_load_done"
+TOKEN_DAYS, TOKEN_WARN_DAYS = 14, 7
+"""How long a refresh token lives, and from which age on it is worth a warning."""
+
+_DAY_MS = 86_400_000
+_SHOWN = 10
+_MEASURED = 300
+_GRACE_MS = 5 * 60_000
+
+
+class Overdue(NamedTuple):
+    """A run that the schedule wanted and that did not begin."""
+
+    command: str
+    due_at: Instant
+
+
+def status_document(state: State | None, settings: QuickSettings, now: Instant) -> dict[str, Any]:
+    """Return what `status --json` prints; `state` None: no run was ever made."""
+    if state is None:
+        return _document_without_state(settings, now)
+    recorded = state.runs.latest(_MEASURED)
+    waiting = state.outbox.counts()
+    overdue = overdue_runs(settings, recorded, now)
+    first_load = state.facts.get(FIRST_LOAD)
+    cost = yearly_cost(settings, [run for run in recorded if run.id != first_load], _cached_records(state))
+    return {
+        "state": str(settings.state_path),
+        "watermarks": _watermarks(state, settings),
+        "last_run": _run(recorded[0]) if recorded else None,
+        "runs": [_run(run) for run in recorded[:_SHOWN]],
+        "queued": sum(count for (_, kind), count in waiting.items() if kind in {"queued", "sending"}),
+        "parked": sum(count for (_, kind), count in waiting.items() if kind == "parked"),
+        "waiting_for_person": sum(count for (_, kind), count in waiting.items() if kind == "waiting"),
+        "undecided": state.outbox.undecided(),
+        "people": state.people.known(),
+        "overdue": [{"command": one.command, "due_at": to_iso(one.due_at)} for one in overdue],
+        "quota": _quota(state),
+        "yearly": cost._asdict(),
+        "tokens": token_age(settings, now),
+    }
+
+
+def _document_without_state(settings: QuickSettings, now: Instant) -> dict[str, Any]:
+    return {
+        "state": None,
+        "watermarks": dict.fromkeys(settings.streams),
+        "last_run": None,
+        "runs": [],
+        "queued": 0,
+        "parked": 0,
+        "waiting_for_person": 0,
+        "undecided": 0,
+        "people": 0,
+        "overdue": [],
+        "quota": None,
+        "yearly": yearly_cost(settings, (), 0)._asdict(),
+        "tokens": token_age(settings, now),
+    }
+
+
+def overdue_runs(settings: QuickSettings, runs: Sequence[RunRecord], now: Instant) -> list[Overdue]:
+    """Say which scheduled commands should have begun since they last did, five minutes' grace given.
+
+    Args:
+        settings: the schedule.
+        runs: recent runs, newest first; none: nothing was ever scheduled, so nothing is overdue.
+        now: this machine's clock.
+    """
+    if not runs:
+        return []
+    last = {run.command: run.started_at for run in reversed(runs)}
+    due = [("run", _next_cycle(settings, last.get("run", runs[-1].started_at)))]
+    if settings.reconcile:
+        due.append(("reconcile", _next_firing(settings.reconcile, last.get("reconcile", runs[-1].started_at))))
+    return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
+
+
+def _next_cycle(settings: QuickSettings, after: Instant) -> Instant | None:
+    if settings.cron:
+        return _next_firing(settings.cron, after)
+    return None if settings.every_ms is None else Instant(after + settings.every_ms)
+
+
+def _next_firing(cron: str, after: Instant) -> Instant | None:
+    firing = timetable(cron).next_after(to_datetime(after))
+    return None if firing is None else from_datetime(firing)
+
+
+def token_age(settings: QuickSettings, now: Instant) -> dict[str, Any] | None:
+    """Say how old the stored tokens are and whether that is worth a warning; None: there are none.
+
+    Each refresh starts the 14 days of a refresh token anew.
+    """
+    try:
+        stored = TokenFile.beside(settings.state_path).read()
+    except StateError as problem:
+        return {"issued_at": None, "age_days": None, "warning": str(problem)}
+    if stored is None or stored.issued_at is None:
+        return None
+    days = (now + (stored.clock_offset_ms or 0) - stored.issued_at) / _DAY_MS
+    warning = None
+    if stored.refresh_token and days >= TOKEN_WARN_DAYS:
+        warning = f"the refresh token is {days:.0f} days old and lives {TOKEN_DAYS}; any run renews it"
+    return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
+
+
+def _watermarks(state: State, settings: QuickSettings) -> dict[str, str | None]:
+    known = {stream.value: to_iso(mark) for stream, mark in state.progress.watermarks().items()}
+    return {stream: known.get(stream) for stream in dict.fromkeys((*settings.streams, *known))}
+
+
+def _run(run: RunRecord) -> dict[str, Any]:
+    summary = {name: run.summary.get(name) for name in ("people", "tasks", "requests", "error") if name in run.summary}
+    return {
+        "run_id": run.id,
+        "command": run.command,
+        "started_at": to_iso(run.started_at),
+        "finished_at": None if run.finished_at is None else to_iso(run.finished_at),
+        "outcome": run.outcome,
+        "exit_status": run.exit_status,
+        **summary,
+    }
+
+
+def _quota(state: State) -> dict[str, Any] | None:
+    text = state.facts.get(QUOTA)
+    if text is None:
+        return None
+    told = json.loads(text)
+    resets_at = told.get("resets_at")
+    return {**told, "resets_at": None if resets_at is None else to_iso(Instant(resets_at))}
+
+
+def _cached_records(state: State) -> int:
+    return sum(state.cache.sizes().values())

@@ -1,0 +1,72 @@
+"""What the schedule costs in Outreach requests a year; plans allow 250,000 to 1,000,000.
+
+Measured on the runs that were recorded, late sweeps and token requests included; estimated until there are enough.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.config.cron import timetable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outreach_sync.config.quick import QuickSettings
+    from outreach_sync.state.runs import RunRecord
+
+SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
+"""Requests a year that Outreach's plans allow."""
+
+_YEAR_MS = 365 * 86_400_000
+_TOKENS_A_YEAR = 365 * 12  # an access token lives two hours
+_ENOUGH_RUNS = 10
+_PAGE = 1000
+
+
+class YearlyCost(NamedTuple):
+    """Cycles and reconciles a year, the Outreach requests of one of each, and of all of it.
+
+    `measured`: the requests of a cycle are those of recorded runs.
+    """
+
+    cycles: int
+    per_cycle: float
+    reconciles: int
+    per_reconcile: float
+    requests: int
+    measured: bool
+
+
+def yearly_cost(settings: QuickSettings, runs: Sequence[RunRecord], cached_records: int) -> YearlyCost:
+    """Work out what the schedule costs.
+
+    Args:
+        settings: the schedule, the streams and the late sweep.
+        runs: recent runs without the first load, in any order.
+        cached_records: how many records the cache holds: what a reconcile reads through, where none was recorded.
+    """
+    cycles = timetable(settings.cron).firings_a_year() if settings.cron else _YEAR_MS // (settings.every_ms or _YEAR_MS)
+    per_cycle = _mean(_requests(runs, "run"), at_least=_ENOUGH_RUNS)
+    measured = per_cycle is not None
+    if per_cycle is None:
+        extra = len(settings.streams) * (_YEAR_MS / settings.late_sweep_ms) + _TOKENS_A_YEAR
+        per_cycle = len(settings.streams) + extra / cycles if cycles else 0.0
+    reconciles = timetable(settings.reconcile).firings_a_year() if settings.reconcile else 0
+    per_reconcile = _mean(_requests(runs, "reconcile"), at_least=1) or float(ceil(cached_records / _PAGE) + 1)
+    requests = round(cycles * per_cycle + reconciles * per_reconcile)
+    return YearlyCost(cycles, round(per_cycle, 2), reconciles, round(per_reconcile, 1), requests, measured)
+
+
+def _requests(runs: Sequence[RunRecord], command: str) -> list[int]:
+    """Return the Outreach requests of the runs that were not cut short."""
+    return [
+        run.summary["requests"]["outreach"]
+        for run in runs
+        if run.command == command and run.exit_status in (0, 1) and "requests" in run.summary
+    ]
+
+
+def _mean(counts: Sequence[int], *, at_least: int) -> float | None:
+    return sum(counts) / len(counts) if len(counts) >= at_least else None

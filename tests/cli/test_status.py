@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SLOW = ("pydantic", "requests", "structlog", "sqlite_utils", "rich", "apscheduler", "tabulate")
+
+
+def test_before_the_first_run_it_says_so_and_is_no_failure(setup: Any, command: Any) -> None:
+    ran = command("status")
+    assert ran.status == 0
+    assert "no state yet" in ran.out
+    assert not setup.state_path.exists()
+
+
+def test_json_before_the_first_run_has_the_same_keys_as_after_it(setup: Any, command: Any) -> None:
+    before = command("status", "--json").document
+    assert before["last_run"] is None
+    assert before["watermarks"] == dict.fromkeys(("sequence_states", "tasks", "prospects"))
+    command("run")
+    assert command("status", "--json").document.keys() == before.keys()
+
+
+def test_it_shows_what_the_last_run_did_and_what_waits(setup: Any, command: Any) -> None:
+    done = command("run", "--json").document
+    document = command("status", "--json").document
+    assert document["last_run"]["run_id"] == done["run_id"]
+    assert document["last_run"]["people"] == done["people"]
+    assert document["watermarks"] == {name: stream["watermark"] for name, stream in done["streams"].items()}
+    assert document["queued"] == done["people"]["queued"] + done["tasks"]["queued"]
+    assert document["parked"] == 0
+    assert document["quota"]["remaining"] > 0
+    assert document["tokens"]["age_days"] < 1
+    assert "partial" in command("status").out
+
+
+def test_parked_records_are_counted_apart(setup: Any, command: Any) -> None:
+    setup.change("sync", max_attempts=1)
+    command("run")
+    document = command("status", "--json").document
+    assert document["parked"] == 2
+    assert "2" in next(line for line in command("status").out.splitlines() if line.startswith("Queued"))
+
+
+def test_a_run_that_the_schedule_wanted_long_ago_is_overdue(setup: Any, command: Any) -> None:
+    command("run")
+    assert command("status", "--json").document["overdue"] == []
+    _shift_runs(setup.state_path, -3 * 3_600_000)
+    assert [one["command"] for one in command("status", "--json").document["overdue"]] == ["run"]
+    assert "Overdue: run" in command("status").out
+
+
+def test_it_changes_nothing_and_takes_no_lock(setup: Any, command: Any) -> None:
+    command("run")
+    before = {path.name: path.read_bytes() for path in setup.state_path.parent.iterdir() if path.is_file()}
+    command("status")
+    after = {path.name: path.read_bytes() for path in setup.state_path.parent.iterdir() if path.is_file()}
+    assert {name for name in after if not name.endswith(("-wal", "-shm"))} == set(before)
+    assert after["state.db"] == before["state.db"]
+
+
+def test_a_state_that_is_no_database_is_refused_with_status_2_and_left_alone(setup: Any, command: Any) -> None:
+    setup.state_path.parent.mkdir()
+    setup.state_path.write_bytes(b"not a database, but somebody's precious notes" * 40)
+    ran = command("status")
+    assert ran.status == 2
+    assert setup.state_path.read_bytes().startswith(b"not a database")
+
+
+def test_it_imports_nothing_slow(setup: Any, command: Any, tmp_path: Path) -> None:
+    command("run")
+    program = (
+        "import sys; from outreach_sync.cli import run_command\n"
+        f"status = run_command(['-c', {str(setup.config_path)!r}, 'status'])\n"
+        f"print([name for name in {SLOW!r} if name in sys.modules], status, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[] 0"
+
+
+def _shift_runs(path: Path, by_ms: int) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE run SET started_at = started_at + ?, finished_at = finished_at + ?", (by_ms, by_ms))
+    connection.commit()
+    connection.close()
