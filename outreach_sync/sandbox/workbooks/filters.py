@@ -222,7 +222,7 @@ def _two_values(text: str) -> tuple[str, str]:
     inner = text.strip().removeprefix("JSON(").removesuffix(")").strip()
     try:
         parts = [str(part) for part in json.loads(inner)]
-    except ValueError:
+    except (TypeError, ValueError):
         parts = [part.strip() for part in inner.strip("[]").split(",")]
     if len(parts) != _PAIR:
         raise MalformedError("between takes JSON([a,b])")
@@ -232,11 +232,10 @@ def _two_values(text: str) -> tuple[str, str]:
 def _span(text: str, setting: Setting) -> Span:
     try:
         moment = read_moment(text.partition(",")[0], setting.zone)
+        end = formats.day_after(moment.day, setting.zone) if moment.day else moment.at // 1000 * 1000 + 1000
     except (ValueError, OverflowError):
         raise MalformedError(f"'{text}' is not a valid date") from None
-    if moment.day:
-        return Span(moment.at, formats.day_after(moment.day, setting.zone))
-    return Span(moment.at // 1000 * 1000, moment.at // 1000 * 1000 + 1000)
+    return Span(moment.at // 1000 * 1000, end)
 
 
 def _in_spans(value: Any, field: Field, setting: Setting, spans: list[Span]) -> bool:

@@ -61,7 +61,7 @@ def read_moment(text: str, zone: str) -> Moment:
     if match := _DAY_FORM.fullmatch(compact):
         return day_moment(date(int(match[3]), _month(match[2]), int(match[1])).isoformat(), zone)
     if _EPOCH.fullmatch(compact):
-        return Moment(Instant(int(compact) * 1000))
+        return Moment(from_datetime(to_datetime(Instant(int(compact) * 1000))))  # so that no calendar lacks it
     return _read_iso(compact, zone)
 
 
