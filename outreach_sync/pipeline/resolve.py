@@ -93,7 +93,7 @@ def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> dict
 def ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:
     """Look prospects up by one rule; return prospect id -> the live Persons it finds."""
     asked = {prospect.id: questions(rule, prospect) for prospect in prospects}
-    values = {value for some in asked.values() for value in some}
+    values = tuple(dict.fromkeys(value for some in asked.values() for value in some))
     if not values:
         return {}
     if rule == "email":
