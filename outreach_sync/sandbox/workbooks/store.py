@@ -17,7 +17,7 @@ from outreach_sync.sandbox.workbooks.schema import (
     TASK,
 )
 from outreach_sync.sandbox.workbooks.table import Record, Table
-from outreach_sync.sandbox.workbooks.writelog import Changed, CommittedWrite, WriteLog
+from outreach_sync.sandbox.workbooks.writelog import Changed, CommittedWrite
 
 if TYPE_CHECKING:
     from outreach_sync.sandbox.clock import SandboxClock
@@ -34,7 +34,8 @@ class WorkbooksStore:
     """All records, by class and id. Every method is thread-safe; `lock` makes several of them one.
 
     The methods named after what users do (`update`, `delete`, `merge_people`...) raise the lock version and the stamp
-    like any edit; those that begin with ``commit_`` are the API's own writes, which `writes` remembers.
+    like any edit; those that begin with ``commit_`` are the API's own writes, which `writes` remembers as long as
+    `keep_writes` is set (a load test may not want a million of them).
     Names and values of fields are the API's; a time may also be given as `Instant`.
     """
 
@@ -43,7 +44,8 @@ class WorkbooksStore:
         self.lock = threading.RLock()
         self.clock = clock
         self.zone = DEFAULT_ZONE
-        self.writes = WriteLog()
+        self.writes: list[CommittedWrite] = []
+        self.keep_writes = True
         self.tables: dict[str, Table] = {}
         self._bare = bare
         self.clear()
@@ -293,8 +295,9 @@ class WorkbooksStore:
         return field.name, kept
 
     def _log(self, table: Table, record: Record, method: str, changed: Changed, unchanged: tuple[str, ...]) -> None:
-        write = CommittedWrite(table.record_class.name, record.id, method, changed, unchanged, self.clock.now())
-        self.writes.append(write)
+        if self.keep_writes:
+            name = table.record_class.name
+            self.writes.append(CommittedWrite(name, record.id, method, changed, unchanged, self.clock.now()))
 
     def _stamp(self, record: Record) -> None:
         record.lock_version += 1

@@ -21,17 +21,3 @@ class CommittedWrite(NamedTuple):
     changed: Changed
     unchanged: tuple[str, ...]
     at: Instant
-
-
-class WriteLog(list[CommittedWrite]):
-    """The committed writes, oldest first; `keep` may be set to False where a million of them are nobody's business."""
-
-    def __init__(self) -> None:
-        """Start empty, and keep what comes."""
-        super().__init__()
-        self.keep = True
-
-    def append(self, write: CommittedWrite) -> None:
-        """Add a write, if writes are kept."""
-        if self.keep:
-            super().append(write)

@@ -93,10 +93,10 @@ def test_an_id_is_not_given_twice(store: WorkbooksStore) -> None:
 
 
 def test_the_log_of_writes_can_be_switched_off_for_a_load_test(store: WorkbooksStore) -> None:
-    store.writes.keep = False
+    store.keep_writes = False
     store.commit_create(store.table(PERSON), {"name": "Ada Example"}, "bench")
     assert store.writes == []
-    store.writes.keep = True
+    store.keep_writes = True
     store.commit_create(store.table(PERSON), {"name": "Bo Example"}, "bench")
     assert [write.id for write in store.writes] == [1002]
 
