@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outreach_sync.outreach import queries
 from outreach_sync.outreach.walk import Walker
 from outreach_sync.records import Stream
 
@@ -50,4 +51,12 @@ class OutreachSource:
 
     def prospects_by_id(self, prospect_ids: Sequence[int]) -> Iterator[Page]:
         """Read prospects by id."""
-        return self.walker.by_id(Stream.PROSPECTS, prospect_ids)
+        return self.by_id(Stream.PROSPECTS, prospect_ids)
+
+    def all_states_url(self) -> str:
+        """Return where a walk through all sequence states begins."""
+        return queries.all_states_url(self.client.settings)
+
+    def by_id(self, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
+        """Read records of a stream by id."""
+        return self.walker.by_id(stream, ids)

@@ -176,9 +176,10 @@ def test_a_minute_that_outlasts_patience_counts_as_revoked(sandbox: Any, connect
 
 
 def test_a_new_token_in_the_config_is_ignored(sandbox: Any, connect: Any) -> None:
-    connect().tokens.current()
-    sandbox.tokens.revoke_all()
-    assert connect(refresh_token=sandbox.tokens.new_refresh()).tokens.current()
+    old = connect().tokens.current()
+    side = connect(refresh_token=sandbox.tokens.new_refresh())
+    assert side.tokens.current() != old
+    assert side.file.read().access_token == side.tokens.current()
 
 
 def test_the_token_of_the_config_outlives_the_rotated_one(sandbox: Any, connect: Any) -> None:

@@ -10,10 +10,12 @@ from outreach_sync.errors import InterruptedByError
 from outreach_sync.transport.attempts import MaybeSentError
 
 if TYPE_CHECKING:
-    import socket
 
     from outreach_sync.transport.sending import Transport
     from outreach_sync.transport.stopping import StopSignal
+import socket
+
+from outreach_sync.transport.watchdog import Exchange
 
 
 def silence(connection: socket.socket) -> None:
@@ -80,6 +82,26 @@ def test_a_read_begins_after_a_request_to_stop(server: Any, transport: Transport
     with pytest.raises(InterruptedByError):
         transport.send("GET", server.url)
     assert server.received == []
+
+
+def test_an_exchange_cuts_the_connection_after_another_one_took_it() -> None:
+    class Connection:
+        exchange: Exchange | None = None
+
+        def __init__(self, sock: socket.socket) -> None:
+            self.sock: socket.socket | None = sock
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line = Connection(ours)
+        earlier, later = (Exchange(seconds=1, grace_seconds=0) for _ in range(2))
+        earlier.takes(line)
+        later.takes(line)
+        assert not earlier.cut()
+        ours.sendall(b"still there")
+        assert theirs.recv(64) == b"still there"
+        assert later.cut()
+        assert theirs.recv(64) == b""
 
 
 def test_a_slow_request_drags_others_down_with_it(server: Any, transport: Transport) -> None:
