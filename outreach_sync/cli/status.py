@@ -84,8 +84,8 @@ def _what_it_costs(document: Mapping[str, Any]) -> Iterator[str]:
     basis = "measured" if yearly["measured"] else "estimated"
     yield (
         f"Outreach requests a year by this schedule: about {yearly['requests']:,} ({basis}: "
-        f"{yearly['cycles']:,} cycles of {yearly['per_cycle']:g}, {yearly['reconciles']} reconciles of {yearly['per_reconcile']:g}); "
-        f"plans allow 250,000 to 1,000,000."
+        f"{yearly['cycles']:,} cycles of {yearly['per_cycle']:g}, {yearly['reconciles']} reconciles of "
+        f"{yearly['per_reconcile']:g}); plans allow 250,000 to 1,000,000."
     )
     if tokens is None:
         yield "Tokens: none stored yet."
