@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from outreach_sync import instants
 from outreach_sync.errors import InterruptedByError
 from outreach_sync.outreach.client import CursorRefusedError
+from outreach_sync.outreach.walk import PagingLoopError
 from outreach_sync.pipeline.attempts import next_attempt
 from outreach_sync.pipeline.tally import StreamTally
 from outreach_sync.records import Stream
@@ -59,6 +60,9 @@ def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
         walk = _resumable(progress, run.plan.reading) or _begin(run, stream, progress)
         try:
             _read_pages(run, stream, walk, tally)
+        except PagingLoopError:
+            _keep(run, stream, walk._replace(next_url=None))  # what is stored leads into the circle
+            raise
         except CursorRefusedError as refusal:
             run.log.warning("walk_restarted", stream=stream.value, why=str(refusal))
             _keep(run, stream, walk._replace(next_url=None))

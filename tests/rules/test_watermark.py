@@ -1,0 +1,130 @@
+"""From where a stream is read, and how far its watermark may move, whatever the clocks say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from outreach_sync.instants import Instant, parse_duration, parse_iso
+from outreach_sync.rules.watermark import (
+    Bound,
+    Progress,
+    Reading,
+    Walk,
+    first_bound,
+    sweep_bound,
+    sweep_is_due,
+    trusted_time,
+)
+
+DAY = parse_duration("24h")
+NOW = parse_iso("2026-09-10T12:00:00Z")
+READING = Reading(parse_duration("90d"), None, parse_duration("10m"), DAY)
+WALK = Walk(None, moves_watermark=True, counts_as_sweep=False)
+
+
+def ago(text: str) -> Instant:
+    return Instant(NOW - parse_duration(text))
+
+
+def progress(watermark: Instant | None = None, swept: Instant | None = None) -> Progress:
+    return Progress(watermark, swept, None)
+
+
+def test_the_first_load_reads_back_from_the_server_clock_and_counts_as_a_sweep() -> None:
+    assert first_bound(progress(), READING, NOW) == Bound(ago("90d"), moves_watermark=True, counts_as_sweep=True)
+
+
+def test_the_first_load_waits_for_the_server_clock_instead_of_using_ours() -> None:
+    assert first_bound(progress(), READING, None) is None
+
+
+@pytest.mark.parametrize(
+    ("reading", "since"),
+    [(READING._replace(start=None), None), (READING._replace(start_at=ago("5d")), ago("5d"))],
+    ids=["all", "a date"],
+)
+def test_a_first_load_without_a_duration_needs_no_clock(reading: Reading, since: Instant | None) -> None:
+    assert first_bound(progress(), reading, None) == Bound(since, moves_watermark=True, counts_as_sweep=True)
+
+
+def test_each_run_reads_the_overlap_back() -> None:
+    bound = first_bound(progress(ago("1h"), ago("2h")), READING, NOW)
+    assert bound == Bound(ago("1h10m"), moves_watermark=True, counts_as_sweep=False)
+
+
+def test_a_full_run_ignores_the_watermark() -> None:
+    bound = first_bound(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW)
+    assert bound == Bound(ago("90d"), moves_watermark=True, counts_as_sweep=True)
+
+
+@pytest.mark.parametrize(
+    ("watermark", "since", "moves"),
+    [(ago("1h"), ago("2h"), True), (ago("2h"), ago("1h"), False), (None, ago("1h"), False)],
+    ids=["covers it", "would skip an hour", "nothing was ever read"],
+)
+def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(
+    watermark: Instant | None,
+    since: Instant,
+    moves: bool,
+) -> None:
+    bound = first_bound(progress(watermark, NOW), READING._replace(since=since), NOW)
+    assert bound == Bound(since, moves, counts_as_sweep=False)
+
+
+@pytest.mark.parametrize(("swept", "due"), [("23h59m", False), ("24h", True), ("30d", True)])
+def test_a_sweep_is_due_once_its_time_has_passed(swept: str, due: bool) -> None:
+    assert sweep_is_due(progress(ago("1m"), ago(swept)), READING, NOW) is due
+
+
+def test_a_sweep_reads_from_its_period_before_the_last_one_began() -> None:
+    bound = sweep_bound(progress(ago("1m"), ago("25h")), READING)
+    assert bound == Bound(ago("49h"), moves_watermark=True, counts_as_sweep=True)
+
+
+def test_a_run_that_knows_the_time_sweeps_at_once() -> None:
+    assert first_bound(progress(ago("1m"), ago("25h")), READING, NOW) == sweep_bound(
+        progress(ago("1m"), ago("25h")), READING
+    )
+
+
+@pytest.mark.parametrize(
+    ("server", "local", "newest", "trusted"),
+    [
+        (NOW, NOW, ago("1h"), NOW),
+        (NOW, ago("1d"), ago("1h"), ago("1h")),
+        (Instant(NOW + DAY), NOW, ago("1h"), NOW),
+        (ago("1d"), NOW, ago("1h"), ago("1d")),
+        (Instant(NOW + DAY), ago("1d"), ago("1h"), ago("1h")),
+        (NOW, Instant(NOW + DAY), Instant(NOW + DAY), NOW),
+        (None, NOW, ago("1h"), ago("1h")),
+        (None, NOW, None, None),
+        (NOW, None, None, NOW),
+    ],
+    ids=[
+        "all agree",
+        "our clock is behind",
+        "the server's is ahead",
+        "the server's is behind",
+        "both are wrong",
+        "ours and a row are ahead",
+        "no Date header",
+        "nothing known",
+        "only the server's",
+    ],
+)
+def test_the_watermark_trusts_no_clock_alone(
+    server: Instant | None, local: Instant | None, newest: Instant | None, trusted: Instant | None
+) -> None:
+    assert trusted_time(WALK._replace(began_at=server, local_at=local, newest=newest)) == trusted
+
+
+SKEW = st.integers(-DAY, DAY)
+
+
+@given(SKEW, SKEW, st.integers(0, DAY))
+def test_one_wrong_clock_never_moves_the_watermark_past_what_was_read(server: int, local: int, age: int) -> None:
+    if server > 0 and local > 0:
+        return  # both wrong the same way at once is beyond the promise
+    walk = WALK._replace(began_at=NOW + server, local_at=NOW + local, newest=NOW - age)
+    assert (trusted_time(walk) or NOW) <= NOW
