@@ -52,6 +52,7 @@ def plan_from(config: Config, *, full: bool = False, since: Instant | None = Non
         create_fields=sync.people.create_fields,
         task_form=TaskForm(sync.tasks.status, sync.tasks.name, sync.tasks.description, sync.tasks.type),
         skip_rule=sync.tasks.skipped_when,
+        vanished_is_skipped=sync.tasks.vanished_is_skipped,
         max_attempts=sync.max_attempts,
         guard_share=sync.guard.share,
         guard_count=sync.guard.count,

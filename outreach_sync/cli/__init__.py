@@ -24,6 +24,8 @@ _SIGINT = 2
 # name -> (module, attribute, the line that `--help` shows). The help of all commands must not import any of them.
 COMMANDS = {
     "run": ("run", "run", "Run one cycle: read what changed, write what differs."),
+    "schedule": ("schedule", "schedule", "Stay, and run cycles and reconciles in time."),
+    "reconcile": ("reconcile", "reconcile", "Compare everything with both services, and repair the difference."),
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
     "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
 }

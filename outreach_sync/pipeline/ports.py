@@ -44,6 +44,12 @@ class Source(Protocol):
     def prospects_by_id(self, prospect_ids: Sequence[int]) -> Iterator[Page]:
         """Read prospects; those that are deleted or hidden are absent."""
 
+    def all_states_url(self) -> str:
+        """Return where a walk through all sequence states begins, with nothing included."""
+
+    def by_id(self, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
+        """Read records of a stream; those that are deleted or hidden are absent."""
+
 
 class Target(Protocol):
     """Workbooks: look-ups in bulk, and writes judged object by object."""
@@ -69,6 +75,9 @@ class Target(Protocol):
 
     def tasks_by_reference(self, references: Collection[str]) -> Mapping[str, Sequence[TaskRow]]:
         """Find Tasks by `created_through_reference`, deleted ones too."""
+
+    def tasks_by_ids(self, task_ids: Collection[int]) -> Mapping[int, TaskRow]:
+        """Read Tasks, deleted ones too; those that are gone for good or not permitted are absent."""
 
     def write_people(self, writes: Sequence[Write]) -> Sequence[Verdict]:
         """Write Persons in one request, each judged by its own answer, in order."""
@@ -143,5 +152,7 @@ class Plan:
     fingerprint: str
     field_fingerprint: str
     task_fingerprint: str
+    vanished_is_skipped: bool = False
+    """Whether an open sequence task that is gone although its sequence state moved on counts as skipped."""
     look_again_ms: int = 2_000
     """How long after a first look a record that may have been created is looked for once more."""

@@ -120,6 +120,15 @@ CREATE TABLE progress (
   walk_newest INTEGER               -- newest updatedAt seen
 );
 
+-- How far `reconcile` is in going through all sequence states, and which of them it has seen.
+CREATE TABLE survey (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  began_at INTEGER NOT NULL,        -- this machine's clock
+  next_url TEXT,                    -- links.next of the last page that is stored
+  complete INTEGER NOT NULL
+);
+CREATE TABLE survey_seen (state_id INTEGER PRIMARY KEY);
+
 CREATE TABLE run (
   id TEXT PRIMARY KEY,
   command TEXT NOT NULL,

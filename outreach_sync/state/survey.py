@@ -1,0 +1,181 @@
+"""What `reconcile` finds out: which sequence states still exist, whom the two services disagree about.
+
+How far the walk through Outreach is outlives the process, so that an interrupted one goes on. What follows from it is
+kept in temporary tables: it is proven anew each time, and gone if the guard stops.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+    from outreach_sync.instants import Instant
+
+_IDS = "(SELECT value FROM json_each(?))"
+_MOVED_ON = ("active", "pending", "finished")
+"""States in which a sequence went on after a task; in all others it stopped, and its open tasks go unskipped."""
+_TEMPORARY = """
+DROP TABLE IF EXISTS temp.missing;
+DROP TABLE IF EXISTS temp.disagreement;
+DROP TABLE IF EXISTS temp.task_finding;
+CREATE TEMP TABLE missing (state_id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE disagreement (person_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, counts INTEGER NOT NULL);
+CREATE TEMP TABLE task_finding (task_id INTEGER PRIMARY KEY, prospect_id INTEGER, vanished INTEGER NOT NULL)
+"""
+_KEEP = """
+INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM sequence_state
+  WHERE id IN (SELECT state_id FROM temp.missing) ON CONFLICT DO NOTHING;
+DELETE FROM sequence_state WHERE id IN (SELECT state_id FROM temp.missing);
+INSERT INTO changed SELECT id, 0 FROM prospect
+  WHERE person_id IN (SELECT person_id FROM temp.disagreement) ON CONFLICT DO NOTHING;
+UPDATE person SET lock_version = NULL, deleted = 0
+  WHERE id IN (SELECT person_id FROM temp.disagreement WHERE gone);
+INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM temp.task_finding WHERE vanished ON CONFLICT DO NOTHING;
+UPDATE task SET workbooks_id = NULL WHERE id IN (SELECT task_id FROM temp.task_finding WHERE NOT vanished);
+UPDATE task SET skipped = 1 WHERE id IN (SELECT task_id FROM temp.task_finding WHERE vanished)
+"""
+
+
+class SurveyProgress(NamedTuple):
+    """How far a walk through all sequence states is. `began_at` is this machine's clock."""
+
+    began_at: Instant
+    next_url: str | None
+    complete: bool
+
+
+class SentTask(NamedTuple):
+    """A skipped task and the Workbooks Task that was made of it."""
+
+    id: int
+    prospect_id: int
+    workbooks_id: int
+
+
+class OpenTask(NamedTuple):
+    """A sequence task that was open when last read, although its sequence state has moved on since."""
+
+    id: int
+    prospect_id: int
+
+
+class Survey:
+    """The findings of one `reconcile`. Every method that changes something must be called inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Begin without findings on an open connection."""
+        self._connection = connection
+        for statement in _TEMPORARY.split(";\n"):
+            connection.execute(statement)
+
+    # -- the walk through all sequence states
+
+    def progress(self) -> SurveyProgress | None:
+        """Return how far the walk is, None where there is none."""
+        row = self._connection.execute("SELECT began_at, next_url, complete FROM survey").fetchone()
+        return None if row is None else SurveyProgress(row[0], row[1], bool(row[2]))
+
+    def begin(self, now: Instant) -> SurveyProgress:
+        """Begin a walk in place of any other."""
+        self.end()
+        self._connection.execute("INSERT INTO survey VALUES (1, ?, NULL, 0)", (now,))
+        return SurveyProgress(now, None, complete=False)
+
+    def saw(self, state_ids: Iterable[int], next_url: str | None) -> None:
+        """Note which states a page held and where the walk goes on; None: it is complete."""
+        self._connection.executemany("INSERT OR IGNORE INTO survey_seen VALUES (?)", ((one,) for one in state_ids))
+        self._connection.execute("UPDATE survey SET next_url = ?, complete = ?", (next_url, next_url is None))
+
+    def end(self) -> None:
+        """Drop the walk."""
+        self._connection.execute("DELETE FROM survey")
+        self._connection.execute("DELETE FROM survey_seen")
+
+    def unseen(self, after: int, limit: int) -> list[int]:
+        """Return cached sequence states above `after` that the walk has not seen, in order."""
+        rows = self._connection.execute(
+            "SELECT id FROM sequence_state s WHERE id > ?"
+            " AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id) ORDER BY id LIMIT ?",
+            (after, limit),
+        )
+        return [row[0] for row in rows]
+
+    # -- findings
+
+    def note_missing(self, state_ids: Iterable[int]) -> None:
+        """Note sequence states that certainly do not exist any more."""
+        self._connection.executemany("INSERT OR IGNORE INTO temp.missing VALUES (?)", ((one,) for one in state_ids))
+
+    def missing_among(self, state_ids: Iterable[int]) -> set[int]:
+        """Return which of these states do not exist any more."""
+        rows = self._connection.execute(
+            f"SELECT state_id FROM temp.missing WHERE state_id IN {_IDS}", (json.dumps(list(state_ids)),)
+        )
+        return {row[0] for row in rows}
+
+    def note_disagreement(self, person_id: int, *, gone: bool, counts: bool) -> None:
+        """Note a Person that says something else than it should, or is gone; `counts`: the guard counts it."""
+        self._connection.execute("INSERT OR REPLACE INTO temp.disagreement VALUES (?, ?, ?)", (person_id, gone, counts))
+
+    def note_tasks(self, tasks: Iterable[tuple[int, int]], *, vanished: bool) -> None:
+        """Note tasks (id, prospect id) that are gone: from Workbooks, or (`vanished`) from Outreach."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO temp.task_finding VALUES (?, ?, ?)",
+            ((task_id, prospect_id, vanished) for task_id, prospect_id in tasks),
+        )
+
+    def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
+        """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
+        rows = self._connection.execute(
+            "SELECT id, prospect_id, workbooks_id FROM task WHERE skipped AND prospect_id IS NOT NULL"
+            " AND workbooks_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+        )
+        return [SentTask._make(row) for row in rows]
+
+    def overtaken_tasks(self, after: int, limit: int) -> list[OpenTask]:
+        """Return open tasks above `after` whose sequence state exists and went on after they were last changed."""
+        states = ", ".join(f"'{state}'" for state in _MOVED_ON)
+        rows = self._connection.execute(
+            "SELECT t.id, t.prospect_id FROM task t JOIN sequence_state s ON s.id = t.sequence_state_id"
+            " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
+            " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete' AND s.updated_at > t.updated_at"
+            f" AND s.state IN ({states}) AND NOT EXISTS (SELECT 1 FROM temp.missing WHERE state_id = s.id)"
+            " ORDER BY t.id LIMIT ?",
+            (after, limit),
+        )
+        return [OpenTask._make(row) for row in rows]
+
+    # -- what the findings come to
+
+    def counts(self) -> dict[str, int]:
+        """Count the findings by kind: states_missing, people_differ, people_gone, tasks_gone, tasks_vanished."""
+        queries = {
+            "states_missing": "temp.missing",
+            "people_differ": "temp.disagreement WHERE NOT gone",
+            "people_gone": "temp.disagreement WHERE gone",
+            "tasks_gone": "temp.task_finding WHERE NOT vanished",
+            "tasks_vanished": "temp.task_finding WHERE vanished",
+        }
+        return {kind: self._count(query) for kind, query in queries.items()}
+
+    def people_to_change(self) -> int:
+        """Count the linked people that would be changed or created again, and that no passed guard has counted."""
+        waiting = "outbox WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
+        return self._count("temp.disagreement WHERE counts") + self._count(waiting)
+
+    def keep(self) -> None:
+        """Put the findings into effect: remove the missing states, have every Person concerned looked at again."""
+        for statement in _KEEP.split(";\n"):
+            self._connection.execute(statement)
+
+    def tasks_to_send(self) -> Iterator[tuple[int, int]]:
+        """Yield (task id, prospect id) of every task that has to be made in Workbooks, again or at last."""
+        yield from self._connection.execute("SELECT task_id, prospect_id FROM temp.task_finding ORDER BY task_id")
+
+    def _count(self, rows: str) -> int:
+        return int(self._connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])

@@ -1,0 +1,105 @@
+"""What tests of whole commands share: both simulated services, and the program run against them in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from outreach_sync.conduct import Ended, Options, conduct
+from outreach_sync.config import load_config
+from outreach_sync.sandbox import Sandbox
+from outreach_sync.state import State
+from outreach_sync.transport.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from outreach_sync.config.models import Config
+    from outreach_sync.pipeline.run import Run
+
+PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+
+
+class Silence:
+    """A log that says nothing."""
+
+    def debug(self, event: str, **values: Any) -> None: ...
+
+    def info(self, event: str, **values: Any) -> None: ...
+
+    def warning(self, event: str, **values: Any) -> None: ...
+
+
+class World:
+    """Both simulated services, empty, and a config whose state is in a directory of its own."""
+
+    def __init__(self, directory: Path, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.outreach, self.workbooks = sandbox.outreach.store, sandbox.workbooks.store
+        self.directory = directory
+        self.state_path = directory / "state" / "state.db"
+        self.settings = sandbox.config(self.state_path)
+        self.settings["sync"] = {"start": "all", "guard": {"share": 0.5, "count": 3}, "patience": "2s"}
+        self.stop = StopSignal()
+
+    def config(self, **sync: Any) -> Config:
+        document = {**self.settings, "sync": {**self.settings["sync"], **sync}}
+        path = self.directory / "config.yaml"
+        path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+        path.chmod(0o600)
+        return load_config(path)
+
+    def run(self, *, sync: dict[str, Any] | None = None, **options: Any) -> Ended:
+        return conduct(self.config(**(sync or {})), Options(**options), self.stop, Silence())
+
+    def do(self, work: Callable[[Run], None], *, sync: dict[str, Any] | None = None, dry_run: bool = False) -> Ended:
+        options = Options("test", dry_run)
+        return conduct(self.config(**(sync or {})), options, self.stop, Silence(), work=work)
+
+    def prospect(self, *, email: str | None = None, states: tuple[str, ...] = ("active",), **attributes: Any) -> int:
+        """Add a prospect with a state for each word; return its id."""
+        emails = [email] if email else []
+        prospect = self.outreach.add(
+            "prospect", {"firstName": "Ada", "lastName": "Example", "emails": emails, **attributes}
+        )
+        if not self.outreach.all("sequence"):
+            self.outreach.add_sequence("Trial follow-up")
+        for word in states:
+            self.outreach.add_state(prospect, 1, word)
+        return prospect
+
+    def skipped_task(self, prospect: int, **attributes: Any) -> int:
+        given = {"taskType": "sequence_step_email", "action": "email", "state": "skipped", "sequence": 1, **attributes}
+        return self.outreach.add_task(prospect, **given)
+
+    def states_of(self, prospect: int) -> list[int]:
+        return [one.id for one in self.outreach.all("sequenceState") if one.values["prospect"] == prospect]
+
+    def people(self) -> list[dict[str, Any]]:
+        return self.workbooks.all(PERSON)
+
+    def person(self) -> dict[str, Any]:
+        """Return the only Person there is."""
+        (person,) = self.people()
+        return person
+
+    def edit_person(self, person_id: int, **fields: Any) -> None:
+        self.workbooks.update(PERSON, person_id, **fields)
+
+    def tasks(self) -> list[dict[str, Any]]:
+        return self.workbooks.all(TASK)
+
+    def writes(self) -> int:
+        return len(self.workbooks.writes)
+
+    def state(self) -> State:
+        return State.open(self.state_path)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with Sandbox() as sandbox:
+        yield World(tmp_path, sandbox)

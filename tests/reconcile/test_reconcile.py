@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.reconcile import reconcile
+
+if TYPE_CHECKING:
+    from outreach_sync.conduct import Ended
+
+PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+STATE = "cf_person_sequence_state"
+RUNNING, PAUSED = "Active \u2013 Running", "Active \u2013 Paused"
+
+
+def repair(world: Any, *, allow_bulk: bool = False, **keywords: Any) -> Ended:
+    return world.do(lambda run: reconcile(run, allow_bulk=allow_bulk), **keywords)
+
+
+def cached_states(world: Any) -> set[int]:
+    with world.state() as state:
+        return {row[0] for row in state.connection.execute("SELECT id FROM sequence_state")}
+
+
+def test_a_second_reconcile_of_what_agrees_writes_nothing(world: Any) -> None:
+    world.prospect(email="ada@example.com", states=("active", "finished"))
+    world.run()
+    before = world.writes()
+    ended = repair(world)
+    assert (ended.exit_status, ended.error) == (0, None)
+    assert world.writes() == before
+    assert ended.document["people"]["updated"] == 0
+
+
+def test_a_deleted_sequence_state_gives_way_to_what_remains(world: Any) -> None:
+    prospect = world.prospect(states=("finished", "active"))
+    world.run()
+    shown = world.states_of(prospect)[1]
+    assert world.person()[STATE] == RUNNING
+    world.outreach.delete("sequenceState", shown)
+    assert repair(world).document["people"]["updated"] == 1
+    assert world.person()[STATE] == "Finished"
+    assert shown not in cached_states(world)
+
+
+def test_the_last_sequence_state_deleted_makes_not_active(world: Any) -> None:
+    prospect = world.prospect()
+    world.run()
+    world.outreach.delete("sequenceState", world.states_of(prospect)[0])
+    repair(world)
+    assert world.person()[STATE] == "Not Active"
+
+
+def test_a_deleted_opt_out_never_clears_no_email(world: Any) -> None:
+    prospect = world.prospect(states=("active", "opted_out"))
+    world.run()
+    assert world.person()["no_email_soliciting"] is True
+    world.outreach.delete("sequenceState", world.states_of(prospect)[1])
+    repair(world)
+    assert world.person()[STATE] == RUNNING
+    assert world.person()["no_email_soliciting"] is True
+
+
+def test_a_state_that_no_cycle_saw_is_stored_and_shown(world: Any) -> None:
+    prospect = world.prospect(states=("finished",))
+    world.run()
+    world.outreach.add_state(
+        prospect, 1, "paused", updatedAt="2020-01-01T00:00:00Z", stateChangedAt=world.sandbox.now()
+    )
+    assert world.run().document["people"]["updated"] == 0
+    repair(world)
+    assert world.person()[STATE] == PAUSED
+
+
+def test_what_was_edited_by_hand_is_put_right(world: Any) -> None:
+    world.prospect(states=("active", "opted_out"))
+    world.run()
+    person = world.person()["id"]
+    world.edit_person(person, no_email_soliciting=False, **{STATE: "Finished"})
+    repair(world)
+    assert (world.person()["no_email_soliciting"], world.person()[STATE]) == (True, "Opted Out")
+
+
+def test_an_email_flag_set_by_hand_is_left_alone(world: Any) -> None:
+    world.prospect()
+    world.run()
+    world.edit_person(world.person()["id"], no_email_soliciting=True)
+    before = world.writes()
+    repair(world)
+    assert world.writes() == before
+
+
+@pytest.mark.parametrize("gone", ["delete", "purge"])
+def test_a_deleted_person_is_created_again(world: Any, gone: str) -> None:
+    world.prospect(email="ada@example.com")
+    world.run()
+    first = world.person()["id"]
+    getattr(world.workbooks, gone)(PERSON, first)
+    assert repair(world).document["people"]["recreated"] == 1
+    assert world.person()["id"] != first
+    assert repair(world).document["people"]["recreated"] == 0
+
+
+def test_a_deleted_person_stays_deleted_where_the_config_says_so(world: Any) -> None:
+    world.prospect(email="ada@example.com")
+    world.run()
+    world.workbooks.delete(PERSON, world.person()["id"])
+    for _ in range(2):
+        assert repair(world, sync={"when_deleted": "leave"}).document["people"]["recreated"] == 0
+        assert world.people() == []
+    assert repair(world, sync={"when_deleted": "recreate"}).document["people"]["recreated"] == 1
+
+
+def test_a_person_that_was_taken_out_of_the_bin_is_synced_again(world: Any) -> None:
+    world.prospect(email="ada@example.com")
+    world.run()
+    person = world.person()["id"]
+    world.workbooks.delete(PERSON, person)
+    repair(world, sync={"when_deleted": "leave"})
+    world.workbooks.restore(PERSON, person)
+    world.edit_person(person, **{STATE: "Finished"})
+    repair(world, sync={"when_deleted": "leave"})
+    assert world.person()[STATE] == RUNNING
+
+
+def test_a_merged_person_is_followed_instead_of_created_again(world: Any) -> None:
+    winner = world.workbooks.add_person(name="Ada E", email="ada.e@example.org")
+    world.prospect(email="ada@example.com")
+    world.run()
+    (loser,) = {one["id"] for one in world.people()} - {winner}
+    world.workbooks.merge_people(winner, loser)
+    world.edit_person(winner, **{"main_location[email]": "ada@example.com", STATE: None})
+    ended = repair(world)
+    assert ended.document["people"]["recreated"] == 0
+    assert [one["id"] for one in world.people()] == [winner]
+    assert world.person()[STATE] == RUNNING
+
+
+def test_someone_without_a_match_is_looked_up_again(world: Any) -> None:
+    world.prospect(email="ada@example.com")
+    skip = {"people": {"when_missing": "skip"}}
+    world.run(sync=skip)
+    person = world.workbooks.add_person(name="Ada", email="ada@example.com")
+    assert world.run(sync=skip).document["people"]["updated"] == 0
+    repair(world, sync=skip)
+    assert world.workbooks.get(PERSON, person)[STATE] == RUNNING
+
+
+@pytest.mark.parametrize(("when_deleted", "live"), [("recreate", 1), ("leave", 0)])
+def test_a_deleted_task_follows_when_deleted(world: Any, when_deleted: str, live: int) -> None:
+    world.skipped_task(world.prospect())
+    world.run()
+    (task,) = world.tasks()
+    world.workbooks.delete(TASK, task["id"])
+    for _ in range(2):
+        repair(world, sync={"when_deleted": when_deleted})
+        assert len(world.tasks()) == live
+
+
+def test_a_task_that_is_still_there_is_never_created_twice(world: Any) -> None:
+    world.skipped_task(world.prospect())
+    world.run()
+    with world.state() as state, state.transaction():
+        state.connection.execute("UPDATE task SET workbooks_id = 999999")
+    assert repair(world).document["tasks"]["created"] == 0
+    assert len(world.tasks()) == 1
+
+
+def open_task_of_a_state(world: Any) -> tuple[int, int]:
+    prospect = world.prospect()
+    (state,) = world.states_of(prospect)
+    task = world.skipped_task(
+        prospect, state="incomplete", sequenceState=state, updatedAt="2026-01-01T00:00:00Z", completed=False
+    )
+    world.run()
+    return task, state
+
+
+@pytest.mark.parametrize(("rule", "created"), [(True, 1), (False, 0)])
+def test_a_vanished_task_counts_as_skipped_only_where_the_config_says_so(
+    world: Any,
+    rule: bool,
+    created: int,
+) -> None:
+    task, _ = open_task_of_a_state(world)
+    world.outreach.delete("task", task)
+    for _ in range(2):
+        repair(world, sync={"tasks": {"vanished_is_skipped": rule}})
+        assert len(world.tasks()) == created
+
+
+@pytest.mark.parametrize("word", ["opted_out", "paused", "bounced"])
+def test_a_task_that_went_with_its_stopped_sequence_was_not_skipped(world: Any, word: str) -> None:
+    task, state = open_task_of_a_state(world)
+    world.outreach.delete("task", task)
+    world.outreach.update("sequenceState", state, state=word)
+    repair(world, sync={"tasks": {"vanished_is_skipped": True}})
+    assert world.tasks() == []
+
+
+def test_an_open_task_that_is_still_there_has_not_vanished(world: Any) -> None:
+    open_task_of_a_state(world)
+    repair(world, sync={"tasks": {"vanished_is_skipped": True}})
+    assert world.tasks() == []
+
+
+def test_a_dry_run_shows_the_drift_and_changes_nothing(world: Any) -> None:
+    prospect = world.prospect(states=("finished", "active"))
+    world.run()
+    world.outreach.delete("sequenceState", world.states_of(prospect)[1])
+    before = world.writes()
+    (change,) = repair(world, dry_run=True).document["changes"]
+    assert change["fields"][STATE] == [RUNNING, "Finished"]
+    assert world.writes() == before
+    assert len(cached_states(world)) == 2
+
+
+def many(world: Any, count: int = 6) -> list[int]:
+    prospects = [world.prospect(email=f"p{number}@example.com") for number in range(count)]
+    world.run()
+    world.run()
+    return prospects
+
+
+def hide_states(world: Any, prospects: list[int], *, hidden: bool = True) -> None:
+    for prospect in prospects:
+        for state in world.states_of(prospect):
+            world.outreach.update("sequenceState", state, hidden=hidden)
+
+
+def test_a_stopped_reconcile_keeps_nothing_that_it_found_missing(world: Any) -> None:
+    prospects = many(world)
+    hide_states(world, prospects)
+    before, cached = world.writes(), cached_states(world)
+    assert repair(world).exit_status == 6
+    assert cached_states(world) == cached
+    assert world.run().exit_status == 0, "the next cycle is not affected"
+    hide_states(world, prospects, hidden=False)
+    assert repair(world).exit_status == 0
+    assert world.writes() == before
+
+
+def test_a_dry_run_says_that_the_guard_would_stop_and_shows_the_changes(world: Any) -> None:
+    hide_states(world, many(world))
+    document = repair(world, dry_run=True).document
+    assert document["guard_would_stop"] is True
+    assert len(document["changes"]) == 6
+
+
+def test_allow_bulk_lifts_the_guard(world: Any) -> None:
+    hide_states(world, many(world))
+    assert repair(world, allow_bulk=True).exit_status == 0
+    assert {one[STATE] for one in world.people()} == {"Not Active"}
+    assert world.run().exit_status == 0
+
+
+def test_people_that_are_all_hidden_stop_the_guard_instead_of_being_created_again(world: Any) -> None:
+    many(world)
+    for person in world.people():
+        world.workbooks.forbid(person["id"])
+    before = world.writes()
+    assert repair(world).exit_status == 6
+    assert world.writes() == before
+
+
+def test_tasks_that_are_all_hidden_stop_the_guard_instead_of_being_created_again(world: Any) -> None:
+    for prospect in many(world):
+        world.skipped_task(prospect)
+    world.run()
+    assert len(world.tasks()) == 6
+    for task in world.tasks():
+        world.workbooks.forbid(task["id"], TASK)
+    before = world.writes()
+    assert repair(world).exit_status == 6
+    assert world.writes() == before
+
+
+def test_what_workbooks_keeps_refusing_does_not_stop_the_guard(world: Any) -> None:
+    prospects = many(world)
+    world.sandbox.workbooks.faults.on("refuse_value", field=STATE, value="Finished")
+    for prospect in prospects:
+        world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.run(allow_bulk=True)
+    assert repair(world).exit_status == 1
+
+
+def test_a_state_that_the_walk_misses_but_that_exists_is_not_removed(world: Any) -> None:
+    prospect = world.prospect()
+    world.run()
+    with world.state() as state, state.transaction():  # a complete walk, early, that saw nothing
+        from outreach_sync.instants import now  # noqa: PLC0415
+
+        state.connection.execute("INSERT INTO survey VALUES (1, ?, NULL, 1)", (now(),))
+    before = world.writes()
+    assert repair(world).exit_status == 0
+    assert (world.writes(), cached_states(world)) == (before, set(world.states_of(prospect)))
+
+
+def test_an_interrupted_walk_proves_nothing_and_goes_on_where_it_stopped(world: Any) -> None:
+    world.settings["outreach"]["page_size"] = 2
+    prospects = many(world)
+    hide_states(world, prospects[:1])
+    world.sandbox.outreach.faults.on("server_error_500", after=4, kind="sequenceState")
+    ended = repair(world)
+    assert ended.exit_status == 4
+    with world.state() as state:
+        seen = state.connection.execute("SELECT count(*) FROM survey_seen").fetchone()[0]
+        assert 0 < seen < 5
+        assert len(cached_states(world)) == 6
+    world.sandbox.outreach.faults.clear()
+    world.sandbox.outreach.journal.clear()
+    assert repair(world).exit_status == 0
+    assert len(cached_states(world)) == 5
+    with world.state() as state:
+        assert state.connection.execute("SELECT count(*) FROM survey_seen").fetchone()[0] == 0
+
+
+def repair_with(world: Any, fault: str, times: int | None = None) -> Ended:
+    """Reconcile, with a fault that begins when the streams have been read."""
+
+    def work(run: Any) -> None:
+        first = run.source.all_states_url()
+        run.source.all_states_url = lambda: world.sandbox.outreach.faults.on(fault, times=times) or first
+        reconcile(run)
+
+    return world.do(work)
+
+
+@pytest.mark.parametrize("fault", ["cursor_refused", "cursor_loops"])
+def test_a_walk_that_cannot_be_completed_removes_nothing(world: Any, fault: str) -> None:
+    world.settings["outreach"]["page_size"] = 1
+    prospects = many(world)
+    hide_states(world, prospects[:1])
+    assert repair_with(world, fault).exit_status == 4
+    assert len(cached_states(world)) == 6
+    world.sandbox.outreach.faults.clear()
+    assert repair(world).exit_status == 0
+    assert len(cached_states(world)) == 5
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["duplicate_across_pages", "out_of_order", "short_pages", "empty_page_with_next", "next_link_missing_links"],
+)
+def test_what_a_strange_walk_does_not_show_is_not_removed(world: Any, fault: str) -> None:
+    world.settings["outreach"]["page_size"] = 2
+    many(world)
+    before = world.writes()
+    assert repair_with(world, fault, 1 if fault == "empty_page_with_next" else None).exit_status == 0
+    assert len(cached_states(world)) == 6
+    assert world.writes() == before
+
+
+def test_an_outreach_that_is_down_repairs_nothing_and_ends_with_4(world: Any) -> None:
+    world.prospect()
+    world.run()
+    world.edit_person(world.person()["id"], **{STATE: "Finished"})
+    world.sandbox.outreach.faults.on("server_error_500")
+    assert repair(world).exit_status == 4
+    assert world.person()[STATE] == "Finished"
+    world.sandbox.outreach.faults.clear()
+    assert repair(world).exit_status == 0
+    assert world.person()[STATE] == RUNNING
+
+
+def test_the_quota_that_is_left_for_others_is_respected_and_the_walk_goes_on_later(world: Any) -> None:
+    world.settings["outreach"] |= {"page_size": 2, "reserve": 10}
+    many(world)
+    world.sandbox.outreach.faults.on("quota_nearly_spent", remaining=18)
+    assert repair(world).exit_status == 4
+    with world.state() as state:
+        assert state.connection.execute("SELECT next_url FROM survey").fetchone()[0]
+    world.sandbox.clock.advance(3_600_000)
+    assert repair(world).exit_status == 0
+
+
+def test_a_signal_stops_the_walk_between_pages_and_the_next_one_goes_on(world: Any) -> None:
+    world.settings["outreach"]["page_size"] = 2
+    many(world)
+
+    def stopped(run: Any) -> None:
+        run.on_progress = lambda what, _count: seen.append(what) or (len(seen) > 3 and world.stop.set(15))
+        reconcile(run)
+
+    seen: list[str] = []
+    ended = world.do(stopped)
+    assert type(ended.error).__name__ == "InterruptedByError"
+    assert len(cached_states(world)) == 6
+    world.stop = type(world.stop)()
+    assert repair(world).exit_status == 0
+
+
+def test_a_walk_that_began_long_ago_begins_anew(world: Any) -> None:
+    prospect = world.prospect(states=("active", "finished"))
+    world.run()
+    gone = world.states_of(prospect)[1]
+    with world.state() as state, state.transaction():
+        state.connection.execute("INSERT INTO survey VALUES (1, 0, NULL, 1)")
+        state.connection.executemany(
+            "INSERT INTO survey_seen VALUES (?)", [(one,) for one in world.states_of(prospect)]
+        )
+    world.outreach.delete("sequenceState", gone)
+    repair(world)
+    assert gone not in cached_states(world)
