@@ -14,6 +14,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.pipeline.run import Run
 from outreach_sync.pipeline.tally import Tally
 from outreach_sync.state import State
+from outreach_sync.state.history import History
 from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
@@ -146,9 +147,13 @@ def outcome(tally: Tally, status: int, error: OutreachSyncError | None) -> str:
 def _record(config: Config, run: Run, state: State, ended: Ended) -> None:
     """Keep what the run did, and drop what is older than `state.keep_runs`."""
     now = instants.now()
+    oldest = Instant(now - config.state.keep_runs_ms)
+    history = History(state.connection)
     with state.transaction():
         state.runs.finish(run.id, now, ended.exit_status, str(ended.document["outcome"]), ended.document)
-        state.runs.forget_before(Instant(now - config.state.keep_runs_ms))
+        state.runs.forget_before(oldest)
+        history.note_day(now)
+        history.forget_before(oldest)
         quota = _quota(run.source)  # type: ignore[arg-type]  # assembly made it
         if quota is not None:
             state.facts.put(QUOTA, quota)

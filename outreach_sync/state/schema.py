@@ -140,6 +140,14 @@ CREATE TABLE run (
 );
 CREATE INDEX run_by_start ON run (started_at);
 
+-- How many linked people said which label, once a day: what `report` draws over time.
+CREATE TABLE label_count (
+  day INTEGER NOT NULL,             -- when the UTC day began
+  label TEXT NOT NULL,
+  people INTEGER NOT NULL,
+  PRIMARY KEY (day, label)
+) WITHOUT ROWID;
+
 CREATE TABLE forgotten (kind TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """

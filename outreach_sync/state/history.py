@@ -1,0 +1,107 @@
+"""What the report shows over time: who says what each day, opt-outs by day, skipped tasks by sequence.
+
+Days are UTC days and stored as the instant at which they begin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.instants import Instant
+from outreach_sync.rules.person import OPTED_OUT
+
+if TYPE_CHECKING:
+    import sqlite3
+
+DAY_MS = 86_400_000
+_LABELS_KEPT = 40  # a picklist has a dozen; a text field that people fill in by hand may hold anything
+
+
+class LabelCount(NamedTuple):
+    """How many linked people said one label at the end of the first run of a day; '' is an empty field."""
+
+    day: Instant
+    label: str
+    people: int
+
+
+class SkippedBySequence(NamedTuple):
+    """The skipped tasks of one sequence.
+
+    `sequence_id` and `name` are None where Outreach gave none. `recent` counts those last changed in the period,
+    `kept` all in the cache, `sent` those that have a Workbooks Task.
+    """
+
+    sequence_id: int | None
+    name: str | None
+    recent: int
+    kept: int
+    sent: int
+
+
+class History:
+    """Counts by day. Call what changes them inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def note_day(self, now: Instant) -> None:
+        """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""
+        today = day_of(now)
+        noted = self._connection.execute("SELECT EXISTS (SELECT 1 FROM label_count WHERE day = ?)", (today,))
+        if not noted.fetchone()[0]:
+            self._connection.executemany(
+                "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
+            )
+
+    def forget_before(self, instant: Instant) -> None:
+        """Drop the days before `instant`."""
+        self._connection.execute("DELETE FROM label_count WHERE day < ?", (instant,))
+
+    def labels_now(self) -> list[tuple[str, int]]:
+        """Return (label, linked people that say it), the most frequent first, at most forty."""
+        rows = self._connection.execute(
+            "SELECT coalesce(sequence_state, '') AS label, count(*) AS people FROM person WHERE NOT deleted"
+            " GROUP BY label ORDER BY people DESC, label LIMIT ?",
+            (_LABELS_KEPT,),
+        )
+        return rows.fetchall()
+
+    def labels_since(self, instant: Instant) -> list[LabelCount]:
+        """Return what was recorded on the days from `instant` on, in order."""
+        rows = self._connection.execute(
+            "SELECT day, label, people FROM label_count WHERE day >= ? ORDER BY day, label", (instant,)
+        )
+        return [LabelCount._make(row) for row in rows]
+
+    def opt_outs_since(self, instant: Instant) -> dict[Instant, int]:
+        """Return day -> prospects whose first opt-out that still holds fell on it; one without a time is left out.
+
+        Opted out is a prospect by itself, by its e-mail opt-out, or by a sequence state (contract 1.2).
+        """
+        rows = self._connection.execute(
+            "WITH moment (prospect_id, at) AS ("
+            " SELECT id, coalesce(opted_out_at, opt_out_seen_at) FROM prospect WHERE opted_out"
+            " UNION ALL SELECT id, coalesce(emails_opted_at, opt_out_seen_at) FROM prospect WHERE email_opted_out"
+            " UNION ALL SELECT prospect_id, coalesce(state_changed_at, updated_at) FROM sequence_state WHERE state = ?"
+            "), first (at) AS (SELECT min(at) FROM moment GROUP BY prospect_id)"
+            " SELECT at / ? * ?, count(*) FROM first WHERE at >= ? GROUP BY 1 ORDER BY 1",
+            (OPTED_OUT, DAY_MS, DAY_MS, instant),
+        )
+        return {Instant(day): count for day, count in rows}
+
+    def skipped_by_sequence(self, since: Instant) -> list[SkippedBySequence]:
+        """Return the skipped tasks of each sequence, the one with the most in the period first."""
+        rows = self._connection.execute(
+            "SELECT t.sequence_id, q.name, sum(coalesce(t.updated_at >= ?, 0)) AS recent, count(*) AS kept,"
+            " count(t.workbooks_id) FROM task t LEFT JOIN sequence q ON q.id = t.sequence_id WHERE t.skipped"
+            " GROUP BY t.sequence_id ORDER BY recent DESC, kept DESC, t.sequence_id",
+            (since,),
+        )
+        return [SkippedBySequence._make(row) for row in rows]
+
+
+def day_of(instant: Instant) -> Instant:
+    """Return the beginning of an instant's UTC day."""
+    return Instant(instant // DAY_MS * DAY_MS)
