@@ -65,9 +65,11 @@ def recover(run: Run) -> None:
 def notice_changed_rules(run: Run) -> None:
     """Decide everybody again where a label or field changed; read the tasks again where the skip rule did."""
     facts, plan = run.state.facts, run.plan
+    now = {_DECIDED_BY: plan.fingerprint, _FIELDS: plan.field_fingerprint, _SKIP_RULE: plan.task_fingerprint}
+    if not plan.reading.full and all(facts.get(name) == mark for name, mark in now.items()):
+        return
     with run.state.transaction():
-        before = facts.get(_DECIDED_BY)
-        if before is not None and before != plan.fingerprint:
+        if facts.get(_DECIDED_BY) not in (None, plan.fingerprint):
             run.state.outbox.mark_all_changed()
             run.log.info("rules_changed", what="labels or fields")
         if facts.get(_FIELDS) not in (None, plan.field_fingerprint):
@@ -75,11 +77,10 @@ def notice_changed_rules(run: Run) -> None:
         if facts.get(_SKIP_RULE) not in (None, plan.task_fingerprint):
             run.state.progress.reset(Stream.TASKS)
             run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
-        facts.put(_DECIDED_BY, plan.fingerprint)
-        facts.put(_FIELDS, plan.field_fingerprint)
-        facts.put(_SKIP_RULE, plan.task_fingerprint)
         if plan.reading.full:
             run.state.outbox.mark_unmatched_changed()
+        for name, mark in now.items():
+            facts.put(name, mark)
 
 
 def pull_streams(run: Run) -> OutreachSyncError | None:

@@ -202,6 +202,8 @@ def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
         run.state.outbox.source_made_sense(stream, [row.id for row in _rows(stream, page)])
     for refused in page.refused:
         run.log.warning("source_record_refused", stream=stream.value, id=refused.id, reason=refused.reason)
+        count = run.tally.tasks if stream is Stream.TASKS else run.tally.people
+        count.rejected += 1
         run.state.outbox.refuse_source(
             refused.stream,
             refused.id,

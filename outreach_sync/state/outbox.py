@@ -75,9 +75,10 @@ class Outbox:
         )
 
     def mark_all_changed(self) -> None:
-        """Note every linked prospect: a rule or label changed."""
+        """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
         self._connection.execute(
-            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NOT NULL ON CONFLICT DO NOTHING"
+            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NOT NULL"
+            " UNION SELECT prospect_id, 0 FROM outbox WHERE record = 'person' ON CONFLICT DO NOTHING"
         )
 
     def mark_unmatched_changed(self) -> None:
@@ -271,16 +272,30 @@ class Outbox:
     # -- looking
 
     def due(self, record: str, action: str, now: Instant, *, after: int, limit: int) -> list[Entry]:
-        """Return entries of one kind that are due, above the id `after`, in order."""
+        """Return entries of one kind that are due, above the id `after`, in order.
+
+        Of people only those of which it is certain what Workbooks holds: a creation in doubt, or a Person that has to
+        be read first, waits until it is planned again.
+        """
         return self._entries(
             "record = ? AND action = ? AND state = 'queued' AND NOT held AND id > ?"
-            " AND (next_attempt_at IS NULL OR next_attempt_at <= ?) ORDER BY id LIMIT ?",
+            " AND (next_attempt_at IS NULL OR next_attempt_at <= ?) AND (record <> 'person' OR iif(person_id IS NULL,"
+            " NOT in_doubt, EXISTS (SELECT 1 FROM person p WHERE p.id = person_id AND p.lock_version IS NOT NULL)))"
+            " ORDER BY id LIMIT ?",
             (record, action, after, now, limit),
         )
 
     def of_person(self, prospect_ids: Collection[int]) -> list[Entry]:
         """Return what is queued for the Person of these prospects."""
         return self._entries(f"record = 'person' AND prospect_id IN {_IDS}", (json.dumps(list(prospect_ids)),))
+
+    def being_written(self, prospect_ids: Collection[int]) -> set[int]:
+        """Return the Persons among those of these prospects that are being written at this moment."""
+        rows = self._connection.execute(
+            f"SELECT person_id FROM outbox WHERE prospect_id IN {_IDS} AND record = 'person' AND state = 'sending'",
+            (json.dumps(list(prospect_ids)),),
+        )
+        return {row[0] for row in rows}
 
     def of_prospect(self, prospect_id: int) -> list[Entry]:
         """Return everything that is queued for a prospect, tasks too."""
