@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.config.cron import timetable
 from outreach_sync.errors import StateError
-from outreach_sync.insight.yearly_cost import yearly_cost
+from outreach_sync.insight.yearly_cost import MEASURED_RUNS, yearly_cost
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.outreach.tokenfile import TokenFile
 
@@ -30,7 +30,6 @@ TOKEN_DAYS, TOKEN_WARN_DAYS = 14, 7
 
 _DAY_MS = 86_400_000
 _SHOWN = 10
-_MEASURED = 300
 _GRACE_MS = 5 * 60_000
 
 
@@ -45,7 +44,7 @@ def status_document(state: State | None, settings: QuickSettings, now: Instant) 
     """Return what `status --json` prints; `state` None: no run was ever made."""
     if state is None:
         return _document_without_state(settings, now)
-    recorded = state.runs.latest(_MEASURED)
+    recorded = state.runs.latest(MEASURED_RUNS)
     waiting = state.outbox.counts()
     overdue = overdue_runs(settings, recorded, now)
     first_load = state.facts.get(FIRST_LOAD)

@@ -22,6 +22,8 @@ SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
 _YEAR_MS = 365 * 86_400_000
 _TOKENS_A_YEAR = 365 * 12  # an access token lives two hours
 _ENOUGH_RUNS = 10
+MEASURED_RUNS = 300
+"""How many of the latest runs to measure."""
 _PAGE = 1000
 
 

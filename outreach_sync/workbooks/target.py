@@ -13,6 +13,7 @@ from outreach_sync.workbooks.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from outreach_sync.instants import Instant
     from outreach_sync.records import PersonRow, TaskRow, Verdict, Write
     from outreach_sync.transport.patience import OnRetry
     from outreach_sync.transport.sending import Transport
@@ -49,6 +50,10 @@ class Workbooks:
     def requests(self) -> int:
         """Requests sent so far."""
         return self._transport.requests
+
+    def server_now(self) -> Instant | None:
+        """Say what Workbooks' clock reads, None before its first answer."""
+        return self._transport.server_now()
 
     def people_by_ids(self, person_ids: Collection[int]) -> Mapping[int, PersonRow]:
         """Read Persons, deleted ones too; those that are gone for good or not permitted are absent."""

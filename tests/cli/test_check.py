@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outreach_sync.state.lock import run_lock
+
+PICKLIST_ENTRY = "Private::PicklistEntry"
+
+
+def _found(ran: Any) -> dict[str, dict[str, str]]:
+    return {one["name"]: one for one in ran.document["checks"]}
+
+
+def _bad(ran: Any) -> dict[str, str]:
+    return {name: one["status"] for name, one in _found(ran).items() if one["status"] != "ok"}
+
+
+def test_where_everything_is_in_place_all_is_ok_and_nothing_is_written(setup: Any, command: Any) -> None:
+    ran = command("check", "--json")
+    assert (ran.status, ran.document["ok"], _bad(ran)) == (0, True, {})
+    assert all(list(one) == ["name", "status", "detail", "hint"] for one in ran.document["checks"])
+    assert not setup.state_path.exists()
+    assert setup.sandbox.workbooks.store.writes == []
+    assert "0 failed" in command("check").out
+
+
+def test_a_missing_scope_fails_alone(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.faults.on("scope_missing", scope="tasks.read")
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (3, {"outreach scope tasks.read": "fail"})
+    assert "tasks.read" in _found(ran)["outreach scope tasks.read"]["hint"]
+
+
+def test_a_revoked_token_does_not_keep_workbooks_from_being_checked(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.faults.on("refresh_revoked")
+    ran = command("check", "--json")
+    assert ran.status == 3
+    assert {name.partition(" ")[0] for name in _bad(ran)} == {"outreach"}
+    assert _found(ran)["workbooks labels"]["status"] == "ok"
+    assert "auth login" in _found(ran)["outreach login"]["hint"]
+
+
+def test_a_wrong_key_does_not_keep_outreach_from_being_checked_and_is_not_shown(setup: Any, command: Any) -> None:
+    setup.change("workbooks", api_key="planted-wrong-key")
+    ran = command("check", "--json")
+    assert ran.status == 3
+    assert {name.partition(" ")[0] for name in _bad(ran)} == {"workbooks"}
+    assert "planted-wrong-key" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("service", ["outreach", "workbooks"])
+def test_a_service_that_is_down_ends_with_4_and_the_other_is_checked(setup: Any, command: Any, service: str) -> None:
+    getattr(setup.sandbox, service).stop()
+    ran = command("check", "--json")
+    assert ran.status == 4
+    assert {name.partition(" ")[0] for name in _bad(ran)} == {service}
+
+
+def test_a_mistake_in_the_config_ends_with_2_and_still_prints_one_document(setup: Any, command: Any) -> None:
+    setup.change("sync", overlap="often", max_attempts=0)
+    ran = command("check", "--json")
+    assert ran.status == 2
+    detail = _found(ran)["config"]["detail"]
+    assert "sync.overlap" in detail
+    assert "sync.max_attempts" in detail
+
+
+def test_without_any_config_it_ends_with_2_and_still_prints_one_document(setup: Any, command: Any) -> None:
+    setup.config_path.unlink()
+    assert command("check", "--json").document["ok"] is False
+    assert command("check").status == 2
+
+
+def test_a_missing_secret_keeps_only_its_own_service_from_being_tried(setup: Any, command: Any) -> None:
+    del setup.config["workbooks"]["api_key"]
+    setup.write()
+    ran = command("check", "--json")
+    assert ran.status == 2
+    assert _found(ran)["outreach scope tasks.read"]["status"] == "ok"
+    assert "workbooks.api_key" in _found(ran)["config"]["detail"]
+
+
+def test_a_hyphen_in_the_picklist_where_the_label_has_a_dash_is_named(setup: Any, command: Any) -> None:
+    store = setup.sandbox.workbooks.store
+    entry = next(one for one in store.all(PICKLIST_ENTRY) if one["value"].endswith("Running"))
+    store.remove_picklist_entry(entry["value"])
+    store.add(PICKLIST_ENTRY, picklist_id=entry["picklist_id"], value="Active - Running")
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (3, {"workbooks labels": "fail"})
+    assert "it has 'Active - Running'" in _found(ran)["workbooks labels"]["detail"]
+
+
+def test_a_task_status_and_types_that_the_picklists_lack_fail(setup: Any, command: Any) -> None:
+    setup.change("sync", tasks={"status": "Canceled", "type": {"call": "Telephone"}})
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (3, {"workbooks task status": "fail", "workbooks task types": "fail"})
+    assert "it has 'Cancelled'" in _found(ran)["workbooks task status"]["detail"]
+
+
+def test_a_field_that_does_not_exist_fails_and_the_nearest_is_named(setup: Any, command: Any) -> None:
+    setup.config["workbooks"]["fields"]["sequence_state"] = "cf_person_sequence_sate"
+    setup.write()
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (3, {"workbooks field sequence_state": "fail"})
+    assert "cf_person_sequence_state" in _found(ran)["workbooks field sequence_state"]["hint"]
+
+
+def test_a_field_that_is_not_no_email_is_a_warning_for_people_to_look_at(setup: Any, command: Any) -> None:
+    setup.config["workbooks"]["fields"]["no_email"] = "no_phone_soliciting"
+    setup.write()
+    ran = command("check", "--json")
+    assert (ran.status, ran.document["ok"]) == (0, True)
+    assert _bad(ran) == {"workbooks field no_email is No Email": "warn"}
+
+
+def test_a_create_field_that_cannot_be_set_fails_unless_nobody_is_created(setup: Any, command: Any) -> None:
+    setup.change("sync", people={"create_fields": {"person_shoe_size": "title"}})
+    assert _bad(command("check", "--json")) == {"workbooks new crm/people": "fail"}
+    setup.change("sync", people={"create_fields": {"person_shoe_size": "title"}, "when_missing": "skip"})
+    assert _bad(command("check", "--json")) == {}
+
+
+def test_a_missing_permission_fails(setup: Any, command: Any) -> None:
+    setup.sandbox.workbooks.faults.on("no_permission_to_create", **{"class": "Private::Activity::Task"})
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (3, {"workbooks permission activity/tasks create": "fail"})
+
+
+def test_it_finds_out_that_eq_heeds_case(setup: Any, command: Any) -> None:
+    setup.sandbox.workbooks.faults.on("eq_case_sensitive")
+    assert _bad(command("check", "--json")) == {"workbooks eq ignores case": "warn"}
+
+
+def test_a_clock_that_is_an_hour_off_is_a_warning(setup: Any, command: Any) -> None:
+    setup.sandbox.clock.header_skew = -3_600_000
+    ran = command("check", "--json")
+    assert _bad(ran) == {"outreach clock": "warn", "workbooks clock": "warn"}
+    assert "ahead of" in _found(ran)["outreach clock"]["detail"]
+
+
+def test_an_account_whose_records_are_hidden_is_a_warning(empty: Any, command: Any) -> None:
+    ran = command("check", "--json")
+    assert ran.status == 0
+    assert _bad(ran)["outreach scope tasks.read"] == "warn"
+    assert "profile" in _found(ran)["outreach scope tasks.read"]["hint"]
+
+
+def test_local_findings_are_warnings_or_end_with_2(setup: Any, command: Any) -> None:
+    setup.change("sync", tasks={"skipped_when": [{"completdAt": None}]})
+    setup.change("schedule", every="20s")
+    setup.config_path.chmod(0o644)
+    ran = command("check", "--json")
+    assert ran.status == 2
+    assert _bad(ran) == {"config permissions": "warn", "requests a year": "fail", "skip rule": "warn"}
+    assert "did you mean completedAt?" in _found(ran)["skip rule"]["detail"]
+    setup.change("schedule", every="5m")
+    assert _bad(command("check", "--json"))["requests a year"] == "warn"
+
+
+def test_a_damaged_state_ends_with_2_and_the_services_are_checked(setup: Any, command: Any) -> None:
+    setup.state_path.parent.mkdir()
+    setup.state_path.write_bytes(b"nothing that SQLite could read " * 100)
+    ran = command("check", "--json")
+    assert (ran.status, _found(ran)["state"]["status"]) == (2, "fail")
+    assert _found(ran)["workbooks labels"]["status"] == "ok"
+
+
+def test_beside_a_run_it_uses_a_fresh_token_and_refreshes_none(setup: Any, command: Any) -> None:
+    with run_lock(setup.state_path, "run"):
+        ran = command("check", "--json")
+        assert ran.status == 0
+        assert _found(ran)["outreach login"]["status"] == "warn"
+        assert "another run" in _found(ran)["outreach login"]["detail"]
+        assert setup.sandbox.outreach.journal.counts() == {}
+    command("run")
+    with run_lock(setup.state_path, "run"):
+        assert _bad(command("check", "--json")) == {}
+
+
+def test_the_text_names_what_to_do_and_scrubs_what_services_say(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.faults.on("governance_refuses", kind="tasks")
+    ran = command("check")
+    assert "FAIL  outreach scope tasks.read" in ran.out
+    assert "→ Let the integration run as a user" in ran.out
+    assert setup.config["workbooks"]["api_key"] not in ran.out
