@@ -161,6 +161,6 @@ def workbooks_from(config: Config, stop: Stopping, *, on_retry: OnRetry | None =
         fields=fields,
     )
     transport = Transport(
-        workbooks.base_url, user_agent=settings.user_agent, stop=stop, connections=workbooks.concurrency + 1
+        workbooks.base_url, user_agent=settings.user_agent, stop=stop, connections=workbooks.concurrency
     )
     return Workbooks(settings, transport, stop, on_retry=on_retry)

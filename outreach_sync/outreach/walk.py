@@ -6,11 +6,11 @@ The only end is an absent `links.next`.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from outreach_sync.ahead import Ahead
 from outreach_sync.errors import ServiceError, UntrustedAnswerError
 from outreach_sync.outreach import queries
 from outreach_sync.outreach.parse import Wanted, parse_page
@@ -95,15 +95,18 @@ class Walker:
     def _walk(self, starts: Iterator[str], stream: Stream) -> Iterator[Page]:
         guard = _LoopGuard()
         url = next(starts, None)
-        ahead = None if url is None else _Ahead(self, url, stream)
+        ahead = None if url is None else self._ahead(url, stream)
         while ahead is not None:
-            page = ahead.page()
+            page = ahead.result()
             guard.check(page)
             if page.next_url is None:
                 guard = _LoopGuard()
             url = page.next_url or next(starts, None)
-            ahead = None if url is None else _Ahead(self, url, stream)
+            ahead = None if url is None else self._ahead(url, stream)
             yield page
+
+    def _ahead(self, url: str, stream: Stream) -> Ahead[Page]:
+        return Ahead(lambda: self.fetch_page(url, stream), name="page-ahead")
 
     def _page(self, reply: Reply, url: str, stream: Stream) -> Page:
         try:
@@ -176,28 +179,3 @@ def _loop(stream: Stream | None) -> PagingLoopError:
         f"Outreach's pages{f' of {stream}' if stream else ''} go in circles; the walk was stopped.",
         advice="The next run starts this walk again.",
     )
-
-
-class _Ahead:
-    """A page on its way, fetched by a daemon thread: one that hangs must not hold up the end of the process."""
-
-    def __init__(self, walker: Walker, url: str, stream: Stream) -> None:
-        self._page: Page | None = None
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._fetch, args=(walker, url, stream), name="page-ahead", daemon=True)
-        self._thread.start()
-
-    def page(self) -> Page:
-        """Wait for the page, or raise what went wrong."""
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-        if self._page is None:
-            raise RuntimeError("a page neither came nor failed")
-        return self._page
-
-    def _fetch(self, walker: Walker, url: str, stream: Stream) -> None:
-        try:
-            self._page = walker.fetch_page(url, stream)
-        except BaseException as failure:  # noqa: BLE001 - the outermost one of this thread; raised again in the caller's
-            self._failure = failure

@@ -65,8 +65,9 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
 
 
 def _round(run: Run, *, complete: bool, guarded: bool) -> Settled:
+    guarded = guarded and _could_stop(run)
     with Pusher(run) as pusher:
-        _plan(run, None if guarded and _could_stop(run) else pusher, complete=complete)
+        _plan(run, None if guarded else pusher, complete=complete)
         if guarded and _guard_stops(run):
             raise GuardStoppedError(
                 _guard_message(run), advice="`run --dry-run` shows them; `run --allow-bulk` goes on."
@@ -83,16 +84,10 @@ def _round(run: Run, *, complete: bool, guarded: bool) -> Settled:
 def _plan(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
     """Plan everything that is ready; with a pusher, what is planned leaves meanwhile."""
     candidates = Candidates(run.state.connection)
-    for step in (plan.plan_ready, *(() if complete else (plan.plan_held_opt_outs,))):
-        only_opt_outs = step is plan.plan_held_opt_outs
-        after = 0
-        while True:
-            ids, unmatched = step(run, after=after)
-            if not ids:
-                break
-            after = ids[-1]
+    for only_opt_outs in (False,) if complete else (False, True):
+        for count, unmatched in plan.plan_all(run, only_opt_outs=only_opt_outs):
             candidates.add(unmatched)
-            run.on_progress("planned", len(ids))
+            run.on_progress("planned", count)
             if pusher is not None:
                 pusher.pump()
         plan_creations(run, candidates, only_opt_outs=only_opt_outs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.ahead import early
 from outreach_sync.errors import InterruptedByError
 from outreach_sync.pipeline import resolve
 from outreach_sync.pipeline.pull import ALL_STATES_READ
@@ -17,8 +18,10 @@ from outreach_sync.rules.matching import Ambiguous
 from outreach_sync.rules.person import wanted_person
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from outreach_sync.ahead import Ahead
+    from outreach_sync.pipeline.resolve import History
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Prospect
     from outreach_sync.rules.differences import RoleValue
@@ -40,38 +43,91 @@ class Unmatched(NamedTuple):
     was_sent: bool
 
 
-def plan_ready(run: Run, *, after: int = 0) -> tuple[list[int], list[Unmatched]]:
-    """Plan the next few prospects that are ready; return their ids (none: all are done) and who has no Person."""
-    ids = run.state.outbox.ready(after, CHUNK)
-    return ids, plan_prospects(run, ids) if ids else []
+class Asked(NamedTuple):
+    """A few prospects of whom Outreach is asked what it does not tell by itself."""
+
+    prospects: Mapping[int, CachedProspect]
+    gone: Mapping[int, Sequence[int]]
+    history: History | None
 
 
-def plan_held_opt_outs(run: Run, *, after: int = 0) -> tuple[list[int], list[Unmatched]]:
-    """Plan nothing but opt-outs for the next few prospects that an incomplete walk holds back."""
-    ids = run.state.cache.opted_out_among_held(after, CHUNK)
-    return ids, plan_prospects(run, ids, only_opt_outs=True) if ids else []
+class LookedUp(NamedTuple):
+    """A few prospects, those without a Person on their way through the look-ups."""
+
+    prospects: Mapping[int, CachedProspect]
+    gone: Mapping[int, Sequence[int]]
+    unlinked: Mapping[int, CachedProspect]
+    matches: Ahead[resolve.Matches]
 
 
-def plan_prospects(run: Run, ids: Collection[int], *, only_opt_outs: bool = False) -> list[Unmatched]:
-    """Decide prospects and queue what differs; return those that have no Person."""
+class Planned(NamedTuple):
+    """How many prospects were decided, and which of them have no Person."""
+
+    decided: int
+    unmatched: Sequence[Unmatched]
+
+
+def plan_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[Planned]:
+    """Plan all prospects that are ready, a few hundred at a time.
+
+    While some are decided (and the caller sends what was planned), the next are being looked for in Workbooks and the
+    ones after those asked about in Outreach.
+
+    Args:
+        run: the run.
+        only_opt_outs: plan nothing but the opt-outs among those that an incomplete walk holds back.
+    """
+    asked = early((_ask_outreach(run, ids) for ids in _chunks(run, only_opt_outs=only_opt_outs)), 1)
+    looked_up = early((_ask_workbooks(run, one) for one in asked), 2)
+    for one in looked_up:
+        yield Planned(len(one.prospects), _decide(run, one, only_opt_outs=only_opt_outs))
+
+
+def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
+    following = run.state.cache.opted_out_among_held if only_opt_outs else run.state.outbox.ready
+    after = 0
+    while ids := following(after, CHUNK):
+        yield ids
+        after = ids[-1]
+
+
+def _ask_outreach(run: Run, ids: Collection[int]) -> Asked:
     if run.stop.is_set():
         raise InterruptedByError(run.stop.signal_number)
     prospects = _decidable(run, run.state.cache.prospects(ids))
-    ids = list(prospects)
     gone = _gone(run, prospects)
-    unlinked = _without_person(run, prospects, gone)
-    verdicts = resolve.find_people(run, [one.prospect for one in unlinked.values()])
+    unlinked = {prospect_id: one for prospect_id, one in prospects.items() if one.person_id is None}
+    return Asked(prospects, gone, resolve.ask_history(run, unlinked))
+
+
+def _ask_workbooks(run: Run, asked: Asked) -> LookedUp:
+    unlinked = [prospect_id for prospect_id, one in asked.prospects.items() if one.person_id is None]
+    if asked.history is not None:
+        resolve.keep_history(run, asked.history)
+    unlinked += [one for pool in asked.gone.values() for one in pool]
+    wanted = run.state.cache.prospects(unlinked)
+    if resolve.read_unseen(run, wanted):
+        wanted = run.state.cache.prospects(unlinked)
+    return LookedUp(
+        asked.prospects, asked.gone, wanted, resolve.ask_matches(run, [one.prospect for one in wanted.values()])
+    )
+
+
+def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[Unmatched]:
+    """Decide prospects and queue what differs; return those that have no Person."""
+    ids, gone, unlinked = list(looked_up.prospects), looked_up.gone, looked_up.unlinked
+    verdicts = resolve.link(run, looked_up.matches.result())
     unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
     verdicts.update(_look_for_doubtful(run, unlinked, unmatched))
     with run.state.transaction():
         left = _settle_gone(run, gone, verdicts)
-        _decide_linked(run, {*ids, *unlinked}, only_opt_outs=only_opt_outs)
+        busy = _decide_linked(run, {*ids, *unlinked}, only_opt_outs=only_opt_outs)
         for prospect_id, judged in verdicts.items():
             if isinstance(judged, Ambiguous):
                 refuse_decision(run, prospect_id, None, judged.reason)
         waiting = {one for one in unmatched if one not in verdicts and one not in left}
         if not only_opt_outs:
-            run.state.outbox.decided({*ids, *unlinked} - waiting)
+            run.state.outbox.decided({*ids, *unlinked} - waiting - busy)
     sent_before = {prospect_id for pool in gone.values() for prospect_id in pool}
     return [Unmatched(prospect_id, prospect_id in sent_before) for prospect_id in sorted(waiting)]
 
@@ -94,15 +150,6 @@ def _gone(run: Run, prospects: Mapping[int, CachedProspect]) -> dict[int, list[i
     people = run.state.people.by_id(linked)
     gone = resolve.refresh_doubtful(run, {one: person for one, person in people.items() if not person.deleted})
     return run.state.people.prospects_of(gone)
-
-
-def _without_person(
-    run: Run, prospects: Mapping[int, CachedProspect], gone: Mapping[int, Sequence[int]]
-) -> dict[int, CachedProspect]:
-    """Return the prospects to look for in Workbooks, with their history read."""
-    unlinked = {prospect_id: one for prospect_id, one in prospects.items() if one.person_id is None}
-    resolve.read_history(run, unlinked)
-    return run.state.cache.prospects({*unlinked, *(one for pool in gone.values() for one in pool)})
 
 
 def _look_for_doubtful(
@@ -134,14 +181,18 @@ def _settle_gone(run: Run, gone: Mapping[int, Sequence[int]], verdicts: Mapping[
     return left
 
 
-def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bool) -> None:
+def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bool) -> set[int]:
+    """Queue what linked people should say; return prospects whose Person is being written: they come next round."""
     links = run.state.people.of_prospects(prospect_ids)
     pools = run.state.people.prospects_of(set(links.values()))
     everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
     prospects = run.state.cache.pooled_prospects(everyone)
     states = run.state.cache.pooled_states(everyone)
     people = run.state.people.by_id(pools)
+    writing = run.state.outbox.being_written([one for pool in pools.values() if len(pool) > 1 for one in pool])
     for person_id, pool in pools.items():
+        if person_id in writing:
+            continue
         if people[person_id].deleted:
             run.tally.people.skipped += 1
             continue
@@ -149,6 +200,7 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
             [prospects[one] for one in pool], [state for one in pool for state in states.get(one, ())], run.plan.policy
         )
         _queue_update(run, people[person_id], pool, wanted, only_opt_outs=only_opt_outs)
+    return {one for person_id in writing for one in pools.get(person_id, ())}
 
 
 def _queue_update(run: Run, person: LinkedPerson, pool: Sequence[int], wanted: Wanted, *, only_opt_outs: bool) -> None:

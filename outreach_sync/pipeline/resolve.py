@@ -6,8 +6,9 @@ load read everything): someone with an old state must not be called Not Active, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.ahead import Ahead
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
 from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import Ambiguous, Found, questions, verdict
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from outreach_sync.pipeline.run import Run
-    from outreach_sync.records import PersonRow, Prospect
+    from outreach_sync.records import Page, PersonRow, Prospect
     from outreach_sync.state.cache import CachedProspect
     from outreach_sync.state.people import LinkedPerson
 
@@ -25,21 +26,47 @@ _LINK = "link"
 _REFERENCE = "reference"
 
 
-def read_history(run: Run, prospects: Mapping[int, CachedProspect]) -> None:
-    """Read all sequence states of prospects that were never decided, and those prospects that were never seen."""
-    if run.state.facts.get(ALL_STATES_READ) is None:
-        unread = [prospect_id for prospect_id, one in prospects.items() if not one.history_read]
-        if unread:
-            for page in run.source.states_of(unread):
-                with run.state.transaction():
-                    keep_page(run, page)
-            with run.state.transaction():
-                run.state.cache.history_was_read(unread)
+class History(NamedTuple):
+    """All sequence states of prospects that were never decided, on their way from Outreach."""
+
+    prospect_ids: Sequence[int]
+    pages: Ahead[list[Page]]
+
+
+class Matches(NamedTuple):
+    """What the match rules found for each prospect (absent: nothing), and what those Persons hold."""
+
+    verdicts: dict[int, Found | Ambiguous]
+    rows: Mapping[int, PersonRow]
+
+
+def ask_history(run: Run, prospects: Mapping[int, CachedProspect]) -> History | None:
+    """Ask for all sequence states of those prospects that were never decided; None: of nobody."""
+    if run.state.facts.get(ALL_STATES_READ) is not None:
+        return None
+    unread = [prospect_id for prospect_id, one in prospects.items() if not one.history_read]
+    if not unread:
+        return None
+    return History(unread, Ahead(lambda: list(run.source.states_of(unread)), name="history-ahead"))
+
+
+def keep_history(run: Run, history: History) -> None:
+    """Store what Outreach answered, all of it together."""
+    pages = history.pages.result()
+    with run.state.transaction():
+        for page in pages:
+            keep_page(run, page)
+        run.state.cache.history_was_read(history.prospect_ids)
+
+
+def read_unseen(run: Run, prospects: Mapping[int, CachedProspect]) -> bool:
+    """Read those prospects that were never seen themselves; say whether there were any."""
     unseen = [prospect_id for prospect_id, one in prospects.items() if not one.known]
     if unseen:
         for page in run.source.prospects_by_id(unseen):
             with run.state.transaction():
                 keep_page(run, page)
+    return bool(unseen)
 
 
 def refresh_doubtful(run: Run, people: Mapping[int, LinkedPerson]) -> set[int]:
@@ -56,25 +83,22 @@ def refresh_doubtful(run: Run, people: Mapping[int, LinkedPerson]) -> set[int]:
     return gone
 
 
-def find_people(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:
-    """Look prospects up in Workbooks by the configured rules; link those that are found (in one transaction).
+def ask_matches(run: Run, prospects: Sequence[Prospect]) -> Ahead[Matches]:
+    """Look prospects up in Workbooks by the configured rules.
 
     A rule asks for all that are still open in one look-up for each hundred values. Whatever the config says, the
     reference is looked for last, since a Person may have been created from a state that was lost.
-
-    Returns:
-        Prospect id -> what was found; absent: nothing.
     """
-    return _look(run, _rules(run), prospects)
+    return Ahead(lambda: _look(run, _rules(run), prospects), name="match-ahead")
 
 
 def look_twice(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:
     """Look once more for Persons that may have been created although no answer came: they may appear late."""
     pause(run.plan.look_again_ms / 1000, run.stop)
-    return _look(run, [_REFERENCE], prospects)
+    return link(run, _look(run, [_REFERENCE], prospects))
 
 
-def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:
+def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> Matches:
     verdicts: dict[int, Found | Ambiguous] = {}
     found_rows: dict[int, PersonRow] = {}
     for rule in rules:
@@ -86,8 +110,7 @@ def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> dict
             if judged is not None:
                 verdicts[prospect_id] = judged
                 found_rows.update((row.id, row) for row in rows)
-    _link(run, verdicts, found_rows)
-    return verdicts
+    return Matches(verdicts, found_rows)
 
 
 def ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:
@@ -118,14 +141,31 @@ def _rules(run: Run) -> list[str]:
     return rules if _REFERENCE in rules else [*rules, _REFERENCE]
 
 
-def _link(run: Run, verdicts: Mapping[int, Found | Ambiguous], rows: Mapping[int, PersonRow]) -> None:
+def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
+    """Link the prospects that were found (in one transaction), and return all verdicts.
+
+    A Person that is linked already may have been written since it was looked up: what is known of it is then newer than
+    the row, and where it is not certain it is read once more.
+    """
     forgotten = run.state.forgotten.people()
+    found = {one: judged for one, judged in matches.verdicts.items() if isinstance(judged, Found)}
+    known = run.state.people.by_id({judged.person_id for judged in found.values()})
+    doubtful = {one: person for one, person in known.items() if person.lock_version is None and not person.deleted}
     with run.state.transaction():
-        for prospect_id, judged in verdicts.items():
-            if isinstance(judged, Found) and judged.person_id not in forgotten:
-                _keep_read(run, rows[judged.person_id], judged.rule)
-                run.state.people.link([prospect_id], judged.person_id)
-                run.state.outbox.person_exists([prospect_id])
+        for prospect_id, judged in found.items():
+            person_id = judged.person_id
+            if person_id in forgotten:
+                continue
+            if person_id not in doubtful and not _is_older(matches.rows[person_id], known.get(person_id)):
+                _keep_read(run, matches.rows[person_id], judged.rule)
+            run.state.people.link([prospect_id], person_id)
+            run.state.outbox.person_exists([prospect_id])
+    refresh_doubtful(run, doubtful)
+    return matches.verdicts
+
+
+def _is_older(row: PersonRow, known: LinkedPerson | None) -> bool:
+    return known is not None and known.lock_version is not None and row.lock_version < known.lock_version
 
 
 def _keep_read(run: Run, row: PersonRow, rule: str) -> None:

@@ -54,7 +54,7 @@ class Transport:
     """
 
     def __init__(self, origin: str, *, user_agent: str, stop: Stopping, connections: int = 4) -> None:
-        """Open nothing yet. `origin` is a URL whose path does not matter; `connections` is how many are kept alive."""
+        """Open nothing yet. `origin` is a URL whose path does not matter; `connections`: exchanges at once."""
         self.requests = 0
         self.server_time: Instant | None = None
         self._seen_at = 0.0
@@ -62,6 +62,7 @@ class Transport:
         self._stop = stop
         self._watchdog = Watchdog(stop)
         self._counting = threading.Lock()
+        self._room = threading.BoundedSemaphore(connections)
         self._session = _session(user_agent, connections)
 
     def send(
@@ -77,8 +78,8 @@ class Transport:
     ) -> Answer:
         """Send one request and read its answer to the end, whatever its status.
 
-        The whole exchange lasts at most `timeout_seconds`. After a request to stop it may begin or go on for
-        `grace_seconds` (0 for reads, more for a write that should be finished).
+        It waits for its turn first. The whole exchange lasts at most `timeout_seconds`. After a request to stop it may
+        begin or go on for `grace_seconds` (0 for reads, more for a write that should be finished).
 
         Raises:
             NotSentError: it did not reach the service.
@@ -88,13 +89,14 @@ class Transport:
         """
         if not self.trusts(url):
             raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
-        exchange = Exchange(seconds=max(timeout_seconds, 0.01), grace_seconds=grace_seconds)
-        if exchange.is_over(self._stop):
-            raise InterruptedByError(self._stop.signal_number)
         prepared = self._prepare(method, url, params, body, headers)
-        with self._counting:
-            self.requests += 1
-        reply = self._exchange(prepared, exchange, timeout_seconds)
+        with self._room:
+            exchange = Exchange(seconds=max(timeout_seconds, 0.01), grace_seconds=grace_seconds)
+            if exchange.is_over(self._stop):
+                raise InterruptedByError(self._stop.signal_number)
+            with self._counting:
+                self.requests += 1
+            reply = self._exchange(prepared, exchange, timeout_seconds)
         at = server_time(reply.headers)
         if at is not None:
             self.server_time, self._seen_at = at, time.monotonic()
