@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from outreach_sync.errors import InterruptedByError, UnavailableError
+from outreach_sync.instants import Instant
+from outreach_sync.outreach.client import CursorRefusedError
+from outreach_sync.pipeline.pull import pull
+from outreach_sync.records import Refused, Stream
+
+DAY, NOON = 86_400_000, Instant(1_790_000_000_000)
+STATES, TASKS, PROSPECTS = Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS
+
+
+def walk_states(bench: Any, *pages: Any, **options: Any) -> Any:
+    bench.source.script[STATES] = list(pages)
+    run = bench.run(**options)
+    pull(run, STATES)
+    return run
+
+
+def test_a_first_walk_reads_from_the_start_and_sets_the_watermark_to_the_servers_time(bench: Any) -> None:
+    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
+    assert bench.source.first_urls == [(STATES, NOON - 90 * DAY)]
+    assert bench.state.progress.of(STATES).watermark == NOON
+
+
+def test_the_next_walk_reads_the_overlap_back(bench: Any) -> None:
+    walk_states(bench)
+    bench.source.first_urls.clear()
+    walk_states(bench)
+    assert bench.source.first_urls == [(STATES, NOON - 600_000)]
+
+
+def test_a_clock_of_this_machine_that_runs_fast_does_not_move_the_watermark_past_the_server(bench: Any) -> None:
+    bench.now = Instant(NOON + 30 * DAY)
+    walk_states(bench)
+    assert bench.state.progress.of(STATES).watermark == NOON
+
+
+def test_a_servers_clock_that_runs_fast_does_not_move_the_watermark_past_what_else_is_known(bench: Any) -> None:
+    bench.source.clock = Instant(NOON + 30 * DAY)
+    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
+    assert bench.state.progress.of(STATES).watermark == NOON
+
+
+def test_an_interrupted_walk_leaves_the_watermark_and_goes_on_with_the_next_page(bench: Any) -> None:
+    pages = [bench.source.page(states=bench.states(one, "active")) for one in (1, 2, 3)]
+    bench.source.script[STATES] = [pages[0], UnavailableError("down"), pages[2]]
+    with pytest.raises(UnavailableError):
+        pull(bench.run(), STATES)
+    assert bench.state.progress.of(STATES).watermark is None
+    assert bench.count("sequence_state") == 1
+    walk_states(bench, *pages)
+    assert bench.source.walked == ["sequence_states?0", "sequence_states?1"]
+    assert bench.count("sequence_state") == 3
+    assert bench.state.progress.of(STATES).watermark == NOON
+
+
+def test_a_page_and_its_consequences_are_stored_together_or_not_at_all(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.source.script[STATES] = [bench.source.page(states=bench.states(1, "active"))]
+    run = bench.run()
+    kept = bench.state.progress.keep_walk
+
+    def die(stream: Stream, walk: Any) -> None:
+        kept(stream, walk)
+        if walk.newest is not None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.state.progress, "keep_walk", die)
+    with pytest.raises(KeyboardInterrupt):
+        pull(run, STATES)
+    assert (bench.count("sequence_state"), bench.count("changed")) == (0, 0)
+
+
+def test_a_refused_page_token_begins_the_walk_again(bench: Any) -> None:
+    page = bench.source.page(states=bench.states(1, "active"))
+    bench.source.script[STATES] = [page, CursorRefusedError("gone")]
+    with pytest.raises(CursorRefusedError):
+        pull(bench.run(), STATES)
+    assert bench.source.walked == ["sequence_states?0"] * 3
+    assert bench.log.events == ["walk_restarted"] * 3
+    walk_states(bench, page)
+    assert bench.source.walked[-1] == "sequence_states?0"
+
+
+def test_a_request_to_stop_ends_the_walk_between_two_pages(bench: Any) -> None:
+    bench.source.script[STATES] = [bench.source.page(states=bench.states(one, "active")) for one in (1, 2)]
+    bench.stop.set(15)
+    with pytest.raises(InterruptedByError):
+        pull(bench.run(), STATES)
+    assert bench.count("sequence_state") == 1
+    assert bench.state.progress.any_walk_open()
+
+
+def test_a_since_later_than_the_watermark_does_not_move_it(bench: Any) -> None:
+    walk_states(bench)
+    bench.source.clock = Instant(NOON + DAY // 2)
+    walk_states(bench, since=Instant(NOON + 1))
+    assert bench.state.progress.of(STATES).watermark == NOON
+
+
+def test_a_since_before_the_watermark_moves_it(bench: Any) -> None:
+    walk_states(bench)
+    bench.source.clock = bench.now = Instant(NOON + DAY // 2)
+    walk_states(bench, since=NOON)
+    assert bench.state.progress.of(STATES).watermark == NOON + DAY // 2
+
+
+def test_a_since_without_a_watermark_sets_none(bench: Any) -> None:
+    walk_states(bench, since=NOON)
+    assert bench.state.progress.of(STATES).watermark is None
+
+
+def test_full_reads_from_the_start_and_never_moves_the_watermark_back(bench: Any) -> None:
+    walk_states(bench)
+    bench.source.clock = Instant(NOON - DAY)
+    bench.source.first_urls.clear()
+    walk_states(bench, full=True)
+    assert bench.source.first_urls == [(STATES, NOON - 91 * DAY)]
+    assert bench.state.progress.of(STATES).watermark == NOON
+
+
+def test_full_begins_its_own_walk_instead_of_going_on_with_another(bench: Any) -> None:
+    bench.source.script[STATES] = [bench.source.page(), UnavailableError("down")]
+    with pytest.raises(UnavailableError):
+        pull(bench.run(), STATES)
+    walk_states(bench, bench.source.page(), bench.source.page(), full=True)
+    assert bench.source.walked[-1] == "sequence_states?0"
+
+
+def test_a_late_sweep_that_is_due_replaces_the_walk_from_the_watermark(bench: Any) -> None:
+    walk_states(bench)
+    bench.source.clock = bench.now = Instant(NOON + DAY)
+    bench.source.requests = 0
+    bench.source.first_urls.clear()
+    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
+    assert bench.source.first_urls[-1] == (STATES, NOON - DAY)
+    progress = bench.state.progress.of(STATES)
+    assert (progress.watermark, progress.sweep_began_at) == (NOON + DAY, NOON + DAY)
+
+
+def test_a_sweep_that_is_not_due_is_not_made(bench: Any) -> None:
+    walk_states(bench)
+    bench.source.clock = bench.now = Instant(NOON + DAY - 1)
+    walk_states(bench)
+    assert bench.source.first_urls[-1] == (STATES, NOON - 600_000)
+
+
+def test_what_makes_no_sense_stays_visible_until_it_is_read_whole(bench: Any) -> None:
+    walk_states(bench, bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")]))
+    (entry,) = bench.state.outbox.failures()
+    assert (entry.record, entry.prospect_id) == ("source", 1)
+    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
+    assert bench.state.outbox.failures() == []
+
+
+def test_what_was_forgotten_is_not_stored_again(bench: Any) -> None:
+    with bench.state.transaction():
+        bench.state.forgotten.add("prospect", 1)
+    walk_states(bench, bench.source.page(states=bench.states(1, "active"), included=[bench.prospect(1)]))
+    bench.source.script[TASKS] = [bench.source.page(tasks=[bench.skipped(7, 1)])]
+    pull(bench.run(), TASKS)
+    bench.source.script[PROSPECTS] = [bench.source.page(prospects=[bench.prospect(1)])]
+    pull(bench.run(), PROSPECTS)
+    assert [bench.count(table) for table in ("prospect", "sequence_state", "task", "changed", "outbox")] == [0] * 5
+
+
+def pull_tasks(bench: Any, *tasks: Any) -> Any:
+    bench.source.script[TASKS] = [bench.source.page(tasks=tasks)]
+    run = bench.run()
+    pull(run, TASKS)
+    return run.tally.streams[TASKS]
+
+
+def test_a_skipped_task_is_queued_and_its_prospect_is_to_be_decided(bench: Any) -> None:
+    assert pull_tasks(bench, bench.skipped(7, 1)).skipped == 1
+    entry = bench.state.outbox.of_task(7)
+    assert (entry.prospect_id, entry.state, entry.held) == (1, "queued", True)
+    assert bench.count("changed") == 1
+
+
+def test_a_skipped_task_of_nobody_is_counted_and_not_queued(bench: Any) -> None:
+    assert pull_tasks(bench, bench.skipped(7, None)).skipped == 1
+    assert bench.count("outbox") == 0
+
+
+def test_a_task_outside_of_sequences_is_left_alone(bench: Any) -> None:
+    pull_tasks(bench, bench.skipped(7, 1, task_type="manual"))
+    assert bench.count("task") == 0
+
+
+def test_a_task_that_is_no_longer_skipped_leaves_the_queue(bench: Any) -> None:
+    pull_tasks(bench, bench.skipped(7, 1))
+    pull_tasks(bench, bench.skipped(7, 1, state="incomplete", updated_at=NOON))
+    assert bench.state.outbox.of_task(7) is None
+
+
+def test_a_task_that_may_have_been_sent_stays_in_the_queue(bench: Any) -> None:
+    pull_tasks(bench, bench.skipped(7, 1))
+    with bench.state.transaction():
+        bench.state.outbox.back_to_queue([bench.state.outbox.of_task(7).id], in_doubt=True)
+    pull_tasks(bench, bench.skipped(7, 1, state="incomplete", updated_at=NOON))
+    assert bench.state.outbox.of_task(7) is not None
+
+
+def test_a_task_that_was_sent_is_not_queued_again_however_it_changes(bench: Any) -> None:
+    pull_tasks(bench, bench.skipped(7, 1))
+    with bench.state.transaction():
+        bench.state.outbox.drop([bench.state.outbox.of_task(7).id])
+        bench.state.cache.task_was_sent(7, 9000, NOON)
+    pull_tasks(bench, bench.skipped(7, 1, updated_at=NOON, note="changed"))
+    assert bench.count("outbox") == 0
+
+
+def test_rows_without_a_stamp_are_stored_and_reported(bench: Any) -> None:
+    state = bench.states(1, "active")[0]._replace(updated_at=None)
+    walk_states(bench, bench.source.page(states=[state])._replace(without_stamp=1))
+    assert bench.count("sequence_state") == 1
+    assert bench.log.events == ["rows_without_updated_at"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["run", "cut", "full", "since"]), st.integers(0, 3 * DAY), st.integers(-DAY, DAY)),
+        max_size=6,
+    )
+)
+def test_the_watermark_never_passes_a_row_that_was_not_read(bench: Any, steps: list[tuple[str, int, int]]) -> None:
+    """Whatever is interrupted and whatever the clocks say, a row that exists is read by the walks up to its stamp."""
+    bench.state.progress.reset(STATES)
+    bench.source.clock = bench.now = NOON
+    walk_states(bench)
+    true_time = int(NOON)
+    for kind, passes, skew in steps:
+        true_time += passes
+        bench.source.clock, bench.now = Instant(true_time), Instant(true_time + skew)
+        before = bench.state.progress.of(STATES).watermark
+        asked = len(bench.source.first_urls)
+        bench.source.script[STATES] = [bench.source.page(), UnavailableError("down")] if kind == "cut" else []
+        try:
+            pull(bench.run(full=kind == "full", since=Instant(true_time - 5) if kind == "since" else None), STATES)
+        except UnavailableError:
+            assert bench.state.progress.of(STATES).watermark == before
+            continue
+        after = bench.state.progress.of(STATES).watermark
+        assert before <= after <= true_time
+        if after > before and len(bench.source.first_urls) > asked:
+            assert bench.source.first_urls[-1][1] <= before, "moved without having read what lies between"
