@@ -26,6 +26,7 @@ COMMANDS = {
     "run": ("run", "run", "Run one cycle: read what changed, write what differs."),
     "schedule": ("schedule", "schedule", "Stay, and run cycles and reconciles in time."),
     "reconcile": ("reconcile", "reconcile", "Compare everything with both services, and repair the difference."),
+    "check": ("check", "check", "Try config, logins, scopes, fields, picklists and permissions."),
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
     "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
 }
