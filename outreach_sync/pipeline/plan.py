@@ -77,7 +77,8 @@ def plan_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[Planned]:
         run: the run.
         only_opt_outs: plan nothing but the opt-outs among those that an incomplete walk holds back.
     """
-    asked = early((_ask_outreach(run, ids) for ids in _chunks(run, only_opt_outs=only_opt_outs)), 1)
+    chunks = _chunks(run, only_opt_outs=only_opt_outs)
+    asked = early((_ask_outreach(run, ids, only_opt_outs=only_opt_outs) for ids in chunks), 1)
     looked_up = early((_ask_workbooks(run, one) for one in asked), 2)
     for one in looked_up:
         yield Planned(len(one.prospects), _decide(run, one, only_opt_outs=only_opt_outs))
@@ -91,10 +92,10 @@ def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
         after = ids[-1]
 
 
-def _ask_outreach(run: Run, ids: Collection[int]) -> Asked:
+def _ask_outreach(run: Run, ids: Collection[int], *, only_opt_outs: bool) -> Asked:
     if run.stop.is_set():
         raise InterruptedByError(run.stop.signal_number)
-    prospects = _decidable(run, run.state.cache.prospects(ids))
+    prospects = _decidable(run, run.state.cache.prospects(ids), only_opt_outs=only_opt_outs)
     gone = _gone(run, prospects)
     unlinked = {prospect_id: one for prospect_id, one in prospects.items() if one.person_id is None}
     return Asked(prospects, gone, resolve.ask_history(run, unlinked))
@@ -132,11 +133,16 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[Unmat
     return [Unmatched(prospect_id, prospect_id in sent_before) for prospect_id in sorted(waiting)]
 
 
-def _decidable(run: Run, prospects: Mapping[int, CachedProspect]) -> Mapping[int, CachedProspect]:
-    """Leave out, while Outreach is down, whom it would have to be asked about first."""
+def _decidable(
+    run: Run, prospects: Mapping[int, CachedProspect], *, only_opt_outs: bool
+) -> Mapping[int, CachedProspect]:
+    """Leave out, while Outreach is down, whom it would have to be asked about first.
+
+    An opt-out needs no asking: it holds whatever else there is.
+    """
     if not run.source_is_down:
         return prospects
-    read = run.state.facts.get(ALL_STATES_READ) is not None
+    read = only_opt_outs or run.state.facts.get(ALL_STATES_READ) is not None
     return {
         prospect_id: one
         for prospect_id, one in prospects.items()

@@ -41,8 +41,8 @@ class Matches(NamedTuple):
 
 
 def ask_history(run: Run, prospects: Mapping[int, CachedProspect]) -> History | None:
-    """Ask for all sequence states of those prospects that were never decided; None: of nobody."""
-    if run.state.facts.get(ALL_STATES_READ) is not None:
+    """Ask for all sequence states of those prospects that were never decided; None: of nobody, or not now."""
+    if run.source_is_down or run.state.facts.get(ALL_STATES_READ) is not None:
         return None
     unread = [prospect_id for prospect_id, one in prospects.items() if not one.history_read]
     if not unread:
@@ -61,7 +61,7 @@ def keep_history(run: Run, history: History) -> None:
 
 def read_unseen(run: Run, prospects: Mapping[int, CachedProspect]) -> bool:
     """Read those prospects that were never seen themselves; say whether there were any."""
-    unseen = [prospect_id for prospect_id, one in prospects.items() if not one.known]
+    unseen = [prospect_id for prospect_id, one in prospects.items() if not one.known and not run.source_is_down]
     if unseen:
         for page in run.source.prospects_by_id(unseen):
             with run.state.transaction():

@@ -1,0 +1,392 @@
+"""One cycle after another against both simulated services: what the contract says of people and tasks, as stories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.instants import parse_duration, parse_iso
+
+if TYPE_CHECKING:
+    from outreach_sync.conduct import Ended
+    from tests.conftest import World
+
+STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"
+PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+
+
+def people(ended: Ended) -> dict[str, int]:
+    return {name: count for name, count in ended.document["people"].items() if count}
+
+
+def test_a_person_known_by_email_is_linked_and_updated_once(world: World) -> None:
+    person = world.workbooks.add_person(name="Ada", email="ADA@example.com")
+    world.prospect(email="ada@example.com", states=("finished",))
+    first, second = world.run(), world.run()
+    assert (first.exit_status, people(first)) == (0, {"updated": 1})
+    assert (second.exit_status, people(second)) == (0, {})
+    assert world.workbooks.get(PERSON, person)[STATE] == "Finished"
+
+
+def test_a_cycle_with_nothing_new_costs_three_requests_and_none_to_workbooks(world: World) -> None:
+    world.prospect(email="ada@example.com")
+    world.run()
+    assert world.run().document["requests"] == {"outreach": 3, "workbooks": 0}
+
+
+def test_a_missing_person_is_created_with_names_and_reference(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com", states=("paused",))
+    assert people(world.run()) == {"created": 1}
+    person = world.person()
+    assert person["created_through_reference"] == f"outreach-prospect-{prospect}"
+    assert (person["name"], person["main_location[email]"]) == ("Ada Example", "ada@example.com")
+
+
+def test_somebody_who_is_merely_not_active_is_never_created(world: World) -> None:
+    world.prospect(email="ada@example.com", states=())
+    assert people(world.run()) == {"skipped": 1}
+    assert world.people() == []
+
+
+def test_somebody_who_is_merely_not_active_is_shown_so_where_a_person_exists(world: World) -> None:
+    world.workbooks.add_person(name="Ada", email="ada@example.com")
+    world.prospect(email="ada@example.com", states=())
+    world.run()
+    assert (world.person()[STATE], world.person()[SINCE]) == ("Not Active", None)
+
+
+@pytest.mark.parametrize("opt_out", [{"optedOut": True}, {"emailOptedOut": True}])
+def test_an_opt_out_is_written_and_never_undone(world: World, opt_out: dict[str, bool]) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.outreach.update("prospect", prospect, **opt_out)
+    world.run()
+    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Opted Out", True)
+    world.outreach.update("prospect", prospect, **dict.fromkeys(opt_out, False))
+    world.run()
+    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Active \u2013 Running", True)
+
+
+def test_no_email_that_somebody_cleared_is_not_set_again_by_an_unrelated_change(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.edit_person(world.person()["id"], **{NO_EMAIL: True})
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.run()
+    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Finished", True)
+
+
+def test_an_old_state_is_found_before_anybody_is_called_not_active(world: World) -> None:
+    world.workbooks.add_person(name="Ada", email="ada@example.com")
+    long_ago = parse_iso("2020-01-01T00:00:00Z")
+    prospect = world.prospect(email="ada@example.com", states=())
+    world.outreach.add_state(prospect, 1, "opted_out", updatedAt="2020-01-01T00:00:00.000Z")
+    world.run(sync={"start": "90d"})
+    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Opted Out", True)
+    assert long_ago  # the state is older than the first load reads
+
+
+def test_two_prospects_that_are_one_person_are_pooled(world: World) -> None:
+    world.workbooks.add_person(name="Ada", email="ada@example.com")
+    world.prospect(email="ada@example.com", states=("finished",))
+    world.prospect(email="Ada@Example.com", optedOut=True, states=("active",))
+    world.run()
+    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Opted Out", True)
+
+
+def test_two_prospects_that_share_an_address_are_created_once_from_the_lower_id(world: World) -> None:
+    lower = world.prospect(emails=["x@example.com", "shared@example.com"], states=("finished",))
+    world.prospect(emails=["Shared@Example.com"], states=("active",))
+    assert people(world.run()) == {"created": 1}
+    assert world.person()["created_through_reference"] == f"outreach-prospect-{lower}"
+    assert people(world.run()) == {}
+
+
+def test_an_ambiguous_person_is_refused_by_name_and_everything_else_goes_on(world: World) -> None:
+    twins = [world.workbooks.add_person(name=name, email="twin@example.com") for name in ("A", "B")]
+    world.prospect(email="twin@example.com")
+    world.prospect(email="ada@example.com")
+    ended = world.run()
+    assert (ended.exit_status, people(ended)) == (1, {"created": 1, "rejected": 1, "queued": 1})
+    with world.state() as state:
+        (refused,) = state.outbox.failures()
+    assert all(str(one) in str(refused.reason) for one in twins)
+
+
+def test_a_refused_person_is_written_once_its_cause_is_gone(world: World) -> None:
+    twins = [world.workbooks.add_person(name=name, email="twin@example.com") for name in ("A", "B")]
+    world.prospect(email="twin@example.com")
+    world.run()
+    world.workbooks.merge_people(*twins)
+    with world.state() as state, state.transaction():
+        state.outbox.retry(None)
+    assert (world.run().exit_status, world.person()[STATE]) == (0, "Active \u2013 Running")
+
+
+def test_an_unknown_state_is_refused_and_written_once_it_has_a_label(world: World) -> None:
+    world.workbooks.add_person(name="Ada", email="ada@example.com")
+    world.prospect(email="ada@example.com", states=("napping",))
+    assert world.run().exit_status == 1
+    labels = {"labels": {"napping": "Finished"}}
+    assert (world.run(sync=labels).exit_status, world.person()[STATE]) == (0, "Finished")
+
+
+def test_an_unknown_state_never_keeps_an_opt_out_from_being_written(world: World) -> None:
+    world.settings["workbooks"]["fields"] = {"sequences": "cf_person_sequences"}
+    world.workbooks.add_person(name="Ada", email="ada@example.com")
+    world.prospect(email="ada@example.com", states=("napping",), optedOut=True)
+    ended = world.run()
+    assert (ended.exit_status, world.person()[NO_EMAIL], world.person()[STATE]) == (1, True, "Opted Out")
+
+
+def test_a_skipped_task_becomes_one_cancelled_task_for_ever(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    task = world.skipped_task(prospect)
+    assert world.run().document["tasks"]["created"] == 1
+    world.outreach.update("task", task, note="changed")
+    world.run(full=True)
+    (cancelled,) = world.tasks()
+    assert cancelled["activity_status"] == "Cancelled"
+    assert cancelled["created_through_reference"] == f"outreach-task-{task}"
+    assert cancelled["primary_contact_id"] == world.person()["id"]
+
+
+def test_a_skipped_task_creates_the_person_it_needs(world: World) -> None:
+    world.skipped_task(world.prospect(email="ada@example.com", states=()))
+    assert people(world.run()) == {"created": 1}
+    assert len(world.tasks()) == 1
+
+
+def test_a_skipped_task_without_a_prospect_is_counted_and_no_failure(world: World) -> None:
+    world.prospect(email="ada@example.com")
+    world.skipped_task(None)  # type: ignore[arg-type]
+    ended = world.run()
+    assert (ended.exit_status, ended.document["streams"]["tasks"]["skipped"], world.tasks()) == (0, 1, [])
+
+
+def test_tasks_of_somebody_who_is_not_created_wait_without_being_a_failure(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.skipped_task(prospect)
+    skip = {"people": {"when_missing": "skip"}}
+    ended = world.run(sync=skip)
+    assert (ended.exit_status, people(ended), ended.document["tasks"]["queued"]) == (0, {"skipped": 1}, 1)
+    world.workbooks.add_person(name="Ada", email="ada@example.com")
+    world.run(sync=skip, full=True)
+    assert len(world.tasks()) == 1
+
+
+def test_a_changed_skip_rule_judges_the_tasks_again(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    done = {"state": "complete", "completed": True, "completedAt": "2026-09-01T10:00:00.000Z", "completer": None}
+    world.skipped_task(prospect, **done)
+    world.run()
+    assert world.tasks() == []
+    world.run(sync={"tasks": {"skipped_when": [{"state": "complete", "completer": None}]}})
+    assert len(world.tasks()) == 1
+
+
+def test_a_deleted_person_is_created_again_when_there_is_something_to_write(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.workbooks.delete(PERSON, world.person()["id"])
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    assert people(world.run()) == {"recreated": 1}
+    assert world.person()[STATE] == "Finished"
+
+
+def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.workbooks.delete(PERSON, world.person()["id"])
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    for _ in range(2):
+        assert world.run(sync={"when_deleted": "leave"}).exit_status == 0
+    assert world.people() == []
+
+
+def test_a_merged_person_is_found_under_the_winner(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    loser = world.person()["id"]
+    winner = world.workbooks.add_person(name="Ada E.", email="ada@example.com")
+    world.workbooks.merge_people(winner, loser)
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.run()
+    assert [one["id"] for one in world.people()] == [winner]
+    assert world.person()[STATE] == "Finished"
+
+
+def test_a_stale_record_is_read_again_and_the_user_s_other_edits_stay(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.edit_person(world.person()["id"], person_job_title="CTO")
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    assert people(world.run()) == {"updated": 1}
+    assert (world.person()["person_job_title"], world.person()[STATE]) == ("CTO", "Finished")
+
+
+def test_the_outreach_id_is_written_only_where_it_is_empty(world: World) -> None:
+    world.settings["workbooks"]["fields"] = {"outreach_id": "cf_person_outreach_id"}
+    world.workbooks.add_person(name="Ada", email="ada@example.com", cf_person_outreach_id="4711")
+    world.prospect(email="ada@example.com")
+    world.run()
+    assert (world.person()["cf_person_outreach_id"], world.person()[STATE]) == ("4711", "Active \u2013 Running")
+
+
+def several(world: World, count: int) -> list[int]:
+    return [world.prospect(email=f"p{number}@example.com", states=("finished",)) for number in range(count)]
+
+
+def test_the_guard_stops_a_relabelling_before_its_first_write_until_it_is_lifted(world: World) -> None:
+    several(world, 5)
+    world.run()
+    before, relabelled = world.writes(), {"labels": {"finished": "Failed"}}
+    for _ in range(2):
+        assert world.run(sync=relabelled).exit_status == 6
+    assert world.writes() == before
+    assert world.run(sync=relabelled, allow_bulk=True).exit_status == 0
+    assert {one[STATE] for one in world.people()} == {"Failed"}
+    assert world.run(sync=relabelled).exit_status == 0
+
+
+def test_the_guard_lets_the_first_load_pass_and_counts_no_creations(world: World) -> None:
+    several(world, 5)
+    assert world.run().exit_status == 0
+    several_more = [world.prospect(email=f"q{number}@example.com") for number in range(9)]
+    assert (world.run().exit_status, len(several_more)) == (0, 9)
+
+
+def test_a_dry_run_shows_what_the_guard_would_stop_and_changes_nothing(world: World) -> None:
+    several(world, 5)
+    world.run()
+    before = (world.writes(), world.state_path.read_bytes())
+    ended = world.run(sync={"labels": {"finished": "Failed"}}, dry_run=True)
+    assert ended.document["guard_would_stop"] is True
+    assert [change["fields"] for change in ended.document["changes"]] == [{STATE: ["Finished", "Failed"]}] * 5
+    assert (world.writes(), world.state_path.read_bytes()) == before
+
+
+def test_a_dry_run_on_a_new_machine_leaves_no_state_behind(world: World) -> None:
+    world.prospect(email="ada@example.com")
+    ended = world.run(dry_run=True)
+    assert (len(ended.document["changes"]), world.people(), world.state_path.exists()) == (1, [], False)
+
+
+def test_a_lost_state_is_rebuilt_from_the_references_and_nothing_is_created_twice(world: World) -> None:
+    prospect = world.prospect(states=("finished",))
+    world.skipped_task(prospect)
+    world.run()
+    for file in world.state_path.parent.glob("state.db*"):
+        if not file.name.endswith(".tokens"):
+            file.unlink()
+    assert people(world.run()) == {"unchanged": 1}
+    assert (len(world.people()), len(world.tasks())) == (1, 1)
+
+
+def test_nothing_but_opt_outs_is_written_of_a_walk_that_was_not_completed(world: World) -> None:
+    world.settings["outreach"]["page_size"] = 2
+    for number in range(4):
+        world.workbooks.add_person(name="P", email=f"p{number}@example.com")
+        world.prospect(email=f"p{number}@example.com", optedOut=number == 0)
+    world.sandbox.outreach.faults.on("server_error_500", after=1, kind="list sequenceStates")
+    ended = world.run(sync={"patience": "1s"})
+    assert ended.exit_status == 4
+    assert [one[STATE] for one in world.people()] == ["Opted Out", None, None, None]
+    world.sandbox.outreach.faults.clear()
+    assert world.run().exit_status == 0
+    assert {one[STATE] for one in world.people()} == {"Opted Out", "Active \u2013 Running"}
+
+
+def test_a_walk_that_was_interrupted_goes_on_where_it_stopped(world: World) -> None:
+    world.settings["outreach"]["page_size"] = 2
+    several(world, 6)
+    world.sandbox.outreach.faults.on("server_error_500", after=2, kind="list sequenceStates")
+    first = world.run(sync={"patience": "1s"})
+    world.sandbox.outreach.faults.clear()
+    second = world.run()
+    reads = [ended.document["streams"]["sequence_states"]["read"] for ended in (first, second)]
+    assert (reads, len(world.people())) == ([4, 2], 6)
+
+
+def test_records_that_become_visible_hours_late_are_found_by_the_late_sweep(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    hours = parse_duration("5h")
+    world.outreach.add(
+        "sequenceState",
+        {"prospect": prospect, "sequence": 1, "state": "opted_out"},
+        visible_after_ms=hours,
+    )
+    world.sandbox.clock.advance(hours + 60_000)
+    world.outreach.update("prospect", prospect, title="CTO")
+    world.run()
+    world.sandbox.clock.advance(parse_duration("20h"))
+    world.run()
+    assert world.person()[NO_EMAIL] is True
+
+
+def test_a_dead_login_to_outreach_does_not_hold_up_what_is_queued(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.sandbox.workbooks.faults.on("unavailable_503")
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
+    world.sandbox.workbooks.faults.clear()
+    world.sandbox.outreach.tokens.revoke_all()
+    assert world.run().exit_status == 3
+    assert world.person()[STATE] == "Finished"
+
+
+def test_fields_of_people_the_config_does_not_name_are_never_written(world: World) -> None:
+    world.workbooks.add_person(name="Ada", email="ada@example.com", person_job_title="CTO")
+    world.skipped_task(world.prospect(email="ada@example.com", optedOut=True))
+    world.run()
+    written: set[str] = set()
+    for write in world.workbooks.writes:
+        if write.record_class == PERSON:
+            written |= set(write.changed) | set(write.unchanged)
+    assert written == {STATE, SINCE, NO_EMAIL}
+
+
+def writes_to_people(world: World) -> list[Any]:
+    return [write for write in world.workbooks.writes if write.record_class == PERSON]
+
+
+def test_no_value_is_written_that_was_already_there(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.run()
+    assert all(write.unchanged == () for write in writes_to_people(world))
+
+
+@pytest.mark.parametrize("fault", ["answer_lost_after_commit", "error_500_after_commit", "redirect_after_commit_302"])
+def test_a_creation_whose_answer_was_lost_is_not_repeated(world: World, fault: str) -> None:
+    world.skipped_task(world.prospect(email="ada@example.com"))
+    world.sandbox.workbooks.faults.on(fault, times=2, kind="write")
+    for _ in range(3):
+        world.run()
+    assert (len(world.people()), len(world.tasks())) == (1, 1)
+
+
+def test_an_opt_out_is_set_even_where_the_label_is_refused(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.workbooks.remove_picklist_entry("Opted Out")
+    world.outreach.update("prospect", prospect, optedOut=True)
+    ended = world.run()
+    assert (ended.exit_status, world.person()[NO_EMAIL]) == (1, True)
+    assert world.person()[STATE] == "Active \u2013 Running"
+
+
+def test_a_field_that_is_gone_stops_the_run_instead_of_refusing_everybody(world: World) -> None:
+    prospects = several(world, 3)
+    world.run()
+    world.workbooks.remove_custom_field(STATE)
+    for prospect in prospects:
+        world.outreach.update("sequenceState", world.states_of(prospect)[0], state="failed")
+    ended = world.run()
+    assert (ended.exit_status, STATE in str(ended.error)) == (3, True)
+    with world.state() as state:
+        assert state.outbox.counts() == {("person", "queued"): 3}
