@@ -29,6 +29,8 @@ COMMANDS = {
     "check": ("check", "check", "Try config, logins, scopes, fields, picklists and permissions."),
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
     "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
+    "init": ("init", "init", "Write a commented config to start from."),
+    "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
 }
 
 

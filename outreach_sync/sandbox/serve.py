@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import yaml
 
 from outreach_sync.sandbox.pair import Sandbox
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,9 +34,12 @@ class ServeOptions:
     state_path: Path = Path("outreach-sync-sandbox.db")
 
 
-def serve(options: ServeOptions, out: IO[str] | None = None) -> int:
+def serve(
+    options: ServeOptions, out: IO[str] | None = None, *, on_ready: Callable[[Sandbox], None] = lambda _sandbox: None
+) -> int:
     """Serve until SIGINT or SIGTERM. Writes to `out` (stdout) one complete YAML config and nothing else.
 
+    `on_ready` is told once both services answer and the config is out.
     Must run in the main thread: only there can signals be waited for.
 
     Returns:
@@ -55,7 +59,7 @@ def serve(options: ServeOptions, out: IO[str] | None = None) -> int:
     try:
         with _prepared(options) as sandbox:
             _print_config(sandbox, options.state_path, out or sys.stdout)
-            _log.info("Outreach on %s, Workbooks on %s", sandbox.outreach.url, sandbox.workbooks.url)
+            on_ready(sandbox)
             stopped.wait()
     finally:
         for number, handler in previous.items():

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from outreach_sync.config.loading import load_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_it_writes_a_private_config_that_is_right_as_it_is_and_says_what_is_next(tmp_path: Path, command: Any) -> None:
+    path = tmp_path / "new" / "place.yaml"
+    ran = command("init", str(path))
+    assert ran.status == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_config(path, require_secrets=False).sync.max_attempts == 10
+    assert f"outreach-sync -c {path} auth login" in ran.out
+
+
+def test_the_default_place_is_one_where_it_is_found(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "  3. outreach-sync check" in command("init").out
+    assert (tmp_path / "config" / "outreach-sync.yaml").exists()
+
+
+def test_a_file_that_is_there_is_left_alone_unless_forced(tmp_path: Path, command: Any) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("precious")
+    path.chmod(0o644)
+    ran = command("init", str(path))
+    assert (ran.status, path.read_text()) == (2, "precious")
+    assert "--force" in ran.err
+    assert command("init", str(path), "--force").status == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_place_that_cannot_be_written_ends_with_2(tmp_path: Path, command: Any) -> None:
+    (tmp_path / "file").write_text("no directory")
+    ran = command("init", str(tmp_path / "file" / "config.yaml"))
+    assert ran.status == 2
+    assert "cannot be written" in ran.err
+
+
+def test_on_a_terminal_it_asks_again_until_answers_make_sense_and_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "asked.yaml"
+    _on_a_terminal(
+        ["init", str(path)],
+        "http://plain.example\nhttps://example-live.workbooks.com\n\nyesterday\nall\nskip\n\n",
+    )
+    document = yaml.safe_load(path.read_text())
+    assert document["workbooks"]["base_url"] == "https://example-live.workbooks.com"
+    assert document["outreach"]["redirect_uri"] == "https://localhost:8484/callback"
+    assert (document["sync"]["start"], document["sync"]["people"]["when_missing"]) == ("all", "skip")
+    assert load_config(path, require_secrets=False).schedule.every_ms == 600_000
+
+
+def test_with_defaults_it_asks_nothing_on_a_terminal_either(tmp_path: Path) -> None:
+    path = tmp_path / "plain.yaml"
+    _on_a_terminal(["init", str(path), "--defaults"], "")
+    assert path.exists()
+
+
+def _on_a_terminal(arguments: list[str], typed: str) -> None:
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "outreach_sync", *arguments], stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    ends = time.monotonic() + 20
+    while program.poll() is None and time.monotonic() < ends:
+        try:
+            os.read(ours, 4096)
+        except OSError:
+            break
+    assert program.wait(5) == 0
+    os.close(ours)
