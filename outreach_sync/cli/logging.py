@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def command_log(invocation: Invocation, config: Config) -> Log:
     """Return the logger of this invocation: the command line's wishes before the config's."""
-    from outreach_sync.events import start_logging  # noqa: PLC0415 - structlog is slow to import
+    from outreach_sync.events import start_logging  # noqa: PLC0415 - not for --help
 
     level = invocation.log_level or config.logging.level
     return start_logging(level, invocation.log_format or config.logging.format, invocation.scrubber)
@@ -20,7 +20,8 @@ def command_log(invocation: Invocation, config: Config) -> Log:
 
 def log_bug(bug: Exception) -> None:
     """Log the traceback of a bug, at debug, without local variables: they may hold a secret."""
-    import structlog  # noqa: PLC0415
+    from outreach_sync.events import started_log  # noqa: PLC0415
 
-    if structlog.is_configured():
-        structlog.get_logger().debug("bug", exc_info=bug)
+    log = started_log()
+    if log is not None:
+        log.debug("bug", exc_info=bug)
