@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outreach_sync.errors import GuardStoppedError
+from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
+from outreach_sync.pipeline.refuse import refuse
+
+
+def decide(bench: Any, *, allow_bulk: bool = False, dry_run: bool = False, **plan: Any) -> Any:
+    run = bench.run(dry_run=dry_run, **plan)
+    deliver(run, complete=True, allow_bulk=allow_bulk)
+    return run.tally
+
+
+def load(bench: Any, count: int, *, first_load_done: bool = True) -> None:
+    for one in range(1, count + 1):
+        bench.linked(one, 1000 + one, "active")
+    if first_load_done:
+        with bench.state.transaction():
+            bench.state.facts.put(FIRST_LOAD_DONE, "run0")
+
+
+def test_the_guard_stops_before_the_first_write_and_keeps_what_was_read(bench: Any) -> None:
+    load(bench, 4)
+    with pytest.raises(GuardStoppedError, match="4 of 4"):
+        decide(bench)
+    assert bench.target.person_batches == []
+    with pytest.raises(GuardStoppedError):
+        decide(bench)
+    assert decide(bench, allow_bulk=True).people.updated == 4
+
+
+def test_the_guard_is_not_there_before_the_first_load_is_done(bench: Any) -> None:
+    load(bench, 4, first_load_done=False)
+    assert decide(bench).people.updated == 4
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.99, 4), (1.0, 2)])
+def test_the_guard_needs_both_the_share_and_the_count_to_be_exceeded(bench: Any, share: float, count: int) -> None:
+    load(bench, 4)
+    assert decide(bench, guard_share=share, guard_count=count).people.updated == 4
+
+
+def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None:
+    load(bench, 4)
+    decide_all = bench.run()
+    deliver(decide_all, complete=True, allow_bulk=True)
+    for one in range(1, 5):
+        bench.target.change(1000 + one, f_state="Finished")
+    with bench.state.transaction():
+        bench.state.people.doubt_all()
+        bench.state.outbox.mark_all_changed()
+        for one in range(1, 5):
+            bench.state.outbox.queue_person(one, 1000 + one, "update", {"sequence_state": "Running"}, run_id="run0")
+        for entry in bench.state.outbox.of_person(range(1, 5)):
+            refuse(bench.run(), entry, "refused before")
+        bench.state.outbox.admit_all()
+    bench.now += 86_400_000
+    assert decide(bench).people.updated == 4
+
+
+def test_a_dry_run_says_that_the_guard_would_stop_and_writes_nothing(bench: Any) -> None:
+    load(bench, 4)
+    tally = decide(bench, dry_run=True)
+    assert tally.guard_would_stop
+    assert len(tally.changes) == 4
+    assert bench.target.person_batches == []

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outreach_sync.pipeline.deliver import deliver
+from outreach_sync.records import Rejected, TaskRow, Unknown
+
+
+def decide(bench: Any, **plan: Any) -> Any:
+    run = bench.run(**plan)
+    deliver(run, complete=True, allow_bulk=False)
+    return run.tally
+
+
+def queued(bench: Any, **values: Any) -> None:
+    bench.linked(1, 1001, "active")
+    task = bench.skipped(7, 1, **values)
+    bench.keep(tasks=[task])
+    with bench.state.transaction():
+        bench.state.outbox.queue_task(7, 1, held=False, run_id="run0")
+
+
+def test_a_skipped_task_becomes_one_cancelled_task_of_the_person(bench: Any) -> None:
+    queued(bench, note="Ring <b>first</b>")
+    assert decide(bench).tasks.created == 1
+    (write,) = bench.target.task_batches[0]
+    fields = write.fields
+    assert (fields["activity_status"], fields["activity_type"]) == ("Cancelled", "Email")
+    assert (fields["primary_contact_id"], fields["created_through_reference"]) == (1001, "outreach-task-7")
+    assert fields["description"] == "Ring &lt;b&gt;first&lt;/b&gt;"
+    assert bench.state.cache.task(7).workbooks_id == 9000
+
+
+def test_one_that_exists_is_adopted_instead_of_created(bench: Any) -> None:
+    queued(bench)
+    bench.target.tasks[1] = TaskRow(1, 0, False, "outreach-task-7")
+    assert decide(bench).tasks.created == 0
+    assert bench.target.task_batches == []
+    assert bench.state.cache.task(7).workbooks_id == 1
+
+
+@pytest.mark.parametrize(("recreates", "created"), [(True, 1), (False, 0)])
+def test_one_that_was_deleted_follows_when_deleted(bench: Any, recreates: bool, created: int) -> None:
+    queued(bench)
+    bench.target.tasks[1] = TaskRow(1, 0, True, "outreach-task-7")
+    assert decide(bench, recreates=recreates).tasks.created == created
+    assert bench.count("outbox") == 0
+
+
+def test_a_task_waits_for_its_person_without_being_a_failure(bench: Any) -> None:
+    bench.keep(bench.prospect(1, email="ada@example.com"), tasks=[bench.skipped(7, 1)])
+    decide(bench, creates=False)
+    assert bench.state.outbox.of_task(7).state == "waiting"
+    assert bench.state.outbox.failures() == []
+    bench.target.add(1001, email="ada@example.com")
+    with bench.state.transaction():
+        bench.state.outbox.mark_unmatched_changed()
+    assert decide(bench, creates=False).tasks.created == 1
+
+
+def test_a_creation_without_an_answer_is_looked_for_twice_and_never_doubled(bench: Any) -> None:
+    queued(bench)
+
+    def lost(writes: Any) -> Any:
+        bench.target.obey_tasks(writes)
+        return [Unknown("time-out") for _ in writes]
+
+    bench.target.answers = [bench.target.obey, lost]
+    decide(bench)
+    assert len(bench.target.tasks) == 1
+    assert bench.count("outbox") == 0
+
+
+def test_a_refused_task_is_kept_with_its_reason(bench: Any) -> None:
+    queued(bench)
+    bench.target.answers = [bench.target.obey, lambda _: [Rejected(("name: is required",))]]
+    assert decide(bench).tasks.rejected == 1
+    (entry,) = bench.state.outbox.failures()
+    assert (entry.task_id, entry.reason) == (7, "name: is required")
+
+
+def test_the_task_of_a_person_that_is_created_in_the_same_run_is_created_too(bench: Any) -> None:
+    bench.keep(bench.prospect(1), tasks=[bench.skipped(7, 1)])
+    tally = decide(bench)
+    assert (tally.people.created, tally.tasks.created) == (1, 1)
