@@ -187,11 +187,20 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date, all of it or nothing: sqlite-utils makes its own table outside of its transactions,
+    and a file that holds only that would look like somebody else's.
+    """
     from sqlite_utils import Database  # noqa: PLC0415 - slow to import, rarely needed
 
     from outreach_sync.state.schema import migrations  # noqa: PLC0415
 
-    migrations.apply(Database(connection, execute_plugins=False))
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(Database(connection, execute_plugins=False))
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
 
 
 def _read_only(path: Path) -> str:
