@@ -29,6 +29,7 @@ COMMANDS = {
     "check": ("check", "check", "Try config, logins, scopes, fields, picklists and permissions."),
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
     "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
+    "report": ("report", "report", "Write a self-contained page of charts and tables."),
     "init": ("init", "init", "Write a commented config to start from."),
     "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
 }

@@ -1,0 +1,102 @@
+"""What the page says of people: who says which label, opt-outs, and skipped tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outreach_sync.instants import to_date
+from outreach_sync.report.charts import Column, columns, figure, line, share_bar, total_of
+from outreach_sync.report.markup import Markup, element, foreign, joined
+from outreach_sync.report.tables import Head, folded, table
+from outreach_sync.report.wording import change, counted, day, number, short_day
+
+if TYPE_CHECKING:
+    from outreach_sync.report.figures import Report, Trend
+
+_SHOWN_SEQUENCES = 30
+
+
+def states(report: Report) -> Markup:
+    """Return how many people say which label, now and over time."""
+    return element(
+        "section",
+        element("h2", "Sequence states"),
+        element(
+            "p", "Linked people by the Sequence State that Workbooks holds. The line starts at zero.", class_="lead"
+        ),
+        _states_now(report) if report.trends else element("p", "Nobody is linked yet.", class_="none"),
+        id="states",
+    )
+
+
+def _states_now(report: Report) -> Markup:
+    everyone = sum(trend.now for trend in report.trends) or 1
+    heads = (Head("State", numeric=False), Head("People"), Head("Over time", numeric=False), Head("Change"))
+    rows = [_state_row(place, trend, everyone) for place, trend in enumerate(report.trends)]
+    noted = [at for at, _ in report.trends[0].days]
+    by_day = table(
+        "People by Sequence State and day",
+        (Head("Day", numeric=False), *(Head(trend.label) for trend in report.trends)),
+        [
+            [day(at), *(number(trend.days[place][1]) for trend in report.trends)]
+            for place, at in reversed(list(enumerate(noted)))
+        ],
+    )
+    return joined(table("People by Sequence State", heads, rows), folded("Numbers by day", by_day))
+
+
+def _state_row(place: int, trend: Trend, everyone: int) -> list[str]:
+    (first_day, first), share = trend.days[0], trend.now / everyone
+    since = f"{number(first)} on {to_date(first_day)}, {number(trend.now)} now"
+    drawn = line(f"state-{place}", f"{trend.label} over time", since, [count for _, count in trend.days])
+    name = joined(foreign(trend.label), share_bar(share))
+    people = joined(number(trend.now), " ", element("span", f"{share:.0%}", class_="share"))
+    return [name, people, drawn, change(trend.now - first)]
+
+
+def opt_outs(report: Report) -> Markup:
+    """Return when prospects opted out."""
+    shown = [
+        Column(short_day(at), f"{to_date(at)}: {counted(count, 'opt-out', 'opt-outs')}", (count,))
+        for at, count in report.opt_outs
+    ]
+    total = total_of(shown)
+    chart = columns("opt-outs", "Opt-outs by day", f"{total} in all.", shown, number)
+    rows = [[day(at), number(count)] for at, count in reversed(report.opt_outs) if count]
+    numbers = table("Days with opt-outs", (Head("Day", numeric=False), Head("Prospects")), rows)
+    return element(
+        "section",
+        element("h2", "Opt-outs"),
+        element("p", "Prospects by the day on which they opted out, where they still are.", class_="lead"),
+        element("div", figure("Opt-outs", total, chart), class_="charts"),
+        folded("Days with opt-outs", numbers if rows else element("p", "None in this period.")),
+        id="opt-outs",
+    )
+
+
+def skipped_tasks(report: Report) -> Markup:
+    """Return which sequences' tasks are skipped."""
+    return element(
+        "section",
+        element("h2", "Skipped tasks by sequence"),
+        element("p", "Recent: last changed in this period. Sent: those that have a Task in Workbooks.", class_="lead"),
+        _by_sequence(report) if report.skipped else element("p", "No task was skipped.", class_="none"),
+        id="skipped",
+    )
+
+
+def _by_sequence(report: Report) -> Markup:
+    most = max(*(one.recent for one in report.skipped), 1)
+    rows = [
+        [
+            joined(foreign(one.name), share_bar(one.recent / most)),
+            number(one.recent),
+            number(one.kept),
+            number(one.sent),
+        ]
+        for one in report.skipped[:_SHOWN_SEQUENCES]
+    ]
+    heads = (Head("Sequence", numeric=False), Head("Recent"), Head("All"), Head("Sent"))
+    unlisted = len(report.skipped) - len(rows)
+    more = element("p", f"And {counted(unlisted, 'sequence', 'sequences')} more with fewer.") if unlisted else ""
+    return joined(table("Skipped tasks by sequence", heads, rows), more)
