@@ -37,7 +37,7 @@ def sandbox(  # noqa: PLR0917 - click passes one argument for each option
     seed: int,
     state_path: Path,
 ) -> int:
-    r"""Serve a simulated Outreach and a simulated Workbooks on loopback until stopped.
+    """Serve a simulated Outreach and a simulated Workbooks on loopback until stopped.
 
     \b
     stdout is exactly one config that uses them:
@@ -45,7 +45,7 @@ def sandbox(  # noqa: PLR0917 - click passes one argument for each option
       outreach-sync -c sandbox.yaml run
 
     Exit status: 128 and the signal that ended it; 2 a port is taken.
-    """
+    """  # noqa: D301 - click's mark for lines that are not to be joined
     from outreach_sync.sandbox.serve import ServeOptions, serve  # noqa: PLC0415 - not for --help
 
     options = ServeOptions(outreach_port, workbooks_port, latency_ms, empty, seed, state_path)
