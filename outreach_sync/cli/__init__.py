@@ -30,6 +30,7 @@ COMMANDS = {
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
     "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
     "report": ("report", "report", "Write a self-contained page of charts and tables."),
+    "explain": ("explain", "explain", "Say why a Person or Task says what it says."),
     "init": ("init", "init", "Write a commented config to start from."),
     "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
 }

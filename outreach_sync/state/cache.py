@@ -24,6 +24,10 @@ _PROSPECT_COLUMNS = (
     "first_name, last_name, emails, external_id, opted_out, opted_out_at, email_opted_out, emails_opted_at,"
     " trashed_at, updated_at, extra"
 )
+_TASK_COLUMNS = (
+    "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, updated_at, attributes, skipped,"
+    " workbooks_id, sent_at"
+)
 _UPDATED_AT = 9
 _DECIDING = slice(4, 9)
 """Where in `_PROSPECT_COLUMNS` stands what a decision about a linked Person looks at: opt-outs and deletion."""
@@ -180,12 +184,16 @@ class Cache:
 
     def task(self, task_id: int) -> CachedTask | None:
         """Return a sequence task as last read."""
-        row = self._connection.execute(
-            "SELECT id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, updated_at,"
-            " attributes, skipped, workbooks_id, sent_at FROM task WHERE id = ?",
-            (task_id,),
-        ).fetchone()
+        row = self._connection.execute(f"SELECT {_TASK_COLUMNS} FROM task WHERE id = ?", (task_id,)).fetchone()
         return None if row is None else _cached_task(row)
+
+    def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
+        """Return the skipped tasks of prospects, in the order of their ids."""
+        rows = self._connection.execute(
+            f"SELECT {_TASK_COLUMNS} FROM task WHERE skipped AND prospect_id IN {_IDS} ORDER BY id",
+            (_id_list(prospect_ids),),
+        )
+        return [_cached_task(row) for row in rows]
 
     def task_was_sent(self, task_id: int, workbooks_id: int, sent_at: Instant | None) -> None:
         """Record which Workbooks Task was made of a skipped task; `sent_at` None: it was found there."""

@@ -1,0 +1,218 @@
+"""Why a Person or Task says what it says, by the state alone: what was read, the rule, the last write, what waits.
+
+The decision is made again by the rules themselves, so that what is explained is what the next run would do.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync.errors import UsageError
+from outreach_sync.insight.failures import failure_document
+from outreach_sync.instants import Instant, to_iso
+from outreach_sync.rules.conditions import plain_condition
+from outreach_sync.rules.differences import Held, differences
+from outreach_sync.rules.matching import prospect_reference, task_reference
+from outreach_sync.rules.person import wanted_person
+from outreach_sync.rules.skipped import skipping_condition
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from outreach_sync.pipeline.ports import Plan
+    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.rules.person import PooledState, Wanted
+    from outreach_sync.state import State
+    from outreach_sync.state.cache import CachedProspect, CachedTask
+    from outreach_sync.state.outbox import Entry
+    from outreach_sync.state.people import LinkedPerson
+
+
+class Decision(NamedTuple):
+    """What a Person should say, all the prospects and states behind it, and what differs from what it holds."""
+
+    pool: tuple[int, ...]
+    states: tuple[PooledState, ...]
+    wanted: Wanted
+    differs: Mapping[str, RoleValue]
+
+
+def explain_prospect(state: State, plan: Plan, prospect_id: int) -> dict[str, Any]:
+    """Explain the Person that a prospect is, or would be.
+
+    Raises:
+        UsageError: the prospect was never read, or was forgotten.
+    """
+    cached = state.cache.prospects([prospect_id]).get(prospect_id)
+    if cached is None:
+        forgotten = prospect_id in state.forgotten.prospects()
+        raise _unknown(f"prospect {prospect_id}", forgotten=forgotten)
+    if cached.person_id is not None:
+        return explain_person(state, plan, cached.person_id)
+    creating = state.outbox.creating(prospect_id)
+    return _explanation(state, plan, creating[0].pool if creating else (prospect_id,), None)
+
+
+def explain_person(state: State, plan: Plan, person_id: int) -> dict[str, Any]:
+    """Explain a Person.
+
+    Raises:
+        UsageError: no prospect is linked to it, or it was forgotten.
+    """
+    person = state.people.by_id([person_id]).get(person_id)
+    pool = state.people.prospects_of([person_id]).get(person_id)
+    if person is None or not pool:
+        raise _unknown(f"Person {person_id}", forgotten=person_id in state.forgotten.people())
+    return _explanation(state, plan, pool, person)
+
+
+def explain_task(state: State, plan: Plan, task_id: int) -> dict[str, Any]:
+    """Explain what became of a task of Outreach.
+
+    Raises:
+        UsageError: it was never read, or belongs to no sequence.
+    """
+    cached = state.cache.task(task_id)
+    if cached is None:
+        raise UsageError(
+            f"task {task_id} is not in the state: it was never read, or belongs to no sequence.",
+            advice="`outreach-sync probe-skips` reads tasks as they are now.",
+        )
+    prospect_id = cached.task.prospect_id
+    person_id = state.people.of_prospects([prospect_id]).get(prospect_id) if prospect_id is not None else None
+    entry = state.outbox.of_task(task_id)
+    return {
+        "task": _task(state, plan, cached),
+        "attributes": dict(cached.task.attributes),
+        "prospect_id": prospect_id,
+        "person_id": person_id,
+        "because": task_because(plan, cached),
+        "queued": [] if entry is None else [_queued(entry)],
+    }
+
+
+def decide(state: State, plan: Plan, pool: Collection[int], held: Held) -> Decision:
+    """Decide once more what the Person behind these prospects should say."""
+    prospects = state.cache.pooled_prospects(pool)
+    states = [one for some in state.cache.pooled_states(pool).values() for one in some]
+    wanted = wanted_person([prospects[one] for one in pool], states, plan.policy)
+    return Decision(tuple(pool), tuple(states), wanted, differences(wanted, held))
+
+
+def task_because(plan: Plan, cached: CachedTask) -> str:
+    """Say which condition of the skip rule takes a task, or that none does."""
+    position = skipping_condition(cached.task.attributes, plan.skip_rule)
+    if position is None:
+        return "no condition of sync.tasks.skipped_when takes it"
+    condition = plain_condition(plan.skip_rule[position])
+    return f"condition {position + 1} of sync.tasks.skipped_when takes it: {json.dumps(condition)}"
+
+
+def _explanation(state: State, plan: Plan, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
+    held = Held() if person is None else person.held
+    decision = decide(state, plan, pool, held)
+    cached = state.cache.prospects(pool)
+    entries = {entry.id: entry for one in pool for entry in state.outbox.of_prospect(one)}
+    return {
+        "person": None if person is None else _person(plan, person),
+        "prospects": [_prospect(cached[one]) for one in pool],
+        "sequence_states": [_state(plan, one) for one in sorted(decision.states, key=lambda one: -(one.at or 0))],
+        "wanted": _named(plan, _wanted_roles(decision.wanted)),
+        "because": decision.wanted.because,
+        "problem": decision.wanted.problem,
+        "differs": _named(plan, decision.differs),
+        "queued": [_queued(entry) for entry in entries.values()],
+        "tasks": [_task(state, plan, one) for one in state.cache.skipped_tasks_of(pool)],
+    }
+
+
+def _person(plan: Plan, person: LinkedPerson) -> dict[str, Any]:
+    return {
+        "id": person.id,
+        "linked_by": person.rule,
+        "linked_at": to_iso(person.linked_at),
+        "deleted": person.deleted,
+        "holds": _named(plan, person.held._asdict()),
+        "certain": person.lock_version is not None,
+        "last_written_at": _iso(person.written_at),
+    }
+
+
+def _prospect(cached: CachedProspect) -> dict[str, Any]:
+    prospect = cached.prospect
+    return {
+        "id": prospect.id,
+        "known": cached.known,
+        "name": " ".join(part for part in (prospect.first_name, prospect.last_name) if part),
+        "emails": list(prospect.emails),
+        "external_id": prospect.external_id,
+        "reference": prospect_reference(prospect.id),
+        "opted_out": prospect.opted_out,
+        "opted_out_at": _iso(prospect.opted_out_at),
+        "email_opted_out": prospect.email_opted_out,
+        "emails_opted_at": _iso(prospect.emails_opted_at),
+        "trashed_at": _iso(prospect.trashed_at),
+        "updated_at": _iso(prospect.updated_at),
+    }
+
+
+def _state(plan: Plan, one: PooledState) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "prospect_id": one.prospect_id,
+        "sequence_id": one.sequence_id,
+        "sequence": one.sequence_name,
+        "state": one.state,
+        "label": plan.policy.labels.get(one.state),
+        "at": _iso(one.at),
+    }
+
+
+def _task(state: State, plan: Plan, cached: CachedTask) -> dict[str, Any]:
+    return {
+        "id": cached.task.id,
+        "task_type": cached.task.task_type,
+        "sequence": state.cache.sequence_name(cached.task.sequence_id),
+        "updated_at": _iso(cached.task.updated_at),
+        "skipped": cached.skipped,
+        "because": task_because(plan, cached),
+        "reference": task_reference(cached.task.id),
+        "workbooks_id": cached.workbooks_id,
+        "sent_at": _iso(cached.sent_at),
+    }
+
+
+def _queued(entry: Entry) -> dict[str, Any]:
+    waits = {"waiting": "its Person does not exist", "sending": "it was being sent when a run ended"}
+    why = (
+        entry.reason or waits.get(entry.state) or ("a walk is not complete" if entry.held else "the next run sends it")
+    )
+    return {**failure_document(entry), "state": entry.state, "action": entry.action, "why": why}
+
+
+def _wanted_roles(wanted: Wanted) -> dict[str, RoleValue]:
+    roles = {role: getattr(wanted, role) for role in Held._fields}
+    return {role: value for role, value in roles.items() if value not in (None, False)}
+
+
+def _named(plan: Plan, roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
+    """Name values by the configured fields; a role without a field is left out."""
+    return {
+        plan.fields.of(role): _iso(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
+        for role, value in roles.items()
+        if getattr(plan.fields, role) is not None
+    }
+
+
+def _iso(instant: Instant | None) -> str | None:
+    return None if instant is None else to_iso(instant)
+
+
+def _unknown(what: str, *, forgotten: bool) -> UsageError:
+    if forgotten:
+        return UsageError(f"{what} was forgotten, as somebody asked: nothing is kept of them.")
+    return UsageError(
+        f"{what} is not in the state: it was never read, or is linked to nothing.",
+        advice="Compare the id with the service; `outreach-sync run --full` reads again from sync.start.",
+    )
