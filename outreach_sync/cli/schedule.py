@@ -1,0 +1,93 @@
+"""`schedule`: stay, and run cycles in time."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from outreach_sync.cli.context import Invocation, invocation
+from outreach_sync.cli.logging import command_log
+from outreach_sync.cli.signals import stop_on_signals
+from outreach_sync.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from outreach_sync.conduct import Ended
+    from outreach_sync.config.models import Config
+    from outreach_sync.pipeline.run import Log
+    from outreach_sync.schedule import Reload
+    from outreach_sync.transport.stopping import Stopping
+
+_RECENT = 300  # runs to look back; a reconcile that began before them is older than they are
+
+
+@click.command()
+@invocation
+def schedule(context: Invocation) -> int:
+    """Stay and run cycles by `schedule` in the config (UTC), the first one at once, and reconciles by theirs.
+
+    SIGTERM and SIGINT finish the batch in flight and end with 0, within 30 s. SIGHUP reads the config again; if it is
+    wrong the old one stays in force. No error of a cycle ends it. Reports to systemd where that started it.
+    """
+    config = context.config()
+    log = command_log(context, config)
+    from outreach_sync.schedule import Scheduler  # noqa: PLC0415 - APScheduler is slow to import
+    from outreach_sync.systemd import ServiceManager  # noqa: PLC0415
+
+    def read_config() -> Config:
+        renewed = context.config()
+        command_log(context, renewed)
+        return renewed
+
+    with stop_on_signals(forced_status=0) as stop, reload_on_hangup() as reload:
+        scheduler = Scheduler(config, _begin(stop, log), stop=stop, log=log, manager=ServiceManager())
+        scheduler.serve(reload, read_config, reconcile_first=_reconcile_is_overdue(context))
+    return 0
+
+
+@contextmanager
+def reload_on_hangup() -> Iterator[Reload]:
+    """Turn SIGHUP into a request to read the config again, for the block."""
+    from outreach_sync.schedule import Reload  # noqa: PLC0415
+
+    reload = Reload()
+    before = signal.signal(signal.SIGHUP, lambda _number, _frame: reload.ask())
+    try:
+        yield reload
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _begin(stop: Stopping, log: Log) -> Callable[[Config, str], Ended]:
+    from outreach_sync.conduct import Options, conduct  # noqa: PLC0415
+    from outreach_sync.reconcile import reconcile  # noqa: PLC0415
+    from outreach_sync.schedule import RECONCILE  # noqa: PLC0415
+
+    def begin(config: Config, command: str) -> Ended:
+        work = reconcile if command == RECONCILE else None
+        return conduct(config, Options(command), stop, log, work=work)
+
+    return begin
+
+
+def _reconcile_is_overdue(context: Invocation) -> bool:
+    """Say whether a reconcile fell due while no scheduler ran."""
+    from outreach_sync.insight.status import overdue_runs  # noqa: PLC0415
+    from outreach_sync.instants import now  # noqa: PLC0415
+    from outreach_sync.schedule import RECONCILE  # noqa: PLC0415
+
+    try:
+        state = context.state_to_read()
+    except StateError:
+        return False  # the first run says what is wrong with it, or brings it up to date
+    if state is None:
+        return False
+    try:
+        overdue = overdue_runs(context.quick(), state.runs.latest(_RECENT), now())
+    finally:
+        state.close()
+    return any(one.command == RECONCILE for one in overdue)
