@@ -20,6 +20,7 @@ _PORT = click.IntRange(0, 65_535)
 @click.option("--workbooks-port", type=_PORT, default=0, help="Port of the simulated Workbooks; 0: any free one.")
 @click.option("--latency", "latency_ms", type=click.FloatRange(0), default=0, help="Milliseconds added to each answer.")
 @click.option("--empty", is_flag=True, help="Begin without the example data.")
+@click.option("--bare", is_flag=True, help="Begin with a Workbooks that lacks the custom fields, for `provision`.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which example data.")
 @click.option(
     "--state",
@@ -34,6 +35,7 @@ def sandbox(  # noqa: PLR0917 - click passes one argument for each option
     workbooks_port: int,
     latency_ms: float,
     empty: bool,  # noqa: FBT001
+    bare: bool,  # noqa: FBT001
     seed: int,
     state_path: Path,
 ) -> int:
@@ -48,7 +50,7 @@ def sandbox(  # noqa: PLR0917 - click passes one argument for each option
     """  # noqa: D301 - click's mark for lines that are not to be joined
     from outreach_sync.sandbox.serve import ServeOptions, serve  # noqa: PLC0415 - not for --help
 
-    options = ServeOptions(outreach_port, workbooks_port, latency_ms, empty, seed, state_path)
+    options = ServeOptions(outreach_port, workbooks_port, latency_ms, empty, bare, seed, state_path)
     try:
         return serve(options, on_ready=_say_where)
     except OSError as error:

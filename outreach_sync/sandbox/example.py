@@ -83,6 +83,7 @@ class _Builder:
     def __init__(self, outreach: OutreachStore, workbooks: WorkbooksStore, now: Instant, chance: random.Random) -> None:
         self._outreach = outreach
         self._workbooks = workbooks
+        self._has_custom_fields = "cf_person_sequence_state" in workbooks.table(_PERSON).fields  # no: a bare account
         self._now = now - now % 1000
         self._chance = chance
         self._states: list[tuple[int, int, int, int]] = []  # state, prospect, sequence, step
@@ -203,6 +204,8 @@ class _Builder:
             "no_email": {"no_email_soliciting": True, "cf_person_sequence_state": "Opted Out"},
         }
         fields |= changes.get(how, {})
+        if not self._has_custom_fields:
+            fields.pop("cf_person_sequence_state", None)
         id_ = self._workbooks.add_person(**fields)
         if how == "twice":
             self._workbooks.add_person(**fields)

@@ -31,11 +31,15 @@ class Sandbox:
         workbooks_port: int = 0,
         latency_ms: float = 0,
         clock: SandboxClock | None = None,
+        bare: bool = False,
     ) -> None:
-        """Bind to the ports (0: any free one); `latency_ms` is added to every answer."""
+        """Bind to the ports (0: any free one); `latency_ms` is added to every answer.
+
+        A `bare` Workbooks lacks the custom fields of the sync.
+        """
         self.clock = clock or SandboxClock()
         self.outreach = OutreachSandbox(clock=self.clock, port=outreach_port, latency_ms=latency_ms)
-        self.workbooks = WorkbooksSandbox(clock=self.clock, port=workbooks_port, latency_ms=latency_ms)
+        self.workbooks = WorkbooksSandbox(clock=self.clock, port=workbooks_port, latency_ms=latency_ms, bare=bare)
 
     def now(self) -> Instant:
         """Say what time it is for both services."""

@@ -17,19 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+_TICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """How to serve: ports (0: any free one), milliseconds added to each answer, and what to start with.
 
-    `state_path` goes into the printed config; `seed` chooses the example data, which `empty` leaves out.
+    `state_path` goes into the printed config; `seed` chooses the example data, which `empty` leaves out. `bare` begins
+    with a Workbooks that lacks the custom fields of the sync.
     """
 
     outreach_port: int = 0
     workbooks_port: int = 0
     latency_ms: float = 0
     empty: bool = False
+    bare: bool = False
     seed: int = 1
     state_path: Path = Path("outreach-sync-sandbox.db")
 
@@ -60,7 +63,8 @@ def serve(
         with _prepared(options) as sandbox:
             _print_config(sandbox, options.state_path, out or sys.stdout)
             on_ready(sandbox)
-            stopped.wait()
+            while not stopped.wait(_TICK_SECONDS):
+                pass  # a signal that comes just before an endless wait begins would not end it
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -69,7 +73,10 @@ def serve(
 
 def _prepared(options: ServeOptions) -> Sandbox:
     sandbox = Sandbox(
-        outreach_port=options.outreach_port, workbooks_port=options.workbooks_port, latency_ms=options.latency_ms
+        outreach_port=options.outreach_port,
+        workbooks_port=options.workbooks_port,
+        latency_ms=options.latency_ms,
+        bare=options.bare,
     )
     if not options.empty:
         sandbox.load_example(options.seed)

@@ -17,7 +17,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from outreach_sync.sandbox.serve import ServeOptions, serve
-sys.exit(serve(ServeOptions(empty=sys.argv[1] == "empty", state_path=Path(sys.argv[2]))))
+what = sys.argv[1]
+sys.exit(serve(ServeOptions(empty=what == "empty", bare=what == "bare", state_path=Path(sys.argv[2]))))
 """
 
 
@@ -57,6 +58,14 @@ def test_empty_starts_without_records(process: subprocess.Popen[str]) -> None:
     config = printed_config(process)
     records = requests.get(f"{config['outreach']['base_url']}/_sandbox/records", timeout=5).json()
     assert not any(records.values())
+
+
+@pytest.mark.parametrize("process", ["bare"], indirect=True)
+def test_bare_starts_with_the_example_but_without_the_fields_of_the_sync(process: subprocess.Popen[str]) -> None:
+    config = printed_config(process)
+    records = requests.get(f"{config['workbooks']['base_url']}/_sandbox/records", timeout=5)
+    assert "main_location[email]" in records.text
+    assert "cf_person_" not in records.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
