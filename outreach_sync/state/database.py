@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from outreach_sync.errors import StateError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CURRENT_VERSION = 1
 _BUSY_MS = 10_000
+_MAGIC = b"SQLite format 3\0"
 _CACHE_KIB = 16_384
 
 
@@ -136,7 +137,10 @@ class State:
         """Close the file; the write-ahead log is folded in."""
         with _as_state_error(self.path):
             if self.path is not None:
-                self.connection.execute("PRAGMA optimize")
+                with suppress(
+                    sqlite3.OperationalError
+                ):  # no reason to fail a run that is done
+                    self.connection.execute("PRAGMA optimize")
             self.connection.close()
 
     def __enter__(self) -> Self:
@@ -151,7 +155,13 @@ class State:
 def _create_private(path: Path) -> None:
     """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        beginning = os.pread(descriptor, len(_MAGIC), 0)
+    finally:
+        os.close(descriptor)
+    if beginning not in {b"", _MAGIC}:  # SQLite takes a file of a few bytes for an empty one and overwrites it
+        raise sqlite3.DatabaseError("file is not a database")
 
 
 def _connect(uri: str, *, durable: bool = True) -> sqlite3.Connection:
@@ -187,8 +197,10 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, all of it or nothing: sqlite-utils makes its own table outside of its transactions,
-    and a file that holds only that would look like somebody else's.
+    """Bring the tables up to date, all of it or nothing.
+
+    sqlite-utils makes its own table outside of its transactions, and a file that holds only that would look like
+    somebody else's.
     """
     from sqlite_utils import Database  # noqa: PLC0415 - slow to import, rarely needed
 

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync.errors import StateError
+from outreach_sync.state import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_file_and_its_directory_are_private(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        State.open(path).close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_what_was_committed_is_there_when_the_file_is_opened_again(path: Path) -> None:
+    with State.open(path) as state, state.transaction():
+        state.facts.put("name", "value")
+    with State.open(path) as state:
+        assert state.facts.get("name") == "value"
+
+
+def test_a_transaction_that_fails_leaves_nothing(state: State) -> None:
+    def fail() -> None:
+        with state.transaction():
+            state.facts.put("name", "value")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert state.facts.get("name") is None
+
+
+def test_commits_survive_a_power_cut(state: State) -> None:
+    assert state.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert state.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_file_of_a_newer_version_is_left_untouched(path: Path) -> None:
+    State.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    for opening in (State.open, State.open_to_read):
+        with pytest.raises(StateError, match="newer version") as caught:
+            opening(path)
+        assert caught.value.exit_status == 2
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_somebody_else_is_left_untouched(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE precious (id)")
+    with pytest.raises(StateError, match="not one of outreach-sync"):
+        State.open(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert [row[0] for row in connection.execute("SELECT name FROM sqlite_master")] == ["precious"]
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to be read as one" * 40, b"x"])
+def test_a_damaged_file_is_named_and_left_untouched(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=r"cannot be used.*state restore"):
+        State.open(path)
+    assert path.read_bytes() == content
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match=r"cannot be used.*writable"):
+        State.open(tmp_path / "file" / "state.db")
+
+
+def test_a_full_disk_is_said_and_loses_nothing_that_was_committed(state: State) -> None:
+    with state.transaction():
+        state.facts.put("before", "kept")
+    pages = state.connection.execute("PRAGMA page_count").fetchone()[0]
+    state.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill() -> None:
+        with state.transaction():
+            for number in range(1000):
+                state.facts.put(f"name{number}", "x" * 1000)
+
+    with pytest.raises(StateError, match="Free some disk space"):
+        fill()
+    assert (state.facts.get("before"), state.facts.get("name0")) == ("kept", None)
+
+
+def test_a_file_that_another_program_holds_is_named(state: State, path: Path) -> None:
+    def write() -> None:
+        with state.transaction():
+            state.facts.put("name", "value")
+
+    state.connection.execute("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateError, match="Another program"):
+            write()
+    write()
+    assert state.facts.get("name") == "value"
+
+
+def test_looking_at_a_state_that_is_not_there_makes_none(path: Path) -> None:
+    assert State.open_to_read(path) is None
+    State.open_scratch(path).close()
+    assert not path.parent.exists()
+
+
+def test_looking_does_not_write(path: Path) -> None:
+    State.open(path).close()
+    state = State.open_to_read(path)
+    assert state is not None
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        state.connection.execute("DELETE FROM fact")
+    state.connection.close()
+
+
+def test_a_scratch_copy_has_everything_and_gives_nothing_back(state: State, path: Path) -> None:
+    with state.transaction():
+        state.facts.put("name", "value")
+    with State.open_scratch(path) as scratch:
+        assert scratch.facts.get("name") == "value"
+        with scratch.transaction():
+            scratch.facts.put("name", "other")
+    assert state.facts.get("name") == "value"

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync.errors import LockHeldError, StateError
+from outreach_sync.state.lock import run_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_second_run_is_refused_and_told_who_holds_the_lock(path: Path) -> None:
+    with (
+        run_lock(path, "reconcile"),
+        pytest.raises(LockHeldError, match=rf"process {os.getpid()} \(reconcile\)") as held,
+    ):
+        run_lock(path, "run").__enter__()
+    assert held.value.exit_status == 5
+
+
+def test_the_lock_is_free_again_after_a_run_that_failed(path: Path) -> None:
+    def fail() -> None:
+        with run_lock(path, "run"):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with run_lock(path, "run"):
+        pass
+
+
+def test_the_lock_of_a_process_that_died_does_not_stay(path: Path) -> None:
+    child = os.fork()
+    if not child:
+        run_lock(path, "run").__enter__()
+        os._exit(0)  # without releasing anything
+    os.waitpid(child, 0)
+    with run_lock(path, "run"):
+        pass
+
+
+def test_a_note_that_makes_no_sense_does_not_hide_that_the_lock_is_held(path: Path) -> None:
+    with run_lock(path, "run"):
+        path.with_name("state.db.lock").write_text("nonsense")
+        with pytest.raises(LockHeldError):
+            run_lock(path, "run").__enter__()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot be made"):
+        run_lock(tmp_path / "file" / "state.db", "run").__enter__()

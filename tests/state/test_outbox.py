@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync.instants import Instant
+from outreach_sync.records import Stream
+from outreach_sync.rules.differences import Held
+
+if TYPE_CHECKING:
+    from outreach_sync.state import State
+    from outreach_sync.state.outbox import Entry
+
+NOW = Instant(1000)
+
+
+def queue(state: State, lead: int = 1, label: str = "Running", **values: object) -> Entry:
+    state.outbox.queue_person(lead, 1000 + lead, "update", {"sequence_state": label}, run_id="r", **values)  # type: ignore[arg-type]
+    (entry,) = state.outbox.of_person([lead])
+    return entry
+
+
+def test_newer_work_replaces_what_was_queued_and_is_due_at_once(state: State) -> None:
+    with state.transaction():
+        entry = queue(state)
+        state.outbox.refused(entry, "no", next_attempt_at=Instant(5000))
+        again = queue(state, label="Finished")
+    assert (again.id, again.attempts, again.next_attempt_at) == (entry.id, 0, None)
+    assert again.fields == {"sequence_state": "Finished"}
+
+
+def test_the_same_work_again_keeps_its_attempts_its_pause_and_its_parking(state: State) -> None:
+    with state.transaction():
+        state.outbox.refused(queue(state), "no", next_attempt_at=Instant(5000))
+        assert (queue(state).attempts, queue(state).next_attempt_at) == (1, 5000)
+        state.outbox.refused(queue(state), "no", next_attempt_at=None)
+        assert queue(state).state == "parked"
+
+
+def test_only_what_is_due_and_not_held_is_sent_in_order(state: State) -> None:
+    with state.transaction():
+        for person in (1001, 1002, 1003, 1004):
+            state.people.read(person, 1, Held(), rule="email", now=NOW)
+        first, second, third = (queue(state, lead) for lead in (3, 1, 2))
+        state.outbox.refused(second, "no", next_attempt_at=Instant(NOW + 1))
+        state.people.doubt([1004])
+        queue(state, 4)
+    assert [one.id for one in state.outbox.due("person", "update", NOW, after=0, limit=9)] == [first.id, third.id]
+    later = Instant(NOW + 1)
+    assert [one.id for one in state.outbox.due("person", "update", later, after=first.id, limit=1)] == [second.id]
+
+
+def test_what_was_being_sent_is_in_doubt_after_a_crash_and_its_person_is_read(state: State) -> None:
+    with state.transaction():
+        state.people.read(1001, 4, Held(), rule="email", now=NOW)
+        state.outbox.mark_sending([queue(state).id])
+        assert state.outbox.recover() == 1
+    (entry,) = state.outbox.of_person([1])
+    assert (entry.state, entry.in_doubt) == ("queued", True)
+    assert state.people.by_id([1001])[1001].lock_version is None
+
+
+def test_a_retry_makes_parked_ones_due_with_their_attempts_reset(state: State) -> None:
+    with state.transaction():
+        entry = queue(state)
+        state.outbox.refused(entry, "no", next_attempt_at=None)
+        assert state.outbox.retry([entry.id + 1]) == 0
+        assert state.outbox.retry(None) == 1
+    (again,) = state.outbox.of_person([1])
+    assert (again.state, again.attempts, again.next_attempt_at) == ("queued", 0, None)
+
+
+def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: State) -> None:
+    with state.transaction():
+        state.outbox.queue_task(7, 1, held=False, run_id="r")
+        entry = state.outbox.of_task(7)
+        assert entry is not None
+        state.outbox.wait_for_person([entry.id])
+        assert state.outbox.failures() == []
+        assert state.outbox.due("task", "create", NOW, after=0, limit=9) == []
+        state.outbox.person_exists([1])
+    assert len(state.outbox.due("task", "create", NOW, after=0, limit=9)) == 1
+
+
+def test_a_task_is_queued_once_however_often_it_is_seen(state: State) -> None:
+    with state.transaction():
+        state.outbox.queue_task(7, 1, held=False, run_id="r")
+        state.outbox.queue_task(7, 1, held=True, run_id="s")
+    (entry,) = state.outbox.due("task", "create", NOW, after=0, limit=9)
+    assert entry.task_id == 7
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_a_record_that_made_no_sense_is_dropped_when_it_is_read_whole(state: State, stream: Stream) -> None:
+    with state.transaction():
+        for each in Stream:
+            state.outbox.refuse_source(each, 5, 1, f"{each} 5", next_attempt_at=NOW, run_id="r")
+        state.outbox.source_made_sense(stream, [5])
+    assert {one.reason for one in state.outbox.failures()} == {f"{each} 5" for each in Stream if each is not stream}
+
+
+def test_the_guard_counts_updates_of_those_linked_before_and_those_created_again_until_it_let_them_pass(
+    state: State,
+) -> None:
+    with state.transaction():
+        state.people.read(1001, 1, Held(), rule="email", now=Instant(NOW - 1))
+        state.people.read(1002, 1, Held(), rule="email", now=NOW)
+        queue(state, 1)
+        queue(state, 2)
+        state.outbox.queue_person(3, None, "create", {}, run_id="r", pool=[3])
+        state.outbox.queue_person(4, None, "recreate", {}, run_id="r", pool=[4])
+        assert state.outbox.updates_to_admit(NOW) == 2
+        state.outbox.admit_all()
+        assert state.outbox.updates_to_admit(NOW) == 0
+        queue(state, 1, label="Finished")
+        assert state.outbox.updates_to_admit(NOW) == 1
+
+
+def test_what_an_incomplete_walk_showed_is_not_ready_before_it_is_released(state: State) -> None:
+    with state.transaction():
+        state.outbox.mark_changed([1, 2], held=True)
+        state.outbox.mark_changed([2], held=False)
+        assert state.outbox.ready(0, 9) == [2]
+        state.outbox.release()
+        assert state.outbox.ready(1, 9) == [2]
+    assert state.outbox.undecided() == 2
