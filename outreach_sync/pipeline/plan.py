@@ -85,10 +85,11 @@ def plan_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[Planned]:
 
 
 def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
+    """Yield a few hundred at a time; whoever was queued to be created together is decided together."""
     following = run.state.cache.opted_out_among_held if only_opt_outs else run.state.outbox.ready
     after = 0
     while ids := following(after, CHUNK):
-        yield ids
+        yield [*ids, *run.state.outbox.pooled_with(ids)]
         after = ids[-1]
 
 

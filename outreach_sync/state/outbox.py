@@ -289,6 +289,11 @@ class Outbox:
         """Return what is queued for the Person of these prospects."""
         return self._entries(f"record = 'person' AND prospect_id IN {_IDS}", (json.dumps(list(prospect_ids)),))
 
+    def pooled_with(self, leads: Collection[int]) -> list[int]:
+        """Return everybody else in the pools that are queued under these lead prospects."""
+        known = set(leads)
+        return sorted({one for entry in self.of_person(leads) for one in entry.pool} - known)
+
     def being_written(self, prospect_ids: Collection[int]) -> set[int]:
         """Return the Persons among those of these prospects that are being written at this moment."""
         rows = self._connection.execute(
