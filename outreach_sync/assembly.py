@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 from outreach_sync import __version__
+from outreach_sync.config.credentials import revealed
 from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
-from outreach_sync.config.models import revealed
 from outreach_sync.config.start import Back, From
 from outreach_sync.outreach.client import OutreachClient
 from outreach_sync.outreach.s2s import S2STokens

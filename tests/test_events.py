@@ -40,13 +40,13 @@ def test_a_level_lets_too_much_or_too_little_through(level: str, count: int) -> 
 def test_a_traceback_shows_a_secret_or_breaks_the_line() -> None:
     def say(log: JsonLog) -> None:
         try:
-            raise ValueError("planted-secret\nforged line")
+            int("planted-secret\nforged line")
         except ValueError:
             log.debug("bug", exc_info=True)
 
     (event,) = said("debug", say)
     assert "planted-secret" not in event["exception"]
-    assert "ValueError: ***" in event["exception"]
+    assert "ValueError: invalid literal" in event["exception"]
 
 
 def test_json_lines_wait_for_the_import_of_structlog() -> None:

@@ -48,11 +48,25 @@ class Invocation:
             ConfigError: it is wrong.
         """
         from outreach_sync.config.loading import load_config  # noqa: PLC0415 - pydantic is slow to import
+
+        path = self.config_path
+        return self._learnt(path, load_config(path, require_secrets=require_secrets))
+
+    def settled_config(self, *, remember: bool) -> Config:
+        """Do the same, quickly where the same config was judged before; `remember`: whether it may be noted down.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        from outreach_sync.config.remembered import settled_config  # noqa: PLC0415 - not for --help
+
+        path = self.config_path
+        return self._learnt(path, settled_config(path, remember=remember))
+
+    def _learnt(self, path: Path, config: Config) -> Config:
         from outreach_sync.config.permissions import permissions_warning  # noqa: PLC0415
         from outreach_sync.events import secrets_of  # noqa: PLC0415
 
-        path = self.config_path
-        config = load_config(path, require_secrets=require_secrets)
         self.scrubber.learn(*secrets_of(config))
         warning = permissions_warning(path)
         if warning is not None:

@@ -9,13 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from outreach_sync.config.credentials import revealed
     from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
     from outreach_sync.config.loading import load_config
     from outreach_sync.config.locate import find_config
-    from outreach_sync.config.models import Config, revealed
+    from outreach_sync.config.models import Config
     from outreach_sync.config.permissions import permissions_warning
     from outreach_sync.config.quick import QuickSettings, quick_settings
     from outreach_sync.config.reference import reference_markdown
+    from outreach_sync.config.remembered import settled_config
     from outreach_sync.config.schema import json_schema
     from outreach_sync.config.starter import starter_config
 
@@ -29,7 +31,8 @@ _HOMES = {
     "permissions_warning": "permissions",
     "quick_settings": "quick",
     "reference_markdown": "reference",
-    "revealed": "models",
+    "revealed": "credentials",
+    "settled_config": "remembered",
     "starter_config": "starter",
     "task_rule_fingerprint": "fingerprint",
 }
@@ -45,6 +48,7 @@ __all__ = [
     "quick_settings",
     "reference_markdown",
     "revealed",
+    "settled_config",
     "starter_config",
     "task_rule_fingerprint",
 ]

@@ -19,7 +19,6 @@ from outreach_sync.config.section import Section, duration, nothing_as_empty, se
 from outreach_sync.config.services import Outreach, Workbooks
 from outreach_sync.config.sync_forms import Cron
 from outreach_sync.config.syncing import Sync
-from outreach_sync.errors import ConfigError
 
 
 class Schedule(Section):
@@ -80,20 +79,3 @@ class Config(Section):
     state: Annotated[State, BeforeValidator(nothing_as_empty)] = section(State, "Where the state is kept.")
     logging: Annotated[Logging, BeforeValidator(nothing_as_empty)] = section(Logging, "What is logged.")
     monitoring: Annotated[Monitoring, BeforeValidator(nothing_as_empty)] = section(Monitoring, "Who is told.")
-
-
-def revealed(value: SecretStr | str | None, name: str) -> str:
-    """Take the text of a credential that is needed now.
-
-    Args:
-        value: the credential; None where the config was loaded without its secrets.
-        name: its key, for the complaint.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if value is None:
-        raise ConfigError(
-            f"{name} is not set.", advice="Set it in the config; `outreach-sync check` shows what is missing."
-        )
-    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync import instants
-from outreach_sync.errors import InterruptedByError
+from outreach_sync.errors import InterruptedByError, OutreachSyncError
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.outreach.walk import PagingLoopError
 from outreach_sync.pipeline.attempts import next_attempt
@@ -57,7 +57,7 @@ def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
     """Go on with the walk there is, or begin one; begin again where the service refuses the page token."""
     for restart in range(_RESTARTS + 1):
         progress = run.state.progress.of(stream)
-        walk = _resumable(progress, run.plan.reading) or _begin(run, stream, progress)
+        walk = _resumable(progress, run.plan.reading) or _begin(run, progress)
         try:
             _read_pages(run, stream, walk, tally)
         except PagingLoopError:
@@ -68,6 +68,10 @@ def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
             _keep(run, stream, walk._replace(next_url=None))
             if restart == _RESTARTS:
                 raise
+        except OutreachSyncError:
+            if run.state.progress.of(stream).walk is None:  # nothing came; that it was tried is known all the same
+                _keep(run, stream, walk)
+            raise
         else:
             return
 
@@ -77,7 +81,7 @@ def _resumable(progress: Progress, reading: Reading) -> Walk | None:
     return None if reading.full or reading.since is not None else progress.walk
 
 
-def _begin(run: Run, stream: Stream, progress: Progress) -> Walk:
+def _begin(run: Run, progress: Progress) -> Walk:
     heard = run.source.heard_time()
     bound = watermark.first_bound(progress, run.plan.reading, heard)
     if bound is None:
@@ -85,9 +89,7 @@ def _begin(run: Run, stream: Stream, progress: Progress) -> Walk:
         bound = watermark.first_bound(progress, run.plan.reading, heard)
     if bound is None:
         raise AssertionError("the server's clock is known and still there is no bound")
-    walk = _walk_from(bound, began_at=None, local_at=run.clock())
-    _keep(run, stream, walk)
-    return walk
+    return _walk_from(bound, began_at=None, local_at=run.clock())
 
 
 def _walk_from(bound: Bound, *, began_at: Instant | None, local_at: Instant) -> Walk:
@@ -107,7 +109,6 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, tally: StreamTally) -> Non
         run.on_progress(stream.value, page.received)
         if page.next_url is not None and run.stop.is_set():
             raise InterruptedByError(run.stop.signal_number)
-    _complete(run, stream, walk)
 
 
 def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | None) -> Walk | None:
@@ -126,7 +127,10 @@ def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | N
 
 
 def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally) -> Walk:
-    """Store a page, the work that follows from it and how far the walk is, in one transaction."""
+    """Store a page, the work that follows from it and how far the walk is, in one transaction.
+
+    With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
+    """
     stamps = [row.updated_at for row in _rows(stream, page)]
     newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
     walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
@@ -134,7 +138,10 @@ def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally)
         concerned, changed = keep_page(run, page, tally)
         run.state.outbox.mark_changed(concerned, held=True)
         _keep_refusals(run, stream, page)
-        run.state.progress.keep_walk(stream, walk)
+        if page.next_url is None:
+            _complete(run, stream, walk)
+        else:
+            run.state.progress.keep_walk(stream, walk)
     tally.read += page.received
     tally.changed += changed
     tally.without_stamp += page.without_stamp
@@ -215,17 +222,16 @@ def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
 
 
 def _complete(run: Run, stream: Stream, walk: Walk) -> None:
-    """Move the watermark as far as the walk proves, never back."""
+    """Move the watermark as far as the walk proves, never back (inside a transaction)."""
     before = run.state.progress.of(stream)
     proven = watermark.trusted_time(walk)
     moved = before.watermark
     if walk.moves_watermark:
         reached = walk.since if proven is None else proven
         moved = max((mark for mark in (before.watermark, reached) if mark is not None), default=None)
-    with run.state.transaction():
-        run.state.progress.complete(stream, moved, proven if walk.counts_as_sweep else None)
-        if stream is Stream.SEQUENCE_STATES and walk.since is None:
-            run.state.facts.put(ALL_STATES_READ, run.id)
+    run.state.progress.complete(stream, moved, proven if walk.counts_as_sweep else None)
+    if stream is Stream.SEQUENCE_STATES and walk.since is None:
+        run.state.facts.put(ALL_STATES_READ, run.id)
     run.log.debug(
         "walk_complete", stream=stream.value, since=walk.since and instants.to_iso(walk.since), watermark=moved
     )
