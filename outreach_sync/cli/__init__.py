@@ -25,6 +25,7 @@ _SIGINT = 2
 COMMANDS = {
     "run": ("run", "run", "Run one cycle: read what changed, write what differs."),
     "schedule": ("schedule", "schedule", "Stay, and run cycles and reconciles in time."),
+    "auth": ("auth", "auth", "Give consent for Outreach, and see what is known of the tokens."),
     "reconcile": ("reconcile", "reconcile", "Compare everything with both services, and repair the difference."),
     "check": ("check", "check", "Try config, logins, scopes, fields, picklists and permissions."),
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
@@ -32,6 +33,7 @@ COMMANDS = {
     "report": ("report", "report", "Write a self-contained page of charts and tables."),
     "explain": ("explain", "explain", "Say why a Person or Task says what it says."),
     "init": ("init", "init", "Write a commented config to start from."),
+    "demo": ("demo", "demo", "Show cycles against both services, simulated; needs no account."),
     "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
 }
 
