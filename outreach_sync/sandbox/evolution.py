@@ -70,9 +70,11 @@ def _a_working_day(outreach: OutreachStore, _workbooks: WorkbooksStore, now: Ins
 
 def _hands_in_workbooks(outreach: OutreachStore, workbooks: WorkbooksStore, now: Instant) -> list[str]:
     alive = [person["id"] for person in workbooks.all(_PERSON)]
-    edited, deleted = alive[0], alive[1]
+    edited, deleted = alive[0], alive[6]
     workbooks.update(_PERSON, edited, person_job_title="Board member")
     workbooks.delete(_PERSON, deleted)
+    ended = _states_of(outreach, 7)[0]
+    outreach.update("sequenceState", ended, state="finished", stateChangedAt=now)
     outreach.update("sequence", 1, name="Trial follow-up 2")
     gone = _states_of(outreach, 22)[0]
     outreach.delete("sequenceState", gone)
@@ -80,7 +82,7 @@ def _hands_in_workbooks(outreach: OutreachStore, workbooks: WorkbooksStore, now:
     outreach.add("sequenceState", {"prospect": 19, "sequence": 2, "state": "pending", "stateChangedAt": now})
     return [
         f"Somebody edited Person {edited} by hand.",
-        f"Somebody deleted Person {deleted}.",
+        f"Somebody deleted Person {deleted}, and prospect 7, whom it stood for, finished a sequence.",
         "Sequence 1 was renamed.",
         f"Sequence state {gone} was deleted.",
         "Prospect 2 opted in again: No Email stays.",

@@ -1,0 +1,51 @@
+"""Why each Person and Task says what it says, as `explain` has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from outreach_sync.assembly import plan_from
+from outreach_sync.errors import StateError
+from outreach_sync.insight.explain import decide, task_because
+from outreach_sync.state import State
+
+if TYPE_CHECKING:
+    from outreach_sync.config.models import Config
+
+
+class Reasons:
+    """Looks into the state after a cycle. Usable as a context manager."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the state for reading.
+
+        Raises:
+            StateError: there is none.
+        """
+        state = State.open_to_read(config.state.path)
+        if state is None:
+            raise StateError("the demo's cycle left no state.")
+        self._state = state
+        self._plan = plan_from(config)
+
+    def of_person(self, person_id: int) -> str:
+        """Say which rule decided, or that the Person stands for nobody."""
+        person = self._state.people.by_id([person_id]).get(person_id)
+        pool = self._state.people.prospects_of([person_id]).get(person_id)
+        if person is None or not pool:
+            return "no prospect, not touched"
+        because = decide(self._state, self._plan, pool, person.held).wanted.because
+        return because if len(pool) == 1 else f"{because}; prospects {', '.join(map(str, pool))} are one person"
+
+    def of_task(self, task_id: int) -> str:
+        """Say which condition took a task."""
+        cached = self._state.cache.task(task_id)
+        return "" if cached is None else task_because(self._plan, cached).partition(" takes it: ")[2]
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the state."""
+        self._state.close()
