@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import requests
 import yaml
 
 from outreach_sync.cli import run_command
@@ -35,6 +36,22 @@ class Ran(NamedTuple):
     @property
     def document(self) -> Any:
         return json.loads(self.out)
+
+
+class Terminal:
+    """What stands in for a person at the terminal: opens the printed address, allows access, pastes where it ended."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def isatty(self) -> bool:
+        return False
+
+    def readline(self) -> str:
+        said = "".join(self._capsys.readouterr())
+        address = next(line for line in said.splitlines() if "/oauth/authorize" in line)
+        answer = requests.get(f"{address}&decision=approve", allow_redirects=False, timeout=5)
+        return answer.headers["Location"] + "\n"
 
 
 class Reader:
@@ -76,11 +93,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith(("OUTREACH", "WORKBOOKS", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Invocation, "scrubber", Scrubber())
 
 
 @pytest.fixture
-def reader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Reader]:
+def reader(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    monkeypatch.setattr("sys.stdin", Terminal(capsys))
     with Sandbox() as sandbox:
         sandbox.load_example()
         yield Reader(sandbox, tmp_path, capsys)

@@ -146,6 +146,16 @@ def _shown_failures(reader: Reader) -> list[Any]:
     return [reader.document("failures", "show", str(one["id"])) for one in _failures(reader)]
 
 
+def _explanations(reader: Reader) -> list[Any]:
+    """Explain everybody and every task, while Workbooks refuses some of it."""
+    reader.sandbox.workbooks.faults.on("refuse_value", field="cf_person_sequence_state", value="Finished")
+    reader.sandbox.workbooks.faults.on("refuse_value", field="activity_type")
+    reader.run("run")
+    tasks = [reader.run("explain", "--task", str(number), "--json") for number in range(1, 40)]
+    people = [reader.run("explain", "--prospect", str(number), "--json") for number in range(1, 61)]
+    return [one.document for one in (*tasks, *people) if one.status == 0]
+
+
 DOCUMENTS: dict[str, Callable[[Reader], list[Any]]] = {
     "run": _run_documents,
     "reconcile": _reconcile_documents,
@@ -154,6 +164,12 @@ DOCUMENTS: dict[str, Callable[[Reader], list[Any]]] = {
     "failures show": _shown_failures,
     "failures retry": lambda reader: [_failures(reader) and reader.document("failures", "retry")],
     "failures discard": lambda reader: [reader.document("failures", "discard", str(_failures(reader)[0]["id"]))],
+    "explain": _explanations,
+    "auth status": lambda reader: [
+        reader.document("auth", "status"),
+        reader.run("run") and reader.document("auth", "status"),
+    ],
+    "auth login": lambda reader: [reader.document("auth", "login")],
     "check": lambda reader: [reader.document("check")],
 }
 
