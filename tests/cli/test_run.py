@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.instants import parse_iso
+from outreach_sync.state.lock import run_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
+SHAPE = {
+    "run_id": str,
+    "outcome": str,
+    "dry_run": bool,
+    "started_at": str,
+    "finished_at": str,
+    "streams": {
+        "sequence_states": {"read": int, "changed": int, "requests": int, "watermark": str},
+        "tasks": {"read": int, "changed": int, "skipped": int, "requests": int, "watermark": str},
+        "prospects": {"read": int, "changed": int, "requests": int, "watermark": str},
+    },
+    "people": dict.fromkeys(
+        ("created", "updated", "unchanged", "recreated", "skipped", "rejected", "queued"), int
+    ),
+    "tasks": {"created": int, "rejected": int, "queued": int},
+    "requests": {"outreach": int, "workbooks": int},
+}  # fmt: skip
+CHANGE = ["record", "action", "prospect_id", "task_id", "workbooks_id", "fields"]
+
+
+def _shape(value: Any) -> Any:
+    return {name: _shape(one) for name, one in value.items()} if isinstance(value, dict) else type(value)
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()} if directory.exists() else {}
+
+
+@pytest.fixture
+def ada(empty: Any) -> int:
+    """One prospect in one sequence, and the Person with the address."""
+    store = empty.sandbox.outreach.store
+    prospect: int = store.add_prospect(firstName="Ada", lastName="Example", emails=["ada@example.com"])
+    store.add_state(prospect, store.add_sequence("Trial follow-up"), "active")
+    empty.sandbox.workbooks.store.add_person(name="Ada Example", email="ada@example.com")
+    return prospect
+
+
+# -- the document
+
+
+def test_the_document_has_exactly_the_keys_and_types_that_scripts_rely_on(setup: Any, command: Any) -> None:
+    document = command("run", "--json").document
+    assert _shape(document) == SHAPE
+    assert (document["outcome"], document["dry_run"]) == ("partial", False)
+    times = [
+        document["started_at"],
+        document["finished_at"],
+        *(one["watermark"] for one in document["streams"].values()),
+    ]
+    assert all(TIME.fullmatch(time) for time in times)
+
+
+def test_stdout_is_one_document_and_stderr_lines_of_json(setup: Any, command: Any) -> None:
+    ran = command("run", "--json")
+    assert ran.out.count("\n") == 1
+    events = [json.loads(line)["event"] for line in ran.err.splitlines()]
+    assert (events[0], events[-1]) == ("run_started", "run_finished")
+
+
+def test_without_json_the_numbers_are_told_in_a_table_and_sentences(setup: Any, command: Any) -> None:
+    out = command("run").out
+    assert re.search(r"^tasks +80 +\d+ +29 +1 ", out, re.MULTILINE)
+    assert "people: 9 created, 47 updated" in out
+    assert "failures list" in out
+
+
+# -- what a second cycle costs
+
+
+def test_a_second_cycle_costs_three_requests_and_writes_nothing(setup: Any, command: Any) -> None:
+    command("run")
+    writes = len(setup.sandbox.workbooks.store.writes)
+    setup.sandbox.outreach.journal.clear()
+    setup.sandbox.workbooks.journal.clear()
+    document = command("run", "--json").document
+    assert document["requests"] == {"outreach": 3, "workbooks": 0}
+    assert setup.sandbox.outreach.journal.total() == 3
+    assert setup.sandbox.workbooks.journal.total() == 0
+    assert len(setup.sandbox.workbooks.store.writes) == writes
+
+
+# -- dry run
+
+
+def test_a_dry_run_of_a_first_load_makes_no_state_and_writes_nothing(setup: Any, command: Any) -> None:
+    ran = command("run", "--dry-run", "--json")
+    document = ran.document
+    assert (document["dry_run"], setup.state_path.exists()) == (True, False)
+    assert setup.sandbox.workbooks.store.writes == []
+    assert all(list(change) == CHANGE for change in document["changes"])
+    assert {(one["record"], one["action"]) for one in document["changes"]} == {
+        ("person", "create"),
+        ("person", "update"),
+        ("task", "create"),
+    }
+    assert {name for name in _files(setup.state_path.parent) if "tokens" not in name and "lock" not in name} == set()
+
+
+def test_a_dry_run_announces_exactly_what_the_run_then_does(setup: Any, command: Any) -> None:
+    announced = command("run", "--dry-run", "--json").document
+    done = command("run", "--json").document
+    for record, names in (("people", ("created", "updated", "recreated")), ("tasks", ("created",))):
+        assert [announced[record][name] for name in names] == [done[record][name] for name in names]
+    updates = [one for one in announced["changes"] if one["action"] == "update"]
+    for one in updates:
+        said = setup.sandbox.workbooks.store.get(PERSON, one["workbooks_id"])
+        label = one["fields"].get("cf_person_sequence_state")
+        assert label is None or (label[0] != label[1] == said["cf_person_sequence_state"])
+
+
+def test_a_dry_run_leaves_the_state_byte_for_byte_as_it_was(setup: Any, command: Any) -> None:
+    command("run")
+    setup.sandbox.evolve(1)
+    before, writes = _files(setup.state_path.parent), len(setup.sandbox.workbooks.store.writes)
+    assert len(command("run", "--dry-run", "--json").document["changes"]) > 3
+    after = _files(setup.state_path.parent)
+    unchanged = [name for name in before if not name.endswith((".lock", ".tokens"))]
+    assert "state.db" in unchanged
+    assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
+    assert after.keys() == before.keys()
+    assert len(setup.sandbox.workbooks.store.writes) == writes
+    shown = command("run", "--dry-run").out
+    assert "→ Opted Out" in shown
+
+
+# -- options
+
+
+def test_one_stream_alone_is_read_and_only_its_watermark_moves(setup: Any, command: Any) -> None:
+    document = command("run", "--stream", "tasks", "--json").document
+    assert list(document["streams"]) == ["tasks"]
+    assert {name for name, mark in command("status", "--json").document["watermarks"].items() if mark} == {"tasks"}
+
+
+def test_since_reads_from_there_and_never_moves_a_watermark_over_what_was_not_read(setup: Any, command: Any) -> None:
+    document = command("run", "--since", "2099-01-01", "--json").document
+    assert document["streams"]["sequence_states"]["read"] == 0
+    assert command("run", "--json").document["streams"]["sequence_states"]["read"] > 100
+
+
+def test_since_may_be_a_duration_and_full_reads_everything_again(setup: Any, command: Any) -> None:
+    first = command("run", "--json").document["streams"]["tasks"]["read"]
+    some = command("run", "--since", "20d", "--json").document["streams"]["tasks"]
+    assert 0 < some["read"] < first
+    again = command("run", "--full", "--json").document["streams"]["tasks"]
+    assert (again["read"], again["changed"]) == (first, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--full", "--since", "1d"), ("--since", "yesterday"), ("--stream", "calls"), ("--no-such-option",)]
+)
+def test_options_that_make_no_sense_end_with_2_before_anything_is_asked(
+    setup: Any, command: Any, arguments: tuple[str, ...]
+) -> None:
+    assert command("run", *arguments).status == 2
+    assert setup.sandbox.outreach.journal.total() == 0
+
+
+def test_a_stream_that_the_config_leaves_out_ends_with_2(setup: Any, command: Any) -> None:
+    setup.change("sync", streams=["tasks"])
+    ran = command("run", "--stream", "prospects")
+    assert (ran.status, setup.sandbox.outreach.journal.total()) == (2, 0)
+    assert "sync.streams" in ran.err
+
+
+# -- how it ends
+
+
+def test_it_ends_with_0_where_nothing_is_refused(empty: Any, ada: int, command: Any) -> None:
+    ran = command("run", "--json")
+    assert (ran.status, ran.document["outcome"]) == (0, "ok")
+    assert empty.sandbox.workbooks.store.all(PERSON)[-1]["cf_person_outreach_id"] == str(ada)
+
+
+def test_it_ends_with_1_as_long_as_anything_is_refused(setup: Any, command: Any) -> None:
+    assert command("run").status == 1
+    second = command("run", "--json")
+    assert (second.status, second.document["people"]["rejected"]) == (1, 0)
+
+
+def test_ten_mistakes_end_with_2_and_are_all_named_each_on_a_line(setup: Any, command: Any) -> None:
+    setup.config["outreach"].update(page_size=0, timeout="soon", pagesize=5)
+    setup.config["workbooks"].update(batch_size=101, concurrency="two", base_url="http://crm.example.com")
+    setup.config["sync"].update(start="never", max_attempts=-1, when_deleted="ask")
+    setup.change("schedule", cron="every day")
+    ran = command("run")
+    assert (ran.status, ran.out) == (2, "")
+    mistakes = [line for line in ran.err.splitlines() if re.search(r"config\.yaml:\d+: ", line)]
+    assert len(mistakes) == 10
+    assert any("did you mean" in line.lower() and "page_size" in line for line in mistakes)
+
+
+def test_a_wrong_key_ends_with_3_and_one_line_that_does_not_hold_it(setup: Any, command: Any) -> None:
+    setup.change("workbooks", api_key="planted-wrong-key")
+    ran = command("--log-level", "error", "run")
+    assert (ran.status, ran.err.count("\n")) == (3, 1)
+    assert "planted" not in ran.err
+
+
+def test_a_refresh_token_that_is_not_accepted_ends_with_3_and_one_line(setup: Any, command: Any) -> None:
+    setup.change("outreach", refresh_token="planted-wrong-token")
+    ran = command("--log-level", "error", "run")
+    assert (ran.status, ran.err.count("\n")) == (3, 1)
+    assert "auth login" in ran.err
+    assert "planted" not in ran.err
+
+
+def test_a_missing_scope_ends_with_3_and_names_it(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.faults.on("scope_missing", scope="tasks.read")
+    ran = command("--log-level", "error", "run")
+    assert ran.status == 3
+    assert "tasks.read" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("service", "fault"),
+    [
+        ("outreach", "reset_before_answer"),
+        ("outreach", "hang"),
+        ("workbooks", "hang"),
+        ("workbooks", "unavailable_503"),
+    ],
+)
+def test_a_service_that_is_down_ends_with_4_and_the_next_run_goes_on(
+    setup: Any, command: Any, service: str, fault: str
+) -> None:
+    faults = getattr(setup.sandbox, service).faults
+    faults.on(fault, **({"seconds": 0.1} if fault == "hang" else {}))
+    ran = command("--log-level", "error", "run", "--json")
+    assert (ran.status, ran.err.count("\n")) == (4, 1)
+    assert ran.document["outcome"] in {"partial", "failed"}
+    assert setup.sandbox.workbooks.store.writes == []
+    faults.clear()
+    assert command("run", "--json").document["people"]["updated"] == 47
+
+
+def test_another_run_that_holds_the_lock_ends_it_with_5_before_anything_is_asked(setup: Any, command: Any) -> None:
+    with run_lock(setup.state_path, "schedule"):
+        ran = command("run")
+    assert (ran.status, ran.err.count("\n"), setup.sandbox.outreach.journal.total()) == (5, 1, 0)
+    assert "schedule" in ran.err
+
+
+def test_a_mass_change_ends_with_6_until_it_is_allowed(setup: Any, command: Any) -> None:
+    command("run")
+    setup.change("sync", guard={"share": 0.1, "count": 3}, labels={"finished": "Bounced"})
+    writes = len(setup.sandbox.workbooks.store.writes)
+    announced = command("run", "--dry-run", "--json")
+    assert announced.document["guard_would_stop"] is True
+    assert len(announced.document["changes"]) > 3
+    for _ in range(2):
+        ran = command("--log-level", "error", "run")
+        assert (ran.status, ran.err.count("\n")) == (6, 1)
+        assert "--allow-bulk" in ran.err
+        assert len(setup.sandbox.workbooks.store.writes) == writes
+    assert command("run", "--allow-bulk", "--json").document["people"]["updated"] > 3
+    assert command("run").status == 1
+
+
+def test_a_state_that_is_damaged_ends_with_2_and_is_not_overwritten(setup: Any, command: Any) -> None:
+    setup.state_path.parent.mkdir()
+    setup.state_path.write_bytes(b"somebody's notes, no database at all " * 50)
+    assert command("run").status == 2
+    assert setup.state_path.read_bytes().startswith(b"somebody's notes")
+
+
+def test_a_bug_ends_with_70_one_line_and_no_traceback(
+    setup: Any, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("outreach_sync.conduct.run_cycle", broken)
+    ran = command("--log-level", "error", "run")
+    assert (ran.status, ran.err.count("\n")) == (70, 1)
+    assert "Traceback" not in ran.err
+
+
+def test_the_watermark_is_the_services_time_and_not_that_of_the_rows(setup: Any, command: Any) -> None:
+    before = setup.sandbox.now()
+    marks = [parse_iso(one["watermark"]) for one in command("run", "--json").document["streams"].values()]
+    assert all(before - 2_000 <= mark <= setup.sandbox.now() for mark in marks)
