@@ -73,6 +73,11 @@ def missing_labels(entries: Sequence[str], labels: Iterable[str]) -> tuple[Missi
     return tuple(MissingLabel(label, _nearest(label, entries)) for label in labels if label not in present)
 
 
+def typographic_twin(label: str, entries: Iterable[str]) -> str | None:
+    """Return the entry that differs from the label only in dashes, blanks or case; None where there is none."""
+    return next((entry for entry in entries if entry != label and _plain(entry) == _plain(label)), None)
+
+
 def _field_problem(described: RecordType, role: str, name: str) -> Finding | None:
     field = described.fields.get(name)
     key = f"workbooks.fields.{role}"

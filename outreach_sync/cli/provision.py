@@ -1,0 +1,126 @@
+"""`provision`: make what the config names in Workbooks."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from outreach_sync.cli.context import Invocation, as_json, invocation, print_json, print_table
+from outreach_sync.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from outreach_sync.config.models import Config
+    from outreach_sync.provision import Provisioned, Step, Wish
+
+_SECTION = ("workbooks", "fields")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
+@click.option("--datetime-type", default="datetime", show_default=True, help="Workbooks' word for a date with a time.")
+@click.option("--write", is_flag=True, help="Write columns that differ into the config without asking.")
+@as_json
+@invocation
+def provision(
+    context: Invocation,
+    dry_run: bool,  # noqa: FBT001 - click passes options so
+    datetime_type: str,
+    write: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Make the picklist, its entries and the custom fields of a Person that the config names, where they are missing.
+
+    Needs an administrator's API key. What exists is left as it is, so it can be run again at any time. Exit status: 3
+    this key may not; 4 Workbooks is not done yet, run it again.
+    """
+    config = context.config()
+    from outreach_sync import assembly  # noqa: PLC0415 - after the config is known to be right
+    from outreach_sync.provision import planned, provide  # noqa: PLC0415
+
+    wish = _wish(config, datetime_type)
+    with stop_on_signals() as stop:
+        metadata = assembly.workbooks_from(config, stop).metadata
+        steps = planned(metadata, wish)
+        if not as_json:
+            print_table([(step.action, step.kind, step.name, step.column) for step in steps], _HEADERS)
+        done = None
+        if not dry_run:
+            done = provide(metadata, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
+    changes = _changes(wish, done)
+    written = bool(changes) and _write(context, changes, sure=write, may_ask=not as_json)
+    if as_json:
+        print_json(_document(steps, done, changes, dry_run=dry_run, written=written))
+    else:
+        _tell(steps, done, changes, written=written)
+
+
+_HEADERS = ("action", "what", "name", "column")
+
+
+def _wish(config: Config, datetime_type: str) -> Wish:
+    from outreach_sync.provision import TITLES, Wish  # noqa: PLC0415
+
+    named = config.workbooks.fields.model_dump()
+    fields = {role: named[role] for role in TITLES if named[role] is not None}
+    return Wish(fields, tuple(dict.fromkeys(config.sync.labels.values())), datetime_type)
+
+
+def _changes(wish: Wish, done: Provisioned | None) -> dict[str, str]:
+    """Return the columns that are not as configured, by role."""
+    columns = {} if done is None else done.columns
+    return {role: column for role, column in columns.items() if wish.fields[role] != column}
+
+
+def _write(context: Invocation, changes: Mapping[str, str], *, sure: bool, may_ask: bool) -> bool:
+    """Write the columns into the config, if that is wanted and can be done; say whether it was."""
+    from outreach_sync.config.rewrite import replace_file, rewritten  # noqa: PLC0415
+
+    path = context.config_path
+    text = rewritten(path.read_text(encoding="utf-8"), _SECTION, changes)
+    if text is None:
+        return False
+    if not sure:
+        asks = may_ask and sys.stdin.isatty()
+        if not asks or not click.confirm(f"Write {', '.join(changes.values())} into {path}?", err=True):
+            return False
+    replace_file(path, text)
+    return True
+
+
+def _document(
+    steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, dry_run: bool, written: bool
+) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "steps": [{"action": one.action, "kind": one.kind, "name": one.name, "role": one.role} for one in steps],
+        "columns": {} if done is None else dict(done.columns),
+        "findings": [] if done is None else [f"{one.subject}: {one.problem}. {one.hint}" for one in done.findings],
+        "config_changes": {f"workbooks.fields.{role}": column for role, column in changes.items()},
+        "config_written": written,
+    }
+
+
+def _tell(steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, written: bool) -> None:
+    for step in steps:
+        if step.action == "keep":
+            click.echo(
+                f"The picklist spells '{step.name}' differently (dash, blank or case): nothing was added. "
+                f"Set that spelling under sync.labels."
+            )
+    if done is None:
+        click.echo("Nothing was made.")
+        return
+    for one in done.findings:
+        click.echo(f"Warning: {one.subject}: {one.problem}. {one.hint}")
+    if not changes:
+        click.echo("Workbooks has everything that the config names.")
+    elif written:
+        click.echo(f"The config now names {', '.join(changes.values())}.")
+    else:
+        click.echo("The columns are not named as in the config. Change these lines of it, under workbooks.fields:")
+        for role, column in changes.items():
+            click.echo(f"    {role}: {column}")

@@ -1,0 +1,257 @@
+"""Provision: the picklist and the custom fields that the config names, made in Workbooks where they are missing.
+
+Idempotent: what exists is found by its column, its title or its name, and only what is missing is added. The columns
+that new fields get are read from Workbooks, never derived from their titles.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from outreach_sync.errors import NotAllowedError, OutreachSyncError, UnavailableError, UntrustedAnswerError, UsageError
+from outreach_sync.records import Accepted, Rejected, Unknown
+from outreach_sync.transport.stopping import pause
+from outreach_sync.workbooks.findings import field_problems, missing_labels, typographic_twin
+from outreach_sync.workbooks.people import CLASS_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from outreach_sync.records import Verdict
+    from outreach_sync.transport.stopping import Stopping
+    from outreach_sync.workbooks.findings import Finding
+    from outreach_sync.workbooks.metadata import FieldType, Metadata, RecordType
+
+T = TypeVar("T")
+
+PICKLIST = "Sequence States"
+TITLES = {
+    "sequence_state": "Sequence State",
+    "state_updated_at": "State Updated at",
+    "outreach_id": "Outreach ID",
+    "sequences": "Sequences",
+}
+"""The custom fields that can be made, by role, and their titles; the No Email field is Workbooks' own."""
+
+_DATA_TYPES = {"sequence_state": "picklist", "outreach_id": "string", "sequences": "text"}
+_COLUMN_PREFIX = "cf_person_"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_MADE_BY = "Kept by outreach-sync."
+_ADMINISTRATOR = (
+    "Run `outreach-sync provision` once with an administrator's API key, or have an administrator make what "
+    "`provision --dry-run` shows."
+)
+
+
+class Wish(NamedTuple):
+    """What Workbooks shall have.
+
+    Attributes:
+        fields: role -> configured column, for the roles that are configured.
+        labels: the entries of the picklist.
+        datetime_type: Workbooks' word for a date-time field, which is not published.
+    """
+
+    fields: Mapping[str, str]
+    labels: Sequence[str]
+    datetime_type: str
+
+
+class Step(NamedTuple):
+    """One thing and what is to be done about it.
+
+    Attributes:
+        action: `exists`, `create`, or `keep` where an entry that differs in typography only is left alone.
+        kind: picklist, entry or field.
+        name: its name, label or title.
+        role: a field's role, else None.
+        id: of a picklist that exists, or of a custom field that is not available yet.
+        column: of a field that exists.
+    """
+
+    action: str
+    kind: str
+    name: str
+    role: str | None = None
+    id: int | None = None
+    column: str | None = None
+
+
+class Provisioned(NamedTuple):
+    """What is there afterwards: the columns by role, and what is still wrong with them."""
+
+    columns: Mapping[str, str]
+    findings: tuple[Finding, ...]
+
+
+def planned(metadata: Metadata, wish: Wish) -> list[Step]:
+    """Compare the wish with what is there; nothing is written.
+
+    Raises:
+        NotAllowedError: the key may not see Persons, or the administration.
+        UsageError: several picklists have our name.
+    """
+    person = _person(metadata)
+    fields = [_field_step(metadata, person, role, wish) for role in TITLES if role in wish.fields]
+    return [*_picklist_steps(metadata, person, fields, wish), *fields]
+
+
+def provide(
+    metadata: Metadata, steps: Sequence[Step], wish: Wish, stop: Stopping, *, patience_seconds: float
+) -> Provisioned:
+    """Do what was planned, wait until the fields are available, and look at what they are.
+
+    Raises:
+        NotAllowedError: this key may not.
+        UnavailableError: an answer was lost, or a field is not available yet; run it again.
+        UsageError: Workbooks refuses something, such as the data type.
+        InterruptedByError: asked to stop.
+    """
+    picklist_id = _provide_picklist(metadata, steps)
+    pending = {step.role: _begin_field(metadata, step, wish, picklist_id) for step in steps if step.kind == "field"}
+    ends = time.monotonic() + patience_seconds
+    columns = {
+        str(role): begun if isinstance(begun, str) else _wait_for(metadata, begun, stop, ends)
+        for role, begun in pending.items()
+    }
+    return Provisioned(columns, field_problems(_person(metadata), columns))
+
+
+def _admin(call: Callable[[], T]) -> T:
+    """Use the administration; where it is closed to us, say what to do.
+
+    Raises:
+        NotAllowedError: it is closed.
+    """
+    try:
+        return call()
+    except NotAllowedError as refusal:
+        raise NotAllowedError(
+            f"this API key may not use Workbooks' administration: {refusal.message}", advice=_ADMINISTRATOR
+        ) from refusal
+
+
+def _person(metadata: Metadata) -> RecordType:
+    person = metadata.read_types((CLASS_NAME,)).get(CLASS_NAME)
+    if person is None:
+        raise NotAllowedError("the API key cannot see Persons.", advice="Give its user access in Workbooks.")
+    return person
+
+
+def _field_step(metadata: Metadata, person: RecordType, role: str, wish: Wish) -> Step:
+    """Find a field by its configured column, by its title, or as one that is being made."""
+    title = TITLES[role]
+    existing = person.fields.get(wish.fields[role]) or _titled(person, title)
+    if existing is not None:
+        return Step("exists", "field", title, role, column=existing.name)
+    for custom in _admin(lambda: metadata.find_custom_fields(title)):
+        if not custom.available and (custom.column or _COLUMN_PREFIX).startswith(_COLUMN_PREFIX):
+            return Step("exists", "field", title, role, id=custom.id)
+    return Step("create", "field", title, role)
+
+
+def _titled(person: RecordType, title: str) -> FieldType | None:
+    custom = [field for field in person.fields.values() if field.name.startswith("cf_")]
+    return next((field for field in custom if field.title.casefold() == title.casefold()), None)
+
+
+def _picklist_steps(metadata: Metadata, person: RecordType, fields: Sequence[Step], wish: Wish) -> list[Step]:
+    """Find the picklist that the field draws on, else ours by its name; a field of text needs none."""
+    column = next((step.column for step in fields if step.role == "sequence_state"), None)
+    field = person.fields.get(column) if column else None
+    if field is not None and field.picklist is None:
+        return []
+    if field is not None and field.picklist is not None and field.picklist.picklist_id is not None:
+        return _entry_steps(metadata, field.picklist.picklist_id, field.picklist.name or PICKLIST, wish)
+    found = _admin(lambda: metadata.find_picklists(PICKLIST))
+    if len(found) > 1:
+        raise UsageError(
+            f"Workbooks has several picklists named '{PICKLIST}' (ids {', '.join(map(str, found))}).",
+            advice="Rename or delete all but one, then run `outreach-sync provision` again.",
+        )
+    if found:
+        return _entry_steps(metadata, found[0], PICKLIST, wish)
+    return [Step("create", "picklist", PICKLIST), *(Step("create", "entry", label) for label in wish.labels)]
+
+
+def _entry_steps(metadata: Metadata, picklist_id: int, name: str, wish: Wish) -> list[Step]:
+    entries = _admin(lambda: metadata.read_picklist_entries((picklist_id,)))[picklist_id]
+    missing = {one.label for one in missing_labels(entries, wish.labels)}
+
+    def step(label: str) -> Step:
+        if label not in missing:
+            return Step("exists", "entry", label)
+        return Step("create" if typographic_twin(label, entries) is None else "keep", "entry", label)
+
+    return [Step("exists", "picklist", name, id=picklist_id), *map(step, wish.labels)]
+
+
+def _provide_picklist(metadata: Metadata, steps: Sequence[Step]) -> int | None:
+    picklist = next((step for step in steps if step.kind == "picklist"), None)
+    if picklist is None:
+        return None
+    picklist_id = picklist.id
+    if picklist_id is None:
+        picklist_id = _made(_admin(lambda: metadata.create_picklist(picklist.name, _MADE_BY)), picklist)
+    entries = [step for step in steps if step.kind == "entry" and step.action == "create"]
+    verdicts = _admin(lambda: metadata.add_picklist_entries(picklist_id, [step.name for step in entries]))
+    for verdict, step in zip(verdicts, entries, strict=True):
+        _made(verdict, step)
+    return picklist_id
+
+
+def _begin_field(metadata: Metadata, step: Step, wish: Wish, picklist_id: int | None) -> str | int:
+    """Return the column of a field that exists, else the id of one that is being made."""
+    if step.column is not None or step.id is not None:
+        return step.column or step.id or 0
+    role = step.role or ""
+    verdict = _admin(
+        lambda: metadata.create_custom_field(
+            title=step.name,
+            class_name=CLASS_NAME,
+            data_type=_DATA_TYPES.get(role, wish.datetime_type),
+            description=_MADE_BY,
+            picklist_id=picklist_id if role == "sequence_state" else None,
+        )
+    )
+    return _made(verdict, step)
+
+
+def _made(verdict: Verdict, step: Step) -> int:
+    what = f"the {step.kind} '{step.name}'"
+    match verdict:
+        case Accepted():
+            return verdict.id
+        case Rejected():
+            raise _refusal(what, "; ".join(verdict.reasons))
+        case Unknown():
+            raise UnavailableError(
+                f"whether {what} was made is not known ({verdict.why}).",
+                advice="Run `outreach-sync provision` again: it finds what exists.",
+            )
+    raise UntrustedAnswerError(f"Workbooks calls {what} stale, although it is new.")
+
+
+def _refusal(what: str, reasons: str) -> OutreachSyncError:
+    """Tell a data type that is not known from all else, which is a matter of rights as far as anybody can see."""
+    message = f"Workbooks refuses {what}: {reasons}."
+    if "data_type" in reasons:
+        return UsageError(message, advice="Name Workbooks' word for a date with a time by --datetime-type.")
+    return NotAllowedError(message, advice=_ADMINISTRATOR)
+
+
+def _wait_for(metadata: Metadata, field_id: int, stop: Stopping, ends: float) -> str:
+    """Wait until records have the field, and return its column."""
+    seconds = _FIRST_PAUSE
+    while True:
+        field = metadata.read_custom_field(field_id)
+        if field is not None and field.available and field.column is not None:
+            return field.column
+        if time.monotonic() + seconds > ends:
+            raise UnavailableError(
+                "Workbooks has not finished making the fields.",
+                advice="Run `outreach-sync provision` again in a while: it goes on from here.",
+            )
+        pause(seconds, stop)
+        seconds = min(2 * seconds, _LONGEST_PAUSE)

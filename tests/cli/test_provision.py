@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from outreach_sync.sandbox import Sandbox
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PERSON, PICKLIST, PICKLIST_ENTRY
+from outreach_sync.transport import patience
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Command, Setup  # type: ignore[import-not-found]
+
+LABELS = 9
+
+
+@pytest.fixture
+def bare(empty: Setup, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+    """An account that nobody prepared for the sync."""
+    monkeypatch.setattr("outreach_sync.provision._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    with Sandbox(bare=True) as sandbox:
+        empty.sandbox = sandbox
+        empty.change("outreach", **sandbox.config(empty.state_path)["outreach"])
+        empty.change("workbooks", **sandbox.config(empty.state_path)["workbooks"])
+        yield empty
+
+
+def records(setup: Setup, kind: str) -> list[dict[str, Any]]:
+    return [record.values for record in setup.sandbox.workbooks.store.tables[kind].records.values()]
+
+
+def added(setup: Setup) -> tuple[int, int]:
+    return len(records(setup, CUSTOM_FIELD)), len(records(setup, PICKLIST_ENTRY))
+
+
+def test_a_dry_run_shows_everything_and_makes_nothing(bare: Setup, command: Command) -> None:
+    before = added(bare)
+    ran = command("provision", "--dry-run", "--json")
+    assert ran.status == 0
+    made = [(step["kind"], step["name"]) for step in ran.document["steps"] if step["action"] == "create"]
+    assert len(made) == 1 + LABELS + 4
+    assert ("entry", "Active \u2013 Running") in made
+    assert added(bare) == before
+    assert "Sequence State" in command("provision", "--dry-run").out
+
+
+def test_a_new_account_gets_what_a_run_needs(bare: Setup, command: Command) -> None:
+    ran = command("provision", "--json")
+    assert ran.status == 0, ran.err
+    assert set(ran.document["columns"]) == {"sequence_state", "state_updated_at", "outreach_id", "sequences"}
+    assert ran.document["findings"] == []
+    bare.sandbox.load_example()
+    assert command("run").status in {0, 1}
+
+
+def test_a_second_time_nothing_is_made(bare: Setup, command: Command) -> None:
+    command("provision")
+    before = added(bare)
+    ran = command("provision", "--json")
+    assert ran.status == 0
+    assert {step["action"] for step in ran.document["steps"]} == {"exists"}
+    assert added(bare) == before
+
+
+def test_only_missing_entries_are_added(empty: Setup, command: Command) -> None:
+    empty.change("sync", labels={"active": "In Sequence"})
+    before = added(empty)
+    ran = command("provision", "--json")
+    assert [step["name"] for step in ran.document["steps"] if step["action"] == "create"] == ["In Sequence"]
+    assert added(empty) == (before[0], before[1] + 1)
+
+
+def test_an_entry_with_another_dash_is_not_added_beside_the_one_that_is_there(empty: Setup, command: Command) -> None:
+    empty.change("sync", labels={"active": "Active - Running"})
+    before = added(empty)
+    assert "spells 'Active - Running' differently" in command("provision").out
+    assert added(empty) == before
+
+
+def test_fields_that_are_not_configured_are_not_made(bare: Setup, command: Command) -> None:
+    bare.config["workbooks"]["fields"] = {}
+    bare.write()
+    command("provision")
+    assert sorted(one["title"] for one in records(bare, CUSTOM_FIELD)) == ["Sequence State", "State Updated at"]
+
+
+def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Setup, command: Command) -> None:
+    bare.sandbox.workbooks.faults.on("custom_field_slow", polls=12)
+    bare.change("sync", patience="0s")
+    ran = command("provision")
+    assert ran.status == 4
+    assert "again" in ran.err
+    made = added(bare)
+    bare.sandbox.workbooks.faults.clear()
+    bare.change("sync", patience="20s")
+    assert command("provision").status == 0
+    assert added(bare) == made
+
+
+def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare: Setup, command: Command) -> None:
+    bare.config["workbooks"]["fields"] = {"sequence_state": "cf_person_other"}
+    bare.write()
+    text = bare.config_path.read_text().replace("workbooks:\n", "workbooks:  # the target\n")
+    bare.config_path.write_text(text)
+    shown = command("provision")
+    assert "sequence_state: cf_person_sequence_state" in shown.out
+    assert bare.config_path.read_text() == text
+    ran = command("provision", "--write", "--json")
+    assert ran.document["config_changes"] == {"workbooks.fields.sequence_state": "cf_person_sequence_state"}
+    assert ran.document["config_written"] is True
+    written = bare.config_path.read_text()
+    assert "# the target" in written
+    assert yaml.safe_load(written)["workbooks"]["fields"]["sequence_state"] == "cf_person_sequence_state"
+    assert bare.config_path.stat().st_mode & 0o777 == 0o600
+    assert command("provision", "--json").document["config_changes"] == {}
+
+
+@pytest.mark.parametrize("kind", [PICKLIST, PICKLIST_ENTRY, CUSTOM_FIELD])
+def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(
+    bare: Setup, command: Command, kind: str
+) -> None:
+    bare.sandbox.workbooks.faults.on("no_permission_to_create", **{"class": kind})
+    ran = command("provision")
+    assert ran.status == 3
+    assert "administrator" in ran.err
+
+
+def test_a_type_that_workbooks_does_not_know_names_the_option(bare: Setup, command: Command) -> None:
+    ran = command("provision", "--datetime-type", "moment")
+    assert ran.status == 2
+    assert "--datetime-type" in ran.err
+
+
+def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup, command: Command) -> None:
+    bare.sandbox.workbooks.faults.on("custom_datetime_is_date")
+    ran = command("provision")
+    assert ran.status == 0
+    assert "days" in ran.out
+
+
+def test_several_picklists_of_the_name_are_not_guessed_between(bare: Setup, command: Command) -> None:
+    for _ in range(2):
+        bare.sandbox.workbooks.store.add(PICKLIST, name="Sequence States")
+    ran = command("provision")
+    assert ran.status == 2
+    assert "several picklists" in ran.err
+
+
+def test_a_lost_answer_is_no_duplicate_when_run_again(bare: Setup, command: Command) -> None:
+    bare.sandbox.workbooks.faults.on("answer_lost_after_commit", times=1)
+    assert command("provision").status in {0, 4}
+    assert command("provision").status == 0
+    assert len([one for one in records(bare, PICKLIST) if one["name"] == "Sequence States"]) == 1
+    assert len(records(bare, CUSTOM_FIELD)) == 4
+
+
+def test_people_keep_what_they_have(empty: Setup, command: Command) -> None:
+    empty.sandbox.load_example()
+    before = records(empty, PERSON)
+    command("provision")
+    assert records(empty, PERSON) == before
