@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+PERSON = "Private::Crm::Person"
+
+
+@pytest.fixture
+def ran(setup: Any, command: Any) -> Any:
+    command("run")
+    return setup
+
+
+def _outreach_and_workbooks_requests(setup: Any) -> tuple[int, int]:
+    return setup.sandbox.outreach.journal.total(), setup.sandbox.workbooks.journal.total()
+
+
+def test_a_prospect_is_explained_by_what_decided_and_what_was_written(ran: Any, command: Any) -> None:
+    document = command("explain", "--prospect", "5", "--json").document
+    said = ran.sandbox.workbooks.store.get(PERSON, document["person"]["id"])
+    assert document["because"] == "opt-out: sequence state 7 is opted_out"
+    assert document["person"]["holds"]["cf_person_sequence_state"] == said["cf_person_sequence_state"] == "Opted Out"
+    assert document["person"]["holds"]["no_email_soliciting"] is True
+    assert document["person"]["linked_by"] == "email"
+    assert document["person"]["last_written_at"] is not None
+    assert [one["id"] for one in document["sequence_states"]] == [8, 7]
+    assert (document["differs"], document["queued"], document["problem"]) == ({}, [], None)
+
+
+def test_a_person_and_each_of_its_prospects_are_explained_alike(ran: Any, command: Any) -> None:
+    by_prospect = [command("explain", "--prospect", one, "--json").document for one in ("13", "14")]
+    person_id = by_prospect[0]["person"]["id"]
+    assert by_prospect == [command("explain", "--person", str(person_id), "--json").document] * 2
+    assert [one["id"] for one in by_prospect[0]["prospects"]] == [13, 14]
+
+
+def test_who_has_no_person_is_explained_by_what_is_queued_and_why(ran: Any, command: Any) -> None:
+    document = command("explain", "--prospect", "16", "--json").document
+    assert document["person"] is None
+    assert {one["action"]: one["why"].partition(":")[0] for one in document["queued"]} == {
+        "create": "the next run sends it",
+        "resolve": "ambiguous",
+    }
+    text = command("explain", "--prospect", "16").out
+    assert "No Person is linked." in text
+    assert "ambiguous" in text
+
+
+def test_a_change_that_was_read_and_not_yet_written_is_shown_as_what_differs(ran: Any, command: Any) -> None:
+    ran.sandbox.evolve(1)
+    ran.sandbox.workbooks.faults.on("unavailable_503")
+    assert command("run").status == 4
+    document = command("explain", "--prospect", "8", "--json").document
+    assert document["because"] == "opt-out: prospect 8 has optedOut"
+    assert document["person"]["holds"]["no_email_soliciting"] is not True
+    assert document["differs"]["no_email_soliciting"] is True
+    assert "What differs:" in command("explain", "--prospect", "8").out
+
+
+def test_a_state_without_a_label_is_the_problem_that_is_named(empty: Any, command: Any) -> None:
+    store = empty.sandbox.outreach.store
+    prospect = store.add_prospect(firstName="Ada", emails=["ada@example.com"])
+    store.add_state(prospect, None, "asleep")
+    command("run")
+    document = command("explain", "--prospect", str(prospect), "--json").document
+    assert "'asleep'" in document["problem"]
+    assert document["wanted"] == {}
+    assert "Not decided: " in command("explain", "--prospect", str(prospect)).out
+
+
+def test_a_skipped_task_is_explained_by_the_condition_that_took_it(ran: Any, command: Any) -> None:
+    document = command("explain", "--task", "3", "--json").document
+    assert document["task"]["skipped"] is True
+    assert document["because"].endswith(
+        'condition 2 of sync.tasks.skipped_when takes it: {"state": "complete", "completed": false}'
+    )
+    made = ran.sandbox.workbooks.store.get("Private::Activity::Task", document["task"]["workbooks_id"])
+    assert made["created_through_reference"] == document["task"]["reference"] == "outreach-task-3"
+    assert f"Task {made['id']}" in command("explain", "--task", "3").out
+
+
+def test_a_task_that_is_not_skipped_and_one_that_waits_say_so(ran: Any, command: Any) -> None:
+    assert "Not skipped: no condition" in command("explain", "--task", "1").out
+    waits = command("explain", "--task", "24", "--json").document  # of prospect 16, who may be either of two People
+    assert (waits["task"]["workbooks_id"], waits["person_id"], len(waits["queued"])) == (None, None, 1)
+    assert "Not in Workbooks yet; its Person is unknown." in command("explain", "--task", "24").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--prospect", "424242"), ("--person", "424242"), ("--task", "424242"), (), ("--task", "1", "--person", "2")],
+)
+def test_what_is_not_in_the_state_ends_with_2_and_says_so(ran: Any, command: Any, arguments: tuple[str, ...]) -> None:
+    explained = command("explain", *arguments)
+    assert (explained.status, explained.out) == (2, "")
+    assert "424242" in explained.err or "name one of" in explained.err
+
+
+def test_before_the_first_run_there_is_nothing_to_explain(setup: Any, command: Any) -> None:
+    assert command("explain", "--prospect", "1").status == 2
+    assert not setup.state_path.exists()
+
+
+def test_it_asks_neither_service_and_needs_no_secrets(ran: Any, command: Any) -> None:
+    before = _outreach_and_workbooks_requests(ran)
+    del ran.config["workbooks"]["api_key"]
+    del ran.config["outreach"]["client_secret"]
+    ran.write()
+    assert command("explain", "--prospect", "1").status == 0
+    assert _outreach_and_workbooks_requests(ran) == before
+
+
+def test_what_people_typed_in_outreach_cannot_steer_the_terminal(empty: Any, command: Any) -> None:
+    prospect = empty.sandbox.outreach.store.add_prospect(firstName="\x1b[31mAda", emails=["ada@example.com"])
+    empty.sandbox.outreach.store.add_state(prospect, None, "active")
+    command("run")
+    assert "\x1b" not in command("explain", "--prospect", str(prospect)).out
