@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync import assembly, instants
 from outreach_sync.cycle import run_cycle
-from outreach_sync.errors import OutreachSyncError, ServiceError
+from outreach_sync.errors import OutreachSyncError, ServiceError, StateError
 from outreach_sync.instants import Instant
 from outreach_sync.pipeline.run import Run
 from outreach_sync.pipeline.tally import Tally
 from outreach_sync.state import State
+from outreach_sync.state.backup import back_up_daily
 from outreach_sync.state.history import History
 from outreach_sync.state.lock import run_lock
 
@@ -83,6 +84,7 @@ def conduct(
         if not options.dry_run:
             with state.transaction():
                 state.runs.begin(tally.run_id, options.command, tally.started_at)
+            _back_up(state, log)
         log.info("run_started", run=tally.run_id, command=options.command, dry_run=options.dry_run)
         error = _attempt(run, work or (lambda one: run_cycle(one, allow_bulk=options.allow_bulk)), log)
         ended = _ended(run, error)
@@ -90,6 +92,17 @@ def conduct(
             _record(config, run, state, ended)
         log.info("run_finished", exit_status=ended.exit_status, **_canonical(ended.document))
         return ended
+
+
+def _back_up(state: State, log: Log) -> None:
+    """Make today's copy of the state, unless it is there; a run goes on without."""
+    try:
+        copy = back_up_daily(state, instants.now())
+    except StateError as error:
+        log.warning("no_backup", why=str(error))
+        return
+    if copy is not None:
+        log.info("backed_up", copy=str(copy))
 
 
 def _run(config: Config, state: State, tally: Tally, stop: Stopping, log: Log, *, options: Options) -> Run:

@@ -36,6 +36,7 @@ COMMANDS = {
     "report": ("report", "report", "Write a self-contained page of charts and tables."),
     "explain": ("explain", "explain", "Say why a Person or Task says what it says."),
     "init": ("init", "init", "Write a commented config to start from."),
+    "probe-skips": ("probe", "probe_skips", "Count what could mean that a task was skipped."),
     "demo": ("demo", "demo", "Show cycles against both services, simulated; needs no account."),
     "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
 }

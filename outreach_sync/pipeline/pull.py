@@ -207,7 +207,10 @@ def queue_skipped(run: Run, task_id: int, prospect_id: int, *, held: bool) -> se
 def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
     if run.state.outbox.has_source_refusals():
         run.state.outbox.source_made_sense(stream, [row.id for row in _rows(stream, page)])
+    forgotten = run.state.forgotten.prospects()
     for refused in page.refused:
+        if (refused.id if refused.stream is Stream.PROSPECTS else refused.prospect_id) in forgotten:
+            continue
         run.log.warning("source_record_refused", stream=stream.value, id=refused.id, reason=refused.reason)
         count = run.tally.tasks if stream is Stream.TASKS else run.tally.people
         count.rejected += 1

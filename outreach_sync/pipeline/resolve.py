@@ -12,6 +12,7 @@ from outreach_sync.ahead import Ahead
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
 from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import Ambiguous, Found, questions, verdict
+from outreach_sync.state.erasure import Persona, erase_rows
 from outreach_sync.transport.stopping import pause
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
     with run.state.transaction():
         for prospect_id, judged in found.items():
             person_id = judged.person_id
-            if person_id in forgotten:
+            if person_id in forgotten:  # whoever was forgotten stays so under another prospect's id
+                erase_rows(run.state.connection, Persona(frozenset({prospect_id}), frozenset()))
                 continue
             if person_id not in doubtful and not _is_older(matches.rows[person_id], known.get(person_id)):
                 _keep_read(run, matches.rows[person_id], judged.rule)

@@ -1,0 +1,236 @@
+"""Copies of the state: one a day by itself, one before a format changes, others when asked for; and the way back.
+
+A lost state is rebuilt from both services, but only as far back as `sync.start`; a copy knows more. Copies are whole
+database files that only their owner can read, made while the state may be in use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outreach_sync import instants
+from outreach_sync.errors import StateError
+from outreach_sync.state.database import CURRENT_VERSION
+from outreach_sync.state.erasure import Persona, erase_rows, persona, scrub_free_pages
+from outreach_sync.state.forgotten import Forgotten
+from outreach_sync.state.verify import problems_of, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.state import State
+
+KEPT = 7
+"""Daily copies that are kept."""
+
+_KINDS = ("backup", "before", "replaced")
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+_PARTIAL = ".partial"
+_COPIES = "backup_paths"
+
+
+def copies_of(path: Path) -> list[Path]:
+    """Return the copies beside a state file, in order of their names: by kind, then by time."""
+    return sorted(
+        one
+        for kind in _KINDS
+        for one in path.parent.glob(f"{path.name}.{kind}-*")
+        if not one.name.endswith((*_SIDE_FILES, _PARTIAL))
+    )
+
+
+def copies_elsewhere(state: State) -> list[Path]:
+    """Return the copies that were asked for at places of their own, whether they are still there or not."""
+    return [Path(one) for one in json.loads(state.facts.get(_COPIES) or "[]")]
+
+
+def back_up(state: State, target: Path) -> None:
+    """Copy an open state while it may be written to; the copy appears whole or not at all.
+
+    Raises:
+        StateError: the copy cannot be written.
+    """
+    with _said_as(target):
+        _copy(state.connection, target)
+
+
+def back_up_elsewhere(state: State, target: Path) -> None:
+    """Copy the state to where somebody wants it, and remember the place: `forget` has to find it.
+
+    Raises:
+        StateError: the copy cannot be written, or there is something already.
+    """
+    target = target.absolute()
+    if target.exists():
+        raise StateError(f"{target} exists already; it was left untouched.", advice="Name another file.")
+    with state.transaction():
+        state.facts.put(_COPIES, json.dumps(sorted({*map(str, copies_elsewhere(state)), str(target)})))
+    back_up(state, target)
+
+
+def back_up_daily(state: State, now: Instant) -> Path | None:
+    """Make today's copy unless it is there, and drop the oldest; return it, None where none was made.
+
+    Raises:
+        StateError: there is no room for it, or it cannot be written. No reason not to go on.
+    """
+    path = state.path
+    if path is None or not state.progress.watermarks():
+        return None  # nothing yet that could not be read again
+    target = path.with_name(f"{path.name}.backup-{instants.to_date(now)}")
+    if target.exists():
+        return None
+    room = shutil.disk_usage(path.parent).free
+    if room < 2 * path.stat().st_size:
+        raise StateError(f"there is no room for a copy of the state beside it ({room >> 20} MiB free).")
+    back_up(state, target)
+    for old in sorted(path.parent.glob(f"{path.name}.backup-????-??-??"))[:-KEPT]:
+        old.unlink()
+    return target
+
+
+def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
+    """Put a copy in the place of the state; call it under the run lock.
+
+    What Workbooks holds is then taken for certain of nobody, and everybody is read before they are written. Whoever was
+    forgotten since the copy was made stays forgotten.
+
+    Args:
+        path: the state.
+        source: the copy.
+        now: this machine's clock.
+
+    Returns:
+        Where the file that was replaced is now; None: there was none.
+
+    Raises:
+        StateError: the copy is damaged, newer than the program or no state at all; nothing was changed.
+    """
+    if source.absolute() == path.absolute():
+        raise StateError(f"{source} is the state itself.", advice="Name a copy of it.")
+    problems = problems_of(source)
+    if problems:
+        raise StateError(f"{source} is damaged and was not restored: {'; '.join(problems)}.")
+    partial = path.with_name(path.name + ".restoring" + _PARTIAL)
+    with _said_as(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with closing(_read(source)) as connection:
+            _copy(connection, partial)
+        _prepare(partial, _forgotten_in(path))
+        replaced = _set_aside(path, now)
+        partial.replace(path)
+    return replaced
+
+
+def erase_from_copy(copy: Path, whom: Persona) -> bool:
+    """Take somebody out of a copy; return False where it had to be removed instead: damaged, or of another version."""
+    if _is_whole(copy):
+        with _said_as(copy), closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            _erase(connection, persona(connection, prospects=whom.prospects, people=whom.people))
+        return True
+    for name in ("", *_SIDE_FILES):
+        copy.with_name(copy.name + name).unlink(missing_ok=True)
+    return False
+
+
+def drop_unfinished(path: Path) -> None:
+    """Remove what is left of copies that were never finished."""
+    for partial in path.parent.glob(f"{path.name}.*{_PARTIAL}"):
+        partial.unlink(missing_ok=True)
+
+
+def _is_whole(copy: Path) -> bool:
+    try:
+        return version_of(copy) == CURRENT_VERSION and not problems_of(copy)
+    except StateError:
+        return False
+
+
+def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("BEGIN IMMEDIATE")
+    erase_rows(connection, whom)
+    connection.execute("COMMIT")
+    scrub_free_pages(connection)
+
+
+def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    partial = target.with_name(target.name + _PARTIAL)
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    try:
+        with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+            connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, that a look at it does not change
+        _sync(partial)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(copy: Path, forgotten: Persona) -> None:
+    """Make a copy fit to go on with: certain of nothing in Workbooks, without whom was forgotten meanwhile."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE person SET lock_version = NULL")
+        connection.execute("DELETE FROM survey")
+        connection.execute("DELETE FROM survey_seen")
+        connection.execute("COMMIT")
+        if forgotten.prospects or forgotten.people:
+            _erase(connection, persona(connection, prospects=forgotten.prospects, people=forgotten.people))
+
+
+def _forgotten_in(path: Path) -> Persona:
+    """Return whom the state that is replaced has forgotten; nobody where it cannot be read."""
+    if not path.exists():
+        return Persona(frozenset(), frozenset())
+    try:
+        with closing(_read(path)) as connection:
+            forgotten = Forgotten(connection)
+            return Persona(forgotten.prospects(), forgotten.people())
+    except sqlite3.Error:
+        return Persona(frozenset(), frozenset())
+
+
+def _set_aside(path: Path, now: Instant) -> Path | None:
+    """Move the state away together with its log, which may hold what was committed last."""
+    if not path.exists():
+        return None
+    stamp = instants.to_datetime(now).strftime("%Y-%m-%dT%H%M%S")
+    aside = path.with_name(f"{path.name}.replaced-{stamp}")
+    for name in _SIDE_FILES:
+        one = path.with_name(path.name + name)
+        if one.exists():
+            one.replace(aside.with_name(aside.name + name))
+    os.link(path, aside)  # so that there is a state at every instant: a run that finds none begins an empty one
+    return aside
+
+
+def _read(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+@contextmanager
+def _said_as(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StateError(f"{path} cannot be written: {error}.") from error
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.erase import forget
+from outreach_sync.errors import StateError
+from outreach_sync.reconcile import reconcile
+from outreach_sync.records import Refused, Stream
+from outreach_sync.state.backup import back_up, back_up_elsewhere, copies_of
+from outreach_sync.state.verify import problems_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PERSON = "Private::Crm::Person"
+PLANTED = ("Zephyrine", "Quillfeather", "zephyrine.q@planted.example", "zq@home.example", "xyzzy-note-of-hers")
+
+
+def plant(world: Any, *, email: str = PLANTED[2], **attributes: Any) -> int:
+    """Add somebody whose every datum can be found again, with a skipped task."""
+    values = {"firstName": PLANTED[0], "lastName": PLANTED[1], "emails": [email, PLANTED[3]], **attributes}
+    prospect = world.prospect(**values)
+    world.skipped_task(prospect, note=f"{PLANTED[4]} {'long ' * 2000}")
+    return int(prospect)
+
+
+def erase(world: Any, **whom: int) -> Any:
+    with world.state() as state:
+        return forget(state, **whom)
+
+
+def found_in(directory: Path) -> set[tuple[str, str]]:
+    """Return (file, planted text) for each that any file below a directory still holds."""
+    return {
+        (path.name, text)
+        for path in directory.rglob("*")
+        if path.is_file()
+        for text in PLANTED
+        if text.encode() in path.read_bytes() or text.casefold().encode() in path.read_bytes()
+    }
+
+
+def test_no_byte_of_theirs_stays_in_the_state_its_log_or_its_copies(world: Any) -> None:
+    other = world.prospect(email="ada@example.com")
+    prospect = plant(world)
+    world.run()
+    with world.state() as state:
+        back_up(state, world.state_path.with_name("state.db.backup-2026-01-01"))
+        back_up_elsewhere(state, world.directory / "elsewhere.db")
+        with state.transaction():
+            state.runs.finish(state.runs.latest()[0].id, 1, 1, "partial", {"error": f"{PLANTED[0]} is refused"})
+    assert {name for name, _ in found_in(world.directory)} >= {"state.db", "elsewhere.db", "state.db.backup-2026-01-01"}
+    erased = erase(world, prospect_id=prospect)
+    assert found_in(world.directory) == set()
+    assert erased.known
+    assert len(erased.copies) == 2 + len(list(world.state_path.parent.glob("*.backup-20??-??-??"))) - 1
+    with world.state() as state:
+        assert set(state.cache.prospects([prospect, other])) == {other}
+        assert "[erased] is refused" in state.runs.latest()[0].summary["error"]
+    assert problems_of(world.state_path) == []
+
+
+def test_while_they_wait_in_the_queue_nothing_of_theirs_stays_there(world: Any) -> None:
+    world.sandbox.workbooks.faults.on("refuse_all")
+    prospect = plant(world)
+    world.run()
+    erase(world, prospect_id=prospect)
+    assert found_in(world.directory) == set()
+    with world.state() as state:
+        assert state.outbox.failures() == []
+
+
+@pytest.mark.parametrize("again", ["run", "full", "reconcile"])
+def test_whoever_was_forgotten_is_never_stored_or_created_again(world: Any, again: str) -> None:
+    prospect = plant(world)
+    erase(world, prospect_id=prospect)
+    for _ in range(2):
+        if again == "reconcile":
+            world.do(reconcile)
+        else:
+            world.run(full=again == "full")
+    assert (world.people(), world.tasks()) == ([], [])
+    assert found_in(world.directory) == set()
+
+
+def test_all_prospects_of_one_person_go_together_whichever_was_named(world: Any) -> None:
+    world.workbooks.add_person(name="Z", email=PLANTED[2])
+    first, second = plant(world), plant(world)
+    world.run()
+    person = world.person()["id"]
+    erased = erase(world, prospect_id=second)
+    assert (erased.whom.prospects, erased.whom.people) == ({first, second}, {person})
+    assert found_in(world.directory) == set()
+
+
+def test_a_person_is_forgotten_with_all_prospects_and_written_no_more(world: Any) -> None:
+    world.workbooks.add_person(name="Z", email=PLANTED[2])
+    prospect = plant(world)
+    world.run()
+    erase(world, person_id=world.person()["id"])
+    before = world.writes()
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.run()
+    world.do(reconcile)
+    assert world.writes() == before
+    assert found_in(world.directory) == set()
+
+
+def test_a_new_prospect_of_a_forgotten_person_is_forgotten_when_it_is_recognised(world: Any) -> None:
+    person = world.workbooks.add_person(name="Z", email=PLANTED[2])
+    erase(world, person_id=person)
+    prospect = plant(world)
+    before = world.writes()
+    world.run()
+    with world.state() as state:
+        assert state.forgotten.prospects() == {prospect}
+        assert state.cache.prospects([prospect]) == {}
+    assert world.writes() == before
+
+
+def test_forgetting_again_does_no_harm_and_an_unknown_id_is_noted_all_the_same(world: Any) -> None:
+    prospect = plant(world)
+    world.run()
+    assert erase(world, prospect_id=prospect).known
+    assert not erase(world, prospect_id=prospect).known
+    assert not erase(world, prospect_id=424242).known
+    with world.state() as state:
+        assert 424242 in state.forgotten.prospects()
+
+
+def test_a_copy_that_cannot_be_rewritten_is_removed_and_one_that_was_moved_is_named(world: Any) -> None:
+    prospect = plant(world)
+    world.run()
+    damaged = world.state_path.with_name("state.db.backup-2020-01-01")
+    damaged.write_bytes(b"SQLite format 3\0" + PLANTED[0].encode())
+    unfinished = world.state_path.with_name("state.db.backup-2020-01-02.partial")
+    unfinished.write_text(PLANTED[0])
+    with world.state() as state:
+        back_up_elsewhere(state, world.directory / "moved.db")
+    (world.directory / "moved.db").unlink()
+    erased = erase(world, prospect_id=prospect)
+    assert erased.removed == (damaged,)
+    assert erased.unreachable == (world.directory / "moved.db",)
+    assert found_in(world.directory) == set()
+    assert damaged not in copies_of(world.state_path)
+
+
+def test_what_makes_no_sense_of_theirs_is_not_kept_as_a_refusal(world: Any) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    erase(world, prospect_id=prospect)
+
+    def pull_nonsense(run: Any) -> None:
+        from outreach_sync.pipeline.pull import pull  # noqa: PLC0415
+
+        pages = run.source.pages
+        refused = (Refused(Stream.TASKS, 5, prospect, "task 5: no sense"),)
+        run.source.pages = lambda stream, url: (page._replace(refused=refused) for page in pages(stream, url))
+        pull(run, Stream.TASKS)
+
+    world.do(pull_nonsense)
+    with world.state() as state:
+        assert state.outbox.failures() == []
+
+
+def test_a_program_that_keeps_reading_the_state_is_named(world: Any) -> None:
+    prospect = plant(world)
+    world.run()
+    with world.state() as reader:
+        reader.connection.execute("BEGIN")
+        reader.connection.execute("SELECT * FROM prospect").fetchone()
+        with world.state() as state:
+            state.connection.execute("PRAGMA busy_timeout = 50")
+            with pytest.raises(StateError, match="another program reads"):
+                forget(state, prospect_id=prospect)
+        reader.connection.execute("COMMIT")
+    erase(world, prospect_id=prospect)
+    assert found_in(world.directory) == set()
+    assert not os.access(world.state_path.with_name("state.db-wal"), os.R_OK)
