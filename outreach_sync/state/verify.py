@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 _AT_MOST = 20
 _CHECKS = (
-    ("prospects linked to a Person that is not there", "prospect WHERE person_id NOT IN (SELECT id FROM person)"),
+    (
+        "prospects linked to a Person that is not there",
+        "prospect WHERE person_id IS NOT NULL AND person_id NOT IN (SELECT id FROM person)",
+    ),
     ("sequence states of nobody", "sequence_state WHERE prospect_id NOT IN (SELECT id FROM prospect)"),
-    ("tasks of nobody", "task WHERE prospect_id NOT IN (SELECT id FROM prospect)"),
+    ("tasks of nobody", "task WHERE prospect_id IS NOT NULL AND prospect_id NOT IN (SELECT id FROM prospect)"),
     ("prospects to be decided that are not there", "changed WHERE prospect_id NOT IN (SELECT id FROM prospect)"),
     (
         "queued updates of a Person that is not there",
-        "outbox WHERE record = 'person' AND action = 'update' AND person_id NOT IN (SELECT id FROM person)",
+        "outbox o WHERE action = 'update' AND NOT EXISTS (SELECT 1 FROM person WHERE id = o.person_id)",
     ),
     ("queued tasks that are not there", "outbox WHERE record = 'task' AND task_id NOT IN (SELECT id FROM task)"),
     ("queue entries that cannot be read", "outbox WHERE NOT json_valid(fields) OR NOT json_valid(pool)"),

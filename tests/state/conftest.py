@@ -18,5 +18,6 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def state(path: Path) -> Iterator[State]:
-    with State.open(path) as opened:
-        yield opened
+    opened = State.open(path)
+    yield opened
+    opened.connection.close()  # as often as one likes, unlike `close`

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.cli import run_command
+from outreach_sync.state.backup import copies_of
+from outreach_sync.state.lock import run_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PERSON = "Private::Crm::Person"
+
+
+@pytest.fixture
+def command(world: Any) -> Callable[..., int]:
+    world.config()
+    return lambda *arguments: run_command(["-c", str(world.directory / "config.yaml"), "state", *map(str, arguments)])
+
+
+def test_after_a_restore_nothing_is_lost_and_nothing_doubled(world: Any, command: Any) -> None:
+    first = world.prospect(email="ada@example.com")
+    world.skipped_task(first)
+    world.run()
+    copy = world.directory / "copy.db"
+    assert command("backup", copy) == 0
+    second = world.prospect(email="bo@example.com", states=("paused",))
+    world.skipped_task(second)
+    world.outreach.update("sequenceState", world.states_of(first)[0], state="finished")
+    world.run()
+    assert (len(world.people()), len(world.tasks())) == (2, 2)
+    world.outreach.update("sequenceState", world.states_of(second)[0], state="opted_out")
+    before = world.writes()
+    assert command("restore", copy) == 0
+    ended = world.run()
+    assert (ended.exit_status, ended.document["people"]["created"], ended.document["tasks"]["created"]) == (0, 0, 0)
+    assert world.writes() == before + 1, "the opt-out, which no run had written"
+    assert (len(world.people()), len(world.tasks())) == (2, 2)
+    assert world.people()[1]["no_email_soliciting"] is True
+    assert world.run().document["people"]["updated"] == 0
+
+
+def test_a_copy_with_creations_in_its_queue_does_not_create_them_twice(world: Any, command: Any) -> None:
+    world.sandbox.workbooks.faults.on("refuse_all")
+    world.skipped_task(world.prospect(email="ada@example.com"))
+    world.run()
+    copy = world.directory / "copy.db"
+    command("backup", copy)
+    world.sandbox.workbooks.faults.clear()
+    with world.state() as state, state.transaction():
+        state.outbox.retry(None)
+    world.run()
+    assert (len(world.people()), len(world.tasks())) == (1, 1)
+    assert command("restore", copy) == 0
+    with world.state() as state, state.transaction():
+        state.outbox.retry(None)
+    assert world.run().exit_status == 0
+    assert (len(world.people()), len(world.tasks())) == (1, 1)
+
+
+def test_a_backup_without_a_path_is_put_beside_the_state(world: Any, command: Any) -> None:
+    world.run()
+    before = copies_of(world.state_path)
+    assert command("backup") == 0
+    assert len(copies_of(world.state_path)) == len(before) + 1
+
+
+def test_a_run_that_goes_on_keeps_the_state_from_being_replaced(world: Any, command: Any) -> None:
+    world.run()
+    command("backup", world.directory / "copy.db")
+    with run_lock(world.state_path, "run"):
+        assert command("restore", world.directory / "copy.db") == 5
+
+
+def test_a_whole_state_verifies_and_a_damaged_one_ends_with_2(
+    world: Any, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("verify") == 2, "there is none yet"
+    world.run()
+    assert command("verify") == 0
+    assert "is whole" in capsys.readouterr().out
+    with world.state() as state, state.transaction():
+        state.connection.execute("INSERT INTO changed VALUES (77, 0)")
+    assert command("verify") == 2
+    assert "state restore" in capsys.readouterr().err
+
+
+def test_the_first_run_of_a_day_makes_a_copy_and_a_dry_run_none(world: Any) -> None:
+    world.prospect()
+    world.run()
+    assert copies_of(world.state_path) == [], "there was nothing to copy yet"
+    world.run(dry_run=True)
+    assert copies_of(world.state_path) == []
+    world.run()
+    world.run()
+    assert len(copies_of(world.state_path)) == 1
+
+
+def test_a_run_goes_on_without_room_for_a_copy(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.prospect()
+    world.run()
+    full = shutil.disk_usage(world.directory)._replace(free=0)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: full)
+    assert world.run().exit_status == 0

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.errors import StateError
+from outreach_sync.reconcile import reconcile
+from outreach_sync.state.verify import problems_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outreach_sync.state import State
+
+
+def test_a_state_that_has_lived_is_whole(world: Any) -> None:
+    world.sandbox.load_example()
+    world.run(allow_bulk=True)
+    for step in (1, 2):
+        world.sandbox.evolve(step)
+        world.run(allow_bulk=True)
+        assert problems_of(world.state_path) == []
+    for person in world.people()[::3]:
+        world.workbooks.delete("Private::Crm::Person", person["id"])
+    world.do(lambda run: reconcile(run, allow_bulk=True))
+    assert problems_of(world.state_path) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("INSERT INTO sequence_state VALUES (1, 2, 3, 'active', NULL, NULL)", "1 sequence states of nobody"),
+        ("INSERT INTO changed VALUES (1, 0)", "1 prospects to be decided that are not there"),
+        (
+            "INSERT INTO outbox (record, key, task_id, action, fields, state) VALUES ('task', 1, 1, 'create', '{', '')",
+            "1 queue entries that cannot be read",
+        ),
+        (
+            "INSERT INTO outbox (record, key, person_id, action, fields, state) VALUES ('person', 1, 1, 'update', 1, 1)",
+            "1 queued updates of a Person that is not there",
+        ),
+        (
+            "INSERT INTO prospect (person_id, known, opted_out, email_opted_out, history_read) VALUES (7, 0, 0, 0, 0)",
+            "1 prospects linked to a Person that is not there",
+        ),
+    ],
+)
+def test_tables_that_contradict_each_other_are_said(state: State, path: Path, spoil: str, said: str) -> None:
+    with state.transaction():
+        state.connection.execute(spoil)
+    assert said in problems_of(path)
+
+
+def test_a_damaged_page_is_said(path: Path, state: State) -> None:
+    state.close()
+    content = bytearray(path.read_bytes())
+    content[4096 : 4096 * 4] = b"\xff" * 4096 * 3
+    path.write_bytes(bytes(content))
+    assert problems_of(path)
+
+
+def test_looking_changes_nothing(path: Path, state: State) -> None:
+    state.close()
+    before = path.read_bytes()
+    assert problems_of(path) == []
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_what_is_no_state_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "other.db"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StateError, match="no state"):
+        problems_of(path)
