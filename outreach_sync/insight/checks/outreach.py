@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync import assembly, instants
+from outreach_sync import instants
 from outreach_sync.errors import NotAllowedError, OutreachSyncError
 from outreach_sync.insight.checks.check import failed_by, ok, warn
-from outreach_sync.outreach.client import OutreachClient
-from outreach_sync.outreach.tokens import EXPIRY_MARGIN_MS, SCOPES
-from outreach_sync.state.lock import run_lock
+from outreach_sync.insight.reading import outreach_client
+from outreach_sync.outreach.tokens import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.models import Config
     from outreach_sync.insight.checks.check import Check
     from outreach_sync.instants import Instant
-    from outreach_sync.outreach.tokens import Tokens
+    from outreach_sync.outreach.client import OutreachClient
     from outreach_sync.transport.stopping import Stopping
 
 CLOCK_TOLERANCE_MS = 5 * 60_000
@@ -27,7 +26,7 @@ _ONE_ROW = (("page[size]", "1"), ("count", "false"))
 def outreach_checks(config: Config, stop: Stopping) -> Iterator[Check]:
     """Check Outreach; where it does not let us in, its other checks say that they were not tried."""
     try:
-        client = _client(config, stop)
+        client = outreach_client(config, stop)
         client.get("/api/v2/prospects", _ONE_ROW)
         login = ok("outreach login", config.outreach.base_url)
     except NotAllowedError:
@@ -45,36 +44,6 @@ def not_tried(name: str, because: Check) -> Check:
     """Report a check that its login kept from being tried; of a warning there is no more than a warning."""
     detail = f"not tried, since {because.name} {'failed' if because.status == 'fail' else 'was not tried'}"
     return because._replace(name=name, detail=detail, hint="")
-
-
-def _client(config: Config, stop: Stopping) -> OutreachClient:
-    transport = assembly.outreach_transport(config, stop)
-    tokens = LockedTokens(assembly.outreach_tokens(config, transport, stop), config)
-    return OutreachClient(assembly.outreach_settings(config), tokens, transport, stop)
-
-
-class LockedTokens:
-    """Tokens that are only ever refreshed under the run lock: one writer at a time."""
-
-    def __init__(self, tokens: Tokens, config: Config) -> None:
-        """Ask for nothing yet."""
-        self._tokens = tokens
-        self._path = config.state.path
-
-    def current(self) -> str:
-        """Return a token, under the lock if it may have to be refreshed. Raises as `Tokens`, and LockHeldError."""
-        stored = assembly.token_file(self._path).read()
-        if stored is not None and stored.access_token and stored.expires_at is not None:
-            at = instants.now() + (stored.clock_offset_ms or 0)
-            if at < stored.expires_at - 2 * EXPIRY_MARGIN_MS:
-                return self._tokens.current()
-        with run_lock(self._path, "check"):
-            return self._tokens.current()
-
-    def refused(self, token: str) -> str:
-        """Return another token, under the lock. Raises as `current`."""
-        with run_lock(self._path, "check"):
-            return self._tokens.refused(token)
 
 
 def _scope_name(scope: str) -> str:
