@@ -1,0 +1,297 @@
+"""Anything that may happen between two cycles, in any order, as a Hypothesis state machine.
+
+Both services change, users edit, faults strike, the process dies at any statement and is started again, the config
+changes, the state is lost. At the end the faults go away, at most three clean cycles follow, and the oracle judges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from outreach_sync.errors import OutreachSyncError
+from tests.torture import oracle
+from tests.torture.reaper import KilledError, Reaper
+from tests.torture.world import ALL_FIELDS, DAY, HOUR, PERSON, TASK, World, populate
+
+STATES = ("active", "paused", "opted_out", "finished", "pending", "disabled", "failed", "bounced")
+ENDINGS = frozenset({0, 1, 3, 4, 6})
+MINUTE = 60_000
+_LATEST_MOMENT = 260
+_PICK = st.integers(0, 1000)
+
+OUTREACH_FAULTS: dict[str, dict[str, Any]] = {
+    "server_error_500": {},
+    "gateway_timeout_504": {},
+    "html_with_200": {},
+    "broken_json": {},
+    "body_cut_short": {},
+    "reset_before_answer": {},
+    "reset_during_answer": {},
+    "rate_limited": {"form": "seconds", "wait": 0},
+    "maintenance_503": {"wait": 60},
+    "token_expired_mid_walk": {},
+    "refresh_rotates_hard": {},
+    "refresh_refused_once": {},
+    "out_of_order": {},
+    "duplicate_across_pages": {},
+    "changes_while_paged": {},
+    "short_pages": {"rows": 3},
+    "empty_page_with_next": {},
+    "cursor_loops": {},
+    "cursor_refused": {},
+    "next_link_other_host": {},
+    "included_missing": {},
+    "to_one_links_only": {},
+    "ids_as_strings": {},
+    "unknown_attributes_added": {},
+}
+WORKBOOKS_FAULTS: dict[str, dict[str, Any]] = {
+    "answer_lost_after_commit": {},
+    "error_500_after_commit": {},
+    "error_500_before_commit": {},
+    "reset_before_answer": {},
+    "body_cut_short": {},
+    "broken_json": {},
+    "html_with_200": {"committed": True},
+    "rate_limited_429": {},
+    "unavailable_503": {},
+    "redirect_delay_302": {},
+    "redirect_after_commit_302": {},
+    "created_rows_appear_late": {},
+    "filter_ignored": {},
+    "page_shift": {},
+    "refuse_one": {},
+    "refuse_all": {},
+    "refuse_value": {"field": ALL_FIELDS["sequence_state"]},
+    "top_level_success_true_on_partial": {},
+    "top_level_success_false_on_success_info_missing": {},
+    "results_longer": {},
+    "results_shorter": {},
+    "results_reordered": {},
+    "information_missing": {},
+    "stale_some": {},
+    "stale_all": {},
+    "stale_again_and_again": {},
+    "stale_without_text": {},
+    "deleted_id_fails_batch_404": {},
+    "deleted_id_shortens_results": {},
+}
+
+
+class Torture(RuleBasedStateMachine):
+    """One life of an installation."""
+
+    @initialize(sync=st.sampled_from(({}, {"start": "90d"}, {"multiple_sequences": "precedence"})), guard=st.booleans())
+    def begin(self, sync: dict[str, Any], guard: bool) -> None:
+        self.world = World(**sync, **({"guard": {"share": 0.2, "count": 1}} if guard else {}))
+        populate(self.world)
+        self.compare_at_the_end = False
+
+    # -- Outreach
+
+    @rule(pick=_PICK, state=st.sampled_from(STATES))
+    def a_state_changes(self, pick: int, state: str) -> None:
+        chosen = self._pick("sequenceState", pick)
+        if chosen is not None:
+            self._source("sequenceState", chosen.id, state=state, stateChangedAt=self.world.now())
+
+    @rule(pick=_PICK, state=st.sampled_from((*STATES, "hibernating")), sequence=st.integers(1, 3))
+    def somebody_enters_a_sequence(self, pick: int, state: str, sequence: int) -> None:
+        chosen = self._pick("prospect", pick)
+        if chosen is not None:
+            self.world.outreach.add_state(chosen.id, sequence, state, stateChangedAt=self.world.now())
+            self.world.note()
+
+    @rule(pick=_PICK, how=st.sampled_from(("optedOut", "emailOptedOut", "dated", "resumed")))
+    def somebody_opts_out_or_in(self, pick: int, how: str) -> None:
+        chosen = self._pick("prospect", pick)
+        if chosen is None:
+            return
+        changes: dict[str, dict[str, Any]] = {
+            "dated": {"optedOut": True, "optedOutAt": self.world.now()},
+            "resumed": {"optedOut": False, "emailOptedOut": False, "optedOutAt": None},
+        }
+        self._source("prospect", chosen.id, **changes.get(how, {how: True}))
+
+    @rule(number=st.integers(1, 8), emails=st.lists(st.integers(1, 6), max_size=2))
+    def a_prospect_appears(self, number: int, emails: list[int]) -> None:
+        addresses = [f"new{one}@example.com" for one in emails]
+        self.world.outreach.add_prospect(firstName=f"New{number}", lastName="Example", emails=addresses)
+        self.world.note()
+
+    @rule(pick=_PICK, skipped=st.sampled_from(("skipped", "complete", "incomplete")))
+    def a_task_changes(self, pick: int, skipped: str) -> None:
+        chosen = self._pick("task", pick)
+        if chosen is not None:
+            self._source("task", chosen.id, state=skipped)
+
+    @rule(pick=_PICK)
+    def a_task_is_skipped(self, pick: int) -> None:
+        chosen = self._pick("prospect", pick)
+        if chosen is not None:
+            self.world.outreach.add_task(chosen.id, taskType="sequence_step_call", action="call", state="skipped")
+            self.world.note()
+
+    @rule(pick=_PICK)
+    def a_state_vanishes(self, pick: int) -> None:
+        chosen = self._pick("sequenceState", pick)
+        if chosen is not None:
+            self.world.outreach.delete("sequenceState", chosen.id)
+            self.compare_at_the_end = True
+
+    @rule(pick=_PICK, hours=st.integers(1, 20))
+    def a_state_is_seen_late(self, pick: int, hours: int) -> None:
+        chosen = self._pick("prospect", pick)
+        if chosen is not None:
+            values = {"prospect": chosen.id, "sequence": 1, "state": "finished"}
+            self.world.outreach.add("sequenceState", values, visible_after_ms=hours * HOUR)
+            self.world.note()
+
+    @rule(milliseconds=st.sampled_from((1000, 11 * MINUTE, 3 * HOUR, 25 * HOUR)))
+    def time_passes(self, milliseconds: int) -> None:
+        self.world.pass_time(milliseconds)
+
+    # -- Workbooks
+
+    @rule(
+        pick=_PICK,
+        change=st.sampled_from(
+            (
+                {ALL_FIELDS["sequence_state"]: "Finished"},
+                {ALL_FIELDS["no_email"]: False},
+                {"person_job_title": "Chief"},
+                {ALL_FIELDS["sequences"]: None},
+            )
+        ),
+    )
+    def a_user_edits_a_person(self, pick: int, change: dict[str, Any]) -> None:
+        person = self._pick_row(PERSON, pick)
+        if person is not None:
+            self.world.edit_person(person, **change)
+
+    @rule(pick=_PICK)
+    def a_user_deletes_a_person(self, pick: int) -> None:
+        person = self._pick_row(PERSON, pick)
+        if person is not None:
+            self.world.workbooks.delete(PERSON, person)
+            self.world.note()
+
+    @rule(winner=_PICK, loser=_PICK)
+    def a_user_merges_people(self, winner: int, loser: int) -> None:
+        kept, lost = self._pick_row(PERSON, winner), self._pick_row(PERSON, loser)
+        if kept is not None and lost is not None and kept != lost:
+            self.world.workbooks.merge_people(kept, lost)
+            self.world.history.merge(self.world, kept, lost)
+            self.world.note()
+
+    @rule(pick=_PICK)
+    def a_user_deletes_a_task(self, pick: int) -> None:
+        task = self._pick_row(TASK, pick)
+        if task is not None:
+            self.world.workbooks.delete(TASK, task)
+            self.world.note()
+
+    # -- trouble
+
+    @rule(name=st.sampled_from(sorted(OUTREACH_FAULTS)), times=st.integers(1, 4), after=st.integers(0, 4))
+    def outreach_fails(self, name: str, times: int, after: int) -> None:
+        self.world.sandbox.outreach.faults.on(name, times=times, after=after, **OUTREACH_FAULTS[name])
+
+    @rule(name=st.sampled_from(sorted(WORKBOOKS_FAULTS)), times=st.integers(1, 4), after=st.integers(0, 4))
+    def workbooks_fails(self, name: str, times: int, after: int) -> None:
+        self.world.sandbox.workbooks.faults.on(name, times=times, after=after, **WORKBOOKS_FAULTS[name])
+
+    @rule()
+    def the_faults_go_away(self) -> None:
+        self.world.heal()
+
+    @rule(kind=st.sampled_from(("run", "reconcile")), bulk=st.booleans())
+    def a_cycle_runs(self, kind: str, bulk: bool) -> None:
+        ended = self.world.run(kind, allow_bulk=bulk)
+        assert ended.exit_status in ENDINGS, f"{kind} ended with {ended.exit_status}: {ended.error}"
+
+    @rule(options=st.sampled_from(({"full": True}, {"streams": ("tasks",)}, {"streams": ("prospects",)})))
+    def a_part_is_run(self, options: dict[str, Any]) -> None:
+        assert self.world.run(**options).exit_status in ENDINGS
+
+    @rule(moment=st.integers(1, _LATEST_MOMENT), kind=st.sampled_from(("run", "run", "reconcile")))
+    def a_cycle_is_killed(self, moment: int, kind: str) -> None:
+        reaper = Reaper(moment)
+        try:
+            with reaper.watching():
+                self.world.run(kind, allow_bulk=True)
+        except KilledError:
+            self.world.note()
+
+    @rule()
+    @precondition(lambda self: self.world.state_path.exists())
+    def a_dry_run_changes_nothing(self) -> None:
+        before, writes = self._contents(), len(self.world.workbooks.writes)
+        with contextlib.suppress(OutreachSyncError):
+            self.world.run(dry_run=True)
+        assert self._contents() == before, "a dry run changed the state"
+        assert len(self.world.workbooks.writes) == writes, "a dry run wrote to Workbooks"
+
+    @rule(label=st.sampled_from(("Pending", "Paused by us")))
+    def a_label_changes(self, label: str) -> None:
+        if label not in self.world.workbooks.picklist_values(_sequence_states(self.world)):
+            self.world.workbooks.add("admin/picklist_entries", picklist_id=_sequence_states(self.world), value=label)
+        self.world.configure("sync", labels={"paused": label})
+
+    @rule(mode=st.sampled_from(("latest", "precedence")))
+    def another_state_is_shown(self, mode: str) -> None:
+        self.world.configure("sync", multiple_sequences=mode)
+
+    @rule()
+    def the_state_is_lost(self) -> None:
+        for path in self.world.directory.glob("state.db*"):
+            if not path.name.endswith((".tokens", ".lock")):
+                path.unlink()
+
+    # -- the end
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        try:
+            self._judge()
+        finally:
+            self.world.close()
+
+    def _judge(self) -> None:
+        self.world.pass_time(DAY + HOUR)  # whatever is visible late is visible now, and no refusal pauses any more
+        statuses = self.world.converge(reconcile_first=self.compare_at_the_end)
+        assert statuses[-1] in {0, 1}, f"clean cycles ended with {statuses}"
+        assert not self.world.unfinished(), f"work is left after the clean cycles {statuses}"
+        found = oracle.violations(self.world) + oracle.not_idle(self.world)
+        assert not found, "\n".join(found)
+        assert statuses[-1] == (1 if oracle.failures(self.world) else 0)
+
+    # -- choosing
+
+    def _pick(self, kind: str, number: int) -> Any:
+        records = self.world.outreach.all(kind)
+        return records[number % len(records)] if records else None
+
+    def _pick_row(self, kind: str, number: int) -> int | None:
+        rows = self.world.workbooks.all(kind)
+        return rows[number % len(rows)]["id"] if rows else None
+
+    def _source(self, kind: str, record_id: int, **changes: Any) -> None:
+        self.world.outreach.update(kind, record_id, **changes)
+        self.world.note()
+
+    def _contents(self) -> dict[str, list[tuple[Any, ...]]]:
+        tables = [name for (name,) in self.world.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: self.world.rows(f'SELECT * FROM "{name}"') for name in tables}  # noqa: S608 - names of tables
+
+
+def _sequence_states(world: World) -> int:
+    from outreach_sync.sandbox.workbooks.schema import SEQUENCE_STATES  # noqa: PLC0415 - only its number is wanted
+
+    assert world.workbooks.picklist_values(SEQUENCE_STATES)
+    return SEQUENCE_STATES

@@ -1,0 +1,265 @@
+"""A small world to break: both simulated services, a state on disk, and runs through the real command's code path.
+
+`World.note` must follow every change that a test makes: it remembers what the stores forget (who ever matched whom,
+which tasks were ever skipped), so that the oracle can judge the end by what happened on the way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import yaml
+
+from outreach_sync import assembly, conduct, instants
+from outreach_sync.config.loading import load_config
+from outreach_sync.pipeline import deliver
+from outreach_sync.reconcile import reconcile
+from outreach_sync.sandbox.pair import Sandbox
+from outreach_sync.transport import patience
+from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.workbooks import client as workbooks_client
+from tests.torture import oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from outreach_sync.conduct import Ended
+    from outreach_sync.config.models import Config
+    from outreach_sync.transport.stopping import Stopping
+
+PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+ALL_FIELDS = {
+    "sequence_state": "cf_person_sequence_state",
+    "state_updated_at": "cf_person_state_updated_at",
+    "no_email": "no_email_soliciting",
+    "outreach_id": "cf_person_outreach_id",
+    "sequences": "cf_person_sequences",
+}
+HOUR, DAY = 3_600_000, 86_400_000
+
+
+class Silent:
+    """A log that says nothing."""
+
+    def debug(self, event: str, **values: Any) -> None:
+        pass
+
+    info = warning = debug
+
+
+class World:
+    """Both services, the config, the state, and what happened so far."""
+
+    def __init__(self, **sync: Any) -> None:
+        self.sandbox = Sandbox()
+        self.sandbox.start()
+        self.directory = Path(tempfile.mkdtemp(prefix="torture-", dir=_quick_place()))
+        self.tree = self.sandbox.config(self.directory / "state.db")
+        self.tree["workbooks"]["fields"] = dict(ALL_FIELDS)
+        self.tree["outreach"].update(timeout="2s", reserve=0)
+        self.tree["workbooks"]["timeout"] = "2s"
+        self.tree["sync"] = {"start": "all", "patience": "400ms", **sync}
+        self.history = oracle.History()
+        self.elapsed_ms = 0
+        self._config: Config | None = None
+        self._clock = mock.patch.object(instants, "time", self)
+        self._clock.start()
+
+    # -- time
+
+    def time_ns(self) -> int:
+        """Stand in for `time.time_ns`: real time, and what `pass_time` added."""
+        return time.time_ns() + self.elapsed_ms * 1_000_000
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Let time pass for this machine and for both services."""
+        self.elapsed_ms += milliseconds
+
+    # -- running
+
+    @property
+    def state_path(self) -> Path:
+        return self.directory / "state.db"
+
+    @property
+    def config(self) -> Config:
+        if self._config is None:
+            path = self.directory / "config.yaml"
+            path.write_text(yaml.safe_dump(self.tree, allow_unicode=True), encoding="utf-8")
+            path.chmod(0o600)
+            self._config = load_config(path)
+        return self._config
+
+    def configure(self, section: str, **values: Any) -> None:
+        """Change a section of the config from the next run on."""
+        self.tree.setdefault(section, {}).update(values)
+        self._config = None
+
+    def run(self, command: str = "run", *, stop: Stopping | None = None, **options: Any) -> Ended:
+        """Do one `run`, or `reconcile`, as the command does it."""
+        self.note()
+        bulk = bool(options.get("allow_bulk"))
+        work = (lambda run: reconcile(run, allow_bulk=bulk)) if command == "reconcile" else None
+        asked = conduct.Options(command, **options)
+        try:
+            with hurried():
+                return conduct.conduct(self.config, asked, stop or StopSignal(), Silent(), work=work)
+        finally:
+            self.note()
+
+    def retry_failures(self) -> None:
+        """Do what `failures retry` does."""
+        if not self.state_path.exists() or not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'outbox'"):
+            return
+        with closing(sqlite3.connect(self.state_path)) as connection, connection:
+            connection.execute(
+                "UPDATE outbox SET state = 'queued', attempts = 0, next_attempt_at = NULL"
+                " WHERE state IN ('queued', 'parked') AND reason IS NOT NULL"
+            )
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask the state file."""
+        with closing(sqlite3.connect(f"file:{self.state_path}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+
+    def heal(self) -> None:
+        """Switch every fault off."""
+        self.sandbox.outreach.faults.clear()
+        self.sandbox.workbooks.faults.clear()
+        self.sandbox.clock.header_skew = 0
+
+    def converge(self, *, cycles: int = 3, reconcile_first: bool = False) -> list[int]:
+        """Heal, then do at most so many clean cycles; return their exit statuses.
+
+        `reconcile_first`: something vanished without a trace, or was edited in Workbooks, which polling cannot see.
+        """
+        self.heal()
+        self.retry_failures()
+        statuses = []
+        if reconcile_first:
+            statuses.append(self.run("reconcile", allow_bulk=True).exit_status)
+            self.history.reconciled()
+        for _ in range(cycles):
+            ended = self.run(allow_bulk=True)
+            statuses.append(ended.exit_status)
+            if ended.exit_status in {0, 1} and not self.unfinished():
+                break
+        return statuses
+
+    def unfinished(self) -> int:
+        """Count what would still be done without anybody's doing."""
+        return int(
+            self.rows(
+                "SELECT (SELECT count(*) FROM changed)"
+                " + (SELECT count(*) FROM outbox one WHERE state = 'sending' OR state = 'queued' AND reason IS NULL"
+                " AND NOT EXISTS (SELECT 1 FROM outbox other WHERE other.record = 'person' AND other.reason IS NOT NULL"
+                " AND other.prospect_id = one.prospect_id))"
+            )[0][0]
+        )
+
+    # -- the services
+
+    @property
+    def outreach(self) -> Any:
+        return self.sandbox.outreach.store
+
+    @property
+    def workbooks(self) -> Any:
+        return self.sandbox.workbooks.store
+
+    def now(self) -> int:
+        """Say what time it is for the services, to the second."""
+        return self.sandbox.now() // 1000 * 1000
+
+    def note(self) -> None:
+        """Remember what the stores will not say later."""
+        self.history.note(self)
+
+    def edit_person(self, person_id: int, **fields: Any) -> None:
+        """Let a user edit a Person in Workbooks."""
+        self.workbooks.update(PERSON, person_id, **fields)
+        self.history.edit(self, person_id, fields)
+        self.note()
+
+    def close(self) -> None:
+        self._clock.stop()
+        self.sandbox.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _quick_place() -> str | None:
+    """Keep states in memory where that is possible: thousands of runs would wait for the disk."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - mkdtemp makes the directory private
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Make every pause tiny."""
+    plan_from = assembly.plan_from
+
+    def hurried_plan(*args: Any, **options: Any) -> Any:
+        return dataclasses.replace(plan_from(*args, **options), look_again_ms=2)
+
+    with ExitStack() as stack:
+        for patch in (
+            mock.patch.object(assembly, "plan_from", hurried_plan),
+            mock.patch.object(patience, "FIRST_PAUSE", 0.002),
+            mock.patch.object(patience, "LONGEST_PAUSE", 0.02),
+            mock.patch.object(deliver, "_LONGEST_PAUSE_S", 0.005),
+            mock.patch.object(workbooks_client, "_LONGEST_REST_SECONDS", 0.005),
+        ):
+            stack.enter_context(patch)
+        yield
+
+
+def populate(world: World) -> Mapping[str, int]:
+    """Add a dozen people who between them cover what makes a sync hard; return the ids by a name for each."""
+    out, crm = world.outreach, world.workbooks
+    long_ago = world.now() - 200 * DAY
+    ids: dict[str, int] = defaultdict(int)
+    for name in ("Trial follow-up", "New leads", "Renewal, Q3"):
+        out.add_sequence(name)
+    for number, first in enumerate(("Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ivy", "Jo", "Kit", "Lu"), 1):
+        emails = [f"{first.lower()}@example.com", f"{first.lower()}.{number}@example.org"]
+        ids[first] = out.add_prospect(firstName=first, lastName="Example", emails=emails, updatedAt=world.now() - HOUR)
+    for first, state in (
+        *(("Ada", "active"), ("Ada", "finished"), ("Bo", "paused"), ("Cy", "finished"), ("Di", "opted_out")),
+        *(("Ed", "pending"), ("Flo", "bounced"), ("Gus", "failed"), ("Hal", "disabled"), ("Kit", "active")),
+    ):
+        at = world.now() - HOUR - 1000 * len(out.all("sequenceState"))
+        out.add_state(ids[first], len(out.all("sequenceState")) % 3 + 1, state, stateChangedAt=at, updatedAt=at)
+    out.add_state(ids["Bo"], 2, "finished", stateChangedAt=long_ago, updatedAt=long_ago)
+    out.add_state(ids["Hal"], 1, "opted_out", stateChangedAt=long_ago, updatedAt=long_ago)
+    out.update("prospect", ids["Flo"], optedOut=True, optedOutAt=world.now() - 2 * HOUR)
+    out.update("prospect", ids["Ivy"], emailOptedOut=True)
+    out.update("prospect", ids["Kit"], emails=["LU@example.com"])  # Kit and Lu, without a Person, are one person
+    out.add_state(ids["Lu"], 3, "paused", updatedAt=world.now() - 3 * HOUR)
+    for first, attributes in (
+        ("Ada", {"state": "skipped"}),
+        ("Bo", {"state": "complete"}),
+        ("Cy", {"state": "complete", "completed": True, "completedAt": world.now()}),
+        ("Gus", {"state": "skipped", "taskType": "sequence_step_call", "action": "call"}),
+        ("Kit", {"state": "incomplete"}),
+    ):
+        kind = {"taskType": "sequence_step_email", "sequence": 1, "updatedAt": world.now() - HOUR}
+        ids[f"task {first}"] = out.add_task(ids[first], **{**kind, **attributes})
+    out.add_task(None, taskType="sequence_step_email", sequence=1, state="skipped")
+    for first in ("Ada", "Bo", "Cy", "Di", "Ed", "Jo"):
+        ids[f"person {first}"] = crm.add_person(name=f"{first} Example", email=f"{first.lower()}@example.com")
+    ids["person Gus"] = crm.add_person(name="Gus Example", email="gus.7@example.org")
+    ids["person Hal"] = crm.add_person(name="Hal Example")
+    out.update("prospect", ids["Hal"], externalId=f"PERS-{ids['person Hal']}")
+    for _ in range(2):
+        crm.add_person(name="Twice Example", email="flo@example.com")
+    crm.add_person(name="Only Workbooks", email="nobody@example.net")
+    world.note()
+    return ids
