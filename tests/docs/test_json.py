@@ -146,6 +146,13 @@ def _shown_failures(reader: Reader) -> list[Any]:
     return [reader.document("failures", "show", str(one["id"])) for one in _failures(reader)]
 
 
+def _provisioned(reader: Reader) -> list[Any]:
+    """Ask for a field under a name that Workbooks does not give it."""
+    first = reader.document("provision", "--dry-run")
+    reader.change("workbooks", fields={**reader.config["workbooks"]["fields"], "sequences": "cf_person_all_sequences"})
+    return [first, reader.document("provision")]
+
+
 def _explanations(reader: Reader) -> list[Any]:
     """Explain everybody and every task, while Workbooks refuses some of it."""
     reader.sandbox.workbooks.faults.on("refuse_value", field="cf_person_sequence_state", value="Finished")
@@ -170,6 +177,8 @@ DOCUMENTS: dict[str, Callable[[Reader], list[Any]]] = {
         reader.run("run") and reader.document("auth", "status"),
     ],
     "auth login": lambda reader: [reader.document("auth", "login")],
+    "probe-skips": lambda reader: [reader.document("probe-skips")],
+    "provision": _provisioned,
     "check": lambda reader: [reader.document("check")],
 }
 
