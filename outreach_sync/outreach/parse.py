@@ -8,15 +8,17 @@ makes a `Refused`.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.queries import TASK_FIELDS
+from outreach_sync.outreach.usual import UNUSUAL, prospect_reader, usual_state, usual_time
 from outreach_sync.records import Page, Prospect, Refused, Scalar, Sequence, SequenceState, SourceTask, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from outreach_sync.instants import Instant
 
 Row = TypeVar("Row", SequenceState, SourceTask, Prospect)
 Json = dict[str, Any]
@@ -44,15 +46,22 @@ def parse_page(document: Json, stream: Stream, wanted: Wanted, server_time: Inst
     if not isinstance(rows, list):
         raise ValueError("data is no list")  # noqa: TRY004 - the type of what came in is its value here
     refused: list[Refused] = []
-    states = _read(rows, _state, refused, Stream.SEQUENCE_STATES) if stream is Stream.SEQUENCE_STATES else ()
+    states = _read(rows, _state, refused, stream, usual_state) if stream is Stream.SEQUENCE_STATES else ()
     tasks = _read(rows, _task_reader(wanted.task), refused, stream) if stream is Stream.TASKS else ()
-    prospects = _read(rows, _prospect_reader(wanted.prospect), refused, stream) if stream is Stream.PROSPECTS else ()
+    read_prospects = partial(
+        _read,
+        read=_prospect_reader(wanted.prospect),
+        refused=refused,
+        stream=Stream.PROSPECTS,
+        usual=prospect_reader(wanted.prospect),
+    )
+    prospects = read_prospects(rows) if stream is Stream.PROSPECTS else ()
     included = _of_type(document, "prospect")
     return Page(
         states=states,
         tasks=tasks,
         prospects=prospects,
-        included=_read(included, _prospect_reader(wanted.prospect), refused, Stream.PROSPECTS),
+        included=read_prospects(included),
         sequences=_sequences(_of_type(document, "sequence")),
         refused=tuple(refused),
         next_url=_next_url(document),
@@ -63,11 +72,21 @@ def parse_page(document: Json, stream: Stream, wanted: Wanted, server_time: Inst
 
 
 def _read(
-    rows: Iterable[Any], read: Callable[[Json, Json, Json], Row], refused: list[Refused], stream: Stream
+    rows: Iterable[Any],
+    read: Callable[[Json, Json, Json], Row],
+    refused: list[Refused],
+    stream: Stream,
+    usual: Callable[[Json], Row] | None = None,
 ) -> tuple[Row, ...]:
-    """Read each row; what makes no sense goes to `refused`."""
+    """Read each row, first as `usual` does; what makes no sense goes to `refused`."""
     made: list[Row] = []
     for row in rows:
+        if usual is not None:
+            try:
+                made.append(usual(row))
+                continue
+            except UNUSUAL:
+                pass  # `read` says what is wrong with it, if anything is
         try:
             made.append(read(row, row.get("attributes") or {}, row.get("relationships") or {}))
         except (ValueError, TypeError, AttributeError) as problem:
@@ -215,15 +234,9 @@ def _time(attributes: Json, name: str) -> Instant | None:
     if not isinstance(text, str):
         raise ValueError(f"{name} {_quote(text)} is no time")  # noqa: TRY004 - one class for all that makes no sense
     try:
-        return _instant(text)
+        return usual_time(text)
     except (ValueError, OverflowError):
         raise ValueError(f"{name} {_quote(text)} is no time") from None
-
-
-@lru_cache(maxsize=65_536)
-def _instant(text: str) -> Instant:
-    """Parse a time; bulk actions give many rows the same one."""
-    return parse_iso(text)
 
 
 def _text(attributes: Json, name: str) -> str | None:

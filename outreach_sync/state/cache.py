@@ -296,11 +296,13 @@ def _opted_out(prospect: Prospect) -> bool:
 
 
 def _prospect_row(prospect: Prospect) -> tuple[Any, ...]:
-    emails = "\n".join(address for address in prospect.emails if "\n" not in address)
+    _, first, last, emails, external_id, out, out_at, email_out, emails_at, trashed_at, updated_at, extra = prospect
+    lines = "\n".join(emails)
+    if lines.count("\n") >= len(emails) > 0:
+        lines = "\n".join(address for address in emails if "\n" not in address)
     return (
-        *(prospect.first_name, prospect.last_name, emails or None, prospect.external_id),
-        *(int(prospect.opted_out), prospect.opted_out_at, int(prospect.email_opted_out), prospect.emails_opted_at),
-        *(prospect.trashed_at, prospect.updated_at, json.dumps(prospect.extra) if prospect.extra else None),
+        *(first, last, lines or None, external_id, int(out), out_at, int(email_out), emails_at),
+        *(trashed_at, updated_at, json.dumps(extra) if extra else None),
     )
 
 

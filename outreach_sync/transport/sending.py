@@ -64,6 +64,7 @@ class Transport:
         self._counting = threading.Lock()
         self._room = threading.BoundedSemaphore(connections)
         self._session = _session(user_agent, connections)
+        self._environment: Mapping[str, Any] | None = None
 
     def send(
         self,
@@ -119,13 +120,18 @@ class Transport:
     def _prepare(
         self, method: str, url: str, params: Params, body: bytes | str | None, headers: Mapping[str, str] | None
     ) -> requests.PreparedRequest:
-        return self._session.prepare_request(
-            requests.Request(method, url, params=list(params), data=body, headers=dict(headers or {}))
+        query = list(params)
+        whole = not query and url.isascii() and url.isprintable() and " " not in url
+        address = url.partition("?")[0] if whole else url
+        prepared = self._session.prepare_request(
+            requests.Request(method, address, params=query, data=body, headers=dict(headers or {}))
         )
+        if whole:
+            prepared.url = url  # a followed link as it stands; looking for what to encode in it takes milliseconds
+        return prepared
 
     def _exchange(self, prepared: requests.PreparedRequest, exchange: Exchange, seconds: float) -> requests.Response:
-        settings = self._session.merge_environment_settings(prepared.url, {}, False, None, None)
-        settings["verify"] = settings["verify"] or True
+        settings = self._surroundings(prepared.url)
         timeout = (min(_CONNECT_SECONDS, max(seconds, 0.01)), max(seconds, 0.01))
         _current.exchange = exchange
         self._watchdog.watch(exchange)
@@ -141,6 +147,13 @@ class Transport:
             self._watchdog.release(exchange)
             _current.exchange = None
         raise self._lost(f"{prepared.method} {urlsplit(prepared.url or '').path}", name, exchange)
+
+    def _surroundings(self, url: str | None) -> Mapping[str, Any]:
+        """Return the proxies and certificates that the environment names: all URLs are on one origin, so once."""
+        if self._environment is None:
+            settings = self._session.merge_environment_settings(url, {}, False, None, None)
+            self._environment = {**settings, "verify": settings["verify"] or True}
+        return self._environment
 
     def _lost(self, what: str, name: str, exchange: Exchange) -> Exception:
         """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
