@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync import assembly, instants
 from outreach_sync.cycle import run_cycle
-from outreach_sync.errors import OutreachSyncError, ServiceError, StateError
+from outreach_sync.errors import InterruptedByError, OutreachSyncError, ServiceError, StateError
 from outreach_sync.instants import Instant
+from outreach_sync.monitoring import Watch
 from outreach_sync.pipeline.run import Run
 from outreach_sync.pipeline.tally import Tally
 from outreach_sync.state import State
@@ -77,13 +78,15 @@ def conduct(
         ConfigError: a credential is missing.
     """
     opened = State.open_scratch if options.dry_run else State.open
-    with run_lock(config.state.path, options.command), opened(config.state.path) as state:
+    with run_lock(config.state.path, options.command), opened(config.state.path) as state, Watch(config, log) as watch:
+        log = watch.log
         tally = Tally(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
         run = _run(config, state, tally, stop, log, options=options)
         run.on_progress = on_progress
         if not options.dry_run:
             with state.transaction():
                 state.runs.begin(tally.run_id, options.command, tally.started_at)
+            watch.begin(tally.run_id)
             _back_up(state, log)
         log.info("run_started", run=tally.run_id, command=options.command, dry_run=options.dry_run)
         error = _attempt(run, work or (lambda one: run_cycle(one, allow_bulk=options.allow_bulk)), log)
@@ -91,6 +94,7 @@ def conduct(
         if not options.dry_run:
             _record(config, run, state, ended)
         log.info("run_finished", exit_status=ended.exit_status, **_canonical(ended.document))
+        watch.end(ended, state)
         return ended
 
 
@@ -140,6 +144,8 @@ def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
 
 def exit_status(state: State, error: OutreachSyncError | None) -> int:
     """Return what a run ends with: what its error says, else 1 as long as anything is refused or parked."""
+    if isinstance(error, InterruptedByError):
+        return 128 + error.signal_number
     if error is not None:
         return error.exit_status
     return _REFUSED if state.outbox.failures() else 0
