@@ -41,7 +41,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
     recover(run)
     notice_changed_rules(run)
     failure = pull_streams(run)
-    complete = failure is None and not run.state.progress.any_walk_open()
+    complete = failure is None and not run.state.progress.any_walk_open(run.plan.configured_streams)
     if complete:
         release(run)
     try:

@@ -22,6 +22,7 @@ from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.reconcile.people import compare_people
 from outreach_sync.reconcile.states import confirm_missing, walk_all_states
 from outreach_sync.reconcile.tasks import find_deleted_tasks, find_vanished_tasks
+from outreach_sync.records import Stream
 from outreach_sync.rules import guard
 from outreach_sync.state.survey import Survey
 
@@ -44,7 +45,7 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     failure = pull_streams(run)
     would_stop = compared = False
     try:
-        if failure is None and not run.state.progress.any_walk_open():
+        if failure is None and not run.state.progress.any_walk_open(run.plan.configured_streams):
             release(run)
             failure, would_stop = _compare(run, allow_bulk=allow_bulk)
             compared = failure is None
@@ -62,9 +63,10 @@ def _compare(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
     """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
     survey = Survey(run.state.connection)
     try:
-        walk_all_states(run, survey)
-        release(run)
-        confirm_missing(run, survey)
+        if Stream.SEQUENCE_STATES in run.plan.configured_streams:
+            walk_all_states(run, survey)
+            release(run)
+            confirm_missing(run, survey)
         compare_people(run, survey)
         asked = find_deleted_tasks(run, survey), find_vanished_tasks(run, survey)
     except ServiceError as error:

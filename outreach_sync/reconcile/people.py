@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.ahead import Ahead, early
 from outreach_sync.pipeline.resolve import held_by
 from outreach_sync.rules.differences import differences
 from outreach_sync.rules.person import wanted_person
 from outreach_sync.transport.stopping import check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import PersonRow
@@ -23,6 +25,13 @@ _TOGETHER = 400
 """People compared together: four requests."""
 
 
+class Asked(NamedTuple):
+    """A few linked people, on their way from Workbooks."""
+
+    ids: Sequence[int]
+    rows: Ahead[Mapping[int, PersonRow]]
+
+
 def compare_people(run: Run, survey: Survey) -> None:
     """Compare every linked Person with what it should say, as if the missing sequence states were gone already.
 
@@ -32,17 +41,22 @@ def compare_people(run: Run, survey: Survey) -> None:
         ServiceError: Workbooks could not be read to the end.
         InterruptedByError: asked to stop.
     """
+    for some in early(_asked(run), run.plan.concurrency):
+        rows = some.rows.result()
+        wanted = _wanted(run, survey, some.ids)
+        people = run.state.people.by_id(some.ids)
+        with run.state.transaction():
+            for person_id, one in wanted.items():
+                _compare(run, survey, people[person_id], rows.get(person_id), one)
+        run.on_progress("compared", len(some.ids))
+
+
+def _asked(run: Run) -> Iterator[Asked]:
     after = 0
     while ids := run.state.people.linked_ids(after, _TOGETHER):
         check(run.stop)
         after = ids[-1]
-        rows = run.target.people_by_ids(ids)
-        wanted = _wanted(run, survey, ids)
-        people = run.state.people.by_id(ids)
-        with run.state.transaction():
-            for person_id, one in wanted.items():
-                _compare(run, survey, people[person_id], rows.get(person_id), one)
-        run.on_progress("compared", len(ids))
+        yield Asked(ids, Ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
 
 
 def _wanted(run: Run, survey: Survey, person_ids: Sequence[int]) -> dict[int, Wanted]:

@@ -10,6 +10,7 @@ from outreach_sync.rules.watermark import Progress, Walk
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 
 class ProgressStore:
@@ -36,10 +37,13 @@ class ProgressStore:
         rows = self._connection.execute("SELECT stream, watermark FROM progress WHERE watermark IS NOT NULL")
         return {Stream(stream): Instant(watermark) for stream, watermark in rows}
 
-    def any_walk_open(self) -> bool:
-        """Say whether any stream has a walk that is not complete."""
-        query = "SELECT EXISTS (SELECT 1 FROM progress WHERE walk_moves IS NOT NULL)"
-        return bool(self._connection.execute(query).fetchone()[0])
+    def any_walk_open(self, streams: Iterable[Stream]) -> bool:
+        """Say whether any of these streams has a walk that is not complete.
+
+        One that the config no longer names is never completed, and must hold nothing up.
+        """
+        rows = self._connection.execute("SELECT stream FROM progress WHERE walk_moves IS NOT NULL")
+        return not {row[0] for row in rows}.isdisjoint(stream.value for stream in streams)
 
     def keep_walk(self, stream: Stream, walk: Walk | None) -> None:
         """Store how far a walk is (None: there is none to go on with); call it inside a transaction."""

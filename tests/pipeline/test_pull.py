@@ -94,7 +94,7 @@ def test_a_request_to_stop_ends_the_walk_between_two_pages(bench: Any) -> None:
     with pytest.raises(InterruptedByError):
         pull(bench.run(), STATES)
     assert bench.count("sequence_state") == 1
-    assert bench.state.progress.any_walk_open()
+    assert bench.state.progress.any_walk_open([STATES])
 
 
 def test_a_since_later_than_the_watermark_does_not_move_it(bench: Any) -> None:

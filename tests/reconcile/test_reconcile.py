@@ -403,3 +403,22 @@ def test_a_walk_that_began_long_ago_begins_anew(world: Any) -> None:
     world.outreach.delete("sequenceState", gone)
     repair(world)
     assert gone not in cached_states(world)
+
+
+def test_without_the_stream_of_states_none_is_taken_for_missing(world: Any) -> None:
+    world.prospect(email="ada@example.com")
+    world.run()
+    before = cached_states(world)
+    for state in before:
+        world.outreach.delete("sequenceState", state)
+    assert repair(world, sync={"streams": ["tasks", "prospects"]}).exit_status == 0
+    assert cached_states(world) == before
+
+
+def test_full_looks_up_again_whoever_had_no_match(world: Any) -> None:
+    world.prospect(email="ada@example.com")
+    skip = {"people": {"when_missing": "skip"}}
+    world.run(sync=skip)
+    person = world.workbooks.add_person(name="Ada", email="ada@example.com")
+    assert world.run(sync=skip, full=True).document["people"]["updated"] == 1
+    assert world.workbooks.get(PERSON, person)[STATE] == RUNNING

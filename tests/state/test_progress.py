@@ -17,7 +17,7 @@ def test_a_walk_is_progress_apart_from_the_watermark(state: State) -> None:
     with state.transaction():
         state.progress.keep_walk(TASKS, WALK)
     assert state.progress.of(TASKS) == Progress(None, None, WALK)
-    assert state.progress.any_walk_open()
+    assert state.progress.any_walk_open([TASKS])
     assert state.progress.watermarks() == {}
 
 
@@ -26,7 +26,7 @@ def test_a_complete_walk_leaves_its_marks_and_no_walk(state: State) -> None:
         state.progress.keep_walk(TASKS, WALK)
         state.progress.complete(TASKS, Instant(5), Instant(6))
     assert state.progress.of(TASKS) == Progress(Instant(5), Instant(6), None)
-    assert not state.progress.any_walk_open()
+    assert not state.progress.any_walk_open([TASKS])
 
 
 def test_marks_that_a_walk_does_not_set_stay(state: State) -> None:
@@ -44,3 +44,9 @@ def test_one_stream_says_nothing_of_another(state: State) -> None:
     with state.transaction():
         state.progress.reset(TASKS)
     assert state.progress.of(TASKS) == Progress(None, None, None)
+
+
+def test_a_walk_of_a_stream_that_is_no_longer_read_holds_nothing_up(state: State) -> None:
+    with state.transaction():
+        state.progress.keep_walk(TASKS, WALK)
+    assert not state.progress.any_walk_open([Stream.SEQUENCE_STATES, Stream.PROSPECTS])

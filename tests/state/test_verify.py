@@ -37,7 +37,7 @@ def test_a_state_that_has_lived_is_whole(world: Any) -> None:
             "1 queue entries that cannot be read",
         ),
         (
-            "INSERT INTO outbox (record, key, person_id, action, fields, state) VALUES ('person', 1, 1, 'update', 1, 1)",
+            "INSERT INTO outbox (record, key, person_id, action, fields, state) VALUES ('', 1, 1, 'update', 1, 1)",
             "1 queued updates of a Person that is not there",
         ),
         (
