@@ -47,6 +47,12 @@ def joined(*parts: str) -> Markup:
     return Markup("".join(map(text, parts)))
 
 
+def with_code(raw: str) -> Markup:
+    """Return text in which what stands between backticks is code."""
+    pieces = raw.split("`")
+    return joined(*(element("code", piece) if place % 2 else piece for place, piece in enumerate(pieces)))
+
+
 def foreign(raw: str) -> Markup:
     """Return text that somebody else wrote, kept from turning the direction of what is around it."""
     return element("bdi", raw)

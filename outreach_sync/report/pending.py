@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.report.markup import Markup, element, foreign, joined
+from outreach_sync.report.markup import Markup, element, foreign, joined, with_code
 from outreach_sync.report.tables import Head, table
 from outreach_sync.report.wording import age, counted, moment, number
 
@@ -31,7 +31,7 @@ def refused(report: Report) -> Markup:
 def _kind(kind: Refusals) -> Markup:
     parked = f", {number(kind.parked)} parked" if kind.parked else ""
     count = element("span", f"{number(kind.records)}{parked}", class_="total")
-    advice = element("p", element("strong", "What to do: "), kind.advice, class_="advice")
+    advice = element("p", element("strong", "What to do: "), with_code(kind.advice), class_="advice")
     rows = [_reason_row(reason) for reason in kind.reasons]
     more = ""
     if kind.unlisted:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync.instants import to_date
-from outreach_sync.report.charts import Column, columns, figure, line, share_bar, total_of
+from outreach_sync.report.charts import Column, Subject, columns, figure, line, share_bar
 from outreach_sync.report.markup import Markup, element, foreign, joined
 from outreach_sync.report.tables import Head, folded, table
-from outreach_sync.report.wording import change, counted, day, number, short_day
+from outreach_sync.report.wording import change, counted, day, number, share, short_day
 
 if TYPE_CHECKING:
     from outreach_sync.report.figures import Report, Trend
@@ -30,7 +30,7 @@ def states(report: Report) -> Markup:
 
 
 def _states_now(report: Report) -> Markup:
-    everyone = sum(trend.now for trend in report.trends) or 1
+    everyone = sum(trend.now for trend in report.trends)
     heads = (Head("State", numeric=False), Head("People"), Head("Over time", numeric=False), Head("Change"))
     rows = [_state_row(place, trend, everyone) for place, trend in enumerate(report.trends)]
     noted = [at for at, _ in report.trends[0].days]
@@ -46,11 +46,12 @@ def _states_now(report: Report) -> Markup:
 
 
 def _state_row(place: int, trend: Trend, everyone: int) -> list[str]:
-    (first_day, first), share = trend.days[0], trend.now / everyone
+    first_day, first = trend.days[0]
     since = f"{number(first)} on {to_date(first_day)}, {number(trend.now)} now"
-    drawn = line(f"state-{place}", f"{trend.label} over time", since, [count for _, count in trend.days])
-    name = joined(foreign(trend.label), share_bar(share))
-    people = joined(number(trend.now), " ", element("span", f"{share:.0%}", class_="share"))
+    subject = Subject(f"state-{place}", f"{trend.label} over time", since)
+    drawn = line(subject, [count for _, count in trend.days])
+    name = joined(foreign(trend.label), share_bar(trend.now, everyone))
+    people = joined(number(trend.now), " ", element("span", share(trend.now, everyone), class_="share"))
     return [name, people, drawn, change(trend.now - first)]
 
 
@@ -60,8 +61,8 @@ def opt_outs(report: Report) -> Markup:
         Column(short_day(at), f"{to_date(at)}: {counted(count, 'opt-out', 'opt-outs')}", (count,))
         for at, count in report.opt_outs
     ]
-    total = total_of(shown)
-    chart = columns("opt-outs", "Opt-outs by day", f"{total} in all.", shown, number)
+    total = number(sum(count for _, count in report.opt_outs))
+    chart = columns(Subject("opt-out-days", "Opt-outs over time", f"{total} in all."), shown)
     rows = [[day(at), number(count)] for at, count in reversed(report.opt_outs) if count]
     numbers = table("Days with opt-outs", (Head("Day", numeric=False), Head("Prospects")), rows)
     return element(
@@ -89,7 +90,7 @@ def _by_sequence(report: Report) -> Markup:
     most = max(*(one.recent for one in report.skipped), 1)
     rows = [
         [
-            joined(foreign(one.name), share_bar(one.recent / most)),
+            joined(foreign(one.name), share_bar(one.recent, most)),
             number(one.recent),
             number(one.kept),
             number(one.sent),

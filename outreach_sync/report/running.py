@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from outreach_sync.insight.yearly_cost import LARGE_PLAN, SMALL_PLAN
 from outreach_sync.instants import to_date
-from outreach_sync.report.charts import Column, columns, figure, legend, total_of
+from outreach_sync.report.charts import OUTCOMES, SHADES, Column, Subject, columns, figure, legend
 from outreach_sync.report.markup import Markup, element, joined
 from outreach_sync.report.tables import Head, folded, table
 from outreach_sync.report.wording import counted, day, duration, moment, number, short_day
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from outreach_sync.report.figures import Report
     from outreach_sync.report.runs import Period, RunFigures
 
-_ENDS = ("done", "some refused", "failed or unfinished")
+_ENDS = dict(zip(OUTCOMES, ("done", "some refused", "failed or unfinished"), strict=True))
+_LENGTHS = dict(zip(SHADES, ("median", "longest"), strict=True))
 
 
 def runs(report: Report) -> Markup:
@@ -63,37 +64,44 @@ def _period_cells(period: Period) -> Iterator[str]:
 
 
 def _outcomes(report: Report) -> Markup:
-    shown = [_column(period, period.ok, period.partial, period.failed) for period in report.periods]
+    shown = [_ends(period) for period in report.periods]
     failed = sum(period.failed for period in report.periods)
     partial = sum(period.partial for period in report.periods)
     said = f"{number(report.run_count)} in all, {number(partial)} with refusals, {number(failed)} failed or unfinished."
-    chart = columns("run-ends", f"Runs by {_unit(report)} and how they ended", said, shown, number)
-    return figure("Runs", total_of(shown), chart, legend(*_ENDS))
+    chart = columns(Subject("run-ends", f"Runs by {_unit(report)} and how they ended", said), shown)
+    return figure("Runs", number(report.run_count), chart, legend(_ENDS))
+
+
+def _ends(period: Period) -> Column:
+    parts = (period.ok, period.partial, period.failed)
+    said = ", ".join(f"{number(part)} {end}" for part, end in zip(parts, _ENDS.values(), strict=True))
+    return _column(period, said, *parts)
 
 
 def _durations(report: Report) -> Markup:
-    """Draw the median at the foot of each column and what the longest run took above it."""
+    """Draw the median at the foot of each column; its top is what the longest run took."""
     shown = [
-        _column(period, period.median_ms, period.longest_ms - period.median_ms, write=duration)
+        _column(
+            period,
+            f"median {duration(period.median_ms)}, longest {duration(period.longest_ms)}",
+            *(period.median_ms, period.longest_ms - period.median_ms),
+        )
         for period in report.periods
     ]
     longest = duration(max(period.longest_ms for period in report.periods))
-    chart = columns(
-        "durations", f"Duration of runs by {_unit(report)}", f"The longest took {longest}.", shown, duration
-    )
-    return figure("Duration", f"up to {longest}", chart, legend("median", "longest"))
+    subject = Subject("durations", f"Duration of runs by {_unit(report)}", f"The longest took {longest}.")
+    return figure("Duration", f"up to {longest}", columns(subject, shown, duration, SHADES), legend(_LENGTHS))
 
 
 def _chart(report: Report, slug: str, title: str, value: Callable[[Period], int]) -> Markup:
-    shown = [_column(period, value(period)) for period in report.periods]
-    total = total_of(shown)
-    return figure(title, total, columns(slug, f"{title} by {_unit(report)}", f"{total} in all.", shown, number))
+    shown = [_column(period, number(value(period)), value(period)) for period in report.periods]
+    total = number(sum(map(value, report.periods)))
+    subject = Subject(slug, f"{title} by {_unit(report)}", f"{total} in all.")
+    return figure(title, total, columns(subject, shown))
 
 
-def _column(period: Period, *parts: int, write: Callable[[int], str] = number) -> Column:
-    return Column(
-        short_day(period.begins_at), f"{to_date(period.begins_at)}: {', '.join(write(part) for part in parts)}", parts
-    )
+def _column(period: Period, said: str, *parts: int) -> Column:
+    return Column(short_day(period.begins_at), f"{to_date(period.begins_at)}: {said}", parts)
 
 
 def _last_runs(report: Report) -> Markup:

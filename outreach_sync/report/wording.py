@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.report.markup import Markup
 
-_SPANS = ((86_400_000, "day", "days"), (3_600_000, "hour", "hours"), (60_000, "minute", "minutes"))
+_SPANS = ((86_400_000, "day", "days"), (3_600_000, "hour", "hours"), (60_000, "min", "min"))
 _SECOND_MS = 1_000
 _MINUTE_MS = 60_000
+_MINUTE_S = 60
 _TENTHS_BELOW_MS = 10_000
 
 
@@ -25,6 +26,11 @@ def number(count: int) -> str:
 def counted(count: int, one: str, many: str) -> str:
     """Write `1 run` or `2 runs`."""
     return f"{count:,} {one if count == 1 else many}"
+
+
+def share(part: int, whole: int) -> str:
+    """Write a part of a whole in percent; what is there at all is never `0%`."""
+    return "<1%" if 0 < part * 200 < whole else f"{part / (whole or 1):.0%}"
 
 
 def change(count: int) -> str:
@@ -39,13 +45,13 @@ def duration(span_ms: int) -> str:
     if span_ms < _TENTHS_BELOW_MS:
         return f"{span_ms / _SECOND_MS:.1f} s"
     seconds = round(span_ms / _SECOND_MS)
-    return f"{seconds} s" if span_ms < _MINUTE_MS else f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds} s" if seconds < _MINUTE_S else f"{seconds // 60} min {seconds % 60} s"
 
 
 def age(span_ms: int) -> str:
-    """Write how long ago something was, by its largest unit; less than a minute and the future are `just now`."""
+    """Write how long ago something was, by the largest unit of which there are two; the future is `just now`."""
     for size, one, many in _SPANS:
-        if span_ms >= size:
+        if span_ms >= 2 * size or (span_ms >= size and size == _MINUTE_MS):
             return f"{counted(span_ms // size, one, many)} ago"
     return "just now"
 

@@ -1,0 +1,199 @@
+"""States to report on: one that a long life has filled, and the settings that go with it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pytest
+
+from outreach_sync.config.quick import QuickSettings
+from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask, Stream
+from outreach_sync.report.figures import gather
+from outreach_sync.report.page import render
+from outreach_sync.rules.differences import Held
+from outreach_sync.scrubbing import Scrubber
+from outreach_sync.state import State
+from outreach_sync.state.cache import JudgedTask
+from outreach_sync.state.history import DAY_MS, History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+NOW = parse_iso("2026-09-30T12:00:00Z")
+LABELS = ("Active \u2013 Running", "Finished", "Opted Out", "Pending")
+REFUSAL = "cf_person_sequence_state: 'Finished' is no entry of the picklist"
+
+
+_VOID = {"meta", "link", "br"}
+
+
+class Tag(NamedTuple):
+    """An element: its name, attributes, the names of those around it, and the ids of the sections around it."""
+
+    name: str
+    attributes: Mapping[str, str | None]
+    within: tuple[str, ...]
+    section: str | None
+
+
+class Parsed(HTMLParser):
+    """A page taken apart by the standard library's parser, which knows nothing of how it was made."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.source = source
+        self.tags: list[Tag] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[Tag] = []
+        self.problems: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        around = self.open[-1].section if self.open else None
+        section = given.get("id") if tag == "section" else around
+        one = Tag(tag, given, tuple(outer.name for outer in self.open), section)
+        self.tags.append(one)
+        if tag not in _VOID:
+            self.open.append(one)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop().name != tag:
+            self.problems.append(f"</{tag}> closes nothing")
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.texts.append((self.open[-1].name, data))
+
+    def named(self, *names: str) -> list[Tag]:
+        return [tag for tag in self.tags if tag.name in names]
+
+    def said(self, name: str) -> list[str]:
+        """Return the texts directly in elements of a name."""
+        return [text for inside, text in self.texts if inside == name]
+
+    @property
+    def text(self) -> str:
+        return " ".join(text for inside, text in self.texts if inside != "style")
+
+
+class PageOf(Protocol):
+    def __call__(self, state: State | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed: ...
+
+
+@pytest.fixture
+def page_of(settings: QuickSettings) -> PageOf:
+    def parse(state: State | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed:
+        return Parsed(render(gather(state, settings, NOW, days=days, scrubber=Scrubber(secrets))))
+
+    return parse
+
+
+class Filled(NamedTuple):
+    state: State
+    settings: QuickSettings
+
+    def run(self, run_id: str, began: Instant, outcome: str | None = "ok", **summary: Any) -> None:
+        """Record a run of 42 seconds."""
+        with self.state.transaction():
+            self.state.runs.begin(run_id, "run", began)
+            if outcome is not None:
+                status = {"ok": 0, "partial": 1}.get(outcome, 4)
+                self.state.runs.finish(run_id, Instant(began + 42_000), status, outcome, summary)
+
+    def person(self, person_id: int, label: str) -> None:
+        with self.state.transaction():
+            self.state.people.read(person_id, 1, Held(label, None, None, None, None), rule="email", now=NOW)
+
+    def label_counts(self, days: int) -> None:
+        """Note each of the last days, one more Person each day."""
+        for back in range(days, 0, -1):
+            self.person(back, LABELS[back % len(LABELS)])
+            with self.state.transaction():
+                History(self.state.connection).note_day(Instant(NOW - back * DAY_MS))
+
+    def sequence(self, sequence_id: int, name: str, *, skipped: int) -> None:
+        tasks = [
+            SourceTask(
+                sequence_id * 1000 + one, 1, sequence_id, None, None, "sequence_step_email", "email", None, None,
+                Instant(NOW - DAY_MS), {},
+            )
+            for one in range(skipped)
+        ]  # fmt: skip
+        with self.state.transaction():
+            self.state.cache.keep_sequences([Sequence(sequence_id, name)])
+            self.state.cache.keep_tasks([JudgedTask(task, skipped=True) for task in tasks])
+
+    def opt_out(self, prospect_id: int, at: Instant) -> None:
+        prospect = Prospect(prospect_id, "Ada", "Example", (), None, True, at, False, None, None, at)
+        with self.state.transaction():
+            self.state.cache.keep_prospects([prospect])
+
+    def sequence_state(self, prospect_id: int, state: str) -> None:
+        with self.state.transaction():
+            self.state.cache.keep_states([SequenceState(prospect_id, prospect_id, 1, state, NOW, NOW)])
+
+    def refusal(self, prospect_id: int, reason: str, *, parked: bool = False) -> None:
+        with self.state.transaction():
+            outbox = self.state.outbox
+            outbox.queue_person(prospect_id, prospect_id + 1000, "update", {"sequence_state": "x"}, run_id="r")
+            (entry,) = outbox.of_person([prospect_id])
+            outbox.refused(entry, reason, next_attempt_at=None if parked else NOW)
+
+    def watermark(self, stream: Stream, at: Instant) -> None:
+        with self.state.transaction():
+            self.state.progress.complete(stream, at, at)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> QuickSettings:
+    streams = ("sequence_states", "tasks", "prospects")
+    return QuickSettings(
+        tmp_path / "state.db", 90 * DAY_MS, streams, DAY_MS, 600_000, None, None, "info", "auto"
+    )  # fmt: skip
+
+
+@pytest.fixture
+def filled(settings: QuickSettings) -> Iterator[Filled]:
+    """A state to fill, empty so far: a scratch one, since no test here is about what a power cut leaves."""
+    with State.open_scratch(settings.state_path) as state:
+        yield Filled(state, settings)
+
+
+def full_summary(**people: int) -> dict[str, Any]:
+    """A summary as `run --json` prints it, with three requests to Outreach and one to Workbooks."""
+    return {
+        "streams": {stream.value: {"read": 10, "changed": 5, "requests": 1} for stream in Stream},
+        "people": {"created": 1, "updated": 2, "recreated": 0, "rejected": 0, **people},
+        "tasks": {"created": 1, "rejected": 0, "queued": 0},
+        "requests": {"outreach": 3, "workbooks": 1},
+    }
+
+
+@pytest.fixture
+def lived(filled: Filled) -> Filled:
+    """A state of thirty days, six runs a day, with everything that a report can show."""
+    filled.label_counts(29)
+    for back in range(29, -1, -1):
+        for hour in (1, 3, 5, 7, 9, 11):
+            began = Instant(NOW - back * DAY_MS - hour * 3_600_000)
+            outcome = "failed" if (back, hour) == (7, 5) else "partial" if back % 5 == 0 else "ok"
+            filled.run(f"{back}-{hour}", began, outcome, **full_summary(rejected=int(outcome == "partial")))
+        if back % 3 == 0:
+            filled.opt_out(5000 + back, Instant(NOW - back * DAY_MS))
+    filled.sequence(1, "Trial follow-up", skipped=12)
+    filled.sequence(2, "Renewals, second quarter, north and west", skipped=4)
+    for prospect_id in (7, 8, 9):
+        filled.refusal(prospect_id, REFUSAL, parked=prospect_id == 9)
+    filled.refusal(10, "ambiguous: the rule 'email' finds 2 people (12, 13): merge them in Workbooks")
+    filled.watermark(Stream.TASKS, Instant(NOW - 600_000))
+    return filled
