@@ -36,7 +36,7 @@ def _states_now(report: Report) -> Markup:
     noted = [at for at, _ in report.trends[0].days]
     by_day = table(
         "People by Sequence State and day",
-        (Head("Day", numeric=False), *(Head(trend.label) for trend in report.trends)),
+        (Head("Day", numeric=False), *(Head(foreign(trend.label)) for trend in report.trends)),
         [
             [day(at), *(number(trend.days[place][1]) for trend in report.trends)]
             for place, at in reversed(list(enumerate(noted)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from outreach_sync.insight.yearly_cost import LARGE_PLAN, SMALL_PLAN
 from outreach_sync.instants import to_date
 from outreach_sync.report.charts import OUTCOMES, SHADES, Column, Subject, columns, figure, legend
-from outreach_sync.report.markup import Markup, element, joined
+from outreach_sync.report.markup import Markup, element, foreign, joined
 from outreach_sync.report.tables import Head, folded, table
 from outreach_sync.report.wording import counted, day, duration, moment, number, short_day
 
@@ -113,7 +113,7 @@ def _last_runs(report: Report) -> Markup:
 def _run_cells(run: RunFigures) -> Iterator[str]:
     yield moment(run.started_at)
     yield run.command
-    yield joined(run.outcome, element("div", run.error, class_="why") if run.error else "")
+    yield joined(run.outcome, element("div", foreign(run.error), class_="why") if run.error else "")
     yield "" if run.exit_status is None else str(run.exit_status)
     yield "" if run.duration_ms is None else duration(run.duration_ms)
     yield from map(number, (run.read, run.written, run.refused))

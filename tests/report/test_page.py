@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import re
+import time
+from base64 import b64encode
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.records import Stream
+from outreach_sync.report.figures import gather
+from outreach_sync.report.page import render
+from outreach_sync.scrubbing import Scrubber
+
+NOW = parse_iso("2026-09-30T12:00:00Z")
+HOSTILE = (
+    '<script>document.title="pwned"</script>',
+    "</style><img src=x onerror=alert(1)>",
+    "\"' autofocus onfocus=alert(1) x='\"",
+    "\u202egnp.exe\u202c",
+    "name\x00\x1b]0;title\x07",
+    "</bdi></td></table><!-- ",
+    "&lt;b&gt;",
+    "x" * 3000,
+)
+KEEPS_OUT = {"script", "img", "iframe", "object", "embed", "form", "input", "base", "video", "audio"}
+
+
+def _levels(page: Any) -> list[int]:
+    return [int(tag.name[1]) for tag in page.named("h1", "h2", "h3", "h4", "h5", "h6")]
+
+
+@pytest.mark.parametrize("days", [1, 30, 400])
+def test_every_element_is_closed_in_place_and_every_id_is_its_own(lived: Any, page_of: Any, days: int) -> None:
+    page = page_of(lived.state, days=days)
+    assert page.problems == []
+    assert page.open == []
+    ids = [tag.attributes["id"] for tag in page.tags if "id" in tag.attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_link_and_every_label_points_to_something_on_the_page(lived: Any, page_of: Any) -> None:
+    page = page_of(lived.state)
+    ids = {tag.attributes.get("id") for tag in page.tags}
+    links = [tag.attributes["href"] for tag in page.named("a")]
+    assert links
+    assert all(link.removeprefix("#") in ids for link in links)
+    labels = [name for tag in page.tags for name in (tag.attributes.get("aria-labelledby") or "").split()]
+    assert set(labels) <= ids
+
+
+def test_a_screen_reader_finds_landmarks_a_language_and_headings_in_order(lived: Any, page_of: Any) -> None:
+    page = page_of(lived.state)
+    assert page.named("html")[0].attributes["lang"] == "en"
+    for landmark in ("header", "nav", "main", "footer", "h1", "title"):
+        assert [tag.within[:1] for tag in page.named(landmark) if "svg" not in tag.within] == [("html",)], landmark
+    levels = _levels(page)
+    assert levels[0] == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    assert all(any(tag.section == one.section for tag in page.named("h2")) for one in page.named("section"))
+
+
+def test_every_chart_has_a_title_a_description_and_a_table_beside_it(lived: Any, page_of: Any) -> None:
+    page = page_of(lived.state)
+    charts = [tag for tag in page.named("svg") if tag.attributes.get("role") == "img"]
+    assert len(charts) >= 9
+    with_table = {tag.section for tag in page.named("table")}
+    titles = {tag.attributes.get("id") for tag in page.named("title", "desc")}
+    for chart in charts:
+        assert chart.section in with_table
+        names = (chart.attributes["aria-labelledby"] or "").split()
+        assert len(names) == 2
+        assert set(names) <= titles
+    others = [tag for tag in page.named("svg") if tag.attributes.get("role") != "img"]
+    assert all(tag.attributes.get("aria-hidden") == "true" for tag in others)
+
+
+def test_every_table_has_a_caption_and_heads_and_a_wide_one_scrolls_by_keyboard(lived: Any, page_of: Any) -> None:
+    page = page_of(lived.state)
+    tables, captions = page.named("table"), page.named("caption")
+    assert len(tables) == len(captions) >= 8
+    assert all(tag.attributes.get("scope") in {"col", "row"} for tag in page.named("th"))
+    regions = [tag for tag in page.tags if tag.attributes.get("class") == "scroll"]
+    assert regions
+    assert all(tag.attributes["tabindex"] == "0" and tag.attributes["aria-label"] for tag in regions)
+
+
+def test_it_asks_nobody_for_anything_and_runs_nothing(lived: Any, page_of: Any) -> None:
+    page = page_of(lived.state)
+    policy = next(
+        tag.attributes["content"] for tag in page.named("meta")
+        if tag.attributes.get("http-equiv") == "Content-Security-Policy"
+    )  # fmt: skip
+    (style,) = page.said("style")
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
+    assert "unsafe" not in policy
+    assert not KEEPS_OUT & {tag.name for tag in page.tags}
+    assert not re.search(r"https?:|//|@import", style.replace("/*", "")), "the style sheet fetches something"
+    urls = [value for tag in page.tags for name, value in tag.attributes.items() if name in {"href", "src", "srcset"}]
+    assert all(url == "data:," or url.startswith("#") for url in urls)
+    assert not any(name.startswith("on") or name == "style" for tag in page.tags for name in tag.attributes)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_name_is_shown_and_does_nothing(text: str, filled: Any, page_of: Any) -> None:
+    tame = page_of(_with(filled, "a name", 1))
+    page = page_of(_with(filled, text, 2))
+    assert page.problems == []
+    assert not KEEPS_OUT & {tag.name for tag in page.tags}
+    assert not any(name.startswith("on") or name == "autofocus" for tag in page.tags for name in tag.attributes)
+    assert "<!--" not in page.source.removeprefix("<!doctype")
+    assert all(one.isprintable() or one == "\n" for one in page.source)
+    assert {tag.name for tag in page.tags} == {tag.name for tag in tame.tags}
+    seen = text.replace("\u202e", "\\x202e").replace("\u202c", "\\x202c")[:300].strip()
+    seen = seen.replace("\x00", "\\x00").replace("\x1b", "\\x1b").replace("\x07", "\\x07")
+    assert sum(seen in shown for shown in page.said("bdi")) == 5
+
+
+def _with(filled: Any, text: str, number: int) -> Any:
+    filled.person(number, text)
+    filled.sequence(number, text, skipped=1)
+    filled.refusal(number, text)
+    filled.run(f"run-{number}", Instant(NOW - 60_000 * number), "failed", error=text)
+    return filled.state
+
+
+def test_before_the_first_run_it_says_so_and_what_to_do(page_of: Any) -> None:
+    page = page_of(None)
+    assert "No run has been made yet" in page.text
+    assert "outreach-sync check" in page.said("code")
+    assert page.problems == []
+    levels = _levels(page)
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+
+
+def test_a_state_without_runs_in_the_period_does_not_claim_that_all_is_well(filled: Any, page_of: Any) -> None:
+    filled.run("old", Instant(NOW - 40 * 86_400_000))
+    filled.watermark(Stream.TASKS, Instant(NOW - 40 * 86_400_000))
+    page = page_of(filled.state)
+    assert "No run was made in the last 30 days" in page.text
+    assert "All is well" not in page.text
+
+
+def test_ninety_days_of_a_run_every_ten_minutes_make_a_page_fast_and_small(filled: Any) -> None:
+    summary = '{"people": {"updated": 3}, "tasks": {}, "requests": {"outreach": 3, "workbooks": 1}}'
+    with filled.state.transaction():
+        filled.state.connection.executemany(
+            "INSERT INTO run VALUES (?, 'run', ?, ?, 0, 'ok', ?)",
+            ((str(one), NOW - one * 600_000, NOW - one * 600_000 + 4000, summary) for one in range(90 * 144 - 72)),
+        )
+    began = time.process_time()
+    page = render(gather(filled.state, filled.settings, NOW, days=90, scrubber=Scrubber()))
+    assert time.process_time() - began < 3
+    assert "12,888 runs" in page
+    assert len(page) < 300_000
