@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.report.markup import Markup, element, joined
+from outreach_sync.report.markup import Markup, element, foreign, joined
 from outreach_sync.report.wording import age, counted, moment, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from outreach_sync.report.figures import Report
+    from outreach_sync.report.runs import RunFigures
 
 _WELL_ENDED = ("ok", "partial")
 
@@ -36,9 +37,7 @@ def _points(report: Report) -> Iterator[Markup]:
     last = report.last_runs[0] if report.last_runs else None
     if last is not None and last.outcome not in _WELL_ENDED:
         ended = "is going on or was killed" if last.exit_status is None else f"ended with {last.exit_status}"
-        yield joined(
-            "The last run, of ", moment(last.started_at), f", {ended}", f": {last.error}" if last.error else "."
-        )
+        yield joined("The last run, of ", moment(last.started_at), f", {ended}", *_why(last))
     for one in report.overdue:
         yield joined(f"Overdue: {one}. Does the scheduler run?")
     if report.refused:
@@ -46,6 +45,10 @@ def _points(report: Report) -> Iterator[Markup]:
         yield joined(link, f", {report.parked} of them parked: the list says what to do about each.")
     if report.token_warning:
         yield joined(f"Tokens: {report.token_warning}.")
+
+
+def _why(run: RunFigures) -> tuple[str, ...]:
+    return (": ", foreign(run.error)) if run.error else (".",)
 
 
 def _nothing_ran(report: Report) -> Markup:

@@ -26,7 +26,7 @@ def runs(report: Report) -> Markup:
     return element(
         "section",
         element("h2", "Runs"),
-        element("p", f"{counted(report.run_count, 'run', 'runs')} by {_unit(report)}.", class_="lead"),
+        element("p", f"{counted(report.run_count, 'run', 'runs')} in this period.", class_="lead"),
         _run_charts(report) if report.run_count else element("p", "No run in this period.", class_="none"),
         id="runs",
     )

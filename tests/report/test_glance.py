@@ -19,7 +19,8 @@ def test_a_failed_last_run_is_told_with_its_error_and_exit_status(filled: Any, p
     filled.run("b", Instant(NOW - 300_000), "failed", error="Outreach: no answer.")
     page = page_of(filled.state)
     assert "Needs attention" in page.said("strong")
-    assert ", ended with 4: Outreach: no answer." in "".join(page.said("li"))
+    assert "".join(page.said("li")).count(", ended with 4: ") == 1
+    assert "Outreach: no answer." in page.said("bdi")
 
 
 def test_a_killed_run_is_told_apart_from_a_failed_one(filled: Any, page_of: Any) -> None:

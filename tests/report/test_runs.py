@@ -29,7 +29,7 @@ def test_what_a_run_read_wrote_and_asked_for_is_added_up_from_its_summary() -> N
         "tasks": {"created": 16, "rejected": 32},
         "requests": {"outreach": 5, "workbooks": 6},
     }
-    (run,) = _figures(_run(NOW, **summary))
+    (run,) = _figures(_run(NOW, 1000, "ok", **summary))
     assert (run.read, run.written, run.refused, run.outreach, run.workbooks) == (7, 23, 40, 5, 6)
 
 
@@ -37,7 +37,7 @@ def test_what_a_run_read_wrote_and_asked_for_is_added_up_from_its_summary() -> N
     "summary", [{}, {"people": None, "streams": None}, {"people": [], "requests": {"outreach": "x"}}]
 )
 def test_a_summary_of_another_shape_counts_as_nothing_done(summary: dict[str, Any]) -> None:
-    (run,) = _figures(_run(NOW, **summary))
+    (run,) = _figures(_run(NOW, 1000, "ok", **summary))
     assert (run.read, run.written, run.refused, run.outreach, run.error) == (0, 0, 0, 0, None)
 
 
