@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.config.cron import timetable
 from outreach_sync.errors import StateError
-from outreach_sync.insight.yearly_cost import MEASURED_RUNS, yearly_cost
+from outreach_sync.insight.yearly_cost import cost_by_state, yearly_cost
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.outreach.tokenfile import TokenFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from outreach_sync.config.quick import QuickSettings
     from outreach_sync.state import State
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 QUOTA = "outreach_quota"
 """The fact that holds what Outreach last told of its hourly quota (`conduct` puts it there)."""
 
-FIRST_LOAD = "first_load_done"
 TOKEN_DAYS, TOKEN_WARN_DAYS = 14, 7
 """How long a refresh token lives, and from which age on it is worth a warning."""
 
@@ -44,16 +43,14 @@ def status_document(state: State | None, settings: QuickSettings, now: Instant) 
     """Return what `status --json` prints; `state` None: no run was ever made."""
     if state is None:
         return _document_without_state(settings, now)
-    recorded = state.runs.latest(MEASURED_RUNS)
+    recorded = state.runs.latest(_SHOWN)
     waiting = state.outbox.counts()
-    overdue = overdue_runs(settings, recorded, now)
-    first_load = state.facts.get(FIRST_LOAD)
-    cost = yearly_cost(settings, [run for run in recorded if run.id != first_load], _cached_records(state))
+    overdue = overdue_runs(settings, _last_begun(state), now)
     return {
         "state": str(settings.state_path),
         "watermarks": _watermarks(state, settings),
         "last_run": _run(recorded[0]) if recorded else None,
-        "runs": [_run(run) for run in recorded[:_SHOWN]],
+        "runs": [_run(run) for run in recorded],
         "queued": sum(count for (_, kind), count in waiting.items() if kind in {"queued", "sending"}),
         "parked": sum(count for (_, kind), count in waiting.items() if kind == "parked"),
         "waiting_for_person": sum(count for (_, kind), count in waiting.items() if kind == "waiting"),
@@ -61,7 +58,7 @@ def status_document(state: State | None, settings: QuickSettings, now: Instant) 
         "people": state.people.known(),
         "overdue": [{"command": one.command, "due_at": to_iso(one.due_at)} for one in overdue],
         "quota": _quota(state),
-        "yearly": cost._asdict(),
+        "yearly": cost_by_state(settings, state)._asdict(),
         "tokens": token_age(settings, now),
     }
 
@@ -79,26 +76,34 @@ def _document_without_state(settings: QuickSettings, now: Instant) -> dict[str, 
         "people": 0,
         "overdue": [],
         "quota": None,
-        "yearly": yearly_cost(settings, (), 0)._asdict(),
+        "yearly": yearly_cost(settings, ())._asdict(),
         "tokens": token_age(settings, now),
     }
 
 
-def overdue_runs(settings: QuickSettings, runs: Sequence[RunRecord], now: Instant) -> list[Overdue]:
+def overdue_runs(settings: QuickSettings, last: Mapping[str, Instant], now: Instant) -> list[Overdue]:
     """Say which scheduled commands should have begun since they last did, five minutes' grace given.
 
     Args:
         settings: the schedule.
-        runs: recent runs, newest first; none: nothing was ever scheduled, so nothing is overdue.
+        last: command -> when it last began, or since when it could have; absent: nothing was ever scheduled.
         now: this machine's clock.
     """
-    if not runs:
-        return []
-    last = {run.command: run.started_at for run in reversed(runs)}
-    due = [("run", _next_cycle(settings, last.get("run", runs[-1].started_at)))]
-    if settings.reconcile:
-        due.append(("reconcile", _next_firing(settings.reconcile, last.get("reconcile", runs[-1].started_at))))
+    due = []
+    if "run" in last:
+        due.append(("run", _next_cycle(settings, last["run"])))
+    if "reconcile" in last and settings.reconcile:
+        due.append(("reconcile", _next_firing(settings.reconcile, last["reconcile"])))
     return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
+
+
+def _last_begun(state: State) -> dict[str, Instant]:
+    """Return when each scheduled command last began; where it never did, when anything first did."""
+    oldest = state.runs.oldest()
+    if oldest is None:
+        return {}
+    last = {command: state.runs.latest_of(command) or oldest for command in ("run", "reconcile")}
+    return {command: run.started_at for command, run in last.items()}
 
 
 def _next_cycle(settings: QuickSettings, after: Instant) -> Instant | None:
@@ -155,7 +160,3 @@ def _quota(state: State) -> dict[str, Any] | None:
     told = json.loads(text)
     resets_at = told.get("resets_at")
     return {**told, "resets_at": None if resets_at is None else to_iso(Instant(resets_at))}
-
-
-def _cached_records(state: State) -> int:
-    return sum(state.cache.sizes().values())

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync.config.cron import timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from outreach_sync.config.quick import QuickSettings
+    from outreach_sync.state import State
     from outreach_sync.state.runs import RunRecord
 
 SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
 """Requests a year that Outreach's plans allow."""
+
+FIRST_LOAD = "first_load_done"
+"""The fact that names the run which completed the first load (`pipeline.deliver` puts it there)."""
 
 _YEAR_MS = 365 * 86_400_000
 _TOKENS_A_YEAR = 365 * 12  # an access token lives two hours
@@ -41,13 +45,26 @@ class YearlyCost(NamedTuple):
     measured: bool
 
 
-def yearly_cost(settings: QuickSettings, runs: Sequence[RunRecord], cached_records: int) -> YearlyCost:
+def cost_by_state(settings: QuickSettings, state: State) -> YearlyCost:
+    """Work out what the schedule costs from what the state has recorded."""
+    first_load = state.facts.get(FIRST_LOAD)
+    recorded = {run.id: run for run in state.runs.latest(MEASURED_RUNS) if run.id != first_load}
+    reconcile = state.runs.latest_of("reconcile")
+    if reconcile is not None:
+        recorded[reconcile.id] = reconcile
+    return yearly_cost(settings, list(recorded.values()), lambda: state.cache.sizes()["sequence_states"])
+
+
+def yearly_cost(
+    settings: QuickSettings, runs: Sequence[RunRecord], cached_states: Callable[[], int] = lambda: 0
+) -> YearlyCost:
     """Work out what the schedule costs.
 
     Args:
         settings: the schedule, the streams and the late sweep.
         runs: recent runs without the first load, in any order.
-        cached_records: how many records the cache holds: what a reconcile reads through, where none was recorded.
+        cached_states: counts the sequence states in the cache, which a reconcile reads through; only asked where no
+            reconcile was recorded.
     """
     cycles = timetable(settings.cron).firings_a_year() if settings.cron else _YEAR_MS // (settings.every_ms or _YEAR_MS)
     per_cycle = _mean(_requests(runs, "run"), at_least=_ENOUGH_RUNS)
@@ -56,7 +73,9 @@ def yearly_cost(settings: QuickSettings, runs: Sequence[RunRecord], cached_recor
         extra = len(settings.streams) * (_YEAR_MS / settings.late_sweep_ms) + _TOKENS_A_YEAR
         per_cycle = len(settings.streams) + extra / cycles if cycles else 0.0
     reconciles = timetable(settings.reconcile).firings_a_year() if settings.reconcile else 0
-    per_reconcile = _mean(_requests(runs, "reconcile"), at_least=1) or float(ceil(cached_records / _PAGE) + 1)
+    per_reconcile = _mean(_requests(runs, "reconcile"), at_least=1)
+    if per_reconcile is None:
+        per_reconcile = float(ceil(cached_states() / _PAGE) + 1) if reconciles else 0.0
     requests = round(cycles * per_cycle + reconciles * per_reconcile)
     return YearlyCost(cycles, round(per_cycle, 2), reconciles, round(per_reconcile, 1), requests, measured)
 

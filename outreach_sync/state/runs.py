@@ -55,6 +55,17 @@ class Runs:
         rows = self._connection.execute("SELECT * FROM run ORDER BY started_at DESC, rowid DESC LIMIT ?", (count,))
         return [_record(row) for row in rows]
 
+    def latest_of(self, command: str) -> RunRecord | None:
+        """Return the newest run of a command, None where there is none."""
+        query = "SELECT * FROM run WHERE command = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
+        row = self._connection.execute(query, (command,)).fetchone()
+        return None if row is None else _record(row)
+
+    def oldest(self) -> RunRecord | None:
+        """Return the oldest run that is still recorded, None where there is none."""
+        row = self._connection.execute("SELECT * FROM run ORDER BY started_at, rowid LIMIT 1").fetchone()
+        return None if row is None else _record(row)
+
     def since(self, instant: Instant) -> list[RunRecord]:
         """Return all runs that began at or after `instant`, oldest first."""
         query = "SELECT * FROM run WHERE started_at >= ? ORDER BY started_at, rowid"

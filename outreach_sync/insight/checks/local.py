@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from outreach_sync import instants
 from outreach_sync.config.permissions import permissions_warning
 from outreach_sync.config.quick import settings_of
 from outreach_sync.insight.checks.check import CONFIG, fail, guarded, ok, warn
-from outreach_sync.insight.status import FIRST_LOAD, token_age
-from outreach_sync.insight.yearly_cost import LARGE_PLAN, MEASURED_RUNS, SMALL_PLAN, yearly_cost
+from outreach_sync.insight.status import token_age
+from outreach_sync.insight.yearly_cost import LARGE_PLAN, SMALL_PLAN, cost_by_state, yearly_cost
 from outreach_sync.rules.conditions import named_attributes
 from outreach_sync.state import State
 
@@ -106,13 +107,8 @@ def _state(path: Path) -> Check:
 def _cost(config: Config) -> Check:
     settings = settings_of(config)
     state = State.open_to_read(settings.state_path)
-    if state is None:
-        cost = yearly_cost(settings, (), 0)
-    else:
-        with state:
-            first_load = state.facts.get(FIRST_LOAD)
-            runs = [run for run in state.runs.latest(MEASURED_RUNS) if run.id != first_load]
-            cost = yearly_cost(settings, runs, sum(state.cache.sizes().values()))
+    with nullcontext() if state is None else state:
+        cost = yearly_cost(settings, ()) if state is None else cost_by_state(settings, state)
     detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
     hint = "Lengthen schedule.every, or ask Outreach how many your plan allows (250,000 to 1,000,000)."
     if cost.requests > LARGE_PLAN:
