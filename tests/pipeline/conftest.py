@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,13 @@ class FakeSource:
     def prospects_by_id(self, prospect_ids: Sequence[int]) -> Iterator[Page]:
         self.prospects_asked += prospect_ids
         yield self.page(prospects=[one for one in self.prospects if one.id in prospect_ids])
+
+    def all_states_url(self) -> str:
+        return "all?0"
+
+    def by_id(self, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
+        assert stream is Stream.SEQUENCE_STATES
+        yield self.page(states=[one for one in self.states if one.id in ids])
 
     def page(self, **rows: Any) -> Page:
         given = {name: tuple(some) for name, some in rows.items()}
@@ -306,6 +314,13 @@ class Bench:
 
 def replace_reading(reading: Reading, **values: Any) -> Reading:
     return reading._replace(**values)
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Callable[[], Bench]:
+    """Make as many benches as a test wants, each with a state of its own."""
+    numbers = itertools.count()
+    return lambda: Bench(tmp_path / f"state{next(numbers)}.db")
 
 
 @pytest.fixture
