@@ -71,6 +71,8 @@ class Cache:
         States without a prospect are left out: there is nobody to show them on.
         """
         latest = _latest_by_id([state for state in states if state.prospect_id is not None])
+        if not latest:
+            return set(), 0
         stored = {
             row[0]: row
             for row in self._connection.execute(
@@ -84,15 +86,20 @@ class Cache:
         concerned, changed = set[int](), 0
         for state in fresh:
             before = stored.get(state.id)
-            if before is None or before[1:5] != state[1:5] or (before[4] is None and before[5] != state[5]):
+            if before is None:
                 changed += 1
-                concerned.update(owner for owner in (state.prospect_id, before and before[1]) if owner is not None)
+                concerned.add(state.prospect_id)
+            elif before[1:5] != state[1:5] or (before[4] is None and before[5] != state[5]):
+                changed += 1
+                concerned.update((state.prospect_id, before[1]))
         self._know_ids(concerned)
         return concerned, changed
 
     def keep_prospects(self, prospects: Iterable[Prospect]) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
         latest = _latest_by_id(prospects)
+        if not latest:
+            return set(), 0
         stored = {
             row[0]: row
             for row in self._connection.execute(
@@ -251,15 +258,9 @@ class Cache:
         )
         return {row[0] for row in rows}
 
-    def sizes(self) -> dict[str, int]:
-        """Count the records of each stream."""
-        query = (
-            "SELECT (SELECT count(*) FROM sequence_state), (SELECT count(*) FROM task),"
-            " (SELECT count(*) FROM prospect WHERE known)"
-        )
-        return dict(
-            zip(("sequence_states", "tasks", "prospects"), self._connection.execute(query).fetchone(), strict=True)
-        )
+    def count_states(self) -> int:
+        """Count the sequence states."""
+        return int(self._connection.execute("SELECT count(*) FROM sequence_state").fetchone()[0])
 
     def opted_out_among_held(self, after: int, limit: int) -> list[int]:
         """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""
@@ -274,8 +275,12 @@ class Cache:
 
 def _latest_by_id(records: Iterable[Any]) -> dict[int, Any]:
     """Keep the newest version of each record of a page; of equal ones the later."""
-    latest: dict[int, Any] = {}
-    for record in records:
+    listed = list(records)
+    latest: dict[int, Any] = {record.id: record for record in listed}
+    if len(latest) == len(listed):
+        return latest
+    latest.clear()
+    for record in listed:
         other = latest.get(record.id)
         if other is None or _newer(record.updated_at, other.updated_at):
             latest[record.id] = record
