@@ -82,7 +82,7 @@ def _field_problem(described: RecordType, role: str, name: str) -> Finding | Non
     field = described.fields.get(name)
     key = f"workbooks.fields.{role}"
     if field is None:
-        near = difflib.get_close_matches(name, described.fields, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, described.fields, n=1, cutoff=0.7)
         hint = f"Did you mean {near[0]}? " if near else ""
         return Finding(name, f"{described.class_name} has no such field", f"{hint}Set {key}, or run `provision`.", True)
     if not field.updateable:

@@ -66,6 +66,13 @@ def test_a_missing_field_is_named_with_the_nearest() -> None:
     assert "Did you mean" not in lonely.hint
 
 
+def test_a_custom_field_that_was_never_made_is_not_taken_for_a_name_of_another_kind() -> None:
+    (finding,) = field_problems(
+        person(field("person_last_name", "string")), {"sequence_state": "cf_person_sequence_state"}
+    )
+    assert "Did you mean" not in finding.hint
+
+
 def test_a_field_that_cannot_be_written_is_a_problem() -> None:
     (finding,) = field_problems(person(field("cf", "string", updateable=False)), {"sequences": "cf"})
     assert finding.fatal
