@@ -131,5 +131,5 @@ def _print_changes(document: Mapping[str, Any]) -> None:
         for name, (old, new) in change["fields"].items():
             click.echo(Invocation.scrubber.text(f"  {name}: {'' if old is None else old} → {new}"))
     if document["guard_would_stop"]:
-        click.echo("The guard would stop this cycle before its first write; `run --allow-bulk` would go on.")
+        click.echo("The guard would stop this before its first write; `--allow-bulk` would let it go on.")
     click.echo()
