@@ -97,11 +97,11 @@ class Transport:
                 raise InterruptedByError(self._stop.signal_number)
             with self._counting:
                 self.requests += 1
-            reply = self._exchange(prepared, exchange, timeout_seconds)
+            reply, content = self._exchange(prepared, exchange, timeout_seconds)
         at = server_time(reply.headers)
         if at is not None:
             self.server_time, self._seen_at = at, time.monotonic()
-        return Answer(reply.status_code, reply.headers, reply.content, at, exchange.elapsed_ms())
+        return Answer(reply.status_code, reply.headers, content, at, exchange.elapsed_ms())
 
     def server_now(self) -> Instant | None:
         """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
@@ -130,18 +130,21 @@ class Transport:
             prepared.url = url  # a followed link as it stands; looking for what to encode in it takes milliseconds
         return prepared
 
-    def _exchange(self, prepared: requests.PreparedRequest, exchange: Exchange, seconds: float) -> requests.Response:
+    def _exchange(
+        self, prepared: requests.PreparedRequest, exchange: Exchange, seconds: float
+    ) -> tuple[requests.Response, bytes]:
         settings = self._surroundings(prepared.url)
         timeout = (min(_CONNECT_SECONDS, max(seconds, 0.01)), max(seconds, 0.01))
         _current.exchange = exchange
         self._watchdog.watch(exchange)
         try:
             reply = self._session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+            content = reply.raw.read(decode_content=True)  # requests itself would read it 10 kB at a time
         except (OSError, urllib3.exceptions.HTTPError) as failure:  # requests' own errors are OSErrors
             name = type(failure).__name__
         else:
             if not exchange.severed:
-                return reply
+                return reply, content
             name = "Severed"
         finally:
             self._watchdog.release(exchange)
@@ -151,7 +154,7 @@ class Transport:
     def _surroundings(self, url: str | None) -> Mapping[str, Any]:
         """Return the proxies and certificates that the environment names: all URLs are on one origin, so once."""
         if self._environment is None:
-            settings = self._session.merge_environment_settings(url, {}, False, None, None)
+            settings = self._session.merge_environment_settings(url, {}, True, None, None)
             self._environment = {**settings, "verify": settings["verify"] or True}
         return self._environment
 
