@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from outreach_sync.cli import COMMANDS
+from outreach_sync.config.cron import normal_cron
+from outreach_sync.config.loading import load_config
+
+MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes" / "cronjob.yaml"
+DOCUMENTS: list[dict[str, Any]] = list(yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8")))
+JOBS = [one for one in DOCUMENTS if one["kind"] == "CronJob"]
+
+
+def pod(job: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return spec
+
+
+def name(document: dict[str, Any]) -> str:
+    return f"{document['kind']} {document['metadata']['name']}"
+
+
+@pytest.mark.parametrize("job", JOBS, ids=name)
+def test_no_two_runs_are_started_at_once_and_times_are_utc(job: dict[str, Any]) -> None:
+    assert job["apiVersion"] == "batch/v1"
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert job["spec"]["timeZone"] == "Etc/UTC"
+    assert normal_cron(job["spec"]["schedule"])
+
+
+@pytest.mark.parametrize("job", JOBS, ids=name)
+def test_the_pod_may_do_nothing_but_its_work(job: dict[str, Any]) -> None:
+    assert pod(job)["securityContext"]["runAsNonRoot"] is True
+    assert pod(job)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod(job)["automountServiceAccountToken"] is False
+    assert pod(job)["restartPolicy"] == "Never"
+    assert pod(job)["terminationGracePeriodSeconds"] > 30
+    (container,) = pod(job)["containers"]
+    context = container["securityContext"]
+    assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert container["args"][0] in COMMANDS
+    assert "env" not in container  # secrets are files, which no `kubectl describe` shows
+
+
+@pytest.mark.parametrize("job", JOBS, ids=name)
+def test_every_mount_has_its_volume_and_every_volume_its_object(job: dict[str, Any]) -> None:
+    (container,) = pod(job)["containers"]
+    volumes = {volume["name"]: volume for volume in pod(job)["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+    objects = {(one["kind"], one["metadata"]["name"]) for one in DOCUMENTS}
+    assert ("ConfigMap", volumes["config"]["configMap"]["name"]) in objects
+    assert ("PersistentVolumeClaim", volumes["state"]["persistentVolumeClaim"]["claimName"]) in objects
+    assert volumes["secrets"]["secret"]["defaultMode"] == 0o440
+
+
+def test_both_jobs_share_the_state_and_the_config() -> None:
+    assert [pod(job)["containers"][0]["args"] for job in JOBS] == [["run"], ["reconcile"]]
+    first, second = ({**pod(job), "containers": None} for job in JOBS)
+    assert first == second
+
+
+def test_the_config_is_one_that_the_program_takes(tmp_path: Path) -> None:
+    text = next(one for one in DOCUMENTS if one["kind"] == "ConfigMap")["data"]["config.yaml"]
+    for secret in ("outreach_client_secret", "workbooks_api_key"):
+        (tmp_path / secret).write_text("a secret")
+    path = tmp_path / "config.yaml"
+    path.write_text(text.replace("/run/secrets/outreach-sync", str(tmp_path)))
+    config = load_config(path)
+    mounts = pod(JOBS[0])["containers"][0]["volumeMounts"]
+    state = next(mount["mountPath"] for mount in mounts if mount["name"] == "state")
+    assert config.state.path.parent == Path(state)
