@@ -20,7 +20,7 @@ from outreach_sync.cycle import (
 from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.reconcile.people import compare_people
-from outreach_sync.reconcile.states import confirm_missing, walk_all_states
+from outreach_sync.reconcile.states import confirm_missing, name_sequences, walk_all_states
 from outreach_sync.reconcile.tasks import find_deleted_tasks, find_vanished_tasks
 from outreach_sync.records import Stream
 from outreach_sync.rules import guard
@@ -66,6 +66,7 @@ def _compare(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
         if Stream.SEQUENCE_STATES in run.plan.configured_streams:
             walk_all_states(run, survey)
             release(run)
+            name_sequences(run, survey)
             confirm_missing(run, survey)
         compare_people(run, survey)
         asked = find_deleted_tasks(run, survey), find_vanished_tasks(run, survey)

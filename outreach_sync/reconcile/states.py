@@ -56,6 +56,17 @@ def walk_all_states(run: Run, survey: Survey) -> None:
         tally.requests += run.source.requests - before
 
 
+def name_sequences(run: Run, survey: Survey) -> None:
+    """Learn the names of sequences that only the walk has shown: its pages include nothing.
+
+    Raises:
+        ServiceError: Outreach could not be asked to the end.
+    """
+    unnamed = survey.with_unnamed_sequence() if run.plan.policy.writes_sequences else []
+    for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
+        _store(run, page)
+
+
 def confirm_missing(run: Run, survey: Survey) -> None:
     """Ask by id for every cached state that the walk did not show; what is absent then is missing.
 

@@ -104,6 +104,14 @@ class Survey:
         )
         return [row[0] for row in rows]
 
+    def with_unnamed_sequence(self) -> list[int]:
+        """Return one sequence state of each sequence whose name was never seen."""
+        rows = self._connection.execute(
+            "SELECT min(id) FROM sequence_state WHERE sequence_id IS NOT NULL"
+            " AND sequence_id NOT IN (SELECT id FROM sequence) GROUP BY sequence_id"
+        )
+        return [row[0] for row in rows]
+
     # -- findings
 
     def note_missing(self, state_ids: Iterable[int]) -> None:

@@ -422,3 +422,14 @@ def test_full_looks_up_again_whoever_had_no_match(world: Any) -> None:
     person = world.workbooks.add_person(name="Ada", email="ada@example.com")
     assert world.run(sync=skip, full=True).document["people"]["updated"] == 1
     assert world.workbooks.get(PERSON, person)[STATE] == RUNNING
+
+
+def test_a_sequence_that_only_the_walk_showed_is_listed_by_its_name(world: Any) -> None:
+    world.settings["workbooks"]["fields"] = {"sequences": "cf_person_sequences"}
+    prospect = world.prospect()
+    world.run()
+    unseen = world.outreach.add_sequence("Old campaign")
+    old = {"updatedAt": "2020-01-01T00:00:00Z", "stateChangedAt": "2020-01-01T00:00:00Z"}
+    world.outreach.add_state(prospect, unseen, "finished", **old)
+    repair(world)
+    assert world.person()["cf_person_sequences"].splitlines()[1] == "Old campaign: Finished (2020-01-01)"
