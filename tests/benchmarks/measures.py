@@ -1,0 +1,259 @@
+"""What is measured, each measure by itself: a function that returns rows of the table."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.benchmarks.accounts import Size, change_states, fill
+from tests.benchmarks.figures import Row, figure, in_turns, ratios, say
+from tests.benchmarks.program import Program, Took, python
+from tests.benchmarks.replay import Script, Wire
+from tests.benchmarks.stage import Stage
+from tests.benchmarks.tap import VERSION, Tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.benchmarks.stage import Recorded
+
+_LATENCY_MS = 50
+_LANES = 2
+_REFERENCE = "import requests, sqlite3"
+
+
+class Scene(NamedTuple):
+    """An account, and the program in a directory of its own."""
+
+    stage: Stage
+    program: Program
+    directory: Path
+
+
+@contextmanager
+def scene(
+    size: Size, *, in_step: bool = False, in_workbooks: bool = True, **sections: dict[str, object]
+) -> Iterator[Scene]:
+    """Set up an account of this size."""
+    stage = Stage()
+    fill(stage.sandbox, size, in_step=in_step, in_workbooks=in_workbooks)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        yield Scene(stage, Program(directory, stage.config(directory / "state.db"), **sections), directory)
+
+
+def start() -> list[Row]:
+    """Measure how soon the program answers when there is nothing to talk to."""
+    with scene(Size(100)) as (stage, program, _):
+        with stage.serving():
+            program.run("run", "--json")
+        click, version, help_, status = in_turns(
+            11,
+            lambda: python("-c", "import click"),
+            lambda: program.run("--version"),
+            lambda: program.run("--help"),
+            lambda: program.run("status"),
+        )
+    base = [one.wall for one in click]
+    note = "wall against `python -c 'import click'`, in turns"
+    return [
+        Row("start: `--version`", ratios([one.wall for one in version], base), 1.5, note),
+        Row("start: `--help`", ratios([one.wall for one in help_], base), 1.5, note),
+        Row("start: `status`", ratios([one.wall for one in status], base), 2.0, note),
+    ]
+
+
+def idle() -> list[Row]:
+    """Measure a cycle that finds nothing new."""
+    with scene(Size(1000)) as (stage, program, _), stage.serving() as services:
+        program.run("run", "--json")
+        program.run("run", "--json")
+        services.recorded()
+        python_, cycles = in_turns(11, lambda: python("-c", _REFERENCE), lambda: program.run("run", "--json"))
+        asked = services.recorded()
+    each = len(asked) / len(cycles)
+    outside = sum(one.service == "workbooks" or one.path == "/oauth/token" for one in asked)
+    return [
+        Row("nothing new: requests to Outreach", figure([each]), 3, "a cycle", unit=""),
+        Row("nothing new: requests to Workbooks, and for tokens", figure([outside]), 0, unit=""),
+        Row(
+            "nothing new: the process",
+            ratios([one.wall for one in cycles], [one.wall for one in python_]),
+            2.0,
+            f"wall against `python -c '{_REFERENCE}'`, in turns",
+        ),
+    ]
+
+
+def requests_needed(people: int = 20_000, changed: int = 5_000) -> list[Row]:
+    """Count the requests of a first load, and of a cycle in which so many states of linked people changed."""
+    with scene(Size(people), sync={"start": "all"}) as (stage, program, _):
+        with stage.serving() as services:
+            program.run("run", "--json")
+            first = services.recorded()
+        rows = _first_load(first, people)
+    with scene(Size(people), in_step=True, sync={"start": "all"}) as (stage, program, _):
+        with stage.serving():
+            program.run("run", "--json")
+        kept = program.keep()
+        change_states(stage.sandbox, range(2, changed * 2 + 2, 2))
+        program.restore(kept)
+        with stage.serving() as services:
+            program.run("run", "--json", "--allow-bulk")
+            steady = services.recorded()
+    reads = sum(one.service == "outreach" and one.path != "/oauth/token" for one in steady)
+    writes = sum(one.service == "workbooks" for one in steady)
+    note = f"{changed:,} changed states of as many of {people:,} people"
+    return [
+        *rows,
+        Row("steady: reads", figure([reads]), math.ceil(changed / 1000) + 3, note, unit=""),
+        Row("steady: requests to Workbooks", figure([writes]), math.ceil(changed / 100), note, unit=""),
+    ]
+
+
+def _first_load(asked: list[Recorded], people: int) -> list[Row]:
+    bodies = [one.body for one in asked if one.service == "workbooks"]
+    writes = sum(b"__method" in body for body in bodies)
+    by_reference = sum(b"_ff[]=created_through_reference" in body for body in bodies)
+    by_email = sum(b"_ff[]=main_location" in body for body in bodies)
+    note = f"first load of {people:,} people known by e-mail"
+    most = 1.1 * math.ceil(people / 100)
+    return [
+        Row("first load: look-ups by reference", figure([by_reference]), most, note, unit=""),
+        Row("first load: look-ups by e-mail", figure([by_email]), most, note, unit=""),
+        Row("first load: writes", figure([writes]), math.ceil(people / 100), note, unit=""),
+    ]
+
+
+def reading(people: int = 30_000, turns: int = 3) -> list[Row]:
+    """Compare what a second of CPU reads and keeps with the published Singer tap."""
+    streams = ("sequence_states", "prospects")
+    size = Size(people)
+    records = size.states + size.people
+    with scene(size, in_workbooks=False, sync={"streams": list(streams), "start": "all"}) as (
+        stage,
+        program,
+        directory,
+    ):
+        tap = Tap(directory, stage.config(directory / "state.db")["outreach"], streams)
+
+        def ours() -> float:
+            program.forget()
+            with stage.serving():
+                return records / python("-m", "tests.benchmarks.reading_only", str(program.config)).cpu
+
+        def theirs() -> float:
+            with stage.serving():
+                return tap.records() / took.cpu if (took := tap.read()) else 0.0
+
+        mine, others = in_turns(turns, ours, theirs)
+    say(f"records a second of CPU: {figure(mine)}, the tap {figure(others)}")
+    note = f"{records:,} records read and kept, a second of CPU, start included; against tap-outreach {VERSION}"
+    return [Row("reading", ratios(mine, others), 20, note, at_least=True)]
+
+
+def whole_cycle(people: int = 50_000, turns: int = 3) -> list[Row]:
+    """Compare a whole first load with the bare requests that it takes, and with what a user would script."""
+    with scene(Size(people)) as (stage, program, directory):
+        stage.set_latency(_LATENCY_MS)
+        config = stage.config(directory / "state.db")
+        mine, wires = list[Took](), list[Took]()
+        for _ in range(turns):
+            program.forget()
+            with stage.serving() as services:
+                mine.append(program.run("run", "--json"))
+                asked = services.recorded()
+            wire = Wire(config["outreach"]["base_url"], config["workbooks"]["base_url"], asked, _LANES, _LANES)
+            with stage.serving():
+                wires.append(_bare(directory, "wire", wire))
+            say(f"whole cycle {mine[-1].wall:.1f} s, bare requests {wires[-1].wall:.1f} s")
+        scripted = _scripted(stage, directory, people)
+    note = f"{2 * people:,} states of {people:,} people, {_LATENCY_MS} ms, {len(asked):,} requests, {_LANES} lanes"
+    cycle = [one.wall for one in mine]
+    return [
+        Row("whole cycle against its bare requests", ratios(cycle, [one.wall for one in wires]), 1.05, note),
+        Row(
+            "whole cycle against tap and script",
+            ratios([scripted] * len(cycle), cycle),
+            20,
+            f"tap and script extrapolated from a sample: {scripted:,.0f} s",
+            at_least=True,
+        ),
+    ]
+
+
+def _scripted(stage: Stage, directory: Path, people: int, sample: int = 500) -> float:
+    """Estimate the seconds that the tap and one update for each Person take, from a sample of the latter."""
+    config = stage.config(directory / "state.db")
+    with stage.serving():
+        read = Tap(directory, config["outreach"], ("sequence_states", "prospects")).read().wall
+    ids = [row["id"] for row in stage.sandbox.workbooks.store.all("Private::Crm::Person")[:sample]]
+    script = Script(config["workbooks"]["base_url"], config["workbooks"]["api_key"], [(one, "Finished") for one in ids])
+    with stage.serving():
+        written = _bare(directory, "script", script).wall
+    return read + written * people / sample
+
+
+def _bare(directory: Path, kind: str, content: object) -> Took:
+    path = directory / f"{kind}.pickle"
+    path.write_bytes(pickle.dumps(content))
+    return python("-m", "tests.benchmarks.replay", kind, str(path))
+
+
+def memory(small: int = 50_000, large: int = 500_000) -> list[Row]:
+    """Compare the peak memory of first loads, and what a sequence state takes in the database."""
+    loads = {people: _load(people) for people in (small, large)}
+    peaks = {people: took.peak for people, (took, _) in loads.items()}
+    note = "a first load, two states a person, everything linked and written"
+    each = loads[large][1] / (2 * large)
+    return [
+        Row(
+            f"peak memory at {2 * large:,} states against {2 * small:,}",
+            figure([peaks[large] / peaks[small]]),
+            1.1,
+            note,
+        ),
+        Row(f"peak memory at {2 * large:,} states", figure([peaks[large] / 1e6]), 100, note, unit="MB"),
+        Row("database, for each sequence state", figure([each]), 250, "prospects and people included", unit="bytes"),
+    ]
+
+
+def _load(people: int) -> tuple[Took, int]:
+    with scene(Size(people), sync={"start": "all"}) as (stage, program, _):
+        with stage.serving():
+            took = program.run("run", "--json")
+        say(f"first load of {people:,} people: {took.wall:.0f} s, {took.cpu:.0f} s CPU, {took.peak / 1e6:.0f} MB")
+        return took, program.state.stat().st_size
+
+
+def flatness(changed: int = 1000, turns: int = 5) -> list[Row]:
+    """Compare cycles with as many changes at three sizes of what is known."""
+    walls: dict[int, list[float]] = {}
+    known = {}
+    for people in (5_000, 50_000, 500_000):
+        with scene(Size(people), in_step=True, sync={"start": "all"}) as (stage, program, _):
+            with stage.serving():
+                program.run("run", "--json")
+            change_states(stage.sandbox, range(2, changed * 2 + 2, 2))
+            kept = program.keep()
+            for _ in range(turns):
+                program.restore(kept)
+                with stage.serving():
+                    walls.setdefault(people, []).append(program.run("run", "--json", "--allow-bulk").cpu)
+            known[people] = figure(walls[people])
+            say(f"{changed} changes among {2 * people:,} states: {known[people]} s of CPU")
+    least = min(walls)
+    return [
+        Row(
+            f"{changed:,} changes with {2 * people:,} states known against {2 * least:,}",
+            ratios(walls[people], walls[least]),
+            1.3,
+            "CPU of the process",
+        )
+        for people in walls
+        if people != least
+    ]

@@ -1,0 +1,126 @@
+"""The program as a whole process: what it took, by the kernel's own count."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+
+class Took(NamedTuple):
+    """What one process took: seconds of wall and of CPU, peak memory in bytes, and what it said."""
+
+    wall: float
+    cpu: float
+    peak: int
+    status: int
+    out: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return what it printed as JSON."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+def take(*command: str) -> Took:
+    """Run a command to its end.
+
+    Raises:
+        RuntimeError: it failed with something else than 0 or 1.
+    """
+    _launcher.send(command)
+    took: Took | str = _launcher.recv()
+    if isinstance(took, str):
+        raise RuntimeError(took)  # noqa: TRY004 - the text is what the process said
+    return took
+
+
+def take_at_once(*command: str) -> int:
+    """Run a command beside others and return its exit status; what it took is not told apart from theirs."""
+    return subprocess.run(command, check=False, capture_output=True).returncode
+
+
+def python(*arguments: str) -> Took:
+    """Run this Python."""
+    return take(sys.executable, *arguments)
+
+
+class Program:
+    """outreach-sync with a config and a state of its own in a directory."""
+
+    def __init__(self, directory: Path, config: Mapping[str, Any], **sections: Mapping[str, Any]) -> None:
+        """Write the config; `sections` extend its sections."""
+        self.directory = directory
+        self.state = directory / "state.db"
+        self.config = directory / "config.yaml"
+        merged = {**config, **{name: {**config.get(name, {}), **section} for name, section in sections.items()}}
+        merged["state"] = {"path": str(self.state)}
+        self.config.write_text(yaml.safe_dump(merged, allow_unicode=True))
+        self.config.chmod(0o600)
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """Return one command of it, with logs off so that nothing but the work is measured."""
+        return (sys.executable, "-m", "outreach_sync", "-c", str(self.config), "--log-level", "error", *arguments)
+
+    def run(self, *arguments: str) -> Took:
+        """Run one command of it."""
+        return take(*self.command(*arguments))
+
+    def forget(self) -> None:
+        """Remove the state and the tokens."""
+        for path in self.directory.glob(f"{self.state.name}*"):
+            path.unlink()
+
+    def keep(self) -> bytes:
+        """Return the state as it is; tokens are left out, since the services of each trial know only their own."""
+        return self.state.read_bytes()
+
+    def restore(self, kept: bytes) -> None:
+        """Put a kept state back."""
+        self.forget()
+        self.state.touch(mode=0o600)
+        self.state.write_bytes(kept)
+
+
+def _launch(connection: Connection) -> None:
+    while (command := connection.recv()) is not None:
+        connection.send(_taken(command))
+
+
+def _taken(command: Sequence[str]) -> Took | str:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        said.seek(0)
+        if process.returncode not in {0, 1}:
+            return f"{' '.join(command)} ended with {process.returncode}: {said.read()[-2000:].decode()}"
+        cpu = used.ru_utime + used.ru_stime
+        return Took(wall, cpu, used.ru_maxrss * 1024, process.returncode, out.read().decode())
+
+
+def _started() -> Connection:
+    """Start the small process that starts all others: a child's peak memory begins with that of its parent."""
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+    fork.Process(target=_launch, args=(theirs,), daemon=True).start()
+    return ours
+
+
+_launcher = _started()

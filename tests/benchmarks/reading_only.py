@@ -1,0 +1,37 @@
+"""The reading half of a cycle as a process of its own: everything is read and kept, nothing is looked up or written.
+
+Run as `python -m tests.benchmarks.reading_only CONFIG`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outreach_sync.cli.context import Invocation
+from outreach_sync.cli.logging import command_log
+from outreach_sync.conduct import Options, conduct
+from outreach_sync.config import settled_config
+from outreach_sync.cycle import pull_streams
+from outreach_sync.transport.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from outreach_sync.pipeline.run import Run
+
+
+def _pull(run: Run) -> None:
+    failure = pull_streams(run)
+    if failure is not None:
+        raise failure
+
+
+def main(path: Path) -> int:
+    """Read everything; return the exit status."""
+    config = settled_config(path, remember=True)
+    log = command_log(Invocation(path, "json", "error"), config)
+    return conduct(config, Options("run"), StopSignal(), log, work=_pull).exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
