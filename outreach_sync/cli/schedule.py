@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from outreach_sync.schedule import Reload
     from outreach_sync.transport.stopping import Stopping
 
-_RECENT = 300  # runs to look back; a reconcile that began before them is older than they are
-
 
 @click.command()
 @invocation
@@ -76,7 +74,7 @@ def _begin(stop: Stopping, log: Log) -> Callable[[Config, str], Ended]:
 
 def _reconcile_is_overdue(context: Invocation) -> bool:
     """Say whether a reconcile fell due while no scheduler ran."""
-    from outreach_sync.insight.status import overdue_runs  # noqa: PLC0415
+    from outreach_sync.insight.status import last_begun, overdue_runs  # noqa: PLC0415
     from outreach_sync.instants import now  # noqa: PLC0415
     from outreach_sync.schedule import RECONCILE  # noqa: PLC0415
 
@@ -87,7 +85,7 @@ def _reconcile_is_overdue(context: Invocation) -> bool:
     if state is None:
         return False
     try:
-        overdue = overdue_runs(context.quick(), state.runs.latest(_RECENT), now())
+        overdue = overdue_runs(context.quick(), last_begun(state), now())
     finally:
         state.close()
     return any(one.command == RECONCILE for one in overdue)

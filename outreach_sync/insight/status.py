@@ -45,7 +45,7 @@ def status_document(state: State | None, settings: QuickSettings, now: Instant) 
         return _document_without_state(settings, now)
     recorded = state.runs.latest(_SHOWN)
     waiting = state.outbox.counts()
-    overdue = overdue_runs(settings, _last_begun(state), now)
+    overdue = overdue_runs(settings, last_begun(state), now)
     return {
         "state": str(settings.state_path),
         "watermarks": _watermarks(state, settings),
@@ -97,7 +97,7 @@ def overdue_runs(settings: QuickSettings, last: Mapping[str, Instant], now: Inst
     return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
 
 
-def _last_begun(state: State) -> dict[str, Instant]:
+def last_begun(state: State) -> dict[str, Instant]:
     """Return when each scheduled command last began; where it never did, when anything first did."""
     oldest = state.runs.oldest()
     if oldest is None:
