@@ -42,6 +42,7 @@ bench: $(READY) ## Measure: requests, time against the wire, memory (long)
 docs: $(READY) ## Write the generated files again: schema, references, man page
 	$(BIN)/python -m outreach_sync.config.schema
 	$(BIN)/python -m outreach_sync.config.reference
+	$(BIN)/outreach-sync man > docs/outreach-sync.1
 	$(BIN)/python -m tests.docs.readme
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml allows

@@ -39,6 +39,8 @@ COMMANDS = {
     "probe-skips": ("probe", "probe_skips", "Count what could mean that a task was skipped."),
     "demo": ("demo", "demo", "Show cycles against both services, simulated; needs no account."),
     "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
+    "completion": ("completion", "completion", "Print the completion script for bash, zsh or fish."),
+    "man": ("man", "man", "Print the manual page."),
 }
 
 
