@@ -36,7 +36,7 @@ def _kind(kind: Refusals) -> Markup:
     more = ""
     if kind.unlisted:
         command = element("code", "outreach-sync failures list")
-        more = element("p", f"And {counted(kind.unlisted, 'reason', 'reasons')} more: ", command, " has them all.")
+        more = element("p", f"And {counted(kind.unlisted, 'more reason', 'more reasons')}: ", command, " has them all.")
     heads = (Head("Reason", numeric=False), Head("Records"))
     return joined(element("h3", kind.title, " ", count), advice, table(kind.title, heads, rows), more)
 

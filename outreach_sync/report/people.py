@@ -99,5 +99,5 @@ def _by_sequence(report: Report) -> Markup:
     ]
     heads = (Head("Sequence", numeric=False), Head("Recent"), Head("All"), Head("Sent"))
     unlisted = len(report.skipped) - len(rows)
-    more = element("p", f"And {counted(unlisted, 'sequence', 'sequences')} more with fewer.") if unlisted else ""
+    more = element("p", f"And {counted(unlisted, 'more sequence', 'more sequences')} with fewer.") if unlisted else ""
     return joined(table("Skipped tasks by sequence", heads, rows), more)

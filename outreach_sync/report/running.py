@@ -27,7 +27,7 @@ def runs(report: Report) -> Markup:
         "section",
         element("h2", "Runs"),
         element("p", f"{counted(report.run_count, 'run', 'runs')} in this period.", class_="lead"),
-        _run_charts(report) if report.run_count else element("p", "No run in this period.", class_="none"),
+        _run_charts(report) if report.run_count else "",
         id="runs",
     )
 
