@@ -316,6 +316,12 @@ def replace_reading(reading: Reading, **values: Any) -> Reading:
     return reading._replace(**values)
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go into the next round at once: how long the pauses are is not what these tests are about."""
+    monkeypatch.setattr("outreach_sync.pipeline.deliver.pause", lambda _seconds, _stop: None)
+
+
 @pytest.fixture
 def make_bench(tmp_path: Path) -> Callable[[], Bench]:
     """Make as many benches as a test wants, each with a state of its own."""

@@ -121,10 +121,7 @@ def test_a_request_that_failed_altogether_leaves_its_entries_queued_in_doubt(ben
     assert bench.field(1001, "f_state") == "Running"
 
 
-def test_answers_that_keep_being_lost_end_the_run_with_a_service_error_and_lose_nothing(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("outreach_sync.pipeline.deliver.pause", lambda _seconds, _stop: None)
+def test_answers_that_keep_being_lost_end_the_run_with_a_service_error_and_lose_nothing(bench: Any) -> None:
     bench.linked(1, 1001, "active")
     bench.target.answers = [lambda writes: [Unknown("time-out") for _ in writes]] * 10
     with pytest.raises(UnavailableError, match="1 in doubt"):
