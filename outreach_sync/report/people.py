@@ -68,7 +68,7 @@ def opt_outs(report: Report) -> Markup:
     return element(
         "section",
         element("h2", "Opt-outs"),
-        element("p", "Prospects by the day on which they opted out, where they still are.", class_="lead"),
+        element("p", "Prospects by the day on which they opted out, as far as that still holds.", class_="lead"),
         element("div", figure("Opt-outs", total, chart), class_="charts"),
         folded("Days with opt-outs", numbers if rows else element("p", "None in this period.")),
         id="opt-outs",
