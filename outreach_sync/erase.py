@@ -1,6 +1,6 @@
-"""Erase: everything a request for erasure asks of the local side: the state, its free pages, its log and its copies.
+"""Erase: everything a request for erasure asks of the local side: the state, its free pages, its write-ahead log and its copies.
 
-Nothing is changed in Outreach or Workbooks. The program's log names records by their ids alone.
+Nothing is changed in Outreach or Workbooks. The program keeps no log file: what it says goes to stderr.
 """
 
 from __future__ import annotations

@@ -47,4 +47,7 @@ def _tell(erased: Erased) -> None:
         click.echo(f"Removed, since it could not be rewritten: {copy}")
     for copy in erased.unreachable:
         click.echo(f"A backup was made at {copy} and is not there now: if it was moved, delete it.")
-    click.echo("The log names people by these ids only. Outreach and Workbooks were left as they are.")
+    click.echo(
+        "Logs went to stderr and are kept by whatever collects them: they name people by these ids, but a reason why"
+        " Workbooks refused something is in its own words. Outreach and Workbooks were left as they are."
+    )
