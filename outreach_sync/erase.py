@@ -1,4 +1,4 @@
-"""Erase: everything a request for erasure asks of the local side: the state, its free pages, its write-ahead log and its copies.
+"""Erase: what a request for erasure asks of the local side: the state, its free pages, its write-ahead log, its copies.
 
 Nothing is changed in Outreach or Workbooks. The program keeps no log file: what it says goes to stderr.
 """
