@@ -64,14 +64,15 @@ class Running:
     def start(
         self,
         first: Config,
-        do: Callable[[str], Ended | None] = lambda _command: None,
+        do: Callable[[str], object] = lambda _command: None,
         read: Callable[[], Config] = config,
         *,
         reconcile_first: bool = False,
     ) -> None:
         def begin(current: Config, command: str) -> Ended:
             self.begun.append((command, current))
-            return do(command) or Ended({}, 0, None)
+            ended = do(command)
+            return ended if isinstance(ended, Ended) else Ended({}, 0, None)
 
         self.scheduler = Scheduler(first, begin, stop=self.stop, log=self.log, manager=self.manager)
         self.thread = threading.Thread(
@@ -127,7 +128,7 @@ def test_a_reconcile_waits_for_the_cycle_and_never_overlaps_it(running: Running)
 
 def test_what_falls_due_while_the_same_goes_on_is_skipped_logged_and_counted(running: Running) -> None:
     release = threading.Event()
-    running.start(config(), lambda _command: release.wait(8) and None)
+    running.start(config(), lambda _command: release.wait(8))
     eventually(lambda: running.log.of("run_skipped"))
     assert len(running.begun) == 1
     release.set()
@@ -235,7 +236,7 @@ def test_a_reconcile_that_the_new_config_drops_no_longer_falls_due(running: Runn
 
 def test_the_watchdog_is_fed_while_a_run_takes_its_time(running: Running) -> None:
     running.manager.watchdog_seconds = 0.6
-    running.start(config(every="1h"), lambda _command: running.stop.wait(8) and None)
+    running.start(config(every="1h"), lambda _command: running.stop.wait(8))
     eventually(lambda: running.manager.messages.count("WATCHDOG=1") >= 2)
 
 

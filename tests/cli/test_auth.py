@@ -16,12 +16,13 @@ from outreach_sync.assembly import token_file
 from outreach_sync.cli import auth as module
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.tokenfile import StoredTokens
+from outreach_sync.outreach.tokens import OAuthTokens
 from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Command, Setup  # type: ignore[import-not-found]
+    from conftest import Command, Setup
 
 DAY = 86_400_000
 
@@ -32,11 +33,10 @@ def consent(url: str, decision: str = "approve") -> str:
     return answer.headers["Location"]
 
 
-class Stdin(io.StringIO):
+class Stdin:
     """Somebody at the terminal, who reads the printed address and pastes what `answer` makes of it."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], answer: Callable[[str], str]) -> None:
-        super().__init__()
         self.capsys, self.answer = capsys, answer
 
     def readline(self, *_: Any) -> str:
@@ -113,11 +113,13 @@ def test_a_browser_on_this_machine_brings_the_code_itself(
         port = probe.getsockname()[1]
     newcomer.change("outreach", redirect_uri=f"http://localhost:{port}/callback")
     urls: list[str] = []
-    authorize = module_authorize()
-    monkeypatch.setattr(
-        "outreach_sync.outreach.tokens.OAuthTokens.authorize_url",
-        lambda self, state: urls.append(authorize(self, state)) or urls[-1],
-    )
+    authorize = OAuthTokens.authorize_url
+
+    def noted(tokens: OAuthTokens, state: str) -> str:
+        urls.append(authorize(tokens, state))
+        return urls[-1]
+
+    monkeypatch.setattr(OAuthTokens, "authorize_url", noted)
     statuses: list[int] = []
     browser = threading.Thread(target=browse, args=(urls, statuses))
     browser.start()
@@ -126,12 +128,6 @@ def test_a_browser_on_this_machine_brings_the_code_itself(
     assert ran.status == 0
     assert statuses == [400, 400, 200]
     assert stored(newcomer).access_token
-
-
-def module_authorize() -> Any:
-    from outreach_sync.outreach.tokens import OAuthTokens  # noqa: PLC0415
-
-    return OAuthTokens.authorize_url
 
 
 def browse(urls: list[str], statuses: list[int]) -> None:

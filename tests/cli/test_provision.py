@@ -12,7 +12,7 @@ from outreach_sync.transport import patience
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Command, Setup  # type: ignore[import-not-found]
+    from conftest import Command, Setup
 
 LABELS = 9
 
@@ -123,7 +123,8 @@ def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare:
 def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(
     bare: Setup, command: Command, kind: str
 ) -> None:
-    bare.sandbox.workbooks.faults.on("no_permission_to_create", **{"class": kind})
+    options: dict[str, Any] = {"class": kind}
+    bare.sandbox.workbooks.faults.on("no_permission_to_create", **options)
     ran = command("provision")
     assert ran.status == 3
     assert "administrator" in ran.err

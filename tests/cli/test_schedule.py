@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Setup  # type: ignore[import-not-found]
+    from conftest import Setup
 
 
 class Service:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -11,6 +13,7 @@ from outreach_sync.config.cron import normal_cron
 from outreach_sync.config.loading import load_config
 
 MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes" / "cronjob.yaml"
+SCHEMA = Path(__file__).parent / "kubernetes-1.33.schema.json"
 DOCUMENTS: list[dict[str, Any]] = list(yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8")))
 JOBS = [one for one in DOCUMENTS if one["kind"] == "CronJob"]
 
@@ -74,3 +77,12 @@ def test_the_config_is_one_that_the_program_takes(tmp_path: Path) -> None:
     mounts = pod(JOBS[0])["containers"][0]["volumeMounts"]
     state = next(mount["mountPath"] for mount in mounts if mount["name"] == "state")
     assert config.state.path.parent == Path(state)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_each_object_is_one_that_kubernetes_knows_with_no_unknown_key(document: dict[str, Any]) -> None:
+    """By the published schema of Kubernetes 1.33, strict: what these kinds need of it, without its descriptions."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    group = "batch" if document["apiVersion"] == "batch/v1" else "core"
+    kind = f"io.k8s.api.{group}.v1.{document['kind']}"
+    jsonschema.validate(document, {**schema, "$ref": f"#/$defs/{kind}"})

@@ -17,7 +17,7 @@ from outreach_sync.transport.stopping import StopSignal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Receiver, Recorder  # type: ignore[import-not-found]
+    from conftest import Receiver, Recorder
 
     from outreach_sync.config.models import Config
     from outreach_sync.pipeline.run import Run

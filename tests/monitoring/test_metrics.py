@@ -15,7 +15,7 @@ from outreach_sync.state import State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Recorder  # type: ignore[import-not-found]
+    from conftest import Recorder
 
 NOW = Instant(1_788_256_800_000)
 LINE = re.compile(r'outreach_sync_([a-z_]+)(\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? (-?[0-9.e+]+)')

@@ -10,7 +10,7 @@ from outreach_sync.monitoring import pings as module
 from outreach_sync.monitoring.pings import FAIL, START, SUCCESS, Pings, address
 
 if TYPE_CHECKING:
-    from conftest import Receiver, Recorder  # type: ignore[import-not-found]
+    from conftest import Receiver, Recorder
 
 
 def test_a_start_arrives_before_its_end_and_both_name_the_same_run(receiver: Receiver, log: Recorder) -> None:

@@ -6,7 +6,7 @@ from outreach_sync.monitoring.tail import Tail
 from outreach_sync.scrubbing import Scrubber
 
 if TYPE_CHECKING:
-    from conftest import Recorder  # type: ignore[import-not-found]
+    from conftest import Recorder
 
 
 def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(log: Recorder) -> None:
