@@ -22,8 +22,10 @@ def status(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 - click'
 
     Reads the local state only and takes no lock. Exit status: 0, also before the first run; 2 config or state.
     """
+    from outreach_sync.state import State  # noqa: PLC0415 - not for --help
+
     settings = context.quick()
-    state = context.state_to_read()
+    state = State.open_to_read(settings.state_path)
     document = status_document(state, settings, now())
     if state is not None:
         state.close()

@@ -64,7 +64,7 @@ def parse_page(document: Json, stream: Stream, wanted: Wanted, server_time: Inst
         included=read_prospects(included),
         sequences=_sequences(_of_type(document, "sequence")),
         refused=tuple(refused),
-        next_url=_next_url(document),
+        next_url=next_url(document),
         server_time=server_time,
         received=len(rows),
         without_stamp=_without_stamp(states) + _without_stamp(tasks) + _without_stamp(prospects),
@@ -170,7 +170,8 @@ def _of_type(document: Json, kind: str) -> list[Json]:
     return [row for row in included if isinstance(row, dict) and row.get("type") == kind]
 
 
-def _next_url(document: Json) -> str | None:
+def next_url(document: Json) -> str | None:
+    """Return `links.next`; None on the last page."""
     links = document.get("links")
     link = links.get("next") if isinstance(links, dict) else None
     if isinstance(link, dict):  # JSON:API also allows a link object

@@ -1,4 +1,4 @@
-"""Walks: through all pages of a stream, one page ahead of whoever works on them.
+"""Walks: through all pages of a stream, two pages ahead of whoever works on them: one is read, one on its way.
 
 There is no snapshot behind a walk: a row that changes meanwhile is seen twice or later, a page can arrive out of order.
 The only end is an absent `links.next`.
@@ -6,14 +6,16 @@ The only end is an absent `links.next`.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from outreach_sync.ahead import Ahead
 from outreach_sync.errors import ServiceError, UntrustedAnswerError
 from outreach_sync.outreach import queries
-from outreach_sync.outreach.parse import Wanted, parse_page
+from outreach_sync.outreach.parse import Wanted, next_url, parse_page
 from outreach_sync.records import Page, Prospect, SequenceState, SourceTask, Stream
 from outreach_sync.transport.attempts import BusyError, MaybeSentError
 
@@ -30,6 +32,8 @@ _TOO_LARGE = frozenset({502, 504})
 _FAILURES_BEFORE_HALVING = 2
 _SAME_PAGE_AT_MOST = 3
 _EMPTY_PAGES_AT_MOST = 100
+_AHEAD_AT_MOST = 2
+OnLink = Callable[[str | None], None]
 
 
 class PageTooLargeError(ServiceError):
@@ -53,8 +57,10 @@ class Walker:
         """Return the first page of what changed since then (inclusive), of everything where None."""
         return queries.start_url(self._settings, stream, since)
 
-    def fetch_page(self, url: str, stream: Stream) -> Page:
+    def fetch_page(self, url: str, stream: Stream, *, on_link: OnLink = lambda _next: None) -> Page:
         """Return one page; one that keeps failing is asked for at half the size, within the same patience.
+
+        `on_link` is told `next_url` before the rows are read.
 
         Raises:
             CursorRefusedError: the page token in the URL is no longer accepted; start again.
@@ -68,15 +74,17 @@ class Walker:
                     patience_seconds=max(ends - time.monotonic(), 0.0),
                     on_failure=_Halving(queries.page_size(url)).saw,
                 )
-                return self._page(reply, url, stream)
+                self._trust_next(reply, url, stream)
+                on_link(next_url(reply.document))
+                return self._page(reply, stream)
             except PageTooLargeError:
                 url = queries.with_page_size(url, max((queries.page_size(url) or 0) // 2, SMALLEST_PAGE))
 
     def pages(self, url: str, stream: Stream) -> Iterator[Page]:
-        """Walk from this URL (a first page, or a stored `next_url`) to the end, fetching one page ahead.
+        """Walk from this URL (a first page, or a stored `next_url`) to the end, fetching ahead.
 
-        While the caller works on a page, the next one is on its way, never more. Each page's `next_url` is the
-        progress to keep once its rows are safe. Raises as `fetch_page`, and PagingLoopError.
+        While the caller works on a page, the next one is read and the one after it on its way, never more. Each page's
+        `next_url` is the progress to keep once its rows are safe. Raises as `fetch_page`, and PagingLoopError.
         """
         return self._walk(iter((url,)), stream)
 
@@ -94,33 +102,81 @@ class Walker:
 
     def _walk(self, starts: Iterator[str], stream: Stream) -> Iterator[Page]:
         guard = _LoopGuard()
-        url = next(starts, None)
-        ahead = None if url is None else self._ahead(url, stream)
-        while ahead is not None:
-            page = ahead.result()
+        ahead = _PagesAhead(self, starts, stream)
+        while (page := ahead.take()) is not None:
             guard.check(page)
             if page.next_url is None:
                 guard = _LoopGuard()
-            url = page.next_url or next(starts, None)
-            ahead = None if url is None else self._ahead(url, stream)
             yield page
 
-    def _ahead(self, url: str, stream: Stream) -> Ahead[Page]:
-        return Ahead(lambda: self.fetch_page(url, stream), name="page-ahead")
-
-    def _page(self, reply: Reply, url: str, stream: Stream) -> Page:
+    def _page(self, reply: Reply, stream: Stream) -> Page:
         try:
-            page = parse_page(reply.document, stream, self._wanted, reply.server_time)
+            return parse_page(reply.document, stream, self._wanted, reply.server_time)
         except ValueError:
             raise UntrustedAnswerError(f"Outreach's answer for {stream} holds no list of rows.") from None
-        if page.next_url is not None and not self._client.transport.trusts(page.next_url):
+
+    def _trust_next(self, reply: Reply, url: str, stream: Stream) -> None:
+        """Refuse a link that leads to another host, or nowhere.
+
+        Raises:
+            UntrustedAnswerError: it does.
+        """
+        link = next_url(reply.document)
+        if link is not None and not self._client.transport.trusts(link):
             raise UntrustedAnswerError(
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
                 advice="Compare outreach.base_url with the address in your Outreach account.",
             )
-        if page.next_url == url:
+        if link == url:
             raise _loop(stream)
+
+
+class _PagesAhead:
+    """The pages that follow, in order, each asked for as soon as its link is known and there is room for it."""
+
+    def __init__(self, walker: Walker, starts: Iterator[str], stream: Stream) -> None:
+        self._walker = walker
+        self._starts = starts
+        self._stream = stream
+        self._pages: deque[Ahead[Page]] = deque()
+        self._waiting: str | None = None
+        self._turn = threading.Lock()
+        self._go_on(None)
+
+    def take(self) -> Page | None:
+        """Wait for the next page; None: there is none."""
+        with self._turn:
+            first = self._pages[0] if self._pages else None
+        if first is None:
+            return None
+        page = first.result()
+        with self._turn:
+            self._pages.popleft()
+            self._begin(self._waiting)
         return page
+
+    def _fetch(self, url: str) -> Page:
+        told: list[str | None] = []
+
+        def on_link(link: str | None) -> None:
+            told.append(link)
+            self._go_on(link)
+
+        page = self._walker.fetch_page(url, self._stream, on_link=on_link)
+        if not told:
+            on_link(page.next_url)
+        return page
+
+    def _go_on(self, link: str | None) -> None:
+        with self._turn:
+            self._begin(link or next(self._starts, None))
+
+    def _begin(self, url: str | None) -> None:
+        """Ask for a page, or let it wait where enough are ahead (under the lock)."""
+        self._waiting = url
+        if url is not None and len(self._pages) < _AHEAD_AT_MOST:
+            self._waiting = None
+            self._pages.append(Ahead(lambda: self._fetch(url), name="page-ahead"))
 
 
 class _Halving:

@@ -93,10 +93,10 @@ def test_the_walk_runs_far_ahead_of_its_caller_or_not_at_all(sandbox: Any, conne
     for done in range(1, 5):
         next(pages)
         ends = time.monotonic() + 5
-        while len(lists(sandbox)) < done + 1 and time.monotonic() < ends:
+        while len(lists(sandbox)) < min(done + 2, 5) and time.monotonic() < ends:
             time.sleep(0.005)
         time.sleep(0.03)
-        assert len(lists(sandbox)) == done + 1
+        assert len(lists(sandbox)) == min(done + 2, 5)
 
 
 def test_a_failure_ahead_hides_the_page_before_it(sandbox: Any, connect: Any) -> None:
@@ -174,7 +174,7 @@ def test_a_loop_with_ever_new_links_never_ends(side: Any, monkeypatch: pytest.Mo
     real = side.walker.fetch_page
     asked: list[str] = []
 
-    def looping(url: str, stream: Stream) -> Page:
+    def looping(url: str, stream: Stream, **_named: Any) -> Page:
         asked.append(url)
         page: Page = real(url, stream)
         return page._replace(next_url=f"{side.walker.start_url(stream, START)}&x={len(asked)}")
@@ -195,7 +195,7 @@ def test_a_loop_with_ever_new_links_never_ends(side: Any, monkeypatch: pytest.Mo
 def test_a_loop_through_rows_that_change_never_ends(side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def changing(url: str, _stream: Stream) -> Page:
+    def changing(url: str, _stream: Stream, **_named: Any) -> Page:
         asked.append(url)
         row = SequenceState(1, 1, 1, "active", None, Instant(len(asked)))
         return Page((row,), (), (), (), (), (), f"{url.partition('#')[0]}#{len(asked) % 3}", None, 1, 0)
@@ -210,14 +210,14 @@ def test_endless_empty_pages_never_end(side: Any, monkeypatch: pytest.MonkeyPatc
     empty = Page((), (), (), (), (), (), None, None, 0, 0)
     asked: list[str] = []
 
-    def nothing(url: str, _stream: Stream) -> Page:
+    def nothing(url: str, _stream: Stream, **_named: Any) -> Page:
         asked.append(url)
         return empty._replace(next_url=f"{url}1")
 
     monkeypatch.setattr(side.walker, "fetch_page", nothing)
     with pytest.raises(PagingLoopError, match="circles"):
         walk(side)
-    assert len(asked) <= 100
+    assert len(asked) <= 102
 
 
 def test_the_token_goes_where_a_link_points(sandbox: Any, connect: Any) -> None:
