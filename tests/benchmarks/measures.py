@@ -204,52 +204,52 @@ def _bare(directory: Path, kind: str, content: object) -> Took:
     return python("-m", "tests.benchmarks.replay", kind, str(path))
 
 
-def memory(small: int = 50_000, large: int = 500_000) -> list[Row]:
+def memory(small: int = 25_000, large: int = 250_000) -> list[Row]:
     """Compare the peak memory of first loads, and what a sequence state takes in the database."""
-    loads = {people: _load(people) for people in (small, large)}
-    peaks = {people: took.peak for people, (took, _) in loads.items()}
-    note = "a first load, two states a person, everything linked and written"
-    each = loads[large][1] / (2 * large)
+    peaks = [_load(Size(people, 4))[0].peak for people in (small, large)]
+    size = Size(small, 2)
+    each = _load(size)[1] / size.states
+    note = "a first load, everybody linked and written"
+    against = f"{4 * large:,} states of {large:,} people against {4 * small:,} of {small:,}"
     return [
+        Row("peak memory", ratios(peaks[1:], peaks[:1]), 1.1, f"{note}, {against}"),
+        Row("peak memory at the larger", figure([peaks[1] / 1e6]), 100, note, unit="MB"),
         Row(
-            f"peak memory at {2 * large:,} states against {2 * small:,}",
-            figure([peaks[large] / peaks[small]]),
-            1.1,
-            note,
+            "database, for each sequence state",
+            figure([each]),
+            250,
+            "two states a prospect, prospects and people included",
+            unit="bytes",
         ),
-        Row(f"peak memory at {2 * large:,} states", figure([peaks[large] / 1e6]), 100, note, unit="MB"),
-        Row("database, for each sequence state", figure([each]), 250, "prospects and people included", unit="bytes"),
     ]
 
 
-def _load(people: int) -> tuple[Took, int]:
-    with scene(Size(people), sync={"start": "all"}) as (stage, program, _):
+def _load(size: Size) -> tuple[Took, int]:
+    with scene(size, sync={"start": "all"}) as (stage, program, _):
         with stage.serving():
             took = program.run("run", "--json")
-        say(f"first load of {people:,} people: {took.wall:.0f} s, {took.cpu:.0f} s CPU, {took.peak / 1e6:.0f} MB")
+        say(f"first load of {size.states:,} states: {took.wall:.0f} s, {took.cpu:.0f} s CPU, {took.peak / 1e6:.0f} MB")
         return took, program.state.stat().st_size
 
 
 def flatness(changed: int = 1000, turns: int = 5) -> list[Row]:
     """Compare cycles with as many changes at three sizes of what is known."""
     walls: dict[int, list[float]] = {}
-    known = {}
-    for people in (5_000, 50_000, 500_000):
-        with scene(Size(people), in_step=True, sync={"start": "all"}) as (stage, program, _):
+    for people in (2_500, 25_000, 250_000):
+        with scene(Size(people, 4), in_step=True, sync={"start": "all"}) as (stage, program, _):
             with stage.serving():
                 program.run("run", "--json")
-            change_states(stage.sandbox, range(2, changed * 2 + 2, 2))
+            change_states(stage.sandbox, range(4, changed * 4 + 4, 4))
             kept = program.keep()
             for _ in range(turns):
                 program.restore(kept)
                 with stage.serving():
                     walls.setdefault(people, []).append(program.run("run", "--json", "--allow-bulk").cpu)
-            known[people] = figure(walls[people])
-            say(f"{changed} changes among {2 * people:,} states: {known[people]} s of CPU")
+            say(f"{changed} changes among {4 * people:,} states: {figure(walls[people])} s of CPU")
     least = min(walls)
     return [
         Row(
-            f"{changed:,} changes with {2 * people:,} states known against {2 * least:,}",
+            f"{changed:,} changes with {4 * people:,} states known against {4 * least:,}",
             ratios(walls[people], walls[least]),
             1.3,
             "CPU of the process",
