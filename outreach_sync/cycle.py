@@ -17,6 +17,7 @@ from outreach_sync.errors import (
 )
 from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.pipeline.pull import pull
+from outreach_sync.pipeline.reread import reread_refused
 from outreach_sync.pipeline.tally import StreamTally
 from outreach_sync.records import Stream
 
@@ -92,6 +93,7 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
     failure: OutreachSyncError | None = None
     for stream in run.plan.streams:
         try:
+            reread_refused(run, stream)
             pull(run, stream)
         except (UntrustedAnswerError, NotAllowedError) as error:
             _note(run, stream, error)

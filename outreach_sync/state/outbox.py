@@ -115,6 +115,14 @@ class Outbox:
             (now,),
         )
 
+    def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
+        """Return those of these Persons that have a prospect which has to be decided again."""
+        rows = self._connection.execute(
+            f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {_IDS}",
+            (json.dumps(list(person_ids)),),
+        )
+        return {row[0] for row in rows}
+
     def undecided(self) -> int:
         """Count the prospects that wait to be decided."""
         return int(self._connection.execute("SELECT count(*) FROM changed").fetchone()[0])
@@ -184,6 +192,15 @@ class Outbox:
             "DELETE FROM outbox WHERE record = 'source' AND key = ?",
             ((_source_key(stream, source_id),) for source_id in source_ids),
         )
+
+    def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
+        """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS}, key FROM outbox WHERE record = 'source' AND state = 'queued' AND key >= ?"
+            " AND key % ? = ? AND (next_attempt_at IS NULL OR next_attempt_at <= ?) ORDER BY id",
+            (len(_STREAMS), len(_STREAMS), _STREAMS.index(stream), now),
+        )
+        return {row[-1] // len(_STREAMS): _entry(row[:-1]) for row in rows}
 
     def has_source_refusals(self) -> bool:
         """Say whether any record of Outreach's is refused."""
