@@ -48,7 +48,7 @@ docs: $(READY) ## Write the generated files again: schema, references, man page
 lock: $(READY) ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile $(LOCK) --extra s2s --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --extra s2s --extra dev --output-file requirements-dev.lock pyproject.toml
-LOCK := --quiet --upgrade --generate-hashes --strip-extras --no-emit-options --no-header
+LOCK := --quiet --upgrade --allow-unsafe --generate-hashes --strip-extras --no-emit-options --no-header
 
 wheel-check: $(READY) ## Build the wheel and run the demo from it, in an environment of its own
 	rm -rf build dist .wheel-check
