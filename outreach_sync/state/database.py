@@ -137,9 +137,7 @@ class State:
         """Close the file; the write-ahead log is folded in."""
         with _as_state_error(self.path):
             if self.path is not None:
-                with suppress(
-                    sqlite3.OperationalError
-                ):  # no reason to fail a run that is done
+                with suppress(sqlite3.OperationalError):  # no reason to fail a run that is done
                     self.connection.execute("PRAGMA optimize")
             self.connection.close()
 

@@ -433,3 +433,14 @@ def test_a_sequence_that_only_the_walk_showed_is_listed_by_its_name(world: Any) 
     world.outreach.add_state(prospect, unseen, "finished", **old)
     repair(world)
     assert world.person()["cf_person_sequences"].splitlines()[1] == "Old campaign: Finished (2020-01-01)"
+
+
+def test_what_stopped_a_cycle_stops_a_reconcile_too_until_bulk_is_allowed(world: Any) -> None:
+    for prospect in many(world):
+        world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    before = world.writes()
+    assert [world.run().exit_status, repair(world).exit_status, world.run().exit_status] == [6, 6, 6]
+    assert world.writes() == before
+    assert repair(world, allow_bulk=True).exit_status == 0
+    assert {one[STATE] for one in world.people()} == {"Finished"}
+    assert world.run().exit_status == 0
