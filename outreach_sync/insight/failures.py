@@ -25,7 +25,8 @@ class Kind(NamedTuple):
 
 _OF_SOURCE = Kind(
     "Records of Outreach that make no sense",
-    "Correct the record in Outreach; it goes from this list when it is read whole.",
+    "Correct the record in Outreach; it goes from this list when it is read whole, at the next try or by "
+    "`failures retry`.",
 )
 _BY_WORKBOOKS = Kind(
     "Refused by Workbooks",
