@@ -192,7 +192,7 @@ class Scheduler:
 
     def _stay_alive(self) -> None:
         every = self._manager.watchdog_seconds
-        if every is not None and time.monotonic() - self._told_alive >= min(every, every - _TICK_SECONDS):
+        if every is not None and time.monotonic() - self._told_alive >= every - _TICK_SECONDS:
             self._told_alive = time.monotonic()
             self._manager.alive()
 

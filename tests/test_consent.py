@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from outreach_sync.consent import Landing, code_from, landing_of, listen_for_code, missing_scopes
+from outreach_sync.errors import InterruptedByError, NotAuthenticatedError, UnavailableError, UsageError
+from outreach_sync.transport.stopping import StopSignal
+
+NEEDED = ("tasks.read", "prospects.read")
+
+
+@pytest.mark.parametrize(
+    ("uri", "landing"),
+    [
+        ("http://localhost:8484/callback", Landing("127.0.0.1", 8484, "/callback")),
+        ("http://127.0.0.1/", Landing("127.0.0.1", 80, "/")),
+        ("https://localhost:8484/callback", None),
+        ("http://example.com/callback", None),
+    ],
+)
+def test_only_plain_http_on_this_machine_is_listened_on(uri: str, landing: Landing | None) -> None:
+    assert landing_of(uri) == landing
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "C0DE",
+        " C0DE\n",
+        "https://localhost:8484/callback?code=C0DE&state=s3",
+        "?state=s3&code=C0DE",
+        "code=C0DE&state=s3",
+    ],
+)
+def test_a_code_is_found_in_whatever_a_user_pastes(pasted: str) -> None:
+    assert code_from(pasted, "s3") == "C0DE"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "error"),
+    [
+        ("", UsageError),
+        ("https://localhost/callback?code=C0DE", UsageError),
+        ("https://localhost/callback?code=C0DE&state=other", UsageError),
+        ("https://localhost/callback?state=s3", UsageError),
+        ("https://localhost/callback?error=access_denied&state=s3", NotAuthenticatedError),
+    ],
+    ids=["nothing", "no state", "another state", "no code", "refused"],
+)
+def test_what_is_no_answer_to_this_request_is_refused(pasted: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        code_from(pasted, "s3")
+
+
+@pytest.mark.parametrize(
+    ("granted", "missing"),
+    [
+        ("tasks.read prospects.read", ()),
+        ("tasks.all prospects.read users.read", ()),
+        ("tasks.write prospects.read", ("tasks.read",)),
+        ("", ()),  # Outreach did not say
+    ],
+)
+def test_a_scope_is_missing_only_if_others_were_granted_without_it(granted: str, missing: tuple[str, ...]) -> None:
+    assert missing_scopes(granted, NEEDED) == missing
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_waiting_for_a_browser_that_never_comes_ends() -> None:
+    with pytest.raises(UnavailableError, match="--paste"):
+        listen_for_code(Landing("127.0.0.1", free_port(), "/"), "s3", StopSignal(), seconds=0.1)
+
+
+def test_waiting_for_a_browser_ends_when_asked_to_stop() -> None:
+    stop = StopSignal()
+    stop.set(15)
+    with pytest.raises(InterruptedByError):
+        listen_for_code(Landing("127.0.0.1", free_port(), "/"), "s3", stop, seconds=60)
