@@ -25,7 +25,7 @@ _LARGEST_ID = 2**63 - 1
 _FLAG = (bool, type(None))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)  # rows come in the order of their stamps
 def usual_time(text: str | None) -> Instant | None:
     """Parse a time, or null; bulk actions give many rows the same one.
 
