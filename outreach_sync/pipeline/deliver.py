@@ -45,6 +45,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     """
     with run.state.transaction():
         run.state.outbox.revisit_due(run.clock())
+    tasks.doubt_people(run, held=not complete)
     guarded = not allow_bulk and run.state.facts.get(FIRST_LOAD_DONE) is not None
     if run.dry:
         _plan(run, None, complete=complete)
@@ -53,18 +54,18 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         return
     fruitless = rounds = 0
     while fruitless < _FRUITLESS_ROUNDS:
-        settled = _round(run, complete=complete, guarded=guarded and rounds == 0)
-        again = _confirm_refusals(run, settled)
+        settled, again = _round(run, complete=complete, guarded=guarded and rounds == 0)
         if not (settled.stale or settled.unknown or again or run.state.outbox.ready(0, 1)):
             return
-        fruitless = 0 if settled.accepted or again else fruitless + 1
+        fruitless = 0 if settled.accepted else fruitless + 1
         rounds += 1
         if settled.unknown:
             pause(min(2.0**fruitless, _LONGEST_PAUSE_S) if fruitless else 0.0, run.stop)
     _give_up(run, settled)
 
 
-def _round(run: Run, *, complete: bool, guarded: bool) -> Settled:
+def _round(run: Run, *, complete: bool, guarded: bool) -> tuple[Settled, bool]:
+    """Plan and push once; return what it came to, and whether a refused Person turned out to be gone."""
     guarded = guarded and _could_stop(run)
     with Pusher(run) as pusher:
         _plan(run, None if guarded else pusher, complete=complete)
@@ -75,10 +76,11 @@ def _round(run: Run, *, complete: bool, guarded: bool) -> Settled:
         with run.state.transaction():
             run.state.outbox.admit_all()
         pusher.push_all()
+        again = _confirm_refusals(run, pusher.settled)
         for batch in tasks.batches(run):
             pusher.send_tasks(batch)
         pusher.push_all()
-        return pusher.settled
+        return pusher.settled, again
 
 
 def _plan(run: Run, pusher: Pusher | None, *, complete: bool) -> None:

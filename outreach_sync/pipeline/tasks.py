@@ -2,6 +2,7 @@
 
 Before any is created it is looked for by its reference, deleted ones included: the state may have been lost since it
 was sent. One whose creation was sent without an answer is looked for twice, since created records may appear late.
+No Task is tied to a Person that is gone: whoever it was is decided anew first, and the task follows.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from outreach_sync.state.outbox import TASK
 from outreach_sync.transport.stopping import pause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import TaskRow
     from outreach_sync.state.outbox import Entry
+
+
+_TOGETHER = 400
+"""Tasks whose Persons are read together: at most four requests."""
 
 
 class Creatable(NamedTuple):
@@ -26,6 +31,35 @@ class Creatable(NamedTuple):
 
     entry: Entry
     person_id: int
+
+
+def doubt_people(run: Run, *, held: bool) -> None:
+    """Read the Persons that the due tasks will be tied to; those that are gone are to be decided anew.
+
+    Persons that this run found or wrote were just there. `held`: nothing may be decided yet.
+    """
+    after = 0
+    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=_TOGETHER):
+        after = entries[-1].id
+        gone = _gone(run, {entry.prospect_id for entry in entries if entry.prospect_id is not None})
+        if gone:
+            pools = run.state.people.prospects_of(gone)
+            with run.state.transaction():
+                run.state.people.doubt(gone)
+                run.state.outbox.mark_changed((one for pool in pools.values() for one in pool), held=held)
+
+
+def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
+    people = run.state.people.by_id(set(run.state.people.of_prospects(prospect_ids).values()))
+    unread = [
+        person.id
+        for person in people.values()
+        if not person.deleted and max(person.linked_at, person.written_at or 0) < run.tally.started_at
+    ]
+    if not unread:
+        return []
+    rows = run.target.people_by_ids(unread)
+    return [one for one in unread if one not in rows or rows[one].is_deleted]
 
 
 def batches(run: Run) -> Iterator[Batch]:
@@ -40,14 +74,20 @@ def batches(run: Run) -> Iterator[Batch]:
 
 
 def _with_person(run: Run, entries: Sequence[Entry]) -> list[Creatable]:
-    """Keep the tasks whose Person exists; the others wait, without being a failure, unless that Person is queued."""
+    """Keep the tasks whose Person exists; the others wait, without being a failure, unless that Person is queued.
+
+    A Person that has to be read and decided again may be gone: its tasks stay due until that is done.
+    """
     prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
     links = run.state.people.of_prospects(prospects)
     people = run.state.people.by_id(set(links.values()))
     coming = {one for entry in run.state.outbox.of_person(prospects) for one in (*entry.pool, entry.prospect_id)}
+    unsure = run.state.outbox.people_to_decide(one.id for one in people.values() if one.lock_version is None)
     ready, waiting = [], []
     for entry in entries:
         person_id = links.get(entry.prospect_id or 0)
+        if person_id in unsure:
+            continue
         if person_id is not None and not people[person_id].deleted:
             ready.append(Creatable(entry, person_id))
         elif entry.prospect_id not in coming:

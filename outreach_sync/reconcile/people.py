@@ -86,6 +86,8 @@ def _compare(run: Run, survey: Survey, person: LinkedPerson, row: PersonRow | No
     held = held_by(run, row)
     if person.deleted or (person.lock_version, person.held) != (row.lock_version, held):
         run.state.people.read(person.id, row.lock_version, held, rule=person.rule, now=run.clock())
+    if person.deleted:
+        run.state.outbox.person_exists(run.state.people.prospects_of([person.id])[person.id])
     changes = differences(wanted, held)
     if changes:
         survey.note_disagreement(person.id, gone=False, counts=not _was_admitted(run, person.id, changes))

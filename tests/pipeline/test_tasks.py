@@ -6,6 +6,7 @@ import pytest
 
 from outreach_sync.pipeline.deliver import deliver
 from outreach_sync.records import Rejected, TaskRow, Unknown
+from outreach_sync.rules.differences import Held
 
 
 def decide(bench: Any, **plan: Any) -> Any:
@@ -85,3 +86,39 @@ def test_the_task_of_a_person_that_is_created_in_the_same_run_is_created_too(ben
     bench.keep(bench.prospect(1), tasks=[bench.skipped(7, 1)])
     tally = decide(bench)
     assert (tally.people.created, tally.tasks.created) == (1, 1)
+
+
+def gone(bench: Any) -> None:
+    """Have a skipped task wait for a Person that was in step and has been deleted in Workbooks since."""
+    queued(bench)
+    with bench.state.transaction():
+        bench.state.outbox.decided([1])
+        bench.state.people.read(1001, 1, Held("Running", None, False, "1"), rule="email", now=bench.now - 1)
+    bench.target.change(1001, deleted=True)
+
+
+def test_a_task_is_never_tied_to_a_person_that_was_deleted_but_to_the_one_created_again(bench: Any) -> None:
+    gone(bench)
+    tally = decide(bench)
+    assert (tally.people.recreated, tally.tasks.created) == (1, 1)
+    (write,) = bench.target.task_batches[0]
+    assert write.fields["primary_contact_id"] not in (1001, None)
+
+
+def test_a_task_whose_deleted_person_is_left_deleted_waits_and_is_no_failure(bench: Any) -> None:
+    gone(bench)
+    decide(bench, recreates=False)
+    assert bench.target.task_batches == []
+    assert bench.state.outbox.of_task(7).state == "waiting"
+    assert bench.state.outbox.failures() == []
+
+
+def test_people_of_many_tasks_are_read_in_one_request(bench: Any) -> None:
+    for one in range(1, 9):
+        bench.linked(one, 1000 + one, "active")
+        bench.keep(tasks=[bench.skipped(100 + one, one)])
+        with bench.state.transaction():
+            bench.state.outbox.queue_task(100 + one, one, held=False, run_id="run0")
+    decide(bench)
+    assert [sorted(ids) for what, ids in bench.target.looked_up if what == "id"][:1] == [list(range(1001, 1009))]
+    assert len(bench.target.tasks) == 8

@@ -112,16 +112,20 @@ def test_a_deleted_person_stays_deleted_where_the_config_says_so(world: Any) -> 
     assert repair(world, sync={"when_deleted": "recreate"}).document["people"]["recreated"] == 1
 
 
-def test_a_person_that_was_taken_out_of_the_bin_is_synced_again(world: Any) -> None:
-    world.prospect(email="ada@example.com")
+def test_a_person_that_was_taken_out_of_the_bin_is_synced_again_and_gets_the_tasks_that_waited(world: Any) -> None:
+    prospect = world.prospect(email="ada@example.com")
     world.run()
     person = world.person()["id"]
     world.workbooks.delete(PERSON, person)
     repair(world, sync={"when_deleted": "leave"})
+    world.skipped_task(prospect)
+    assert repair(world, sync={"when_deleted": "leave"}).exit_status == 0
+    assert world.tasks() == []
     world.workbooks.restore(PERSON, person)
     world.edit_person(person, **{STATE: "Finished"})
     repair(world, sync={"when_deleted": "leave"})
     assert world.person()[STATE] == RUNNING
+    assert [task["primary_contact_id"] for task in world.tasks()] == [person]
 
 
 def test_a_merged_person_is_followed_instead_of_created_again(world: Any) -> None:
