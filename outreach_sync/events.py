@@ -2,7 +2,7 @@
 
 Every event passes through the scrubber (`scrubbing`). The readable form is structlog's. The JSON form is written here:
 an import of structlog takes as long as the rest of a cycle that finds nothing to do, and cron starts one every few
-minutes (docs/decisions/0010-performance.md).
+minutes (docs/decisions/0013-performance.md).
 """
 
 from __future__ import annotations
