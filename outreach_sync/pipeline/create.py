@@ -31,6 +31,8 @@ def plan_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool = Fa
 
 
 def _plan_pool(run: Run, pool: Sequence[int], *, was_sent: bool, only_opt_outs: bool) -> None:
+    if run.state.people.of_prospects(pool) or run.state.outbox.being_written(pool):
+        return  # what was queued before left since they were looked for: they are decided again in the next round
     prospects = run.state.cache.pooled_prospects(pool)
     states = [state for some in run.state.cache.pooled_states(pool).values() for state in some]
     everyone = [prospects[one] for one in pool]
