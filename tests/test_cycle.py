@@ -195,6 +195,15 @@ def test_a_deleted_person_is_created_again_when_there_is_something_to_write(worl
     assert world.person()[STATE] == "Finished"
 
 
+def test_no_email_outlives_the_person_that_had_it(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com", optedOut=True)
+    world.run()
+    world.workbooks.delete(PERSON, world.person()["id"])
+    world.outreach.update("prospect", prospect, optedOut=False)
+    assert people(world.run()) == {"recreated": 1}
+    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Active \u2013 Running", True)
+
+
 def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()

@@ -63,6 +63,8 @@ def _queue_creation(
     if wanted.problem and not wanted.no_email:
         refuse_decision(run, pool[0], None, wanted.problem)
     elif fields:
+        if run.state.people.had_no_email(pool):
+            fields["no_email"] = True  # never undone, not by a deletion either
         action = "recreate" if was_sent else "create"
         run.state.outbox.queue_person(pool[0], None, action, fields, run_id=run.id, pool=pool, reason=wanted.problem)
 

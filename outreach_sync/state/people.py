@@ -85,9 +85,18 @@ class People:
         )
 
     def unlink(self, person_id: int) -> None:
-        """Forget a Person that is gone; its prospects are looked for again."""
-        self._connection.execute("UPDATE prospect SET person_id = NULL WHERE person_id = ?", (person_id,))
+        """Forget a Person that is gone, but not that it had No Email; its prospects are looked for again."""
+        self._connection.execute(
+            "UPDATE prospect SET person_id = NULL, no_email_kept = coalesce("
+            "(SELECT no_email FROM person WHERE id = ?1), 0) WHERE person_id = ?1",
+            (person_id,),
+        )
         self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
+
+    def had_no_email(self, prospect_ids: Collection[int]) -> bool:
+        """Say whether the Person of any of these prospects had No Email when it was deleted."""
+        query = f"SELECT EXISTS (SELECT 1 FROM prospect WHERE no_email_kept AND id IN {_IDS})"
+        return bool(self._connection.execute(query, (json.dumps(list(prospect_ids)),)).fetchone()[0])
 
     def read(self, person_id: int, lock_version: int, held: Held, *, rule: str, now: Instant) -> None:
         """Record what a Person was read to hold."""

@@ -30,7 +30,8 @@ CREATE TABLE prospect (
   updated_at INTEGER,
   extra TEXT,                       -- JSON: the attributes that sync.people.create_fields names
   opt_out_seen_at INTEGER,          -- updatedAt with which an opt-out of the prospect was first seen
-  history_read INTEGER NOT NULL     -- 1: all its sequence states are here, whatever their age
+  history_read INTEGER NOT NULL,    -- 1: all its sequence states are here, whatever their age
+  no_email_kept INTEGER NOT NULL DEFAULT 0 -- 1: its Person had No Email when it was deleted in Workbooks
 );
 CREATE INDEX prospect_by_person ON prospect (person_id) WHERE person_id IS NOT NULL;
 CREATE INDEX prospect_without_person ON prospect (id) WHERE person_id IS NULL;
