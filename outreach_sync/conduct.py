@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import uuid
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 QUOTA = "outreach_quota"
 _REFUSED = 1
+_COLLECT_AFTER = 50_000
+"""New containers after which Python looks for cycles: a page makes thousands, none of which ever is in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def conduct(
         ConfigError: a credential is missing.
     """
     opened = State.open_scratch if options.dry_run else State.open
+    gc.set_threshold(_COLLECT_AFTER)
     with run_lock(config.state.path, options.command), opened(config.state.path) as state, Watch(config, log) as watch:
         log = watch.log
         tally = Tally(uuid.uuid4().hex[:12], instants.now(), options.dry_run)

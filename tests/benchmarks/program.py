@@ -79,10 +79,11 @@ class Program:
         """Run one command of it."""
         return take(*self.command(*arguments))
 
-    def forget(self) -> None:
-        """Remove the state and the tokens."""
+    def forget(self, *, but: str = "?") -> None:
+        """Remove the state and the tokens, and all that is beside them except what ends with `but`."""
         for path in self.directory.glob(f"{self.state.name}*"):
-            path.unlink()
+            if not path.name.endswith(but):
+                path.unlink()
 
     def keep(self) -> bytes:
         """Return the state as it is; tokens are left out, since the services of each trial know only their own."""
