@@ -116,12 +116,18 @@ class Walker:
             raise UntrustedAnswerError(f"Outreach's answer for {stream} holds no list of rows.") from None
 
     def _trust_next(self, reply: Reply, url: str, stream: Stream) -> None:
-        """Refuse a link that leads to another host, or nowhere.
+        """Refuse a link that leads to another host or nowhere, and a full page that has no `links` at all.
+
+        Answers without rows may lack `links`; a full page without them does not say whether more follows, and taken for
+        the last one it would lose what does.
 
         Raises:
             UntrustedAnswerError: it does.
         """
         link = next_url(reply.document)
+        rows, size = reply.document["data"], queries.page_size(url)
+        if "links" not in reply.document and isinstance(rows, list) and size and len(rows) >= size:
+            raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
         if link is not None and not self._client.transport.trusts(link):
             raise UntrustedAnswerError(
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
