@@ -248,9 +248,7 @@ class Torture(RuleBasedStateMachine):
 
     @rule()
     def the_state_is_lost(self) -> None:
-        for path in self.world.directory.glob("state.db*"):
-            if not path.name.endswith((".tokens", ".lock")):
-                path.unlink()
+        self.world.lose_the_state()
 
     # -- the end
 

@@ -49,6 +49,7 @@ class History:
         self.edits: dict[int, dict[str, int]] = defaultdict(dict)
         self.deleted: set[tuple[str, int]] = set()
         self.compared: set[tuple[str, int]] = set()
+        self.set_by_workbooks: set[str] = set()
         self.unwritable: set[int] = set()
         self.unwritable_tasks: set[int] = set()
         self.vanished_states: dict[int, dict[str, Any]] = {}
@@ -272,10 +273,16 @@ def _missing_people(world: World) -> Iterable[str]:
     for prospect in world.outreach.all("prospect"):
         if prospect.hidden or prospect.values.get("trashedAt") or prospect.id in linked:
             continue
-        if prospect.id in refused or prospect.id in pooled:
+        if prospect.id in refused or prospect.id in pooled or _shares_an_address(world, prospect, refused):
             continue
         if _is_eligible(world, prospect):
             yield f"prospect {prospect.id} has no Person and no failure says why"
+
+
+def _shares_an_address(world: World, prospect: Any, refused: set[int | None]) -> bool:
+    """Say whether a prospect is one person with one that is refused: the failure of either stands for both."""
+    others = [other for other in world.outreach.all("prospect") if other.id in refused]
+    return any(_addresses(prospect) & _addresses(other) for other in others)
 
 
 def _tasks(world: World) -> Iterable[str]:
@@ -336,7 +343,7 @@ def _writes(world: World) -> Iterable[str]:
     configured = set(filter(None, world.tree["workbooks"]["fields"].values()))
     no_email = world.tree["workbooks"]["fields"]["no_email"]
     for write in world.workbooks.writes:
-        named = {*write.changed, *write.unchanged}
+        named = {*write.changed, *write.unchanged} - world.history.set_by_workbooks
         allowed = TASK_FIELDS if write.record_class == TASK else configured
         if write.record_class == PERSON and write.method == "POST":
             allowed = configured | CREATION
@@ -419,8 +426,11 @@ def _by_external_id(prospect: Any, person: dict[str, Any]) -> bool:
 
 
 def _by_email(prospect: Any, person: dict[str, Any]) -> bool:
-    emails = {email.casefold() for email in prospect.values.get("emails") or ()}
-    return (person["main_location[email]"] or "").casefold() in emails
+    return (person["main_location[email]"] or "").casefold() in _addresses(prospect)
+
+
+def _addresses(prospect: Any) -> set[str]:
+    return {email.casefold() for email in prospect.values.get("emails") or ()}
 
 
 _RULES = (_by_outreach_id, _by_reference, _by_external_id, _by_email)

@@ -1,0 +1,312 @@
+"""Every fault there is, each as a scenario: how it is switched on, and what has to be put right by hand afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync.errors import OutreachSyncError
+from outreach_sync.sandbox.workbooks.schema import SEQUENCE_STATES
+from tests.torture import oracle
+from tests.torture.local_faults import LOCAL
+from tests.torture.world import ALL_FIELDS, DAY, HOUR, PERSON, TASK, World, populate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+EXPECTED = frozenset({0, 1, 3, 4})
+SHRUGGED_OFF = frozenset({1})
+"""The small world has an ambiguous prospect, so a cycle that nothing disturbs ends with 1."""
+WEEK_MS = 7 * DAY
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One fault.
+
+    Attributes:
+        service: `outreach`, `workbooks` or `local`.
+        fault: the switch's name, or that of a local fault.
+        options: of the switch.
+        variant: tells scenarios of one fault apart.
+        statuses: how cycles under the fault may end.
+        mend: what an administrator has to do afterwards.
+        compare: whether something was changed that only `reconcile` can find.
+        wait_ms: how long until everything can be seen again.
+        config: other settings, by section.
+    """
+
+    service: str
+    fault: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    statuses: frozenset[int] = EXPECTED
+    mend: Callable[[World], None] = lambda _world: None
+    compare: bool = False
+    wait_ms: int = 0
+    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, (self.service, self.fault, self.variant)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened: exit statuses under the fault and after it, and what the oracle found."""
+
+    during: tuple[int, ...]
+    after: tuple[int, ...]
+    violations: tuple[str, ...]
+
+    @property
+    def lost(self) -> int:
+        return sum("times:" not in one and "was created as" not in one for one in self.violations)
+
+    @property
+    def doubled(self) -> int:
+        return len(self.violations) - self.lost
+
+
+def happens(scenario: Scenario, *, at_first: bool, times: int | None = None, after: int = 0) -> Outcome:
+    """Let a scenario happen, in the first load or later, and return what came of it."""
+    world = World()
+    try:
+        for section, values in {"outreach": {"page_size": 4}, **scenario.config}.items():
+            world.configure(section, **values)
+        populate(world)
+        if not at_first:
+            world.run()
+            go_on(world, 1)
+        during = _suffer(world, scenario, times, after)
+        return _judge(world, scenario, during)
+    finally:
+        world.close()
+
+
+def _suffer(world: World, scenario: Scenario, times: int | None, after: int) -> list[int]:
+    if scenario.service == "local":
+        return LOCAL[scenario.fault](world)
+    service = world.sandbox.outreach if scenario.service == "outreach" else world.sandbox.workbooks
+    service.faults.on(scenario.fault, times=times, after=after, **scenario.options)
+    during = [status_of(world)]
+    go_on(world, 2)
+    during.append(status_of(world))
+    return during
+
+
+def _judge(world: World, scenario: Scenario, during: list[int]) -> Outcome:
+    world.heal()
+    world.configure("outreach", page_size=1000)
+    scenario.mend(world)
+    world.note()
+    world.pass_time(scenario.wait_ms)
+    after = world.converge(reconcile_first=scenario.compare)
+    found = [f"ended with {status}" for status in during if status not in scenario.statuses]
+    if after[-1] not in {0, 1} or world.unfinished():
+        found.append(f"not converged after {after}")
+    return Outcome(tuple(during), tuple(after), (*found, *oracle.violations(world), *oracle.not_idle(world)))
+
+
+def status_of(world: World, **options: Any) -> int:
+    """Do one run; return its exit status, as the command would."""
+    try:
+        return world.run(**options).exit_status
+    except OutreachSyncError as error:
+        return error.exit_status
+
+
+def go_on(world: World, wave: int) -> None:
+    """Let life go on at both ends: updates, an opt-out, a new person, a skipped task, edits, a deletion."""
+    out, crm, at = world.outreach, world.workbooks, world.now()
+    for state in out.all("sequenceState")[wave::3]:
+        out.update("sequenceState", state.id, state="paused" if wave % 2 else "finished", stateChangedAt=at)
+    out.update("prospect", 4 + wave, optedOut=True, optedOutAt=at)
+    new = out.add_prospect(firstName=f"New{wave}", lastName="Example", emails=[f"new{wave}@example.com"])
+    out.add_state(new, 1, "active", stateChangedAt=at)
+    out.add_task(new, taskType="sequence_step_call", action="call", state="skipped", sequence=1)
+    out.add_task(2, taskType="sequence_step_email", state="complete", completed=False, sequence=2)
+    world.edit_person(crm.all(PERSON)[wave]["id"], person_job_title=f"Chief {wave}")
+    linked = sorted({*world.history.matched[3 + wave]})
+    if linked and not any(one.values.get("prospect") == 3 + wave for one in out.all("task")):
+        crm.delete(PERSON, linked[0])
+        out.add_state(3 + wave, 2, "pending", stateChangedAt=at)
+    world.note()
+
+
+# -- what an administrator does
+
+
+def _consent_again(world: World) -> None:
+    world.configure("outreach", refresh_token=world.sandbox.outreach.tokens.new_refresh())
+
+
+def _give_back_the_label(world: World) -> None:
+    if "Finished" not in world.workbooks.picklist_values(SEQUENCE_STATES):
+        world.workbooks.add("admin/picklist_entries", picklist_id=SEQUENCE_STATES, value="Finished")
+
+
+def _give_back_the_field(world: World) -> None:
+    if ALL_FIELDS["sequence_state"] not in world.workbooks.table(PERSON).fields:
+        world.workbooks.add_custom_field("Sequence State", "picklist", picklist_id=SEQUENCE_STATES)
+
+
+def _allow_writing_again(world: World) -> None:
+    for kind in (PERSON, TASK):
+        for record in world.workbooks.table(kind).records.values():
+            record.read_only = False
+
+
+def _excuse_completed(world: World) -> None:
+    """A Task got a completion time that Workbooks itself set."""
+    world.history.set_by_workbooks.add("completed")
+
+
+def _variants(fault: str, option: str, values: tuple[Any, ...], **more: Any) -> list[Scenario]:
+    fixed = more.pop("options", {})
+    return [Scenario("outreach", fault, {**fixed, option: value}, f"{option}={value}", **more) for value in values]
+
+
+_LARGE = {"outreach": {"page_size": 100}}
+_SHORT = {"seconds": 0.05}
+_IMPATIENT = {"sync": {"patience": "150ms"}}
+SCENARIOS = [
+    # Outreach, whole answers
+    *_variants(
+        "rate_limited", "form", ("seconds", "epoch", "iso", "iso_naive", "http_date", "none"), options={"wait": 1}
+    ),
+    Scenario("outreach", "rate_limited", {"form": "seconds", "wait": 3600}, "an hour"),
+    Scenario("outreach", "quota_nearly_spent", {}, config={"outreach": {"page_size": 4, "reserve": 2}}, wait_ms=HOUR),
+    Scenario("outreach", "remaining_two_numbers", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "server_error_500"),
+    Scenario("outreach", "bad_gateway_large_pages", {"threshold": 50}, statuses=SHRUGGED_OFF, config=_LARGE),
+    Scenario("outreach", "gateway_timeout_504"),
+    *_variants("maintenance_503", "form", ("iso", "iso_naive", "http_date", "epoch", "seconds")),
+    Scenario("outreach", "html_with_200"),
+    Scenario("outreach", "broken_json"),
+    Scenario("outreach", "body_cut_short"),
+    Scenario("outreach", "reset_before_answer"),
+    Scenario("outreach", "reset_during_answer"),
+    Scenario("outreach", "hang", _SHORT, config=_IMPATIENT),
+    Scenario("outreach", "slow", {"seconds": 0.01}),
+    Scenario("outreach", "redirect_elsewhere"),
+    *_variants("clock_skew", "ms", (DAY + HOUR, -DAY - HOUR), statuses=SHRUGGED_OFF, wait_ms=DAY + HOUR),
+    # Outreach, who we are
+    Scenario("outreach", "token_expired_mid_walk"),
+    Scenario("outreach", "second_access_token_refused"),
+    Scenario("outreach", "refresh_refused_once", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "refresh_revoked", mend=_consent_again),
+    Scenario("outreach", "refresh_revoked", {"status": 401}, "401", mend=_consent_again),
+    Scenario("outreach", "refresh_rotates_hard", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "token_minute_rule"),
+    Scenario("outreach", "scope_missing"),
+    Scenario("outreach", "scope_missing", {"scope": "prospects.read"}, "prospects"),
+    Scenario("outreach", "governance_refuses"),
+    Scenario("outreach", "governance_hides", wait_ms=DAY, compare=True),
+    # Outreach, pages
+    Scenario("outreach", "out_of_order", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "duplicate_across_pages", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "changes_while_paged"),
+    Scenario("outreach", "upper_bound_ignored", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "late_visibility", statuses=SHRUGGED_OFF, wait_ms=DAY + HOUR),
+    Scenario(
+        "outreach", "late_visibility", {"ms": 20 * HOUR}, "20 hours", statuses=frozenset({0, 1}), wait_ms=DAY + HOUR
+    ),
+    Scenario("outreach", "short_pages", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "empty_page_with_next"),
+    Scenario("outreach", "cursor_loops"),
+    Scenario("outreach", "cursor_refused"),
+    Scenario("outreach", "next_link_other_host"),
+    Scenario("outreach", "next_link_missing_links"),
+    Scenario("outreach", "neginf_refused", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "count_truncated", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "count_by_default", statuses=SHRUGGED_OFF),
+    # Outreach, records
+    Scenario("outreach", "trashed_listed", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "to_one_null", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "to_one_links_only", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "to_one_empty", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "included_missing", statuses=SHRUGGED_OFF, compare=True),
+    Scenario("outreach", "unknown_state", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
+    Scenario("outreach", "unknown_attributes_added", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "opt_status_null_text", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "ids_as_strings", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "sequences_renamed", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
+    # Workbooks, on the wire
+    *(Scenario("workbooks", fault) for fault in ("answer_lost_after_commit", "body_cut_short", "broken_json")),
+    Scenario("workbooks", "reset_before_answer"),
+    Scenario("workbooks", "reset_before_answer", {"committed": True}, "done"),
+    Scenario("workbooks", "hang", _SHORT, config=_IMPATIENT),
+    Scenario("workbooks", "hang", {**_SHORT, "committed": True}, "done", config=_IMPATIENT),
+    Scenario("workbooks", "slow", {"seconds": 0.01}),
+    Scenario("workbooks", "html_with_200"),
+    Scenario("workbooks", "html_with_200", {"committed": True}, "done"),
+    Scenario("workbooks", "invalid_utf8"),
+    # Workbooks, statuses
+    *(Scenario("workbooks", fault) for fault in ("error_500_after_commit", "error_500_before_commit", "error_500")),
+    Scenario("workbooks", "rate_limited_429", {"retry_after": "1"}),
+    Scenario("workbooks", "rate_limited_429", {}, "without a word"),
+    Scenario("workbooks", "unavailable_503"),
+    Scenario("workbooks", "redirect_delay_302"),
+    Scenario("workbooks", "redirect_delay_302", {"location": "other"}, "to another host"),
+    Scenario("workbooks", "redirect_after_commit_302"),
+    Scenario("workbooks", "redirect_to_login_302"),
+    Scenario("workbooks", "key_refused"),
+    Scenario("workbooks", "key_refused", {"status": 403, "reason": "no_permission_for_api"}, "403"),
+    Scenario("workbooks", "database_being_migrated"),
+    Scenario("workbooks", "session_expires", statuses=SHRUGGED_OFF),
+    Scenario("workbooks", "cookie_changes", statuses=SHRUGGED_OFF),
+    # Workbooks, look-ups
+    Scenario("workbooks", "filter_ignored"),
+    Scenario("workbooks", "eq_case_sensitive", statuses=SHRUGGED_OFF),
+    Scenario("workbooks", "page_shift"),
+    Scenario("workbooks", "created_rows_appear_late"),
+    Scenario("workbooks", "created_rows_appear_late", {"lookups": 3}, "three look-ups"),
+    Scenario("workbooks", "datetime_reads_back_as_date", statuses=SHRUGGED_OFF, compare=True),
+    Scenario("workbooks", "skip_total_unknown", statuses=SHRUGGED_OFF),
+    Scenario("workbooks", "text_line_ends_crlf", statuses=SHRUGGED_OFF),
+    Scenario("workbooks", "strict_objects_to_control_parameters"),
+    # Workbooks, writes
+    Scenario("workbooks", "refuse_one"),
+    Scenario("workbooks", "refuse_all"),
+    Scenario("workbooks", "refuse_value", {"field": ALL_FIELDS["sequence_state"]}, "label"),
+    Scenario("workbooks", "refuse_value", {"field": "name"}, "name"),
+    Scenario("workbooks", "refuse_value", {"field": ALL_FIELDS["no_email"]}, "No Email"),
+    *(
+        Scenario("workbooks", fault)
+        for fault in (
+            *("top_level_success_true_on_partial", "top_level_success_false_on_success_info_missing"),
+            *("results_longer", "results_shorter", "results_reordered", "undone_reads_as_success"),
+        )
+    ),
+    *(Scenario("workbooks", "information_missing", {"form": form}, form) for form in ("empty", "message", "absent")),
+    *(Scenario("workbooks", fault) for fault in ("stale_some", "stale_all", "stale_again_and_again")),
+    *(
+        Scenario("workbooks", "stale_text_in", {"place": place}, place)
+        for place in ("failures", "errors", "affected_object_errors", "information")
+    ),
+    Scenario("workbooks", "stale_without_text"),
+    Scenario("workbooks", "delete_between_read_and_write", compare=True),
+    Scenario("workbooks", "merge_between_read_and_write", compare=True),
+    Scenario("workbooks", "read_only_between_read_and_write", mend=_allow_writing_again),
+    Scenario("workbooks", "deleted_id_fails_batch_404"),
+    Scenario("workbooks", "deleted_id_shortens_results"),
+    Scenario("workbooks", "filterless_creates_refused", statuses=SHRUGGED_OFF),
+    Scenario("workbooks", "no_permission_to_create"),
+    Scenario("workbooks", "no_permission_to_create", {"class": TASK}, "tasks"),
+    Scenario("workbooks", "status_sets_completed", statuses=SHRUGGED_OFF, mend=_excuse_completed),
+    Scenario("workbooks", "json_bodies_ok", statuses=SHRUGGED_OFF),
+    # Workbooks, the account
+    Scenario("workbooks", "picklist_entry_missing", {"value": "Finished"}, mend=_give_back_the_label),
+    Scenario(
+        "workbooks",
+        "custom_field_removed",
+        {"field": ALL_FIELDS["sequence_state"]},
+        mend=_give_back_the_field,
+        compare=True,
+    ),
+    Scenario("workbooks", "custom_field_slow", statuses=SHRUGGED_OFF),
+    Scenario("workbooks", "custom_datetime_is_date", statuses=SHRUGGED_OFF),
+    # this machine
+    *(Scenario("local", fault, statuses=frozenset({0, 1, 2, 3, 4, 5, 143})) for fault in LOCAL),
+]
