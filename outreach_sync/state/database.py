@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CURRENT_VERSION = 1
 _BUSY_MS = 10_000
 _MAGIC = b"SQLite format 3\0"
-_CACHE_KIB = 16_384
+_CACHE_KIB = 8_192
 
 
 class State:
