@@ -97,12 +97,16 @@ def _plan(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
 
 def _could_stop(run: Run) -> bool:
     """Say whether the guard could stop this cycle at all: if not, nothing has to be planned to its end first."""
-    most = run.state.outbox.undecided() + run.state.outbox.updates_to_admit(run.tally.started_at)
-    return guard.stops(most, run.state.people.known(), share=run.plan.guard_share, count=run.plan.guard_count)
+    return _is_too_much(run, run.state.outbox.undecided() + run.state.outbox.updates_to_admit(run.tally.started_at))
 
 
 def _guard_stops(run: Run) -> bool:
-    changes = run.state.outbox.updates_to_admit(run.tally.started_at)
+    return _is_too_much(run, run.state.outbox.updates_to_admit(run.tally.started_at))
+
+
+def _is_too_much(run: Run, changes: int) -> bool:
+    if changes <= run.plan.guard_count:
+        return False  # without counting everybody, which takes longer than a small cycle
     return guard.stops(changes, run.state.people.known(), share=run.plan.guard_share, count=run.plan.guard_count)
 
 
