@@ -89,10 +89,19 @@ class History:
                 stamps.clear()
             if _is_eligible(world, prospect):
                 self.eligible.add(prospect.id)
+        self._spread(world)
         self.skipped |= {task.id for task in world.outreach.all("task") if is_skipped_sequence_task(task)}
         for kind in (PERSON, TASK):
             rows = world.workbooks.all(kind, include_deleted=True)
             self.deleted |= {(kind, row["id"]) for row in rows if row["is_deleted"]}
+
+    def _spread(self, world: World) -> None:
+        """Whoever shares an address with somebody who may be created is the same person, also through a third."""
+        prospects, before = world.outreach.all("prospect"), -1
+        while len(self.eligible) != before:
+            before = len(self.eligible)
+            addresses = {one for prospect in prospects if prospect.id in self.eligible for one in _addresses(prospect)}
+            self.eligible |= {prospect.id for prospect in prospects if _addresses(prospect) & addresses}
 
 
 class Expected(NamedTuple):

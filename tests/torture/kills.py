@@ -1,0 +1,157 @@
+"""The kill matrix: a real process, killed at every moment at which it changes something that outlives it.
+
+A run is rehearsed once to list its moments. Then, for each of them, a process that has everything imported is forked,
+does the same run against the same data, and sends itself SIGKILL there. What it leaves behind must converge.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from outreach_sync.sandbox.workbooks.schema import TASK
+from tests.torture import oracle
+from tests.torture.reaper import Reaper, kill_the_process
+from tests.torture.scenarios import go_on
+from tests.torture.world import ALL_FIELDS, PERSON, World, populate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_DONE, _FAILED = 0, 1
+
+
+@dataclass
+class Matrix:
+    """What the kills came to: moments listed, killed there, and for each that did not converge what was wrong."""
+
+    scenario: str
+    moments: list[str]
+    killed: int = 0
+    unharmed: int = 0
+    broken: dict[str, list[str]] = field(default_factory=dict)
+
+
+def first_load(world: World) -> None:
+    """Everything is new: links, creations, tasks, an ambiguous prospect."""
+    populate(world)
+
+
+def later_cycle(world: World) -> None:
+    """Updates, an opt-out, a creation, a recreation, a merge, tasks, one stale and one refused object."""
+    populate(world)
+    world.run()
+    go_on(world, 1)
+    people = world.workbooks.all(PERSON)
+    gone = next(row["id"] for row in people if row["created_through_reference"] == "outreach-prospect-9")
+    world.workbooks.delete(PERSON, gone)
+    world.outreach.add_state(9, 1, "finished", stateChangedAt=world.now())
+    world.edit_person(people[0]["id"], person_job_title="Chief")
+    world.workbooks.delete(TASK, world.workbooks.all(TASK)[0]["id"])
+    world.note()
+    faults = world.sandbox.workbooks.faults
+    faults.on("stale_some", times=1)
+    faults.on("refuse_value", field=ALL_FIELDS["sequence_state"], value="Opted Out")
+
+
+def after_a_lost_answer(world: World) -> None:
+    """The run before lost the answers of its writes, so that everything is in doubt; and a token is rotated."""
+    populate(world)
+    faults = world.sandbox.workbooks.faults
+    faults.on("answer_lost_after_commit", times=3)
+    faults.on("unavailable_503", after=8)
+    world.run()
+    faults.clear()
+    world.sandbox.outreach.faults.on("token_expired_mid_walk", times=1)
+    world.sandbox.outreach.faults.on("refresh_rotates_hard")
+
+
+SITUATIONS: dict[str, Callable[[World], None]] = {
+    situation.__name__: situation for situation in (first_load, later_cycle, after_a_lost_answer)
+}
+
+MATRICES = (*((name, "run") for name in SITUATIONS), ("later_cycle", "reconcile"))
+
+
+def rehearse(prepare: Callable[[World], None], command: str) -> list[str]:
+    """Do the run unharmed and list its moments."""
+    world = World()
+    try:
+        prepare(world)
+        reaper = Reaper(0)
+        with reaper.watching():
+            world.run(command)
+        return reaper.moments
+    finally:
+        world.close()
+
+
+def kill_at_each(name: str, *, every: int = 1, command: str = "run") -> Matrix:
+    """Kill a run at every moment (or each `every`th), and look what is left."""
+    prepare = SITUATIONS[name]
+    matrix = Matrix(f"{name}, {command}", rehearse(prepare, command))
+    for moment in range(1, len(matrix.moments) + 1, every):
+        _kill_at(matrix, prepare, moment, command)
+    return matrix
+
+
+def _kill_at(matrix: Matrix, prepare: Callable[[World], None], moment: int, command: str) -> None:
+    world = World()
+    try:
+        prepare(world)
+        if _forked_run(world, moment, command):
+            matrix.killed += 1
+        else:
+            matrix.unharmed += 1
+        world.note()
+        found = _left_behind(world)
+        if found:
+            matrix.broken[f"{moment}: {matrix.moments[moment - 1]}"] = found
+    finally:
+        world.close()
+
+
+def _forked_run(world: World, moment: int, command: str) -> bool:
+    """Do the run in a child that kills itself at the moment; say whether it died there."""
+    assert world.config  # loaded here, so that the child has nothing left to prepare
+    child = os.fork()
+    if child == 0:
+        _die_or_leave(world, moment, command)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def _die_or_leave(world: World, moment: int, command: str) -> None:
+    status = _FAILED
+    try:
+        with Reaper(moment, strike=kill_the_process).watching():
+            world.run(command)
+        status = _DONE
+    finally:
+        os._exit(status)
+
+
+def _left_behind(world: World) -> list[str]:
+    after = world.converge()
+    found = [] if after[-1] in {0, 1} and not world.unfinished() else [f"not converged after {after}"]
+    return [*found, *oracle.violations(world), *oracle.not_idle(world)]
+
+
+def summary(matrices: Iterable[Matrix]) -> str:
+    """Write the table: moments listed, killed there, converged."""
+    lines = []
+    for matrix in matrices:
+        kinds = Counter(" ".join(moment.split()[:2]) for moment in matrix.moments)
+        lines.append(
+            f"{matrix.scenario}: {len(matrix.moments)} moments ({len(kinds)} kinds), killed at {matrix.killed},"
+            f" {matrix.unharmed} ended before it, {len(matrix.broken)} did not converge"
+        )
+        lines += [f"  {moment}: {found}" for moment, found in matrix.broken.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(summary(kill_at_each(name, command=command) for name, command in MATRICES) + "\n")
