@@ -1,8 +1,8 @@
 """From where a stream is read, and how far its watermark may move.
 
-The watermark is the server's clock when the walk began, but never later than what this machine's clock or the data
-itself bears out: `min(server, max(local, newest row))`. If any one of the clocks is wrong, by a day either way, the
-watermark is at most too early, which costs reading and loses nothing.
+The watermark is the server's clock when the walk began; what this machine's clock says does not matter. Should the
+server have named a time that was ahead of its own, as a proxy with a wrong clock makes it do, a later answer shows it:
+less time passed there than here. By how much, the marks are believed less (`lag`, `believed`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from outreach_sync.instants import Instant
+
+_CLOCKS_DIFFER = 60_000
+"""Servers behind one name may differ by a little; the overlap makes up for it."""
 
 
 class Walk(NamedTuple):
@@ -21,7 +24,7 @@ class Walk(NamedTuple):
         counts_as_sweep: whether it reads far enough back to be a late sweep.
         next_url: where it goes on; None: at its first page.
         began_at: the server's clock when it began; None where no answer had a `Date`.
-        local_at: this machine's clock at that moment.
+        local_at: this machine's clock at that moment, to tell how much time passes between two answers.
         newest: the newest `updatedAt` it has seen.
     """
 
@@ -99,9 +102,29 @@ def sweep_bound(progress: Progress, reading: Reading) -> Bound:
     return Bound(Instant(since), moves_watermark=True, counts_as_sweep=True)
 
 
+def lag(offset: int | None, server: Instant | None, local: Instant | None) -> int:
+    """Return by how many ms less has passed by the server's clock than by this machine's, 0 where about as much has.
+
+    Args:
+        offset: how far the server's clock was ahead of this machine's when the marks were set; None: not known.
+        server: the server's clock now.
+        local: this machine's clock now.
+    """
+    if offset is None or server is None or local is None:
+        return 0
+    behind = offset - (server - local)
+    return behind if behind > _CLOCKS_DIFFER else 0
+
+
+def believed(progress: Progress, lag: int) -> Progress:
+    """Return the marks as far as they can be believed: they may have been ahead of the server's clock by the lag."""
+    if lag == 0:
+        return progress
+    marks = (progress.watermark, progress.sweep_began_at)
+    watermark, swept = (None if mark is None else Instant(mark - lag) for mark in marks)
+    return progress._replace(watermark=watermark, sweep_began_at=swept)
+
+
 def trusted_time(walk: Walk) -> Instant | None:
-    """Return how late it certainly was in Outreach when the walk began; None where nothing says."""
-    if walk.began_at is None:
-        return walk.newest
-    witnesses = [clock for clock in (walk.local_at, walk.newest) if clock is not None]
-    return min(walk.began_at, max(witnesses)) if witnesses else walk.began_at
+    """Return how late it was in Outreach when the walk began; without a `Date`, its newest row says."""
+    return walk.newest if walk.began_at is None else walk.began_at

@@ -41,10 +41,27 @@ def test_a_clock_of_this_machine_that_runs_fast_does_not_move_the_watermark_past
     assert bench.state.progress.of(STATES).watermark == NOON
 
 
-def test_a_servers_clock_that_runs_fast_does_not_move_the_watermark_past_what_else_is_known(bench: Any) -> None:
+def test_a_clock_of_this_machine_that_runs_slow_costs_no_reading(bench: Any) -> None:
+    bench.now = Instant(NOON - 400 * DAY)
+    for _ in range(3):
+        walk_states(bench)
+    assert bench.source.first_urls[1:] == [(STATES, NOON - 600_000)] * 2
+
+
+@pytest.mark.parametrize("hours", [1, 800])
+def test_a_server_that_once_named_a_time_ahead_of_its_own_loses_nothing_of_what_came_meanwhile(
+    bench: Any, hours: int
+) -> None:
+    walk_states(bench)
     bench.source.clock = Instant(NOON + 30 * DAY)
-    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
-    assert bench.state.progress.of(STATES).watermark == NOON
+    walk_states(bench)
+    bench.source.clock = bench.now = Instant(NOON + hours * 3_600_000)
+    bench.source.first_urls.clear()
+    walk_states(bench)
+    assert bench.source.first_urls[-1][1] <= NOON - DAY
+    assert bench.state.progress.of(STATES).watermark == bench.now
+    walk_states(bench)
+    assert bench.source.first_urls[-1] == (STATES, bench.now - 600_000)
 
 
 def test_an_interrupted_walk_leaves_the_watermark_and_goes_on_with_the_next_page(bench: Any) -> None:
@@ -118,10 +135,10 @@ def test_a_since_without_a_watermark_sets_none(bench: Any) -> None:
 
 def test_full_reads_from_the_start_and_never_moves_the_watermark_back(bench: Any) -> None:
     walk_states(bench)
-    bench.source.clock = Instant(NOON - DAY)
+    bench.source.clock = Instant(NOON - 30_000)
     bench.source.first_urls.clear()
     walk_states(bench, full=True)
-    assert bench.source.first_urls == [(STATES, NOON - 91 * DAY)]
+    assert bench.source.first_urls == [(STATES, NOON - 30_000 - 90 * DAY)]
     assert bench.state.progress.of(STATES).watermark == NOON
 
 
