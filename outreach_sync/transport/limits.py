@@ -19,7 +19,7 @@ _NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)*", re.ASCII)
 _EPOCH_SECONDS = 1_000_000_000
 _EPOCH_MILLISECONDS = 1_000_000_000_000
 _LONGEST_PAUSE = 366 * 86_400
-_ASKS_TO_WAIT = frozenset({429, 503})
+_TOO_MANY_REQUESTS = 429
 
 
 class Quota(NamedTuple):
@@ -41,10 +41,10 @@ def server_time(headers: Mapping[str, str]) -> Instant | None:
 def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> float | None:
     """Say how many seconds the service asks to wait, None where it does not say, never negative.
 
-    `at` is the answer's `Date`. X-RateLimit-Reset counts only where the status is one that asks to wait.
+    `at` is the answer's `Date`. X-RateLimit-Reset, which every answer has, counts only where the quota stops us.
     """
     seconds = _seconds_until(headers.get("Retry-After", ""), at)
-    if seconds is None and status in _ASKS_TO_WAIT:
+    if seconds is None and status == _TOO_MANY_REQUESTS:
         seconds = _seconds_until(headers.get("X-RateLimit-Reset", ""), at)
     return seconds
 

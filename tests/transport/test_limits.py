@@ -41,19 +41,19 @@ def test_nonsense_makes_a_pause(text: str) -> None:
     assert retry_after({"Retry-After": text}, 429, AT) is None
 
 
-def test_an_absolute_time_is_compared_with_the_clock_of_this_machine_when_there_is_no_date() -> None:
+def test_an_absolute_time_is_never_compared_with_the_clock_of_this_machine() -> None:
     assert retry_after({"Retry-After": "2026-09-01T10:01:00Z"}, 429, None) is None
     assert retry_after({"Retry-After": "30"}, 429, None) == 30
 
 
-def test_the_reset_counts_though_nothing_asks_to_wait() -> None:
+def test_the_reset_counts_only_where_the_quota_stops_us() -> None:
     headers = {"X-RateLimit-Reset": str(EPOCH + 60)}
     assert retry_after(headers, 429, AT) == 60
-    assert retry_after(headers, 503, AT) == 60
+    assert retry_after(headers, 503, AT) is None  # when the quota starts anew says nothing of an outage
     assert retry_after(headers, 500, AT) is None
 
 
-def test_nonsense_in_retry_after_hides_a_sensible_reset() -> None:
+def test_nonsense_in_retry_after_hides_no_sensible_reset() -> None:
     assert retry_after({"Retry-After": "later", "X-RateLimit-Reset": "20"}, 429, AT) == 20
 
 
