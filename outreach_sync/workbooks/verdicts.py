@@ -120,8 +120,7 @@ def _accepted(write: Write, entry: _Entry) -> Verdict:
     record_id = read_integer(entry.record.get("id"))
     if record_id is None or record_id <= 0 or (write.id and record_id != write.id):
         return Unknown("the answer reports success, but for another record")
-    sent, stored = write.fields.get("created_through_reference"), entry.record.get("created_through_reference")
-    if not write.id and sent is not None and stored is not None and str(stored) != sent:
+    if not write.id and not _same_reference(write, entry.record):
         return Unknown("the answer reports success, but for another record")
     lock_version = read_integer(entry.record.get("lock_version"))
     return Accepted(record_id, LOCK_UNKNOWN if lock_version is None else lock_version)
@@ -130,7 +129,15 @@ def _accepted(write: Write, entry: _Entry) -> Verdict:
 def _names_itself_or_nothing(write: Write, record: Mapping[str, Any]) -> bool:
     """Say whether a failed object's entry is plausibly its own: a failed create comes back with a null id."""
     record_id = read_integer(record.get("id"))
-    return record_id in ((write.id, None) if write.id else (0, None))
+    if write.id:
+        return record_id in (write.id, None)
+    return record_id in (0, None) and _same_reference(write, record)
+
+
+def _same_reference(write: Write, record: Mapping[str, Any]) -> bool:
+    """Say whether a new record bears the reference that was sent, where both name one."""
+    sent, named = write.fields.get("created_through_reference"), record.get("created_through_reference")
+    return sent is None or named is None or str(named) == sent
 
 
 def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | None]:

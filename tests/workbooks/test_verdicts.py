@@ -239,3 +239,13 @@ def test_no_answer_breaks_the_judging_and_none_is_accepted_without_its_own_id(
     assert len(verdicts) == len(writes)
     for write, verdict in zip(writes, verdicts, strict=True):
         assert not isinstance(verdict, Accepted) or not write.id or verdict.id == write.id
+
+
+def test_a_refused_create_that_bears_the_reference_of_another_is_not_known_to_be_refused() -> None:
+    other = Write(0, 0, {"name": "", "created_through_reference": "outreach-task-9003"})
+    said = answer(
+        ({"id": None, "created_through_reference": "outreach-task-9003"}, failed(name=["is a required field"])),
+        ({"id": 4001, "lock_version": 0, "created_through_reference": "outreach-task-9001"}, DONE),
+        success=False,
+    )
+    assert [type(verdict) for verdict in judge(said, [CREATE, other])] == [Unknown, Unknown]
