@@ -13,6 +13,20 @@ if TYPE_CHECKING:
 
 _MASK = "***"
 _SHORTEST_SECRET = 6
+_TRACEBACK = "exception"
+_kept: set[str] = set()
+
+
+def keep_secret(*secrets: str) -> None:
+    """Have everything in this process take these out too: tokens are issued while it runs."""
+    _kept.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+
+
+def masked(text: str) -> str:
+    """Return a text that came from a service without what this process keeps secret, fit to be stored."""
+    for secret in _kept:
+        text = text.replace(secret, _MASK)
+    return text
 
 
 class Scrubber:
@@ -31,19 +45,27 @@ class Scrubber:
         """Return the text without secrets and with control characters made visible."""
         for secret in self._secrets:
             text = text.replace(secret, _MASK)
+        text = masked(text)
         if text.isprintable():
             return text
         return "".join(one if one.isprintable() or one == "\n" else f"\\x{ord(one):02x}" for one in text)
 
+    def line(self, text: str) -> str:
+        """Return a value that came from a service, as `text` does and on one line: it must not begin one of its own."""
+        return self.text(text).replace("\n", "\\n")
+
     def __call__(self, _logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Scrub a log event: a structlog processor."""
-        return {name: self._value(value) for name, value in event.items()}
+        return {
+            name: self.text(value) if name == _TRACEBACK and isinstance(value, str) else self._value(value)
+            for name, value in event.items()
+        }
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.text(value)
+            return self.line(value)
         if isinstance(value, dict):
             return {self._value(name): self._value(one) for name, one in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._value(one) for one in value]
-        return value if value is None or isinstance(value, (bool, int, float)) else self.text(str(value))
+        return value if value is None or isinstance(value, (bool, int, float)) else self.line(str(value))

@@ -29,8 +29,9 @@ def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's 
 
     def learn(config: Config) -> None:
         from outreach_sync.events import secrets_of  # noqa: PLC0415
+        from outreach_sync.scrubbing import keep_secret  # noqa: PLC0415
 
-        context.scrubber.learn(*secrets_of(config))
+        keep_secret(*secrets_of(config))
 
     checks = []
     with stop_on_signals() as stop:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from outreach_sync.scrubbing import Scrubber
+from outreach_sync.scrubbing import Scrubber, keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,7 +67,7 @@ class Invocation:
         from outreach_sync.config.permissions import permissions_warning  # noqa: PLC0415
         from outreach_sync.events import secrets_of  # noqa: PLC0415
 
-        self.scrubber.learn(*secrets_of(config))
+        keep_secret(*secrets_of(config))
         warning = permissions_warning(path)
         if warning is not None:
             click.echo(f"outreach-sync: warning: {warning}", err=True)
@@ -87,15 +87,17 @@ class Invocation:
 
 
 def print_json(document: Any) -> None:
-    """Print exactly one JSON document."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    """Print exactly one JSON document, in which what could steer a terminal is escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+    harmless = (one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    click.echo(text if text.isprintable() else "".join(harmless))
 
 
 def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> None:
     """Print a plain table, without control characters that came from a service."""
     from tabulate import tabulate  # noqa: PLC0415 - only where a table is printed
 
-    scrub = Invocation.scrubber.text
+    scrub = Invocation.scrubber.line
     cells = [[scrub(str(cell)) if cell is not None else "" for cell in row] for row in rows]
     click.echo(tabulate(cells, headers=headers, disable_numparse=True))
 

@@ -129,7 +129,7 @@ def _print_changes(document: Mapping[str, Any]) -> None:
         source = f"task {change['task_id']}" if change["task_id"] else f"prospect {change['prospect_id']}"
         click.echo(f"{who} ({source})")
         for name, (old, new) in change["fields"].items():
-            click.echo(Invocation.scrubber.text(f"  {name}: {'' if old is None else old} → {new}"))
+            click.echo(Invocation.scrubber.line(f"  {name}: {'' if old is None else old} → {new}"))
     if document["guard_would_stop"]:
         click.echo("The guard would stop this before its first write; `--allow-bulk` would let it go on.")
     click.echo()

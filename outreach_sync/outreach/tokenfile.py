@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import StateError
+from outreach_sync.scrubbing import keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ class TokenFile:
         try:
             with self.path.open(encoding="utf-8") as file:
                 self._refuse_others(os.fstat(file.fileno()).st_mode)
-                return _stored(json.load(file))
+                return _kept_secret(_stored(json.load(file)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as failure:
@@ -75,7 +76,7 @@ class TokenFile:
             StateError: they could not be written.
         """
         try:
-            self._replace(json.dumps(tokens._asdict()))
+            self._replace(json.dumps(_kept_secret(tokens)._asdict()))
         except OSError as failure:
             raise self._unwritable(failure) from None
 
@@ -158,6 +159,12 @@ def _sync_and_close(descriptor: int, name: Path, *, rename_to: Path | None) -> N
     finally:
         os.close(descriptor)
         name.unlink(missing_ok=True)
+
+
+def _kept_secret(tokens: StoredTokens) -> StoredTokens:
+    """Have nothing that is logged or printed from now on show these."""
+    keep_secret(tokens.access_token, tokens.refresh_token)
+    return tokens
 
 
 def _stored(content: Any) -> StoredTokens:

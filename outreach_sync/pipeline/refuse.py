@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync.pipeline.attempts import next_attempt
+from outreach_sync.scrubbing import masked
 from outreach_sync.state.outbox import TASK
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def refuse(run: Run, entry: Entry, reason: str) -> None:
     """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction)."""
-    attempts = entry.attempts + 1
+    attempts, reason = entry.attempts + 1, masked(reason)
     parked = attempts >= run.plan.max_attempts
     run.state.outbox.refused(entry, reason, next_attempt_at=None if parked else next_attempt(run.clock(), attempts))
     run.log.warning(

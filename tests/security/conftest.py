@@ -1,0 +1,113 @@
+"""The program as its users run it, a process of its own, against both simulated services."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import yaml
+
+from outreach_sync.sandbox import Sandbox
+from outreach_sync.sandbox.clock import SandboxClock
+from outreach_sync.sandbox.server import HttpServer, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Said(NamedTuple):
+    """What a command ended with and wrote."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def everything(self) -> str:
+        return self.out + self.err
+
+
+class Installation:
+    """A config whose secrets come from the environment, from files and from the file itself."""
+
+    def __init__(self, directory: Path, sandbox: Sandbox) -> None:
+        self.directory = directory
+        self.sandbox = sandbox
+        self.config_path = directory / "config.yaml"
+        self.state_path = directory / "state" / "state.db"
+        self.settings = sandbox.config(self.state_path)
+        self.settings["sync"] = {"start": "all", "patience": "1s"}
+        self.environment = {"PLANTED_KEY": self.settings["workbooks"]["api_key"]}
+        self.settings["workbooks"]["api_key"] = "${PLANTED_KEY}"
+        secret_file = directory / "client-secret"
+        secret_file.write_text(str(self.settings["outreach"].pop("client_secret")), encoding="utf-8")
+        secret_file.chmod(0o600)
+        self.settings["outreach"]["client_secret_file"] = str(secret_file)
+
+    def write_config(self) -> None:
+        self.config_path.write_text(yaml.safe_dump(self.settings, allow_unicode=True), encoding="utf-8")
+        self.config_path.chmod(0o600)
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["--config", str(self.config_path), "--log-level", "debug", *arguments]
+
+    def says(self, *arguments: str, log_format: str = "json") -> Said:
+        """Run a command in a process of its own."""
+        if not self.config_path.exists():
+            self.write_config()
+        done = subprocess.run(
+            [sys.executable, "-m", "outreach_sync", *self.command("--log-format", log_format, *arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            timeout=60,
+            env={**os.environ, **self.environment},
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def secrets(self) -> set[str]:
+        """Return everything that must not be seen: what the config holds, and every token that was ever issued."""
+        outreach = self.sandbox.outreach
+        issued = {*outreach.tokens._access, *outreach.tokens._refresh}
+        return {outreach.client_secret, outreach.refresh_token, self.sandbox.workbooks.api_key, *issued}
+
+    def written(self) -> dict[str, bytes]:
+        """Return what the program wrote to disk, the token file aside, whose purpose it is to hold tokens."""
+        files = [path for path in self.directory.rglob("*") if path.is_file()]
+        ours = [path for path in files if path.name not in {"config.yaml", "client-secret", "state.db.tokens"}]
+        return {path.name: path.read_bytes() for path in ours}
+
+
+class Eavesdropper:
+    """A server of somebody else's, which remembers what reaches it."""
+
+    name = "eavesdropper"
+
+    def __init__(self) -> None:
+        self.clock = SandboxClock()
+        self.heard: list[Any] = []
+
+    def respond(self, request: Request) -> Response:
+        self.heard.append(request)
+        return Response(200, {"Content-Type": "application/json"}, b'{"success":true,"data":[]}')
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    with Sandbox() as sandbox:
+        sandbox.load_example()
+        yield Installation(tmp_path, sandbox)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[Eavesdropper, str]]:
+    eavesdropper = Eavesdropper()
+    server = HttpServer(eavesdropper, port=0)
+    server.start()
+    yield eavesdropper, server.url
+    server.stop()
