@@ -1,0 +1,117 @@
+"""The oracle is only worth what it sees: each thing that must not happen is made to happen, and it must say so."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync.sandbox.workbooks.store import CommittedWrite
+from tests.torture import oracle
+from tests.torture.world import ALL_FIELDS, PERSON, TASK, World, populate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@pytest.fixture
+def synced() -> Iterator[World]:
+    world = World()
+    populate(world)
+    world.run()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def linked(synced: World) -> int:
+    """Return a Person that a prospect is linked to."""
+    return oracle.links(synced)[1]
+
+
+def _claim(world: World, person: int, changed: Mapping[str, tuple[object, object]], unchanged: tuple[str, ...]) -> None:
+    world.workbooks.writes.append(CommittedWrite(PERSON, person, "PUT", changed, unchanged, world.sandbox.now()))
+
+
+def _says(world: World, text: str) -> bool:
+    return any(text in one for one in oracle.violations(world))
+
+
+def test_the_oracle_sees_nothing_wrong_where_nothing_is(synced: World) -> None:
+    assert not oracle.violations(synced)
+    assert not oracle.not_idle(synced)
+
+
+def test_the_oracle_sees_a_wrong_label(synced: World, linked: int) -> None:
+    synced.workbooks.update(PERSON, linked, **{ALL_FIELDS["sequence_state"]: "Failed"})
+    assert _says(synced, "says 'Failed'")
+
+
+def test_the_oracle_sees_a_wrong_time(synced: World, linked: int) -> None:
+    synced.workbooks.update(PERSON, linked, **{ALL_FIELDS["state_updated_at"]: synced.now()})
+    assert _says(synced, "State Updated at")
+
+
+def test_the_oracle_sees_an_opt_out_that_was_not_written(synced: World) -> None:
+    opted_out = oracle.links(synced)[4]
+    synced.workbooks.update(PERSON, opted_out, **{ALL_FIELDS["no_email"]: False})
+    assert _says(synced, "No Email is not set")
+
+
+def test_the_oracle_sees_no_email_cleared(synced: World, linked: int) -> None:
+    _claim(synced, linked, {ALL_FIELDS["no_email"]: (True, False)}, ())
+    assert _says(synced, "was cleared")
+
+
+def test_the_oracle_sees_a_foreign_field(synced: World, linked: int) -> None:
+    _claim(synced, linked, {"person_job_title": (None, "Chief")}, ())
+    assert _says(synced, "touches ['person_job_title']")
+
+
+def test_the_oracle_sees_a_write_that_changes_nothing(synced: World, linked: int) -> None:
+    _claim(synced, linked, {}, (ALL_FIELDS["sequence_state"],))
+    assert _says(synced, "was sent what it held")
+
+
+def test_the_oracle_sees_a_person_created_twice(synced: World) -> None:
+    created = next(row for row in synced.workbooks.all(PERSON) if row["created_through_reference"])
+    synced.workbooks.add_person(name="Twin", created_through_reference=created["created_through_reference"])
+    synced.note()
+    assert _says(synced, "exists 2 times")
+
+
+def test_the_oracle_sees_a_task_created_twice_or_never(synced: World) -> None:
+    task = synced.workbooks.all(TASK)[0]
+    reference = task["created_through_reference"]
+    synced.workbooks.purge(TASK, task["id"])
+    assert _says(synced, "was never sent")
+    for _ in range(2):
+        synced.workbooks.add_task(name="Twin", created_through_reference=reference)
+    assert _says(synced, f"{reference} exists 2 times")
+
+
+def test_the_oracle_sees_a_prospect_that_was_forgotten(synced: World) -> None:
+    with closing(sqlite3.connect(synced.state_path)) as state, state:
+        state.execute("UPDATE prospect SET person_id = NULL WHERE id = 1")
+    assert _says(synced, "prospect 1 has no Person")
+
+
+def test_the_oracle_sees_a_link_that_no_rule_allows(synced: World) -> None:
+    stranger = synced.workbooks.add_person(name="Stranger", email="stranger@example.net")
+    with closing(sqlite3.connect(synced.state_path)) as state, state:
+        state.execute("UPDATE prospect SET person_id = ? WHERE id = 1", (stranger,))
+    assert _says(synced, "which no rule ever found")
+
+
+def test_the_oracle_sees_a_failure_without_a_reason(synced: World) -> None:
+    with closing(sqlite3.connect(synced.state_path)) as state, state:
+        state.execute("UPDATE outbox SET reason = 'because' WHERE reason IS NOT NULL")
+    assert _says(synced, "a failure for no reason")
+
+
+def test_the_oracle_sees_a_cycle_that_is_not_idle(synced: World) -> None:
+    synced.outreach.update("sequenceState", 1, state="failed", stateChangedAt=synced.now())
+    synced.note()
+    assert any("wrote" in one for one in oracle.not_idle(synced))
