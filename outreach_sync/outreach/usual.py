@@ -8,6 +8,7 @@ what both can read, which the tests hold them to.
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant, parse_iso
@@ -23,6 +24,10 @@ UNUSUAL = (KeyError, ValueError, TypeError, AttributeError, OverflowError)
 
 _LARGEST_ID = 2**63 - 1
 _FLAG = (bool, type(None))
+_attributes = itemgetter(
+    *("firstName", "lastName", "emails", "externalId", "optedOut", "emailOptedOut"),
+    *("optedOutAt", "emailsOptedAt", "trashedAt", "updatedAt"),
+)
 
 
 @lru_cache(maxsize=4_096)  # rows come in the order of their stamps
@@ -55,8 +60,8 @@ def prospect_reader(extra: tuple[str, ...]) -> Callable[[Json], Prospect] | None
 
 
 def _usual_prospect(row: Json) -> Prospect:
-    attributes, number = row["attributes"], row["id"]
-    first, last, emails = attributes["firstName"], attributes["lastName"], attributes["emails"]
+    number = row["id"]
+    first, last, emails, external_id, opted_out, email_opted_out, *times = _attributes(row["attributes"])
     together = "".join(emails)
     if not (type(number) is int and 0 < number <= _LARGEST_ID and type(emails) is list and all(emails)):
         raise ValueError("unusual")
@@ -64,20 +69,10 @@ def _usual_prospect(row: Json) -> Prospect:
         raise ValueError("unusual")
     if not (first is None or type(first) is str) or not (last is None or type(last) is str):
         raise ValueError("unusual")
-    opted_out, email_opted_out = attributes["optedOut"], attributes["emailOptedOut"]
-    if not (type(opted_out) in _FLAG and type(email_opted_out) in _FLAG and attributes["externalId"] is None):
+    if not (type(opted_out) in _FLAG and type(email_opted_out) in _FLAG and external_id is None):
         raise ValueError("unusual")
+    opted_out_at, emails_opted_at, trashed_at, updated_at = map(usual_time, times)
     return Prospect(
-        number,
-        first,
-        last,
-        tuple(emails),
-        None,
-        opted_out is True,
-        usual_time(attributes["optedOutAt"]),
-        email_opted_out is True,
-        usual_time(attributes["emailsOptedAt"]),
-        usual_time(attributes["trashedAt"]),
-        usual_time(attributes["updatedAt"]),
-        {},
+        *(number, first, last, tuple(emails), None, opted_out is True, opted_out_at, email_opted_out is True),
+        *(emails_opted_at, trashed_at, updated_at, {}),
     )

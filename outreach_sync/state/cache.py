@@ -110,9 +110,7 @@ class Cache:
         fresh, concerned = [], set[int]()
         for prospect in latest.values():
             before, row = stored.get(prospect.id), _prospect_row(prospect)
-            if before is not None and before[12] and not _newer(row[_UPDATED_AT], before[1 + _UPDATED_AT]):
-                continue
-            if before is not None and before[12] and before[1:12] == row:
+            if before is not None and before[12] and _says_nothing_new(row, before[1:12]):
                 continue
             fresh.append((prospect.id, *row, prospect.updated_at if _opted_out(prospect) else None))
             if before is None or not before[12] or before[13] is None or before[1:12][_DECIDING] != row[_DECIDING]:
@@ -294,6 +292,10 @@ def _newer(incoming: Instant | None, stored: Instant | None) -> bool:
 
 def _supersedes(record: Any, stored: tuple[Any, ...] | None, stamp: int) -> bool:
     return stored is None or (_newer(record.updated_at, stored[stamp]) and stored != tuple(record))
+
+
+def _says_nothing_new(row: tuple[Any, ...], stored: tuple[Any, ...]) -> bool:
+    return row == stored or not _newer(row[_UPDATED_AT], stored[_UPDATED_AT])
 
 
 def _opted_out(prospect: Prospect) -> bool:
