@@ -207,13 +207,13 @@ def _bare(directory: Path, kind: str, content: object) -> Took:
     return python("-m", "tests.benchmarks.replay", kind, str(path))
 
 
-def memory(small: int = 25_000, large: int = 250_000) -> list[Row]:
+def memory(small: int = 10_000, large: int = 100_000) -> list[Row]:
     """Compare the peak memory of first loads, and what a sequence state takes in the database."""
-    peaks = [_load(Size(people, 4))[0].peak for people in (small, large)]
+    peaks = [_load(Size(people, 10))[0].peak for people in (small, large)]
     size = Size(small, 2)
     each = _load(size)[1] / size.states
     note = "a first load, everybody linked and written"
-    against = f"{4 * large:,} states of {large:,} people against {4 * small:,} of {small:,}"
+    against = f"{10 * large:,} states of {large:,} people against {10 * small:,} of {small:,}"
     return [
         Row("peak memory", ratios(peaks[1:], peaks[:1]), 1.1, f"{note}, {against}"),
         Row("peak memory at the larger", figure([peaks[1] / 1e6]), 100, note, unit="MB"),
