@@ -75,3 +75,8 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def _local_targets(page: Path) -> list[str]:
     targets = (link["target"].partition("#")[0] for link in _LINK.finditer(_text(page)))
     return [target for target in targets if target and ":" not in target]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_has_a_place_that_is_still_to_be_filled_in(page: Path) -> None:
+    assert not re.findall(r"@@\w+@@|\bTODO\b|\bTBD\b|\bFIXME\b", page.read_text(encoding="utf-8"))
