@@ -43,7 +43,7 @@ def first_load(world: World) -> None:
 def later_cycle(world: World) -> None:
     """Updates, an opt-out, a creation, a recreation, a merge, tasks, one stale and one refused object."""
     populate(world)
-    world.run()
+    world.load()
     go_on(world, 1)
     people = world.workbooks.all(PERSON)
     gone = next(row["id"] for row in people if row["created_through_reference"] == "outreach-prospect-9")

@@ -76,7 +76,7 @@ def happens(scenario: Scenario, *, at_first: bool, times: int | None = None, aft
             world.configure(section, **values)
         populate(world)
         if not at_first:
-            world.run()
+            world.load()
             go_on(world, 1)
         during = _suffer(world, scenario, times, after)
         return _judge(world, scenario, during)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def synced() -> Iterator[World]:
     world = World()
     populate(world)
-    world.run()
+    world.load()
     yield world
     world.close()
 
