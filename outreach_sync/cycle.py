@@ -12,6 +12,8 @@ from outreach_sync.errors import (
     NotAllowedError,
     NotAuthenticatedError,
     OutreachSyncError,
+    PutOffError,
+    QuotaSpentError,
     ServiceError,
     UntrustedAnswerError,
 )
@@ -87,21 +89,20 @@ def notice_changed_rules(run: Run) -> None:
 def pull_streams(run: Run) -> OutreachSyncError | None:
     """Read every stream; return what kept it from being completed, if anything did.
 
-    An answer that cannot be trusted, or a missing right, spoils its own stream only; a service that is down, or a login
-    that is refused, spoils those that follow too. What was queued before is delivered all the same.
+    What fails one stream spoils that one only: the others are tried, briefly where patience is spent, since an opt-out
+    may be in any of them. Being told to wait, or refused, spoils all. What was queued before is delivered all the same.
     """
     failure: OutreachSyncError | None = None
     for stream in run.plan.streams:
         try:
             reread_refused(run, stream)
             pull(run, stream)
-        except (UntrustedAnswerError, NotAllowedError) as error:
+        except (ServiceError, NotAuthenticatedError, NotAllowedError) as error:
             _note(run, stream, error)
             failure = failure or error
-        except (ServiceError, NotAuthenticatedError) as error:
-            _note(run, stream, error)
-            run.source_is_down = True
-            return error
+            run.source_is_down |= not isinstance(error, (UntrustedAnswerError, NotAllowedError))
+            if isinstance(error, (PutOffError, QuotaSpentError, NotAuthenticatedError)):
+                return error
     return failure
 
 

@@ -73,6 +73,10 @@ class UnavailableError(ServiceError):
     """A service did not answer, or refused to, for as long as patience allows."""
 
 
+class PutOffError(UnavailableError):
+    """A service asks for a longer pause than patience has: it is not asked again in this run."""
+
+
 class QuotaSpentError(ServiceError):
     """Going on would use requests that are reserved for others, or the service says to wait longer than we may."""
 

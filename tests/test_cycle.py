@@ -307,6 +307,23 @@ def test_nothing_but_opt_outs_is_written_of_a_walk_that_was_not_completed(world:
     assert {one[STATE] for one in world.people()} == {"Opted Out", "Active \u2013 Running"}
 
 
+def test_a_stream_that_keeps_failing_hides_no_opt_out_in_another(world: World) -> None:
+    world.workbooks.add_person(name="P", email="ada@example.com")
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.outreach.update("prospect", prospect, optedOut=True)
+    world.sandbox.outreach.faults.on("server_error_500", kind="list tasks")
+    ended = world.run(sync={"patience": "1s"})
+    assert (ended.exit_status, world.person()["no_email_soliciting"]) == (4, True)
+
+
+def test_a_service_that_says_when_to_come_back_is_not_asked_for_another_stream(world: World) -> None:
+    world.run()
+    world.sandbox.outreach.faults.on("maintenance_503", form="seconds", wait=3600)
+    ended = world.run()
+    assert (ended.exit_status, ended.document["requests"]["outreach"]) == (4, 1)
+
+
 def test_a_walk_that_was_interrupted_goes_on_where_it_stopped(world: World) -> None:
     world.settings["outreach"]["page_size"] = 2
     several(world, 6)

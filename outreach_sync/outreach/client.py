@@ -20,7 +20,7 @@ from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.grants import parsed_object, raise_if_not_now
 from outreach_sync.transport.attempts import GarbledError
 from outreach_sync.transport.limits import Quota, quota
-from outreach_sync.transport.patience import OnRetry, with_patience
+from outreach_sync.transport.patience import OnRetry, Spent, with_patience
 
 if TYPE_CHECKING:
     from outreach_sync.outreach.settings import OutreachSettings
@@ -78,6 +78,7 @@ class OutreachClient:
         self._tokens = tokens
         self._stop = stop
         self._on_retry = on_retry
+        self._spent = Spent()
 
     def get(self, url_or_path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return the JSON:API document at a path below the base, or at a URL on the configured host.
@@ -114,12 +115,14 @@ class OutreachClient:
                     on_failure(failure)
                 raise
 
-        return with_patience(
-            attempt,
-            patience_seconds=patience_seconds,
-            stop=self._stop,
-            what=f"Outreach, reading {_resource(url)}",
-            on_retry=self._on_retry,
+        return self._spent.watch(
+            lambda: with_patience(
+                attempt,
+                patience_seconds=self._spent.left(patience_seconds),
+                stop=self._stop,
+                what=f"Outreach, reading {_resource(url)}",
+                on_retry=self._on_retry,
+            )
         )
 
     def server_time(self) -> Instant:

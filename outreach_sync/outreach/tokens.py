@@ -17,7 +17,7 @@ from outreach_sync.errors import NotAuthenticatedError
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.grants import LOG_IN, Grant, GrantRefusedError, grant_of
 from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
-from outreach_sync.transport.patience import OnRetry, with_patience
+from outreach_sync.transport.patience import OnRetry, Spent, with_patience
 
 if TYPE_CHECKING:
     from outreach_sync.outreach.settings import OutreachSettings
@@ -61,6 +61,7 @@ class OAuthTokens:
         self._on_retry = on_retry
         self._lock = threading.Lock()
         self._stored: StoredTokens | None = None
+        self._spent = Spent()
 
     def current(self) -> str:
         """Return an access token, refreshed if it is about to expire by Outreach's clock.
@@ -197,12 +198,14 @@ class OAuthTokens:
             )
             return grant_of(answer)
 
-        return with_patience(
-            attempt,
-            patience_seconds=settings.patience_ms / 1000,
-            stop=self._stop,
-            what=f"Outreach, {what}",
-            on_retry=self._on_retry,
+        return self._spent.watch(
+            lambda: with_patience(
+                attempt,
+                patience_seconds=self._spent.left(settings.patience_ms / 1000),
+                stop=self._stop,
+                what=f"Outreach, {what}",
+                on_retry=self._on_retry,
+            )
         )
 
 

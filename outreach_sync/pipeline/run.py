@@ -34,7 +34,7 @@ class Log(Protocol):
 class Run:
     """One run: its state (a scratch copy for a dry run), both services, the plan, and what it has done so far.
 
-    `source_is_down`: Outreach could not be read in this run, and is not asked again.
+    `source_is_down`: Outreach could not be read in this run, and nothing but the streams is asked for.
     `clock` says what time this machine has, for pauses and for the record, never for bounds.
     """
 

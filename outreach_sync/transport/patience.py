@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from outreach_sync.errors import PutOffError, UnavailableError, UntrustedAnswerError
 from outreach_sync.transport.attempts import RetriableError
 from outreach_sync.transport.stopping import Stopping, check, pause
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+LAST_TRY = 10.0
+"""Seconds a request is tried for while the one before it was given up."""
 
 
 class RetryNote(NamedTuple):
@@ -30,6 +33,31 @@ class RetryNote(NamedTuple):
 
 
 OnRetry = Callable[[RetryNote], None]
+
+
+class Spent:
+    """Remembers that patience with a service was spent: what follows is tried briefly, until it answers again.
+
+    So one run waits for a service no longer than patience in all, and yet reads what can be read.
+    """
+
+    def __init__(self) -> None:
+        """Begin with all of it."""
+        self._spent = False
+
+    def left(self, seconds: float) -> float:
+        """Return how much of these seconds there still is."""
+        return min(seconds, LAST_TRY) if self._spent else seconds
+
+    def watch(self, call: Callable[[], T]) -> T:
+        """Return what `call`, a request with its retries, returns; note whether it was given up."""
+        try:
+            result = call()
+        except (UnavailableError, UntrustedAnswerError):
+            self._spent = True
+            raise
+        self._spent = False
+        return result
 
 
 def with_patience(
@@ -46,8 +74,9 @@ def with_patience(
     too. `what` names the request for people.
 
     Raises:
-        UnavailableError: it kept failing for as long as patience allows, or the service asks for a longer pause, which
-            ends it at once. QuotaSpentError, UntrustedAnswerError: likewise, where the last failure stands for those.
+        UnavailableError: it kept failing for as long as patience allows. QuotaSpentError, UntrustedAnswerError: so too,
+            where the last failure stands for those.
+        PutOffError: the service asks for a longer pause, which ends it at once.
         InterruptedByError: asked to stop.
     """
     check(stop)
@@ -115,11 +144,13 @@ def _failure(state: RetryCallState) -> RetriableError:
 
 def _given_up(failure: RetriableError, what: str, patience_seconds: float) -> ServiceError:
     """Say why it ends here, in the class that the last failure stands for."""
+    kind = failure.gives_up_as
     if failure.asked_seconds is not None and failure.asked_seconds > 0:
+        kind = PutOffError if kind is UnavailableError else kind
         reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience_seconds:g} s in all"
     else:
         reason = f"its patience of {patience_seconds:g} s is spent"
-    return failure.gives_up_as(
+    return kind(
         f"{what}: {failure.message.rstrip('.')} ({reason}).",
         advice="Nothing that was read is lost; the next run goes on from here.",
     )

@@ -7,7 +7,13 @@ import time
 
 import pytest
 
-from outreach_sync.errors import InterruptedByError, QuotaSpentError, UnavailableError, UntrustedAnswerError
+from outreach_sync.errors import (
+    InterruptedByError,
+    PutOffError,
+    QuotaSpentError,
+    UnavailableError,
+    UntrustedAnswerError,
+)
 from outreach_sync.transport import patience
 from outreach_sync.transport.attempts import (
     BusyError,
@@ -17,7 +23,7 @@ from outreach_sync.transport.attempts import (
     RetriableError,
     ThrottledError,
 )
-from outreach_sync.transport.patience import RetryNote, with_patience
+from outreach_sync.transport.patience import RetryNote, Spent, with_patience
 from outreach_sync.transport.stopping import StopSignal
 
 
@@ -141,3 +147,26 @@ def test_a_request_to_stop_begins_another_request() -> None:
 def test_the_library_for_retries_is_loaded_although_nothing_fails() -> None:
     program = "import sys, outreach_sync.transport.patience; print('tenacity' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
+
+
+def test_once_patience_was_spent_what_follows_is_tried_briefly_until_the_service_answers() -> None:
+    spent = Spent()
+    assert spent.left(120) == 120
+
+    def given_up() -> int:
+        raise UnavailableError("down")
+
+    with pytest.raises(UnavailableError):
+        spent.watch(given_up)
+    assert (spent.left(120), spent.left(5)) == (10, 5)
+    assert spent.watch(lambda: 42) == 42
+    assert spent.left(120) == 120
+
+
+def test_being_asked_to_wait_longer_than_patience_is_told_from_being_down() -> None:
+    busy = BusyError("maintenance", status=503, asked_seconds=3600)
+    with pytest.raises(PutOffError):
+        with_patience(Flaky(busy), patience_seconds=5, stop=StopSignal(), what="reading")
+    with pytest.raises(UnavailableError) as down:
+        with_patience(Flaky(*[NotSentError("no")] * 99), patience_seconds=0.05, stop=StopSignal(), what="reading")
+    assert not isinstance(down.value, PutOffError)
