@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
 
-_CLOCK = "clock_offset_"
-"""Fact, for each stream: how far the server's clock was ahead of this machine's when its marks were set."""
-
 _RESTARTS = 2
 
 
@@ -60,7 +57,7 @@ def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
     """Go on with the walk there is, or begin one; begin again where the service refuses the page token."""
     for restart in range(_RESTARTS + 1):
         progress = run.state.progress.of(stream)
-        walk = _resumable(progress, run.plan.reading) or _begin(run, stream, progress)
+        walk = _resumable(progress, run.plan.reading) or _begin(run, progress)
         try:
             _read_pages(run, stream, walk, tally)
         except PagingLoopError:
@@ -84,13 +81,12 @@ def _resumable(progress: Progress, reading: Reading) -> Walk | None:
     return None if reading.full or reading.since is not None else progress.walk
 
 
-def _begin(run: Run, stream: Stream, progress: Progress) -> Walk:
+def _begin(run: Run, progress: Progress) -> Walk:
     heard = run.source.heard_time()
-    believed = watermark.believed(progress, _lag(run, stream, heard, run.clock()))
-    bound = watermark.first_bound(believed, run.plan.reading, heard)
+    bound = watermark.first_bound(progress, run.plan.reading, heard)
     if bound is None:
         heard = run.source.server_time()
-        bound = watermark.first_bound(believed, run.plan.reading, heard)
+        bound = watermark.first_bound(progress, run.plan.reading, heard)
     if bound is None:
         raise AssertionError("the server's clock is known and still there is no bound")
     return _walk_from(bound, began_at=None, local_at=run.clock())
@@ -116,13 +112,12 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, tally: StreamTally) -> Non
 
 
 def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | None) -> Walk | None:
-    """Where the first answer shows that a late sweep is due, or that the marks are ahead of it, read that instead."""
+    """Where the first answer shows that a late sweep is due, read that instead: it covers this walk's bound."""
     reading = run.plan.reading
     if walk.counts_as_sweep or not walk.moves_watermark or server_now is None or reading.since is not None:
         return None
-    lag = _lag(run, stream, server_now, run.clock())
-    progress = watermark.believed(run.state.progress.of(stream), lag)
-    if not lag and not watermark.sweep_is_due(progress, reading, server_now):
+    progress = run.state.progress.of(stream)
+    if not watermark.sweep_is_due(progress, reading, server_now):
         return None
     sweep = _walk_from(watermark.sweep_bound(progress, reading), began_at=server_now, local_at=run.clock())
     _keep(run, stream, sweep)
@@ -228,28 +223,18 @@ def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
 
 
 def _complete(run: Run, stream: Stream, walk: Walk) -> None:
-    """Move the watermark as far as the walk proves (inside a transaction)."""
-    lag = _lag(run, stream, walk.began_at, walk.local_at)
+    """Move the watermark as far as the walk proves, never back (inside a transaction)."""
     before = run.state.progress.of(stream)
-    proven = watermark.trusted_time(walk)
     moved = before.watermark
     if walk.moves_watermark:
-        marks = (watermark.believed(before, lag).watermark, walk.since if proven is None else proven)
+        marks = (before.watermark, watermark.trusted_time(walk))
         moved = max((mark for mark in marks if mark is not None), default=None)
-        if walk.began_at is not None and walk.local_at is not None:
-            run.state.facts.put(_CLOCK + stream, str(walk.began_at - walk.local_at))
-    run.state.progress.complete(stream, moved, proven if walk.counts_as_sweep else None)
+    run.state.progress.complete(stream, moved, walk.began_at if walk.counts_as_sweep else None)
     if stream is Stream.SEQUENCE_STATES and walk.since is None:
         run.state.facts.put(ALL_STATES_READ, run.id)
     run.log.debug(
         "walk_complete", stream=stream.value, since=walk.since and instants.to_iso(walk.since), watermark=moved
     )
-
-
-def _lag(run: Run, stream: Stream, server: Instant | None, local: Instant | None) -> int:
-    """Return by how much the marks of a stream may be ahead of the server's clock."""
-    offset = run.state.facts.get(_CLOCK + stream)
-    return watermark.lag(None if offset is None else int(offset), server, local)
 
 
 def _keep(run: Run, stream: Stream, walk: Walk) -> None:

@@ -1,8 +1,9 @@
 """From where a stream is read, and how far its watermark may move.
 
-The watermark is the server's clock when the walk began; what this machine's clock says does not matter. Should the
-server have named a time that was ahead of its own, as a proxy with a wrong clock makes it do, a later answer shows it:
-less time passed there than here. By how much, the marks are believed less (`lag`, `believed`).
+The watermark is the server's clock when the walk began, but never later than what this machine's clock or the data
+itself bears out: `min(server, max(local, newest row))`. Whichever one of the clocks is wrong, by a day either way, the
+watermark is at most too early, which costs reading a few rows again and loses nothing. When a sweep is due the server's
+clock says alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from outreach_sync.instants import Instant
 
 _CLOCKS_DIFFER = 60_000
-"""Servers behind one name may differ by a little; the overlap makes up for it."""
+"""Servers behind one name may differ by a little."""
 
 
 class Walk(NamedTuple):
@@ -24,7 +25,7 @@ class Walk(NamedTuple):
         counts_as_sweep: whether it reads far enough back to be a late sweep.
         next_url: where it goes on; None: at its first page.
         began_at: the server's clock when it began; None where no answer had a `Date`.
-        local_at: this machine's clock at that moment, to tell how much time passes between two answers.
+        local_at: this machine's clock at that moment, the second witness.
         newest: the newest `updatedAt` it has seen.
     """
 
@@ -90,8 +91,14 @@ def first_bound(progress: Progress, reading: Reading, server_now: Instant | None
 
 
 def sweep_is_due(progress: Progress, reading: Reading, server_now: Instant) -> bool:
-    """Say whether a sweep's time has passed since the last one began, by the server's clock."""
-    return progress.sweep_began_at is not None and server_now - progress.sweep_began_at >= reading.late_sweep
+    """Say whether a sweep's time has passed since the last one began, by the server's clock.
+
+    One that began in what is now the future was dated by a wrong answer: it is due as well.
+    """
+    if progress.sweep_began_at is None:
+        return False
+    passed = server_now - progress.sweep_began_at
+    return passed >= reading.late_sweep or passed < -_CLOCKS_DIFFER
 
 
 def sweep_bound(progress: Progress, reading: Reading) -> Bound:
@@ -102,29 +109,13 @@ def sweep_bound(progress: Progress, reading: Reading) -> Bound:
     return Bound(Instant(since), moves_watermark=True, counts_as_sweep=True)
 
 
-def lag(offset: int | None, server: Instant | None, local: Instant | None) -> int:
-    """Return by how many ms less has passed by the server's clock than by this machine's, 0 where about as much has.
-
-    Args:
-        offset: how far the server's clock was ahead of this machine's when the marks were set; None: not known.
-        server: the server's clock now.
-        local: this machine's clock now.
-    """
-    if offset is None or server is None or local is None:
-        return 0
-    behind = offset - (server - local)
-    return behind if behind > _CLOCKS_DIFFER else 0
-
-
-def believed(progress: Progress, lag: int) -> Progress:
-    """Return the marks as far as they can be believed: they may have been ahead of the server's clock by the lag."""
-    if lag == 0:
-        return progress
-    marks = (progress.watermark, progress.sweep_began_at)
-    watermark, swept = (None if mark is None else Instant(mark - lag) for mark in marks)
-    return progress._replace(watermark=watermark, sweep_began_at=swept)
-
-
 def trusted_time(walk: Walk) -> Instant | None:
-    """Return how late it was in Outreach when the walk began; without a `Date`, its newest row says."""
-    return walk.newest if walk.began_at is None else walk.began_at
+    """Return how late it certainly was in Outreach when the walk began; None where nothing says.
+
+    Nothing newer than its bound was there where it found nothing: it was at least as late as that.
+    """
+    if walk.began_at is None:
+        return walk.newest if walk.newest is not None else walk.since
+    witnesses = [clock for clock in (walk.local_at, walk.newest) if clock is not None]
+    proven = min(walk.began_at, max(witnesses)) if witnesses else walk.began_at
+    return proven if walk.since is None else max(proven, min(walk.since, walk.began_at))

@@ -41,11 +41,20 @@ def test_a_clock_of_this_machine_that_runs_fast_does_not_move_the_watermark_past
     assert bench.state.progress.of(STATES).watermark == NOON
 
 
-def test_a_clock_of_this_machine_that_runs_slow_costs_no_reading(bench: Any) -> None:
+def test_a_clock_of_this_machine_that_runs_slow_costs_the_newest_rows_and_no_sweep(bench: Any) -> None:
     bench.now = Instant(NOON - 400 * DAY)
-    for _ in range(3):
+    newest = bench.source.page(states=bench.states(1, "active"))
+    stamp = max(state.updated_at for state in newest.states)
+    walk_states(bench, newest)
+    for _ in range(2):
         walk_states(bench)
-    assert bench.source.first_urls[1:] == [(STATES, NOON - 600_000)] * 2
+    assert bench.source.first_urls[1:] == [(STATES, stamp - 600_000)] * 2
+
+
+def test_a_server_whose_date_is_always_ahead_never_moves_the_watermark_past_its_rows(bench: Any) -> None:
+    bench.source.clock = Instant(NOON + DAY)
+    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
+    assert bench.state.progress.of(STATES).watermark == NOON
 
 
 @pytest.mark.parametrize("hours", [1, 800])
