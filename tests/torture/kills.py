@@ -90,11 +90,12 @@ def rehearse(prepare: Callable[[World], None], command: str) -> list[str]:
 
 
 def kill_at_each(name: str, *, every: int = 1, command: str = "run") -> Matrix:
-    """Kill a run at every moment (or each `every`th), and look what is left."""
+    """Kill a run at every moment, and look what is left; with `every`, at each so-manieth and around each request."""
     prepare = SITUATIONS[name]
     matrix = Matrix(f"{name}, {command}", rehearse(prepare, command))
-    for moment in range(1, len(matrix.moments) + 1, every):
-        _kill_at(matrix, prepare, moment, command)
+    for moment, what in enumerate(matrix.moments, 1):
+        if moment % every == 0 or what.endswith(("Workbooks", "token request", "token file")):
+            _kill_at(matrix, prepare, moment, command)
     return matrix
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING
+
 import pytest
 
+from outreach_sync.state import State
 from tests.torture.kills import MATRICES, kill_at_each, summary
+from tests.torture.reaper import KilledError, Reaper
 
-_SOME = 37
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SOME = 60
+_MOMENTS_OF_A_NEW_STATE = 40
 
 
 @pytest.mark.parametrize(("situation", "command"), MATRICES)
@@ -22,3 +31,12 @@ def test_there_is_no_moment_at_which_a_kill_does_harm(situation: str, command: s
     matrix = kill_at_each(situation, command=command)
     assert matrix.killed > len(matrix.moments) // 2
     assert not matrix.broken, summary([matrix])
+
+
+@pytest.mark.parametrize("moment", range(1, _MOMENTS_OF_A_NEW_STATE))
+def test_a_state_that_was_killed_while_it_was_made_is_made_the_next_time(tmp_path: Path, moment: int) -> None:
+    path = tmp_path / "state.db"
+    with contextlib.suppress(KilledError), Reaper(moment).watching():
+        State.open(path)
+    with State.open(path) as state:
+        assert state.outbox.counts() == {}
