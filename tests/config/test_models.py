@@ -7,10 +7,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from outreach_sync.config import load_config, revealed
-from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN
 from outreach_sync.config.models import Config
 from outreach_sync.config.start import Back
 from outreach_sync.errors import ConfigError
+from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN
 
 Write = Callable[..., Path]
 MINUTE, DAY = 60_000, 86_400_000

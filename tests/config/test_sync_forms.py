@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from outreach_sync.rules.conditions import AnyOf, Clause, Equals, NotAfter
 from outreach_sync.config.start import Back, Everything, From, Start
 from outreach_sync.config.sync_forms import (
     ConditionForm,
@@ -15,6 +14,7 @@ from outreach_sync.config.sync_forms import (
     state_name,
 )
 from outreach_sync.instants import Instant
+from outreach_sync.rules.conditions import AnyOf, Clause, Equals, NotAfter
 
 
 @pytest.mark.parametrize(

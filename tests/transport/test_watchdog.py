@@ -10,7 +10,6 @@ from outreach_sync.errors import InterruptedByError
 from outreach_sync.transport.attempts import MaybeSentError
 
 if TYPE_CHECKING:
-
     from outreach_sync.transport.sending import Transport
     from outreach_sync.transport.stopping import StopSignal
 import socket

@@ -105,7 +105,7 @@ def test_reading_a_time_never_fails(text: str) -> None:
 
 
 @given(st.booleans())
-def test_a_boolean_survives_the_round_trip(value: bool) -> None:  # noqa: FBT001
+def test_a_boolean_survives_the_round_trip(value: bool) -> None:
     assert read_boolean(to_wire(value)) is value
 
 
