@@ -70,6 +70,8 @@ class Candidates:
         unlinked = connection.execute(
             "SELECT id, emails FROM prospect p WHERE person_id IS NULL AND emails IS NOT NULL AND NOT EXISTS"
             " (SELECT 1 FROM outbox WHERE record = 'person' AND key = p.id AND reason LIKE 'ambiguous:%')"
+            " UNION ALL SELECT id, emails FROM prospect WHERE id IN (SELECT prospect_id FROM temp.candidate)"
+            " AND person_id IS NOT NULL AND emails IS NOT NULL"  # got a Person since none was found for them
         )
         connection.executemany(
             "INSERT INTO temp.shared VALUES (?, ?)",

@@ -46,3 +46,12 @@ def test_those_without_an_address_are_alone(state: State) -> None:
 
 def test_nobody_makes_no_pool(state: State) -> None:
     assert pools(state) == []
+
+
+def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others(state: State) -> None:
+    know(state, p1=("ada@example.com",), p2=("ada@example.com",))
+    candidates = Candidates(state.connection)
+    candidates.add([(1, False), (2, False)])
+    with state.transaction():
+        state.people.link([1], 1001)
+    assert list(candidates.pools()) == [([1, 2], False)]
