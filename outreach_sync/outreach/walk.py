@@ -116,17 +116,18 @@ class Walker:
             raise UntrustedAnswerError(f"Outreach's answer for {stream} holds no list of rows.") from None
 
     def _trust_next(self, reply: Reply, url: str, stream: Stream) -> None:
-        """Refuse a link that leads to another host or nowhere, and a full page that has no `links` at all.
+        """Refuse a link that leads to another host or nowhere, and a full page whose lack of `links` proves nothing.
 
-        Answers without rows may lack `links`; a full page without them does not say whether more follows, and taken for
-        the last one it would lose what does.
+        No `links` means the last page. Whether the service names the next one where there is one, is asked where a
+        full page has none: taken for the last one by mistake it would lose what follows.
 
         Raises:
             UntrustedAnswerError: it does.
         """
         link = next_url(reply.document)
         rows, size = reply.document["data"], queries.page_size(url)
-        if "links" not in reply.document and isinstance(rows, list) and size and len(rows) >= size:
+        full = isinstance(rows, list) and size and len(rows) >= size
+        if full and "links" not in reply.document and not self._names_what_follows(url, size or 1):
             raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
         if link is not None and not self._client.transport.trusts(link):
             raise UntrustedAnswerError(
@@ -135,6 +136,14 @@ class Walker:
             )
         if link == url:
             raise _loop(stream)
+
+    def _names_what_follows(self, url: str, size: int) -> bool:
+        """Ask once more for a row less (of one row: one more): what is cut short on purpose must name the next page."""
+        asked_for = size - 1 or size + 1
+        reply = self._client.reply(
+            queries.with_page_size(url, asked_for), patience_seconds=self._settings.patience_ms / 1000
+        )
+        return next_url(reply.document) is not None or len(reply.document["data"]) < asked_for
 
 
 class _PagesAhead:

@@ -162,6 +162,13 @@ def test_a_full_page_without_links_is_taken_for_the_last(sandbox: Any, connect: 
         walk(connect(page_size=10))
 
 
+@pytest.mark.parametrize("size", [1, 2, 10])
+def test_a_last_page_is_refused_for_being_full(sandbox: Any, connect: Any, size: int) -> None:
+    fill(sandbox, 2 * size)
+    sandbox.faults.on("next_link_missing_links", after=1, times=1)
+    assert len([row for page in walk(connect(page_size=size)) for row in page.states]) == 2 * size
+
+
 def test_a_loop_of_pages_never_ends(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 50)
     sandbox.faults.on("cursor_loops")
