@@ -15,6 +15,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.monitoring import Watch
 from outreach_sync.pipeline.run import Run
 from outreach_sync.pipeline.tally import Tally
+from outreach_sync.scrubbing import masked
 from outreach_sync.state import State
 from outreach_sync.state.backup import back_up_daily
 from outreach_sync.state.history import History
@@ -142,7 +143,7 @@ def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
     status = exit_status(run.state, error)
     document = run.tally.as_json(outcome(run.tally, status, error), instants.now())
     if error is not None:
-        document["error"] = str(error)
+        document["error"] = masked(str(error))
     return Ended(document, status, error)
 
 

@@ -13,10 +13,12 @@ from outreach_sync.errors import GuardStoppedError, LockHeldError, UnavailableEr
 from outreach_sync.instants import Instant
 from outreach_sync.pipeline.tally import StreamTally, Tally
 from outreach_sync.records import Stream
+from outreach_sync.scrubbing import keep_secret
 from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
     from outreach_sync.errors import OutreachSyncError
+    from outreach_sync.pipeline.run import Run
     from tests.conftest import World
 
 DOWN = UnavailableError("down")
@@ -85,3 +87,16 @@ def test_two_runs_at_once_are_one_run_and_an_error_that_names_the_holder(world: 
 def test_a_lock_is_free_again_after_the_run(world: World) -> None:
     world.run()
     assert world.run().exit_status == 0
+
+
+def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World) -> None:
+    keep_secret("S3CRETKEYWB")
+
+    def fail(_run: Run) -> None:
+        raise UnavailableError("Workbooks refused: bad key S3CRETKEYWB")
+
+    ended = world.do(fail)
+    with world.state() as state:
+        (record,) = state.runs.latest()
+    assert "refused" in ended.document["error"]
+    assert "S3CRETKEYWB" not in json.dumps([ended.document, record.summary])
