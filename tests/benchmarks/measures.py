@@ -59,12 +59,12 @@ def start() -> list[Row]:
             lambda: program.run("--help"),
             lambda: program.run("status"),
         )
-    base = [one.wall for one in click]
-    note = "wall against `python -c 'import click'`, in turns"
+    base = [one.cpu for one in click]
+    note = "CPU against `python -c 'import click'`, in turns"
     return [
-        Row("start: `--version`", ratios([one.wall for one in version], base), 1.5, note),
-        Row("start: `--help`", ratios([one.wall for one in help_], base), 1.5, note),
-        Row("start: `status`", ratios([one.wall for one in status], base), 2.0, note),
+        Row("start: `--version`", ratios([one.cpu for one in version], base), 1.5, note),
+        Row("start: `--help`", ratios([one.cpu for one in help_], base), 1.5, note),
+        Row("start: `status`", ratios([one.cpu for one in status], base), 2.0, note),
     ]
 
 
@@ -83,9 +83,9 @@ def idle() -> list[Row]:
         Row("nothing new: requests to Workbooks, and for tokens", figure([outside]), 0, unit=""),
         Row(
             "nothing new: the process",
-            ratios([one.wall for one in cycles], [one.wall for one in python_]),
+            ratios([one.cpu for one in cycles], [one.cpu for one in python_]),
             2.0,
-            f"wall against `python -c '{_REFERENCE}'`, in turns",
+            f"CPU against `python -c '{_REFERENCE}'`, in turns",
         ),
     ]
 
