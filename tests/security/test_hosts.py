@@ -72,12 +72,18 @@ def test_no_environment_switches_the_verification_off(
         transport.send("GET", f"{self_signed}/", timeout_seconds=5)
 
 
+class Refused(http.server.HTTPServer):
+    """A server whose visitors leave during the handshake, as they should."""
+
+    def handle_error(self, *_: Any) -> None: ...
+
+
 @pytest.fixture
 def self_signed(tmp_path: Path) -> Iterator[str]:
     """Serve HTTPS with a certificate that nobody vouches for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(tmp_path))
-    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server = Refused(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

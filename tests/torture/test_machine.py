@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.torture.machine import Torture
 
-_EXAMPLES = 100
+_EXAMPLES = 200
 
 
 TestTorture = Torture.TestCase
