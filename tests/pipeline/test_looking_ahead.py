@@ -27,8 +27,11 @@ class AtOnce:
         return self._result
 
 
+_pump = Pusher.pump
+
+
 def _settled_at_once(pusher: Pusher) -> None:
-    pusher._fill()
+    _pump(pusher)
     while pusher._in_flight:
         pusher._collect(block=True)
 
