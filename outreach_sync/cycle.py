@@ -53,8 +53,17 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
             first_load_is_done(run)
     finally:
         count_what_waits(run)
+    failure = failure or run.source_failure or (None if complete else still_open())
     if failure is not None:
         raise failure
+
+
+def still_open() -> ServiceError:
+    """Say that a stream which this run was not to read keeps everything but opt-outs from being written."""
+    return ServiceError(
+        "a walk of another stream is not complete, so nothing but opt-outs was written.",
+        advice="Run without --stream, and it goes on where it stopped.",
+    )
 
 
 def recover(run: Run) -> None:

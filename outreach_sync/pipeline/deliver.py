@@ -129,9 +129,11 @@ def _confirm_refusals(run: Run, settled: Settled) -> bool:
     with run.state.transaction():
         for entry, reason in settled.rejected:
             if entry.person_id in gone:
-                run.state.outbox.mark_changed([entry.prospect_id or 0], held=False)
+                run.state.outbox.back_to_queue([entry.id], in_doubt=False)
+                run.state.outbox.mark_again([entry.prospect_id or 0])
             else:
                 refuse(run, entry, reason)
+    settled.rejected.clear()
     return bool(gone)
 
 

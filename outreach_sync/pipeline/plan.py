@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.ahead import early
-from outreach_sync.errors import InterruptedByError
+from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthenticatedError, ServiceError
 from outreach_sync.pipeline import resolve
 from outreach_sync.pipeline.pull import ALL_STATES_READ
 from outreach_sync.pipeline.refuse import refuse_decision
 from outreach_sync.rules.differences import differences
-from outreach_sync.rules.matching import Ambiguous
+from outreach_sync.rules.matching import Ambiguous, Found
 from outreach_sync.rules.person import wanted_person
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Prospect
     from outreach_sync.rules.differences import RoleValue
-    from outreach_sync.rules.matching import Found
     from outreach_sync.rules.person import Wanted
     from outreach_sync.state.cache import CachedProspect
     from outreach_sync.state.people import LinkedPerson
@@ -79,7 +78,7 @@ def plan_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[Planned]:
     """
     chunks = _chunks(run, only_opt_outs=only_opt_outs)
     asked = early((_ask_outreach(run, ids, only_opt_outs=only_opt_outs) for ids in chunks), 1)
-    looked_up = early((_ask_workbooks(run, one) for one in asked), 2)
+    looked_up = early((_ask_workbooks(run, one, only_opt_outs=only_opt_outs) for one in asked), 2)
     for one in looked_up:
         yield Planned(len(one.prospects), _decide(run, one, only_opt_outs=only_opt_outs))
 
@@ -102,17 +101,30 @@ def _ask_outreach(run: Run, ids: Collection[int], *, only_opt_outs: bool) -> Ask
     return Asked(prospects, gone, resolve.ask_history(run, unlinked))
 
 
-def _ask_workbooks(run: Run, asked: Asked) -> LookedUp:
-    unlinked = [prospect_id for prospect_id, one in asked.prospects.items() if one.person_id is None]
-    if asked.history is not None:
-        resolve.keep_history(run, asked.history)
+def _ask_workbooks(run: Run, asked: Asked, *, only_opt_outs: bool) -> LookedUp:
+    prospects = _told(run, asked, only_opt_outs=only_opt_outs)
+    unlinked = [prospect_id for prospect_id, one in prospects.items() if one.person_id is None]
     unlinked += [one for pool in asked.gone.values() for one in pool]
     wanted = run.state.cache.prospects(unlinked)
-    if resolve.read_unseen(run, wanted):
-        wanted = run.state.cache.prospects(unlinked)
-    return LookedUp(
-        asked.prospects, asked.gone, wanted, resolve.ask_matches(run, [one.prospect for one in wanted.values()])
-    )
+    return LookedUp(prospects, asked.gone, wanted, resolve.ask_matches(run, [one.prospect for one in wanted.values()]))
+
+
+def _told(run: Run, asked: Asked, *, only_opt_outs: bool) -> Mapping[int, CachedProspect]:
+    """Store what Outreach was asked for; where it does not answer, leave out whom it was asked about.
+
+    Whoever needs no asking must not wait for it: an opt-out may be among them.
+    """
+    unlinked = [prospect_id for prospect_id, one in asked.prospects.items() if one.person_id is None]
+    try:
+        if asked.history is not None:
+            resolve.keep_history(run, asked.history)
+        resolve.read_unseen(run, run.state.cache.prospects(unlinked))
+    except (ServiceError, NotAllowedError, NotAuthenticatedError) as failure:
+        run.log.warning("history_unread", prospects=len(unlinked), why=str(failure))
+        run.source_is_down = True
+        run.source_failure = run.source_failure or failure
+        return _decidable(run, run.state.cache.prospects(asked.prospects), only_opt_outs=only_opt_outs)
+    return asked.prospects
 
 
 def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[Unmatched]:
@@ -122,6 +134,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[Unmat
     unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
     verdicts.update(_look_for_doubtful(run, unlinked, unmatched))
     with run.state.transaction():
+        verdicts.update(_join_pools(run, verdicts, unmatched))
         left = _settle_gone(run, gone, verdicts)
         busy = _decide_linked(run, {*ids, *unlinked}, only_opt_outs=only_opt_outs)
         for prospect_id, judged in verdicts.items():
@@ -173,6 +186,19 @@ def _look_for_doubtful(
     return found
 
 
+def _join_pools(
+    run: Run, verdicts: Mapping[int, Found | Ambiguous], unmatched: Sequence[int]
+) -> dict[int, Found | Ambiguous]:
+    """Link everybody whom a Person was created for that one of them finds: the answer to its creation was lost."""
+    joined: dict[int, Found | Ambiguous] = {}
+    for entry in run.state.outbox.of_person(list(verdicts)):
+        judged = verdicts[entry.prospect_id or 0]
+        if isinstance(judged, Found):
+            joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
+            run.state.people.link(set(entry.pool) & set(joined), judged.person_id)
+    return joined
+
+
 def _settle_gone(run: Run, gone: Mapping[int, Sequence[int]], verdicts: Mapping[int, object]) -> set[int]:
     """Forget Persons that are gone, or leave them deleted; return the prospects that are left as they are."""
     left = set[int]()
@@ -196,7 +222,7 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
     prospects = run.state.cache.pooled_prospects(everyone)
     states = run.state.cache.pooled_states(everyone)
     people = run.state.people.by_id(pools)
-    writing = run.state.outbox.being_written([one for pool in pools.values() if len(pool) > 1 for one in pool])
+    writing = run.state.outbox.being_written(everyone)
     for person_id, pool in pools.items():
         if person_id in writing:
             continue

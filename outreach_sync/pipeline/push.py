@@ -52,13 +52,20 @@ class Pusher:
         while self._in_flight:
             self._collect(block=True)
         self._workers.shutdown()
+        if self.settled.rejected:
+            with self._run.state.transaction():
+                entries = [entry.id for entry, _ in self.settled.rejected]
+                self._run.state.outbox.back_to_queue(entries, in_doubt=False)
         if kind is None:
             self._raise_failure()
 
     def pump(self) -> None:
-        """Settle what has been answered and send what is due, without waiting."""
+        """Settle what has been answered and send the updates that are due, without waiting.
+
+        Creations wait for `push_all`: until all are planned, two of them may be one person.
+        """
         self._collect(block=False)
-        self._fill()
+        self._fill(("update",))
 
     def push_all(self) -> None:
         """Send everything that is due, until it is settled or something stands in the way.
@@ -67,10 +74,11 @@ class Pusher:
             OutreachSyncError: Workbooks refused the key, or refuses everything; the rest stays queued.
             InterruptedByError: asked to stop; what was in flight is settled.
         """
-        self._fill()
+        self._next = dict.fromkeys(_ACTIONS, 0)  # what waited while it was planned is due now
+        self._fill(_ACTIONS)
         while self._in_flight:
             self._collect(block=True)
-            self._fill()
+            self._fill(_ACTIONS)
         self._raise_failure()
         if self._run.stop.is_set():
             raise InterruptedByError(self._run.stop.signal_number)
@@ -88,18 +96,19 @@ class Pusher:
     def _full(self) -> bool:
         return len(self._in_flight) > self._run.plan.concurrency
 
-    def _fill(self) -> None:
+    def _fill(self, actions: Sequence[str]) -> None:
         while self._may_send() and not self._full():
-            batch = self._next_batch()
+            batch = self._next_batch(actions)
             if batch is None:
                 return
             self._submit([batch])
 
-    def _next_batch(self) -> Batch | None:
-        """Take the next entries of one action that are due; each entry once in this pusher's life."""
-        for action in _ACTIONS:
-            entries = self._run.state.outbox.due(
-                PERSON, action, self._run.clock(), after=self._next[action], limit=self._run.plan.batch_size
+    def _next_batch(self, actions: Sequence[str]) -> Batch | None:
+        """Take the next entries of one of the actions that are due."""
+        run = self._run
+        for action in actions:
+            entries = run.state.outbox.due(
+                PERSON, action, run.clock(), after=self._next[action], limit=run.plan.batch_size, run_id=run.id
             )
             if entries:
                 self._next[action] = entries[-1].id

@@ -10,6 +10,7 @@ from outreach_sync import instants
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from outreach_sync.errors import OutreachSyncError
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.ports import Plan, Source, Target
     from outreach_sync.pipeline.tally import Tally
@@ -48,6 +49,7 @@ class Run:
     log: Log
     clock: Callable[[], Instant] = field(default=instants.now)
     source_is_down: bool = False
+    source_failure: OutreachSyncError | None = None
     on_progress: Callable[[str, int], None] = field(default=lambda _what, _count: None)
 
     @property

@@ -43,7 +43,8 @@ class Settled:
         accepted: objects that were written.
         stale: entries whose record somebody else wrote meanwhile.
         unknown: entries of which it is not known what became of them.
-        rejected: refused updates, with Workbooks' reasons: to be read before the refusal stands.
+        rejected: refused updates, with Workbooks' reasons: to be read before the refusal stands; until then they
+            count as being sent.
     """
 
     accepted: int = 0
@@ -112,7 +113,6 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
         return
     if sent.rescue:
         run.state.people.accepted(verdict.id, lock_version, {_NO_EMAIL: True}, now)
-        run.state.outbox.back_to_queue([entry.id], in_doubt=False)
         settled.rejected.append((entry, entry.reason or ""))
         return
     if entry.person_id is None:
@@ -122,7 +122,7 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
         run.tally.people.updated += 1
     run.state.outbox.drop([entry.id])
     if entry.reason is not None and entry.prospect_id is not None:
-        run.state.outbox.mark_changed([entry.prospect_id], held=False)  # part of it may still be undecided
+        run.state.outbox.mark_again([entry.prospect_id])  # part of it may still be undecided
 
 
 def _person_created(run: Run, entry: Entry, person_id: int, lock_version: int | None) -> None:
@@ -140,7 +140,7 @@ def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
     run.state.outbox.back_to_queue([entry.id], in_doubt=in_doubt)
     if entry.record != TASK:
         run.state.people.doubt([entry.person_id] if entry.person_id is not None else [])
-        run.state.outbox.mark_changed([entry.prospect_id or 0], held=False)
+        run.state.outbox.mark_again([entry.prospect_id or 0, *entry.pool])
 
 
 def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entry, Write] | None:
@@ -152,6 +152,5 @@ def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entr
     if not sent.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
         alone = Write(write.id, write.lock_version, workbooks_fields(run, {_NO_EMAIL: True}))
         return entry._replace(reason=reason), alone
-    run.state.outbox.back_to_queue([entry.id], in_doubt=False)
     settled.rejected.append((entry, entry.reason or reason if sent.rescue else reason))
     return None

@@ -32,7 +32,9 @@ def differences(wanted: Wanted, held: Held) -> dict[str, RoleValue]:
     changes: dict[str, RoleValue] = {}
     if wanted.sequence_state is not None and wanted.sequence_state != held.sequence_state:
         changes["sequence_state"] = wanted.sequence_state
-    if wanted.state_updated_at is not None and not _same_time(wanted.state_updated_at, held.state_updated_at):
+    if wanted.state_updated_at is not None and not _same_time(
+        wanted.state_updated_at, held.state_updated_at, exactly="sequence_state" in changes
+    ):
         changes["state_updated_at"] = wanted.state_updated_at
     if wanted.no_email and held.no_email is not True:
         changes["no_email"] = True
@@ -43,11 +45,14 @@ def differences(wanted: Wanted, held: Held) -> dict[str, RoleValue]:
     return changes
 
 
-def _same_time(wanted: Instant, held: Instant | None) -> bool:
-    """Compare to the second, which is what Workbooks keeps; a field that keeps days only holds the midnight."""
+def _same_time(wanted: Instant, held: Instant | None, *, exactly: bool) -> bool:
+    """Compare to the second, which is what Workbooks keeps; a field that keeps days only holds the midnight.
+
+    `exactly`: another state is shown than before, so that a midnight may well be a time of day.
+    """
     if held is None:
         return False
-    return wanted // 1000 == held // 1000 or wanted - wanted % _DAY_MS == held
+    return wanted // 1000 == held // 1000 or (not exactly and wanted - wanted % _DAY_MS == held)
 
 
 def _lines(text: str) -> list[str]:

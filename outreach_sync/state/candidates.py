@@ -69,7 +69,8 @@ class Candidates:
         connection.execute("CREATE TEMP TABLE shared (address TEXT, prospect_id INTEGER)")
         unlinked = connection.execute(
             "SELECT id, emails FROM prospect p WHERE person_id IS NULL AND emails IS NOT NULL AND NOT EXISTS"
-            " (SELECT 1 FROM outbox WHERE record = 'person' AND key = p.id AND reason LIKE 'ambiguous:%')"
+            " (SELECT 1 FROM outbox WHERE record = 'person' AND key = p.id AND reason LIKE 'ambiguous:%' AND key NOT IN"
+            " (SELECT prospect_id FROM temp.candidate))"
             " UNION ALL SELECT id, emails FROM prospect WHERE id IN (SELECT prospect_id FROM temp.candidate)"
             " AND person_id IS NOT NULL AND emails IS NOT NULL"  # got a Person since none was found for them
         )

@@ -74,6 +74,12 @@ class Outbox:
             ((prospect_id, held) for prospect_id in prospect_ids),
         )
 
+    def mark_again(self, prospect_ids: Iterable[int]) -> None:
+        """Note prospects to be decided again; one that an incomplete walk holds back stays held back."""
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, 0) ON CONFLICT DO NOTHING", ((one,) for one in prospect_ids)
+        )
+
     def mark_all_changed(self) -> None:
         """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
         self._connection.execute(
@@ -101,9 +107,9 @@ class Outbox:
         return [row[0] for row in rows]
 
     def decided(self, prospect_ids: Iterable[int]) -> None:
-        """Note that these prospects have been decided."""
+        """Note that these prospects have been decided, except those that an incomplete walk holds back."""
         self._connection.executemany(
-            "DELETE FROM changed WHERE prospect_id = ?", ((prospect_id,) for prospect_id in prospect_ids)
+            "DELETE FROM changed WHERE prospect_id = ? AND NOT held", ((prospect_id,) for prospect_id in prospect_ids)
         )
 
     def revisit_due(self, now: Instant) -> None:
@@ -140,9 +146,9 @@ class Outbox:
         pool: Collection[int] = (),
         reason: str | None = None,
     ) -> None:
-        """Queue what a Person is to say, in place of what was queued for it before.
+        """Queue what a Person is to say, in place of what was queued for it before, but not of what is being sent.
 
-        New work is due at once; the same refusal again keeps its attempts and its pause.
+        New work is due at once; the same refusal again keeps its attempts, its pause and its reason.
         """
         text = json.dumps(fields, sort_keys=True)
         self._connection.execute(
@@ -153,7 +159,8 @@ class Outbox:
             " next_attempt_at = iif(fields = excluded.fields AND action = excluded.action, next_attempt_at, NULL),"
             " admitted = admitted AND fields = excluded.fields, person_id = excluded.person_id,"
             " action = excluded.action, fields = excluded.fields, pool = excluded.pool,"
-            " reason = coalesce(excluded.reason, reason), run_id = excluded.run_id",
+            " reason = iif(fields = excluded.fields AND action = excluded.action, coalesce(excluded.reason, reason),"
+            " excluded.reason), run_id = excluded.run_id WHERE state <> 'sending'",
             (lead, lead, person_id, action, text, json.dumps(sorted(pool)), reason, run_id),
         )
 
@@ -212,9 +219,10 @@ class Outbox:
         self._connection.executemany("DELETE FROM outbox WHERE id = ?", ((entry_id,) for entry_id in entry_ids))
 
     def drop_person(self, prospect_ids: Collection[int]) -> None:
-        """Remove what is queued for the Person of these prospects."""
+        """Remove what is queued for the Person of these prospects, but not what is being sent."""
         self._connection.execute(
-            f"DELETE FROM outbox WHERE record = 'person' AND prospect_id IN {_IDS}", (json.dumps(list(prospect_ids)),)
+            f"DELETE FROM outbox WHERE record = 'person' AND state <> 'sending' AND prospect_id IN {_IDS}",
+            (json.dumps(list(prospect_ids)),),
         )
 
     def drop_task(self, task_id: int) -> None:
@@ -288,18 +296,23 @@ class Outbox:
 
     # -- looking
 
-    def due(self, record: str, action: str, now: Instant, *, after: int, limit: int) -> list[Entry]:
+    def due(
+        self, record: str, action: str, now: Instant, *, after: int, limit: int, run_id: str | None = None
+    ) -> list[Entry]:
         """Return entries of one kind that are due, above the id `after`, in order.
 
-        Of people only those of which it is certain what Workbooks holds: a creation in doubt, or a Person that has to
-        be read first, waits until it is planned again.
+        Of people only those of which it is certain what Workbooks holds (a creation in doubt, or a Person that has to
+        be read first, waits until it is planned again), and none of whom is still to be decided: in this run, or, where
+        an incomplete walk holds them back, since an earlier one.
         """
         return self._entries(
             "record = ? AND action = ? AND state = 'queued' AND NOT held AND id > ?"
             " AND (next_attempt_at IS NULL OR next_attempt_at <= ?) AND (record <> 'person' OR iif(person_id IS NULL,"
-            " NOT in_doubt, EXISTS (SELECT 1 FROM person p WHERE p.id = person_id AND p.lock_version IS NOT NULL)))"
+            " NOT in_doubt, EXISTS (SELECT 1 FROM person p WHERE p.id = person_id AND p.lock_version IS NOT NULL))"
+            " AND NOT EXISTS (SELECT 1 FROM changed c WHERE (NOT c.held OR run_id IS NOT ?) AND (c.prospect_id ="
+            " outbox.prospect_id OR c.prospect_id IN (SELECT value FROM json_each(outbox.pool)))))"
             " ORDER BY id LIMIT ?",
-            (record, action, after, now, limit),
+            (record, action, after, now, run_id, limit),
         )
 
     def of_person(self, prospect_ids: Collection[int]) -> list[Entry]:
