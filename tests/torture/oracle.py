@@ -80,8 +80,12 @@ class History:
     def note(self, world: World) -> None:
         """Take note of how things are now."""
         people = world.workbooks.all(PERSON)
-        for prospect in world.outreach.all("prospect"):
+        made_for = {person["created_through_reference"]: person["id"] for person in people}
+        everyone = world.outreach.all("prospect")
+        for prospect in everyone:
             self.matched[prospect.id] |= {person["id"] for person in people if _may_be(prospect, person)}
+            pool = (f"outreach-prospect-{one}" for one in _one_person(everyone, prospect))
+            self.matched[prospect.id] |= {made_for[one] for one in pool if one in made_for}
             stamps = self.opted_out_stamps[prospect.id]
             if _opted_out(prospect):
                 stamps.add(instant(prospect.values.get("updatedAt")) or 0)
@@ -447,6 +451,16 @@ _RULES = (_by_outreach_id, _by_reference, _by_external_id, _by_email)
 
 def _may_be(prospect: Any, person: dict[str, Any]) -> bool:
     return any(rule(prospect, person) for rule in _RULES)
+
+
+def _one_person(everyone: Sequence[Any], prospect: Any) -> set[int]:
+    """Return who shares an address with a prospect, also through a third: they are created once."""
+    pool, addresses, before = {prospect.id}, _addresses(prospect), 0
+    while len(pool) != before:
+        before = len(pool)
+        pool |= {other.id for other in everyone if _addresses(other) & addresses}
+        addresses = {one for other in everyone if other.id in pool for one in _addresses(other)}
+    return pool
 
 
 def _numbers(text: str) -> list[int]:
