@@ -153,7 +153,7 @@ def exit_status(state: State, error: OutreachSyncError | None) -> int:
         return 128 + error.signal_number
     if error is not None:
         return error.exit_status
-    return _REFUSED if state.outbox.failures() else 0
+    return _REFUSED if state.outbox.any_failure() else 0
 
 
 def outcome(tally: Tally, status: int, error: OutreachSyncError | None) -> str:

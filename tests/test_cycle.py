@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import parse_duration, parse_iso
+from outreach_sync.records import Unknown
+from outreach_sync.workbooks.target import Workbooks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from outreach_sync.conduct import Ended
+    from outreach_sync.records import Verdict, Write
     from tests.conftest import World
 
 STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"
@@ -416,3 +421,76 @@ def test_a_field_that_is_gone_stops_the_run_instead_of_refusing_everybody(world:
     assert (ended.exit_status, STATE in str(ended.error)) == (3, True)
     with world.state() as state:
         assert state.outbox.counts() == {("person", "queued"): 3}
+
+
+def test_a_queue_left_by_an_outage_never_overtakes_what_was_read_since(world: World) -> None:
+    prospects = [world.prospect(email=f"p{number}@example.com") for number in range(420)]
+    guard = {"guard": {"share": 1.0, "count": 9999}, "patience": "1s"}
+    world.run(sync=guard)
+    for prospect in prospects[300:]:
+        world.outreach.update("sequenceState", world.states_of(prospect)[0], state="paused")
+    world.sandbox.workbooks.faults.on("unavailable_503", kind="write")
+    assert world.run(sync=guard).exit_status == 4
+    world.sandbox.workbooks.faults.clear()
+    for prospect in prospects[300:]:
+        world.outreach.update("prospect", prospect, optedOut=True)
+    for prospect in prospects[:300]:
+        world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.run(sync=guard)
+    assert [one[NO_EMAIL] for one in world.people()].count(True) == 120
+    assert world.run(sync=guard).document["requests"]["workbooks"] == 0
+
+
+def test_a_question_that_outreach_does_not_answer_holds_up_nobody_it_is_not_about(world: World) -> None:
+    known = world.prospect(email="ada@example.com")
+    dated = {"start": "90d", "patience": "1s"}
+    world.run(sync=dated)
+    world.outreach.update("prospect", known, optedOut=True)
+    world.prospect(email="bo@example.com")
+    world.sandbox.outreach.faults.on("server_error_500", after=1, kind="list sequenceStates")
+    assert world.run(sync=dated).exit_status == 4
+    assert [one[NO_EMAIL] for one in world.people()] == [True]
+    world.sandbox.outreach.faults.clear()
+    assert world.run(sync=dated).exit_status == 0
+    assert len(world.people()) == 2
+
+
+def test_a_stream_left_incomplete_is_said_even_where_this_run_was_not_to_read_it(world: World) -> None:
+    world.settings["outreach"]["page_size"] = 2
+    several(world, 4)
+    world.sandbox.outreach.faults.on("server_error_500", after=1, kind="list sequenceStates")
+    world.run(sync={"patience": "1s"})
+    world.sandbox.outreach.faults.clear()
+    ended = world.run(streams=("tasks",))
+    assert (ended.exit_status, world.people()) == (4, [])
+
+
+def test_two_who_are_no_longer_ambiguous_and_share_an_address_are_created_once(world: World) -> None:
+    twins = [world.workbooks.add_person(name=name, email="twin@example.com") for name in ("A", "B")]
+    for _ in range(2):
+        world.prospect(email="twin@example.com")
+    world.run()
+    for twin in twins:
+        world.workbooks.delete(PERSON, twin)
+    with world.state() as state, state.transaction():
+        state.outbox.retry(None)
+    assert (people(world.run()), len(world.people())) == ({"created": 1}, 1)
+
+
+def test_one_record_that_workbooks_fails_at_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    prospects = several(world, 30)
+    lenient = {"guard": {"share": 1.0, "count": 9999}, "patience": "1s"}
+    world.run(sync=lenient)
+    poisoned = world.people()[17]["id"]
+    for prospect in prospects:
+        world.outreach.update("sequenceState", world.states_of(prospect)[0], state="failed")
+    write = Workbooks.write_people
+
+    def fail_at_one(target: Workbooks, writes: Sequence[Write]) -> Sequence[Verdict]:
+        spoiled = any(one.id == poisoned for one in writes)
+        return [Unknown("500")] * len(writes) if spoiled else write(target, writes)
+
+    monkeypatch.setattr(Workbooks, "write_people", fail_at_one)
+    ended = world.run(sync=lenient)
+    assert ended.exit_status == 1
+    assert [one["id"] for one in world.people() if one[STATE] != "Failed"] == [poisoned]

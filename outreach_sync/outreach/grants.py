@@ -103,7 +103,7 @@ def parsed_object(body: bytes) -> dict[str, Any] | None:
     """Parse a JSON object; None where the body is none."""
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

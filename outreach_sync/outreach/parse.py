@@ -157,7 +157,8 @@ def _sequences(rows: Iterable[Json]) -> tuple[Sequence, ...]:
     """Read the names; a sequence without one (or without an id) is as if it were not included."""
     found = []
     for row in rows:
-        name = _text(row.get("attributes") or {}, "name")
+        attributes = row.get("attributes")
+        name = _text(attributes, "name") if isinstance(attributes, dict) else None
         try:
             found.append(Sequence(_id(row.get("id")), name or ""))
         except ValueError:
@@ -225,7 +226,7 @@ def _to_one(relationship: Any) -> int | None:
     links = relationship.get("links") if "data" not in relationship else None
     related = links.get("related") if type(links) is dict else None
     found = _RELATED_RECORD.search(related) if isinstance(related, str) else None
-    return int(found[1]) if found else None
+    return _id(found[1]) if found else None
 
 
 def _time(attributes: Json, name: str) -> Instant | None:

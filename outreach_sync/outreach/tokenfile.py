@@ -128,8 +128,10 @@ class TokenFile:
         import tempfile  # noqa: PLC0415 - `status` only reads
 
         descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        rest = text.encode()
         try:
-            os.write(descriptor, text.encode())
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[os.write(descriptor, rest) :]
         except OSError:
             os.close(descriptor)
             Path(name).unlink(missing_ok=True)

@@ -25,7 +25,7 @@ def list_changes(run: Run) -> None:
     """Fill the tally of a dry run with every change, and count what would be done."""
     for action in ("update", "create", "recreate"):
         after = 0
-        while entries := run.state.outbox.due(PERSON, action, run.clock(), after=after, limit=_TOGETHER):
+        while entries := run.state.outbox.due(PERSON, action, run.clock(), after=after, limit=_TOGETHER, run_id=run.id):
             after = entries[-1].id
             _list_people(run, action, entries)
     _list_tasks(run)
@@ -54,18 +54,14 @@ def _list_people(run: Run, action: str, entries: list[Entry]) -> None:
 
 
 def _list_tasks(run: Run) -> None:
-    for batch in tasks.batches(run):
+    for batch in tasks.batches(run, run.plan.batch_size):
         for entry, write in zip(batch.entries, batch.writes, strict=True):
             _list_task(run, entry, write.fields)
+    to_be_created = run.state.outbox.to_be_created()
     for entry in run.state.outbox.due(TASK, "create", run.clock(), after=0, limit=-1):
-        if _is_to_be_created(run, entry.prospect_id):
+        if entry.prospect_id in to_be_created:
             fields = task_write(run, entry.task_id or 0, 0).fields
             _list_task(run, entry, {name: value or None for name, value in fields.items()})
-
-
-def _is_to_be_created(run: Run, prospect_id: int | None) -> bool:
-    """Say whether the Person of a task does not exist yet and is among what would be created."""
-    return any(entry.action != "resolve" for entry in run.state.outbox.creating(prospect_id))
 
 
 def _list_task(run: Run, entry: Entry, fields: Mapping[str, WriteValue]) -> None:

@@ -17,6 +17,7 @@ from outreach_sync.pipeline.refuse import refuse
 from outreach_sync.pipeline.resolve import refresh_doubtful
 from outreach_sync.rules import guard
 from outreach_sync.state.candidates import Candidates
+from outreach_sync.state.outbox import PERSON
 from outreach_sync.transport.stopping import pause
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FIRST_LOAD_DONE = "first_load_done"
 _FRUITLESS_ROUNDS = 3
+_SMALLER = 4
+"""By how much batches shrink after one was lost: one object may be what Workbooks fails at."""
 _GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
 _LONGEST_PAUSE_S = 10.0
 
@@ -53,8 +56,12 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         list_changes(run)
         return
     fruitless = rounds = 0
+    size = run.plan.batch_size
     while fruitless < _FRUITLESS_ROUNDS:
-        settled, again = _round(run, complete=complete, guarded=guarded and rounds == 0)
+        settled, again = _round(run, size, complete=complete, guarded=guarded and rounds == 0)
+        if settled.lost_a_batch:
+            again = _blame(run, settled, size) or again
+            size = max(1, size // _SMALLER)
         if not (settled.stale or settled.unknown or again or run.state.outbox.ready(0, 1)):
             return
         fruitless = 0 if settled.accepted else fruitless + 1
@@ -64,10 +71,22 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     _give_up(run, settled)
 
 
-def _round(run: Run, *, complete: bool, guarded: bool) -> tuple[Settled, bool]:
+def _blame(run: Run, settled: Settled, size: int) -> bool:
+    """Refuse what Workbooks fails at alone while it takes others, so that it holds nobody up; say whether any was."""
+    if size > 1 or not settled.accepted:
+        return False
+    with run.state.transaction():
+        for entry in settled.unknown:
+            refuse(run, entry, "Workbooks fails whenever this record is written, and takes others")
+        run.state.outbox.decided(entry.prospect_id or 0 for entry in settled.unknown if entry.record == PERSON)
+    settled.unknown.clear()
+    return True
+
+
+def _round(run: Run, size: int, *, complete: bool, guarded: bool) -> tuple[Settled, bool]:
     """Plan and push once; return what it came to, and whether a refused Person turned out to be gone."""
     guarded = guarded and _could_stop(run)
-    with Pusher(run) as pusher:
+    with Pusher(run, size) as pusher:
         _plan(run, None if guarded else pusher, complete=complete)
         if guarded and _guard_stops(run):
             raise GuardStoppedError(
@@ -77,7 +96,7 @@ def _round(run: Run, *, complete: bool, guarded: bool) -> tuple[Settled, bool]:
             run.state.outbox.admit_all()
         pusher.push_all()
         again = _confirm_refusals(run, pusher.settled)
-        for batch in tasks.batches(run):
+        for batch in tasks.batches(run, size):
             pusher.send_tasks(batch)
         pusher.push_all()
         return pusher.settled, again

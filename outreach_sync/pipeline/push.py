@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Verdict
 
+_LOST_IN_A_ROW = 3
+"""So many single objects in a row may get no answer before Workbooks counts as down."""
+
 _ACTIONS = ("update", "create", "recreate")
 
 
@@ -32,16 +35,17 @@ class Pusher:
     Use it as a context manager: leaving the block waits for what is in flight and settles it.
     """
 
-    def __init__(self, run: Run) -> None:
-        """Prepare the worker threads; none starts before it is needed."""
+    def __init__(self, run: Run, size: int) -> None:
+        """Prepare the worker threads; none starts before it is needed. `size`: objects in a request, at most."""
         self._run = run
+        self._size = size
         self._workers = ThreadPoolExecutor(run.plan.concurrency, thread_name_prefix="push")
         self._in_flight: dict[Future[Sequence[Verdict]], Batch] = {}
         self._next = dict.fromkeys(_ACTIONS, 0)
         self._failure: OutreachSyncError | None = None
         self._checked_systemic = False
         self.settled = Settled()
-        self.lost_a_batch = False
+        self._lost_in_a_row = 0
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -91,7 +95,8 @@ class Pusher:
             self._submit([batch])
 
     def _may_send(self) -> bool:
-        return self._failure is None and not self.lost_a_batch and not self._run.stop.is_set()
+        bearable = _LOST_IN_A_ROW if self._size == 1 else 1
+        return self._failure is None and self._lost_in_a_row < bearable and not self._run.stop.is_set()
 
     def _full(self) -> bool:
         return len(self._in_flight) > self._run.plan.concurrency
@@ -108,7 +113,7 @@ class Pusher:
         run = self._run
         for action in actions:
             entries = run.state.outbox.due(
-                PERSON, action, run.clock(), after=self._next[action], limit=run.plan.batch_size, run_id=run.id
+                PERSON, action, run.clock(), after=self._next[action], limit=self._size, run_id=run.id
             )
             if entries:
                 self._next[action] = entries[-1].id
@@ -156,7 +161,10 @@ class Pusher:
             self._failure = self._failure or error
             return ()
         if verdicts and all(isinstance(verdict, Unknown) for verdict in verdicts):
-            self.lost_a_batch = True
+            self.settled.lost_a_batch = True
+            self._lost_in_a_row += 1
+        else:
+            self._lost_in_a_row = 0
         return verdicts
 
     def _look_for_a_systemic_cause(self, verdicts: Sequence[Verdict]) -> None:

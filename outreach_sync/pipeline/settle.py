@@ -41,6 +41,7 @@ class Settled:
 
     Attributes:
         accepted: objects that were written.
+        lost_a_batch: whether nothing is known of a whole request.
         stale: entries whose record somebody else wrote meanwhile.
         unknown: entries of which it is not known what became of them.
         rejected: refused updates, with Workbooks' reasons: to be read before the refusal stands; until then they
@@ -48,6 +49,7 @@ class Settled:
     """
 
     accepted: int = 0
+    lost_a_batch: bool = False
     stale: list[Entry] = field(default_factory=list)
     unknown: list[Entry] = field(default_factory=list)
     rejected: list[tuple[Entry, str]] = field(default_factory=list)

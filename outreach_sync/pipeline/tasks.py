@@ -62,10 +62,10 @@ def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
     return [one for one in unread if one not in rows or rows[one].is_deleted]
 
 
-def batches(run: Run) -> Iterator[Batch]:
+def batches(run: Run, size: int) -> Iterator[Batch]:
     """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person."""
     after = 0
-    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=run.plan.batch_size):
+    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=size):
         after = entries[-1].id
         creatable = _to_be_created(run, _with_person(run, entries))
         if creatable:

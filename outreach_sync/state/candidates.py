@@ -5,6 +5,7 @@ Kept in a temporary table, so that a first load of half a million new people doe
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,19 +91,23 @@ class Candidates:
         connection.execute("CREATE INDEX temp.shared_prospect ON shared (prospect_id)")
 
     def _connected(self, prospect_id: int) -> list[int]:
-        pool, fresh = {prospect_id}, [prospect_id]
+        """Follow shared addresses from one prospect to the next, each address once."""
+        pool, fresh, followed = {prospect_id}, [prospect_id], set[str]()
         while fresh:
-            neighbours = self._connection.execute(
-                "SELECT DISTINCT other.prospect_id FROM temp.shared one JOIN temp.shared other"
-                " ON other.address = one.address WHERE one.prospect_id = ?",
-                (fresh.pop(),),
-            )
-            unseen = {row[0] for row in neighbours} - pool
-            pool |= unseen
-            fresh.extend(unseen)
+            one = fresh.pop()
+            addresses = self._connection.execute("SELECT address FROM shared WHERE prospect_id = ?", (one,))
+            for (address,) in addresses.fetchall():
+                if address not in followed:
+                    followed.add(address)
+                    sharing = self._connection.execute("SELECT prospect_id FROM shared WHERE address = ?", (address,))
+                    unseen = {row[0] for row in sharing} - pool
+                    pool |= unseen
+                    fresh.extend(unseen)
         return sorted(pool)
 
     def _was_sent(self, pool: list[int]) -> bool:
-        places = ", ".join("?" * len(pool))
-        query = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN ({places})"
-        return bool(self._connection.execute(query, pool).fetchone()[0])
+        query = (
+            "SELECT coalesce(max(was_sent), 0) FROM temp.candidate"
+            " WHERE prospect_id IN (SELECT value FROM json_each(?))"
+        )
+        return bool(self._connection.execute(query, (json.dumps(pool),)).fetchone()[0])

@@ -67,6 +67,8 @@ class State:
             _create_private(path)
             connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
             try:
+                _refuse_foreign(connection, path)
+                _make_durable(connection)
                 _bring_up_to_date(connection, path)
             except BaseException:
                 connection.close()
@@ -83,7 +85,7 @@ class State:
         if not path.exists():
             return None
         with _as_state_error(path):
-            connection = _connect(f"{path.absolute().as_uri()}?mode=ro", durable=False)
+            connection = _connect(f"{path.absolute().as_uri()}?mode=ro")
             version = _version(connection, path)
         if version == 0:
             connection.close()
@@ -106,7 +108,7 @@ class State:
         copy = sqlite3.connect("", isolation_level=None)
         with _as_state_error(path):
             if path.exists():
-                with closing(_connect(_read_only(path), durable=False)) as connection:
+                with closing(_connect(_read_only(path))) as connection:
                     _version(connection, path)
                     connection.backup(copy)
             copy.execute("PRAGMA journal_mode = MEMORY")
@@ -162,13 +164,16 @@ def _create_private(path: Path) -> None:
         raise sqlite3.DatabaseError("file is not a database")
 
 
-def _connect(uri: str, *, durable: bool = True) -> sqlite3.Connection:
+def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_MS / 1000)
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    if durable:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _make_durable(connection: sqlite3.Connection) -> None:
+    """Set the journal up, which changes the file: only once it is known to be ours."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
@@ -183,12 +188,17 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that is newer than the program, or another program's."""
+    version = _version(connection, path)
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StateError(f"{path} is a database, but not one of outreach-sync; it was left untouched.")
+
+
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     version = _version(connection, path)
     if version == CURRENT_VERSION:
         return
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise StateError(f"{path} is a database, but not one of outreach-sync; it was left untouched.")
     if version:
         _back_up_before_migration(connection, path, version)
     _migrate(connection)

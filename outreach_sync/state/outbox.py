@@ -280,10 +280,6 @@ class Outbox:
             ((prospect_id,) for prospect_id in prospect_ids),
         )
 
-    def admit(self, entry_ids: Iterable[int]) -> None:
-        """Note that a passed guard has counted these entries."""
-        self._connection.executemany("UPDATE outbox SET admitted = 1 WHERE id = ?", ((one,) for one in entry_ids))
-
     def retry(self, entry_ids: Collection[int] | None) -> int:
         """Make entries (None: all) due now, with their attempts reset, parked ones too; return how many."""
         query = (
@@ -336,12 +332,20 @@ class Outbox:
         """Return everything that is queued for a prospect, tasks too."""
         return self._entries("prospect_id = ? ORDER BY id", (prospect_id,))
 
-    def creating(self, prospect_id: int | None) -> list[Entry]:
+    def creating(self, prospect_id: int) -> list[Entry]:
         """Return what is queued to create the Person that a prospect will be."""
         return self._entries(
             "record = 'person' AND person_id IS NULL AND EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)",
             (prospect_id,),
         )
+
+    def to_be_created(self) -> set[int]:
+        """Return every prospect of the Persons that are queued to be created."""
+        rows = self._connection.execute(
+            "SELECT member.value FROM outbox, json_each(pool) member WHERE record = 'person' AND person_id IS NULL"
+            " AND action <> 'resolve'"
+        )
+        return {row[0] for row in rows}
 
     def of_task(self, task_id: int) -> Entry | None:
         """Return what is queued for a task."""
@@ -354,6 +358,11 @@ class Outbox:
     def failures(self) -> list[Entry]:
         """Return every entry that was refused, oldest first."""
         return self._entries("reason IS NOT NULL AND state <> 'waiting' ORDER BY id", ())
+
+    def any_failure(self) -> bool:
+        """Say whether anything was refused."""
+        query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE reason IS NOT NULL AND state <> 'waiting')"
+        return bool(self._connection.execute(query).fetchone()[0])
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count entries by (record, state)."""
