@@ -39,6 +39,7 @@ class Service:
             )
 
     def events(self, name: str) -> list[dict[str, Any]]:
+        self.told()  # the socket's queue is short
         lines = [line for line in self.log_path.read_text().splitlines() if line.startswith("{")]
         return [event for event in map(json.loads, lines) if event["event"] == name]
 
