@@ -56,6 +56,11 @@ _KINDS = (
         "Nothing to do unless it lasts: each run tries again. Look which other integration writes these records.",
         "somebody else keeps changing",
     ),
+    Kind(
+        "Records that Workbooks fails at",
+        "Open the record in Workbooks and save it there: a process of its own may fail. Each run tries again.",
+        "Workbooks fails whenever",
+    ),
 )
 
 
