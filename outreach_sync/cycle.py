@@ -82,7 +82,7 @@ def notice_changed_rules(run: Run) -> None:
         return
     with run.state.transaction():
         if facts.get(_DECIDED_BY) not in (None, plan.fingerprint):
-            run.state.outbox.mark_all_changed()
+            run.state.undecided.mark_all_changed()
             run.log.info("rules_changed", what="labels or fields")
         if facts.get(_FIELDS) not in (None, plan.field_fingerprint):
             run.state.people.doubt_all()
@@ -90,7 +90,7 @@ def notice_changed_rules(run: Run) -> None:
             run.state.progress.reset(Stream.TASKS)
             run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
         if plan.reading.full:
-            run.state.outbox.mark_unmatched_changed()
+            run.state.undecided.mark_unmatched_changed()
         for name, mark in now.items():
             facts.put(name, mark)
 
@@ -118,13 +118,13 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
 def release(run: Run) -> None:
     """Let go of what was held back until every walk was complete."""
     with run.state.transaction():
-        run.state.outbox.release()
+        run.state.undecided.release()
 
 
 def first_load_is_done(run: Run) -> None:
     """Note that from now on the guard watches: everything was read and delivered once."""
     unread = set(run.plan.configured_streams) - set(run.state.progress.watermarks())
-    if run.state.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.state.outbox.undecided():
+    if run.state.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.state.undecided.count():
         with run.state.transaction():
             run.state.facts.put(FIRST_LOAD_DONE, run.id)
 

@@ -54,7 +54,7 @@ def status_document(state: State | None, settings: QuickSettings, now: Instant) 
         "queued": sum(count for (_, kind), count in waiting.items() if kind in {"queued", "sending"}),
         "parked": sum(count for (_, kind), count in waiting.items() if kind == "parked"),
         "waiting_for_person": sum(count for (_, kind), count in waiting.items() if kind == "waiting"),
-        "undecided": state.outbox.undecided(),
+        "undecided": state.undecided.count(),
         "people": state.people.known(),
         "overdue": [{"command": one.command, "due_at": to_iso(one.due_at)} for one in overdue],
         "quota": _quota(state),

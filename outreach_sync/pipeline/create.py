@@ -38,7 +38,7 @@ def _plan_pool(run: Run, pool: Sequence[int], *, was_sent: bool, only_opt_outs: 
     everyone = [prospects[one] for one in pool]
     eligible = _eligibility(run, pool, everyone, states)
     if not only_opt_outs:
-        run.state.outbox.decided(pool)
+        run.state.undecided.decided(pool)
     if not eligible.readable and not eligible.deleted and not only_opt_outs:
         refuse_decision(run, pool[0], None, _unreadable(pool[0]))
     elif eligible.deleted or not eligible.has_reason or not run.plan.creates:

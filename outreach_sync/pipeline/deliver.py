@@ -47,7 +47,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         InterruptedByError: asked to stop; what was in flight is settled.
     """
     with run.state.transaction():
-        run.state.outbox.revisit_due(run.clock())
+        run.state.undecided.revisit_due(run.clock())
     tasks.doubt_people(run, held=not complete)
     guarded = not allow_bulk and run.state.facts.get(FIRST_LOAD_DONE) is not None
     if run.dry:
@@ -62,7 +62,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         if settled.lost_a_batch:
             again = _blame(run, settled, size) or again
             size = max(1, size // _SMALLER)
-        if not (settled.stale or settled.unknown or again or run.state.outbox.ready(0, 1)):
+        if not (settled.stale or settled.unknown or again or run.state.undecided.ready(0, 1)):
             return
         fruitless = 0 if settled.accepted else fruitless + 1
         rounds += 1
@@ -78,7 +78,7 @@ def _blame(run: Run, settled: Settled, size: int) -> bool:
     with run.state.transaction():
         for entry in settled.unknown:
             refuse(run, entry, "Workbooks fails whenever this record is written, and takes others")
-        run.state.outbox.decided(entry.prospect_id or 0 for entry in settled.unknown if entry.record == PERSON)
+        run.state.undecided.decided(entry.prospect_id or 0 for entry in settled.unknown if entry.record == PERSON)
     settled.unknown.clear()
     return True
 
@@ -116,7 +116,7 @@ def _plan(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
 
 def _could_stop(run: Run) -> bool:
     """Say whether the guard could stop this cycle at all: if not, nothing has to be planned to its end first."""
-    return _is_too_much(run, run.state.outbox.undecided() + run.state.outbox.updates_to_admit(run.tally.started_at))
+    return _is_too_much(run, run.state.undecided.count() + run.state.outbox.updates_to_admit(run.tally.started_at))
 
 
 def _guard_stops(run: Run) -> bool:
@@ -149,7 +149,7 @@ def _confirm_refusals(run: Run, settled: Settled) -> bool:
         for entry, reason in settled.rejected:
             if entry.person_id in gone:
                 run.state.outbox.back_to_queue([entry.id], in_doubt=False)
-                run.state.outbox.mark_again([entry.prospect_id or 0])
+                run.state.undecided.mark_again([entry.prospect_id or 0])
             else:
                 refuse(run, entry, reason)
     settled.rejected.clear()
@@ -161,7 +161,7 @@ def _give_up(run: Run, settled: Settled) -> None:
     with run.state.transaction():
         for entry in settled.stale:
             refuse(run, entry, "somebody else keeps changing this record while it is written")
-        run.state.outbox.decided(entry.prospect_id or 0 for entry in settled.stale)
+        run.state.undecided.decided(entry.prospect_id or 0 for entry in settled.stale)
     if settled.unknown:
         raise UnavailableError(
             f"Workbooks: the answers to writes keep being lost ({len(settled.unknown)} in doubt).",

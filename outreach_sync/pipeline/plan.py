@@ -85,7 +85,7 @@ def plan_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[Planned]:
 
 def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
     """Yield a few hundred at a time; whoever was queued to be created together is decided together."""
-    following = run.state.cache.opted_out_among_held if only_opt_outs else run.state.outbox.ready
+    following = run.state.cache.opted_out_among_held if only_opt_outs else run.state.undecided.ready
     after = 0
     while ids := following(after, CHUNK):
         yield [*ids, *run.state.outbox.pooled_with(ids)]
@@ -142,7 +142,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[Unmat
                 refuse_decision(run, prospect_id, None, judged.reason)
         waiting = {one for one in unmatched if one not in verdicts and one not in left}
         if not only_opt_outs:
-            run.state.outbox.decided({*ids, *unlinked} - waiting - busy)
+            run.state.undecided.decided({*ids, *unlinked} - waiting - busy)
     sent_before = {prospect_id for pool in gone.values() for prospect_id in pool}
     return [Unmatched(prospect_id, prospect_id in sent_before) for prospect_id in sorted(waiting)]
 

@@ -134,7 +134,7 @@ def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally)
     walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
     with run.state.transaction():
         concerned, changed = keep_page(run, page, tally)
-        run.state.outbox.mark_changed(concerned, held=True)
+        run.state.undecided.mark_changed(concerned, held=True)
         _keep_refusals(run, stream, page)
         if page.next_url is None:
             _complete(run, stream, walk)

@@ -38,4 +38,4 @@ def _keep(run: Run, page: Page) -> None:
     """Store what makes sense now; as in a walk, nothing is decided from it until every walk is complete."""
     with run.state.transaction():
         concerned, _ = keep_page(run, page)
-        run.state.outbox.mark_changed(concerned, held=True)
+        run.state.undecided.mark_changed(concerned, held=True)

@@ -124,7 +124,7 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
         run.tally.people.updated += 1
     run.state.outbox.drop([entry.id])
     if entry.reason is not None and entry.prospect_id is not None:
-        run.state.outbox.mark_again([entry.prospect_id])  # part of it may still be undecided
+        run.state.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
 
 
 def _person_created(run: Run, entry: Entry, person_id: int, lock_version: int | None) -> None:
@@ -142,7 +142,7 @@ def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
     run.state.outbox.back_to_queue([entry.id], in_doubt=in_doubt)
     if entry.record != TASK:
         run.state.people.doubt([entry.person_id] if entry.person_id is not None else [])
-        run.state.outbox.mark_again([entry.prospect_id or 0, *entry.pool])
+        run.state.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
 
 
 def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entry, Write] | None:

@@ -46,7 +46,7 @@ def doubt_people(run: Run, *, held: bool) -> None:
             pools = run.state.people.prospects_of(gone)
             with run.state.transaction():
                 run.state.people.doubt(gone)
-                run.state.outbox.mark_changed((one for pool in pools.values() for one in pool), held=held)
+                run.state.undecided.mark_changed((one for pool in pools.values() for one in pool), held=held)
 
 
 def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
@@ -82,7 +82,7 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[Creatable]:
     links = run.state.people.of_prospects(prospects)
     people = run.state.people.by_id(set(links.values()))
     coming = {one for entry in run.state.outbox.of_person(prospects) for one in (*entry.pool, entry.prospect_id)}
-    unsure = run.state.outbox.people_to_decide(one.id for one in people.values() if one.lock_version is None)
+    unsure = run.state.undecided.people_to_decide(one.id for one in people.values() if one.lock_version is None)
     ready, waiting = [], []
     for entry in entries:
         person_id = links.get(entry.prospect_id or 0)

@@ -112,5 +112,5 @@ def _keep(run: Run, survey: Survey) -> None:
         survey.keep()
         for task_id, prospect_id in survey.tasks_to_send():
             outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
-        outbox.mark_unmatched_changed()
+        run.state.undecided.mark_unmatched_changed()
         survey.end()

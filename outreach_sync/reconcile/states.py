@@ -114,7 +114,7 @@ def _walk(run: Run, survey: Survey, progress: SurveyProgress, tally: StreamTally
     for page in run.source.pages(Stream.SEQUENCE_STATES, url):
         with run.state.transaction():
             concerned, changed = keep_page(run, page)
-            run.state.outbox.mark_changed(concerned, held=True)
+            run.state.undecided.mark_changed(concerned, held=True)
             survey.saw(_ids(page), page.next_url)
         tally.read += page.received
         tally.changed += changed
@@ -126,7 +126,7 @@ def _walk(run: Run, survey: Survey, progress: SurveyProgress, tally: StreamTally
 def _store(run: Run, page: Page) -> None:
     with run.state.transaction():
         concerned, _ = keep_page(run, page)
-        run.state.outbox.mark_changed(concerned, held=False)
+        run.state.undecided.mark_changed(concerned, held=False)
 
 
 def _ids(page: Page) -> Iterator[int]:

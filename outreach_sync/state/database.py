@@ -19,6 +19,7 @@ from outreach_sync.state.outbox import Outbox
 from outreach_sync.state.people import People
 from outreach_sync.state.progress import ProgressStore
 from outreach_sync.state.runs import Runs
+from outreach_sync.state.undecided import Undecided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ class State:
     Attributes:
         cache: what Outreach said.
         people: links, and what Workbooks last accepted.
+        undecided: prospects whose Person has to be decided again.
         outbox: what waits to be written, or was refused.
         progress: watermarks and walks.
         runs: the history of runs.
@@ -50,6 +52,7 @@ class State:
         self.path = path
         self.cache = Cache(connection)
         self.people = People(connection)
+        self.undecided = Undecided(connection)
         self.outbox = Outbox(connection)
         self.progress = ProgressStore(connection)
         self.runs = Runs(connection)

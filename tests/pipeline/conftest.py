@@ -294,8 +294,8 @@ class Bench:
         with self.state.transaction():
             page = self.source.page(prospects=prospects, states=states, tasks=tasks)
             concerned, _ = keep_page(self.run(), page)
-            self.state.outbox.mark_changed(concerned, held=False)
-            self.state.outbox.release()
+            self.state.undecided.mark_changed(concerned, held=False)
+            self.state.undecided.release()
 
     def linked(self, prospect_id: int, person_id: int, *words: str, **prospect: Any) -> None:
         """Cache a prospect with states that is linked to a Person which holds nothing yet."""

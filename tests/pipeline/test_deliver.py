@@ -52,7 +52,7 @@ def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None
         bench.target.change(1000 + one, f_state="Finished")
     with bench.state.transaction():
         bench.state.people.doubt_all()
-        bench.state.outbox.mark_all_changed()
+        bench.state.undecided.mark_all_changed()
         for one in range(1, 5):
             bench.state.outbox.queue_person(one, 1000 + one, "update", {"sequence_state": "Running"}, run_id="run0")
         for entry in bench.state.outbox.of_person(range(1, 5)):

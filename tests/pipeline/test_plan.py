@@ -21,7 +21,7 @@ def hold(bench: Any, **rows: Any) -> None:
     """Keep a page as a walk that is not complete does."""
     with bench.state.transaction():
         concerned, _ = keep_page(bench.run(), bench.source.page(**rows))
-        bench.state.outbox.mark_changed(concerned, held=True)
+        bench.state.undecided.mark_changed(concerned, held=True)
 
 
 def test_only_what_differs_is_written(bench: Any) -> None:
@@ -39,7 +39,7 @@ def test_what_says_the_same_already_is_counted_as_unchanged_and_not_written(benc
     bench.linked(1, 1001, "active")
     decide(bench)
     with bench.state.transaction():
-        bench.state.outbox.mark_changed([1], held=False)
+        bench.state.undecided.mark_changed([1], held=False)
     assert decide(bench).people.unchanged == 1
     assert len(bench.target.person_batches) == 1
 
@@ -55,7 +55,7 @@ def test_of_an_incomplete_walk_nothing_but_opt_outs_is_written(bench: Any) -> No
     assert bench.field(1001, "f_state") == "Running"
     assert (bench.field(1002, "f_state"), bench.field(1002, "f_no_email")) == ("Opted Out", True)
     with bench.state.transaction():
-        bench.state.outbox.release()
+        bench.state.undecided.release()
     decide(bench)
     assert bench.field(1001, "f_state") == "Finished"
 
@@ -103,7 +103,7 @@ def test_the_same_refusal_again_keeps_its_attempts_and_its_pause(bench: Any) -> 
     decide(bench)
     first = bench.state.outbox.failures()[0]
     with bench.state.transaction():
-        bench.state.outbox.mark_changed([1], held=False)
+        bench.state.undecided.mark_changed([1], held=False)
     decide(bench)
     again = bench.state.outbox.failures()[0]
     assert (again.attempts, again.next_attempt_at) == (first.attempts, first.next_attempt_at)
@@ -143,7 +143,7 @@ def test_while_outreach_is_down_whom_it_must_be_asked_about_waits_and_the_others
     decide(bench, source_is_down=True)
     assert bench.field(1001, "f_state") == "Running"
     assert bench.source.prospects_asked == []
-    assert bench.state.outbox.undecided() == 1
+    assert bench.state.undecided.count() == 1
 
 
 def test_a_request_to_stop_ends_the_planning_and_loses_nobody(bench: Any) -> None:
@@ -151,5 +151,5 @@ def test_a_request_to_stop_ends_the_planning_and_loses_nobody(bench: Any) -> Non
     bench.stop.set(15)
     with pytest.raises(InterruptedByError):
         decide(bench)
-    assert bench.state.outbox.undecided() == 1
+    assert bench.state.undecided.count() == 1
     assert bench.target.person_batches == []

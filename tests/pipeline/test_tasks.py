@@ -57,7 +57,7 @@ def test_a_task_waits_for_its_person_without_being_a_failure(bench: Any) -> None
     assert bench.state.outbox.failures() == []
     bench.target.add(1001, email="ada@example.com")
     with bench.state.transaction():
-        bench.state.outbox.mark_unmatched_changed()
+        bench.state.undecided.mark_unmatched_changed()
     assert decide(bench, creates=False).tasks.created == 1
 
 
@@ -92,7 +92,7 @@ def gone(bench: Any) -> None:
     """Have a skipped task wait for a Person that was in step and has been deleted in Workbooks since."""
     queued(bench)
     with bench.state.transaction():
-        bench.state.outbox.decided([1])
+        bench.state.undecided.decided([1])
         bench.state.people.read(1001, 1, Held("Running", None, False, "1"), rule="email", now=bench.now - 1)
     bench.target.change(1001, deleted=True)
 

@@ -119,9 +119,9 @@ def test_the_guard_counts_updates_of_those_linked_before_and_those_created_again
 
 def test_what_an_incomplete_walk_showed_is_not_ready_before_it_is_released(state: State) -> None:
     with state.transaction():
-        state.outbox.mark_changed([1, 2], held=True)
-        state.outbox.mark_changed([2], held=False)
-        assert state.outbox.ready(0, 9) == [2]
-        state.outbox.release()
-        assert state.outbox.ready(1, 9) == [2]
-    assert state.outbox.undecided() == 2
+        state.undecided.mark_changed([1, 2], held=True)
+        state.undecided.mark_changed([2], held=False)
+        assert state.undecided.ready(0, 9) == [2]
+        state.undecided.release()
+        assert state.undecided.ready(1, 9) == [2]
+    assert state.undecided.count() == 2

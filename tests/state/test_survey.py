@@ -102,7 +102,7 @@ def test_what_was_found_is_put_into_effect_together(state: State) -> None:
         assert survey.people_to_change() == 1
         survey.keep()
     assert state.cache.pooled_states([1, 2]).keys() == {2}
-    assert state.outbox.ready(0, 9) == [1, 2]
+    assert state.undecided.ready(0, 9) == [1, 2]
     assert state.people.by_id([1002])[1002].lock_version is None
     assert survey.sent_tasks(0, 9) == []
     assert list(survey.tasks_to_send()) == [(7, 1)]

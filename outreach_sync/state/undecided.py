@@ -1,0 +1,88 @@
+"""Prospects whose Person has to be decided again (the table `changed`): the step before the outbox."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from outreach_sync.instants import Instant
+
+_IDS = "(SELECT value FROM json_each(?))"
+
+
+class Undecided:
+    """The prospects to decide. Every method that changes them must be called inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def mark_changed(self, prospect_ids: Iterable[int], *, held: bool) -> None:
+        """Note prospects whose Person has to be decided again; `held`: seen in a walk that is not complete yet."""
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, ?) ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
+            ((prospect_id, held) for prospect_id in prospect_ids),
+        )
+
+    def mark_again(self, prospect_ids: Iterable[int]) -> None:
+        """Note prospects to be decided again; one that an incomplete walk holds back stays held back."""
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, 0) ON CONFLICT DO NOTHING", ((one,) for one in prospect_ids)
+        )
+
+    def mark_all_changed(self) -> None:
+        """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NOT NULL"
+            " UNION SELECT prospect_id, 0 FROM outbox WHERE record = 'person' ON CONFLICT DO NOTHING"
+        )
+
+    def mark_unmatched_changed(self) -> None:
+        """Note every prospect without a Person, so that it is looked up again."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NULL ON CONFLICT DO NOTHING"
+        )
+
+    def release(self) -> None:
+        """Let go of what was held back: every walk is complete."""
+        self._connection.execute("UPDATE changed SET held = 0 WHERE held")
+        self._connection.execute("UPDATE outbox SET held = 0 WHERE held")
+
+    def ready(self, after: int, limit: int) -> list[int]:
+        """Return prospects above `after` to decide now, in order."""
+        rows = self._connection.execute(
+            "SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
+            (after, limit),
+        )
+        return [row[0] for row in rows]
+
+    def decided(self, prospect_ids: Iterable[int]) -> None:
+        """Note that these prospects have been decided, except those that an incomplete walk holds back."""
+        self._connection.executemany(
+            "DELETE FROM changed WHERE prospect_id = ? AND NOT held", ((prospect_id,) for prospect_id in prospect_ids)
+        )
+
+    def revisit_due(self, now: Instant) -> None:
+        """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM outbox WHERE record = 'person'"
+            " AND state = 'queued' AND NOT held AND (next_attempt_at IS NULL OR next_attempt_at <= ?)"
+            " ON CONFLICT DO NOTHING",
+            (now,),
+        )
+
+    def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
+        """Return those of these Persons that have a prospect which has to be decided again."""
+        rows = self._connection.execute(
+            f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {_IDS}",
+            (json.dumps(list(person_ids)),),
+        )
+        return {row[0] for row in rows}
+
+    def count(self) -> int:
+        """Count the prospects that wait to be decided."""
+        return int(self._connection.execute("SELECT count(*) FROM changed").fetchone()[0])
