@@ -89,9 +89,7 @@ def _round(run: Run, size: int, *, complete: bool, guarded: bool) -> tuple[Settl
     with Pusher(run, size) as pusher:
         _plan(run, None if guarded else pusher, complete=complete)
         if guarded and _guard_stops(run):
-            raise GuardStoppedError(
-                _guard_message(run), advice="`run --dry-run` shows them; `run --allow-bulk` goes on."
-            )
+            raise GuardStoppedError(_guard_message(run), advice=_GUARD_ADVICE)
         with run.state.transaction():
             run.state.outbox.admit_all()
         pusher.push_all()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from outreach_sync.errors import InterruptedByError, NotAllowedError, OutreachSyncError
 from outreach_sync.pipeline.batches import Batch, person_batch
-from outreach_sync.pipeline.settle import Settled, settle
+from outreach_sync.pipeline.settle import Settled, refused_whole, settle
 from outreach_sync.records import Unknown
 from outreach_sync.state.outbox import PERSON, TASK
 
@@ -169,7 +169,7 @@ class Pusher:
 
     def _look_for_a_systemic_cause(self, verdicts: Sequence[Verdict]) -> None:
         """Where a whole batch was refused, find out once whether everything would be."""
-        if self._checked_systemic or not self.settled.refused_whole(verdicts):
+        if self._checked_systemic or not refused_whole(verdicts):
             return
         self._checked_systemic = True
         try:

@@ -54,9 +54,10 @@ class Settled:
     unknown: list[Entry] = field(default_factory=list)
     rejected: list[tuple[Entry, str]] = field(default_factory=list)
 
-    def refused_whole(self, verdicts: Sequence[Verdict]) -> bool:
-        """Say whether every object of a request was refused."""
-        return bool(verdicts) and all(isinstance(verdict, Rejected) for verdict in verdicts)
+
+def refused_whole(verdicts: Sequence[Verdict]) -> bool:
+    """Say whether every object of a request was refused."""
+    return bool(verdicts) and all(isinstance(verdict, Rejected) for verdict in verdicts)
 
 
 def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled) -> Batch | None:

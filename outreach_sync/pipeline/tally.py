@@ -51,7 +51,7 @@ class PeopleTally:
 
 @dataclass(slots=True)
 class TaskTally:
-    """What became of skipped tasks. `adopted` were found in Workbooks, `left` have no prospect."""
+    """What became of skipped tasks. `adopted` were found in Workbooks."""
 
     created: int = 0
     rejected: int = 0

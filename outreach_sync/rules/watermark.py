@@ -47,7 +47,7 @@ class Progress(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A lower bound for a walk, and what the walk is good for (see `state.progress.Walk`)."""
+    """A lower bound for a walk, and what the walk is good for (see `Walk`)."""
 
     since: Instant | None
     moves_watermark: bool
