@@ -163,7 +163,7 @@ def outcome(tally: Tally, status: int, error: OutreachSyncError | None) -> str:
     people, tasks = tally.people, tally.tasks
     done = people.created + people.updated + people.recreated + tasks.created
     done += sum(stream.read for stream in tally.streams.values())
-    if status == _REFUSED or (isinstance(error, ServiceError) and done):
+    if status == _REFUSED or (isinstance(error, (ServiceError, InterruptedByError)) and done):
         return "partial"
     return "failed"
 

@@ -9,7 +9,7 @@ import pytest
 
 from outreach_sync import instants
 from outreach_sync.conduct import outcome
-from outreach_sync.errors import GuardStoppedError, LockHeldError, UnavailableError
+from outreach_sync.errors import GuardStoppedError, InterruptedByError, LockHeldError, UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.pipeline.tally import StreamTally, Tally
 from outreach_sync.records import Stream
@@ -37,6 +37,8 @@ def tally(read: int) -> Tally:
         (5, 4, DOWN, "partial"),
         (0, 4, DOWN, "failed"),
         (5, 6, GuardStoppedError("x"), "failed"),
+        (5, 143, InterruptedByError(15), "partial"),
+        (0, 143, InterruptedByError(15), "failed"),
     ],
 )
 def test_the_outcome_in_a_word(read: int, status: int, error: OutreachSyncError | None, word: str) -> None:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from outreach_sync.records import Prospect, Scalar
 
 
+_TEXT_LENGTH = 255
+"""Workbooks' guide: a string has at most so many characters."""
+
+
 class Eligibility(NamedTuple):
     """What is known of the prospects behind a Person that does not exist."""
 
@@ -30,11 +34,16 @@ def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> d
     email = next((address for prospect in pool for address in prospect.emails), None)
     full = " ".join(part.strip() for part in (lead.first_name, lead.last_name) if part and part.strip())
     fields: dict[str, Scalar] = {
-        "name": full or email or f"Outreach prospect {lead.id}",
-        "person_first_name": lead.first_name,
-        "person_last_name": lead.last_name,
+        "name": _fitting(full or email or f"Outreach prospect {lead.id}"),
+        "person_first_name": _fitting(lead.first_name),
+        "person_last_name": _fitting(lead.last_name),
         "main_location[email]": email,
         "created_through_reference": prospect_reference(lead.id),
     }
     fields.update({field: lead.extra.get(attribute) for field, attribute in create_fields.items()})
     return {field: value for field, value in fields.items() if value is not None}
+
+
+def _fitting(name: str | None) -> str | None:
+    """Cut a name to what a text field of Workbooks holds: who it is can still be told."""
+    return name and name[:_TEXT_LENGTH]

@@ -36,3 +36,8 @@ def test_the_required_name_is_never_empty(changes: dict[str, object], name: str)
 
 def test_an_address_is_taken_from_the_pool_where_the_lead_has_none() -> None:
     assert base_fields([ADA._replace(emails=()), ADA], {})["main_location[email]"] == "ada@example.com"
+
+
+def test_a_name_too_long_for_workbooks_is_cut_instead_of_refused() -> None:
+    fields = base_fields([ADA._replace(last_name="x" * 300)], {})
+    assert [len(str(fields[name])) for name in ("name", "person_last_name")] == [255, 255]
