@@ -74,6 +74,7 @@ class Walker:
                     patience_seconds=max(ends - time.monotonic(), 0.0),
                     on_failure=_Halving(queries.page_size(url)).saw,
                 )
+                reply = self._settled(reply, url, stream)
                 self._trust_next(reply, url, stream)
                 on_link(next_url(reply.document))
                 return self._page(reply, stream)
@@ -115,20 +116,34 @@ class Walker:
         except ValueError:
             raise UntrustedAnswerError(f"Outreach's answer for {stream} holds no list of rows.") from None
 
-    def _trust_next(self, reply: Reply, url: str, stream: Stream) -> None:
-        """Refuse a link that leads to another host or nowhere, and a full page whose lack of `links` proves nothing.
+    def _settled(self, reply: Reply, url: str, stream: Stream) -> Reply:
+        """Return a page of which it is certain whether more follows: in place of a full one without `links`, another.
 
-        No `links` means the last page. Whether the service names the next one where there is one, is asked where a
-        full page has none: taken for the last one by mistake it would lose what follows.
+        No `links` means the last page; on a full page their lack proves nothing, and to take it for the last one by
+        mistake would lose what follows. So a row less is asked for (of one row: one more): a page that is cut short on
+        purpose must name the next one, and the walk goes on from there.
+
+        Raises:
+            UntrustedAnswerError: it does not.
+        """
+        rows, size = reply.document["data"], queries.page_size(url)
+        if not (size and isinstance(rows, list) and len(rows) >= size) or "links" in reply.document:
+            return reply
+        asked_for = size - 1 or size + 1
+        shorter = self._client.reply(
+            queries.with_page_size(url, asked_for), patience_seconds=self._settings.patience_ms / 1000
+        )
+        if next_url(shorter.document) is None and len(shorter.document["data"]) >= asked_for:
+            raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
+        return shorter
+
+    def _trust_next(self, reply: Reply, url: str, stream: Stream) -> None:
+        """Refuse a link that leads to another host or nowhere.
 
         Raises:
             UntrustedAnswerError: it does.
         """
         link = next_url(reply.document)
-        rows, size = reply.document["data"], queries.page_size(url)
-        full = isinstance(rows, list) and size and len(rows) >= size
-        if full and "links" not in reply.document and not self._names_what_follows(url, size or 1):
-            raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
         if link is not None and not self._client.transport.trusts(link):
             raise UntrustedAnswerError(
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
@@ -136,14 +151,6 @@ class Walker:
             )
         if link == url:
             raise _loop(stream)
-
-    def _names_what_follows(self, url: str, size: int) -> bool:
-        """Ask once more for a row less (of one row: one more): what is cut short on purpose must name the next page."""
-        asked_for = size - 1 or size + 1
-        reply = self._client.reply(
-            queries.with_page_size(url, asked_for), patience_seconds=self._settings.patience_ms / 1000
-        )
-        return next_url(reply.document) is not None or len(reply.document["data"]) < asked_for
 
 
 class _PagesAhead:

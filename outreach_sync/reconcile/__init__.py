@@ -20,7 +20,7 @@ from outreach_sync.cycle import (
 from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.reconcile.people import compare_people
-from outreach_sync.reconcile.states import confirm_missing, name_sequences, walk_all_states
+from outreach_sync.reconcile.states import a_sample_is_absent, confirm_missing, name_sequences, walk_all_states
 from outreach_sync.reconcile.tasks import find_deleted_tasks, find_vanished_tasks
 from outreach_sync.records import Stream
 from outreach_sync.rules import guard
@@ -67,6 +67,8 @@ def _compare(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
             walk_all_states(run, survey)
             release(run)
             name_sequences(run, survey)
+            if not allow_bulk and not run.dry:
+                _stop_before_asking(run, survey)
             confirm_missing(run, survey)
         compare_people(run, survey)
         asked = find_deleted_tasks(run, survey), find_vanished_tasks(run, survey)
@@ -76,14 +78,33 @@ def _compare(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
     run.log.info("compared", **survey.counts())
     problem = None if allow_bulk else _guard_problem(run, survey, asked)
     if problem is not None and not run.dry:
-        with run.state.transaction():
-            survey.end()
-        raise GuardStoppedError(
-            f"the guard stopped this reconcile before its first write: {problem}; nothing of it was kept.",
-            advice="`reconcile --dry-run` shows the changes; `reconcile --allow-bulk` makes them.",
-        )
+        raise _stopped(run, survey, problem)
     _keep(run, survey)
     return None, problem is not None
+
+
+def _stop_before_asking(run: Run, survey: Survey) -> None:
+    """Stop at once where a user who may see nothing any more would have every state asked for, a hundred at a time.
+
+    Raises:
+        GuardStoppedError: more people than the guard allows miss states, and none of a few hundred that were asked for
+            exists.
+    """
+    missing, known = survey.people_with_unseen(), run.state.people.known()
+    too_many = guard.stops(missing, known, share=run.plan.guard_share, count=run.plan.guard_count)
+    if too_many and run.state.facts.get(FIRST_LOAD_DONE) is not None and a_sample_is_absent(run, survey):
+        raise _stopped(
+            run, survey, f"Outreach no longer shows the sequence states of {missing} of {known} known people"
+        )
+
+
+def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
+    with run.state.transaction():
+        survey.end()
+    return GuardStoppedError(
+        f"the guard stopped this reconcile before its first write: {problem}; nothing of it was kept.",
+        advice="`reconcile --dry-run` shows the changes; `reconcile --allow-bulk` makes them.",
+    )
 
 
 def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _STALE_MS = parse_duration("24h")
 _RESTARTS = 2
 _TOGETHER = 1_000
+_SAMPLE = 300
 
 
 def walk_all_states(run: Run, survey: Survey) -> None:
@@ -81,6 +82,16 @@ def confirm_missing(run: Run, survey: Survey) -> None:
         absent = _absent(run, unseen)
         with run.state.transaction():
             survey.note_missing(absent)
+
+
+def a_sample_is_absent(run: Run, survey: Survey) -> bool:
+    """Ask by id for some of the states that the walk did not show; say whether none of them exists.
+
+    Raises:
+        ServiceError: Outreach could not be asked.
+    """
+    unseen = survey.unseen(0, _SAMPLE)
+    return bool(unseen) and len(_absent(run, unseen)) == len(unseen)
 
 
 def _absent(run: Run, state_ids: list[int]) -> list[int]:

@@ -104,6 +104,13 @@ class Survey:
         )
         return [row[0] for row in rows]
 
+    def people_with_unseen(self) -> int:
+        """Count the linked people of whom the walk did not show every sequence state that is cached."""
+        return self._count(
+            "(SELECT DISTINCT p.person_id FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id WHERE"
+            " p.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id))"
+        )
+
     def with_unnamed_sequence(self) -> list[int]:
         """Return one sequence state of each sequence whose name was never seen."""
         rows = self._connection.execute(

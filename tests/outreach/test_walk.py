@@ -169,6 +169,13 @@ def test_a_last_page_is_refused_for_being_full(sandbox: Any, connect: Any, size:
     assert len([row for page in walk(connect(page_size=size)) for row in page.states]) == 2 * size
 
 
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_page_that_lost_its_links_once_loses_what_follows(sandbox: Any, connect: Any, after: int) -> None:
+    fill(sandbox, 50)
+    sandbox.faults.on("next_link_missing_links", after=after, times=1)
+    assert {row.id for page in walk(connect(page_size=10)) for row in page.states} == set(range(1, 51))
+
+
 def test_a_loop_of_pages_never_ends(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 50)
     sandbox.faults.on("cursor_loops")

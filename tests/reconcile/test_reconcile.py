@@ -4,10 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.outreach.source import OutreachSource
 from outreach_sync.reconcile import reconcile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from outreach_sync.conduct import Ended
+    from outreach_sync.records import Page, Stream
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 STATE = "cf_person_sequence_state"
@@ -448,3 +452,25 @@ def test_what_stopped_a_cycle_stops_a_reconcile_too_until_bulk_is_allowed(world:
     assert repair(world, allow_bulk=True).exit_status == 0
     assert {one[STATE] for one in world.people()} == {"Finished"}
     assert world.run().exit_status == 0
+
+
+def test_a_user_who_sees_no_state_any_more_costs_a_sample_and_not_one_question_a_hundred(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [world.prospect(email=f"p{number}@example.com", states=("active", "finished")) for number in range(8)]
+    world.run()
+    monkeypatch.setattr("outreach_sync.reconcile.states._SAMPLE", 3)
+    for prospect in people:
+        for state in world.states_of(prospect):
+            world.outreach.delete("sequenceState", state)
+    asked: list[int] = []
+    by_id = OutreachSource.by_id
+
+    def counting(source: OutreachSource, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
+        asked.extend(ids)
+        return by_id(source, stream, ids)
+
+    monkeypatch.setattr(OutreachSource, "by_id", counting)
+    before = world.writes()
+    assert world.do(reconcile).exit_status == 6
+    assert (len(asked), world.writes()) == (3, before)
