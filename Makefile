@@ -9,10 +9,13 @@ help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 env: $(READY) ## Make the environment from the pinned versions
+# The lock is the whole closure (`pip check` proves it); resolving it anew would ask the index what is newest, and an older
+# pip then fails on the day a newer release of something with extras appears. Hence --no-deps.
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	touch $(READY)
 
 demo: $(READY) ## Run the whole job against both simulated services
@@ -53,7 +56,7 @@ LOCK := --quiet --upgrade --allow-unsafe --generate-hashes --strip-extras --no-e
 wheel-check: $(READY) ## Build the wheel and run the demo from it, in an environment of its own
 	rm -rf build dist .wheel-check
 	$(PYTHON) -m venv .wheel-check
-	.wheel-check/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.wheel-check/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	.wheel-check/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	.wheel-check/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
 	cd /tmp && $(CURDIR)/.wheel-check/bin/outreach-sync --version && $(CURDIR)/.wheel-check/bin/outreach-sync demo > /dev/null
