@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from outreach_sync.errors import (
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from outreach_sync.transport.sending import Answer, Transport
     from outreach_sync.transport.stopping import Stopping
 
+T = TypeVar("T")
+
 _MEDIA_TYPE = "application/vnd.api+json"
 _QUOTA_HOUR_SECONDS = 3600
 _ANY_ROW = "/api/v2/prospects"
@@ -44,10 +46,10 @@ class CursorRefusedError(ServiceError):
     """Outreach no longer accepts the page token; the walk starts again."""
 
 
-class Reply(NamedTuple):
-    """A JSON:API document and the `Date` it came with."""
+class Reply(NamedTuple, Generic[T]):
+    """What an answer holds, and the `Date` it came with."""
 
-    document: dict[str, Any]
+    document: T
     server_time: Instant | None
 
 
@@ -90,26 +92,29 @@ class OutreachClient:
             UnavailableError, UntrustedAnswerError: it kept failing, or cannot be right.
             InterruptedByError: asked to stop.
         """
-        return self.reply(url_or_path, params, patience_seconds=self.settings.patience_ms / 1000).document
+        patience_seconds = self.settings.patience_ms / 1000
+        return self.reply(url_or_path, params, parse=json_api_document, patience_seconds=patience_seconds).document
 
     def reply(
         self,
         url_or_path: str,
         params: Iterable[tuple[str, str]] = (),
         *,
+        parse: Callable[[bytes], T | None],
         patience_seconds: float,
         on_failure: OnFailure | None = None,
-    ) -> Reply:
+    ) -> Reply[T]:
         """Return document and server time. Raises as `get`, and CursorRefusedError where the URL holds a page token.
 
-        `on_failure` sees each failed attempt and may raise to end the attempts.
+        `parse` makes the document of a body, None of one that is none, which is an answer to be had again. `on_failure`
+        sees each failed attempt and may raise to end the attempts.
         """
         url = self.settings.url(url_or_path) if url_or_path.startswith("/") else url_or_path
         query = tuple(params)
 
-        def attempt(left: float) -> Reply:
+        def attempt(left: float) -> Reply[T]:
             try:
-                return self._attempt(url, query, left)
+                return _reply(self._attempt(url, query, left), url, parse)
             except ServiceError as failure:
                 if on_failure is not None:
                     on_failure(failure)
@@ -140,13 +145,13 @@ class OutreachClient:
             raise UntrustedAnswerError("Outreach's answers carry no Date header, so bounds cannot be computed.")
         return now
 
-    def _attempt(self, url: str, query: tuple[tuple[str, str], ...], left: float) -> Reply:
+    def _attempt(self, url: str, query: tuple[tuple[str, str], ...], left: float) -> Answer:
         self._keep_the_reserve()
         token = self._tokens.current()
         answer = self._send(url, query, token, left)
         if answer.status == 401:  # noqa: PLR2004 - the status says more than a name
             answer = self._send(url, query, self._tokens.refused(token), left)
-        return _reply(answer, url)
+        return answer
 
     def _send(self, url: str, query: tuple[tuple[str, str], ...], token: str, left: float) -> Answer:
         answer = self.transport.send(
@@ -186,14 +191,20 @@ class OutreachClient:
         return time.monotonic() - seen >= _QUOTA_HOUR_SECONDS
 
 
-def _reply(answer: Answer, url: str) -> Reply:
+def json_api_document(body: bytes) -> dict[str, Any] | None:
+    """Parse a JSON:API document; None where the body is none."""
+    document = parsed_object(body)
+    return document if document is not None and isinstance(document.get("data"), (list, dict)) else None
+
+
+def _reply(answer: Answer, url: str, parse: Callable[[bytes], T | None]) -> Reply[T]:
     raise_if_not_now(answer)
     if 300 <= answer.status < 400:  # noqa: PLR2004
         raise GarbledError("the answer is a redirect, which is not followed")
     if not 200 <= answer.status < 300:  # noqa: PLR2004
         raise _refusal(answer, url)
-    document = parsed_object(answer.body)
-    if document is None or not isinstance(document.get("data"), (list, dict)):
+    document = parse(answer.body)
+    if document is None:
         raise GarbledError("the answer is no JSON:API document")
     return Reply(document, answer.server_time)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from outreach_sync.ahead import Ahead
 from outreach_sync.errors import ServiceError, UntrustedAnswerError
 from outreach_sync.outreach import queries
-from outreach_sync.outreach.parse import Wanted, next_url, parse_page
+from outreach_sync.outreach.parse import Wanted, parse_document
 from outreach_sync.records import Page, Prospect, SequenceState, SourceTask, Stream
 from outreach_sync.transport.attempts import BusyError, MaybeSentError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
     from outreach_sync.outreach.client import OutreachClient, Reply
+    from outreach_sync.outreach.parse import Document
 
 SMALLEST_PAGE = 25
 """A page that fails even at this size is not too large."""
@@ -71,13 +72,14 @@ class Walker:
             try:
                 reply = self._client.reply(
                     url,
+                    parse=lambda body: parse_document(body, stream, self._wanted),
                     patience_seconds=max(ends - time.monotonic(), 0.0),
                     on_failure=_Halving(queries.page_size(url)).saw,
                 )
                 reply = self._settled(reply, url, stream)
-                self._trust_next(reply, url, stream)
-                on_link(next_url(reply.document))
-                return self._page(reply, stream)
+                self._trust_next(reply.document.next_url, url, stream)
+                on_link(reply.document.next_url)
+                return reply.document.page(reply.server_time)
             except PageTooLargeError:
                 url = queries.with_page_size(url, max((queries.page_size(url) or 0) // 2, SMALLEST_PAGE))
 
@@ -110,13 +112,7 @@ class Walker:
                 guard = _LoopGuard()
             yield page
 
-    def _page(self, reply: Reply, stream: Stream) -> Page:
-        try:
-            return parse_page(reply.document, stream, self._wanted, reply.server_time)
-        except ValueError:
-            raise UntrustedAnswerError(f"Outreach's answer for {stream} holds no list of rows.") from None
-
-    def _settled(self, reply: Reply, url: str, stream: Stream) -> Reply:
+    def _settled(self, reply: Reply[Document], url: str, stream: Stream) -> Reply[Document]:
         """Return a page of which it is certain whether more follows: in place of a full one without `links`, another.
 
         No `links` means the last page; on a full page their lack proves nothing, and to take it for the last one by
@@ -126,24 +122,25 @@ class Walker:
         Raises:
             UntrustedAnswerError: it does not.
         """
-        rows, size = reply.document["data"], queries.page_size(url)
-        if not (size and isinstance(rows, list) and len(rows) >= size) or "links" in reply.document:
+        size = queries.page_size(url)
+        if not size or reply.document.received < size or reply.document.has_links:
             return reply
         asked_for = size - 1 or size + 1
         shorter = self._client.reply(
-            queries.with_page_size(url, asked_for), patience_seconds=self._settings.patience_ms / 1000
+            queries.with_page_size(url, asked_for),
+            parse=lambda body: parse_document(body, stream, self._wanted),
+            patience_seconds=self._settings.patience_ms / 1000,
         )
-        if next_url(shorter.document) is None and len(shorter.document["data"]) >= asked_for:
+        if shorter.document.next_url is None and shorter.document.received >= asked_for:
             raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
         return shorter
 
-    def _trust_next(self, reply: Reply, url: str, stream: Stream) -> None:
+    def _trust_next(self, link: str | None, url: str, stream: Stream) -> None:
         """Refuse a link that leads to another host or nowhere.
 
         Raises:
             UntrustedAnswerError: it does.
         """
-        link = next_url(reply.document)
         if link is not None and not self._client.transport.trusts(link):
             raise UntrustedAnswerError(
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",

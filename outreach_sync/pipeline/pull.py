@@ -167,7 +167,9 @@ def keep_page(run: Run, page: Page, tally: StreamTally | None = None) -> tuple[s
     cache.keep_sequences(page.sequences)
     included, _ = cache.keep_prospects(one for one in page.included if one.id not in forgotten)
     prospects, changed_prospects = cache.keep_prospects(one for one in page.prospects if one.id not in forgotten)
-    states, changed_states = cache.keep_states(one for one in page.states if one.prospect_id not in forgotten)
+    states, changed_states = cache.keep_states(
+        (one for one in page.states if one.prospect_id not in forgotten), written={one.id for one in page.included}
+    )
     with_task, changed_tasks = _keep_tasks(run, page.tasks, forgotten, tally)
     return included | prospects | states | with_task, changed_prospects + changed_states + changed_tasks
 

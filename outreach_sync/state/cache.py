@@ -15,7 +15,7 @@ from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Container, Iterable
 
     from outreach_sync.instants import Instant
 
@@ -65,10 +65,11 @@ class Cache:
         """Work on an open connection."""
         self._connection = connection
 
-    def keep_states(self, states: Iterable[SequenceState]) -> tuple[set[int], int]:
+    def keep_states(self, states: Iterable[SequenceState], *, written: Container[int] = ()) -> tuple[set[int], int]:
         """Store sequence states; return the prospects concerned and how many states changed.
 
-        States without a prospect are left out: there is nobody to show them on.
+        States without a prospect are left out: there is nobody to show them on. `written` holds prospects that
+        certainly have a row.
         """
         latest = _latest_by_id([state for state in states if state.prospect_id is not None])
         if not latest:
@@ -82,7 +83,7 @@ class Cache:
             )
         }
         fresh = [state for state in latest.values() if _supersedes(state, stored.get(state.id), 5)]
-        self._connection.executemany("INSERT OR REPLACE INTO sequence_state VALUES (?, ?, ?, ?, ?, ?)", fresh)
+        self._write_states(fresh)
         concerned, changed = set[int](), 0
         for state in fresh:
             before = stored.get(state.id)
@@ -92,8 +93,16 @@ class Cache:
             elif before[1:5] != state[1:5] or (before[4] is None and before[5] != state[5]):
                 changed += 1
                 concerned.update((state.prospect_id, before[1]))
-        self._know_ids(concerned)
+        self._know_ids(one for one in concerned if one not in written)
         return concerned, changed
+
+    def _write_states(self, states: Iterable[SequenceState]) -> None:
+        self._connection.executemany(
+            "INSERT INTO sequence_state VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " prospect_id = excluded.prospect_id, sequence_id = excluded.sequence_id, state = excluded.state,"
+            " state_changed_at = excluded.state_changed_at, updated_at = excluded.updated_at",
+            map(tuple, states),  # SQLite's module takes plain tuples in half the time
+        )
 
     def keep_prospects(self, prospects: Iterable[Prospect]) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""

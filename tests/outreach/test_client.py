@@ -16,7 +16,7 @@ from outreach_sync.errors import (
     UntrustedAnswerError,
 )
 from outreach_sync.outreach import client as clients
-from outreach_sync.outreach.client import CursorRefusedError, NotFoundError, has_cursor
+from outreach_sync.outreach.client import CursorRefusedError, NotFoundError, has_cursor, json_api_document
 
 ONE = [("page[size]", "1")]
 HOUR = 3_600_000
@@ -164,7 +164,7 @@ def test_json_that_is_no_document_passes(side: Any, monkeypatch: pytest.MonkeyPa
     real = side.transport.send
     monkeypatch.setattr(side.transport, "send", lambda *args, **named: real(*args, **named)._replace(body=document))
     with pytest.raises(UntrustedAnswerError):
-        side.client.reply("/api/v2/prospects", ONE, patience_seconds=0.1)
+        side.client.reply("/api/v2/prospects", ONE, parse=json_api_document, patience_seconds=0.1)
 
 
 @pytest.mark.parametrize("form", ["seconds", "epoch"])

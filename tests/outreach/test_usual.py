@@ -1,114 +1,134 @@
-"""The quick readers must read as the doubting ones do, or not at all."""
+"""What is read quickly must be read as it is with doubt, or not at all."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, strategies as some
+from hypothesis import given, settings, strategies as some
 
-from outreach_sync.outreach import parse
-from outreach_sync.outreach.parse import Wanted, parse_page
-from outreach_sync.outreach.usual import UNUSUAL, prospect_reader, usual_state
+from outreach_sync.outreach import parse, usual
+from outreach_sync.outreach.parse import Wanted, parse_document
 from outreach_sync.records import Stream
 
-TEXTS = some.sampled_from(
-    (None, "", "null", " ", "Ada", "Zoë", "a b", "x\n", "\ud800", 0, 1, 1.5, True, False, [], ["a@b.example"], {})
+if TYPE_CHECKING:
+    from outreach_sync.records import Page
+
+STAMP = "2026-09-01T10:00:00.000Z"
+
+
+def mostly(usual_ones: tuple[Any, ...], others: tuple[Any, ...]) -> Any:
+    """Draw a usual value three times out of four, so that whole pages of them occur."""
+    return some.one_of(*([some.sampled_from(usual_ones)] * 3), some.sampled_from(others))
+
+
+TEXTS = mostly(
+    (None, "", "null", " ", "Ada", "Zo\u00eb", "a b", "x\n", "PERS-12"),
+    ("\ud800", 0, 1, 1.5, True, False, [], ["a@b.example"], {}),
 )
-TIMES = some.sampled_from(
-    (None, "", "null", "2026-09-01T10:00:00.000Z", "2026-09-01", "soon", 5, True, "0001-01-01T00:00:00+14:00")
-)
-IDS = some.sampled_from((1, 18, 0, -1, "18", "x", None, True, 2**63, 2**63 - 1, 1.0, [], {}))
-FLAGS = some.sampled_from((None, True, False, "true", "false", 1, 0, []))
+TIMES = mostly((None, STAMP, "2026-09-01"), ("", "null", "soon", 5, True, "0001-01-01T00:00:00+14:00"))
+IDS = mostly((1, 18, 2**63 - 1), (0, -1, "18", "x", None, True, 2**63, 1.0, [], {}))
+FLAGS = mostly((None, True, False), ("true", "false", 1, 0, []))
 EMAILS = some.lists(
-    some.sampled_from(("a@b.example", " a@b.example", "", None, "A@b.example", "ü@b.example", "a\nb", 5)), max_size=2
+    mostly(("a@b.example", " a@b.example", "", "A@b.example", "\u00fc@b.example", "a\nb"), (None, 5)), max_size=2
 ) | some.sampled_from((None, "a@b.example", {"a": 1}, 5))
+TO_ONE = IDS.map(lambda one: {"data": {"type": "any", "id": one}}) | some.sampled_from(
+    ({"data": None}, {}, None, [], {"links": {"related": "https://x/api/v2/prospects/18"}}, {"data": None, "links": {}})
+)
 
 
-def to_one(ids: Any) -> Any:
-    return ids.map(lambda one: {"data": {"type": "any", "id": one}}) | some.sampled_from(({"data": None}, {}, None, []))
+def attributes(**named: Any) -> Any:
+    return some.fixed_dictionaries({}, optional=named)
 
 
-def _incomplete(row: dict[str, Any], dropped: str | None) -> dict[str, Any]:
-    row["attributes"].pop(dropped, None)
-    return row
+STATES = some.fixed_dictionaries(
+    {
+        "type": some.just("sequenceState"),
+        "id": IDS,
+        "attributes": attributes(state=TEXTS, stateChangedAt=TIMES, updatedAt=TIMES, openCount=IDS),
+        "relationships": attributes(prospect=TO_ONE, sequence=TO_ONE, mailbox=TO_ONE),
+    }
+)
+PROSPECTS = some.fixed_dictionaries(
+    {
+        "type": some.just("prospect"),
+        "id": IDS,
+        "attributes": attributes(
+            **dict.fromkeys(("firstName", "lastName", "externalId"), TEXTS),
+            **dict.fromkeys(("optedOut", "emailOptedOut"), FLAGS),
+            **dict.fromkeys(("optedOutAt", "emailsOptedAt", "trashedAt", "updatedAt"), TIMES),
+            emails=EMAILS,
+        ),
+    }
+)
+TASKS = some.fixed_dictionaries(
+    {
+        "type": some.just("task"),
+        "id": IDS,
+        "attributes": attributes(
+            **dict.fromkeys(("action", "taskType", "state", "note"), TEXTS),
+            **dict.fromkeys(("stateChangedAt", "completedAt", "autoskipAt", "dueAt", "createdAt", "updatedAt"), TIMES),
+            completed=FLAGS,
+        ),
+        "relationships": attributes(
+            **dict.fromkeys(("prospect", "sequence", "sequenceState", "sequenceStep", "completer", "owner"), TO_ONE)
+        ),
+    }
+)
+SEQUENCES = some.fixed_dictionaries(
+    {"type": some.just("sequence"), "id": IDS, "attributes": attributes(name=TEXTS, enabled=FLAGS)}
+)
+LINKS = some.sampled_from(
+    (None, {}, {"next": None}, {"next": ""}, {"next": "https://x/2"}, {"next": {"href": "y"}}, [])
+)
+ROWS = {Stream.SEQUENCE_STATES: STATES, Stream.TASKS: TASKS, Stream.PROSPECTS: PROSPECTS}
 
 
-STATES = some.builds(
-    lambda number, state, changed, updated, prospect, sequence: {
-        "type": "sequenceState",
-        "id": number,
-        "attributes": {"state": state, "stateChangedAt": changed, "updatedAt": updated},
-        "relationships": {"prospect": prospect, "sequence": sequence},
+def documents(stream: Stream) -> Any:
+    return some.fixed_dictionaries(
+        {"data": some.lists(ROWS[stream], max_size=2)},
+        optional={
+            "included": some.lists(PROSPECTS | SEQUENCES, max_size=2) | some.sampled_from((None, [{"type": "user"}])),
+            "links": LINKS,
+        },
+    )
+
+
+def page(body: bytes, stream: Stream, *, quick: bool) -> tuple[Page, bool]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parse, "_WORTH_A_DECODER", 0 if quick else 2**40)
+        parsed = parse_document(body, stream, Wanted())
+    assert parsed is not None
+    made = parsed.page(None)
+    assert (made.received, made.next_url) == (parsed.received, parsed.next_url)
+    return made, parsed.has_links
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+@settings(max_examples=300)
+@given(data=some.data())
+def test_what_is_read_quickly_differs_from_what_is_read_with_doubt(stream: Stream, data: some.DataObject) -> None:
+    body = json.dumps(data.draw(documents(stream))).encode()
+    assert page(body, stream, quick=True) == page(body, stream, quick=False)
+
+
+RELATIONSHIPS = {"prospect": {"data": {"type": "prospect", "id": 18}}, "sequence": {"data": None}, "completer": {}}
+USUAL = {
+    Stream.SEQUENCE_STATES: {
+        "attributes": {"state": "active", "stateChangedAt": None, "updatedAt": STAMP},
+        "relationships": RELATIONSHIPS,
     },
-    *(IDS, TEXTS, TIMES, TIMES, to_one(IDS), to_one(IDS)),
-)
-PROSPECTS = some.builds(
-    _incomplete,
-    some.fixed_dictionaries(
-        {
-            "id": IDS,
-            "attributes": some.fixed_dictionaries(
-                {
-                    **dict.fromkeys(("firstName", "lastName", "externalId"), TEXTS),
-                    **dict.fromkeys(("optedOut", "emailOptedOut"), FLAGS),
-                    **dict.fromkeys(("optedOutAt", "emailsOptedAt", "trashedAt", "updatedAt"), TIMES),
-                    "emails": EMAILS,
-                }
-            ),
-        }
-    ),
-    some.none() | some.sampled_from(("firstName", "emails", "optedOut", "updatedAt")),
-)
+    Stream.TASKS: {"attributes": {"state": "incomplete", "updatedAt": STAMP}, "relationships": RELATIONSHIPS},
+    Stream.PROSPECTS: {"attributes": {"firstName": "Zo\u00eb", "emails": ["a@b.example"], "optedOut": True}},
+}
 
 
-def doubting(monkeypatch: pytest.MonkeyPatch, row: Any, stream: Stream) -> Any:
-    """Read a row without the quick readers."""
-    with monkeypatch.context() as without:
-        without.setattr(parse, "usual_state", _refuse)
-        without.setattr(parse, "prospect_reader", lambda _extra: None)
-        return parse_page({"data": [row]}, stream, Wanted(), None)
-
-
-def _refuse(_row: Any) -> Any:
-    raise ValueError("unusual")
-
-
-@given(row=STATES)
-def test_a_quick_sequence_state_differs_from_a_doubted_one(row: Any) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        page = doubting(patch, row, Stream.SEQUENCE_STATES)
-    try:
-        assert page.states == (usual_state(row),)
-    except UNUSUAL:
-        assert parse_page({"data": [row]}, Stream.SEQUENCE_STATES, Wanted(), None) == page
-
-
-@given(row=PROSPECTS)
-def test_a_quick_prospect_differs_from_a_doubted_one(row: Any) -> None:
-    quick = prospect_reader(())
-    assert quick is not None
-    with pytest.MonkeyPatch.context() as patch:
-        page = doubting(patch, row, Stream.PROSPECTS)
-    try:
-        assert page.prospects == (quick(row),)
-    except UNUSUAL:
-        assert parse_page({"data": [row]}, Stream.PROSPECTS, Wanted(), None) == page
-
-
-def test_the_usual_row_is_doubted() -> None:
+@pytest.mark.parametrize("stream", list(Stream))
+def test_a_usual_page_is_doubted(stream: Stream) -> None:
     """Else all of this would be for nothing."""
-    state = {
-        "id": 1,
-        "attributes": {"state": "active", "stateChangedAt": None, "updatedAt": "2026-09-01T10:00:00.000Z"},
-        "relationships": {"prospect": {"data": {"id": 18}}, "sequence": {"data": {"id": 3}}},
-    }
-    assert usual_state(state).prospect_id == 18
-    names = ("externalId", "optedOutAt", "emailOptedOut", "emailsOptedAt", "trashedAt", "updatedAt")
-    prospect = {
-        "id": 18,
-        "attributes": {**dict.fromkeys(names), "firstName": "Ada", "lastName": "E", "emails": [], "optedOut": True},
-    }
-    quick = prospect_reader(())
-    assert quick is not None
-    assert quick(prospect).opted_out
+    row = {"type": stream.value[:-1], "id": 1, **USUAL[stream]}
+    body = json.dumps({"data": [row], "links": {"next": "https://x/2"}}).encode()
+    made = usual.page(usual.decode(body, stream), stream, None)
+    assert made == page(body, stream, quick=False)[0]
+    assert made.next_url == "https://x/2"

@@ -367,5 +367,5 @@ def test_the_walk_of_all_states_misses_one(sandbox: Any, connect: Any) -> None:
 
 def test_a_document_that_is_no_list_passes_for_an_empty_page(sandbox: Any, side: Any) -> None:
     fill(sandbox, 1)
-    with pytest.raises(UntrustedAnswerError, match="no list"):
+    with pytest.raises(UntrustedAnswerError, match="no JSON:API document"):
         side.walker.fetch_page(f"{sandbox.url}/api/v2/prospects/1", Stream.PROSPECTS)
