@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import assembly, instants
 from outreach_sync.cycle import run_cycle
@@ -36,8 +35,7 @@ _COLLECT_AFTER = 50_000
 """New containers after which Python looks for cycles: a page makes thousands, none of which ever is in one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What a run was asked for on the command line."""
 
     command: str = "run"
@@ -48,8 +46,7 @@ class Options:
     allow_bulk: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a run ended: its document (`run --json`), its exit status, and the error that ended it, if one did."""
 
     document: Mapping[str, Any]

@@ -52,7 +52,7 @@ def cost_by_state(settings: QuickSettings, state: State) -> YearlyCost:
     reconcile = state.runs.latest_of("reconcile")
     if reconcile is not None:
         recorded[reconcile.id] = reconcile
-    return yearly_cost(settings, list(recorded.values()), state.cache.count_states)
+    return yearly_cost(settings, list(recorded.values()), state.count_states)
 
 
 def yearly_cost(

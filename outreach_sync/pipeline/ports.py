@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -89,8 +88,7 @@ class Target(Protocol):
         """Say what makes Workbooks refuse everything (a field gone, a permission), None where nothing does."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldNames:
+class FieldNames(NamedTuple):
     """The Workbooks field for each role; None: not configured."""
 
     sequence_state: str
@@ -104,8 +102,7 @@ class FieldNames:
         return str(getattr(self, role))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskForm:
+class TaskForm(NamedTuple):
     """How the Workbooks Task of a skipped task looks: `types` maps action or task type (`default` last) to its type."""
 
     status: str
@@ -114,8 +111,7 @@ class TaskForm:
     types: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The config as the pipeline needs it. Times in milliseconds.
 
     Attributes:

@@ -6,7 +6,6 @@ everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import to_date
@@ -20,8 +19,7 @@ OPTED_OUT = "opted_out"
 NOT_ACTIVE = "not_active"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """The part of the config that decides what a Person says.
 
     Attributes:

@@ -265,10 +265,6 @@ class Cache:
         )
         return {row[0] for row in rows}
 
-    def count_states(self) -> int:
-        """Count the sequence states."""
-        return int(self._connection.execute("SELECT count(*) FROM sequence_state").fetchone()[0])
-
     def opted_out_among_held(self, after: int, limit: int) -> list[int]:
         """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""
         rows = self._connection.execute(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from outreach_sync.errors import StateError
-from outreach_sync.state.cache import Cache
 from outreach_sync.state.facts import Facts
 from outreach_sync.state.forgotten import Forgotten
 from outreach_sync.state.outbox import Outbox
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from outreach_sync.state.cache import Cache
+
 CURRENT_VERSION = 1
 _BUSY_MS = 10_000
 _MAGIC = b"SQLite format 3\0"
@@ -36,7 +38,6 @@ class State:
     """An open state file and the stores in it.
 
     Attributes:
-        cache: what Outreach said.
         people: links, and what Workbooks last accepted.
         undecided: prospects whose Person has to be decided again.
         outbox: what waits to be written, or was refused.
@@ -50,7 +51,6 @@ class State:
         """Wrap a connection whose tables are current; `path` is None for a scratch copy."""
         self.connection = connection
         self.path = path
-        self.cache = Cache(connection)
         self.people = People(connection)
         self.undecided = Undecided(connection)
         self.outbox = Outbox(connection)
@@ -58,6 +58,17 @@ class State:
         self.runs = Runs(connection)
         self.facts = Facts(connection)
         self.forgotten = Forgotten(connection)
+
+    @cached_property
+    def cache(self) -> Cache:
+        """What Outreach said. The records take a while to import, and `status` never looks at one."""
+        from outreach_sync.state.cache import Cache  # noqa: PLC0415
+
+        return Cache(self.connection)
+
+    def count_states(self) -> int:
+        """Count the sequence states that are cached."""
+        return int(self.connection.execute("SELECT count(*) FROM sequence_state").fetchone()[0])
 
     @classmethod
     def open(cls, path: Path) -> State:

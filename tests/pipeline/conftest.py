@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -258,7 +257,7 @@ class Bench:
             state=self.state,
             source=self.source,
             target=self.target,
-            plan=replace(PLAN, **{"reading": reading, **plan}),
+            plan=PLAN._replace(**{"reading": reading, **plan}),
             tally=Tally(f"run{self.runs}", self.now, dry_run),
             stop=self.stop,
             log=self.log,

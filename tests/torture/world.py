@@ -6,7 +6,6 @@ which tasks were ever skipped), so that the oracle can judge the end by what hap
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sqlite3
 import tempfile
@@ -221,7 +220,7 @@ def hurried() -> Iterator[None]:
     plan_from = assembly.plan_from
 
     def hurried_plan(*args: Any, **options: Any) -> Any:
-        return dataclasses.replace(plan_from(*args, **options), look_again_ms=2)
+        return plan_from(*args, **options)._replace(look_again_ms=2)
 
     with ExitStack() as stack:
         for patch in (
