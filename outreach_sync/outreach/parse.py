@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from outreach_sync.instants import parse_iso
-from outreach_sync.outreach.grants import parsed_object
 from outreach_sync.outreach.queries import TASK_FIELDS
 from outreach_sync.records import Page, Prospect, Refused, Scalar, Sequence, SequenceState, SourceTask, Stream
 
@@ -20,17 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from outreach_sync.instants import Instant
-    from outreach_sync.outreach import usual
 
 Row = TypeVar("Row", SequenceState, SourceTask, Prospect)
 Json = dict[str, Any]
 
-_TASK_LOOKS = tuple(name for name in TASK_FIELDS if name != "note")  # long, personal, and in its own field
-_TASK_LOOKS_SET = frozenset(_TASK_LOOKS)
+TASK_LOOKS = tuple(name for name in TASK_FIELDS if name != "note")  # long, personal, and in its own field
 _RELATED_RECORD = re.compile(r"/api/v2/[A-Za-z]+/(\d+)/?$", re.ASCII)
 _LONGEST_QUOTE = 40
-_WORTH_A_DECODER = 65_536
-"""Bytes of an answer from which on loading the quick readers takes less time than they save."""
 _LARGEST_ID = 2**63 - 1  # what the state database can hold
 
 
@@ -41,64 +36,9 @@ class Wanted(NamedTuple):
     task: tuple[str, ...] = ()
 
 
-class Document(NamedTuple):
-    """One answer of a walk, of which the rows are still to be made: so the next page can be asked for before.
-
-    Attributes:
-        received: how many rows arrived, whether they make sense or not.
-        next_url: `links.next`, None on the last page.
-        has_links: whether there is any word on what follows.
-        page: makes the page of it; takes the answer's `Date`.
-    """
-
-    received: int
-    next_url: str | None
-    has_links: bool
-    page: Callable[[Instant | None], Page]
-
-
-def parse_document(body: bytes, stream: Stream, wanted: Wanted) -> Document | None:
-    """Parse one answer of a walk; None where it is no JSON:API document with a list of rows.
-
-    One of some size is first read as nearly all can be, in a fraction of the time.
-    """
-    if len(body) >= _WORTH_A_DECODER and not wanted.prospect and _TASK_LOOKS_SET.issuperset(wanted.task):
-        from outreach_sync.outreach import usual  # noqa: PLC0415 - costs 20 ms, and most cycles read a few rows
-
-        try:
-            return _quick(usual.decode(body, stream), body, stream, wanted)
-        except usual.UNUSUAL:
-            pass  # whatever is unusual about it is found out below
-    return _doubted(body, stream, wanted)
-
-
-def _quick(answer: usual.Answer, body: bytes, stream: Stream, wanted: Wanted) -> Document:
-    from outreach_sync.outreach import usual  # noqa: PLC0415 - see above
-
-    def page(server_time: Instant | None) -> Page:
-        try:
-            return usual.page(answer, stream, server_time)
-        except usual.UNUSUAL:
-            doubted = _doubted(body, stream, wanted)
-            if doubted is None:
-                raise
-            return doubted.page(server_time)
-
-    return Document(answer.received, answer.next_url, answer.has_links, page)
-
-
-def _doubted(body: bytes, stream: Stream, wanted: Wanted) -> Document | None:
-    document = parsed_object(body)
-    rows = document.get("data") if document is not None else None
-    if document is None or not isinstance(rows, list):
-        return None
-    return Document(
-        len(rows), next_url(document), "links" in document, partial(read_page, document, rows, stream, wanted)
-    )
-
-
-def read_page(document: Json, rows: list[Any], stream: Stream, wanted: Wanted, server_time: Instant | None) -> Page:
-    """Make a page of a document, doubting every part of every row."""
+def read_page(document: Json, stream: Stream, wanted: Wanted, server_time: Instant | None) -> Page:
+    """Make a page of a document whose `data` is a list, doubting every part of every row."""
+    rows = document["data"]
     refused: list[Refused] = []
     states = _read(rows, _state, refused, stream) if stream is Stream.SEQUENCE_STATES else ()
     tasks = _read(rows, _task_reader(wanted.task), refused, stream) if stream is Stream.TASKS else ()
@@ -147,7 +87,7 @@ def _state(row: Json, attributes: Json, relationships: Json) -> SequenceState:
 
 
 def _task_reader(extra: tuple[str, ...]) -> Callable[[Json, Json, Json], SourceTask]:
-    names = tuple(dict.fromkeys(_TASK_LOOKS + extra))
+    names = tuple(dict.fromkeys(TASK_LOOKS + extra))
 
     def read(row: Json, attributes: Json, relationships: Json) -> SourceTask:
         return SourceTask(

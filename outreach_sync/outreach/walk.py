@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from outreach_sync.ahead import Ahead
 from outreach_sync.errors import ServiceError, UntrustedAnswerError
 from outreach_sync.outreach import queries
-from outreach_sync.outreach.parse import Wanted, parse_document
+from outreach_sync.outreach.documents import parse_document
+from outreach_sync.outreach.parse import Wanted
 from outreach_sync.records import Page, Prospect, SequenceState, SourceTask, Stream
 from outreach_sync.transport.attempts import BusyError, MaybeSentError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
     from outreach_sync.outreach.client import OutreachClient, Reply
-    from outreach_sync.outreach.parse import Document
+    from outreach_sync.outreach.documents import Document
 
 SMALLEST_PAGE = 25
 """A page that fails even at this size is not too large."""

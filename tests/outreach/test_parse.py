@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.instants import parse_iso
-from outreach_sync.outreach import parse
-from outreach_sync.outreach.parse import Wanted, parse_document
+from outreach_sync.outreach import documents
+from outreach_sync.outreach.documents import parse_document
+from outreach_sync.outreach.parse import Wanted
 from outreach_sync.records import Page, Prospect, Refused, Sequence, SequenceState, SourceTask, Stream
 
 STAMP = "2026-09-01T10:12:31.000Z"
@@ -40,7 +41,7 @@ def made(document: Any, stream: Stream, wanted: Wanted) -> Page:
 def _of_either_size(request: pytest.FixtureRequest) -> Any:
     """Read each answer with doubt alone, as a small one, and as a large one, which is first read quickly."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parse, "_WORTH_A_DECODER", 0 if request.param == "large" else 2**40)
+        patch.setattr(documents, "_LARGE", 0 if request.param == "large" else 2**40)
         yield
 
 

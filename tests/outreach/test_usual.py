@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings, strategies as some
 
-from outreach_sync.outreach import parse, usual
-from outreach_sync.outreach.parse import Wanted, parse_document
+from outreach_sync.outreach import documents, usual
+from outreach_sync.outreach.documents import parse_document
+from outreach_sync.outreach.parse import Wanted
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ LINKS = some.sampled_from(
 ROWS = {Stream.SEQUENCE_STATES: STATES, Stream.TASKS: TASKS, Stream.PROSPECTS: PROSPECTS}
 
 
-def documents(stream: Stream) -> Any:
+def answers(stream: Stream) -> Any:
     return some.fixed_dictionaries(
         {"data": some.lists(ROWS[stream], max_size=2)},
         optional={
@@ -97,7 +98,7 @@ def documents(stream: Stream) -> Any:
 
 def page(body: bytes, stream: Stream, *, quick: bool) -> tuple[Page, bool]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parse, "_WORTH_A_DECODER", 0 if quick else 2**40)
+        patch.setattr(documents, "_LARGE", 0 if quick else 2**40)
         parsed = parse_document(body, stream, Wanted())
     assert parsed is not None
     made = parsed.page(None)
@@ -109,7 +110,7 @@ def page(body: bytes, stream: Stream, *, quick: bool) -> tuple[Page, bool]:
 @settings(max_examples=300)
 @given(data=some.data())
 def test_what_is_read_quickly_differs_from_what_is_read_with_doubt(stream: Stream, data: some.DataObject) -> None:
-    body = json.dumps(data.draw(documents(stream))).encode()
+    body = json.dumps(data.draw(answers(stream))).encode()
     assert page(body, stream, quick=True) == page(body, stream, quick=False)
 
 
