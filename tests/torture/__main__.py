@@ -13,6 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.torture.kills import MATRICES, kill_at_each, summary
 from tests.torture.machine import Torture
 from tests.torture.scenarios import SCENARIOS, Outcome, Scenario, happens
+from tests.torture.world import CROWDED, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,12 @@ def fault_table() -> bool:
 
 def _outcomes(scenario: Scenario) -> Iterator[Outcome]:
     occasions = _OCCASIONS if scenario.service != "local" else _OCCASIONS[:1]
-    some = [happens(scenario, at_first=first, **occasion) for occasion in occasions for first in (False, True)]
+    some = [
+        happens(scenario, at_first=first, lanes=lanes, **occasion)
+        for lanes in ((USUAL, CROWDED) if scenario.service == "workbooks" else (USUAL,))
+        for occasion in occasions
+        for first in (False, True)
+    ]
     statuses = ", ".join(str(status) for status in sorted({status for one in some for status in one.during}))
     lost, doubled = sum(one.lost for one in some), sum(one.doubled for one in some)
     _say(f"{scenario.name:<64} {len(some):>4} {statuses:<16} {lost:>4} {doubled:>7}")
@@ -66,8 +72,8 @@ def _outcomes(scenario: Scenario) -> Iterator[Outcome]:
 def kill_table(every: int) -> bool:
     """Kill at every moment; print what came of it; return whether everything converged."""
     broken = 0
-    for name, command in MATRICES:
-        matrix = kill_at_each(name, every=every, command=command)
+    for one in MATRICES:
+        matrix = kill_at_each(*one, every=every)
         broken += len(matrix.broken)
         _say(summary([matrix]))
     return not broken

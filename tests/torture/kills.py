@@ -16,7 +16,7 @@ from outreach_sync.sandbox.workbooks.schema import TASK
 from tests.torture import oracle
 from tests.torture.reaper import Reaper, kill_the_process
 from tests.torture.scenarios import go_on
-from tests.torture.world import ALL_FIELDS, PERSON, World, populate
+from tests.torture.world import ALL_FIELDS, CROWDED, PERSON, USUAL, World, populate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,13 +73,19 @@ SITUATIONS: dict[str, Callable[[World], None]] = {
     situation.__name__: situation for situation in (first_load, later_cycle, after_a_lost_answer)
 }
 
-MATRICES = (*((name, "run") for name in SITUATIONS), ("later_cycle", "reconcile"))
+MATRICES = (
+    *((name, "run", USUAL) for name in SITUATIONS),
+    ("later_cycle", "reconcile", USUAL),
+    *((name, "run", CROWDED) for name in SITUATIONS),
+)
+"""Situation, command, and how much is under way at once."""
 
 
-def rehearse(prepare: Callable[[World], None], command: str) -> list[str]:
+def rehearse(prepare: Callable[[World], None], command: str, lanes: tuple[int, int]) -> list[str]:
     """Do the run unharmed and list its moments."""
     world = World()
     try:
+        world.send_in(lanes)
         prepare(world)
         reaper = Reaper(0)
         with reaper.watching():
@@ -89,19 +95,22 @@ def rehearse(prepare: Callable[[World], None], command: str) -> list[str]:
         world.close()
 
 
-def kill_at_each(name: str, *, every: int = 1, command: str = "run") -> Matrix:
+def kill_at_each(name: str, command: str, lanes: tuple[int, int], *, every: int = 1) -> Matrix:
     """Kill a run at every moment, and look what is left; with `every`, at each so-manieth and around each request."""
     prepare = SITUATIONS[name]
-    matrix = Matrix(f"{name}, {command}", rehearse(prepare, command))
+    matrix = Matrix(f"{name}, {command}, {lanes[1]} requests at once", rehearse(prepare, command, lanes))
     for moment, what in enumerate(matrix.moments, 1):
         if moment % every == 0 or what.endswith(("Workbooks", "token request", "token file")):
-            _kill_at(matrix, prepare, moment, command)
+            _kill_at(matrix, prepare, moment, command, lanes)
     return matrix
 
 
-def _kill_at(matrix: Matrix, prepare: Callable[[World], None], moment: int, command: str) -> None:
+def _kill_at(
+    matrix: Matrix, prepare: Callable[[World], None], moment: int, command: str, lanes: tuple[int, int]
+) -> None:
     world = World()
     try:
+        world.send_in(lanes)
         prepare(world)
         if _forked_run(world, moment, command):
             matrix.killed += 1
@@ -155,4 +164,4 @@ def summary(matrices: Iterable[Matrix]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(summary(kill_at_each(name, command=command) for name, command in MATRICES) + "\n")
+    sys.stdout.write(summary(kill_at_each(*matrix) for matrix in MATRICES) + "\n")

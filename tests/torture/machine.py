@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from outreach_sync.errors import OutreachSyncError
 from tests.torture import oracle
 from tests.torture.reaper import KilledError, Reaper
-from tests.torture.world import ALL_FIELDS, DAY, HOUR, PERSON, TASK, World, populate
+from tests.torture.world import ALL_FIELDS, CROWDED, DAY, HOUR, PERSON, TASK, USUAL, World, populate
 
 STATES = ("active", "paused", "opted_out", "finished", "pending", "disabled", "failed", "bounced")
 ENDINGS = frozenset({0, 1, 3, 4, 6})
@@ -85,9 +85,14 @@ WORKBOOKS_FAULTS: dict[str, dict[str, Any]] = {
 class Torture(RuleBasedStateMachine):
     """One life of an installation."""
 
-    @initialize(sync=st.sampled_from(({}, {"start": "90d"}, {"multiple_sequences": "precedence"})), guard=st.booleans())
-    def begin(self, sync: dict[str, Any], guard: bool) -> None:
+    @initialize(
+        sync=st.sampled_from(({}, {"start": "90d"}, {"multiple_sequences": "precedence"})),
+        guard=st.booleans(),
+        lanes=st.sampled_from((USUAL, CROWDED, (1, 1))),
+    )
+    def begin(self, sync: dict[str, Any], guard: bool, lanes: tuple[int, int]) -> None:
         self.world = World(**sync, **({"guard": {"share": 0.2, "count": 1}} if guard else {}))
+        self.world.send_in(lanes)
         populate(self.world)
         self.compare_at_the_end = False
 

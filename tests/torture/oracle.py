@@ -371,8 +371,7 @@ def _writes(world: World) -> Iterable[str]:
 def _failures(world: World) -> Iterable[str]:
     linked = links(world)
     for record, prospect, task, person, reason in failures(world):
-        pool = [one for one, linked_to in linked.items() if prospect in linked and linked_to == linked[prospect]]
-        problem = expected_person(world, pool or [prospect] if prospect else []).problem
+        problem = expected_person(world, _pool_of(world, prospect, linked)).problem
         ambiguous = _ambiguous(world, prospect)
         blamed = (
             (problem is not None and f"'{problem}'" in reason)
@@ -382,6 +381,15 @@ def _failures(world: World) -> Iterable[str]:
         )
         if not blamed:
             yield f"a failure for no reason: {record} of prospect {prospect}, task {task}, Person {person}: {reason}"
+
+
+def _pool_of(world: World, prospect_id: int | None, linked: Mapping[int, int]) -> list[int]:
+    """Return everybody who is one person with a prospect: by their Person, or without one by a shared address."""
+    if prospect_id in linked:
+        return [one for one, person in linked.items() if person == linked[prospect_id]]
+    open_ones = [one for one in world.outreach.all("prospect") if one.id not in linked]
+    certain = [one for one in open_ones if one.id == prospect_id or not _ambiguous(world, one.id)]
+    return [each for one in certain if one.id == prospect_id for each in sorted(_one_person(certain, one))]
 
 
 def _ambiguous(world: World, prospect_id: int | None) -> set[int]:

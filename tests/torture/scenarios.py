@@ -9,7 +9,7 @@ from outreach_sync.errors import OutreachSyncError
 from outreach_sync.sandbox.workbooks.schema import SEQUENCE_STATES
 from tests.torture import oracle
 from tests.torture.local_faults import LOCAL
-from tests.torture.world import ALL_FIELDS, DAY, HOUR, PERSON, TASK, World, populate
+from tests.torture.world import ALL_FIELDS, DAY, HOUR, PERSON, TASK, USUAL, World, populate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,10 +68,18 @@ class Outcome:
         return len(self.violations) - self.lost
 
 
-def happens(scenario: Scenario, *, at_first: bool, times: int | None = None, after: int = 0) -> Outcome:
+def happens(
+    scenario: Scenario,
+    *,
+    at_first: bool,
+    times: int | None = None,
+    after: int = 0,
+    lanes: tuple[int, int] = USUAL,
+) -> Outcome:
     """Let a scenario happen, in the first load or later, and return what came of it."""
     world = World()
     try:
+        world.send_in(lanes)
         for section, values in {"outreach": {"page_size": 4}, **scenario.config}.items():
             world.configure(section, **values)
         populate(world)

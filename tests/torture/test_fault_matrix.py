@@ -7,6 +7,7 @@ import pytest
 from outreach_sync.sandbox.outreach.trouble import FAULTS as OUTREACH_FAULTS
 from outreach_sync.sandbox.workbooks.faults import FAULTS as WORKBOOKS_FAULTS
 from tests.torture.scenarios import SCENARIOS, Scenario, happens
+from tests.torture.world import CROWDED
 
 _OFTEN = ({"times": 1}, {"times": 2, "after": 1}, {"times": 1, "after": 3}, {"times": 3, "after": 2})
 
@@ -20,6 +21,13 @@ def test_no_fault_switch_is_left_without_a_scenario(service: str) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_fault_that_lasts_loses_and_doubles_nothing(scenario: Scenario) -> None:
     assert not happens(scenario, at_first=False).violations
+
+
+@pytest.mark.parametrize(
+    "scenario", [one for one in SCENARIOS if one.service == "workbooks"], ids=lambda scenario: scenario.name
+)
+def test_a_fault_while_many_requests_are_under_way_loses_and_doubles_nothing(scenario: Scenario) -> None:
+    assert not happens(scenario, at_first=False, lanes=CROWDED).violations
 
 
 @pytest.mark.torture

@@ -18,17 +18,17 @@ _SOME = 60
 _MOMENTS_OF_A_NEW_STATE = 40
 
 
-@pytest.mark.parametrize(("situation", "command"), MATRICES)
-def test_what_a_kill_leaves_behind_converges(situation: str, command: str) -> None:
-    matrix = kill_at_each(situation, every=_SOME, command=command)
+@pytest.mark.parametrize(("situation", "command", "lanes"), MATRICES)
+def test_what_a_kill_leaves_behind_converges(situation: str, command: str, lanes: tuple[int, int]) -> None:
+    matrix = kill_at_each(situation, command, lanes, every=_SOME)
     assert matrix.killed > 1
     assert not matrix.broken, summary([matrix])
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize(("situation", "command"), MATRICES)
-def test_there_is_no_moment_at_which_a_kill_does_harm(situation: str, command: str) -> None:
-    matrix = kill_at_each(situation, command=command)
+@pytest.mark.parametrize(("situation", "command", "lanes"), MATRICES)
+def test_there_is_no_moment_at_which_a_kill_does_harm(situation: str, command: str, lanes: tuple[int, int]) -> None:
+    matrix = kill_at_each(situation, command, lanes)
     assert matrix.killed > len(matrix.moments) // 2
     assert not matrix.broken, summary([matrix])
 

@@ -44,6 +44,9 @@ ALL_FIELDS = {
     "sequences": "cf_person_sequences",
 }
 HOUR, DAY = 3_600_000, 86_400_000
+USUAL = (100, 2)
+CROWDED = (3, 5)
+"""Objects in a batch and requests at once: of a small world, only small batches are ever under way together."""
 
 
 class Silent:
@@ -102,6 +105,10 @@ class World:
         """Change a section of the config from the next run on."""
         self.tree.setdefault(section, {}).update(values)
         self._config = None
+
+    def send_in(self, lanes: tuple[int, int]) -> None:
+        """Set how many objects a batch holds and how many requests go at once."""
+        self.configure("workbooks", batch_size=lanes[0], concurrency=lanes[1])
 
     def run(self, command: str = "run", *, stop: Stopping | None = None, **options: Any) -> Ended:
         """Do one `run`, or `reconcile`, as the command does it."""
