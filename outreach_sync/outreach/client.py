@@ -58,7 +58,7 @@ class OutreachClient:
 
     Attributes:
         settings: what it was made with.
-        transport: counts the requests.
+        transport: what it sends with.
         quota: the request quota as last told.
     """
 
@@ -76,11 +76,21 @@ class OutreachClient:
         self.transport = transport
         self.quota = Quota()
         self._quota_seen = 0.0
-        self._quota_lock = threading.Lock()
+        self._counting = threading.Lock()
         self._tokens = tokens
         self._stop = stop
         self._on_retry = on_retry
         self._spent = Spent()
+        self._requests = 0
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, those for tokens left out."""
+        return self._requests
+
+    def patience_left(self) -> float:
+        """Say for how many seconds a request may be tried now: briefly, where patience with the service was spent."""
+        return self._spent.left(self.settings.patience_ms / 1000)
 
     def get(self, url_or_path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return the JSON:API document at a path below the base, or at a URL on the configured host.
@@ -154,6 +164,8 @@ class OutreachClient:
         return answer
 
     def _send(self, url: str, query: tuple[tuple[str, str], ...], token: str, left: float) -> Answer:
+        with self._counting:
+            self._requests += 1
         answer = self.transport.send(
             "GET",
             url,
@@ -163,7 +175,7 @@ class OutreachClient:
         )
         told = quota(answer.headers, answer.server_time)
         if told.remaining is not None and answer.status != 429:  # noqa: PLR2004 - there, Retry-After has the last word
-            with self._quota_lock:
+            with self._counting:
                 self.quota, self._quota_seen = told, time.monotonic()
         return answer
 
@@ -173,7 +185,7 @@ class OutreachClient:
         Raises:
             QuotaSpentError: no more than the reserve is left, and the quota has not started anew.
         """
-        with self._quota_lock:
+        with self._counting:
             told, seen = self.quota, self._quota_seen
         if told.remaining is None or told.remaining > self.settings.reserve or self._starts_anew(told, seen):
             return

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.outreach.grants import parsed_object
-from outreach_sync.outreach.parse import TASK_LOOKS, Wanted, next_url, read_page
+from outreach_sync.outreach.parse import TASK_LOOKS, Wanted, next_url, read_page, says_what_follows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +29,14 @@ class Document(NamedTuple):
     Attributes:
         received: how many rows arrived, whether they make sense or not.
         next_url: `links.next`, None on the last page.
-        has_links: whether there is any word on what follows.
+        says_what_follows: whether it tells that there is a next page, or none; if not, only a page that is not full is
+            the last one for certain.
         page: reads the rows; takes the answer's `Date`.
     """
 
     received: int
     next_url: str | None
-    has_links: bool
+    says_what_follows: bool
     page: Callable[[Instant | None], Page]
 
 
@@ -49,7 +50,9 @@ def parse_document(body: bytes, stream: Stream, wanted: Wanted) -> Document | No
         answer = usual.decode(body, stream)
     except usual.UNUSUAL:
         return _doubted(body, stream, wanted)
-    return Document(answer.received, answer.next_url, answer.has_links, partial(_page, answer, body, stream, wanted))
+    return Document(
+        answer.received, answer.next_url, answer.says_what_follows, partial(_page, answer, body, stream, wanted)
+    )
 
 
 def _page(answer: usual.Answer, body: bytes, stream: Stream, wanted: Wanted, server_time: Instant | None) -> Page:
@@ -70,4 +73,6 @@ def _doubted(body: bytes, stream: Stream, wanted: Wanted) -> Document | None:
     rows = document.get("data") if document is not None else None
     if document is None or not isinstance(rows, list):
         return None
-    return Document(len(rows), next_url(document), "links" in document, partial(read_page, document, stream, wanted))
+    return Document(
+        len(rows), next_url(document), says_what_follows(document), partial(read_page, document, stream, wanted)
+    )

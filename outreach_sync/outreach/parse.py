@@ -144,17 +144,28 @@ def _sequences(rows: Iterable[Json]) -> tuple[Sequence, ...]:
 
 
 def _of_type(document: Json, kind: str) -> list[Json]:
-    included = document.get("included") or ()
+    included = document.get("included")
+    if not isinstance(included, list):
+        return []
     return [row for row in included if isinstance(row, dict) and row.get("type") == kind]
 
 
 def next_url(document: Json) -> str | None:
-    """Return `links.next`; None on the last page."""
+    """Return `links.next`; None on the last page, and where there is no telling (`says_what_follows`)."""
+    link = _next_link(document)
+    return link if isinstance(link, str) and link else None
+
+
+def says_what_follows(document: Json) -> bool:
+    """Say whether an answer tells what follows it: the next page, or by `links` without one that there is none."""
+    link = _next_link(document)
+    return "links" in document and (link is None or (isinstance(link, str) and bool(link)))
+
+
+def _next_link(document: Json) -> Any:
     links = document.get("links")
     link = links.get("next") if isinstance(links, dict) else None
-    if isinstance(link, dict):  # JSON:API also allows a link object
-        link = link.get("href")
-    return link if isinstance(link, str) and link else None
+    return link.get("href", "") if isinstance(link, dict) else link  # JSON:API also allows a link object
 
 
 def _refusal(row: Any, stream: Stream, problem: Exception) -> Refused:

@@ -113,6 +113,11 @@ def with_page_size(url: str, size: int) -> str:
     return _PAGE_SIZE.sub(lambda found: f"{found[1]}{size}", url)
 
 
+def at_most(url: str, size: int | None) -> str:
+    """Ask for no more rows in a page than `size`, where that is known and less than what the URL asks for."""
+    return with_page_size(url, size) if size is not None and (page_size(url) or 0) > size else url
+
+
 def _shape(settings: OutreachSettings, stream: Stream, *, include: bool) -> Query:
     kind = RESOURCES[stream][1]
     query = [("sort", "updatedAt"), ("count", "false"), ("page[size]", str(settings.page_size))]

@@ -26,8 +26,8 @@ class OutreachSource:
 
     @property
     def requests(self) -> int:
-        """Requests sent so far, token requests included."""
-        return self.client.transport.requests
+        """Requests sent so far, those for tokens left out."""
+        return self.client.requests
 
     def server_time(self) -> Instant:
         """Return the service's clock, asking for it if need be."""
@@ -40,6 +40,10 @@ class OutreachSource:
     def first_url(self, stream: Stream, since: Instant | None) -> str:
         """Return where a walk begins."""
         return self.walker.start_url(stream, since)
+
+    def trusts(self, url: str) -> bool:
+        """Say whether a stored URL is on the configured host."""
+        return self.client.transport.trusts(url)
 
     def pages(self, stream: Stream, url: str) -> Iterator[Page]:
         """Walk from a URL to the end."""

@@ -146,7 +146,7 @@ class Answer(NamedTuple):
 
     received: int
     next_url: str | None
-    has_links: bool
+    says_what_follows: bool
     content: Any
 
 
@@ -154,7 +154,9 @@ def decode(body: bytes, stream: Stream) -> Answer:
     """Decode an answer of a walk. Raises what `UNUSUAL` lists."""
     content = _decoder(stream).decode(body)
     links = content.links
-    next_url = links.next or None if isinstance(links, _Links) else None
+    next_url = links.next if isinstance(links, _Links) else None
+    if next_url == "":
+        raise ValueError("a link that leads nowhere")
     return Answer(len(content.data), next_url, links is not UNSET, content)
 
 

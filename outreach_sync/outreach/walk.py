@@ -11,10 +11,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from outreach_sync.ahead import Ahead
 from outreach_sync.errors import ServiceError, UntrustedAnswerError
 from outreach_sync.outreach import queries
+from outreach_sync.outreach.client import has_cursor
 from outreach_sync.outreach.documents import parse_document
 from outreach_sync.outreach.parse import Wanted
 from outreach_sync.records import Page, Prospect, SequenceState, SourceTask, Stream
@@ -27,9 +29,8 @@ if TYPE_CHECKING:
     from outreach_sync.outreach.client import OutreachClient, Reply
     from outreach_sync.outreach.documents import Document
 
-SMALLEST_PAGE = 25
-"""A page that fails even at this size is not too large."""
-
+_SMALLEST_PART = 40
+"""A page that fails even at this part of `page_size` is not too large (25 rows where 1,000 were asked for)."""
 _TOO_LARGE = frozenset({502, 504})
 _FAILURES_BEFORE_HALVING = 2
 _SAME_PAGE_AT_MOST = 3
@@ -54,6 +55,8 @@ class Walker:
         self._client = client
         self._settings = client.settings
         self._wanted = Wanted(client.settings.prospect_attributes, client.settings.task_attributes)
+        self._smallest = max(self._settings.page_size // _SMALLEST_PART, 1)
+        self._sizes: dict[Stream, int] = {}
 
     def start_url(self, stream: Stream, since: Instant | None) -> str:
         """Return the first page of what changed since then (inclusive), of everything where None."""
@@ -62,27 +65,30 @@ class Walker:
     def fetch_page(self, url: str, stream: Stream, *, on_link: OnLink = lambda _next: None) -> Page:
         """Return one page; one that keeps failing is asked for at half the size, within the same patience.
 
-        `on_link` is told `next_url` before the rows are read.
+        The size that a page needed is the most that later walks of the stream begin with: the service may refuse the
+        token of a page at another size, and a walk that begins again must not come to the same point. `on_link` is told
+        `next_url` before the rows are read.
 
         Raises:
             CursorRefusedError: the page token in the URL is no longer accepted; start again.
             UntrustedAnswerError: the URL, or the next one, is on another host. Otherwise as `OutreachClient.get`.
         """
-        ends = time.monotonic() + self._settings.patience_ms / 1000
+        ends = time.monotonic() + self._client.patience_left()
         while True:
             try:
                 reply = self._client.reply(
                     url,
                     parse=lambda body: parse_document(body, stream, self._wanted),
                     patience_seconds=max(ends - time.monotonic(), 0.0),
-                    on_failure=_Halving(queries.page_size(url)).saw,
+                    on_failure=_Halving(queries.page_size(url), self._smallest).saw,
                 )
                 reply = self._settled(reply, url, stream)
-                self._trust_next(reply.document.next_url, url, stream)
-                on_link(reply.document.next_url)
-                return reply.document.page(reply.server_time)
+                link = self._next(reply.document.next_url, url, stream)
+                on_link(link)
+                return reply.document.page(reply.server_time)._replace(next_url=link)
             except PageTooLargeError:
-                url = queries.with_page_size(url, max((queries.page_size(url) or 0) // 2, SMALLEST_PAGE))
+                self._sizes[stream] = max((queries.page_size(url) or 0) // 2, self._smallest)
+                url = queries.with_page_size(url, self._sizes[stream])
 
     def pages(self, url: str, stream: Stream) -> Iterator[Page]:
         """Walk from this URL (a first page, or a stored `next_url`) to the end, fetching ahead.
@@ -106,15 +112,19 @@ class Walker:
 
     def _walk(self, starts: Iterator[str], stream: Stream) -> Iterator[Page]:
         guard = _LoopGuard()
-        ahead = _PagesAhead(self, starts, stream)
+        ahead = _PagesAhead(self, (self._begun(url, stream) for url in starts), stream)
         while (page := ahead.take()) is not None:
             guard.check(page)
             if page.next_url is None:
                 guard = _LoopGuard()
             yield page
 
+    def _begun(self, url: str, stream: Stream) -> str:
+        """Return where a walk begins, at the size that its pages are known to need; a page token stays as it is."""
+        return url if has_cursor(url) else queries.at_most(url, self._sizes.get(stream))
+
     def _settled(self, reply: Reply[Document], url: str, stream: Stream) -> Reply[Document]:
-        """Return a page of which it is certain whether more follows: in place of a full one without `links`, another.
+        """Return a page of which it is certain whether more follows: in place of a full one that does not say, another.
 
         No `links` means the last page; on a full page their lack proves nothing, and to take it for the last one by
         mistake would lose what follows. So a row less is asked for (of one row: one more): a page that is cut short on
@@ -124,7 +134,7 @@ class Walker:
             UntrustedAnswerError: it does not.
         """
         size = queries.page_size(url)
-        if not size or reply.document.received < size or reply.document.has_links:
+        if not size or reply.document.received < size or reply.document.says_what_follows:
             return reply
         asked_for = size - 1 or size + 1
         shorter = self._client.reply(
@@ -136,19 +146,23 @@ class Walker:
             raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
         return shorter
 
-    def _trust_next(self, link: str | None, url: str, stream: Stream) -> None:
-        """Refuse a link that leads to another host or nowhere.
+    def _next(self, link: str | None, url: str, stream: Stream) -> str | None:
+        """Return the next page's URL, made absolute.
 
         Raises:
-            UntrustedAnswerError: it does.
+            UntrustedAnswerError: it leads to another host or nowhere.
         """
-        if link is not None and not self._client.transport.trusts(link):
+        if link is None:
+            return None
+        absolute = link if "://" in link else urljoin(url, link)
+        if not self._client.transport.trusts(absolute):
             raise UntrustedAnswerError(
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
                 advice="Compare outreach.base_url with the address in your Outreach account.",
             )
-        if link == url:
+        if absolute == url:
             raise _loop(stream)
+        return absolute
 
 
 class _PagesAhead:
@@ -202,8 +216,8 @@ class _PagesAhead:
 class _Halving:
     """Counts the failures of one page that a smaller page may mend."""
 
-    def __init__(self, size: int | None) -> None:
-        self._size = size or 0
+    def __init__(self, size: int | None, smallest: int) -> None:
+        self._may_shrink = (size or 0) > smallest
         self._failures = 0
 
     def saw(self, failure: ServiceError) -> None:
@@ -212,7 +226,7 @@ class _Halving:
         Raises:
             PageTooLargeError: this size has failed often enough.
         """
-        if self._size <= SMALLEST_PAGE:
+        if not self._may_shrink:
             return
         if isinstance(failure, BusyError) and failure.status in _TOO_LARGE:
             self._failures += 1

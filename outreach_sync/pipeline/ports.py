@@ -19,7 +19,7 @@ class Source(Protocol):
 
     @property
     def requests(self) -> int:
-        """Requests sent so far, token requests included."""
+        """Requests sent so far, those for tokens left out."""
 
     def server_time(self) -> Instant:
         """Return the service's clock: as last heard, else asked for."""
@@ -29,6 +29,9 @@ class Source(Protocol):
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
         """Return where a walk of a stream begins; `since` None: no lower bound."""
+
+    def trusts(self, url: str) -> bool:
+        """Say whether a stored URL is on the host that is configured now."""
 
     def pages(self, stream: Stream, url: str) -> Iterator[Page]:
         """Walk from a URL to the last page, in order, reading one page ahead.

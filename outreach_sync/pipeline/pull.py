@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Page, Prospect, SequenceState, SourceTask
-    from outreach_sync.rules.watermark import Bound, Progress, Reading
+    from outreach_sync.rules.watermark import Bound, Progress
 
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
@@ -57,7 +57,7 @@ def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
     """Go on with the walk there is, or begin one; begin again where the service refuses the page token."""
     for restart in range(_RESTARTS + 1):
         progress = run.state.progress.of(stream)
-        walk = _resumable(progress, run.plan.reading) or _begin(run, progress)
+        walk = _resumable(run, progress) or _begin(run, progress)
         try:
             _read_pages(run, stream, walk, tally)
         except PagingLoopError:
@@ -76,9 +76,15 @@ def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
             return
 
 
-def _resumable(progress: Progress, reading: Reading) -> Walk | None:
-    """Return the walk to go on with; a run that was told where to read from begins its own."""
-    return None if reading.full or reading.since is not None else progress.walk
+def _resumable(run: Run, progress: Progress) -> Walk | None:
+    """Return the walk to go on with; a run that was told where to read from goes on with none but such a one.
+
+    A page token of another host than the one that is configured now is worth nothing: that walk starts again.
+    """
+    walk, reading = progress.walk, run.plan.reading
+    if walk is None or reading.since is not None or (reading.full and not watermark.reads_all(walk, reading)):
+        return None
+    return walk if walk.next_url is None or run.source.trusts(walk.next_url) else walk._replace(next_url=None)
 
 
 def _begin(run: Run, progress: Progress) -> Walk:

@@ -112,10 +112,14 @@ def _resumable(run: Run, survey: Survey) -> SurveyProgress:
     """Return the walk to go on with; one that began long ago proves too little about what it saw first."""
     progress = survey.progress()
     now = run.clock()
-    if progress is not None and 0 <= now - progress.began_at < _STALE_MS:
+    if progress is not None and 0 <= now - progress.began_at < _STALE_MS and _leads_on(run, progress):
         return progress
     with run.state.transaction():
         return survey.begin(now)
+
+
+def _leads_on(run: Run, progress: SurveyProgress) -> bool:
+    return progress.next_url is None or run.source.trusts(progress.next_url)
 
 
 def _walk(run: Run, survey: Survey, progress: SurveyProgress, tally: StreamTally) -> None:

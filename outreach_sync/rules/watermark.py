@@ -90,6 +90,16 @@ def first_bound(progress: Progress, reading: Reading, server_now: Instant | None
     return Bound(Instant(progress.watermark - reading.overlap), moves_watermark=True, counts_as_sweep=False)
 
 
+def reads_all(walk: Walk, reading: Reading) -> bool:
+    """Say whether a walk reads all that a run with `full` is to read, so that such a run may go on with it."""
+    if reading.start is None and reading.start_at is None:
+        return walk.since is None
+    if walk.since is None or walk.began_at is None:
+        return walk.since is None
+    start = reading.start_at if reading.start_at is not None else walk.began_at - (reading.start or 0)
+    return walk.since <= start + _CLOCKS_DIFFER
+
+
 def sweep_is_due(progress: Progress, reading: Reading, server_now: Instant) -> bool:
     """Say whether a sweep's time has passed since the last one began, by the server's clock.
 

@@ -103,7 +103,7 @@ def page(body: bytes, stream: Stream, *, quick: bool) -> tuple[Page, bool]:
     assert parsed is not None
     made = parsed.page(None)
     assert (made.received, made.next_url) == (parsed.received, parsed.next_url)
-    return made, parsed.has_links
+    return made, parsed.says_what_follows
 
 
 @pytest.mark.parametrize("stream", list(Stream))

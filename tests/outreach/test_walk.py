@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any
@@ -369,3 +370,90 @@ def test_a_document_that_is_no_list_passes_for_an_empty_page(sandbox: Any, side:
     fill(sandbox, 1)
     with pytest.raises(UntrustedAnswerError, match="no JSON:API document"):
         side.walker.fetch_page(f"{sandbox.url}/api/v2/prospects/1", Stream.PROSPECTS)
+
+
+def test_small_pages_are_never_asked_for_smaller(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 9)
+    sandbox.faults.on("bad_gateway_large_pages", threshold=2)
+    assert ids(walk(connect(page_size=8))) == list(range(1, 10))
+
+
+def test_a_walk_that_begins_again_forgets_the_size_its_pages_need(sandbox: Any, connect: Any) -> None:
+    """A token may be good for its own page size only: begun again at the old size, the walk would never end."""
+    fill(sandbox, 150)
+    side = connect(page_size=100)
+    side.tokens.current()
+    sandbox.faults.on("bad_gateway_large_pages", threshold=60, after=1)
+    first = side.walker.start_url(Stream.SEQUENCE_STATES, START)
+    assert len(list(side.walker.pages(first, Stream.SEQUENCE_STATES))) > 1
+    asked = len(lists(sandbox))
+    assert ids(list(side.walker.pages(first, Stream.SEQUENCE_STATES))) == list(range(1, 151))
+    assert {dict(entry.query)["page[size]"] for entry in lists(sandbox)[asked:]} == {"50"}
+    sandbox.faults.clear()
+    others = side.walker.start_url(Stream.PROSPECTS, START)
+    list(side.walker.pages(others, Stream.PROSPECTS))
+    assert dict(lists(sandbox)[-1].query)["page[size]"] == "100"
+
+
+def test_a_service_that_hangs_is_waited_for_again_at_each_page_size(sandbox: Any, connect: Any) -> None:
+    side = connect(page_size=1000, patience_ms=900, timeout_ms=10_000)
+    side.tokens.current()
+    sandbox.faults.on("hang", seconds=30)
+    started = time.monotonic()
+    for stream in Stream:
+        with pytest.raises(UnavailableError):
+            walk(side, stream)
+    assert time.monotonic() - started < 4  # 0.9 s for each; seven sizes of each would be ten
+
+
+def rewritten(side: Any, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    """Change each answer of a list on its way to us."""
+    real = side.transport.send
+
+    def send(method: str, url: str, **named: Any) -> Any:
+        answer = real(method, url, **named)
+        if "/api/v2/" not in url:
+            return answer
+        document = json.loads(answer.body)
+        change(document)
+        return answer._replace(body=json.dumps(document).encode())
+
+    monkeypatch.setattr(side.transport, "send", send)
+
+
+def test_a_relative_link_is_not_followed(sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(sandbox, 25)
+    side = connect(page_size=10)
+
+    def change(document: Any) -> None:
+        links = document.get("links", {})
+        links.update((name, link.removeprefix(sandbox.url)) for name, link in links.items())
+
+    rewritten(side, monkeypatch, change)
+    pages = walk(side)
+    assert ids(pages) == list(range(1, 26))
+    assert pages[0].next_url.startswith(sandbox.url)
+
+
+@pytest.mark.parametrize("link", [17, "", [], {}, {"href": 5}])
+def test_a_full_page_whose_next_link_makes_no_sense_is_taken_for_the_last(
+    sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, link: Any
+) -> None:
+    fill(sandbox, 25)
+    side = connect(page_size=10)
+
+    def change(document: Any) -> None:
+        document["links"] = {**document.get("links", {}), "next": link}
+
+    rewritten(side, monkeypatch, change)
+    with pytest.raises(UntrustedAnswerError, match="more follows"):
+        walk(side)
+
+
+@pytest.mark.parametrize("included", [17, "x", {}, None, [5]])
+def test_a_strange_list_of_included_records_crashes(
+    sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch, included: Any
+) -> None:
+    fill(sandbox, 2)
+    rewritten(side, monkeypatch, lambda document: document.update(included=included))
+    assert ids(walk(side)) == [1, 2]

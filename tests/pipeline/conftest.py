@@ -57,6 +57,7 @@ class FakeSource:
         self.prospects: list[Prospect] = []
         self.first_urls: list[tuple[Stream, Instant | None]] = []
         self.walked: list[str] = []
+        self.moved = False
         self.history_asked: list[int] = []
         self.prospects_asked: list[int] = []
 
@@ -67,6 +68,9 @@ class FakeSource:
 
     def heard_time(self) -> Instant | None:
         return self.clock if self.requests else None
+
+    def trusts(self, url: str) -> bool:
+        return not self.moved
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
         self.first_urls.append((stream, since))

@@ -151,11 +151,30 @@ def test_full_reads_from_the_start_and_never_moves_the_watermark_back(bench: Any
     assert bench.state.progress.of(STATES).watermark == NOON
 
 
-def test_full_begins_its_own_walk_instead_of_going_on_with_another(bench: Any) -> None:
+def interrupted(bench: Any, **reading: Any) -> None:
     bench.source.script[STATES] = [bench.source.page(), UnavailableError("down")]
     with pytest.raises(UnavailableError):
-        pull(bench.run(), STATES)
+        pull(bench.run(**reading), STATES)
+
+
+def test_full_goes_on_with_a_walk_that_reads_only_what_is_new(bench: Any) -> None:
+    walk_states(bench)
+    interrupted(bench)
     walk_states(bench, bench.source.page(), bench.source.page(), full=True)
+    assert bench.source.walked[-1] == "sequence_states?0"
+
+
+def test_full_that_was_interrupted_begins_from_the_start_each_time(bench: Any) -> None:
+    walk_states(bench)
+    interrupted(bench, full=True)
+    walk_states(bench, bench.source.page(), bench.source.page(), full=True)
+    assert bench.source.walked[-1] == "sequence_states?1"
+
+
+def test_a_walk_is_stuck_once_outreach_has_moved_to_another_host(bench: Any) -> None:
+    interrupted(bench)
+    bench.source.moved = True
+    walk_states(bench, bench.source.page())
     assert bench.source.walked[-1] == "sequence_states?0"
 
 
