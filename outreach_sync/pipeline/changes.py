@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from outreach_sync.instants import to_date, to_iso
 from outreach_sync.pipeline import tasks
 from outreach_sync.pipeline.batches import creation_fields, task_write, workbooks_fields
+from outreach_sync.pipeline.suspects import Suspects
 from outreach_sync.records import Date, DateTime
 from outreach_sync.rules.differences import Held
 from outreach_sync.state.outbox import PERSON, TASK
@@ -54,7 +55,7 @@ def _list_people(run: Run, action: str, entries: list[Entry]) -> None:
 
 
 def _list_tasks(run: Run) -> None:
-    for batch in tasks.batches(run, run.plan.batch_size):
+    for batch in tasks.batches(run, Suspects(run.plan.batch_size)):
         for entry, write in zip(batch.entries, batch.writes, strict=True):
             _list_task(run, entry, write.fields)
     to_be_created = run.state.outbox.to_be_created()

@@ -15,6 +15,7 @@ from outreach_sync.pipeline.create import plan_creations
 from outreach_sync.pipeline.push import Pusher
 from outreach_sync.pipeline.refuse import refuse
 from outreach_sync.pipeline.resolve import refresh_doubtful
+from outreach_sync.pipeline.suspects import Suspects
 from outreach_sync.rules import guard
 from outreach_sync.state.candidates import Candidates
 from outreach_sync.state.outbox import PERSON
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 FIRST_LOAD_DONE = "first_load_done"
 _FRUITLESS_ROUNDS = 3
-_SMALLER = 4
-"""By how much batches shrink after one was lost: one object may be what Workbooks fails at."""
+_FRUITLESS_WITH_SUSPECTS = 6
+"""So many rounds may come to nothing while smaller batches can be tried: 100 objects are alone after four."""
+_FAILS_AT = "Workbooks fails whenever this record is written"
 _GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
 _LONGEST_PAUSE_S = 10.0
 
@@ -55,38 +57,40 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         run.tally.guard_would_stop = guarded and _guard_stops(run)
         list_changes(run)
         return
-    fruitless = rounds = 0
-    size = run.plan.batch_size
-    while fruitless < _FRUITLESS_ROUNDS:
-        settled, again = _round(run, size, complete=complete, guarded=guarded and rounds == 0)
-        if settled.lost_a_batch:
-            again = _blame(run, settled, size) or again
-            size = max(1, size // _SMALLER)
+    suspects, accepted, fruitless, rounds = Suspects(run.plan.batch_size), 0, 0, 0
+    while fruitless < (_FRUITLESS_ROUNDS if suspects.all_were_alone() else _FRUITLESS_WITH_SUSPECTS):
+        settled, again = _round(run, suspects, complete=complete, guarded=guarded and rounds == 0)
+        accepted += settled.accepted
+        for entry, together in settled.unknown:
+            suspects.lost(entry, together)
+        again = bool(accepted and _blame(run, settled, suspects)) or again
         if not (settled.stale or settled.unknown or again or run.state.undecided.ready(0, 1)):
             return
         fruitless = 0 if settled.accepted else fruitless + 1
         rounds += 1
         if settled.unknown:
             pause(min(2.0**fruitless, _LONGEST_PAUSE_S) if fruitless else 0.0, run.stop)
-    _give_up(run, settled)
+    _give_up(run, settled, suspects)
 
 
-def _blame(run: Run, settled: Settled, size: int) -> bool:
-    """Refuse what Workbooks fails at alone while it takes others, so that it holds nobody up; say whether any was."""
-    if size > 1 or not settled.accepted:
-        return False
+def _blame(run: Run, settled: Settled, suspects: Suspects) -> bool:
+    """Refuse what Workbooks failed at alone, so that it holds nobody up; say whether there was any.
+
+    It may have been written all the same, and is looked for before it is tried again.
+    """
+    blamed = [entry for entry, _ in settled.unknown if suspects.is_proven(entry)]
     with run.state.transaction():
-        for entry in settled.unknown:
-            refuse(run, entry, "Workbooks fails whenever this record is written, and takes others")
-        run.state.undecided.decided(entry.prospect_id or 0 for entry in settled.unknown if entry.record == PERSON)
-    settled.unknown.clear()
-    return True
+        for entry in blamed:
+            refuse(run, entry, _FAILS_AT, in_doubt=True)
+        run.state.undecided.decided(entry.prospect_id or 0 for entry in blamed if entry.record == PERSON)
+    settled.unknown = [(entry, together) for entry, together in settled.unknown if entry not in blamed]
+    return bool(blamed)
 
 
-def _round(run: Run, size: int, *, complete: bool, guarded: bool) -> tuple[Settled, bool]:
+def _round(run: Run, suspects: Suspects, *, complete: bool, guarded: bool) -> tuple[Settled, bool]:
     """Plan and push once; return what it came to, and whether a refused Person turned out to be gone."""
     guarded = guarded and _could_stop(run)
-    with Pusher(run, size) as pusher:
+    with Pusher(run, suspects) as pusher:
         _plan(run, None if guarded else pusher, complete=complete)
         if guarded and _guard_stops(run):
             raise GuardStoppedError(_guard_message(run), advice=_GUARD_ADVICE)
@@ -94,8 +98,8 @@ def _round(run: Run, size: int, *, complete: bool, guarded: bool) -> tuple[Settl
             run.state.outbox.admit_all()
         pusher.push_all()
         again = _confirm_refusals(run, pusher.settled)
-        for batch in tasks.batches(run, size):
-            pusher.send_tasks(batch)
+        for batch in tasks.batches(run, suspects):
+            pusher.send(batch)
         pusher.push_all()
         return pusher.settled, again
 
@@ -154,14 +158,20 @@ def _confirm_refusals(run: Run, settled: Settled) -> bool:
     return bool(gone)
 
 
-def _give_up(run: Run, settled: Settled) -> None:
-    """Leave for later what does not settle: somebody keeps writing it, or answers keep being lost."""
+def _give_up(run: Run, settled: Settled, suspects: Suspects) -> None:
+    """Leave for later what does not settle: somebody keeps writing it, or answers keep being lost.
+
+    What was lost alone counts an attempt, whether Workbooks is down or fails at this record: it must not be what every
+    run begins with, for ever.
+    """
+    lost = len(settled.unknown)
+    _blame(run, settled, suspects)
     with run.state.transaction():
         for entry in settled.stale:
             refuse(run, entry, "somebody else keeps changing this record while it is written")
         run.state.undecided.decided(entry.prospect_id or 0 for entry in settled.stale)
-    if settled.unknown:
+    if lost:
         raise UnavailableError(
-            f"Workbooks: the answers to writes keep being lost ({len(settled.unknown)} in doubt).",
+            f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
             advice="They stay queued; the next run looks what became of them.",
         )

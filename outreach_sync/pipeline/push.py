@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from typing import Self
 
     from outreach_sync.pipeline.run import Run
+    from outreach_sync.pipeline.suspects import Suspects
     from outreach_sync.records import Verdict
 
 _LOST_IN_A_ROW = 3
-"""So many single objects in a row may get no answer before Workbooks counts as down."""
+"""So many requests in a row with suspects may get no answer before Workbooks counts as down; of others, one."""
 
 _ACTIONS = ("update", "create", "recreate")
 
@@ -35,10 +36,10 @@ class Pusher:
     Use it as a context manager: leaving the block waits for what is in flight and settles it.
     """
 
-    def __init__(self, run: Run, size: int) -> None:
-        """Prepare the worker threads; none starts before it is needed. `size`: objects in a request, at most."""
+    def __init__(self, run: Run, suspects: Suspects) -> None:
+        """Prepare the worker threads; none starts before it is needed."""
         self._run = run
-        self._size = size
+        self._suspects = suspects
         self._workers = ThreadPoolExecutor(run.plan.concurrency, thread_name_prefix="push")
         self._in_flight: dict[Future[Sequence[Verdict]], Batch] = {}
         self._next = dict.fromkeys(_ACTIONS, 0)
@@ -87,16 +88,15 @@ class Pusher:
         if self._run.stop.is_set():
             raise InterruptedByError(self._run.stop.signal_number)
 
-    def send_tasks(self, batch: Batch) -> None:
-        """Send one batch of Tasks as soon as there is room for it."""
+    def send(self, batch: Batch) -> None:
+        """Send one batch as soon as there is room for it."""
         while self._full():
             self._collect(block=True)
         if self._may_send():
             self._submit([batch])
 
     def _may_send(self) -> bool:
-        bearable = _LOST_IN_A_ROW if self._size == 1 else 1
-        return self._failure is None and self._lost_in_a_row < bearable and not self._run.stop.is_set()
+        return self._failure is None and self._lost_in_a_row < _LOST_IN_A_ROW and not self._run.stop.is_set()
 
     def _full(self) -> bool:
         return len(self._in_flight) > self._run.plan.concurrency
@@ -113,11 +113,11 @@ class Pusher:
         run = self._run
         for action in actions:
             entries = run.state.outbox.due(
-                PERSON, action, run.clock(), after=self._next[action], limit=self._size, run_id=run.id
+                PERSON, action, run.clock(), after=self._next[action], limit=run.plan.batch_size, run_id=run.id
             )
-            if entries:
-                self._next[action] = entries[-1].id
-                return person_batch(self._run, entries)
+            for together in self._suspects.cut(entries):
+                self._next[action] = together[-1].id
+                return person_batch(run, together)
         return None
 
     def _submit(self, batches: Sequence[Batch]) -> None:
@@ -140,7 +140,7 @@ class Pusher:
         done, _ = wait(self._in_flight, None if block else 0, FIRST_COMPLETED)
         if not done:
             return
-        answered = [(self._in_flight.pop(future), self._verdicts(future)) for future in done]
+        answered = [(batch := self._in_flight.pop(future), self._verdicts(future, batch)) for future in done]
         rescues: list[Batch] = []
         with self._run.state.transaction():
             for batch, verdicts in answered:
@@ -153,7 +153,7 @@ class Pusher:
             self._run.on_progress("written", len(batch.entries))
             self._look_for_a_systemic_cause(verdicts)
 
-    def _verdicts(self, future: Future[Sequence[Verdict]]) -> Sequence[Verdict]:
+    def _verdicts(self, future: Future[Sequence[Verdict]], batch: Batch) -> Sequence[Verdict]:
         """Return the verdicts of a request; of one that failed altogether, that nothing is known."""
         try:
             verdicts = future.result()
@@ -161,8 +161,8 @@ class Pusher:
             self._failure = self._failure or error
             return ()
         if verdicts and all(isinstance(verdict, Unknown) for verdict in verdicts):
-            self.settled.lost_a_batch = True
-            self._lost_in_a_row += 1
+            suspected = self._suspects.is_suspected(batch.entries[0])
+            self._lost_in_a_row += 1 if suspected else _LOST_IN_A_ROW
         else:
             self._lost_in_a_row = 0
         return verdicts

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from outreach_sync.state.outbox import Entry
 
 
-def refuse(run: Run, entry: Entry, reason: str) -> None:
-    """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction)."""
+def refuse(run: Run, entry: Entry, reason: str, *, in_doubt: bool = False) -> None:
+    """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction).
+
+    `in_doubt`: it may have arrived all the same.
+    """
     attempts, reason = entry.attempts + 1, masked(reason)
     parked = attempts >= run.plan.max_attempts
-    run.state.outbox.refused(entry, reason, next_attempt_at=None if parked else next_attempt(run.clock(), attempts))
+    again = None if parked else next_attempt(run.clock(), attempts)
+    run.state.outbox.refused(entry, reason, next_attempt_at=again, in_doubt=in_doubt)
     run.log.warning(
         "record_refused", record=entry.record, prospect=entry.prospect_id, task=entry.task_id,
         workbooks_id=entry.person_id, reason=reason, attempts=attempts, parked=parked,

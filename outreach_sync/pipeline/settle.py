@@ -28,11 +28,15 @@ _NO_EMAIL = "no_email"
 
 
 class Sent(NamedTuple):
-    """One object as it was sent. `rescue`: it was the opt-out alone, after all of it had been refused."""
+    """One object as it was sent, in a request of `together` objects.
+
+    `rescue`: it was the opt-out alone, after all of it had been refused.
+    """
 
     entry: Entry
     write: Write
     rescue: bool
+    together: int
 
 
 @dataclass(slots=True)
@@ -41,17 +45,15 @@ class Settled:
 
     Attributes:
         accepted: objects that were written.
-        lost_a_batch: whether nothing is known of a whole request.
         stale: entries whose record somebody else wrote meanwhile.
-        unknown: entries of which it is not known what became of them.
+        unknown: entries of which it is not known what became of them, each with how many were sent together.
         rejected: refused updates, with Workbooks' reasons: to be read before the refusal stands; until then they
             count as being sent.
     """
 
     accepted: int = 0
-    lost_a_batch: bool = False
     stale: list[Entry] = field(default_factory=list)
-    unknown: list[Entry] = field(default_factory=list)
+    unknown: list[tuple[Entry, int]] = field(default_factory=list)
     rejected: list[tuple[Entry, str]] = field(default_factory=list)
 
 
@@ -75,7 +77,8 @@ def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled
     rescues: list[tuple[Entry, Write]] = []
     for position, (entry, write) in enumerate(zip(batch.entries, batch.writes, strict=True)):
         verdict = verdicts[position] if verdicts else Unknown("the request failed")
-        rescue = _settle_one(run, Sent(entry, write, rescue=batch.rescue), verdict, settled)
+        sent = Sent(entry, write, rescue=batch.rescue, together=len(batch.entries))
+        rescue = _settle_one(run, sent, verdict, settled)
         if rescue is not None:
             rescues.append(rescue)
     run.log.info(
@@ -97,7 +100,7 @@ def _settle_one(run: Run, sent: Sent, verdict: Verdict, settled: Settled) -> tup
             settled.stale.append(sent.entry)
             _look_again(run, sent.entry, in_doubt=False)
         case Unknown():
-            settled.unknown.append(sent.entry)
+            settled.unknown.append((sent.entry, sent.together))
             _look_again(run, sent.entry, in_doubt=True)
         case Rejected(reasons):
             return _rejected(run, sent, "; ".join(reasons), settled)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from outreach_sync.pipeline.run import Run
+    from outreach_sync.pipeline.suspects import Suspects
     from outreach_sync.records import TaskRow
     from outreach_sync.state.outbox import Entry
 
@@ -62,15 +63,15 @@ def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
     return [one for one in unread if one not in rows or rows[one].is_deleted]
 
 
-def batches(run: Run, size: int) -> Iterator[Batch]:
+def batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
     """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person."""
     after = 0
-    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=size):
+    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=run.plan.batch_size):
         after = entries[-1].id
-        creatable = _to_be_created(run, _with_person(run, entries))
-        if creatable:
-            writes = tuple(task_write(run, one.entry.task_id or 0, one.person_id) for one in creatable)
-            yield Batch(TASK, tuple(one.entry for one in creatable), writes)
+        creatable = {one.entry.id: one for one in _to_be_created(run, _with_person(run, entries))}
+        for together in suspects.cut([one.entry for one in creatable.values()]):
+            writes = tuple(task_write(run, entry.task_id or 0, creatable[entry.id].person_id) for entry in together)
+            yield Batch(TASK, tuple(together), writes)
 
 
 def _with_person(run: Run, entries: Sequence[Entry]) -> list[Creatable]:

@@ -189,12 +189,12 @@ class Outbox:
             "UPDATE outbox SET in_doubt = 0 WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
         )
 
-    def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None) -> None:
+    def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
         self._connection.execute(
-            "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = 0"
+            "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = ?"
             " WHERE id = ?",
-            ("queued" if next_attempt_at is not None else "parked", next_attempt_at, reason, entry.id),
+            ("queued" if next_attempt_at is not None else "parked", next_attempt_at, reason, in_doubt, entry.id),
         )
 
     def wait_for_person(self, entry_ids: Iterable[int]) -> None:

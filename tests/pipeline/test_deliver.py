@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.errors import GuardStoppedError
+from outreach_sync.errors import GuardStoppedError, UnavailableError
 from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.pipeline.refuse import refuse
+from outreach_sync.records import Unknown
 
 
 def decide(bench: Any, *, allow_bulk: bool = False, dry_run: bool = False, **plan: Any) -> Any:
@@ -68,3 +69,58 @@ def test_a_dry_run_says_that_the_guard_would_stop_and_writes_nothing(bench: Any)
     assert tally.guard_would_stop
     assert len(tally.changes) == 4
     assert bench.target.person_batches == []
+
+
+def fail_at(bench: Any, *person_ids: int) -> None:
+    """Let Workbooks answer neither yes nor no whenever one of these is among what is written."""
+    obey = bench.target.write_people
+
+    def write_people(writes: Any) -> Any:
+        if any(write.id in person_ids for write in writes):
+            bench.target.person_batches.append(list(writes))
+            return [Unknown("the service answered 500")] * len(writes)
+        return obey(writes)
+
+    bench.target.write_people = write_people
+
+
+@pytest.mark.parametrize("due", [2, 4, 6, 9, 30, 150])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_record_that_workbooks_fails_at_holds_up_the_others(bench: Any, due: int, place: str) -> None:
+    load(bench, due, first_load_done=False)
+    poison = 1001 if place == "first" else 1000 + due
+    fail_at(bench, poison)
+    bench.keep(tasks=[bench.skipped(9000 + one, one) for one in range(1, due + 1) if 1000 + one != poison])
+    tally = decide(bench, batch_size=100)
+    assert (tally.people.updated, tally.people.rejected, tally.tasks.created) == (due - 1, 1, due - 1)
+    (entry,) = bench.state.outbox.failures()
+    assert (entry.person_id, entry.state, entry.attempts) == (poison, "queued", 1)
+
+
+def test_what_was_lost_once_makes_every_later_batch_small(bench: Any) -> None:
+    load(bench, 60, first_load_done=False)
+    bench.target.answers = [lambda writes: [Unknown("the answer was lost")] * len(writes)]
+    assert decide(bench, batch_size=20).people.updated == 60
+    assert sorted(len(batch) for batch in bench.target.person_batches) == [5, 5, 5, 5, 20, 20, 20]
+
+
+def test_a_record_that_workbooks_fails_at_is_tried_for_ever(bench: Any) -> None:
+    """Alone it looks like a service that is down, so the cycle ends with 4. It counts an attempt all the same."""
+    load(bench, 1, first_load_done=False)
+    fail_at(bench, 1001)
+    for attempts in (1, 2, 3):
+        with pytest.raises(UnavailableError, match="keep being lost"):
+            decide(bench)
+        assert [entry.attempts for entry in bench.state.outbox.failures()] == [attempts]
+        bench.now += 86_400_000
+    assert [entry.state for entry in bench.state.outbox.failures()] == ["parked"]
+    decide(bench)
+
+
+def test_a_service_that_takes_nothing_is_asked_for_every_record(bench: Any) -> None:
+    load(bench, 60, first_load_done=False)
+    fail_at(bench, *range(1001, 1061))
+    with pytest.raises(UnavailableError):
+        decide(bench, batch_size=20)
+    assert len(bench.target.person_batches) < 30
+    assert len(bench.state.outbox.failures()) <= 3
