@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.ahead import Ahead
+from outreach_sync.pipeline.appearing import read_people
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
 from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import Ambiguous, Found, questions, verdict
@@ -75,7 +76,7 @@ def refresh_doubtful(run: Run, people: Mapping[int, LinkedPerson]) -> set[int]:
     doubtful = [person_id for person_id, person in people.items() if person.lock_version is None]
     if not doubtful:
         return set()
-    rows = run.target.people_by_ids(doubtful)
+    rows = read_people(run, (people[one] for one in doubtful))
     gone = {one for one in doubtful if one not in rows or rows[one].is_deleted}
     with run.state.transaction():
         for person_id in doubtful:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.pipeline.appearing import read_people
 from outreach_sync.pipeline.batches import Batch, task_write
 from outreach_sync.rules.matching import task_reference
 from outreach_sync.state.outbox import TASK
@@ -53,14 +54,14 @@ def doubt_people(run: Run, *, held: bool) -> None:
 def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
     people = run.state.people.by_id(set(run.state.people.of_prospects(prospect_ids).values()))
     unread = [
-        person.id
+        person
         for person in people.values()
         if not person.deleted and max(person.linked_at, person.written_at or 0) < run.tally.started_at
     ]
     if not unread:
         return []
-    rows = run.target.people_by_ids(unread)
-    return [one for one in unread if one not in rows or rows[one].is_deleted]
+    rows = read_people(run, unread)
+    return [person.id for person in unread if person.id not in rows or rows[person.id].is_deleted]
 
 
 def batches(run: Run, suspects: Suspects) -> Iterator[Batch]:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.ahead import Ahead, early
+from outreach_sync.pipeline.appearing import made_at, until_shown
 from outreach_sync.pipeline.resolve import held_by
 from outreach_sync.rules.differences import differences
 from outreach_sync.rules.person import wanted_person
@@ -42,9 +43,9 @@ def compare_people(run: Run, survey: Survey) -> None:
         InterruptedByError: asked to stop.
     """
     for some in early(_asked(run), run.plan.concurrency):
-        rows = some.rows.result()
-        wanted = _wanted(run, survey, some.ids)
         people = run.state.people.by_id(some.ids)
+        rows = until_shown(run, some.rows.result(), made_at(people.values()), run.target.people_by_ids)
+        wanted = _wanted(run, survey, some.ids)
         with run.state.transaction():
             for person_id, one in wanted.items():
                 _compare(run, survey, people[person_id], rows.get(person_id), one)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outreach_sync.pipeline.appearing import until_shown
 from outreach_sync.records import Stream
 from outreach_sync.transport.stopping import check
 
@@ -31,7 +32,12 @@ def find_deleted_tasks(run: Run, survey: Survey) -> int:
         check(run.stop)
         after = sent[-1].id
         looked_at += len(sent)
-        rows = run.target.tasks_by_ids([task.workbooks_id for task in sent])
+        rows = until_shown(
+            run,
+            run.target.tasks_by_ids([task.workbooks_id for task in sent]),
+            {task.workbooks_id: task.sent_at for task in sent},
+            run.target.tasks_by_ids,
+        )
         live = {row.id for row in rows.values() if not row.is_deleted}
         gone = [(task.id, task.prospect_id) for task in sent if task.workbooks_id not in live]
         with run.state.transaction():

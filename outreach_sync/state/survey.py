@@ -49,11 +49,12 @@ class SurveyProgress(NamedTuple):
 
 
 class SentTask(NamedTuple):
-    """A skipped task and the Workbooks Task that was made of it."""
+    """A skipped task and the Workbooks Task that was made of it; `sent_at` None: it was found there."""
 
     id: int
     prospect_id: int
     workbooks_id: int
+    sent_at: Instant | None
 
 
 class OpenTask(NamedTuple):
@@ -146,7 +147,7 @@ class Survey:
     def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
         """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
         rows = self._connection.execute(
-            "SELECT id, prospect_id, workbooks_id FROM task WHERE skipped AND prospect_id IS NOT NULL"
+            "SELECT id, prospect_id, workbooks_id, sent_at FROM task WHERE skipped AND prospect_id IS NOT NULL"
             " AND workbooks_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
             (after, limit),
         )

@@ -123,4 +123,4 @@ def test_a_service_that_takes_nothing_is_asked_for_every_record(bench: Any) -> N
     with pytest.raises(UnavailableError):
         decide(bench, batch_size=20)
     assert len(bench.target.person_batches) < 30
-    assert len(bench.state.outbox.failures()) <= 3
+    assert len(bench.state.outbox.failures()) <= 6
