@@ -133,6 +133,7 @@ def count_what_waits(run: Run) -> None:
     """Fill in what is still queued, and the requests."""
     waiting = run.state.outbox.counts()
     run.tally.people.queued = sum(count for (record, _), count in waiting.items() if record in ("person", "source"))
+    run.tally.people.queued += run.state.undecided.count_unqueued()
     run.tally.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")
     run.tally.outreach_requests = run.source.requests
     run.tally.workbooks_requests = run.target.requests

@@ -124,7 +124,7 @@ def _prospect_reader(extra: tuple[str, ...]) -> Callable[[Json, Json, Json], Pro
             _time(attributes, "emailsOptedAt"),
             _time(attributes, "trashedAt"),
             _time(attributes, "updatedAt"),
-            {name: _scalar(attributes.get(name)) for name in extra},
+            {name: _scalar(attributes[name]) for name in extra if name in attributes},
         )
 
     return read

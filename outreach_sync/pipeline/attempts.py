@@ -10,6 +10,11 @@ _FIRST_MS = 5 * 60_000
 _LONGEST_MS = 24 * 3_600_000
 
 
+def is_due(next_attempt_at: Instant | None, now: Instant) -> bool:
+    """Say whether a pause is over; one that ends in more than two days was begun by a wrong clock."""
+    return next_attempt_at is None or not now < next_attempt_at <= now + 2 * _LONGEST_MS
+
+
 def next_attempt(now: Instant, attempts: int) -> Instant:
     """Return when to try again after `attempts` refusals: 5 minutes, doubling, at most a day, give or take a tenth."""
     pause = min(_FIRST_MS * 2 ** (attempts - 1), _LONGEST_MS)

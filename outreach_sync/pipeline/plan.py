@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from outreach_sync.ahead import Ahead
     from outreach_sync.pipeline.resolve import History
     from outreach_sync.pipeline.run import Run
+    from outreach_sync.pipeline.tally import PeopleTally
     from outreach_sync.records import Prospect
     from outreach_sync.rules.differences import RoleValue
     from outreach_sync.rules.person import Wanted
@@ -182,7 +183,7 @@ def _look_for_doubtful(
     wanted: list[Prospect] = [unlinked[entry.prospect_id].prospect for entry in in_doubt if entry.prospect_id]
     found = resolve.look_twice(run, wanted)
     with run.state.transaction():
-        run.state.outbox.certain(entry.id for entry in in_doubt)
+        run.state.outbox.certain(entry.id for entry in in_doubt if entry.prospect_id not in found)
     return found
 
 
@@ -223,6 +224,7 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
     states = run.state.cache.pooled_states(everyone)
     people = run.state.people.by_id(pools)
     writing = run.state.outbox.being_written(everyone)
+    lost = run.state.outbox.lost_answers(everyone)
     for person_id, pool in pools.items():
         if person_id in writing:
             continue
@@ -232,12 +234,27 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
         wanted = wanted_person(
             [prospects[one] for one in pool], [state for one in pool for state in states.get(one, ())], run.plan.policy
         )
-        _queue_update(run, people[person_id], pool, wanted, only_opt_outs=only_opt_outs)
+        changed = _queue_update(run, people[person_id], pool, wanted, only_opt_outs=only_opt_outs)
+        if not only_opt_outs:
+            _count(run.tally.people, next((lost[one] for one in pool if one in lost), None), changed=changed)
     return {one for person_id in writing for one in pools.get(person_id, ())}
 
 
-def _queue_update(run: Run, person: LinkedPerson, pool: Sequence[int], wanted: Wanted, *, only_opt_outs: bool) -> None:
-    """Queue what differs; refuse what could not be decided, but not before an opt-out is written."""
+def _count(people: PeopleTally, lost: str | None, *, changed: bool) -> None:
+    """Count somebody who says what they should, by the write that made it so where its answer was lost."""
+    if lost in ("create", "recreate"):
+        people.created += lost == "create"
+        people.recreated += lost == "recreate"
+    elif not changed:
+        people.updated += lost == "update"
+        people.unchanged += lost != "update"
+
+
+def _queue_update(run: Run, person: LinkedPerson, pool: Sequence[int], wanted: Wanted, *, only_opt_outs: bool) -> bool:
+    """Queue what differs; refuse what could not be decided, but not before an opt-out is written.
+
+    Returns whether there was anything to queue or to refuse.
+    """
     changes = allowed(differences(wanted, person.held), wanted, only_opt_outs=only_opt_outs)
     outbox = run.state.outbox
     if len(pool) > 1:
@@ -249,7 +266,7 @@ def _queue_update(run: Run, person: LinkedPerson, pool: Sequence[int], wanted: W
         refuse_decision(run, pool[0], person.id, wanted.problem)
     elif not only_opt_outs:
         outbox.drop_person(pool[:1])
-        run.tally.people.unchanged += 1
+    return bool(changes or wanted.problem)
 
 
 def allowed(changes: dict[str, RoleValue], wanted: Wanted, *, only_opt_outs: bool) -> dict[str, RoleValue]:

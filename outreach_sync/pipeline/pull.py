@@ -217,17 +217,18 @@ def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
     for refused in page.refused:
         if (refused.id if refused.stream is Stream.PROSPECTS else refused.prospect_id) in forgotten:
             continue
-        run.log.warning("source_record_refused", stream=stream.value, id=refused.id, reason=refused.reason)
-        count = run.tally.tasks if stream is Stream.TASKS else run.tally.people
-        count.rejected += 1
-        run.state.outbox.refuse_source(
+        is_new = run.state.outbox.refuse_source(
             refused.stream,
             refused.id,
             refused.prospect_id,
             refused.reason,
-            next_attempt_at=next_attempt(run.clock(), 1),
+            next_attempt_at=next_attempt(run.clock(), 1) if run.plan.max_attempts > 1 else None,
             run_id=run.id,
         )
+        if is_new:
+            run.log.warning("source_record_refused", stream=stream.value, id=refused.id, reason=refused.reason)
+            count = run.tally.tasks if refused.stream is Stream.TASKS else run.tally.people
+            count.rejected += 1
 
 
 def _complete(run: Run, stream: Stream, walk: Walk) -> None:

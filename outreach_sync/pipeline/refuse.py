@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.pipeline.attempts import next_attempt
+from outreach_sync.pipeline.attempts import is_due, next_attempt
 from outreach_sync.scrubbing import masked
-from outreach_sync.state.outbox import TASK
+from outreach_sync.state.outbox import SOURCE, TASK
 
 if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run
@@ -26,7 +26,7 @@ def refuse(run: Run, entry: Entry, reason: str, *, in_doubt: bool = False) -> No
         "record_refused", record=entry.record, prospect=entry.prospect_id, task=entry.task_id,
         workbooks_id=entry.person_id, reason=reason, attempts=attempts, parked=parked,
     )  # fmt: skip
-    if entry.record == TASK:
+    if entry.record == TASK or (entry.record == SOURCE and entry.task_id is not None):
         run.tally.tasks.rejected += 1
     else:
         run.tally.people.rejected += 1
@@ -40,5 +40,5 @@ def refuse_decision(run: Run, prospect_id: int, person_id: int | None, reason: s
     outbox = run.state.outbox
     outbox.queue_person(prospect_id, person_id, "resolve", {}, run_id=run.id, reason=reason)
     for entry in outbox.of_person([prospect_id]):
-        if entry.state == "queued" and (entry.next_attempt_at is None or entry.next_attempt_at <= run.clock()):
+        if entry.state == "queued" and is_due(entry.next_attempt_at, run.clock()):
             refuse(run, entry, reason)

@@ -62,8 +62,16 @@ def keep_history(run: Run, history: History) -> None:
 
 
 def read_unseen(run: Run, prospects: Mapping[int, CachedProspect]) -> bool:
-    """Read those prospects that were never seen themselves; say whether there were any."""
-    unseen = [prospect_id for prospect_id, one in prospects.items() if not one.known and not run.source_is_down]
+    """Read those prospects that were never seen themselves, or not all that they are created from; say whether any.
+
+    The latter where `sync.people.create_fields` has changed since they were read.
+    """
+    attributes = set(run.plan.create_fields.values())
+    unseen = [
+        prospect_id
+        for prospect_id, one in prospects.items()
+        if not (one.known and attributes <= one.prospect.extra.keys()) and not run.source_is_down
+    ]
     if unseen:
         for page in run.source.prospects_by_id(unseen):
             with run.state.transaction():

@@ -51,12 +51,11 @@ class PeopleTally:
 
 @dataclass(slots=True)
 class TaskTally:
-    """What became of skipped tasks. `adopted` were found in Workbooks."""
+    """What became of skipped tasks."""
 
     created: int = 0
     rejected: int = 0
     queued: int = 0
-    adopted: int = 0
 
     def as_json(self) -> dict[str, int]:
         """Return the document's part for tasks."""

@@ -124,7 +124,7 @@ def _not_there(run: Run, tasks: Sequence[Creatable]) -> list[Creatable]:
             else:
                 run.state.cache.task_was_sent(one.entry.task_id or 0, existing.id, None)
                 run.state.outbox.drop([one.entry.id])
-                run.tally.tasks.adopted += 1
+                run.tally.tasks.created += one.entry.in_doubt  # it was ours, and its answer was lost
     return missing
 
 

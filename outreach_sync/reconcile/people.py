@@ -90,7 +90,9 @@ def _compare(run: Run, survey: Survey, person: LinkedPerson, row: PersonRow | No
     if person.deleted:
         run.state.outbox.person_exists(run.state.people.prospects_of([person.id])[person.id])
     changes = differences(wanted, held)
-    if changes:
+    if not changes:
+        run.tally.people.unchanged += 1
+    else:
         survey.note_disagreement(person.id, gone=False, counts=not _was_admitted(run, person.id, changes))
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from outreach_sync.rules.differences import RoleValue
 
 PERSON, TASK, SOURCE = "person", "task", "source"
+IS_DUE = "(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + 172800000)"
+"""Whether an entry is due; takes the time twice. A pause that ends in more than two days was begun by a wrong clock."""
 _IDS = "(SELECT value FROM json_each(?))"
 _STREAMS = tuple(Stream)
 
@@ -87,6 +89,7 @@ class Outbox:
             " attempts = iif(fields = excluded.fields AND action = excluded.action, attempts, 0),"
             " state = iif(fields = excluded.fields AND action = excluded.action AND state = 'parked', state, 'queued'),"
             " next_attempt_at = iif(fields = excluded.fields AND action = excluded.action, next_attempt_at, NULL),"
+            " in_doubt = in_doubt AND excluded.person_id IS NULL,"
             " admitted = admitted AND fields = excluded.fields, person_id = excluded.person_id,"
             " action = excluded.action, fields = excluded.fields, pool = excluded.pool,"
             " reason = iif(fields = excluded.fields AND action = excluded.action, coalesce(excluded.reason, reason),"
@@ -110,18 +113,23 @@ class Outbox:
         prospect_id: int | None,
         reason: str,
         *,
-        next_attempt_at: Instant,
+        next_attempt_at: Instant | None,
         run_id: str,
-    ) -> None:
-        """Keep a record of Outreach's that makes no sense visible; it goes when it is read whole."""
+    ) -> bool:
+        """Keep a record of Outreach's that makes no sense visible; it goes when it is read whole.
+
+        Seen again as it was, it keeps its attempts and its pause. Returns whether this refusal is new. Parked if
+        `next_attempt_at` is None.
+        """
         task_id = source_id if stream is Stream.TASKS else None
-        self._connection.execute(
+        state = "queued" if next_attempt_at is not None else "parked"
+        cursor = self._connection.execute(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, attempts, reason, run_id,"
-            " next_attempt_at) VALUES ('source', ?, ?, ?, 'resolve', '{}', 'queued', 1, ?, ?, ?)"
-            " ON CONFLICT (record, key) DO UPDATE SET reason = excluded.reason, attempts = attempts + 1,"
-            " next_attempt_at = excluded.next_attempt_at",
-            (_source_key(stream, source_id), prospect_id, task_id, reason, run_id, next_attempt_at),
+            " next_attempt_at) VALUES ('source', ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
+            " ON CONFLICT (record, key) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason",
+            (_source_key(stream, source_id), prospect_id, task_id, state, reason, run_id, next_attempt_at),
         )
+        return cursor.rowcount > 0
 
     def source_made_sense(self, stream: Stream, source_ids: Iterable[int]) -> None:
         """Drop refusals of records that have now been read whole."""
@@ -134,8 +142,8 @@ class Outbox:
         """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
         rows = self._connection.execute(
             f"SELECT {_COLUMNS}, key FROM outbox WHERE record = 'source' AND state = 'queued' AND key >= ?"
-            " AND key % ? = ? AND (next_attempt_at IS NULL OR next_attempt_at <= ?) ORDER BY id",
-            (len(_STREAMS), len(_STREAMS), _STREAMS.index(stream), now),
+            f" AND key % ? = ? AND {IS_DUE} ORDER BY id",
+            (len(_STREAMS), len(_STREAMS), _STREAMS.index(stream), now, now),
         )
         return {row[-1] // len(_STREAMS): _entry(row[:-1]) for row in rows}
 
@@ -233,17 +241,25 @@ class Outbox:
         """
         return self._entries(
             "record = ? AND action = ? AND state = 'queued' AND NOT held AND id > ?"
-            " AND (next_attempt_at IS NULL OR next_attempt_at <= ?) AND (record <> 'person' OR iif(person_id IS NULL,"
+            f" AND {IS_DUE} AND (record <> 'person' OR iif(person_id IS NULL,"
             " NOT in_doubt, EXISTS (SELECT 1 FROM person p WHERE p.id = person_id AND p.lock_version IS NOT NULL))"
             " AND NOT EXISTS (SELECT 1 FROM changed c WHERE (NOT c.held OR run_id IS NOT ?) AND (c.prospect_id ="
             " outbox.prospect_id OR c.prospect_id IN (SELECT value FROM json_each(outbox.pool)))))"
             " ORDER BY id LIMIT ?",
-            (record, action, after, now, run_id, limit),
+            (record, action, after, now, now, run_id, limit),
         )
 
     def of_person(self, prospect_ids: Collection[int]) -> list[Entry]:
         """Return what is queued for the Person of these prospects."""
         return self._entries(f"record = 'person' AND prospect_id IN {_IDS}", (json.dumps(list(prospect_ids)),))
+
+    def lost_answers(self, prospect_ids: Collection[int]) -> dict[int, str]:
+        """Return, by lead prospect, what was sent for these prospects' Person without an answer: an entry's action."""
+        rows = self._connection.execute(
+            f"SELECT prospect_id, action FROM outbox WHERE record = 'person' AND in_doubt AND prospect_id IN {_IDS}",
+            (json.dumps(list(prospect_ids)),),
+        )
+        return dict(rows.fetchall())
 
     def pooled_with(self, leads: Collection[int]) -> list[int]:
         """Return everybody else in the pools that are queued under these lead prospects."""

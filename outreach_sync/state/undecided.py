@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from outreach_sync.state.outbox import IS_DUE
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
@@ -70,9 +72,8 @@ class Undecided:
         """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
         self._connection.execute(
             "INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM outbox WHERE record = 'person'"
-            " AND state = 'queued' AND NOT held AND (next_attempt_at IS NULL OR next_attempt_at <= ?)"
-            " ON CONFLICT DO NOTHING",
-            (now,),
+            f" AND state = 'queued' AND NOT held AND {IS_DUE} ON CONFLICT DO NOTHING",
+            (now, now),
         )
 
     def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
@@ -82,6 +83,14 @@ class Undecided:
             (json.dumps(list(person_ids)),),
         )
         return {row[0] for row in rows}
+
+    def count_unqueued(self) -> int:
+        """Count the prospects that wait to be decided and for whose Person nothing is queued."""
+        query = (
+            "SELECT count(*) FROM changed WHERE prospect_id NOT IN"
+            " (SELECT prospect_id FROM outbox WHERE record = 'person' AND prospect_id IS NOT NULL)"
+        )
+        return int(self._connection.execute(query).fetchone()[0])
 
     def count(self) -> int:
         """Count the prospects that wait to be decided."""

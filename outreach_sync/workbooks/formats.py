@@ -75,12 +75,12 @@ def write_date(instant: Instant) -> str:
 
 
 def read_text(raw: object) -> str | None:
-    """Read text: a number becomes its digits, emptiness None."""
+    """Read text: a number becomes its digits (18.0 those of 18), emptiness None."""
     if raw is None or raw == "":
         return None
     if isinstance(raw, bool):
         return "true" if raw else "false"
-    return str(raw)
+    return str(int(raw)) if isinstance(raw, float) and raw.is_integer() else str(raw)
 
 
 def read_boolean(raw: object) -> bool | None:

@@ -209,7 +209,7 @@ def test_attributes_for_new_people_are_lost() -> None:
     wanted = Wanted(prospect=("title", "workPhones", "custom1", "odd", "missing"))
     row = prospect(title="Engineer", workPhones=["1", None, "2"], custom1=None, odd={"a": 1})
     found = page(Stream.PROSPECTS, row, wanted=wanted).prospects[0]
-    assert found.extra == {"title": "Engineer", "workPhones": "1, 2", "custom1": None, "odd": None, "missing": None}
+    assert found.extra == {"title": "Engineer", "workPhones": "1, 2", "custom1": None, "odd": None}
 
 
 def test_a_lone_surrogate_reaches_the_database() -> None:

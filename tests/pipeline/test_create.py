@@ -110,3 +110,26 @@ def test_creations_are_never_counted_by_the_guard(bench: Any) -> None:
     for one in range(1, 9):
         bench.keep(bench.prospect(one), states=bench.states(one, "active", at=Instant(bench.now - one)))
     assert decide(bench).people.created == 8
+
+
+def test_a_creation_whose_answer_was_lost_is_counted_as_nothing_done(bench: Any) -> None:
+    bench.keep(bench.prospect(1), bench.prospect(2), states=[*bench.states(1, "active"), *bench.states(2, "active")])
+    bench.target.answers = [lambda writes: bench.target.obey(writes) and [Unknown("time-out")] * len(writes)]
+    tally = decide(bench)
+    assert (tally.people.created, tally.people.unchanged, tally.people.updated) == (2, 0, 0)
+    assert len(bench.target.people) == 2
+
+
+def test_an_attribute_that_was_named_since_the_prospect_was_read_is_left_empty(bench: Any) -> None:
+    bench.keep(bench.prospect(1), states=bench.states(1, "active"))
+    bench.source.prospects = [bench.prospect(1, extra={"title": "Engineer"})]
+    decide(bench, create_fields={"person_job_title": "title"})
+    (write,) = bench.target.person_batches[0]
+    assert write.fields["person_job_title"] == "Engineer"
+    assert bench.source.prospects_asked == [1]
+
+
+def test_somebody_whose_attributes_are_known_is_read_again(bench: Any) -> None:
+    bench.keep(bench.prospect(1, extra={"title": None}), states=bench.states(1, "active"))
+    decide(bench, create_fields={"person_job_title": "title"})
+    assert bench.source.prospects_asked == []

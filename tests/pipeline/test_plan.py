@@ -153,3 +153,15 @@ def test_a_request_to_stop_ends_the_planning_and_loses_nobody(bench: Any) -> Non
         decide(bench)
     assert bench.state.undecided.count() == 1
     assert bench.target.person_batches == []
+
+
+def test_a_pause_that_a_wrong_clock_began_keeps_a_refusal_waiting_for_years(bench: Any) -> None:
+    bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
+    for one in (1001, 1002):
+        bench.target.add(one, email="ada@example.com")
+    bench.now += 3650 * 86_400_000
+    decide(bench)
+    bench.now -= 3650 * 86_400_000
+    bench.target.change(1002, deleted=True)
+    decide(bench)
+    assert bench.field(1001, "f_state") == "Running"

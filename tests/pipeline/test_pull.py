@@ -204,6 +204,25 @@ def test_what_makes_no_sense_stays_visible_until_it_is_read_whole(bench: Any) ->
     assert bench.state.outbox.failures() == []
 
 
+def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(bench: Any) -> None:
+    page = bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")])
+    counts = [walk_states(bench, page).tally.people.rejected for _ in range(3)]
+    (entry,) = bench.state.outbox.failures()
+    assert (counts, entry.attempts, entry.state) == ([1, 0, 0], 1, "queued")
+    worse = bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no id")])
+    assert walk_states(bench, worse).tally.people.rejected == 1
+    assert bench.state.outbox.failures()[0].reason == "sequence state 100: no id"
+
+
+def test_what_makes_no_sense_is_never_parked_where_one_attempt_is_all(bench: Any) -> None:
+    page = bench.source.page(refused=[Refused(TASKS, 100, 1, "task 100: no state")])
+    bench.source.script[TASKS] = [page]
+    run = bench.run(max_attempts=1)
+    pull(run, TASKS)
+    assert [entry.state for entry in bench.state.outbox.failures()] == ["parked"]
+    assert (run.tally.tasks.rejected, run.tally.people.rejected) == (1, 0)
+
+
 def test_what_was_forgotten_is_not_stored_again(bench: Any) -> None:
     with bench.state.transaction():
         bench.state.forgotten.add("prospect", 1)

@@ -101,9 +101,10 @@ def test_a_refused_record_that_turns_out_to_be_gone_is_created_again(bench: Any)
 def test_a_lost_answer_is_looked_up_and_not_sent_again_where_it_took_effect(bench: Any) -> None:
     bench.linked(1, 1001, "active")
     bench.target.answers = [lambda writes: bench.target.obey(writes) and [Unknown("time-out")]]
-    decide(bench)
+    tally = decide(bench)
     assert len(bench.target.person_batches) == 1
     assert bench.count("outbox") == 0
+    assert (tally.people.updated, tally.people.unchanged) == (1, 0)
 
 
 def test_a_request_that_failed_altogether_leaves_its_entries_queued_in_doubt(bench: Any) -> None:

@@ -95,7 +95,7 @@ def test_what_was_found_is_put_into_effect_together(state: State) -> None:
         state.cache.task_was_sent(7, 9000, NOW)
         state.people.read(1002, 3, Held(), rule="email", now=NOW)
         state.people.link([2], 1002)
-        assert survey.sent_tasks(0, 9) == [SentTask(7, 1, 9000)]
+        assert survey.sent_tasks(0, 9) == [SentTask(7, 1, 9000, NOW)]
         survey.note_missing([1])
         survey.note_disagreement(1002, gone=True, counts=True)
         survey.note_tasks([(7, 1)], vanished=False)
