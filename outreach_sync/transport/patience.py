@@ -49,6 +49,10 @@ class Spent:
         """Return how much of these seconds there still is."""
         return min(seconds, LAST_TRY) if self._spent else seconds
 
+    def give_up(self) -> None:
+        """Note that patience was spent on something that is not watched."""
+        self._spent = True
+
     def watch(self, call: Callable[[], T]) -> T:
         """Return what `call`, a request with its retries, returns; note whether it was given up."""
         try:

@@ -18,7 +18,7 @@ from outreach_sync.errors import (
 from outreach_sync.instants import now
 from outreach_sync.records import Rejected, Unknown, Verdict, Write
 from outreach_sync.transport.attempts import MaybeSentError, RetriableError
-from outreach_sync.transport.patience import OnRetry, with_patience
+from outreach_sync.transport.patience import LAST_TRY, OnRetry, Spent, with_patience
 from outreach_sync.workbooks import answers, wire
 from outreach_sync.workbooks.answers import TurnedAwayError
 from outreach_sync.workbooks.formats import read_integer
@@ -72,6 +72,8 @@ class WorkbooksClient:
         self._counting = threading.Lock()
         self._proven = False
         self._turned_away = 0
+        self._spent = Spent()
+        self._hung_seconds = 0.0
 
     def read(
         self,
@@ -150,12 +152,14 @@ class WorkbooksClient:
             timeout = min(self.settings.timeout_ms / 1000, seconds_left)
             return self._read_once(controller, reading, timeout, paged=paged)
 
-        return with_patience(
-            attempt,
-            patience_seconds=self.settings.patience_ms / 1000,
-            stop=self._stop,
-            what=f"reading {controller}",
-            on_retry=self._on_retry,
+        return self._spent.watch(
+            lambda: with_patience(
+                attempt,
+                patience_seconds=self._spent.left(self.settings.patience_ms / 1000),
+                stop=self._stop,
+                what=f"reading {controller}",
+                on_retry=self._on_retry,
+            )
         )
 
     def _read_once(self, controller: str, reading: wire.Reading, timeout: float, *, paged: bool) -> list[wire.Row]:
@@ -201,9 +205,12 @@ class WorkbooksClient:
         """Send a write; only where it certainly did not arrive is it sent again."""
 
         def attempt(_seconds_left: float) -> Answer | _Lost:
+            seconds = self._write_seconds()
             try:
-                return self._send(controller, pairs, self.settings.timeout_ms / 1000, _WRITE_GRACE_SECONDS)
+                return self._send(controller, pairs, seconds, _WRITE_GRACE_SECONDS)
             except MaybeSentError as failure:
+                if failure.timed_out:
+                    self._hung_for(seconds)
                 return _Lost(failure.message)
 
         return with_patience(
@@ -213,6 +220,18 @@ class WorkbooksClient:
             what=f"writing {controller}",
             on_retry=self._on_retry,
         )
+
+    def _write_seconds(self) -> float:
+        """Say how long a write may take: once writes have hung for as long as patience, each next one only briefly."""
+        left = self.settings.patience_ms / 1000 - self._hung_seconds
+        return min(self.settings.timeout_ms / 1000, max(left, LAST_TRY))
+
+    def _hung_for(self, seconds: float) -> None:
+        """Take note of a write that hung: a service that hangs is down, and what is asked next is tried briefly."""
+        with self._counting:
+            self._hung_seconds += seconds
+        if self._hung_seconds >= self.settings.patience_ms / 1000:
+            self._spent.give_up()
 
     def _rest(self, failure: RetriableError) -> None:
         """Leave Workbooks in peace for as long as it asked, or for longer each time it turns us away in a row."""

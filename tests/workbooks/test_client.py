@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,6 +26,7 @@ from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFaul
 from outreach_sync.transport import patience
 from outreach_sync.transport.sending import Transport
 from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.workbooks import client as clients
 from outreach_sync.workbooks.client import WorkbooksClient
 from outreach_sync.workbooks.settings import WorkbooksSettings
 from outreach_sync.workbooks.wire import Filter, Reading, Row
@@ -373,3 +375,23 @@ def test_a_write_that_was_put_off_leaves_workbooks_in_peace_for_as_long_as_it_as
     bench.write([UPDATE], redirect())
     bench.write([UPDATE], redirect())
     assert rests == [7, 20, 1, 2]
+
+
+def test_each_write_that_hangs_is_waited_for_as_long_as_the_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that hangs must not hold a run for a time-out with every write and with every look-up after it."""
+    for module in (clients, patience):
+        monkeypatch.setattr(module, "LAST_TRY", 0.05)
+    hang = page()._replace(wire=WireFault("hang", 3))
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        bench.write([UPDATE], hang)
+        took.append(time.monotonic() - started)
+    assert took[0] == pytest.approx(0.4, abs=0.3)
+    assert max(took[1:]) < took[0] / 2
+    started = time.monotonic()
+    with pytest.raises(UnavailableError):
+        bench.read(hang, hang)
+    assert time.monotonic() - started < took[0]
