@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.sandbox.workbooks import formats
 from outreach_sync.sandbox.workbooks.conditions import Condition, MalformedError
 from outreach_sync.sandbox.workbooks.formats import TRUE_WORDS, read_moment
+from outreach_sync.sandbox.workbooks.zones import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _TEXT_TYPES = ("string", "text", "picklist_data")
 _NUMBER_TYPES = ("integer", "has_one", "decimal")
 _TIME_TYPES = ("date", "datetime", "var_date_time")
+_VAR_MOMENT = re.compile(r"([^,\\]+),([01]),([A-Za-z][\w+/-]*)", re.ASCII)
+"""A ``var_date_time`` in full, whose own commas separate no values."""
 _UNESCAPED_COMMA = re.compile(r"(?<!\\),")
 _TODAY = {"today": "eq", "gt_today": "gt", "ge_today": "ge", "lt_today": "lt", "le_today": "le"}
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -98,6 +101,8 @@ def read_filter(raw: RawFilter, table: Table, setting: Setting) -> Condition:
         wanted = raw.operator == "blank"
         return FieldFilter(table, field, lambda value: (value in (None, "")) == wanted)
     if raw.operator in ("true", "false"):
+        if field.datatype != "boolean":
+            raise MalformedError(f"'{raw.operator}' is not a valid filter type for '{raw.field}'")
         return FieldFilter(table, field, lambda value: bool(value) == (raw.operator == "true"))
     return _compare(raw, table, field, setting)
 
@@ -128,7 +133,7 @@ def _negated(equal: FieldFilter, table: Table, field: Field) -> FieldFilter:
 
 def _equal(raw: RawFilter, table: Table, field: Field, setting: Setting) -> FieldFilter:
     if field.datatype in _TIME_TYPES:
-        spans = [_span(part, setting) for part in list_of(raw.value)]
+        spans = [_span(part, setting) for part in list_of(_VAR_MOMENT.sub(r"\1\\,\2\\,\3", raw.value))]
         return FieldFilter(table, field, lambda value: _in_spans(value, field, setting, spans))
     if field.datatype == "boolean":
         wanted = {part in TRUE_WORDS for part in list_of(raw.value)}
@@ -230,9 +235,12 @@ def _two_values(text: str) -> tuple[str, str]:
 
 
 def _span(text: str, setting: Setting) -> Span:
+    value, _, rest = text.partition(",")
+    flag, _, named = rest.partition(",")
     try:
-        moment = read_moment(text.partition(",")[0], setting.zone)
-        end = formats.day_after(moment.day, setting.zone) if moment.day else moment.at // 1000 * 1000 + 1000
+        zone = zone_of(named) if named else setting.zone
+        moment = read_moment(value[:10] if flag == "0" else value, zone)
+        end = formats.day_after(moment.day, zone) if moment.day else moment.at // 1000 * 1000 + 1000
     except (ValueError, OverflowError):
         raise MalformedError(f"'{text}' is not a valid date") from None
     return Span(moment.at // 1000 * 1000, end)
@@ -255,7 +263,7 @@ def _instant(value: Any, field: Field, setting: Setting) -> int | None:
 
 def _number(text: str) -> float | None:
     try:
-        number = float(text)
+        number = float(text) if "_" not in text else math.nan  # which Python alone takes for a number
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from outreach_sync.instants import Instant, from_datetime, to_date, to_datetime
+from outreach_sync.sandbox.workbooks.zones import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,10 @@ _TIME_FORM = re.compile(
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH = re.compile(r"-?\d{1,11}", re.ASCII)
 _DIRECTIVE = re.compile(r"%(.)")
-_INTEGER_BITS = 31
+_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_INTEGERS = 2**31
+"""How many whole numbers there are on either side of zero: 32 bits, two's complement."""
 
 
 class Moment(NamedTuple):
@@ -159,20 +163,17 @@ def _read_text(datatype: str, text: str) -> str | None:
 
 
 def _read_integer(text: str, _zone: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError("is not a number") from None
-    if number.bit_length() > _INTEGER_BITS:
+    if not _INTEGER.fullmatch(text.strip()):
+        raise ValueError("is not a number")
+    number = int(text)
+    if not -_INTEGERS <= number < _INTEGERS:
         raise ValueError("is out of range")
     return number
 
 
 def _read_decimal(text: str, _zone: str) -> str:
-    try:
-        float(text)
-    except ValueError:
-        raise ValueError("is not a number") from None
+    if not _DECIMAL.fullmatch(text.strip()):
+        raise ValueError("is not a number")
     return text.strip()
 
 
@@ -187,11 +188,10 @@ def _read_datetime(text: str, zone: str) -> Instant:
 
 def _read_var(text: str, zone: str) -> str:
     value, _, rest = text.partition(",")
-    flag, _, own_zone = rest.partition(",")
-    moment = _moment_or_complaint(value[:10] if flag == "0" else value, own_zone or zone)
-    if moment.day:
-        return var_day(moment.day, own_zone or zone)
-    return var_time(moment.at, own_zone or zone)
+    flag, _, named = rest.partition(",")
+    own_zone = zone_of(named) if named else zone
+    moment = _moment_or_complaint(value[:10] if flag == "0" else value, own_zone)
+    return var_day(moment.day, own_zone) if moment.day else var_time(moment.at, own_zone)
 
 
 _READERS: dict[str, Callable[[str, str], Any]] = {

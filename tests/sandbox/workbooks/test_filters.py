@@ -89,6 +89,15 @@ def test_a_day_without_time_is_found_by_its_day_and_by_its_twin(store: Workbooks
     assert found(store, "due_datetime", "blank", "", TASK) == [id_]
 
 
+def test_a_moment_in_full_is_one_value_of_eq_although_it_has_commas(store: WorkbooksStore) -> None:
+    call = store.add_task(name="Call", due="2026-09-01T09:00:00.000Z,1,Europe/London")
+    mail = store.add_task(name="Mail", due="2026-09-02,0,Asia/Tokyo")
+    assert found(store, "due", "eq", "2026-09-01T09:00:00.000Z,1,Europe/London", TASK) == [call]
+    assert found(store, "due", "eq", "2026-09-02,0,Asia/Tokyo", TASK) == [mail]
+    both = "2026-09-01T09:00:00.000Z,1,Europe/London,2026-09-02,0,Asia/Tokyo"
+    assert found(store, "due", "eq", both, TASK) == [call, mail]
+
+
 def test_eq_can_heed_case(people: WorkbooksStore) -> None:
     strict = SETTING._replace(case_sensitive=True)
     table = people.table(PERSON)
@@ -108,6 +117,10 @@ def test_eq_can_heed_case(people: WorkbooksStore) -> None:
         ("id", "ct", "1"),
         ("created_at", "eq", "soon"),
         ("id", "between", "JSON([1])"),
+        ("id", "gt", "1_0"),
+        ("name", "true", ""),
+        ("employer_link", "false", ""),
+        ("created_at", "eq", "2026-09-01,0,Nowhere/Land"),
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(people: WorkbooksStore, field: str, operator: str, value: str) -> None:

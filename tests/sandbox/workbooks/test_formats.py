@@ -62,7 +62,19 @@ def test_a_string_longer_than_255_is_refused_and_a_text_is_not() -> None:
     assert read_value("string", "x" * 255, LONDON) == read_value("text", "x" * 255, LONDON)
 
 
-@pytest.mark.parametrize("sent", ["2147483648", "x", "1.5"])
+@pytest.mark.parametrize(("sent", "kept"), [("-2147483648", -(2**31)), (" 2147483647 ", 2**31 - 1), ("+7", 7)])
+def test_an_integer_of_32_bits_goes_from_end_to_end(sent: str, kept: int) -> None:
+    assert read_value("integer", sent, LONDON) == kept
+
+
+@pytest.mark.parametrize("sent", ["1_0", "nan", "inf", "1.5.2", "\u0661"])
+def test_what_only_a_programming_language_reads_as_a_number_is_no_decimal(sent: str) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        read_value("decimal", sent, LONDON)
+    assert read_value("decimal", " -1.50 ", LONDON) == "-1.50"
+
+
+@pytest.mark.parametrize("sent", ["2147483648", "-2147483649", "9" * 5000, "x", "1.5", "1_0", "\u0661"])
 def test_an_integer_has_32_bits_and_no_other_characters(sent: str) -> None:
     with pytest.raises(ValueError, match="is "):
         read_value("integer", sent, LONDON)
@@ -73,12 +85,19 @@ def test_an_integer_has_32_bits_and_no_other_characters(sent: str) -> None:
     [
         ("2026-09-01T09:00:00.000Z,1,Europe/Paris", "2026-09-01T09:00:00.000Z,1,Europe/Paris"),
         ("2026-09-01,0,Europe/Paris", "2026-09-01,0,Europe/Paris"),
+        ("2026-09-01,0,London", "2026-09-01,0,Europe/London"),
         ("2026-09-01", "2026-09-01,0,Europe/London"),
         ("2026-09-01T10:00:00", "2026-09-01T09:00:00.000Z,1,Europe/London"),
     ],
 )
 def test_a_var_date_time_keeps_its_flag_and_zone(sent: str, kept: str) -> None:
     assert read_value("var_date_time", sent, LONDON) == kept
+
+
+@pytest.mark.parametrize("sent", ["2026-09-01T09:00:00.000Z,1,Nowhere/Land", "2026-09-01,0,Europe"])
+def test_a_var_date_time_in_a_zone_that_does_not_exist_is_refused(sent: str) -> None:
+    with pytest.raises(ValueError, match="is not a time zone"):
+        read_value("var_date_time", sent, LONDON)
 
 
 def test_twins_show_the_day_always_and_the_time_only_where_there_is_one() -> None:
