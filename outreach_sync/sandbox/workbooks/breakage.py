@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from outreach_sync.sandbox.server import Response, WireFault
 from outreach_sync.sandbox.workbooks.faults import number_option
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.calls import Call
 
 _HTML = b"<!DOCTYPE html><html><head><title>Workbooks</title></head><body>We will be back soon.</body></html>"
+_PAGE = b"<!DOCTYPE html><html><head><title>Workbooks</title></head><body>Please log in.</body></html>"
 _JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-cache, no-store, must-revalidate"}
 
 
@@ -68,7 +70,7 @@ class Breakage:
 
     def _redirected(self, call: Call) -> Response | None:
         if self._faults.take("redirect_to_login_302", call.kind) is not None:
-            return redirect(f"{_own_origin(call)}/login")
+            return to_login(call)
         options = self._faults.take("redirect_delay_302", call.kind)
         return None if options is None else redirect(self._location(call, options))
 
@@ -95,14 +97,18 @@ class Breakage:
         return response if options is None else redirect(self._location(call, options))
 
     def _location(self, call: Call, options: Mapping[str, object]) -> str:
-        """Make a delaying address; whoever follows it is let in, even without a key and with another method."""
+        """Make a delaying address; whoever follows it is let in, even without a key and with another method.
+
+        A GET says in its address what it wants, so its query goes along: the guide means it to be followed.
+        """
         wanted = str(options.get("location", "same"))
         if wanted not in ("same", "other"):
             return wanted
         token = secrets.token_hex(8)
         self._delayed.add(token)
         origin = _own_origin(call) if wanted == "same" else "https://delay.example.net"
-        return f"{origin}{call.request.path}?_delayed={token}"
+        kept = [pair for pair in call.request.query if pair[0] != "_delayed"] if call.request.method == "GET" else []
+        return f"{origin}{call.request.path}?{urlencode([*kept, ('_delayed', token)])}"
 
 
 def json_response(status: int, document: object) -> Response:
@@ -118,6 +124,16 @@ def refused(error: RefusedError) -> Response:
 def redirect(location: str) -> Response:
     """Answer 302."""
     return Response(302, {"Location": location, "Content-Type": "text/html; charset=utf-8"}, b"")
+
+
+def to_login(call: Call) -> Response:
+    """Send whoever has no valid session to the login page."""
+    return redirect(f"{_own_origin(call)}/login")
+
+
+def page() -> Response:
+    """Answer with a page of the web application: a 200 that looks like success to whoever does not look at it."""
+    return Response(200, {"Content-Type": "text/html; charset=utf-8"}, _PAGE)
 
 
 def server_error() -> Response:

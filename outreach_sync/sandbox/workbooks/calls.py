@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.server import Request
 
 METADATA = "metadata/types"
+PAGES = ("/", "/login")
+"""Addresses of the web application, to which redirects lead: pages for people, whatever the method."""
 PICKLIST_DATA = "picklist_data/Private_PicklistEntry/id/value"
 _FORM = "application/x-www-form-urlencoded"
 _SUFFIX = ".api"
@@ -32,7 +34,7 @@ class NotUnderstoodError(Exception):
 class Call(NamedTuple):
     """A request, understood.
 
-    `kind` is what the journal calls it: ``read crm/people``, ``write activity/tasks``, ``login``, ``logout``.
+    `kind` is what the journal calls it: ``read crm/people``, ``write activity/tasks``, ``login``, ``logout``, ``page``.
     `record_id` is set where a single record is asked for by its address.
     """
 
@@ -70,7 +72,8 @@ def understand(request: Request, *, json_too: bool) -> Call:
     form = sort_out(pairs)
     method = form.controls.get("_method", request.method).upper()
     controller, record_id = _address(request.path)
-    return Call(request, _kind(controller, method), method, controller, record_id, pairs, form)
+    kind = "page" if request.path in PAGES else _kind(controller, method)
+    return Call(request, kind, method, controller, record_id, pairs, form)
 
 
 def _kind(controller: str, method: str) -> str:
@@ -94,7 +97,7 @@ def has_api_suffix(path: str) -> bool:
 def _body_pairs(request: Request, *, json_too: bool) -> list[tuple[str, str]]:
     if not request.body:
         return []
-    content_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip()
+    content_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
     if content_type == _FORM:
         return parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
     if content_type == "application/json" and json_too:

@@ -9,7 +9,7 @@ from outreach_sync.sandbox.control import Control
 from outreach_sync.sandbox.journal import Journal
 from outreach_sync.sandbox.server import Request, Response, gzipped
 from outreach_sync.sandbox.workbooks.answers import Answerer, refusal
-from outreach_sync.sandbox.workbooks.breakage import Breakage, json_response, redirect, refused
+from outreach_sync.sandbox.workbooks.breakage import Breakage, json_response, page, redirect, refused, to_login
 from outreach_sync.sandbox.workbooks.calls import (
     METADATA,
     PICKLIST_DATA,
@@ -25,9 +25,17 @@ from outreach_sync.sandbox.workbooks.faults import fault_board
 from outreach_sync.sandbox.workbooks.metadata import describe_types
 from outreach_sync.sandbox.workbooks.reading import Reader
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
-from outreach_sync.sandbox.workbooks.sessions import COOKIE, Manner, RefusedError, Sessions
+from outreach_sync.sandbox.workbooks.sessions import (
+    COOKIE,
+    Manner,
+    RefusedError,
+    Sessions,
+    UnknownSessionError,
+    has_cookie,
+)
 from outreach_sync.sandbox.workbooks.table import USER_ID, USER_NAME
 from outreach_sync.sandbox.workbooks.writing import UnknownObjectError, Writer
+from outreach_sync.sandbox.workbooks.zones import shown_name
 
 if TYPE_CHECKING:
     from outreach_sync.sandbox.clock import SandboxClock
@@ -64,6 +72,8 @@ class WorkbooksService:
         """Answer one request."""
         if Control.concerns(request):
             return self._control.respond(request)
+        if not request.headers.get("User-Agent"):
+            return self._recorded(request, "without a User-Agent", refused(RefusedError("user_agent_required")), [])
         try:
             call = understand(request, json_too=self.faults.peek("json_bodies_ok") is not None)
         except NotUnderstoodError as error:
@@ -104,6 +114,8 @@ class WorkbooksService:
             return self._answer(call)
         except RefusedError as error:
             return refused(error)
+        except UnknownSessionError:
+            return to_login(call)
         except NotUnderstoodError as error:
             return _complaint(error)
         except MalformedError as error:
@@ -113,6 +125,8 @@ class WorkbooksService:
 
     def _answer(self, call: Call) -> Response:
         headers, at = call.request.headers, call.request.at
+        if call.kind == "page":
+            return page()
         _check_manners(call)
         if call.controller == "logout":
             self._sessions.log_out(headers)
@@ -129,6 +143,8 @@ class WorkbooksService:
     def _answer_member(self, call: Call, manner: Manner) -> Response:
         if call.method not in _METHODS:
             raise NotUnderstoodError(HTTPStatus.METHOD_NOT_ALLOWED, f"{call.method} is not allowed here")
+        if call.writes and call.controller in (METADATA, PICKLIST_DATA):
+            raise NotUnderstoodError(HTTPStatus.METHOD_NOT_ALLOWED, f"{call.controller} can only be read")
         if call.controller == METADATA:
             types = describe_types(self.store, self.faults, call.form)
             return json_response(HTTPStatus.OK, {"success": True, "data": types, "total": len(types)})
@@ -181,14 +197,13 @@ class WorkbooksService:
 
 
 def _check_manners(call: Call) -> None:
-    """Insist on what every request must have: a User-Agent, ``client=api``, an API version, the ``.api`` suffix."""
-    if not call.request.headers.get("User-Agent"):
-        raise RefusedError("user_agent_required")
+    """Insist on the ``.api`` suffix, on ``client=api`` except in a session, and with a key on an API version."""
     if not has_api_suffix(call.request.path):
         raise NotUnderstoodError(HTTPStatus.NOT_FOUND, f"there is no {call.request.path}")
     if call.controller == "logout" or "_delayed" in call.form.controls:
         return
-    if call.form.controls.get("client") != "api":
+    by_session = has_cookie(call.request.headers) and "api_key" not in call.form.controls
+    if not by_session and call.form.controls.get("client") != "api":
         raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "client=api is mandatory")
     versions = ("api_version", "_api_version")  # some of the vendor's bindings send the latter
     if "api_key" in call.form.controls and not any(name in call.form.controls for name in versions):
@@ -208,7 +223,7 @@ def _welcome(session: Session) -> Response:
         "user_id": USER_ID,
         "person_name": USER_NAME,
         "login_name": "integration@example.com",
-        "timezone": session.manner.zone,
+        "timezone": shown_name(session.manner.zone),
         "logical_database_id": 3,
         "default_database_id": 3,
         "database_name": "Example",

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.sandbox.workbooks.calls import NotUnderstoodError
 from outreach_sync.sandbox.workbooks.formats import OutputForms
+from outreach_sync.sandbox.workbooks.zones import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +65,10 @@ class RefusedError(Exception):
         self.status = int(REASONS.get(reason, HTTPStatus.FORBIDDEN) if status is None else status)
 
 
+class UnknownSessionError(Exception):
+    """The cookie stands for no session: never given, or of one that was logged out. Answered by a redirect (guide)."""
+
+
 class Manner(NamedTuple):
     """How a request wants to be treated, by its own parameters or else by its session's."""
 
@@ -75,11 +81,12 @@ class Manner(NamedTuple):
 
 @dataclass
 class Session:
-    """One login: its cookie changes, its token stays."""
+    """One login: its cookie changes, its token stays; `over` once maintenance or idleness ended it."""
 
     cookie: str
     manner: Manner
     last_used: Instant
+    over: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(20))
 
 
@@ -98,10 +105,11 @@ class Sessions:
 
         Raises:
             RefusedError: the key is wrong, or the application's name is reserved.
+            NotUnderstoodError: there is no such time zone.
         """
         if form.controls.get("api_key") != self.api_key:
             raise RefusedError("unrecognised_name_or_password")
-        zone = form.controls.get("_time_zone", self._zone)
+        zone = _zone(form.controls.get("_time_zone", self._zone))
         manner = _manner(form, Manner(zone=zone, application=_application(form, headers)))
         session = Session(secrets.token_hex(16), manner, at)
         with self._lock:
@@ -118,6 +126,7 @@ class Sessions:
 
         Raises:
             RefusedError: there is neither, or it is not good (any more).
+            UnknownSessionError: there is a cookie that stands for no session.
         """
         if "api_key" in form.controls:
             if form.controls["api_key"] != self.api_key:
@@ -131,7 +140,11 @@ class Sessions:
     def expire(self, headers: Mapping[str, str]) -> bool:
         """End the session of a request as maintenance does; False where it has none."""
         with self._lock:
-            return self._sessions.pop(_cookie(headers), None) is not None
+            session = self._sessions.get(_cookie(headers))
+            if session is None:
+                return False
+            session.over = True
+            return True
 
     def new_cookie(self, headers: Mapping[str, str]) -> str | None:
         """Give the session of a request another cookie; None where it has no session."""
@@ -145,13 +158,29 @@ class Sessions:
 
     def _find(self, headers: Mapping[str, str], at: Instant) -> Session:
         cookie = _cookie(headers)
+        if not cookie:
+            raise RefusedError("no_session")
         with self._lock:
             session = self._sessions.get(cookie)
-            if session is None or at - session.last_used > IDLE_MS:
-                self._sessions.pop(cookie, None)
-                raise RefusedError("session_expired" if cookie else "no_session")
+            if session is None:
+                raise UnknownSessionError
+            session.over = session.over or at - session.last_used > IDLE_MS
+            if session.over:
+                raise RefusedError("session_expired")
             session.last_used = at
             return session
+
+
+def has_cookie(headers: Mapping[str, str]) -> bool:
+    """Tell whether a request comes with the cookie of a session, good or not."""
+    return bool(_cookie(headers))
+
+
+def _zone(name: str) -> str:
+    try:
+        return zone_of(name)
+    except ValueError as error:
+        raise NotUnderstoodError(HTTPStatus.BAD_REQUEST, str(error)) from None
 
 
 def _cookie(headers: Mapping[str, str]) -> str:

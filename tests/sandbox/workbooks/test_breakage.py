@@ -151,6 +151,15 @@ def test_a_redirected_request_that_keeps_method_and_body_is_carried_out(client: 
     assert finished(client, ada)
 
 
+def test_a_get_keeps_its_query_through_a_delaying_redirect(client: Client, ada: int) -> None:
+    client.service.store.add_person(name="Bo Example")
+    client.service.faults.on("redirect_delay_302", times=2)
+    query = {**client.key, "_ff[]": "id", "_ft[]": "eq", "_fc[]": str(ada)}
+    followed = client.session.get(f"{client.service.url}/{PEOPLE}.api", params=query, timeout=5)
+    assert ([row["id"] for row in followed.json()["data"]], len(followed.history)) == ([ada], 2)
+    assert followed.url.count("_delayed") == 1
+
+
 def test_an_invented_delaying_address_lets_nobody_in(client: Client) -> None:
     followed = client.session.get(f"{client.service.url}/crm/people.api?_delayed=0123", timeout=5)
     assert followed.status_code == 401

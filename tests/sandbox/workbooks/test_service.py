@@ -31,6 +31,16 @@ def test_only_get_and_put_are_allowed_on_a_list(client: Client, method: str) -> 
     assert client.post(PEOPLE, [("_method", method)]).status_code == 405
 
 
+@pytest.mark.parametrize("controller", ["metadata/types", "picklist_data/Private_PicklistEntry/id/value"])
+def test_what_can_only_be_read_is_405_for_a_write(client: Client, controller: str) -> None:
+    assert client.post(controller, [("_method", "PUT")]).status_code == 405
+
+
+def test_the_type_of_a_body_is_compared_without_case(client: Client) -> None:
+    client.session.headers["Content-Type"] = "Application/X-WWW-Form-UrlEncoded; charset=UTF-8"
+    assert client.get(PEOPLE)["success"]
+
+
 @pytest.mark.parametrize("missing", ["client", "api_version"])
 def test_the_client_and_the_version_are_mandatory(client: Client, missing: str) -> None:
     del client.key[missing]
