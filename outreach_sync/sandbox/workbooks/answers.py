@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.planning import Plan
     from outreach_sync.sandbox.workbooks.reading import Reader
     from outreach_sync.sandbox.workbooks.sessions import Manner
-    from outreach_sync.sandbox.workbooks.table import Record, Table
+    from outreach_sync.sandbox.workbooks.table import Table
 
 Document = dict[str, Any]
 
@@ -71,15 +71,13 @@ class Answerer:
     def _result(self, plan: Plan, table: Table, manner: Manner) -> Document:
         if not plan.done or plan.record is None:
             return _attempt(plan)
+        if plan.row.method == "DELETE":
+            return {"id": plan.row.id, "lock_version": plan.row.lock_version}
         if plan.row.method == "POST":
-            return self._created(plan.record, table, manner)
-        names = [*_ALWAYS_SHOWN, *(_STAMPS if plan.changes or plan.row.method == "DELETE" else ())]
+            return self._reader.show(table, plan.record, None, manner.forms)
+        names = [*_ALWAYS_SHOWN, *(_STAMPS if plan.changes else ())]
         names += [name for name in plan.shown if (table.fields[name].twin_of or name) in plan.changes]
         return self._reader.show(table, plan.record, names, manner.forms)
-
-    def _created(self, record: Record, table: Table, manner: Manner) -> Document:
-        shown = self._reader.show(table, record, None, manner.forms)
-        return {name: value for name, value in shown.items() if value is not None}
 
     def _bend(self, document: Document, plans: Sequence[Plan], kind: str) -> None:
         failed = not document["success"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.sandbox.workbooks.faults import number_option
-from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, DATA_TYPES, PICKLIST
+from outreach_sync.sandbox.workbooks.picklists import Picklists
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, DATA_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,18 +29,28 @@ class CustomFields:
         self._pending: dict[int, tuple[int, int]] = {}
 
     def complaints(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Say what is wrong with a custom field that is to be created."""
+        """Say what is wrong with the values that a custom field is to have."""
         errors: dict[str, list[str]] = {}
         if values.get("data_type") not in DATA_TYPES:
             errors["data_type"] = ["is not included in the list"]
         if values.get("resource_type") not in self._store.tables:
             errors["resource_type"] = ["is not included in the list"]
-        picklists = self._store.tables[PICKLIST].records
-        if values.get("data_type") == "picklist" and values.get("picklist_id") not in picklists:
-            errors["picklist_id"] = ["is a required field"]
+        picklist_id = values.get("picklist_id")
+        if values.get("data_type") == "picklist" and not Picklists(self._store).exists(picklist_id):
+            errors["picklist_id"] = ["is a required field" if picklist_id is None else "could not be found"]
         return errors
 
-    def begin(self, record: Record, at: Instant) -> None:
+    def follow(self, record: Record, at: Instant) -> None:
+        """Let records follow what the API has just done to a custom field: made, changed or deleted it."""
+        if record.is_deleted:
+            self._pending.pop(record.id, None)
+            self._store.close_custom_field(record)
+        elif "value_column_name" not in record.values:
+            self._begin(record, at)
+        elif record.id not in self._pending:
+            self._store.change_custom_field(record)
+
+    def _begin(self, record: Record, at: Instant) -> None:
         """Name a new field and make it wait: for one look-up, or as the fault ``custom_field_slow`` says."""
         self._store.name_custom_field(record)
         slow = self._faults.take("custom_field_slow")
@@ -57,7 +68,7 @@ class CustomFields:
 
     def _open(self, id_: int) -> None:
         record = self._store.tables[CUSTOM_FIELD].records.get(id_)
-        if record is None:
+        if record is None or record.is_deleted:
             return
         as_day = record.values["data_type"] == "datetime" and self._faults.take("custom_datetime_is_date") is not None
         self._store.open_custom_field(record, datatype="date" if as_day else None)

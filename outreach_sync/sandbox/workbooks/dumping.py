@@ -36,7 +36,7 @@ def load(store: WorkbooksStore, document: Mapping[str, Any]) -> None:
             for record in records:
                 _insert(store.tables[name], record)
         for record in store.tables[CUSTOM_FIELD].records.values():
-            if record.values.get("status") == "Available":
+            if record.values.get("status") == "Available" and not record.is_deleted:
                 store.open_custom_field(record)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.form import Form
     from outreach_sync.sandbox.workbooks.schema import Field
     from outreach_sync.sandbox.workbooks.store import WorkbooksStore
-    from outreach_sync.sandbox.workbooks.table import Table
+    from outreach_sync.sandbox.workbooks.table import Record, Table
 
 _ACTIONS = ("index", "show", "create", "update", "destroy")
 
@@ -55,18 +55,19 @@ def _describe_field(store: WorkbooksStore, field: Field) -> dict[str, Any]:
         "required": field.required,
         "default_value": field.default,
     }
-    if field.picklist_id is not None:
-        description["picklist"] = _describe_picklist(store, field.picklist_id)
+    picklist = store.tables[PICKLIST].records.get(field.picklist_id or 0)
+    if picklist is not None:
+        description["picklist"] = _describe_picklist(picklist)
     return description
 
 
-def _describe_picklist(store: WorkbooksStore, picklist_id: int) -> dict[str, Any]:
-    kept = store.tables[PICKLIST].records[picklist_id].values
+def _describe_picklist(picklist: Record) -> dict[str, Any]:
+    kept = picklist.values
     return {
-        "picklist_id": picklist_id,
+        "picklist_id": picklist.id,
         "name": kept["name"],
         "class_name": "Private::PicklistEntry",
-        "path": f"picklist_data/Private_PicklistEntry/id/value.api?picklist_id={picklist_id}",
+        "path": f"picklist_data/Private_PicklistEntry/id/value.api?picklist_id={picklist.id}",
         "value_field": "value",
         "display_field": "value",
         "unrestricted": kept["unrestricted"],

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field as field_
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.sandbox.workbooks.formats import read_value
-from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST, PICKLIST_ENTRY
+from outreach_sync.sandbox.workbooks.picklists import Picklists
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
 from outreach_sync.sandbox.workbooks.store import twin_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.workbooks.custom_fields import CustomFields
     from outreach_sync.sandbox.workbooks.form import Row
@@ -27,13 +30,18 @@ _TEXT_TYPES = ("string", "text", "picklist_data")
 
 @dataclass
 class Plan:
-    """What is to become of one object; `changes` are kept values by the names under which records keep them."""
+    """What is to become of one object.
+
+    `changes` are kept values by the names under which records keep them; `entries` are the values, each with its
+    picklist, that become entries of it if the object is saved.
+    """
 
     row: Row
     record: Record | None = None
     changes: dict[str, Any] = field_(default_factory=dict)
     unchanged: list[str] = field_(default_factory=list)
     shown: list[str] = field_(default_factory=list)
+    entries: list[tuple[int, str]] = field_(default_factory=list)
     errors: dict[str, list[str]] = field_(default_factory=dict)
     stale: bool = False
     missing: bool = False
@@ -67,7 +75,7 @@ class Planner:
         self._custom_fields = custom_fields
         self._table = table
         self._manner = manner
-        self._picklists: dict[int, tuple[set[str], bool, bool]] = {}
+        self._picklists = Picklists(store)
 
     def plan(self, row: Row, selected: set[int]) -> Plan:
         """Plan one object; `selected` are the ids of the working set."""
@@ -88,8 +96,15 @@ class Planner:
         for name, field in self._table.fields.items():
             if field.required and plan.changes.get(name) in (None, "") and name not in plan.errors:
                 plan.blame(name, REQUIRED_TEXT)
-        if self._table.record_class.name == CUSTOM_FIELD and not plan.errors:
-            plan.errors.update(self._custom_fields.complaints(plan.changes))
+        self._check_administration(plan, plan.changes)
+
+    def _check_administration(self, plan: Plan, values: Mapping[str, Any]) -> None:
+        """Check what holds for the records of the administration alone; `values` are those it would have."""
+        kind = self._table.record_class.name
+        if kind == CUSTOM_FIELD and not plan.errors:
+            plan.errors.update(self._custom_fields.complaints(values))
+        if kind == PICKLIST_ENTRY and not plan.errors and not self._picklists.exists(values.get("picklist_id")):
+            plan.blame("picklist_id", NOT_FOUND_TEXT)
 
     def may_create(self) -> bool:
         """Tell whether the key's user may create records of this class."""
@@ -110,10 +125,13 @@ class Planner:
             elif self._same(name, record.values.get(name), value):
                 del plan.changes[name]
                 plan.unchanged.append(name)
+        if plan.changes:
+            self._check_administration(plan, {**record.values, **plan.changes})
 
     def _same(self, name: str, kept: Any, value: Any) -> bool:
-        if self._table.fields[name].datatype in _TEXT_TYPES:
-            return (kept or None) == (value or None)
+        """Tell whether nothing would change; emptiness that is sent where nothing is kept is no change."""
+        if kept is None and value == "" and self._table.fields[name].datatype in _TEXT_TYPES:
+            return True
         return bool(kept == value)
 
     def _read_fields(self, plan: Plan) -> None:
@@ -140,23 +158,14 @@ class Planner:
             plan.blame(field.name, f"only one of {kept_as}, {kept_as}_date and {kept_as}_datetime may be set")
             return
         if field.picklist_id is not None and value is not None:
-            self._check_picklist(plan, field, value)
+            self._check_picklist(plan, field, field.picklist_id, value)
         plan.changes[kept_as] = twin_text(field, value, self._manner.zone) if field.twin_of else value
         plan.shown.append(field.name)
 
-    def _check_picklist(self, plan: Plan, field: Field, value: str) -> None:
-        picklist_id = field.picklist_id or 0
-        if picklist_id not in self._picklists:
-            self._picklists[picklist_id] = self._picklist(picklist_id)
-        values, unrestricted, auto_create = self._picklists[picklist_id]
-        if value in values or unrestricted:
+    def _check_picklist(self, plan: Plan, field: Field, picklist_id: int, value: str) -> None:
+        if self._picklists.takes(picklist_id, value):
             return
-        if auto_create:
-            self._store.add(PICKLIST_ENTRY, picklist_id=picklist_id, value=value)
-            values.add(value)
+        if self._picklists.grows(picklist_id):
+            plan.entries.append((picklist_id, value))
         else:
             plan.blame(field.name, "is not a valid picklist value")
-
-    def _picklist(self, picklist_id: int) -> tuple[set[str], bool, bool]:
-        kept = self._store.tables[PICKLIST].records[picklist_id].values
-        return self._store.picklist_values(picklist_id), bool(kept["unrestricted"]), bool(kept["auto_create"])

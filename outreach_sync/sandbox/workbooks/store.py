@@ -208,10 +208,24 @@ class WorkbooksStore:
                 name=str(values["value_column_name"]),
                 title=str(values["title"]),
                 datatype=datatype or schema.DATA_TYPES[str(values["data_type"])],
-                picklist_id=values.get("picklist_id"),
+                picklist_id=_picklist_of(record),
             )
             self.table(str(values["resource_type"])).fields[field.name] = field
             self.tables[CUSTOM_FIELD].assign(record, {"status": "Available"})
+
+    def change_custom_field(self, record: Record) -> None:
+        """Let the field of records have the title and the picklist that its definition has now."""
+        with self.lock:
+            values = record.values
+            fields = self.table(str(values["resource_type"])).fields
+            name = str(values["value_column_name"])
+            if name in fields:
+                fields[name] = fields[name]._replace(title=str(values["title"]), picklist_id=_picklist_of(record))
+
+    def close_custom_field(self, record: Record) -> None:
+        """Take a custom field, whose definition is deleted, and all it held away from records."""
+        with self.lock:
+            self.table(str(record.values["resource_type"])).forget_field(str(record.values.get("value_column_name")))
 
     def remove_custom_field(self, name: str) -> None:
         """Remove a custom field by the name records use, with everything they hold in it.
@@ -222,8 +236,7 @@ class WorkbooksStore:
         with self.lock:
             definitions = self.tables[CUSTOM_FIELD]
             for id_ in definitions.with_value("value_column_name", [name]):
-                target = self.table(str(definitions.records[id_].values["resource_type"]))
-                target.forget_field(name)
+                self.close_custom_field(definitions.records[id_])
                 definitions.remove(id_)
                 return
             raise KeyError(name)
@@ -313,6 +326,11 @@ def twin_text(field: Field, value: Any, zone: str) -> str | None:
     if value is None:
         return None
     return var_day(value, zone) if field.datatype == "date" else var_time(value, zone)
+
+
+def _picklist_of(record: Record) -> int | None:
+    """Give the picklist of a custom field; one of another type has none, whatever its definition names."""
+    return record.values.get("picklist_id") if record.values["data_type"] == "picklist" else None
 
 
 def _table(record_class: RecordClass) -> Table:

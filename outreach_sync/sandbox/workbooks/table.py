@@ -176,7 +176,7 @@ class Table:
 
     def forget_field(self, name: str) -> None:
         """Remove a field and what records hold in it."""
-        del self.fields[name]
+        self.fields.pop(name, None)
         self._indexes.pop(name, None)
         for record in self.records.values():
             record.values.pop(name, None)

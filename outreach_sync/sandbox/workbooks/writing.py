@@ -9,6 +9,7 @@ from outreach_sync.sandbox.workbooks.conditions import MalformedError
 from outreach_sync.sandbox.workbooks.faults import number_option
 from outreach_sync.sandbox.workbooks.form import MOST_OBJECTS, Form, Row, filters_of, rows_of
 from outreach_sync.sandbox.workbooks.meddling import meddle, refuse
+from outreach_sync.sandbox.workbooks.picklists import add_entries
 from outreach_sync.sandbox.workbooks.planning import Plan, Planner
 from outreach_sync.sandbox.workbooks.reading import undocumented
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, TASK
@@ -99,12 +100,15 @@ class Writer:
             return
         plan.done = True
         self._complete(plan, table, manner, at)
+        add_entries(self._store, plan.entries)
         if plan.record is None:
             plan.record = self._create(plan, table, manner, at)
         elif plan.row.method == "DELETE":
             self._store.commit_delete(table, plan.record)
         else:
             self._store.commit_update(table, plan.record, plan.changes, tuple(plan.unchanged))
+        if table.record_class.name == CUSTOM_FIELD:
+            self._custom_fields.follow(plan.record, at)
 
     def _create(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> Record:
         record = self._store.commit_create(table, plan.changes, manner.application)
@@ -113,14 +117,13 @@ class Writer:
             record.visible_at = at + int(number_option(late, "seconds", 0) * 1000)
             record.hidden_reads = int(number_option(late, "lookups", 0 if "seconds" in late else 1))
             table.late.add(record.id)
-        if table.record_class.name == CUSTOM_FIELD:
-            self._custom_fields.begin(record, at)
         return record
 
     def _complete(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> None:
         closes = plan.changes.get("activity_status") in _CLOSING_STATUSES and table.record_class.name == TASK
         if closes and self._faults.take("status_sets_completed") is not None:
             plan.changes.setdefault("completed", formats.var_time(at, manner.zone))
+            plan.shown += ("completed", "completed_date", "completed_datetime")
 
 
 def _checked(rows: list[Row]) -> list[Row]:

@@ -97,6 +97,8 @@ def test_a_create_gets_an_id_and_shows_all_it_has(client: Client) -> None:
     result = answer["affected_objects"][0]
     assert (result["id"], result["lock_version"], result["due_date"]) == (4001, 0, " 1 Sep 2026")
     assert (result["type"], result["activity_type"], result["created_through"]) == (TASK, "To-do", "outreach_sync")
+    assert set(result) == set(client.service.store.table(TASK).fields)
+    assert result["description"] is None
 
 
 def test_a_refused_create_has_a_null_id_beside_one_that_worked(client: Client) -> None:
@@ -111,6 +113,7 @@ def test_create_update_and_delete_mix_in_one_request(client: Client, ada: int, b
     objects = ({"name": "Cy Example"}, {"id": ada, "name": "Ada E."}, {"id": bo, "method": "DELETE"})
     answer = client.write(PEOPLE, *objects)
     assert successes(answer) == [True, True, True]
+    assert answer["affected_objects"][2] == {"id": bo, "lock_version": 0}
     assert [one["name"] for one in client.service.store.all(PERSON)] == ["Ada E.", "Cy Example"]
     assert [write.method for write in client.service.store.writes] == ["POST", "PUT", "DELETE"]
 
@@ -119,6 +122,14 @@ def test_null_value_clears_and_no_value_leaves_alone(client: Client, ada: int) -
     client.service.store.update(PERSON, ada, **{STATE: "Finished", "person_job_title": "Head"})
     client.write(PEOPLE, {"id": ada, "lock_version": 1, STATE: ":null_value:", "person_job_title": ":no_value:"})
     assert (kept(client, ada)[STATE], kept(client, ada)["person_job_title"]) == (None, "Head")
+
+
+def test_null_on_an_empty_text_is_a_change_and_emptiness_on_null_is_none(client: Client, ada: int) -> None:
+    client.service.store.update(PERSON, ada, person_job_title="")
+    cleared = client.write(PEOPLE, {"id": ada, "lock_version": 1, "person_job_title": ":null_value:"})
+    assert (cleared["affected_objects"][0]["lock_version"], kept(client, ada)["person_job_title"]) == (2, None)
+    emptied = client.write(PEOPLE, {"id": ada, "lock_version": 2, "person_job_title": ""})
+    assert emptied["affected_objects"] == [{"id": ada, "lock_version": 2}]
 
 
 @pytest.mark.parametrize("name", ["cf_person_nonsense", "object_ref"])
@@ -135,6 +146,28 @@ def test_a_restricted_picklist_refuses_and_an_auto_create_one_grows(client: Clie
     assert not client.write(PEOPLE, {"id": ada, STATE: "finished"})["success"]
     assert client.write(PEOPLE, {"id": ada, "lead_source_type": "Outreahc"})["success"]
     assert "Outreahc" in [one["value"] for one in client.service.store.all(PICKLIST_ENTRY)]
+
+
+@pytest.mark.parametrize(
+    ("objects", "controls"),
+    [
+        ([{"lead_source_type": "Outreahc", STATE: "Nonsense"}], {}),
+        ([{"lead_source_type": "Outreahc", "lock_version": 7}], {}),
+        ([{"lead_source_type": "Outreahc"}, {"name": ""}], {"_per_object_transactions": "0"}),
+    ],
+    ids=["refused", "stale", "undone"],
+)
+def test_a_picklist_does_not_grow_by_what_was_not_saved(
+    client: Client, ada: int, bo: int, objects: list[dict[str, Any]], controls: dict[str, str]
+) -> None:
+    named = [{"id": id_, **one} for id_, one in zip((ada, bo), objects, strict=False)]
+    assert not client.write(PEOPLE, *named, **controls)["success"]
+    assert "Outreahc" not in [one["value"] for one in client.service.store.all(PICKLIST_ENTRY)]
+
+
+def test_a_value_that_two_objects_bring_becomes_one_entry(client: Client, ada: int, bo: int) -> None:
+    assert client.write(PEOPLE, *({"id": one, "lead_source_type": "Fair"} for one in (ada, bo)))["success"]
+    assert [one["value"] for one in client.service.store.all(PICKLIST_ENTRY)].count("Fair") == 1
 
 
 def test_picklist_entry_missing_makes_the_value_invalid(client: Client, ada: int) -> None:
@@ -280,6 +313,14 @@ def test_status_sets_completed_though_nobody_sent_it(client: Client) -> None:
     client.service.faults.on("status_sets_completed")
     client.write(TASKS, {"name": "Call", "activity_status": "Cancelled"})
     assert client.service.store.get(TASK, 4001)["completed"] is not None
+
+
+def test_what_the_service_sets_by_itself_is_in_the_answer(client: Client) -> None:
+    task = client.service.store.add_task(name="Call")
+    client.service.faults.on("status_sets_completed")
+    result = client.write(TASKS, {"id": task, "activity_status": "Complete"})["affected_objects"][0]
+    assert {"completed", "completed_date", "completed_datetime"} <= set(result)
+    assert result["completed"] == client.service.store.get(TASK, task)["completed"]
 
 
 def test_created_through_is_the_application_name_else_the_first_word_of_the_user_agent(client: Client) -> None:
