@@ -50,6 +50,7 @@ class History:
         self.deleted: set[tuple[str, int]] = set()
         self.compared: set[tuple[str, int]] = set()
         self.set_by_workbooks: set[str] = set()
+        self.keeps_minutes = False
         self.unwritable: set[int] = set()
         self.unwritable_tasks: set[int] = set()
         self.vanished_states: dict[int, dict[str, Any]] = {}
@@ -268,7 +269,7 @@ def _wrong(world: World, row: dict[str, Any], pool: Sequence[int]) -> Iterable[s
         return
     if row[fields["sequence_state"]] != wanted.label and fields["sequence_state"] not in edited:
         yield f"says {row[fields['sequence_state']]!r} instead of {wanted.label!r}"
-    held, allowed = row[fields["state_updated_at"]], {time // 1000 for time in wanted.times}
+    held, allowed = row[fields["state_updated_at"]], _kept_times(world, wanted.times)
     if allowed and (held or 0) // 1000 not in allowed and fields["state_updated_at"] not in edited:
         yield f"State Updated at is {held}, not one of {sorted(wanted.times)}"
     if wanted.problem is not None:
@@ -278,6 +279,12 @@ def _wrong(world: World, row: dict[str, Any], pool: Sequence[int]) -> Iterable[s
         yield f"lists {lists!r} instead of {wanted.sequences!r}"
     if not row[fields["outreach_id"]] and fields["outreach_id"] not in edited:
         yield "has no Outreach id"
+
+
+def _kept_times(world: World, times: Iterable[int]) -> set[int]:
+    """Say, in seconds, what may stand in the field: where it keeps whole minutes, also one cut or rounded to them."""
+    minutes = {near // 60_000 * 60 for time in times for near in (time, time + 30_000)}
+    return {time // 1000 for time in times} | (minutes if world.history.keeps_minutes and times else set())
 
 
 def _missing_people(world: World) -> Iterable[str]:

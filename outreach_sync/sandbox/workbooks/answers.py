@@ -43,7 +43,7 @@ class Answerer:
         places = self._stale_places(plans, kind)
         document: Document = {
             "success": all(plan.done for plan in plans),
-            **_top_level_errors(plans, places),
+            **_top_level_errors(plans, places, flat=self._faults.peek("errors_flat") is not None),
             "affected_object_information": [self._information(plan, places, kind) for plan in plans],
             "affected_objects": [self._result(plan, table, manner) for plan in plans],
         }
@@ -116,7 +116,7 @@ def _attempt(plan: Plan) -> Document:
     return {"id": row.id or None, "lock_version": row.lock_version, **row.fields}
 
 
-def _top_level_errors(plans: Sequence[Plan], places: tuple[str, ...]) -> Document:
+def _top_level_errors(plans: Sequence[Plan], places: tuple[str, ...], *, flat: bool) -> Document:
     found: Document = {}
     errors = {name: texts[0] for plan in plans for name, texts in plan.errors.items()}
     stale = any(plan.stale for plan in plans)
@@ -125,7 +125,7 @@ def _top_level_errors(plans: Sequence[Plan], places: tuple[str, ...]) -> Documen
     if stale and "errors" in places:
         errors["base"] = STALE_TEXT
     if errors:
-        found["errors"] = {"[]": errors}
+        found["errors"] = errors if flat else {"[]": errors}
     if stale and "affected_object_errors" in places:
         found["affected_object_errors"] = [{"base": [STALE_TEXT]} if plan.stale else {} for plan in plans]
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -59,14 +60,20 @@ class Breakage:
             options = self._faults.take(name, call.kind)
             if options is not None:
                 return _please_wait(status, options)
-        if self._faults.take("error_500", call.kind) is not None:
-            return server_error()
-        if call.writes and self._faults.take("error_500_before_commit", call.kind) is not None:
-            return server_error()
+        options = self._faults.take("error_500", call.kind)
+        if options is None and call.writes:
+            options = self._faults.take("error_500_before_commit", call.kind)
+        if options is not None:
+            return _server_error(options)
         if self._faults.take("database_being_migrated", call.kind) is not None:
-            return refused(RefusedError("database_being_migrated"))
+            return self.refused(RefusedError("database_being_migrated"))
         options = self._faults.take("key_refused", call.kind)
-        return None if options is None else _key_refused(options)
+        return None if options is None else self.refused(_key_refused(options))
+
+    def refused(self, error: RefusedError) -> Response:
+        """Answer a request that is not let in."""
+        key = "failure_reason" if self._faults.take("failure_message") is None else "failure_message"
+        return json_response(error.status, {key: error.reason})
 
     def _redirected(self, call: Call) -> Response | None:
         if self._faults.take("redirect_to_login_302", call.kind) is not None:
@@ -91,8 +98,9 @@ class Breakage:
     def _after_commit(self, call: Call, response: Response) -> Response:
         if self._faults.take("answer_lost_after_commit", call.kind) is not None:
             return response._replace(wire=WireFault("reset_before"))
-        if self._faults.take("error_500_after_commit", call.kind) is not None:
-            return server_error()
+        options = self._faults.take("error_500_after_commit", call.kind)
+        if options is not None:
+            return _server_error(options)
         options = self._faults.take("redirect_after_commit_302", call.kind)
         return response if options is None else redirect(self._location(call, options))
 
@@ -116,11 +124,6 @@ def json_response(status: int, document: object) -> Response:
     return Response(int(status), dict(_JSON), json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def refused(error: RefusedError) -> Response:
-    """Answer a request that is not let in."""
-    return json_response(error.status, {"failure_reason": error.reason})
-
-
 def redirect(location: str) -> Response:
     """Answer 302."""
     return Response(302, {"Location": location, "Content-Type": "text/html; charset=utf-8"}, b"")
@@ -136,8 +139,11 @@ def page() -> Response:
     return Response(200, {"Content-Type": "text/html; charset=utf-8"}, _PAGE)
 
 
-def server_error() -> Response:
-    """Answer 500 with a reference to quote to the support team."""
+def _server_error(options: Mapping[str, object]) -> Response:
+    """Answer 500 with a reference to quote to the support team, or as the gateway before the service does."""
+    status = int(number_option(options, "status", 500))
+    if status != HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Response(status, {"Content-Type": "text/html; charset=utf-8"}, _HTML)
     return json_response(500, {"exception_reference": secrets.token_hex(4), "message": "An error has occurred."})
 
 
@@ -152,10 +158,10 @@ def _please_wait(status: int, options: Mapping[str, object]) -> Response:
     return response
 
 
-def _key_refused(options: Mapping[str, object]) -> Response:
+def _key_refused(options: Mapping[str, object]) -> RefusedError:
     reason = str(options.get("reason", "unrecognised_name_or_password"))
     status = options.get("status")
-    return refused(RefusedError(reason, status if isinstance(status, int) else None))
+    return RefusedError(reason, status if isinstance(status, int) else None)
 
 
 def _own_origin(call: Call) -> str:

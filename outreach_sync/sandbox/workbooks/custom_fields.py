@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync.sandbox.workbooks.faults import number_option
 from outreach_sync.sandbox.workbooks.picklists import Picklists
-from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, DATA_TYPES
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, DATA_TYPES, datatype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class CustomFields:
     def complaints(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
         """Say what is wrong with the values that a custom field is to have."""
         errors: dict[str, list[str]] = {}
-        if values.get("data_type") not in DATA_TYPES:
+        if values.get("data_type") not in self._words():
             errors["data_type"] = ["is not included in the list"]
         if values.get("resource_type") not in self._store.tables:
             errors["resource_type"] = ["is not included in the list"]
@@ -39,6 +39,13 @@ class CustomFields:
         if values.get("data_type") == "picklist" and not Picklists(self._store).exists(picklist_id):
             errors["picklist_id"] = ["is a required field" if picklist_id is None else "could not be found"]
         return errors
+
+    def _words(self) -> set[str]:
+        """List the words for data types; the one for a time is not documented."""
+        options = self._faults.peek("datetime_word")
+        return (
+            set(DATA_TYPES) if options is None else {*DATA_TYPES, str(options.get("word", "date_time"))} - {"datetime"}
+        )
 
     def follow(self, record: Record, at: Instant) -> None:
         """Let records follow what the API has just done to a custom field: made, changed or deleted it."""
@@ -70,5 +77,6 @@ class CustomFields:
         record = self._store.tables[CUSTOM_FIELD].records.get(id_)
         if record is None or record.is_deleted:
             return
-        as_day = record.values["data_type"] == "datetime" and self._faults.take("custom_datetime_is_date") is not None
+        holds_times = datatype_of(str(record.values["data_type"])) == "datetime"
+        as_day = holds_times and self._faults.take("custom_datetime_is_date") is not None
         self._store.open_custom_field(record, datatype="date" if as_day else None)

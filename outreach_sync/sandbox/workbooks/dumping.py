@@ -61,8 +61,8 @@ class StoreDoor:
     def change(self, document: dict[str, Any]) -> dict[str, Any]:
         """Do what ``{"do": …, "class": …, "id": …, "fields": {…}}`` says.
 
-        ``do`` is add, update, touch, delete, restore, purge, read_only, forbid, merge (``winner``, ``loser``),
-        remove_custom_field (``name``), remove_picklist_entry (``value``), clear or load (``records``).
+        ``do`` is add, update, touch, delete, restore, purge, read_only, forbid, merge (``winner``, ``loser``,
+        ``alias``), remove_custom_field (``name``), remove_picklist_entry (``value``), clear or load (``records``).
 
         Raises:
             KeyError: what it names does not exist.
@@ -108,7 +108,7 @@ _CHANGES: Mapping[str, Callable[[WorkbooksStore, Mapping[str, Any]], dict[str, A
     "purge": lambda store, given: store.purge(given["class"], given["id"]),
     "read_only": lambda store, given: store.make_read_only(given["id"], given["class"]),
     "forbid": lambda store, given: store.forbid(given["id"], given["class"]),
-    "merge": lambda store, given: store.merge_people(given["winner"], given["loser"]),
+    "merge": lambda store, given: store.merge_people(given["winner"], given["loser"], alias=given.get("alias", False)),
     "remove_custom_field": lambda store, given: store.remove_custom_field(given["name"]),
     "remove_picklist_entry": lambda store, given: store.remove_picklist_entry(given["value"]),
     "clear": lambda store, _: store.clear(),

@@ -15,15 +15,16 @@ ON_THE_WIRE = {
     "invalid_utf8": "the request is carried out, a byte that is no UTF-8 stands in its answer",
 }
 STATUSES = {
-    "error_500_after_commit": "the write is done, the answer is 500 with a reference",
-    "error_500_before_commit": "a write is not done, the answer is 500 with a reference",
-    "error_500": "nothing is done, the answer is 500; any request",
+    "error_500_after_commit": "the write is done, the answer is 500 with a reference; option status as below",
+    "error_500_before_commit": "a write is not done, the answer is 500 with a reference; option status as below",
+    "error_500": "nothing is done, the answer is 500; any request; option status: 502, 504: a page of some gateway",
     "rate_limited_429": "429; option retry_after: the header's text",
     "unavailable_503": "503; option retry_after: the header's text",
     "redirect_delay_302": "302 to a delaying address, nothing is done; option location: same, other, or an address",
     "redirect_after_commit_302": "302 after the write was done; option location as above",
     "redirect_to_login_302": "302 to the login page, as for an invalid session; nothing is done",
     "key_refused": "401 or 403; options reason (unrecognised_name_or_password), status",
+    "failure_message": "a refusal gives its reason as failure_message, not failure_reason",
     "database_being_migrated": "403 database_being_migrated",
     "session_expires": "the session of the request is over: 401 session_expired; requests with a key are not concerned",
     "cookie_changes": "the session gets another cookie with the answer",
@@ -31,10 +32,13 @@ STATUSES = {
 READING = {
     "filter_ignored": "the filters of a read are ignored: unfiltered rows come back",
     "eq_case_sensitive": "eq heeds case in text",
+    "backslash_escapes": "in the values of eq a backslash takes any next character as it is, not a comma alone",
     "page_shift": "another process deletes a row before the page: option shift (1) rows are missed",
     "created_rows_appear_late": "what is created stays out of look-ups; options lookups (1) or seconds",
     "datetime_reads_back_as_date": "times are shown as days; option field: only of this field",
-    "skip_total_unknown": "neither spelling of skip_total_rows is known: rows are counted",
+    "custom_datetime_is_var": "custom fields of times are var_date_time: shown, described and taken as such",
+    "skip_total_unknown": "neither spelling of skip_total_rows is known: rows are counted; option spelling: only this"
+    " one is unknown",
     "text_line_ends_crlf": "line ends in long texts come back as CR LF",
     "strict_objects_to_control_parameters": "strict checking refuses a request with an undocumented control parameter",
 }
@@ -57,12 +61,21 @@ WRITING = {
     "stale_without_text": "a stale object fails without any text",
     "delete_between_read_and_write": "the object is deleted just before the write; options ids or indexes (the first)",
     "merge_between_read_and_write": "the Person is merged into another just before the write; options ids or indexes,"
-    " into (a new Person)",
+    " into (a new Person), alias: from then on the losing id stands for the winner",
     "read_only_between_read_and_write": "the object becomes read-only just before the write; options ids or indexes",
     "deleted_id_fails_batch_404": "a deleted or unknown id among the objects: 404 for all, nothing is done",
     "deleted_id_shortens_results": "a deleted or unknown id among the objects is left out of the results",
     "filterless_creates_refused": "a create without the filter id = 0 is refused, as the guide's text demands",
     "no_permission_to_create": "the key's user may not create; option class: only this class",
+    "no_permission_to_update": "the key's user may not update; option class: only this class",
+    "field_not_updateable": "fields can be set in creates only; option field: only this one",
+    "double_id_taken": "an id that occurs twice in a write is taken, not refused: both are carried out",
+    "errors_flat": "errors at the top of an answer stand there as they are, not under []",
+    "application_name_ignored": "_application_name has no effect but in a login",
+    "booleans_without_case": "the words for true are known in any case: True is true",
+    "custom_datetime_refuses_iso": "custom fields of times take Workbooks' own forms and epochs, not ISO 8601",
+    "datetime_without_seconds": "custom fields of times keep whole minutes; option how: cut, round",
+    "primary_contact_makes_link": "a Task with a primary contact gets an activity link to it too",
     "status_sets_completed": "a Task that becomes Complete or Cancelled gets a completion time nobody sent",
     "json_bodies_ok": "a JSON body is taken",
 }
@@ -70,6 +83,8 @@ SETUP = {
     "picklist_entry_missing": "option value: the entry is removed from its picklist, for good, before the next request",
     "custom_field_removed": "option field: the custom field is removed, for good, before the next request",
     "custom_field_slow": "a new custom field is available after option polls (3) look-ups, and seconds if given",
+    "labels_with_hyphen": "entries of picklists lose their en dashes to hyphens, for good, before the next request",
+    "datetime_word": "the data_type of a custom field of times is not datetime; option word (date_time)",
     "custom_datetime_is_date": "a custom field created as datetime turns out to hold days",
 }
 FAULTS = {**ON_THE_WIRE, **STATUSES, **READING, **WRITING, **SETUP}
@@ -79,6 +94,18 @@ FAULTS = {**ON_THE_WIRE, **STATUSES, **READING, **WRITING, **SETUP}
 def fault_board() -> FaultBoard:
     """Make the board of the simulated Workbooks, everything off."""
     return FaultBoard(FAULTS)
+
+
+def may(faults: FaultBoard, action: str, record_class: str) -> bool:
+    """Tell whether the key's user may take an action (create, update) on records of a class."""
+    options = faults.peek(f"no_permission_to_{action}") if action in ("create", "update") else None
+    return options is None or options.get("class") not in (None, record_class)
+
+
+def may_update_field(faults: FaultBoard, field: str) -> bool:
+    """Tell whether a field that can be set in updates really can."""
+    options = faults.peek("field_not_updateable")
+    return options is None or options.get("field") not in (None, field)
 
 
 def number_option(options: object, name: str, default: float) -> float:

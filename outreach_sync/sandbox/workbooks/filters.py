@@ -46,11 +46,17 @@ class RawFilter(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a filter is read against: the user's zone, the time, and whether ``eq`` heeds case."""
+    """What a filter is read against: the user's zone, the time, and how open questions about ``eq`` are settled."""
 
     zone: str
     now: Instant
     case_sensitive: bool = False
+    booleans_without_case: bool = False
+    backslash_escapes: bool = False
+
+    def values(self, text: str) -> list[str]:
+        """Split the value of ``eq``."""
+        return list_of(text, backslash_escapes=self.backslash_escapes)
 
 
 class Span(NamedTuple):
@@ -107,9 +113,21 @@ def read_filter(raw: RawFilter, table: Table, setting: Setting) -> Condition:
     return _compare(raw, table, field, setting)
 
 
-def list_of(value: str) -> list[str]:
-    """Split the value of ``eq`` at commas that no backslash precedes."""
+def list_of(value: str, *, backslash_escapes: bool = False) -> list[str]:
+    """Split the value of ``eq`` at commas that no backslash precedes; it may take other characters as they are too."""
+    if backslash_escapes:
+        return _unescaped_list(value)
     return [part.replace("\\,", ",") for part in _UNESCAPED_COMMA.split(value)]
+
+
+def _unescaped_list(value: str) -> list[str]:
+    parts, rest = [""], iter(value)
+    for one in rest:
+        if one == ",":
+            parts.append("")
+        else:
+            parts[-1] += next(rest, one) if one == "\\" else one
+    return parts
 
 
 def _compare(raw: RawFilter, table: Table, field: Field, setting: Setting) -> Condition:
@@ -133,14 +151,15 @@ def _negated(equal: FieldFilter, table: Table, field: Field) -> FieldFilter:
 
 def _equal(raw: RawFilter, table: Table, field: Field, setting: Setting) -> FieldFilter:
     if field.datatype in _TIME_TYPES:
-        spans = [_span(part, setting) for part in list_of(_VAR_MOMENT.sub(r"\1\\,\2\\,\3", raw.value))]
+        spans = [_span(part, setting) for part in setting.values(_VAR_MOMENT.sub(r"\1\\,\2\\,\3", raw.value))]
         return FieldFilter(table, field, lambda value: _in_spans(value, field, setting, spans))
     if field.datatype == "boolean":
-        wanted = {part in TRUE_WORDS for part in list_of(raw.value)}
+        words = raw.value.lower() if setting.booleans_without_case else raw.value
+        wanted = {part in TRUE_WORDS for part in setting.values(words)}
         return FieldFilter(table, field, lambda value: bool(value) in wanted)
     if field.datatype in _NUMBER_TYPES:
-        return _equal_number(list_of(raw.value), table, field)
-    return _equal_text(list_of(raw.value), table, field, case_sensitive=setting.case_sensitive)
+        return _equal_number(setting.values(raw.value), table, field)
+    return _equal_text(setting.values(raw.value), table, field, case_sensitive=setting.case_sensitive)
 
 
 def _equal_number(parts: list[str], table: Table, field: Field) -> FieldFilter:

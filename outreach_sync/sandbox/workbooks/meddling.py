@@ -80,4 +80,4 @@ def _concerned(rows: Sequence[Row], options: Mapping[str, Any], default: str) ->
 def _merge(store: WorkbooksStore, loser: int, options: Mapping[str, Any]) -> None:
     into = options.get("into")
     winner = store.add_person(name="Merged Example") if into is None else int(into)
-    store.merge_people(winner, loser)
+    store.merge_people(winner, loser, alias=bool(options.get("alias")))

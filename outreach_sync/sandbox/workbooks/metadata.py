@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from outreach_sync.sandbox.workbooks.faults import may, may_update_field
+from outreach_sync.sandbox.workbooks.intake import is_custom_moment
 from outreach_sync.sandbox.workbooks.schema import PICKLIST
 
 if TYPE_CHECKING:
@@ -33,23 +35,22 @@ def _only(description: dict[str, Any], columns: Sequence[str] | None) -> dict[st
 
 def _describe(store: WorkbooksStore, faults: FaultBoard, table: Table) -> dict[str, Any]:
     name = table.record_class.name
-    forbidden = faults.peek("no_permission_to_create")
-    refused = forbidden is not None and forbidden.get("class") in (None, name)
     return {
         "class_name": name,
         "controller_path": table.record_class.controller,
-        "actions": [{"name": action, "permitted": not (action == "create" and refused)} for action in _ACTIONS],
-        "fields": [_describe_field(store, field) for field in table.fields.values()],
+        "actions": [{"name": action, "permitted": may(faults, action, name)} for action in _ACTIONS],
+        "fields": [_describe_field(store, faults, field) for field in table.fields.values()],
     }
 
 
-def _describe_field(store: WorkbooksStore, field: Field) -> dict[str, Any]:
+def _describe_field(store: WorkbooksStore, faults: FaultBoard, field: Field) -> dict[str, Any]:
+    is_var = is_custom_moment(field) and faults.peek("custom_datetime_is_var") is not None
     description = {
         "name": field.name,
         "title": field.title,
-        "datatype": field.datatype,
+        "datatype": "var_date_time" if is_var else field.datatype,
         "is_createable": field.createable,
-        "is_updateable": field.updateable,
+        "is_updateable": field.updateable and may_update_field(faults, field.name),
         "is_filterable": True,
         "is_nullable": not field.required,
         "required": field.required,

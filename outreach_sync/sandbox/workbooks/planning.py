@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field as field_
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.sandbox.workbooks.formats import read_value
+from outreach_sync.sandbox.workbooks.faults import may, may_update_field
+from outreach_sync.sandbox.workbooks.intake import Intake
 from outreach_sync.sandbox.workbooks.picklists import Picklists
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
 from outreach_sync.sandbox.workbooks.store import twin_text
@@ -76,6 +77,7 @@ class Planner:
         self._table = table
         self._manner = manner
         self._picklists = Picklists(store)
+        self._intake = Intake(faults)
 
     def plan(self, row: Row, selected: set[int]) -> Plan:
         """Plan one object; `selected` are the ids of the working set."""
@@ -90,7 +92,7 @@ class Planner:
         return plan
 
     def _plan_create(self, plan: Plan) -> None:
-        if not self.may_create():
+        if not may(self._faults, "create", self._table.record_class.name):
             plan.blame("base", "You do not have permission to create this record")
         self._read_fields(plan)
         for name, field in self._table.fields.items():
@@ -106,15 +108,11 @@ class Planner:
         if kind == PICKLIST_ENTRY and not plan.errors and not self._picklists.exists(values.get("picklist_id")):
             plan.blame("picklist_id", NOT_FOUND_TEXT)
 
-    def may_create(self) -> bool:
-        """Tell whether the key's user may create records of this class."""
-        options = self._faults.peek("no_permission_to_create")
-        return options is None or options.get("class") not in (None, self._table.record_class.name)
-
     def _plan_change(self, plan: Plan, record: Record) -> None:
         plan.record = record
         plan.stale = plan.row.lock_version != record.lock_version
-        if record.read_only:
+        may_update = plan.row.method == "DELETE" or may(self._faults, "update", self._table.record_class.name)
+        if record.read_only or not may_update:
             plan.blame("base", "You do not have permission to change this record")
         if plan.row.method == "DELETE":
             return
@@ -143,13 +141,14 @@ class Planner:
                 continue
             self._read_field(plan, field, text)
 
-    @staticmethod
-    def _settable(field: Field, method: str) -> bool:
-        return field.createable if method == "POST" else field.updateable
+    def _settable(self, field: Field, method: str) -> bool:
+        if method == "POST":
+            return field.createable
+        return field.updateable and may_update_field(self._faults, field.name)
 
     def _read_field(self, plan: Plan, field: Field, text: str | None) -> None:
         try:
-            value = None if text is None else read_value(field.datatype, text, self._manner.zone)
+            value = None if text is None else self._intake.read(field, text, self._manner.zone)
         except ValueError as error:
             plan.blame(field.name, str(error))
             return

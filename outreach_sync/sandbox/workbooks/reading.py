@@ -9,6 +9,8 @@ from outreach_sync.sandbox.workbooks.conditions import Condition, MalformedError
 from outreach_sync.sandbox.workbooks.faults import number_option
 from outreach_sync.sandbox.workbooks.filters import RawFilter, Setting, read_filter
 from outreach_sync.sandbox.workbooks.form import filters_of
+from outreach_sync.sandbox.workbooks.intake import is_custom_moment
+from outreach_sync.sandbox.workbooks.schema import PERSON
 from outreach_sync.sandbox.workbooks.table import IdRange
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.table import Record, Table
 
 MOST_ROWS = 100
+_SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
 
 
 class Selection(NamedTuple):
@@ -62,9 +65,26 @@ class Reader:
         Raises:
             MalformedError: they make no sense.
         """
-        setting = Setting(zone, at, self._faults.peek("eq_case_sensitive") is not None)
-        conditions = [read_filter(one, table, setting) for one in _joined_ids(raw, logic)]
+        setting = Setting(
+            zone,
+            at,
+            case_sensitive=self._faults.peek("eq_case_sensitive") is not None,
+            booleans_without_case=self._faults.peek("booleans_without_case") is not None,
+            backslash_escapes=self._faults.peek("backslash_escapes") is not None,
+        )
+        followed = self._following_merges(_joined_ids(raw, logic), table)
+        conditions = [read_filter(one, table, setting) for one in followed]
         return Selection(join(conditions, logic), any(one.field == "is_deleted" for one in raw))
+
+    def _following_merges(self, raw: Sequence[RawFilter], table: Table) -> Sequence[RawFilter]:
+        """Let ids that lost a merge, and stand for the winner, find it."""
+        if table.record_class.name != PERSON or not self._store.winners:
+            return raw
+        return [one._replace(value=self._winners(table, one.value)) if one[:2] == ("id", "eq") else one for one in raw]
+
+    def _winners(self, table: Table, ids: str) -> str:
+        numbers = (int(one) if one.isdecimal() else one for one in ids.split(","))
+        return ",".join(str(self._store.merged_into(table, one) if isinstance(one, int) else one) for one in numbers)
 
     def matching(
         self, table: Table, selection: Selection, at: Instant, *, descending: bool = False
@@ -107,6 +127,8 @@ class Reader:
         """Show one value as JSON."""
         if field.datatype == "datetime" and value is not None and self._shows_days(field):
             return formats.show_day(formats.local_day(value, "UTC"), forms.date)
+        if value is not None and is_custom_moment(field) and self._faults.peek("custom_datetime_is_var") is not None:
+            return formats.var_time(value, self._store.zone)
         if field.datatype == "text" and value and self._faults.peek("text_line_ends_crlf") is not None:
             return str(value).replace("\r\n", "\n").replace("\n", "\r\n")
         return formats.show_value(field.datatype, value, forms)
@@ -141,8 +163,9 @@ class Reader:
         return 0 if options is None else int(number_option(options, "shift", 1))
 
     def _skips_total(self, form: Form) -> bool:
-        known = self._faults.peek("skip_total_unknown") is None
-        return known and bool(form.flag("__skip_total_rows") or form.flag("_skip_total_rows"))
+        options = self._faults.peek("skip_total_unknown")
+        known = [name for name in _SKIP_TOTALS if options is None or options.get("spelling") not in (None, name)]
+        return any(form.flag(name) for name in known)
 
     def _check_controls(self, form: Form, manner: Manner, kind: str) -> None:
         unknown = undocumented(form)

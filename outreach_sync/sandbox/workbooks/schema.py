@@ -266,6 +266,12 @@ DATA_TYPES = {
 }
 """The `data_type` with which a custom field is created, and the datatype its field then has."""
 
+
+def datatype_of(data_type: str) -> str:
+    """Give the datatype of a custom field made with this `data_type`; only that of a time may go by other words."""
+    return DATA_TYPES.get(data_type, "datetime")
+
+
 SYNC_FIELDS = (
     ("Sequence State", "picklist", SEQUENCE_STATES),
     ("State Updated at", "datetime", None),

@@ -9,7 +9,7 @@ from outreach_sync.sandbox.control import Control
 from outreach_sync.sandbox.journal import Journal
 from outreach_sync.sandbox.server import Request, Response, gzipped
 from outreach_sync.sandbox.workbooks.answers import Answerer, refusal
-from outreach_sync.sandbox.workbooks.breakage import Breakage, json_response, page, redirect, refused, to_login
+from outreach_sync.sandbox.workbooks.breakage import Breakage, json_response, page, redirect, to_login
 from outreach_sync.sandbox.workbooks.calls import (
     METADATA,
     PICKLIST_DATA,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.table import Table
 
 _METHODS = ("GET", "PUT")
+_EN_DASH = "\u2013"
 _DATABASE = {"id": 3, "name": "Example", "created_at": "Mon Jan 05 14:30:11 UTC 2026"}
 
 
@@ -58,7 +59,7 @@ class WorkbooksService:
         self.store = store
         self.faults = fault_board()
         self.journal = Journal()
-        self._sessions = Sessions(api_key, store.zone)
+        self._sessions = Sessions(api_key, store.zone, self.faults)
         self._custom_fields = CustomFields(store, self.faults)
         self._reader = Reader(store, self.faults)
         self._writer = Writer(store, self.faults, self._reader, self._custom_fields)
@@ -73,7 +74,9 @@ class WorkbooksService:
         if Control.concerns(request):
             return self._control.respond(request)
         if not request.headers.get("User-Agent"):
-            return self._recorded(request, "without a User-Agent", refused(RefusedError("user_agent_required")), [])
+            return self._recorded(
+                request, "without a User-Agent", self._breakage.refused(RefusedError("user_agent_required")), []
+            )
         try:
             call = understand(request, json_too=self.faults.peek("json_bodies_ok") is not None)
         except NotUnderstoodError as error:
@@ -95,6 +98,8 @@ class WorkbooksService:
         options = self.faults.take("picklist_entry_missing", call.kind)
         if options is not None and self._has_entry(str(options["value"])):
             self.store.remove_picklist_entry(str(options["value"]))
+        if self.faults.take("labels_with_hyphen", call.kind) is not None:
+            self.store.spell_entries(_EN_DASH, "-")
         options = self.faults.take("custom_field_removed", call.kind)
         if options is not None and self._has_custom_field(str(options["field"])):
             self.store.remove_custom_field(str(options["field"]))
@@ -113,7 +118,7 @@ class WorkbooksService:
         try:
             return self._answer(call)
         except RefusedError as error:
-            return refused(error)
+            return self._breakage.refused(error)
         except UnknownSessionError:
             return to_login(call)
         except NotUnderstoodError as error:
@@ -169,7 +174,7 @@ class WorkbooksService:
 
     def _show(self, call: Call, table: Table, manner: Manner) -> Response:
         with self.store.lock:
-            record = table.records.get(call.record_id or 0)
+            record = table.records.get(self.store.merged_into(table, call.record_id or 0))
             if record is None or record.is_deleted or not record.visible(call.request.at):
                 raise NotUnderstoodError(HTTPStatus.NOT_FOUND, "the record could not be found")
             shown = self._reader.show(table, record, call.form.lists.get("_select_columns[]"), manner.forms)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outreach_sync.instants import Instant
+    from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.workbooks.form import Form
 
 COOKIE = "Workbooks-Session"
@@ -93,9 +94,10 @@ class Session:
 class Sessions:
     """Lets requests in. Thread-safe."""
 
-    def __init__(self, api_key: str, zone: str) -> None:
+    def __init__(self, api_key: str, zone: str, faults: FaultBoard) -> None:
         """Know the one key there is, and its user's zone."""
         self.api_key = api_key
+        self._faults = faults
         self._zone = zone
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
@@ -131,7 +133,8 @@ class Sessions:
         if "api_key" in form.controls:
             if form.controls["api_key"] != self.api_key:
                 raise RefusedError("unrecognised_name_or_password")
-            return _manner(form, Manner(zone=self._zone, application=_application(form, headers)))
+            application = _application(form, headers, heeded=self._faults.peek("application_name_ignored") is None)
+            return _manner(form, Manner(zone=self._zone, application=application))
         session = self._find(headers, at)
         if writing and form.controls.get("_authenticity_token") != session.token:
             raise RefusedError("no_session")
@@ -188,9 +191,9 @@ def _cookie(headers: Mapping[str, str]) -> str:
     return match[1] if match else ""
 
 
-def _application(form: Form, headers: Mapping[str, str]) -> str:
+def _application(form: Form, headers: Mapping[str, str], *, heeded: bool = True) -> str:
     """Name who creates: ``_application_name``, else the first word of the User-Agent, which a hyphen ends."""
-    name = form.controls.get("_application_name")
+    name = form.controls.get("_application_name") if heeded else None
     if name is None:
         return _FIRST_WORD.match(headers.get("User-Agent") or "")[0]  # type: ignore[index]  # it matches anything
     if name.lower() in RESERVED_APPLICATIONS:

@@ -47,6 +47,7 @@ class WorkbooksStore:
         self.writes: list[CommittedWrite] = []
         self.keep_writes = True
         self.tables: dict[str, Table] = {}
+        self.winners: dict[int, int] = {}
         self._bare = bare
         self.clear()
 
@@ -54,6 +55,7 @@ class WorkbooksStore:
         """Go back to the state of a new account: no people, no tasks, the schema as at the start."""
         with self.lock:
             self.writes.clear()
+            self.winners.clear()
             self.tables = {one.name: _table(one) for one in schema.CLASSES}
             seeding.furnish(self)
             if not self._bare:
@@ -154,10 +156,10 @@ class WorkbooksStore:
         with self.lock:
             self.table(record_class).remove(id_)
 
-    def merge_people(self, winner: int, loser: int) -> None:
+    def merge_people(self, winner: int, loser: int, *, alias: bool = False) -> None:
         """Merge two People: the winner takes what it lacked and the loser's tasks, the loser goes to the bin.
 
-        Nothing points from the loser to the winner.
+        Nothing points from the loser to the winner, unless the losing id is to be an `alias` of the winner's.
         """
         with self.lock:
             people, tasks = self.tables[PERSON], self.tables[TASK]
@@ -166,8 +168,16 @@ class WorkbooksStore:
             people.assign(kept, lacking)
             self._stamp(kept)
             self.delete(PERSON, loser)
+            if alias:
+                self.winners[loser] = winner
             for id_ in tasks.with_value("primary_contact_id", [str(loser)]):
                 self.update(TASK, id_, primary_contact_id=winner)
+
+    def merged_into(self, table: Table, id_: int) -> int:
+        """Follow an id that lost a merge to the one it stands for; any other is given back as it is."""
+        while table.record_class.name == PERSON and id_ in self.winners:
+            id_ = self.winners[id_]
+        return id_
 
     def make_read_only(self, id_: int, record_class: str = PERSON) -> None:
         """Take away the permission to change or delete a record."""
@@ -207,7 +217,7 @@ class WorkbooksStore:
             field = schema.Field(
                 name=str(values["value_column_name"]),
                 title=str(values["title"]),
-                datatype=datatype or schema.DATA_TYPES[str(values["data_type"])],
+                datatype=datatype or schema.datatype_of(str(values["data_type"])),
                 picklist_id=_picklist_of(record),
             )
             self.table(str(values["resource_type"])).fields[field.name] = field
@@ -258,6 +268,14 @@ class WorkbooksStore:
                 raise KeyError(value)
             for id_ in found:
                 entries.remove(id_)
+
+    def spell_entries(self, old: str, new: str) -> None:
+        """Replace a character in the entries of all picklists; records that hold the values keep them."""
+        with self.lock:
+            entries = self.tables[PICKLIST_ENTRY]
+            for record in entries.records.values():
+                if old in str(record.values["value"]):
+                    entries.assign(record, {"value": str(record.values["value"]).replace(old, new)})
 
     def picklist_values(self, picklist_id: int) -> set[str]:
         """Give the values a picklist has now."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.sandbox.workbooks import formats
 from outreach_sync.sandbox.workbooks.conditions import MalformedError
+from outreach_sync.sandbox.workbooks.consequences import complete, link_contact
 from outreach_sync.sandbox.workbooks.faults import number_option
 from outreach_sync.sandbox.workbooks.form import MOST_OBJECTS, Form, Row, filters_of, rows_of
 from outreach_sync.sandbox.workbooks.meddling import meddle, refuse
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.table import Record, Table
 
 _METHODS = ("POST", "PUT", "DELETE")
-_CLOSING_STATUSES = ("Complete", "Cancelled")
 
 
 class UnknownObjectError(Exception):
@@ -52,8 +51,9 @@ class Writer:
         """
         with self._store.lock:
             self._check_controls(form, manner, kind)
-            rows = _checked(rows_of(form))
+            rows = _checked(rows_of(form), doubles=self._faults.peek("double_id_taken") is not None)
             meddle(self._store, self._faults, table, rows, kind)
+            rows = [row._replace(id=self._store.merged_into(table, row.id)) for row in rows]
             selected = self._working_set(form, table, rows, manner, at)
             self._check_presence(rows, selected, kind)
             planner = Planner(self._store, self._faults, self._custom_fields, table=table, manner=manner)
@@ -99,7 +99,8 @@ class Writer:
         if plan.fails:
             return
         plan.done = True
-        self._complete(plan, table, manner, at)
+        if table.record_class.name == TASK:
+            complete(self._faults, plan, at, manner.zone)
         add_entries(self._store, plan.entries)
         if plan.record is None:
             plan.record = self._create(plan, table, manner, at)
@@ -109,6 +110,8 @@ class Writer:
             self._store.commit_update(table, plan.record, plan.changes, tuple(plan.unchanged))
         if table.record_class.name == CUSTOM_FIELD:
             self._custom_fields.follow(plan.record, at)
+        if table.record_class.name == TASK:
+            link_contact(self._store, self._faults, plan.record, plan)
 
     def _create(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> Record:
         record = self._store.commit_create(table, plan.changes, manner.application)
@@ -119,19 +122,13 @@ class Writer:
             table.late.add(record.id)
         return record
 
-    def _complete(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> None:
-        closes = plan.changes.get("activity_status") in _CLOSING_STATUSES and table.record_class.name == TASK
-        if closes and self._faults.take("status_sets_completed") is not None:
-            plan.changes.setdefault("completed", formats.var_time(at, manner.zone))
-            plan.shown += ("completed", "completed_date", "completed_datetime")
 
-
-def _checked(rows: list[Row]) -> list[Row]:
-    """Refuse what no request may hold: too many objects, one twice, an unknown method."""
+def _checked(rows: list[Row], *, doubles: bool) -> list[Row]:
+    """Refuse what no request may hold: too many objects, one twice (unless `doubles`), an unknown method."""
     if len(rows) > MOST_OBJECTS:
         raise MalformedError(f"no more than {MOST_OBJECTS} objects may be changed in one request")
     ids = [row.id for row in rows if row.id]
-    if len(ids) != len(set(ids)):
+    if len(ids) != len(set(ids)) and not doubles:
         raise MalformedError("an object occurs twice in the request")
     for row in rows:
         if row.method not in _METHODS or (row.method == "POST") != (row.id == 0):
