@@ -146,7 +146,7 @@ def _field_step(metadata: Metadata, person: RecordType, role: str, wish: Wish) -
     if existing is not None:
         return Step("exists", "field", title, role, column=existing.name)
     for custom in _admin(lambda: metadata.find_custom_fields(title)):
-        if not custom.available and (custom.column or _COLUMN_PREFIX).startswith(_COLUMN_PREFIX):
+        if (custom.column or _COLUMN_PREFIX).startswith(_COLUMN_PREFIX):  # even if it became available this moment
             return Step("exists", "field", title, role, id=custom.id)
     return Step("create", "field", title, role)
 

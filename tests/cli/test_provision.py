@@ -136,6 +136,21 @@ def test_a_type_that_workbooks_does_not_know_names_the_option(bare: Setup, comma
     assert "--datetime-type" in ran.err
 
 
+def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup, command: Command) -> None:
+    bare.sandbox.workbooks.faults.on("datetime_word", word="date_time")
+    ran = command("provision")
+    assert ran.status == 2
+    assert "--datetime-type" in ran.err
+    assert command("provision", "--datetime-type", "date_time").status == 0
+    assert len(records(bare, CUSTOM_FIELD)) == 4
+
+
+def test_a_field_of_the_newer_kind_of_time_is_all_right(bare: Setup, command: Command) -> None:
+    bare.sandbox.workbooks.faults.on("custom_datetime_is_var")
+    ran = command("provision", "--json")
+    assert (ran.status, ran.document["findings"]) == (0, [])
+
+
 def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup, command: Command) -> None:
     bare.sandbox.workbooks.faults.on("custom_datetime_is_date")
     ran = command("provision")
