@@ -58,13 +58,15 @@ def rows_by_field(
     equal, since Workbooks' own comparison is not documented. Raises as `client.read`.
     """
     unique = tuple(dict.fromkeys(value for value in values if value.strip()))
-    rows: list[Row] = []
+    rows: dict[int, Row] = {}
     for chunk in _value_chunks(unique, per_request):
         asked = tuple(dict.fromkeys(spelling for value in chunk for spelling in spellings(value)))
-        reading = _reading(field, asked, (*columns, field), include_deleted=include_deleted)
         wanted = _holds(field, frozenset(map(folded, chunk)), folded)
-        rows += client.read(controller, reading, asked_for=wanted if include_deleted else _live(wanted))
-    return rows
+        for listed in _lists(asked):
+            reading = _reading(field, listed, (*columns, field), include_deleted=include_deleted)
+            found = client.read(controller, reading, asked_for=wanted if include_deleted else _live(wanted))
+            rows |= {record_id(row): row for row in found}
+    return list(rows.values())
 
 
 def record_id(row: Row) -> int:
@@ -102,6 +104,20 @@ def _value_chunks(values: Sequence[str], per_request: int) -> Iterator[Sequence[
     for value in values:
         if "\\" in value:
             yield (value,)
+
+
+def _lists(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Put values as they can be asked for: together, but one with a backslash alone and in two ways.
+
+    Whether a backslash escapes more than a comma, and so itself, is not documented; what the wrong way finds is not
+    what was asked for.
+    """
+    if not any("\\" in value for value in values):
+        yield values
+        return
+    for value in values:
+        yield (value,)
+        yield (value.replace("\\", "\\\\"),)
 
 
 def _chunks(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

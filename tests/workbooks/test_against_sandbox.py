@@ -90,7 +90,15 @@ COMBINED = (
     ("stale_without_text", "stale_some"),
     ("top_level_success_true_on_partial", "refuse_one"),
 )
-STANDING = ("datetime_reads_back_as_date", "eq_case_sensitive", "skip_total_unknown", "text_line_ends_crlf")
+STANDING = (
+    "backslash_escapes",
+    "booleans_without_case",
+    "custom_datetime_is_var",
+    "datetime_reads_back_as_date",
+    "eq_case_sensitive",
+    "skip_total_unknown",
+    "text_line_ends_crlf",
+)
 
 
 @dataclass(frozen=True)
@@ -229,6 +237,26 @@ def test_a_look_up_does_not_depend_on_what_is_not_documented(bench: Bench, name:
     many = crowd(bench)
     bench.sandbox.faults.on(name)
     check_look_up(bench, many)
+
+
+@pytest.mark.parametrize("escapes", [True, False])
+@pytest.mark.parametrize("address", [r"a\b@b.example", r'"a\,b"@b.example', r"a\\b@b.example", "b.example\\"])
+def test_an_address_with_a_backslash_is_found_whatever_backslashes_mean(
+    bench: Bench, address: str, *, escapes: bool
+) -> None:
+    person = bench.sandbox.store.add_person(name="Odd", email=address)
+    if escapes:
+        bench.sandbox.faults.on("backslash_escapes")
+    found = bench.target.people_by_email([address, "p1@b.example"])
+    assert [row.id for row in found[address]] == [person]
+    assert len(found["p1@b.example"]) == 1
+
+
+def test_a_time_that_is_a_var_date_time_reads_as_what_was_written(bench: Bench) -> None:
+    bench.sandbox.faults.on("custom_datetime_is_var")
+    bench.write()
+    assert bench.target.people_by_ids(bench.ids[:1])[bench.ids[0]].fields[STAMP] == AT
+    assert not [one for one in bench.target.problems() if one.subject == STAMP]
 
 
 def test_nobody_is_missed_when_rows_are_deleted_between_two_pages(bench: Bench) -> None:
