@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync.ahead import Ahead
 from outreach_sync.pipeline.appearing import read_people
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.differences import Held, as_known
 from outreach_sync.rules.matching import Ambiguous, Found, questions, verdict
 from outreach_sync.state.erasure import Persona, erase_rows
 from outreach_sync.transport.stopping import pause
@@ -89,7 +89,7 @@ def refresh_doubtful(run: Run, people: Mapping[int, LinkedPerson]) -> set[int]:
     with run.state.transaction():
         for person_id in doubtful:
             if person_id not in gone:
-                _keep_read(run, rows[person_id], people[person_id].rule)
+                _keep_read(run, rows[person_id], people[person_id], people[person_id].rule)
     return gone
 
 
@@ -168,7 +168,7 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
                 erase_rows(run.state.connection, Persona(frozenset({prospect_id}), frozenset()))
                 continue
             if person_id not in doubtful and not _is_older(matches.rows[person_id], known.get(person_id)):
-                _keep_read(run, matches.rows[person_id], judged.rule)
+                _keep_read(run, matches.rows[person_id], known.get(person_id), judged.rule)
             run.state.people.link([prospect_id], person_id)
             run.state.outbox.person_exists([prospect_id])
     refresh_doubtful(run, doubtful)
@@ -179,12 +179,13 @@ def _is_older(row: PersonRow, known: LinkedPerson | None) -> bool:
     return known is not None and known.lock_version is not None and row.lock_version < known.lock_version
 
 
-def _keep_read(run: Run, row: PersonRow, rule: str) -> None:
-    run.state.people.read(row.id, row.lock_version, held_by(run, row), rule=rule, now=run.clock())
+def _keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -> None:
+    run.state.people.read(row.id, row.lock_version, held_by(run, row, known), rule=rule, now=run.clock())
 
 
-def held_by(run: Run, row: PersonRow) -> Held:
-    """Return what a Person holds, by role."""
+def held_by(run: Run, row: PersonRow, known: LinkedPerson | None) -> Held:
+    """Return what a Person holds, by role; `known` is what was known of it before."""
     fields = run.plan.fields
     values = {role: row.fields.get(fields.of(role)) for role in Held._fields if getattr(fields, role) is not None}
-    return Held(**values)  # type: ignore[arg-type]  # the client parsed each by its datatype
+    read = Held(**values)  # type: ignore[arg-type]  # the client parsed each by its datatype
+    return read if known is None else as_known(read, known.held)

@@ -84,7 +84,7 @@ def _compare(run: Run, survey: Survey, person: LinkedPerson, row: PersonRow | No
         if run.plan.recreates or not person.deleted:
             survey.note_disagreement(person.id, gone=True, counts=run.plan.recreates)
         return
-    held = held_by(run, row)
+    held = held_by(run, row, person)
     if person.deleted or (person.lock_version, person.held) != (row.lock_version, held):
         run.state.people.read(person.id, row.lock_version, held, rule=person.rule, now=run.clock())
     if person.deleted:

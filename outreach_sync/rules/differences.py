@@ -12,6 +12,7 @@ RoleValue = str | int | bool | None
 """A value by role: text, an `Instant` for `state_updated_at`, a bool for `no_email`."""
 
 _DAY_MS = 86_400_000
+_MINUTE_MS = 60_000
 
 
 class Held(NamedTuple):
@@ -43,6 +44,22 @@ def differences(wanted: Wanted, held: Held) -> dict[str, RoleValue]:
     if wanted.sequences is not None and _lines(wanted.sequences) != _lines(held.sequences or ""):
         changes["sequences"] = wanted.sequences
     return changes
+
+
+def as_known(read: Held, known: Held) -> Held:
+    """Take what a Person was read to hold; its time, if it is the known one cut or rounded to the minute, is that.
+
+    Whether Workbooks keeps the seconds of a custom field is not documented: if not, what was written would differ from
+    what is read for ever.
+    """
+    at = known.state_updated_at
+    if at is None or read.state_updated_at not in (_minute(at), _minute(at + _MINUTE_MS // 2)):
+        return read
+    return read._replace(state_updated_at=at)
+
+
+def _minute(at: int) -> int:
+    return at - at % _MINUTE_MS
 
 
 def _same_time(wanted: Instant, held: Instant | None, *, exactly: bool) -> bool:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.instants import parse_iso
 from outreach_sync.outreach.source import OutreachSource
 from outreach_sync.reconcile import reconcile
 
@@ -35,6 +36,38 @@ def test_a_second_reconcile_of_what_agrees_writes_nothing(world: Any) -> None:
     assert (ended.exit_status, ended.error) == (0, None)
     assert world.writes() == before
     assert (ended.document["people"]["updated"], ended.document["people"]["unchanged"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("custom_datetime_is_var", {}),
+        ("datetime_without_seconds", {"how": "cut"}),
+        ("datetime_without_seconds", {"how": "round"}),
+    ],
+)
+def test_a_time_that_workbooks_keeps_in_its_own_way_is_not_written_again_and_again(
+    world: Any, fault: str, options: dict[str, str]
+) -> None:
+    world.sandbox.workbooks.faults.on(fault, **options)
+    for second in (1, 29, 31, 59):
+        prospect = world.prospect(states=())
+        world.outreach.add_state(prospect, 1, "active", stateChangedAt=f"2026-09-01T10:00:{second:02d}Z")
+    world.run()
+    before = world.writes()
+    for _ in range(2):
+        ended = repair(world)
+        assert (ended.exit_status, ended.document["people"]["updated"]) == (0, 0)
+    assert world.writes() == before
+
+
+def test_another_time_in_the_same_minute_is_written_all_the_same(world: Any) -> None:
+    prospect = world.prospect(states=())
+    world.outreach.add_state(prospect, 1, "active", stateChangedAt="2026-09-01T10:00:00Z")
+    world.run()
+    world.outreach.update("sequenceState", world.states_of(prospect)[0], stateChangedAt="2026-09-01T10:00:31Z")
+    assert world.run().document["people"]["updated"] == 1
+    assert world.person()["cf_person_state_updated_at"] == parse_iso("2026-09-01T10:00:31Z")
 
 
 def test_a_deleted_sequence_state_gives_way_to_what_remains(world: Any) -> None:
@@ -132,12 +165,13 @@ def test_a_person_that_was_taken_out_of_the_bin_is_synced_again_and_gets_the_tas
     assert [task["primary_contact_id"] for task in world.tasks()] == [person]
 
 
-def test_a_merged_person_is_followed_instead_of_created_again(world: Any) -> None:
+@pytest.mark.parametrize("alias", [False, True])
+def test_a_merged_person_is_followed_instead_of_created_again(world: Any, *, alias: bool) -> None:
     winner = world.workbooks.add_person(name="Ada E", email="ada.e@example.org")
     world.prospect(email="ada@example.com")
     world.run()
     (loser,) = {one["id"] for one in world.people()} - {winner}
-    world.workbooks.merge_people(winner, loser)
+    world.workbooks.merge_people(winner, loser, alias=alias)
     world.edit_person(winner, **{"main_location[email]": "ada@example.com", STATE: None})
     ended = repair(world)
     assert ended.document["people"]["recreated"] == 0

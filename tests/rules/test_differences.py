@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.rules.differences import Held, differences
+from outreach_sync.rules.differences import Held, as_known, differences
 from outreach_sync.rules.person import Wanted
 
 AT = parse_iso("2026-09-01T10:12:31Z")
@@ -47,6 +47,24 @@ def test_exactly_the_field_that_differs_is_written(held: Held, written: dict[str
 )
 def test_what_only_looks_different_is_left_alone(held: Held) -> None:
     assert differences(WANTED, held) == {}
+
+
+@pytest.mark.parametrize(
+    ("read", "held"),
+    [
+        ("2026-09-01T10:12:00Z", AT),
+        ("2026-09-01T10:13:00Z", AT),
+        ("2026-09-01T10:12:31Z", AT),
+        ("2026-09-01T10:12:30Z", parse_iso("2026-09-01T10:12:30Z")),
+        ("2026-09-01T10:14:00Z", parse_iso("2026-09-01T10:14:00Z")),
+    ],
+)
+def test_a_time_without_its_seconds_is_the_one_that_was_written(read: str, held: Instant) -> None:
+    found = as_known(SAME._replace(state_updated_at=parse_iso(read), sequence_state="Pending"), SAME)
+    assert (found.state_updated_at, found.sequence_state) == (held, "Pending")
+    nothing = SAME._replace(state_updated_at=None)
+    assert as_known(nothing, SAME) == nothing
+    assert as_known(SAME, nothing) == SAME
 
 
 @pytest.mark.parametrize("now", [False, None])
