@@ -6,6 +6,7 @@ import pytest
 
 from outreach_sync.state.lock import run_lock
 
+PERSON = "Private::Crm::Person"
 PICKLIST_ENTRY = "Private::PicklistEntry"
 
 
@@ -126,6 +127,28 @@ def test_a_missing_permission_fails(setup: Any, command: Any) -> None:
     setup.sandbox.workbooks.faults.on("no_permission_to_create", **{"class": "Private::Activity::Task"})
     ran = command("check", "--json")
     assert (ran.status, _bad(ran)) == (3, {"workbooks permission activity/tasks create": "fail"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [("no_permission_to_update", {"class": PERSON}), ("field_not_updateable", {"field": "cf_person_sequence_state"})],
+)
+def test_what_may_not_be_updated_fails_and_stops_a_run_with_3(
+    setup: Any, command: Any, fault: str, options: dict[str, str]
+) -> None:
+    setup.sandbox.workbooks.faults.on(fault, **options)
+    assert list(_bad(command("check", "--json")).values()) == ["fail"]
+    assert command("run").status == 3
+    setup.sandbox.workbooks.faults.off(fault)
+    assert command("run").status in {0, 1}
+
+
+def test_a_refusal_that_names_its_reason_elsewhere_is_understood(setup: Any, command: Any) -> None:
+    setup.sandbox.workbooks.faults.on("failure_message")
+    setup.sandbox.workbooks.faults.on("key_refused", reason="user_agent_required", status=403)
+    ran = command("check", "--json")
+    assert "user_agent_required" in str(ran.document)
+    assert "application_name" in str(ran.document)
 
 
 def test_it_finds_out_that_eq_heeds_case(setup: Any, command: Any) -> None:
