@@ -183,7 +183,7 @@ def _zone(name: str) -> str:
     try:
         return zone_of(name)
     except ValueError as error:
-        raise NotUnderstoodError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, str(error)) from None
 
 
 def _cookie(headers: Mapping[str, str]) -> str:
