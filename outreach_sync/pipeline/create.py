@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from outreach_sync.pipeline.plan import allowed
 from outreach_sync.pipeline.refuse import refuse_decision
+from outreach_sync.pipeline.resolve import ask_matches, link
 from outreach_sync.rules.creation import Eligibility
 from outreach_sync.rules.differences import Held, differences
+from outreach_sync.rules.matching import Ambiguous
 from outreach_sync.rules.person import is_opted_out, wanted_person
 
 if TYPE_CHECKING:
@@ -21,13 +23,38 @@ if TYPE_CHECKING:
 _TOGETHER = 500
 
 
-def plan_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool = False) -> None:
-    """Queue what is to be created; leave out whom there is no reason to create."""
+def plan_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool = False) -> bool:
+    """Queue what is to be created; leave out whom there is no reason to create.
+
+    Returns whether somebody turned out to have a Person, so that there is more to plan.
+    """
+    found = False
     pools = candidates.pools()
     while some := list(islice(pools, _TOGETHER)):
+        if _look_for(run, candidates.not_among(one for pool, _ in some for one in pool)):
+            found = True
+            continue
         with run.state.transaction():
             for pool, was_sent in some:
                 _plan_pool(run, pool, was_sent=was_sent, only_opt_outs=only_opt_outs)
+    return found
+
+
+def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
+    """Look for those who share an address with somebody to be created: one of them may be a Person already.
+
+    Returns whether any is, or may be one of several, so that the pools are others than was thought.
+    """
+    cached = run.state.cache.prospects(prospect_ids) if prospect_ids else {}
+    prospects = [one.prospect for one in cached.values() if one.person_id is None]
+    if not prospects:
+        return False
+    verdicts = link(run, ask_matches(run, prospects).result())
+    with run.state.transaction():
+        for prospect_id, judged in verdicts.items():
+            if isinstance(judged, Ambiguous):
+                refuse_decision(run, prospect_id, None, judged.reason)
+    return bool(verdicts)
 
 
 def _plan_pool(run: Run, pool: Sequence[int], *, was_sent: bool, only_opt_outs: bool) -> None:

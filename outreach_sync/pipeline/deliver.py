@@ -106,14 +106,19 @@ def _round(run: Run, suspects: Suspects, *, complete: bool, guarded: bool) -> tu
 
 def _plan(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
     """Plan everything that is ready; with a pusher, what is planned leaves meanwhile."""
-    candidates = Candidates(run.state.connection)
     for only_opt_outs in (False,) if complete else (False, True):
-        for count, unmatched in plan.plan_all(run, only_opt_outs=only_opt_outs):
-            candidates.add(unmatched)
-            run.on_progress("planned", count)
-            if pusher is not None:
-                pusher.pump()
-        plan_creations(run, candidates, only_opt_outs=only_opt_outs)
+        while _plan_once(run, pusher, only_opt_outs=only_opt_outs):
+            pass  # somebody to be created turned out to share an address with a Person
+
+
+def _plan_once(run: Run, pusher: Pusher | None, *, only_opt_outs: bool) -> bool:
+    candidates = Candidates(run.state.connection)
+    for count, unmatched in plan.plan_all(run, only_opt_outs=only_opt_outs):
+        candidates.add(unmatched)
+        run.on_progress("planned", count)
+        if pusher is not None:
+            pusher.pump()
+    return plan_creations(run, candidates, only_opt_outs=only_opt_outs)
 
 
 def _could_stop(run: Run) -> bool:

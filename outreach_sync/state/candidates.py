@@ -36,6 +36,14 @@ class Candidates:
             rows,
         )
 
+    def not_among(self, prospect_ids: Iterable[int]) -> list[int]:
+        """Return which of these prospects nobody was looked for in this pass."""
+        rows = self._connection.execute(
+            "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)",
+            (json.dumps(list(prospect_ids)),),
+        )
+        return [row[0] for row in rows]
+
     def pools(self) -> Iterator[tuple[list[int], bool]]:
         """Yield everyone who is one person (prospect ids, lowest first) and whether that person was sent before.
 

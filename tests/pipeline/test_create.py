@@ -133,3 +133,34 @@ def test_somebody_whose_attributes_are_known_is_read_again(bench: Any) -> None:
     bench.keep(bench.prospect(1, extra={"title": None}), states=bench.states(1, "active"))
     decide(bench, create_fields={"person_job_title": "title"})
     assert bench.source.prospects_asked == []
+
+
+def share(bench: Any, *prospect_ids: int) -> None:
+    """Read people who share an address; only the last is to be decided, an opt-out."""
+    *others, last = prospect_ids
+    shared = {"emails": ("ada@example.com",)}
+    bench.keep(
+        *(bench.prospect(one, **shared) for one in others), bench.prospect(last, opted_out=True, **shared),
+        states=[state for one in others for state in bench.states(one, "active")],
+    )  # fmt: skip
+    with bench.state.transaction():
+        bench.state.undecided.decided(others)
+
+
+def test_somebody_who_shares_an_address_is_created_again_though_their_person_is_there(bench: Any) -> None:
+    """As after a lost state, while a walk is incomplete: nobody looked for the others yet."""
+    share(bench, 1, 2, 3)
+    bench.target.add(1001, reference="outreach-prospect-1")
+    decide(bench)
+    references = [row.reference for row in bench.target.people.values()]
+    assert sorted(references) == ["outreach-prospect-1", "outreach-prospect-2"]
+    assert bench.state.people.of_prospects([1]) == {1: 1001}
+
+
+def test_somebody_who_may_be_one_of_several_is_taken_into_a_new_person(bench: Any) -> None:
+    share(bench, 1, 2)
+    for person_id in (1001, 1002):
+        bench.target.add(person_id, reference="outreach-prospect-1")
+    decide(bench)
+    assert bench.state.people.of_prospects([1, 2]) == {2: 5002}
+    assert [entry.prospect_id for entry in bench.state.outbox.failures()] == [1]
