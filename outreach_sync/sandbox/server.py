@@ -2,11 +2,14 @@
 
 A service turns a `Request` into a `Response`; everything about sockets is here: keep-alive, the ``Date`` header,
 latency, and the ways a connection can break (`WireFault`).
+A service that fails is answered for with 500, and its traceback goes to the log.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
+import logging
 import os
 import socket
 import struct
@@ -19,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, cast
 from urllib.parse import parse_qsl, unquote
 
+from outreach_sync.sandbox.framing import FramingError, read_body, split_target
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -28,6 +33,11 @@ if TYPE_CHECKING:
 
 _BODILESS = {204, 304}
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
+_FAILURE = {
+    "errors": [{"id": "internalServerError", "title": "Internal Server Error"}],
+    "message": "An error has occurred.",
+}
+"""The body of a 500, with the keys that clients of either service look at."""
 
 
 class Request(NamedTuple):
@@ -169,11 +179,23 @@ class _Exchange(BaseHTTPRequestHandler):
     server_version = "sandbox"
     _REASONS: ClassVar[dict[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 
+    def handle_expect_100(self) -> bool:
+        going_on = super().handle_expect_100()
+        self.wfile.flush()  # the client waits for this line before it sends the body
+        return going_on
+
     def _answer(self) -> None:
-        request = self._request()
+        try:
+            request = self._request()
+        except FramingError as error:
+            self.close_connection = True
+            headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
+            refusal = Response(400, headers, str(error).encode())
+            self._send(refusal, len(refusal.body))
+            return
         if self.server.owner.latency_ms:
             time.sleep(self.server.owner.latency_ms / 1000)
-        response = self.server.service.respond(request)
+        response = self._response(request)
         if response.wire is None:
             self._send(response, len(response.body))
         else:
@@ -181,15 +203,22 @@ class _Exchange(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _answer  # noqa: N815 - the names http.server looks for
 
+    def _response(self, request: Request) -> Response:
+        try:
+            return self.server.service.respond(request)
+        except Exception:  # the outermost place: a service that fails must not look like a broken network
+            name = self.server.service.name
+            logging.getLogger(__name__).exception("%s failed at %s %s", name, request.method, request.path)
+            return Response(500, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(_FAILURE).encode())
+
     def _request(self) -> Request:
-        path, _, query = self.path.partition("?")
-        length = int(self.headers.get("Content-Length") or 0)
+        path, query = split_target(self.path)
         return Request(
             method=self.command,
             path=unquote(path),
             query=parse_qsl(query, keep_blank_values=True),
             headers=cast("Mapping[str, str]", self.headers),
-            body=self.rfile.read(length) if length else b"",
+            body=read_body(self.headers, self.rfile),
             at=self.server.service.clock.now(),
         )
 
