@@ -53,11 +53,12 @@ class Visibility:
 
 
 class View(NamedTuple):
-    """How one answer shows the records: which of them, how rendered, and for what kind of request."""
+    """How one answer shows the records: which of them, how rendered, for what kind of request, with links to where."""
 
     seen: Visibility
     variation: Variation
     kind: str
+    base_url: str
 
 
 class Reader:
@@ -86,8 +87,8 @@ class Reader:
         open_ended = (replace(c, high=None) if c.path == ("updatedAt",) else c for c in query.conditions)
         return replace(query, conditions=tuple(open_ended))
 
-    def single(self, resource: Resource, id_: int, query: Query, kind: str) -> Response:
-        """Answer a request for one record.
+    def single(self, resource: Resource, id_: int, query: Query, kind: str, *, base_url: str | None = None) -> Response:
+        """Answer a request for one record; links begin with `base_url`, by default where the service listens.
 
         Raises:
             NotFound: it does not exist, or is hidden.
@@ -97,14 +98,14 @@ class Reader:
             record = self._store.visible(resource.type, id_)
             if record is None or not seen.shows(record):
                 raise NotFound(f"Could not find '{resource.type}' with ID '{id_}'.")
-            variation = self._variation(kind)
-            text = self._renderer.render([record], query.fields.get(resource.type), variation)[0]
-            return _json_api(
-                f'{{"data":{text}{self._included(resource, [record], query, View(seen, variation, kind))}}}'
-            )
+            view = self._view(seen, kind, base_url)
+            (text,) = self._rendered([record], query.fields.get(resource.type), view)
+            return _json_api(f'{{"data":{text}{self._included(resource, [record], query, view)}}}')
 
-    def list(self, resource: Resource, query: Query, parameters: Parameters, kind: str) -> Response:
-        """Answer a request for a list."""
+    def list(
+        self, resource: Resource, query: Query, parameters: Parameters, kind: str, *, base_url: str | None = None
+    ) -> Response:
+        """Answer a request for a list; links begin with `base_url`, by default where the service listens."""
         seen, now = self._visibility(kind), self._clock.now()
 
         def shows(record: Record) -> bool:
@@ -114,13 +115,19 @@ class Reader:
             selection = Selection(self._store, resource, query, shows=shows)
             rows = self._page(selection, query.page, kind)
             records = self._disturbed(selection, resource, query, rows, kind)
-            variation = self._variation(kind)
-            texts = self._renderer.render(records, query.fields.get(resource.type), variation)
-            included = self._included(resource, records, query, View(seen, variation, kind))
+            view = self._view(seen, kind, base_url)
+            texts = self._rendered(records, query.fields.get(resource.type), view)
+            included = self._included(resource, records, query, view)
             counted = self._count(selection, query, kind)
             self._change_rows(resource, selection, rows, kind)
-        links = self._links(resource, parameters, query.page, rows, kind) if rows.records or rows.after else ""
+        links = self._links(resource, parameters, query.page, rows, view) if rows.records or rows.after else ""
         return _json_api(f'{{"data":[{",".join(texts)}]{included}{counted}{links}}}')
+
+    def _view(self, seen: Visibility, kind: str, base_url: str | None) -> View:
+        return View(seen, self._variation(kind), kind, self._renderer.base_url if base_url is None else base_url)
+
+    def _rendered(self, records: Sequence[Record], names: tuple[str, ...] | None, view: View) -> Sequence[str]:
+        return self._renderer.render(records, names, view.variation, view.base_url)
 
     def _page(self, selection: Selection, page: PageRequest, kind: str) -> Rows:
         short = self._faults.take("short_pages", kind)
@@ -197,9 +204,7 @@ class Reader:
         for other in chosen.values():
             by_type.setdefault(other.type, []).append(other)
         texts = [
-            text
-            for type_, others in by_type.items()
-            for text in self._renderer.render(others, query.fields.get(type_), view.variation)
+            text for type_, others in by_type.items() for text in self._rendered(others, query.fields.get(type_), view)
         ]
         return f',"included":[{",".join(texts)}]'
 
@@ -211,18 +216,18 @@ class Reader:
             return ',"meta":{"count":0,"count_truncated":true}'
         return f',"meta":{{"count":{selection.count()},"count_truncated":false}}'
 
-    def _links(self, resource: Resource, parameters: Parameters, page: PageRequest, rows: Rows, kind: str) -> str:
-        if rows.after and self._faults.take("next_link_missing_links", kind) is not None:
+    def _links(self, resource: Resource, parameters: Parameters, page: PageRequest, rows: Rows, view: View) -> str:
+        if rows.after and self._faults.take("next_link_missing_links", view.kind) is not None:
             return ""
         offsets = page.offset is not None
         onward = "page[offset]" if offsets else "page[after]"
         back = "page[offset]" if offsets else "page[before]"
         rest = [pair for pair in parameters if pair[0] not in {"page[after]", "page[before]", "page[offset]"}]
-        own = f"{self._renderer.base_url}/api/v2/{resource.plural}"
+        own = f"{view.base_url}/api/v2/{resource.plural}"
         links = {"first": _url(own, rest)}
         if rows.after:
-            loops = page.after is not None and self._faults.take("cursor_loops", kind) is not None
-            other = self._faults.take("next_link_other_host", kind)
+            loops = page.after is not None and self._faults.take("cursor_loops", view.kind) is not None
+            other = self._faults.take("next_link_other_host", view.kind)
             base = own if other is None else f"{other.get('host', _ELSEWHERE)}/api/v2/{resource.plural}"
             links["next"] = _url(base, [*rest, (onward, str(page.after) if loops else rows.after)])
         if rows.before:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.outreach.store import OutreachStore
 
 _CACHED_RECORDS = 300_000
+_CACHED_QUESTIONS = 100
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -62,33 +63,44 @@ class Renderer:
     """Turns records into JSON texts. Remembers those rendered as documented. Call it under the store's lock."""
 
     def __init__(self, store: OutreachStore, base_url: str = "") -> None:
-        """Take the store for to-many relationships, and the address that links begin with."""
+        """Take the store for to-many relationships, and the address that links begin with unless told otherwise."""
         self.base_url = base_url
         self._store = store
-        self._remembered: dict[tuple[str, tuple[str, ...] | None], dict[int, tuple[int, str]]] = {}
+        self._remembered: dict[tuple[str, tuple[str, ...] | None, str], dict[int, tuple[int, str]]] = {}
 
-    def render(self, records: Iterable[Record], names: tuple[str, ...] | None, variation: Variation) -> list[str]:
+    def render(
+        self,
+        records: Iterable[Record],
+        names: tuple[str, ...] | None,
+        variation: Variation,
+        base_url: str | None = None,
+    ) -> list[str]:
         """Render records of one type with the attributes and relationships `names` (None: all of them)."""
+        base = self.base_url if base_url is None else base_url
         listed = list(records)
         if not listed:
             return []
         type_ = listed[0].type
         if variation != PLAIN or _depends_on_others(RESOURCES[type_], names):
-            return [self._rendered(record, names, variation) for record in listed]
-        remembered = self._remembered.setdefault((type_, names), {})
+            return [self._rendered(record, names, variation, base) for record in listed]
+        if len(self._remembered) >= _CACHED_QUESTIONS:
+            self._remembered.clear()
+        remembered = self._remembered.setdefault((type_, names, base), {})
         if len(remembered) >= _CACHED_RECORDS:
             remembered.clear()
-        return [self._recalled(remembered, record, names) for record in listed]
+        return [self._recalled(remembered, record, names, base) for record in listed]
 
-    def _recalled(self, remembered: dict[int, tuple[int, str]], record: Record, names: tuple[str, ...] | None) -> str:
+    def _recalled(
+        self, remembered: dict[int, tuple[int, str]], record: Record, names: tuple[str, ...] | None, base: str
+    ) -> str:
         known = remembered.get(record.id)
         if known is not None and known[0] == record.version:
             return known[1]
-        text = self._rendered(record, names, PLAIN)
+        text = self._rendered(record, names, PLAIN, base)
         remembered[record.id] = (record.version, text)
         return text
 
-    def _rendered(self, record: Record, names: tuple[str, ...] | None, variation: Variation) -> str:
+    def _rendered(self, record: Record, names: tuple[str, ...] | None, variation: Variation, base: str) -> str:
         resource = RESOURCES[record.type]
         chosen = _all_names(resource, record.values) if names is None else names
         values = {name: record.values.get(name) for name in chosen if name not in resource.relationships}
@@ -97,7 +109,7 @@ class Renderer:
         attributes = [f'"{name}":{_text(value)}' for name, value in values.items()]
         attributes += [f'"{name}":{_text(value)}' for name, value in variation.extra]
         relations = [
-            f'"{name}":{self._relationship(record, resource.relationships[name], variation)}'
+            f'"{name}":{self._relationship(record, resource.relationships[name], variation, base)}'
             for name in chosen
             if name in resource.relationships
         ]
@@ -105,27 +117,27 @@ class Renderer:
         shown = f',"relationships":{{{",".join(relations)}}}' if relations else ""
         return (
             f'{{"type":"{record.type}","id":{id_},"attributes":{{{",".join(attributes)}}}{shown},'
-            f'"links":{{"self":"{self.base_url}/api/v2/{resource.plural}/{record.id}"}}}}'
+            f'"links":{{"self":"{base}/api/v2/{resource.plural}/{record.id}"}}}}'
         )
 
-    def _relationship(self, record: Record, relation: Relationship, variation: Variation) -> str:
+    def _relationship(self, record: Record, relation: Relationship, variation: Variation, base: str) -> str:
         if relation.shape == "links":
-            return f"{{{self._link(record, relation)}}}"
+            return f"{{{_link(record, relation, base)}}}"
         target = related_ids(self._store, record, relation.name)
         if relation.shape == "many":
             ids = target if isinstance(target, list) else []
             members = ",".join(_pointer(relation.types[0], id_, variation) for id_ in ids)
-            return f'{{"data":[{members}],{self._link(record, relation)},"meta":{{"count":{len(ids)}}}}}'
+            return f'{{"data":[{members}],{_link(record, relation, base)},"meta":{{"count":{len(ids)}}}}}'
         if target is None or relation.name == variation.without:
             shape = record.shapes.get(relation.name, variation.null_shape)
-            return {"links": f"{{{self._link(record, relation)}}}", "empty": "{}"}.get(shape, '{"data":null}')
+            return {"links": f"{{{_link(record, relation, base)}}}", "empty": "{}"}.get(shape, '{"data":null}')
         return f'{{"data":{_pointer(_target_type(relation, target), _target_id(target), variation)}}}'
 
-    def _link(self, record: Record, relation: Relationship) -> str:
-        """Write the link to the related list, with the filter's brackets percent-encoded as Outreach does."""
-        plural = RESOURCES[relation.types[0]].plural if relation.types[0] in RESOURCES else relation.types[0] + "s"
-        address = f"{self.base_url}/api/v2/{plural}?filter%5B{record.type}%5D%5Bid%5D={record.id}"
-        return f'"links":{{"related":"{address}"}}'
+
+def _link(record: Record, relation: Relationship, base: str) -> str:
+    """Write the link to the related list, with the filter's brackets percent-encoded as Outreach does."""
+    plural = RESOURCES[relation.types[0]].plural if relation.types[0] in RESOURCES else relation.types[0] + "s"
+    return f'"links":{{"related":"{base}/api/v2/{plural}?filter%5B{record.type}%5D%5Bid%5D={record.id}"}}'
 
 
 def _pointer(type_: str, id_: int, variation: Variation) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _RESOURCE_PATH = re.compile(r"/api/v2/(\w+)(?:/(\d+))?", re.ASCII)
 _S2S_PATH = re.compile(r"/api/app/installs/([^/]+)/actions/accessToken")
+_HOST = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?", re.ASCII)
 _WORTH_GZIP = 1024
 
 
@@ -170,9 +171,10 @@ class OutreachSandbox:
         parameters = queries.without_repeats(request.query)
         query = self._reader.parse(resource, parameters, kind)
         self._permit_included(resource, query, grant, kind)
+        base_url = _address(request)
         if match[2]:
-            return self._reader.single(resource, int(match[2]), query, kind)
-        return self._reader.list(resource, query, parameters, kind)
+            return self._reader.single(resource, int(match[2]), query, kind, base_url=base_url)
+        return self._reader.list(resource, query, parameters, kind, base_url=base_url)
 
     def _permit(self, resource: Resource, grant: Grant, kind: str) -> None:
         """Check the scope for a resource, and what the user's profile and the kind of token allow."""
@@ -192,6 +194,12 @@ class OutreachSandbox:
             for type_ in resource.relationships[name].types:
                 if type_ in RESOURCES and type_ != resource.type:
                     self._permit(RESOURCES[type_], grant, kind)
+
+
+def _address(request: Request) -> str | None:
+    """Say under which address the client knows this service, None where it does not say."""
+    host = request.headers.get("Host", "")
+    return f"http://{host}" if _HOST.fullmatch(host) else None
 
 
 def _kind(request: Request) -> str:

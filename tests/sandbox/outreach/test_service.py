@@ -120,3 +120,20 @@ def test_the_requests_of_a_singer_tap_are_answered(service: OutreachSandbox, cli
         found += [row["id"] for row in answer["data"]]
         assert all("id" in row["relationships"]["prospect"]["data"] for row in answer["data"])
     assert found == states
+
+
+def test_links_lead_back_to_the_name_the_client_asked_under(client: Client, states: list[int]) -> None:
+    """Clients follow links to the configured host only, and localhost is another name than 127.0.0.1."""
+    for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:80", "localhost:8080"):
+        answer = client.get("sequenceStates", params={"page[size]": "2"}, headers={"Host": host}).json()
+        found = [answer["links"]["next"], answer["data"][0]["links"]["self"]]
+        found.append(answer["data"][0]["relationships"]["calls"]["links"]["related"])
+        assert [link.partition("/api/v2/")[0] for link in found] == [f"http://{host}"] * 3
+
+
+@pytest.mark.parametrize("host", ['evil" host', "", "a/b"])
+def test_a_host_that_is_none_never_gets_into_a_link(
+    service: OutreachSandbox, client: Client, states: list[int], host: str
+) -> None:
+    answer = client.get("sequenceStates/1", headers={"Host": host}).json()
+    assert answer["data"]["links"]["self"].startswith(service.url)
