@@ -12,16 +12,18 @@ from outreach_sync.sandbox.outreach.refusals import InvalidParameter
 from outreach_sync.sandbox.outreach.schema import ACTIVE_STATES, BACK_REFERENCES, RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from outreach_sync.sandbox.outreach.filters import Condition
     from outreach_sync.sandbox.outreach.query import PageRequest, Query
     from outreach_sync.sandbox.outreach.record import Record
-    from outreach_sync.sandbox.outreach.schema import Resource
+    from outreach_sync.sandbox.outreach.schema import Kind, Resource
     from outreach_sync.sandbox.outreach.store import OutreachStore
 
 _NULL_SORTS_LAST = "~"
 _STAMP = "updatedAt"
+_PAIR = 2
+_TYPES: Mapping[Kind, tuple[type, ...]] = {"flag": (bool,), "number": (int, float)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Selection:
         self._sort = sort
         self._descending = sort[0][1]
         self._by_stamp = len(sort) == 1 and sort[0][0] == _STAMP
+        self._walk = f"{resource.plural} {','.join('-' * descending + name for name, descending in sort)}"
         self._keys, self._conditions = self._ordered()
 
     def page(self, page: PageRequest) -> Rows:
@@ -98,11 +101,11 @@ class Selection:
 
     def count(self) -> int:
         """Count all rows of the list, not only the page's."""
-        return sum(1 for _ in self._matching(iter(range(len(self._keys)))))
+        return sum(1 for _ in self._matching(self._from(None, forward=True)))
 
     def cursor(self, record: Record) -> str:
         """Write the place right at a record as an opaque text."""
-        place = json.dumps([_plain(part) for part in self._key(record)])
+        place = json.dumps([self._walk, *(_plain(part) for part in self._key(record))])
         return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
     def id_of(self, cursor: str) -> int:
@@ -190,15 +193,29 @@ class Selection:
         return (*parts, record.id)
 
     def _read(self, cursor: str) -> tuple[Any, ...]:
+        """Read a cursor; one that was made for another list or sort leads nowhere in this one.
+
+        Raises:
+            InvalidParameter: it does not fit.
+        """
         try:
             parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            key = [tuple(part) if isinstance(part, list) else part for part in parts]
-        except (ValueError, TypeError):
-            raise InvalidParameter("The cursor is not valid.", pointer="page[after]") from None
-        if len(key) != len(self._sort) + 1:
-            raise InvalidParameter("The cursor is not valid for this sort.", pointer="page[after]")
+        except (ValueError, RecursionError):
+            parts = None
+        if not isinstance(parts, list) or not parts or parts[0] != self._walk or not self._fits(parts[1:]):
+            raise InvalidParameter("The cursor is not valid for this list.", pointer="page[after]")
+        key = [tuple(part) if isinstance(part, list) else part for part in parts[1:]]
         turned = [descending != self._descending for _, descending in self._sort] + [False]
         return tuple(Reverse(part) if turn else part for part, turn in zip(key, turned, strict=True))
+
+    def _fits(self, key: list[Any]) -> bool:
+        """Tell whether a key can be compared with those of the rows."""
+        if len(key) != len(self._sort) + 1 or type(key[-1]) is not int:
+            return False
+        if self._by_stamp:
+            return isinstance(key[0], str)
+        kinds = [attribute.kind for name, _ in self._sort if (attribute := self._resource.attribute(name)) is not None]
+        return len(kinds) == len(self._sort) and all(map(_fits_kind, key, kinds))
 
     def _accepts(self, condition: Condition, record: Record) -> bool:
         if condition.path == ("id",):
@@ -234,3 +251,12 @@ def related_ids(store: OutreachStore, record: Record, relation: str) -> int | li
 
 def _plain(part: Any) -> Any:
     return part.key if isinstance(part, Reverse) else part
+
+
+def _fits_kind(part: Any, kind: Kind) -> bool:
+    """Tell whether a part of a key, ``[is it null, value]``, is what a sort by an attribute of this kind has."""
+    if not isinstance(part, list) or len(part) != _PAIR or not isinstance(part[0], bool):
+        return False
+    if part[0]:
+        return bool(part[1] == "")
+    return isinstance(part[1], _TYPES.get(kind, (str,)))

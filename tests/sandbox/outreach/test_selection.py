@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from conftest import Client
@@ -76,3 +80,43 @@ def test_a_lookup_by_many_prospects_pages_like_any_list(
     late = service.store.add_state(other, 1, "finished", updatedAt="2026-09-02T00:00:20Z")
     pages = client.walk("sequenceStates", {"filter[prospect][id]": f"1,{other}", "page[size]": "6"})
     assert pages == [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, late]]
+
+
+def test_a_count_is_of_the_list_not_of_the_table(client: Client, states: list[int]) -> None:
+    bounded = {"filter[updatedAt]": "2026-09-02T00:00:02Z..2026-09-02T00:00:05Z", "count": "true", "page[size]": "2"}
+    for sort in ("updatedAt", "-updatedAt", "createdAt", "updatedAt,createdAt"):
+        answer = client.get("sequenceStates", params={**bounded, "sort": sort}).json()
+        assert answer["meta"]["count"] == 4, sort
+
+
+def cursor(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        *(cursor(1, 2), cursor(None, None), cursor(), cursor("sequenceStates updatedAt", None, None)),
+        *(cursor("sequenceStates updatedAt", "2026"), cursor("sequenceStates updatedAt", "2026", "1")),
+        *("rubbish", "", "\N{PILE OF POO}", base64.urlsafe_b64encode(b"[" * 5000).decode(), cursor({"a": 1})),
+    ],
+)
+def test_a_cursor_that_is_none_is_refused(client: Client, states: list[int], after: str) -> None:
+    answer = client.get("sequenceStates", params={**WALK, "page[after]": after})
+    assert (answer.status_code, answer.json()["errors"][0]["id"]) == (422, "validationError")
+
+
+@pytest.mark.parametrize("sort", ["-updatedAt", "createdAt", "state", "replyCount", "updatedAt,createdAt"])
+def test_a_cursor_fits_the_sort_it_was_made_with_and_no_other(client: Client, states: list[int], sort: str) -> None:
+    pages = client.walk("sequenceStates", {**WALK, "sort": sort})
+    assert sorted(id_ for page in pages for id_ in page) == states
+    for made, used in (("updatedAt", sort), (sort, "updatedAt")):
+        onward = client.get("sequenceStates", params={**WALK, "sort": made}).json()["links"]["next"]
+        encoded = (f"sort={one.replace(',', '%2C')}" for one in (made, used))
+        assert client.get(onward.replace(*encoded)).status_code == 422
+
+
+@pytest.mark.parametrize("part", [None, 5, [False], [False, 5], [True, "x"], ["", ""], [False, None], [0, "x"]])
+def test_a_cursor_with_a_place_of_another_kind_is_refused(client: Client, states: list[int], part: Any) -> None:
+    asked = {**WALK, "sort": "state", "page[after]": cursor("sequenceStates state", part, 3)}
+    assert client.get("sequenceStates", params=asked).status_code == 422
