@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.server import Request
 
 PREFIX = "/_sandbox"
+_FAULT_KEYS = ("name", "times", "after", "options")
 
 
 class Records(Protocol):
@@ -90,8 +91,14 @@ class Control:
         return dict(self._faults.state())
 
     def _post_faults(self, _rest: str, document: dict[str, Any]) -> dict[str, Any]:
-        name = document["name"]
+        unknown = document.keys() - _FAULT_KEYS
         options = document.get("options") or {}
+        if unknown or "name" not in document or not isinstance(options, dict):
+            raise ValueError(f"a fault is given as {', '.join(_FAULT_KEYS)} (an object); only name is needed")
+        name = document["name"]
+        misplaced = options.keys() & _FAULT_KEYS
+        if misplaced:
+            raise ValueError(f"'{min(misplaced)}' stands beside options, not in them")
         self._faults.on(name, times=document.get("times"), after=document.get("after") or 0, **options)
         return self._faults.state()[name]
 

@@ -1,4 +1,8 @@
-"""Named faults: each can be switched on for a number of times, with options, while the services run."""
+"""Named faults: each can be switched on for a number of times, with options, while the services run.
+
+Most faults ask `FaultBoard.take` where they strike, an occasion each time. One that is to hold for a whole request, and
+is asked about many times in it, asks `FaultBoard.throughout`: there, the request is the occasion.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from outreach_sync.sandbox.fault_options import KIND, complaint
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
+
+    from outreach_sync.sandbox.fault_options import Allowed
 
 
 @dataclass(slots=True)
@@ -48,28 +56,59 @@ class FaultSwitch:
         }
 
 
+class _Course(threading.local):
+    """What happens in this thread: the request that is being answered, and the faults that fired."""
+
+    def __init__(self) -> None:
+        self.kind = ""
+        self.fired: list[str] = []
+        self.decided: dict[str, Mapping[str, object] | None] | None = None
+
+
 class FaultBoard:
     """All the faults one service knows. Thread-safe."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        """Take the faults as name to one line of documentation; all are off."""
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        options: Mapping[str, Mapping[str, Allowed]] | None = None,
+        *,
+        kindless: Container[str] = (),
+    ) -> None:
+        """Take the faults as name to one line of documentation; all are off.
+
+        `options` says what the options of each may be (None: anything goes). The `kindless` decide before the kind of a
+        request is known, and cannot be limited to one.
+        """
         self._lock = threading.Lock()
         self._switches = {name: FaultSwitch(name, doc) for name, doc in names.items()}
-        self._fired = threading.local()
+        self._options = options
+        self._kindless = kindless
+        self._course = _Course()
 
-    def on(self, name: str, *, times: int | None = None, after: int = 0, **options: object) -> None:
+    def on(self, name: str, /, *, times: int | None = None, after: int = 0, **options: object) -> None:
         """Switch a fault on: let `after` occasions pass, then fire `times` times (None: until switched off).
 
         The option `kind` limits it to requests whose kind (see the journal) contains that text.
 
         Raises:
-            ValueError: no fault has this name; the nearest one is named. Or `times` is not positive.
+            ValueError: no fault has this name; the nearest one is named. Or it takes no such options.
         """
-        if times is not None and times < 1:
-            raise ValueError("times must be at least 1")
+        docs = self._named(name).doc
+        if not _is_count(times, 1) and times is not None:
+            raise ValueError("times must be a whole number, at least 1")
+        if not _is_count(after, 0):
+            raise ValueError("after must be a whole number, at least 0")
+        problem = self._complaint(name, options)
+        if problem:
+            raise ValueError(problem)
         with self._lock:
-            docs = self._named(name).doc
             self._switches[name] = FaultSwitch(name, docs, active=True, after=after, times=times, options=options)
+
+    def _complaint(self, name: str, options: Mapping[str, object]) -> str | None:
+        if "kind" in options and name in self._kindless:
+            return f"the fault '{name}' cannot be limited to a kind: it acts before the kind of a request is known"
+        return None if self._options is None else complaint(name, options, {**self._options.get(name, {}), **KIND})
 
     def off(self, name: str) -> None:
         """Switch a fault off.
@@ -85,16 +124,37 @@ class FaultBoard:
         with self._lock:
             self._switches = {name: FaultSwitch(name, switch.doc) for name, switch in self._switches.items()}
 
-    def take(self, name: str, kind: str = "") -> Mapping[str, object] | None:
-        """Use up an occasion for the fault: its options if it fires now, else None."""
+    def begin(self, kind: str = "") -> None:
+        """Begin a request in this thread: what fired before is not this request's. `kind` is for `take` without one."""
+        self._course.kind = kind
+        self._course.fired = []
+        self._course.decided = {}
+
+    def understood(self, kind: str) -> None:
+        """Say of what kind the request is that has begun, where that was not known at once."""
+        self._course.kind = kind
+
+    def take(self, name: str, kind: str | None = None) -> Mapping[str, object] | None:
+        """Use up an occasion for the fault: its options if it fires now, else None. `kind`: else the request's."""
         switch = self._named(name)
         if not switch.active:
             return None  # without the lock: this is asked dozens of times in each request
         with self._lock:
-            if not switch.concerns(kind) or not switch.count_down():
+            if not switch.concerns(self._course.kind if kind is None else kind) or not switch.count_down():
                 return None
-        self._log().append(name)
+        self._course.fired.append(name)
         return switch.options
+
+    def throughout(self, name: str) -> Mapping[str, object] | None:
+        """Like `take`, but once in a request: whoever asks again until its end gets the same answer."""
+        decided = self._course.decided
+        if decided is None:
+            return self.take(name)
+        if name not in decided:
+            if not self._named(name).active:
+                return None
+            decided[name] = self.take(name)
+        return decided[name]
 
     def peek(self, name: str) -> Mapping[str, object] | None:
         """Give the options if the fault would fire at the next occasion, else None. Uses nothing up."""
@@ -117,17 +177,12 @@ class FaultBoard:
             return {name: switch.state() for name, switch in self._switches.items()}
 
     def collect_fired(self) -> tuple[str, ...]:
-        """Return the names of what fired in this thread since the last call, in order, and forget them."""
-        log = self._log()
-        fired = tuple(log)
-        log.clear()
+        """End the request: return the names of what fired in this thread since it began, in order, and forget them."""
+        fired = tuple(self._course.fired)
+        self._course.kind = ""
+        self._course.fired = []
+        self._course.decided = None
         return fired
-
-    def _log(self) -> list[str]:
-        if not hasattr(self._fired, "names"):
-            self._fired.names = []
-        names: list[str] = self._fired.names
-        return names
 
     def _named(self, name: str) -> FaultSwitch:
         switch = self._switches.get(name)
@@ -135,3 +190,7 @@ class FaultBoard:
             near = difflib.get_close_matches(name, self._switches, n=1, cutoff=0)
             raise ValueError(f"no fault is called '{name}'; the nearest is '{near[0] if near else 'none'}'")
         return switch
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

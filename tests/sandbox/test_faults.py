@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
+from outreach_sync.sandbox.fault_options import FLAG, TEXT, Allowed, needed, numbers, one_of, seconds, whole
 from outreach_sync.sandbox.faults import FaultBoard
+from outreach_sync.sandbox.outreach import faults as outreach_faults
+from outreach_sync.sandbox.workbooks import fault_options as workbooks_options, faults as workbooks_faults
 
 
 @pytest.fixture
@@ -56,9 +60,16 @@ def test_an_unknown_name_is_told_the_nearest(board: FaultBoard) -> None:
             action("slwo")
 
 
-def test_times_below_one_make_no_sense(board: FaultBoard) -> None:
+@pytest.mark.parametrize("times", [0, -1, "2", 1.5, True])
+def test_times_below_one_make_no_sense(board: FaultBoard, times: Any) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        board.on("slow", times=0)
+        board.on("slow", times=times)
+
+
+@pytest.mark.parametrize("after", [-1, "2", 1.5, None])
+def test_after_is_a_number_of_occasions(board: FaultBoard, after: Any) -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        board.on("slow", after=after)
 
 
 def test_clear_switches_all_off_and_keeps_the_docs(board: FaultBoard) -> None:
@@ -85,6 +96,87 @@ def test_what_fired_is_collected_for_each_thread_apart(board: FaultBoard) -> Non
     thread.join()
     assert elsewhere == [()]
     assert [board.collect_fired(), board.collect_fired()] == [("slow",), ()]
+
+
+def test_throughout_a_request_it_fires_once_and_stays(board: FaultBoard) -> None:
+    board.on("slow", times=1, after=1)
+    seen = []
+    for _ in range(3):
+        board.begin()
+        seen.append([board.throughout("slow") is not None for _ in range(3)])
+        seen[-1].append(board.collect_fired() == ("slow",))
+    assert seen == [[False] * 4, [True] * 4, [False] * 4]
+
+
+def test_outside_a_request_throughout_is_an_occasion_each_time(board: FaultBoard) -> None:
+    board.on("slow", times=1)
+    assert [board.throughout("slow") is not None for _ in range(2)] == [True, False]
+
+
+def test_a_limit_to_a_kind_holds_where_the_kind_is_not_told(board: FaultBoard) -> None:
+    board.on("slow", kind="tasks")
+    taken = []
+    for kind in ("list prospects", "list tasks"):
+        board.begin()
+        board.understood(kind)
+        taken += [board.take("slow") is not None, board.throughout("slow") is not None]
+        board.collect_fired()
+    assert taken == [False, False, True, True]
+    assert board.take("slow") is None
+
+
+@pytest.fixture
+def strict() -> FaultBoard:
+    allowed = {"slow": {"seconds": seconds(), "form": one_of("a", "b", 4), "rows": whole(1), "ids": numbers()}}
+    names = {"slow": "", "broken": "", "early": "", "picky": ""}
+    return FaultBoard(names, {**allowed, "picky": {"field": needed(TEXT), "all": FLAG}}, kindless={"early"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "said"),
+    [
+        ("slow", {"second": 3}, "did you mean 'seconds'"),
+        ("broken", {"zzz": 3}, "it takes kind"),
+        ("slow", {"seconds": "abc"}, "takes a number from 0, not 'abc'"),
+        *(("slow", {"seconds": value}, "a number from 0") for value in (-1, True, None, float("nan"), float("inf"))),
+        *(("slow", {"form": value}, "takes a, b, 4, not") for value in ("bogus", None, 5, ["a"])),
+        *(("slow", {"rows": value}, "a whole number from 1") for value in (0, "1", 1.0, True)),
+        *(("slow", {"ids": value}, "a list of whole numbers") for value in (1, "1", ["1"])),
+        ("slow", {"kind": 5}, "takes a text"),
+        ("early", {"kind": "tasks"}, "cannot be limited to a kind"),
+        ("picky", {}, "needs the option 'field'"),
+        ("picky", {"field": "x", "all": "yes"}, "true or false"),
+    ],
+)
+def test_a_wrong_option_is_refused_when_the_fault_is_switched_on(
+    strict: FaultBoard, fault: str, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        strict.on(fault, **options)
+    assert "\n" not in str(caught.value)
+    assert not strict.state()[fault]["active"]
+
+
+def test_right_options_are_taken(strict: FaultBoard) -> None:
+    strict.on("slow", seconds=0.5, form="b", rows=3, ids=[1, 2], kind="list")
+    strict.on("picky", field="x", all=True)
+    strict.on("early")
+    assert strict.state()["slow"]["options"] == {"seconds": 0.5, "form": "b", "rows": 3, "ids": [1, 2], "kind": "list"}
+
+
+@pytest.mark.parametrize(
+    ("docs", "options"),
+    [
+        (outreach_faults.FAULTS, outreach_faults.OPTIONS),
+        (workbooks_faults.FAULTS, workbooks_options.OPTIONS),
+    ],
+)
+def test_every_option_is_documented_and_belongs_to_a_fault(
+    docs: dict[str, str], options: dict[str, dict[str, Allowed]]
+) -> None:
+    said = {"form", "wait"}  # "as in rate_limited"
+    strange = [(fault, name) for fault, names in options.items() for name in names if name not in docs[fault]]
+    assert [pair for pair in strange if pair[1] not in said and "as above" not in docs[pair[0]]] == []
 
 
 def test_a_fault_for_ten_occasions_fires_ten_times_in_a_crowd(board: FaultBoard) -> None:

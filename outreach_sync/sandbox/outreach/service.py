@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.control import Control
-from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.journal import Journal
 from outreach_sync.sandbox.outreach import limits, query as queries
+from outreach_sync.sandbox.outreach.faults import fault_board
 from outreach_sync.sandbox.outreach.listing import Reader
 from outreach_sync.sandbox.outreach.oauth import AUTHORIZE_PATH, TOKEN_PATH, App, OAuth, read_form
 from outreach_sync.sandbox.outreach.refusals import (
@@ -25,7 +25,7 @@ from outreach_sync.sandbox.outreach.rendering import Renderer
 from outreach_sync.sandbox.outreach.schema import PLURALS, RESOURCES, Resource
 from outreach_sync.sandbox.outreach.store import OutreachStore
 from outreach_sync.sandbox.outreach.tokens import Grant, TokenRegistry
-from outreach_sync.sandbox.outreach.trouble import FAULTS, Trouble, number
+from outreach_sync.sandbox.outreach.trouble import Trouble, number
 from outreach_sync.sandbox.server import HttpServer, Request, Response, gzipped
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class OutreachSandbox:
     def __init__(self, *, clock: SandboxClock | None = None, port: int = 0, latency_ms: float = 0) -> None:
         """Bind to a port (0: any free one); answers begin with `start`."""
         self.clock = clock or SandboxClock()
-        self.faults = FaultBoard(FAULTS)
+        self.faults = fault_board()
         self.journal = Journal()
         self.store = OutreachStore(self.clock)
         self.app = App()
@@ -104,7 +104,7 @@ class OutreachSandbox:
             return self._control.respond(request)
         kind = _kind(request)
         form = read_form(request) if kind == "token" else {}
-        self.faults.collect_fired()  # whatever a test took in this thread is not this request's
+        self.faults.begin(kind)
         response = self._trouble.instead(request, kind)
         if response is None:
             response = self._trouble.on_the_way(self._answer(request, kind, form), kind)

@@ -43,7 +43,7 @@ class Answerer:
         places = self._stale_places(plans, kind)
         document: Document = {
             "success": all(plan.done for plan in plans),
-            **_top_level_errors(plans, places, flat=self._faults.peek("errors_flat") is not None),
+            **_top_level_errors(plans, places, flat=self._faults.throughout("errors_flat") is not None),
             "affected_object_information": [self._information(plan, places, kind) for plan in plans],
             "affected_objects": [self._result(plan, table, manner) for plan in plans],
         }

@@ -42,7 +42,7 @@ class CustomFields:
 
     def _words(self) -> set[str]:
         """List the words for data types; the one for a time is not documented."""
-        options = self._faults.peek("datetime_word")
+        options = self._faults.throughout("datetime_word")
         return (
             set(DATA_TYPES) if options is None else {*DATA_TYPES, str(options.get("word", "date_time"))} - {"datetime"}
         )

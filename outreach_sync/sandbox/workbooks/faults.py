@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outreach_sync.sandbox.faults import FaultBoard
+from outreach_sync.sandbox.workbooks.fault_options import KINDLESS, OPTIONS
 
 ON_THE_WIRE = {
     "answer_lost_after_commit": "the write is done, then the connection is reset without an answer",
@@ -93,19 +94,23 @@ FAULTS = {**ON_THE_WIRE, **STATUSES, **READING, **WRITING, **SETUP}
 
 def fault_board() -> FaultBoard:
     """Make the board of the simulated Workbooks, everything off."""
-    return FaultBoard(FAULTS)
+    return FaultBoard(FAULTS, OPTIONS, kindless=KINDLESS)
 
 
 def may(faults: FaultBoard, action: str, record_class: str) -> bool:
     """Tell whether the key's user may take an action (create, update) on records of a class."""
-    options = faults.peek(f"no_permission_to_{action}") if action in ("create", "update") else None
-    return options is None or options.get("class") not in (None, record_class)
+    if action not in ("create", "update"):
+        return True
+    fault = f"no_permission_to_{action}"
+    concerned = faults.option(fault, "class") in (None, record_class)
+    return not concerned or faults.throughout(fault) is None
 
 
 def may_update_field(faults: FaultBoard, field: str) -> bool:
     """Tell whether a field that can be set in updates really can."""
-    options = faults.peek("field_not_updateable")
-    return options is None or options.get("field") not in (None, field)
+    fault = "field_not_updateable"
+    concerned = faults.option(fault, "field") in (None, field)
+    return not concerned or faults.throughout(fault) is None
 
 
 def number_option(options: object, name: str, default: float) -> float:

@@ -31,19 +31,19 @@ class Intake:
         """
         if is_custom_moment(field):
             return self._read_custom_moment(text, zone)
-        if field.datatype == "boolean" and self._faults.peek("booleans_without_case") is not None:
+        if field.datatype == "boolean" and self._faults.throughout("booleans_without_case") is not None:
             text = text.lower()
         return read_value(field.datatype, text, zone)
 
     def _read_custom_moment(self, text: str, zone: str) -> Instant | None:
-        if self._faults.peek("custom_datetime_is_var") is not None:
+        if self._faults.throughout("custom_datetime_is_var") is not None:
             kept = read_value("var_date_time", text, zone)
             at = None if kept is None else var_moment(kept).at
         else:
-            if _ISO.match(text.strip()) and self._faults.peek("custom_datetime_refuses_iso") is not None:
+            if _ISO.match(text.strip()) and self._faults.throughout("custom_datetime_refuses_iso") is not None:
                 raise ValueError("is not a valid date")
             at = read_value("datetime", text, zone)
-        options = self._faults.peek("datetime_without_seconds")
+        options = self._faults.throughout("datetime_without_seconds")
         return at if at is None or options is None else _whole_minute(at, rounds=options.get("how") == "round")
 
 

@@ -44,7 +44,7 @@ def _describe(store: WorkbooksStore, faults: FaultBoard, table: Table) -> dict[s
 
 
 def _describe_field(store: WorkbooksStore, faults: FaultBoard, field: Field) -> dict[str, Any]:
-    is_var = is_custom_moment(field) and faults.peek("custom_datetime_is_var") is not None
+    is_var = is_custom_moment(field) and faults.throughout("custom_datetime_is_var") is not None
     description = {
         "name": field.name,
         "title": field.title,

@@ -68,9 +68,9 @@ class Reader:
         setting = Setting(
             zone,
             at,
-            case_sensitive=self._faults.peek("eq_case_sensitive") is not None,
-            booleans_without_case=self._faults.peek("booleans_without_case") is not None,
-            backslash_escapes=self._faults.peek("backslash_escapes") is not None,
+            case_sensitive=self._faults.throughout("eq_case_sensitive") is not None,
+            booleans_without_case=self._faults.throughout("booleans_without_case") is not None,
+            backslash_escapes=self._faults.throughout("backslash_escapes") is not None,
         )
         followed = self._following_merges(_joined_ids(raw, logic), table)
         conditions = [read_filter(one, table, setting) for one in followed]
@@ -127,15 +127,20 @@ class Reader:
         """Show one value as JSON."""
         if field.datatype == "datetime" and value is not None and self._shows_days(field):
             return formats.show_day(formats.local_day(value, "UTC"), forms.date)
-        if value is not None and is_custom_moment(field) and self._faults.peek("custom_datetime_is_var") is not None:
+        if (
+            value is not None
+            and is_custom_moment(field)
+            and self._faults.throughout("custom_datetime_is_var") is not None
+        ):
             return formats.var_time(value, self._store.zone)
-        if field.datatype == "text" and value and self._faults.peek("text_line_ends_crlf") is not None:
+        if field.datatype == "text" and value and self._faults.throughout("text_line_ends_crlf") is not None:
             return str(value).replace("\r\n", "\n").replace("\n", "\r\n")
         return formats.show_value(field.datatype, value, forms)
 
     def _shows_days(self, field: Field) -> bool:
-        options = self._faults.peek("datetime_reads_back_as_date")
-        return options is not None and options.get("field") in (None, field.name)
+        fault = "datetime_reads_back_as_date"
+        concerned = self._faults.option(fault, "field") in (None, field.name)
+        return concerned and self._faults.throughout(fault) is not None
 
     def _window(
         self, form: Form, table: Table, selection: Selection, at: Instant, kind: str
@@ -163,9 +168,11 @@ class Reader:
         return 0 if options is None else int(number_option(options, "shift", 1))
 
     def _skips_total(self, form: Form) -> bool:
-        options = self._faults.peek("skip_total_unknown")
-        known = [name for name in _SKIP_TOTALS if options is None or options.get("spelling") not in (None, name)]
-        return any(form.flag(name) for name in known)
+        return any(form.flag(name) and self._knows(name) for name in _SKIP_TOTALS)
+
+    def _knows(self, name: str) -> bool:
+        unknown = self._faults.option("skip_total_unknown", "spelling") in (None, name)
+        return not unknown or self._faults.throughout("skip_total_unknown") is None
 
     def _check_controls(self, form: Form, manner: Manner, kind: str) -> None:
         unknown = undocumented(form)

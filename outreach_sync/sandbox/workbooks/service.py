@@ -73,14 +73,17 @@ class WorkbooksService:
         """Answer one request."""
         if Control.concerns(request):
             return self._control.respond(request)
+        self.faults.begin()
         if not request.headers.get("User-Agent"):
             return self._recorded(
                 request, "without a User-Agent", self._breakage.refused(RefusedError("user_agent_required")), []
             )
+        json_too = _is_json(request) and self.faults.throughout("json_bodies_ok") is not None
         try:
-            call = understand(request, json_too=self.faults.peek("json_bodies_ok") is not None)
+            call = understand(request, json_too=json_too)
         except NotUnderstoodError as error:
             return self._recorded(request, "not understood", _complaint(error), [])
+        self.faults.understood(call.kind)
         self._prepare(call)
         response = self._breakage.around(call, lambda: self._carry_out(call))
         response = self._with_new_cookie(call, response)
@@ -213,6 +216,10 @@ def _check_manners(call: Call) -> None:
     versions = ("api_version", "_api_version")  # some of the vendor's bindings send the latter
     if "api_key" in call.form.controls and not any(name in call.form.controls for name in versions):
         raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "api_version is mandatory")
+
+
+def _is_json(request: Request) -> bool:
+    return "json" in (request.headers.get("Content-Type") or "")
 
 
 def _complaint(error: NotUnderstoodError) -> Response:

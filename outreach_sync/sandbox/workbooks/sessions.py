@@ -133,7 +133,9 @@ class Sessions:
         if "api_key" in form.controls:
             if form.controls["api_key"] != self.api_key:
                 raise RefusedError("unrecognised_name_or_password")
-            application = _application(form, headers, heeded=self._faults.peek("application_name_ignored") is None)
+            application = _application(
+                form, headers, heeded=self._faults.throughout("application_name_ignored") is None
+            )
             return _manner(form, Manner(zone=self._zone, application=application))
         session = self._find(headers, at)
         if writing and form.controls.get("_authenticity_token") != session.token:

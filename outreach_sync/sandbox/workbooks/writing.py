@@ -51,7 +51,7 @@ class Writer:
         """
         with self._store.lock:
             self._check_controls(form, manner, kind)
-            rows = _checked(rows_of(form), doubles=self._faults.peek("double_id_taken") is not None)
+            rows = _checked(rows_of(form), doubles=self._faults.throughout("double_id_taken") is not None)
             meddle(self._store, self._faults, table, rows, kind)
             rows = [row._replace(id=self._store.merged_into(table, row.id)) for row in rows]
             selected = self._working_set(form, table, rows, manner, at)
@@ -73,7 +73,7 @@ class Writer:
         """Give the ids that the filter selects; they must be those of the objects, but for ones that are gone."""
         sent = {row.id for row in rows if row.id}
         raw = filters_of(form)
-        if not raw and (sent or self._faults.peek("filterless_creates_refused") is not None):
+        if not raw and (sent or self._faults.throughout("filterless_creates_refused") is not None):
             raise MalformedError("a filter must select the objects that are to be changed")
         if not raw:
             return set()

@@ -9,7 +9,7 @@ import requests
 from requests.exceptions import ChunkedEncodingError, ConnectionError as Disconnected, ReadTimeout
 
 from outreach_sync import instants
-from outreach_sync.sandbox.outreach.trouble import FAULTS
+from outreach_sync.sandbox.outreach.faults import FAULTS
 
 if TYPE_CHECKING:
     from conftest import Client
@@ -127,7 +127,7 @@ def test_broken_json_arrives_whole_by_its_length(
 def test_broken_connections_end_the_request(
     service: OutreachSandbox, client: Client, states: list[int], fault: str, error: type[Exception]
 ) -> None:
-    service.faults.on(fault, times=1, seconds=0.05)
+    service.faults.on(fault, times=1, **({"seconds": 0.05} if fault == "hang" else {}))
     with pytest.raises(error):
         client.get("sequenceStates")
     assert client.get("sequenceStates").status_code == 200

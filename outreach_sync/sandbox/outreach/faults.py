@@ -1,0 +1,108 @@
+"""Every way in which the simulated Outreach can misbehave, or settle a question the documentation leaves open.
+
+Each comes from a report or a documented answer. Options are named in the line that documents the fault; every fault
+also takes ``kind`` (a part of the request's kind in the journal, such as ``list tasks``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outreach_sync.sandbox.fault_options import TEXT, one_of, seconds, whole
+from outreach_sync.sandbox.faults import FaultBoard
+from outreach_sync.sandbox.outreach.limits import FORMS
+from outreach_sync.sandbox.outreach.schema import RESOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outreach_sync.sandbox.fault_options import Allowed
+
+FAULTS: Mapping[str, str] = {
+    "rate_limited": "429; form = seconds|epoch|iso|iso_naive|http_date|none (epoch), wait = seconds (5)",
+    "quota_nearly_spent": "fires once: only `remaining` (3) requests are left in this hour",
+    "remaining_two_numbers": "X-RateLimit-Remaining holds two numbers, as in '9999, 19999'",
+    "server_error_500": "500 with plain text",
+    "bad_gateway_large_pages": "502 with HTML for a page[size] above `threshold` (500)",
+    "gateway_timeout_504": "504 with plain text",
+    "maintenance_503": "503 scheduledServerMaintenance; form as in rate_limited (iso), wait = seconds (60)",
+    "html_with_200": "200 with an HTML page instead of JSON",
+    "broken_json": "200 with JSON that stops in the middle, at its full announced length",
+    "body_cut_short": "the connection is closed in the middle of the body",
+    "reset_before_answer": "the connection is reset before any answer",
+    "reset_during_answer": "the connection is reset in the middle of the body",
+    "hang": "no answer for `seconds` (60), then the connection is closed",
+    "slow": "the body takes `seconds` (5) to arrive",
+    "redirect_elsewhere": "302 to the same path on `host` (https://elsewhere.example)",
+    "clock_skew": "the Date header is off by `ms` (3600000, may be negative)",
+    "token_expired_mid_walk": "the access token in use dies: 401 until it is refreshed",
+    "second_access_token_refused": "401 for every access token that took `nth` (2) refreshes or more",
+    "refresh_refused_once": "fires once: /oauth/token answers 503 with plain text",
+    "refresh_revoked": "/oauth/token answers invalid_grant; status = 400|401 (400)",
+    "refresh_rotates_hard": "a refresh token dies when it is used",
+    "token_minute_rule": "/oauth/token answers 429 within 60 seconds of the last access token",
+    "scope_missing": "403 unauthorizedOauthScope where `scope` is needed (default: any)",
+    "governance_refuses": "403 unauthorizedRequest",
+    "governance_hides": "rows whose id is a multiple of `every` (2), of `type` (any), are not there",
+    "out_of_order": "the rows of a page come in reverse",
+    "duplicate_across_pages": "a page begins with the last row of the page before",
+    "changes_while_paged": "after each page its first `count` (1) rows and the next one are changed",
+    "upper_bound_ignored": "the upper bound of a filter on updatedAt has no effect",
+    "late_visibility": "rows changed less than `ms` (60000) ago are missing from lists",
+    "short_pages": "pages hold only `rows` (1) rows, and go on",
+    "empty_page_with_next": "a page without rows, with a next link to the rows",
+    "cursor_loops": "links.next of a later page leads to that same page again",
+    "cursor_refused": "422 for any page[after]",
+    "next_link_other_host": "links.next points to `host` (https://elsewhere.example)",
+    "next_link_missing_links": "links is missing from a page although there are more rows",
+    "neginf_refused": "422 for a range that starts with neginf",
+    "count_truncated": "a count is given as 0 with count_truncated",
+    "count_by_default": "meta.count is there unless count=false, as for older apps",
+    "trashed_listed": "prospects with trashedAt are listed like the others",
+    "to_one_null": "to-one relationships to nothing are {data: null}; `relationship`: this one points nowhere",
+    "to_one_links_only": "to-one relationships to nothing hold only links; `relationship`: this one points nowhere",
+    "to_one_empty": "to-one relationships to nothing are {}; `relationship`: this one points nowhere",
+    "included_missing": "resources of `type` (any) are missing from included",
+    "unknown_state": "every sequence state's state is `state` (hibernating)",
+    "unknown_attributes_added": "records have attributes that nobody asked for",
+    "opt_status_null_text": "emailsOptStatus and callsOptStatus are the text 'null' instead of null",
+    "ids_as_strings": "ids are strings",
+    "sequences_renamed": "every sequence's name ends with `suffix` ( (renamed))",
+}
+"""Every fault by name, with its options and their defaults."""
+
+_FORM = one_of(*FORMS)
+_TYPE = one_of(*RESOURCES)
+_NOWHERE = {
+    "relationship": one_of(*sorted({name for resource in RESOURCES.values() for name in resource.relationships}))
+}
+OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
+    "rate_limited": {"form": _FORM, "wait": seconds()},
+    "quota_nearly_spent": {"remaining": whole(0)},
+    "bad_gateway_large_pages": {"threshold": whole(0)},
+    "maintenance_503": {"form": _FORM, "wait": seconds()},
+    "hang": {"seconds": seconds()},
+    "slow": {"seconds": seconds()},
+    "redirect_elsewhere": {"host": TEXT},
+    "clock_skew": {"ms": whole()},
+    "second_access_token_refused": {"nth": whole(0)},
+    "refresh_revoked": {"status": one_of(400, 401)},
+    "scope_missing": {"scope": TEXT},
+    "governance_hides": {"every": whole(1), "type": _TYPE},
+    "changes_while_paged": {"count": whole(1)},
+    "late_visibility": {"ms": whole(0)},
+    "short_pages": {"rows": whole(1)},
+    "next_link_other_host": {"host": TEXT},
+    "to_one_null": _NOWHERE,
+    "to_one_links_only": _NOWHERE,
+    "to_one_empty": _NOWHERE,
+    "included_missing": {"type": _TYPE},
+    "unknown_state": {"state": TEXT},
+    "sequences_renamed": {"suffix": TEXT},
+}
+"""What the options of a fault may be; a fault that is not here has none."""
+
+
+def fault_board() -> FaultBoard:
+    """Make the board of the simulated Outreach, everything off."""
+    return FaultBoard(FAULTS, OPTIONS)
