@@ -21,6 +21,7 @@ _PORT = click.IntRange(0, 65_535)
 @click.option("--latency", "latency_ms", type=click.FloatRange(0), default=0, help="Milliseconds added to each answer.")
 @click.option("--empty", is_flag=True, help="Begin without the example data.")
 @click.option("--bare", is_flag=True, help="Begin with a Workbooks that lacks the custom fields, for `provision`.")
+@click.option("--s2s", is_flag=True, help="Print a config that reads Outreach server to server (extra `s2s`).")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which example data.")
 @click.option(
     "--state",
@@ -36,6 +37,7 @@ def sandbox(  # noqa: PLR0917 - click passes one argument for each option
     latency_ms: float,
     empty: bool,  # noqa: FBT001
     bare: bool,  # noqa: FBT001
+    s2s: bool,  # noqa: FBT001
     seed: int,
     state_path: Path,
 ) -> int:
@@ -46,11 +48,11 @@ def sandbox(  # noqa: PLR0917 - click passes one argument for each option
       outreach-sync sandbox > sandbox.yaml &
       outreach-sync -c sandbox.yaml run
 
-    Exit status: 128 and the signal that ended it; 2 a port is taken.
+    Exit status: 128 and the signal that ended it; 2 a port is taken, or --s2s is not possible.
     """  # noqa: D301 - click's mark for lines that are not to be joined
     from outreach_sync.sandbox.serve import ServeOptions, serve  # noqa: PLC0415 - not for --help
 
-    options = ServeOptions(outreach_port, workbooks_port, latency_ms, empty, bare, seed, state_path)
+    options = ServeOptions(outreach_port, workbooks_port, latency_ms, empty, bare, seed, state_path, s2s)
     try:
         return serve(options, on_ready=_say_where)
     except OSError as error:

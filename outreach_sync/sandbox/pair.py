@@ -57,18 +57,26 @@ class Sandbox:
         """
         return evolution.evolve(self, step)
 
-    def config(self, state_path: str | Path) -> dict[str, Any]:
-        """Build the config, as the config file has it, of a tool that syncs these two and keeps its state there."""
+    def config(self, state_path: str | Path, *, s2s_key: Path | None = None) -> dict[str, Any]:
+        """Build the config, as the config file has it, of a tool that syncs these two and keeps its state there.
+
+        With `s2s_key`, the file of the private key to the app's `s2s_public_key`, it reads Outreach server to server.
+        """
         return {
-            "outreach": {
-                "base_url": self.outreach.url,
-                "client_id": self.outreach.client_id,
-                "client_secret": self.outreach.client_secret,
-                "redirect_uri": "https://localhost:8484/callback",
-                "refresh_token": self.outreach.refresh_token,
-            },
+            "outreach": {"base_url": self.outreach.url, **self._access(s2s_key)},
             "workbooks": {"base_url": self.workbooks.url, "api_key": self.workbooks.api_key},
             "state": {"path": str(state_path)},
+        }
+
+    def _access(self, s2s_key: Path | None) -> dict[str, Any]:
+        app = self.outreach.app
+        if s2s_key is not None:
+            return {"s2s": {"install_id": app.install_id, "app_guid": app.s2s_guid, "private_key_file": str(s2s_key)}}
+        return {
+            "client_id": app.client_id,
+            "client_secret": app.client_secret,
+            "redirect_uri": "https://localhost:8484/callback",
+            "refresh_token": self.outreach.refresh_token,
         }
 
     def start(self) -> None:

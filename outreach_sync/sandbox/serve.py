@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 import yaml
 
 from outreach_sync.sandbox.pair import Sandbox
+from outreach_sync.sandbox.s2s_key import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,8 @@ class ServeOptions:
     """How to serve: ports (0: any free one), milliseconds added to each answer, and what to start with.
 
     `state_path` goes into the printed config; `seed` chooses the example data, which `empty` leaves out. `bare` begins
-    with a Workbooks that lacks the custom fields of the sync.
+    with a Workbooks that lacks the custom fields of the sync. `s2s`: the config reads Outreach server to server, with a
+    key that is kept beside the state.
     """
 
     outreach_port: int = 0
@@ -35,6 +37,12 @@ class ServeOptions:
     bare: bool = False
     seed: int = 1
     state_path: Path = Path("outreach-sync-sandbox.db")
+    s2s: bool = False
+
+    @property
+    def s2s_key(self) -> Path | None:
+        """Where the private key of the server-to-server app is kept, None without."""
+        return self.state_path.absolute().with_suffix(".s2s.pem") if self.s2s else None
 
 
 def serve(
@@ -50,6 +58,7 @@ def serve(
 
     Raises:
         OSError: a port is taken.
+        UsageError: the server-to-server key cannot be made or used.
     """
     caught: list[int] = []
     stopped = threading.Event()
@@ -61,7 +70,7 @@ def serve(
     previous = {number: signal.signal(number, stop) for number in _STOPS}
     try:
         with _prepared(options) as sandbox:
-            _print_config(sandbox, options.state_path, out or sys.stdout)
+            _print_config(sandbox, options, out or sys.stdout)
             on_ready(sandbox)
             while not stopped.wait(_TICK_SECONDS):
                 pass  # a signal that comes just before an endless wait begins would not end it
@@ -72,17 +81,20 @@ def serve(
 
 
 def _prepared(options: ServeOptions) -> Sandbox:
+    public_key = None if options.s2s_key is None else public_key_of(options.s2s_key)
     sandbox = Sandbox(
         outreach_port=options.outreach_port,
         workbooks_port=options.workbooks_port,
         latency_ms=options.latency_ms,
         bare=options.bare,
     )
+    sandbox.outreach.app.s2s_public_key = public_key
     if not options.empty:
         sandbox.load_example(options.seed)
     return sandbox
 
 
-def _print_config(sandbox: Sandbox, state_path: Path, out: IO[str]) -> None:
-    yaml.safe_dump(sandbox.config(state_path.absolute()), out, sort_keys=False, allow_unicode=True)
+def _print_config(sandbox: Sandbox, options: ServeOptions, out: IO[str]) -> None:
+    config = sandbox.config(options.state_path.absolute(), s2s_key=options.s2s_key)
+    yaml.safe_dump(config, out, sort_keys=False, allow_unicode=True)
     out.flush()

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status", "more"),
+    [(signal.SIGTERM, 143, []), (signal.SIGINT, 130, []), (signal.SIGTERM, 143, ["--s2s"])],
+)
 def test_stdout_is_exactly_a_config_that_works_until_it_is_stopped(
-    tmp_path: Path, number: signal.Signals, status: int
+    tmp_path: Path, number: signal.Signals, status: int, more: list[str]
 ) -> None:
     config = tmp_path / "sandbox.yaml"
-    arguments = ["sandbox", "--state", str(tmp_path / "state.db"), "--seed", "2"]
+    arguments = ["sandbox", "--state", str(tmp_path / "state.db"), "--seed", "2", *more]
     with config.open("w") as out:
         served = subprocess.Popen([sys.executable, "-m", "outreach_sync", *arguments], stdout=out, stderr=-1, text=True)
     assert served.stderr is not None
@@ -29,6 +32,7 @@ def test_stdout_is_exactly_a_config_that_works_until_it_is_stopped(
     config.chmod(0o600)
     document = yaml.safe_load(config.read_text())
     assert document["state"]["path"] == str(tmp_path / "state.db")
+    assert ("s2s" in document["outreach"]) == bool(more)
     with urllib.request.urlopen(f"{document['outreach']['base_url']}/_sandbox/") as answer:  # noqa: S310 - loopback
         assert json.load(answer)["records"]["prospect"] == 60
     done = subprocess.run(
@@ -49,3 +53,23 @@ def test_a_port_that_is_taken_ends_with_2_and_one_line(command: Any) -> None:
     assert ran.status == 2
     assert ran.err.count("\n") == 1
     assert ran.out == ""
+
+
+def test_without_the_extra_s2s_says_what_to_install(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    ran = command("sandbox", "--s2s", "--state", str(tmp_path / "state.db"))
+    assert (ran.status, ran.out) == (2, "")
+    assert "outreach-sync[s2s]" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_a_file_that_is_no_key_is_neither_used_nor_replaced(command: Any, tmp_path: Path, content: str) -> None:
+    key = tmp_path / "state.s2s.pem"
+    key.write_text(content)
+    ran = command("sandbox", "--s2s", "--state", str(tmp_path / "state.db"))
+    assert ran.status == 2
+    assert str(key) in ran.err
+    assert key.read_text() == content

@@ -22,6 +22,7 @@ TOKEN_PATH = "/oauth/token"  # noqa: S105 - an address
 AUTHORIZE_PATH = "/oauth/authorize"
 _JSON = "application/json; charset=utf-8"
 _S2S_LONGEST_S = 3600
+_S2S_CLOCKS_DIFFER_S = 60
 
 
 @dataclass(slots=True)
@@ -87,11 +88,13 @@ class OAuth:
         """
         if install_id != self._app.install_id:
             raise NotFound("Could not find install with that id.")
-        claims = self._claims(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        claims = self._claims(bearer_token(request))
         if claims.get("iss") != self._app.s2s_guid:
             raise Unauthorized("The issuer of the token is not this app.")
-        issued, expires = int(claims.get("iat", 0)), int(claims.get("exp", 0))
-        if expires <= self._clock.now() // 1000 or not 0 < expires - issued <= _S2S_LONGEST_S:
+        now, issued, expires = self._clock.now() / 1000, _time_claim(claims, "iat"), _time_claim(claims, "exp")
+        if issued > now + _S2S_CLOCKS_DIFFER_S:
+            raise Unauthorized("The token is not valid yet.")
+        if expires <= now or not 0 < expires - issued <= _S2S_LONGEST_S:
             raise Unauthorized("The token is expired, or valid for more than an hour.")
         grant = self._tokens.new_s2s()
         return json_response(200, {"data": {"meta": {"accessToken": grant.token}}})
@@ -140,6 +143,19 @@ class OAuth:
         except jwt.PyJWTError:
             raise Unauthorized("The signature is not valid.") from None
         return claims
+
+
+def bearer_token(request: Request) -> str:
+    """Read the bearer token of a request, '' without one; the scheme may be written in any case."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _time_claim(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unauthorized(f"The token's {name} is no time.")
+    return value
 
 
 def read_form(request: Request) -> dict[str, str]:

@@ -11,7 +11,7 @@ from outreach_sync.sandbox.journal import Journal
 from outreach_sync.sandbox.outreach import limits, query as queries
 from outreach_sync.sandbox.outreach.faults import fault_board
 from outreach_sync.sandbox.outreach.listing import Reader
-from outreach_sync.sandbox.outreach.oauth import AUTHORIZE_PATH, TOKEN_PATH, App, OAuth, read_form
+from outreach_sync.sandbox.outreach.oauth import AUTHORIZE_PATH, TOKEN_PATH, App, OAuth, bearer_token, read_form
 from outreach_sync.sandbox.outreach.refusals import (
     JSON_API,
     Forbidden,
@@ -145,10 +145,10 @@ class OutreachSandbox:
         return response
 
     def _authenticated(self, request: Request, kind: str) -> Grant:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        token = bearer_token(request)
         if self.faults.take("token_expired_mid_walk", kind) is not None:
             self.tokens.revoke_access(token)
-        grant = self.tokens.authenticate(token) if scheme.lower() == "bearer" else None
+        grant = self.tokens.authenticate(token)
         if grant is None:
             raise Unauthorized("The access token expired." if token else "There is no access token.")
         nth = self.faults.option("second_access_token_refused", "nth")

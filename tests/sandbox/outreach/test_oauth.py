@@ -116,12 +116,14 @@ def key(service: OutreachSandbox) -> rsa.RSAPrivateKey:
     return private
 
 
-def s2s(service: OutreachSandbox, key: rsa.RSAPrivateKey, *, life: int = 3600, **changes: object) -> requests.Response:
+def s2s(
+    service: OutreachSandbox, key: rsa.RSAPrivateKey, *, life: int = 3600, scheme: str = "Bearer", **changes: object
+) -> requests.Response:
     issued = service.clock.now() // 1000
     claims = {"iss": service.app.s2s_guid, "iat": issued, "exp": issued + life, **changes}
     token = jwt.encode(claims, key, algorithm="RS256")
     url = f"{service.url}/api/app/installs/{service.app.install_id}/actions/accessToken"
-    return requests.post(url, headers={"Authorization": f"Bearer {token}"}, timeout=5)
+    return requests.post(url, headers={"Authorization": f"{scheme} {token}"}, timeout=5)
 
 
 def test_a_signed_jwt_gives_a_token_for_all_but_sequence_steps(
@@ -142,5 +144,24 @@ def test_a_jwt_that_is_too_long_expired_foreign_or_forged_is_refused(
     assert s2s(service, key, iss="another app").status_code == 401
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     assert s2s(service, other).status_code == 401
+    for time in ("soon", None, True, float("inf")):
+        assert s2s(service, key, iat=time).status_code == 401
+        assert s2s(service, key, exp=time).status_code == 401
+    assert s2s(service, key, scheme="Basic").status_code == 401
     service.app.install_id = "install-2"
     assert s2s(service, key).status_code == 200
+
+
+def test_a_jwt_from_a_clock_that_is_ahead_is_refused_beyond_a_minute(
+    service: OutreachSandbox, key: rsa.RSAPrivateKey
+) -> None:
+    now = service.clock.now() // 1000
+    assert s2s(service, key, iat=now + 50, exp=now + 600).status_code == 200
+    assert s2s(service, key, iat=now + 70, exp=now + 600).status_code == 401
+
+
+def test_the_scheme_may_be_written_in_any_case(
+    service: OutreachSandbox, client: Client, key: rsa.RSAPrivateKey
+) -> None:
+    token = s2s(service, key, scheme="bearer").json()["data"]["meta"]["accessToken"]
+    assert client.get("tasks", headers={"Authorization": f"BEARER {token}"}).status_code == 200
