@@ -87,6 +87,15 @@ def gzipped(response: Response) -> Response:
     return response._replace(headers=headers, body=gzip.compress(response.body, compresslevel=1, mtime=0))
 
 
+def takes_gzip(accepted: str) -> bool:
+    """Tell whether an Accept-Encoding header takes gzip: named, and not with the weight 0 (RFC 9110, 12.5.3)."""
+    for part in accepted.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";q=")
+        if coding == "gzip":
+            return weight.strip("0.") != "" or not weight
+    return False
+
+
 class HttpServer:
     """Serves one service on a port of a loopback address, a thread for each connection. Usable as a context manager."""
 

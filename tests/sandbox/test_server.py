@@ -11,7 +11,7 @@ import pytest
 
 from outreach_sync import instants
 from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault, gzipped
+from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault, gzipped, takes_gzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,3 +244,14 @@ def test_gzipped_says_so_and_opens_to_the_same() -> None:
     packed = gzipped(Response(200, {"Content-Type": "text/plain"}, BODY))
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.body) == BODY
+
+
+@pytest.mark.parametrize(
+    ("accepted", "taken"),
+    [
+        *(("gzip", True), ("deflate, gzip", True), ("br;q=1, GZIP ; q=0.5", True), ("gzip;q=1.000", True)),
+        *(("", False), ("identity", False), ("gzip;q=0", False), ("deflate, gzip; q=0.000", False), ("xgzip", False)),
+    ],
+)
+def test_gzip_is_for_those_who_take_it(accepted: str, taken: bool) -> None:
+    assert takes_gzip(accepted) is taken

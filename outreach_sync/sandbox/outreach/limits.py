@@ -95,7 +95,7 @@ def written(at: Instant, form: str, now: Instant) -> str:
 
 def refused(quota: Quota, *, until: Instant, form: str, now: Instant) -> Response:
     """Answer 429, telling in the given form how long."""
-    again = instants.to_iso(until).removesuffix("Z")
+    again = written(until, "iso_naive", now)
     detail = f"You have exceeded your permitted rate limit of {quota.limit:,}; please try again at {again}."
     error = {"id": "rateLimitExceeded", "title": "Rate Limit Exceeded", "detail": detail}
     response = json_response(429, {"errors": [error]})

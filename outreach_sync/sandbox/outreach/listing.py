@@ -98,7 +98,7 @@ class Reader:
             record = self._store.visible(resource.type, id_)
             if record is None or not seen.shows(record):
                 raise NotFound(f"Could not find '{resource.type}' with ID '{id_}'.")
-            view = self._view(seen, kind, base_url)
+            view = self._view(seen, query, kind, base_url)
             (text,) = self._rendered([record], query.fields.get(resource.type), view)
             return _json_api(f'{{"data":{text}{self._included(resource, [record], query, view)}}}')
 
@@ -115,7 +115,7 @@ class Reader:
             selection = Selection(self._store, resource, query, shows=shows)
             rows = self._page(selection, query.page, kind)
             records = self._disturbed(selection, resource, query, rows, kind)
-            view = self._view(seen, kind, base_url)
+            view = self._view(seen, query, kind, base_url)
             texts = self._rendered(records, query.fields.get(resource.type), view)
             included = self._included(resource, records, query, view)
             counted = self._count(selection, query, kind)
@@ -123,8 +123,9 @@ class Reader:
         links = self._links(resource, parameters, query.page, rows, view) if rows.records or rows.after else ""
         return _json_api(f'{{"data":[{",".join(texts)}]{included}{counted}{links}}}')
 
-    def _view(self, seen: Visibility, kind: str, base_url: str | None) -> View:
-        return View(seen, self._variation(kind), kind, self._renderer.base_url if base_url is None else base_url)
+    def _view(self, seen: Visibility, query: Query, kind: str, base_url: str | None) -> View:
+        variation = replace(self._variation(kind), data_connections=query.data_connections)
+        return View(seen, variation, kind, self._renderer.base_url if base_url is None else base_url)
 
     def _rendered(self, records: Sequence[Record], names: tuple[str, ...] | None, view: View) -> Sequence[str]:
         return self._renderer.render(records, names, view.variation, view.base_url)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - an address
 AUTHORIZE_PATH = "/oauth/authorize"
 _JSON = "application/json; charset=utf-8"
+_GRANT_TYPES = frozenset({"authorization_code", "refresh_token"})
 _S2S_LONGEST_S = 3600
 _S2S_CLOCKS_DIFFER_S = 60
 
@@ -69,7 +70,7 @@ class OAuth:
 
     def token(self, form: dict[str, str]) -> Response:
         """Give an access token and a new refresh token for a code or a refresh token."""
-        early = self._refused_early(form)
+        early = self._refused_early(form) or _refused_grant_type(form)
         if early is not None:
             return early
         pair = self._redeemed(form)
@@ -122,12 +123,10 @@ class OAuth:
         return None
 
     def _redeemed(self, form: dict[str, str]) -> tuple[Grant, Grant] | None:
-        if form.get("grant_type") == "authorization_code":
+        if form["grant_type"] == "authorization_code":
             return self._tokens.redeem_code(form.get("code", ""), form.get("redirect_uri", ""))
-        if form.get("grant_type") == "refresh_token":
-            hard = self._faults.take("refresh_rotates_hard", "token") is not None
-            return self._tokens.refresh(form.get("refresh_token", ""), kill_old=hard)
-        return None
+        hard = self._faults.take("refresh_rotates_hard", "token") is not None
+        return self._tokens.refresh(form.get("refresh_token", ""), kill_old=hard)
 
     def _claims(self, token: str) -> dict[str, Any]:
         """Verify and read a JWT. Without PyJWT (the extra `s2s`) or a public key nothing can be verified: refuse."""
@@ -178,6 +177,16 @@ def _token_document(access: Grant, refresh: Grant, *, at_s: int) -> dict[str, ob
         "scope": " ".join(access.scopes),
         "created_at": at_s,
     }
+
+
+def _refused_grant_type(form: dict[str, str]) -> Response | None:
+    """Refuse what is no way to a token here, in the words of OAuth (RFC 6749, section 5.2)."""
+    asked = form.get("grant_type")
+    if asked is None:
+        return _oauth_error("invalid_request", "The grant_type is missing.", 400)
+    if asked not in _GRANT_TYPES:
+        return _oauth_error("unsupported_grant_type", "The authorization grant type is not supported.", 400)
+    return None
 
 
 def _oauth_error(error: str, description: str, status: int) -> Response:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from outreach_sync.sandbox.outreach.filters import Condition, FilterSyntax
 from outreach_sync.sandbox.outreach.refusals import InvalidParameter
-from outreach_sync.sandbox.outreach.schema import RESOURCES
+from outreach_sync.sandbox.outreach.schema import NAMED_TYPES, RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +48,7 @@ class Query:
     include: tuple[str, ...]
     page: PageRequest
     count: bool | None
+    data_connections: bool = False
 
 
 def parse(resource: Resource, parameters: Parameters, *, refuse_neginf: bool = False) -> Query:
@@ -67,6 +68,7 @@ def parse(resource: Resource, parameters: Parameters, *, refuse_neginf: bool = F
         include=_include(resource, rest.get("include", "")),
         page=_page(rest),
         count={"true": True, "false": False}.get(rest.get("count", "")),
+        data_connections=rest.get("provideDataConnections") == "true",
     )
 
 
@@ -110,6 +112,8 @@ def _fields(parameters: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 def _known_names(type_: str, names: Sequence[str]) -> tuple[str, ...]:
     resource = RESOURCES.get(type_)
+    if resource is None and type_ in NAMED_TYPES:
+        return tuple(names)  # the type exists, and no record of it is ever shown
     if resource is None:
         raise InvalidParameter(f"There is no resource type {type_}.", pointer=f"fields[{type_}]")
     for name in names:

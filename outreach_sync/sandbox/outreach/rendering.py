@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _CACHED_RECORDS = 300_000
 _CACHED_QUESTIONS = 100
+_CONNECTED = frozenset({"prospect", "task"})
+"""The types for which the spec has ``provideDataConnections``."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -34,6 +36,7 @@ class Variation:
         suffix: what every sequence's name ends with.
         extra: attributes that are added, whatever was asked for.
         opt_status_text: the opt statuses of prospects are the text "null" instead of null.
+        data_connections: prospects and tasks say in `meta` what they are connected with elsewhere: nothing.
     """
 
     ids_as_strings: bool = False
@@ -43,6 +46,7 @@ class Variation:
     suffix: str = ""
     extra: tuple[tuple[str, Any], ...] = ()
     opt_status_text: bool = False
+    data_connections: bool = False
 
     def attribute(self, type_: str, name: str, value: Any) -> Any:
         """Give the value to show for an attribute."""
@@ -115,8 +119,10 @@ class Renderer:
         ]
         id_ = f'"{record.id}"' if variation.ids_as_strings else str(record.id)
         shown = f',"relationships":{{{",".join(relations)}}}' if relations else ""
+        connected = variation.data_connections and record.type in _CONNECTED
+        meta = ',"meta":{"dataConnections":[]}' if connected else ""
         return (
-            f'{{"type":"{record.type}","id":{id_},"attributes":{{{",".join(attributes)}}}{shown},'
+            f'{{"type":"{record.type}","id":{id_},"attributes":{{{",".join(attributes)}}}{shown}{meta},'
             f'"links":{{"self":"{base}/api/v2/{resource.plural}/{record.id}"}}}}'
         )
 

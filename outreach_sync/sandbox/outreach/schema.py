@@ -233,6 +233,11 @@ RESOURCES: Mapping[str, Resource] = MappingProxyType(
 PLURALS: Mapping[str, Resource] = MappingProxyType({resource.plural: resource for resource in RESOURCES.values()})
 """The same, by the word in the path."""
 
+NAMED_TYPES = frozenset(
+    type_ for resource in RESOURCES.values() for relation in resource.relationships.values() for type_ in relation.types
+)
+"""Every type that the published schema names here, served or not."""
+
 BACK_REFERENCES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("prospect", "activeSequenceStates"): "sequenceState.prospect",

@@ -26,7 +26,7 @@ from outreach_sync.sandbox.outreach.schema import PLURALS, RESOURCES, Resource
 from outreach_sync.sandbox.outreach.store import OutreachStore
 from outreach_sync.sandbox.outreach.tokens import Grant, TokenRegistry
 from outreach_sync.sandbox.outreach.trouble import Trouble, number
-from outreach_sync.sandbox.server import HttpServer, Request, Response, gzipped
+from outreach_sync.sandbox.server import HttpServer, Request, Response, gzipped, takes_gzip
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -110,8 +110,8 @@ class OutreachSandbox:
             response = self._trouble.on_the_way(self._answer(request, kind, form), kind)
         fired = self.faults.collect_fired()
         self.journal.record(request, kind=kind, status=response.status, faults=fired, form=form)
-        wants_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-        return gzipped(response) if wants_gzip and len(response.body) > _WORTH_GZIP else response
+        worth = len(response.body) > _WORTH_GZIP
+        return gzipped(response) if worth and takes_gzip(request.headers.get("Accept-Encoding", "")) else response
 
     def _answer(self, request: Request, kind: str, form: dict[str, str]) -> Response:
         try:

@@ -90,7 +90,8 @@ def test_a_token_request_may_be_json(service: OutreachSandbox, client: Client) -
         ({"client_secret": "wrong"}, 401, "invalid_client"),
         ({"client_id": "wrong"}, 401, "invalid_client"),
         ({"refresh_token": "wrong"}, 400, "invalid_grant"),
-        ({"grant_type": "password"}, 400, "invalid_grant"),
+        ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+        ({"grant_type": ""}, 400, "unsupported_grant_type"),
     ],
 )
 def test_a_wrong_token_request_is_refused(client: Client, changes: dict[str, str], status: int, error: str) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from conftest import Client
+
+    from outreach_sync.sandbox.outreach import OutreachSandbox
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,24 @@ def test_repeated_parameters_count_once_and_do_not_pile_up_in_links(client: Clie
     answer = client.get("sequenceStates", params=asked).json()
     assert len(answer["data"]) == 3
     assert answer["links"]["next"].count("sort=") == 1
+
+
+def test_fields_of_a_type_that_exists_but_is_not_served_are_no_mistake(client: Client, states: list[int]) -> None:
+    asked = {"fields[account]": "name,customId", "include": "account"}
+    assert client.get("prospects", params=asked).json()["included"] == []
+    assert client.get("prospects", params={"fields[accounts]": "name"}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["prospects", "tasks", "sequenceStates", "prospects/1"])
+def test_data_connections_are_there_for_those_who_ask_where_the_spec_has_them(
+    service: OutreachSandbox, client: Client, states: list[int], path: str
+) -> None:
+    service.store.add_task(1)
+
+    def first(**asked: str) -> Any:
+        rows = client.get(path, params=asked).json()["data"]
+        return (rows[0] if isinstance(rows, list) else rows).get("meta")
+
+    assert first() is None
+    assert first(provideDataConnections="true") == (None if path == "sequenceStates" else {"dataConnections": []})
+    assert first(provideDataConnections="false") is None

@@ -48,7 +48,9 @@ def test_rate_limited_tells_the_end_in_the_form_that_was_asked_for(
     answer = client.get("tasks")
     assert answer.status_code == 429
     assert re.fullmatch(pattern, answer.headers["Retry-After"])
-    assert answer.json()["errors"][0]["id"] == "rateLimitExceeded"
+    error = answer.json()["errors"][0]
+    assert error["id"] == "rateLimitExceeded"
+    assert re.search(r"try again at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.$", error["detail"])
     assert client.get("tasks").status_code == 200
 
 
