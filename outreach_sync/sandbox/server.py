@@ -41,7 +41,10 @@ _FAILURE = {
 
 
 class Request(NamedTuple):
-    """One request as a service sees it: path and query decoded, `headers` looked up whatever the case."""
+    """One request as a service sees it: path and query decoded, `headers` looked up whatever the case.
+
+    `target` is the request target as it came.
+    """
 
     method: str
     path: str
@@ -49,6 +52,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     at: Instant
+    target: str = ""
 
 
 class WireFault(NamedTuple):
@@ -229,6 +233,7 @@ class _Exchange(BaseHTTPRequestHandler):
             headers=cast("Mapping[str, str]", self.headers),
             body=read_body(self.headers, self.rfile),
             at=self.server.service.clock.now(),
+            target=self.path,
         )
 
     def _send(self, response: Response, upto: int) -> None:

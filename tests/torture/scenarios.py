@@ -34,6 +34,7 @@ class Scenario:
         compare: whether something was changed that only `reconcile` can find.
         wait_ms: how long until everything can be seen again.
         config: other settings, by section.
+        also: other switches of the same service that are on, with their options.
     """
 
     service: str
@@ -45,6 +46,7 @@ class Scenario:
     compare: bool = False
     wait_ms: int = 0
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -97,6 +99,8 @@ def _suffer(world: World, scenario: Scenario, times: int | None, after: int) -> 
         return LOCAL[scenario.fault](world)
     service = world.sandbox.outreach if scenario.service == "outreach" else world.sandbox.workbooks
     service.faults.on(scenario.fault, times=times, after=after, **scenario.options)
+    for fault, options in scenario.also.items():
+        service.faults.on(fault, **options)
     during = [status_of(world)]
     go_on(world, 2)
     during.append(status_of(world))
@@ -189,6 +193,7 @@ def _variants(fault: str, option: str, values: tuple[Any, ...], **more: Any) -> 
 
 _LARGE = {"outreach": {"page_size": 100}}
 _SHORT = {"seconds": 0.05}
+_EXPIRED = {"token_expired_mid_walk": {"times": 1, "after": 1}}
 _IMPATIENT = {"sync": {"patience": "150ms"}}
 SCENARIOS = [
     # Outreach, whole answers
@@ -198,6 +203,15 @@ SCENARIOS = [
     Scenario("outreach", "rate_limited", {"form": "seconds", "wait": 3600}, "an hour"),
     Scenario("outreach", "quota_nearly_spent", {}, config={"outreach": {"page_size": 4, "reserve": 2}}, wait_ms=HOUR),
     Scenario("outreach", "remaining_two_numbers", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "remaining_two_numbers", {"swapped": True}, "swapped", statuses=SHRUGGED_OFF),
+    *_variants(
+        "reset_in_form",
+        "form",
+        ("seconds", "epoch", "iso", "iso_naive", "http_date", "none"),
+        statuses=SHRUGGED_OFF,
+    ),
+    Scenario("outreach", "rate_headers_missing", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "url_too_long", statuses=SHRUGGED_OFF),
     Scenario("outreach", "server_error_500"),
     Scenario("outreach", "bad_gateway_large_pages", {"threshold": 50}, statuses=SHRUGGED_OFF, config=_LARGE),
     Scenario("outreach", "gateway_timeout_504"),
@@ -217,12 +231,19 @@ SCENARIOS = [
     Scenario("outreach", "refresh_refused_once", statuses=SHRUGGED_OFF),
     Scenario("outreach", "refresh_revoked", mend=_consent_again),
     Scenario("outreach", "refresh_revoked", {"status": 401}, "401", mend=_consent_again),
+    *_variants("refresh_revoked", "error", ("token_revoked", "unauthorized"), mend=_consent_again),
+    *_variants("refresh_revoked", "form", ("html", "empty"), mend=_consent_again),
+    Scenario("outreach", "refresh_revoked", {"status": 401, "form": "empty"}, "401 form=empty", mend=_consent_again),
     Scenario("outreach", "refresh_rotates_hard", statuses=SHRUGGED_OFF),
     Scenario("outreach", "token_minute_rule"),
+    Scenario("outreach", "token_minute_rule", {"retry_after": 60}, "retry_after=60"),
+    *_variants("unauthorized_without_body", "form", ("empty", "html"), also=_EXPIRED),
+    Scenario("outreach", "consent_state_lost", statuses=SHRUGGED_OFF),
     Scenario("outreach", "scope_missing"),
     Scenario("outreach", "scope_missing", {"scope": "prospects.read"}, "prospects"),
     Scenario("outreach", "governance_refuses"),
     Scenario("outreach", "governance_hides", wait_ms=DAY, compare=True),
+    Scenario("outreach", "governance_hides", {"type": "user", "every": 1}, "users", statuses=SHRUGGED_OFF),
     # Outreach, pages
     Scenario("outreach", "out_of_order", statuses=SHRUGGED_OFF),
     Scenario("outreach", "duplicate_across_pages", statuses=SHRUGGED_OFF),
@@ -236,6 +257,9 @@ SCENARIOS = [
     Scenario("outreach", "empty_page_with_next"),
     Scenario("outreach", "cursor_loops"),
     Scenario("outreach", "cursor_refused"),
+    Scenario("outreach", "cursor_bound_to_size", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "offset_cap", statuses=SHRUGGED_OFF),
+    Scenario("outreach", "next_link_null", statuses=SHRUGGED_OFF),
     Scenario("outreach", "next_link_other_host"),
     Scenario("outreach", "next_link_missing_links"),
     Scenario("outreach", "neginf_refused", statuses=SHRUGGED_OFF),
@@ -252,6 +276,11 @@ SCENARIOS = [
     Scenario("outreach", "opt_status_null_text", statuses=SHRUGGED_OFF),
     Scenario("outreach", "ids_as_strings", statuses=SHRUGGED_OFF),
     Scenario("outreach", "sequences_renamed", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
+    # Outreach, what a skipped task looks like
+    *(
+        Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)
+        for fault in ("skip_is_not_completed", "skip_is_like_done", "skip_is_another_word", "skip_destroys_task")
+    ),
     # Workbooks, on the wire
     *(Scenario("workbooks", fault) for fault in ("answer_lost_after_commit", "body_cut_short", "broken_json")),
     Scenario("workbooks", "reset_before_answer"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.sandbox.fault_options import TEXT, one_of, seconds, whole
+from outreach_sync.sandbox.fault_options import FLAG, TEXT, one_of, seconds, whole
 from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.outreach.limits import FORMS
 from outreach_sync.sandbox.outreach.schema import RESOURCES
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 FAULTS: Mapping[str, str] = {
     "rate_limited": "429; form = seconds|epoch|iso|iso_naive|http_date|none (epoch), wait = seconds (5)",
     "quota_nearly_spent": "fires once: only `remaining` (3) requests are left in this hour",
-    "remaining_two_numbers": "X-RateLimit-Remaining holds two numbers, as in '9999, 19999'",
+    "remaining_two_numbers": "X-RateLimit-Remaining holds two numbers: '9999, 19999'; swapped: the larger one first",
+    "reset_in_form": "X-RateLimit-Reset of every answer is written in `form` (seconds), as in rate_limited",
+    "rate_headers_missing": "answers have no X-RateLimit headers; a 429 keeps its own",
     "server_error_500": "500 with plain text",
     "bad_gateway_large_pages": "502 with HTML for a page[size] above `threshold` (500)",
     "gateway_timeout_504": "504 with plain text",
@@ -35,12 +37,15 @@ FAULTS: Mapping[str, str] = {
     "slow": "the body takes `seconds` (5) to arrive",
     "redirect_elsewhere": "302 to the same path on `host` (https://elsewhere.example)",
     "clock_skew": "the Date header is off by `ms` (3600000, may be negative)",
+    "url_too_long": "414 with HTML for an address of more than `bytes` (4096)",
     "token_expired_mid_walk": "the access token in use dies: 401 until it is refreshed",
     "second_access_token_refused": "401 for every access token that took `nth` (2) refreshes or more",
     "refresh_refused_once": "fires once: /oauth/token answers 503 with plain text",
-    "refresh_revoked": "/oauth/token answers invalid_grant; status = 400|401 (400)",
+    "refresh_revoked": "/oauth/token refuses; status = 400|401 (400), error (invalid_grant), form = json|html|empty",
     "refresh_rotates_hard": "a refresh token dies when it is used",
-    "token_minute_rule": "/oauth/token answers 429 within 60 seconds of the last access token",
+    "token_minute_rule": "/oauth/token answers 429 within 60 seconds of the last access token; retry_after: in seconds",
+    "unauthorized_without_body": "a 401 has no JSON; form = empty|html (empty)",
+    "consent_state_lost": "the consent page sends the browser back without the state it was given",
     "scope_missing": "403 unauthorizedOauthScope where `scope` is needed (default: any)",
     "governance_refuses": "403 unauthorizedRequest",
     "governance_hides": "rows whose id is a multiple of `every` (2), of `type` (any), are not there",
@@ -53,6 +58,9 @@ FAULTS: Mapping[str, str] = {
     "empty_page_with_next": "a page without rows, with a next link to the rows",
     "cursor_loops": "links.next of a later page leads to that same page again",
     "cursor_refused": "422 for any page[after]",
+    "cursor_bound_to_size": "422 for page[after] with another page[size] than it was made with",
+    "offset_cap": "offset paging ends after `rows` (1000) rows instead of 10000",
+    "next_link_null": "links.next of the last page is null instead of absent",
     "next_link_other_host": "links.next points to `host` (https://elsewhere.example)",
     "next_link_missing_links": "links is missing from a page although there are more rows",
     "neginf_refused": "422 for a range that starts with neginf",
@@ -68,6 +76,10 @@ FAULTS: Mapping[str, str] = {
     "opt_status_null_text": "emailsOptStatus and callsOptStatus are the text 'null' instead of null",
     "ids_as_strings": "ids are strings",
     "sequences_renamed": "every sequence's name ends with `suffix` ( (renamed))",
+    "skip_is_not_completed": "a skipped task is complete, completed false, completedAt null (hypothesis H1)",
+    "skip_is_like_done": "a skipped task is like a done one, but by nobody and after its autoskipAt (hypothesis H2)",
+    "skip_is_another_word": "a skipped task's state is `word` (bypassed), as no list has it (hypothesis H3)",
+    "skip_destroys_task": "a skipped task is gone (hypothesis H4)",
 }
 """Every fault by name, with its options and their defaults."""
 
@@ -79,6 +91,9 @@ _NOWHERE = {
 OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
     "rate_limited": {"form": _FORM, "wait": seconds()},
     "quota_nearly_spent": {"remaining": whole(0)},
+    "remaining_two_numbers": {"swapped": FLAG},
+    "reset_in_form": {"form": _FORM},
+    "url_too_long": {"bytes": whole(0)},
     "bad_gateway_large_pages": {"threshold": whole(0)},
     "maintenance_503": {"form": _FORM, "wait": seconds()},
     "hang": {"seconds": seconds()},
@@ -86,12 +101,15 @@ OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
     "redirect_elsewhere": {"host": TEXT},
     "clock_skew": {"ms": whole()},
     "second_access_token_refused": {"nth": whole(0)},
-    "refresh_revoked": {"status": one_of(400, 401)},
+    "refresh_revoked": {"status": one_of(400, 401), "error": TEXT, "form": one_of("json", "html", "empty")},
+    "token_minute_rule": {"retry_after": whole(0)},
+    "unauthorized_without_body": {"form": one_of("empty", "html")},
     "scope_missing": {"scope": TEXT},
     "governance_hides": {"every": whole(1), "type": _TYPE},
     "changes_while_paged": {"count": whole(1)},
     "late_visibility": {"ms": whole(0)},
     "short_pages": {"rows": whole(1)},
+    "offset_cap": {"rows": whole(1)},
     "next_link_other_host": {"host": TEXT},
     "to_one_null": _NOWHERE,
     "to_one_links_only": _NOWHERE,
@@ -99,6 +117,7 @@ OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
     "included_missing": {"type": _TYPE},
     "unknown_state": {"state": TEXT},
     "sequences_renamed": {"suffix": TEXT},
+    "skip_is_another_word": {"word": TEXT},
 }
 """What the options of a fault may be; a fault that is not here has none."""
 

@@ -63,14 +63,17 @@ class RateLimit:
             self._hour, self._used = hour, 0
 
 
-def headers(quota: Quota, *, two_numbers: bool = False) -> dict[str, str]:
-    """Write the quota as answers carry it; `two_numbers`: Remaining with a second, larger number."""
+def headers(quota: Quota, now: Instant, *, form: str = "epoch") -> dict[str, str]:
+    """Write the quota as answers carry it, when it ends in one of `FORMS`."""
+    told = {"X-RateLimit-Limit": str(quota.limit), "X-RateLimit-Remaining": str(max(0, quota.remaining))}
+    return told if form == "none" else {**told, "X-RateLimit-Reset": written(quota.reset_at, form, now)}
+
+
+def two_numbers(quota: Quota, *, swapped: bool = False) -> str:
+    """Write what remains with a second, larger number, which comes first if `swapped`."""
     left = max(0, quota.remaining)
-    return {
-        "X-RateLimit-Limit": str(quota.limit),
-        "X-RateLimit-Remaining": f"{left}, {left + quota.limit}" if two_numbers else str(left),
-        "X-RateLimit-Reset": str(quota.reset_at // 1000),
-    }
+    numbers = (left, left + quota.limit)
+    return ", ".join(map(str, reversed(numbers) if swapped else numbers))
 
 
 def written(at: Instant, form: str, now: Instant) -> str:

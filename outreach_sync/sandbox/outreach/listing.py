@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import quote, urlencode
@@ -10,7 +11,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach import query as queries
 from outreach_sync.sandbox.outreach.record import api_time
 from outreach_sync.sandbox.outreach.refusals import JSON_API, InvalidParameter, NotFound
-from outreach_sync.sandbox.outreach.rendering import Renderer, Variation
+from outreach_sync.sandbox.outreach.rendering import Renderer, Skip, Variation, is_skipped
 from outreach_sync.sandbox.outreach.selection import Rows, Selection, related_ids
 from outreach_sync.sandbox.outreach.trouble import number
 from outreach_sync.sandbox.server import Response
@@ -37,9 +38,12 @@ class Visibility:
     type: str = ""
     trashed: bool = False
     not_after: str = ""
+    skipped: bool = True
 
     def shows(self, record: Record) -> bool:
         """Tell whether the user may see the record at all."""
+        if not self.skipped and is_skipped(record):
+            return False
         concerned = self.every and self.type in {"", record.type}
         return not (concerned and record.id % self.every == 0)
 
@@ -79,13 +83,19 @@ class Reader:
         """
         asks_neginf = any("neginf.." in value for name, value in parameters if name.startswith("filter["))
         refuse = asks_neginf and self._faults.take("neginf_refused", kind) is not None
-        query = queries.parse(resource, parameters, refuse_neginf=refuse)
+        offset_rows = self._offset_rows(parameters, kind)
+        query = queries.parse(resource, parameters, refuse_neginf=refuse, offset_rows=offset_rows)
         if query.page.after is not None and self._faults.take("cursor_refused", kind) is not None:
             raise InvalidParameter("The cursor is not valid any more.", pointer="page[after]")
         if self._faults.take("upper_bound_ignored", kind) is None:
             return query
         open_ended = (replace(c, high=None) if c.path == ("updatedAt",) else c for c in query.conditions)
         return replace(query, conditions=tuple(open_ended))
+
+    def _offset_rows(self, parameters: Parameters, kind: str) -> int:
+        by_cursor = any(name == "page[size]" for name, _ in parameters)
+        cap = None if by_cursor else self._faults.take("offset_cap", kind)
+        return queries.OFFSET_ROWS if cap is None else number(cap, "rows", 1000)
 
     def single(self, resource: Resource, id_: int, query: Query, kind: str, *, base_url: str | None = None) -> Response:
         """Answer a request for one record; links begin with `base_url`, by default where the service listens.
@@ -131,6 +141,9 @@ class Reader:
         return self._renderer.render(records, names, view.variation, view.base_url)
 
     def _page(self, selection: Selection, page: PageRequest, kind: str) -> Rows:
+        made_for = None if page.after is None else selection.size_of(page.after)
+        if made_for not in {None, page.size} and self._faults.take("cursor_bound_to_size", kind) is not None:
+            raise InvalidParameter("The cursor was made for another page[size].", pointer="page[after]")
         short = self._faults.take("short_pages", kind)
         if short is not None:
             page = replace(page, size=min(page.size, number(short, "rows", 1)))
@@ -165,6 +178,7 @@ class Reader:
             every=0 if hides is None else number(hides, "every", 2),
             type="" if hides is None else str(hides.get("type", "")),
             trashed=self._faults.take("trashed_listed", kind) is not None,
+            skipped=self._faults.take("skip_destroys_task", kind) is None,
             not_after="" if late is None else api_time(Instant(self._clock.now() - number(late, "ms", 60_000))),
         )
 
@@ -180,7 +194,17 @@ class Reader:
             suffix="" if renamed is None else str(renamed.get("suffix", " (renamed)")),
             extra=_STRANGE if self._faults.take("unknown_attributes_added", kind) is not None else (),
             opt_status_text=self._faults.take("opt_status_null_text", kind) is not None,
+            skip=self._skip(kind),
         )
+
+    def _skip(self, kind: str) -> Skip | None:
+        """Say what a skipped task looks like; None: its state says so."""
+        if self._faults.take("skip_is_not_completed", kind) is not None:
+            return Skip("complete", completed=False)
+        if self._faults.take("skip_is_like_done", kind) is not None:
+            return Skip("complete", completed=True)
+        other = self._faults.take("skip_is_another_word", kind)
+        return None if other is None else Skip(str(other.get("word", "bypassed")))
 
     def _null_shape(self, kind: str) -> tuple[str, str]:
         for fault, shape in (("to_one_links_only", "links"), ("to_one_empty", "empty"), ("to_one_null", "null")):
@@ -225,15 +249,17 @@ class Reader:
         back = "page[offset]" if offsets else "page[before]"
         rest = [pair for pair in parameters if pair[0] not in {"page[after]", "page[before]", "page[offset]"}]
         own = f"{view.base_url}/api/v2/{resource.plural}"
-        links = {"first": _url(own, rest)}
+        links: dict[str, str | None] = {"first": _url(own, rest)}
         if rows.after:
             loops = page.after is not None and self._faults.take("cursor_loops", view.kind) is not None
             other = self._faults.take("next_link_other_host", view.kind)
             base = own if other is None else f"{other.get('host', _ELSEWHERE)}/api/v2/{resource.plural}"
             links["next"] = _url(base, [*rest, (onward, str(page.after) if loops else rows.after)])
+        elif self._faults.take("next_link_null", view.kind) is not None:
+            links["next"] = None
         if rows.before:
             links["prev"] = _url(own, [*rest, (back, rows.before)])
-        return ',"links":{' + ",".join(f'"{name}":"{url}"' for name, url in links.items()) + "}"
+        return f',"links":{json.dumps(links, separators=(",", ":"))}'
 
 
 def _targets(

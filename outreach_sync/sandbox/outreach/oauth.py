@@ -15,6 +15,8 @@ from outreach_sync.sandbox.outreach.tokens import SCOPES, Grant, TokenRegistry
 from outreach_sync.sandbox.server import Request, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
 
@@ -63,7 +65,7 @@ class OAuth:
         if decision == "approve":
             scopes = tuple(asked["scope"].split())
             back = {"code": self._tokens.new_code(asked["redirect_uri"], scopes)}
-        if "state" in asked:
+        if "state" in asked and self._faults.take("consent_state_lost", "authorize") is None:
             back["state"] = asked["state"]
         joint = "&" if "?" in asked["redirect_uri"] else "?"
         return Response(302, {"Location": f"{asked['redirect_uri']}{joint}{urlencode(back)}"}, b"")
@@ -117,10 +119,9 @@ class OAuth:
             return _oauth_error("invalid_client", "Client authentication failed.", 401)
         revoked = self._faults.take("refresh_revoked", "token")
         if revoked is not None:
-            return _oauth_error("invalid_grant", "The refresh token was revoked.", int(str(revoked.get("status", 400))))
-        if self._tokens.within_minute() and self._faults.take("token_minute_rule", "token") is not None:
-            return _too_many_tokens()
-        return None
+            return _revoked(revoked)
+        too_soon = self._faults.take("token_minute_rule", "token") if self._tokens.within_minute() else None
+        return None if too_soon is None else _too_many_tokens(too_soon)
 
     def _redeemed(self, form: dict[str, str]) -> tuple[Grant, Grant] | None:
         if form["grant_type"] == "authorization_code":
@@ -193,10 +194,21 @@ def _oauth_error(error: str, description: str, status: int) -> Response:
     return json_response(status, {"error": error, "error_description": description}, _JSON)
 
 
-def _too_many_tokens() -> Response:
+def _revoked(options: Mapping[str, object]) -> Response:
+    status, form = int(str(options.get("status", 400))), options.get("form", "json")
+    if form != "json":
+        body = b"<html><body>Unauthorized</body></html>" if form == "html" else b""
+        return Response(status, {"Content-Type": "text/html; charset=utf-8"}, body)
+    return _oauth_error(str(options.get("error", "invalid_grant")), "The refresh token was revoked.", status)
+
+
+def _too_many_tokens(options: Mapping[str, object]) -> Response:
     detail = "Only one access token may be created per user and application within 60 seconds."
     document = {"errors": [{"id": "rateLimitExceeded", "title": "Rate Limit Exceeded", "detail": detail}]}
-    return json_response(429, document, _JSON)
+    response = json_response(429, document, _JSON)
+    if "retry_after" in options:
+        response.headers["Retry-After"] = str(options["retry_after"])
+    return response
 
 
 def _consent_page(asked: dict[str, str]) -> Response:

@@ -51,7 +51,9 @@ class Query:
     data_connections: bool = False
 
 
-def parse(resource: Resource, parameters: Parameters, *, refuse_neginf: bool = False) -> Query:
+def parse(
+    resource: Resource, parameters: Parameters, *, refuse_neginf: bool = False, offset_rows: int = OFFSET_ROWS
+) -> Query:
     """Read the query string of a request for `resource`.
 
     Raises:
@@ -66,7 +68,7 @@ def parse(resource: Resource, parameters: Parameters, *, refuse_neginf: bool = F
         sort=_sort(resource, rest.get("sort", "")),
         fields=_fields(rest),
         include=_include(resource, rest.get("include", "")),
-        page=_page(rest),
+        page=_page(rest, offset_rows),
         count={"true": True, "false": False}.get(rest.get("count", "")),
         data_connections=rest.get("provideDataConnections") == "true",
     )
@@ -130,9 +132,9 @@ def _include(resource: Resource, text: str) -> tuple[str, ...]:
     return tuple(_names(text))
 
 
-def _page(parameters: Mapping[str, str]) -> PageRequest:
+def _page(parameters: Mapping[str, str], offset_rows: int) -> PageRequest:
     if "page[size]" not in parameters:
-        return _offset_page(parameters)
+        return _offset_page(parameters, offset_rows)
     if "page[offset]" in parameters or "page[limit]" in parameters:
         raise InvalidParameter("Cursors and offsets cannot be mixed.", pointer="page[offset]")
     size = _number(parameters, "page[size]", DEFAULT_PAGE, lowest=1)
@@ -141,14 +143,14 @@ def _page(parameters: Mapping[str, str]) -> PageRequest:
     return PageRequest(size=size, after=parameters.get("page[after]"), before=parameters.get("page[before]"))
 
 
-def _offset_page(parameters: Mapping[str, str]) -> PageRequest:
+def _offset_page(parameters: Mapping[str, str], rows: int) -> PageRequest:
     for name in ("page[after]", "page[before]"):
         if name in parameters:
             raise InvalidParameter("A cursor needs page[size].", pointer=name)
     size = min(_number(parameters, "page[limit]", DEFAULT_PAGE, lowest=1), LARGEST_PAGE)
     offset = _number(parameters, "page[offset]", 0, lowest=0)
-    if offset + size > OFFSET_ROWS:
-        raise InvalidParameter(f"Offsets end at {OFFSET_ROWS} rows; use page[size].", pointer="page[offset]")
+    if offset + size > rows:
+        raise InvalidParameter(f"Offsets end at {rows} rows; use page[size].", pointer="page[offset]")
     return PageRequest(size=size, offset=offset)
 
 

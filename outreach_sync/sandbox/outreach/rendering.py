@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.sandbox.outreach.schema import BACK_REFERENCES, RESOURCES
 from outreach_sync.sandbox.outreach.selection import related_ids
@@ -24,6 +24,26 @@ _CONNECTED = frozenset({"prospect", "task"})
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+class Skip(NamedTuple):
+    """What a skipped task looks like: its state, and whether it is completed (None: as it is)."""
+
+    state: str
+    completed: bool | None = None
+
+    def attributes(self, record: Record) -> dict[str, Any]:
+        """Give the attributes that a task has once it was skipped."""
+        if self.completed is None:
+            return {"state": self.state}
+        at = record.values.get("stateChangedAt") or record.values.get("updatedAt")
+        done = {"completedAt": at, "autoskipAt": at} if self.completed else {"completedAt": None}
+        return {"state": self.state, "completed": self.completed, **done}
+
+
+def is_skipped(record: Record) -> bool:
+    """Tell whether a record is a task that was skipped: the word for it in this store."""
+    return record.type == "task" and record.values.get("state") == "skipped"
+
+
 @dataclass(frozen=True, slots=True)
 class Variation:
     """How records are rendered while faults are on; by default, as documented.
@@ -36,6 +56,7 @@ class Variation:
         suffix: what every sequence's name ends with.
         extra: attributes that are added, whatever was asked for.
         opt_status_text: the opt statuses of prospects are the text "null" instead of null.
+        skip: what a skipped task looks like instead.
         data_connections: prospects and tasks say in `meta` what they are connected with elsewhere: nothing.
     """
 
@@ -47,6 +68,7 @@ class Variation:
     extra: tuple[tuple[str, Any], ...] = ()
     opt_status_text: bool = False
     data_connections: bool = False
+    skip: Skip | None = None
 
     def attribute(self, type_: str, name: str, value: Any) -> Any:
         """Give the value to show for an attribute."""
@@ -110,6 +132,9 @@ class Renderer:
         values = {name: record.values.get(name) for name in chosen if name not in resource.relationships}
         if variation is not PLAIN:
             values = {name: variation.attribute(record.type, name, value) for name, value in values.items()}
+        if variation.skip is not None and is_skipped(record):
+            skipped = variation.skip.attributes(record)
+            values = {name: skipped.get(name, value) for name, value in values.items()}
         attributes = [f'"{name}":{_text(value)}' for name, value in values.items()]
         attributes += [f'"{name}":{_text(value)}' for name, value in variation.extra]
         relations = [

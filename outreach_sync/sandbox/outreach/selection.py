@@ -105,7 +105,7 @@ class Selection:
 
     def cursor(self, record: Record) -> str:
         """Write the place right at a record as an opaque text."""
-        place = json.dumps([self._walk, *(_plain(part) for part in self._key(record))])
+        place = json.dumps([self._walk, self._query.page.size, *(_plain(part) for part in self._key(record))])
         return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
     def id_of(self, cursor: str) -> int:
@@ -115,6 +115,14 @@ class Selection:
             InvalidParameter: the cursor is none of ours.
         """
         return 0 if cursor == self.BEGINNING else int(self._read(cursor)[-1])
+
+    def size_of(self, cursor: str) -> int | None:
+        """Give the page size a cursor was made with, None for the beginning.
+
+        Raises:
+            InvalidParameter: the cursor is none of ours.
+        """
+        return None if cursor == self.BEGINNING else int(self._parts(cursor)[0])
 
     def _offset_page(self, page: PageRequest, offset: int) -> Rows:
         found = self._take(self._from(None, forward=True), offset + page.size + 1)
@@ -193,20 +201,24 @@ class Selection:
         return (*parts, record.id)
 
     def _read(self, cursor: str) -> tuple[Any, ...]:
-        """Read a cursor; one that was made for another list or sort leads nowhere in this one.
+        key = [tuple(part) if isinstance(part, list) else part for part in self._parts(cursor)[1:]]
+        turned = [descending != self._descending for _, descending in self._sort] + [False]
+        return tuple(Reverse(part) if turn else part for part, turn in zip(key, turned, strict=True))
+
+    def _parts(self, cursor: str) -> list[Any]:
+        """Read page size and key from a cursor; one that was made for another list or sort leads nowhere in this one.
 
         Raises:
             InvalidParameter: it does not fit.
         """
         try:
-            parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        except (ValueError, RecursionError):
-            parts = None
-        if not isinstance(parts, list) or not parts or parts[0] != self._walk or not self._fits(parts[1:]):
+            parts: list[Any]
+            walk, *parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        except (ValueError, TypeError, RecursionError):
+            walk, parts = None, []
+        if walk != self._walk or not parts or type(parts[0]) is not int or not self._fits(parts[1:]):
             raise InvalidParameter("The cursor is not valid for this list.", pointer="page[after]")
-        key = [tuple(part) if isinstance(part, list) else part for part in parts[1:]]
-        turned = [descending != self._descending for _, descending in self._sort] + [False]
-        return tuple(Reverse(part) if turn else part for part, turn in zip(key, turned, strict=True))
+        return parts
 
     def _fits(self, key: list[Any]) -> bool:
         """Tell whether a key can be compared with those of the rows."""

@@ -140,9 +140,20 @@ class OutreachSandbox:
             response = self._resource(request, grant, kind)
         except Refusal as refusal:
             response = refusal.response()
-        two = self.faults.take("remaining_two_numbers", kind) is not None
-        response.headers.update(limits.headers(quota, two_numbers=two))
+        response.headers.update(self._told(quota, kind))
         return response
+
+    def _told(self, quota: limits.Quota, kind: str) -> dict[str, str]:
+        """Write the headers about the quota, as the faults will have them."""
+        if self.faults.take("rate_headers_missing", kind) is not None:
+            return {}
+        other = self.faults.take("reset_in_form", kind)
+        form = "epoch" if other is None else str(other.get("form", "seconds"))
+        told = limits.headers(quota, self.clock.now(), form=form)
+        two = self.faults.take("remaining_two_numbers", kind)
+        if two is not None:
+            told["X-RateLimit-Remaining"] = limits.two_numbers(quota, swapped=bool(two.get("swapped")))
+        return told
 
     def _authenticated(self, request: Request, kind: str) -> Grant:
         token = bearer_token(request)

@@ -50,7 +50,11 @@ class Trouble:
             if self._take(name, kind) is not None:
                 return response._replace(headers=dict(response.headers))
         return (
-            self._hanging(kind) or self._limited(kind) or self._moved(request, kind) or self._overloaded(request, kind)
+            self._hanging(kind)
+            or self._limited(kind)
+            or self._moved(request, kind)
+            or self._too_long(request, kind)
+            or self._overloaded(request, kind)
         )
 
     def on_the_way(self, response: Response, kind: str) -> Response:
@@ -64,6 +68,8 @@ class Trouble:
         for name, wire in _BROKEN_WIRES.items():
             if self._take(name, kind) is not None:
                 response = response._replace(wire=wire)
+        if response.status == 401:  # noqa: PLR2004
+            response = self._unauthorized(response, kind)
         slow = self._take("slow", kind)
         return response if slow is None else response._replace(wire=WireFault("slow", seconds(slow, 5)))
 
@@ -100,6 +106,20 @@ class Trouble:
         if options is None:
             return None
         return Response(302, {"Location": f"{options.get('host', 'https://elsewhere.example')}{request.path}"}, b"")
+
+    def _too_long(self, request: Request, kind: str) -> Response | None:
+        most = self._faults.option("url_too_long", "bytes")
+        if len(request.target) <= int(str(4096 if most is None else most)) or self._take("url_too_long", kind) is None:
+            return None
+        return Response(414, dict(_HTML), b"<html><head><title>414 Request-URI Too Large</title></head></html>")
+
+    def _unauthorized(self, response: Response, kind: str) -> Response:
+        options = self._take("unauthorized_without_body", kind)
+        if options is None:
+            return response
+        html = options.get("form") == "html"
+        headers = {**response.headers, "Content-Type": _HTML["Content-Type"] if html else "text/plain"}
+        return response._replace(headers=headers, body=b"<h1>401 Authorization Required</h1>" if html else b"")
 
     def _overloaded(self, request: Request, kind: str) -> Response | None:
         asked = dict(request.query).get("page[size]", str(DEFAULT_PAGE))

@@ -74,6 +74,44 @@ def test_remaining_two_numbers_breaks_a_plain_int(service: OutreachSandbox, clie
     assert [int(number) for number in numbers] == [9999, 19999]
 
 
+def test_two_numbers_can_be_swapped(service: OutreachSandbox, client: Client) -> None:
+    service.faults.on("remaining_two_numbers", swapped=True)
+    assert client.get("tasks").headers["X-RateLimit-Remaining"] == "19999, 9999"
+
+
+@pytest.mark.parametrize(
+    ("form", "pattern"),
+    [
+        ("seconds", r"\d{1,4}"),
+        ("epoch", r"\d{10}"),
+        ("iso", r"\d{4}-\d\d-\d\dT\d\d:00:00Z"),
+        ("iso_naive", r"\d{4}-\d\d-\d\dT\d\d:00:00"),
+        ("http_date", r"\w{3}, \d\d \w{3} \d{4} \d\d:00:00 GMT"),
+        ("none", ""),
+    ],
+)
+def test_reset_in_form_is_on_answers_that_are_no_refusal(
+    service: OutreachSandbox, client: Client, form: str, pattern: str
+) -> None:
+    service.faults.on("reset_in_form", form=form)
+    answer = client.get("tasks")
+    assert answer.status_code == 200
+    assert re.fullmatch(pattern, answer.headers.get("X-RateLimit-Reset", ""))
+    assert answer.headers["X-RateLimit-Remaining"] == "9999"
+
+
+def test_rate_headers_missing(service: OutreachSandbox, client: Client) -> None:
+    service.faults.on("rate_headers_missing")
+    assert [name for name in client.get("tasks").headers if name.startswith("X-RateLimit")] == []
+
+
+def test_url_too_long_counts_the_address_as_it_was_sent(service: OutreachSandbox, client: Client) -> None:
+    service.faults.on("url_too_long", bytes=200)
+    assert client.get("tasks", params={"filter[id]": "1,2,3"}).status_code == 200
+    answer = client.get("tasks", params={"filter[id]": ",".join(["1"] * 60)})  # each comma takes three bytes
+    assert (answer.status_code, answer.headers["Content-Type"]) == (414, "text/html; charset=utf-8")
+
+
 @pytest.mark.parametrize(("fault", "status"), [("server_error_500", 500), ("gateway_timeout_504", 504)])
 def test_server_errors_have_a_body_that_is_not_json(
     service: OutreachSandbox, client: Client, fault: str, status: int
@@ -193,6 +231,40 @@ def test_refresh_revoked_says_invalid_grant(service: OutreachSandbox, client: Cl
     assert answer.json()["error"] == "invalid_grant"
 
 
+@pytest.mark.parametrize("status", [400, 401])
+def test_refresh_revoked_can_use_another_word_or_none(service: OutreachSandbox, client: Client, status: int) -> None:
+    service.faults.on("refresh_revoked", status=status, error="token_revoked")
+    assert (client.refresh().status_code, client.refresh().json()["error"]) == (status, "token_revoked")
+    for form, body in (("html", "<html>"), ("empty", "")):
+        service.faults.on("refresh_revoked", status=status, form=form)
+        answer = client.refresh()
+        assert (answer.status_code, answer.text[:6]) == (status, body)
+
+
+@pytest.mark.parametrize(("form", "body"), [("empty", ""), ("html", "<h1>401 Authorization Required</h1>")])
+def test_unauthorized_without_body(service: OutreachSandbox, client: Client, form: str, body: str) -> None:
+    service.faults.on("unauthorized_without_body", form=form)
+    assert client.get("tasks").status_code == 200
+    answer = client.get("tasks", headers={"Authorization": "Bearer none"})
+    assert (answer.status_code, answer.text) == (401, body)
+
+
+def test_consent_state_lost(service: OutreachSandbox) -> None:
+    service.faults.on("consent_state_lost")
+    asked = {
+        "client_id": service.client_id,
+        "redirect_uri": "https://localhost/",
+        "response_type": "code",
+        "scope": "tasks.read",
+        "state": "ours",
+        "auto_approve": "1",
+    }
+    url = f"{service.url}/oauth/authorize"
+    location = requests.get(url, params=asked, allow_redirects=False, timeout=5).headers["Location"]
+    assert "code=" in location
+    assert "state" not in location
+
+
 def test_refresh_rotates_hard_kills_the_token_that_was_used(service: OutreachSandbox, client: Client) -> None:
     service.faults.on("refresh_rotates_hard")
     new = client.refresh().json()["refresh_token"]
@@ -205,6 +277,8 @@ def test_token_minute_rule_allows_one_token_a_minute(service: OutreachSandbox, c
     assert client.refresh().status_code == 429
     service.clock.advance(60_000)
     assert client.refresh().status_code == 200
+    service.faults.on("token_minute_rule", retry_after=60)
+    assert client.refresh().headers["Retry-After"] == "60"
 
 
 def test_whole_answer_faults_strike_the_token_endpoint_only_if_told_so(
@@ -305,6 +379,34 @@ def test_cursor_refused_leaves_the_first_page_alone(
     assert client.get(first["links"]["next"]).status_code == 422
 
 
+def test_cursor_bound_to_size_leaves_a_link_alone_that_is_followed_as_it_stands(
+    service: OutreachSandbox, client: Client, states: list[int]
+) -> None:
+    service.faults.on("cursor_bound_to_size")
+    assert client.walk("sequenceStates", WALK) == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10]]
+    onward = client.get("sequenceStates", params=WALK).json()["links"]["next"]
+    assert client.get(onward.replace("size%5D=3", "size%5D=2")).status_code == 422
+    service.faults.off("cursor_bound_to_size")
+    assert client.get(onward.replace("size%5D=3", "size%5D=2")).status_code == 200
+
+
+def test_offset_cap(service: OutreachSandbox, client: Client, states: list[int]) -> None:
+    beyond = {"page[limit]": "500", "page[offset]": "501"}
+    assert client.get("sequenceStates", params=beyond).status_code == 200
+    service.faults.on("offset_cap")
+    assert client.get("sequenceStates", params=beyond).status_code == 422
+    assert client.get("sequenceStates", params={**beyond, "page[offset]": "500"}).status_code == 200
+    service.faults.on("offset_cap", rows=5)
+    assert client.get("sequenceStates", params=WALK).status_code == 200
+
+
+def test_next_link_null_ends_the_last_page_only(service: OutreachSandbox, client: Client, states: list[int]) -> None:
+    service.faults.on("next_link_null")
+    assert client.walk("sequenceStates", WALK) == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10]]
+    links = client.get("sequenceStates").json()["links"]
+    assert links["next"] is None
+
+
 def test_next_link_other_host(service: OutreachSandbox, client: Client, first_page: list[int]) -> None:
     service.faults.on("next_link_other_host", host="https://evil.example")
     links = client.get("sequenceStates", params=WALK).json()["links"]
@@ -401,6 +503,43 @@ def test_sequences_renamed(service: OutreachSandbox, client: Client, states: lis
     service.faults.on("sequences_renamed", suffix=" 2")
     answer = client.get("sequenceStates", params={"include": "sequence"}).json()
     assert answer["included"][0]["attributes"]["name"] == "Trial follow-up 2"
+
+
+SKIPPED = {"state": "skipped", "stateChangedAt": "2026-09-02T00:00:00.000Z", "completed": False}
+LOOKS = {
+    "skip_is_not_completed": {"state": "complete", "completed": False, "completedAt": None, "autoskipAt": None},
+    "skip_is_like_done": {
+        "state": "complete",
+        "completed": True,
+        "completedAt": SKIPPED["stateChangedAt"],
+        "autoskipAt": SKIPPED["stateChangedAt"],
+    },
+    "skip_is_another_word": {"state": "bypassed", "completed": False, "completedAt": None, "autoskipAt": None},
+}
+
+
+@pytest.mark.parametrize("fault", LOOKS)
+def test_a_skip_looks_as_its_hypothesis_says_and_other_tasks_as_they_are(
+    service: OutreachSandbox, client: Client, fault: str
+) -> None:
+    service.store.add_task(**SKIPPED)
+    service.store.add_task(state="incomplete")
+    asked = {"fields[task]": "state,completed,completedAt,autoskipAt,completer"}
+    plain = client.rows("tasks", **asked)
+    service.faults.on(fault)
+    skipped, other = client.rows("tasks", **asked)
+    assert skipped["attributes"] == LOOKS[fault]
+    assert skipped["relationships"]["completer"] == {"data": None}
+    assert other == plain[1]
+
+
+def test_skip_destroys_task(service: OutreachSandbox, client: Client) -> None:
+    service.store.add_task(**SKIPPED)
+    service.store.add_task(state="incomplete")
+    assert client.ids("tasks") == [1, 2]
+    service.faults.on("skip_destroys_task")
+    assert client.ids("tasks") == [2]
+    assert client.get("tasks/1").status_code == 404
 
 
 def test_a_fault_limited_to_a_kind_spares_the_others(service: OutreachSandbox, client: Client) -> None:
