@@ -271,6 +271,21 @@ def test_a_followed_page_that_is_too_large_loses_its_cursor(sandbox: Any, connec
     assert ids(list(pages)) == list(range(1, 151))
 
 
+def test_a_walk_whose_cursors_are_bound_to_their_size_never_gets_past_a_page_that_is_too_large(
+    sandbox: Any, connect: Any
+) -> None:
+    fill(sandbox, 150)
+    side = connect(page_size=100)
+    side.tokens.current()
+    sandbox.faults.on("bad_gateway_large_pages", threshold=60, after=1)
+    sandbox.faults.on("cursor_bound_to_size")
+    with pytest.raises(CursorRefusedError):
+        walk(side)
+    assert ids(walk(side)) == list(range(1, 151))
+    sizes = [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)]
+    assert sizes == [100, 100, 100, 50, 50, 50, 50]
+
+
 def test_one_bad_gateway_halves_the_page(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 5)
     sandbox.faults.on("bad_gateway_large_pages", threshold=60, times=1)

@@ -257,7 +257,12 @@ SCENARIOS = [
     Scenario("outreach", "empty_page_with_next"),
     Scenario("outreach", "cursor_loops"),
     Scenario("outreach", "cursor_refused"),
-    Scenario("outreach", "cursor_bound_to_size", statuses=SHRUGGED_OFF),
+    Scenario(
+        "outreach",
+        "cursor_bound_to_size",
+        config={"outreach": {"page_size": 8}},
+        also={"bad_gateway_large_pages": {"threshold": 5, "after": 3}},
+    ),
     Scenario("outreach", "offset_cap", statuses=SHRUGGED_OFF),
     Scenario("outreach", "next_link_null", statuses=SHRUGGED_OFF),
     Scenario("outreach", "next_link_other_host"),
