@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from outreach_sync.sandbox.outreach.refusals import NotFound, Unauthorized, json_response
-from outreach_sync.sandbox.outreach.tokens import SCOPES, Grant, TokenRegistry
+from outreach_sync.sandbox.outreach.schema import PLURALS
 from outreach_sync.sandbox.server import Request, Response
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.outreach.tokens import Grant, TokenRegistry
 
+_SCOPES = frozenset(f"{plural}.{right}" for plural in PLURALS for right in ("read", "write", "delete", "all"))
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - an address
 AUTHORIZE_PATH = "/oauth/authorize"
 _JSON = "application/json; charset=utf-8"
@@ -107,7 +109,7 @@ class OAuth:
             return "Unknown client_id."
         if asked.get("response_type") != "code" or not asked.get("redirect_uri"):
             return "response_type must be code, and redirect_uri given."
-        unknown = set(asked.get("scope", "").split()) - set(SCOPES)
+        unknown = set(asked.get("scope", "").split()) - _SCOPES
         return f"Unknown or no scope: {' '.join(sorted(unknown))}." if unknown or not asked.get("scope") else ""
 
     def _refused_early(self, form: dict[str, str]) -> Response | None:

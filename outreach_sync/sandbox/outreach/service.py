@@ -26,6 +26,7 @@ from outreach_sync.sandbox.outreach.schema import PLURALS, RESOURCES, Resource
 from outreach_sync.sandbox.outreach.store import OutreachStore
 from outreach_sync.sandbox.outreach.tokens import Grant, TokenRegistry
 from outreach_sync.sandbox.outreach.trouble import Trouble, number
+from outreach_sync.sandbox.outreach.writing import Write, Writer, write_of
 from outreach_sync.sandbox.server import HttpServer, Request, Response, gzipped, takes_gzip
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _RESOURCE_PATH = re.compile(r"/api/v2/(\w+)(?:/(\d+))?", re.ASCII)
 _S2S_PATH = re.compile(r"/api/app/installs/([^/]+)/actions/accessToken")
 _HOST = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?", re.ASCII)
+_READS = frozenset({"GET", "HEAD"})
 _WORTH_GZIP = 1024
 
 
@@ -65,6 +67,7 @@ class OutreachSandbox:
         self._server = HttpServer(self, port=port, latency_ms=latency_ms)
         self.url = self._server.url
         self._oauth = OAuth(self.app, self.tokens, clock=self.clock, faults=self.faults)
+        self._writer = Writer(self.store, self.clock)
         self._trouble = Trouble(self.faults, self.clock)
         self._reader = Reader(self.store, Renderer(self.store, self.url), clock=self.clock, faults=self.faults)
         self._control = Control(self.name, clock=self.clock, faults=self.faults, journal=self.journal, store=self.store)
@@ -172,11 +175,14 @@ class OutreachSandbox:
         content_type = request.headers.get("Content-Type")
         if content_type is not None and content_type.partition(";")[0].strip().lower() != JSON_API:
             raise UnsupportedMediaType(f"The Content-Type must be {JSON_API}.")
+        write = write_of(request)
+        if write is not None:
+            return self._written(request, write, grant, kind)
         match = _RESOURCE_PATH.fullmatch(request.path)
         resource = PLURALS.get(match[1]) if match else None
         if match is None or resource is None:
             raise NoRoute(f"There is no route {request.method} {request.path}.")
-        if request.method != "GET":
+        if request.method not in _READS:
             raise MissingScope(f"{request.method} needs a scope other than {resource.plural}.read.")
         self._permit(resource, grant, kind)
         parameters = queries.without_repeats(request.query)
@@ -187,13 +193,22 @@ class OutreachSandbox:
             return self._reader.single(resource, int(match[2]), query, kind, base_url=base_url)
         return self._reader.list(resource, query, parameters, kind, base_url=base_url)
 
-    def _permit(self, resource: Resource, grant: Grant, kind: str) -> None:
-        """Check the scope for a resource, and what the user's profile and the kind of token allow."""
-        scope = f"{resource.plural}.read"
+    def _written(self, request: Request, write: Write, grant: Grant, kind: str) -> Response:
+        self._permit(write.resource, grant, kind, write.scope)
+        query = self._reader.parse(write.resource, queries.without_repeats(request.query), kind)
+        done = self._writer.carry_out(write)
+        return done or self._reader.single(write.resource, write.id, query, kind, base_url=_address(request))
+
+    def _permit(self, resource: Resource, grant: Grant, kind: str, right: str = "read") -> None:
+        """Check the scope for a resource, and what the user's profile and the kind of token allow.
+
+        Rights do not imply one another, except that `all` is all of them.
+        """
+        scope = f"{resource.plural}.{right}"
         withheld = self.faults.option("scope_missing", "scope")
         if withheld in {None, scope} and self.faults.take("scope_missing", kind) is not None:
             raise MissingScope(f"Your access token needs the scope {scope}.")
-        if scope not in grant.scopes:
+        if not {scope, f"{resource.plural}.all"} & set(grant.scopes):
             raise MissingScope(f"Your access token needs the scope {scope}.")
         if grant.s2s and resource.type == "sequenceStep":
             raise Forbidden("Server-to-server tokens cannot read sequenceSteps.")
@@ -221,6 +236,9 @@ def _kind(request: Request) -> str:
         return "authorize"
     if _S2S_PATH.fullmatch(request.path) and request.method == "POST":
         return "s2s"
+    write = write_of(request)
+    if write is not None:
+        return write.kind
     match = _RESOURCE_PATH.fullmatch(request.path)
     if match is None:
         return "other"

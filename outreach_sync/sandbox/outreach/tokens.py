@@ -27,7 +27,7 @@ SCOPES = tuple(
     f"{plural}.read"
     for plural in ("sequenceStates", "tasks", "prospects", "sequences", "sequenceSteps", "users", "stages")
 )
-"""What the simulated app may ask for."""
+"""What a reader asks for: the scopes of tokens that nobody named scopes for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,12 @@ def test_consent_returns_a_code_and_the_state_and_the_code_works_once(service: O
     assert client.refresh(**form).json()["error"] == "invalid_grant"
 
 
+def test_consent_can_be_given_for_every_right_of_what_is_served(service: OutreachSandbox, client: Client) -> None:
+    scopes = "tasks.write sequenceStates.delete prospects.all stages.read"
+    code = returned(consent(service, auto_approve="1", scope=scopes))["code"][0]
+    assert client.refresh(grant_type="authorization_code", code=code, redirect_uri=BACK).json()["scope"] == scopes
+
+
 def test_a_code_is_bound_to_its_redirect_uri(service: OutreachSandbox, client: Client) -> None:
     code = returned(consent(service, auto_approve="1"))["code"][0]
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": "https://evil.example"}
@@ -61,7 +67,10 @@ def test_the_consent_page_links_to_yes_and_no(service: OutreachSandbox) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"client_id": "other"}, {"response_type": "token"}, {"scope": "tasks.read accounts.read"}, {"scope": ""}],
+    [
+        *({"scope": scope} for scope in ("tasks.read accounts.read", "", "tasks.admin", "tasks", "task.read")),
+        *({"client_id": "other"}, {"response_type": "token"}),
+    ],
 )
 def test_a_wrong_consent_request_never_redirects(service: OutreachSandbox, changes: dict[str, str]) -> None:
     assert consent(service, auto_approve="1", **changes).status_code == 400

@@ -24,7 +24,7 @@ def test_an_expired_or_missing_token_is_unauthorized(service: OutreachSandbox, c
 def test_a_token_reads_only_what_its_scopes_name_included_resources_too(
     service: OutreachSandbox, client: Client, states: list[int]
 ) -> None:
-    client.refresh_token = service.tokens.new_refresh(("sequenceStates.read", "tasks.all"))
+    client.refresh_token = service.tokens.new_refresh(("sequenceStates.read", "tasks.write", "tasks.delete"))
     client.log_in()
     assert client.get("sequenceStates").status_code == 200
     for path, include in (("tasks", ""), ("sequenceStates", "prospect")):
@@ -51,11 +51,20 @@ def test_unknown_addresses_and_records_are_told_apart(client: Client) -> None:
         assert (answer.status_code, answer.json()["errors"][0]["id"]) == (404, error)
 
 
-def test_nothing_can_be_written(service: OutreachSandbox, client: Client) -> None:
+def test_nothing_can_be_written_with_the_scopes_of_a_reader(service: OutreachSandbox, client: Client) -> None:
     task = service.store.add_task()
-    for method in ("DELETE", "PATCH", "POST"):
-        assert client.session.request(method, f"{service.url}/api/v2/tasks/{task}", timeout=5).status_code == 403
-    assert service.store.summary()["task"] == 1
+    for method, path in (("DELETE", ""), ("PATCH", ""), ("POST", ""), ("POST", "/actions/markComplete")):
+        answer = client.session.request(method, f"{service.url}/api/v2/tasks/{task}{path}", timeout=5)
+        assert (answer.status_code, answer.json()["errors"][0]["id"]) == (403, "unauthorizedOauthScope")
+    assert service.store.get("task", task).values["state"] == "incomplete"
+
+
+def test_head_is_get_without_a_body(client: Client, states: list[int]) -> None:
+    got = client.get("sequenceStates", headers={"Accept-Encoding": "identity"})
+    head = client.session.head(got.url, headers={"Accept-Encoding": "identity"}, timeout=5)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(got.content))
+    assert client.get("sequenceStates").status_code == 200
 
 
 def test_the_hourly_quota_counts_down_ends_in_429_and_begins_anew(service: OutreachSandbox, client: Client) -> None:
