@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,17 @@ def serve(
         UsageError: the server-to-server key cannot be made or used.
     """
     caught: list[int] = []
-    stopped = threading.Event()
 
     def stop(number: int, _frame: object) -> None:
-        caught.append(number)
-        stopped.set()
+        caught.append(number)  # no lock here, as an Event has: the main thread may hold it as it is interrupted
 
     previous = {number: signal.signal(number, stop) for number in _STOPS}
     try:
         with _prepared(options) as sandbox:
             _print_config(sandbox, options, out or sys.stdout)
             on_ready(sandbox)
-            while not stopped.wait(_TICK_SECONDS):
-                pass  # a signal that comes just before an endless wait begins would not end it
+            while not caught:
+                time.sleep(_TICK_SECONDS)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
