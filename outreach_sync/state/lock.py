@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_CYCLE = "run"
+"""The one command whose work another run does as well; every other was asked for something of its own."""
+
 
 @contextmanager
 def run_lock(state_path: Path, command: str) -> Iterator[None]:
@@ -45,9 +48,8 @@ def _acquire(descriptor: int, path: Path, command: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise LockHeldError(
-            f"another run holds {path}{_holder(descriptor)}.", advice="Nothing to do: that run does the work."
-        ) from error
+        advice = "Nothing to do: that run does the work." if command == _CYCLE else "Try again when that run has ended."
+        raise LockHeldError(f"another run holds {path}{_holder(descriptor)}.", advice=advice) from error
     note = {"pid": os.getpid(), "command": command, "since": instants.to_iso(instants.now())}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(note).encode(), 0)

@@ -53,3 +53,17 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot be made"):
         run_lock(tmp_path / "file" / "state.db", "run").__enter__()
+
+
+@pytest.mark.parametrize("command", ["reconcile", "failures retry", "forget", "state restore", "auth login"])
+def test_a_command_that_another_run_does_not_do_is_never_told_that_there_is_nothing_to_do(
+    command: str, path: Path
+) -> None:
+    with run_lock(path, "run"), pytest.raises(LockHeldError, match="Try again when that run has ended") as held:
+        run_lock(path, command).__enter__()
+    assert "Nothing to do" not in str(held.value)
+
+
+def test_a_cycle_beside_another_has_nothing_to_do(path: Path) -> None:
+    with run_lock(path, "run"), pytest.raises(LockHeldError, match="that run does the work"):
+        run_lock(path, "run").__enter__()
