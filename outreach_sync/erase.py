@@ -50,7 +50,7 @@ def forget(state: State, *, prospect_id: int | None = None, person_id: int | Non
     if state.path is not None:
         drop_unfinished(state.path)
     elsewhere = copies_elsewhere(state)
-    copies = [*(() if state.path is None else copies_of(state.path)), *(one for one in elsewhere if one.exists())]
+    copies = [*(() if state.path is None else copies_of(state.path)), *filter(_is_there, elsewhere)]
     rewritten = {copy: erase_from_copy(copy, whom) for copy in copies}
     return Erased(
         whom,
@@ -59,3 +59,10 @@ def forget(state: State, *, prospect_id: int | None = None, person_id: int | Non
         tuple(copy for copy, whole in rewritten.items() if not whole),
         tuple(one for one in elsewhere if one not in rewritten),
     )
+
+
+def _is_there(copy: Path) -> bool:
+    try:
+        return copy.exists()
+    except OSError:  # a directory that may not be entered any more
+        return False

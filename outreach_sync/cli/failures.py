@@ -122,10 +122,11 @@ def _change(
 ) -> list[Entry]:
     """Change the queue under the run lock; where no run was ever made there is nothing to change."""
     from outreach_sync.state import State  # noqa: PLC0415 - not for --help
+    from outreach_sync.state.database import is_there  # noqa: PLC0415
     from outreach_sync.state.lock import run_lock  # noqa: PLC0415
 
     path = context.quick().state_path
-    if not path.exists():
+    if not is_there(path):
         return refusals.failures_with_ids(None, ids)
     with run_lock(path, f"failures {what}"), State.open(path) as state:
         entries = refusals.failures_with_ids(state, ids)

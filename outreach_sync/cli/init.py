@@ -34,7 +34,7 @@ def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT00
     from outreach_sync.config.starter import starter_config  # noqa: PLC0415 - not for --help
 
     target = path or _PLACE
-    if target.exists() and not force:
+    if not force and _is_there(target):
         raise _exists(target)
     asks = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
     _write(target, starter_config(_answers() if asks else {}), replace=force)
@@ -101,7 +101,18 @@ def _write(target: Path, text: str, *, replace: bool) -> None:
     except OSError as error:
         if isinstance(error, FileExistsError) and target.exists():
             raise _exists(target) from error  # somebody was quicker
-        raise ConfigError(f"{target} cannot be written: {error.strerror}.") from error
+        raise _unwritable(target, error) from error
+
+
+def _is_there(target: Path) -> bool:
+    try:
+        return target.exists()
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{target} cannot be written: {error.strerror}.")
 
 
 def _exists(target: Path) -> UsageError:

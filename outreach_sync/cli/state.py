@@ -72,7 +72,9 @@ def verify(context: Invocation) -> None:
 
 
 def _existing(context: Invocation) -> Path:
+    from outreach_sync.state.database import is_there  # noqa: PLC0415 - not for --help
+
     path = context.quick().state_path
-    if not path.exists():
+    if not is_there(path):
         raise StateError(f"there is no state at {path} yet.", advice="The first run makes it.")
     return path

@@ -21,9 +21,15 @@ def find_config(explicit: Path | None = None) -> Path:
         if named is not None:
             return _existing(named.expanduser(), by)
     usual = usual_places()
+    closed: list[ConfigError] = []
     for place in usual:
-        if place.is_file():
-            return place
+        try:
+            if place.is_file():
+                return place
+        except OSError as error:  # the home of another user, say: the system's config is still to be found
+            closed.append(_unusable(place, error))
+    if closed:
+        raise closed[0]
     looked = ", ".join(str(place) for place in usual)
     raise ConfigError(
         f"no config was found: $OUTREACH_SYNC_CONFIG is not set, and none of these exists: {looked}.",
@@ -44,12 +50,23 @@ def default_state_path() -> Path:
 
 
 def _existing(path: Path, by: str) -> Path:
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if not exists:
         raise ConfigError(
             f"the config {path}, named by {by}, does not exist.",
             advice="Name another, or write one with `outreach-sync init`.",
         )
     return path
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the config {path} cannot be used: {error.strerror}.",
+        advice="Give this user the right to enter its directory.",
+    )
 
 
 def _user_directory(variable: str, below_home: str) -> Path:

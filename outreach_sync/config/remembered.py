@@ -87,7 +87,10 @@ def _place(document: Document) -> Path | None:
     named = section.get("path") if isinstance(section, dict) else None
     state = Path(named).expanduser() if isinstance(named, str) and named.strip() else default_state_path()
     state = document.path.absolute().parent / state
-    return state.with_name(state.name + ".config") if state.exists() else None
+    try:
+        return state.with_name(state.name + ".config") if state.exists() else None
+    except OSError:  # a directory that cannot be entered: whoever opens the state says so
+        return None
 
 
 def _recall(place: Path, document: Document) -> Config:

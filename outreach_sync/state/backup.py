@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from outreach_sync.state.forgotten import Forgotten
 from outreach_sync.state.verify import problems_of, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from outreach_sync.instants import Instant
     from outreach_sync.state import State
@@ -68,11 +68,22 @@ def back_up_elsewhere(state: State, target: Path) -> None:
         StateError: the copy cannot be written, or there is something already.
     """
     target = target.absolute()
-    if target.exists():
-        raise StateError(f"{target} exists already; it was left untouched.", advice="Name another file.")
+    with _said_as(target):
+        if target.exists():
+            raise StateError(f"{target} exists already; it was left untouched.", advice="Name another file.")
+    known = copies_elsewhere(state)
+    _note_copies(state, [*known, target])
+    try:
+        back_up(state, target)
+    except StateError:
+        with suppress(StateError):  # a disk that is full: `forget` will name one place too many
+            _note_copies(state, known)
+        raise
+
+
+def _note_copies(state: State, copies: Iterable[Path]) -> None:
     with state.transaction():
-        state.facts.put(_COPIES, json.dumps(sorted({*map(str, copies_elsewhere(state)), str(target)})))
-    back_up(state, target)
+        state.facts.put(_COPIES, json.dumps(sorted({str(one) for one in copies})))
 
 
 def back_up_daily(state: State, now: Instant) -> Path | None:
@@ -85,14 +96,15 @@ def back_up_daily(state: State, now: Instant) -> Path | None:
     if path is None or not state.progress.watermarks():
         return None  # nothing yet that could not be read again
     target = path.with_name(f"{path.name}.backup-{instants.to_date(now)}")
-    if target.exists():
-        return None
-    room = shutil.disk_usage(path.parent).free
-    if room < 2 * path.stat().st_size:
-        raise StateError(f"there is no room for a copy of the state beside it ({room >> 20} MiB free).")
-    back_up(state, target)
-    for old in sorted(path.parent.glob(f"{path.name}.backup-????-??-??"))[:-KEPT]:
-        old.unlink()
+    with _said_as(target):
+        if target.exists():
+            return None
+        room = shutil.disk_usage(path.parent).free
+        if room < 2 * path.stat().st_size:
+            raise StateError(f"there is no room for a copy of the state beside it ({room >> 20} MiB free).")
+        back_up(state, target)
+        for old in sorted(path.parent.glob(f"{path.name}.backup-????-??-??"))[:-KEPT]:
+            old.unlink()
     return target
 
 

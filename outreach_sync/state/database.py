@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,7 @@ class State:
             _create_private(path)
             connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
             try:
-                _refuse_foreign(connection, path)
+                _version_of_ours(connection, path)
                 _make_durable(connection)
                 _bring_up_to_date(connection, path)
             except BaseException:
@@ -96,17 +96,17 @@ class State:
         Raises:
             StateError: as for `open`; also for a file of an older version, which the next run brings up to date.
         """
-        if not path.exists():
+        if not is_there(path):
             return None
-        with _as_state_error(path):
-            connection = _connect(f"{path.absolute().as_uri()}?mode=ro")
-            version = _version(connection, path)
-        if version == 0:
-            connection.close()
-            return None
-        if version < CURRENT_VERSION:
-            connection.close()
-            raise StateError(f"the state {path} is of an older version.", advice="The next run brings it up to date.")
+        with _as_state_error(path), ExitStack() as unless_ours:
+            connection = unless_ours.enter_context(closing(_connect(f"{path.absolute().as_uri()}?mode=ro")))
+            version = _version_of_ours(connection, path)
+            if version == 0:
+                return None
+            if version < CURRENT_VERSION:
+                advice = "The next run brings it up to date."
+                raise StateError(f"the state {path} is of an older version.", advice=advice)
+            unless_ours.pop_all()
         return cls(connection, path)
 
     @classmethod
@@ -123,7 +123,7 @@ class State:
         with _as_state_error(path):
             if path.exists():
                 with closing(_connect(_read_only(path))) as connection:
-                    _version(connection, path)
+                    _version_of_ours(connection, path)
                     connection.backup(copy)
             copy.execute("PRAGMA journal_mode = MEMORY")
             if copy.execute("PRAGMA user_version").fetchone()[0] != CURRENT_VERSION:
@@ -166,6 +166,16 @@ class State:
         self.close()
 
 
+def is_there(path: Path) -> bool:
+    """Say whether there is a state file.
+
+    Raises:
+        StateError: its directory may not be entered, so that nobody can say.
+    """
+    with _as_state_error(path):
+        return path.exists()
+
+
 def _create_private(path: Path) -> None:
     """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -202,11 +212,15 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file that is newer than the program, or another program's."""
+def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables, 0: there are none; refuse a file that is newer, or another program's."""
     version = _version(connection, path)
     if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise StateError(f"{path} is a database, but not one of outreach-sync; it was left untouched.")
+        raise StateError(
+            f"{path} is a database, but not one of outreach-sync; it was left untouched.",
+            advice="Name another file as state.path.",
+        )
+    return version
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:

@@ -7,12 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from outreach_sync.errors import StateError
-from outreach_sync.state.database import CURRENT_VERSION
+from outreach_sync.state.database import CURRENT_VERSION, is_there
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _AT_MOST = 20
+_PRIMARY = 0xFF  # what is above says more exactly how
 _CHECKS = (
     (
         "prospects linked to a Person that is not there",
@@ -41,9 +42,9 @@ def problems_of(path: Path) -> list[str]:
     """Return what is wrong with a state file, a line each; nothing: it is whole. It is not changed.
 
     Raises:
-        StateError: it is not there, no state of this program, or of a newer version.
+        StateError: it is not there, cannot be read, is no state of this program, or of a newer version.
     """
-    if not path.exists():
+    if not is_there(path):
         raise StateError(f"there is no state at {path}.")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
@@ -54,7 +55,17 @@ def problems_of(path: Path) -> list[str]:
                 return damage
             return list(_inconsistencies(connection)) if version == CURRENT_VERSION else []
     except sqlite3.Error as error:
-        return [str(error)]
+        if _is_damage(error):
+            return [str(error)]
+        raise StateError(
+            f"{path} cannot be read: {error}.",
+            advice="Check that this user may read it; nothing is said of its content.",
+        ) from error
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Tell damage from a file that cannot be opened, is locked or may not be read: a backup would not help there."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def version_of(path: Path) -> int:

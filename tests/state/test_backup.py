@@ -198,3 +198,10 @@ def test_a_copy_before_a_new_format_is_among_the_copies(path: Path) -> None:
     before = path.with_name("state.db.before-2-from-1")
     before.write_bytes(b"")
     assert copies_of(path) == [before]
+
+
+def test_a_copy_that_was_never_made_is_not_named_to_whoever_is_erased(state: State, tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    with pytest.raises(StateError, match="cannot be written"):
+        back_up_elsewhere(state, tmp_path / "a-file" / "copy.db")
+    assert copies_elsewhere(state) == []

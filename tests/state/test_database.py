@@ -64,8 +64,10 @@ def test_a_database_of_somebody_else_is_left_untouched(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE precious (id)")
-    with pytest.raises(StateError, match="not one of outreach-sync"):
-        State.open(path)
+    for opening in (State.open, State.open_to_read, State.open_scratch):
+        with pytest.raises(StateError, match="not one of outreach-sync") as caught:
+            opening(path)
+        assert caught.value.exit_status == 2
     with closing(sqlite3.connect(path)) as connection:
         assert [row[0] for row in connection.execute("SELECT name FROM sqlite_master")] == ["precious"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,3 +75,25 @@ def test_what_is_no_state_is_named(tmp_path: Path, content: bytes | None) -> Non
         path.write_bytes(content)
     with pytest.raises(StateError, match="no state"):
         problems_of(path)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup that is restored for it would throw away what was done since."""
+    state.close()
+
+    def refuse(*_: object, **__: object) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with pytest.raises(StateError, match="cannot be read: unable to open database file"):
+        problems_of(path)
+
+
+def test_what_is_no_database_at_all_is_damage(path: Path, state: State) -> None:
+    state.close()
+    path.write_bytes(b"nonsense" * 1000)
+    assert problems_of(path) == ["file is not a database"]

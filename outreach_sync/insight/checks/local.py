@@ -15,6 +15,7 @@ from outreach_sync.insight.status import token_age
 from outreach_sync.insight.yearly_cost import LARGE_PLAN, SMALL_PLAN, cost_by_state, yearly_cost
 from outreach_sync.rules.conditions import named_attributes
 from outreach_sync.state import State
+from outreach_sync.state.database import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,12 +97,13 @@ def _state(path: Path) -> Check:
     state = State.open_to_read(path)
     if state is not None:
         state.close()
-    place = next(place for place in (path, *path.absolute().parents) if place.exists())
-    directory = path.absolute().parent if path.exists() else place
+    exists = is_there(path)
+    place = path if exists else next(place for place in path.absolute().parents if place.exists())
+    directory = path.absolute().parent if exists else place
     if not (os.access(place, os.W_OK) and os.access(directory, os.W_OK | os.X_OK)):
         hint = "Give the user that runs this the right to write there, or set state.path."
         return fail("state", f"{place} is not writable", hint, exit_status=CONFIG)
-    return ok("state", f"{path}" if path.exists() else f"{path}, which the first run makes")
+    return ok("state", f"{path}" if exists else f"{path}, which the first run makes")
 
 
 def _cost(config: Config) -> Check:

@@ -1,0 +1,122 @@
+"""A directory that this user may not enter. The tests may run as root, whom nothing keeps out: so `stat` says it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.config.locate import find_config
+from outreach_sync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Have nobody see what is in a directory."""
+    stat = Path.stat
+
+    def close(directory: Path) -> None:
+        def refuse(path: Path, **options: Any) -> os.stat_result:
+            if directory in path.absolute().parents:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return stat(path, **options)
+
+        monkeypatch.setattr(Path, "stat", refuse)
+
+    return close
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("failures", "list"),
+        ("failures", "retry"),
+        ("run", "--dry-run"),
+        ("state", "verify"),
+        ("state", "backup"),
+        ("explain", "--prospect", "1"),
+        ("report", "--out", "-"),
+    ],
+    ids=" ".join,
+)
+def test_a_state_whose_directory_cannot_be_entered_is_no_bug(
+    arguments: tuple[str, ...], command: Any, empty: Any, close: Callable[[Path], None]
+) -> None:
+    empty.state_path.parent.mkdir()
+    close(empty.state_path.parent)
+    ran = command(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert "cannot be used: Permission denied" in ran.err
+
+
+def test_check_goes_on_where_the_state_cannot_be_looked_at(
+    command: Any, empty: Any, close: Callable[[Path], None]
+) -> None:
+    empty.state_path.parent.mkdir()
+    close(empty.state_path.parent)
+    ran = command("check")
+    assert ran.status == 2
+    assert "FAIL  state: " in ran.out
+    assert "cannot be used: Permission denied" in ran.out
+    assert "a bug" not in ran.err
+
+
+def test_a_run_keeps_no_judgement_where_it_may_not_look(
+    command: Any, empty: Any, close: Callable[[Path], None]
+) -> None:
+    empty.state_path.parent.mkdir()
+    close(empty.state_path.parent)
+    ran = command("run")
+    assert ran.status in {0, 2}  # root opens the file all the same
+    assert "a bug" not in ran.err
+
+
+def test_a_copy_is_not_made_where_nobody_can_say_whether_there_is_one(
+    command: Any, empty: Any, tmp_path: Path, close: Callable[[Path], None]
+) -> None:
+    command("run")
+    (tmp_path / "vault").mkdir()
+    close(tmp_path / "vault")
+    ran = command("state", "backup", str(tmp_path / "vault" / "copy.db"))
+    assert ran.status == 2
+    assert "copy.db cannot be written: Permission denied" in ran.err
+
+
+def test_init_says_that_a_place_cannot_be_looked_at(
+    command: Any, empty: Any, tmp_path: Path, close: Callable[[Path], None]
+) -> None:
+    (tmp_path / "vault").mkdir()
+    close(tmp_path / "vault")
+    ran = command("init", "--defaults", str(tmp_path / "vault" / "config.yaml"))
+    assert ran.status == 2
+    assert "config.yaml cannot be written: Permission denied" in ran.err
+
+
+def test_a_named_config_that_cannot_be_looked_at_is_said(tmp_path: Path, close: Callable[[Path], None]) -> None:
+    close(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be used: Permission denied"):
+        find_config(tmp_path / "config.yaml")
+
+
+def test_a_home_that_cannot_be_entered_does_not_hide_the_config_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close: Callable[[Path], None]
+) -> None:
+    """Cron jobs often keep the HOME of root."""
+    (tmp_path / "home").mkdir()
+    system = tmp_path / "system.yaml"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("outreach_sync.config.locate._SYSTEM", system)
+    close(tmp_path / "home")
+    with pytest.raises(ConfigError, match="cannot be used: Permission denied"):
+        find_config()
+    system.touch()
+    assert find_config() == system
