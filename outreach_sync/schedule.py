@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from outreach_sync.config.cron import schedulable
 from outreach_sync.errors import ConfigError, InterruptedByError, LockHeldError, OutreachSyncError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from apscheduler.events import JobEvent, JobExecutionEvent
+    from apscheduler.triggers.base import BaseTrigger
 
     from outreach_sync.conduct import Ended
     from outreach_sync.config.models import Config, Schedule
@@ -219,18 +222,20 @@ class Scheduler:
             self._plan(command)
 
 
-def trigger_of(schedule: Schedule, command: str) -> CronTrigger | IntervalTrigger | None:
+def trigger_of(schedule: Schedule, command: str) -> BaseTrigger | None:
     """Return when a command is due, None: never. Times are UTC, each put off by up to `jitter`."""
     jitter = schedule.jitter_ms / 1000 or None
     expression = schedule.reconcile if command == RECONCILE else schedule.cron
     if expression:
-        minute, hour, day, month, weekday = expression.split()
-        return CronTrigger(
-            minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC, jitter=jitter
-        )
+        return OrTrigger([_cron_trigger(fields) for fields in schedulable(expression)], jitter=jitter)
     if command == RECONCILE or schedule.every_ms is None:
         return None
     return IntervalTrigger(seconds=schedule.every_ms / 1000, timezone=UTC, jitter=jitter)
+
+
+def _cron_trigger(fields: tuple[str, ...]) -> CronTrigger:
+    minute, hour, day, month, weekday = fields
+    return CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC)
 
 
 def _shown(schedule: Schedule) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 A cron table counts days of the week from Sunday = 0, APScheduler from Monday = 0: days are therefore rewritten as
 names. The check is our own, so that reading a config does not need the scheduler; what passes it, APScheduler takes.
+
+Where both the day of the month and the day of the week are restricted, a cron table fires on either; where one of them
+begins with ``*``, on what both allow (crontab(5)). APScheduler always wants both, so it may need two expressions.
 """
 
 from __future__ import annotations
@@ -9,11 +12,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 DEFAULT_RECONCILE = "0 3 * * sun"
 
 _A_YEAR = date(2027, 1, 1)  # any that is no leap year
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_PATIENCE_DAYS = 40 * 366  # 29 February on a certain day of the week may take so long
 
 _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[1-9]\d?))?", re.ASCII)
 
@@ -45,18 +53,47 @@ def normal_cron(text: str) -> str:
     fields = text.lower().split()
     if len(fields) != len(_FIELDS):
         raise ValueError("is not a cron expression of five fields")
-    return " ".join(_normal_field(field, content) for field, content in zip(_FIELDS, fields, strict=True))
+    normal = [_normal_field(field, content) for field, content in zip(_FIELDS, fields, strict=True)]
+    if not _can_fire(normal):
+        raise ValueError("never fires: none of its months has such a day")
+    return " ".join(normal)
+
+
+def schedulable(text: str) -> tuple[tuple[str, ...], ...]:
+    """Return what APScheduler is to be given: the five fields of one expression, or of two where either will do."""
+    minute, hour, day, month, weekday = normal_cron(text).split()
+    named = weekday if weekday == "*" else _named(_numbers(_FIELDS[4], weekday))
+    if not _either_day(day, weekday):
+        return ((minute, hour, day, month, named),)
+    return (minute, hour, day, month, "*"), (minute, hour, "*", month, named)
+
+
+def _either_day(day: str, weekday: str) -> bool:
+    return not day.startswith("*") and not weekday.startswith("*")
+
+
+def _can_fire(fields: Sequence[str]) -> bool:
+    """Say whether there ever is such a day. Every date is every day of the week in some year, 29 February too."""
+    _, _, day, month, weekday = fields
+    days, months = _numbers(_FIELDS[2], day), _numbers(_FIELDS[3], month)
+    return _either_day(day, weekday) or any(one <= _LONGEST[month - 1] for one in days for month in months)
 
 
 def _normal_field(field: _Field, content: str) -> str:
-    values = [value for part in content.split(",") for value in _values_of(field, part)]
-    if content == "*":
-        return content
+    values = _numbers(field, content)
     if field.words is _DAYS:
-        return ",".join(_DAYS[day] for day in sorted({value % 7 for value in values}))
+        return content if content.startswith("*") else _named(values)
     if field.words and re.search(r"[a-z]", content):
-        return ",".join(str(value) for value in sorted(set(values)))
+        return ",".join(str(value) for value in values)
     return content
+
+
+def _numbers(field: _Field, content: str) -> list[int]:
+    return sorted({value for part in content.split(",") for value in _values_of(field, part)})
+
+
+def _named(days: Iterable[int]) -> str:
+    return ",".join(_DAYS[day] for day in sorted({day % 7 for day in days}))
 
 
 def _values_of(field: _Field, part: str) -> range:
@@ -86,17 +123,23 @@ def _number(field: _Field, word: str) -> int:
 
 
 class Timetable(NamedTuple):
-    """A cron expression as the numbers it stands for; days of the week count from Monday = 0, as dates do."""
+    """A cron expression as the numbers it stands for; days of the week count from Monday = 0, as dates do.
+
+    `either_day`: one kind of day suffices; else both must match.
+    """
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]
+    either_day: bool = False
 
     def fires_on(self, day: date) -> bool:
-        """Say whether it fires on this day at all; both kinds of day must match, as APScheduler has it."""
-        return day.month in self.months and day.day in self.days and day.weekday() in self.weekdays
+        """Say whether it fires on this day at all."""
+        by_date, by_weekday = day.day in self.days, day.weekday() in self.weekdays
+        matches = by_date or by_weekday if self.either_day else by_date and by_weekday
+        return matches and day.month in self.months
 
     def firings_a_year(self) -> int:
         """Count the firings of a year of 365 days."""
@@ -104,8 +147,8 @@ class Timetable(NamedTuple):
         return days * len(self.hours) * len(self.minutes)
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first firing after a moment (aware, UTC); None where there is none within four years."""
-        for number in range(4 * 366):
+        """Return the first firing after a moment (aware, UTC); None where there is none within forty years."""
+        for number in range(_PATIENCE_DAYS):
             day = moment.date() + timedelta(number)
             if not self.fires_on(day):
                 continue
@@ -123,9 +166,7 @@ def timetable(text: str) -> Timetable:
         ValueError: it is no cron expression.
     """
     fields = normal_cron(text).split()
-    minutes, hours, days, months, weekdays = (
-        sorted({value for part in content.split(",") for value in _values_of(field, part)})
-        for field, content in zip(_FIELDS, fields, strict=True)
-    )
+    minutes, hours, days, months, weekdays = map(_numbers, _FIELDS, fields)
     from_monday = frozenset((day - 1) % 7 for day in weekdays)
-    return Timetable(tuple(minutes), tuple(hours), frozenset(days), frozenset(months), from_monday)
+    either_day = _either_day(fields[2], fields[4])
+    return Timetable(tuple(minutes), tuple(hours), frozenset(days), frozenset(months), from_monday, either_day)

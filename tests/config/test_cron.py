@@ -6,7 +6,9 @@ import pytest
 from apscheduler.triggers.cron import CronTrigger
 from hypothesis import given, strategies as st
 
-from outreach_sync.config.cron import DEFAULT_RECONCILE, normal_cron, timetable
+from outreach_sync.config.cron import DEFAULT_RECONCILE, normal_cron, schedulable, timetable
+from outreach_sync.config.models import Schedule
+from outreach_sync.schedule import CYCLE, trigger_of
 
 
 def _part(least: int, most: int) -> st.SearchStrategy[str]:
@@ -34,7 +36,8 @@ def test_whatever_passes_is_taken_by_the_scheduler_and_stays_the_same_when_check
         normal = normal_cron(expression)
     except ValueError:
         return
-    CronTrigger.from_crontab(normal, timezone="UTC")
+    for minute, hour, day, month, weekday in schedulable(normal):
+        CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC)
     assert normal_cron(normal) == normal
 
 
@@ -52,7 +55,7 @@ def test_sunday_is_sunday_however_it_is_written(day: str) -> None:
         ("* * * * *", "* * * * *"),
         ("*/15 6-20 * * 1-5", "*/15 6-20 * * mon,tue,wed,thu,fri"),
         ("0 3 * * fri-mon", "0 3 * * sun,mon,fri,sat"),
-        ("0 3 * * */2", "0 3 * * sun,tue,thu,sat"),
+        ("0 3 * * */2", "0 3 * * */2"),  # only where it begins with * must the day of the month match as well
         ("0 0 1,15 jan-mar *", "0 0 1,15 1,2,3 *"),
         ("0 0 1 */3 *", "0 0 1 */3 *"),
     ],
@@ -98,9 +101,30 @@ def test_a_timetable_fires_next_at_the_first_matching_minute() -> None:
     assert table.next_after(datetime(2026, 9, 7, 6, 0, tzinfo=UTC)) == datetime(2026, 9, 7, 6, 15, tzinfo=UTC)
 
 
-def test_a_timetable_for_a_day_that_never_comes_fires_never() -> None:
-    assert timetable("0 0 31 2 *").next_after(datetime(2026, 9, 4, tzinfo=UTC)) is None
-    assert timetable("0 0 31 2 *").firings_a_year() == 0
+@pytest.mark.parametrize("text", ["0 0 31 2 *", "0 0 30,31 feb *", "0 0 31 4,6,9,11 */2"])
+def test_a_day_that_never_comes_is_refused_instead_of_waited_for(text: str) -> None:
+    with pytest.raises(ValueError, match="never fires"):
+        normal_cron(text)
+
+
+@pytest.mark.parametrize("text", ["0 0 29 2 *", "0 0 31 2 mon", "0 0 31 1,2 *"])
+def test_a_day_that_seldom_comes_is_no_mistake(text: str) -> None:
+    assert timetable(text).next_after(datetime(2026, 9, 4, tzinfo=UTC)) is not None
+
+
+def test_a_leap_day_is_found_over_a_century_without_one() -> None:
+    found = timetable("0 0 29 2 *").next_after(datetime(2096, 3, 1, tzinfo=UTC))
+    assert found == datetime(2104, 2, 29, tzinfo=UTC)
+
+
+def test_where_both_kinds_of_day_are_restricted_either_is_enough_as_in_a_cron_table() -> None:
+    table, moment, fired = timetable("0 0 1 * mon"), datetime(2026, 9, 1, tzinfo=UTC), []
+    for _ in range(5):
+        moment = table.next_after(moment) or moment
+        fired.append(moment.day)
+    assert fired == [7, 14, 21, 28, 1]
+    assert table.firings_a_year() == 52 + 12 - 3  # the first of February, March and November 2027 are Mondays
+    assert timetable("0 0 1-7 * */6").firings_a_year() == 24  # the first Saturday and Sunday of each month
 
 
 def test_firings_of_a_year_are_those_of_the_scheduler() -> None:
@@ -108,10 +132,18 @@ def test_firings_of_a_year_are_those_of_the_scheduler() -> None:
     assert timetable("*/10 * * * *").firings_a_year() == 365 * 144
 
 
-@pytest.mark.parametrize("text", ["*/7 5 1-10 * mon", "0 0 * 2 7", "59 23 31 12 *", "1,30 */6 * * fri-mon"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("*/7 5 1-10 * mon", "0 0 1 * mon", "0 0 1-10 * */2", "0 0 */3 * mon"),
+        *("0 0 * 2 7", "59 23 31 12 *", "1,30 */6 * * fri-mon", "0 3 * * */2"),
+    ],
+)
 def test_a_timetable_agrees_with_the_scheduler(text: str) -> None:
-    trigger, moment = CronTrigger.from_crontab(normal_cron(text), timezone=UTC), datetime(2026, 9, 4, 20, 0, tzinfo=UTC)
-    for _ in range(5):
+    schedule = Schedule.model_validate({"cron": text, "jitter": "0s"})
+    trigger, moment = trigger_of(schedule, CYCLE), datetime(2026, 9, 4, 20, 0, tzinfo=UTC)
+    assert trigger is not None
+    for _ in range(20):
         expected = trigger.get_next_fire_time(moment, moment)
         assert timetable(text).next_after(moment) == expected
         moment = expected
