@@ -12,6 +12,7 @@ import click
 from outreach_sync.config.locate import usual_places
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.instants import parse_duration, parse_iso
+from outreach_sync.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,21 +20,25 @@ if TYPE_CHECKING:
     from outreach_sync.config.starter import Answer
 
 _PLACE = usual_places()[0]
+_TO_STDOUT = Path("-")
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=None, required=False)
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default=None, required=False)
 @click.option("--defaults", is_flag=True, help="Ask nothing, also on a terminal.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT001 - click's form
     """Write a commented config that has every key with its default, readable by its owner only.
 
-    PATH is config/outreach-sync.yaml unless given. Secrets are never asked for: the config takes them from the
-    environment, or from files. Exit status: 0; 2 there is a file already.
+    PATH is config/outreach-sync.yaml unless given; - is stdout. Secrets are never asked for: the config takes them
+    from the environment, or from files. Exit status: 0; 2 there is a file already.
     """
     from outreach_sync.config.starter import starter_config  # noqa: PLC0415 - not for --help
 
     target = path or _PLACE
+    if target == _TO_STDOUT:
+        click.echo(starter_config({}), nl=False)
+        return
     if not force and _is_there(target):
         raise _exists(target)
     asks = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
@@ -88,20 +93,26 @@ def _duration(text: str) -> str:
 
 def _write(target: Path, text: str, *, replace: bool) -> None:
     """Write the file with mode 0600 from its first moment on; a file that is there is only replaced whole."""
-    written = target.with_name(target.name + ".new") if replace else target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if replace:
-            written.unlink(missing_ok=True)
-        descriptor = os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            write_whole(target, text)
+        else:
+            _create(target, text)
+    except FileExistsError as error:
+        raise (_exists(target) if _is_there(target) else _unwritable(target, error)) from error  # somebody was quicker
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _create(target: Path, text: str) -> None:
+    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        if replace:
-            written.replace(target)
-    except OSError as error:
-        if isinstance(error, FileExistsError) and target.exists():
-            raise _exists(target) from error  # somebody was quicker
-        raise _unwritable(target, error) from error
+    except OSError:
+        target.unlink()  # half a config would be found, and taken for a whole one
+        raise
 
 
 def _is_there(target: Path) -> bool:

@@ -22,6 +22,7 @@ from outreach_sync.config.document import SECRETS, Document, read_document
 from outreach_sync.config.locate import default_state_path
 from outreach_sync.config.start import Back, Everything, From
 from outreach_sync.rules.conditions import AnyOf, Clause, Equals, NotAfter
+from outreach_sync.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,14 +117,9 @@ def _keep(place: Path, document: Document, config: Config) -> None:
         OSError: it cannot be written.
         ValueError: it holds something that this module does not know.
     """
-    import tempfile  # noqa: PLC0415 - slow to import, rarely needed
-
     salt = os.urandom(16).hex()
     content = {"salt": salt, "digest": _digest(document, salt), "config": _shown(config, (), document)}
-    descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, ensure_ascii=False)
-    Path(name).replace(place)
+    write_whole(place, json.dumps(content, ensure_ascii=False))
 
 
 def _digest(document: Document, salt: str) -> str:

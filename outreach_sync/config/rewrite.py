@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from outreach_sync.config.interpolation import mentions_variable
 from outreach_sync.errors import ConfigError
+from outreach_sync.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 def rewritten(text: str, section: tuple[str, ...], values: Mapping[str, str]) -> str | None:
@@ -39,19 +38,8 @@ def replace_file(path: Path, text: str) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    real = path.resolve()
     try:
-        mode = real.stat().st_mode & 0o777
-        descriptor, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(mode)
-            Path(name).replace(real)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_whole(path, text, mode=None)
     except OSError as problem:
         raise ConfigError(f"{path} cannot be written ({problem.strerror}).") from problem
 

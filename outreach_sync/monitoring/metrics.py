@@ -6,17 +6,16 @@ Ages are given as the time since when, so that they go on growing while nothing 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import __version__
 from outreach_sync.errors import StateError
 from outreach_sync.outreach.tokenfile import TokenFile
+from outreach_sync.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.run import Log
@@ -75,16 +74,12 @@ def metrics_text(state: State, state_path: Path, now: Instant) -> str:
 
 
 def write_metrics(path: Path, text: str, log: Log) -> None:
-    """Replace the file atomically, readable by everyone, as a collector under another user needs it."""
+    """Replace the file atomically, readable by everyone, as a collector under another user needs it.
+
+    What is no regular file is left alone: a pipe that nobody reads would hold up the run.
+    """
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_whole(path, text, mode=0o644)
     except OSError as problem:
         log.warning("metrics_not_written", file=str(path), why=problem.strerror)
 

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from outreach_sync.errors import UsageError
+from outreach_sync.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write the page atomically, readable by its owner only.
+    """Write the page atomically, readable by its owner only; a pipe or a device is written into.
 
     Raises:
         UsageError: it cannot be written there.
     """
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
+        write_whole(path, page, through=True)
     except OSError as error:
-        raise _unwritable(path, error) from error
-    beside = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"the report {path} cannot be written ({error.strerror}).",
-        advice="Name a file in a directory that exists and is writable by this user.",
-    )
+        raise UsageError(
+            f"the report {path} cannot be written ({error.strerror}).",
+            advice="Name a file in a directory that exists and is writable by this user.",
+        ) from error

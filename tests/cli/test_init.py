@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import subprocess
@@ -87,3 +88,46 @@ def _on_a_terminal(arguments: list[str], typed: str) -> None:
             break
     assert program.wait(5) == 0
     os.close(ours)
+
+
+def test_a_dash_is_stdout_and_no_file_of_that_name(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = command("init", "-")
+    assert (ran.status, ran.err) == (0, "")
+    assert yaml.safe_load(ran.out)["sync"]["max_attempts"] == 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_half_of_a_config(tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be in the way of the next try, and be found by every command."""
+    opened = os.fdopen
+
+    def full(descriptor: int, *arguments: Any, **named: Any) -> Any:
+        file = opened(descriptor, *arguments, **named)
+
+        def write(_text: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(file, "write", write, raising=False)
+        return file
+
+    monkeypatch.setattr(os, "fdopen", full)
+    ran = command("init", "--defaults", str(tmp_path / "config.yaml"))
+    assert ran.status == 2
+    assert "cannot be written: No space left on device" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_forced_a_link_stays_and_a_pipe_is_left_alone(tmp_path: Path, command: Any) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "real.yaml")
+    (tmp_path / "real.yaml").write_text("old")
+    assert command("init", "--force", str(tmp_path / "link.yaml")).status == 0
+    assert (tmp_path / "link.yaml").is_symlink()
+    assert "outreach:" in (tmp_path / "real.yaml").read_text(encoding="utf-8")
+    ran = command("init", "--force", str(tmp_path / "pipe"))
+    assert ran.status == 2
+    assert "it is no regular file" in ran.err
+    assert (tmp_path / "pipe").is_fifo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -116,6 +117,18 @@ def test_a_note_is_written_when_it_may_not_be(minimal: Minimal, tmp_path: Path) 
     (tmp_path / "state.db").touch()
     settled_config(path, remember=False)
     assert not kept(path).exists()
+
+
+def test_a_full_disk_is_littered_with_notes(minimal: Minimal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = minimal("state: {path: state.db}\n")
+    (tmp_path / "state.db").touch()
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(os, "fsync", full)
+    settled_config(path, remember=True)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_change_of_the_program_goes_unnoticed(settled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,13 @@ def test_the_file_is_replaced_and_readable_by_a_collector(tmp_path: Path, log: R
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("new\n", 0o644)
     assert [each.name for each in tmp_path.iterdir()] == ["sync.prom"]
     assert log.events == []
+
+
+def test_a_pipe_is_neither_replaced_nor_waited_for(tmp_path: Path, log: Recorder) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write_metrics(tmp_path / "pipe", "text\n", log)
+    assert (tmp_path / "pipe").is_fifo()
+    assert [event for event, _ in log.events] == ["metrics_not_written"]
 
 
 def test_the_reference_lists_every_metric_with_its_meaning() -> None:
