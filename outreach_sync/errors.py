@@ -30,6 +30,12 @@ class UsageError(OutreachSyncError):
     exit_status = 2
 
 
+class OutputError(OutreachSyncError):
+    """stdout cannot be written: the disk behind it is full, or it is closed."""
+
+    exit_status = 2
+
+
 class ConfigError(OutreachSyncError):
     """The config is wrong; ``problems`` lists every mistake, a line each."""
 

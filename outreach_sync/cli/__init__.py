@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from outreach_sync import __version__
 from outreach_sync.cli.context import Invocation
+from outreach_sync.cli.streams import dependable_streams
 from outreach_sync.errors import OutreachSyncError
 
 if TYPE_CHECKING:
@@ -90,16 +90,17 @@ def cli(context: click.Context, config: Path | None, log_format: str | None, log
 
     Results go to stdout, logs and progress to stderr.
     """
-    context.obj = Invocation(config, log_format, log_level)
+    context.obj = Invocation.latest = Invocation(config, log_format, log_level)
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit status. Errors become one line on stderr that says what to do."""
-    try:
-        result = cli.main(list(arguments), prog_name="outreach-sync", standalone_mode=False)
-    except Exception as error:  # noqa: BLE001 - the outermost one
-        return _status_of(error)
-    return result if isinstance(result, int) else 0
+    with dependable_streams():
+        try:
+            result = cli.main(list(arguments), prog_name="outreach-sync", standalone_mode=False)
+        except Exception as error:  # noqa: BLE001 - the outermost one
+            return _status_of(error)
+        return result if isinstance(result, int) else 0
 
 
 def _status_of(error: Exception) -> int:
@@ -113,9 +114,6 @@ def _status_of(error: Exception) -> int:
             return _SIGNALLED + _SIGINT
         case OutreachSyncError():
             return say_error(error)
-        case BrokenPipeError():  # whoever read our output has seen enough
-            sys.stderr.close()
-            return 0
     return _report_bug(error)
 
 

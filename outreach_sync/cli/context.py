@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 
 class Invocation:
-    """One invocation: where its config is, and how it logs. `scrubber` is the choke point of all that is printed."""
+    """One invocation: where its config is, and how it logs. `scrubber` is the choke point of all that is printed.
+
+    `latest` is the one of this process, for what is said when it has ended; None: the command line made no sense.
+    """
 
     scrubber: ClassVar[Scrubber] = Scrubber()
+    latest: ClassVar[Invocation | None] = None
 
     def __init__(self, config: Path | None, log_format: str | None, log_level: str | None) -> None:
         """Keep the program's own options; None: not given."""
@@ -88,7 +92,8 @@ class Invocation:
 
 def print_json(document: Any) -> None:
     """Print exactly one JSON document, in which what could steer a terminal is escaped."""
-    text = json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=2 if sys.stdout.isatty() else None)
     harmless = (one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
     click.echo(text if text.isprintable() else "".join(harmless))
 

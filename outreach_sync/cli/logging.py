@@ -19,9 +19,15 @@ def command_log(invocation: Invocation, config: Config) -> Log:
 
 
 def log_bug(bug: Exception) -> None:
-    """Log the traceback of a bug, at debug, without local variables: they may hold a secret."""
-    from outreach_sync.events import started_log  # noqa: PLC0415
+    """Log the traceback of a bug, at debug, without local variables: they may hold a secret.
 
-    log = started_log()
+    A command that keeps no log does so too, where `--log-level debug` asks for it.
+    """
+    from outreach_sync.cli.context import Invocation  # noqa: PLC0415
+    from outreach_sync.events import start_logging, started_log  # noqa: PLC0415
+
+    log, invocation = started_log(), Invocation.latest
+    if log is None and invocation is not None and invocation.log_level == "debug":
+        log = start_logging("debug", invocation.log_format or "auto", invocation.scrubber)
     if log is not None:
         log.debug("bug", exc_info=bug)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync import events
+from outreach_sync.cli import run_command
+from outreach_sync.cli.streams import Messages, Results
+from outreach_sync.errors import OutputError
+from outreach_sync.insight import status as status_module
+from outreach_sync.scrubbing import keep_secret
+from outreach_sync.state import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Full(io.StringIO):
+    """A file on a full disk; `room`: there is room again."""
+
+    room = False
+
+    def write(self, text: str) -> int:
+        if text and not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def _program(*arguments: str, redirect: str = "", **environment: str) -> subprocess.Popen[str]:
+    """Start the program by a shell that redirects it."""
+    line = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "outreach_sync", *arguments]
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+
+
+def _started_runs(path: Path) -> int:
+    with State.open(path) as state:
+        return len(state.runs.latest(10))
+
+
+# -- whoever reads our stdout has seen enough
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("init", "-"), ("status",), ("run",), ("check",)])
+def test_a_reader_that_has_gone_is_not_reported_as_refused_records(arguments: tuple[str, ...], empty: Any) -> None:
+    program = _program("-c", str(empty.config_path), *arguments)
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdout.close()
+    said = program.stderr.read()
+    assert program.wait() == 0
+    assert "BrokenPipe" not in said
+    assert "Traceback" not in said
+    program.stderr.close()
+
+
+def test_a_reader_that_has_gone_hides_no_other_exit_status(empty: Any) -> None:
+    empty.config["workbooks"]["api_key"] = "another-key-altogether"
+    empty.write()
+    program = _program("-c", str(empty.config_path), "check")
+    assert program.stdout is not None
+    program.stdout.close()
+    assert program.wait() == 3
+    assert program.stderr is not None
+    program.stderr.close()
+
+
+# -- stdout cannot be written
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("status", "--json"), ("init", "-")])
+def test_a_full_stdout_is_no_bug(arguments: tuple[str, ...], empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert run_command(["-c", str(empty.config_path), *arguments]) == 2
+    said = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert (
+        said == "outreach-sync: stdout cannot be written: No space left on device. What was done until then stands.\n"
+    )
+
+
+@pytest.mark.parametrize("redirect", [">&-", ">&- <&-"])
+def test_a_closed_stdout_is_said_once_the_run_is_done(redirect: str, empty: Any) -> None:
+    _, said = _program("-c", str(empty.config_path), "run", "--json", redirect=redirect).communicate()
+    last = said.splitlines()[-1]
+    assert last.startswith("outreach-sync: stdout cannot be written: Bad file descriptor.")
+    assert "Traceback" not in said
+    assert _started_runs(empty.state_path) == 1
+
+
+def test_what_was_not_written_is_not_tried_again_when_the_program_ends() -> None:
+    results = Results(Full())
+    with pytest.raises(OutputError):
+        results.write("one")
+    results.write("two")
+    results.flush()
+
+
+# -- stderr cannot be written
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", "2>&- >&-", "<&- >&- 2>&-"])
+def test_a_run_is_done_without_a_stderr(redirect: str, empty: Any) -> None:
+    program = _program("-c", str(empty.config_path), "run", redirect=redirect)
+    program.communicate()
+    assert program.returncode == (2 if ">&- 2" in redirect or redirect.endswith(" >&-") else 0)
+    assert _started_runs(empty.state_path) == 1
+
+
+def test_a_closed_stderr_leaves_its_number_to_no_file(empty: Any) -> None:
+    """What a library writes to 2 would go into the lock or the database."""
+    program = (
+        "import os, sys; from outreach_sync.cli import run_command; from outreach_sync.cli.streams import *\n"
+        "with dependable_streams(): print(os.readlink('/proc/self/fd/2'))"
+    )
+    line = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", program]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.strip() == os.devnull
+
+
+def test_a_stderr_that_is_full_keeps_no_run_from_being_done(empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert run_command(["-c", str(empty.config_path), "run"]) == 0
+    assert _started_runs(empty.state_path) == 1
+
+
+def test_a_stderr_that_has_room_again_is_written_again() -> None:
+    file = Full()
+    messages = Messages(file)
+    messages.write("lost")
+    file.room = True
+    messages.write("said")
+    assert file.getvalue() == "said"
+
+
+# -- what the encoding lacks
+
+
+def test_what_an_encoding_lacks_is_escaped_instead_of_ending_the_command(empty: Any) -> None:
+    program = _program("-c", str(empty.config_path), "init", "-", PYTHONIOENCODING="ascii")
+    out, _ = program.communicate()
+    assert program.returncode == 0
+    assert "Active \\u2013 Running" in out
+
+
+def test_json_stays_json_in_any_encoding(setup: Any) -> None:
+    config = str(setup.config_path)
+    assert _program("-c", config, "run").communicate()
+    program = _program("-c", config, "explain", "--prospect", "3", "--json", PYTHONIOENCODING="latin-1")
+    out, _ = program.communicate()
+    assert "Active" in json.dumps(json.loads(out))
+
+
+# -- a bug
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_a_bug_of_a_command_without_a_log_says_nothing_at_debug(
+    level: str, empty: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> Any:
+        token = "planted" + "-secret"
+        keep_secret(token)
+        raise ZeroDivisionError(f"with {token}")
+
+    monkeypatch.setattr(events, "_started", [])
+    monkeypatch.setattr(status_module, "overdue_runs", broken)
+    assert run_command(["-c", str(empty.config_path), "run"]) == 0
+    monkeypatch.setattr(events, "_started", [])
+    capsys.readouterr()
+    assert run_command(["--log-level", level, "--log-format", "json", "-c", str(empty.config_path), "status"]) == 70
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("outreach-sync: a bug in this program: ZeroDivisionError.")
+    assert len(lines) == (2 if level == "debug" else 1)
+    if level == "debug":
+        event = json.loads(lines[0])
+        assert event["event"] == "bug"
+        assert "ZeroDivisionError: with ***" in event["exception"]
+    assert "planted-secret" not in "".join(lines)
