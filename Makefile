@@ -43,8 +43,8 @@ bench: $(READY) ## Measure: requests, time against the wire, memory (long)
 	$(BIN)/python -m tests.benchmarks
 
 docs: $(READY) ## Write the generated files again: schema, references, man page
-	$(BIN)/python -m outreach_sync.config.schema
-	$(BIN)/python -m outreach_sync.config.reference
+	$(BIN)/python -m outreach_sync.config.schema > config/outreach-sync.schema.json
+	$(BIN)/python -m outreach_sync.config.reference > docs/config.md
 	$(BIN)/outreach-sync man > docs/outreach-sync.1
 	$(BIN)/python -m tests.docs.readme
 

@@ -20,6 +20,17 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
+LONGEST_MS = 36_525 * 86_400_000
+"""A hundred years: no span of ours is longer, so that sums of a few stay within the years that a date can have."""
+
+EARLIEST, LATEST = Instant(-2_208_988_800_000), Instant(32_503_680_000_000)
+"""The times that somebody may name: from 1900 up to, and not including, 3000."""
+
+
+class OutOfReachError(ValueError):
+    """A text is a duration or a time, but none that makes sense."""
+
+
 def now() -> Instant:
     """Say what this machine's clock reads. Only for pauses and records of our own doings, never for bounds."""
     return Instant(time.time_ns() // 1_000_000)
@@ -71,10 +82,27 @@ def parse_duration(text: str) -> int:
     """Parse ``90d``, ``10m``, ``1h30m``, ``250ms`` into milliseconds.
 
     Raises:
+        OutOfReachError: it is longer than a hundred years.
         ValueError: the text is no duration.
     """
     compact = text.strip().lower()
     parts = _DURATION.findall(compact)
     if not parts or _DURATION.sub("", compact).strip():
         raise ValueError(f"'{text}' is not a duration such as 10m, 24h or 90d")
-    return round(sum(float(amount) * _UNIT_MS[unit] for amount, unit in parts))
+    span = sum(float(amount) * _UNIT_MS[unit] for amount, unit in parts)
+    if span > LONGEST_MS:
+        raise OutOfReachError("is longer than a hundred years")
+    return round(span)
+
+
+def parse_moment(text: str) -> Instant:
+    """Parse a time that somebody names, as `parse_iso` does.
+
+    Raises:
+        OutOfReachError: it is before 1900 or after 2999.
+        ValueError: the text is no ISO 8601 time.
+    """
+    moment = parse_iso(text)
+    if not EARLIEST <= moment < LATEST:
+        raise OutOfReachError("is before 1900 or after 2999")
+    return moment

@@ -12,11 +12,13 @@ from outreach_sync.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_ID = click.IntRange(1, 2**63 - 1)
+
 
 @click.command()
-@click.option("--prospect", "prospect_id", type=int, help="A prospect's id in Outreach.")
-@click.option("--person", "person_id", type=int, help="A Person's id in Workbooks.")
-@click.option("--task", "task_id", type=int, help="A task's id in Outreach.")
+@click.option("--prospect", "prospect_id", type=_ID, help="A prospect's id in Outreach.")
+@click.option("--person", "person_id", type=_ID, help="A Person's id in Workbooks.")
+@click.option("--task", "task_id", type=_ID, help="A task's id in Outreach.")
 @as_json
 @invocation
 def explain(

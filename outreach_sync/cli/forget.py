@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation
     from outreach_sync.erase import Erased
 
-_ID = click.IntRange(min=1)
+_ID = click.IntRange(1, 2**63 - 1)
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 
 from outreach_sync.config.locate import usual_places
 from outreach_sync.errors import ConfigError, UsageError
-from outreach_sync.instants import parse_duration, parse_iso
+from outreach_sync.instants import parse_duration, parse_moment
 from outreach_sync.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _start(text: str) -> str:
     if text == "all":
         return text
     try:
-        parse_iso(text)
+        parse_moment(text)
     except ValueError:
         return _duration(text)
     return text

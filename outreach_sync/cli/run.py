@@ -9,7 +9,7 @@ import click
 from outreach_sync.cli.context import Invocation, as_json, invocation, print_json, print_table
 from outreach_sync.cli.logging import command_log
 from outreach_sync.cli.signals import stop_on_signals
-from outreach_sync.instants import Instant, parse_duration, parse_iso
+from outreach_sync.instants import Instant, OutOfReachError, now, parse_duration, parse_moment
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
@@ -29,18 +29,20 @@ class Moment(click.ParamType[Instant]):
         """Parse it."""
         if isinstance(value, int):
             return Instant(value)
-        try:
-            return parse_iso(value)
-        except ValueError:
-            pass
-        try:
-            from outreach_sync.instants import now  # noqa: PLC0415
+        for reads in (parse_moment, _back):
+            try:
+                return reads(value)
+            except OutOfReachError as error:
+                raise click.BadParameter(f"'{value}' {error}; --full reads from sync.start", ctx, param) from error
+            except ValueError:
+                continue
+        raise click.BadParameter(
+            f"'{value}' is no time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d", ctx, param
+        )
 
-            return Instant(now() - parse_duration(value))
-        except ValueError:
-            self.fail(
-                f"'{value}' is no time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d", param, ctx
-            )
+
+def _back(text: str) -> Instant:
+    return Instant(now() - parse_duration(text))
 
 
 @click.command()

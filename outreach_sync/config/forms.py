@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import CoreSchema, core_schema
 
-from outreach_sync.instants import parse_duration
+from outreach_sync.instants import LONGEST_MS, OutOfReachError, parse_duration
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -213,15 +213,16 @@ class Choice(Form):
 
 @dataclass(frozen=True)
 class Duration(Form):
-    """A span of time, in milliseconds once read."""
+    """A span of time, in milliseconds once read; `bounds` says its bounds in words."""
 
     least_ms: int = 0
-    least: str = ""
+    bounds: str = ""
+    most_ms: int = LONGEST_MS
 
     @property
     def allowed(self) -> str:
         """Show what durations look like."""
-        return "a duration such as 30s, 10m, 24h or 90d" + (f", {self.least}" if self.least else "")
+        return "a duration such as 30s, 10m, 24h or 90d" + (f", {self.bounds}" if self.bounds else "")
 
     @property
     def json_schema(self) -> JsonSchema:
@@ -233,8 +234,10 @@ class Duration(Form):
         text = text_of(raw)
         try:
             span = parse_duration(text)
+        except OutOfReachError:
+            raise
         except ValueError:
             raise ValueError("is not a duration") from None
-        if span < self.least_ms:
-            raise ValueError("is too short")
+        if not self.least_ms <= span <= self.most_ms:
+            raise ValueError("is too short" if span < self.least_ms else "is too long")
         return span

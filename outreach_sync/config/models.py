@@ -39,7 +39,8 @@ class State(Section):
 
     path: Annotated[Path, FilePath()] = Field(
         default_factory=default_state_path,
-        description="The SQLite database; made with mode 0600 in a directory that is created.",
+        description="The SQLite database; made with mode 0600 in a directory that is created. "
+        "For root the default is /var/lib/outreach-sync/state.db.",
         json_schema_extra={"default": "~/.local/state/outreach-sync/state.db"},
     )
     keep_runs_ms: Annotated[int, Duration(1, "longer than 0")] = duration(

@@ -27,7 +27,8 @@ The config is a YAML file. It is looked for in this order: `--config`, `$OUTREAC
   `${`. Inside `{…}` or `[…]` such a value needs quotes.
 - A secret may instead be read from a file: `<key>_file: PATH`. Newlines at its end are dropped.
 - A relative path starts at the directory of the config file.
-- Durations are written `250ms`, `30s`, `10m`, `24h`, `90d`, `2w` or `1h30m`.
+- Durations are written `250ms`, `30s`, `10m`, `24h`, `90d`, `2w` or `1h30m`, and last at most a hundred years.
+- Where a cron expression restricts both the day of the month and the day of the week, either is enough, as cron has it.
 - Every mistake is reported at once, as `file:line: key: what is wrong; what is allowed`.
 - `config/outreach-sync.schema.json` describes the file to editors: put
   `# yaml-language-server: $schema=PATH` on its first line.

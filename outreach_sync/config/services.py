@@ -47,7 +47,7 @@ class Outreach(Section):
     )
     s2s: S2S | None = Field(default=None, description="Server-to-server access, instead of the four keys above.")
     page_size: Annotated[int, Whole(1, 1000)] = Field(default=1000, description="Records in one page.")
-    timeout_ms: Annotated[int, Duration(1, "longer than 0")] = duration(
+    timeout_ms: Annotated[int, Duration(1, "longer than 0 and at most 24h", 86_400_000)] = duration(
         "60s", "How long one request may take.", "timeout"
     )
     reserve: Annotated[int, Whole(0)] = Field(
@@ -89,7 +89,7 @@ class Workbooks(Section):
     ] = Field(default="outreach-sync", description="How Workbooks names the creator of new records.")
     batch_size: Annotated[int, Whole(1, 100)] = Field(default=100, description="Objects in one write.")
     concurrency: Annotated[int, Whole(1, 5)] = Field(default=2, description="Requests at the same time.")
-    timeout_ms: Annotated[int, Duration(1, "longer than 0")] = duration(
+    timeout_ms: Annotated[int, Duration(1, "longer than 0 and at most 24h", 86_400_000)] = duration(
         "120s", "How long one request may take.", "timeout"
     )
     fields: Annotated[Fields, BeforeValidator(nothing_as_empty)] = section(

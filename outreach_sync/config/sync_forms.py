@@ -12,7 +12,7 @@ from outreach_sync.config.cron import normal_cron
 from outreach_sync.config.document import Plain
 from outreach_sync.config.forms import Form, JsonSchema, Text, text_of
 from outreach_sync.config.start import Back, Everything, From, Start
-from outreach_sync.instants import parse_duration, parse_iso
+from outreach_sync.instants import OutOfReachError, parse_duration, parse_moment
 from outreach_sync.rules.conditions import AnyOf, Clause, Condition, Equals, NotAfter, Requirement
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ class StartForm(Form):
         text = text_of(raw).strip()
         if text.lower() == "all":
             return Everything()
-        for reads in (lambda: Back(parse_duration(text)), lambda: From(parse_iso(text))):
+        for reads in (lambda: Back(parse_duration(text)), lambda: From(parse_moment(text))):
             try:
                 return reads()
+            except OutOfReachError:
+                raise
             except ValueError:
                 continue
         raise ValueError("is none of the three")

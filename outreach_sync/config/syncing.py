@@ -159,7 +159,7 @@ class Sync(Section):
     max_attempts: Annotated[int, Whole(1, 1000)] = Field(
         default=10, description="After so many refusals a record is parked."
     )
-    patience_ms: Annotated[int, Duration()] = duration(
+    patience_ms: Annotated[int, Duration(0, "at most 24h", 86_400_000)] = duration(
         "2m", "How long one run waits in all for a service that is down or refuses.", "patience"
     )
     when_deleted: Annotated[str, Choice(("recreate", "leave"))] = Field(

@@ -117,3 +117,10 @@ def test_what_people_typed_in_outreach_cannot_steer_the_terminal(empty: Any, com
     empty.sandbox.outreach.store.add_state(prospect, None, "active")
     command("run")
     assert "\x1b" not in command("explain", "--prospect", str(prospect)).out
+
+
+@pytest.mark.parametrize("what", ["--prospect", "--person", "--task"])
+def test_an_id_that_no_record_can_have_is_a_mistake_and_no_bug(what: str, empty: Any, command: Any) -> None:
+    ran = command("explain", what, "99999999999999999999999")
+    assert ran.status == 2
+    assert "is not in the range" in ran.err

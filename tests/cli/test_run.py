@@ -297,3 +297,11 @@ def test_the_watermark_is_the_services_time_and_not_that_of_the_rows(setup: Any,
     before = setup.sandbox.now()
     marks = [parse_iso(one["watermark"]) for one in command("run", "--json").document["streams"].values()]
     assert all(before - 2_000 <= mark <= setup.sandbox.now() for mark in marks)
+
+
+@pytest.mark.parametrize("since", ["800000d", "0001-01-01", "9999-12-31", "9" * 400 + "d"])
+def test_a_time_out_of_all_reach_is_a_mistake_and_no_bug(since: str, empty: Any, command: Any) -> None:
+    ran = command("run", "--since", since)
+    assert ran.status == 2
+    assert "Invalid value for '--since'" in ran.err
+    assert not empty.state_path.exists()

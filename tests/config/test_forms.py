@@ -26,7 +26,7 @@ def test_a_share_is_never_outside_0_and_1(number: float) -> None:
         assert 0 <= share <= 1
 
 
-@given(st.integers(1, 10**6), st.sampled_from([("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]))
+@given(st.integers(1, 36_525), st.sampled_from([("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]))
 def test_a_duration_is_milliseconds(amount: int, unit: tuple[str, int]) -> None:
     assert Duration().parse(f"{amount}{unit[0]}") == amount * unit[1]
 
@@ -53,3 +53,15 @@ def test_what_is_allowed_is_said_with_every_form() -> None:
     assert Maybe(Whole(1, 5)).allowed == "a whole number from 1 to 5, or null"
     assert Whole(0).allowed == "a whole number, 0 or more"
     assert Duration(1000, "1s or more").allowed.endswith(", 1s or more")
+
+
+@pytest.mark.parametrize("text", ["36526d", "99999999999d", "9" * 400 + "d"])
+def test_a_duration_that_would_leave_the_calendar_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is longer than a hundred years"):
+        Duration().parse(text)
+    assert Duration().parse("36525d") == 36525 * 86_400_000
+
+
+def test_a_duration_may_have_a_bound_of_its_own() -> None:
+    with pytest.raises(ValueError, match="is too long"):
+        Duration(0, "at most 24h", 86_400_000).parse("25h")
