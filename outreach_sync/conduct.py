@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import assembly, instants
 from outreach_sync.cycle import run_cycle
-from outreach_sync.errors import InterruptedByError, OutreachSyncError, ServiceError, StateError
+from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.instants import Instant
 from outreach_sync.monitoring import Watch
 from outreach_sync.pipeline.run import Run
@@ -79,25 +79,35 @@ def conduct(
         ConfigError: a credential is missing.
     """
     opened = State.open_scratch if options.dry_run else State.open
+    work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
     gc.set_threshold(_COLLECT_AFTER)
     with run_lock(config.state.path, options.command), opened(config.state.path) as state, Watch(config, log) as watch:
         log = watch.log
         tally = Tally(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
         run = _run(config, state, tally, stop, log, options=options)
         run.on_progress = on_progress
-        if not options.dry_run:
-            with state.transaction():
-                state.runs.begin(tally.run_id, options.command, tally.started_at)
-            watch.begin(tally.run_id)
-            _back_up(state, log)
         log.info("run_started", run=tally.run_id, command=options.command, dry_run=options.dry_run)
-        error = _attempt(run, work or (lambda one: run_cycle(one, allow_bulk=options.allow_bulk)), log)
-        ended = _ended(run, error)
         if not options.dry_run:
-            _record(config, run, state, ended)
+            watch.begin(tally.run_id)
+            work = _noted_down(options.command, work)
+        ended = _ended(run, _attempt(run, work, log))
+        if not options.dry_run:
+            ended = _recorded(config, run, ended, log)
         log.info("run_finished", exit_status=ended.exit_status, **_canonical(ended.document))
         watch.end(ended, state)
         return ended
+
+
+def _noted_down(command: str, work: Callable[[Run], None]) -> Callable[[Run], None]:
+    """Have a run recorded before it does anything: one that is killed is seen."""
+
+    def begin_and_work(run: Run) -> None:
+        with run.state.transaction():
+            run.state.runs.begin(run.id, command, run.tally.started_at)
+        _back_up(run.state, run.log)
+        work(run)
+
+    return begin_and_work
 
 
 def _back_up(state: State, log: Log) -> None:
@@ -138,7 +148,7 @@ def _attempt(run: Run, work: Callable[[Run], None], log: Log) -> OutreachSyncErr
 
 def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
     status = exit_status(run.state, error)
-    document = run.tally.as_json(outcome(run.tally, status, error), instants.now())
+    document = run.tally.as_json(outcome(run.tally, status), instants.now())
     if error is not None:
         document["error"] = masked(str(error))
     return Ended(document, status, error)
@@ -153,21 +163,25 @@ def exit_status(state: State, error: OutreachSyncError | None) -> int:
     return _REFUSED if state.outbox.any_failure() else 0
 
 
-def outcome(tally: Tally, status: int, error: OutreachSyncError | None) -> str:
-    """Say in a word how it went: partial where something was done but not everything."""
+def outcome(tally: Tally, status: int) -> str:
+    """Say in a word how it went: partial where something was read or written but not everything done."""
     if status == 0:
         return "ok"
     people, tasks = tally.people, tally.tasks
     done = people.created + people.updated + people.recreated + tasks.created
     done += sum(stream.read for stream in tally.streams.values())
-    if status == _REFUSED or (isinstance(error, (ServiceError, InterruptedByError)) and done):
-        return "partial"
-    return "failed"
+    return "partial" if status == _REFUSED or done else "failed"
 
 
-def _record(config: Config, run: Run, state: State, ended: Ended) -> None:
+def _recorded(config: Config, run: Run, ended: Ended, log: Log) -> Ended:
+    """Record the run; a state that cannot be written (a full disk) ends it as it would have in its midst."""
+    error = _attempt(run, lambda one: _record(config, one, ended), log)
+    return ended if error is None or ended.error is not None else _ended(run, error)
+
+
+def _record(config: Config, run: Run, ended: Ended) -> None:
     """Keep what the run did, and drop what is older than `state.keep_runs`."""
-    now = instants.now()
+    state, now = run.state, instants.now()
     oldest = Instant(now - config.state.keep_runs_ms)
     history = History(state.connection)
     with state.transaction():

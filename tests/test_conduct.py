@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
 from outreach_sync import instants
 from outreach_sync.conduct import outcome
-from outreach_sync.errors import GuardStoppedError, InterruptedByError, LockHeldError, UnavailableError
+from outreach_sync.errors import LockHeldError, UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.pipeline.tally import StreamTally, Tally
 from outreach_sync.records import Stream
 from outreach_sync.scrubbing import keep_secret
 from outreach_sync.state.lock import run_lock
+from outreach_sync.state.runs import Runs
 
 if TYPE_CHECKING:
-    from outreach_sync.errors import OutreachSyncError
     from outreach_sync.pipeline.run import Run
     from tests.conftest import World
 
-DOWN = UnavailableError("down")
+FULL = sqlite3.OperationalError("database or disk is full")
 
 
 def tally(read: int) -> Tally:
@@ -29,20 +30,23 @@ def tally(read: int) -> Tally:
 
 
 @pytest.mark.parametrize(
-    ("read", "status", "error", "word"),
+    ("read", "status", "word"),
     [
-        (0, 0, None, "ok"),
-        (5, 0, None, "ok"),
-        (0, 1, None, "partial"),
-        (5, 4, DOWN, "partial"),
-        (0, 4, DOWN, "failed"),
-        (5, 6, GuardStoppedError("x"), "failed"),
-        (5, 143, InterruptedByError(15), "partial"),
-        (0, 143, InterruptedByError(15), "failed"),
+        (0, 0, "ok"),
+        (5, 0, "ok"),
+        (0, 1, "partial"),
+        (5, 2, "partial"),  # the disk was full
+        (5, 3, "partial"),  # Workbooks refused the key, and what was read is queued
+        (0, 3, "failed"),
+        (5, 4, "partial"),
+        (0, 4, "failed"),
+        (5, 6, "partial"),
+        (5, 143, "partial"),
+        (0, 143, "failed"),
     ],
 )
-def test_the_outcome_in_a_word(read: int, status: int, error: OutreachSyncError | None, word: str) -> None:
-    assert outcome(tally(read), status, error) == word
+def test_the_outcome_in_a_word(read: int, status: int, word: str) -> None:
+    assert outcome(tally(read), status) == word
 
 
 def test_a_run_is_recorded_with_what_it_did_and_how_it_ended(world: World) -> None:
@@ -102,3 +106,27 @@ def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World
         (record,) = state.runs.latest()
     assert "refused" in ended.document["error"]
     assert "S3CRETKEYWB" not in json.dumps([ended.document, record.summary])
+
+
+@pytest.mark.parametrize("step", ["begin", "finish"])
+def test_a_disk_that_fills_up_when_the_run_is_recorded_does_not_hide_what_it_did(
+    step: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(Runs, step, full)
+    world.prospect(email="ada@example.com")
+    ended = world.run()
+    assert (ended.exit_status, ended.document["outcome"]) == (2, "failed" if step == "begin" else "partial")
+    assert "disk is full" in ended.document["error"]
+    assert ended.document["people"]["created"] == (0 if step == "begin" else 1)
+
+
+def test_a_service_that_failed_is_not_forgotten_for_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(Runs, "finish", full)
+    world.sandbox.outreach.stop()
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
