@@ -149,9 +149,18 @@ def _attempt(run: Run, work: Callable[[Run], None], log: Log) -> OutreachSyncErr
 def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
     status = exit_status(run.state, error)
     document = run.tally.as_json(outcome(run.tally, status), instants.now())
+    if run.tally.dry_run:
+        document["refused"] = _refused(run.state)
     if error is not None:
         document["error"] = masked(str(error))
     return Ended(document, status, error)
+
+
+def _refused(state: State) -> list[dict[str, Any]]:
+    """List what would be on the list of refusals after a dry run, which keeps none."""
+    from outreach_sync.insight.failures import failure_document  # noqa: PLC0415 - only for dry runs
+
+    return [failure_document(entry) for entry in state.outbox.failures()]
 
 
 def exit_status(state: State, error: OutreachSyncError | None) -> int:

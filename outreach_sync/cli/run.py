@@ -13,10 +13,12 @@ from outreach_sync.instants import Instant, OutOfReachError, now, parse_duration
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from outreach_sync.conduct import Ended
 
+_REFUSED = 1
+_SHOWN = 25
 _STREAMS = [stream.value for stream in Stream]
 
 
@@ -96,6 +98,12 @@ def show(ended: Ended, *, as_json: bool) -> int:
         print_json(ended.document)
     else:
         _print_summary(ended.document)
+        if ended.document["dry_run"]:
+            _print_refused(ended.document["refused"])
+        elif (
+            ended.exit_status == _REFUSED or ended.document["people"]["rejected"] or ended.document["tasks"]["rejected"]
+        ):
+            click.echo("`outreach-sync failures list` says what was refused, and why.")
     return ended.exit_status if ended.error is None else say_error(ended.error)
 
 
@@ -121,8 +129,17 @@ def _print_summary(document: Mapping[str, Any]) -> None:
     requests = document["requests"]
     click.echo(f"requests: {requests['outreach']} to Outreach, {requests['workbooks']} to Workbooks")
     click.echo(f"{'dry run' if document['dry_run'] else 'run'} {document['run_id']}: {document['outcome']}")
-    if document["people"]["rejected"] or document["tasks"]["rejected"]:
-        click.echo("`outreach-sync failures list` says what was refused, and why.")
+
+
+def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
+    """Show what a dry run would have refused: nothing else keeps it."""
+    if refused:
+        click.echo(f"\nRefused ({len(refused)}); a dry run keeps no list, `failures list` has it after a run:")
+    for one in refused[:_SHOWN]:
+        source = f"prospect {one['prospect_id']}" if one["task_id"] is None else f"task {one['task_id']}"
+        click.echo(Invocation.scrubber.line(f"  {source}: {one['reason']}"))
+    if len(refused) > _SHOWN:
+        click.echo(f"  … and {len(refused) - _SHOWN} more; --json has all.")
 
 
 def _print_changes(document: Mapping[str, Any]) -> None:

@@ -55,8 +55,8 @@ def _what_was_done(document: Mapping[str, Any]) -> Iterator[str]:
         f"Queued {document['queued']}, parked {document['parked']}, tasks waiting for a Person "
         f"{document['waiting_for_person']}, undecided {document['undecided']}; {document['people']} linked people."
     )
-    if document["parked"] or document["queued"]:
-        yield "  `outreach-sync failures list` says what was refused, and why."
+    if document["refused"]:
+        yield f"  {document['refused']} of them refused: `outreach-sync failures list` says why."
     for one in document["overdue"]:
         yield f"Overdue: {one['command']}, which the schedule wanted at {one['due_at']}. Does the scheduler run?"
 

@@ -310,6 +310,11 @@ class Outbox:
         query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE reason IS NOT NULL AND state <> 'waiting')"
         return bool(self._connection.execute(query).fetchone()[0])
 
+    def count_failures(self) -> int:
+        """Count every entry that was refused."""
+        query = "SELECT count(*) FROM outbox WHERE reason IS NOT NULL AND state <> 'waiting'"
+        return int(self._connection.execute(query).fetchone()[0])
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Count entries by (record, state)."""
         rows = self._connection.execute("SELECT record, state, count(*) FROM outbox GROUP BY record, state")

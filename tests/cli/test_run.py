@@ -305,3 +305,15 @@ def test_a_time_out_of_all_reach_is_a_mistake_and_no_bug(since: str, empty: Any,
     assert ran.status == 2
     assert "Invalid value for '--since'" in ran.err
     assert not empty.state_path.exists()
+
+
+def test_a_dry_run_shows_what_it_would_refuse_since_no_list_has_it(setup: Any, command: Any) -> None:
+    shown = command("run", "--dry-run")
+    assert "`outreach-sync failures list` says" not in shown.out
+    assert "a dry run keeps no list" in shown.out
+    assert "  prospect 16: ambiguous" in shown.out
+    announced = command("run", "--dry-run", "--json").document["refused"]
+    assert command("failures", "list", "--json").document == []
+    command("run")
+    listed = command("failures", "list", "--json").document
+    assert {one["prospect_id"] for one in announced} <= {one["prospect_id"] for one in listed}

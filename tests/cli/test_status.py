@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from outreach_sync.state import State
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -70,6 +72,16 @@ def test_a_state_that_is_no_database_is_refused_with_status_2_and_left_alone(set
     ran = command("status")
     assert ran.status == 2
     assert setup.state_path.read_bytes().startswith(b"not a database")
+
+
+def test_it_points_at_the_list_of_refusals_only_where_that_has_something(setup: Any, command: Any) -> None:
+    command("run")
+    listed = command("failures", "list", "--json").document
+    assert command("status", "--json").document["refused"] == len(listed) > 0
+    assert f"{len(listed)} of them refused: `outreach-sync failures list`" in command("status").out
+    with State.open(setup.state_path) as state, state.transaction():
+        state.connection.execute("UPDATE outbox SET reason = NULL, state = 'queued'")
+    assert "failures list" not in command("status").out
 
 
 def test_it_imports_nothing_slow(setup: Any, command: Any, tmp_path: Path) -> None:
