@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from outreach_sync.errors import PutOffError, UnavailableError, UntrustedAnswerError
 from outreach_sync.transport.attempts import RetriableError
@@ -22,6 +22,8 @@ LONGEST_PAUSE = 30.0
 LAST_TRY = 10.0
 """Seconds a request is tried for while the one before it was given up."""
 
+_FEW = 10
+
 
 class RetryNote(NamedTuple):
     """One retry, for the log: what was tried, why it failed, which attempt that was, and the pause before the next."""
@@ -35,6 +37,18 @@ class RetryNote(NamedTuple):
 OnRetry = Callable[[RetryNote], None]
 
 
+class Left(float):
+    """Seconds of patience that are left for a request; `whole` is all there was, which is what people know."""
+
+    whole: float
+
+    def __new__(cls, seconds: float, whole: float) -> Self:
+        """Make a number of it."""
+        left = super().__new__(cls, seconds)
+        left.whole = whole
+        return left
+
+
 class Spent:
     """Remembers that patience with a service was spent: what follows is tried briefly, until it answers again.
 
@@ -44,10 +58,12 @@ class Spent:
     def __init__(self) -> None:
         """Begin with all of it."""
         self._spent = False
+        self._whole = 0.0
 
-    def left(self, seconds: float) -> float:
-        """Return how much of these seconds there still is."""
-        return min(seconds, LAST_TRY) if self._spent else seconds
+    def left(self, seconds: float) -> Left:
+        """Return how much of these seconds there still is; the most that were ever asked for are all there was."""
+        self._whole = max(self._whole, seconds)
+        return Left(min(seconds, LAST_TRY) if self._spent else seconds, self._whole)
 
     def give_up(self) -> None:
         """Note that patience was spent on something that is not watched."""
@@ -149,11 +165,13 @@ def _failure(state: RetryCallState) -> RetriableError:
 def _given_up(failure: RetriableError, what: str, patience_seconds: float) -> ServiceError:
     """Say why it ends here, in the class that the last failure stands for."""
     kind = failure.gives_up_as
+    whole = patience_seconds.whole if isinstance(patience_seconds, Left) else patience_seconds
+    patience = f"{round(whole, 1 if whole < _FEW else None):g} s"
     if failure.asked_seconds is not None and failure.asked_seconds > 0:
         kind = PutOffError if kind is UnavailableError else kind
-        reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience_seconds:g} s in all"
+        reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience} in all"
     else:
-        reason = f"its patience of {patience_seconds:g} s is spent"
+        reason = f"its patience of {patience} is spent"
     return kind(
         f"{what}: {failure.message.rstrip('.')} ({reason}).",
         advice="Nothing that was read is lost; the next run goes on from here.",

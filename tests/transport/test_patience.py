@@ -170,3 +170,15 @@ def test_being_asked_to_wait_longer_than_patience_is_told_from_being_down() -> N
     with pytest.raises(UnavailableError) as down:
         with_patience(Flaky(*[NotSentError("no")] * 99), patience_seconds=0.05, stop=StopSignal(), what="reading")
     assert not isinstance(down.value, PutOffError)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [((1.99999, 0.165144), "2 s"), ((119.98, 37.2), "120 s"), ((0.5, 0.2), "0.5 s")]
+)
+def test_the_patience_that_is_quoted_is_the_one_that_was_configured(asked: tuple[float, ...], said: str) -> None:
+    """What is left of it for one page of a walk, or for a last try, says nothing to anybody."""
+    spent = Spent()
+    left = [spent.left(seconds) for seconds in asked][-1]
+    assert left == asked[-1]
+    with pytest.raises(UnavailableError, match=rf"its patience of {said} is spent"):
+        raise patience._given_up(NotSentError("down"), "a page", left)
