@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from outreach_sync.demo.expectation import NO_EMAIL, STATE
+from outreach_sync.demo.expectation import NO_EMAIL, SINCE, STATE
+from outreach_sync.instants import to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class Screen:
         table = _table("Person", "who", "before", "after", "why")
         everyone = {**before, **after}
         for id_, one in sorted(everyone.items()):
-            said, says = _said(before.get(id_)), _said(after.get(id_))
+            said, says = _both_said(before.get(id_), after.get(id_))
             if said != says:
                 table.add_row(*map(Text, (str(id_), one["name"], said, says, reasons.of_person(id_))))
         self._show(table, len(everyone) - table.row_count, "people")
@@ -113,6 +114,18 @@ def _table(*columns: str) -> Table:
     for name, width in zip(columns, widths, strict=True):
         table.add_column(name, width=width, overflow="fold", ratio=None if width else 1)
     return table
+
+
+def _both_said(before: Row | None, after: Row | None) -> tuple[str, str]:
+    """Say in short what a Person said and says; since when only where nothing else tells the two apart."""
+    said, says = _said(before), _said(after)
+    if before is not None and after is not None and said == says and before[SINCE] != after[SINCE]:
+        return f"{said}, {_since(before)}", f"{says}, {_since(after)}"
+    return said, says
+
+
+def _since(person: Row) -> str:
+    return "no date" if person[SINCE] is None else f"{to_datetime(person[SINCE]):%Y-%m-%d %H:%M}"
 
 
 def _said(person: Row | None) -> str:

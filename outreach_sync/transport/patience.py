@@ -166,12 +166,12 @@ def _given_up(failure: RetriableError, what: str, patience_seconds: float) -> Se
     """Say why it ends here, in the class that the last failure stands for."""
     kind = failure.gives_up_as
     whole = patience_seconds.whole if isinstance(patience_seconds, Left) else patience_seconds
-    patience = f"{round(whole, 1 if whole < _FEW else None):g} s"
+    patience = round(whole, 1 if whole < _FEW else None)
     if failure.asked_seconds is not None and failure.asked_seconds > 0:
         kind = PutOffError if kind is UnavailableError else kind
-        reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience} in all"
+        reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience:g} s in all"
     else:
-        reason = f"its patience of {patience} is spent"
+        reason = f"its patience of {patience:g} s is spent"
     return kind(
         f"{what}: {failure.message.rstrip('.')} ({reason}).",
         advice="Nothing that was read is lost; the next run goes on from here.",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,3 +56,12 @@ def test_it_ends_when_somebody_asks(tmp_path: Path) -> None:
     stop.set(15)
     with pytest.raises(InterruptedByError):
         _told(tmp_path, stop)
+
+
+def test_the_table_shows_as_many_people_as_the_cycle_says_it_changed(tmp_path: Path) -> None:
+    _, said = _told(tmp_path)
+    acts = re.split(r"^\d\. ", said, flags=re.MULTILINE)[1:]
+    for act in acts:
+        counts = " ".join(act.split()).partition("people: ")[2].partition("; tasks")[0]
+        changed = sum(int(count) for count in re.findall(r"(\d+) (?:created|updated|recreated)", counts))
+        assert len(re.findall(r"^1\d{3} +\S", act, re.MULTILINE)) == changed
