@@ -83,7 +83,12 @@ def _pasted(state: str) -> str:
 
     click.echo("Paste the address that the browser ended at (it begins with the redirect URI), or the code:", err=True)
     with ExitStack() as restore:
-        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        usually = (
+            (signal.SIGINT, signal.default_int_handler),
+            (signal.SIGTERM, signal.SIG_DFL),
+            (signal.SIGHUP, signal.SIG_DFL),
+        )
+        for number, usual in usually:
             restore.callback(signal.signal, number, signal.signal(number, usual))
         return code_from(sys.stdin.readline(), state)
 
