@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 from outreach_sync.errors import NotAuthenticatedError, UnavailableError, UsageError
@@ -64,29 +64,46 @@ def code_from(pasted: str, state: str) -> str:
     return _code(query)
 
 
-def listen_for_code(landing: Landing, state: str, stop: Stopping, *, seconds: float) -> str:
-    """Wait for the browser and return the code it brings; whatever has another state is turned away.
+class Listener:
+    """Listens where the browser lands, from its making on. A context manager."""
 
-    Raises:
-        OSError: the port is in use.
-        UnavailableError: nobody came within `seconds`.
-        NotAuthenticatedError: consent was refused.
-        InterruptedByError: asked to stop.
-    """
-    brought: list[dict[str, list[str]]] = []
-    with ThreadingHTTPServer((landing.host, landing.port), _visitor(landing, state, brought)) as server:
-        server.daemon_threads = True
-        server.timeout = _TICK_SECONDS
+    def __init__(self, landing: Landing, state: str) -> None:
+        """Listen; whatever has another state is turned away.
+
+        Raises:
+            OSError: the port is in use.
+        """
+        self._brought: list[dict[str, list[str]]] = []
+        self._server = ThreadingHTTPServer((landing.host, landing.port), _visitor(landing, state, self._brought))
+        self._server.daemon_threads = True
+        self._server.timeout = _TICK_SECONDS
+
+    def code(self, stop: Stopping, *, seconds: float) -> str:
+        """Wait for the browser and return the code it brings.
+
+        Raises:
+            UnavailableError: nobody came within `seconds`.
+            NotAuthenticatedError: consent was refused.
+            InterruptedByError: asked to stop.
+        """
         ends = time.monotonic() + seconds
-        while not brought:
+        while not self._brought:
             check(stop)
             if time.monotonic() > ends:
                 raise UnavailableError(
                     f"nobody gave consent within {seconds:.0f} s.",
                     advice="Run `outreach-sync auth login` again; with --paste where the browser is elsewhere.",
                 )
-            server.handle_request()
-    return _code(brought[0])
+            self._server.handle_request()
+        return _code(self._brought[0])
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more."""
+        self._server.server_close()
 
 
 def missing_scopes(granted: str, needed: Collection[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from outreach_sync.consent import Landing, code_from, landing_of, listen_for_code, missing_scopes
+from outreach_sync.consent import Landing, Listener, code_from, landing_of, missing_scopes
 from outreach_sync.errors import InterruptedByError, NotAuthenticatedError, UnavailableError, UsageError
 from outreach_sync.transport.stopping import StopSignal
 
@@ -74,13 +74,18 @@ def free_port() -> int:
     return port
 
 
+def _listen(stop: StopSignal, *, seconds: float) -> str:
+    with Listener(Landing("127.0.0.1", free_port(), "/"), "s3") as listener:
+        return listener.code(stop, seconds=seconds)
+
+
 def test_waiting_for_a_browser_that_never_comes_ends() -> None:
     with pytest.raises(UnavailableError, match="--paste"):
-        listen_for_code(Landing("127.0.0.1", free_port(), "/"), "s3", StopSignal(), seconds=0.1)
+        _listen(StopSignal(), seconds=0.1)
 
 
 def test_waiting_for_a_browser_ends_when_asked_to_stop() -> None:
     stop = StopSignal()
     stop.set(15)
     with pytest.raises(InterruptedByError):
-        listen_for_code(Landing("127.0.0.1", free_port(), "/"), "s3", stop, seconds=60)
+        _listen(stop, seconds=60)

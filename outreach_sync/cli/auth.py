@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from outreach_sync.config.models import Config
+    from outreach_sync.consent import Listener
     from outreach_sync.outreach.tokenfile import StoredTokens
     from outreach_sync.outreach.tokens import OAuthTokens
     from outreach_sync.transport.stopping import Stopping
@@ -53,26 +54,30 @@ def login(context: Invocation, paste: bool, as_json: bool) -> None:  # noqa: FBT
     with stop_on_signals() as stop:
         tokens = assembly.outreach_tokens(config, assembly.outreach_transport(config, stop), stop)
         assert isinstance(tokens, OAuthTokens)  # noqa: S101 - there is no s2s section
+        assembly.token_file(config.state.path).prove_writable()  # a consent for nothing would be asked for again
         state = secrets.token_urlsafe(24)
-        click.echo(f"Open this address and allow access:\n\n{tokens.authorize_url(state)}\n", err=as_json)
-        code = (None if paste else _listened(config, state, stop)) or _pasted(state)
+        with ExitStack() as until_it_came:
+            listener = None if paste else _listener(config, state, until_it_came)
+            click.echo(f"Open this address and allow access:\n\n{tokens.authorize_url(state)}\n", err=as_json)
+            code = _pasted(state) if listener is None else listener.code(stop, seconds=_CONSENT_SECONDS)
         stored = _exchanged(tokens, code, config, stop)
     _tell(stored, as_json=as_json)
 
 
-def _listened(config: Config, state: str, stop: Stopping) -> str | None:
-    """Take the code where the browser brings it; None where we cannot listen."""
-    from outreach_sync.consent import landing_of, listen_for_code  # noqa: PLC0415 - only for a login
+def _listener(config: Config, state: str, until: ExitStack) -> Listener | None:
+    """Listen where the browser will bring the code, before anybody can send it there; None where we cannot."""
+    from outreach_sync.consent import Listener, landing_of  # noqa: PLC0415 - only for a login
 
     landing = landing_of(config.outreach.redirect_uri)
     if landing is None:
         return None
-    click.echo(f"Waiting for the browser on port {landing.port}...", err=True)
     try:
-        return listen_for_code(landing, state, stop, seconds=_CONSENT_SECONDS)
+        listener = until.enter_context(Listener(landing, state))
     except OSError as problem:
         click.echo(f"Port {landing.port} cannot be listened on ({problem.strerror}).", err=True)
         return None
+    click.echo(f"Waiting for the browser on port {landing.port}...", err=True)
+    return listener
 
 
 def _pasted(state: str) -> str:

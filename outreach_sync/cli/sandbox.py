@@ -45,7 +45,9 @@ def sandbox(  # noqa: PLR0917 - click passes one argument for each option
 
     \b
     stdout is exactly one config that uses them:
+      umask 077; rm -f sandbox.yaml
       outreach-sync sandbox > sandbox.yaml &
+      until [ -s sandbox.yaml ]; do sleep 0.2; done
       outreach-sync -c sandbox.yaml run
 
     Exit status: 128 and the signal that ended it; 2 a port is taken, or --s2s is not possible.

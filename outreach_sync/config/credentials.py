@@ -26,6 +26,6 @@ def revealed(value: Hidden | str | None, name: str) -> str:
     """
     if value is None:
         raise ConfigError(
-            f"{name} is not set.", advice="Set it in the config; `outreach-sync check` shows what is missing."
+            f"{name} is not set.", advice="Set it in the config, or the environment variable that the config names."
         )
     return value if isinstance(value, str) else value.get_secret_value()

@@ -21,6 +21,7 @@ from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from conftest import Command, Setup
 
@@ -208,3 +209,37 @@ def test_before_any_login_status_says_what_to_do(newcomer: Setup, command: Comma
     ran = command("auth", "status")
     assert ran.status == 3
     assert "auth login" in ran.err
+
+
+def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
+    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    newcomer.change("outreach", redirect_uri=f"http://localhost:{port}/callback")
+    authorize = OAuthTokens.authorize_url
+
+    def in_a_hurry(tokens: OAuthTokens, state: str) -> str:
+        """Return the address once somebody has come back from it."""
+        url = authorize(tokens, state)
+        there = socket.create_connection(("127.0.0.1", port), timeout=5)
+        there.sendall(f"GET {consent(url).partition(str(port))[2]} HTTP/1.0\r\n\r\n".encode())
+        open_till_the_end.append(there)
+        return url
+
+    open_till_the_end: list[socket.socket] = []
+    monkeypatch.setattr(OAuthTokens, "authorize_url", in_a_hurry)
+    assert command("auth", "login").status == 0
+    open_till_the_end[0].close()
+
+
+def test_consent_is_not_asked_for_where_its_tokens_cannot_be_kept(
+    newcomer: Setup, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "a-file").touch()
+    newcomer.change("state", path=str(tmp_path / "a-file" / "state.db"))
+    ran = command("auth", "login")
+    assert ran.status == 2
+    assert "cannot be written" in ran.err
+    assert "Open this address" not in ran.out

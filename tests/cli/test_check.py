@@ -208,3 +208,17 @@ def test_the_text_names_what_to_do_and_scrubs_what_services_say(setup: Any, comm
     assert "FAIL  outreach scope tasks.read" in ran.out
     assert "→ Let the integration run as a user" in ran.out
     assert setup.config["workbooks"]["api_key"] not in ran.out
+
+
+@pytest.mark.parametrize("service", ["outreach", "workbooks"])
+def test_whoever_checks_is_not_told_of_the_next_run(setup: Any, command: Any, service: str) -> None:
+    getattr(setup.sandbox, service).stop()
+    hint = _found(command("check", "--json"))[f"{service} login"]["hint"]
+    assert hint == "Try again later; the status page of the service may say more."
+
+
+def test_whoever_checks_is_not_told_to_check(setup: Any, command: Any) -> None:
+    setup.change("workbooks", api_key=None)
+    ran = command("check", "--json")
+    assert ran.status == 2
+    assert not [one["hint"] for one in ran.document["checks"] if "outreach-sync check" in one["hint"]]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 CONFIG, REFUSED, UNAVAILABLE = 2, 3, 4
 """Exit statuses: by what kind of thing is wrong."""
 
+_OF_RUNS = "next run"
+_LATER = "Try again later; the status page of the service may say more."
+"""Instead of what is said to whom a run has failed: that nothing is lost, and that the next one goes on."""
+
 
 class Check(NamedTuple):
     """One thing that was looked at. `status` is ok, warn or fail.
@@ -83,7 +87,8 @@ def failed_by(name: str, error: OutreachSyncError) -> Check:
         case LockHeldError():
             return warn(name, f"not tried: {error.message}", "Try again when that run has ended.")
         case ServiceError():
-            return fail(name, error.message, error.advice or "Try again later.", exit_status=UNAVAILABLE)
+            hint = _LATER if not error.advice or _OF_RUNS in error.advice else error.advice
+            return fail(name, error.message, hint, exit_status=UNAVAILABLE)
         case ConfigError():
             return fail(name, "\n".join((error.message, *error.problems)), error.advice, exit_status=CONFIG)
         case StateError():
