@@ -3,7 +3,10 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from outreach_sync.state import State
 
@@ -72,6 +75,20 @@ def test_a_state_that_is_no_database_is_refused_with_status_2_and_left_alone(set
     ran = command("status")
     assert ran.status == 2
     assert setup.state_path.read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("check",), ("failures", "list"), ("run", "--dry-run"), ("run",)], ids=" ".join
+)
+def test_a_database_of_another_program_is_not_taken_for_no_state_yet(
+    arguments: tuple[str, ...], empty: Any, command: Any
+) -> None:
+    empty.state_path.parent.mkdir()
+    with closing(sqlite3.connect(empty.state_path)) as connection:
+        connection.execute("CREATE TABLE precious (id)")
+    ran = command(*arguments)
+    assert ran.status == 2
+    assert "not one of outreach-sync" in ran.out + ran.err
 
 
 def test_it_points_at_the_list_of_refusals_only_where_that_has_something(setup: Any, command: Any) -> None:
