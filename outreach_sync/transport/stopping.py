@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from outreach_sync.errors import InterruptedByError
@@ -30,21 +31,24 @@ class StopSignal:
     """The one request to stop of this process, safe to be set from a signal handler.
 
     A `threading.Event` is not: its lock is not reentrant, so a handler that interrupts `wait` in the main thread can
-    deadlock. `queue.SimpleQueue.put` is documented as reentrant.
+    deadlock. `queue.SimpleQueue` is, but the first `get` of one may wait for ever in Python 3.11: where the process is
+    held up until its deadline has passed, it goes on without any. Hence a bare lock, held until somebody asks.
     """
 
     def __init__(self) -> None:
         """Begin unset."""
         self.signal_number = 0
         self._asked_at: float | None = None
-        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._gate.acquire()
 
     def set(self, signal_number: int) -> None:
         """Ask to stop; the first signal is the one that is remembered."""
         if self._asked_at is None:
             self.signal_number = signal_number
             self._asked_at = time.monotonic()
-        self._wakes.put(None)
+            with suppress(RuntimeError):  # a second signal in the midst of this
+                self._gate.release()
 
     def is_set(self) -> bool:
         """Say whether somebody asked."""
@@ -58,12 +62,9 @@ class StopSignal:
         """Sleep, but no longer than until somebody asks; say whether somebody did."""
         if self._asked_at is not None:
             return True
-        try:
-            self._wakes.get(timeout=max(seconds, 0.0))
-        except queue.Empty:
-            return self.is_set()
-        self._wakes.put(None)  # for whoever else waits
-        return True
+        if self._gate.acquire(timeout=max(seconds, 0.0)):
+            self._gate.release()  # for whoever else waits
+        return self.is_set()
 
 
 def pause(seconds: float, stop: Stopping) -> None:

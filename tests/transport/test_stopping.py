@@ -54,3 +54,18 @@ def test_a_signal_handler_that_sets_it_deadlocks_the_waiting_main_thread() -> No
 
 def test_the_time_since_grows_though_nobody_asked() -> None:
     assert StopSignal().seconds_since() == 0
+
+
+def test_a_pause_that_is_over_before_it_begins_lasts_for_ever() -> None:
+    """A process that is held up between reading the clock and waiting: a busy machine, a virtual one that sleeps."""
+
+    def many() -> None:
+        ends = time.monotonic() + 2
+        while time.monotonic() < ends:
+            for microseconds in (1, 2, 5, 20):
+                StopSignal().wait(microseconds * 1e-6)
+
+    pausing = threading.Thread(target=many, daemon=True)
+    pausing.start()
+    pausing.join(30)
+    assert not pausing.is_alive()
