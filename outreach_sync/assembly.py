@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from outreach_sync.transport.stopping import Stopping
 
 
-def plan_from(config: Config, *, full: bool = False, since: Instant | None = None, streams: Sequence[str] = ()) -> Plan:
+def plan_from(
+    config: Config, *, full: bool = False, since: Instant | Back | None = None, streams: Sequence[str] = ()
+) -> Plan:
     """Return the config as the pipeline needs it; `streams` limits this run to some of those that are configured."""
     sync = config.sync
     chosen = [stream for stream in sync.streams if not streams or stream in streams]
@@ -66,7 +68,7 @@ def plan_from(config: Config, *, full: bool = False, since: Instant | None = Non
     )
 
 
-def _reading(config: Config, *, full: bool, since: Instant | None) -> Reading:
+def _reading(config: Config, *, full: bool, since: Instant | Back | None) -> Reading:
     start = config.sync.start
     return Reading(
         start=start.ms if isinstance(start, Back) else None,
@@ -74,7 +76,8 @@ def _reading(config: Config, *, full: bool, since: Instant | None) -> Reading:
         overlap=config.sync.overlap_ms,
         late_sweep=config.sync.late_sweep_ms,
         full=full,
-        since=since,
+        since=None if isinstance(since, Back) else since,
+        ago=since.ms if isinstance(since, Back) else None,
     )
 
 

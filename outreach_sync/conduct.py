@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from outreach_sync.config.models import Config
+    from outreach_sync.config.start import Back
     from outreach_sync.outreach.source import OutreachSource
     from outreach_sync.pipeline.run import Log
     from outreach_sync.transport.patience import RetryNote
@@ -41,7 +42,7 @@ class Options(NamedTuple):
     command: str = "run"
     dry_run: bool = False
     full: bool = False
-    since: Instant | None = None
+    since: Instant | Back | None = None
     streams: tuple[str, ...] = ()
     allow_bulk: bool = False
 

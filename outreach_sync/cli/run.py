@@ -9,7 +9,8 @@ import click
 from outreach_sync.cli.context import Invocation, as_json, invocation, print_json, print_table
 from outreach_sync.cli.logging import command_log
 from outreach_sync.cli.signals import stop_on_signals
-from outreach_sync.instants import Instant, OutOfReachError, now, parse_duration, parse_moment
+from outreach_sync.config.start import Back
+from outreach_sync.instants import Instant, OutOfReachError, parse_duration, parse_moment
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ _SHOWN = 25
 _STREAMS = [stream.value for stream in Stream]
 
 
-class Moment(click.ParamType[Instant]):
-    """A time: ISO 8601 (UTC unless it has a zone), or a duration back from now."""
+class Moment(click.ParamType[Instant | Back]):
+    """A time: ISO 8601 (UTC unless it has a zone), or a duration back from what Outreach's clock reads."""
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Instant:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Instant | Back:
         """Parse it."""
-        if isinstance(value, int):
-            return Instant(value)
+        if isinstance(value, (int, Back)):
+            return value if isinstance(value, Back) else Instant(value)
         for reads in (parse_moment, _back):
             try:
                 return reads(value)
@@ -43,8 +44,8 @@ class Moment(click.ParamType[Instant]):
         )
 
 
-def _back(text: str) -> Instant:
-    return Instant(now() - parse_duration(text))
+def _back(text: str) -> Back:
+    return Back(parse_duration(text))
 
 
 @click.command()
@@ -59,7 +60,7 @@ def run(  # noqa: PLR0917 - click passes one argument for each option
     context: Invocation,
     dry_run: bool,  # noqa: FBT001
     full: bool,  # noqa: FBT001
-    since: Instant | None,
+    since: Instant | Back | None,
     streams: tuple[str, ...],
     allow_bulk: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001

@@ -82,7 +82,7 @@ def _resumable(run: Run, progress: Progress) -> Walk | None:
     A page token of another host than the one that is configured now is worth nothing: that walk starts again.
     """
     walk, reading = progress.walk, run.plan.reading
-    if walk is None or reading.since is not None or (reading.full and not watermark.reads_all(walk, reading)):
+    if walk is None or reading.is_told or (reading.full and not watermark.reads_all(walk, reading)):
         return None
     return walk if walk.next_url is None or run.source.trusts(walk.next_url) else walk._replace(next_url=None)
 
@@ -120,7 +120,7 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, tally: StreamTally) -> Non
 def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | None) -> Walk | None:
     """Where the first answer shows that a late sweep is due, read that instead: it covers this walk's bound."""
     reading = run.plan.reading
-    if walk.counts_as_sweep or not walk.moves_watermark or server_now is None or reading.since is not None:
+    if walk.counts_as_sweep or not walk.moves_watermark or server_now is None or reading.is_told:
         return None
     progress = run.state.progress.of(stream)
     if not watermark.sweep_is_due(progress, reading, server_now):

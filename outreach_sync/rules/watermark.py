@@ -64,6 +64,7 @@ class Reading(NamedTuple):
         late_sweep: how far back, and how often, the sweep reads, in ms.
         full: ignore the watermark.
         since: read from here instead.
+        ago: read from so long ago instead, in ms, by the service's clock.
     """
 
     start: int | None
@@ -72,13 +73,18 @@ class Reading(NamedTuple):
     late_sweep: int
     full: bool = False
     since: Instant | None = None
+    ago: int | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the run was told where to read from."""
+        return self.since is not None or self.ago is not None
 
 
 def first_bound(progress: Progress, reading: Reading, server_now: Instant | None) -> Bound | None:
     """Return from where a new walk reads; None: the server's clock is needed to say, and is not known yet."""
-    if reading.since is not None:
-        covers = progress.watermark is not None and reading.since <= progress.watermark
-        return Bound(reading.since, covers, counts_as_sweep=False)
+    if reading.is_told:
+        return _bound_as_told(progress, reading, server_now)
     if progress.watermark is None or reading.full:
         if reading.start_at is not None or reading.start is None:
             return Bound(reading.start_at, moves_watermark=True, counts_as_sweep=True)
@@ -88,6 +94,16 @@ def first_bound(progress: Progress, reading: Reading, server_now: Instant | None
     if server_now is not None and sweep_is_due(progress, reading, server_now):
         return sweep_bound(progress, reading)
     return Bound(Instant(progress.watermark - reading.overlap), moves_watermark=True, counts_as_sweep=False)
+
+
+def _bound_as_told(progress: Progress, reading: Reading, server_now: Instant | None) -> Bound | None:
+    since = reading.since
+    if since is None:
+        if server_now is None:
+            return None
+        since = Instant(server_now - (reading.ago or 0))
+    covers = progress.watermark is not None and since <= progress.watermark
+    return Bound(since, covers, counts_as_sweep=False)
 
 
 def reads_all(walk: Walk, reading: Reading) -> bool:

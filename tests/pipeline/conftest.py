@@ -253,9 +253,17 @@ class Bench:
         with self.state.transaction():
             self.state.facts.put(ALL_STATES_READ, "yes")
 
-    def run(self, *, dry_run: bool = False, full: bool = False, since: Instant | None = None, **plan: Any) -> Run:
+    def run(
+        self,
+        *,
+        dry_run: bool = False,
+        full: bool = False,
+        since: Instant | None = None,
+        ago: int | None = None,
+        **plan: Any,
+    ) -> Run:
         self.runs += 1
-        reading = replace_reading(PLAN.reading, full=full, since=since)
+        reading = replace_reading(PLAN.reading, full=full, since=since, ago=ago)
         return Run(
             id=f"run{self.runs}",
             state=self.state,

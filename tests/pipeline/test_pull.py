@@ -316,3 +316,10 @@ def test_the_watermark_never_passes_a_row_that_was_not_read(bench: Any, steps: l
         assert before <= after <= true_time
         if after > before and len(bench.source.first_urls) > asked:
             assert bench.source.first_urls[-1][1] <= before, "moved without having read what lies between"
+
+
+def test_a_while_ago_is_counted_by_the_clock_of_this_machine(bench: Any) -> None:
+    walk_states(bench)
+    bench.now = Instant(NOON + 30 * DAY)
+    walk_states(bench, ago=7 * DAY)
+    assert bench.source.first_urls[-1] == (STATES, NOON - 7 * DAY)
