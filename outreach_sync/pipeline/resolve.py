@@ -184,8 +184,11 @@ def _keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) 
 
 
 def held_by(run: Run, row: PersonRow, known: LinkedPerson | None) -> Held:
-    """Return what a Person holds, by role; `known` is what was known of it before."""
+    """Return what a Person holds, by role; `known` is what was known of it before.
+
+    Where nobody wrote it since, the same time in another form is still that time.
+    """
     fields = run.plan.fields
     values = {role: row.fields.get(fields.of(role)) for role in Held._fields if getattr(fields, role) is not None}
     read = Held(**values)  # type: ignore[arg-type]  # the client parsed each by its datatype
-    return read if known is None else as_known(read, known.held)
+    return as_known(read, known.held) if known is not None and known.lock_version == row.lock_version else read
