@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 QUOTA = "outreach_quota"
 _REFUSED = 1
-_COLLECT_AFTER = 50_000
-"""New containers after which Python looks for cycles: a page makes thousands, none of which ever is in one."""
 
 
 class Options(NamedTuple):
@@ -81,7 +78,6 @@ def conduct(
     """
     opened = State.open_scratch if options.dry_run else State.open
     work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
-    gc.set_threshold(_COLLECT_AFTER)
     with run_lock(config.state.path, options.command), opened(config.state.path) as state, Watch(config, log) as watch:
         log = watch.log
         tally = Tally(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
