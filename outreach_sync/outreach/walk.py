@@ -244,7 +244,7 @@ class _LoopGuard:
     """
 
     def __init__(self) -> None:
-        self._links: set[str] = set()
+        self._links: set[int] = set()
         self._contents: Counter[int] = Counter()
 
     def check(self, page: Page) -> None:
@@ -258,10 +258,11 @@ class _LoopGuard:
         rows: tuple[SequenceState | SourceTask | Prospect, ...] = (*page.states, *page.tasks, *page.prospects)
         content = hash((tuple((row.id, row.updated_at) for row in rows), page.refused))
         self._contents[content] += 1
+        link = hash(page.next_url)
         often = self._contents[content] >= (_SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST)
-        if often or page.next_url in self._links:
+        if often or link in self._links:
             raise _loop(None)
-        self._links.add(page.next_url)
+        self._links.add(link)
 
 
 def _loop(stream: Stream | None) -> PagingLoopError:

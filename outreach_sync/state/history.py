@@ -5,6 +5,7 @@ Days are UTC days and stored as the instant at which they begin.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import Instant
@@ -60,13 +61,13 @@ class History:
         self._connection.execute("DELETE FROM label_count WHERE day < ?", (instant,))
 
     def labels_now(self) -> list[tuple[str, int]]:
-        """Return (label, linked people that say it), the most frequent first, at most forty."""
-        rows = self._connection.execute(
-            "SELECT coalesce(sequence_state, '') AS label, count(*) AS people FROM person WHERE NOT deleted"
-            " GROUP BY label ORDER BY people DESC, label LIMIT ?",
-            (_LABELS_KEPT,),
-        )
-        return rows.fetchall()
+        """Return (label, linked people that say it), the most frequent first, at most forty.
+
+        Counted here: SQLite would sort everybody for it, in as many megabytes as it may use.
+        """
+        rows = self._connection.execute("SELECT coalesce(sequence_state, '') FROM person WHERE NOT deleted")
+        people = Counter(label for (label,) in rows)
+        return sorted(people.items(), key=lambda one: (-one[1], one[0]))[:_LABELS_KEPT]
 
     def labels_since(self, instant: Instant) -> list[LabelCount]:
         """Return what was recorded on the days from `instant` on, in order."""

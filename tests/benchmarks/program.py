@@ -80,9 +80,9 @@ class Program:
         return take(*self.command(*arguments))
 
     def forget(self, *, but: str = "?") -> None:
-        """Remove the state and the tokens, and all that is beside them except what ends with `but`."""
+        """Remove the state and the tokens, and all that is beside them except what has `but` in its name."""
         for path in self.directory.glob(f"{self.state.name}*"):
-            if not path.name.endswith(but):
+            if but not in path.name:
                 path.unlink()
 
     def keep(self) -> bytes:
@@ -90,8 +90,8 @@ class Program:
         return self.state.read_bytes()
 
     def restore(self, kept: bytes) -> None:
-        """Put a kept state back."""
-        self.forget()
+        """Put a kept state back; the copy of the day stays."""
+        self.forget(but=".backup-")
         self.state.touch(mode=0o600)
         self.state.write_bytes(kept)
 
