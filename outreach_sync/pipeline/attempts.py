@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 
 from outreach_sync.instants import Instant
+from outreach_sync.state.outbox import IMPLAUSIBLE_PAUSE_MS
 
 _FIRST_MS = 5 * 60_000
 _LONGEST_MS = 24 * 3_600_000
 
 
 def is_due(next_attempt_at: Instant | None, now: Instant) -> bool:
-    """Say whether a pause is over; one that ends in more than two days was begun by a wrong clock."""
-    return next_attempt_at is None or not now < next_attempt_at <= now + 2 * _LONGEST_MS
+    """Say whether a pause is over; one that is implausibly long was begun by a wrong clock."""
+    return next_attempt_at is None or not now < next_attempt_at <= now + IMPLAUSIBLE_PAUSE_MS
 
 
 def next_attempt(now: Instant, attempts: int) -> Instant:

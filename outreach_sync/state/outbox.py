@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from outreach_sync.rules.differences import RoleValue
 
 PERSON, TASK, SOURCE = "person", "task", "source"
-IS_DUE = "(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + 172800000)"
-"""Whether an entry is due; takes the time twice. A pause that ends in more than two days was begun by a wrong clock."""
+IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
+"""A pause that ends later than this from now was begun by a wrong clock."""
+IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
+"""Whether an entry is due; takes the time twice (`pipeline.attempts.is_due` says the same)."""
 _IDS = "(SELECT value FROM json_each(?))"
 _STREAMS = tuple(Stream)
 

@@ -106,13 +106,19 @@ def test_a_code_that_was_used_before_ends_with_3(newcomer: Setup, command: Comma
     assert command("auth", "login").status == 3
 
 
-def test_a_browser_on_this_machine_brings_the_code_itself(
-    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def land_here(newcomer: Setup) -> int:
+    """Have consent land on a port of this machine that is free, and return it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     newcomer.change("outreach", redirect_uri=f"http://localhost:{port}/callback")
+    return port
+
+
+def test_a_browser_on_this_machine_brings_the_code_itself(
+    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_here(newcomer)
     urls: list[str] = []
     authorize = OAuthTokens.authorize_url
 
@@ -214,10 +220,7 @@ def test_before_any_login_status_says_what_to_do(newcomer: Setup, command: Comma
 def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
     newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    newcomer.change("outreach", redirect_uri=f"http://localhost:{port}/callback")
+    port = land_here(newcomer)
     authorize = OAuthTokens.authorize_url
 
     def in_a_hurry(tokens: OAuthTokens, state: str) -> str:
