@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from outreach_sync import __version__
 from outreach_sync.config.credentials import revealed
 from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
+from outreach_sync.config.quick import READ
 from outreach_sync.config.start import Back, From
 from outreach_sync.outreach.client import OutreachClient
 from outreach_sync.outreach.s2s import S2STokens
@@ -41,10 +42,11 @@ def plan_from(
 ) -> Plan:
     """Return the config as the pipeline needs it; `streams` limits this run to some of those that are configured."""
     sync = config.sync
-    chosen = [stream for stream in sync.streams if not streams or stream in streams]
+    readable = [stream for stream in sync.streams if stream in READ]
+    chosen = [stream for stream in readable if not streams or stream in streams]
     return Plan(
         streams=tuple(Stream(stream) for stream in chosen),
-        configured_streams=tuple(Stream(stream) for stream in sync.streams),
+        configured_streams=tuple(Stream(stream) for stream in readable),
         reading=_reading(config, full=full, since=since),
         policy=_policy(config),
         fields=FieldNames(**config.workbooks.fields.model_dump()),

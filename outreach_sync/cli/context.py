@@ -56,17 +56,6 @@ class Invocation:
         path = self.config_path
         return self._learnt(path, load_config(path, require_secrets=require_secrets))
 
-    def settled_config(self, *, remember: bool) -> Config:
-        """Do the same, quickly where the same config was judged before; `remember`: whether it may be noted down.
-
-        Raises:
-            ConfigError: it is wrong.
-        """
-        from outreach_sync.config.remembered import settled_config  # noqa: PLC0415 - not for --help
-
-        path = self.config_path
-        return self._learnt(path, settled_config(path, remember=remember))
-
     def _learnt(self, path: Path, config: Config) -> Config:
         from outreach_sync.config.permissions import permissions_warning  # noqa: PLC0415
         from outreach_sync.events import secrets_of  # noqa: PLC0415

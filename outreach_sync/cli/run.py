@@ -72,7 +72,7 @@ def run(  # noqa: PLR0917 - click passes one argument for each option
     """
     if full and since is not None:
         raise click.UsageError("--full and --since exclude each other: --full reads from sync.start.")
-    config = context.settled_config(remember=not dry_run)
+    config = context.config()
     from outreach_sync.conduct import Options, conduct  # noqa: PLC0415 - after the config is known to be right
 
     options = Options("run", dry_run, full, since, streams, allow_bulk)

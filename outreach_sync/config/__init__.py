@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from outreach_sync.config.permissions import permissions_warning
     from outreach_sync.config.quick import QuickSettings, quick_settings
     from outreach_sync.config.reference import reference_markdown
-    from outreach_sync.config.remembered import settled_config
     from outreach_sync.config.schema import json_schema
     from outreach_sync.config.starter import starter_config
 
@@ -32,7 +31,6 @@ _HOMES = {
     "quick_settings": "quick",
     "reference_markdown": "reference",
     "revealed": "credentials",
-    "settled_config": "remembered",
     "starter_config": "starter",
     "task_rule_fingerprint": "fingerprint",
 }
@@ -48,7 +46,6 @@ __all__ = [
     "quick_settings",
     "reference_markdown",
     "revealed",
-    "settled_config",
     "starter_config",
     "task_rule_fingerprint",
 ]

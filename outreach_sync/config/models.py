@@ -17,7 +17,7 @@ from outreach_sync.config.forms import Choice, Duration, Maybe
 from outreach_sync.config.locate import default_state_path
 from outreach_sync.config.section import Section, duration, nothing_as_empty, section
 from outreach_sync.config.services import Outreach, Workbooks
-from outreach_sync.config.sync_forms import Cron
+from outreach_sync.config.sync_forms import CommandForm, Cron
 from outreach_sync.config.syncing import Sync
 
 
@@ -67,6 +67,12 @@ class Monitoring(Section):
     )
     metrics_file: Annotated[Path | None, Maybe(FilePath())] = Field(
         default=None, description="A file for Prometheus' textfile collector."
+    )
+    on_failure: Annotated[tuple[str, ...] | None, Maybe(CommandForm())] = Field(
+        default=None, description="A command that is started when a run needs somebody."
+    )
+    on_success: Annotated[tuple[str, ...] | None, Maybe(CommandForm())] = Field(
+        default=None, description="A command that is started when a run went well."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
@@ -34,6 +35,49 @@ def field_name() -> Text:
 def state_name() -> Text:
     """Make the form of a sequence state's name as Outreach writes it."""
     return Text("a sequence state as Outreach writes it, such as opted_out", r"[a-z][a-z0-9_]*")
+
+
+def event_name() -> Text:
+    """Make the form of an event's name as Outreach writes it."""
+    return Text("the name of an event as Outreach writes it, such as skip_task", r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Value(Form):
+    """One value that a field may have."""
+
+    allowed: str = "text, a number, true, false, or null for an empty field"
+
+    @property
+    def json_schema(self) -> JsonSchema:
+        """Any scalar."""
+        return {"type": ["string", "number", "boolean", "null"]}
+
+    def parse(self, raw: object) -> Scalar:
+        """Take it as YAML reads it."""
+        return _scalar(raw)
+
+
+@dataclass(frozen=True)
+class CommandForm(Form):
+    """A command to start: a list of words, or one line that is split as a shell would."""
+
+    allowed: str = "a command as a list of words, or as one line; it is started without a shell"
+
+    @property
+    def json_schema(self) -> JsonSchema:
+        """Either form."""
+        return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+
+    def parse(self, raw: object) -> tuple[str, ...]:
+        """Split the line, or take the words."""
+        try:
+            words = [text_of(word) for word in raw] if isinstance(raw, list) else shlex.split(text_of(raw))
+        except ValueError as error:
+            raise ValueError("has a quote that is not closed" if "quot" in str(error) else str(error)) from None
+        if not words or any("\0" in word for word in words):
+            raise ValueError("is not a command")
+        return tuple(words)
 
 
 @dataclass(frozen=True)

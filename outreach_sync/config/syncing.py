@@ -11,9 +11,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from outreach_sync.config.forms import Choice, Duration, Flag, Share, Text, Whole
 from outreach_sync.config.section import Section, duration, nothing_as_empty, section
 from outreach_sync.config.start import Back, Start
-from outreach_sync.config.sync_forms import ConditionForm, StartForm, Template, attribute_name, field_name, state_name
+from outreach_sync.config.sync_forms import (
+    ConditionForm,
+    StartForm,
+    Template,
+    Value,
+    attribute_name,
+    event_name,
+    field_name,
+    state_name,
+)
 from outreach_sync.instants import parse_duration
-from outreach_sync.records import Stream
+from outreach_sync.records import Scalar  # noqa: TC001  # pydantic reads annotations at run time
 from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN, Condition, plain_condition
 
 DEFAULT_LABELS: Mapping[str, str] = MappingProxyType(
@@ -36,17 +45,21 @@ DEFAULT_TASK_TYPES: Mapping[str, str] = MappingProxyType({"call": "Phone call", 
 
 DEFAULT_PRECEDENCE = ("active", "paused", "pending", "bounced", "failed", "disabled", "finished")
 MATCH_RULES = ("link", "outreach_id", "reference", "external_id", "email")
-STREAMS = tuple(stream.value for stream in Stream)
+STREAMS = ("sequence_states", "tasks", "prospects", "events")
 NAME_PLACES = ("action", "sequence", "step", "task_type", "id", "prospect")
 DESCRIPTION_PLACES = (*NAME_PLACES, "note")
 
 
-def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
+def _without_duplicates(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("names something twice; allowed: each once")
+        raise ValueError("contains a duplicate; allowed: each once")
+    return values
+
+
+def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values:
         raise ValueError("is an empty list; allowed: at least one")
-    return values
+    return _without_duplicates(values)
 
 
 def _with_default_labels(given: Mapping[str, str]) -> Mapping[str, str]:
@@ -57,7 +70,7 @@ def _with_default_types(given: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType({**DEFAULT_TASK_TYPES, **given})
 
 
-def _frozen(given: Mapping[str, str]) -> Mapping[str, str]:
+def _frozen(given: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     return MappingProxyType(dict(given))
 
 
@@ -65,10 +78,17 @@ _Orderly = Annotated[tuple[Annotated[str, state_name()], ...], AfterValidator(_u
 
 
 class Guard(Section):
-    """When a cycle stops before its first write: it would change more than both."""
+    """When a cycle stops before its first write. Updates and losses stop it above both of their limits."""
 
-    share: Annotated[float, Share()] = Field(default=0.5, description="Share of all linked people.")
-    count: Annotated[int, Whole(0)] = Field(default=500, description="Number of people.")
+    share: Annotated[float, Share()] = Field(default=0.5, description="Updates: share of all linked people.")
+    count: Annotated[int, Whole(0)] = Field(default=500, description="Updates: number of people.")
+    lost_share: Annotated[float, Share()] = Field(
+        default=0.1, description="Losses (people who would become Not Active, records not to be seen): share."
+    )
+    lost_count: Annotated[int, Whole(0)] = Field(default=10, description="Losses: number of people.")
+    create: Annotated[int, Whole(0)] = Field(
+        default=500, description="People to create in one cycle, the first load included."
+    )
 
 
 class People(Section):
@@ -89,6 +109,16 @@ class People(Section):
     ] = Field(
         default_factory=lambda: MappingProxyType({}),
         description="More fields of a Person to fill when it is created: Workbooks field to prospect attribute.",
+        json_schema_extra={"default": {}},
+    )
+    only_where: Annotated[
+        Mapping[Annotated[str, field_name()], Annotated[Scalar, Value()]],
+        BeforeValidator(nothing_as_empty),
+        AfterValidator(_frozen),
+        PlainSerializer(dict),
+    ] = Field(
+        default_factory=lambda: MappingProxyType({}),
+        description="Values that a Person must have to be touched, by Workbooks field; nobody is created then.",
         json_schema_extra={"default": {}},
     )
 
@@ -113,6 +143,9 @@ class Tasks(Section):
         default_factory=lambda: DEFAULT_TASK_TYPES,
         description="Outreach action or task type to the type of the Workbooks Task; the task type is looked up first.",
         json_schema_extra={"default": dict(DEFAULT_TASK_TYPES)},
+    )
+    skip_events: Annotated[tuple[Annotated[str, event_name()], ...], AfterValidator(_without_duplicates)] = Field(
+        default=("skip_task",), description="Events of Outreach that say that a task was skipped; [] for none."
     )
     skipped_when: tuple[Annotated[Condition, ConditionForm()], ...] = Field(
         default=DEFAULT_SKIPPED_WHEN,

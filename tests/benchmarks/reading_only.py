@@ -13,7 +13,7 @@ import outreach_sync.__main__  # noqa: F401 - what the command sets up at its st
 from outreach_sync.cli.context import Invocation
 from outreach_sync.cli.logging import command_log
 from outreach_sync.conduct import Options, conduct
-from outreach_sync.config import settled_config
+from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams
 from outreach_sync.transport.stopping import StopSignal
 
@@ -29,7 +29,7 @@ def _pull(run: Run) -> None:
 
 def main(path: Path) -> int:
     """Read everything; return the exit status."""
-    config = settled_config(path, remember=True)
+    config = load_config(path)
     log = command_log(Invocation(path, "json", "error"), config)
     return conduct(config, Options("run"), StopSignal(), log, work=_pull).exit_status
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +10,6 @@ from outreach_sync.state import State
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SLOW = ("pydantic", "requests", "structlog", "sqlite_utils", "rich", "apscheduler", "tabulate")
 
 
 def test_before_the_first_run_it_says_so_and_is_no_failure(setup: Any, command: Any) -> None:
@@ -99,17 +95,6 @@ def test_it_points_at_the_list_of_refusals_only_where_that_has_something(setup: 
     with State.open(setup.state_path) as state, state.transaction():
         state.connection.execute("UPDATE outbox SET reason = NULL, state = 'queued'")
     assert "failures list" not in command("status").out
-
-
-def test_it_imports_nothing_slow(setup: Any, command: Any, tmp_path: Path) -> None:
-    command("run")
-    program = (
-        "import sys; from outreach_sync.cli import run_command\n"
-        f"status = run_command(['-c', {str(setup.config_path)!r}, 'status'])\n"
-        f"print([name for name in {SLOW!r} if name in sys.modules], status, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[] 0"
 
 
 def _shift_runs(path: Path, by_ms: int) -> None:

@@ -37,7 +37,7 @@ def test_the_defaults_are_the_documented_ones(minimal: Write) -> None:
 
 def test_the_defaults_of_the_rules_are_the_documented_ones(minimal: Write) -> None:
     sync = load_config(minimal()).sync
-    assert sync.streams == ("sequence_states", "tasks", "prospects")
+    assert sync.streams == ("sequence_states", "tasks", "prospects", "events")
     assert sync.multiple_sequences == "latest"
     assert sync.precedence == ("active", "paused", "pending", "bounced", "failed", "disabled", "finished")
     assert sync.labels["active"] == "Active \u2013 Running"
@@ -74,3 +74,32 @@ def test_a_credential_is_revealed_or_asked_for_by_its_name() -> None:
     assert revealed(SecretStr("planted"), "workbooks.api_key") == "planted"
     with pytest.raises(ConfigError, match=r"workbooks\.api_key is not set"):
         revealed(None, "workbooks.api_key")
+
+
+def test_the_keys_of_events_guard_and_pilots_are_read(minimal: Callable[..., Path]) -> None:
+    sync = load_config(
+        minimal(
+            "sync:\n  guard: {lost_share: 0.2, lost_count: 3, create: 0}\n  tasks: {skip_events: []}\n"
+            "  people: {only_where: {cf_pilot: true, 'main_location[town]': Bath, level: 3, left: null}}\n"
+            'monitoring: {on_failure: [notify, "the sync"], on_success: \'touch "a file"\'}\n'
+        )
+    )
+    assert (sync.sync.guard.lost_share, sync.sync.guard.lost_count, sync.sync.guard.create) == (0.2, 3, 0)
+    assert sync.sync.tasks.skip_events == ()
+    assert dict(sync.sync.people.only_where) == {
+        "cf_pilot": True,
+        "main_location[town]": "Bath",
+        "level": 3,
+        "left": None,
+    }
+    assert sync.monitoring.on_failure == ("notify", "the sync")
+    assert sync.monitoring.on_success == ("touch", "a file")
+
+
+def test_events_are_a_stream_and_their_names_are_checked(minimal: Callable[..., Path]) -> None:
+    assert load_config(minimal()).sync.streams == ("sequence_states", "tasks", "prospects", "events")
+    assert load_config(minimal()).sync.tasks.skip_events == ("skip_task",)
+    with pytest.raises(ConfigError, match="name of an event"):
+        load_config(minimal("sync: {tasks: {skip_events: ['skip task']}}"))
+    with pytest.raises(ConfigError, match="quote that is not closed"):
+        load_config(minimal("monitoring: {on_failure: 'say \"oh'}"))

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from outreach_sync.config import load_config, quick_settings, starter_config
-from outreach_sync.config.document import SECRETS
-from outreach_sync.config.keys import keys_at, model_at
-from outreach_sync.config.quick import _SECTIONS, settings_of
+from outreach_sync.config.quick import settings_of
 from outreach_sync.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -57,22 +53,3 @@ def test_the_quick_way_lets_no_mistake_pass_that_concerns_it(minimal: Write, mor
     path = minimal(more)
     with pytest.raises(ConfigError):
         quick_settings(path)
-
-
-def test_the_known_keys_are_those_of_the_models() -> None:
-    for where, keys in _SECTIONS.items():
-        files = {f"{key}_file" for key in keys if (*where, key) in SECRETS}
-        assert keys | files == set(keys_at(where)), where
-    sections = {(*where, key) for where in _SECTIONS for key in keys_at(where) if model_at((*where, key))}
-    assert sections | {()} == set(_SECTIONS)
-
-
-def test_the_quick_way_imports_nothing_heavy(write: Write) -> None:
-    path = write(starter_config())
-    script = (
-        "import sys; from pathlib import Path; from outreach_sync.config import find_config, quick_settings\n"
-        "quick_settings(find_config(Path(sys.argv[1])))\n"
-        "print(sorted({'pydantic', 'apscheduler', 'requests', 'jsonschema'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
