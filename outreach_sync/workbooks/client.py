@@ -21,7 +21,7 @@ from outreach_sync.transport.attempts import MaybeSentError, RetriableError
 from outreach_sync.transport.patience import LAST_TRY, OnRetry, Spent, with_patience
 from outreach_sync.workbooks import answers, wire
 from outreach_sync.workbooks.answers import TurnedAwayError
-from outreach_sync.workbooks.formats import read_integer
+from outreach_sync.workbooks.formats import read_integer, read_text
 from outreach_sync.workbooks.verdicts import BatchRefused, batch_refusal, judge, settle_single
 
 if TYPE_CHECKING:
@@ -43,6 +43,19 @@ class _Lost(NamedTuple):
     """A write whose answer did not come."""
 
     why: str
+
+
+class Account(NamedTuple):
+    """Who is behind a key, as the answer to a log-in says it (guide: Authentication).
+
+    `logical_database_id` tells one customer's database from another's; `database_created_at` is its text as it came.
+    """
+
+    logical_database_id: int
+    database_name: str
+    database_created_at: str
+    user_id: int | None
+    person_name: str
 
 
 class _StrangeRowsError(Exception):
@@ -106,6 +119,24 @@ class WorkbooksClient:
     def list_rows(self, controller: str, reading: wire.Reading) -> list[wire.Row]:
         """Read a list that is not paged, such as metadata. Raises as `read` does."""
         return self._page(controller, reading, paged=False)
+
+    def who(self) -> Account:
+        """Ask who is behind the key: a log-in whose session is not used. Raises as `read` does."""
+        pairs = [("_method", "POST"), ("_application_name", self.settings.application_name)]
+
+        def attempt(seconds_left: float) -> Account:
+            answer = self._send("login", pairs, min(self.settings.timeout_ms / 1000, seconds_left))
+            return account(self._parse(answer))
+
+        return self._spent.watch(
+            lambda: with_patience(
+                attempt,
+                patience_seconds=self._spent.left(self.settings.patience_ms / 1000),
+                stop=self._stop,
+                what="asking Workbooks who is behind the key",
+                on_retry=self._on_retry,
+            )
+        )
 
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write objects, each named once, in batches; the verdicts are parallel to `writes`.
@@ -274,6 +305,27 @@ class WorkbooksClient:
             self._turned_away = 0
             self._proven = self._proven or said.get("success") is not False
         return said
+
+
+def account(said: Mapping[str, Any]) -> Account:
+    """Read the answer to a log-in.
+
+    Raises:
+        UntrustedAnswerError: it names no database.
+    """
+    database = read_integer(said.get("logical_database_id"))
+    if database is None:
+        raise UntrustedAnswerError("Workbooks answered a log-in without a logical_database_id.")
+    listed = said.get("databases")
+    known = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    (own,) = [one for one in known if read_integer(one.get("id")) == database][:1] or [{}]
+    return Account(
+        logical_database_id=database,
+        database_name=read_text(said.get("database_name")) or read_text(own.get("name")) or "",
+        database_created_at=read_text(own.get("created_at")) or "",
+        user_id=read_integer(said.get("user_id")),
+        person_name=read_text(said.get("person_name")) or "",
+    )
 
 
 def _rows(said: Mapping[str, Any]) -> list[wire.Row]:

@@ -394,3 +394,25 @@ def test_each_write_that_hangs_is_waited_for_as_long(bench: Bench, monkeypatch: 
     with pytest.raises(UnavailableError):
         bench.read(hang, hang)
     assert time.monotonic() - started < took[0]
+
+
+LOGIN = {
+    "session_id": "0123", "authenticity_token": "4567", "user_id": 2, "person_name": "Integration User",
+    "logical_database_id": 3, "database_name": "Example",
+    "databases": [{"id": 4, "name": "Other"}, {"id": 3, "created_at": "Mon Jan 05 14:30:11 UTC 2026"}],
+}  # fmt: skip
+
+
+def test_who_is_behind_a_key_is_read_from_the_answer_to_a_log_in(bench: Bench) -> None:
+    bench.service.steps = [redirect(), said(**LOGIN)]
+    assert bench.client.who() == (3, "Example", "Mon Jan 05 14:30:11 UTC 2026", 2, "Integration User")
+    request = bench.service.requests[-1]
+    assert (request.method, request.path) == ("POST", "/login.api")
+    assert form_of(request)["_method"] == ["POST"]
+
+
+@pytest.mark.parametrize("answer", [{"success": True}, {"logical_database_id": "x"}, {"logical_database_id": None}])
+def test_a_log_in_that_names_no_database_is_not_believed(bench: Bench, answer: dict[str, object]) -> None:
+    bench.service.steps = [said(**answer)]
+    with pytest.raises(UntrustedAnswerError):
+        bench.client.who()
