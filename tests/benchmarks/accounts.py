@@ -42,7 +42,7 @@ def fill(sandbox: Sandbox, size: Size, *, in_step: bool = False, in_workbooks: b
     """
     began = Instant(sandbox.now() // 1000 * 1000 - _SPAN_MS - _DAY_MS)
     outreach, workbooks = sandbox.outreach.store, sandbox.workbooks.store
-    workbooks.keep_writes = False
+    workbooks.keep_writes = outreach.keep_events = False
     for number in range(_SEQUENCES):
         outreach.add_sequence(f"Trial follow-up {number}")
     for number in range(1, size.people + 1):

@@ -9,6 +9,7 @@ from outreach_sync import instants
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.example import STATES, load_example
 from outreach_sync.sandbox.outreach import OutreachStore
+from outreach_sync.sandbox.outreach.faults import fault_board
 from outreach_sync.sandbox.workbooks import WorkbooksStore
 
 NOON = instants.parse_iso("2026-09-01T12:00:00Z")
@@ -18,7 +19,7 @@ Stores = tuple[OutreachStore, WorkbooksStore]
 
 def filled(seed: int = 1) -> Stores:
     clock = SandboxClock(NOON)
-    stores = OutreachStore(clock), WorkbooksStore(clock)
+    stores = OutreachStore(clock, fault_board()), WorkbooksStore(clock)
     load_example(*stores, NOON, seed)
     return stores
 

@@ -52,8 +52,8 @@ FAULTS: Mapping[str, str] = {
     "out_of_order": "the rows of a page come in reverse",
     "duplicate_across_pages": "a page begins with the last row of the page before",
     "changes_while_paged": "after each page its first `count` (1) rows and the next one are changed",
-    "upper_bound_ignored": "the upper bound of a filter on updatedAt has no effect",
-    "late_visibility": "rows changed less than `ms` (60000) ago are missing from lists",
+    "upper_bound_ignored": "the upper bound of a filter on updatedAt (events: createdAt) has no effect",
+    "late_visibility": "rows changed (events: written) less than `ms` (60000) ago are missing from lists",
     "short_pages": "pages hold only `rows` (1) rows, and go on",
     "empty_page_with_next": "a page without rows, with a next link to the rows",
     "cursor_loops": "links.next of a later page leads to that same page again",
@@ -77,9 +77,21 @@ FAULTS: Mapping[str, str] = {
     "ids_as_strings": "ids are strings",
     "sequences_renamed": "every sequence's name ends with `suffix` ( (renamed))",
     "skip_is_not_completed": "a skipped task is complete, completed false, completedAt null (hypothesis H1)",
-    "skip_is_like_done": "a skipped task is like a done one, but by nobody and after its autoskipAt (hypothesis H2)",
+    "skip_is_like_done": "a skipped task is like a done one, but by nobody and after its autoskipAt; exactly: in"
+    " everything (hypothesis H2)",
     "skip_is_another_word": "a skipped task's state is `word` (bypassed), as no list has it (hypothesis H3)",
     "skip_destroys_task": "a skipped task is gone (hypothesis H4)",
+    "skip_keeps_updated_at": "a task that is skipped keeps its updatedAt; the same for the sequence state it moves on",
+    "skip_keeps_step": "a skip leaves the sequence state at its step",
+    "opt_out_keeps_updated_at": "a prospect that opts out keeps its updatedAt",
+    "merge_names": "prospect_merged names `which` prospect: loser|winner|both (loser)",
+    "event_names_refused": "422 for a filter of events by more than one name",
+    "event_missing": "no event is written; kind: a part of its name",
+    "event_repeated": "an event is written `times_each` (2) times; kind: a part of its name",
+    "event_renamed": "an event has another `name` (renamed); kind: a part of its name",
+    "event_stamped": "an event's eventAt and createdAt are off by `ms` (-60000); kind: a part of its name",
+    "event_without": "an event does not say its `relationship` (task); kind: a part of its name",
+    "event_relations_die": "events do not name what is gone; shape = null|links|empty (null)",
 }
 """Every fault by name, with its options and their defaults."""
 
@@ -118,6 +130,13 @@ OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
     "unknown_state": {"state": TEXT},
     "sequences_renamed": {"suffix": TEXT},
     "skip_is_another_word": {"word": TEXT},
+    "skip_is_like_done": {"exactly": FLAG},
+    "merge_names": {"which": one_of("loser", "winner", "both")},
+    "event_repeated": {"times_each": whole(2)},
+    "event_renamed": {"name": TEXT},
+    "event_stamped": {"ms": whole()},
+    "event_without": {"relationship": one_of(*RESOURCES["event"].relationships)},
+    "event_relations_die": {"shape": one_of("null", "links", "empty")},
 }
 """What the options of a fault may be; a fault that is not here has none."""
 

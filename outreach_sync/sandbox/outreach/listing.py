@@ -10,8 +10,9 @@ from urllib.parse import quote, urlencode
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach import query as queries
 from outreach_sync.sandbox.outreach.record import api_time
-from outreach_sync.sandbox.outreach.refusals import JSON_API, InvalidParameter, NotFound
+from outreach_sync.sandbox.outreach.refusals import JSON_API, InvalidFilter, InvalidParameter, NotFound
 from outreach_sync.sandbox.outreach.rendering import Renderer, Skip, Variation, is_skipped
+from outreach_sync.sandbox.outreach.schema import RESOURCES
 from outreach_sync.sandbox.outreach.selection import Rows, Selection, related_ids
 from outreach_sync.sandbox.outreach.trouble import number
 from outreach_sync.sandbox.server import Response
@@ -51,7 +52,7 @@ class Visibility:
         """Tell whether lists show the record."""
         if not self.trashed and record.values.get("trashedAt") is not None:
             return False
-        if self.not_after and (record.values.get("updatedAt") or "") > self.not_after:
+        if self.not_after and (record.values.get(RESOURCES[record.type].stamp) or "") > self.not_after:
             return False
         return self.shows(record)
 
@@ -85,11 +86,14 @@ class Reader:
         refuse = asks_neginf and self._faults.take("neginf_refused", kind) is not None
         offset_rows = self._offset_rows(parameters, kind)
         query = queries.parse(resource, parameters, refuse_neginf=refuse, offset_rows=offset_rows)
+        names = next((one.values for one in query.conditions if one.path == ("name",)), ())
+        if resource.type == "event" and len(names) > 1 and self._faults.take("event_names_refused", kind) is not None:
+            raise InvalidFilter("events can be filtered by one name at a time.", pointer="name")
         if query.page.after is not None and self._faults.take("cursor_refused", kind) is not None:
             raise InvalidParameter("The cursor is not valid any more.", pointer="page[after]")
         if self._faults.take("upper_bound_ignored", kind) is None:
             return query
-        open_ended = (replace(c, high=None) if c.path == ("updatedAt",) else c for c in query.conditions)
+        open_ended = (replace(c, high=None) if c.path == (resource.stamp,) else c for c in query.conditions)
         return replace(query, conditions=tuple(open_ended))
 
     def _offset_rows(self, parameters: Parameters, kind: str) -> int:
@@ -164,7 +168,9 @@ class Reader:
         return records
 
     def _change_rows(self, resource: Resource, selection: Selection, rows: Rows, kind: str) -> None:
-        changes = self._faults.take("changes_while_paged", kind) if rows.records else None
+        changes = None
+        if rows.records and resource.type != "event":  # what happened does not change
+            changes = self._faults.take("changes_while_paged", kind)
         if changes is None:
             return
         following = selection.page(queries.PageRequest(size=1, after=rows.after)).records if rows.after else ()
@@ -186,6 +192,7 @@ class Reader:
         state = self._faults.take("unknown_state", kind)
         renamed = self._faults.take("sequences_renamed", kind)
         shape, without = self._null_shape(kind)
+        dead = self._faults.take("event_relations_die", kind)
         return Variation(
             ids_as_strings=self._faults.take("ids_as_strings", kind) is not None,
             null_shape=shape,
@@ -195,14 +202,16 @@ class Reader:
             extra=_STRANGE if self._faults.take("unknown_attributes_added", kind) is not None else (),
             opt_status_text=self._faults.take("opt_status_null_text", kind) is not None,
             skip=self._skip(kind),
+            dead="" if dead is None else str(dead.get("shape", "null")),
         )
 
     def _skip(self, kind: str) -> Skip | None:
         """Say what a skipped task looks like; None: its state says so."""
         if self._faults.take("skip_is_not_completed", kind) is not None:
             return Skip("complete", completed=False)
-        if self._faults.take("skip_is_like_done", kind) is not None:
-            return Skip("complete", completed=True)
+        like_done = self._faults.take("skip_is_like_done", kind)
+        if like_done is not None:
+            return Skip("complete", completed=True, completer=1 if like_done.get("exactly") else None)
         other = self._faults.take("skip_is_another_word", kind)
         return None if other is None else Skip(str(other.get("word", "bypassed")))
 

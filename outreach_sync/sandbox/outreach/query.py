@@ -98,7 +98,8 @@ def _sort(resource: Resource, text: str) -> tuple[tuple[str, bool], ...]:
     order = [(word.removeprefix("-"), word.startswith("-")) for word in _names(text)]
     for name, _ in order:
         attribute = resource.attribute(name)
-        if attribute is None or not attribute.sortable:
+        by_id = name == "id" and resource.type == "event"  # in use by a commercial connector; unheard of elsewhere
+        if not by_id and (attribute is None or not attribute.sortable):
             raise InvalidParameter(f"{resource.type} cannot be sorted by {name}.", pointer="sort")
     return tuple(order)
 

@@ -11,7 +11,7 @@ from outreach_sync.sandbox.outreach.schema import BACK_REFERENCES, RESOURCES
 from outreach_sync.sandbox.outreach.selection import related_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from outreach_sync.sandbox.outreach.record import Record
     from outreach_sync.sandbox.outreach.schema import Relationship, Resource
@@ -25,16 +25,19 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Skip(NamedTuple):
-    """What a skipped task looks like: its state, and whether it is completed (None: as it is)."""
+    """What a skipped task looks like: its state, whether it is completed (None: as it is), and by whom."""
 
     state: str
     completed: bool | None = None
+    completer: int | None = None
 
     def attributes(self, record: Record) -> dict[str, Any]:
         """Give the attributes that a task has once it was skipped."""
         if self.completed is None:
             return {"state": self.state}
         at = record.values.get("stateChangedAt") or record.values.get("updatedAt")
+        if self.completer is not None:
+            return {"state": self.state, "completed": True, "completedAt": at}
         done = {"completedAt": at, "autoskipAt": at} if self.completed else {"completedAt": None}
         return {"state": self.state, "completed": self.completed, **done}
 
@@ -57,6 +60,7 @@ class Variation:
         extra: attributes that are added, whatever was asked for.
         opt_status_text: the opt statuses of prospects are the text "null" instead of null.
         skip: what a skipped task looks like instead.
+        dead: how an event's relationship to what is gone looks (as `null_shape`); "": it still says the id.
         data_connections: prospects and tasks say in `meta` what they are connected with elsewhere: nothing.
     """
 
@@ -69,6 +73,7 @@ class Variation:
     opt_status_text: bool = False
     data_connections: bool = False
     skip: Skip | None = None
+    dead: str = ""
 
     def attribute(self, type_: str, name: str, value: Any) -> Any:
         """Give the value to show for an attribute."""
@@ -155,14 +160,29 @@ class Renderer:
         if relation.shape == "links":
             return f"{{{_link(record, relation, base)}}}"
         target = related_ids(self._store, record, relation.name)
+        if relation.name == "completer" and variation.skip is not None and is_skipped(record):
+            target = target if variation.skip.completer is None else variation.skip.completer
+        if variation.dead and record.type == "event" and target is not None and self._is_gone(relation, target):
+            return _NOWHERE[variation.dead](_link(record, relation, base))
         if relation.shape == "many":
             ids = target if isinstance(target, list) else []
             members = ",".join(_pointer(relation.types[0], id_, variation) for id_ in ids)
             return f'{{"data":[{members}],{_link(record, relation, base)},"meta":{{"count":{len(ids)}}}}}'
         if target is None or relation.name == variation.without:
-            shape = record.shapes.get(relation.name, variation.null_shape)
-            return {"links": f"{{{_link(record, relation, base)}}}", "empty": "{}"}.get(shape, '{"data":null}')
+            return _NOWHERE[record.shapes.get(relation.name, variation.null_shape)](_link(record, relation, base))
         return f'{{"data":{_pointer(_target_type(relation, target), _target_id(target), variation)}}}'
+
+    def _is_gone(self, relation: Relationship, target: Any) -> bool:
+        type_ = _target_type(relation, target)
+        return type_ in RESOURCES and self._store.visible(type_, _target_id(target)) is None
+
+
+_NOWHERE: Mapping[str, Callable[[str], str]] = {
+    "null": lambda _link: '{"data":null}',
+    "links": lambda link: f"{{{link}}}",
+    "empty": lambda _link: "{}",
+}
+"""How a to-one relationship to nothing looks, given the link that belongs to it."""
 
 
 def _link(record: Record, relation: Relationship, base: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["text", "flag", "number", "list", "time"]
+Kind = Literal["text", "flag", "number", "list", "map", "time"]
 Shape = Literal["one", "many", "links"]
 
 _SEQUENCE_STATE = (
@@ -150,6 +150,17 @@ _STAGE = (
     creator:one:user updater:one:user
     """,
 )
+_EVENT = (
+    """
+    body:text createdAt:time:FS eventAt:time:FS externalUrl:text name:text:F payload:map requestCity:text
+    requestDevice:text requestHost:text requestProxied:flag requestRegion:text
+    """,
+    """
+    account:one:account:id call:one:call:id mailing:one:mailing:id note:one:note opportunity:one:opportunity:id
+    plugin:one:plugin prospect:one:prospect:id sequence:one:sequence sequenceStep:one:sequenceStep task:one:task:id
+    user:one:user:id
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +199,11 @@ class Resource:
             return Attribute(name, "text", filterable=False, sortable=False)
         return known
 
+    @property
+    def stamp(self) -> str:
+        """Name the attribute by which the resource is walked: events are never changed, and have no updatedAt."""
+        return "createdAt" if self.type == "event" else "updatedAt"
+
     def knows(self, name: str) -> bool:
         """Tell whether `fields` may name this: an attribute or a relationship."""
         return name in self.relationships or self.attribute(name) is not None
@@ -225,6 +241,7 @@ RESOURCES: Mapping[str, Resource] = MappingProxyType(
             ("sequenceStep", _SEQUENCE_STEP),
             ("user", _USER),
             ("stage", _STAGE),
+            ("event", _EVENT),
         )
     }
 )

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.outreach.store import OutreachStore
 
 _NULL_SORTS_LAST = "~"
-_STAMP = "updatedAt"
 _PAIR = 2
 _TYPES: Mapping[Kind, tuple[type, ...]] = {"flag": (bool,), "number": (int, float)}
 
@@ -71,10 +70,11 @@ class Selection:
         self._resource = resource
         self._query = query
         self._shows = shows
-        sort = query.sort or ((_STAMP, False),)
+        self._stamp = resource.stamp
+        sort = query.sort or ((self._stamp, False),)
         self._sort = sort
         self._descending = sort[0][1]
-        self._by_stamp = len(sort) == 1 and sort[0][0] == _STAMP
+        self._by_stamp = len(sort) == 1 and sort[0][0] == self._stamp
         self._walk = f"{resource.plural} {','.join('-' * descending + name for name, descending in sort)}"
         self._keys, self._conditions = self._ordered()
 
@@ -160,7 +160,7 @@ class Selection:
     def _bounds(self) -> tuple[int, int]:
         low, high = 0, len(self._keys)
         for condition in self._query.conditions if self._by_stamp else ():
-            if condition.path == (_STAMP,) and condition.operator == "range":
+            if condition.path == (self._stamp,) and condition.operator == "range":
                 if condition.low is not None:
                     low = max(low, bisect.bisect_left(self._keys, (condition.low,)))
                 until = _NULL_SORTS_LAST if condition.high is None else condition.high
@@ -171,7 +171,7 @@ class Selection:
         """Give the sorted keys to walk, and the conditions that are left to test on each record."""
         candidates = self._narrowed()
         if self._by_stamp and candidates is None:
-            left = tuple(c for c in self._query.conditions if c.path != (_STAMP,) or c.operator != "range")
+            left = tuple(c for c in self._query.conditions if c.path != (self._stamp,) or c.operator != "range")
             return self._store.stamps(self._resource.type).keys(), left
         records = self._store.all(self._resource.type) if candidates is None else candidates
         return sorted(self._key(record) for record in records), self._query.conditions
@@ -195,7 +195,7 @@ class Selection:
     def _key(self, record: Record) -> tuple[Any, ...]:
         parts: list[Any] = []
         for name, descending in self._sort:
-            value = record.values.get(name)
+            value = record.id if name == "id" else record.values.get(name)
             part = (value or _NULL_SORTS_LAST) if self._by_stamp else (value is None, "" if value is None else value)
             parts.append(part if descending == self._descending else Reverse(part))
         return (*parts, record.id)
@@ -226,8 +226,11 @@ class Selection:
             return False
         if self._by_stamp:
             return isinstance(key[0], str)
-        kinds = [attribute.kind for name, _ in self._sort if (attribute := self._resource.attribute(name)) is not None]
-        return len(kinds) == len(self._sort) and all(map(_fits_kind, key, kinds))
+        return all(map(_fits_kind, key, map(self._kind, self._sort)))
+
+    def _kind(self, sorted_by: tuple[str, bool]) -> Kind:
+        attribute = self._resource.attribute(sorted_by[0])
+        return "number" if attribute is None else attribute.kind
 
     def _accepts(self, condition: Condition, record: Record) -> bool:
         if condition.path == ("id",):

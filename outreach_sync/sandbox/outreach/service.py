@@ -59,7 +59,7 @@ class OutreachSandbox:
         self.clock = clock or SandboxClock()
         self.faults = fault_board()
         self.journal = Journal()
-        self.store = OutreachStore(self.clock)
+        self.store = OutreachStore(self.clock, self.faults)
         self.app = App()
         self.tokens = TokenRegistry(self.clock)
         self.limit = limits.RateLimit(self.clock)

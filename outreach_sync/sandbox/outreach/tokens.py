@@ -25,7 +25,7 @@ LIVE_TOKENS = 100
 
 SCOPES = tuple(
     f"{plural}.read"
-    for plural in ("sequenceStates", "tasks", "prospects", "sequences", "sequenceSteps", "users", "stages")
+    for plural in ("sequenceStates", "tasks", "prospects", "sequences", "sequenceSteps", "users", "stages", "events")
 )
 """What a reader asks for: the scopes of tokens that nobody named scopes for."""
 

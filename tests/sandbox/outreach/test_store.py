@@ -7,6 +7,7 @@ import pytest
 from outreach_sync import instants
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.clock import SandboxClock
+from outreach_sync.sandbox.outreach.faults import fault_board
 from outreach_sync.sandbox.outreach.store import OutreachStore
 
 NOON = instants.parse_iso("2026-09-01T12:00:00.789Z")
@@ -14,7 +15,7 @@ NOON = instants.parse_iso("2026-09-01T12:00:00.789Z")
 
 @pytest.fixture
 def store() -> OutreachStore:
-    return OutreachStore(SandboxClock(NOON))
+    return OutreachStore(SandboxClock(NOON), fault_board())
 
 
 def test_stamps_have_the_resolution_of_a_second(store: OutreachStore) -> None:
@@ -76,7 +77,7 @@ def test_dump_and_load_go_round_through_json(store: OutreachStore) -> None:
     prospect = store.add_prospect(emails=["a@example.com"], custom150="x")
     store.add("task", {"prospect": prospect, "subject": ("prospect", prospect)}, hidden=True, shapes={"owner": "empty"})
     dumped = json.loads(json.dumps(store.dump()))
-    other = OutreachStore(SandboxClock())
+    other = OutreachStore(SandboxClock(), fault_board())
     other.add_user()
     other.load(dumped)
     assert other.dump() == store.dump()
