@@ -35,6 +35,11 @@ def seconds() -> Allowed:
     return Allowed("a number from 0", _is_time)
 
 
+def share() -> Allowed:
+    """Allow a share, which a probability is too."""
+    return Allowed("a number from 0 to 1", lambda value: _is_time(value) and value <= 1)  # type: ignore[operator]
+
+
 def one_of(*values: str | int) -> Allowed:
     """Allow these values."""
     return Allowed(", ".join(map(str, values)), lambda value: value in values)

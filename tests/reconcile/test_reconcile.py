@@ -300,7 +300,7 @@ def test_allow_bulk_lifts_the_guard(world: Any) -> None:
 def test_people_that_are_all_hidden_stop_the_guard_instead_of_being_created_again(world: Any) -> None:
     many(world)
     for person in world.people():
-        world.workbooks.forbid(person["id"])
+        world.workbooks.hide(person["id"])
     before = world.writes()
     assert repair(world).exit_status == 6
     assert world.writes() == before
@@ -312,7 +312,7 @@ def test_tasks_that_are_all_hidden_stop_the_guard_instead_of_being_created_again
     world.run()
     assert len(world.tasks()) == 6
     for task in world.tasks():
-        world.workbooks.forbid(task["id"], TASK)
+        world.workbooks.hide(task["id"], TASK)
     before = world.writes()
     assert repair(world).exit_status == 6
     assert world.writes() == before

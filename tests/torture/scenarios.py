@@ -307,6 +307,13 @@ SCENARIOS = [
     Scenario("workbooks", "redirect_delay_302"),
     Scenario("workbooks", "redirect_delay_302", {"location": "other"}, "to another host"),
     Scenario("workbooks", "redirect_after_commit_302"),
+    *(
+        Scenario("workbooks", "delaying_redirect", {"follow": follow, "done": done}, f"{follow} done={done}")
+        for follow, done in (("repeat", 0), ("repeat", 0.5), ("same", 0.5), ("get", 0.5), ("back", 1), ("elsewhere", 1))
+    ),
+    *(Scenario("workbooks", "gateway_page", {"status": status}, str(status)) for status in (401, 403, 404, 422)),
+    Scenario("workbooks", "gateway_page", {"status": 404, "text": True, "committed": True}, "404 text, done"),
+    Scenario("workbooks", "huge_answer", {"megabytes": 80}),
     Scenario("workbooks", "redirect_to_login_302"),
     Scenario("workbooks", "key_refused"),
     Scenario("workbooks", "key_refused", {"status": 403, "reason": "no_permission_for_api"}, "403"),
@@ -316,6 +323,8 @@ SCENARIOS = [
     # Workbooks, look-ups
     Scenario("workbooks", "filter_ignored"),
     Scenario("workbooks", "eq_case_sensitive", statuses=SHRUGGED_OFF),
+    *(Scenario("workbooks", fault, statuses=SHRUGGED_OFF) for fault in ("eq_without_accents", "eq_without_blanks")),
+    Scenario("workbooks", "records_hidden"),
     Scenario("workbooks", "page_shift"),
     Scenario("workbooks", "created_rows_appear_late"),
     Scenario("workbooks", "created_rows_appear_late", {"lookups": 3}, "three look-ups"),
@@ -332,6 +341,10 @@ SCENARIOS = [
     # Workbooks, writes
     Scenario("workbooks", "refuse_one"),
     Scenario("workbooks", "refuse_all"),
+    Scenario("workbooks", "field_required"),
+    *(Scenario("workbooks", fault) for fault in ("emoji_lost", "blanks_trimmed")),
+    Scenario("workbooks", "ampersand_escaped"),
+    Scenario("workbooks", "text_cut", {"field": ALL_FIELDS["sequences"]}, compare=True),
     Scenario("workbooks", "refuse_value", {"field": ALL_FIELDS["sequence_state"]}, "label"),
     Scenario("workbooks", "refuse_value", {"field": "name"}, "name"),
     Scenario("workbooks", "refuse_value", {"field": ALL_FIELDS["no_email"]}, "No Email"),

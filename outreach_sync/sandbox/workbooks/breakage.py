@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
 import secrets
+import time
+import zlib
+from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from outreach_sync.sandbox.server import Response, WireFault
+from outreach_sync.sandbox.workbooks.calls import DELAY
 from outreach_sync.sandbox.workbooks.faults import number_option
 from outreach_sync.sandbox.workbooks.sessions import RefusedError
 
@@ -23,6 +29,16 @@ _PAGE = b"<!DOCTYPE html><html><head><title>Workbooks</title></head><body>Please
 _JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-cache, no-store, must-revalidate"}
 
 
+class _Held(NamedTuple):
+    """A request that was sent to a delaying address: what it is to become there, and its answer if it is done."""
+
+    call: Call
+    carry_out: Callable[[], Response]
+    follow: str
+    seconds: float
+    answer: Response | None
+
+
 class Breakage:
     """Bends whole answers, before a request is carried out and after."""
 
@@ -30,10 +46,15 @@ class Breakage:
         """Take the faults; remember the delaying addresses that were handed out."""
         self._faults = faults
         self._delayed: set[str] = set()
+        self._held: dict[str, _Held] = {}
+        self._thrown_for: Mapping[str, object] = {}
+        self._dice = random.Random(1)  # noqa: S311 - nothing secret
 
     def around(self, call: Call, carry_out: Callable[[], Response]) -> Response:
         """Answer a request, carrying it out unless a fault prevents that."""
-        early = self._instead(call, carry_out) or self._refused_status(call) or self._redirected(call)
+        if call.kind == "delay":
+            return self._delayed_answer(call)
+        early = self._instead(call, carry_out) or self._refused_status(call) or self._redirected(call, carry_out)
         return early or self._afterwards(call, carry_out())
 
     def knows_delay(self, call: Call) -> bool:
@@ -45,6 +66,7 @@ class Breakage:
         answers: tuple[tuple[str, Callable[[Mapping[str, object]], Response]], ...] = (
             ("reset_before_answer", lambda _: json_response(200, {})._replace(wire=WireFault("reset_before"))),
             ("hang", _hang),
+            ("gateway_page", _gateway_page),
             ("html_with_200", lambda _: Response(200, {"Content-Type": "text/html; charset=utf-8"}, _HTML)),
         )
         for name, answer in answers:
@@ -75,11 +97,47 @@ class Breakage:
         key = "failure_reason" if self._faults.take("failure_message") is None else "failure_message"
         return json_response(error.status, {key: error.reason})
 
-    def _redirected(self, call: Call) -> Response | None:
+    def _redirected(self, call: Call, carry_out: Callable[[], Response]) -> Response | None:
+        options = self._faults.take("delaying_redirect", call.kind)
+        if options is not None and not self.knows_delay(call):
+            dice = self._dice_of(options)
+            if dice.random() < number_option(options, "probability", 0.6):
+                done = dice.random() < number_option(options, "done", 0)
+                return redirect(self._hold(call, carry_out, options, done=done))
         if self._faults.take("redirect_to_login_302", call.kind) is not None:
             return to_login(call)
         options = self._faults.take("redirect_delay_302", call.kind)
         return None if options is None else redirect(self._location(call, options))
+
+    def _dice_of(self, options: Mapping[str, object]) -> random.Random:
+        """Give the dice of a switch, which begin anew each time it is switched on."""
+        if self._thrown_for is not options:
+            self._thrown_for = options
+            self._dice = random.Random(int(number_option(options, "seed", 1)))  # noqa: S311 - nothing secret
+        return self._dice
+
+    def _hold(self, call: Call, carry_out: Callable[[], Response], options: Mapping[str, object], *, done: bool) -> str:
+        """Carry the request out now if it is to be `done`, and give the address that stands for it."""
+        follow = str(options.get("follow", "repeat"))
+        answer = carry_out() if done else None
+        if follow in ("repeat", "elsewhere"):
+            return self._location(call, {"location": "same" if follow == "repeat" else "other"})
+        token = secrets.token_hex(8)
+        self._held[token] = _Held(call, carry_out, follow, number_option(options, "seconds", 0), answer)
+        return f"{_own_origin(call)}{DELAY}{token}"
+
+    def _delayed_answer(self, call: Call) -> Response:
+        held = self._held.get(call.request.path.removeprefix(DELAY))
+        if held is None:
+            return json_response(HTTPStatus.NOT_FOUND, {"success": False, "failures": ["there is no such address"]})
+        time.sleep(held.seconds)
+        if held.follow == "back":
+            return redirect(f"{_own_origin(call)}{held.call.request.target}")
+        request, first = call.request, held.call.request
+        wanted = ("GET", b"") if held.follow == "get" else (first.method, first.body)
+        if (request.method, request.body) != wanted:
+            return page()
+        return held.carry_out() if held.answer is None else held.answer
 
     def _afterwards(self, call: Call, response: Response) -> Response:
         if call.writes:
@@ -90,6 +148,9 @@ class Breakage:
             response = response._replace(body=response.body[:-1] + b',"note":"caf\xe9"}')
         if self._faults.take("body_cut_short", call.kind) is not None:
             response = response._replace(wire=WireFault("cut_short"))
+        options = self._faults.take("huge_answer", call.kind)
+        if options is not None:
+            response = _huge(response, int(number_option(options, "megabytes", 625)))
         options = self._faults.take("slow", call.kind)
         if options is not None:
             response = response._replace(wire=WireFault("slow", number_option(options, "seconds", 1)))
@@ -145,6 +206,26 @@ def _server_error(options: Mapping[str, object]) -> Response:
     if status != HTTPStatus.INTERNAL_SERVER_ERROR:
         return Response(status, {"Content-Type": "text/html; charset=utf-8"}, _HTML)
     return json_response(500, {"exception_reference": secrets.token_hex(4), "message": "An error has occurred."})
+
+
+def _gateway_page(options: Mapping[str, object]) -> Response:
+    """Answer as something in between does, which knows nothing of the API."""
+    status = int(number_option(options, "status", HTTPStatus.FORBIDDEN))
+    if options.get("text"):
+        return Response(status, {"Content-Type": "text/plain"}, f"{status} {HTTPStatus(status).phrase}".encode())
+    return Response(status, {"Content-Type": "text/html; charset=utf-8"}, _HTML)
+
+
+def _huge(response: Response, megabytes: int) -> Response:
+    """Compress the answer with blanks in its middle, which JSON allows and no reader needs."""
+    parts = (gzip.compress(response.body[:1]), _blanks(megabytes), gzip.compress(response.body[1:]))
+    return response._replace(headers={**response.headers, "Content-Encoding": "gzip"}, body=b"".join(parts))
+
+
+@lru_cache(maxsize=2)
+def _blanks(megabytes: int) -> bytes:
+    packer = zlib.compressobj(level=1, wbits=31)
+    return b"".join([*(packer.compress(b" " * 2**20) for _ in range(megabytes)), packer.flush()])
 
 
 def _hang(options: Mapping[str, object]) -> Response:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 METADATA = "metadata/types"
 PAGES = ("/", "/login")
 """Addresses of the web application, to which redirects lead: pages for people, whatever the method."""
+DELAY = "/delay/"
+"""Where a delaying redirect leads, with a word that stands for the request that was sent there."""
 PICKLIST_DATA = "picklist_data/Private_PicklistEntry/id/value"
 _FORM = "application/x-www-form-urlencoded"
 _SUFFIX = ".api"
@@ -34,7 +36,8 @@ class NotUnderstoodError(Exception):
 class Call(NamedTuple):
     """A request, understood.
 
-    `kind` is what the journal calls it: ``read crm/people``, ``write activity/tasks``, ``login``, ``logout``, ``page``.
+    `kind` is what the journal calls it: ``read crm/people``, ``write activity/tasks``, ``login``, ``logout``, ``page``,
+    ``delay``.
     `record_id` is set where a single record is asked for by its address.
     """
 
@@ -72,11 +75,15 @@ def understand(request: Request, *, json_too: bool) -> Call:
     form = sort_out(pairs)
     method = form.controls.get("_method", request.method).upper()
     controller, record_id = _address(request.path)
-    kind = "page" if request.path in PAGES else _kind(controller, method)
+    kind = _kind(request.path, controller, method)
     return Call(request, kind, method, controller, record_id, pairs, form)
 
 
-def _kind(controller: str, method: str) -> str:
+def _kind(path: str, controller: str, method: str) -> str:
+    if path in PAGES:
+        return "page"
+    if path.startswith(DELAY):
+        return "delay"
     if controller in ("login", "logout"):
         return controller
     return f"{'read' if method == 'GET' else 'write'} {controller}"

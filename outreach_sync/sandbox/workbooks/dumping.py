@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant
@@ -61,8 +62,9 @@ class StoreDoor:
     def change(self, document: dict[str, Any]) -> dict[str, Any]:
         """Do what ``{"do": …, "class": …, "id": …, "fields": {…}}`` says.
 
-        ``do`` is add, update, touch, delete, restore, purge, read_only, forbid, merge (``winner``, ``loser``,
-        ``alias``), remove_custom_field (``name``), remove_picklist_entry (``value``), clear or load (``records``).
+        ``do`` is add, update, touch, delete, restore, purge, read_only, hide, reveal, merge (``winner``, ``loser``,
+        ``alias``), remove_custom_field (``name``), remove_picklist_entry (``value``), install_plugin, identify
+        (``fields``: another key, database or user), clear or load (``records``).
 
         Raises:
             KeyError: what it names does not exist.
@@ -99,6 +101,10 @@ def _add(store: WorkbooksStore, document: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": store.add(document["class"], **document.get("fields", {}))}
 
 
+def _identify(store: WorkbooksStore, document: Mapping[str, Any]) -> None:
+    store.account = replace(store.account, **document["fields"])
+
+
 _CHANGES: Mapping[str, Callable[[WorkbooksStore, Mapping[str, Any]], dict[str, Any] | None]] = {
     "add": _add,
     "update": lambda store, given: store.update(given["class"], given["id"], **given["fields"]),
@@ -107,10 +113,13 @@ _CHANGES: Mapping[str, Callable[[WorkbooksStore, Mapping[str, Any]], dict[str, A
     "restore": lambda store, given: store.restore(given["class"], given["id"]),
     "purge": lambda store, given: store.purge(given["class"], given["id"]),
     "read_only": lambda store, given: store.make_read_only(given["id"], given["class"]),
-    "forbid": lambda store, given: store.forbid(given["id"], given["class"]),
+    "hide": lambda store, given: store.hide(given["id"], given["class"]),
+    "reveal": lambda store, given: store.reveal(given["id"], given["class"]),
     "merge": lambda store, given: store.merge_people(given["winner"], given["loser"], alias=given.get("alias", False)),
     "remove_custom_field": lambda store, given: store.remove_custom_field(given["name"]),
     "remove_picklist_entry": lambda store, given: store.remove_picklist_entry(given["value"]),
+    "install_plugin": lambda store, _: store.install_plugin(),
+    "identify": _identify,
     "clear": lambda store, _: store.clear(),
     "load": lambda store, given: load(store, given["records"]),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.sandbox.fault_options import FLAG, TEXT, Allowed, needed, numbers, one_of, seconds, whole
+from outreach_sync.sandbox.fault_options import FLAG, TEXT, Allowed, needed, numbers, one_of, seconds, share, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,18 @@ OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
     "reset_before_answer": _DONE_ALL_THE_SAME,
     "hang": {"seconds": seconds(), **_DONE_ALL_THE_SAME},
     "slow": {"seconds": seconds()},
+    "huge_answer": {"megabytes": whole(1)},
+    "gateway_page": {"status": one_of(401, 403, 404, 422, 500, 502, 504), "text": FLAG, **_DONE_ALL_THE_SAME},
+    "delaying_redirect": {
+        "probability": share(),
+        "done": share(),
+        "seed": whole(),
+        "seconds": seconds(),
+        "follow": one_of("repeat", "same", "get", "back", "elsewhere"),
+    },
+    "records_hidden": {"ids": numbers(), "class": TEXT},
+    "text_cut": {"length": whole(1), "field": TEXT},
+    "field_required": {"field": TEXT, "class": TEXT},
     "html_with_200": _DONE_ALL_THE_SAME,
     "error_500_after_commit": _STATUS,
     "error_500_before_commit": _STATUS,

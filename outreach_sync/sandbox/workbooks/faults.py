@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.workbooks.fault_options import KINDLESS, OPTIONS
+
+if TYPE_CHECKING:
+    from outreach_sync.sandbox.workbooks.schema import Field
 
 ON_THE_WIRE = {
     "answer_lost_after_commit": "the write is done, then the connection is reset without an answer",
@@ -13,6 +18,9 @@ ON_THE_WIRE = {
     "slow": "the answer takes option seconds (1)",
     "html_with_200": "a page of HTML with status 200, nothing is done; option committed: it is",
     "broken_json": "the request is carried out, its answer is no JSON",
+    "huge_answer": "the request is carried out, its answer is compressed and unpacks to option megabytes (625)",
+    "gateway_page": "a page of a gateway, nothing is done; options status (403; 401, 404, 422, 502 ...), text: plain"
+    " text instead of HTML, committed: the request was carried out",
     "invalid_utf8": "the request is carried out, a byte that is no UTF-8 stands in its answer",
 }
 STATUSES = {
@@ -23,6 +31,11 @@ STATUSES = {
     "unavailable_503": "503; option retry_after: the header's text",
     "redirect_delay_302": "302 to a delaying address, nothing is done; option location: same, other, or an address",
     "redirect_after_commit_302": "302 after the write was done; option location as above",
+    "delaying_redirect": "302 to a delaying address on the same host; options probability (0.6) and done (0), the share"
+    " of the redirected requests that were carried out, both drawn by seed (1); seconds: how long that address takes;"
+    " follow: what answers there: repeat (the request sent there, whatever it is), same (the request, with its method"
+    " and body), get (the first request, asked for by GET), back (a redirect to the first address),"
+    " elsewhere (nothing: it is another host)",
     "redirect_to_login_302": "302 to the login page, as for an invalid session; nothing is done",
     "key_refused": "401 or 403; options reason (unrecognised_name_or_password), status",
     "failure_message": "a refusal gives its reason as failure_message, not failure_reason",
@@ -31,8 +44,12 @@ STATUSES = {
     "cookie_changes": "the session gets another cookie with the answer",
 }
 READING = {
+    "records_hidden": "records are not to be seen by the key's user: in no answer, though not deleted; options ids (all"
+    " there are), class (Person)",
     "filter_ignored": "the filters of a read are ignored: unfiltered rows come back",
     "eq_case_sensitive": "eq heeds case in text",
+    "eq_without_accents": "eq takes letters with and without accents for the same, and \u00df for ss",
+    "eq_without_blanks": "eq ignores blanks around text",
     "backslash_escapes": "in the values of eq a backslash takes any next character as it is, not a comma alone",
     "page_shift": "another process deletes a row before the page: option shift (1) rows are missed",
     "created_rows_appear_late": "what is created stays out of look-ups; options lookups (1) or seconds",
@@ -73,6 +90,11 @@ WRITING = {
     "double_id_taken": "an id that occurs twice in a write is taken, not refused: both are carried out",
     "errors_flat": "errors at the top of an answer stand there as they are, not under []",
     "application_name_ignored": "_application_name has no effect but in a login",
+    "emoji_lost": "a character beyond the 16 bits of older databases, as emoji are, is kept as a question mark",
+    "ampersand_escaped": "an ampersand in text is kept as &amp;",
+    "text_cut": "text is kept cut at option length (30); option field: only in this field",
+    "blanks_trimmed": "blanks around text are not kept",
+    "field_required": "a create needs option field (person_job_title), which metadata say too; option class (Person)",
     "booleans_without_case": "the words for true are known in any case: True is true",
     "custom_datetime_refuses_iso": "custom fields of times take Workbooks' own forms and epochs, not ISO 8601",
     "datetime_without_seconds": "custom fields of times keep whole minutes; option how: cut, round",
@@ -111,6 +133,18 @@ def may_update_field(faults: FaultBoard, field: str) -> bool:
     fault = "field_not_updateable"
     concerned = faults.option(fault, "field") in (None, field)
     return not concerned or faults.throughout(fault) is None
+
+
+def is_required(faults: FaultBoard, record_class: str, field: Field) -> bool:
+    """Tell whether a record of a class cannot be created without the field."""
+    fault = "field_required"
+    options = faults.peek(fault)
+    if options is None or (record_class, field.name) != (
+        options.get("class", "Private::Crm::Person"),
+        options.get("field", "person_job_title"),
+    ):
+        return field.required
+    return field.required or faults.throughout(fault) is not None
 
 
 def number_option(options: object, name: str, default: float) -> float:

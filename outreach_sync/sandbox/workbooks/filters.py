@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.sandbox.workbooks import formats
 from outreach_sync.sandbox.workbooks.conditions import Condition, MalformedError
 from outreach_sync.sandbox.workbooks.formats import TRUE_WORDS, read_moment
+from outreach_sync.sandbox.workbooks.table import loose
 from outreach_sync.sandbox.workbooks.zones import zone_of
 
 if TYPE_CHECKING:
@@ -51,8 +52,18 @@ class Setting(NamedTuple):
     zone: str
     now: Instant
     case_sensitive: bool = False
+    without_accents: bool = False
+    without_blanks: bool = False
     booleans_without_case: bool = False
     backslash_escapes: bool = False
+
+    def alike(self, text: str) -> str:
+        """Give what texts that ``eq`` takes for the same have in common."""
+        if self.without_blanks:
+            text = text.strip()
+        if self.without_accents:
+            text = loose(text, strip=False)
+        return text if self.case_sensitive else text.lower()
 
     def values(self, text: str) -> list[str]:
         """Split the value of ``eq``."""
@@ -159,7 +170,7 @@ def _equal(raw: RawFilter, table: Table, field: Field, setting: Setting) -> Fiel
         return FieldFilter(table, field, lambda value: bool(value) in wanted)
     if field.datatype in _NUMBER_TYPES:
         return _equal_number(setting.values(raw.value), table, field)
-    return _equal_text(setting.values(raw.value), table, field, case_sensitive=setting.case_sensitive)
+    return _equal_text(setting.values(raw.value), table, field, setting)
 
 
 def _equal_number(parts: list[str], table: Table, field: Field) -> FieldFilter:
@@ -173,19 +184,17 @@ def _equal_number(parts: list[str], table: Table, field: Field) -> FieldFilter:
     return FieldFilter(table, field, numbers.__contains__, lambda: table.with_value(field.name, texts))
 
 
-def _equal_text(parts: list[str], table: Table, field: Field, *, case_sensitive: bool) -> FieldFilter:
-    folded = {part.casefold() for part in parts}
-    exact = set(parts)
+def _equal_text(parts: list[str], table: Table, field: Field, setting: Setting) -> FieldFilter:
+    wanted = {setting.alike(part) for part in parts}
 
     def test(value: Any) -> bool:
-        text = "" if value is None else str(value)
-        return text in exact if case_sensitive else text.casefold() in folded
+        return setting.alike("" if value is None else str(value)) in wanted
 
     if field.name == "object_ref":
         return FieldFilter(table, field, test, lambda: _ids_of_references(parts, table))
     if field.name in _COMPUTED:
         return FieldFilter(table, field, test)
-    return FieldFilter(table, field, test, lambda: table.with_value(field.name, parts))
+    return FieldFilter(table, field, test, lambda: table.near(field.name, parts))
 
 
 def _ids_of_references(parts: list[str], table: Table) -> list[int]:

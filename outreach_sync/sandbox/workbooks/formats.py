@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TRUE_WORDS = frozenset(("true", "t", "on", "1", "yes", "y"))
 """Everything else is false, ``True`` included (guide: Datatypes)."""
 STRING_LENGTH = 255
+TEXT_TYPES = ("string", "text", "picklist_data")
 DEFAULT_DATE = "%e %b %Y"
 DEFAULT_DATETIME = "%a %b %d %H:%M:%S UTC %Y"
 
@@ -96,7 +97,7 @@ def read_value(datatype: str, text: str, zone: str) -> Any:
     Raises:
         ValueError: it does not fit; the message says why, in the service's words.
     """
-    if datatype in ("string", "text", "picklist_data"):
+    if datatype in TEXT_TYPES:
         return _read_text(datatype, text)
     if datatype == "boolean":
         return text in TRUE_WORDS

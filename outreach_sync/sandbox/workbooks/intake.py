@@ -6,13 +6,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.workbooks.formats import read_value, var_moment
+from outreach_sync.sandbox.workbooks.faults import number_option
+from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, read_value, var_moment
 
 if TYPE_CHECKING:
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.workbooks.schema import Field
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 _MINUTE_MS = 60_000
 
 
@@ -29,11 +31,26 @@ class Intake:
         Raises:
             ValueError: it does not fit; the message says why, in the service's words.
         """
+        if field.datatype in TEXT_TYPES:
+            text = self._kept_text(field, text)
         if is_custom_moment(field):
             return self._read_custom_moment(text, zone)
         if field.datatype == "boolean" and self._faults.throughout("booleans_without_case") is not None:
             text = text.lower()
         return read_value(field.datatype, text, zone)
+
+    def _kept_text(self, field: Field, text: str) -> str:
+        """Make of a text what is kept of it."""
+        if self._faults.throughout("blanks_trimmed") is not None:
+            text = text.strip()
+        if self._faults.throughout("emoji_lost") is not None:
+            text = _BEYOND_16_BITS.sub("?", text)
+        if self._faults.throughout("ampersand_escaped") is not None:
+            text = text.replace("&", "&amp;")
+        if self._faults.option("text_cut", "field") in (None, field.name):
+            cut = self._faults.throughout("text_cut")
+            text = text if cut is None else text[: int(number_option(cut, "length", 30))]
+        return text
 
     def _read_custom_moment(self, text: str, zone: str) -> Instant | None:
         if self._faults.throughout("custom_datetime_is_var") is not None:

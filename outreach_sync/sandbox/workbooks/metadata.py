@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.sandbox.workbooks.faults import may, may_update_field
+from outreach_sync.sandbox.workbooks.faults import is_required, may, may_update_field
 from outreach_sync.sandbox.workbooks.intake import is_custom_moment
 from outreach_sync.sandbox.workbooks.schema import PICKLIST
 
@@ -39,12 +39,13 @@ def _describe(store: WorkbooksStore, faults: FaultBoard, table: Table) -> dict[s
         "class_name": name,
         "controller_path": table.record_class.controller,
         "actions": [{"name": action, "permitted": may(faults, action, name)} for action in _ACTIONS],
-        "fields": [_describe_field(store, faults, field) for field in table.fields.values()],
+        "fields": [_describe_field(store, faults, name, field) for field in table.fields.values()],
     }
 
 
-def _describe_field(store: WorkbooksStore, faults: FaultBoard, field: Field) -> dict[str, Any]:
+def _describe_field(store: WorkbooksStore, faults: FaultBoard, record_class: str, field: Field) -> dict[str, Any]:
     is_var = is_custom_moment(field) and faults.throughout("custom_datetime_is_var") is not None
+    required = is_required(faults, record_class, field)
     description = {
         "name": field.name,
         "title": field.title,
@@ -52,8 +53,8 @@ def _describe_field(store: WorkbooksStore, faults: FaultBoard, field: Field) -> 
         "is_createable": field.createable,
         "is_updateable": field.updateable and may_update_field(faults, field.name),
         "is_filterable": True,
-        "is_nullable": not field.required,
-        "required": field.required,
+        "is_nullable": not required,
+        "required": required,
         "default_value": field.default,
     }
     picklist = store.tables[PICKLIST].records.get(field.picklist_id or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field as field_
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.sandbox.workbooks.faults import may, may_update_field
+from outreach_sync.sandbox.workbooks.faults import is_required, may, may_update_field
 from outreach_sync.sandbox.workbooks.intake import Intake
 from outreach_sync.sandbox.workbooks.picklists import Picklists
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
@@ -96,7 +96,11 @@ class Planner:
             plan.blame("base", "You do not have permission to create this record")
         self._read_fields(plan)
         for name, field in self._table.fields.items():
-            if field.required and plan.changes.get(name) in (None, "") and name not in plan.errors:
+            if (
+                is_required(self._faults, self._table.record_class.name, field)
+                and plan.changes.get(name) in (None, "")
+                and name not in plan.errors
+            ):
                 plan.blame(name, REQUIRED_TEXT)
         self._check_administration(plan, plan.changes)
 

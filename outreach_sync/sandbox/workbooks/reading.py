@@ -69,6 +69,8 @@ class Reader:
             zone,
             at,
             case_sensitive=self._faults.throughout("eq_case_sensitive") is not None,
+            without_accents=self._faults.throughout("eq_without_accents") is not None,
+            without_blanks=self._faults.throughout("eq_without_blanks") is not None,
             booleans_without_case=self._faults.throughout("booleans_without_case") is not None,
             backslash_escapes=self._faults.throughout("backslash_escapes") is not None,
         )
@@ -98,8 +100,18 @@ class Reader:
             record = table.records[id_]
             if record.is_deleted and not selection.with_deleted:
                 continue
-            if record.visible(at) and selection.condition.holds(record):
+            if self.sees(table, record, at) and selection.condition.holds(record):
                 yield record
+
+    def sees(self, table: Table, record: Record, at: Instant) -> bool:
+        """Tell whether the key's user can find a record at this time."""
+        if not record.visible(at):
+            return False
+        fault = "records_hidden"
+        if (self._faults.option(fault, "class") or PERSON) != table.record_class.name:
+            return True
+        ids: Any = self._faults.option(fault, "ids")
+        return not (ids is None or record.id in ids) or self._faults.throughout(fault) is None
 
     def page(self, form: Form, table: Table, manner: Manner, at: Instant, *, kind: str) -> Page:
         """Answer a read of a list.

@@ -12,9 +12,6 @@ from outreach_sync.sandbox.workbooks.store import WorkbooksStore
 if TYPE_CHECKING:
     from types import TracebackType
 
-API_KEY = "01234-56789-01234-56789-01234-56789-01234-56789"
-"""The key that is let in; it opens nothing but the sandbox."""
-
 
 class WorkbooksSandbox:
     """A running simulated Workbooks. Usable as a context manager.
@@ -25,7 +22,6 @@ class WorkbooksSandbox:
         faults: its faults, all off; see `faults.FAULTS`.
         journal: what was asked of it.
         clock: its time.
-        api_key: the key to use.
     """
 
     def __init__(
@@ -34,12 +30,16 @@ class WorkbooksSandbox:
         """Prepare it, on a free port unless one is given; a `bare` account lacks the custom fields of the sync."""
         self.clock = clock or SandboxClock()
         self.store = WorkbooksStore(self.clock, bare=bare)
-        self.api_key = API_KEY
-        self.service = WorkbooksService(self.store, self.clock, self.api_key)
+        self.service = WorkbooksService(self.store, self.clock)
         self.faults = self.service.faults
         self.journal = self.service.journal
         self._server = HttpServer(self.service, port=port, latency_ms=latency_ms)
         self.url = self._server.url
+
+    @property
+    def api_key(self) -> str:
+        """Give the key that is let in."""
+        return self.store.account.api_key
 
     def start(self) -> None:
         """Begin to answer."""

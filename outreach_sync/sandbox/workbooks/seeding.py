@@ -25,6 +25,14 @@ def prepare_for_sync(store: WorkbooksStore) -> None:
         store.add_custom_field(title, data_type, picklist_id=picklist_id)
 
 
+def install_plugin(store: WorkbooksStore) -> None:
+    """Add the fields of the vendor's own Outreach integration, whose titles are public and whose names are not."""
+    add_picklist(store, schema.SEQUENCE_PICKLIST)
+    store.add_custom_field("Outreach Id", "string")
+    store.add_custom_field("Sequence State", "picklist", picklist_id=schema.SEQUENCE_STATES)
+    store.add_custom_field("State Updated at", "date")
+
+
 def add_picklist(store: WorkbooksStore, picklist: schema.Picklist) -> None:
     """Add a picklist under its id, with its entries."""
     kind = {"unrestricted": picklist.unrestricted, "auto_create": picklist.auto_create}

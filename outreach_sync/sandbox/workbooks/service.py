@@ -33,19 +33,17 @@ from outreach_sync.sandbox.workbooks.sessions import (
     UnknownSessionError,
     has_cookie,
 )
-from outreach_sync.sandbox.workbooks.table import USER_ID, USER_NAME
 from outreach_sync.sandbox.workbooks.writing import UnknownObjectError, Writer
 from outreach_sync.sandbox.workbooks.zones import shown_name
 
 if TYPE_CHECKING:
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.workbooks.sessions import Session
-    from outreach_sync.sandbox.workbooks.store import WorkbooksStore
+    from outreach_sync.sandbox.workbooks.store import Account, WorkbooksStore
     from outreach_sync.sandbox.workbooks.table import Table
 
 _METHODS = ("GET", "PUT")
 _EN_DASH = "\u2013"
-_DATABASE = {"id": 3, "name": "Example", "created_at": "Mon Jan 05 14:30:11 UTC 2026"}
 
 
 class WorkbooksService:
@@ -53,13 +51,13 @@ class WorkbooksService:
 
     name = "workbooks"
 
-    def __init__(self, store: WorkbooksStore, clock: SandboxClock, api_key: str) -> None:
-        """Take the records, the time they live in, and the one key that is let in."""
+    def __init__(self, store: WorkbooksStore, clock: SandboxClock) -> None:
+        """Take the records and the time they live in."""
         self.clock = clock
         self.store = store
         self.faults = fault_board()
         self.journal = Journal()
-        self._sessions = Sessions(api_key, store.zone, self.faults)
+        self._sessions = Sessions(store, self.faults)
         self._custom_fields = CustomFields(store, self.faults)
         self._reader = Reader(store, self.faults)
         self._writer = Writer(store, self.faults, self._reader, self._custom_fields)
@@ -87,7 +85,8 @@ class WorkbooksService:
         self._prepare(call)
         response = self._breakage.around(call, lambda: self._carry_out(call))
         response = self._with_new_cookie(call, response)
-        if "gzip" in (request.headers.get("User-Agent") or "") and response.body:
+        packed = "Content-Encoding" in response.headers
+        if "gzip" in (request.headers.get("User-Agent") or "") and response.body and not packed:
             response = gzipped(response)
         return self._recorded(request, call.kind, response, call.summary())
 
@@ -140,7 +139,7 @@ class WorkbooksService:
             self._sessions.log_out(headers)
             return redirect(f"http://{headers.get('Host')}/")
         if call.controller == "login":
-            return _welcome(self._sessions.log_in(call.form, headers, at))
+            return _welcome(self.store.account, self._sessions.log_in(call.form, headers, at))
         return self._answer_member(call, self._admit(call))
 
     def _admit(self, call: Call) -> Manner:
@@ -178,7 +177,7 @@ class WorkbooksService:
     def _show(self, call: Call, table: Table, manner: Manner) -> Response:
         with self.store.lock:
             record = table.records.get(self.store.merged_into(table, call.record_id or 0))
-            if record is None or record.is_deleted or not record.visible(call.request.at):
+            if record is None or record.is_deleted or not self._reader.sees(table, record, call.request.at):
                 raise NotUnderstoodError(HTTPStatus.NOT_FOUND, "the record could not be found")
             shown = self._reader.show(table, record, call.form.lists.get("_select_columns[]"), manner.forms)
         return json_response(HTTPStatus.OK, {"success": True, "data": shown, "total": 1})
@@ -226,21 +225,26 @@ def _complaint(error: NotUnderstoodError) -> Response:
     return json_response(error.status, {"success": False, "failures": [error.text]})
 
 
-def _welcome(session: Session) -> Response:
+def _welcome(account: Account, session: Session) -> Response:
+    database = {
+        "id": account.logical_database_id,
+        "name": account.database_name,
+        "created_at": account.created_at,
+    }
     document: dict[str, Any] = {
         "session_id": session.cookie,
         "authenticity_token": session.token,
         "api_version": 1,
         "version": "1",
-        "user_id": USER_ID,
-        "person_name": USER_NAME,
-        "login_name": "integration@example.com",
+        "user_id": account.user_id,
+        "person_name": account.person_name,
+        "login_name": account.login_name,
         "timezone": shown_name(session.manner.zone),
-        "logical_database_id": 3,
-        "default_database_id": 3,
-        "database_name": "Example",
-        "databases": [_DATABASE],
-        "database_instance_id": 1,
+        "logical_database_id": account.logical_database_id,
+        "default_database_id": account.logical_database_id,
+        "database_name": account.database_name,
+        "databases": [database],
+        "database_instance_id": account.database_instance_id,
         "my_queues": {"Private::Crm::PersonQueue": 3, "Private::Activity::ActivityQueue": 5},
     }
     return _with_cookie(json_response(HTTPStatus.OK, document), session.cookie)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.workbooks.form import Form
+    from outreach_sync.sandbox.workbooks.store import WorkbooksStore
 
 COOKIE = "Workbooks-Session"
 IDLE_MS = 8 * 3_600_000
@@ -94,11 +95,11 @@ class Session:
 class Sessions:
     """Lets requests in. Thread-safe."""
 
-    def __init__(self, api_key: str, zone: str, faults: FaultBoard) -> None:
-        """Know the one key there is, and its user's zone."""
-        self.api_key = api_key
+    def __init__(self, store: WorkbooksStore, faults: FaultBoard) -> None:
+        """Take the store, whose account has the one key there is, and its user's zone."""
+        self._store = store
         self._faults = faults
-        self._zone = zone
+        self._zone = store.zone
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
 
@@ -109,7 +110,7 @@ class Sessions:
             RefusedError: the key is wrong, or the application's name is reserved.
             NotUnderstoodError: there is no such time zone.
         """
-        if form.controls.get("api_key") != self.api_key:
+        if form.controls.get("api_key") != self._store.account.api_key:
             raise RefusedError("unrecognised_name_or_password")
         zone = _zone(form.controls.get("_time_zone", self._zone))
         manner = _manner(form, Manner(zone=zone, application=_application(form, headers)))
@@ -131,7 +132,7 @@ class Sessions:
             UnknownSessionError: there is a cookie that stands for no session.
         """
         if "api_key" in form.controls:
-            if form.controls["api_key"] != self.api_key:
+            if form.controls["api_key"] != self._store.account.api_key:
                 raise RefusedError("unrecognised_name_or_password")
             application = _application(
                 form, headers, heeded=self._faults.throughout("application_name_ignored") is None

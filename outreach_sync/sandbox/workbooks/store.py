@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant
@@ -16,7 +17,7 @@ from outreach_sync.sandbox.workbooks.schema import (
     PICKLIST_ENTRY,
     TASK,
 )
-from outreach_sync.sandbox.workbooks.table import Record, Table
+from outreach_sync.sandbox.workbooks.table import USER_ID, USER_NAME, Record, Table
 from outreach_sync.sandbox.workbooks.writelog import Changed, CommittedWrite
 
 if TYPE_CHECKING:
@@ -24,10 +25,29 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.schema import Field, RecordClass
 
 DEFAULT_ZONE = "Europe/London"
+API_KEY = "01234-56789-01234-56789-01234-56789-01234-56789"
+"""The key that is let in; it opens nothing but the sandbox."""
 BY_HAND = "workbooks_desktop"
 """What `created_through` says of records that users, not the API, made."""
 
 Changes = Mapping[str, Any]
+
+
+@dataclass
+class Account:
+    """Who is behind the key, as a login answers; two sandboxes that differ here are two databases.
+
+    `created_at` is that of the database, in Workbooks' own form.
+    """
+
+    api_key: str = API_KEY
+    logical_database_id: int = 3
+    database_name: str = "Example"
+    database_instance_id: int = 1
+    created_at: str = "Mon Jan 05 14:30:11 UTC 2026"
+    user_id: int = USER_ID
+    person_name: str = USER_NAME
+    login_name: str = "integration@example.com"
 
 
 class WorkbooksStore:
@@ -48,6 +68,7 @@ class WorkbooksStore:
         self.keep_writes = True
         self.tables: dict[str, Table] = {}
         self.winners: dict[int, int] = {}
+        self.account = Account()
         self._bare = bare
         self.clear()
 
@@ -184,10 +205,20 @@ class WorkbooksStore:
         with self.lock:
             self.table(record_class).records[id_].read_only = True
 
-    def forbid(self, id_: int, record_class: str = PERSON) -> None:
+    def hide(self, id_: int, record_class: str = PERSON) -> None:
         """Take away the permission to see a record: for the API it is not there."""
         with self.lock:
             self.table(record_class).records[id_].forbidden = True
+
+    def reveal(self, id_: int, record_class: str = PERSON) -> None:
+        """Give back the permission to see a record."""
+        with self.lock:
+            self.table(record_class).records[id_].forbidden = False
+
+    def install_plugin(self) -> None:
+        """Add to a bare account what the vendor's own Outreach integration adds: three fields of a Person."""
+        with self.lock:
+            seeding.install_plugin(self)
 
     def add_custom_field(self, title: str, data_type: str, **fields: Any) -> str:
         """Add a custom field, of a Person unless `resource_type` says otherwise, and return the name records use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -160,12 +161,17 @@ class Table:
 
     def with_value(self, name: str, values: Iterable[str]) -> set[int]:
         """Find the ids of records whose field holds one of these texts, case ignored. Deleted ones are among them."""
+        wanted = {value.lower() for value in values}
+        return {id_ for id_ in self.near(name, wanted) if self._text(self.records[id_], name).lower() in wanted}
+
+    def near(self, name: str, values: Iterable[str]) -> set[int]:
+        """Find the ids of records whose field holds one of these texts or one that is `loose`ly the same."""
         index = self._indexes.get(name)
         if index is None:
             index = self._indexes[name] = self._build_index(name)
         found: set[int] = set()
         for value in values:
-            found |= index.get(value.casefold(), set())
+            found |= index.get(loose(value), set())
         return found
 
     def ids(self, *, above: int | None = None, upto: int | None = None) -> IdRange:
@@ -188,5 +194,16 @@ class Table:
         return index
 
     def _key(self, record: Record, name: str) -> str:
+        return loose(self._text(record, name))
+
+    @staticmethod
+    def _text(record: Record, name: str) -> str:
         value = record.values.get(name)
-        return "" if value is None else str(value).casefold()
+        return "" if value is None else str(value)
+
+
+def loose(text: str, *, strip: bool = True) -> str:
+    """Give what texts have in common that differ in case, accents and (unless told otherwise) blanks around them."""
+    parts = unicodedata.normalize("NFKD", text.lower().casefold())
+    letters = "".join(one for one in parts if not unicodedata.combining(one))
+    return letters.strip() if strip else letters

@@ -85,10 +85,9 @@ class Writer:
             raise MalformedError("the filter does not select each object of the request")
         return selected
 
-    @staticmethod
-    def _is_there(table: Table, id_: int, at: Instant) -> bool:
+    def _is_there(self, table: Table, id_: int, at: Instant) -> bool:
         record = table.records.get(id_)
-        return record is not None and not record.is_deleted and record.visible(at)
+        return record is not None and not record.is_deleted and self._reader.sees(table, record, at)
 
     def _check_presence(self, rows: Sequence[Row], selected: set[int], kind: str) -> None:
         gone = any(row.id and row.id not in selected for row in rows)

@@ -58,7 +58,7 @@ def test_a_change_can_be_taken_back(store: WorkbooksStore, door: StoreDoor) -> N
 
 def test_permissions_can_be_taken_away(store: WorkbooksStore, door: StoreDoor) -> None:
     door.change({"do": "read_only", "class": PERSON, "id": 1001})
-    door.change({"do": "forbid", "class": TASK, "id": 4001})
+    door.change({"do": "hide", "class": TASK, "id": 4001})
     assert store.get(PERSON, 1001)["_can_modify"] is False
     assert store.get(TASK, 4001)["_can_read"] is False
 

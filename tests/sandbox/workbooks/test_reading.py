@@ -82,7 +82,7 @@ def test_deleted_rows_are_hidden_unless_is_deleted_is_in_the_filter(client: Clie
 
 
 def test_rows_nobody_may_see_are_not_there(client: Client) -> None:
-    client.service.store.forbid(client.service.store.add_person(name="Ada Example"))
+    client.service.store.hide(client.service.store.add_person(name="Ada Example"))
     assert client.ids(PEOPLE, ALL) == []
 
 

@@ -261,7 +261,7 @@ def test_a_deleted_unknown_or_forbidden_id_is_a_failed_object(client: Client, ad
     store = client.service.store
     store.delete(PERSON, bo)
     hidden = store.add_person(name="Cy Example")
-    store.forbid(hidden)
+    store.hide(hidden)
     objects = [{"id": id_, STATE: "Finished", "lock_version": 0} for id_ in (ada, bo, hidden, 99)]
     assert successes(client.write(PEOPLE, *objects)) == [True, False, False, False]
 
