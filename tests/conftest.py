@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from outreach_sync import scrubbing
 from outreach_sync.conduct import Ended, Options, conduct
 from outreach_sync.config import load_config
 from outreach_sync.sandbox import Sandbox
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrubbing, "_kept", set())
 
 
 class Silence:

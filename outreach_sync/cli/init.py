@@ -11,8 +11,8 @@ import click
 
 from outreach_sync.config.locate import usual_places
 from outreach_sync.errors import ConfigError, UsageError
+from outreach_sync.files import write_whole
 from outreach_sync.instants import parse_duration, parse_moment
-from outreach_sync.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +96,7 @@ def _write(target: Path, text: str, *, replace: bool) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if replace:
-            write_whole(target, text)
+            write_whole(target, text, private=True)
         else:
             _create(target, text)
     except FileExistsError as error:

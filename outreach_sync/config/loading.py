@@ -12,6 +12,7 @@ from outreach_sync.config.document import Document, Problem, Where, read_documen
 from outreach_sync.config.keys import keys_at
 from outreach_sync.config.models import Config
 from outreach_sync.errors import ConfigError
+from outreach_sync.files import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,7 @@ def _unknown_key(where: Where) -> str:
 
 def _settled(config: Config, base: Path) -> Config:
     """Resolve relative paths, and let a cron expression replace `every`."""
-    state = config.state.model_copy(update={"path": base / config.state.path})
+    state = config.state.model_copy(update={"path": resolved(base / config.state.path)})
     metrics = config.monitoring.metrics_file
     monitoring = config.monitoring.model_copy(update={"metrics_file": base / metrics if metrics else None})
     every = None if config.schedule.cron else config.schedule.every_ms

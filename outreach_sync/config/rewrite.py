@@ -8,7 +8,7 @@ import yaml
 
 from outreach_sync.config.interpolation import mentions_variable
 from outreach_sync.errors import ConfigError
-from outreach_sync.whole_file import write_whole
+from outreach_sync.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ def replace_file(path: Path, text: str) -> None:
         ConfigError: it cannot be written.
     """
     try:
-        write_whole(path, text, mode=None)
+        write_whole(path, text)
     except OSError as problem:
         raise ConfigError(f"{path} cannot be written ({problem.strerror}).") from problem
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import __version__
 from outreach_sync.errors import StateError
+from outreach_sync.files import write_whole
 from outreach_sync.outreach.tokenfile import TokenFile
-from outreach_sync.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ def metrics_text(state: State, state_path: Path, now: Instant) -> str:
 def write_metrics(path: Path, text: str, log: Log) -> None:
     """Replace the file atomically, readable by everyone, as a collector under another user needs it.
 
-    What is no regular file is left alone: a pipe that nobody reads would hold up the run.
+    What is not a regular file is left alone: a pipe that nobody reads would hold up the run.
     """
     try:
         write_whole(path, text, mode=0o644)

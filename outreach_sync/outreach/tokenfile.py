@@ -11,16 +11,28 @@ import fcntl
 import json
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import StateError
+from outreach_sync.files import (
+    beside,
+    make_directory,
+    open_private,
+    prove_replaceable,
+    read_limited,
+    refusal,
+    write_whole,
+)
 from outreach_sync.scrubbing import keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from outreach_sync.instants import Instant
+
+
+_LARGEST = 65_536
 
 
 class StoredTokens(NamedTuple):
@@ -49,7 +61,7 @@ class TokenFile:
     @classmethod
     def beside(cls, state_path: Path) -> TokenFile:
         """Name the token file that belongs to a state: beside it, in a file of its own that only its owner reads."""
-        return cls(state_path.with_name(state_path.name + ".tokens"))
+        return cls(beside(state_path, ".tokens"))
 
     def read(self) -> StoredTokens | None:
         """Return what is stored, None where there is no file.
@@ -58,14 +70,24 @@ class TokenFile:
             StateError: it cannot be read, is no token file, or others may read it.
         """
         try:
-            with self.path.open(encoding="utf-8") as file:
-                self._refuse_others(os.fstat(file.fileno()).st_mode)
-                return _kept_secret(_stored(json.load(file)))
+            content = read_limited(self.path, _LARGEST)
+            self._refuse_others(self.path.stat().st_mode)
+            return _kept_secret(_stored(json.loads(content)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as failure:
+        except PermissionError as failure:
             raise StateError(
-                f"the token file {self.path} cannot be read ({type(failure).__name__}).",
+                f"the token file {self.path} cannot be read ({refusal(self.path, failure)}).",
+                advice="Run this as that user, or give it the file (`chown`); no new consent is needed.",
+            ) from None
+        except OSError as failure:
+            raise StateError(
+                f"the token file {self.path} cannot be read ({refusal(self.path, failure)}).",
+                advice="Put that right; the tokens may be good.",
+            ) from None
+        except (ValueError, TypeError, RecursionError):
+            raise StateError(
+                f"the token file {self.path} holds no tokens that make sense.",
                 advice="Restore it, or move it away and run `outreach-sync auth login`.",
             ) from None
 
@@ -76,7 +98,8 @@ class TokenFile:
             StateError: they could not be written.
         """
         try:
-            self._replace(json.dumps(_kept_secret(tokens)._asdict()))
+            make_directory(self.path.parent)
+            write_whole(self.path, json.dumps(_kept_secret(tokens)._asdict()), private=True)
         except OSError as failure:
             raise self._unwritable(failure) from None
 
@@ -87,8 +110,8 @@ class TokenFile:
             StateError: it would not.
         """
         try:
-            self._make_directory()
-            _sync_and_close(*self._beside("proof"), rename_to=None)
+            make_directory(self.path.parent)
+            prove_replaceable(self.path)
         except OSError as failure:
             raise self._unwritable(failure) from None
 
@@ -99,10 +122,9 @@ class TokenFile:
         Raises:
             StateError: the lock file beside the token file cannot be made.
         """
-        lock = self.path.with_name(self.path.name + ".lock")
         try:
-            self._make_directory()
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_directory(self.path.parent)
+            descriptor = open_private(beside(self.path, ".lock"))
         except OSError as failure:
             raise self._unwritable(failure) from None
         try:
@@ -110,33 +132,6 @@ class TokenFile:
             yield
         finally:
             os.close(descriptor)
-
-    def _replace(self, text: str) -> None:
-        self._make_directory()
-        _sync_and_close(*self._beside(text), rename_to=self.path)
-        directory = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-    def _make_directory(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _beside(self, text: str) -> tuple[int, Path]:
-        """Write a new file beside ours, which mkstemp makes readable by the owner only."""
-        import tempfile  # noqa: PLC0415 - `status` only reads
-
-        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        rest = text.encode()
-        try:
-            while rest:  # a disk that is nearly full takes a part
-                rest = rest[os.write(descriptor, rest) :]
-        except OSError:
-            os.close(descriptor)
-            Path(name).unlink(missing_ok=True)
-            raise
-        return descriptor, Path(name)
 
     def _refuse_others(self, mode: int) -> None:
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -147,20 +142,9 @@ class TokenFile:
 
     def _unwritable(self, failure: OSError) -> StateError:
         return StateError(
-            f"the token file {self.path} cannot be written ({failure.strerror}).",
+            f"the token file {self.path} cannot be written ({refusal(self.path, failure)}).",
             advice="Give the user that runs this the right to write there; until then no token is refreshed.",
         )
-
-
-def _sync_and_close(descriptor: int, name: Path, *, rename_to: Path | None) -> None:
-    """Bring a new file to disk, then put it in its place, or remove it where it was only a proof."""
-    try:
-        os.fsync(descriptor)
-        if rename_to is not None:
-            name.replace(rename_to)
-    finally:
-        os.close(descriptor)
-        name.unlink(missing_ok=True)
 
 
 def _kept_secret(tokens: StoredTokens) -> StoredTokens:

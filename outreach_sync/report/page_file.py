@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync.errors import UsageError
-from outreach_sync.whole_file import write_whole
+from outreach_sync.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ def write_page(page: str, path: Path) -> None:
         UsageError: it cannot be written there.
     """
     try:
-        write_whole(path, page, through=True)
+        write_whole(path, page, private=True, through=True)
     except OSError as error:
         raise UsageError(
             f"the report {path} cannot be written ({error.strerror}).",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from outreach_sync import instants
 from outreach_sync.errors import StateError
+from outreach_sync.files import flush_directory, make_directory, open_private, resolved
 from outreach_sync.state.database import CURRENT_VERSION
 from outreach_sync.state.erasure import Persona, erase_rows, persona, scrub_free_pages
 from outreach_sync.state.forgotten import Forgotten
@@ -125,19 +126,21 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
     Raises:
         StateError: the copy is damaged, newer than the program or no state at all; nothing was changed.
     """
-    if source.absolute() == path.absolute():
+    path = resolved(path)
+    if resolved(source) == path:
         raise StateError(f"{source} is the state itself.", advice="Name a copy of it.")
     problems = problems_of(source)
     if problems:
         raise StateError(f"{source} is damaged and was not restored: {'; '.join(problems)}.")
     partial = path.with_name(path.name + ".restoring" + _PARTIAL)
     with _said_as(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent)
         with closing(_read(source)) as connection:
             _copy(connection, partial)
         _prepare(partial, _forgotten_in(path))
         replaced = _set_aside(path, now)
         partial.replace(path)
+        flush_directory(path.parent)
     return replaced
 
 
@@ -176,13 +179,14 @@ def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
 def _copy(connection: sqlite3.Connection, target: Path) -> None:
     partial = target.with_name(target.name + _PARTIAL)
     partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    os.close(open_private(partial))
     try:
         with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
             connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, that a look at it does not change
         _sync(partial)
         partial.replace(target)
+        flush_directory(target.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

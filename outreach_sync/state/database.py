@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from outreach_sync.errors import StateError
+from outreach_sync.files import make_directory, open_private, refusal, resolved
 from outreach_sync.state.facts import Facts
 from outreach_sync.state.forgotten import Forgotten
 from outreach_sync.state.outbox import Outbox
@@ -77,6 +78,7 @@ class State:
         Raises:
             StateError: it cannot be opened, is damaged, or was written by a newer version.
         """
+        path = resolved(path)
         with _as_state_error(path):
             _create_private(path)
             connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
@@ -178,8 +180,8 @@ def is_there(path: Path) -> bool:
 
 def _create_private(path: Path) -> None:
     """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    make_directory(path.parent)
+    descriptor = open_private(path)
     try:
         beginning = os.pread(descriptor, len(_MAGIC), 0)
     finally:
@@ -272,7 +274,8 @@ def _as_state_error(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         raise StateError(f"the state {path or 'copy'} cannot be used: {error}.", advice=_advice(str(error))) from error
     except OSError as error:
-        raise StateError(f"the state {path} cannot be used: {error.strerror}.", advice=_advice("")) from error
+        why = error.strerror if path is None else refusal(path, error)
+        raise StateError(f"the state {path} cannot be used: {why}.", advice=_advice("")) from error
 
 
 def _advice(text: str) -> str:

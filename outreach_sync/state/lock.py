@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from outreach_sync import instants
 from outreach_sync.errors import LockHeldError, StateError
+from outreach_sync.files import beside, make_directory, open_private, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ _CYCLE = "run"
 
 @contextmanager
 def run_lock(state_path: Path, command: str) -> Iterator[None]:
-    """Hold the lock of this state for the block.
+    """Hold the lock of this state for the block. It goes by the file itself, whatever name leads to it.
 
     The file stays when the lock is released: removing it would let two processes lock two different files.
 
@@ -29,13 +30,14 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
         LockHeldError: another process holds it; the message says which and since when.
         StateError: the lock file cannot be made.
     """
-    path = state_path.with_name(state_path.name + ".lock")
+    path = beside(state_path, ".lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        make_directory(path.parent)
+        descriptor = open_private(path)
     except OSError as error:
         raise StateError(
-            f"the lock {path} cannot be made: {error.strerror}.", advice="Check that its directory is writable."
+            f"the lock {path} cannot be made: {refusal(path, error)}.",
+            advice="Run this as the user that the state belongs to, or give that user the file and its directory.",
         ) from error
     try:
         _acquire(descriptor, path, command)

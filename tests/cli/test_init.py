@@ -129,5 +129,5 @@ def test_forced_a_link_stays_and_a_pipe_is_left_alone(tmp_path: Path, command: A
     assert "outreach:" in (tmp_path / "real.yaml").read_text(encoding="utf-8")
     ran = command("init", "--force", str(tmp_path / "pipe"))
     assert ran.status == 2
-    assert "it is no regular file" in ran.err
+    assert "it is not a regular file" in ran.err
     assert (tmp_path / "pipe").is_fifo()

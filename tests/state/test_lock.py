@@ -21,6 +21,14 @@ def test_a_second_run_is_refused_and_told_who_holds_the_lock(path: Path) -> None
     assert held.value.exit_status == 5
 
 
+def test_another_name_of_the_same_state_is_the_same_lock(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    (tmp_path / "other.db").symlink_to(path)
+    with run_lock(path, "run"), pytest.raises(LockHeldError):
+        run_lock(tmp_path / "other.db", "run").__enter__()
+
+
 def test_the_lock_is_free_again_after_a_run_that_failed(path: Path) -> None:
     def fail() -> None:
         with run_lock(path, "run"):

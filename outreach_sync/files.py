@@ -1,0 +1,207 @@
+"""Files: one name for each, read up to a limit, private from their first moment, and replaced whole.
+
+Whoever looks at a file that is replaced sees the old one or the new one, and a full disk or a power cut leaves the old
+one. A file that is replaced keeps its owner, group and mode, and root gives a new file to the owner of its directory,
+so that a command run by root leaves nothing that the service cannot read. A symbolic link stays one, and what it points
+to is replaced.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+_CHUNK = 65_536
+_NO_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES})
+
+
+def resolved(path: Path) -> Path:
+    """Return the one name of a file, whatever links lead to it; it need not be there."""
+    return Path(os.path.realpath(path))
+
+
+def beside(path: Path, ending: str) -> Path:
+    """Name a file that belongs to another: in the directory where that really is, its name and an ending."""
+    real = resolved(path)
+    return real.with_name(real.name + ending)
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """Read a whole file, a pipe or a device included.
+
+    Args:
+        path: the file.
+        most: how many bytes it may have.
+
+    Raises:
+        OSError: it cannot be read, or is larger.
+    """
+    parts: list[bytes] = []
+    left = most + 1
+    with path.open("rb", buffering=0) as file:
+        while left and (part := file.read(min(left, _CHUNK))):
+            parts.append(part)
+            left -= len(part)
+    if not left:
+        raise OSError(errno.EFBIG, f"it is larger than {most // 1024} KiB", str(path))
+    return b"".join(parts)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, for this user only, whatever the umask says.
+
+    Raises:
+        OSError: it cannot be made, or is not a directory.
+    """
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_directory(path.parent)
+    try:
+        path.mkdir(mode=_PRIVATE_DIRECTORY)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return  # another process was quicker
+    if os.geteuid() == 0:
+        above = path.parent.stat()
+        os.chown(path, above.st_uid, above.st_gid)
+
+
+def open_private(path: Path) -> int:
+    """Open a file for reading and writing, and make it (0600) where there is none; return its descriptor.
+
+    A symbolic link is refused: `resolved` comes first. Root may be asked to write where someone else plants links.
+
+    Raises:
+        OSError: it cannot be opened or made.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, _PRIVATE_FILE)
+    except FileExistsError:
+        return os.open(path, flags, _PRIVATE_FILE)
+    _give(descriptor, path.parent.stat())
+    return descriptor
+
+
+def write_whole(
+    path: Path, text: str, *, mode: int = _PRIVATE_FILE, private: bool = False, through: bool = False
+) -> None:
+    """Put a text, as UTF-8, in the place of a file, on disk when this returns.
+
+    Args:
+        path: the file; its directory must exist.
+        text: its whole content.
+        mode: the permissions of a new file; one that is replaced keeps its own.
+        private: whether a file that is replaced loses all permissions but its owner's.
+        through: where there is something other than a regular file, write into it as it is.
+
+    Raises:
+        OSError: it cannot be written, or is not a regular file; what was there is still there, and nothing beside it.
+    """
+    there = _stat(path)
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        if not through and not stat.S_ISDIR(there.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        with path.open("w", encoding="utf-8", newline="\n") as out:
+            out.write(text)
+        return
+    if there is not None:
+        mode = stat.S_IMODE(there.st_mode)
+    real = resolved(path)
+    new = _written_beside(real, text, mode & _PRIVATE_DIRECTORY if private else mode, there or real.parent.stat())
+    try:
+        new.replace(real)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    flush_directory(real.parent)
+
+
+def prove_replaceable(path: Path) -> None:
+    """Make sure that `write_whole` would work now, without touching the file.
+
+    Raises:
+        OSError: it would not.
+    """
+    real = resolved(path)
+    _written_beside(real, "proof", _PRIVATE_FILE, real.parent.stat()).unlink()
+
+
+def flush_directory(directory: Path) -> None:
+    """Bring the names in a directory to the disk: a file that was put there is found after a power cut.
+
+    Raises:
+        OSError: the disk failed. A file system that cannot do it is no failure.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
+
+
+def refusal(path: Path, error: OSError) -> str:
+    """Say why a file cannot be used; where that is somebody's right, also whose it is and who asks."""
+    why = error.strerror or "it cannot be used"
+    if not isinstance(error, PermissionError):
+        return why
+    with suppress(OSError):
+        owner, asks = path.stat().st_uid, os.geteuid()
+        if owner != asks:
+            return f"{why}: it belongs to {_user(owner)}, and this is {_user(asks)}"
+    return why
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _written_beside(path: Path, text: str, mode: int, like: os.stat_result) -> Path:
+    """Write a new file beside another, readable by its owner only until it is whole."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside_it = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            _give(file.fileno(), like)
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+    except BaseException:
+        beside_it.unlink(missing_ok=True)
+        raise
+    return beside_it
+
+
+def _give(descriptor: int, like: os.stat_result) -> None:
+    """Give a new file the owner and group of something that was there: root can; others keep what they may."""
+    made = os.fstat(descriptor)
+    if (made.st_uid, made.st_gid) == (like.st_uid, like.st_gid):
+        return
+    if os.geteuid() == 0:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+    elif made.st_uid == like.st_uid:
+        with suppress(PermissionError):
+            os.fchown(descriptor, -1, like.st_gid)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
