@@ -192,7 +192,7 @@ def _record(config: Config, run: Run, ended: Ended) -> None:
     history = History(state.connection)
     with state.transaction():
         state.runs.finish(run.id, now, ended.exit_status, str(ended.document["outcome"]), ended.document)
-        state.runs.forget_before(oldest)
+        state.runs.forget_before(oldest, now)
         history.note_day(now)
         history.forget_before(oldest)
         quota = _quota(run.source)  # type: ignore[arg-type]  # assembly made it

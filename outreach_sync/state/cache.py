@@ -98,7 +98,8 @@ class Cache:
 
     def _write_states(self, states: Iterable[SequenceState]) -> None:
         self._connection.executemany(
-            "INSERT INTO sequence_state VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            "INSERT INTO sequence_state (id, prospect_id, sequence_id, state, state_changed_at, updated_at)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
             " prospect_id = excluded.prospect_id, sequence_id = excluded.sequence_id, state = excluded.state,"
             " state_changed_at = excluded.state_changed_at, updated_at = excluded.updated_at",
             map(tuple, states),  # SQLite's module takes plain tuples in half the time

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.state.cache import Cache
 
-CURRENT_VERSION = 1
+CURRENT_VERSION = 2
 _BUSY_MS = 10_000
 _MAGIC = b"SQLite format 3\0"
 _CACHE_KIB = 8_192
@@ -96,7 +96,7 @@ class State:
         """Open the file without ever changing it; None where there is none yet.
 
         Raises:
-            StateError: as for `open`; also for a file of an older version, which the next run brings up to date.
+            StateError: as for `open`.
         """
         if not is_there(path):
             return None
@@ -105,11 +105,10 @@ class State:
             version = _version_of_ours(connection, path)
             if version == 0:
                 return None
-            if version < CURRENT_VERSION:
-                advice = "The next run brings it up to date."
-                raise StateError(f"the state {path} is of an older version.", advice=advice)
-            unless_ours.pop_all()
-        return cls(connection, path)
+            if version == CURRENT_VERSION:
+                unless_ours.pop_all()
+                return cls(connection, path)
+        return cls.open_scratch(path)  # of an older version: the next run brings the file itself up to date
 
     @classmethod
     def open_scratch(cls, path: Path) -> State:

@@ -25,7 +25,6 @@ IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
 IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
 """Whether an entry is due; takes the time twice (`pipeline.attempts.is_due` says the same)."""
 _IDS = "(SELECT value FROM json_each(?))"
-_STREAMS = tuple(Stream)
 
 
 class Entry(NamedTuple):
@@ -87,7 +86,7 @@ class Outbox:
         text = json.dumps(fields, sort_keys=True)
         self._connection.execute(
             "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id)"
-            " VALUES ('person', ?, ?, ?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT (record, key) DO UPDATE SET"
+            " VALUES ('person', ?, ?, ?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT (record, stream, key) DO UPDATE SET"
             " attempts = iif(fields = excluded.fields AND action = excluded.action, attempts, 0),"
             " state = iif(fields = excluded.fields AND action = excluded.action AND state = 'parked', state, 'queued'),"
             " next_attempt_at = iif(fields = excluded.fields AND action = excluded.action, next_attempt_at, NULL),"
@@ -104,7 +103,7 @@ class Outbox:
         self._connection.execute(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
             " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
-            " ON CONFLICT (record, key) DO UPDATE SET prospect_id = excluded.prospect_id",
+            " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id",
             (task_id, prospect_id, task_id, held, run_id),
         )
 
@@ -126,28 +125,28 @@ class Outbox:
         task_id = source_id if stream is Stream.TASKS else None
         state = "queued" if next_attempt_at is not None else "parked"
         cursor = self._connection.execute(
-            "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, attempts, reason, run_id,"
-            " next_attempt_at) VALUES ('source', ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
-            " ON CONFLICT (record, key) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason",
-            (_source_key(stream, source_id), prospect_id, task_id, state, reason, run_id, next_attempt_at),
+            "INSERT INTO outbox (record, stream, key, prospect_id, task_id, action, fields, state, attempts, reason,"
+            " run_id, next_attempt_at) VALUES ('source', ?, ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
+            " ON CONFLICT (record, stream, key) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason",
+            (stream.value, source_id or 0, prospect_id, task_id, state, reason, run_id, next_attempt_at),
         )
         return cursor.rowcount > 0
 
     def source_made_sense(self, stream: Stream, source_ids: Iterable[int]) -> None:
         """Drop refusals of records that have now been read whole."""
         self._connection.executemany(
-            "DELETE FROM outbox WHERE record = 'source' AND key = ?",
-            ((_source_key(stream, source_id),) for source_id in source_ids),
+            "DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key = ?",
+            ((stream.value, source_id) for source_id in source_ids),
         )
 
     def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
         """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS}, key FROM outbox WHERE record = 'source' AND state = 'queued' AND key >= ?"
-            f" AND key % ? = ? AND {IS_DUE} ORDER BY id",
-            (len(_STREAMS), len(_STREAMS), _STREAMS.index(stream), now, now),
+            f"SELECT {_COLUMNS}, key FROM outbox WHERE record = 'source' AND stream = ? AND key > 0"
+            f" AND state = 'queued' AND {IS_DUE} ORDER BY id",
+            (stream.value, now, now),
         )
-        return {row[-1] // len(_STREAMS): _entry(row[:-1]) for row in rows}
+        return {row[-1]: _entry(row[:-1]) for row in rows}
 
     def has_source_refusals(self) -> bool:
         """Say whether any record of Outreach's is refused."""
@@ -353,8 +352,3 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         in_doubt=bool(entry.in_doubt),
         admitted=bool(entry.admitted),
     )
-
-
-def _source_key(stream: Stream, source_id: int | None) -> int:
-    """Number a record of any stream: its id, three to a place; those without an id share one entry a stream."""
-    return (source_id or 0) * len(_STREAMS) + _STREAMS.index(stream)

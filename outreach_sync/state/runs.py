@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.instants import Instant
-
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from outreach_sync.instants import Instant
+
+
+_GRACE_MS = 86_400_000
+"""Two clocks that are both right for all purposes here may differ by so much."""
+
 
 class RunRecord(NamedTuple):
-    """One run. `finished_at` is None while it goes on, or for ever where the process was killed."""
+    """One run. `finished_at` is None while it goes on, or for ever where the process was killed.
+
+    `number` says in which order runs were made; the times are this machine's, and may be wrong.
+    """
 
     id: str
     command: str
@@ -22,6 +29,10 @@ class RunRecord(NamedTuple):
     exit_status: int | None
     outcome: str | None
     summary: Mapping[str, Any]
+    number: int = 0
+
+
+_COLUMNS = "id, command, started_at, finished_at, exit_status, outcome, summary, number"
 
 
 class Runs:
@@ -46,34 +57,41 @@ class Runs:
             (finished_at, exit_status, outcome, json.dumps(summary), run_id),
         )
 
-    def forget_before(self, instant: Instant) -> None:
-        """Drop runs that began before `instant`; call it inside a transaction."""
-        self._connection.execute("DELETE FROM run WHERE started_at < ?", (instant,))
+    def forget_before(self, instant: Instant, now: Instant) -> None:
+        """Drop the runs made before the first one that says it began between `instant` and `now`, a day of grace added.
+
+        By their order, since a time that a wrong clock put down proves nothing: a run that is newer than one to be kept
+        is kept, whatever it says. Where none says a believable time, all stay. Call it inside a transaction.
+        """
+        kept = self._connection.execute(
+            "SELECT min(number) FROM run WHERE started_at BETWEEN ? AND ?", (instant, now + _GRACE_MS)
+        ).fetchone()[0]
+        if kept is not None:
+            self._connection.execute("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", (kept,))
+            self._connection.execute("DELETE FROM run WHERE number < ?", (kept,))
 
     def latest(self, count: int = 1) -> list[RunRecord]:
         """Return the newest runs, newest first."""
-        rows = self._connection.execute("SELECT * FROM run ORDER BY started_at DESC, rowid DESC LIMIT ?", (count,))
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM run ORDER BY number DESC LIMIT ?", (count,))
         return [_record(row) for row in rows]
 
     def latest_of(self, command: str) -> RunRecord | None:
         """Return the newest run of a command, None where there is none."""
-        query = "SELECT * FROM run WHERE command = ? ORDER BY started_at DESC, rowid DESC LIMIT 1"
+        query = f"SELECT {_COLUMNS} FROM run WHERE command = ? ORDER BY number DESC LIMIT 1"
         row = self._connection.execute(query, (command,)).fetchone()
         return None if row is None else _record(row)
 
     def oldest(self) -> RunRecord | None:
         """Return the oldest run that is still recorded, None where there is none."""
-        row = self._connection.execute("SELECT * FROM run ORDER BY started_at, rowid LIMIT 1").fetchone()
+        row = self._connection.execute(f"SELECT {_COLUMNS} FROM run ORDER BY number LIMIT 1").fetchone()
         return None if row is None else _record(row)
 
     def since(self, instant: Instant) -> list[RunRecord]:
-        """Return all runs that began at or after `instant`, oldest first."""
-        query = "SELECT * FROM run WHERE started_at >= ? ORDER BY started_at, rowid"
+        """Return all runs that say they began at or after `instant`, in the order in which they were made."""
+        query = f"SELECT {_COLUMNS} FROM run WHERE started_at >= ? ORDER BY number"
         return [_record(row) for row in self._connection.execute(query, (instant,))]
 
 
 def _record(row: tuple[Any, ...]) -> RunRecord:
-    run_id, command, started_at, finished_at, exit_status, outcome, summary = row
-    return RunRecord(
-        run_id, command, Instant(started_at), finished_at, exit_status, outcome, json.loads(summary) if summary else {}
-    )
+    record = RunRecord._make(row)
+    return record._replace(summary=json.loads(row[6]) if row[6] else {})

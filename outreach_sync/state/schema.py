@@ -163,4 +163,105 @@ def version_1(db: Database) -> None:
     db.execute("PRAGMA user_version = 1")
 
 
-VERSION = 1
+_REBUILT = """
+-- Runs in the order in which they were made, whatever the clock said.
+CREATE TABLE run_2 (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  command TEXT NOT NULL,
+  started_at INTEGER NOT NULL,      -- this machine's clock
+  finished_at INTEGER,
+  exit_status INTEGER,
+  outcome TEXT,
+  summary TEXT                      -- JSON, as `run --json` prints it
+);
+INSERT INTO run_2 (id, command, started_at, finished_at, exit_status, outcome, summary)
+  SELECT id, command, started_at, finished_at, exit_status, outcome, summary FROM run ORDER BY rowid;
+DROP TABLE run;
+ALTER TABLE run_2 RENAME TO run;
+
+-- A source entry's key is the record's id in Outreach, which may be as large as an integer can be; 0: it has none.
+CREATE TABLE outbox_2 (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  record TEXT NOT NULL,             -- person, task, or source: a record of Outreach's that makes no sense
+  stream TEXT NOT NULL DEFAULT '',  -- of a source entry
+  key INTEGER NOT NULL,             -- person: lead prospect; task, source: its id in Outreach
+  prospect_id INTEGER,
+  task_id INTEGER,
+  person_id INTEGER,                -- NULL: to be created
+  action TEXT NOT NULL,             -- create, recreate, update, or resolve: what to write could not be decided
+  fields TEXT NOT NULL,             -- JSON: role -> value
+  pool TEXT NOT NULL DEFAULT '[]',  -- JSON: the prospects that a Person to be created will be
+  state TEXT NOT NULL,              -- queued, sending, parked, waiting (for a Person, no failure)
+  held INTEGER NOT NULL DEFAULT 0,
+  in_doubt INTEGER NOT NULL DEFAULT 0, -- it was sent and the answer is not known
+  admitted INTEGER NOT NULL DEFAULT 0, -- a passed guard has counted it
+  attempts INTEGER NOT NULL DEFAULT 0,
+  next_attempt_at INTEGER,
+  reason TEXT,
+  run_id TEXT,                      -- the run that planned it
+  UNIQUE (record, stream, key)
+);
+INSERT INTO outbox_2 SELECT id, record, iif(record = 'source',
+    CASE key % 3 WHEN 0 THEN 'sequence_states' WHEN 1 THEN 'tasks' ELSE 'prospects' END, ''),
+  iif(record = 'source', key / 3, key), prospect_id, task_id, person_id, action, fields, pool, state, held, in_doubt,
+  admitted, attempts, next_attempt_at, reason, run_id FROM outbox;
+UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'outbox') WHERE name = 'outbox_2';
+DROP TABLE outbox;
+ALTER TABLE outbox_2 RENAME TO outbox;
+
+-- No statement of a cycle may read a table that grows from end to end: each of these serves one that would.
+CREATE INDEX outbox_of_prospect ON outbox (prospect_id, record);
+CREATE INDEX outbox_due ON outbox (record, action, state, held, id);
+CREATE INDEX outbox_sending ON outbox (prospect_id) WHERE state = 'sending';
+CREATE INDEX outbox_in_doubt ON outbox (prospect_id) WHERE in_doubt;
+CREATE INDEX outbox_not_admitted ON outbox (record, state) WHERE NOT admitted;
+CREATE INDEX outbox_refused ON outbox (id) WHERE reason IS NOT NULL;
+CREATE INDEX outbox_of_person ON outbox (person_id) WHERE person_id IS NOT NULL;
+CREATE INDEX changed_ready ON changed (prospect_id) WHERE NOT held;
+CREATE INDEX changed_held ON changed (prospect_id) WHERE held;
+CREATE INDEX prospect_unlisted ON prospect (id) WHERE person_id IS NULL AND NOT listed;
+CREATE INDEX task_of_state ON task (sequence_state_id) WHERE sequence_state_id IS NOT NULL;
+CREATE INDEX task_unsent ON task (id) WHERE skipped AND workbooks_id IS NULL
+"""
+
+
+@migrations()
+def version_2(db: Database) -> None:
+    """Count runs instead of dating them, keep events, writes and doubtful stamps, and give every look-up its index."""
+    # Source records. `ahead`: its stamp lay ahead of the answer's Date, so that it proves nothing.
+    for table in ("prospect", "sequence_state", "task"):
+        db.table(table).add_column("ahead", int, not_null_default=0)
+    # `gone`: asked for by its id and not there; it counts as trashed until it is read again.
+    db.table("prospect").add_column("gone", int, not_null_default=0)
+    # The folded addresses of prospects without a Person. `listed`: they are in this table as they were last read.
+    db.table("prospect").add_column("listed", int, not_null_default=0)
+    db.execute(
+        "CREATE TABLE address (address TEXT NOT NULL, prospect_id INTEGER NOT NULL, PRIMARY KEY (address, prospect_id))"
+        " WITHOUT ROWID"
+    )
+    # What the stream of events said of tasks: witnesses for a skip. `at` is its createdAt.
+    numbers = dict.fromkeys(("id", "at", "task_id", "prospect_id", "sequence_id", "sequence_step_id"), int)
+    db.table("event").create({**numbers, "name": str}, pk="id", not_null={"name"})
+    db.table("event").create_index(["task_id"])
+
+    # Every field that Workbooks accepted, in order: what `history` shows. Values as JSON.
+    db.table("write").create(
+        dict.fromkeys(("number", "at", "prospect_id", "task_id", "workbooks_id"), int)
+        | dict.fromkeys(("run_id", "record", "action", "field", "old", "new", "because"), str),
+        pk="number",
+        not_null={"at", "run_id", "record", "action", "field"},
+    )
+    for column in ("run_id", "prospect_id", "task_id", "workbooks_id"):
+        db.table("write").create_index([column])
+
+    # Keyed hashes of the addresses of those who were forgotten: nobody is created again under a new prospect id.
+    db.table("forgotten_address").create({"hash": str}, pk="hash")
+
+    for statement in _REBUILT.split(";\n"):
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 2")
+
+
+VERSION = 2
+"""The version of the tables that this program works with."""

@@ -40,7 +40,7 @@ def test_a_trend_ends_with_what_people_say_now_and_knows_labels_that_are_gone(fi
 
 def test_runs_before_the_period_are_not_counted_and_the_newest_are_listed_first(filled: Any) -> None:
     filled.run("old", Instant(NOW - 8 * DAY_MS))
-    for hour in range(25):
+    for hour in reversed(range(25)):
         filled.run(f"run-{hour}", Instant(NOW - hour * 3_600_000))
     report = _gather(filled, days=7)
     assert report.run_count == 25

@@ -7,9 +7,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlite_utils import Database, Migrations
 
 from outreach_sync.errors import StateError
+from outreach_sync.instants import Instant
+from outreach_sync.records import Stream
 from outreach_sync.state import State
+from outreach_sync.state.schema import migrations
+from outreach_sync.state.verify import problems_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +120,58 @@ def test_a_file_that_another_program_holds_is_named(state: State, path: Path) ->
             write()
     write()
     assert state.facts.get("name") == "value"
+
+
+_OLD_ROWS = """
+INSERT INTO run VALUES ('second', 'run', 5, 6, 0, 'ok', '{}');
+INSERT INTO run VALUES ('third', 'run', 4, NULL, NULL, NULL, NULL);
+INSERT INTO prospect (id, person_id, known, first_name, emails, opted_out, email_opted_out, updated_at, history_read)
+  VALUES (18, 1001, 1, 'Ada', 'ada@example.com', 1, 0, 7, 1);
+INSERT INTO sequence_state VALUES (501, 18, 42, 'paused', 5, 6);
+INSERT INTO person (id, linked_at, rule) VALUES (1001, 5, 'email');
+INSERT INTO changed VALUES (18, 1);
+INSERT INTO outbox (id, record, key, prospect_id, person_id, action, fields, state)
+  VALUES (7, 'person', 18, 18, 1001, 'update', '{"no_email": true}', 'queued');
+INSERT INTO outbox (id, record, key, prospect_id, action, fields, state, reason)
+  VALUES (9, 'source', 1504, 18, 'resolve', '{}', 'parked', 'broken');
+DELETE FROM outbox WHERE id = 10
+"""
+
+
+def _of_the_first_version(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        Migrations.apply(migrations, Database(connection, execute_plugins=False), stop_before="version_2")
+        for statement in _OLD_ROWS.split(";\n"):
+            connection.execute(statement)
+
+
+def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
+    _of_the_first_version(path)
+    with State.open(path) as state:
+        assert [(one.id, one.number) for one in state.runs.latest(9)] == [("third", 2), ("second", 1)]
+        assert state.cache.prospects([18])[18].prospect.first_name == "Ada"
+        assert state.outbox.due("person", "update", Instant(0), after=0, limit=9) == []  # its Person has to be read
+        assert [(one.id, one.record) for one in state.outbox.failures()] == [(9, "source")]
+        with state.transaction():
+            state.outbox.source_made_sense(Stream.TASKS, [500])
+            assert state.outbox.any_failure() is True
+            state.outbox.source_made_sense(Stream.TASKS, [501])
+            assert state.outbox.any_failure() is False
+            state.outbox.queue_person(18, 1001, "update", {"no_email": True}, run_id="third")
+        assert [one.id for one in state.outbox.of_prospect(18)] == [7]
+    assert problems_of(path) == []
+    assert path.with_name("state.db.before-2-from-1").exists()
+
+
+def test_a_state_of_the_first_version_can_be_looked_at_before_it_is_brought_up_to_date(path: Path) -> None:
+    _of_the_first_version(path)
+    before = path.read_bytes()
+    state = State.open_to_read(path)
+    assert state is not None
+    assert state.outbox.any_failure()
+    state.close()
+    assert path.read_bytes() == before
 
 
 def test_looking_at_a_state_that_is_not_there_makes_none(path: Path) -> None:

@@ -31,7 +31,7 @@ def test_a_state_that_has_lived_is_whole(world: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("INSERT INTO sequence_state VALUES (1, 2, 3, 'active', NULL, NULL)", "1 sequence states of nobody"),
+        ("INSERT INTO sequence_state (id, prospect_id, state) VALUES (1, 2, 'active')", "1 sequence states of nobody"),
         ("INSERT INTO changed VALUES (1, 0)", "1 prospects to be decided that are not there"),
         (
             "INSERT INTO outbox (record, key, task_id, action, fields, state) VALUES ('task', 1, 1, 'create', '{', '')",
