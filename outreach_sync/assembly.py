@@ -11,6 +11,7 @@ from outreach_sync.config.credentials import revealed
 from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
 from outreach_sync.config.quick import READ
 from outreach_sync.config.start import Back, From
+from outreach_sync.http import Transport
 from outreach_sync.outreach.client import OutreachClient
 from outreach_sync.outreach.s2s import S2STokens
 from outreach_sync.outreach.settings import OutreachSettings, S2SSettings
@@ -22,7 +23,6 @@ from outreach_sync.records import Stream
 from outreach_sync.rules.conditions import named_attributes
 from outreach_sync.rules.person import Policy
 from outreach_sync.rules.watermark import Reading
-from outreach_sync.transport.sending import Transport
 from outreach_sync.workbooks.settings import WorkbooksSettings
 from outreach_sync.workbooks.target import Workbooks
 
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.config.models import Config
+    from outreach_sync.http import OnRetry, StopSignal
     from outreach_sync.instants import Instant
     from outreach_sync.outreach.tokens import Tokens
-    from outreach_sync.transport.patience import OnRetry
-    from outreach_sync.transport.stopping import Stopping
 
 
 def plan_from(
@@ -127,7 +126,7 @@ def outreach_settings(config: Config) -> OutreachSettings:
 
 
 def outreach_tokens(
-    config: Config, transport: Transport, stop: Stopping, *, on_retry: OnRetry | None = None
+    config: Config, transport: Transport, stop: StopSignal, *, on_retry: OnRetry | None = None
 ) -> OAuthTokens | S2STokens:
     """Return where access tokens come from: the consent flow, or the server-to-server app."""
     settings, file = outreach_settings(config), token_file(config.state.path)
@@ -136,19 +135,19 @@ def outreach_tokens(
     return OAuthTokens(settings, file, transport, stop, on_retry=on_retry)
 
 
-def outreach_transport(config: Config, stop: Stopping) -> Transport:
+def outreach_transport(config: Config, stop: StopSignal) -> Transport:
     """Return the way to Outreach."""
     return Transport(config.outreach.base_url, user_agent=f"outreach-sync/{__version__}", stop=stop)
 
 
-def outreach_from(config: Config, stop: Stopping, *, on_retry: OnRetry | None = None) -> OutreachSource:
+def outreach_from(config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> OutreachSource:
     """Return Outreach, ready to be read."""
     transport = outreach_transport(config, stop)
     tokens: Tokens = outreach_tokens(config, transport, stop, on_retry=on_retry)
     return OutreachSource(OutreachClient(outreach_settings(config), tokens, transport, stop, on_retry=on_retry))
 
 
-def workbooks_from(config: Config, stop: Stopping, *, on_retry: OnRetry | None = None) -> Workbooks:
+def workbooks_from(config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> Workbooks:
     """Return Workbooks, ready to be read and written.
 
     Raises:

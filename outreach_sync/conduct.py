@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.models import Config
     from outreach_sync.config.start import Back
+    from outreach_sync.http import RetryNote, StopSignal
     from outreach_sync.outreach.source import OutreachSource
     from outreach_sync.pipeline.run import Log
-    from outreach_sync.transport.patience import RetryNote
-    from outreach_sync.transport.stopping import Stopping
 
 QUOTA = "outreach_quota"
 _REFUSED = 1
@@ -55,7 +54,7 @@ class Ended(NamedTuple):
 def conduct(
     config: Config,
     options: Options,
-    stop: Stopping,
+    stop: StopSignal,
     log: Log,
     *,
     work: Callable[[Run], None] | None = None,
@@ -118,7 +117,7 @@ def _back_up(state: State, log: Log) -> None:
         log.info("backed_up", copy=str(copy))
 
 
-def _run(config: Config, state: State, tally: Tally, stop: Stopping, log: Log, *, options: Options) -> Run:
+def _run(config: Config, state: State, tally: Tally, stop: StopSignal, log: Log, *, options: Options) -> Run:
     def on_retry(note: RetryNote) -> None:
         log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
 

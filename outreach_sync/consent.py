@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 from outreach_sync.errors import NotAuthenticatedError, UnavailableError, UsageError
-from outreach_sync.transport.stopping import check
+from outreach_sync.http import check
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from outreach_sync.transport.stopping import Stopping
+    from outreach_sync.http import StopSignal
 
 _LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1"}
 _TICK_SECONDS = 0.2
@@ -78,7 +78,7 @@ class Listener:
         self._server.daemon_threads = True
         self._server.timeout = _TICK_SECONDS
 
-    def code(self, stop: Stopping, *, seconds: float) -> str:
+    def code(self, stop: StopSignal, *, seconds: float) -> str:
         """Wait for the browser and return the code it brings.
 
         Raises:

@@ -10,16 +10,16 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from outreach_sync.errors import NotAllowedError, OutreachSyncError, UnavailableError, UntrustedAnswerError, UsageError
+from outreach_sync.http import pause
 from outreach_sync.records import Accepted, Rejected, Unknown
-from outreach_sync.transport.stopping import pause
 from outreach_sync.workbooks.findings import field_problems, missing_labels, typographic_twin
 from outreach_sync.workbooks.people import CLASS_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from outreach_sync.http import StopSignal
     from outreach_sync.records import Verdict
-    from outreach_sync.transport.stopping import Stopping
     from outreach_sync.workbooks.findings import Finding
     from outreach_sync.workbooks.metadata import FieldType, Metadata, RecordType
 
@@ -98,7 +98,7 @@ def planned(metadata: Metadata, wish: Wish) -> list[Step]:
 
 
 def provide(
-    metadata: Metadata, steps: Sequence[Step], wish: Wish, stop: Stopping, *, patience_seconds: float
+    metadata: Metadata, steps: Sequence[Step], wish: Wish, stop: StopSignal, *, patience_seconds: float
 ) -> Provisioned:
     """Do what was planned, wait until the fields are available, and look at what they are.
 
@@ -241,7 +241,7 @@ def _refusal(what: str, reasons: str) -> OutreachSyncError:
     return NotAllowedError(message, advice=_ADMINISTRATOR)
 
 
-def _wait_for(metadata: Metadata, field_id: int, stop: Stopping, ends: float) -> str:
+def _wait_for(metadata: Metadata, field_id: int, stop: StopSignal, ends: float) -> str:
     """Wait until records have the field, and return its column."""
     seconds = _FIRST_PAUSE
     while True:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from outreach_sync.conduct import Ended
     from outreach_sync.config.models import Config, Schedule
+    from outreach_sync.http import StopSignal
     from outreach_sync.pipeline.run import Log
     from outreach_sync.systemd import ServiceManager
-    from outreach_sync.transport.stopping import Stopping
 
 CYCLE, RECONCILE = "run", "reconcile"
 """The two commands that are scheduled, by the names under which their runs are recorded."""
@@ -74,7 +74,7 @@ class Scheduler:
         config: Config,
         begin: Callable[[Config, str], Ended],
         *,
-        stop: Stopping,
+        stop: StopSignal,
         log: Log,
         manager: ServiceManager,
     ) -> None:

@@ -10,9 +10,9 @@ import yaml
 from outreach_sync import scrubbing
 from outreach_sync.conduct import Ended, Options, conduct
 from outreach_sync.config import load_config
+from outreach_sync.http import StopSignal
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.state import State
-from outreach_sync.transport.stopping import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import pytest
 
 from outreach_sync.consent import Landing, Listener, code_from, landing_of, missing_scopes
 from outreach_sync.errors import InterruptedByError, NotAuthenticatedError, UnavailableError, UsageError
-from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.http import StopSignal
 
 NEEDED = ("tasks.read", "prospects.read")
 

@@ -10,9 +10,9 @@ import pytest
 from outreach_sync.conduct import Ended
 from outreach_sync.config.models import Config
 from outreach_sync.errors import ConfigError, LockHeldError, NotAuthenticatedError, OutreachSyncError
+from outreach_sync.http import StopSignal
 from outreach_sync.schedule import CYCLE, RECONCILE, Reload, Scheduler, trigger_of
 from outreach_sync.systemd import ServiceManager
-from outreach_sync.transport.stopping import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

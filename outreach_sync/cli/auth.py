@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.models import Config
     from outreach_sync.consent import Listener
+    from outreach_sync.http import StopSignal
     from outreach_sync.outreach.tokenfile import StoredTokens
     from outreach_sync.outreach.tokens import OAuthTokens
-    from outreach_sync.transport.stopping import Stopping
 
 _CONSENT_SECONDS = 600.0
 _LOCK_PAUSES = 60
@@ -98,7 +98,7 @@ def _pasted(state: str) -> str:
         return code_from(sys.stdin.readline(), state)
 
 
-def _exchanged(tokens: OAuthTokens, code: str, config: Config, stop: Stopping) -> StoredTokens:
+def _exchanged(tokens: OAuthTokens, code: str, config: Config, stop: StopSignal) -> StoredTokens:
     """Exchange the code under the run lock; a cycle that goes on is given half a minute to end."""
     from outreach_sync.state.lock import run_lock  # noqa: PLC0415
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from outreach_sync.config.models import Config
+    from outreach_sync.http import StopSignal
     from outreach_sync.records import SourceTask
-    from outreach_sync.transport.stopping import Stopping
 
 _DAY_MS = 86_400_000
 _YES_NO = {True: "yes", False: "no", None: "null"}
@@ -52,7 +52,7 @@ def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa:
         _print(context, document)
 
 
-def _read(config: Config, days: int, stop: Stopping) -> tuple[Instant, Iterator[SourceTask]]:
+def _read(config: Config, days: int, stop: StopSignal) -> tuple[Instant, Iterator[SourceTask]]:
     """Return since when, by Outreach's clock, and each task that changed since then, once."""
     from outreach_sync.insight.reading import outreach_client  # noqa: PLC0415
     from outreach_sync.outreach.walk import Walker  # noqa: PLC0415

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from outreach_sync.conduct import Ended
     from outreach_sync.config.models import Config
+    from outreach_sync.http import StopSignal
     from outreach_sync.pipeline.run import Log
     from outreach_sync.schedule import Reload
-    from outreach_sync.transport.stopping import Stopping
 
 
 @click.command()
@@ -60,7 +60,7 @@ def reload_on_hangup() -> Iterator[Reload]:
         signal.signal(signal.SIGHUP, before)
 
 
-def _begin(stop: Stopping, log: Log) -> Callable[[Config, str], Ended]:
+def _begin(stop: StopSignal, log: Log) -> Callable[[Config, str], Ended]:
     from outreach_sync.conduct import Options, conduct  # noqa: PLC0415
     from outreach_sync.reconcile import reconcile  # noqa: PLC0415
     from outreach_sync.schedule import RECONCILE  # noqa: PLC0415

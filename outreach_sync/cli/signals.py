@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.http import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from outreach_sync.config.models import Config
-    from outreach_sync.transport.stopping import Stopping
+    from outreach_sync.http import StopSignal
 
 _REQUESTS_OF_A_QUIET_CYCLE = 3
 _REFUSED_TWICE = 16  # the prospect whose address two People have
 
 
-def tell(console: Console, directory: Path, stop: Stopping) -> bool:
+def tell(console: Console, directory: Path, stop: StopSignal) -> bool:
     """Tell the whole story; say whether everything came as it must.
 
     Args:
@@ -113,7 +113,7 @@ class Stage:
         problems: what did not come as it must, a sentence each.
     """
 
-    def __init__(self, screen: Screen, sandbox: Sandbox, config: Config, stop: Stopping) -> None:
+    def __init__(self, screen: Screen, sandbox: Sandbox, config: Config, stop: StopSignal) -> None:
         """Look at the world before anything happens."""
         self.screen = screen
         self.sandbox = sandbox

@@ -11,11 +11,11 @@ from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
     from outreach_sync.config.models import Config
+    from outreach_sync.http import StopSignal
     from outreach_sync.outreach.tokens import Tokens
-    from outreach_sync.transport.stopping import Stopping
 
 
-def outreach_client(config: Config, stop: Stopping) -> OutreachClient:
+def outreach_client(config: Config, stop: StopSignal) -> OutreachClient:
     """Return a client of Outreach that asks for nothing yet. Its reads may also raise LockHeldError.
 
     Raises:

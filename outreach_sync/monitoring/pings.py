@@ -11,12 +11,16 @@ import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from outreach_sync import __version__
+from outreach_sync.errors import OutreachSyncError
+from outreach_sync.http import StopSignal, Transport
+
 if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Log
 
 START, SUCCESS, FAIL, LOG = "/start", "", "/fail", "/log"
 
-_TIMEOUT_SECONDS = (2.0, 2.0)
+_TIMEOUT_SECONDS = 4.0
 _SETTLE_SECONDS = 5.0
 _LONGEST_BODY = 10_000
 _RUNS = uuid.UUID("5f1d7a0e-6f0b-4d5e-9c63-0b8a4f6f2d11")
@@ -71,14 +75,15 @@ class _Call(threading.Thread):
         self._after = after
 
     def run(self) -> None:
-        import requests  # noqa: PLC0415 - only where somebody is told
-
         if self._after is not None:
             self._after.join(_SETTLE_SECONDS)  # an end that arrives before its start would leave the run open
+        transport = Transport(self._target_url, user_agent=f"outreach-sync/{__version__}", stop=StopSignal())
         try:
-            with requests.post(
-                self._target_url, data=self._content, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
-            ) as answer:
-                self.problem = None if answer.status_code in _OK else f"answered {answer.status_code}"
-        except (requests.RequestException, OSError, ValueError) as failure:
-            self.problem = type(failure).__name__  # its text holds the address
+            answer = transport.send("POST", self._target_url, body=self._content, timeout_seconds=_TIMEOUT_SECONDS)
+        except OutreachSyncError as failure:
+            host = urlsplit(self._target_url).hostname or ""
+            self.problem = failure.message.replace(host, "the address")
+        else:
+            self.problem = None if answer.status in _OK else f"answered {answer.status}"
+        finally:
+            transport.close()

@@ -16,17 +16,14 @@ from outreach_sync.errors import (
     ServiceError,
     UntrustedAnswerError,
 )
+from outreach_sync.http import GarbledError, OnRetry, Patience, Quota, quota
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.grants import parsed_object, raise_if_not_now
-from outreach_sync.transport.attempts import GarbledError
-from outreach_sync.transport.limits import Quota, quota
-from outreach_sync.transport.patience import OnRetry, Spent, with_patience
 
 if TYPE_CHECKING:
+    from outreach_sync.http import Answer, StopSignal, Transport
     from outreach_sync.outreach.settings import OutreachSettings
     from outreach_sync.outreach.tokens import Tokens
-    from outreach_sync.transport.sending import Answer, Transport
-    from outreach_sync.transport.stopping import Stopping
 
 T = TypeVar("T")
 
@@ -67,7 +64,7 @@ class OutreachClient:
         settings: OutreachSettings,
         tokens: Tokens,
         transport: Transport,
-        stop: Stopping,
+        stop: StopSignal,
         *,
         on_retry: OnRetry | None = None,
     ) -> None:
@@ -78,9 +75,7 @@ class OutreachClient:
         self._quota_seen = 0.0
         self._counting = threading.Lock()
         self._tokens = tokens
-        self._stop = stop
-        self._on_retry = on_retry
-        self._spent = Spent()
+        self._patience = Patience(settings.patience_ms / 1000, stop, on_retry=on_retry)
         self._requests = 0
 
     @property
@@ -90,7 +85,7 @@ class OutreachClient:
 
     def patience_left(self) -> float:
         """Say for how many seconds a request may be tried now: briefly, where patience with the service was spent."""
-        return self._spent.left(self.settings.patience_ms / 1000)
+        return self._patience.left()
 
     def get(self, url_or_path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return the JSON:API document at a path below the base, or at a URL on the configured host.
@@ -130,15 +125,7 @@ class OutreachClient:
                     on_failure(failure)
                 raise
 
-        return self._spent.watch(
-            lambda: with_patience(
-                attempt,
-                patience_seconds=self._spent.left(patience_seconds),
-                stop=self._stop,
-                what=f"Outreach, reading {_resource(url)}",
-                on_retry=self._on_retry,
-            )
-        )
+        return self._patience.ask(f"Outreach, reading {_resource(url)}", attempt, at_most=patience_seconds)
 
     def server_time(self) -> Instant:
         """Say what Outreach's clock reads: by its last answer and the time since, else by one minimal request.

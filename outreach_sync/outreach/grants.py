@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import NotAuthenticatedError, OutreachSyncError
+from outreach_sync.http import BusyError, GarbledError, ThrottledError, retry_after
 from outreach_sync.instants import Instant
-from outreach_sync.transport.attempts import BusyError, GarbledError, ThrottledError
-from outreach_sync.transport.limits import retry_after
 
 if TYPE_CHECKING:
-    from outreach_sync.transport.sending import Answer
+    from outreach_sync.http import Answer
 
 LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outreach.refresh_token."
 """What to do when consent is needed anew."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync import instants
 from outreach_sync.errors import ConfigError, NotAuthenticatedError
+from outreach_sync.http import GarbledError, OnRetry, Patience
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.grants import parsed_object, raise_if_not_now
 from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
@@ -21,13 +22,10 @@ from outreach_sync.outreach.tokens import (
     clock_offset,
     server_now,
 )
-from outreach_sync.transport.attempts import GarbledError
-from outreach_sync.transport.patience import OnRetry, with_patience
 
 if TYPE_CHECKING:
+    from outreach_sync.http import Answer, StopSignal, Transport
     from outreach_sync.outreach.settings import OutreachSettings, S2SSettings
-    from outreach_sync.transport.sending import Answer, Transport
-    from outreach_sync.transport.stopping import Stopping
 
 _LIFE_S = 3600
 _STATEMENT_LIFE_S = 3000  # an hour is the most; less leaves room for clocks that differ
@@ -43,7 +41,7 @@ class S2STokens:
         s2s: S2SSettings,
         file: TokenFile,
         transport: Transport,
-        stop: Stopping,
+        stop: StopSignal,
         *,
         on_retry: OnRetry | None = None,
     ) -> None:
@@ -52,8 +50,7 @@ class S2STokens:
         self._s2s = s2s
         self._file = file
         self._transport = transport
-        self._stop = stop
-        self._on_retry = on_retry
+        self._patience = Patience(settings.patience_ms / 1000, stop, on_retry=on_retry)
         self._lock = threading.Lock()
         self._stored: StoredTokens | None = None
 
@@ -96,13 +93,7 @@ class S2STokens:
         return bool(stored.access_token) and not expires
 
     def _renew(self) -> str:
-        token, at = with_patience(
-            self._ask,
-            patience_seconds=self._settings.patience_ms / 1000,
-            stop=self._stop,
-            what="Outreach, asking for a server-to-server token",
-            on_retry=self._on_retry,
-        )
+        token, at = self._patience.ask("Outreach, asking for a server-to-server token", self._ask)
         self._stored = StoredTokens(
             access_token=token,
             expires_at=None if at is None else Instant(at + _LIFE_S * 1000),

@@ -14,15 +14,14 @@ from urllib.parse import urlencode
 
 from outreach_sync import instants
 from outreach_sync.errors import NotAuthenticatedError
+from outreach_sync.http import OnRetry, Patience
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.grants import LOG_IN, Grant, GrantRefusedError, grant_of
 from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
-from outreach_sync.transport.patience import OnRetry, Spent, with_patience
 
 if TYPE_CHECKING:
+    from outreach_sync.http import StopSignal, Transport
     from outreach_sync.outreach.settings import OutreachSettings
-    from outreach_sync.transport.sending import Transport
-    from outreach_sync.transport.stopping import Stopping
 
 SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read")
 """What consent is asked for."""
@@ -49,7 +48,7 @@ class OAuthTokens:
         settings: OutreachSettings,
         file: TokenFile,
         transport: Transport,
-        stop: Stopping,
+        stop: StopSignal,
         *,
         on_retry: OnRetry | None = None,
     ) -> None:
@@ -57,11 +56,9 @@ class OAuthTokens:
         self._settings = settings
         self._file = file
         self._transport = transport
-        self._stop = stop
-        self._on_retry = on_retry
         self._lock = threading.Lock()
         self._stored: StoredTokens | None = None
-        self._spent = Spent()
+        self._patience = Patience(settings.patience_ms / 1000, stop, on_retry=on_retry)
 
     def current(self) -> str:
         """Return an access token, refreshed if it is about to expire by Outreach's clock.
@@ -198,15 +195,7 @@ class OAuthTokens:
             )
             return grant_of(answer)
 
-        return self._spent.watch(
-            lambda: with_patience(
-                attempt,
-                patience_seconds=self._spent.left(settings.patience_ms / 1000),
-                stop=self._stop,
-                what=f"Outreach, {what}",
-                on_retry=self._on_retry,
-            )
-        )
+        return self._patience.ask(f"Outreach, {what}", attempt)
 
 
 def server_now(transport: Transport, stored: StoredTokens) -> Instant | None:

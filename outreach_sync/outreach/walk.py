@@ -15,12 +15,12 @@ from urllib.parse import urljoin
 
 from outreach_sync.ahead import Ahead
 from outreach_sync.errors import ServiceError, UntrustedAnswerError
+from outreach_sync.http import BusyError, MaybeSentError
 from outreach_sync.outreach import queries
 from outreach_sync.outreach.client import has_cursor
 from outreach_sync.outreach.documents import parse_document
 from outreach_sync.outreach.parse import Wanted
 from outreach_sync.records import Page, Prospect, SequenceState, SourceTask, Stream
-from outreach_sync.transport.attempts import BusyError, MaybeSentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

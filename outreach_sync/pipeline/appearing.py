@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from outreach_sync.transport.stopping import pause
+from outreach_sync.http import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

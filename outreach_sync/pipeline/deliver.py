@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync.errors import GuardStoppedError, UnavailableError
+from outreach_sync.http import pause
 from outreach_sync.pipeline import plan, tasks
 from outreach_sync.pipeline.changes import list_changes
 from outreach_sync.pipeline.create import plan_creations
@@ -19,7 +20,6 @@ from outreach_sync.pipeline.suspects import Suspects
 from outreach_sync.rules import guard
 from outreach_sync.state.candidates import Candidates
 from outreach_sync.state.outbox import PERSON
-from outreach_sync.transport.stopping import pause
 
 if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.ahead import Ahead
+from outreach_sync.http import pause
 from outreach_sync.pipeline.appearing import read_people
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
 from outreach_sync.rules.differences import Held, as_known
 from outreach_sync.rules.matching import Ambiguous, Found, questions, verdict
 from outreach_sync.state.erasure import Persona, erase_rows
-from outreach_sync.transport.stopping import pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

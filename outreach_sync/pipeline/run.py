@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from outreach_sync.errors import OutreachSyncError
+    from outreach_sync.http import StopSignal
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.ports import Plan, Source, Target
     from outreach_sync.pipeline.tally import Tally
     from outreach_sync.state import State
-    from outreach_sync.transport.stopping import Stopping
 
 
 class Log(Protocol):
@@ -45,7 +45,7 @@ class Run:
     target: Target
     plan: Plan
     tally: Tally
-    stop: Stopping
+    stop: StopSignal
     log: Log
     clock: Callable[[], Instant] = field(default=instants.now)
     source_is_down: bool = False

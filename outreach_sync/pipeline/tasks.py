@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.http import pause
 from outreach_sync.pipeline.appearing import read_people
 from outreach_sync.pipeline.batches import Batch, task_write
 from outreach_sync.rules.matching import task_reference
 from outreach_sync.state.outbox import TASK
-from outreach_sync.transport.stopping import pause
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.ahead import Ahead, early
+from outreach_sync.http import check
 from outreach_sync.pipeline.appearing import made_at, until_shown
 from outreach_sync.pipeline.resolve import held_by
 from outreach_sync.rules.differences import differences
 from outreach_sync.rules.person import wanted_person
-from outreach_sync.transport.stopping import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

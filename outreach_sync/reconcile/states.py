@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outreach_sync.http import check
 from outreach_sync.instants import parse_duration
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.outreach.walk import PagingLoopError
 from outreach_sync.pipeline.pull import keep_page
 from outreach_sync.pipeline.tally import StreamTally
 from outreach_sync.records import Stream
-from outreach_sync.transport.stopping import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outreach_sync.http import check
 from outreach_sync.pipeline.appearing import until_shown
 from outreach_sync.records import Stream
-from outreach_sync.transport.stopping import check
 
 if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run

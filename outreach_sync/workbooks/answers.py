@@ -10,14 +10,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, OutreachSyncError, UntrustedAnswerError
-from outreach_sync.transport.attempts import BusyError, GarbledError, RetriableError, ThrottledError
-from outreach_sync.transport.limits import retry_after
+from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, retry_after
 from outreach_sync.workbooks.verdicts import BatchRefused, clean_text, reasons_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outreach_sync.transport.sending import Answer
+    from outreach_sync.http import Answer
 
 _SESSION_REASONS = frozenset(("session_expired", "no_session", "no_session_found"))
 _PASSING_REASONS = frozenset(

@@ -15,10 +15,9 @@ from outreach_sync.errors import (
     UnavailableError,
     UntrustedAnswerError,
 )
+from outreach_sync.http import MaybeSentError, OnRetry, Patience, RetriableError
 from outreach_sync.instants import now
 from outreach_sync.records import Rejected, Unknown, Verdict, Write
-from outreach_sync.transport.attempts import MaybeSentError, RetriableError
-from outreach_sync.transport.patience import LAST_TRY, OnRetry, Spent, with_patience
 from outreach_sync.workbooks import answers, wire
 from outreach_sync.workbooks.answers import TurnedAwayError
 from outreach_sync.workbooks.formats import read_integer, read_text
@@ -27,8 +26,7 @@ from outreach_sync.workbooks.verdicts import BatchRefused, batch_refusal, judge,
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from outreach_sync.transport.sending import Answer, Transport
-    from outreach_sync.transport.stopping import Stopping
+    from outreach_sync.http import Answer, StopSignal, Transport
     from outreach_sync.workbooks.settings import WorkbooksSettings
 
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
@@ -72,7 +70,7 @@ class WorkbooksClient:
         self,
         settings: WorkbooksSettings,
         transport: Transport,
-        stop: Stopping,
+        stop: StopSignal,
         *,
         on_retry: OnRetry | None = None,
     ) -> None:
@@ -80,13 +78,11 @@ class WorkbooksClient:
         self.settings = settings
         self._transport = transport
         self._stop = stop
-        self._on_retry = on_retry
         self._skip_totals: tuple[str, ...] = _SKIP_TOTALS
         self._counting = threading.Lock()
         self._proven = False
         self._turned_away = 0
-        self._spent = Spent()
-        self._hung_seconds = 0.0
+        self._patience = Patience(settings.patience_ms / 1000, stop, on_retry=on_retry)
 
     def read(
         self,
@@ -128,15 +124,7 @@ class WorkbooksClient:
             answer = self._send("login", pairs, min(self.settings.timeout_ms / 1000, seconds_left))
             return account(self._parse(answer))
 
-        return self._spent.watch(
-            lambda: with_patience(
-                attempt,
-                patience_seconds=self._spent.left(self.settings.patience_ms / 1000),
-                stop=self._stop,
-                what="asking Workbooks who is behind the key",
-                on_retry=self._on_retry,
-            )
-        )
+        return self._patience.ask("asking Workbooks who is behind the key", attempt)
 
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write objects, each named once, in batches; the verdicts are parallel to `writes`.
@@ -183,15 +171,7 @@ class WorkbooksClient:
             timeout = min(self.settings.timeout_ms / 1000, seconds_left)
             return self._read_once(controller, reading, timeout, paged=paged)
 
-        return self._spent.watch(
-            lambda: with_patience(
-                attempt,
-                patience_seconds=self._spent.left(self.settings.patience_ms / 1000),
-                stop=self._stop,
-                what=f"reading {controller}",
-                on_retry=self._on_retry,
-            )
-        )
+        return self._patience.ask(f"reading {controller}", attempt)
 
     def _read_once(self, controller: str, reading: wire.Reading, timeout: float, *, paged: bool) -> list[wire.Row]:
         spellings = self._skip_totals
@@ -235,34 +215,14 @@ class WorkbooksClient:
     def _send_write(self, controller: str, pairs: list[wire.Pair]) -> Answer | _Lost:
         """Send a write; only where it certainly did not arrive is it sent again."""
 
-        def attempt(_seconds_left: float) -> Answer | _Lost:
-            seconds = self._write_seconds()
-            try:
-                return self._send(controller, pairs, seconds, _WRITE_GRACE_SECONDS)
-            except MaybeSentError as failure:
-                if failure.timed_out:
-                    self._hung_for(seconds)
-                return _Lost(failure.message)
+        def attempt(seconds_left: float) -> Answer:
+            timeout = min(self.settings.timeout_ms / 1000, seconds_left)
+            return self._send(controller, pairs, timeout, _WRITE_GRACE_SECONDS)
 
-        return with_patience(
-            attempt,
-            patience_seconds=min(_WRITE_PATIENCE_SECONDS, self.settings.patience_ms / 1000),
-            stop=self._stop,
-            what=f"writing {controller}",
-            on_retry=self._on_retry,
-        )
-
-    def _write_seconds(self) -> float:
-        """Say how long a write may take: once writes have hung for as long as patience, each next one only briefly."""
-        left = self.settings.patience_ms / 1000 - self._hung_seconds
-        return min(self.settings.timeout_ms / 1000, max(left, LAST_TRY))
-
-    def _hung_for(self, seconds: float) -> None:
-        """Take note of a write that hung: a service that hangs is down, and what is asked next is tried briefly."""
-        with self._counting:
-            self._hung_seconds += seconds
-        if self._hung_seconds >= self.settings.patience_ms / 1000:
-            self._spent.give_up()
+        try:
+            return self._patience.ask(f"writing {controller}", attempt, final=(MaybeSentError,))
+        except MaybeSentError as failure:
+            return _Lost(failure.message)
 
     def _rest(self, failure: RetriableError) -> None:
         """Leave Workbooks in peace for as long as it asked, or for longer each time it turns us away in a row."""

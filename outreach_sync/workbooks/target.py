@@ -13,11 +13,9 @@ from outreach_sync.workbooks.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from outreach_sync.http import OnRetry, StopSignal, Transport
     from outreach_sync.instants import Instant
     from outreach_sync.records import PersonRow, TaskRow, Verdict, Write
-    from outreach_sync.transport.patience import OnRetry
-    from outreach_sync.transport.sending import Transport
-    from outreach_sync.transport.stopping import Stopping
     from outreach_sync.workbooks.findings import Finding
     from outreach_sync.workbooks.metadata import RecordType
     from outreach_sync.workbooks.settings import WorkbooksSettings
@@ -35,7 +33,7 @@ class Workbooks:
         self,
         settings: WorkbooksSettings,
         transport: Transport,
-        stop: Stopping,
+        stop: StopSignal,
         *,
         on_retry: OnRetry | None = None,
     ) -> None:

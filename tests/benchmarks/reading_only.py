@@ -15,7 +15,7 @@ from outreach_sync.cli.logging import command_log
 from outreach_sync.conduct import Options, conduct
 from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams
-from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.http import StopSignal
 
 if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run

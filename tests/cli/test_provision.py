@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from outreach_sync import http
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PERSON, PICKLIST, PICKLIST_ENTRY
-from outreach_sync.transport import patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ LABELS = 9
 def bare(empty: Setup, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     """An account that nobody prepared for the sync."""
     monkeypatch.setattr("outreach_sync.provision._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.01)
     with Sandbox(bare=True) as sandbox:
         empty.sandbox = sandbox
         empty.change("outreach", **sandbox.config(empty.state_path)["outreach"])

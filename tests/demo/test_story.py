@@ -9,7 +9,7 @@ from rich.console import Console
 
 from outreach_sync.demo import story
 from outreach_sync.errors import InterruptedByError
-from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.http import StopSignal
 
 if TYPE_CHECKING:
     from pathlib import Path

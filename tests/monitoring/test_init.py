@@ -10,9 +10,9 @@ import yaml
 from outreach_sync.conduct import Options, conduct
 from outreach_sync.config.loading import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
+from outreach_sync.http import StopSignal
 from outreach_sync.pipeline.refuse import refuse_decision
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.transport.stopping import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outreach_sync import http
+from outreach_sync.http import StopSignal, Transport
 from outreach_sync.outreach.client import OutreachClient
 from outreach_sync.outreach.settings import OutreachSettings
 from outreach_sync.outreach.tokenfile import TokenFile
 from outreach_sync.outreach.tokens import OAuthTokens
 from outreach_sync.outreach.walk import Walker
 from outreach_sync.sandbox.outreach import OutreachSandbox
-from outreach_sync.transport import patience
-from outreach_sync.transport.sending import Transport
-from outreach_sync.transport.stopping import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from outreach_sync.transport.patience import RetryNote
+    from outreach_sync.http import RetryNote
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Side:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture

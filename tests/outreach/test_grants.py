@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from outreach_sync.errors import NotAuthenticatedError
+from outreach_sync.http import Answer, BusyError, GarbledError, ThrottledError
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.grants import GrantRefusedError, grant_of, parsed_object, raise_if_not_now
-from outreach_sync.transport.attempts import BusyError, GarbledError, ThrottledError
-from outreach_sync.transport.sending import Answer
 
 AT = parse_iso("2026-09-01T10:00:00Z")
 GIVEN = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
 from outreach_sync.pipeline.ports import FieldNames, Plan, TaskForm
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
@@ -30,7 +31,6 @@ from outreach_sync.rules.differences import Held
 from outreach_sync.rules.person import Policy
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.state import State
-from outreach_sync.transport.stopping import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

@@ -14,9 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from outreach_sync.transport.attempts import NotSentError
-from outreach_sync.transport.sending import Transport
-from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.http import NotSentError, StopSignal, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +66,7 @@ def test_no_environment_switches_the_verification_off(
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("PYTHONHTTPSVERIFY", "0")
     transport = Transport(self_signed, user_agent="test", stop=StopSignal())
-    with pytest.raises(NotSentError, match="SSL"):
+    with pytest.raises(NotSentError, match="certificate is not trusted"):
         transport.send("GET", f"{self_signed}/", timeout_seconds=5)
 
 

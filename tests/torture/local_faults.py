@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
+from outreach_sync.http import StopSignal, Transport
 from outreach_sync.state.lock import run_lock
-from outreach_sync.transport.sending import Transport
-from outreach_sync.transport.stopping import StopSignal
 from tests.torture.world import DAY, HOUR
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from outreach_sync.http import Transport
 from outreach_sync.outreach.tokenfile import TokenFile
-from outreach_sync.transport.sending import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

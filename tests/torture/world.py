@@ -18,13 +18,12 @@ from unittest import mock
 
 import yaml
 
-from outreach_sync import assembly, conduct, instants
+from outreach_sync import assembly, conduct, http, instants
 from outreach_sync.config.loading import load_config
+from outreach_sync.http import StopSignal
 from outreach_sync.pipeline import deliver
 from outreach_sync.reconcile import reconcile
 from outreach_sync.sandbox.pair import Sandbox
-from outreach_sync.transport import patience
-from outreach_sync.transport.stopping import StopSignal
 from outreach_sync.workbooks import client as workbooks_client
 from tests.torture import oracle
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.conduct import Ended
     from outreach_sync.config.models import Config
-    from outreach_sync.transport.stopping import Stopping
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 ALL_FIELDS = {
@@ -110,7 +108,7 @@ class World:
         """Set how many objects a batch holds and how many requests go at once."""
         self.configure("workbooks", batch_size=lanes[0], concurrency=lanes[1])
 
-    def run(self, command: str = "run", *, stop: Stopping | None = None, **options: Any) -> Ended:
+    def run(self, command: str = "run", *, stop: StopSignal | None = None, **options: Any) -> Ended:
         """Do one `run`, or `reconcile`, as the command does it."""
         self.note()
         bulk = bool(options.get("allow_bulk"))
@@ -232,8 +230,8 @@ def hurried() -> Iterator[None]:
     with ExitStack() as stack:
         for patch in (
             mock.patch.object(assembly, "plan_from", hurried_plan),
-            mock.patch.object(patience, "FIRST_PAUSE", 0.002),
-            mock.patch.object(patience, "LONGEST_PAUSE", 0.02),
+            mock.patch.object(http, "FIRST_PAUSE", 0.002),
+            mock.patch.object(http, "LONGEST_PAUSE", 0.02),
             mock.patch.object(deliver, "_LONGEST_PAUSE_S", 0.005),
             mock.patch.object(workbooks_client, "_LONGEST_REST_SECONDS", 0.005),
         ):

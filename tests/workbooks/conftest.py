@@ -9,10 +9,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from outreach_sync.http import StopSignal, Transport
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.server import HttpServer, Request, Response
-from outreach_sync.transport.sending import Transport
-from outreach_sync.transport.stopping import StopSignal
 from outreach_sync.workbooks.client import WorkbooksClient
 from outreach_sync.workbooks.settings import WorkbooksSettings
 

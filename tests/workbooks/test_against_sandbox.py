@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync import http
 from outreach_sync.errors import NotAuthenticatedError
+from outreach_sync.http import StopSignal, Transport
 from outreach_sync.instants import parse_iso
 from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Verdict, Write, WriteValue
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON, TASK
-from outreach_sync.transport import patience
-from outreach_sync.transport.sending import Transport
-from outreach_sync.transport.stopping import StopSignal
 from outreach_sync.workbooks import client as client_module
 from outreach_sync.workbooks.settings import WorkbooksSettings
 from outreach_sync.workbooks.target import Workbooks
@@ -131,7 +130,7 @@ def created(number: int) -> dict[str, WriteValue]:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(client_module, "_LONGEST_REST_SECONDS", 0.001)
     with WorkbooksSandbox() as sandbox:
         store = sandbox.store

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from outreach_sync import http
 from outreach_sync.errors import (
     InterruptedByError,
     NotAllowedError,
@@ -20,13 +21,10 @@ from outreach_sync.errors import (
     UnavailableError,
     UntrustedAnswerError,
 )
+from outreach_sync.http import StopSignal, Transport
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Write
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault
-from outreach_sync.transport import patience
-from outreach_sync.transport.sending import Transport
-from outreach_sync.transport.stopping import StopSignal
-from outreach_sync.workbooks import client as clients
 from outreach_sync.workbooks.client import WorkbooksClient
 from outreach_sync.workbooks.settings import WorkbooksSettings
 from outreach_sync.workbooks.wire import Filter, Reading, Row
@@ -103,7 +101,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.001)
     service = Scripted()
     with HttpServer(service) as server:
         made = Bench(server.url, service)
@@ -380,8 +378,7 @@ def test_a_write_that_was_put_off_leaves_workbooks_in_peace_for_as_long_as_it_as
 def test_each_write_that_hangs_is_waited_for_as_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that hangs must not hold a run for a time-out with every write and with every look-up after it."""
     bench = Bench(bench.settings.base_url, bench.service, patience_ms=400)
-    for module in (clients, patience):
-        monkeypatch.setattr(module, "LAST_TRY", 0.05)
+    monkeypatch.setattr(http, "_LAST_TRY", (0.05, 0.05))
     hang = page()._replace(wire=WireFault("hang", 3))
     took = []
     for _ in range(3):

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.http import StopSignal
 from outreach_sync.records import Accepted, Write
-from outreach_sync.transport.stopping import StopSignal
 from outreach_sync.workbooks.target import Workbooks
 
 if TYPE_CHECKING:
-    from outreach_sync.transport.sending import Transport
+    from outreach_sync.http import Transport
     from outreach_sync.workbooks.settings import WorkbooksSettings
 
 Records = dict[str, list[dict[str, Any]]]

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.config.models import Config
+    from outreach_sync.http import StopSignal
     from outreach_sync.insight.checks.check import Check
-    from outreach_sync.transport.stopping import Stopping
 
 _PATIENCE_MS = 20_000
 """How long one check waits for a service: a person is waiting for the answer."""
 
 
-def check_everything(find: Callable[[], Path], stop: Stopping, *, learn: Callable[[Config], None]) -> Iterator[Check]:
+def check_everything(find: Callable[[], Path], stop: StopSignal, *, learn: Callable[[Config], None]) -> Iterator[Check]:
     """Check everything, one thing at a time; only a config that cannot be read ends it.
 
     Args:

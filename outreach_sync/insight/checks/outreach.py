@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from outreach_sync.config.models import Config
+    from outreach_sync.http import StopSignal
     from outreach_sync.insight.checks.check import Check
     from outreach_sync.instants import Instant
     from outreach_sync.outreach.client import OutreachClient
-    from outreach_sync.transport.stopping import Stopping
 
 CLOCK_TOLERANCE_MS = 5 * 60_000
 _ONE_ROW = (("page[size]", "1"), ("count", "false"))
 
 
-def outreach_checks(config: Config, stop: Stopping) -> Iterator[Check]:
+def outreach_checks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Outreach; where it does not let us in, its other checks say that they were not tried."""
     try:
         client = outreach_client(config, stop)

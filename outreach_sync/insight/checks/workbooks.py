@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from outreach_sync.config.models import Config
+    from outreach_sync.http import StopSignal
     from outreach_sync.insight.checks.check import Check
-    from outreach_sync.transport.stopping import Stopping
     from outreach_sync.workbooks.client import WorkbooksClient
     from outreach_sync.workbooks.metadata import FieldType, RecordType
     from outreach_sync.workbooks.target import Workbooks
@@ -41,7 +41,7 @@ class _Labels(NamedTuple):
     values: tuple[str, ...]
 
 
-def workbooks_checks(config: Config, stop: Stopping) -> Iterator[Check]:
+def workbooks_checks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Workbooks; where it does not let us in, its other checks say that they were not tried."""
     try:
         target = assembly.workbooks_from(config, stop)

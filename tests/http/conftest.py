@@ -1,4 +1,4 @@
-"""A server that answers exactly what a test tells it to, byte for byte."""
+"""A server that answers exactly what a test tells it to, byte for byte, and a clock that only pauses move."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from outreach_sync.transport.sending import Transport
-from outreach_sync.transport.stopping import StopSignal
+from outreach_sync.http import StopSignal, Transport
 
 Script = Callable[[socket.socket], None]
 
 
-def read_request(connection: socket.socket) -> bytes:
-    received = b""
-    while b"\r\n\r\n" not in received:
-        part = connection.recv(65536)
-        if not part:
-            return b""
-        received += part
-    return received
+class FakeTime(StopSignal):
+    """A request to stop that never comes; its pauses are kept, and move the clock instead of lasting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self.now += seconds
+        return self.is_set()
 
 
 class ScriptedServer:
@@ -45,12 +51,22 @@ class ScriptedServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
-            while request := read_request(connection):
+            while request := _read_request(connection):
                 self.received.append(request)
                 self.script(connection)
 
     def close(self) -> None:
         self._listener.close()
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = connection.recv(65536)
+        if not part:
+            return b""
+        received += part
+    return received
 
 
 def answering(answer: bytes) -> Script:
@@ -67,6 +83,11 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def stop() -> StopSignal:
     return StopSignal()
+
+
+@pytest.fixture
+def fake() -> FakeTime:
+    return FakeTime()
 
 
 @pytest.fixture

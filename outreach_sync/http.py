@@ -1,0 +1,868 @@
+"""How bytes reach a service and come back: one origin, bounded in time and size, stoppable, with patience.
+
+`Transport` makes one exchange, `Patience` repeats it, `retry_after` and `quota` read what a service says about waiting,
+and `StopSignal` ends every pause.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import requests.adapters
+import requests.utils
+import urllib3
+import urllib3.connection
+import urllib3.connectionpool
+import urllib3.exceptions
+
+from outreach_sync.errors import (
+    ConfigError,
+    InterruptedByError,
+    PutOffError,
+    QuotaSpentError,
+    ServiceError,
+    UnavailableError,
+    UntrustedAnswerError,
+)
+from outreach_sync.instants import Instant, parse_http_date, parse_iso
+
+T = TypeVar("T")
+Params = Iterable[tuple[str, str]]
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+LONGEST_BODY = 64 * 2**20
+"""Bytes of an answer, unpacked: a page of a thousand rows has two million."""
+
+_LAST_TRY = (0.5, 10.0)
+_CONNECT_SECONDS = 10.0
+_PIECE = 2**18
+_TICK_SECONDS = 0.1
+_IDLE_SECONDS = 1.0
+_NOWHERE = ("", "", 0)
+_PORTS = {"http": 80, "https": 443}
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (requests.exceptions.ProxyError, "the proxy that the environment names does not let us through"),
+    (socket.gaierror, "there is no address for this name (DNS)"),
+    (ConnectionRefusedError, "it refuses the connection: nothing listens there, or a firewall is in the way"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted (REQUESTS_CA_BUNDLE can name one of your own)"),
+    (ssl.SSLError, "it speaks no TLS that is understood here"),
+)
+_FEW = 10
+_CHANCE = random.SystemRandom()
+_current = threading.local()
+
+
+# Asking to stop
+
+
+class StopSignal:
+    """The one request to stop of this process, safe to be set from a signal handler.
+
+    A `threading.Event` is not: its lock is not reentrant, so a handler that interrupts `wait` in the main thread can
+    deadlock. `queue.SimpleQueue` is, but the first `get` of one may wait for ever in Python 3.11: where the process is
+    held up until its deadline has passed, it goes on without any. Hence a bare lock, held until someone asks.
+    """
+
+    def __init__(self) -> None:
+        """Begin unset."""
+        self.signal_number = 0
+        self._asked_at: float | None = None
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def set(self, signal_number: int) -> None:
+        """Ask to stop; the first signal is the one that is remembered."""
+        if self._asked_at is None:
+            self.signal_number = signal_number
+            self._asked_at = time.monotonic()
+            with suppress(RuntimeError):  # a second signal in the midst of this
+                self._gate.release()
+
+    def is_set(self) -> bool:
+        """Say whether a stop was asked for."""
+        return self._asked_at is not None
+
+    def seconds_since(self) -> float:
+        """Say how long ago it was asked for; 0.0 while it was not."""
+        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until a stop is asked for, but no longer than `seconds`; say whether it was."""
+        if self._asked_at is not None:
+            return True
+        if self._gate.acquire(timeout=max(seconds, 0.0)):
+            self._gate.release()  # for others who wait
+        return self.is_set()
+
+
+def pause(seconds: float, stop: StopSignal) -> None:
+    """Sleep unless asked to stop.
+
+    Raises:
+        InterruptedByError: a stop was asked for, before or meanwhile.
+    """
+    if stop.wait(seconds):
+        raise InterruptedByError(stop.signal_number)
+
+
+def check(stop: StopSignal) -> None:
+    """Go on only if no stop was asked for.
+
+    Raises:
+        InterruptedByError: it was.
+    """
+    if stop.is_set():
+        raise InterruptedByError(stop.signal_number)
+
+
+# How an attempt can fail, named by what may be done about it
+
+
+class RetriableError(ServiceError):
+    """An attempt failed in a way that may pass.
+
+    Attributes:
+        gives_up_as: what a caller raises when patience is over.
+        eagerness: by how much the pauses before trying again are shorter than usual.
+        asked_seconds: the pause that the service asked for, None where it said nothing.
+    """
+
+    gives_up_as: ClassVar[type[ServiceError]] = UnavailableError
+    eagerness: ClassVar[float] = 1.0
+
+    def __init__(self, message: str, *, asked_seconds: float | None = None) -> None:
+        """Keep the message (no secret, no URL with a query, no body) and the pause asked for."""
+        super().__init__(message)
+        self.asked_seconds = asked_seconds
+
+
+class NotSentError(RetriableError):
+    """The request certainly did not reach the service: no address, no connection, no TLS. A write may be repeated."""
+
+
+class MaybeSentError(RetriableError):
+    """The answer was lost: the request may have been carried out. Look before repeating a write.
+
+    `timed_out` says that it took too long, rather than being cut off.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        """Keep how it was lost."""
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+class ThrottledError(RetriableError):
+    """The service answered that there were too many requests; this one was not carried out."""
+
+    gives_up_as = QuotaSpentError
+
+
+class BusyError(RetriableError):
+    """The service answered that it cannot now; `status` is its 5xx."""
+
+    def __init__(self, message: str, *, status: int, asked_seconds: float | None = None) -> None:
+        """Keep the status beside what every failure has."""
+        super().__init__(message, asked_seconds=asked_seconds)
+        self.status = status
+
+
+class GarbledError(RetriableError):
+    """The answer arrived but is not what the service promises (no JSON, a page of HTML)."""
+
+    gives_up_as = UntrustedAnswerError
+
+
+# Patience
+
+
+class RetryNote(NamedTuple):
+    """One retry, for the log: what was tried, why it failed, which attempt that was, and the pause before the next."""
+
+    what: str
+    why: str
+    attempt: int
+    pause_seconds: float
+
+
+OnRetry = Callable[[RetryNote], None]
+
+
+class Patience:
+    """How long one service may keep a run waiting, in all: attempts that fail, hang or do not connect, and pauses.
+
+    It is whole again as soon as the service answers. Once it is spent, each further request is tried briefly, so that
+    one request that always fails does not keep the others from being asked. Safe to be used by several threads, and
+    within an attempt (a page that first needs a token).
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        stop: StopSignal,
+        *,
+        on_retry: OnRetry | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with all of it. `on_retry` is told of each repetition."""
+        self.seconds = seconds
+        self._stop = stop
+        self._on_retry = on_retry
+        self._clock = clock
+        self._spent = 0.0
+        self._counted_to = clock()
+        self._lock = threading.Lock()
+
+    def left(self) -> float:
+        """Say for how many seconds a request that begins now may be tried."""
+        left = self.seconds - self._spent
+        shortest, longest = _LAST_TRY
+        return left if left > 0 else min(max(self.seconds / 10, shortest), longest)
+
+    def ask(
+        self,
+        what: str,
+        attempt: Callable[[float], T],
+        *,
+        at_most: float | None = None,
+        final: tuple[type[RetriableError], ...] = (),
+    ) -> T:
+        """Return what `attempt` returns, trying again after each `RetriableError` with growing, jittered pauses.
+
+        `attempt` is given the seconds that are left and must not take longer. `what` names the request for people,
+        `at_most` are the seconds for this request, where they are fewer than what is left. Failures of the kinds in
+        `final` are raised as they are: a write whose answer was lost is not simply sent again.
+
+        Raises:
+            UnavailableError: it kept failing for as long as patience allows. QuotaSpentError, UntrustedAnswerError: so
+                too, where the last failure stands for those.
+            PutOffError: the service asks for a longer pause, which ends it at once.
+            InterruptedByError: asked to stop.
+        """
+        check(self._stop)
+        since = self._clock()
+        ends = since + (self.left() if at_most is None else min(self.left(), at_most))
+        number = 1
+        while True:
+            try:
+                result = attempt(max(ends - self._clock(), 0.0))
+            except RetriableError as failure:
+                seconds = _pause_after(number, failure)
+                since = self.spend(since)
+                if isinstance(failure, final):
+                    raise
+                if since + seconds >= ends:
+                    raise self.given_up(failure, what) from None
+                if self._on_retry is not None:
+                    self._on_retry(RetryNote(what, failure.message, number, round(seconds, 3)))
+            else:
+                self.answered()
+                return result
+            pause(seconds, self._stop)
+            number += 1
+
+    def spend(self, since: float) -> float:
+        """Count the time since then, of several threads but once; return what the clock reads."""
+        now = self._clock()
+        with self._lock:
+            self._spent += max(now - max(since, self._counted_to), 0.0)
+            self._counted_to = now
+        return now
+
+    def answered(self) -> None:
+        """Take note that the service answered."""
+        with self._lock:
+            self._spent = 0.0
+
+    def given_up(self, failure: RetriableError, what: str) -> ServiceError:
+        """Spend what is left, and say why it ends here, in the class that the last failure stands for."""
+        with self._lock:
+            self._spent = max(self._spent, self.seconds)
+        kind = failure.gives_up_as
+        patience = round(self.seconds, 1 if self.seconds < _FEW else None)
+        if failure.asked_seconds is not None and failure.asked_seconds > 0:
+            kind = PutOffError if kind is UnavailableError else kind
+            reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience:g} s in all"
+        else:
+            reason = f"its patience of {patience:g} s is spent"
+        return kind(
+            f"{what}: {failure.message.rstrip('.')} ({reason}).",
+            advice="Nothing that was read is lost; the next run goes on from here.",
+        )
+
+
+def _pause_after(number: int, failure: RetriableError) -> float:
+    """Grow the pause with each attempt, never below what the service asked for."""
+    growing = min(FIRST_PAUSE * 2.0 ** min(number - 1, 20), LONGEST_PAUSE) + _CHANCE.uniform(0, FIRST_PAUSE)
+    return max(growing / failure.eagerness, failure.asked_seconds or 0.0)
+
+
+# What a service says about waiting
+
+_NUMBERS = re.compile(r"\d{1,18}(?:\.\d{1,18})?(?:\s*,\s*\d{1,18}(?:\.\d{1,18})?)*", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_EPOCH_SECONDS = 1_000_000_000
+_EPOCH_MILLISECONDS = 1_000_000_000_000
+_LONGEST_ASKED = 366 * 86_400
+_TOO_MANY_REQUESTS = 429
+
+
+class Quota(NamedTuple):
+    """The request quota as last told: per hour, what is left, and when it starts anew (by the service's clock)."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    resets_at: Instant | None = None
+
+
+def server_time(headers: Mapping[str, str]) -> Instant | None:
+    """Read the `Date` header; None where it is missing or not a date."""
+    return _parsed(parse_http_date, headers.get("Date", ""))
+
+
+def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> float | None:
+    """Say how many seconds the service asks to wait, at most a year; None where it does not say, or nonsense.
+
+    Retry-After and X-RateLimit-Reset come as seconds, epoch seconds, ISO 8601 with or without zone, or an HTTP date.
+    Absolute times are compared with `at`, the answer's own `Date`, never with the clock of this machine.
+    X-RateLimit-Reset, which every answer has, counts only where the quota stops us.
+    """
+    seconds = _seconds_until(headers.get("Retry-After", ""), at)
+    if seconds is None and status == _TOO_MANY_REQUESTS:
+        seconds = _seconds_until(headers.get("X-RateLimit-Reset", ""), at)
+    return seconds
+
+
+def quota(headers: Mapping[str, str], at: Instant | None) -> Quota:
+    """Read the three X-RateLimit headers of an answer whose `Date` is `at`.
+
+    Of two numbers, `9999, 19988`, the smaller counts, since which is which is not documented.
+    """
+    seconds = _seconds_until(headers.get("X-RateLimit-Reset", ""), at)
+    resets_at = None if seconds is None or at is None else Instant(at + round(seconds * 1000))
+    limit, remaining = (_numbers(headers.get(f"X-RateLimit-{name}", "")) for name in ("Limit", "Remaining"))
+    return Quota(int(min(limit)) if limit else None, int(min(remaining)) if remaining else None, resets_at)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in _NUMBER.findall(text)] if _NUMBERS.fullmatch(text.strip()) else []
+
+
+def _seconds_until(text: str, at: Instant | None) -> float | None:
+    numbers = _numbers(text)
+    if numbers and max(numbers) < _EPOCH_SECONDS:
+        seconds: float | None = max(numbers)
+    else:
+        moment = _moment(text.strip(), numbers)
+        seconds = None if moment is None or at is None else max((moment - at) / 1000, 0.0)
+    return seconds if seconds is not None and seconds <= _LONGEST_ASKED else None
+
+
+def _moment(text: str, numbers: list[float]) -> Instant | None:
+    if numbers:
+        number = max(numbers)
+        return Instant(round(number if number >= _EPOCH_MILLISECONDS else number * 1000))
+    iso = _parsed(parse_iso, text.upper())
+    return iso if iso is not None else _parsed(parse_http_date, text)
+
+
+def _parsed(parse: Callable[[str], Instant], text: str) -> Instant | None:
+    try:
+        return parse(text)
+    except (ValueError, OverflowError, TypeError, IndexError):  # the standard library's dates fail in several ways
+        return None
+
+
+# One exchange
+
+
+class Answer(NamedTuple):
+    """What came back. `headers` ignores case; `server_time` is its `Date`; `elapsed_ms` counts to the last byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    server_time: Instant | None
+    elapsed_ms: int
+
+
+class Transport:
+    """Exchanges with one origin (scheme, host, port); safe to be used by several threads.
+
+    Redirects are not followed, cookies not kept, .netrc not read; certificates are always verified. Proxies and CA
+    files come from the environment (`surroundings`).
+
+    Attributes:
+        requests: how many were sent so far.
+        server_time: the last `Date` seen.
+    """
+
+    def __init__(self, origin: str, *, user_agent: str, stop: StopSignal, connections: int = 4) -> None:
+        """Open nothing yet. `origin` is a URL whose path does not matter; `connections`: exchanges at once."""
+        self.requests = 0
+        self.server_time: Instant | None = None
+        self._seen_at = 0.0
+        self._origin = _origin(origin)
+        self._stop = stop
+        self._counting = threading.Lock()
+        self._room = threading.BoundedSemaphore(connections)
+        self._session = _session(user_agent, connections)
+        self._surroundings: Mapping[str, Any] | None = None
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params = (),
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60.0,
+        grace_seconds: float = 0.0,
+    ) -> Answer:
+        """Send one request and read its answer to the end, whatever its status.
+
+        It waits for its turn first. The whole exchange lasts at most `timeout_seconds`. After a request to stop it may
+        begin or go on for `grace_seconds` (0 for reads, more for a write that should be finished).
+
+        Raises:
+            NotSentError: it did not reach the service.
+            MaybeSentError: its answer was lost or too slow.
+            UntrustedAnswerError: the URL is not on the configured origin, and nothing was sent; or the answer is larger
+                than any that makes sense.
+            ConfigError: a proxy or CA file that the environment names cannot be used.
+            InterruptedByError: asked to stop.
+        """
+        if not self.trusts(url):
+            raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
+        if self._surroundings is None:
+            self._surroundings = surroundings(url)
+        prepared = self._prepare(method, url, params, body, headers)
+        with self._room:
+            exchange = _Exchange(max(timeout_seconds, 0.01), grace_seconds, self._stop)
+            if exchange.is_over():
+                raise InterruptedByError(self._stop.signal_number)
+            with self._counting:
+                self.requests += 1
+            reply, content = self._exchange(prepared, exchange)
+        at = server_time(reply.headers)
+        if at is not None:
+            self.server_time, self._seen_at = at, time.monotonic()
+        return Answer(reply.status_code, reply.headers, content, at, exchange.elapsed_ms())
+
+    def server_now(self) -> Instant | None:
+        """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
+        if self.server_time is None:
+            return None
+        return Instant(self.server_time + round((time.monotonic() - self._seen_at) * 1000))
+
+    def trusts(self, url: str) -> bool:
+        """Say whether this URL is on the configured origin."""
+        return _origin(url) == self._origin != _NOWHERE
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        self._session.close()
+
+    def _prepare(
+        self, method: str, url: str, params: Params, body: bytes | str | None, headers: Mapping[str, str] | None
+    ) -> requests.PreparedRequest:
+        query = list(params)
+        whole = not query and url.isascii() and url.isprintable() and " " not in url
+        address = url.partition("?")[0] if whole else url
+        prepared = self._session.prepare_request(
+            requests.Request(method, address, params=query, data=body, headers=dict(headers or {}))
+        )
+        if whole:
+            prepared.url = url  # a followed link as it stands; looking for what to encode in it takes milliseconds
+        return prepared
+
+    def _exchange(self, prepared: requests.PreparedRequest, exchange: _Exchange) -> tuple[requests.Response, bytes]:
+        _current.exchange = exchange
+        _watchdog.watch(exchange)
+        try:
+            reply = self._session.send(
+                prepared, timeout=exchange.seconds, allow_redirects=False, stream=True, **self._surroundings or {}
+            )
+            with reply:
+                content = _body(reply)
+        except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:  # requests' own errors are OSErrors
+            lost = self._lost(exchange, failure)
+        except _TooLargeError:
+            raise UntrustedAnswerError(
+                f"an answer of {self._origin[1]} has more than {LONGEST_BODY // 2**20} MB, unpacked; it was not read."
+            ) from None
+        else:
+            if not exchange.severed:
+                return reply, content
+            lost = self._lost(exchange, None)
+        finally:
+            _watchdog.release(exchange)
+            _current.exchange = None
+        raise lost
+
+    def _lost(self, exchange: _Exchange, failure: Exception | None) -> Exception:
+        """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
+        if exchange.interrupted:
+            return InterruptedByError(self._stop.signal_number)
+        host = self._origin[1]
+        name = type(failure).__name__
+        timed_out = exchange.overdue or "Timeout" in name
+        if not exchange.connected:
+            return NotSentError(f"{host} cannot be reached: {_reason(failure)}.")
+        why = "it took too long" if timed_out else f"the connection broke, {name}"
+        return MaybeSentError(f"the answer of {host} was lost ({why}).", timed_out=timed_out)
+
+
+def surroundings(url: str) -> dict[str, Any]:
+    """Return what the environment says about reaching a URL, as arguments for a request: `proxies` and `verify`.
+
+    A loopback address never goes through a proxy. The CA file is that of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or
+    SSL_CERT_FILE, the first that is set.
+
+    Raises:
+        ConfigError: a CA file is missing or holds no certificate; a proxy is not one that can be used.
+    """
+    parts = urlsplit(url)
+    loopback = _is_loopback(parts.hostname or "")
+    return {
+        "proxies": {} if loopback else _proxies(url, parts.scheme),
+        "verify": _ca_file() if parts.scheme == "https" else True,
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxies(url: str, scheme: str) -> dict[str, str]:
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
+    if not proxy:
+        return {}
+    names = (f"{scheme}_proxy", "all_proxy")
+    variable = next((name for name, value in os.environ.items() if name.lower() in names and value == proxy), names[0])
+    try:
+        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    except urllib3.exceptions.LocationParseError:
+        parts = urllib3.util.Url()
+    kind = parts.scheme or ""
+    if not parts.host or kind not in _PORTS:
+        what = "names a SOCKS proxy, which is not supported" if kind.startswith("socks") else "is not a proxy"
+        raise ConfigError(
+            f"{variable} in the environment {what}.",
+            advice="It should look like http://proxy.example:3128; NO_PROXY names hosts to reach without it.",
+        )
+    return {scheme: proxy}
+
+
+def _ca_file() -> bool | str:
+    variable = next((name for name in _CA_VARIABLES if os.environ.get(name)), None)
+    if variable is None:
+        return True
+    path = os.environ[variable]
+    try:
+        if not Path(path).is_dir():
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except (OSError, ValueError) as failure:  # a file without a certificate is an SSLError, which is an OSError
+        why = "holds no certificate" if isinstance(failure, ssl.SSLError) else "cannot be read"
+        raise ConfigError(
+            f"{variable} in the environment names {path}, which {why}.", advice="Correct the variable or unset it."
+        ) from None
+    return path
+
+
+def _reason(failure: Exception | None) -> str:
+    """Say in a person's words why there was no connection."""
+    causes = list(_causes(failure))
+    for kind, reason in _REASONS:
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    numbers = (cause.errno for cause in causes if isinstance(cause, OSError) and not isinstance(cause, TimeoutError))
+    number = next((number for number in numbers if number), None)
+    return os.strerror(number) if number else "it does not answer"
+
+
+def _causes(failure: BaseException | None) -> Iterable[BaseException]:
+    """Walk through what a failure wraps; requests and urllib3 keep it in different places."""
+    seen: list[BaseException] = []
+    waiting = [failure]
+    while waiting:
+        one = waiting.pop(0)
+        if one is None or one in seen:
+            continue
+        seen.append(one)
+        inner = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+        waiting += [each for each in inner if isinstance(each, BaseException)]
+    return seen
+
+
+class _TooLargeError(Exception):
+    """A body is larger than any that makes sense."""
+
+
+def _body(reply: requests.Response) -> bytes:
+    """Read and unpack a body. What cannot be unpacked raises `zlib.error`, what is too large `_TooLargeError`."""
+    content = bytearray()
+    while piece := reply.raw.read(_PIECE, decode_content=False):
+        content += piece
+        if len(content) > LONGEST_BODY:
+            raise _TooLargeError
+    packing = reply.headers.get("Content-Encoding", "").strip().lower()
+    if packing in ("", "identity") or not content:
+        return bytes(content)
+    if packing not in ("gzip", "x-gzip"):
+        raise zlib.error("another packing than was asked for")
+    return _unpacked(bytes(content))
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Unpack gzip, of one or more members."""
+    content = bytearray()
+    while packed:
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        content += unpacker.decompress(packed, LONGEST_BODY + 1 - len(content))
+        if len(content) > LONGEST_BODY:
+            raise _TooLargeError
+        if not unpacker.eof:
+            raise zlib.error("cut short")
+        packed = unpacker.unused_data.lstrip(b"\0")
+    return bytes(content)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Split off scheme, host and port; user names in a URL belong to no origin of ours."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return _NOWHERE
+    if "@" in parts.netloc or parts.scheme not in _PORTS:
+        return _NOWHERE
+    return (parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme])
+
+
+# Severing what lasts too long, whatever the other side does
+
+
+class _Exchange:
+    """One request and its answer, from the start of sending to the last byte.
+
+    Attributes:
+        connected: whether the connection stood, so that the request may have reached the service.
+        severed: whether the watchdog cut the connection; what then seems to be an answer may be half of one.
+        overdue, interrupted: why it did.
+    """
+
+    def __init__(self, seconds: float, grace_seconds: float, stop: StopSignal) -> None:
+        """Begin now; allow `seconds` in all, and `grace_seconds` from a request to stop."""
+        self.seconds = seconds
+        self.started = time.monotonic()
+        self.connected = self.severed = self.overdue = self.interrupted = False
+        self.line: _Watched | None = None
+        self._grace_seconds = grace_seconds
+        self._stop = stop
+
+    def elapsed_ms(self) -> int:
+        """Say how long it has lasted."""
+        return round((time.monotonic() - self.started) * 1000)
+
+    def left(self) -> float:
+        """Say for how many seconds it may go on."""
+        return self.started + self.seconds - time.monotonic()
+
+    def is_over(self) -> bool:
+        """Say whether its time, or its grace after a request to stop, is over."""
+        self.overdue = self.left() < 0
+        self.interrupted = self._stop.is_set() and self._stop.seconds_since() >= self._grace_seconds
+        return self.overdue or self.interrupted
+
+    def cut(self) -> bool:
+        """Shut its connection down; say whether there was one yet."""
+        line = self.line
+        connection = line.sock if line is not None and line.exchange is self else None
+        if connection is None:
+            return False
+        self.severed = True
+        with suppress(OSError):  # it may have ended by itself
+            # not SSLSocket's own shutdown, which resets what the reading thread uses
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        return True
+
+
+class _Watchdog:
+    """One daemon thread for all exchanges of the process, which ends soon after the last of them.
+
+    A socket timeout starts anew with each byte, so a server that trickles holds a reader for ever, and a read that
+    waits does not notice a request to stop. The watchdog shuts such a connection down from outside.
+    """
+
+    def __init__(self) -> None:
+        """Start no thread yet."""
+        self._under_way: set[_Exchange] = set()
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, exchange: _Exchange) -> None:
+        """Keep an eye on it until `release`."""
+        with self._change:
+            self._under_way.add(exchange)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="exchange-watchdog", daemon=True)
+                self._thread.start()
+            self._change.notify()
+
+    def release(self, exchange: _Exchange) -> None:
+        """Forget it: it has ended."""
+        with self._change:
+            self._under_way.discard(exchange)
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                if not self._change.wait_for(lambda: self._under_way, _IDLE_SECONDS):
+                    self._thread = None
+                    return
+                self._under_way -= {each for each in self._under_way if each.is_over() and each.cut()}
+            time.sleep(_TICK_SECONDS)
+
+
+_watchdog = _Watchdog()
+
+
+class _Watched:
+    """What both kinds of connection add: the exchange that they carry knows them, and whether they stood."""
+
+    exchange: _Exchange | None = None
+    sock: Any
+    _dns_host: str
+    port: int
+    socket_options: Any
+
+    def connect(self) -> None:
+        self._carry()
+        super().connect()  # type: ignore[misc]
+        self._carry()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._carry()
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _carry(self) -> None:
+        exchange: _Exchange | None = getattr(_current, "exchange", None)
+        if exchange is not None:
+            self.exchange, exchange.line = exchange, self
+            exchange.connected = exchange.connected or self.sock is not None
+
+    def _new_conn(self) -> socket.socket:
+        """Connect, with one limit for looking the name up and for all of its addresses together.
+
+        urllib3 gives each address the whole time, and the look-up any.
+        """
+        exchange = self.exchange or _Exchange(_CONNECT_SECONDS, 0.0, StopSignal())
+        ends = time.monotonic() + min(_CONNECT_SECONDS, exchange.left())
+        failure: OSError = TimeoutError("the look-up of the name took too long")
+        for family, kind, protocol, _, address in _addresses(self._dns_host, self.port, ends):
+            left = ends - time.monotonic()
+            if left <= 0:
+                break
+            connection = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    connection.setsockopt(*option)
+                connection.settimeout(left)
+                connection.connect(address)
+            except OSError as refused:
+                connection.close()
+                failure = refused
+            else:
+                connection.settimeout(max(exchange.left(), 0.01))
+                return connection
+        raise failure
+
+
+def _addresses(host: str, port: int, ends: float) -> list[Any]:
+    """Look a name up in a thread of its own, since nothing ends a look-up that hangs; [] where it takes too long."""
+    found: list[Any] = []
+
+    def look_up() -> None:
+        try:
+            found.append(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as failure:
+            found.append(failure)
+
+    looking = threading.Thread(target=look_up, name="name-look-up", daemon=True)
+    looking.start()
+    looking.join(max(ends - time.monotonic(), 0.0))
+    if not found:
+        return []
+    if isinstance(found[0], UnicodeError):
+        raise socket.gaierror(socket.EAI_NONAME, "not a name that can be looked up")
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return list(found[0])
+
+
+class _HttpConnection(_Watched, urllib3.connection.HTTPConnection):
+    """Plain HTTP, for loopback."""
+
+
+class _HttpsConnection(_Watched, urllib3.connection.HTTPSConnection):
+    """HTTPS."""
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    """A pool of watched connections."""
+
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    """A pool of watched connections."""
+
+    ConnectionCls = _HttpsConnection
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Requests' adapter over watched connections, through a proxy too; it never retries by itself."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        return manager
+
+
+def _session(user_agent: str, connections: int) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # no .netrc; what else the environment says, `surroundings` reads
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip"})
+    adapter = _Adapter(pool_maxsize=connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session

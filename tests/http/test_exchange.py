@@ -1,0 +1,404 @@
+"""One exchange: what comes back, what is lost, where it may go, how long it may last and how large it may be."""
+
+from __future__ import annotations
+
+import gzip
+import secrets
+import socket
+import struct
+import threading
+import time
+import traceback
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync import http
+from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
+from outreach_sync.http import MaybeSentError, NotSentError, StopSignal, Transport, surroundings
+from outreach_sync.instants import parse_iso
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OK = b"HTTP/1.1 200 OK\r\nDate: Tue, 01 Sep 2026 10:15:03 GMT\r\nX-Odd: a\r\nContent-Length: 2\r\n\r\nok"
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+def test_an_answer_comes_back_whole(server: Any, transport: Transport) -> None:
+    server.script = lambda connection: connection.sendall(OK)
+    answer = transport.send("GET", server.url + "/x", params=[("a[b]", "1,2")])
+    assert (answer.status, answer.body, answer.headers["x-odd"]) == (200, b"ok", "a")
+    assert answer.server_time == transport.server_time == parse_iso("2026-09-01T10:15:03Z")
+    assert server.received[0].startswith(b"GET /x?a%5Bb%5D=1%2C2 HTTP/1.1\r\n")
+    assert b"User-Agent: test agent\r\n" in server.received[0]
+
+
+def test_the_clock_of_the_service_goes_on_from_its_last_answer(server: Any, transport: Transport) -> None:
+    assert transport.server_now() is None
+    server.script = lambda connection: connection.sendall(OK)
+    transport.send("GET", server.url)
+    server.script = lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    transport.send("GET", server.url)
+    now = transport.server_now()
+    assert now is not None
+    assert parse_iso("2026-09-01T10:15:03Z") <= now
+
+
+def test_connections_are_kept_and_requests_of_several_threads_counted(server: Any, transport: Transport) -> None:
+    for _ in range(5):
+        transport.send("GET", server.url)
+    assert (transport.requests, server.connections) == (5, 1)
+    threads = [threading.Thread(target=lambda: transport.send("GET", server.url)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert transport.requests == len(server.received) == 25
+    assert server.connections <= 4
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1/x",
+        "https://{host}/x",
+        "http://localhost:{port}/x",
+        "http://user@{host}/x",
+        "http://{host}@evil.example/x",
+        "http://evil.example/{host}",
+        "//{host}/x",
+        "ftp://{host}/x",
+        "http://127.0.0.1:x/",
+        "",
+    ],
+)
+def test_no_request_leaves_for_another_origin(server: Any, transport: Transport, url: str) -> None:
+    host = server.url.removeprefix("http://")
+    with pytest.raises(UntrustedAnswerError):
+        transport.send("GET", url.format(host=host, port=host.partition(":")[2]))
+    assert (server.received, transport.requests) == ([], 0)
+
+
+def test_the_default_port_makes_no_other_origin(stop: StopSignal) -> None:
+    transport = Transport("https://api.outreach.io", user_agent="x", stop=stop)
+    assert transport.trusts("https://api.outreach.io:443/api/v2/tasks")
+    assert transport.trusts("HTTPS://API.Outreach.IO/api/v2/tasks")
+    assert not transport.trusts("https://api.outreach.io.evil.example/")
+
+
+def test_a_redirect_is_an_answer_like_any_other(server: Any, transport: Transport) -> None:
+    server.script = lambda connection: connection.sendall(
+        b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert transport.send("PUT", server.url, body="a=1").status == 302
+    assert len(server.received) == 1
+
+
+def test_neither_cookies_nor_netrc_nor_a_proxy_get_in_the_way_of_loopback(
+    server: Any, transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password planted\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    server.script = lambda connection: connection.sendall(
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nContent-Length: 0\r\n\r\n"
+    )
+    for _ in range(2):
+        transport.send("GET", server.url)
+    assert b"Authorization" not in server.received[1]
+    assert b"Cookie" not in server.received[1]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "[::1]", "sandbox.localhost"])
+def test_no_proxy_applies_to_loopback_but_to_others_it_does(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("https_proxy", "proxy.example:3128")
+    assert surroundings(f"https://{host}:8443/x")["proxies"] == {}
+    assert surroundings("https://api.outreach.io/x")["proxies"] == {"https": "proxy.example:3128"}
+    monkeypatch.setenv("no_proxy", "outreach.io")
+    assert surroundings("https://api.outreach.io/x")["proxies"] == {}
+
+
+@pytest.mark.parametrize(
+    "value", ["http://", "http://proxy:99999999", "socks5://proxy:1080", "gopher://proxy", "http://[::"]
+)
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_a_proxy_that_cannot_be_used_is_a_mistake_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, stop: StopSignal, variable: str, value: str
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    transport = Transport("https://api.outreach.io", user_agent="x", stop=stop)
+    with pytest.raises(ConfigError, match=variable) as raised:
+        transport.send("GET", "https://api.outreach.io/x")
+    assert raised.value.exit_status == 2
+    assert "\n" not in str(raised.value)
+    assert transport.requests == 0
+
+
+@pytest.mark.parametrize("variable", CA_VARIABLES)
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_cannot_be_used_is_a_mistake_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, content: str | None
+) -> None:
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv(variable, str(path))
+    with pytest.raises(ConfigError, match=f"{variable}.*ca.pem"):
+        surroundings("https://api.outreach.io/x")
+
+
+def test_a_connection_that_is_refused_was_certainly_not_sent(stop: StopSignal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(NotSentError, match=r"^127\.0\.0\.1 cannot be reached: it refuses the connection"):
+        Transport(url, user_agent="x", stop=stop).send("PUT", url)
+
+
+def test_a_name_without_an_address_was_certainly_not_sent_to(stop: StopSignal) -> None:
+    url = "https://nowhere.invalid"
+    with pytest.raises(NotSentError, match=r"there is no address for this name \(DNS\)"):
+        Transport(url, user_agent="x", stop=stop).send("PUT", url)
+
+
+def test_a_look_up_of_a_name_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, stop: StopSignal) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60))
+    url = "https://slow.invalid"
+    with pytest.raises(NotSentError, match="does not answer"):
+        Transport(url, user_agent="x", stop=stop).send("PUT", url, timeout_seconds=0.1)
+    over.set()
+
+
+def test_all_addresses_of_a_name_share_one_time_limit(monkeypatch: pytest.MonkeyPatch, stop: StopSignal) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        filling = [socket.socket() for _ in range(8)]
+        for one in filling:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address] * 40)
+        url = f"http://many.invalid:{port}"
+        with pytest.raises(NotSentError, match="does not answer"):
+            Transport(url, user_agent="x", stop=stop).send("PUT", url, timeout_seconds=0.3)
+        for one in filling:
+            one.close()
+
+
+def test_a_service_that_speaks_no_tls_gets_no_request(server: Any, stop: StopSignal) -> None:
+    url = server.url.replace("http", "https")
+    with pytest.raises(NotSentError):
+        Transport(url, user_agent="x", stop=stop).send("PUT", url, body="a=1", timeout_seconds=0.3)
+    assert server.received == []
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def cut(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def cut_chunks(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def packed(body: bytes, encoding: bytes = b"gzip") -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
+    return head % (encoding, len(body)) + body
+
+
+def lie_about_gzip(connection: socket.socket) -> None:
+    connection.sendall(packed(b"nope"))
+
+
+def cut_gzip(connection: socket.socket) -> None:
+    connection.sendall(packed(gzip.compress(b"a" * 1000)[:-9]))
+
+
+@pytest.mark.parametrize("script", [reset, cut, cut_chunks, lie_about_gzip, cut_gzip])
+def test_a_lost_answer_may_have_been_sent_and_tells_no_secret(server: Any, transport: Transport, script: Any) -> None:
+    server.script = script
+    secret = secrets.token_hex(8)  # a traceback quotes the source
+    with pytest.raises(MaybeSentError) as raised:
+        transport.send("PUT", f"{server.url}/x?key={secret}", body=secret, headers={"Authorization": secret})
+    assert not raised.value.timed_out
+    assert secret not in "".join(traceback.format_exception(raised.value))
+    server.script = lambda connection: connection.sendall(OK)
+    assert transport.send("GET", server.url).status == 200
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"hello"), gzip.compress(b"hel") + gzip.compress(b"lo"), b""])
+def test_a_packed_answer_is_unpacked(server: Any, transport: Transport, body: bytes) -> None:
+    server.script = lambda connection: connection.sendall(packed(body, b"GZip"))
+    assert transport.send("GET", server.url).body == (b"hello" if body else b"")
+
+
+@pytest.mark.parametrize("kind", ["packed", "plain", "in many members"])
+def test_an_answer_larger_than_makes_sense_is_refused_in_one_line(
+    server: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(http, "LONGEST_BODY", 2**20)
+    large = b"0" * (2**20 + 1)
+    answer = {
+        "packed": packed(gzip.compress(large * 50)),
+        "plain": b"HTTP/1.1 200 OK\r\n\r\n" + large * 2,
+        "in many members": packed(gzip.compress(b"0" * 2**18) * 5),
+    }[kind]
+    server.script = lambda connection: connection.sendall(answer)
+    with pytest.raises(UntrustedAnswerError, match="more than 1 MB, unpacked") as raised:
+        transport.send("GET", server.url)
+    assert raised.value.exit_status == 4
+    server.script = lambda connection: connection.sendall(OK)
+    assert transport.send("GET", server.url).status == 200
+
+
+def test_a_bomb_is_not_unpacked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join(packer.compress(b"0" * 2**20) for _ in range(200)) + packer.flush()
+    monkeypatch.setattr(http, "LONGEST_BODY", 2**20)
+    unpacked: list[int] = []
+
+    class Counting:
+        def __init__(self, *_: int) -> None:
+            self.real = real(31)
+
+        def decompress(self, data: bytes, longest: int) -> bytes:
+            unpacked.append(len(content := self.real.decompress(data, longest)))
+            return content
+
+    real = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    with pytest.raises(http._TooLargeError):
+        http._unpacked(bomb)
+    assert sum(unpacked) == 2**20 + 1
+
+
+def silence(connection: socket.socket) -> None:
+    connection.recv(1)  # until the other side has had enough
+
+
+def trickle_body(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+    while True:
+        connection.sendall(b"x")
+
+
+def trickle_headers(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    for number in range(50):
+        connection.sendall(b"X-%d: x\r\n" % number)
+    silence(connection)
+
+
+@pytest.mark.parametrize("script", [silence, trickle_body, trickle_headers])
+def test_a_server_that_never_finishes_is_cut_off(server: Any, transport: Transport, script: Any) -> None:
+    server.script = script
+    with pytest.raises(MaybeSentError, match="too long") as raised:
+        transport.send("GET", server.url, timeout_seconds=0.2)
+    assert raised.value.timed_out
+
+
+@pytest.mark.parametrize("grace", [0.0, 0.2])
+def test_a_request_to_stop_cuts_what_is_silent_once_its_grace_is_over(
+    server: Any, transport: Transport, stop: StopSignal, grace: float
+) -> None:
+    def stop_and_say_nothing(connection: socket.socket) -> None:
+        stop.set(15)
+        silence(connection)
+
+    server.script = stop_and_say_nothing
+    with pytest.raises(InterruptedByError):
+        transport.send("PUT", server.url, timeout_seconds=60, grace_seconds=grace)
+    assert stop.seconds_since() >= grace
+    assert len(server.received) == 1
+    with pytest.raises(InterruptedByError):
+        transport.send("GET", server.url)
+    assert len(server.received) == 1
+
+
+def test_a_write_in_flight_is_finished_within_its_grace(server: Any, transport: Transport, stop: StopSignal) -> None:
+    def stop_and_answer(connection: socket.socket) -> None:
+        stop.set(15)
+        connection.sendall(OK)
+
+    server.script = stop_and_answer
+    assert transport.send("PUT", server.url, grace_seconds=60).body == b"ok"
+
+
+def test_an_exchange_leaves_a_connection_alone_that_another_one_took(stop: StopSignal) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line = http._Watched()
+        line.sock = ours
+        earlier, later = (http._Exchange(1, 0, stop) for _ in range(2))
+        for exchange in (earlier, later):
+            line.exchange, exchange.line = exchange, line
+        assert not earlier.cut()
+        ours.sendall(b"still there")
+        assert theirs.recv(64) == b"still there"
+        assert later.cut()
+        assert theirs.recv(64) == b""
+
+
+def test_the_thread_that_watches_ends_soon_after_the_last_exchange(
+    server: Any, monkeypatch: pytest.MonkeyPatch, stop: StopSignal
+) -> None:
+    monkeypatch.setattr(http, "_IDLE_SECONDS", 0.01)
+
+    def watching() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "exchange-watchdog"]
+
+    for _ in range(20):
+        Transport(server.url, user_agent="a cycle", stop=stop).send("GET", server.url)
+        assert len(watching()) <= 1
+    for thread in watching():
+        thread.join(30)
+    assert watching() == []
+
+
+def test_a_request_to_stop_is_remembered_with_its_first_signal(stop: StopSignal) -> None:
+    assert not stop.wait(0.0)
+    assert stop.seconds_since() == 0
+    stop.set(15)
+    stop.set(2)
+    assert stop.signal_number == 15
+    assert stop.wait(60)
+
+
+def test_a_request_to_stop_ends_a_pause_that_is_under_way(stop: StopSignal) -> None:
+    ended: list[bool] = []
+    waiting = threading.Thread(target=lambda: ended.append(stop.wait(60)))
+    waiting.start()
+    stop.set(2)
+    waiting.join(30)
+    assert ended == [True]
+
+
+def test_a_pause_that_is_over_before_it_begins_ends() -> None:
+    """A process that is held up between reading the clock and waiting: a busy machine, a virtual one that sleeps."""
+
+    def many() -> None:
+        ends = time.monotonic() + 0.3
+        while time.monotonic() < ends:
+            for microseconds in (1, 2, 5, 20):
+                StopSignal().wait(microseconds * 1e-6)
+
+    pausing = threading.Thread(target=many, daemon=True)
+    pausing.start()
+    pausing.join(30)
+    assert not pausing.is_alive()
