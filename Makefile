@@ -42,10 +42,10 @@ torture: $(READY) ## Prove "nothing lost, nothing twice": faults, kills, propert
 bench: $(READY) ## Measure: requests, time against the wire, memory (long)
 	$(BIN)/python -m tests.benchmarks
 
-docs: $(READY) ## Write the generated files again: schema, references, man page
+docs: $(READY) ## Write the generated files again: schema, references, manual pages
 	$(BIN)/python -m outreach_sync.config.schema > config/outreach-sync.schema.json
 	$(BIN)/python -m outreach_sync.config.reference > docs/config.md
-	$(BIN)/outreach-sync man > docs/outreach-sync.1
+	$(BIN)/python -m tests.docs.man
 	$(BIN)/python -m tests.docs.readme
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml allows

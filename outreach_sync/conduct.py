@@ -44,11 +44,17 @@ class Options(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a run ended: its document (`run --json`), its exit status, and the error that ended it, if one did."""
+    """How a run ended: its document (`run --json`), its exit status, and the error that ended it, if one did.
+
+    `refused`: what `failures list` lists now (after a dry run, what it would list). `names`: of a dry run, the names of
+    the prospects that would change, by id.
+    """
 
     document: Mapping[str, Any]
     exit_status: int
     error: OutreachSyncError | None
+    refused: int = 0
+    names: Mapping[int, str] = {}
 
 
 def conduct(
@@ -149,7 +155,16 @@ def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
         document["refused"] = _refused(run.state)
     if error is not None:
         document["error"] = masked(str(error))
-    return Ended(document, status, error)
+    return Ended(document, status, error, run.state.outbox.count_failures(), _names(run))
+
+
+def _names(run: Run) -> dict[int, str]:
+    """Return the names of those whom a dry run would change: its copy of the state is gone when somebody reads it."""
+    ids = {change["prospect_id"] for change in run.tally.changes if change["prospect_id"] is not None}
+    cached = run.state.cache.prospects(ids)
+    return {
+        one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip() for one, row in cached.items()
+    }
 
 
 def _refused(state: State) -> list[dict[str, Any]]:

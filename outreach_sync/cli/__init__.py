@@ -27,7 +27,7 @@ COMMANDS = {
     "schedule": ("schedule", "schedule", "Stay, and run cycles and reconciles in time."),
     "auth": ("auth", "auth", "Give consent for Outreach, and see what is known of the tokens."),
     "provision": ("provision", "provision", "Make the picklist and the custom fields in Workbooks."),
-    "reconcile": ("reconcile", "reconcile", "Compare everything with both services, and repair the difference."),
+    "reconcile": ("run", "reconcile", "Compare everything with both services, and repair the difference."),
     "check": ("check", "check", "Try config, logins, scopes, fields, picklists and permissions."),
     "forget": ("forget", "forget", "Remove every personal datum of somebody: a request for erasure."),
     "state": ("state", "state", "Back up, restore or verify the local database."),
@@ -39,8 +39,6 @@ COMMANDS = {
     "probe-skips": ("probe", "probe_skips", "Count what could mean that a task was skipped."),
     "demo": ("demo", "demo", "Show cycles against both services, simulated; needs no account."),
     "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
-    "completion": ("completion", "completion", "Print the completion script for bash, zsh or fish."),
-    "man": ("man", "man", "Print the manual page."),
 }
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outreach_sync.cli.context import Invocation, as_json, invocation, print_json
+from outreach_sync.cli.context import Invocation, as_json, invocation
+from outreach_sync.cli.output import print_json
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.errors import LockHeldError, NotAllowedError, NotAuthenticatedError, UsageError
 

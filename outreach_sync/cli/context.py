@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from outreach_sync.scrubbing import Scrubber, keep_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from outreach_sync.config.models import Config
@@ -77,23 +74,6 @@ class Invocation:
         from outreach_sync.state import State  # noqa: PLC0415
 
         return State.open_to_read(self.quick().state_path)
-
-
-def print_json(document: Any) -> None:
-    """Print exactly one JSON document, in which what could steer a terminal is escaped."""
-    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(document, ensure_ascii=ascii_only, indent=2 if sys.stdout.isatty() else None)
-    harmless = (one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
-    click.echo(text if text.isprintable() else "".join(harmless))
-
-
-def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> None:
-    """Print a plain table, without control characters that came from a service."""
-    from tabulate import tabulate  # noqa: PLC0415 - only where a table is printed
-
-    scrub = Invocation.scrubber.line
-    cells = [[scrub(str(cell)) if cell is not None else "" for cell in row] for row in rows]
-    click.echo(tabulate(cells, headers=headers, disable_numparse=True))
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

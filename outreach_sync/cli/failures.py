@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from outreach_sync.cli.context import Invocation, as_json, invocation, print_json, print_table
+from outreach_sync.cli.context import Invocation, as_json, invocation
+from outreach_sync.cli.output import print_json, print_table
 from outreach_sync.insight import failures as refusals
 
 if TYPE_CHECKING:

@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Log
 
 
-def command_log(invocation: Invocation, config: Config) -> Log:
-    """Return the logger of this invocation: the command line's wishes before the config's."""
+def command_log(invocation: Invocation, config: Config, *, level: str | None = None) -> Log:
+    """Return the logger of this invocation: the command line's wishes, then the command's, then the config's.
+
+    Args:
+        invocation: what was asked for before the command.
+        config: the config.
+        level: the least that is said, as far as the command says so itself.
+    """
     from outreach_sync.events import start_logging  # noqa: PLC0415 - not for --help
 
-    level = invocation.log_level or config.logging.level
+    level = invocation.log_level or level or config.logging.level
     return start_logging(level, invocation.log_format or config.logging.format, invocation.scrubber)
 
 

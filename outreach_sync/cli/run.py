@@ -1,26 +1,50 @@
-"""`run`: one cycle."""
+"""`run` and `reconcile`: one cycle or one comparison, shown as one line, and before it is done as a review."""
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from outreach_sync.cli.context import Invocation, as_json, invocation, print_json, print_table
+from outreach_sync.cli import say_error
+from outreach_sync.cli.context import as_json, invocation
 from outreach_sync.cli.logging import command_log
+from outreach_sync.cli.output import plain_or, print_json, say
+from outreach_sync.cli.review import print_review, print_review_csv
 from outreach_sync.cli.signals import stop_on_signals
+from outreach_sync.conduct import Options, conduct
 from outreach_sync.config.start import Back
+from outreach_sync.errors import GuardStoppedError, InterruptedByError
 from outreach_sync.instants import Instant, OutOfReachError, parse_duration, parse_moment
+from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
+    from outreach_sync.cli.context import Invocation
     from outreach_sync.conduct import Ended
+    from outreach_sync.config.models import Config
+    from outreach_sync.pipeline.run import Run
 
-_REFUSED = 1
-_SHOWN = 25
 _STREAMS = [stream.value for stream in Stream]
+_DOING = {
+    **{stream.value: f"{stream.value.replace('_', ' ')} read" for stream in Stream},
+    "planned": "people decided",
+    "written": "records written",
+}
+_DONE = (
+    ("people", "updated", "updated", "to update"),
+    ("people", "created", "created", "to create"),
+    ("people", "recreated", "created again", "to create again"),
+    ("tasks", "created", "tasks cancelled", "tasks to cancel"),
+    ("people", "skipped", "without a Person, left out", "without a Person, left out"),
+)
+"""What the line says: section and key of the document, what was done, and what a dry run would do."""
 
 
 class Moment(click.ParamType[Instant | Back]):
@@ -40,12 +64,17 @@ class Moment(click.ParamType[Instant | Back]):
             except ValueError:
                 continue
         raise click.BadParameter(
-            f"'{value}' is no time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d", ctx, param
+            f"'{value}' is not a time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d", ctx, param
         )
 
 
 def _back(text: str) -> Back:
     return Back(parse_duration(text))
+
+
+as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print one line for each field, for a spreadsheet.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")
 
 
 @click.command()
@@ -55,15 +84,12 @@ def _back(text: str) -> Back:
 @click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only this stream; repeatable.")
 @click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
 @as_json
+@as_csv
+@quiet
+@verbose
 @invocation
-def run(  # noqa: PLR0917 - click passes one argument for each option
-    context: Invocation,
-    dry_run: bool,  # noqa: FBT001
-    full: bool,  # noqa: FBT001
-    since: Instant | Back | None,
-    streams: tuple[str, ...],
-    allow_bulk: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+def run(
+    context: Invocation, /, *, full: bool, since: Instant | Back | None, streams: tuple[str, ...], **shown: bool
 ) -> int:
     """Run one cycle: read what changed in Outreach since the watermark, write what differs to Workbooks.
 
@@ -73,83 +99,134 @@ def run(  # noqa: PLR0917 - click passes one argument for each option
     if full and since is not None:
         raise click.UsageError("--full and --since exclude each other: --full reads from sync.start.")
     config = context.config()
-    from outreach_sync.conduct import Options, conduct  # noqa: PLC0415 - after the config is known to be right
-
-    options = Options("run", dry_run, full, since, streams, allow_bulk)
     unread = [stream for stream in streams if stream not in config.sync.streams]
     if unread:
         raise click.UsageError(f"--stream {unread[0]}: sync.streams in the config leaves this stream out.")
-    with stop_on_signals() as stop, progress_bar() as on_progress:
-        ended = conduct(config, options, stop, command_log(context, config), on_progress=on_progress)
-    return show(ended, as_json=as_json)
+    options = Options("run", shown["dry_run"], full, since, streams, shown["allow_bulk"])
+    return _carry_out(context, config, options, None, shown)
 
 
-def progress_bar() -> Any:
-    """Return what shows progress: a live line on a terminal, nothing elsewhere."""
-    from outreach_sync.cli.progress import Progress  # noqa: PLC0415
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Compare, show every repair, and write nothing but a rotated token.")
+@click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
+@as_json
+@as_csv
+@quiet
+@verbose
+@invocation
+def reconcile(context: Invocation, /, **shown: bool) -> int:
+    """Compare everything, and repair the difference.
 
-    return Progress()
+    Finds sequence states that no longer exist in Outreach, people and tasks that were edited, deleted or merged in
+    Workbooks, and people who had no match so far. An interrupted walk through Outreach goes on the next time. Exit
+    status as for `run`; 6: it would change too much, and nothing of what it found was kept.
+    """
+    allow_bulk = shown["allow_bulk"]
+    options = Options("reconcile", shown["dry_run"], allow_bulk=allow_bulk)
+    return _carry_out(context, context.config(), options, lambda one: repair(one, allow_bulk=allow_bulk), shown)
 
 
-def show(ended: Ended, *, as_json: bool) -> int:
-    """Print how a run ended; return its exit status."""
-    from outreach_sync.cli import say_error  # noqa: PLC0415 - the package imports this module
+def _carry_out(
+    context: Invocation,
+    config: Config,
+    options: Options,
+    work: Callable[[Run], None] | None,
+    shown: Mapping[str, bool],
+) -> int:
+    """Do it and show how it ended; return the exit status.
 
-    if as_json:
+    Raises:
+        UsageError: the flags of what is printed make no sense together.
+    """
+    if shown["as_csv"] and (shown["as_json"] or not options.dry_run):
+        raise click.UsageError("--csv lists the changes of a --dry-run, and --json prints them in another form.")
+    began = time.monotonic()
+    with stop_on_signals() as stop, _progress(quiet=shown["quiet"]) as on_progress:
+        log = command_log(context, config, level=_level(context, config, shown))
+        ended = conduct(config, options, stop, log, work=work, on_progress=on_progress)
+    if shown["as_json"]:
         print_json(ended.document)
+    elif shown["as_csv"]:
+        print_review_csv(ended)
     else:
-        _print_summary(ended.document)
-        if ended.document["dry_run"]:
-            _print_refused(ended.document["refused"])
-        elif (
-            ended.exit_status == _REFUSED or ended.document["people"]["rejected"] or ended.document["tasks"]["rejected"]
-        ):
-            click.echo("`outreach-sync failures list` says what was refused, and why.")
+        if options.dry_run and not shown["quiet"]:
+            print_review(ended, config)
+        _print_end(ended, time.monotonic() - began)
     return ended.exit_status if ended.error is None else say_error(ended.error)
 
 
-def _print_summary(document: Mapping[str, Any]) -> None:
+def _level(context: Invocation, config: Config, shown: Mapping[str, bool]) -> str | None:
+    """Say what is logged: on a terminal, where the last line sums it up, only what is wrong; None: as configured."""
+    if shown["quiet"] or (shown["verbose"] and config.logging.level != "debug"):
+        return "error" if shown["quiet"] else "info"
+    readable = (context.log_format or config.logging.format) != "json" and sys.stderr.isatty()
+    return "warning" if readable and not shown["verbose"] else None
+
+
+class _progress:  # noqa: N801 - used like a function
+    """Show what was done so far on a terminal, above the line that says how it ended; elsewhere the log says it."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._bars: Progress | None = None
+        self._rows: dict[str, Any] = {}
+        if sys.stderr.isatty() and not quiet:
+            columns = (SpinnerColumn(), TextColumn("{task.completed:>9,}"), TextColumn("{task.description}"))
+            self._bars = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+
+    def __enter__(self) -> Callable[[str, int], None]:
+        if self._bars is not None:
+            self._bars.start()
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def _advance(self, what: str, count: int) -> None:
+        if self._bars is None:
+            return
+        if what not in self._rows:
+            self._rows[what] = self._bars.add_task(_DOING.get(what, what), total=None)
+        self._bars.advance(self._rows[what], count)
+
+
+def _print_end(ended: Ended, seconds: float) -> None:
+    """Print the one line that says how it ended."""
+    dot = plain_or(" · ", ", ")
+    style = {0: "green", 1: "yellow"}.get(ended.exit_status, "red")
+    say(f"{_mark(ended)} ", dot.join((*_parts(ended), f"{seconds:.1f} s")), style=style)
+
+
+def _mark(ended: Ended) -> str:
+    if ended.error is not None:
+        return plain_or("✗", "FAILED:")
+    return plain_or("✓", "OK:")
+
+
+def _parts(ended: Ended) -> Iterator[str]:
+    document = ended.document
     if document["dry_run"]:
-        _print_changes(document)
-    rows = [
-        (
-            name,
-            stream["read"],
-            stream["changed"],
-            stream.get("skipped"),
-            stream["requests"],
-            stream["watermark"] or "none",
-        )
-        for name, stream in document["streams"].items()
+        yield "dry run, nothing was written"
+    match ended.error:
+        case None:
+            pass
+        case GuardStoppedError():
+            yield "stopped by the guard"
+        case InterruptedByError():
+            yield "stopped"
+        case _:
+            yield "not complete"
+    done = [
+        f"{document[part][key]:,} {would if document['dry_run'] else did}"
+        for part, key, did, would in _DONE
+        if document[part][key]
     ]
-    print_table(rows, ("stream", "read", "changed", "skipped", "requests", "watermark"))
-    click.echo()
-    for record in ("people", "tasks"):
-        counts = ", ".join(f"{count} {name}" for name, count in document[record].items())
-        click.echo(f"{record}: {counts}")
-    requests = document["requests"]
-    click.echo(f"requests: {requests['outreach']} to Outreach, {requests['workbooks']} to Workbooks")
-    click.echo(f"{'dry run' if document['dry_run'] else 'run'} {document['run_id']}: {document['outcome']}")
-
-
-def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
-    """Show what a dry run would have refused: nothing else keeps it."""
-    if refused:
-        click.echo(f"\nRefused ({len(refused)}); a dry run keeps no list, `failures list` has it after a run:")
-    for one in refused[:_SHOWN]:
-        source = f"prospect {one['prospect_id']}" if one["task_id"] is None else f"task {one['task_id']}"
-        click.echo(Invocation.scrubber.line(f"  {source}: {one['reason']}"))
-    if len(refused) > _SHOWN:
-        click.echo(f"  … and {len(refused) - _SHOWN} more; --json has all.")
-
-
-def _print_changes(document: Mapping[str, Any]) -> None:
-    for change in document["changes"]:
-        who = f"{change['action']} {change['record']} {change['workbooks_id'] or ''}".strip()
-        source = f"task {change['task_id']}" if change["task_id"] else f"prospect {change['prospect_id']}"
-        click.echo(f"{who} ({source})")
-        for name, (old, new) in change["fields"].items():
-            click.echo(Invocation.scrubber.line(f"  {name}: {'' if old is None else old} → {new}"))
-    if document["guard_would_stop"]:
-        click.echo("The guard would stop this before its first write; `--allow-bulk` would let it go on.")
-    click.echo()
+    yield from done or (["nothing to do"] if ended.error is None else [])
+    waiting = document["people"]["queued"] + document["tasks"]["queued"] - ended.refused
+    if waiting > 0 and not document["dry_run"]:
+        yield f"{waiting:,} waiting"
+    if ended.refused and document["dry_run"]:
+        yield f"{ended.refused:,} would need you"
+    elif ended.refused:
+        needs = "needs" if ended.refused == 1 else "need"
+        yield f"{ended.refused:,} {needs} you {plain_or('→', '->')} outreach-sync failures list"

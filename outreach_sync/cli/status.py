@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outreach_sync.cli.context import Invocation, as_json, invocation, print_json
+from outreach_sync.cli.context import Invocation, as_json, invocation
+from outreach_sync.cli.output import print_json
 from outreach_sync.insight.status import status_document
 from outreach_sync.instants import now
 

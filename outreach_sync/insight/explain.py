@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from outreach_sync.errors import UsageError
 from outreach_sync.insight.failures import failure_document
@@ -20,6 +21,7 @@ from outreach_sync.rules.skipped import skipping_condition
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from outreach_sync.config.models import Config
     from outreach_sync.pipeline.ports import Plan
     from outreach_sync.rules.differences import RoleValue
     from outreach_sync.rules.person import PooledState, Wanted
@@ -27,6 +29,37 @@ if TYPE_CHECKING:
     from outreach_sync.state.cache import CachedProspect, CachedTask
     from outreach_sync.state.outbox import Entry
     from outreach_sync.state.people import LinkedPerson
+
+_OUTREACH_SITE = "https://web.outreach.io"
+
+
+class Links(NamedTuple):
+    """Where people look at records: the site of either service, empty where none is known (a service on loopback)."""
+
+    outreach: str
+    workbooks: str
+
+    @classmethod
+    def of(cls, config: Config) -> Links:
+        """Say where the records of a config's services are shown."""
+        host = urlsplit(config.outreach.base_url).hostname or ""
+        workbooks = urlsplit(config.workbooks.base_url)
+        return cls(
+            _OUTREACH_SITE if host.endswith(".outreach.io") else "",
+            f"https://{workbooks.netloc}" if workbooks.scheme == "https" else "",
+        )
+
+    def prospect(self, prospect_id: int | None) -> str:
+        """Return where a prospect is shown."""
+        return f"{self.outreach}/prospects/{prospect_id}/overview" if self.outreach and prospect_id else ""
+
+    def person(self, person_id: int | None) -> str:
+        """Return where a Person is shown: by its id, since the reference in the address bar is not known here."""
+        return f"{self.workbooks}/crm/people/{person_id}" if self.workbooks and person_id else ""
+
+    def task(self, task_id: int | None) -> str:
+        """Return where a Task of Workbooks is shown."""
+        return f"{self.workbooks}/activity/tasks/{task_id}" if self.workbooks and task_id else ""
 
 
 class Decision(NamedTuple):

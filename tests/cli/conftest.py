@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
@@ -15,7 +22,7 @@ from outreach_sync.sandbox import Sandbox
 from outreach_sync.scrubbing import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FIELDS = {
@@ -77,6 +84,29 @@ def empty(tmp_path: Path) -> Iterator[Setup]:
 def setup(empty: Setup) -> Setup:
     empty.sandbox.load_example()
     return empty
+
+
+@pytest.fixture
+def on_terminal(tmp_path: Path) -> Callable[..., Ran]:
+    """Run one command line in a process of its own whose stdout and stderr are a terminal; `err` is empty."""
+
+    def run(*arguments: str, columns: int = 100, **environment: str) -> Ran:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "outreach_sync", "-c", str(tmp_path / "config.yaml"), *arguments],
+            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+        )  # fmt: skip
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # what a terminal says when nobody holds its other end
+            while part := os.read(ours, 65_536):
+                said += part
+        os.close(ours)
+        return Ran(process.wait(), said.decode().replace("\r\n", "\n"), "")
+
+    return run
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -74,11 +76,94 @@ def test_stdout_is_one_document_and_stderr_lines_of_json(setup: Any, command: An
     assert (events[0], events[-1]) == ("run_started", "run_finished")
 
 
-def test_without_json_the_numbers_are_told_in_a_table_and_sentences(setup: Any, command: Any) -> None:
-    out = command("run").out
-    assert re.search(r"^tasks +80 +\d+ +29 +1 ", out, re.MULTILINE)
-    assert "people: 9 created, 47 updated" in out
-    assert "failures list" in out
+def test_without_json_one_line_says_it_all_and_counts_nothing_twice(setup: Any, command: Any) -> None:
+    said = re.sub(r"\d+\.\d s", "T", command("run").out)
+    assert said == (
+        "✓ 47 updated · 9 created · 23 tasks cancelled · 1 without a Person, left out · 1 waiting · "
+        "2 need you → outreach-sync failures list · T\n"
+    )
+    again = command("run").out
+    assert again.startswith("✓ nothing to do · 1 waiting · 2 need you")
+
+
+def test_a_failed_run_says_so_in_its_line_and_why_on_stderr(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.faults.on("reset_before_answer")
+    ran = command("--log-level", "error", "run")
+    assert (ran.status, ran.err.count("\n")) == (4, 1)
+    assert re.fullmatch(r"✗ not complete · \d+\.\d s\n", ran.out)
+
+
+# -- on a terminal
+
+
+def _last(said: str) -> str:
+    return _SEQUENCES.sub("", said).splitlines()[-1]
+
+
+_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def test_a_terminal_shows_progress_warnings_and_one_line_and_no_dict_of_the_result(
+    setup: Any, on_terminal: Any
+) -> None:
+    ran = on_terminal("run")
+    assert ran.status == 1
+    assert "\x1b[33m" in ran.out
+    plain = _SEQUENCES.sub("", ran.out)
+    assert "sequence states read" in plain
+    assert "run_finished" not in plain
+    assert _last(ran.out).startswith("✓ 47 updated · 9 created · 23 tasks cancelled · ")
+
+
+def test_v_shows_the_log_and_q_nothing_but_the_end(setup: Any, on_terminal: Any, command: Any) -> None:
+    quiet = on_terminal("run", "-q", columns=200)
+    assert _SEQUENCES.sub("", quiet.out).count("\n") == 1
+    assert "run_finished" in _SEQUENCES.sub("", on_terminal("run", "-v").out)
+    assert command("run", "-q").err == ""
+
+
+def test_without_colours_a_terminal_gets_none(setup: Any, on_terminal: Any) -> None:
+    assert "\x1b[3" not in on_terminal("run", "-q", NO_COLOR="1").out
+    assert "\x1b" not in on_terminal("run", "-q", TERM="dumb").out
+
+
+# -- the review of a dry run
+
+
+def test_a_dry_run_is_reviewed_first_as_numbers_then_by_name(setup: Any, command: Any) -> None:
+    said = command("run", "--dry-run").out
+    assert re.search(r"^∅ +Finished +13$", said, re.MULTILINE)
+    assert re.search(r"^\(new Person\) +Active \u2013 Running +4$", said, re.MULTILINE)
+    assert "56 people would change: 5 new opt-outs (No Email → true), 9 new People. 23 Tasks would be made" in said
+    opted_out = said[said.index("Bo Example  prospect 2  Person 1002") :]
+    assert re.search(r"^ +Sequence State +∅ → Opted Out$", opted_out, re.MULTILINE)
+    assert re.search(r"^ +No Email +false → true$", opted_out, re.MULTILINE)
+    assert "Zoë Example  prospect 26  (new Person)" in said
+    assert "dry run, nothing was written · 47 to update · 9 to create" in said.splitlines()[-1]
+
+
+def test_a_dry_run_says_that_the_guard_would_stop(setup: Any, command: Any) -> None:
+    command("run")
+    setup.change("sync", guard={"share": 0.1, "count": 3}, labels={"finished": "Bounced"})
+    said = command("run", "--dry-run").out
+    assert said.startswith("The guard would stop this before its first write")
+    assert re.search(r"^Finished +Bounced +\d+$", said, re.MULTILINE)
+
+
+def test_csv_has_a_row_for_each_field_and_starts_no_formula(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.store.add_prospect(firstName='=HYPERLINK("x")', emails=["f@example.com"], optedOut=True)
+    ran = command("run", "--dry-run", "--csv")
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert list(rows[0]) == [
+        *("record", "action", "prospect_id", "task_id", "workbooks_id", "name", "field", "old", "new")
+    ]
+    announced = command("run", "--dry-run", "--json").document["changes"]
+    assert len(rows) == sum(len(one["fields"]) for one in announced)
+    no_email = next(row for row in rows if (row["workbooks_id"], row["field"]) == ("1002", "no_email_soliciting"))
+    assert (no_email["name"], no_email["old"], no_email["new"]) == ("Bo Example", "false", "true")
+    assert {row["name"] for row in rows if "HYPERLINK" in row["name"]} == {'\'=HYPERLINK("x")'}
+    assert command("run", "--csv").status == 2
+    assert command("run", "--dry-run", "--csv", "--json").status == 2
 
 
 # -- what a second cycle costs
@@ -317,3 +402,14 @@ def test_a_dry_run_shows_what_it_would_refuse_since_no_list_has_it(setup: Any, c
     command("run")
     listed = command("failures", "list", "--json").document
     assert {one["prospect_id"] for one in announced} <= {one["prospect_id"] for one in listed}
+
+
+def test_reconcile_prints_one_document_and_one_line_as_a_run_does(setup: Any, command: Any) -> None:
+    command("run")
+    person = setup.sandbox.workbooks.store.get(PERSON, 1002)
+    setup.sandbox.workbooks.store.update(PERSON, 1002, cf_person_sequence_state="Pending")
+    assert person["cf_person_sequence_state"] == "Opted Out"
+    shown = command("reconcile", "--dry-run")
+    assert "Bo Example  prospect 2  Person 1002" in shown.out
+    assert command("reconcile", "--json").document["people"]["updated"] == 1
+    assert command("reconcile").out.startswith("✓ ")

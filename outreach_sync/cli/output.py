@@ -1,0 +1,118 @@
+"""What commands print: JSON, CSV, tables, links and spans of time; nothing in any of them can steer a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from outreach_sync.cli.context import Invocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+NOTHING = "∅"
+"""How an empty value is shown."""
+
+_UNLIMITED_COLUMNS = 10_000
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def terminal() -> Console:
+    """Return stdout as rich sees it: as wide as the terminal; off one, without colours and never wrapped."""
+    is_terminal = sys.stdout.isatty()
+    plain = not is_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in {"dumb", "unknown"}
+    return Console(
+        file=sys.stdout,
+        force_terminal=is_terminal,
+        color_system=None if plain else "auto",
+        width=None if is_terminal else _UNLIMITED_COLUMNS,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+    )
+
+
+def safe(value: object) -> str:
+    """Return a value of a service's on one line, without secrets and control characters; None is empty."""
+    return "" if value is None else Invocation.scrubber.line(str(value))
+
+
+def say(*parts: object, style: str = "") -> None:
+    """Print a line; `Text` keeps its style and link, everything else is made safe."""
+    line = Text(style=style)
+    for part in parts:
+        line.append_text(part if isinstance(part, Text) else Text(safe(part)))
+    terminal().print(line)
+
+
+def print_json(document: Any) -> None:
+    """Print exactly one JSON document, in which what could steer a terminal is escaped."""
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=2 if sys.stdout.isatty() else None)
+    harmless = (one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    click.echo(text if text.isprintable() else "".join(harmless))
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows for a spreadsheet; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    click.echo(out.getvalue(), nl=False)
+
+
+def _cell(value: Any) -> str:
+    text = Invocation.scrubber.text(
+        json.dumps(value) if isinstance(value, bool) else "" if value is None else str(value)
+    )
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str], *, right: Sequence[int] = ()) -> None:
+    """Print a table as wide as it has to be; on a terminal long cells are wrapped.
+
+    Args:
+        rows: the cells; `Text` keeps its style and link, everything else is made safe.
+        headers: one for each column.
+        right: which columns hold numbers.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, header in enumerate(headers):
+        table.add_column(header, justify="right" if place in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
+    terminal().print(table, soft_wrap=False)
+
+
+def ago(span_ms: int) -> str:
+    """Write a span as `40 s`, `12 min`, `3 h` or `5 days`; one that is not over is `0 s`."""
+    seconds = max(span_ms, 0) // 1000
+    for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
+        if seconds >= size:
+            return f"{seconds // {'days': 86_400, 'h': 3_600, 'min': 60}[unit]} {unit}"
+    return f"{seconds} s"
+
+
+def linked(label: str, url: str) -> Text:
+    """Return a text that can be clicked on terminals that know how; without an address it is only a text."""
+    return Text(safe(label), style=f"link {url}" if url else "")
+
+
+def plain_or(fancy: str, plain: str) -> str:
+    """Choose the sign that stdout can spell."""
+    try:
+        fancy.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return plain
+    return fancy
