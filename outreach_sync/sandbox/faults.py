@@ -1,4 +1,4 @@
-"""Named faults: each can be switched on for a number of times, with options, while the services run.
+"""Named faults, as data: each can be switched on for a number of times, with options, while the services run.
 
 Most faults ask `FaultBoard.take` where they strike, an occasion each time. One that is to hold for a whole request, and
 is asked about many times in it, asks `FaultBoard.throughout`: there, the request is the occasion.
@@ -7,24 +7,101 @@ is asked about many times in it, asks `FaultBoard.throughout`: there, the reques
 from __future__ import annotations
 
 import difflib
+import math
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from outreach_sync.sandbox.fault_options import KIND, complaint
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Callable, Mapping
 
-    from outreach_sync.sandbox.fault_options import Allowed
+_MOST = 10**12
+
+
+class Option(NamedTuple):
+    """What one option takes: in words, and as a test; and whether the fault is nothing without it."""
+
+    says: str
+    accepts: Callable[[object], bool]
+    needed: bool = False
+
+
+TEXT = Option("a text", lambda value: isinstance(value, str))
+FLAG = Option("true or false", lambda value: isinstance(value, bool))
+
+
+def whole(least: int = -_MOST) -> Option:
+    """Allow a whole number from `least`."""
+    says = "a whole number" if least == -_MOST else f"a whole number from {least}"
+    return Option(says, lambda value: _is_whole(value) and least <= value <= _MOST)  # type: ignore[operator]
+
+
+def seconds() -> Option:
+    """Allow a time in seconds, with or without a fraction."""
+    return Option("a number from 0", _is_time)
+
+
+def share() -> Option:
+    """Allow a share, which a probability is too."""
+    return Option("a number from 0 to 1", lambda value: _is_time(value) and value <= 1)  # type: ignore[operator]
+
+
+def one_of(*values: str | int) -> Option:
+    """Allow these values."""
+    return Option(", ".join(map(str, values)), lambda value: value in values)
+
+
+def numbers() -> Option:
+    """Allow a list of whole numbers."""
+    return Option(
+        "a list of whole numbers", lambda value: isinstance(value, list | tuple) and all(map(_is_whole, value))
+    )
+
+
+def needed(option: Option) -> Option:
+    """Insist on an option."""
+    return option._replace(needed=True)
+
+
+_KIND = {"kind": TEXT}
+"""What every fault takes: a part of the kind of request (see the journal) that it is limited to."""
+
+
+class Fault(NamedTuple):
+    """What a fault does, in one line that names its options and their defaults, and what those may be.
+
+    A `kindless` one decides before the kind of a request is known, and cannot be limited to one.
+    """
+
+    doc: str
+    options: Mapping[str, Option] = {}
+    kindless: bool = False
+
+    def complaint(self, name: str, given: Mapping[str, object]) -> str | None:
+        """Say in one line what is wrong with options given to the fault of this name, None if nothing is."""
+        if self.kindless and "kind" in given:
+            return f"the fault '{name}' cannot be limited to a kind: it acts before the kind of a request is known"
+        allowed = {**self.options, **_KIND}
+        for option, value in given.items():
+            if option not in allowed:
+                near = difflib.get_close_matches(option, allowed, n=1)
+                known = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(allowed)}"
+                return f"the fault '{name}' has no option '{option}'; {known}"
+            if not allowed[option].accepts(value):
+                return f"the option '{option}' of the fault '{name}' takes {allowed[option].says}, not {value!r:.60}"
+        missing = [option for option, one in allowed.items() if one.needed and option not in given]
+        return f"the fault '{name}' needs the option '{missing[0]}': {allowed[missing[0]].says}" if missing else None
+
+
+def fault(doc: str, *, kindless: bool = False, **options: Option) -> Fault:
+    """Describe a fault for a table of them."""
+    return Fault(doc, options, kindless)
 
 
 @dataclass(slots=True)
-class FaultSwitch:
-    """One named fault: what it does, and, while it is on, how often it is still to fire."""
+class _Switch:
+    """Whether a fault is on, and how often it is still to fire."""
 
-    name: str
-    doc: str
     active: bool = False
     after: int = 0
     times: int | None = None
@@ -45,16 +122,6 @@ class FaultSwitch:
             self.active = self.times > 0
         return True
 
-    def state(self) -> dict[str, object]:
-        """Describe the switch as JSON: doc, active, after, times, options."""
-        return {
-            "doc": self.doc,
-            "active": self.active,
-            "after": self.after,
-            "times": self.times,
-            "options": dict(self.options),
-        }
-
 
 class _Course(threading.local):
     """What happens in this thread: the request that is being answered, and the faults that fired."""
@@ -68,22 +135,11 @@ class _Course(threading.local):
 class FaultBoard:
     """All the faults one service knows. Thread-safe."""
 
-    def __init__(
-        self,
-        names: Mapping[str, str],
-        options: Mapping[str, Mapping[str, Allowed]] | None = None,
-        *,
-        kindless: Container[str] = (),
-    ) -> None:
-        """Take the faults as name to one line of documentation; all are off.
-
-        `options` says what the options of each may be (None: anything goes). The `kindless` decide before the kind of a
-        request is known, and cannot be limited to one.
-        """
+    def __init__(self, table: Mapping[str, Fault]) -> None:
+        """Take the faults by name; all are off."""
         self._lock = threading.Lock()
-        self._switches = {name: FaultSwitch(name, doc) for name, doc in names.items()}
-        self._options = options
-        self._kindless = kindless
+        self._table = table
+        self._switches = {name: _Switch() for name in table}
         self._course = _Course()
 
     def on(self, name: str, /, *, times: int | None = None, after: int = 0, **options: object) -> None:
@@ -94,21 +150,16 @@ class FaultBoard:
         Raises:
             ValueError: no fault has this name; the nearest one is named. Or it takes no such options.
         """
-        docs = self._named(name).doc
-        if not _is_count(times, 1) and times is not None:
+        self._switch(name)
+        if times is not None and not (_is_whole(times) and times >= 1):
             raise ValueError("times must be a whole number, at least 1")
-        if not _is_count(after, 0):
+        if not (_is_whole(after) and after >= 0):
             raise ValueError("after must be a whole number, at least 0")
-        problem = self._complaint(name, options)
+        problem = self._table[name].complaint(name, options)
         if problem:
             raise ValueError(problem)
         with self._lock:
-            self._switches[name] = FaultSwitch(name, docs, active=True, after=after, times=times, options=options)
-
-    def _complaint(self, name: str, options: Mapping[str, object]) -> str | None:
-        if "kind" in options and name in self._kindless:
-            return f"the fault '{name}' cannot be limited to a kind: it acts before the kind of a request is known"
-        return None if self._options is None else complaint(name, options, {**self._options.get(name, {}), **KIND})
+            self._switches[name] = _Switch(active=True, after=after, times=times, options=options)
 
     def off(self, name: str) -> None:
         """Switch a fault off.
@@ -116,13 +167,14 @@ class FaultBoard:
         Raises:
             ValueError: no fault has this name.
         """
+        self._switch(name)
         with self._lock:
-            self._switches[name] = FaultSwitch(name, self._named(name).doc)
+            self._switches[name] = _Switch()
 
     def clear(self) -> None:
         """Switch every fault off."""
         with self._lock:
-            self._switches = {name: FaultSwitch(name, switch.doc) for name, switch in self._switches.items()}
+            self._switches = {name: _Switch() for name in self._table}
 
     def begin(self, kind: str = "") -> None:
         """Begin a request in this thread: what fired before is not this request's. `kind` is for `take` without one."""
@@ -134,9 +186,9 @@ class FaultBoard:
         """Say of what kind the request is that has begun, where that was not known at once."""
         self._course.kind = kind
 
-    def take(self, name: str, kind: str | None = None) -> Mapping[str, object] | None:
+    def take(self, name: str, kind: str | None = None) -> Mapping[str, Any] | None:
         """Use up an occasion for the fault: its options if it fires now, else None. `kind`: else the request's."""
-        switch = self._named(name)
+        switch = self._switch(name)
         if not switch.active:
             return None  # without the lock: this is asked dozens of times in each request
         with self._lock:
@@ -145,36 +197,42 @@ class FaultBoard:
         self._course.fired.append(name)
         return switch.options
 
-    def throughout(self, name: str) -> Mapping[str, object] | None:
+    def throughout(self, name: str) -> Mapping[str, Any] | None:
         """Like `take`, but once in a request: whoever asks again until its end gets the same answer."""
         decided = self._course.decided
         if decided is None:
             return self.take(name)
         if name not in decided:
-            if not self._named(name).active:
+            if not self._switch(name).active:
                 return None
             decided[name] = self.take(name)
         return decided[name]
 
-    def peek(self, name: str) -> Mapping[str, object] | None:
+    def peek(self, name: str) -> Mapping[str, Any] | None:
         """Give the options if the fault would fire at the next occasion, else None. Uses nothing up."""
-        switch = self._named(name)
+        switch = self._switch(name)
         with self._lock:
             return switch.options if switch.active and switch.after == 0 else None
 
     def option(self, name: str, option: str) -> object:
         """Look up one option of a fault that is on; None if the fault is off or has no such option."""
-        switch = self._named(name)
+        switch = self._switch(name)
         return switch.options.get(option) if switch.active else None
 
-    def names(self) -> dict[str, str]:
-        """List every fault with its documentation."""
-        return {name: switch.doc for name, switch in self._switches.items()}
-
     def state(self) -> dict[str, dict[str, object]]:
-        """Describe every switch as JSON."""
+        """Describe every fault and its switch as JSON: doc, takes, active, after, times, options."""
         with self._lock:
-            return {name: switch.state() for name, switch in self._switches.items()}
+            return {
+                name: {
+                    "doc": self._table[name].doc,
+                    "takes": {option: one.says for option, one in self._table[name].options.items()},
+                    "active": switch.active,
+                    "after": switch.after,
+                    "times": switch.times,
+                    "options": dict(switch.options),
+                }
+                for name, switch in self._switches.items()
+            }
 
     def collect_fired(self) -> tuple[str, ...]:
         """End the request: return the names of what fired in this thread since it began, in order, and forget them."""
@@ -184,7 +242,7 @@ class FaultBoard:
         self._course.decided = None
         return fired
 
-    def _named(self, name: str) -> FaultSwitch:
+    def _switch(self, name: str) -> _Switch:
         switch = self._switches.get(name)
         if switch is None:
             near = difflib.get_close_matches(name, self._switches, n=1, cutoff=0)
@@ -192,5 +250,10 @@ class FaultBoard:
         return switch
 
 
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_time(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 <= value <= _MOST / 1000  # type: ignore[arg-type, operator]

@@ -1,8 +1,7 @@
-"""A small, quick HTTP/1.1 server on loopback for the simulated services, able to misbehave on the wire.
+"""The server below both simulated services: werkzeug's WSGI server on loopback, able to misbehave on the wire.
 
-A service turns a `Request` into a `Response`; everything about sockets is here: keep-alive, the ``Date`` header,
-latency, and the ways a connection can break (`WireFault`).
-A service that fails is answered for with 500, and its traceback goes to the log.
+A service turns a `Request` into a `Response`. Everything about sockets is here: connections that are kept, the ``Date``
+header of the services' clock, latency, and the ways in which a connection can break (`WireFault`).
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ import threading
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, cast
-from urllib.parse import parse_qsl, unquote
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
+from urllib.parse import parse_qsl
 
-from outreach_sync.sandbox.framing import FramingError, read_body, split_target
+from werkzeug.http import parse_accept_header
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.wrappers import Request as WsgiRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _BODILESS = {204, 304}
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 _FAILURE = {
     "errors": [{"id": "internalServerError", "title": "Internal Server Error"}],
     "message": "An error has occurred.",
@@ -78,7 +79,10 @@ class Response(NamedTuple):
 class Service(Protocol):
     """What `HttpServer` serves. `clock` gives the ``Date`` header and the time of each request."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+
     clock: SandboxClock
 
     def respond(self, request: Request) -> Response:
@@ -92,29 +96,35 @@ def gzipped(response: Response) -> Response:
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Tell whether an Accept-Encoding header takes gzip: named, and not with the weight 0 (RFC 9110, 12.5.3)."""
-    for part in accepted.lower().split(","):
-        coding, _, weight = part.replace(" ", "").partition(";q=")
-        if coding == "gzip":
-            return weight.strip("0.") != "" or not weight
-    return False
+    """Tell whether an Accept-Encoding header takes gzip."""
+    return parse_accept_header(accepted)["gzip"] > 0
 
 
 class HttpServer:
-    """Serves one service on a port of a loopback address, a thread for each connection. Usable as a context manager."""
+    """Serves one service on a port of a loopback address, a thread for each connection. Usable as a context manager.
+
+    Attributes:
+        service: what is served.
+        url: where, without a trailing slash.
+        latency_ms: what is added to every answer.
+    """
 
     def __init__(self, service: Service, *, host: str = "127.0.0.1", port: int = 0, latency_ms: float = 0) -> None:
-        """Bind at once, so that `url` is known before `start`; port 0 takes any free one."""
+        """Bind at once, so that `url` is known before `start`; port 0 takes any free one.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self.service = service
         self.latency_ms = latency_ms
-        self._server = _Listener((host, port), service, self)
+        with socket.create_server((host, port), backlog=128) as bound:
+            self._server = _Listener(bound, self)  # werkzeug takes a copy of the socket
         self._thread: threading.Thread | None = None
-        self.url = f"http://{host}:{self._server.server_address[1]}"
+        self.url = f"http://{host}:{self._server.port}"
 
     def start(self) -> None:
         """Begin to answer, in a thread of its own."""
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="sandbox-http", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="sandbox", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -138,25 +148,17 @@ class HttpServer:
         self.stop()
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
+class _Listener(ThreadedWSGIServer):
     block_on_close = False
-    request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], service: Service, owner: HttpServer) -> None:
-        self.service = service
+    def __init__(self, bound: socket.socket, owner: HttpServer) -> None:
         self.owner = owner
         self.stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
-        super().__init__(address, _Exchange)
-
-    def server_bind(self) -> None:
-        # the inherited one asks the resolver for the machine's name, which can take seconds
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = cast("tuple[str, int]", self.server_address[:2])
+        host, port = bound.getsockname()
+        # given a socket, it raises what is wrong with an address instead of ending the process
+        super().__init__(host, port, _no_app, _Exchange, fd=bound.fileno())
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:
@@ -180,85 +182,62 @@ class _Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that hang up: tests and wire faults do it all the time."""
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+        if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
-class _Exchange(BaseHTTPRequestHandler):
+def _no_app(_environ: object, _start_response: object) -> list[bytes]:
+    raise NotImplementedError  # `_Exchange` asks the service itself
+
+
+class _Exchange(WSGIRequestHandler):
+    """One connection. werkzeug's own `run_wsgi` ends it after each answer and cannot be broken halfway: not used."""
+
     protocol_version = "HTTP/1.1"
-    wbufsize = -1
     disable_nagle_algorithm = True
     server: _Listener
-    server_version = "sandbox"
-    _REASONS: ClassVar[dict[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 
-    def handle_expect_100(self) -> bool:
-        going_on = super().handle_expect_100()
-        self.wfile.flush()  # the client waits for this line before it sends the body
-        return going_on
-
-    def _answer(self) -> None:
-        try:
-            request = self._request()
-        except FramingError as error:
-            self.close_connection = True
-            headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
-            refusal = Response(400, headers, str(error).encode())
-            self._send(refusal, len(refusal.body))
-            return
+    def run_wsgi(self) -> None:
+        service = self.server.owner.service
+        asked = WsgiRequest(self.make_environ())
+        request = Request(
+            method=asked.method,
+            path=asked.path,
+            query=parse_qsl(asked.query_string.decode("latin-1"), keep_blank_values=True),
+            headers=cast("Mapping[str, str]", asked.headers),
+            body=asked.get_data(),
+            at=service.clock.now(),
+            target=self.path,
+        )
         if self.server.owner.latency_ms:
             time.sleep(self.server.owner.latency_ms / 1000)
-        response = self._response(request)
+        response = _answer(service, request)
         if response.wire is None:
             self._send(response, len(response.body))
         else:
             self._misbehave(response, response.wire)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _answer  # noqa: N815 - the names http.server looks for
-
-    def _response(self, request: Request) -> Response:
-        try:
-            return self.server.service.respond(request)
-        except Exception:  # the outermost place: a service that fails must not look like a broken network
-            name = self.server.service.name
-            logging.getLogger(__name__).exception("%s failed at %s %s", name, request.method, request.path)
-            return Response(500, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(_FAILURE).encode())
-
-    def _request(self) -> Request:
-        path, query = split_target(self.path)
-        return Request(
-            method=self.command,
-            path=unquote(path),
-            query=parse_qsl(query, keep_blank_values=True),
-            headers=cast("Mapping[str, str]", self.headers),
-            body=read_body(self.headers, self.rfile),
-            at=self.server.service.clock.now(),
-            target=self.path,
-        )
-
     def _send(self, response: Response, upto: int) -> None:
-        lines = [f"HTTP/1.1 {response.status} {self._REASONS.get(response.status, 'Unknown')}"]
-        date = formatdate(self.server.service.clock.header_now() / 1000, usegmt=True)
+        date = formatdate(self.server.owner.service.clock.header_now() / 1000, usegmt=True)
         headers = {"Date": date, **response.headers}
         if response.status not in _BODILESS:
             headers["Content-Length"] = str(len(response.body))
+        lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
-        if self.command != "HEAD" and response.status not in _BODILESS:
-            self.wfile.write(response.body[:upto])
-        self.wfile.flush()
+        shown = b"" if self.command == "HEAD" or response.status in _BODILESS else response.body[:upto]
+        self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + shown)
 
     def _misbehave(self, response: Response, fault: WireFault) -> None:
         self.close_connection = True
         if fault.kind == "hang":
             self.server.stopping.wait(fault.seconds)
-            return
-        if fault.kind == "slow":
+        elif fault.kind == "slow":
             self._send_slowly(response, fault.seconds)
-            return
-        if fault.kind != "reset_before":
+        elif fault.kind == "cut_short":
             self._send(response, len(response.body) // 2)
-        if fault.kind != "cut_short":
+        else:
+            if fault.kind == "reset_during":
+                self._send(response, len(response.body) // 2)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
             os.close(self.connection.detach())  # close() alone would say goodbye in order first
 
@@ -269,7 +248,14 @@ class _Exchange(BaseHTTPRequestHandler):
         for start in range(0, len(response.body), step):
             self.server.stopping.wait(seconds / 10)
             self.wfile.write(response.body[start : start + step])
-            self.wfile.flush()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the inherited name
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the inherited name
         """Stay silent: the journal of the service has it."""
+
+
+def _answer(service: Service, request: Request) -> Response:
+    try:
+        return service.respond(request)
+    except Exception:  # the outermost place: a service that fails must not look like a broken network
+        logging.getLogger(__name__).exception("%s failed at %s %s", service.name, request.method, request.path)
+        return Response(500, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(_FAILURE).encode())

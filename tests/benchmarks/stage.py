@@ -65,7 +65,6 @@ class Stage:
     @contextmanager
     def serving(self) -> Iterator[Services]:
         """Serve from forks of the account for the block."""
-        self.sandbox.outreach._reader._renderer.base_url = self._servers["outreach"].url
         gc.collect()
         gc.freeze()
         children = {name: _Child(server) for name, server in self._servers.items()}
@@ -108,7 +107,7 @@ class _Child:
 def _serve(server: HttpServer, connection: Connection) -> None:
     gc.disable()
     server.start()
-    tape = server._server.service
+    tape = server.service
     while connection.recv() == "recorded":
         connection.send(tape.taken())  # type: ignore[attr-defined]
 

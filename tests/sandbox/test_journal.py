@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.journal import Journal
 from outreach_sync.sandbox.server import Request
+from outreach_sync.sandbox.service import Journal
 
 
 def request(*query: tuple[str, str]) -> Request:

@@ -286,6 +286,15 @@ SCENARIOS = [
         Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)
         for fault in ("skip_is_not_completed", "skip_is_like_done", "skip_is_another_word", "skip_destroys_task")
     ),
+    # Outreach, what the stream of events leaves out
+    *(
+        Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)
+        for fault in (
+            *("skip_keeps_updated_at", "skip_keeps_step", "opt_out_keeps_updated_at", "merge_names"),
+            *("event_names_refused", "event_missing", "event_repeated", "event_renamed", "event_stamped"),
+            *("event_without", "event_relations_die"),
+        )
+    ),
     # Workbooks, on the wire
     *(Scenario("workbooks", fault) for fault in ("answer_lost_after_commit", "body_cut_short", "broken_json")),
     Scenario("workbooks", "reset_before_answer"),

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.sandbox.fault_options import FLAG, TEXT, one_of, seconds, whole
-from outreach_sync.sandbox.faults import FaultBoard
+from outreach_sync.sandbox.faults import FLAG, TEXT, Fault, FaultBoard, one_of, seconds, whole
 from outreach_sync.sandbox.outreach.limits import FORMS
 from outreach_sync.sandbox.outreach.schema import RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outreach_sync.sandbox.fault_options import Allowed
+    from outreach_sync.sandbox.faults import Option
 
 FAULTS: Mapping[str, str] = {
     "rate_limited": "429; form = seconds|epoch|iso|iso_naive|http_date|none (epoch), wait = seconds (5)",
@@ -100,7 +99,7 @@ _TYPE = one_of(*RESOURCES)
 _NOWHERE = {
     "relationship": one_of(*sorted({name for resource in RESOURCES.values() for name in resource.relationships}))
 }
-OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
+OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "rate_limited": {"form": _FORM, "wait": seconds()},
     "quota_nearly_spent": {"remaining": whole(0)},
     "remaining_two_numbers": {"swapped": FLAG},
@@ -143,4 +142,4 @@ OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
 
 def fault_board() -> FaultBoard:
     """Make the board of the simulated Outreach, everything off."""
-    return FaultBoard(FAULTS, OPTIONS)
+    return FaultBoard({name: Fault(doc, OPTIONS.get(name, {})) for name, doc in FAULTS.items()})

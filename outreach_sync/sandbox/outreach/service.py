@@ -6,8 +6,6 @@ import re
 from typing import TYPE_CHECKING, Self
 
 from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.control import Control
-from outreach_sync.sandbox.journal import Journal
 from outreach_sync.sandbox.outreach import limits, query as queries
 from outreach_sync.sandbox.outreach.faults import fault_board
 from outreach_sync.sandbox.outreach.listing import Reader
@@ -28,6 +26,7 @@ from outreach_sync.sandbox.outreach.tokens import Grant, TokenRegistry
 from outreach_sync.sandbox.outreach.trouble import Trouble, number
 from outreach_sync.sandbox.outreach.writing import Write, Writer, write_of
 from outreach_sync.sandbox.server import HttpServer, Request, Response, gzipped, takes_gzip
+from outreach_sync.sandbox.service import BackDoor, Journal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -70,7 +69,9 @@ class OutreachSandbox:
         self._writer = Writer(self.store, self.clock)
         self._trouble = Trouble(self.faults, self.clock)
         self._reader = Reader(self.store, Renderer(self.store, self.url), clock=self.clock, faults=self.faults)
-        self._control = Control(self.name, clock=self.clock, faults=self.faults, journal=self.journal, store=self.store)
+        self._control = BackDoor(
+            self.name, clock=self.clock, faults=self.faults, journal=self.journal, store=self.store
+        )
 
     @property
     def client_id(self) -> str:
@@ -103,7 +104,7 @@ class OutreachSandbox:
 
     def respond(self, request: Request) -> Response:
         """Answer a request, and write it to the journal unless it is for the back door."""
-        if Control.concerns(request):
+        if BackDoor.concerns(request):
             return self._control.respond(request)
         kind = _kind(request)
         form = read_form(request) if kind == "token" else {}

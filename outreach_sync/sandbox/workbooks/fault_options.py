@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.sandbox.fault_options import FLAG, TEXT, Allowed, needed, numbers, one_of, seconds, share, whole
+from outreach_sync.sandbox.faults import FLAG, TEXT, Option, needed, numbers, one_of, seconds, share, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TEXT_OR_NUMBER = Allowed("a text or a number", lambda value: isinstance(value, str | int | float))
+_TEXT_OR_NUMBER = Option("a text or a number", lambda value: isinstance(value, str | int | float))
 _DONE_ALL_THE_SAME = {"committed": FLAG}
 _WAIT = {"retry_after": _TEXT_OR_NUMBER}
 _STATUS = {"status": one_of(500, 502, 504)}
@@ -17,7 +17,7 @@ _REDIRECT = {"location": TEXT}
 _BLAME = {"text": TEXT, "field": TEXT}
 _CONCERNED = {"ids": numbers(), "indexes": numbers()}
 
-OPTIONS: Mapping[str, Mapping[str, Allowed]] = {
+OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "reset_before_answer": _DONE_ALL_THE_SAME,
     "hang": {"seconds": seconds(), **_DONE_ALL_THE_SAME},
     "slow": {"seconds": seconds()},

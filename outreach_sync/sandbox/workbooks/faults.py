@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.sandbox.faults import FaultBoard
+from outreach_sync.sandbox.faults import Fault, FaultBoard
 from outreach_sync.sandbox.workbooks.fault_options import KINDLESS, OPTIONS
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ FAULTS = {**ON_THE_WIRE, **STATUSES, **READING, **WRITING, **SETUP}
 
 def fault_board() -> FaultBoard:
     """Make the board of the simulated Workbooks, everything off."""
-    return FaultBoard(FAULTS, OPTIONS, kindless=KINDLESS)
+    table = {name: Fault(doc, OPTIONS.get(name, {}), name in KINDLESS) for name, doc in FAULTS.items()}
+    return FaultBoard(table)
 
 
 def may(faults: FaultBoard, action: str, record_class: str) -> bool:

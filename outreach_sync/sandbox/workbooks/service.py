@@ -5,9 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.sandbox.control import Control
-from outreach_sync.sandbox.journal import Journal
 from outreach_sync.sandbox.server import Request, Response, gzipped
+from outreach_sync.sandbox.service import BackDoor, Journal
 from outreach_sync.sandbox.workbooks.answers import Answerer, refusal
 from outreach_sync.sandbox.workbooks.breakage import Breakage, json_response, page, redirect, to_login
 from outreach_sync.sandbox.workbooks.calls import (
@@ -63,13 +62,13 @@ class WorkbooksService:
         self._writer = Writer(store, self.faults, self._reader, self._custom_fields)
         self._answerer = Answerer(self._reader, self.faults)
         self._breakage = Breakage(self.faults)
-        self._control = Control(
+        self._control = BackDoor(
             self.name, clock=clock, faults=self.faults, journal=self.journal, store=StoreDoor(store)
         )
 
     def respond(self, request: Request) -> Response:
         """Answer one request."""
-        if Control.concerns(request):
+        if BackDoor.concerns(request):
             return self._control.respond(request)
         self.faults.begin()
         if not request.headers.get("User-Agent"):

@@ -1,0 +1,293 @@
+"""What both simulated services have in common: a port, a clock, faults, a journal, and the back door.
+
+The back door is everything under ``/_sandbox/``, as JSON, without authentication, and in no journal:
+
+| request | does |
+|---|---|
+| ``GET /_sandbox/`` | summary: service, time, records by type, requests by kind, active faults |
+| ``GET /_sandbox/faults`` | every fault with its documentation, options and state |
+| ``POST /_sandbox/faults`` | ``{"name", "times", "after", "options"}`` switches one on |
+| ``DELETE /_sandbox/faults[/NAME]`` | switches all, or one, off |
+| ``GET``, ``DELETE /_sandbox/requests`` | the journal; forget it |
+| ``POST /_sandbox/clock`` | ``{"advance_ms"}`` and, or, ``{"header_skew_ms"}`` |
+| ``GET``, ``POST /_sandbox/records`` | dump of all records; a change, in the form the service's store takes |
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+
+from outreach_sync import instants
+from outreach_sync.sandbox.server import HttpServer, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.sandbox.clock import SandboxClock
+    from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.server import Request
+
+PREFIX = "/_sandbox"
+_FAULT_KEYS = ("name", "times", "after", "options")
+_DOORS = Map(
+    [
+        Rule(f"{PREFIX}/", methods=["GET"], endpoint="summary"),
+        Rule(f"{PREFIX}/faults", methods=["GET"], endpoint="show_faults"),
+        Rule(f"{PREFIX}/faults", methods=["POST"], endpoint="switch_on"),
+        Rule(f"{PREFIX}/faults", methods=["DELETE"], endpoint="switch_off"),
+        Rule(f"{PREFIX}/faults/<name>", methods=["DELETE"], endpoint="switch_off"),
+        Rule(f"{PREFIX}/requests", methods=["GET"], endpoint="show_requests"),
+        Rule(f"{PREFIX}/requests", methods=["DELETE"], endpoint="forget_requests"),
+        Rule(f"{PREFIX}/clock", methods=["POST"], endpoint="move_clock"),
+        Rule(f"{PREFIX}/records", methods=["GET"], endpoint="show_records"),
+        Rule(f"{PREFIX}/records", methods=["POST"], endpoint="change_records"),
+    ],
+    strict_slashes=False,
+)
+_KEPT = 200_000
+_SECRET_WORDS = ("secret", "token", "api_key", "password", "code", "authorization")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request: what was asked, what kind of request that is, and how it was answered."""
+
+    number: int
+    at: Instant
+    kind: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    form: tuple[tuple[str, str], ...]
+    status: int
+    faults: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Describe the entry as JSON; `at` as ISO 8601."""
+        return asdict(self) | {"at": instants.to_iso(self.at)}
+
+
+class Journal:
+    """Remembers the last requests, without secrets, and counts all of them by kind. Thread-safe."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lock = threading.Lock()
+        self._entries: deque[Entry] = deque(maxlen=_KEPT)
+        self._counts: Counter[str] = Counter()
+        self._number = 0
+
+    def record(
+        self,
+        request: Request,
+        *,
+        kind: str,
+        status: int,
+        faults: tuple[str, ...] = (),
+        form: Mapping[str, str] | list[tuple[str, str]] | None = None,
+    ) -> Entry:
+        """Add one request. `form` is what its body said; values of secret names are replaced here."""
+        pairs = list(form.items()) if form is not None and not isinstance(form, list) else form or []
+        query, said = _without_secrets(request.query), _without_secrets(pairs)
+        with self._lock:
+            self._number += 1
+            entry = Entry(self._number, request.at, kind, request.method, request.path, query, said, status, faults)
+            self._entries.append(entry)
+            self._counts[kind] += 1
+        return entry
+
+    def entries(self, kind: str | None = None) -> list[Entry]:
+        """List the remembered requests, oldest first; those of one kind if it is given."""
+        with self._lock:
+            return [entry for entry in self._entries if kind is None or entry.kind == kind]
+
+    def counts(self) -> dict[str, int]:
+        """Count the requests by kind."""
+        with self._lock:
+            return dict(self._counts)
+
+    def total(self) -> int:
+        """Count all requests since the last `clear`."""
+        with self._lock:
+            return sum(self._counts.values())
+
+    def clear(self) -> None:
+        """Forget every request; numbers go on."""
+        with self._lock:
+            self._entries.clear()
+            self._counts.clear()
+
+
+def _without_secrets(pairs: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, "***" if any(word in name.lower() for word in _SECRET_WORDS) else value) for name, value in pairs
+    )
+
+
+class Records(Protocol):
+    """What the back door needs of a store."""
+
+    def summary(self) -> Mapping[str, int]:
+        """Count the records by type."""
+
+    def dump(self) -> dict[str, Any]:
+        """Give everything as a JSON value."""
+
+    def change(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Apply a change given as JSON and say what came of it.
+
+        Raises:
+            ValueError, KeyError: the change makes no sense.
+        """
+
+
+class BackDoor:
+    """Answers requests below ``/_sandbox/`` for one service."""
+
+    def __init__(self, name: str, *, clock: SandboxClock, faults: FaultBoard, journal: Journal, store: Records) -> None:
+        """Take the parts of the service that it shows and changes."""
+        self._name = name
+        self._clock = clock
+        self._faults = faults
+        self._journal = journal
+        self._store = store
+
+    @staticmethod
+    def concerns(request: Request) -> bool:
+        """Tell whether the request is for the back door."""
+        return request.path == PREFIX or request.path.startswith(PREFIX + "/")
+
+    def respond(self, request: Request) -> Response:
+        """Answer: 200 with JSON, 400 for a change that makes no sense, 404 for anything unknown."""
+        try:
+            endpoint, given = _DOORS.bind("localhost").match(request.path, request.method)
+        except HTTPException:
+            return _json(404, {"error": f"there is no {request.method} {request.path}"})
+        try:
+            return _json(200, getattr(self, f"_{endpoint}")(_document(request), **given))
+        except (KeyError, TypeError, ValueError) as error:
+            return _json(400, {"error": str(error)})
+
+    def _summary(self, _document: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "service": self._name,
+            "now": instants.to_iso(self._clock.now()),
+            "header_skew_ms": self._clock.header_skew,
+            "records": dict(self._store.summary()),
+            "requests": self._journal.counts(),
+            "faults": [name for name, switch in self._faults.state().items() if switch["active"]],
+        }
+
+    def _show_faults(self, _document: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._faults.state())
+
+    def _switch_on(self, document: dict[str, Any]) -> dict[str, Any]:
+        options = document.get("options") or {}
+        if document.keys() - _FAULT_KEYS or "name" not in document or not isinstance(options, dict):
+            raise ValueError(f"a fault is given as {', '.join(_FAULT_KEYS)} (an object); only name is needed")
+        misplaced = options.keys() & _FAULT_KEYS
+        if misplaced:
+            raise ValueError(f"'{min(misplaced)}' stands beside options, not in them")
+        name = document["name"]
+        self._faults.on(name, times=document.get("times"), after=document.get("after") or 0, **options)
+        return self._faults.state()[name]
+
+    def _switch_off(self, _document: dict[str, Any], name: str = "") -> dict[str, Any]:
+        if name:
+            self._faults.off(name)
+        else:
+            self._faults.clear()
+        return {}
+
+    def _show_requests(self, _document: dict[str, Any]) -> list[dict[str, Any]]:
+        return [entry.as_json() for entry in self._journal.entries()]
+
+    def _forget_requests(self, _document: dict[str, Any]) -> dict[str, Any]:
+        self._journal.clear()
+        return {}
+
+    def _move_clock(self, document: dict[str, Any]) -> dict[str, Any]:
+        self._clock.advance(int(document.get("advance_ms", 0)))
+        self._clock.header_skew = int(document.get("header_skew_ms", self._clock.header_skew))
+        return {"now": instants.to_iso(self._clock.now()), "header_skew_ms": self._clock.header_skew}
+
+    def _show_records(self, _document: dict[str, Any]) -> dict[str, Any]:
+        return self._store.dump()
+
+    def _change_records(self, document: dict[str, Any]) -> dict[str, Any]:
+        return self._store.change(document)
+
+
+class SimulatedService(ABC):
+    """One simulated service on a port of its own. Usable as a context manager.
+
+    Attributes:
+        url: where it listens, without a trailing slash.
+        clock, faults, journal: its time, its faults (all off at first), what was asked of it.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, faults: FaultBoard, store: Records, *, clock: SandboxClock, port: int = 0, latency_ms: float = 0
+    ) -> None:
+        """Bind to a port (0: any free one); answers begin with `start`. `store` is what the back door changes.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self.clock = clock
+        self.faults = faults
+        self.journal = Journal()
+        self._door = BackDoor(self.name, clock=clock, faults=faults, journal=self.journal, store=store)
+        self._server = HttpServer(self, port=port, latency_ms=latency_ms)
+        self.url = self._server.url
+
+    @abstractmethod
+    def answer(self, request: Request) -> Response:
+        """Answer a request that is not for the back door, and write it to the journal."""
+
+    def respond(self, request: Request) -> Response:
+        """Answer any request."""
+        return self._door.respond(request) if BackDoor.concerns(request) else self.answer(request)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop answering and free the port."""
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+
+def _document(request: Request) -> dict[str, Any]:
+    document = json.loads(request.body or b"{}")
+    if not isinstance(document, dict):
+        raise TypeError("a change is a JSON object")
+    return document
+
+
+def _json(status: int, document: object) -> Response:
+    body = json.dumps(document, ensure_ascii=False, default=str).encode()
+    return Response(status, {"Content-Type": "application/json; charset=utf-8"}, body)
