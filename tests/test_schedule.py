@@ -100,7 +100,7 @@ def world() -> Iterator[World]:
         yield one
         one.stop.set(15)
         if one.scheduler._jobs.running:
-            one.scheduler._jobs.shutdown(wait=True)
+            one.scheduler._jobs.shutdown(wait=False)
 
 
 def test_the_first_cycle_starts_at_once_and_more_follow_in_time(world: World) -> None:
