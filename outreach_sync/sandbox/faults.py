@@ -68,19 +68,13 @@ _KIND = {"kind": TEXT}
 
 
 class Fault(NamedTuple):
-    """What a fault does, in one line that names its options and their defaults, and what those may be.
-
-    A `kindless` one decides before the kind of a request is known, and cannot be limited to one.
-    """
+    """What a fault does, in one line that names its options and their defaults, and what those may be."""
 
     doc: str
     options: Mapping[str, Option] = {}
-    kindless: bool = False
 
     def complaint(self, name: str, given: Mapping[str, object]) -> str | None:
         """Say in one line what is wrong with options given to the fault of this name, None if nothing is."""
-        if self.kindless and "kind" in given:
-            return f"the fault '{name}' cannot be limited to a kind: it acts before the kind of a request is known"
         allowed = {**self.options, **_KIND}
         for option, value in given.items():
             if option not in allowed:
@@ -93,9 +87,9 @@ class Fault(NamedTuple):
         return f"the fault '{name}' needs the option '{missing[0]}': {allowed[missing[0]].says}" if missing else None
 
 
-def fault(doc: str, *, kindless: bool = False, **options: Option) -> Fault:
+def fault(doc: str, **options: Option) -> Fault:
     """Describe a fault for a table of them."""
-    return Fault(doc, options, kindless)
+    return Fault(doc, options)
 
 
 @dataclass(slots=True)

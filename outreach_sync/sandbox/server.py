@@ -228,7 +228,7 @@ class _Exchange(WSGIRequestHandler):
         self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + shown)
 
     def _misbehave(self, response: Response, fault: WireFault) -> None:
-        self.close_connection = True
+        self.close_connection = fault.kind != "slow"
         if fault.kind == "hang":
             self.server.stopping.wait(fault.seconds)
         elif fault.kind == "slow":

@@ -327,8 +327,6 @@ SCENARIOS = [
     Scenario("workbooks", "key_refused"),
     Scenario("workbooks", "key_refused", {"status": 403, "reason": "no_permission_for_api"}, "403"),
     Scenario("workbooks", "database_being_migrated"),
-    Scenario("workbooks", "session_expires", statuses=SHRUGGED_OFF),
-    Scenario("workbooks", "cookie_changes", statuses=SHRUGGED_OFF),
     # Workbooks, look-ups
     Scenario("workbooks", "filter_ignored"),
     Scenario("workbooks", "eq_case_sensitive", statuses=SHRUGGED_OFF),
@@ -361,7 +359,7 @@ SCENARIOS = [
         Scenario("workbooks", fault)
         for fault in (
             *("top_level_success_true_on_partial", "top_level_success_false_on_success_info_missing"),
-            *("results_longer", "results_shorter", "results_reordered", "undone_reads_as_success"),
+            *("results_longer", "results_shorter", "results_reordered"),
         )
     ),
     *(Scenario("workbooks", "information_missing", {"form": form}, form) for form in ("empty", "message", "absent")),
@@ -388,10 +386,7 @@ SCENARIOS = [
     ),
     *(
         Scenario("workbooks", fault, statuses=SHRUGGED_OFF)
-        for fault in (
-            *("double_id_taken", "errors_flat", "application_name_ignored", "booleans_without_case"),
-            *("custom_datetime_refuses_iso", "primary_contact_makes_link"),
-        )
+        for fault in (*("errors_flat", "custom_datetime_refuses_iso", "primary_contact_makes_link"),)
     ),
     *(
         Scenario(
@@ -406,7 +401,6 @@ SCENARIOS = [
         for how in ("cut", "round")
     ),
     Scenario("workbooks", "status_sets_completed", statuses=SHRUGGED_OFF, mend=_excuse_completed),
-    Scenario("workbooks", "json_bodies_ok", statuses=SHRUGGED_OFF),
     # Workbooks, the account
     Scenario("workbooks", "picklist_entry_missing", {"value": "Finished"}, mend=_give_back_the_label),
     Scenario(

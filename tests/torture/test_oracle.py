@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outreach_sync.sandbox.workbooks.writelog import CommittedWrite
+from outreach_sync.sandbox.workbooks.store import CommittedWrite
 from tests.torture import oracle
 from tests.torture.world import ALL_FIELDS, PERSON, TASK, World, populate
 

@@ -91,7 +91,6 @@ COMBINED = (
 )
 STANDING = (
     "backslash_escapes",
-    "booleans_without_case",
     "custom_datetime_is_var",
     "datetime_reads_back_as_date",
     "eq_case_sensitive",

@@ -1,15 +1,20 @@
-"""One request, understood: what it is for, by which method, with which parameters."""
+"""One request, understood: what it is for, its parameters sorted out, its filters and the objects it writes.
+
+Source: API developers guide, sections on fetching and on changing objects.
+"""
 
 from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
-from outreach_sync.sandbox.workbooks.form import Form, sort_out
+from outreach_sync.sandbox.workbooks.filters import MalformedError, RawFilter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from outreach_sync.sandbox.server import Request
 
 METADATA = "metadata/types"
@@ -17,10 +22,24 @@ PAGES = ("/", "/login")
 """Addresses of the web application, to which redirects lead: pages for people, whatever the method."""
 DELAY = "/delay/"
 """Where a delaying redirect leads, with a word that stands for the request that was sent there."""
-PICKLIST_DATA = "picklist_data/Private_PicklistEntry/id/value"
+MOST_OBJECTS = 100
+_NO_VALUE, _NULL_VALUE = ":no_value:", ":null_value:"
 _FORM = "application/x-www-form-urlencoded"
-_SUFFIX = ".api"
+_LISTS = {"_ff": "_ff[]", "_ft": "_ft[]", "_fc": "_fc[]", "_fm[]": "_fm"}
+_FALSE_WORDS = ("", "0", "false", "False", "None")
+_HEAD = ("__method", "id", "lock_version")
+_METHODS = ("POST", "PUT", "DELETE")
 _SHOWN_CONTROLS = 60
+_DOCUMENTED = frozenset(
+    (
+        *("_dc", "_method", "client", "api_version", "api_key", "username", "password", "session_id", "json", "id"),
+        *("logical_database_id", "picklist_id", "callback", "jsonp", "_application_name", "_time_zone"),
+        *("_strict_attribute_checking", "_per_object_transactions", "_json_output_date_format"),
+        *("_json_output_time_format", "_json_output_datetime_format", "_authenticity_token", "_fm", "_filter_json"),
+        *("_sort", "_dir", "_start", "_limit", "__skip_total_rows"),
+    )
+)
+"""The control parameters that the guide names."""
 
 
 class NotUnderstoodError(Exception):
@@ -33,19 +52,94 @@ class NotUnderstoodError(Exception):
         self.text = text
 
 
+class Row(NamedTuple):
+    """One object of a write. `fields` are the attributes that were sent for it: text, or None for null."""
+
+    method: str
+    id: int
+    lock_version: int
+    fields: Mapping[str, str | None]
+
+
+class Form(NamedTuple):
+    """The parameters of one request. `lists` are those that come several times, `arrays` the fields of its objects."""
+
+    controls: Mapping[str, str]
+    lists: Mapping[str, list[str]]
+    arrays: Mapping[str, list[str]]
+
+    def flag(self, name: str) -> bool | None:
+        """Tell whether a control parameter is set to something true; None where it is not sent."""
+        value = self.controls.get(name)
+        return None if value is None else value not in _FALSE_WORDS
+
+    def number(self, name: str) -> int | None:
+        """Give a control parameter as a number; None where it is not sent or is none."""
+        value = self.controls.get(name, "")
+        return int(value) if value.isdecimal() else None
+
+    def undocumented(self) -> list[str]:
+        """List the control parameters that the guide does not name."""
+        return [name for name in self.controls if name not in _DOCUMENTED]
+
+    def filters(self) -> list[RawFilter]:
+        """Put the filters together.
+
+        Raises:
+            MalformedError: the three arrays are not equally long, or ``_filter_json`` is no list of threes.
+        """
+        if "_filter_json" in self.controls:
+            return _filters_of_json(self.controls["_filter_json"])
+        fields, types, values = (self.lists.get(name, []) for name in ("_ff[]", "_ft[]", "_fc[]"))
+        if not len(fields) == len(types) == len(values):
+            raise MalformedError("the filter arrays _ff[], _ft[] and _fc[] differ in length")
+        return [RawFilter(*parts) for parts in zip(fields, types, values, strict=True)]
+
+    def rows(self) -> list[Row]:
+        """Read the square array of objects.
+
+        Raises:
+            MalformedError: the arrays differ in length or lack a column, or hold what no request may: too many objects,
+                one twice, an unknown method.
+        """
+        missing = [name for name in _HEAD if name not in self.arrays]
+        if missing:
+            raise MalformedError(f"{missing[0]}[] must be given for each object")
+        count = len(self.arrays["id"])
+        unequal = [name for name, values in self.arrays.items() if len(values) != count]
+        if unequal:
+            raise MalformedError(f"{unequal[0]}[] was not given as often as id[]")
+        if count > MOST_OBJECTS:
+            raise MalformedError(f"no more than {MOST_OBJECTS} objects may be changed in one request")
+        names = {name: _attribute(name) for name in self.arrays if name not in _HEAD}
+        rows = [self._row(names, position) for position in range(count)]
+        ids = [row.id for row in rows if row.id]
+        if len(ids) != len(set(ids)):
+            raise MalformedError("an object occurs twice in the request")
+        return rows
+
+    def _row(self, names: Mapping[str, str], position: int) -> Row:
+        sent = {own: self.arrays[name][position] for name, own in names.items()}
+        fields = {name: None if value == _NULL_VALUE else value for name, value in sent.items() if value != _NO_VALUE}
+        method, id_, lock_version = (self.arrays[name][position] for name in _HEAD)
+        if not id_.isdecimal() or not lock_version.isdecimal():
+            raise MalformedError(f"'{id_}' and '{lock_version}' must be numbers")
+        if method.upper() not in _METHODS or (method.upper() == "POST") != (int(id_) == 0):
+            raise MalformedError(f"'{method}' is not a valid method for id {id_}")
+        return Row(method.upper(), int(id_), int(lock_version), fields)
+
+
 class Call(NamedTuple):
     """A request, understood.
 
     `kind` is what the journal calls it: ``read crm/people``, ``write activity/tasks``, ``login``, ``logout``, ``page``,
     ``delay``.
-    `record_id` is set where a single record is asked for by its address.
     """
 
     request: Request
     kind: str
     method: str
     controller: str
-    record_id: int | None
     pairs: list[tuple[str, str]]
     form: Form
 
@@ -61,22 +155,26 @@ class Call(NamedTuple):
         arrays = self.form.arrays
         control = [pair for pair in self.pairs if not pair[0].endswith("[]")][:_SHOWN_CONTROLS]
         ids = arrays.get("id", [])
-        names = [name for name in arrays if name not in ("__method", "id", "lock_version")]
-        return [*control, ("objects", str(len(ids))), ("ids", ",".join(ids)), ("fields", ",".join(names))]
+        fields = ",".join(name for name in arrays if name not in _HEAD)
+        return [*control, ("objects", str(len(ids))), ("ids", ",".join(ids)), ("fields", fields)]
 
 
-def understand(request: Request, *, json_too: bool) -> Call:
+def understand(request: Request) -> Call:
     """Read a request.
 
     Raises:
-        NotUnderstoodError: the body is no form (nor, if `json_too`, JSON).
+        NotUnderstoodError: the body is no form.
     """
-    pairs = [*request.query, *_body_pairs(request, json_too=json_too)]
+    pairs = list(request.query)
+    if request.body:
+        content_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        if content_type != _FORM:
+            raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, f"the body must be {_FORM}")
+        pairs += parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
     form = sort_out(pairs)
     method = form.controls.get("_method", request.method).upper()
-    controller, record_id = _address(request.path)
-    kind = _kind(request.path, controller, method)
-    return Call(request, kind, method, controller, record_id, pairs, form)
+    controller = request.path.strip("/").removesuffix(".api")
+    return Call(request, _kind(request.path, controller, method), method, controller, pairs, form)
 
 
 def _kind(path: str, controller: str, method: str) -> str:
@@ -89,41 +187,30 @@ def _kind(path: str, controller: str, method: str) -> str:
     return f"{'read' if method == 'GET' else 'write'} {controller}"
 
 
-def _address(path: str) -> tuple[str, int | None]:
-    """Split ``/crm/people/1001.api`` into the controller and the id."""
-    name = path.strip("/").removesuffix(_SUFFIX)
-    head, _, last = name.rpartition("/")
-    return (head, int(last)) if head and last.isdecimal() else (name, None)
+def sort_out(pairs: Iterable[tuple[str, str]]) -> Form:
+    """Sort the parameters of a request; of a control parameter that comes twice, the last counts."""
+    controls: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
+    arrays: dict[str, list[str]] = {}
+    for sent, value in pairs:
+        name = _LISTS.get(sent, sent)
+        if not name.endswith("[]"):
+            controls[name] = value
+        elif (name.startswith("_") and name != "__method[]") or name == "class_names[]":
+            lists.setdefault(name, []).append(value)
+        else:
+            arrays.setdefault(name[:-2], []).append(value)
+    return Form(controls, lists, arrays)
 
 
-def has_api_suffix(path: str) -> bool:
-    """Tell whether an address ends as those of the API do; logging out alone does without."""
-    return path.endswith(_SUFFIX) or path.strip("/") == "logout"
-
-
-def _body_pairs(request: Request, *, json_too: bool) -> list[tuple[str, str]]:
-    if not request.body:
-        return []
-    content_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-    if content_type == _FORM:
-        return parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
-    if content_type == "application/json" and json_too:
-        return _json_pairs(_json_object(request.body))
-    raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, f"the body must be {_FORM}")
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
+def _filters_of_json(text: str) -> list[RawFilter]:
     try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "the body is no JSON object")
-    return document
+        return [RawFilter(str(field), str(kind), str(value)) for field, kind, value in json.loads(text)]
+    except (TypeError, ValueError):
+        raise MalformedError("_filter_json must be a list of [field, type, criteria]") from None
 
 
-def _json_pairs(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Flatten a JSON object; a list stands for a parameter that comes several times."""
-    return [
-        (name, str(one)) for name, value in document.items() for one in (value if isinstance(value, list) else [value])
-    ]
+def _attribute(name: str) -> str:
+    """Turn ``a[b][c]``, as it is sent, into ``a[b[c]]``, as the attribute is called."""
+    parts = name.replace("]", "").split("[")
+    return "[".join(parts) + "]" * (len(parts) - 1)

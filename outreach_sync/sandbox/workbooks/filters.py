@@ -1,41 +1,42 @@
-"""One filter of a read or of a working set: a field, an operator, a value (API developers guide: Filtering Types)."""
+"""The filters of a request: which records they select (API developers guide: Filtering Types, Boolean expressions)."""
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.sandbox.workbooks import formats
-from outreach_sync.sandbox.workbooks.conditions import Condition, MalformedError
-from outreach_sync.sandbox.workbooks.formats import TRUE_WORDS, read_moment
-from outreach_sync.sandbox.workbooks.table import loose
-from outreach_sync.sandbox.workbooks.zones import zone_of
+from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, TRUE_WORDS
+from outreach_sync.sandbox.workbooks.store import loose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
-    from outreach_sync.instants import Instant
     from outreach_sync.sandbox.workbooks.schema import Field
-    from outreach_sync.sandbox.workbooks.table import Record, Table
+    from outreach_sync.sandbox.workbooks.store import Record, Table
 
-_TEXT_TYPES = ("string", "text", "picklist_data")
-_NUMBER_TYPES = ("integer", "has_one", "decimal")
+    Test = Callable[[Any], bool]
+    Known = Collection[int] | None
+
+_NUMBER_TYPES = ("integer", "has_one")
 _TIME_TYPES = ("date", "datetime", "var_date_time")
-_VAR_MOMENT = re.compile(r"([^,\\]+),([01]),([A-Za-z][\w+/-]*)", re.ASCII)
-"""A ``var_date_time`` in full, whose own commas separate no values."""
-_UNESCAPED_COMMA = re.compile(r"(?<!\\),")
-_TODAY = {"today": "eq", "gt_today": "gt", "ge_today": "ge", "lt_today": "lt", "le_today": "le"}
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "gt": operator.gt,
     "ge": operator.ge,
     "lt": operator.lt,
     "le": operator.le,
 }
-_PAIR = 2
-_COMPUTED = ("object_ref", "type", "created_through", "updated_by_user[person_name]", "created_by_user[person_name]")
+_TOKEN = re.compile(r"\s*(\d+|[()]|AND\b|OR\b|NOT\b)", re.IGNORECASE | re.ASCII)
+_VAR_MOMENT = re.compile(r"([^,\\]+),([01]),([A-Za-z][\w+/-]*)", re.ASCII)
+"""A ``var_date_time`` in full, whose own commas separate no values."""
+_UNESCAPED_COMMA = re.compile(r"(?<!\\),")
+_UNINDEXED = ("lock_version", "created_by", "updated_by", "type", "created_through")
+
+
+class MalformedError(ValueError):
+    """The request makes no sense as it is; the text goes into the answer's ``failures``."""
 
 
 class RawFilter(NamedTuple):
@@ -47,18 +48,17 @@ class RawFilter(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a filter is read against: the user's zone, the time, and how open questions about ``eq`` are settled."""
+    """What filters are read against: the user's zone, and how open questions about ``eq`` are settled."""
 
     zone: str
-    now: Instant
     case_sensitive: bool = False
     without_accents: bool = False
     without_blanks: bool = False
-    booleans_without_case: bool = False
     backslash_escapes: bool = False
 
-    def alike(self, text: str) -> str:
+    def alike(self, value: Any) -> str:
         """Give what texts that ``eq`` takes for the same have in common."""
+        text = "" if value is None else str(value)
         if self.without_blanks:
             text = text.strip()
         if self.without_accents:
@@ -66,217 +66,185 @@ class Setting(NamedTuple):
         return text if self.case_sensitive else text.lower()
 
     def values(self, text: str) -> list[str]:
-        """Split the value of ``eq``."""
-        return list_of(text, backslash_escapes=self.backslash_escapes)
+        """Split the value of ``eq`` at commas that no backslash precedes; it may escape other characters too."""
+        if not self.backslash_escapes:
+            return [part.replace("\\,", ",") for part in _UNESCAPED_COMMA.split(text)]
+        parts, rest = [""], iter(text)
+        for one in rest:
+            if one == ",":
+                parts.append("")
+            else:
+                parts[-1] += next(rest, one) if one == "\\" else one
+        return parts
 
 
-class Span(NamedTuple):
-    """A stretch of time, the end not included: a day or a second."""
+class Condition(NamedTuple):
+    """Something that holds of a record or not; all it holds of are among the `candidates`, where those are known."""
 
-    start: int
-    end: int
-
-
-class FieldFilter:
-    """A filter on one field: `test` is asked about what a record holds in it."""
-
-    def __init__(
-        self,
-        table: Table,
-        field: Field,
-        test: Callable[[Any], bool],
-        candidates: Callable[[], Collection[int] | None] = lambda: None,
-    ) -> None:
-        """Take the test, and how to find candidates where there is a quick way."""
-        self._table = table
-        self._field = field
-        self._test = test
-        self._candidates = candidates
-
-    def holds(self, record: Record) -> bool:
-        """Tell whether the record's value passes the test."""
-        return self._test(self._table.value(record, self._field))
-
-    def candidates(self) -> Collection[int] | None:
-        """Give the ids an index knows, or None."""
-        return self._candidates()
+    holds: Callable[[Record], bool]
+    candidates: Collection[int] | None = None
 
 
-def read_filter(raw: RawFilter, table: Table, setting: Setting) -> Condition:
-    """Turn a filter as sent into a condition.
+def select(filters: Sequence[RawFilter], logic: str, table: Table, setting: Setting) -> Condition:
+    """Turn filters and the ``_fm`` that joins them into one condition.
 
     Raises:
-        MalformedError: the field or the operator does not exist, or the value does not fit.
+        MalformedError: a field or an operator does not exist, a value does not fit, or ``_fm`` cannot be read.
     """
+    if logic.lower() == "or" and all((one.field, one.operator) == ("id", "eq") for one in filters):
+        filters = [RawFilter("id", "eq", ",".join(one.value for one in filters))]  # the usual working set, quicker
+    conditions = [_condition(one, table, setting) for one in filters]
+    if logic.lower() in ("", "and"):
+        return _all(conditions)
+    if logic.lower() == "or":
+        return _some(conditions)
+    return _Expression(conditions, logic).condition
+
+
+def _all(parts: list[Condition]) -> Condition:
+    known = [part.candidates for part in parts if part.candidates is not None]
+    return Condition(lambda record: all(part.holds(record) for part in parts), min(known, key=len, default=None))
+
+
+def _some(parts: list[Condition]) -> Condition:
+    known = [part.candidates for part in parts if part.candidates is not None]
+    candidates = set().union(*known) if len(known) == len(parts) else None
+    return Condition(lambda record: any(part.holds(record) for part in parts), candidates)
+
+
+class _Expression:
+    """Reads ``1 AND (2 OR NOT 3)``; NOT binds closest, then AND, then OR."""
+
+    def __init__(self, conditions: list[Condition], logic: str) -> None:
+        self._conditions = conditions
+        self._tokens = [token.upper() for token in _TOKEN.findall(logic)]
+        self.condition = self._or()
+        if self._tokens or _TOKEN.sub("", logic).strip():
+            raise MalformedError(f"the filter expression '{logic}' is not valid")
+
+    def _or(self) -> Condition:
+        parts = [self._and()]
+        while self._next("OR"):
+            parts.append(self._and())
+        return _some(parts)
+
+    def _and(self) -> Condition:
+        parts = [self._one()]
+        while self._next("AND"):
+            parts.append(self._one())
+        return _all(parts)
+
+    def _one(self) -> Condition:
+        if self._next("NOT"):
+            inner = self._one()
+            return Condition(lambda record: not inner.holds(record))
+        if self._next("("):
+            inner = self._or()
+            if not self._next(")"):
+                raise MalformedError("a parenthesis in the filter expression is not closed")
+            return inner
+        token = self._tokens.pop(0) if self._tokens else "its end"
+        if not token.isdigit() or not 1 <= int(token) <= len(self._conditions):
+            raise MalformedError(f"the filter expression is not valid at '{token}'")
+        return self._conditions[int(token) - 1]
+
+    def _next(self, token: str) -> bool:
+        found = self._tokens[:1] == [token]
+        del self._tokens[: int(found)]
+        return found
+
+
+def _condition(raw: RawFilter, table: Table, setting: Setting) -> Condition:
     field = table.fields.get(raw.field)
     if field is None:
         raise MalformedError(f"'{raw.field}' is not a valid filter field")
-    if raw.operator in _TODAY:
-        today = formats.local_day(setting.now, setting.zone)
-        return _compare(raw._replace(operator=_TODAY[raw.operator], value=today), table, field, setting)
-    if raw.operator in ("blank", "not_blank"):
-        wanted = raw.operator == "blank"
-        return FieldFilter(table, field, lambda value: (value in (None, "")) == wanted)
-    if raw.operator in ("true", "false"):
-        if field.datatype != "boolean":
-            raise MalformedError(f"'{raw.operator}' is not a valid filter type for '{raw.field}'")
-        return FieldFilter(table, field, lambda value: bool(value) == (raw.operator == "true"))
-    return _compare(raw, table, field, setting)
+    test, candidates = _test(raw, table, field, setting)
+    return Condition(lambda record: test(table.value(record, field)), candidates)
 
 
-def list_of(value: str, *, backslash_escapes: bool = False) -> list[str]:
-    """Split the value of ``eq`` at commas that no backslash precedes; it may take other characters as they are too."""
-    if backslash_escapes:
-        return _unescaped_list(value)
-    return [part.replace("\\,", ",") for part in _UNESCAPED_COMMA.split(value)]
-
-
-def _unescaped_list(value: str) -> list[str]:
-    parts, rest = [""], iter(value)
-    for one in rest:
-        if one == ",":
-            parts.append("")
-        else:
-            parts[-1] += next(rest, one) if one == "\\" else one
-    return parts
-
-
-def _compare(raw: RawFilter, table: Table, field: Field, setting: Setting) -> Condition:
-    if raw.operator == "eq":
-        return _equal(raw, table, field, setting)
-    if raw.operator == "ne":
-        return _negated(_equal(raw, table, field, setting), table, field)
-    if raw.operator in ("ct", "nct", "bg", "nbg"):
-        return _containing(raw, table, field)
-    if raw.operator in _ORDER:
+def _test(raw: RawFilter, table: Table, field: Field, setting: Setting) -> tuple[Test, Known]:
+    """Give the test of a value, and the ids of the records that an index knows to pass it, if any does."""
+    name = raw.operator
+    test: Test
+    if name in ("eq", "ne"):
+        equal, known = _equal(raw.value, table, field, setting)
+        return (equal, known) if name == "eq" else (lambda value: not equal(value), None)
+    if name in _ORDER:
         return _ordered(raw, table, field, setting)
-    if raw.operator in ("between", "not_between"):
-        return _between(raw, table, field, setting)
-    raise MalformedError(f"'{raw.operator}' is not a valid filter type")
+    if name in ("blank", "not_blank"):
+        test = lambda value: (value in (None, "")) == (name == "blank")  # noqa: E731 - one of several
+    elif name in ("true", "false") and field.datatype == "boolean":
+        test = lambda value: bool(value) == (name == "true")  # noqa: E731
+    elif name in ("ct", "nct", "bg", "nbg") and field.datatype in TEXT_TYPES:
+        test = _containing(name, raw.value.lower())
+    else:
+        raise MalformedError(f"'{name}' is not a valid filter type for '{raw.field}'")
+    return test, None
 
 
-def _negated(equal: FieldFilter, table: Table, field: Field) -> FieldFilter:
-    test = equal._test  # noqa: SLF001 - the same module
-    return FieldFilter(table, field, lambda value: not test(value))
-
-
-def _equal(raw: RawFilter, table: Table, field: Field, setting: Setting) -> FieldFilter:
+def _equal(text: str, table: Table, field: Field, setting: Setting) -> tuple[Test, Known]:
     if field.datatype in _TIME_TYPES:
-        spans = [_span(part, setting) for part in setting.values(_VAR_MOMENT.sub(r"\1\\,\2\\,\3", raw.value))]
-        return FieldFilter(table, field, lambda value: _in_spans(value, field, setting, spans))
+        spans = [_span(part, setting) for part in setting.values(_VAR_MOMENT.sub(r"\1\\,\2\\,\3", text))]
+        return lambda value: _falls(_instant(value, field, setting), spans), None
+    parts = setting.values(text)
     if field.datatype == "boolean":
-        words = raw.value.lower() if setting.booleans_without_case else raw.value
-        wanted = {part in TRUE_WORDS for part in setting.values(words)}
-        return FieldFilter(table, field, lambda value: bool(value) in wanted)
+        wanted = {part in TRUE_WORDS for part in parts}
+        return lambda value: bool(value) in wanted, None
     if field.datatype in _NUMBER_TYPES:
-        return _equal_number(setting.values(raw.value), table, field)
-    return _equal_text(setting.values(raw.value), table, field, setting)
-
-
-def _equal_number(parts: list[str], table: Table, field: Field) -> FieldFilter:
-    numbers = {number for part in parts if (number := _number(part)) is not None}
-    if field.name == "id":
-        ids = [int(number) for number in numbers]
-        return FieldFilter(table, field, numbers.__contains__, lambda: [id_ for id_ in ids if id_ in table.records])
-    if field.name in ("lock_version", "created_by", "updated_by") or field.datatype == "decimal":
-        return FieldFilter(table, field, lambda value: value is not None and float(value) in numbers)
-    texts = [str(int(number)) for number in numbers]
-    return FieldFilter(table, field, numbers.__contains__, lambda: table.with_value(field.name, texts))
-
-
-def _equal_text(parts: list[str], table: Table, field: Field, setting: Setting) -> FieldFilter:
-    wanted = {setting.alike(part) for part in parts}
-
-    def test(value: Any) -> bool:
-        return setting.alike("" if value is None else str(value)) in wanted
-
+        return _equal_number(parts, table, field)
+    texts = {setting.alike(part) for part in parts}
+    known: Known = None
     if field.name == "object_ref":
-        return FieldFilter(table, field, test, lambda: _ids_of_references(parts, table))
-    if field.name in _COMPUTED:
-        return FieldFilter(table, field, test)
-    return FieldFilter(table, field, test, lambda: table.near(field.name, parts))
+        known = [id_ for part in parts if (id_ := int("0" + part.rpartition("-")[2])) in table.records]
+    elif field.name not in _UNINDEXED and "[person_name]" not in field.name:
+        known = table.near(field.name, parts)
+    return lambda value: setting.alike(value) in texts, known
 
 
-def _ids_of_references(parts: list[str], table: Table) -> list[int]:
-    numbers = [int(number) for part in parts if (number := part.rpartition("-")[2]).isdecimal()]
-    return [number for number in numbers if number in table.records]
+def _equal_number(parts: list[str], table: Table, field: Field) -> tuple[Test, Known]:
+    numbers = {number for part in parts if (number := _number(part)) is not None}
+    known: Known = None
+    if field.name == "id":
+        known = [int(one) for one in numbers if one in table.records]
+    elif field.name not in _UNINDEXED:
+        known = table.near(field.name, [str(int(one)) for one in numbers])
+    return lambda value: value is not None and float(value) in numbers, known
 
 
-def _containing(raw: RawFilter, table: Table, field: Field) -> FieldFilter:
-    if field.datatype not in _TEXT_TYPES:
-        raise MalformedError(f"'{raw.operator}' is not a valid filter type for '{raw.field}'")
-    wanted = raw.value.casefold()
-    negative = raw.operator.startswith("n")
-
+def _containing(name: str, wanted: str) -> Test:
     def test(value: Any) -> bool:
-        text = "" if value is None else str(value).casefold()
-        found = text.startswith(wanted) if raw.operator.endswith("bg") else wanted in text
-        return found != negative
+        text = "" if value is None else str(value).lower()
+        found = text.startswith(wanted) if name.endswith("bg") else wanted in text
+        return found != name.startswith("n")
 
-    return FieldFilter(table, field, test)
+    return test
 
 
-def _ordered(raw: RawFilter, table: Table, field: Field, setting: Setting) -> FieldFilter:
+def _ordered(raw: RawFilter, table: Table, field: Field, setting: Setting) -> tuple[Test, Known]:
     compare = _ORDER[raw.operator]
-    if field.datatype in _NUMBER_TYPES:
-        bound = _number_or_complaint(raw.value)
-        near = _id_range(raw.operator, bound, table) if field.name == "id" else lambda: None
-        return FieldFilter(table, field, lambda value: value is not None and compare(float(value), bound), near)
-    if field.datatype not in _TIME_TYPES:
-        raise MalformedError(f"'{raw.operator}' is not a valid filter type for '{raw.field}'")
-    span = _span(raw.value, setting)
-    edge = span.end - 1 if raw.operator in ("gt", "le") else span.start
-
-    def test(value: Any) -> bool:
-        at = _instant(value, field, setting)
-        return at is not None and compare(at, edge)
-
-    return FieldFilter(table, field, test)
+    if field.datatype in _TIME_TYPES:
+        start, end = _span(raw.value, setting)
+        edge = end - 1 if raw.operator in ("gt", "le") else start
+        return lambda value: value is not None and compare(_instant(value, field, setting), edge), None
+    bound = _number(raw.value)
+    if bound is None or field.datatype not in _NUMBER_TYPES:
+        raise MalformedError(f"'{raw.operator}' of '{raw.value}' is not valid for '{raw.field}'")
+    known = table.ids(above=int(bound) - 1) if field.name == "id" and raw.operator in ("gt", "ge") else None
+    return lambda value: value is not None and compare(float(value), bound), known
 
 
-def _id_range(name: str, bound: float, table: Table) -> Callable[[], Collection[int]]:
-    number = int(bound)
-    if name in ("gt", "ge"):
-        return lambda: table.ids(above=number - 1)
-    return lambda: table.ids(upto=number)
-
-
-def _between(raw: RawFilter, table: Table, field: Field, setting: Setting) -> FieldFilter:
-    low, high = _two_values(raw.value)
-    above = _ordered(raw._replace(operator="ge", value=low), table, field, setting)
-    below = _ordered(raw._replace(operator="le", value=high), table, field, setting)
-    wanted = raw.operator == "between"
-    tests = (above._test, below._test)  # noqa: SLF001 - the same module
-    return FieldFilter(table, field, lambda value: all(test(value) for test in tests) == wanted)
-
-
-def _two_values(text: str) -> tuple[str, str]:
-    """Read ``JSON([a,b])``; the guide's own examples leave the quotation marks out."""
-    inner = text.strip().removeprefix("JSON(").removesuffix(")").strip()
+def _span(text: str, setting: Setting) -> tuple[int, int]:
+    """Read a day or a second as a stretch of time, the end not included."""
     try:
-        parts = [str(part) for part in json.loads(inner)]
-    except (TypeError, ValueError):
-        parts = [part.strip() for part in inner.strip("[]").split(",")]
-    if len(parts) != _PAIR:
-        raise MalformedError("between takes JSON([a,b])")
-    return parts[0], parts[1]
-
-
-def _span(text: str, setting: Setting) -> Span:
-    value, _, rest = text.partition(",")
-    flag, _, named = rest.partition(",")
-    try:
-        zone = zone_of(named) if named else setting.zone
-        moment = read_moment(value[:10] if flag == "0" else value, zone)
-        end = formats.day_after(moment.day, zone) if moment.day else moment.at // 1000 * 1000 + 1000
+        moment = formats.read_var(text.strip(), setting.zone)
+        end = formats.day_after(moment.day, setting.zone) if moment.day else moment.at // 1000 * 1000 + 1000
     except (ValueError, OverflowError):
         raise MalformedError(f"'{text}' is not a valid date") from None
-    return Span(moment.at // 1000 * 1000, end)
+    return moment.at // 1000 * 1000, end
 
 
-def _in_spans(value: Any, field: Field, setting: Setting, spans: list[Span]) -> bool:
-    at = _instant(value, field, setting)
-    return at is not None and any(span.start <= at < span.end for span in spans)
+def _falls(at: int | None, spans: list[tuple[int, int]]) -> bool:
+    return at is not None and any(start <= at < end for start, end in spans)
 
 
 def _instant(value: Any, field: Field, setting: Setting) -> int | None:
@@ -284,9 +252,7 @@ def _instant(value: Any, field: Field, setting: Setting) -> int | None:
         return None
     if field.datatype == "date":
         return formats.day_moment(value, setting.zone).at
-    if field.datatype == "datetime":
-        return int(value)
-    return formats.var_moment(value).at
+    return int(value) if field.datatype == "datetime" else formats.var_moment(value).at
 
 
 def _number(text: str) -> float | None:
@@ -295,10 +261,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _number_or_complaint(text: str) -> float:
-    number = _number(text)
-    if number is None:
-        raise MalformedError(f"'{text}' is not a number")
-    return number

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from outreach_sync.instants import Instant, from_datetime, to_date, to_datetime
-from outreach_sync.sandbox.workbooks.zones import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.workbooks.schema import Field
 
 TRUE_WORDS = frozenset(("true", "t", "on", "1", "yes", "y"))
 """Everything else is false, ``True`` included (guide: Datatypes)."""
 STRING_LENGTH = 255
 TEXT_TYPES = ("string", "text", "picklist_data")
-DEFAULT_DATE = "%e %b %Y"
-DEFAULT_DATETIME = "%a %b %d %H:%M:%S UTC %Y"
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -33,11 +33,11 @@ _TIME_FORM = re.compile(
 )
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH = re.compile(r"-?\d{1,11}", re.ASCII)
-_DIRECTIVE = re.compile(r"%(.)")
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _INTEGERS = 2**31
 """How many whole numbers there are on either side of zero: 32 bits, two's complement."""
+_BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
+_MINUTE_MS = 60_000
 
 
 class Moment(NamedTuple):
@@ -47,11 +47,83 @@ class Moment(NamedTuple):
     day: str | None = None
 
 
-class OutputForms(NamedTuple):
-    """How days and times are shown: patterns for ``strftime`` in the C locale."""
+class Values:
+    """Reads what is sent and shows what is kept, as the faults that settle open questions have it."""
 
-    date: str = DEFAULT_DATE
-    datetime: str = DEFAULT_DATETIME
+    def __init__(self, faults: FaultBoard, zone: str) -> None:
+        """Take the faults, and the zone of the key's user, in which a time without a zone is read."""
+        self._faults = faults
+        self._zone = zone
+
+    def read(self, field: Field, text: str) -> Any:
+        """Read a value that was sent for a field.
+
+        Raises:
+            ValueError: it does not fit; the message says why, in the service's words.
+        """
+        if field.datatype in TEXT_TYPES:
+            text = self._kept_text(field, text)
+        if field.datatype != "datetime" or not field.is_custom:
+            return read_value(field.datatype, text, self._zone)
+        if self._faults.throughout("custom_datetime_is_var") is not None:
+            kept = read_value("var_date_time", text, self._zone)
+            at = None if kept is None else var_moment(kept).at
+        elif _ISO_DAY.match(text.strip()) and self._faults.throughout("custom_datetime_refuses_iso") is not None:
+            raise ValueError("is not a valid date")
+        else:
+            at = read_value("datetime", text, self._zone)
+        options = self._faults.throughout("datetime_without_seconds")
+        if at is None or options is None:
+            return at
+        return Instant((at + (_MINUTE_MS // 2 if options.get("how") == "round" else 0)) // _MINUTE_MS * _MINUTE_MS)
+
+    def _kept_text(self, field: Field, text: str) -> str:
+        """Make of a text what is kept of it."""
+        if self._faults.throughout("blanks_trimmed") is not None:
+            text = text.strip()
+        if self._faults.throughout("emoji_lost") is not None:
+            text = _BEYOND_16_BITS.sub("?", text)
+        if self._faults.throughout("ampersand_escaped") is not None:
+            text = text.replace("&", "&amp;")
+        if self._faults.option("text_cut", "field") in (None, field.name):
+            cut = self._faults.throughout("text_cut")
+            text = text if cut is None else text[: cut.get("length", 30)]
+        return text
+
+    def show(self, field: Field, value: Any) -> Any:
+        """Show a kept value as JSON."""
+        if value is None:
+            return None
+        if field.datatype == "datetime":
+            return self._show_time(field, value)
+        if field.datatype == "date":
+            return show_day(value)
+        if field.datatype == "text" and value and self._faults.throughout("text_line_ends_crlf") is not None:
+            return str(value).replace("\r\n", "\n").replace("\n", "\r\n")
+        return value
+
+    def _show_time(self, field: Field, at: Instant) -> str:
+        fault = "datetime_reads_back_as_date"
+        if self._faults.option(fault, "field") in (None, field.name) and self._faults.throughout(fault) is not None:
+            return show_day(to_date(at))
+        if field.is_custom and self._faults.throughout("custom_datetime_is_var") is not None:
+            return var_time(at, self._zone)
+        return show_time(at)
+
+
+def read_value(datatype: str, text: str, zone: str) -> Any:
+    """Read a value for a field of this datatype; emptiness is null for all but text and boolean.
+
+    Raises:
+        ValueError: it does not fit; the message says why, in the service's words.
+    """
+    if datatype in TEXT_TYPES:
+        if datatype == "string" and len(text) > STRING_LENGTH:
+            raise ValueError(f"is too long (maximum is {STRING_LENGTH} characters)")
+        return text if text or datatype != "picklist_data" else None
+    if datatype == "boolean":
+        return text in TRUE_WORDS
+    return _READERS[datatype](text.strip(), zone) if text.strip() else None
 
 
 def read_moment(text: str, zone: str) -> Moment:
@@ -60,14 +132,19 @@ def read_moment(text: str, zone: str) -> Moment:
     Raises:
         ValueError: the text is neither.
     """
-    compact = text.strip()
-    if match := _TIME_FORM.fullmatch(compact):
-        return Moment(_from_time_form(match, zone))
-    if match := _DAY_FORM.fullmatch(compact):
-        return day_moment(date(int(match[3]), _month(match[2]), int(match[1])).isoformat(), zone)
-    if _EPOCH.fullmatch(compact):
-        return Moment(from_datetime(to_datetime(Instant(int(compact) * 1000))))  # so that no calendar lacks it
-    return _read_iso(compact, zone)
+    try:
+        if match := _TIME_FORM.fullmatch(text):
+            month, day, hour, minute, second, offset, year = match.groups()
+            named = {"UTC": "+0000", "GMT": "+0000", "Z": "+0000", None: ""}.get(offset, offset or "")
+            number = _MONTHS.index(month) + 1
+            return _read_iso(f"{year}-{number:02d}-{int(day):02d}T{hour}:{minute}:{second}{named}", zone)
+        if match := _DAY_FORM.fullmatch(text):
+            return day_moment(date(int(match[3]), _MONTHS.index(match[2]) + 1, int(match[1])).isoformat(), zone)
+        if _EPOCH.fullmatch(text):
+            return Moment(from_datetime(to_datetime(Instant(int(text) * 1000))))  # so that no calendar lacks it
+        return _read_iso(text, zone)
+    except (LookupError, ValueError, OverflowError):
+        raise ValueError("is not a valid date") from None
 
 
 def day_moment(day: str, zone: str) -> Moment:
@@ -76,59 +153,24 @@ def day_moment(day: str, zone: str) -> Moment:
     Raises:
         ValueError: there is no such day.
     """
-    start = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone))
-    return Moment(from_datetime(start), day)
+    return Moment(from_datetime(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone))), day)
 
 
 def day_after(day: str, zone: str) -> Instant:
     """Say when the day is over in a zone: 23 to 25 hours after it began."""
-    following = date.fromisoformat(day) + timedelta(days=1)
-    return day_moment(following.isoformat(), zone).at
+    return day_moment((date.fromisoformat(day) + timedelta(days=1)).isoformat(), zone).at
 
 
-def local_day(at: Instant, zone: str) -> str:
-    """Name the day that an instant falls on in a zone."""
-    return to_datetime(at).astimezone(ZoneInfo(zone)).date().isoformat()
-
-
-def read_value(datatype: str, text: str, zone: str) -> Any:
-    """Read a value that was sent for a field of this datatype; emptiness is null for all but text and boolean.
-
-    Raises:
-        ValueError: it does not fit; the message says why, in the service's words.
-    """
-    if datatype in TEXT_TYPES:
-        return _read_text(datatype, text)
-    if datatype == "boolean":
-        return text in TRUE_WORDS
-    return _READERS[datatype](text, zone) if text.strip() else None
-
-
-def show_value(datatype: str, value: Any, forms: OutputForms) -> Any:
-    """Show a kept value as JSON."""
-    if value is None:
-        return None
-    if datatype == "datetime":
-        return show_datetime(value, forms.datetime)
-    if datatype == "date":
-        return show_day(value, forms.date)
-    return value
-
-
-def show_datetime(at: Instant, form: str = DEFAULT_DATETIME) -> str:
-    """Show a time, always UTC, in English whatever the locale."""
+def show_time(at: Instant) -> str:
+    """Show a time as ``Tue Sep 01 10:00:04 UTC 2026``: always UTC, in English whatever the locale."""
     moment = to_datetime(at)
-    if form == DEFAULT_DATETIME:
-        return (
-            f"{_DAYS[moment.weekday()]} {_MONTHS[moment.month - 1]} {moment.day:02d} "
-            f"{moment.hour:02d}:{moment.minute:02d}:{moment.second:02d} UTC {moment.year:04d}"
-        )
-    return _strftime(moment, form)
+    return f"{_DAYS[moment.weekday()]} {_MONTHS[moment.month - 1]} {moment:%d %H:%M:%S} UTC {moment.year:04d}"
 
 
-def show_day(day: str, form: str = DEFAULT_DATE) -> str:
-    """Show a day, ``2026-05-02``, by default as `` 2 May 2026``."""
-    return _strftime(datetime.fromisoformat(day).replace(tzinfo=UTC), form)
+def show_day(day: str) -> str:
+    """Show a day, ``2026-05-02``, as `` 2 May 2026``."""
+    moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return f"{moment.day:2d} {_MONTHS[moment.month - 1]} {moment.year:04d}"
 
 
 def var_day(day: str, zone: str) -> str:
@@ -141,10 +183,20 @@ def var_time(at: Instant, zone: str) -> str:
     return f"{to_datetime(at):%Y-%m-%dT%H:%M:%S}.000Z,1,{zone}"
 
 
+def read_var(text: str, zone: str) -> Moment:
+    """Read a ``var_date_time`` in full, or a day or time in any form.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    value, _, rest = text.partition(",")
+    flag, _, named = rest.partition(",")
+    return read_moment(value[:10] if flag == "0" else value, named or zone)
+
+
 def var_moment(value: str) -> Moment:
     """Read the ``var_date_time`` as it is kept."""
-    text, flag, zone = value.split(",", 2)
-    return _read_iso(text if flag == "1" else text[:10], zone)
+    return read_var(value, "UTC")
 
 
 def twin_value(datatype: str, value: str | None) -> Any:
@@ -157,63 +209,11 @@ def twin_value(datatype: str, value: str | None) -> Any:
     return None if moment.day else moment.at
 
 
-def _read_text(datatype: str, text: str) -> str | None:
-    if datatype == "string" and len(text) > STRING_LENGTH:
-        raise ValueError(f"is too long (maximum is {STRING_LENGTH} characters)")
-    return text if text or datatype != "picklist_data" else None
-
-
-def _read_integer(text: str, _zone: str) -> int:
-    if not _INTEGER.fullmatch(text.strip()):
-        raise ValueError("is not a number")
-    number = int(text)
-    if not -_INTEGERS <= number < _INTEGERS:
-        raise ValueError("is out of range")
-    return number
-
-
-def _read_decimal(text: str, _zone: str) -> str:
-    if not _DECIMAL.fullmatch(text.strip()):
-        raise ValueError("is not a number")
-    return text.strip()
-
-
-def _read_day(text: str, zone: str) -> str:
-    moment = _moment_or_complaint(text, zone)
-    return moment.day or local_day(moment.at, zone)
-
-
-def _read_datetime(text: str, zone: str) -> Instant:
-    return _whole_second(_moment_or_complaint(text, zone).at)
-
-
-def _read_var(text: str, zone: str) -> str:
-    value, _, rest = text.partition(",")
-    flag, _, named = rest.partition(",")
-    own_zone = zone_of(named) if named else zone
-    moment = _moment_or_complaint(value[:10] if flag == "0" else value, own_zone)
-    return var_day(moment.day, own_zone) if moment.day else var_time(moment.at, own_zone)
-
-
-_READERS: dict[str, Callable[[str, str], Any]] = {
-    "integer": _read_integer,
-    "has_one": _read_integer,
-    "decimal": _read_decimal,
-    "date": _read_day,
-    "datetime": _read_datetime,
-    "var_date_time": _read_var,
-}
-
-
-def _moment_or_complaint(text: str, zone: str) -> Moment:
-    try:
-        return read_moment(text, zone)
-    except (ValueError, KeyError, OverflowError):
-        raise ValueError("is not a valid date") from None
-
-
-def _whole_second(at: Instant) -> Instant:
-    return Instant(at // 1000 * 1000)
+def twin_text(field: Field, value: Any, zone: str) -> str | None:
+    """Turn what was set through a ``_date`` or ``_datetime`` twin into the ``var_date_time`` behind it."""
+    if value is None:
+        return None
+    return var_day(value, zone) if field.datatype == "date" else var_time(value, zone)
 
 
 def _read_iso(text: str, zone: str) -> Moment:
@@ -223,30 +223,29 @@ def _read_iso(text: str, zone: str) -> Moment:
     return Moment(from_datetime(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))))
 
 
-def _from_time_form(match: re.Match[str], zone: str) -> Instant:
-    month, day, hour, minute, second, offset, year = match.groups()
-    text = f"{int(year):04d}-{_month(month):02d}-{int(day):02d}T{hour}:{minute}:{second}"
-    named = {"UTC": "+0000", "GMT": "+0000", "Z": "+0000", None: ""}
-    return _read_iso(text + named.get(offset, offset or ""), zone).at
+def _read_integer(text: str, _zone: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError("is not a number")
+    if not -_INTEGERS <= int(text) < _INTEGERS:
+        raise ValueError("is out of range")
+    return int(text)
 
 
-def _month(name: str) -> int:
-    if name not in _MONTHS:
-        raise ValueError(f"'{name}' is no month")
-    return _MONTHS.index(name) + 1
+def _read_day(text: str, zone: str) -> str:
+    moment = read_moment(text, zone)
+    return moment.day or to_datetime(moment.at).astimezone(ZoneInfo(zone)).date().isoformat()
 
 
-def _strftime(moment: datetime, form: str) -> str:
-    """Format without the locale, which the standard library would ask for names of days and months."""
+def _read_var(text: str, zone: str) -> str:
+    moment = read_var(text, zone)
+    own_zone = text.split(",")[2] if text.count(",") > 1 else zone
+    return var_day(moment.day, own_zone) if moment.day else var_time(moment.at, own_zone)
 
-    def directive(match: re.Match[str]) -> str:
-        own = {
-            "a": _DAYS[moment.weekday()],
-            "b": _MONTHS[moment.month - 1],
-            "e": f"{moment.day:2d}",
-            "s": str(int(moment.timestamp())),
-            "Z": "UTC",
-        }
-        return own.get(match[1]) or moment.strftime(match[0])
 
-    return _DIRECTIVE.sub(directive, form)
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "integer": _read_integer,
+    "has_one": _read_integer,
+    "date": _read_day,
+    "datetime": lambda text, zone: Instant(read_moment(text, zone).at // 1000 * 1000),
+    "var_date_time": _read_var,
+}

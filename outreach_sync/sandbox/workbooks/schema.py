@@ -1,7 +1,7 @@
 """What kinds of record the simulated Workbooks has, and which fields, as tables.
 
-Fields and their types: the API developers guide and the examples of the vendor's client library, see the fact sheets
-of the guide's sections on datatypes and metadata. Names of custom fields differ from customer to customer.
+Fields and their types: the API developers guide and the examples of the vendor's client library. Names of custom fields
+differ from customer to customer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 PERSON = "Private::Crm::Person"
 TASK = "Private::Activity::Task"
 ORGANISATION = "Private::Crm::Organisation"
-PERSON_QUEUE = "Private::Crm::PersonQueue"
-ACTIVITY_QUEUE = "Private::Activity::ActivityQueue"
 ACTIVITY_LINK = "Private::Activity::ActivityLink"
 PICKLIST = "Private::Picklist"
 PICKLIST_ENTRY = "Private::PicklistEntry"
@@ -46,6 +44,11 @@ class Field(NamedTuple):
     picklist_id: int | None = None
     default: Any = None
     twin_of: str = ""
+
+    @property
+    def is_custom(self) -> bool:
+        """Tell whether it is a customer's own."""
+        return self.name.startswith("cf_")
 
 
 class RecordClass(NamedTuple):
@@ -87,21 +90,11 @@ def _moment(name: str) -> tuple[Field, ...]:
 
 
 COMMON_FIELDS = (
-    _fixed("id", "integer"),
-    _fixed("lock_version", "integer"),
-    _fixed("created_at", "datetime"),
-    _fixed("created_by", "integer"),
-    _fixed("updated_at", "datetime"),
-    _fixed("updated_by", "integer"),
-    _fixed("created_through", "string"),
-    _fixed("is_deleted", "boolean"),
-    _fixed("object_ref", "string"),
-    _fixed("type", "string"),
-    _fixed("_can_read", "boolean"),
-    _fixed("_can_modify", "boolean"),
-    _fixed("_can_delete", "boolean"),
-    _fixed("updated_by_user[person_name]", "string"),
-    _fixed("created_by_user[person_name]", "string"),
+    *(_fixed(name, "integer") for name in ("id", "lock_version", "created_by", "updated_by")),
+    *(_fixed(name, "datetime") for name in ("created_at", "updated_at")),
+    *(_fixed(name, "boolean") for name in ("is_deleted", "_can_read", "_can_modify", "_can_delete")),
+    *(_fixed(name, "string") for name in ("created_through", "object_ref", "type")),
+    *(_fixed(f"{who}_by_user[person_name]", "string") for who in ("updated", "created")),
     Field("created_through_reference", "Created Through Reference"),
 )
 """Fields that every class has."""
@@ -125,11 +118,7 @@ _NAME = Field("name", "Name", required=True)
 
 CLASSES = (
     RecordClass(
-        PERSON,
-        "crm/people",
-        "PERS",
-        "person",
-        1001,
+        *(PERSON, "crm/people", "PERS", "person", 1001),
         (
             _NAME,
             *_plain("person_first_name", "person_last_name", "person_middle_name", "person_job_title"),
@@ -144,11 +133,7 @@ CLASSES = (
         ),
     ),
     RecordClass(
-        TASK,
-        "activity/tasks",
-        "ACT",
-        "task",
-        4001,
+        *(TASK, "activity/tasks", "ACT", "task", 4001),
         (
             _NAME,
             Field("activity_type", "Type", "picklist_data", picklist_id=ACTIVITY_TYPES, default="To-do"),
@@ -165,34 +150,18 @@ CLASSES = (
         ),
     ),
     RecordClass(
-        ORGANISATION,
-        "crm/organisations",
-        "ORG",
-        "organisation",
-        501,
+        *(ORGANISATION, "crm/organisations", "ORG", "organisation", 501),
         (
             _NAME,
             *_LOCATIONS,
             *_NO_CONTACT,
-            *_plain(
-                "industry",
-                "organisation_annual_revenue",
-                "organisation_category",
-                "organisation_company_number",
-                "organisation_vat_number",
-                "website",
-            ),
+            *_plain("industry", "website", "organisation_annual_revenue", "organisation_category"),
+            *_plain("organisation_company_number", "organisation_vat_number"),
             Field("organisation_num_employees", "Employees", "integer"),
         ),
     ),
-    RecordClass(PERSON_QUEUE, "crm/person_queues", "QUEUE", "queue", 3, (_NAME,)),
-    RecordClass(ACTIVITY_QUEUE, "activity/activity_queues", "QUEUE", "queue", 5, (_NAME,)),
     RecordClass(
-        ACTIVITY_LINK,
-        "activity/activity_links",
-        "LINK",
-        "link",
-        601,
+        *(ACTIVITY_LINK, "activity/activity_links", "LINK", "link", 601),
         (
             Field("activity_id", "Activity", "integer", required=True),
             Field("activity_type", "Activity Type"),
@@ -201,11 +170,7 @@ CLASSES = (
         ),
     ),
     RecordClass(
-        PICKLIST,
-        "admin/picklists",
-        "PICK",
-        "picklist",
-        101,
+        *(PICKLIST, "admin/picklists", "PICK", "picklist", 101),
         (
             _NAME,
             Field("description", "Description", "text"),
@@ -214,22 +179,14 @@ CLASSES = (
         ),
     ),
     RecordClass(
-        PICKLIST_ENTRY,
-        "admin/picklist_entries",
-        "ENTRY",
-        "entry",
-        701,
+        *(PICKLIST_ENTRY, "admin/picklist_entries", "ENTRY", "entry", 701),
         (
             Field("picklist_id", "Picklist", "integer", updateable=False, required=True),
             Field("value", "Value", required=True),
         ),
     ),
     RecordClass(
-        CUSTOM_FIELD,
-        "admin/custom_fields",
-        "FIELD",
-        "field",
-        301,
+        *(CUSTOM_FIELD, "admin/custom_fields", "FIELD", "field", 301),
         (
             Field("title", "Title", required=True),
             Field("resource_type", "Record Type", updateable=False, required=True),
@@ -253,25 +210,12 @@ PICKLISTS = (
 SEQUENCE_PICKLIST = Picklist(SEQUENCE_STATES, "Sequence States", SEQUENCE_LABELS)
 
 DATA_TYPES = {
-    "boolean": "boolean",
-    "date": "date",
-    "datetime": "datetime",
-    "decimal": "decimal",
+    **{name: name for name in ("boolean", "date", "datetime", "integer", "string", "text")},
     "iframe": "string",
-    "integer": "integer",
-    "percentage": "decimal",
+    "percentage": "integer",
     "picklist": "picklist_data",
-    "string": "string",
-    "text": "text",
 }
 """The `data_type` with which a custom field is created, and the datatype its field then has."""
-
-
-def datatype_of(data_type: str) -> str:
-    """Give the datatype of a custom field made with this `data_type`; only that of a time may go by other words."""
-    return DATA_TYPES.get(data_type, "datetime")
-
-
 SYNC_FIELDS = (
     ("Sequence State", "picklist", SEQUENCE_STATES),
     ("State Updated at", "datetime", None),
@@ -279,3 +223,9 @@ SYNC_FIELDS = (
     ("Sequences", "text", None),
 )
 """Custom fields of a Person in an account prepared for the sync: title, `data_type`, picklist."""
+PLUGIN_FIELDS = (
+    ("Outreach Id", "string", None),
+    ("Sequence State", "picklist", SEQUENCE_STATES),
+    ("State Updated at", "date", None),
+)
+"""Those that the vendor's own Outreach integration makes."""

@@ -1,135 +1,435 @@
-"""Writes: creates, updates and deletes of up to 100 objects (API developers guide: Changing objects)."""
+"""Writes: creates, updates and deletes of up to 100 objects, and what is said of them.
+
+Shapes: API developers guide, "Changing objects", "Affected objects" and its examples, the oldest of which is the fault
+``information_missing``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field as field_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.workbooks.conditions import MalformedError
-from outreach_sync.sandbox.workbooks.consequences import complete, link_contact
-from outreach_sync.sandbox.workbooks.faults import number_option
-from outreach_sync.sandbox.workbooks.form import MOST_OBJECTS, Form, Row, filters_of, rows_of
-from outreach_sync.sandbox.workbooks.meddling import meddle, refuse
-from outreach_sync.sandbox.workbooks.picklists import add_entries
-from outreach_sync.sandbox.workbooks.planning import Plan, Planner
-from outreach_sync.sandbox.workbooks.reading import undocumented
-from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, TASK
+from outreach_sync.sandbox.workbooks import formats
+from outreach_sync.sandbox.workbooks.faults import is_required, may, may_update_field
+from outreach_sync.sandbox.workbooks.filters import MalformedError
+from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, twin_text
+from outreach_sync.sandbox.workbooks.schema import (
+    ACTIVITY_LINK,
+    CUSTOM_FIELD,
+    DATA_TYPES,
+    PERSON,
+    PICKLIST,
+    PICKLIST_ENTRY,
+    TASK,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from outreach_sync.instants import Instant
     from outreach_sync.sandbox.faults import FaultBoard
-    from outreach_sync.sandbox.workbooks.custom_fields import CustomFields
+    from outreach_sync.sandbox.workbooks.calls import Call, Row
+    from outreach_sync.sandbox.workbooks.formats import Values
     from outreach_sync.sandbox.workbooks.reading import Reader
-    from outreach_sync.sandbox.workbooks.sessions import Manner
-    from outreach_sync.sandbox.workbooks.store import WorkbooksStore
-    from outreach_sync.sandbox.workbooks.table import Record, Table
+    from outreach_sync.sandbox.workbooks.schema import Field
+    from outreach_sync.sandbox.workbooks.store import Record, Table, WorkbooksStore
 
-_METHODS = ("POST", "PUT", "DELETE")
+Document = dict[str, Any]
+
+STALE_TEXT = "This record cannot be saved since it has already been updated elsewhere."
+"""What the service says of a lock version that is not the current one (guide)."""
+_USUAL_PLACES = ("failures", "information")
+_OLD_FORMS = {"empty": {}, "message": {"message": [{"title": "Information", "body": "The record was examined."}]}}
+NOT_FOUND_TEXT = "could not be found"
+REFUSED_TEXT = "is not allowed by a rule of this database"
+REQUIRED_TEXT = "is a required field"
+_CLOSING_STATUSES = ("Complete", "Cancelled")
 
 
 class UnknownObjectError(Exception):
     """The request as a whole is answered 404: one of its objects is not there."""
 
 
+class Manner(NamedTuple):
+    """How a request wants to be treated, by its own parameters or else by its session's, and who makes records."""
+
+    strict: bool = False
+    per_object: bool = False
+    application: str = ""
+
+
+@dataclass
+class Plan:
+    """What is to become of one object.
+
+    `changes` are kept values by the names under which records keep them; `entries` are the values, each with its
+    picklist, that become entries of it if the object is saved.
+    """
+
+    row: Row
+    record: Record | None = None
+    changes: dict[str, Any] = field_(default_factory=dict)
+    unchanged: list[str] = field_(default_factory=list)
+    shown: list[str] = field_(default_factory=list)
+    entries: list[tuple[int, str]] = field_(default_factory=list)
+    errors: dict[str, list[str]] = field_(default_factory=dict)
+    stale: bool = False
+    missing: bool = False
+    done: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Tell whether the object cannot be written."""
+        return bool(self.errors) or self.stale or self.missing
+
+    def blame(self, name: str, text: str) -> None:
+        """Add an error on a field; ``base`` is the object as a whole."""
+        self.errors.setdefault(name, []).append(text)
+
+
 class Writer:
     """Writes records of one store."""
 
-    def __init__(self, store: WorkbooksStore, faults: FaultBoard, reader: Reader, custom_fields: CustomFields) -> None:
+    def __init__(self, store: WorkbooksStore, faults: FaultBoard, reader: Reader, values: Values) -> None:
         """Take what it writes to, and the reader that knows which records a filter selects."""
         self._store = store
         self._faults = faults
         self._reader = reader
-        self._custom_fields = custom_fields
+        self._values = values
+        self._coming_fields: dict[int, tuple[int, int]] = {}
 
-    def write(self, form: Form, table: Table, manner: Manner, at: Instant, *, kind: str) -> list[Plan]:
-        """Carry out a write and say what became of each object, in the order of the request.
+    def write(self, call: Call, table: Table, manner: Manner) -> list[Plan]:
+        """Carry out a write and say what became of each object, in the order of the request. The lock must be held.
 
         Raises:
             MalformedError: the request makes no sense as a whole; nothing is done.
             UnknownObjectError: the fault ``deleted_id_fails_batch_404`` is on and it concerns this request.
         """
-        with self._store.lock:
-            self._check_controls(form, manner, kind)
-            rows = _checked(rows_of(form), doubles=self._faults.throughout("double_id_taken") is not None)
-            meddle(self._store, self._faults, table, rows, kind)
-            rows = [row._replace(id=self._store.merged_into(table, row.id)) for row in rows]
-            selected = self._working_set(form, table, rows, manner, at)
-            self._check_presence(rows, selected, kind)
-            planner = Planner(self._store, self._faults, self._custom_fields, table=table, manner=manner)
-            plans = [planner.plan(row, selected) for row in rows]
-            refuse(self._faults, plans, kind)
-            if manner.per_object or not any(plan.fails for plan in plans):
-                for plan in plans:
-                    self._commit(plan, table, manner, at)
-            return plans
+        self._reader.check_controls(call.form, strict=manner.strict)
+        rows = call.form.rows()
+        self._meddle(table, rows)
+        rows = [row._replace(id=table.stands_for(row.id)) for row in rows]
+        selected = self._working_set(call, table, rows)
+        gone = any(row.id and row.id not in selected for row in rows)
+        if gone and self._faults.take("deleted_id_fails_batch_404") is not None:
+            raise UnknownObjectError
+        plans = [self._plan(table, row, selected, manner) for row in rows]
+        self._refuse(plans)
+        if manner.per_object or not any(plan.fails for plan in plans):
+            for plan in plans:
+                if not plan.fails:
+                    self._commit(plan, table, manner, call.request.at)
+        return plans
 
-    def _check_controls(self, form: Form, manner: Manner, kind: str) -> None:
-        unknown = undocumented(form)
-        if unknown and manner.strict and self._faults.take("strict_objects_to_control_parameters", kind) is not None:
-            raise MalformedError(f"'{unknown[0]}' is not a recognised parameter")
-
-    def _working_set(self, form: Form, table: Table, rows: Sequence[Row], manner: Manner, at: Instant) -> set[int]:
+    def _working_set(self, call: Call, table: Table, rows: Sequence[Row]) -> set[int]:
         """Give the ids that the filter selects; they must be those of the objects, but for ones that are gone."""
         sent = {row.id for row in rows if row.id}
-        raw = filters_of(form)
-        if not raw and (sent or self._faults.throughout("filterless_creates_refused") is not None):
+        filters, at = call.form.filters(), call.request.at
+        if not filters and (sent or self._faults.throughout("filterless_creates_refused") is not None):
             raise MalformedError("a filter must select the objects that are to be changed")
-        if not raw:
+        if not filters:
             return set()
-        selection = self._reader.select(form, table, manner.zone, at)
-        selected = {record.id for record in self._reader.matching(table, selection, at) if not record.is_deleted}
+        found = self._reader.matching(table, filters, call.form.controls.get("_fm", ""), at)
+        selected = {record.id for record in found if not record.is_deleted}
         if selected - sent:
             raise MalformedError("the filter selects objects that are not in the request")
-        if any(self._is_there(table, id_, at) for id_ in sent - selected):
+        left = (table.records.get(id_) for id_ in sent - selected)
+        if any(one is not None and not one.is_deleted and self._reader.sees(table, one, at) for one in left):
             raise MalformedError("the filter does not select each object of the request")
         return selected
 
-    def _is_there(self, table: Table, id_: int, at: Instant) -> bool:
-        record = table.records.get(id_)
-        return record is not None and not record.is_deleted and self._reader.sees(table, record, at)
+    # -- what other people and processes do between a client's look and its write, as faults
 
-    def _check_presence(self, rows: Sequence[Row], selected: set[int], kind: str) -> None:
-        gone = any(row.id and row.id not in selected for row in rows)
-        if gone and self._faults.take("deleted_id_fails_batch_404", kind) is not None:
-            raise UnknownObjectError
+    def _meddle(self, table: Table, rows: Sequence[Row]) -> None:
+        store, name = self._store, table.record_class.name
+        existing = [row.id for row in rows if row.id in table.records]
+
+        def each(fault: str, act: Callable[[int, Mapping[str, Any]], object], *, every: bool = False) -> None:
+            options = self._faults.take(fault) if existing else None
+            if options is None:
+                return
+            concerned = existing if every else existing[:1]
+            if "ids" in options:
+                concerned = [id_ for id_ in existing if id_ in options["ids"]]
+            elif "indexes" in options:
+                concerned = [id_ for position, id_ in enumerate(existing) if position in options["indexes"]]
+            for id_ in concerned:
+                act(id_, options)
+
+        each("stale_some", lambda id_, _: store.touch(name, id_))
+        each("stale_all", lambda id_, _: store.touch(name, id_), every=True)
+        each("stale_again_and_again", lambda id_, _: store.touch(name, id_), every=True)
+        each("delete_between_read_and_write", lambda id_, _: store.delete(name, id_))
+        each("read_only_between_read_and_write", lambda id_, _: store.make_read_only(id_, name))
+        if name == PERSON:
+            each("merge_between_read_and_write", self._merge)
+
+    def _merge(self, loser: int, options: Mapping[str, Any]) -> None:
+        winner = options.get("into") or self._store.add_person(name="Merged Example")
+        self._store.merge_people(winner, loser, alias=bool(options.get("alias")))
+
+    def _refuse(self, plans: Sequence[Plan]) -> None:
+        """Make objects fail as a validation rule of the customer's would."""
+        one = self._faults.take("refuse_one")
+        if one is not None:
+            _blame(plans[one.get("index", 0) :][:1], one)
+        everyone = self._faults.take("refuse_all")
+        if everyone is not None:
+            _blame(plans, everyone)
+        options = self._faults.peek("refuse_value") or {}
+        name = str(options.get("field"))
+        sent = [plan for plan in plans if name in plan.row.fields]
+        concerned = [plan for plan in sent if options.get("value", plan.row.fields[name]) == plan.row.fields[name]]
+        if concerned and self._faults.take("refuse_value") is not None:
+            _blame(concerned, options)
+
+    # -- what each object would do, or why it cannot
+
+    def _plan(self, table: Table, row: Row, selected: set[int], manner: Manner) -> Plan:
+        plan = Plan(row)
+        if row.method == "POST":
+            self._plan_create(table, plan, manner)
+        elif row.id in selected:
+            self._plan_change(table, plan, table.records[row.id], manner)
+        else:
+            plan.missing = True
+            plan.blame("base", NOT_FOUND_TEXT)
+        return plan
+
+    def _plan_create(self, table: Table, plan: Plan, manner: Manner) -> None:
+        name = table.record_class.name
+        if not may(self._faults, "create", name):
+            plan.blame("base", "You do not have permission to create this record")
+        self._read_fields(table, plan, manner)
+        for field in table.fields.values():
+            needed = plan.changes.get(field.name) in (None, "") and field.name not in plan.errors
+            if needed and is_required(self._faults, name, field):
+                plan.blame(field.name, REQUIRED_TEXT)
+        if name == CUSTOM_FIELD and not plan.errors:
+            self._check_custom_field(plan)
+        if name == PICKLIST_ENTRY and not plan.errors and self._picklist(plan.changes["picklist_id"]) is None:
+            plan.blame("picklist_id", NOT_FOUND_TEXT)
+
+    def _plan_change(self, table: Table, plan: Plan, record: Record, manner: Manner) -> None:
+        plan.record = record
+        plan.stale = plan.row.lock_version != record.lock_version
+        may_update = plan.row.method == "DELETE" or may(self._faults, "update", table.record_class.name)
+        if record.read_only or not may_update:
+            plan.blame("base", "You do not have permission to change this record")
+        if plan.row.method == "DELETE":
+            return
+        self._read_fields(table, plan, manner)
+        for name, value in list(plan.changes.items()):
+            field, kept = table.fields[name], record.values.get(name)
+            if field.required and value in (None, ""):
+                plan.blame(name, REQUIRED_TEXT)
+            elif kept == value or (kept is None and value == "" and field.datatype in TEXT_TYPES):
+                del plan.changes[name]
+                plan.unchanged.append(name)
+
+    def _read_fields(self, table: Table, plan: Plan, manner: Manner) -> None:
+        creates = plan.row.method == "POST"
+        for name, text in plan.row.fields.items():
+            field = table.fields.get(name)
+            if field is not None and (
+                field.createable if creates else field.updateable and may_update_field(self._faults, name)
+            ):
+                self._read_field(plan, field, text)
+            elif manner.strict:
+                plan.blame(name, "is not a recognised attribute" if field is None else "cannot be set")
+
+    def _read_field(self, plan: Plan, field: Field, text: str | None) -> None:
+        try:
+            value = None if text is None else self._values.read(field, text)
+        except ValueError as error:
+            plan.blame(field.name, str(error))
+            return
+        kept_as = field.twin_of or field.name
+        if kept_as in plan.changes:
+            plan.blame(field.name, f"only one of {kept_as}, {kept_as}_date and {kept_as}_datetime may be set")
+            return
+        if field.picklist_id is not None and value is not None:
+            self._check_picklist(plan, field, field.picklist_id, value)
+        plan.changes[kept_as] = twin_text(field, value, self._store.zone) if field.twin_of else value
+        plan.shown.append(field.name)
+
+    def _check_picklist(self, plan: Plan, field: Field, picklist_id: int, value: str) -> None:
+        picklist = self._picklist(picklist_id)
+        kept = {} if picklist is None else picklist.values
+        if kept.get("unrestricted") or value in self._store.picklist_values(picklist_id):
+            return
+        if kept.get("auto_create"):
+            plan.entries.append((picklist_id, value))
+        else:
+            plan.blame(field.name, "is not a valid picklist value")
+
+    def _picklist(self, picklist_id: Any) -> Record | None:
+        record = self._store.tables[PICKLIST].records.get(picklist_id)
+        return None if record is None or record.is_deleted else record
+
+    # -- what is done
 
     def _commit(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> None:
-        if plan.fails:
-            return
+        name = table.record_class.name
         plan.done = True
-        if table.record_class.name == TASK:
-            complete(self._faults, plan, at, manner.zone)
-        add_entries(self._store, plan.entries)
+        if name == TASK:
+            self._complete(plan, at)
+        for picklist_id, value in plan.entries:
+            if value not in self._store.picklist_values(picklist_id):
+                self._store.add(PICKLIST_ENTRY, picklist_id=picklist_id, value=value)
         if plan.record is None:
             plan.record = self._create(plan, table, manner, at)
-        elif plan.row.method == "DELETE":
-            self._store.commit_delete(table, plan.record)
         else:
-            self._store.commit_update(table, plan.record, plan.changes, tuple(plan.unchanged))
-        if table.record_class.name == CUSTOM_FIELD:
-            self._custom_fields.follow(plan.record, at)
-        if table.record_class.name == TASK:
-            link_contact(self._store, self._faults, plan.record, plan)
+            self._store.commit(table, plan.record, plan.row.method, plan.changes, plan.unchanged)
+        contact = plan.changes.get("primary_contact_id") if name == TASK else None
+        if contact is not None and self._faults.take("primary_contact_makes_link") is not None:
+            kind = plan.record.values.get("primary_contact_type")
+            link = {"activity_id": plan.record.id, "activity_type": TASK, "resource_id": contact}
+            self._store.add(ACTIVITY_LINK, resource_type=kind, **link)
 
     def _create(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> Record:
         record = self._store.commit_create(table, plan.changes, manner.application)
         late = self._faults.take("created_rows_appear_late")
         if late is not None:
-            record.visible_at = at + int(number_option(late, "seconds", 0) * 1000)
-            record.hidden_reads = int(number_option(late, "lookups", 0 if "seconds" in late else 1))
+            record.visible_at = at + int(late.get("seconds", 0) * 1000)
+            record.hidden_reads = int(late.get("lookups", 0 if "seconds" in late else 1))
             table.late.add(record.id)
+        if table.record_class.name == CUSTOM_FIELD:
+            self._store.name_custom_field(record)
+            slow = self._faults.take("custom_field_slow")
+            polls, pause = (1, 0) if slow is None else (slow.get("polls", 3), slow.get("seconds", 0))
+            self._coming_fields[record.id] = (int(polls), at + int(pause * 1000))
         return record
 
+    def _complete(self, plan: Plan, at: Instant) -> None:
+        """Let a Task that is about to be closed get a completion time, which the answer then shows."""
+        closes = plan.changes.get("activity_status") in _CLOSING_STATUSES
+        if closes and self._faults.take("status_sets_completed") is not None:
+            plan.changes.setdefault("completed", formats.var_time(at, self._store.zone))
+            plan.shown += ("completed", "completed_date", "completed_datetime")
 
-def _checked(rows: list[Row], *, doubles: bool) -> list[Row]:
-    """Refuse what no request may hold: too many objects, one twice (unless `doubles`), an unknown method."""
-    if len(rows) > MOST_OBJECTS:
-        raise MalformedError(f"no more than {MOST_OBJECTS} objects may be changed in one request")
-    ids = [row.id for row in rows if row.id]
-    if len(ids) != len(set(ids)) and not doubles:
-        raise MalformedError("an object occurs twice in the request")
-    for row in rows:
-        if row.method not in _METHODS or (row.method == "POST") != (row.id == 0):
-            raise MalformedError(f"'{row.method}' is not a valid method for id {row.id}")
-    return rows
+    # -- custom fields, which are available only after a while (example ``custom_field``)
+
+    def _check_custom_field(self, plan: Plan) -> None:
+        word = self._faults.throughout("datetime_word")
+        words = set(DATA_TYPES) if word is None else {*DATA_TYPES, word.get("word", "date_time")} - {"datetime"}
+        wanted = plan.changes
+        if wanted["data_type"] not in words:
+            plan.blame("data_type", "is not included in the list")
+        if wanted["resource_type"] not in self._store.tables:
+            plan.blame("resource_type", "is not included in the list")
+        picklist_id = wanted.get("picklist_id")
+        if wanted["data_type"] == "picklist" and self._picklist(picklist_id) is None:
+            plan.blame("picklist_id", REQUIRED_TEXT if picklist_id is None else NOT_FOUND_TEXT)
+
+    def look_at_fields(self, at: Instant) -> None:
+        """Count a look-up of custom fields; those that waited long enough become available."""
+        for id_, (polls, ready_at) in list(self._coming_fields.items()):
+            self._coming_fields[id_] = (polls - 1, ready_at)
+            if polls > 1 or at < ready_at:
+                continue
+            del self._coming_fields[id_]
+            record = self._store.tables[CUSTOM_FIELD].records[id_]
+            is_time = DATA_TYPES.get(record.values["data_type"], "datetime") == "datetime"
+            as_day = is_time and self._faults.take("custom_datetime_is_date") is not None
+            self._store.open_custom_field(record, datatype="date" if as_day else None)
+
+
+def _blame(plans: Sequence[Plan], options: Mapping[str, Any]) -> None:
+    for plan in plans:
+        plan.blame(str(options.get("field", "base")), str(options.get("text", REFUSED_TEXT)))
+
+
+def document(plans: Sequence[Plan], table: Table, reader: Reader, faults: FaultBoard) -> Document:
+    """Build the answer to a write, bent by whichever faults are on. The store's lock must be held."""
+    if any(plan.missing for plan in plans) and faults.take("deleted_id_shortens_results") is not None:
+        plans = [plan for plan in plans if not plan.missing]
+    places = _stale_places(plans, faults)
+    answer: Document = {
+        "success": all(plan.done for plan in plans),
+        **_top_level_errors(plans, places, flat=faults.throughout("errors_flat") is not None),
+        "affected_object_information": [_information(plan, places) for plan in plans],
+        "affected_objects": [_result(plan, table, reader) for plan in plans],
+    }
+    if answer["success"]:
+        answer |= {"flash": "Updated successfully", "updates": {}}
+    _bend(answer, plans, faults)
+    return answer
+
+
+def refusal(text: str) -> Document:
+    """Build the answer to a request that makes no sense as a whole."""
+    return {"success": False, "failures": [text]}
+
+
+def _stale_places(plans: Sequence[Plan], faults: FaultBoard) -> tuple[str, ...]:
+    """Say where the text on a stale object stands."""
+    if not any(plan.stale for plan in plans):
+        return _USUAL_PLACES
+    if faults.take("stale_without_text") is not None:
+        return ()
+    options = faults.take("stale_text_in")
+    return _USUAL_PLACES if options is None else (options.get("place", "failures"),)
+
+
+def _information(plan: Plan, places: tuple[str, ...]) -> Document:
+    errors = {name: list(texts) for name, texts in plan.errors.items()}
+    if plan.stale and "information" in places:
+        errors.setdefault("base", []).append(STALE_TEXT)
+    return {"success": plan.done, "errors": errors, "warnings": {}}
+
+
+def _result(plan: Plan, table: Table, reader: Reader) -> Document:
+    row = plan.row
+    if not plan.done or plan.record is None:  # what was attempted is shown, not what is stored
+        return {"id": row.id or None, "lock_version": row.lock_version, **row.fields}
+    if row.method == "DELETE":
+        return {"id": row.id, "lock_version": row.lock_version}
+    if row.method == "POST":
+        return reader.show(table, plan.record, None)
+    stamps = ("updated_at", "updated_by") if plan.changes else ()
+    changed = (name for name in plan.shown if (table.fields[name].twin_of or name) in plan.changes)
+    return reader.show(table, plan.record, ["id", "lock_version", *stamps, *changed])
+
+
+def _top_level_errors(plans: Sequence[Plan], places: tuple[str, ...], *, flat: bool) -> Document:
+    found: Document = {}
+    errors = {name: texts[0] for plan in plans for name, texts in plan.errors.items()}
+    stale = any(plan.stale for plan in plans)
+    if stale and "failures" in places:
+        found["failures"] = [STALE_TEXT]
+    if stale and "errors" in places:
+        errors["base"] = STALE_TEXT
+    if errors:
+        found["errors"] = errors if flat else {"[]": errors}
+    if stale and "affected_object_errors" in places:
+        found["affected_object_errors"] = [{"base": [STALE_TEXT]} if plan.stale else {} for plan in plans]
+    return found
+
+
+def _bend(answer: Document, plans: Sequence[Plan], faults: FaultBoard) -> None:
+    failed = not answer["success"]
+    results, information = answer["affected_objects"], answer["affected_object_information"]
+    if failed and faults.take("top_level_success_true_on_partial") is not None:
+        answer["success"] = True
+    if faults.take("results_longer") is not None:
+        results.insert(0, {"id": 999_999, "lock_version": 3, "name": "Somebody Else"})
+        information.insert(0, {"success": True, "errors": {}, "warnings": {}})
+    options = faults.take("results_shorter")
+    if options is not None and results:
+        index = options.get("index", len(results) - 1)
+        del results[index : index + 1], information[index : index + 1]
+    if faults.take("results_reordered") is not None:
+        results.reverse()
+        information.reverse()
+    options = faults.take("information_missing")
+    if options is not None:  # the shape of the guide's oldest examples
+        form = options.get("form", "empty")
+        del answer["affected_object_information"]
+        if form != "absent":
+            answer["affected_object_information"] = [dict(_OLD_FORMS[form]) for _ in information]
+        if any(plan.fails for plan in plans):
+            answer["affected_object_errors"] = [entry["errors"] for entry in information]
+    if not failed and faults.take("top_level_success_false_on_success_info_missing") is not None:
+        answer["success"] = False
+        answer.pop("affected_object_information", None)

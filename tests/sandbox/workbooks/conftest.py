@@ -8,6 +8,7 @@ import requests
 
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox, WorkbooksStore
+from outreach_sync.sandbox.workbooks.schema import PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +45,12 @@ class Client:
 
     def write(self, controller: str, *objects: dict[str, Any], **controls: str) -> Any:
         return self.put(controller, *objects, **controls).json()
+
+    def field(self, name: str) -> dict[str, Any]:
+        """Describe a field of a Person, as metadata do."""
+        pairs = [("_method", "GET"), ("class_names[]", PERSON)]
+        fields = self.post("metadata/types", pairs).json()["data"][0]["fields"]
+        return next((one for one in fields if one["name"] == name), {})
 
     @staticmethod
     def write_pairs(objects: Sequence[dict[str, Any]], controls: dict[str, str]) -> list[tuple[str, str]]:
@@ -89,6 +96,10 @@ def store() -> WorkbooksStore:
 
 
 @pytest.fixture
-def connect() -> type[Client]:
-    """Give what connects to a sandbox, for tests that want a client of their own."""
-    return Client
+def ada(client: Client) -> int:
+    return client.service.store.add_person(name="Ada Example", email="Ada@Example.com")
+
+
+@pytest.fixture
+def three(client: Client) -> list[int]:
+    return [client.service.store.add_person(name=f"Person {number}") for number in range(3)]

@@ -77,6 +77,19 @@ def test_a_list_is_read_by_get_with_a_body(service: WorkbooksSandbox, created: A
     assert answer["data"] == [{"id": 501, "updated_by_user[person_name]": "Integration User"}]
 
 
+def test_a_login_gives_a_cookie_and_a_token_that_go_along_with_the_key(service: WorkbooksSandbox) -> None:
+    body = f"api_key={service.api_key}&_application_name=python_test_client&_fast_login=True&api_version=1&client=api"
+    answer = requests.post(f"{service.url}/login.api?_dc=1", body, headers=HEADERS, timeout=5)
+    token, cookie = answer.json()["authenticity_token"], answer.headers["Set-Cookie"].split(";")[0]
+    assert cookie == f"Workbooks-Session={answer.json()['session_id']}"
+    write = f"_method=PUT&client=api&_authenticity_token={token}&__method[]=POST&id[]=0&lock_version[]=0&name[]=Pies"
+    url, with_cookie = f"{service.url}/crm/organisations.api", {**HEADERS, "Cookie": cookie}
+    for key in (f"&api_key={service.api_key}&api_version=1", ""):
+        assert requests.put(url, write + key, headers=with_cookie, timeout=5).json()["success"]
+    without_token = requests.put(url, write.replace(token, "x"), headers=with_cookie, timeout=5)
+    assert (without_token.status_code, without_token.json()) == (401, {"failure_reason": "no_session"})
+
+
 def test_logging_out_without_a_session_is_a_redirect(service: WorkbooksSandbox) -> None:
     body = "_method=POST&client=api&_audit_lifetime_days=None"
     response = requests.post(f"{service.url}/logout?_dc=1", body, headers=HEADERS, allow_redirects=False, timeout=5)

@@ -1,111 +1,137 @@
+"""Who is let in, what a request as a whole is answered, and how an answer can go wrong on its way."""
+
 from __future__ import annotations
 
+import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
+from outreach_sync.sandbox.workbooks import WorkbooksSandbox
+from outreach_sync.sandbox.workbooks.faults import FAULTS
 from outreach_sync.sandbox.workbooks.schema import PERSON
 
 if TYPE_CHECKING:
     from conftest import Client
 
 PEOPLE = "crm/people"
+STATE = "cf_person_sequence_state"
+
+
+def finish(client: Client, ada: int) -> requests.Response:
+    return client.put(PEOPLE, {"id": ada, STATE: "Finished"})
+
+
+def finished(client: Client, ada: int) -> bool:
+    return bool(client.service.store.get(PERSON, ada)[STATE] == "Finished")
+
+
+def read(client: Client) -> requests.Response:
+    return client.post(PEOPLE, [("_method", "GET")])
+
+
+def test_a_login_says_whose_database_it_is_and_that_can_be_another(client: Client) -> None:
+    assert client.post("login", []).json()["logical_database_id"] == 3
+    with WorkbooksSandbox() as other:
+        other.store.account.logical_database_id = 8
+        other.store.account.user_id = 77
+        other.store.account.created_at = "Tue Jan 06 09:00:00 UTC 2026"
+        answer = type(client)(other).post("login", []).json()
+    assert (answer["logical_database_id"], answer["user_id"], answer["database_name"]) == (8, 77, "Example")
+    assert answer["databases"] == [{"id": 8, "name": "Example", "created_at": "Tue Jan 06 09:00:00 UTC 2026"}]
+
+
+def test_a_wrong_key_no_key_and_a_reserved_name_are_refused(client: Client) -> None:
+    def failure(controller: str, *pairs: tuple[str, str]) -> tuple[int, str]:
+        response = client.post(controller, list(pairs))
+        return response.status_code, response.json()["failure_reason"]
+
+    key = client.key.pop("api_key")
+    assert failure(PEOPLE) == (401, "no_session")
+    client.key["api_key"] = key[:-1]
+    assert failure(PEOPLE) == failure("login") == (401, "unrecognised_name_or_password")
+    client.service.store.account.api_key = key[:-1]
+    assert client.get(PEOPLE)["success"]
+    assert failure("login", ("_application_name", "Workbooks")) == (403, "invalid_application_name")
+    client.session.headers["User-Agent"] = ""
+    assert failure(PEOPLE) == (403, "user_agent_required")
+
+
+def test_a_cookie_that_stands_for_no_session_is_sent_to_the_login_page(client: Client) -> None:
+    del client.key["api_key"]
+    client.session.cookies["Workbooks-Session"] = "0123456789abcdef"
+    response = read(client)
+    assert (response.status_code, response.headers["Location"]) == (302, f"{client.service.url}/login")
+    assert client.session.post(response.headers["Location"], timeout=5).text.startswith("<!DOCTYPE")
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "status", "document"),
+    [
+        ("key_refused", {}, 401, {"failure_reason": "unrecognised_name_or_password"}),
+        ("key_refused", {"reason": "no_permission_for_api"}, 403, {"failure_reason": "no_permission_for_api"}),
+        ("key_refused", {"reason": "ip_not_permitted", "status": 401}, 401, {"failure_reason": "ip_not_permitted"}),
+        ("database_being_migrated", {}, 403, {"failure_reason": "database_being_migrated"}),
+    ],
+)
+def test_a_refusal_names_its_reason(client: Client, fault: str, options: Any, status: int, document: Any) -> None:
+    client.service.faults.on(fault, **options)
+    response = client.put(PEOPLE, {"name": "Ada"})
+    assert (response.status_code, response.json(), client.service.store.writes) == (status, document, [])
+    client.service.faults.on("failure_message")
+    assert client.put(PEOPLE, {"name": "Ada"}).json() == {"failure_message": document["failure_reason"]}
+
+
+@pytest.mark.parametrize(
+    ("controller", "changes", "status"),
+    [
+        ("crm/persons", {}, 404),
+        (PEOPLE, {"_method": "DELETE"}, 405),
+        ("metadata/types", {"_method": "PUT"}, 405),
+        (PEOPLE, {"client": "web"}, 406),
+    ],
+)
+def test_a_request_that_is_no_call_of_the_api_is_refused(
+    client: Client, controller: str, changes: dict[str, str], status: int
+) -> None:
+    assert client.post(controller, [("_method", "GET"), *changes.items()]).status_code == status
+
+
+def test_the_suffix_the_version_and_a_form_are_mandatory(client: Client) -> None:
+    address = f"{client.service.url}/{PEOPLE}"
+    assert client.session.post(address, data=client.key, timeout=5).status_code == 404
+    assert requests.post(f"{address}.api", json=client.key, headers={"User-Agent": "x"}, timeout=5).status_code == 406
+    client.key["_api_version"] = client.key.pop("api_version")
+    assert read(client).status_code == 200
+    del client.key["_api_version"]
+    assert read(client).status_code == 406
 
 
 def test_answers_are_compressed_only_for_a_user_agent_that_says_gzip(client: Client) -> None:
-    assert client.post(PEOPLE, [("_method", "GET")]).headers["Content-Encoding"] == "gzip"
+    assert read(client).headers["Content-Encoding"] == "gzip"
     client.session.headers["User-Agent"] = "plain/1.0"
-    assert "Content-Encoding" not in client.post(PEOPLE, [("_method", "GET")]).headers
+    assert "Content-Encoding" not in read(client).headers
 
 
-def test_a_wrong_controller_or_a_missing_suffix_is_404(client: Client) -> None:
-    assert client.post("crm/persons", [("_method", "GET")]).status_code == 404
-    address = f"{client.service.url}/{PEOPLE}"
-    assert client.session.post(address, data=client.key, timeout=5).status_code == 404
-
-
-@pytest.mark.parametrize("method", ["POST", "DELETE", "PATCH"])
-def test_only_get_and_put_are_allowed_on_a_list(client: Client, method: str) -> None:
-    assert client.post(PEOPLE, [("_method", method)]).status_code == 405
-
-
-@pytest.mark.parametrize("controller", ["metadata/types", "picklist_data/Private_PicklistEntry/id/value"])
-def test_what_can_only_be_read_is_405_for_a_write(client: Client, controller: str) -> None:
-    assert client.post(controller, [("_method", "PUT")]).status_code == 405
-
-
-def test_the_type_of_a_body_is_compared_without_case(client: Client) -> None:
-    client.session.headers["Content-Type"] = "Application/X-WWW-Form-UrlEncoded; charset=UTF-8"
-    assert client.get(PEOPLE)["success"]
-
-
-@pytest.mark.parametrize("missing", ["client", "api_version"])
-def test_the_client_and_the_version_are_mandatory(client: Client, missing: str) -> None:
-    del client.key[missing]
-    assert client.post(PEOPLE, [("_method", "GET")]).status_code == 406
-
-
-def test_a_binding_may_spell_the_version_its_own_way(client: Client) -> None:
-    client.key["_api_version"] = client.key.pop("api_version")
-    assert client.get(PEOPLE)["success"]
-
-
-def test_a_json_body_is_refused_unless_json_bodies_are_ok(client: Client) -> None:
-    client.session.headers["Content-Type"] = "application/json"
-    body = json.dumps({**client.key, "_method": "GET", "_ff[]": ["id"], "_ft[]": ["eq"], "_fc[]": ["1001"]})
-    client.service.store.add_person(name="Ada Example")
-    address = f"{client.service.url}/{PEOPLE}.api"
-    assert client.session.post(address, data=body, timeout=5).status_code == 406
-    client.service.faults.on("json_bodies_ok")
-    assert len(client.session.post(address, data=body, timeout=5).json()["data"]) == 1
-    assert client.session.post(address, data="[1]", timeout=5).status_code == 406
-
-
-def test_a_real_put_works_like_a_post_that_says_put(client: Client) -> None:
-    pairs = client.write_pairs([{"name": "Ada Example"}], client.PER_OBJECT)[1:]
-    address = f"{client.service.url}/{PEOPLE}.api"
-    assert client.session.put(address, data=[*client.key.items(), *pairs], timeout=5).json()["success"]
-
-
-def test_the_journal_tells_what_was_asked_without_the_key(client: Client) -> None:
+def test_the_journal_tells_what_was_asked_without_the_key_and_which_faults_fired(client: Client) -> None:
     client.write(PEOPLE, {"name": "Ada Example"}, {"name": "Bo Example"})
-    client.get(PEOPLE, ("id", "eq", "1001"))
-    write, read = client.service.journal.entries()
-    assert (write.kind, read.kind) == (f"write {PEOPLE}", f"read {PEOPLE}")
+    client.service.faults.on("unavailable_503", kind="read")
+    client.post(PEOPLE, [("_method", "GET"), ("_fc[]", "1001")])
+    write, asked = client.service.journal.entries()
+    assert (write.kind, write.faults, asked.kind) == (f"write {PEOPLE}", (), f"read {PEOPLE}")
+    assert (asked.status, asked.faults) == (503, ("unavailable_503",))
     assert dict(write.form)["objects"] == "2"
-    assert ("_fc[]", "1001") in read.form
-    assert client.service.api_key not in str(client.service.journal.entries())
+    assert ("_fc[]", "1001") in asked.form
+    assert client.service.api_key not in str((write, asked))
 
 
-def test_the_journal_names_the_faults_that_fired(client: Client) -> None:
-    client.service.faults.on("unavailable_503", times=1)
-    client.post(PEOPLE, [("_method", "GET")])
-    entry = client.service.journal.entries()[0]
-    assert (entry.status, entry.faults) == (503, ("unavailable_503",))
-
-
-def test_the_back_door_changes_records_and_faults_and_is_not_in_the_journal(client: Client) -> None:
-    door = f"{client.service.url}/_sandbox"
-    person = {"do": "add", "class": PERSON, "fields": {"name": "Ada Example"}}
-    assert client.session.post(f"{door}/records", json=person, timeout=5).json() == {"id": 1001}
-    fault = {"name": "error_500", "times": 1}
-    client.session.post(f"{door}/faults", json=fault, timeout=5)
-    summary = client.session.get(f"{door}/", timeout=5).json()
-    assert (summary["records"][PERSON], summary["faults"]) == (1, ["error_500"])
-    assert client.service.journal.entries() == []
-
-
-def test_100_objects_are_written_in_one_request(client: Client) -> None:
-    ids = [client.service.store.add_person(name=f"Person {number}") for number in range(100)]
-    answer = client.write(PEOPLE, *({"id": id_, "cf_person_sequence_state": "Finished"} for id_ in ids))
-    assert [one["lock_version"] for one in answer["affected_objects"]] == [1] * 100
-
-
-def test_requests_that_come_at_once_do_not_give_an_id_twice(client: Client, connect: type[Client]) -> None:
+def test_requests_that_come_at_once_do_not_give_an_id_twice(client: Client) -> None:
     def create(number: int) -> list[int]:
-        one = connect(client.service)
+        one = type(client)(client.service)
         answer = one.write(PEOPLE, *({"name": f"Person {number}"} for _ in range(20)))
         one.session.close()
         return [result["id"] for result in answer["affected_objects"]]
@@ -113,3 +139,151 @@ def test_requests_that_come_at_once_do_not_give_an_id_twice(client: Client, conn
     with ThreadPoolExecutor(4) as pool:
         ids = [id_ for created in pool.map(create, range(8)) for id_ in created]
     assert sorted(ids) == list(range(1001, 1161))
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "done"),
+    [
+        ("answer_lost_after_commit", {}, True),
+        ("reset_before_answer", {}, False),
+        ("reset_before_answer", {"committed": True}, True),
+        ("body_cut_short", {}, True),
+        ("hang", {"seconds": 0.01}, False),
+        ("hang", {"seconds": 0.01, "committed": True}, True),
+    ],
+)
+def test_a_broken_connection_says_nothing_of_what_was_done(
+    client: Client, ada: int, fault: str, options: dict[str, Any], *, done: bool
+) -> None:
+    client.service.faults.on(fault, times=1, kind="write", **options)
+    with pytest.raises(requests.RequestException):
+        finish(client, ada)
+    assert finished(client, ada) is done
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "status", "done"),
+    [
+        ("html_with_200", {}, 200, False),
+        ("html_with_200", {"committed": True}, 200, True),
+        *(("gateway_page", {"status": status}, status, False) for status in (401, 403, 404, 422)),
+        ("gateway_page", {"status": 404, "text": True, "committed": True}, 404, True),
+        *((f"error_500{when}", {"status": 502}, 502, when == "_after_commit") for when in ("", "_after_commit")),
+    ],
+)
+def test_a_gateway_answers_in_a_form_of_its_own(
+    client: Client, ada: int, fault: str, options: dict[str, Any], status: int, *, done: bool
+) -> None:
+    client.service.faults.on(fault, times=1, **options)
+    response = finish(client, ada)
+    kind = "text/plain" if options.get("text") else "text/html; charset=utf-8"
+    assert (response.status_code, response.headers["Content-Type"]) == (status, kind)
+    assert finished(client, ada) is done
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "done"),
+    [
+        ("error_500", 500, False),
+        ("error_500_before_commit", 500, False),
+        ("error_500_after_commit", 500, True),
+        ("rate_limited_429", 429, False),
+        ("unavailable_503", 503, False),
+    ],
+)
+def test_a_status_may_come_before_or_after_the_write(
+    client: Client, ada: int, fault: str, status: int, *, done: bool
+) -> None:
+    client.service.faults.on(fault, times=1)
+    response = finish(client, ada)
+    assert (response.status_code, "Retry-After" in response.headers, finished(client, ada)) == (status, False, done)
+    if status != 500:
+        client.service.faults.on(fault, retry_after=7)
+        assert read(client).headers["Retry-After"] == "7"
+
+
+def test_answers_come_slowly_broken_and_in_bytes_that_are_no_utf8(client: Client) -> None:
+    client.service.faults.on("slow", times=1, seconds=0.01)
+    client.service.faults.on("broken_json", times=1)
+    with pytest.raises(requests.JSONDecodeError):
+        read(client).json()
+    client.service.faults.on("invalid_utf8", times=1)
+    content = read(client).content
+    assert json.loads(content.decode("utf-8", "replace"))["success"]
+    with pytest.raises(UnicodeDecodeError):
+        content.decode()
+
+
+def test_a_huge_answer_is_small_on_the_wire(client: Client) -> None:
+    client.service.faults.on("huge_answer", megabytes=8)
+    url = f"{client.service.url}/crm/people.api"
+    with requests.post(
+        url, data={**client.key, "_method": "GET"}, headers={"User-Agent": "x"}, stream=True, timeout=5
+    ) as answer:
+        packed = answer.raw.read(decode_content=False)
+    assert len(packed) < 100_000
+    assert len(gzip.decompress(packed)) > 8 * 2**20
+    assert json.loads(gzip.decompress(packed))["success"]
+
+
+def test_a_delaying_redirect_comes_as_often_as_was_asked_for_and_the_same_each_time(client: Client) -> None:
+    def statuses() -> list[int]:
+        client.service.faults.on("delaying_redirect")
+        return [read(client).status_code for _ in range(50)]
+
+    first = statuses()
+    assert 20 <= first.count(302) <= 40
+    assert statuses() == first
+
+
+@pytest.mark.parametrize("follow", ["repeat", "same", "get", "back", "elsewhere"])
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_a_delaying_address_answers(client: Client, ada: int, follow: str, done: int) -> None:
+    client.service.faults.on("delaying_redirect", times=1, probability=1, follow=follow, done=done)
+    response = finish(client, ada)
+    assert (response.status_code, finished(client, ada)) == (302, bool(done))
+    location = response.headers["Location"]
+    assert location.startswith(client.service.url) is (follow != "elsewhere")
+    if follow == "elsewhere":
+        return
+    method, body = ("GET", None) if follow == "get" else ("POST", response.request.body)
+    answer = client.session.request(method, location, data=body, allow_redirects=False, timeout=5)
+    if follow == "back":
+        assert answer.headers["Location"] == response.request.url
+    else:
+        assert answer.json()["success"] is not (follow == "repeat" and done == 1)  # then it is stale
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "leads_to", "done"),
+    [
+        ("redirect_delay_302", {}, "/crm/people.api?_delayed=", False),
+        ("redirect_after_commit_302", {}, "/crm/people.api?_delayed=", True),
+        ("redirect_to_login_302", {}, "/login", False),
+        ("redirect_delay_302", {"location": "other"}, "https://delay.example.net/", False),
+    ],
+)
+def test_a_redirect_says_nothing_of_whether_the_write_was_done(
+    client: Client, ada: int, fault: str, options: dict[str, str], leads_to: str, *, done: bool
+) -> None:
+    client.service.faults.on(fault, times=1, **options)
+    location = finish(client, ada).headers["Location"]
+    assert location.startswith(leads_to if "//" in leads_to else client.service.url + leads_to)
+    assert finished(client, ada) is done
+
+
+def test_a_redirected_write_that_becomes_a_read_looks_like_success_and_writes_nothing(client: Client, ada: int) -> None:
+    for fault, options in (
+        ("redirect_delay_302", {}),
+        ("delaying_redirect", {"probability": 1, "follow": "same"}),
+    ):
+        client.service.faults.on(fault, times=1, **options)
+        followed = client.session.get(finish(client, ada).headers["Location"], timeout=5)
+        assert followed.status_code == 200
+    assert not finished(client, ada)
+    assert client.session.get(f"{client.service.url}/crm/people.api?_delayed=0123", timeout=5).status_code == 401
+
+
+def test_every_fault_is_tested_here_or_next_door() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [name for name in FAULTS if f'"{name}"' not in tests and name != "error_500"] == []

@@ -1,28 +1,26 @@
+"""What a write does, what it is answered, and what others do to records meanwhile."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.sandbox.workbooks.planning import STALE_TEXT
-from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST_ENTRY, TASK
+from outreach_sync.instants import parse_iso
+from outreach_sync.sandbox.workbooks.schema import ACTIVITY_LINK, PERSON, PICKLIST_ENTRY, SEQUENCE_STATES, TASK
+from outreach_sync.sandbox.workbooks.writing import STALE_TEXT
 
 if TYPE_CHECKING:
     from conftest import Client
 
+    from outreach_sync.sandbox.workbooks import WorkbooksStore
+
 PEOPLE = "crm/people"
 TASKS = "activity/tasks"
+FIELDS = "admin/custom_fields"
 STATE = "cf_person_sequence_state"
-
-
-@pytest.fixture
-def ada(client: Client) -> int:
-    return client.service.store.add_person(name="Ada Example")
-
-
-@pytest.fixture
-def bo(client: Client) -> int:
-    return client.service.store.add_person(name="Bo Example")
+STAMP = "cf_person_state_updated_at"
+WORKBOOKS_FORM = "Tue Sep 01 10:00:31 UTC 2026"
 
 
 def kept(client: Client, id_: int) -> dict[str, Any]:
@@ -38,148 +36,102 @@ def errors(answer: dict[str, Any], place: int = 0) -> dict[str, list[str]]:
     return found
 
 
-def test_an_update_changes_what_was_sent_and_names_the_new_lock_version(client: Client, ada: int) -> None:
-    answer = client.write(PEOPLE, {"id": ada, STATE: "Opted Out", "no_email_soliciting": "1"})
-    assert answer["success"]
-    result = answer["affected_objects"][0]
+def finish(client: Client, ids: list[int], **more: str) -> Any:
+    return client.write(PEOPLE, *({"id": id_, STATE: "Finished", **more} for id_ in ids))
+
+
+def test_an_update_changes_what_was_sent_and_what_is_there_already_changes_nothing(client: Client, ada: int) -> None:
+    result = client.write(PEOPLE, {"id": ada, STATE: "Opted Out", "no_email_soliciting": "1"})["affected_objects"][0]
     assert (result["id"], result["lock_version"], result[STATE]) == (ada, 1, "Opted Out")
-    assert result["no_email_soliciting"] is True
-    assert (kept(client, ada)["lock_version"], kept(client, ada)[STATE]) == (1, "Opted Out")
-
-
-def test_what_is_there_already_keeps_lock_version_and_stamp(client: Client, ada: int) -> None:
-    client.write(PEOPLE, {"id": ada, STATE: "Finished"})
+    assert (kept(client, ada)["lock_version"], kept(client, ada)["no_email_soliciting"]) == (1, True)
     stamp = kept(client, ada)["updated_at"]
     client.service.clock.advance(60_000)
-    answer = client.write(PEOPLE, {"id": ada, "lock_version": 1, STATE: "Finished", "no_email_soliciting": "0"})
-    assert answer["affected_objects"] == [{"id": ada, "lock_version": 1}]
+    again = client.write(PEOPLE, {"id": ada, "lock_version": 1, STATE: "Opted Out", "person_job_title": ""})
+    assert again["affected_objects"] == [{"id": ada, "lock_version": 1}]
     assert kept(client, ada)["updated_at"] == stamp
-    last = client.service.store.writes[-1]
-    assert (last.changed, set(last.unchanged)) == ({}, {STATE, "no_email_soliciting"})
 
 
 def test_the_log_of_writes_says_what_changed_from_what_to_what(client: Client, ada: int) -> None:
-    client.write(PEOPLE, {"id": ada, STATE: "Finished"})
-    client.write(PEOPLE, {"id": ada, "lock_version": 1, STATE: "Bounced"})
+    finish(client, [ada])
+    client.write(PEOPLE, {"id": ada, "lock_version": 1, STATE: "Bounced", "no_email_soliciting": "0"})
     last = client.service.store.writes[-1]
     assert (last.record_class, last.id, last.method) == (PERSON, ada, "PUT")
-    assert last.changed == {STATE: ("Finished", "Bounced")}
+    assert (last.changed, last.unchanged) == ({STATE: ("Finished", "Bounced")}, ("no_email_soliciting",))
 
 
-def test_a_stale_lock_version_is_200_and_nothing_is_written(client: Client, ada: int, bo: int) -> None:
-    client.service.store.touch(PERSON, bo)
-    response = client.put(PEOPLE, {"id": ada, STATE: "Finished"}, {"id": bo, STATE: "Finished"})
+def test_a_stale_lock_version_is_200_and_nothing_is_written(client: Client, three: list[int]) -> None:
+    client.service.store.touch(PERSON, three[1])
+    response = client.put(PEOPLE, *({"id": id_, STATE: "Finished"} for id_ in three[:2]))
     answer = response.json()
-    assert response.status_code == 200
-    assert (answer["success"], answer["failures"], successes(answer)) == (False, [STALE_TEXT], [True, False])
-    assert errors(answer, 1) == {"base": [STALE_TEXT]}
-    assert answer["affected_objects"][1] == {"id": bo, "lock_version": 0, STATE: "Finished"}
-    assert (kept(client, ada)[STATE], kept(client, bo)[STATE]) == ("Finished", None)
+    assert (response.status_code, answer["success"], answer["failures"]) == (200, False, [STALE_TEXT])
+    assert (successes(answer), errors(answer, 1)) == ([True, False], {"base": [STALE_TEXT]})
+    assert answer["affected_objects"][1] == {"id": three[1], "lock_version": 0, STATE: "Finished"}
+    assert [kept(client, id_)[STATE] for id_ in three[:2]] == ["Finished", None]
 
 
-def test_without_per_object_transactions_one_bad_object_undoes_all(client: Client, ada: int, bo: int) -> None:
-    objects = ({"id": ada, STATE: "Finished"}, {"id": bo, STATE: "Nonsense"})
+def test_without_per_object_transactions_one_bad_object_undoes_all(client: Client, three: list[int]) -> None:
+    objects = ({"id": three[0], STATE: "Finished"}, {"id": three[1], STATE: "Nonsense"})
     answer = client.write(PEOPLE, *objects, _per_object_transactions="0")
-    assert successes(answer) == [False, False]
-    assert (kept(client, ada)[STATE], client.service.store.writes) == (None, [])
+    assert (successes(answer), client.service.store.writes) == ([False, False], [])
 
 
-def test_undone_reads_as_success_when_that_question_is_so_decided(client: Client, ada: int, bo: int) -> None:
-    client.service.faults.on("undone_reads_as_success")
-    objects = ({"id": ada, STATE: "Finished"}, {"id": bo, STATE: "Nonsense"})
-    answer = client.write(PEOPLE, *objects, _per_object_transactions="0")
-    assert (answer["success"], successes(answer)) == (False, [True, False])
-    assert kept(client, ada)[STATE] is None
-
-
-def test_a_create_gets_an_id_and_shows_all_it_has(client: Client) -> None:
-    answer = client.write(TASKS, {"name": "Call", "activity_status": "Cancelled", "due_date": "1 Sep 2026"})
+def test_a_create_shows_all_it_has_and_a_refused_one_beside_it_a_null_id(client: Client) -> None:
+    good = {"name": "Call", "activity_status": "Cancelled", "due_date": "1 Sep 2026"}
+    answer = client.write(TASKS, good, {"name": ""})
     result = answer["affected_objects"][0]
     assert (result["id"], result["lock_version"], result["due_date"]) == (4001, 0, " 1 Sep 2026")
-    assert (result["type"], result["activity_type"], result["created_through"]) == (TASK, "To-do", "outreach_sync")
+    assert (result["activity_type"], result["created_through"]) == ("To-do", "outreach_sync")
     assert set(result) == set(client.service.store.table(TASK).fields)
-    assert result["description"] is None
+    assert (answer["affected_objects"][1]["id"], answer["errors"]) == (None, {"[]": {"name": "is a required field"}})
+    client.service.faults.on("errors_flat")
+    assert client.write(TASKS, {"name": ""})["errors"] == {"name": "is a required field"}
 
 
-def test_a_refused_create_has_a_null_id_beside_one_that_worked(client: Client) -> None:
-    answer = client.write(TASKS, {"name": "Call"}, {"name": ""})
-    assert [one["id"] for one in answer["affected_objects"]] == [4001, None]
-    assert answer["errors"] == {"[]": {"name": "is a required field"}}
-    assert errors(answer, 1) == {"name": ["is a required field"]}
-    assert len(client.service.store.all(TASK)) == 1
-
-
-def test_create_update_and_delete_mix_in_one_request(client: Client, ada: int, bo: int) -> None:
-    objects = ({"name": "Cy Example"}, {"id": ada, "name": "Ada E."}, {"id": bo, "method": "DELETE"})
-    answer = client.write(PEOPLE, *objects)
+def test_create_update_and_delete_mix_in_one_request(client: Client, three: list[int]) -> None:
+    objects = ({"name": "Cy"}, {"id": three[0], "name": ":no_value:", STATE: ":null_value:"})
+    answer = client.write(PEOPLE, *objects, {"id": three[1], "method": "DELETE"})
     assert successes(answer) == [True, True, True]
-    assert answer["affected_objects"][2] == {"id": bo, "lock_version": 0}
-    assert [one["name"] for one in client.service.store.all(PERSON)] == ["Ada E.", "Cy Example"]
+    assert [one["name"] for one in client.service.store.all(PERSON)] == ["Person 0", "Person 2", "Cy"]
     assert [write.method for write in client.service.store.writes] == ["POST", "PUT", "DELETE"]
-
-
-def test_null_value_clears_and_no_value_leaves_alone(client: Client, ada: int) -> None:
-    client.service.store.update(PERSON, ada, **{STATE: "Finished", "person_job_title": "Head"})
-    client.write(PEOPLE, {"id": ada, "lock_version": 1, STATE: ":null_value:", "person_job_title": ":no_value:"})
-    assert (kept(client, ada)[STATE], kept(client, ada)["person_job_title"]) == (None, "Head")
-
-
-def test_null_on_an_empty_text_is_a_change_and_emptiness_on_null_is_none(client: Client, ada: int) -> None:
-    client.service.store.update(PERSON, ada, person_job_title="")
-    cleared = client.write(PEOPLE, {"id": ada, "lock_version": 1, "person_job_title": ":null_value:"})
-    assert (cleared["affected_objects"][0]["lock_version"], kept(client, ada)["person_job_title"]) == (2, None)
-    emptied = client.write(PEOPLE, {"id": ada, "lock_version": 2, "person_job_title": ""})
-    assert emptied["affected_objects"] == [{"id": ada, "lock_version": 2}]
 
 
 @pytest.mark.parametrize("name", ["cf_person_nonsense", "object_ref"])
 def test_an_unknown_or_fixed_attribute_is_ignored_unless_checking_is_strict(
     client: Client, ada: int, name: str
 ) -> None:
-    lax = client.write(PEOPLE, {"id": ada, name: "x"}, _strict_attribute_checking="0")
-    strict = client.write(PEOPLE, {"id": ada, name: "x"})
-    assert lax["success"]
-    assert list(errors(strict)) == [name]
-
-
-def test_a_restricted_picklist_refuses_and_an_auto_create_one_grows(client: Client, ada: int) -> None:
-    assert not client.write(PEOPLE, {"id": ada, STATE: "finished"})["success"]
-    assert client.write(PEOPLE, {"id": ada, "lead_source_type": "Outreahc"})["success"]
-    assert "Outreahc" in [one["value"] for one in client.service.store.all(PICKLIST_ENTRY)]
+    assert client.write(PEOPLE, {"id": ada, name: "x"}, _strict_attribute_checking="0")["success"]
+    assert list(errors(client.write(PEOPLE, {"id": ada, name: "x"}))) == [name]
 
 
 @pytest.mark.parametrize(
-    ("objects", "controls"),
+    ("name", "sent", "value"),
     [
-        ([{"lead_source_type": "Outreahc", STATE: "Nonsense"}], {}),
-        ([{"lead_source_type": "Outreahc", "lock_version": 7}], {}),
-        ([{"lead_source_type": "Outreahc"}, {"name": ""}], {"_per_object_transactions": "0"}),
+        *(("no_email_soliciting", word, True) for word in ("true", "t", "on", "1", "yes", "y")),
+        *(("no_email_soliciting", word, False) for word in ("True", "0", "2", "")),
+        *((STAMP, form, parse_iso("2026-09-01T10:00:31Z")) for form in (WORKBOOKS_FORM, "2026-09-01T10:00:31Z")),
+        *((STAMP, form, parse_iso("2026-09-01T10:00:31Z")) for form in ("1788256831", "2026-09-01T11:00:31")),
+        (STAMP, "", None),
+        ("name", "x" * 255, "x" * 255),
     ],
-    ids=["refused", "stale", "undone"],
 )
-def test_a_picklist_does_not_grow_by_what_was_not_saved(
-    client: Client, ada: int, bo: int, objects: list[dict[str, Any]], controls: dict[str, str]
-) -> None:
-    named = [{"id": id_, **one} for id_, one in zip((ada, bo), objects, strict=False)]
-    assert not client.write(PEOPLE, *named, **controls)["success"]
-    assert "Outreahc" not in [one["value"] for one in client.service.store.all(PICKLIST_ENTRY)]
+def test_values_are_taken_in_every_documented_form(client: Client, ada: int, name: str, sent: str, value: Any) -> None:
+    assert client.write(PEOPLE, {"id": ada, name: sent})["success"]
+    assert kept(client, ada)[name] == value
 
 
-def test_a_value_that_two_objects_bring_becomes_one_entry(client: Client, ada: int, bo: int) -> None:
-    assert client.write(PEOPLE, *({"id": one, "lead_source_type": "Fair"} for one in (ada, bo)))["success"]
-    assert [one["value"] for one in client.service.store.all(PICKLIST_ENTRY)].count("Fair") == 1
-
-
-def test_picklist_entry_missing_makes_the_value_invalid(client: Client, ada: int) -> None:
-    client.service.faults.on("picklist_entry_missing", value="Finished")
-    assert list(errors(client.write(PEOPLE, {"id": ada, STATE: "Finished"}))) == [STATE]
-    assert client.ids("admin/picklist_entries", ("value", "eq", "Finished")) == []
-
-
-def test_custom_field_removed_makes_the_attribute_unknown(client: Client, ada: int) -> None:
-    client.service.faults.on("custom_field_removed", field=STATE)
-    assert errors(client.write(PEOPLE, {"id": ada, STATE: "Finished"})) == {STATE: ["is not a recognised attribute"]}
-    assert client.get(PEOPLE, ("id", "gt", "0"), columns=STATE)["data"] == [{}]
+@pytest.mark.parametrize(
+    ("name", "sent", "says"),
+    [
+        (STAMP, "soon", "is not a valid date"),
+        (STAMP, "2026-13-01", "is not a valid date"),
+        ("name", "x" * 256, "is too long (maximum is 255 characters)"),
+        ("employer_link", "2147483648", "is out of range"),
+        ("employer_link", "x", "is not a number"),
+        (STATE, "finished", "is not a valid picklist value"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused(client: Client, ada: int, name: str, sent: str, says: str) -> None:
+    assert errors(client.write(PEOPLE, {"id": ada, name: sent})) == {name: [says]}
 
 
 def test_only_one_of_the_three_views_of_a_moment_may_be_set(client: Client) -> None:
@@ -187,144 +139,259 @@ def test_only_one_of_the_three_views_of_a_moment_may_be_set(client: Client) -> N
     assert "only one of due, due_date and due_datetime may be set" in str(errors(answer))
 
 
-def test_true_written_as_python_does_is_false(client: Client, ada: int) -> None:
-    client.write(PEOPLE, {"id": ada, "no_email_soliciting": "True"})
-    assert kept(client, ada)["no_email_soliciting"] is False
+def test_a_picklist_with_auto_create_grows_once_by_what_was_saved_alone(client: Client, three: list[int]) -> None:
+    client.write(PEOPLE, {"id": three[0], "lead_source_type": "Fair", "lock_version": 7})
+    assert "Fair" not in client.service.store.picklist_values(14)
+    client.write(PEOPLE, *({"id": one, "lead_source_type": "Fair"} for one in three))
+    assert [one["value"] for one in client.service.store.all(PICKLIST_ENTRY)].count("Fair") == 1
 
 
-def test_a_read_only_record_is_refused(client: Client, ada: int) -> None:
-    client.service.store.make_read_only(ada)
-    assert "permission" in str(errors(client.write(PEOPLE, {"id": ada, STATE: "Finished"})))
-    assert client.get(PEOPLE, ("id", "gt", "0"), columns="_can_modify")["data"] == [{"_can_modify": False}]
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda pairs: [*pairs, ("name[]", "B")], "name[] was not given as often as id[]"),
+        (lambda pairs: [pair for pair in pairs if pair[0] != "__method[]"], "__method[] must be given"),
+        (lambda pairs: [pair for pair in pairs if not pair[0].startswith("_f")], "a filter must select"),
+        (lambda pairs: [("_ff[]", "id"), ("_ft[]", "gt"), ("_fc[]", "0"), *pairs], "not in the request"),
+        (lambda pairs: [(name, "0" if name == "_fc[]" else value) for name, value in pairs], "does not select each"),
+        (lambda pairs: [(name, "PATCH" if name == "__method[]" else value) for name, value in pairs], "valid method"),
+        (lambda pairs: [*pairs, *pairs[-4:]], "an object occurs twice"),
+        (lambda pairs: [*pairs, *pairs[-4:] * 100], "no more than 100 objects"),
+    ],
+)
+def test_a_write_that_makes_no_sense_as_a_whole_is_refused(
+    client: Client, three: list[int], change: Any, says: str
+) -> None:
+    pairs = client.write_pairs([{"id": three[0], "name": "A"}], client.PER_OBJECT)
+    answer = client.post(PEOPLE, change(pairs)).json()
+    assert (list(answer), client.service.store.writes) == (["success", "failures"], [])
+    assert says in answer["failures"][0]
 
 
-def refused(client: Client, pairs: list[tuple[str, str]]) -> str:
-    answer = client.post(PEOPLE, pairs).json()
-    assert list(answer) == ["success", "failures"]
-    assert client.service.store.writes == []
-    return str(answer["failures"][0])
-
-
-def test_more_than_100_objects_are_refused(client: Client) -> None:
-    objects = [{"name": f"Person {number}"} for number in range(101)]
-    assert "no more than 100" in refused(client, client.write_pairs(objects, client.PER_OBJECT))
-
-
-def test_an_object_that_occurs_twice_is_refused(client: Client, ada: int) -> None:
-    objects = [{"id": ada, "name": "A"}, {"id": ada, "name": "B"}]
-    assert "occurs twice" in refused(client, client.write_pairs(objects, client.PER_OBJECT))
-
-
-def test_an_array_that_is_not_square_is_refused(client: Client, ada: int) -> None:
-    assert "name[]" in refused(
-        client, [*client.write_pairs([{"id": ada, "name": "A"}], client.PER_OBJECT), ("name[]", "B")]
-    )
-
-
-def without_filter(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [pair for pair in pairs if not pair[0].startswith("_f")]
-
-
-def test_a_filter_must_select_exactly_the_objects(client: Client, ada: int, bo: int) -> None:
-    pairs = without_filter(client.write_pairs([{"id": ada, "name": "A"}], client.PER_OBJECT))
-    assert "must select" in refused(client, pairs)
-    more = [("_ff[]", "id"), ("_ft[]", "gt"), ("_fc[]", "0")]
-    assert "not in the request" in refused(client, [*more, *pairs])
-    other = [("_ff[]", "id"), ("_ft[]", "eq"), ("_fc[]", "0")]
-    assert "does not select" in refused(client, [*other, *pairs])
-    assert client.post(PEOPLE, [*more[:2], ("_fc[]", str(bo)), *pairs]).json()["success"] is False
-
-
-def test_any_filter_that_selects_the_object_will_do(client: Client, ada: int) -> None:
-    by_name = [("_ff[]", "name"), ("_ft[]", "ct"), ("_fc[]", "ada")]
-    assert client.post(PEOPLE, [*by_name, *without_filter(client.write_pairs([{"id": ada, "name": "A"}], {}))]).json()[
-        "success"
-    ]
-
-
-def test_filterless_creates_refused_only_when_the_guides_text_is_taken_at_its_word(client: Client) -> None:
-    pairs = without_filter(client.write_pairs([{"name": "Cy Example"}], client.PER_OBJECT))
-    client.service.faults.on("filterless_creates_refused", times=1)
-    assert "must select" in refused(client, pairs)
-    client.service.faults.off("filterless_creates_refused")
+def test_creates_without_a_filter_are_refused_only_where_the_guides_text_is_taken_at_its_word(client: Client) -> None:
+    pairs = [pair for pair in client.write_pairs([{"name": "Cy"}], client.PER_OBJECT) if not pair[0].startswith("_f")]
     assert client.post(PEOPLE, pairs).json()["success"]
+    client.service.faults.on("filterless_creates_refused")
+    assert "must select" in client.post(PEOPLE, pairs).json()["failures"][0]
 
 
-@pytest.mark.parametrize("change", [{"method": "PATCH"}, {"method": "POST"}])
-def test_a_method_that_does_not_fit_is_refused(client: Client, ada: int, change: dict[str, str]) -> None:
-    assert "not a valid method" in refused(
-        client, client.write_pairs([{"id": ada, "name": "A", **change}], client.PER_OBJECT)
-    )
-
-
-def test_a_deleted_unknown_or_forbidden_id_is_a_failed_object(client: Client, ada: int, bo: int) -> None:
-    store = client.service.store
-    store.delete(PERSON, bo)
-    hidden = store.add_person(name="Cy Example")
-    store.hide(hidden)
-    objects = [{"id": id_, STATE: "Finished", "lock_version": 0} for id_ in (ada, bo, hidden, 99)]
-    assert successes(client.write(PEOPLE, *objects)) == [True, False, False, False]
-
-
-def test_deleted_id_fails_batch_404_and_nothing_is_done(client: Client, ada: int) -> None:
-    client.service.faults.on("deleted_id_fails_batch_404")
-    response = client.put(PEOPLE, {"id": ada, STATE: "Finished"}, {"id": 99, STATE: "Finished"})
-    assert (response.status_code, kept(client, ada)[STATE]) == (404, None)
-    assert client.put(PEOPLE, {"id": ada, STATE: "Finished"}).status_code == 200
-
-
-def test_deleted_id_shortens_results_and_the_rest_is_done(client: Client, ada: int) -> None:
+def test_a_deleted_unknown_or_read_only_id_is_a_failed_object(client: Client, three: list[int]) -> None:
+    client.service.store.delete(PERSON, three[1])
+    client.service.store.make_read_only(three[2])
+    assert successes(finish(client, [*three, 99])) == [True, False, False, False]
     client.service.faults.on("deleted_id_shortens_results")
-    answer = client.write(PEOPLE, {"id": 99, STATE: "Finished"}, {"id": ada, STATE: "Finished"})
-    assert [one["id"] for one in answer["affected_objects"]] == [ada]
-    assert successes(answer) == [True]
+    assert [one["id"] for one in finish(client, [99, three[0]])["affected_objects"]] == [three[0]]
+    client.service.faults.on("deleted_id_fails_batch_404")
+    assert client.put(PEOPLE, {"id": 99, STATE: "Finished"}).status_code == 404
 
 
-def test_no_permission_to_create_is_said_in_the_answer_and_in_metadata(client: Client, ada: int) -> None:
-    client.service.faults.on("no_permission_to_create", **{"class": TASK})
-    assert "permission" in str(errors(client.write(TASKS, {"name": "Call"})))
-    assert client.write(PEOPLE, {"id": ada, STATE: "Finished"}, {"name": "Bo Example"})["success"]
-    types = client.post("metadata/types", [("_method", "GET")]).json()["data"]
-    permitted = {
-        one["class_name"]: action["permitted"]
-        for one in types
-        for action in one["actions"]
-        if action["name"] == "create"
-    }
-    assert (permitted[TASK], permitted[PERSON]) == (False, True)
+def test_what_the_user_may_not_do_is_said_in_the_answer_and_in_metadata(client: Client, ada: int) -> None:
+    for fault, task in (("no_permission_to_create", {"name": "Call"}), ("no_permission_to_update", {"id": 4001})):
+        client.service.faults.on(fault, **{"class": TASK})
+        assert "permission" in str(errors(client.write(TASKS, task)))
+        types = client.post("metadata/types", [("_method", "GET")]).json()["data"]
+        action = {"name": fault.rpartition("_")[2], "permitted": False}
+        assert [one["class_name"] for one in types if action in one["actions"]] == [TASK]
+        client.service.faults.clear()
+        client.write(TASKS, {"name": "Call"})
+    client.service.faults.on("field_not_updateable", field=STATE)
+    assert errors(client.write(PEOPLE, {"id": ada, STATE: "Finished"})) == {STATE: ["cannot be set"]}
+    assert (client.field(STATE)["is_updateable"], client.field(STAMP)["is_updateable"]) == (False, True)
+    assert client.write(PEOPLE, {"name": "Bo", STATE: "Finished"})["success"]
 
 
-def test_created_rows_appear_late_for_a_number_of_lookups(client: Client) -> None:
-    client.service.faults.on("created_rows_appear_late", lookups=2)
+def test_a_field_can_be_required_at_creation(client: Client) -> None:
+    client.service.faults.on("field_required", field="person_last_name")
+    assert errors(client.write(PEOPLE, {"name": "Ada"})) == {"person_last_name": ["is a required field"]}
+    assert client.write(PEOPLE, {"name": "Ada", "person_last_name": "Example"})["success"]
+    assert client.field("person_last_name")["required"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "text"),
+    [
+        ("emoji_lost", {}, ("Ada \N{SPARKLES} \N{ROCKET}", "Ada \N{SPARKLES} ?")),
+        ("ampersand_escaped", {}, ("R&D", "R&amp;D")),
+        ("text_cut", {"length": 3}, ("Ada Example", "Ada")),
+        ("blanks_trimmed", {}, (" Ada ", "Ada")),
+        ("datetime_without_seconds", {"how": "cut"}, (WORKBOOKS_FORM, "Tue Sep 01 10:00:00 UTC 2026")),
+        ("datetime_without_seconds", {"how": "round"}, (WORKBOOKS_FORM, "Tue Sep 01 10:01:00 UTC 2026")),
+    ],
+)
+def test_what_is_kept_otherwise_than_it_was_sent_is_no_change_the_next_time(
+    client: Client, ada: int, fault: str, options: dict[str, Any], text: tuple[str, str]
+) -> None:
+    name = STAMP if "datetime" in fault else "name"
+    client.service.faults.on(fault, **options)
+    client.write(PEOPLE, {"id": ada, name: text[0]})
+    assert client.get(PEOPLE, columns=name)["data"] == [{name: text[1]}]
+    again = client.write(PEOPLE, {"id": ada, "lock_version": 1, name: text[0]})
+    assert again["affected_objects"] == [{"id": ada, "lock_version": 1}]
+
+
+def test_custom_fields_of_times_may_refuse_iso_or_take_the_longer_form(client: Client, ada: int) -> None:
+    client.service.faults.on("custom_datetime_refuses_iso", times=1)
+    assert errors(client.write(PEOPLE, {"id": ada, STAMP: "2026-09-01T10:00:31Z"})) == {STAMP: ["is not a valid date"]}
+    client.service.faults.on("custom_datetime_is_var")
+    assert client.write(PEOPLE, {"id": ada, STAMP: "2026-09-01T10:00:31.000Z,1,Europe/London"})["success"]
+    assert kept(client, ada)[STAMP] == parse_iso("2026-09-01T10:00:31Z")
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "expected"),
+    [
+        ("stale_some", {}, [False, True, True]),
+        ("stale_some", {"indexes": [1, 2]}, [True, False, False]),
+        ("stale_all", {}, [False, False, False]),
+        ("stale_again_and_again", {"ids": [1003]}, [True, True, False]),
+        ("delete_between_read_and_write", {}, [False, True, True]),
+        ("merge_between_read_and_write", {"indexes": [2]}, [True, True, False]),
+        ("read_only_between_read_and_write", {"ids": [1001, 1002]}, [False, False, True]),
+        ("refuse_one", {"index": 2, "field": "name", "text": "is odd"}, [True, True, False]),
+        ("refuse_all", {}, [False, False, False]),
+        ("refuse_value", {"field": STATE}, [False, False, False]),
+        ("refuse_value", {"field": STATE, "value": "Bounced"}, [True, True, True]),
+    ],
+)
+def test_a_fault_concerns_the_objects_it_names(
+    client: Client, three: list[int], fault: str, options: dict[str, Any], expected: list[bool]
+) -> None:
+    client.service.faults.on(fault, times=1, **options)
+    assert successes(finish(client, three)) == expected
+    finished = [one[STATE] for one in client.service.store.all(PERSON) if one["id"] in three]
+    assert finished.count("Finished") == expected.count(True)
+
+
+@pytest.mark.parametrize("place", ["failures", "errors", "affected_object_errors", "information", None])
+def test_the_text_on_a_stale_object_stands_in_one_place_or_none(
+    client: Client, three: list[int], place: str | None
+) -> None:
+    client.service.faults.on("stale_some", times=1)
+    if place:
+        client.service.faults.on("stale_text_in", place=place)
+    else:
+        client.service.faults.on("stale_without_text")
+    answer = finish(client, three)
+    key = "affected_object_information" if place == "information" else place
+    assert [name for name, value in answer.items() if STALE_TEXT in str(value)] == ([key] if key else [])
+    assert successes(answer) == [False, True, True]
+
+
+def test_results_may_be_too_many_too_few_or_in_another_order(client: Client, three: list[int]) -> None:
+    found = []
+    for fault in ("results_longer", "results_shorter", "results_reordered"):
+        client.service.faults.clear()
+        client.service.faults.on(fault)
+        answer = finish(client, three)
+        found.append([one["id"] for one in answer["affected_objects"]])
+        assert len(answer["affected_object_information"]) == len(found[-1])
+    assert found == [[999_999, *three], three[:2], three[::-1]]
+
+
+@pytest.mark.parametrize(("form", "information"), [("empty", [{}] * 3), ("message", ["message"] * 3), ("absent", None)])
+def test_information_may_come_in_the_old_forms(client: Client, three: list[int], form: str, information: Any) -> None:
+    client.service.faults.on("information_missing", form=form)
+    answer = finish(client, three, name="")
+    found = answer.get("affected_object_information")
+    assert (found if form != "message" else [next(iter(one)) for one in found]) == information
+    assert answer["affected_object_errors"] == [{"name": ["is a required field"]}] * 3
+
+
+def test_the_verdict_at_the_top_may_be_wrong_both_ways(client: Client, three: list[int]) -> None:
+    client.service.faults.on("refuse_one", times=1)
+    client.service.faults.on("top_level_success_true_on_partial")
+    answer = finish(client, three)
+    assert (answer["success"], successes(answer)) == (True, [False, True, True])
+    client.service.faults.on("top_level_success_false_on_success_info_missing")
+    answer = client.write(PEOPLE, {"id": three[0], STATE: "Finished"})
+    assert (answer["success"], "affected_object_information" in answer) == (False, False)
+    assert kept(client, three[0])[STATE] == "Finished"
+
+
+@pytest.mark.parametrize("options", [{"lookups": 2}, {"seconds": 30}])
+def test_created_rows_appear_late(client: Client, options: dict[str, int]) -> None:
+    client.service.faults.on("created_rows_appear_late", **options)
     client.write(TASKS, {"name": "Call"})
-    looks = [client.ids(TASKS, ("name", "eq", "Call")) for _ in range(3)]
-    assert looks == [[], [], [4001]]
-
-
-def test_created_rows_appear_late_for_some_seconds(client: Client) -> None:
-    client.service.faults.on("created_rows_appear_late", seconds=30)
-    client.write(TASKS, {"name": "Call"})
-    assert client.ids(TASKS, ("name", "eq", "Call")) == []
+    assert [client.ids(TASKS) for _ in range(2)] == [[], []]
     client.service.clock.advance(31_000)
-    assert client.ids(TASKS, ("name", "eq", "Call")) == [4001]
+    assert client.ids(TASKS) == [4001]
 
 
-def test_status_sets_completed_though_nobody_sent_it(client: Client) -> None:
+def test_what_the_service_does_by_itself_when_a_task_is_saved(client: Client, ada: int) -> None:
     client.service.faults.on("status_sets_completed")
-    client.write(TASKS, {"name": "Call", "activity_status": "Cancelled"})
-    assert client.service.store.get(TASK, 4001)["completed"] is not None
+    client.service.faults.on("primary_contact_makes_link")
+    contact = {"primary_contact_id": str(ada), "primary_contact_type": PERSON}
+    result = client.write(TASKS, {"name": "Call", "activity_status": "Cancelled", **contact})["affected_objects"][0]
+    assert result["completed"] == client.service.store.get(TASK, 4001)["completed"] is not None
+    (link,) = client.service.store.all(ACTIVITY_LINK)
+    assert (link["activity_id"], link["resource_id"], link["resource_type"]) == (4001, ada, PERSON)
 
 
-def test_what_the_service_sets_by_itself_is_in_the_answer(client: Client) -> None:
-    task = client.service.store.add_task(name="Call")
-    client.service.faults.on("status_sets_completed")
-    result = client.write(TASKS, {"id": task, "activity_status": "Complete"})["affected_objects"][0]
-    assert {"completed", "completed_date", "completed_datetime"} <= set(result)
-    assert result["completed"] == client.service.store.get(TASK, task)["completed"]
+def test_a_merge_leaves_no_pointer_unless_the_losing_id_goes_on_answering(client: Client, three: list[int]) -> None:
+    store, (loser, winner, other) = client.service.store, three
+    store.update(PERSON, loser, **{"main_location[email]": "ada@example.com"})
+    task = store.add_task(name="Call", primary_contact_id=loser)
+    store.merge_people(winner, loser)
+    assert (kept(client, winner)["main_location[email]"], kept(client, loser)["is_deleted"]) == (
+        "ada@example.com",
+        True,
+    )
+    assert store.get(TASK, task)["primary_contact_id"] == winner
+    assert client.ids(PEOPLE, ("id", "eq", str(loser))) == []
+    store.merge_people(other, winner, alias=True)
+    assert client.ids(PEOPLE, ("id", "eq", str(winner))) == [other]
+    answer = client.write(PEOPLE, {"id": winner, "lock_version": 1, STATE: "Finished"})
+    assert (answer["success"], answer["affected_objects"][0]["id"]) == (True, other)
 
 
-def test_created_through_is_the_application_name_else_the_first_word_of_the_user_agent(client: Client) -> None:
-    client.session.headers["User-Agent"] = "outreach-sync/1.0"
-    client.write(PEOPLE, {"name": "Ada Example"})
-    client.write(PEOPLE, {"name": "Bo Example"}, _application_name="my tool")
-    assert [one["created_through"] for one in client.service.store.all(PERSON)] == ["outreach", "my tool"]
+def test_a_picklist_and_a_custom_field_are_made_and_available_after_a_while(bare: Client) -> None:
+    picklist = bare.write("admin/picklists", {"name": "Sequence States"})["affected_objects"][0]["id"]
+    assert bare.write("admin/picklist_entries", {"picklist_id": str(picklist), "value": "Pending"})["success"]
+    bare.service.faults.on("custom_field_slow", polls=2, seconds=60)
+    field = {"title": "Sequence State", "resource_type": PERSON, "data_type": "picklist", "picklist_id": str(picklist)}
+    made = bare.write(FIELDS, field)["affected_objects"][0]
+    assert (made["status"], made["value_column_name"]) == ("Creating", STATE)
+    assert [bare.get(FIELDS, columns="status")["data"] for _ in range(3)] == [[{"status": "Creating"}]] * 3
+    bare.service.clock.advance(61_000)
+    assert bare.get(FIELDS, columns="status")["data"] == [{"status": "Available"}]
+    assert bare.write(PEOPLE, {"name": "Ada", STATE: "Pending"})["success"]
+    assert not bare.write(PEOPLE, {"name": "Bo", STATE: "Other"})["success"]
+
+
+def test_the_word_for_a_time_may_be_another_and_the_field_may_turn_out_to_hold_days(bare: Client) -> None:
+    bare.service.faults.on("datetime_word", word="moment")
+    bare.service.faults.on("custom_datetime_is_date")
+    field = {"title": "State Updated at", "resource_type": PERSON}
+    assert list(errors(bare.write(FIELDS, {**field, "data_type": "datetime"}))) == ["data_type"]
+    assert bare.write(FIELDS, {**field, "data_type": "moment"})["success"]
+    bare.get(FIELDS)
+    assert bare.field(STAMP)["datatype"] == "date"
+
+
+def test_what_an_administrator_takes_away_is_gone(client: Client, ada: int) -> None:
+    client.service.faults.on("picklist_entry_missing", value="Finished")
+    client.service.faults.on("labels_with_hyphen")
+    assert list(errors(finish(client, [ada]))) == [STATE]
+    assert "Active - Running" in client.service.store.picklist_values(SEQUENCE_STATES)
+    client.service.faults.on("custom_field_removed", field=STATE)
+    assert errors(finish(client, [ada])) == {STATE: ["is not a recognised attribute"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"do": "update", "class": PERSON, "id": 1001, "fields": {"name": "Ada E."}}, ["Ada E.", "Bo"]),
+        ({"do": "delete", "class": PERSON, "id": 1001}, ["Bo"]),
+        ({"do": "purge", "class": PEOPLE, "id": 1001}, ["Bo"]),
+        ({"do": "merge", "winner": 1001, "loser": 1002}, ["Ada"]),
+        ({"do": "add", "class": PERSON, "fields": {"name": "Cy"}}, ["Ada", "Bo", "Cy"]),
+        ({"do": "identify", "fields": {"logical_database_id": 8}}, ["Ada", "Bo"]),
+    ],
+)
+def test_changes_may_be_given_as_json(store: WorkbooksStore, change: dict[str, Any], names: list[str]) -> None:
+    store.add_person(name="Ada")
+    store.add_person(name="Bo")
+    store.change(change)
+    assert [one["name"] for one in store.all(PERSON)] == names
+    assert store.account.logical_database_id == (8 if change["do"] == "identify" else 3)
+    assert store.dump()["records"][PERSON][0]["values"]["name"] in ("Ada", "Ada E.", "Bo")
