@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING
 
 from outreach_sync import __version__
 from outreach_sync.config.credentials import revealed
-from outreach_sync.config.fingerprint import decision_fingerprint, task_rule_fingerprint
-from outreach_sync.config.quick import READ
 from outreach_sync.config.start import Back, From
 from outreach_sync.http import Transport
 from outreach_sync.outreach.client import OutreachClient
@@ -18,16 +14,12 @@ from outreach_sync.outreach.settings import OutreachSettings, S2SSettings
 from outreach_sync.outreach.source import OutreachSource
 from outreach_sync.outreach.tokenfile import TokenFile
 from outreach_sync.outreach.tokens import OAuthTokens
-from outreach_sync.pipeline.ports import FieldNames, Plan, TaskForm
-from outreach_sync.records import Stream
 from outreach_sync.rules.conditions import named_attributes
-from outreach_sync.rules.person import Policy
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.workbooks.settings import WorkbooksSettings
 from outreach_sync.workbooks.target import Workbooks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from outreach_sync.config.models import Config
@@ -36,40 +28,8 @@ if TYPE_CHECKING:
     from outreach_sync.outreach.tokens import Tokens
 
 
-def plan_from(
-    config: Config, *, full: bool = False, since: Instant | Back | None = None, streams: Sequence[str] = ()
-) -> Plan:
-    """Return the config as the pipeline needs it; `streams` limits this run to some of those that are configured."""
-    sync = config.sync
-    readable = [stream for stream in sync.streams if stream in READ]
-    chosen = [stream for stream in readable if not streams or stream in streams]
-    return Plan(
-        streams=tuple(Stream(stream) for stream in chosen),
-        configured_streams=tuple(Stream(stream) for stream in readable),
-        reading=_reading(config, full=full, since=since),
-        policy=_policy(config),
-        fields=FieldNames(**config.workbooks.fields.model_dump()),
-        match=sync.people.match,
-        creates=sync.people.when_missing == "create",
-        recreates=sync.when_deleted == "recreate",
-        create_fields=sync.people.create_fields,
-        task_form=TaskForm(sync.tasks.status, sync.tasks.name, sync.tasks.description, sync.tasks.type),
-        skip_rule=sync.tasks.skipped_when,
-        vanished_is_skipped=sync.tasks.vanished_is_skipped,
-        max_attempts=sync.max_attempts,
-        guard_share=sync.guard.share,
-        guard_count=sync.guard.count,
-        batch_size=config.workbooks.batch_size,
-        concurrency=config.workbooks.concurrency,
-        fingerprint=decision_fingerprint(config),
-        field_fingerprint=hashlib.sha256(
-            json.dumps(config.workbooks.fields.model_dump(), sort_keys=True).encode()
-        ).hexdigest(),
-        task_fingerprint=task_rule_fingerprint(config),
-    )
-
-
-def _reading(config: Config, *, full: bool, since: Instant | Back | None) -> Reading:
+def reading_from(config: Config, *, full: bool, since: Instant | Back | None) -> Reading:
+    """Return from where a run reads, as the config and the command line say."""
     start = config.sync.start
     return Reading(
         start=start.ms if isinstance(start, Back) else None,
@@ -79,16 +39,6 @@ def _reading(config: Config, *, full: bool, since: Instant | Back | None) -> Rea
         full=full,
         since=None if isinstance(since, Back) else since,
         ago=since.ms if isinstance(since, Back) else None,
-    )
-
-
-def _policy(config: Config) -> Policy:
-    sync, fields = config.sync, config.workbooks.fields
-    return Policy(
-        labels=sync.labels,
-        precedence=sync.precedence if sync.multiple_sequences == "precedence" else None,
-        writes_sequences=fields.sequences is not None,
-        writes_outreach_id=fields.outreach_id is not None,
     )
 
 
@@ -163,6 +113,7 @@ def workbooks_from(config: Config, stop: StopSignal, *, on_retry: OnRetry | None
         timeout_ms=workbooks.timeout_ms,
         patience_ms=config.sync.patience_ms,
         fields=fields,
+        only_where=config.sync.people.only_where,
     )
     transport = Transport(
         workbooks.base_url, user_agent=settings.user_agent, stop=stop, connections=workbooks.concurrency

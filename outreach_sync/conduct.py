@@ -7,12 +7,14 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import assembly, instants
+from outreach_sync.config.quick import READ
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.instants import Instant
 from outreach_sync.monitoring import Watch
-from outreach_sync.pipeline.run import Run
+from outreach_sync.pipeline.run import Pilot, Run
 from outreach_sync.pipeline.tally import Tally
+from outreach_sync.records import Stream
 from outreach_sync.scrubbing import masked
 from outreach_sync.state import State
 from outreach_sync.state.backup import back_up_daily
@@ -41,6 +43,8 @@ class Options(NamedTuple):
     since: Instant | Back | None = None
     streams: tuple[str, ...] = ()
     allow_bulk: bool = False
+    prospects: tuple[int, ...] = ()
+    limit: int | None = None
 
 
 class Ended(NamedTuple):
@@ -132,7 +136,14 @@ def _run(config: Config, state: State, tally: Tally, stop: StopSignal, log: Log,
         state=state,
         source=assembly.outreach_from(config, stop, on_retry=on_retry),
         target=assembly.workbooks_from(config, stop, on_retry=on_retry),
-        plan=assembly.plan_from(config, full=options.full, since=options.since, streams=options.streams),
+        config=config,
+        reading=assembly.reading_from(config, full=options.full, since=options.since),
+        streams=tuple(
+            Stream(one)
+            for one in config.sync.streams
+            if one in READ and (not options.streams or one in options.streams)
+        ),
+        pilot=Pilot(options.limit, frozenset(options.prospects) or None),
         tally=tally,
         stop=stop,
         log=log,
@@ -209,7 +220,7 @@ def _record(config: Config, run: Run, ended: Ended) -> None:
         state.runs.forget_before(oldest, now)
         history.note_day(now)
         history.forget_before(oldest)
-        quota = _quota(run.source)  # type: ignore[arg-type]  # assembly made it
+        quota = _quota(run.source)
         if quota is not None:
             state.facts.put(QUOTA, quota)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outreach_sync.config.fingerprint import decision_fingerprint, field_fingerprint, task_rule_fingerprint
+from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import (
     NotAllowedError,
     NotAuthenticatedError,
@@ -17,7 +19,6 @@ from outreach_sync.errors import (
     ServiceError,
     UntrustedAnswerError,
 )
-from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.pipeline.pull import pull
 from outreach_sync.pipeline.reread import reread_refused
 from outreach_sync.pipeline.tally import StreamTally
@@ -44,7 +45,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
     recover(run)
     notice_changed_rules(run)
     failure = pull_streams(run)
-    complete = failure is None and not run.state.progress.any_walk_open(run.plan.configured_streams)
+    complete = failure is None and not run.state.progress.any_walk_open(run.all_streams)
     if complete:
         release(run)
     try:
@@ -76,20 +77,24 @@ def recover(run: Run) -> None:
 
 def notice_changed_rules(run: Run) -> None:
     """Decide everybody again where a label or field changed; read the tasks again where the skip rule did."""
-    facts, plan = run.state.facts, run.plan
-    now = {_DECIDED_BY: plan.fingerprint, _FIELDS: plan.field_fingerprint, _SKIP_RULE: plan.task_fingerprint}
-    if not plan.reading.full and all(facts.get(name) == mark for name, mark in now.items()):
+    facts, config = run.state.facts, run.config
+    now = {
+        _DECIDED_BY: decision_fingerprint(config),
+        _FIELDS: field_fingerprint(config),
+        _SKIP_RULE: task_rule_fingerprint(config),
+    }
+    if not run.reading.full and all(facts.get(name) == mark for name, mark in now.items()):
         return
     with run.state.transaction():
-        if facts.get(_DECIDED_BY) not in (None, plan.fingerprint):
+        if facts.get(_DECIDED_BY) not in (None, now[_DECIDED_BY]):
             run.state.undecided.mark_all_changed()
             run.log.info("rules_changed", what="labels or fields")
-        if facts.get(_FIELDS) not in (None, plan.field_fingerprint):
+        if facts.get(_FIELDS) not in (None, now[_FIELDS]):
             run.state.people.doubt_all()
-        if facts.get(_SKIP_RULE) not in (None, plan.task_fingerprint):
+        if facts.get(_SKIP_RULE) not in (None, now[_SKIP_RULE]):
             run.state.progress.reset(Stream.TASKS)
             run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
-        if plan.reading.full:
+        if run.reading.full:
             run.state.undecided.mark_unmatched_changed()
         for name, mark in now.items():
             facts.put(name, mark)
@@ -102,7 +107,7 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
     may be in any of them. Being told to wait, or refused, spoils all. What was queued before is delivered all the same.
     """
     failure: OutreachSyncError | None = None
-    for stream in run.plan.streams:
+    for stream in run.streams:
         try:
             reread_refused(run, stream)
             pull(run, stream)
@@ -123,7 +128,7 @@ def release(run: Run) -> None:
 
 def first_load_is_done(run: Run) -> None:
     """Note that from now on the guard watches: everything was read and delivered once."""
-    unread = set(run.plan.configured_streams) - set(run.state.progress.watermarks())
+    unread = set(run.all_streams) - set(run.state.progress.watermarks())
     if run.state.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.state.undecided.count():
         with run.state.transaction():
             run.state.facts.put(FIRST_LOAD_DONE, run.id)

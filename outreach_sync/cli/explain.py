@@ -47,19 +47,18 @@ def explain(
 def _explained(
     context: Invocation, prospect_id: int | None, person_id: int | None, task_id: int | None
 ) -> dict[str, Any]:
-    from outreach_sync.assembly import plan_from  # noqa: PLC0415 - slow to import
     from outreach_sync.insight import explain as explaining  # noqa: PLC0415
 
-    plan = plan_from(context.config(require_secrets=False))
+    config = context.config(require_secrets=False)
     state = context.state_to_read()
     if state is None:
         raise UsageError("there is no state yet: no run was made.", advice="`outreach-sync run` makes one.")
     with state:
         if person_id is not None:
-            return explaining.explain_person(state, plan, person_id)
+            return explaining.explain_person(state, config, person_id)
         if task_id is not None:
-            return explaining.explain_task(state, plan, task_id)
-        return explaining.explain_prospect(state, plan, prospect_id or 0)
+            return explaining.explain_task(state, config, task_id)
+        return explaining.explain_prospect(state, config, prospect_id or 0)
 
 
 def _person_lines(document: Mapping[str, Any]) -> Iterator[str]:

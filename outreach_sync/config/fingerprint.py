@@ -24,8 +24,15 @@ def decision_fingerprint(config: Config) -> str:
             "multiple_sequences": sync.multiple_sequences,
             "precedence": list(sync.precedence) if sync.multiple_sequences == "precedence" else None,
             "fields": config.workbooks.fields.model_dump(),
+            **({"only_where": dict(sync.people.only_where)} if sync.people.only_where else {}),
         }
     )
+
+
+def field_fingerprint(config: Config) -> str:
+    """Mark which fields of a Person are read: where they change, what is known of People was read from others."""
+    fields, only_where = config.workbooks.fields.model_dump(), dict(config.sync.people.only_where)
+    return _mark({**fields, "only_where": only_where} if only_where else fields)
 
 
 def task_rule_fingerprint(config: Config) -> str:

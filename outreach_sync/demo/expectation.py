@@ -159,12 +159,12 @@ def pools_of(sandbox: Sandbox) -> dict[int, set[int]]:
 def _matches(sandbox: Sandbox, prospect_id: int) -> set[int]:
     """Return who the first rule that finds anybody finds: by reference, object reference, e-mail."""
     prospect = _rows(sandbox, "prospect")[prospect_id]
-    addresses = {address.casefold() for address in prospect.get("emails") or ()}
+    addresses = {address.strip().lower() for address in prospect.get("emails") or ()}
     known = people(sandbox).values()
     rules = (
         {one["id"] for one in known if one["created_through_reference"] == f"outreach-prospect-{prospect_id}"},
         {one["id"] for one in known if one["object_ref"] == prospect.get("externalId")},
-        {one["id"] for one in known if (one["main_location[email]"] or "").casefold() in addresses},
+        {one["id"] for one in known if (one["main_location[email]"] or "").strip().lower() in addresses},
     )
     return next((found for found in rules if found), set())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from outreach_sync.assembly import plan_from
+from outreach_sync.decide import decisions
 from outreach_sync.errors import StateError
-from outreach_sync.insight.explain import decide, task_because
+from outreach_sync.insight.explain import task_because
 from outreach_sync.state import State
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Reasons:
         if state is None:
             raise StateError("the demo's cycle left no state.")
         self._state = state
-        self._plan = plan_from(config)
+        self._config = config
 
     def of_person(self, person_id: int) -> str:
         """Say which rule decided, or that the Person stands for nobody."""
@@ -34,13 +34,13 @@ class Reasons:
         pool = self._state.people.prospects_of([person_id]).get(person_id)
         if person is None or not pool:
             return "no prospect, not touched"
-        because = decide(self._state, self._plan, pool, person.held).wanted.because
+        because = decisions(self._state, self._config, {person_id: pool})[person_id].wanted.because
         return because if len(pool) == 1 else f"{because}; prospects {', '.join(map(str, pool))} are one person"
 
     def of_task(self, task_id: int) -> str:
         """Say which condition took a task."""
         cached = self._state.cache.task(task_id)
-        return "" if cached is None else task_because(self._plan, cached).partition(" takes it: ")[2]
+        return "" if cached is None else task_because(self._config, cached).partition(" takes it: ")[2]
 
     def __enter__(self) -> Self:
         """Return itself."""

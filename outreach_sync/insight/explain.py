@@ -9,20 +9,19 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from outreach_sync.decide import decisions
 from outreach_sync.errors import UsageError
 from outreach_sync.insight.failures import failure_document
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.rules.conditions import plain_condition
-from outreach_sync.rules.differences import Held, differences
+from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import prospect_reference, task_reference
-from outreach_sync.rules.person import wanted_person
 from outreach_sync.rules.skipped import skipping_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from outreach_sync.config.models import Config
-    from outreach_sync.pipeline.ports import Plan
     from outreach_sync.rules.differences import RoleValue
     from outreach_sync.rules.person import PooledState, Wanted
     from outreach_sync.state import State
@@ -62,16 +61,7 @@ class Links(NamedTuple):
         return f"{self.workbooks}/activity/tasks/{task_id}" if self.workbooks and task_id else ""
 
 
-class Decision(NamedTuple):
-    """What a Person should say, all the prospects and states behind it, and what differs from what it holds."""
-
-    pool: tuple[int, ...]
-    states: tuple[PooledState, ...]
-    wanted: Wanted
-    differs: Mapping[str, RoleValue]
-
-
-def explain_prospect(state: State, plan: Plan, prospect_id: int) -> dict[str, Any]:
+def explain_prospect(state: State, config: Config, prospect_id: int) -> dict[str, Any]:
     """Explain the Person that a prospect is, or would be.
 
     Raises:
@@ -82,12 +72,12 @@ def explain_prospect(state: State, plan: Plan, prospect_id: int) -> dict[str, An
         forgotten = prospect_id in state.forgotten.prospects()
         raise _unknown(f"prospect {prospect_id}", forgotten=forgotten)
     if cached.person_id is not None:
-        return explain_person(state, plan, cached.person_id)
+        return explain_person(state, config, cached.person_id)
     creating = state.outbox.creating(prospect_id)
-    return _explanation(state, plan, creating[0].pool if creating else (prospect_id,), None)
+    return _explanation(state, config, creating[0].pool if creating else (prospect_id,), None)
 
 
-def explain_person(state: State, plan: Plan, person_id: int) -> dict[str, Any]:
+def explain_person(state: State, config: Config, person_id: int) -> dict[str, Any]:
     """Explain a Person.
 
     Raises:
@@ -97,10 +87,10 @@ def explain_person(state: State, plan: Plan, person_id: int) -> dict[str, Any]:
     pool = state.people.prospects_of([person_id]).get(person_id)
     if person is None or not pool:
         raise _unknown(f"Person {person_id}", forgotten=person_id in state.forgotten.people())
-    return _explanation(state, plan, pool, person)
+    return _explanation(state, config, pool, person)
 
 
-def explain_task(state: State, plan: Plan, task_id: int) -> dict[str, Any]:
+def explain_task(state: State, config: Config, task_id: int) -> dict[str, Any]:
     """Explain what became of a task of Outreach.
 
     Raises:
@@ -116,57 +106,48 @@ def explain_task(state: State, plan: Plan, task_id: int) -> dict[str, Any]:
     person_id = state.people.of_prospects([prospect_id]).get(prospect_id) if prospect_id is not None else None
     entry = state.outbox.of_task(task_id)
     return {
-        "task": _task(state, plan, cached),
+        "task": _task(state, config, cached),
         "attributes": dict(cached.task.attributes),
         "prospect_id": prospect_id,
         "person_id": person_id,
-        "because": task_because(plan, cached),
+        "because": task_because(config, cached),
         "queued": [] if entry is None else [_queued(entry)],
     }
 
 
-def decide(state: State, plan: Plan, pool: Collection[int], held: Held) -> Decision:
-    """Decide once more what the Person behind these prospects should say."""
-    prospects = state.cache.pooled_prospects(pool)
-    states = [one for some in state.cache.pooled_states(pool).values() for one in some]
-    wanted = wanted_person([prospects[one] for one in pool], states, plan.policy)
-    return Decision(tuple(pool), tuple(states), wanted, differences(wanted, held))
-
-
-def task_because(plan: Plan, cached: CachedTask) -> str:
+def task_because(config: Config, cached: CachedTask) -> str:
     """Say which condition of the skip rule takes a task, or that none does."""
-    position = skipping_condition(cached.task.attributes, plan.skip_rule)
+    position = skipping_condition(cached.task.attributes, config.sync.tasks.skipped_when)
     if position is None:
         return "no condition of sync.tasks.skipped_when takes it"
-    condition = plain_condition(plan.skip_rule[position])
+    condition = plain_condition(config.sync.tasks.skipped_when[position])
     return f"condition {position + 1} of sync.tasks.skipped_when takes it: {json.dumps(condition)}"
 
 
-def _explanation(state: State, plan: Plan, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
-    held = Held() if person is None else person.held
-    decision = decide(state, plan, pool, held)
+def _explanation(state: State, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
+    decision = decisions(state, config, {0: pool}, None if person is None else {0: person})[0]
     cached = state.cache.prospects(pool)
     entries = {entry.id: entry for one in pool for entry in state.outbox.of_prospect(one)}
     return {
-        "person": None if person is None else _person(plan, person),
+        "person": None if person is None else _person(config, person),
         "prospects": [_prospect(cached[one]) for one in pool],
-        "sequence_states": [_state(plan, one) for one in sorted(decision.states, key=lambda one: -(one.at or 0))],
-        "wanted": _named(plan, _wanted_roles(decision.wanted)),
+        "sequence_states": [_state(config, one) for one in sorted(decision.states, key=lambda one: -(one.at or 0))],
+        "wanted": _named(config, _wanted_roles(decision.wanted)),
         "because": decision.wanted.because,
-        "problem": decision.wanted.problem,
-        "differs": _named(plan, decision.differs),
+        "problem": decision.problem,
+        "differs": _named(config, decision.changes()),
         "queued": [_queued(entry) for entry in entries.values()],
-        "tasks": [_task(state, plan, one) for one in state.cache.skipped_tasks_of(pool)],
+        "tasks": [_task(state, config, one) for one in state.cache.skipped_tasks_of(pool)],
     }
 
 
-def _person(plan: Plan, person: LinkedPerson) -> dict[str, Any]:
+def _person(config: Config, person: LinkedPerson) -> dict[str, Any]:
     return {
         "id": person.id,
         "linked_by": person.rule,
         "linked_at": to_iso(person.linked_at),
         "deleted": person.deleted,
-        "holds": _named(plan, person.held._asdict()),
+        "holds": _named(config, person.held._asdict()),
         "certain": person.lock_version is not None,
         "last_written_at": _iso(person.written_at),
     }
@@ -190,26 +171,26 @@ def _prospect(cached: CachedProspect) -> dict[str, Any]:
     }
 
 
-def _state(plan: Plan, one: PooledState) -> dict[str, Any]:
+def _state(config: Config, one: PooledState) -> dict[str, Any]:
     return {
         "id": one.id,
         "prospect_id": one.prospect_id,
         "sequence_id": one.sequence_id,
         "sequence": one.sequence_name,
         "state": one.state,
-        "label": plan.policy.labels.get(one.state),
+        "label": config.sync.labels.get(one.state),
         "at": _iso(one.at),
     }
 
 
-def _task(state: State, plan: Plan, cached: CachedTask) -> dict[str, Any]:
+def _task(state: State, config: Config, cached: CachedTask) -> dict[str, Any]:
     return {
         "id": cached.task.id,
         "task_type": cached.task.task_type,
         "sequence": state.cache.sequence_name(cached.task.sequence_id),
         "updated_at": _iso(cached.task.updated_at),
         "skipped": cached.skipped,
-        "because": task_because(plan, cached),
+        "because": task_because(config, cached),
         "reference": task_reference(cached.task.id),
         "workbooks_id": cached.workbooks_id,
         "sent_at": _iso(cached.sent_at),
@@ -229,13 +210,13 @@ def _wanted_roles(wanted: Wanted) -> dict[str, RoleValue]:
     return {role: value for role, value in roles.items() if value not in (None, False)}
 
 
-def _named(plan: Plan, roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
+def _named(config: Config, roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
     """Name values by the configured fields; a role without a field is left out."""
-    return {
-        plan.fields.of(role): _iso(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
-        for role, value in roles.items()
-        if getattr(plan.fields, role) is not None
-    }
+    fields = config.workbooks.fields
+    shown = dict(roles)
+    if isinstance(at := shown.get("state_updated_at"), int):
+        shown["state_updated_at"] = _iso(Instant(at))
+    return {name: value for role, value in shown.items() if (name := getattr(fields, role)) is not None}
 
 
 def _iso(instant: Instant | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import UsageError
 from outreach_sync.instants import to_iso
-from outreach_sync.state.outbox import PERSON, SOURCE, TASK
+from outreach_sync.state.outbox import HIDDEN, PERSON, SOURCE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -50,6 +50,12 @@ _KINDS = (
         "If they were deleted in Outreach, `failures discard` them; else let the integration run as a user that may "
         "see them.",
         "cannot be read, and no Person",
+    ),
+    Kind(
+        "People that Workbooks does not show",
+        "If the API key's user may no longer see them, give it access in Workbooks, then `failures retry`. If they "
+        "were removed for good, `failures retry ID --recreate` creates them again.",
+        "does not come back from Workbooks",
     ),
     Kind(
         "People that somebody else keeps changing",
@@ -116,6 +122,28 @@ def retry(state: State, entries: Collection[Entry]) -> None:
 
 
 def discard(state: State, entries: Collection[Entry]) -> None:
-    """Give refusals up. The record is looked at again when it next changes in Outreach, or by `reconcile`."""
+    """Give refusals up, until a record of theirs next changes in Outreach."""
     with state.transaction():
-        state.outbox.drop(entry.id for entry in entries)
+        state.outbox.discard(entry.id for entry in entries)
+
+
+def recreate(state: State, entries: Collection[Entry]) -> None:
+    """Have People that Workbooks does not show created again by the next run, unless a match rule finds them.
+
+    What was last known of their No Email holds for the ones created.
+
+    Raises:
+        UsageError: one of the refusals is of another kind; nothing is changed.
+    """
+    others = sorted(entry.id for entry in entries if entry.action != HIDDEN)
+    if others:
+        raise UsageError(
+            f"--recreate is for People that Workbooks does not show, and failure {others[0]} is another kind.",
+            advice="Retry it without --recreate.",
+        )
+    with state.transaction():
+        for entry in entries:
+            pool = state.people.prospects_of([entry.person_id or 0]).get(entry.person_id or 0, [])
+            state.people.unlink(entry.person_id or 0, pool)
+            state.outbox.drop([entry.id])
+            state.undecided.mark_again(pool)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OutreachSource:
-    """Outreach as the pipeline reads it (`pipeline.ports.Source`)."""
+    """Outreach as the steps of a cycle read it."""
 
     def __init__(self, client: OutreachClient) -> None:
         """Read through a client."""

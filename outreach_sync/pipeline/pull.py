@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from outreach_sync import instants
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
+from outreach_sync.ledger import next_attempt
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.outreach.walk import PagingLoopError
-from outreach_sync.pipeline.attempts import next_attempt
 from outreach_sync.pipeline.tally import StreamTally
 from outreach_sync.records import Stream
 from outreach_sync.rules import watermark
@@ -81,7 +81,7 @@ def _resumable(run: Run, progress: Progress) -> Walk | None:
 
     A page token of another host than the one that is configured now is worth nothing: that walk starts again.
     """
-    walk, reading = progress.walk, run.plan.reading
+    walk, reading = progress.walk, run.reading
     if walk is None or reading.is_told or (reading.full and not watermark.reads_all(walk, reading)):
         return None
     return walk if walk.next_url is None or run.source.trusts(walk.next_url) else walk._replace(next_url=None)
@@ -89,10 +89,10 @@ def _resumable(run: Run, progress: Progress) -> Walk | None:
 
 def _begin(run: Run, progress: Progress) -> Walk:
     heard = run.source.heard_time()
-    bound = watermark.first_bound(progress, run.plan.reading, heard)
+    bound = watermark.first_bound(progress, run.reading, heard)
     if bound is None:
         heard = run.source.server_time()
-        bound = watermark.first_bound(progress, run.plan.reading, heard)
+        bound = watermark.first_bound(progress, run.reading, heard)
     if bound is None:
         raise AssertionError("the server's clock is known and still there is no bound")
     return _walk_from(bound, began_at=None, local_at=run.clock())
@@ -119,7 +119,7 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, tally: StreamTally) -> Non
 
 def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | None) -> Walk | None:
     """Where the first answer shows that a late sweep is due, read that instead: it covers this walk's bound."""
-    reading = run.plan.reading
+    reading = run.reading
     if walk.counts_as_sweep or not walk.moves_watermark or server_now is None or reading.is_told:
         return None
     progress = run.state.progress.of(stream)
@@ -185,7 +185,7 @@ def _keep_tasks(
 ) -> tuple[set[int], int]:
     """Store sequence tasks and queue what was skipped; return the prospects that need a Person for it."""
     judged = [
-        JudgedTask(task, skipping_condition(task.attributes, run.plan.skip_rule) is not None)
+        JudgedTask(task, skipping_condition(task.attributes, run.config.sync.tasks.skipped_when) is not None)
         for task in tasks
         if is_sequence_task(task) and task.prospect_id not in forgotten
     ]
@@ -222,7 +222,7 @@ def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
             refused.id,
             refused.prospect_id,
             refused.reason,
-            next_attempt_at=next_attempt(run.clock(), 1) if run.plan.max_attempts > 1 else None,
+            next_attempt_at=next_attempt(run.clock(), 1) if run.config.sync.max_attempts > 1 else None,
             run_id=run.id,
         )
         if is_new:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outreach_sync.ledger import refuse
 from outreach_sync.pipeline.pull import keep_page
-from outreach_sync.pipeline.refuse import refuse
 
 if TYPE_CHECKING:
     from outreach_sync.pipeline.run import Run

@@ -17,8 +17,8 @@ from outreach_sync.cycle import (
     recover,
     release,
 )
+from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import GuardStoppedError, ServiceError
-from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.reconcile.people import compare_people
 from outreach_sync.reconcile.states import a_sample_is_absent, confirm_missing, name_sequences, walk_all_states
 from outreach_sync.reconcile.tasks import find_deleted_tasks, find_vanished_tasks
@@ -45,7 +45,7 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     failure = pull_streams(run)
     would_stop = compared = False
     try:
-        if failure is None and not run.state.progress.any_walk_open(run.plan.configured_streams):
+        if failure is None and not run.state.progress.any_walk_open(run.all_streams):
             release(run)
             failure, would_stop = _compare(run, allow_bulk=allow_bulk)
             compared = failure is None
@@ -63,7 +63,7 @@ def _compare(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
     """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
     survey = Survey(run.state.connection)
     try:
-        if Stream.SEQUENCE_STATES in run.plan.configured_streams:
+        if Stream.SEQUENCE_STATES in run.all_streams:
             walk_all_states(run, survey)
             release(run)
             name_sequences(run, survey)
@@ -91,7 +91,8 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
             exists.
     """
     missing, known = survey.people_with_unseen(), run.state.people.known()
-    too_many = guard.stops(missing, known, share=run.plan.guard_share, count=run.plan.guard_count)
+    limits = run.config.sync.guard
+    too_many = guard.stops(missing, known, share=limits.share, count=limits.count)
     if too_many and run.state.facts.get(FIRST_LOAD_DONE) is not None and a_sample_is_absent(run, survey):
         raise _stopped(
             run, survey, f"Outreach no longer shows the sequence states of {missing} of {known} known people"
@@ -120,8 +121,9 @@ def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | No
         ("create {} of {} tasks again", found["tasks_gone"], asked[0]),
         ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
     )
+    limits = run.config.sync.guard
     for text, changes, known in judged:
-        if guard.stops(changes, known, share=run.plan.guard_share, count=run.plan.guard_count):
+        if guard.stops(changes, known, share=limits.share, count=limits.count):
             return f"it would {text.format(changes, known)} (sync.guard)"
     return None
 

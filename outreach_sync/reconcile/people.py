@@ -6,19 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.ahead import Ahead, early
+from outreach_sync.decide import decisions
 from outreach_sync.http import check
-from outreach_sync.pipeline.appearing import made_at, until_shown
-from outreach_sync.pipeline.resolve import held_by
-from outreach_sync.rules.differences import differences
-from outreach_sync.rules.person import wanted_person
+from outreach_sync.match import has_values, keep_read, made_at, until_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from outreach_sync.decide import Decision
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import PersonRow
     from outreach_sync.rules.differences import RoleValue
-    from outreach_sync.rules.person import PooledState, Wanted
     from outreach_sync.state.people import LinkedPerson
     from outreach_sync.state.survey import Survey
 
@@ -42,13 +40,14 @@ def compare_people(run: Run, survey: Survey) -> None:
         ServiceError: Workbooks could not be read to the end.
         InterruptedByError: asked to stop.
     """
-    for some in early(_asked(run), run.plan.concurrency):
+    for some in early(_asked(run), run.config.workbooks.concurrency):
         people = run.state.people.by_id(some.ids)
         rows = until_shown(run, some.rows.result(), made_at(people.values()), run.target.people_by_ids)
-        wanted = _wanted(run, survey, some.ids)
+        pools = run.state.people.prospects_of(some.ids)
+        decided = decisions(run.state, run.config, pools, people, without=survey.missing_among)
         with run.state.transaction():
-            for person_id, one in wanted.items():
-                _compare(run, survey, people[person_id], rows.get(person_id), one)
+            for person_id, decision in decided.items():
+                _compare(run, survey, decision, people[person_id], rows.get(person_id))
         run.on_progress("compared", len(some.ids))
 
 
@@ -60,39 +59,17 @@ def _asked(run: Run) -> Iterator[Asked]:
         yield Asked(ids, Ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
 
 
-def _wanted(run: Run, survey: Survey, person_ids: Sequence[int]) -> dict[int, Wanted]:
-    """Return what each Person should say once the missing states are removed."""
-    pools = run.state.people.prospects_of(person_ids)
-    everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
-    prospects = run.state.cache.pooled_prospects(everyone)
-    states = _existing(survey, run.state.cache.pooled_states(everyone))
-    return {
-        person_id: wanted_person(
-            [prospects[one] for one in pool], [state for one in pool for state in states.get(one, ())], run.plan.policy
-        )
-        for person_id, pool in pools.items()
-    }
-
-
-def _existing(survey: Survey, states: Mapping[int, list[PooledState]]) -> dict[int, list[PooledState]]:
-    missing = survey.missing_among(state.id for some in states.values() for state in some)
-    return {owner: [state for state in some if state.id not in missing] for owner, some in states.items()}
-
-
-def _compare(run: Run, survey: Survey, person: LinkedPerson, row: PersonRow | None, wanted: Wanted) -> None:
+def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson, row: PersonRow | None) -> None:
     if row is None or row.is_deleted:
-        if run.plan.recreates or not person.deleted:
-            survey.note_disagreement(person.id, gone=True, counts=run.plan.recreates)
+        recreates = run.config.sync.when_deleted == "recreate"
+        if recreates or not person.deleted:
+            survey.note_disagreement(person.id, gone=True, counts=recreates or row is None)
         return
-    held = held_by(run, row, person)
-    if person.deleted or (person.lock_version, person.held) != (row.lock_version, held):
-        run.state.people.read(person.id, row.lock_version, held, rule=person.rule, now=run.clock())
-    if person.deleted:
-        run.state.outbox.person_exists(run.state.people.prospects_of([person.id])[person.id])
-    changes = differences(wanted, held)
+    held = keep_read(run, row, person, person.rule)
+    changes = decision._replace(held=held).changes()
     if not changes:
         run.tally.people.unchanged += 1
-    else:
+    elif has_values(row.fields, run.config.sync.people.only_where):
         survey.note_disagreement(person.id, gone=False, counts=not _was_admitted(run, person.id, changes))
 
 

@@ -63,7 +63,7 @@ def name_sequences(run: Run, survey: Survey) -> None:
     Raises:
         ServiceError: Outreach could not be asked to the end.
     """
-    unnamed = survey.with_unnamed_sequence() if run.plan.policy.writes_sequences else []
+    unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
     for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
         _store(run, page)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync.http import check
-from outreach_sync.pipeline.appearing import until_shown
+from outreach_sync.match import until_shown
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def find_deleted_tasks(run: Run, survey: Survey) -> int:
         InterruptedByError: asked to stop.
     """
     after = looked_at = 0
-    while run.plan.recreates and (sent := survey.sent_tasks(after, _TOGETHER)):
+    while run.config.sync.when_deleted == "recreate" and (sent := survey.sent_tasks(after, _TOGETHER)):
         check(run.stop)
         after = sent[-1].id
         looked_at += len(sent)
@@ -55,7 +55,7 @@ def find_vanished_tasks(run: Run, survey: Survey) -> int:
         InterruptedByError: asked to stop.
     """
     after = asked_for = 0
-    while run.plan.vanished_is_skipped and (overtaken := survey.overtaken_tasks(after, _TOGETHER)):
+    while run.config.sync.tasks.vanished_is_skipped and (overtaken := survey.overtaken_tasks(after, _TOGETHER)):
         check(run.stop)
         after = overtaken[-1].id
         asked_for += len(overtaken)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from outreach_sync.instants import Instant
     from outreach_sync.rules.person import Wanted
 
@@ -12,7 +14,8 @@ RoleValue = str | int | bool | None
 """A value by role: text, an `Instant` for `state_updated_at`, a bool for `no_email`."""
 
 _DAY_MS = 86_400_000
-_MINUTE_MS = 60_000
+_KEPT_OTHERWISE = ("sequence_state", "state_updated_at", "outreach_id", "sequences")
+"""Roles whose values may be kept in another form; No Email is not among them: an opt-out holds, or is written again."""
 
 
 class Held(NamedTuple):
@@ -46,20 +49,31 @@ def differences(wanted: Wanted, held: Held) -> dict[str, RoleValue]:
     return changes
 
 
-def as_known(read: Held, known: Held) -> Held:
-    """Take what a Person was read to hold; its time, if it is the known one cut or rounded to the minute, is that.
+def recognised(
+    read: Held, known: Held, kept_as: Mapping[str, RoleValue], *, same_version: bool
+) -> tuple[Held, dict[str, RoleValue]]:
+    """Tell what Workbooks made of our values from what somebody wrote.
 
-    Whether Workbooks keeps the seconds of a custom field is not documented: if not, what was written would differ from
-    what is read for ever.
+    Workbooks may keep text otherwise than it was sent (`?` for an emoji, `&amp;`, cut short), a time without its
+    seconds or as a day: written again it would only be kept so again. Where nobody wrote the record since, each value
+    that differs is what it made of ours; later it is known again by that.
+
+    Args:
+        read: what the Person was read to hold.
+        known: what it was last known to hold, in our form.
+        kept_as: role -> what Workbooks was seen to make of that.
+        same_version: whether the record has the version that it was known to have.
+
+    Returns:
+        What the Person holds, in our form where it is ours; and role -> what Workbooks made of it, where it differs.
     """
-    at = known.state_updated_at
-    if at is None or read.state_updated_at not in (_minute(at), _minute(at + _MINUTE_MS // 2)):
-        return read
-    return read._replace(state_updated_at=at)
-
-
-def _minute(at: int) -> int:
-    return at - at % _MINUTE_MS
+    ours: dict[str, RoleValue] = {}
+    made: dict[str, RoleValue] = {}
+    for role in _KEPT_OTHERWISE:
+        now, before = getattr(read, role), getattr(known, role)
+        if now != before and before is not None and (same_version or (role in kept_as and kept_as[role] == now)):
+            ours[role], made[role] = before, now
+    return read._replace(**ours), made  # type: ignore[arg-type]  # the values of these roles
 
 
 def _same_time(wanted: Instant, held: Instant | None, *, exactly: bool) -> bool:

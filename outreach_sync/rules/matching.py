@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -51,6 +52,21 @@ def prospect_reference(prospect_id: int) -> str:
 def task_reference(task_id: int) -> str:
     """Return the `created_through_reference` of the Task that is created for a skipped task."""
     return f"outreach-task-{task_id}"
+
+
+def mailbox(address: str) -> str:
+    """Return the form in which two spellings of one address are equal: without blanks around it, in lower case.
+
+    Case alone is ignored, one character for one: `ß` is not `ss`, `ﬃ` is not `ffi`, the Kelvin sign is not `k`. Those
+    are other mailboxes.
+    """
+    bare = address.strip()
+    return bare.lower() if bare.isascii() else "".join(map(_lower, bare))
+
+
+def _lower(character: str) -> str:
+    lower = character.lower()
+    return lower if len(lower) == 1 and unicodedata.normalize("NFC", character) == character else character
 
 
 def questions(rule: str, prospect: Prospect) -> tuple[str, ...]:

@@ -13,26 +13,11 @@ from outreach_sync.instants import to_date
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from outreach_sync.config.models import Config
     from outreach_sync.instants import Instant
 
 OPTED_OUT = "opted_out"
 NOT_ACTIVE = "not_active"
-
-
-class Policy(NamedTuple):
-    """The part of the config that decides what a Person says.
-
-    Attributes:
-        labels: Outreach's state -> the label to write, `not_active` included.
-        precedence: states from most to least important, or None: the latest state is shown.
-        writes_sequences: whether the list of sequences has a field.
-        writes_outreach_id: whether the prospect's id has a field.
-    """
-
-    labels: Mapping[str, str]
-    precedence: tuple[str, ...] | None
-    writes_sequences: bool
-    writes_outreach_id: bool
 
 
 class PooledProspect(NamedTuple):
@@ -45,6 +30,9 @@ class PooledProspect(NamedTuple):
     emails_opted_at: Instant | None
     opt_out_seen_at: Instant | None
     trashed: bool
+    no_email_kept: bool = False
+    """Its Person had No Email when it was last seen, and is gone or became another."""
+    history_read: bool = True
 
 
 class PooledState(NamedTuple):
@@ -61,7 +49,8 @@ class PooledState(NamedTuple):
 class Wanted(NamedTuple):
     """What a Person should say. None (False for `no_email`) means: leave it as it is.
 
-    `problem` says why part of it could not be decided; `because` names the rule and its input, for `explain`.
+    `opted_out`: an opt-out holds. `problem` says why part of it could not be decided; `because` names the rule and its
+    input, for `explain` and the history.
     """
 
     sequence_state: str | None
@@ -69,36 +58,40 @@ class Wanted(NamedTuple):
     no_email: bool
     outreach_id: str | None
     sequences: str | None
+    opted_out: bool
     problem: str | None
     because: str
 
 
-def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledState], policy: Policy) -> Wanted:
+def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledState], config: Config) -> Wanted:
     """Decide what the Person behind these prospects should say.
 
     Args:
         prospects: all prospects that are this Person; at least one.
         states: all their sequence states.
-        policy: the config.
+        config: the config; its labels, its rule for several sequences and its fields decide.
     """
+    labels, fields = config.sync.labels, config.workbooks.fields
     counted = _counted(prospects, states)
-    sequences, list_problem = _sequence_list(counted, policy) if policy.writes_sequences else (None, None)
-    outreach_id = str(min(prospect.id for prospect in prospects)) if policy.writes_outreach_id else None
+    sequences, problem = _sequence_list(counted, labels) if fields.sequences is not None else (None, None)
+    outreach_id = str(min(prospect.id for prospect in prospects)) if fields.outreach_id is not None else None
+    kept = any(prospect.no_email_kept for prospect in prospects)
     opt_out = _opt_out(prospects, counted)
     if opt_out is not None:
         at, because = opt_out
-        return Wanted(policy.labels[OPTED_OUT], at, True, outreach_id, sequences, list_problem, because)
+        return Wanted(labels[OPTED_OUT], at, True, outreach_id, sequences, True, problem, because)
     if not counted:
-        label = policy.labels[NOT_ACTIVE]
-        return Wanted(label, None, False, outreach_id, sequences, None, "no sequence state at all")
-    shown = shown_state(counted, policy.precedence)
-    known = policy.labels.get(shown.state)
-    problem = list_problem if known else _unknown(shown)
-    how = "the latest" if policy.precedence is None else "the first by precedence"
+        because = "no sequence state at all"
+        return Wanted(labels[NOT_ACTIVE], None, kept, outreach_id, sequences, False, None, because)
+    by_precedence = config.sync.multiple_sequences == "precedence"
+    shown = shown_state(counted, config.sync.precedence if by_precedence else None)
+    known = labels.get(shown.state)
+    problem = problem if known else _unknown(shown)
+    how = "the first by precedence" if by_precedence else "the latest"
     because = f"sequence state {shown.id} ({shown.state or 'no state'}), {how} of {len(counted)}"
     if problem:
-        return Wanted(None, None, False, None, None, problem, because)
-    return Wanted(known, shown.at, False, outreach_id, sequences, None, because)
+        return Wanted(None, None, kept, None, None, False, problem, because)
+    return Wanted(known, shown.at, kept, outreach_id, sequences, False, None, because)
 
 
 def shown_state(states: Sequence[PooledState], precedence: tuple[str, ...] | None) -> PooledState:
@@ -151,7 +144,7 @@ def _opted_out_at(prospect: PooledProspect) -> Instant | None:
     return prospect.opt_out_seen_at
 
 
-def _sequence_list(states: Iterable[PooledState], policy: Policy) -> tuple[str | None, str | None]:
+def _sequence_list(states: Iterable[PooledState], labels: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Write one line for each sequence, newest first; or say which state has no label."""
     newest: dict[int | None, PooledState] = {}
     for state in states:
@@ -160,9 +153,9 @@ def _sequence_list(states: Iterable[PooledState], policy: Policy) -> tuple[str |
             newest[state.sequence_id] = state
     lines = []
     for state in sorted(newest.values(), key=_newest, reverse=True):
-        if state.state not in policy.labels:
+        if state.state not in labels:
             return None, _unknown(state)
-        lines.append(_sequence_line(state, policy.labels[state.state]))
+        lines.append(_sequence_line(state, labels[state.state]))
     return "\n".join(lines), None
 
 

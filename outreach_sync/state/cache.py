@@ -93,7 +93,7 @@ class Cache:
             elif before[1:5] != state[1:5] or (before[4] is None and before[5] != state[5]):
                 changed += 1
                 concerned.update((state.prospect_id, before[1]))
-        self._know_ids(one for one in concerned if one not in written)
+        self.know(one for one in concerned if one not in written)
         return concerned, changed
 
     def _write_states(self, states: Iterable[SequenceState]) -> None:
@@ -133,13 +133,14 @@ class Cache:
         self._connection.executemany(
             f"INSERT INTO prospect (id, {_PROSPECT_COLUMNS}, opt_out_seen_at, known, history_read)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"
-            f" ON CONFLICT (id) DO UPDATE SET known = 1, {assignments}, opt_out_seen_at ="
+            f" ON CONFLICT (id) DO UPDATE SET known = 1, {assignments}, listed = listed AND emails IS excluded.emails,"
+            " opt_out_seen_at ="
             " iif(excluded.opted_out OR excluded.email_opted_out,"
             " coalesce(opt_out_seen_at, excluded.opt_out_seen_at), NULL)",
             rows,
         )
 
-    def _know_ids(self, prospect_ids: Iterable[int]) -> None:
+    def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
         self._connection.executemany(
             "INSERT OR IGNORE INTO prospect (id, known, opted_out, email_opted_out, history_read)"
@@ -176,7 +177,7 @@ class Cache:
             if before is None or (_newer(row[0], before[1]) and before[1:] != row):
                 fresh.append(one)
         self._write_tasks(fresh)
-        self._know_ids({one.task.prospect_id for one in fresh if one.task.prospect_id is not None})
+        self.know({one.task.prospect_id for one in fresh if one.task.prospect_id is not None})
         return fresh
 
     def _write_tasks(self, judged: list[JudgedTask]) -> None:
@@ -240,7 +241,7 @@ class Cache:
         """Return what a decision needs of each prospect."""
         rows = self._connection.execute(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
-            f" trashed_at IS NOT NULL FROM prospect WHERE id IN {_IDS}",
+            f" trashed_at IS NOT NULL, no_email_kept, history_read FROM prospect WHERE id IN {_IDS}",
             (_id_list(prospect_ids),),
         )
         return {row[0]: PooledProspect._make(row) for row in rows}
@@ -265,6 +266,20 @@ class Cache:
             (_id_list(prospect_ids),),
         )
         return {row[0] for row in rows}
+
+    def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
+        """Return for which of the prospects an opt-out is known, whatever else there may be."""
+        rows = self._connection.execute(
+            f"SELECT id FROM prospect p WHERE id IN {_IDS} AND (opted_out OR email_opted_out OR EXISTS"
+            " (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = ?))",
+            (_id_list(prospect_ids), OPTED_OUT),
+        )
+        return {row[0] for row in rows}
+
+    def with_reason(self, prospect_ids: Collection[int]) -> set[int]:
+        """Return which of the prospects have a sequence state, an opt-out or a skipped task."""
+        with_states = set(self.pooled_states(prospect_ids))
+        return with_states | self.opted_out_among(prospect_ids) | self.with_skipped_tasks(prospect_ids)
 
     def opted_out_among_held(self, after: int, limit: int) -> list[int]:
         """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""

@@ -16,6 +16,7 @@ from outreach_sync.errors import StateError
 from outreach_sync.files import make_directory, open_private, refusal, resolved
 from outreach_sync.state.facts import Facts
 from outreach_sync.state.forgotten import Forgotten
+from outreach_sync.state.history import History
 from outreach_sync.state.outbox import Outbox
 from outreach_sync.state.people import People
 from outreach_sync.state.progress import ProgressStore
@@ -43,7 +44,8 @@ class State:
         undecided: prospects whose Person has to be decided again.
         outbox: what waits to be written, or was refused.
         progress: watermarks and walks.
-        runs: the history of runs.
+        runs: the runs that were made.
+        history: accepted writes, and counts by day.
         facts: single named values.
         forgotten: whom a request for erasure concerned.
     """
@@ -57,6 +59,7 @@ class State:
         self.outbox = Outbox(connection)
         self.progress = ProgressStore(connection)
         self.runs = Runs(connection)
+        self.history = History(connection)
         self.facts = Facts(connection)
         self.forgotten = Forgotten(connection)
 

@@ -5,6 +5,7 @@ Days are UTC days and stored as the instant at which they begin.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,9 @@ from outreach_sync.rules.person import OPTED_OUT
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
+
+    from outreach_sync.records import Scalar
 
 DAY_MS = 86_400_000
 _LABELS_KEPT = 40  # a picklist has a dozen; a text field that people fill in by hand may hold anything
@@ -40,12 +44,35 @@ class SkippedBySequence(NamedTuple):
     sent: int
 
 
+class Written(NamedTuple):
+    """One field that Workbooks accepted. `at` is this machine's clock; `because` says which rule asked for it."""
+
+    at: Instant
+    run_id: str
+    record: str
+    action: str
+    prospect_id: int | None
+    task_id: int | None
+    workbooks_id: int
+    field: str
+    old: Scalar
+    new: Scalar
+    because: str | None
+
+
 class History:
-    """Counts by day. Call what changes them inside a transaction."""
+    """Counts by day, and every accepted write. Call what changes them inside a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Work on an open connection."""
         self._connection = connection
+
+    def wrote(self, fields: Iterable[Written]) -> None:
+        """Record fields that Workbooks accepted; never a name or an address."""
+        self._connection.executemany(
+            f"INSERT INTO write ({', '.join(Written._fields)}) VALUES ({', '.join('?' * len(Written._fields))})",
+            ((*one[:8], json.dumps(one.old), json.dumps(one.new), one.because) for one in fields),
+        )
 
     def note_day(self, now: Instant) -> None:
         """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""

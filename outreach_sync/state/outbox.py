@@ -1,8 +1,20 @@
 """The outbox: the only way anything reaches Workbooks.
 
-An entry of the outbox is queued, sending (durably marked before the request leaves), parked (given up after
-`sync.max_attempts`, until someone retries it) or waiting (a task whose Person does not exist; no failure). It goes when
-Workbooks has accepted it. An entry with a reason is what `failures` lists.
+It holds what to write, by key, never a request; an entry goes when Workbooks has accepted it. Its states::
+
+    queued ──(marked and committed, then the request leaves)──> sending
+      ^                                                            │
+      ├── accepted: the entry goes, the Person holds its values  <─┤
+      ├── stale: the Person is read, decided anew, queued again  <─┤
+      ├── lost, in doubt: looked for before it is sent again     <─┤  also what a process that died was sending
+      └── refused: queued again with a growing pause             <─┘
+              └── after sync.max_attempts ──> parked, until `failures retry`
+
+    waiting     a task whose Person does not exist, until there is one; not a failure
+    discarded   given up with `failures discard`, until a record of theirs changes in Outreach
+
+What could not be decided (`resolve`), or whose Person Workbooks does not show (`hidden`), is queued and refused alike,
+with nothing to write. An entry with a reason is what `failures` lists, unless it waits or is discarded.
 """
 
 from __future__ import annotations
@@ -20,11 +32,16 @@ if TYPE_CHECKING:
     from outreach_sync.rules.differences import RoleValue
 
 PERSON, TASK, SOURCE = "person", "task", "source"
+RESOLVE, HIDDEN = "resolve", "hidden"
+DISCARDED = "discarded"
+_REFUSED = "reason IS NOT NULL AND state NOT IN ('waiting', 'discarded')"
 IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
 """A pause that ends later than this from now was begun by a wrong clock."""
 IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
-"""Whether an entry is due; takes the time twice (`pipeline.attempts.is_due` says the same)."""
+"""Whether an entry is due; takes the time twice (`ledger.is_due` says the same)."""
 _IDS = "(SELECT value FROM json_each(?))"
+_OF_LEADS = f"record = 'person' AND stream = '' AND key IN {_IDS}"
+_WATCHED = "record = 'person' AND NOT admitted AND state IN ('queued', 'parked')"
 
 
 class Entry(NamedTuple):
@@ -34,11 +51,14 @@ class Entry(NamedTuple):
         record: `person`, `task`, or `source` for a record of Outreach's that makes no sense.
         prospect_id: the lead prospect: the lowest id of those that are this Person.
         person_id: the Workbooks Person, None where it is to be created.
-        action: `create`, `recreate`, `update`, or `resolve` where it could not be decided what to write.
+        action: `create`, `recreate`, `update`, or why there is nothing to write: `resolve`, `hidden` (see above).
         fields: role (for a task: nothing) -> value that is to be written.
         pool: for a Person to be created, all the prospects that it will be.
         in_doubt: it was sent once and the answer is not known.
+        admitted: a guard that was passed, or lifted, has counted it.
         reason: why it was refused, None where it was not.
+        before: role -> what the Person held when it was decided.
+        because: the rule that decided it.
     """
 
     id: int
@@ -56,6 +76,16 @@ class Entry(NamedTuple):
     attempts: int
     next_attempt_at: Instant | None
     reason: str | None
+    before: Mapping[str, RoleValue] = {}
+    because: str | None = None
+
+
+class Guarded(NamedTuple):
+    """What is queued that no guard has counted yet, as the three numbers that it watches (`rules.guard`)."""
+
+    updates: int
+    losses: int
+    creations: int
 
 
 _COLUMNS = ", ".join(Entry._fields)
@@ -77,33 +107,40 @@ class Outbox:
         *,
         run_id: str,
         pool: Collection[int] = (),
+        before: Mapping[str, RoleValue] | None = None,
+        because: str | None = None,
         reason: str | None = None,
     ) -> None:
         """Queue what a Person is to say, in place of what was queued for it before, but not of what is being sent.
 
-        New work is due at once; the same refusal again keeps its attempts, its pause and its reason.
+        New work is due at once; the same again keeps its attempts, its pause and its reason, and stays parked or
+        discarded.
         """
-        text = json.dumps(fields, sort_keys=True)
+        same = "fields = excluded.fields AND action = excluded.action"
         self._connection.execute(
-            "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id)"
-            " VALUES ('person', ?, ?, ?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT (record, stream, key) DO UPDATE SET"
-            " attempts = iif(fields = excluded.fields AND action = excluded.action, attempts, 0),"
-            " state = iif(fields = excluded.fields AND action = excluded.action AND state = 'parked', state, 'queued'),"
-            " next_attempt_at = iif(fields = excluded.fields AND action = excluded.action, next_attempt_at, NULL),"
+            "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id,"
+            " before, because) VALUES ('person', ?1, ?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9)"
+            f" ON CONFLICT (record, stream, key) DO UPDATE SET attempts = iif({same}, attempts, 0),"
+            f" state = iif({same} AND state IN ('parked', 'discarded'), state, 'queued'),"
+            f" next_attempt_at = iif({same}, next_attempt_at, NULL),"
             " in_doubt = in_doubt AND excluded.person_id IS NULL,"
-            " admitted = admitted AND fields = excluded.fields, person_id = excluded.person_id,"
+            f" admitted = admitted AND {same}, person_id = excluded.person_id,"
             " action = excluded.action, fields = excluded.fields, pool = excluded.pool,"
-            " reason = iif(fields = excluded.fields AND action = excluded.action, coalesce(excluded.reason, reason),"
-            " excluded.reason), run_id = excluded.run_id WHERE state <> 'sending'",
-            (lead, lead, person_id, action, text, json.dumps(sorted(pool)), reason, run_id),
+            f" reason = iif({same}, coalesce(excluded.reason, reason), excluded.reason), run_id = excluded.run_id,"
+            " before = excluded.before, because = excluded.because WHERE state <> 'sending'",
+            (
+                *(lead, person_id, action, json.dumps(fields, sort_keys=True), json.dumps(sorted(pool)), reason),
+                *(run_id, json.dumps(before or {}, sort_keys=True), because),
+            ),
         )
 
     def queue_task(self, task_id: int, prospect_id: int, *, held: bool, run_id: str) -> None:
-        """Queue the Workbooks Task of a skipped task, unless it is queued already."""
+        """Queue the Workbooks Task of a skipped task, unless it is queued already; a discarded one is due again."""
         self._connection.execute(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
             " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
-            " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id",
+            " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id,"
+            " attempts = iif(state = 'discarded', 0, attempts), state = iif(state = 'discarded', 'queued', state)",
             (task_id, prospect_id, task_id, held, run_id),
         )
 
@@ -127,7 +164,8 @@ class Outbox:
         cursor = self._connection.execute(
             "INSERT INTO outbox (record, stream, key, prospect_id, task_id, action, fields, state, attempts, reason,"
             " run_id, next_attempt_at) VALUES ('source', ?, ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
-            " ON CONFLICT (record, stream, key) DO UPDATE SET reason = excluded.reason WHERE reason <> excluded.reason",
+            " ON CONFLICT (record, stream, key) DO UPDATE SET reason = excluded.reason,"
+            " state = iif(state = 'discarded', excluded.state, state) WHERE reason <> excluded.reason",
             (stream.value, source_id or 0, prospect_id, task_id, state, reason, run_id, next_attempt_at),
         )
         return cursor.rowcount > 0
@@ -157,12 +195,9 @@ class Outbox:
         """Remove entries: accepted, or no longer needed."""
         self._connection.executemany("DELETE FROM outbox WHERE id = ?", ((entry_id,) for entry_id in entry_ids))
 
-    def drop_person(self, prospect_ids: Collection[int]) -> None:
-        """Remove what is queued for the Person of these prospects, but not what is being sent."""
-        self._connection.execute(
-            f"DELETE FROM outbox WHERE record = 'person' AND state <> 'sending' AND prospect_id IN {_IDS}",
-            (json.dumps(list(prospect_ids)),),
-        )
+    def drop_person(self, leads: Collection[int]) -> None:
+        """Remove what is queued for the Person of these lead prospects, but not what is being sent."""
+        self._connection.execute(f"DELETE FROM outbox WHERE {_OF_LEADS} AND state <> 'sending'", (_list(leads),))
 
     def drop_task(self, task_id: int) -> None:
         """Remove what is queued for a task that is no longer skipped, unless it may have been sent."""
@@ -219,6 +254,24 @@ class Outbox:
             ((prospect_id,) for prospect_id in prospect_ids),
         )
 
+    def discard(self, entry_ids: Iterable[int]) -> None:
+        """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'discarded', next_attempt_at = NULL, admitted = 1"
+            " WHERE id = ? AND state IN ('queued', 'parked')",
+            ((entry_id,) for entry_id in entry_ids),
+        )
+
+    def records_changed(self, prospect_ids: Collection[int]) -> None:
+        """Take up again what was discarded for the Person of these prospects: they changed in Outreach."""
+        discarded = self._entries("state = 'discarded' AND record = 'person'", ())
+        changed = set(prospect_ids)
+        for entry in discarded:
+            linked = "SELECT id FROM prospect WHERE person_id = ?"
+            others = {row[0] for row in self._connection.execute(linked, (entry.person_id,))} if entry.person_id else ()
+            if not changed.isdisjoint({entry.prospect_id, *entry.pool, *others}):
+                self._connection.execute("UPDATE outbox SET state = 'queued', attempts = 0 WHERE id = ?", (entry.id,))
+
     def retry(self, entry_ids: Collection[int] | None) -> int:
         """Make entries (None: all) due now, with their attempts reset, parked ones too; return how many."""
         query = (
@@ -227,7 +280,7 @@ class Outbox:
         )
         if entry_ids is None:
             return self._connection.execute(query).rowcount
-        return self._connection.execute(f"{query} AND id IN {_IDS}", (json.dumps(list(entry_ids)),)).rowcount
+        return self._connection.execute(f"{query} AND id IN {_IDS}", (_list(entry_ids),)).rowcount
 
     # -- looking
 
@@ -238,27 +291,43 @@ class Outbox:
 
         Of people only those of which it is certain what Workbooks holds (a creation in doubt, or a Person that has to
         be read first, waits until it is planned again), and none of whom is still to be decided: in this run, or, where
-        an incomplete walk holds them back, since an earlier one.
+        an incomplete walk holds them back, since an earlier one. A wait that a wrong clock began is over.
         """
-        return self._entries(
-            "record = ? AND action = ? AND state = 'queued' AND NOT held AND id > ?"
-            f" AND {IS_DUE} AND (record <> 'person' OR iif(person_id IS NULL,"
-            " NOT in_doubt, EXISTS (SELECT 1 FROM person p WHERE p.id = person_id AND p.lock_version IS NOT NULL))"
-            " AND NOT EXISTS (SELECT 1 FROM changed c WHERE (NOT c.held OR run_id IS NOT ?) AND (c.prospect_id ="
-            " outbox.prospect_id OR c.prospect_id IN (SELECT value FROM json_each(outbox.pool)))))"
-            " ORDER BY id LIMIT ?",
-            (record, action, after, now, now, run_id, limit),
+        undecided = "(NOT c.held OR o.run_id IS NOT ?)"
+        certain = (
+            " AND iif(o.person_id IS NULL, NOT o.in_doubt,"
+            " EXISTS (SELECT 1 FROM person p WHERE p.id = o.person_id AND p.lock_version IS NOT NULL))"
+            f" AND NOT EXISTS (SELECT 1 FROM changed c WHERE c.prospect_id = o.prospect_id AND {undecided})"
+            " AND (o.pool = '[]' OR NOT EXISTS (SELECT 1 FROM json_each(o.pool) m CROSS JOIN changed c"
+            f" ON c.prospect_id = m.value WHERE {undecided}))"
         )
-
-    def of_person(self, prospect_ids: Collection[int]) -> list[Entry]:
-        """Return what is queued for the Person of these prospects."""
-        return self._entries(f"record = 'person' AND prospect_id IN {_IDS}", (json.dumps(list(prospect_ids)),))
-
-    def lost_answers(self, prospect_ids: Collection[int]) -> dict[int, str]:
-        """Return, by lead prospect, what was sent for these prospects' Person without an answer: an entry's action."""
+        people = record == PERSON
         rows = self._connection.execute(
-            f"SELECT prospect_id, action FROM outbox WHERE record = 'person' AND in_doubt AND prospect_id IN {_IDS}",
-            (json.dumps(list(prospect_ids)),),
+            f"SELECT {_COLUMNS} FROM outbox o WHERE o.record = ? AND o.action = ? AND o.state = 'queued' AND o.held = 0"
+            f" AND o.id > ? AND {IS_DUE}{certain if people else ''} ORDER BY o.id LIMIT ?",
+            (record, action, after, now, now, *((run_id, run_id) if people else ()), limit),
+        )
+        return [_entry(row) for row in rows]
+
+    def of_person(self, leads: Collection[int]) -> list[Entry]:
+        """Return what is queued for the Person of these lead prospects."""
+        return self._entries(_OF_LEADS, (_list(leads),))
+
+    def lost_answers(self, leads: Collection[int]) -> dict[int, Entry]:
+        """Return, by lead prospect, what was sent for a Person and not answered."""
+        return {entry.prospect_id or 0: entry for entry in self._entries(f"{_OF_LEADS} AND in_doubt", (_list(leads),))}
+
+    def sending(self, leads: Collection[int]) -> dict[int, int | None]:
+        """Return lead prospect -> Person (None: one that is created) for what is being written at this moment."""
+        query = f"SELECT key, person_id FROM outbox WHERE {_OF_LEADS} AND state = 'sending'"
+        return dict(self._connection.execute(query, (_list(leads),)).fetchall())
+
+    def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
+        """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
+        rows = self._connection.execute(
+            f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {_IDS} AND record = 'source' AND stream = ?"
+            " ORDER BY id",
+            (_list(prospect_ids), Stream.SEQUENCE_STATES.value),
         )
         return dict(rows.fetchall())
 
@@ -266,14 +335,6 @@ class Outbox:
         """Return everybody else in the pools that are queued under these lead prospects."""
         known = set(leads)
         return sorted({one for entry in self.of_person(leads) for one in entry.pool} - known)
-
-    def being_written(self, prospect_ids: Collection[int]) -> set[int]:
-        """Return the Persons among those of these prospects that are being written at this moment."""
-        rows = self._connection.execute(
-            f"SELECT person_id FROM outbox WHERE prospect_id IN {_IDS} AND record = 'person' AND state = 'sending'",
-            (json.dumps(list(prospect_ids)),),
-        )
-        return {row[0] for row in rows}
 
     def of_prospect(self, prospect_id: int) -> list[Entry]:
         """Return everything that is queued for a prospect, tasks too."""
@@ -304,16 +365,16 @@ class Outbox:
 
     def failures(self) -> list[Entry]:
         """Return every entry that was refused, oldest first."""
-        return self._entries("reason IS NOT NULL AND state <> 'waiting' ORDER BY id", ())
+        return self._entries(f"{_REFUSED} ORDER BY id", ())
 
     def any_failure(self) -> bool:
         """Say whether anything was refused."""
-        query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE reason IS NOT NULL AND state <> 'waiting')"
+        query = f"SELECT EXISTS (SELECT 1 FROM outbox WHERE {_REFUSED})"
         return bool(self._connection.execute(query).fetchone()[0])
 
     def count_failures(self) -> int:
         """Count every entry that was refused."""
-        query = "SELECT count(*) FROM outbox WHERE reason IS NOT NULL AND state <> 'waiting'"
+        query = f"SELECT count(*) FROM outbox WHERE {_REFUSED}"
         return int(self._connection.execute(query).fetchone()[0])
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -321,18 +382,30 @@ class Outbox:
         rows = self._connection.execute("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
         return {(record, state): count for record, state, count in rows}
 
-    def updates_to_admit(self, before: Instant) -> int:
-        """Count queued changes of people linked before an instant that no passed guard has counted yet.
+    def guarded(self, not_active: str) -> Guarded:
+        """Count what is queued and no guard has counted yet; `not_active`: the label of those without a state.
 
-        Creating a Person again that is gone is such a change; creating one for the first time is not.
+        An opt-out is not counted where it is an update: it passes in any case.
         """
+        losing = (
+            "action IN ('recreate', 'hidden') OR (action = 'update' AND json_extract(fields, '$.sequence_state') = ?"
+            " AND coalesce(json_extract(before, '$.sequence_state'), '') <> '')"
+        )
         row = self._connection.execute(
-            "SELECT count(*) FROM outbox o LEFT JOIN person p ON p.id = o.person_id WHERE o.record = 'person'"
-            " AND o.state = 'queued' AND NOT o.admitted"
-            " AND (o.action = 'recreate' OR o.action = 'update' AND p.linked_at < ?)",
-            (before,),
+            "SELECT count(*) FILTER (WHERE action = 'update' AND json_extract(fields, '$.no_email') IS NULL),"
+            f" count(*) FILTER (WHERE {losing}), count(*) FILTER (WHERE action = 'create')"
+            f" FROM outbox WHERE {_WATCHED}",
+            (not_active,),
         ).fetchone()
-        return int(row[0])
+        return Guarded(*row)
+
+    def admit_opt_outs(self, actions: Collection[str]) -> None:
+        """Let the opt-outs among these actions pass a guard that stopped."""
+        self._connection.execute(
+            f"UPDATE outbox SET admitted = 1 WHERE {_WATCHED} AND json_extract(fields, '$.no_email')"
+            f" AND action IN {_IDS}",
+            (json.dumps(list(actions)),),
+        )
 
     def admit_all(self) -> None:
         """Note that a passed guard has counted everything that is queued."""
@@ -346,9 +419,14 @@ class Outbox:
 def _entry(row: tuple[Any, ...]) -> Entry:
     entry = Entry._make(row)
     return entry._replace(
-        fields=json.loads(row[6]),
-        pool=tuple(json.loads(row[7])),
+        fields=json.loads(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three
+        pool=tuple(json.loads(entry.pool)),  # type: ignore[arg-type]
+        before=json.loads(entry.before),  # type: ignore[arg-type]
         held=bool(entry.held),
         in_doubt=bool(entry.in_doubt),
         admitted=bool(entry.admitted),
     )
+
+
+def _list(ids: Collection[int]) -> str:
+    return json.dumps(list(ids))

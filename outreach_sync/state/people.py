@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.rules.differences import Held, RoleValue
 
@@ -15,19 +15,30 @@ if TYPE_CHECKING:
 
 _IDS = "(SELECT value FROM json_each(?))"
 _ROLES = Held._fields
+_COLUMNS = ", ".join(_ROLES)
 
 
 class LinkedPerson(NamedTuple):
     """A Person that prospects are linked to.
 
-    `lock_version` None: what it holds is not known for certain; it is read before it is written. `written_at` None: no
-    write of ours was ever needed. `rule`: which match rule found it, or `created`.
+    Attributes:
+        lock_version: None: what it holds is not known for certain; it is read before it is written.
+        deleted: it was deleted in Workbooks and stays so (`sync.when_deleted: leave`).
+        hidden: when it was last asked for, Workbooks did not show it, neither alive nor deleted.
+        untouched: it does not have the values of `sync.people.only_where`.
+        held: what it says; of text that Workbooks keeps otherwise than it was sent, what was sent.
+        kept_as: role -> what Workbooks made of that.
+        rule: which match rule found it, or `created`.
+        written_at: None: no write of ours was ever needed.
     """
 
     id: int
     lock_version: int | None
     deleted: bool
+    hidden: bool
+    untouched: bool
     held: Held
+    kept_as: Mapping[str, RoleValue]
     linked_at: Instant
     rule: str
     written_at: Instant | None
@@ -43,8 +54,8 @@ class People:
     def by_id(self, person_ids: Collection[int]) -> dict[int, LinkedPerson]:
         """Return Persons by their Workbooks id."""
         rows = self._connection.execute(
-            "SELECT id, lock_version, deleted, linked_at, rule, written_at, sequence_state, state_updated_at, no_email,"
-            f" outreach_id, sequences FROM person WHERE id IN {_IDS}",
+            f"SELECT id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, {_COLUMNS}"
+            f" FROM person WHERE id IN {_IDS}",
             (json.dumps(list(person_ids)),),
         )
         return {row[0]: _linked_person(row) for row in rows}
@@ -84,45 +95,71 @@ class People:
             "UPDATE prospect SET person_id = ? WHERE id = ?", ((person_id, prospect_id) for prospect_id in prospect_ids)
         )
 
-    def unlink(self, person_id: int) -> None:
-        """Forget a Person that is gone, but not that it had No Email; its prospects are looked for again."""
+    def unlink(self, person_id: int, pool: Collection[int]) -> None:
+        """Forget a Person that is gone, but not that it had No Email, which its prospects (`pool`) take along.
+
+        Links that were made anew meanwhile stay; the other prospects are looked for again.
+        """
         self._connection.execute(
-            "UPDATE prospect SET person_id = NULL, no_email_kept = coalesce("
-            "(SELECT no_email FROM person WHERE id = ?1), 0) WHERE person_id = ?1",
-            (person_id,),
+            f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {_IDS} AND (SELECT no_email FROM person WHERE id = ?)",
+            (json.dumps(list(pool)), person_id),
         )
+        self._connection.execute("UPDATE prospect SET person_id = NULL WHERE person_id = ?", (person_id,))
         self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
 
-    def had_no_email(self, prospect_ids: Collection[int]) -> bool:
-        """Say whether the Person of any of these prospects had No Email when it was deleted."""
-        query = f"SELECT EXISTS (SELECT 1 FROM prospect WHERE no_email_kept AND id IN {_IDS})"
-        return bool(self._connection.execute(query, (json.dumps(list(prospect_ids)),)).fetchone()[0])
+    def keep_no_email(self, prospect_ids: Iterable[int], *, kept: bool) -> None:
+        """Record whether the Person that these prospects had was last seen with No Email, which the next one gets."""
+        self._connection.executemany(
+            "UPDATE prospect SET no_email_kept = ?1 WHERE id = ?2 AND no_email_kept <> ?1",
+            ((kept, prospect_id) for prospect_id in prospect_ids),
+        )
 
-    def read(self, person_id: int, lock_version: int, held: Held, *, rule: str, now: Instant) -> None:
+    def no_email_is_set(self, person_id: int) -> None:
+        """Record that Workbooks took No Email for a Person: what one of its prospects took along is done."""
+        self._connection.execute(
+            "UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", (person_id,)
+        )
+
+    def last_said_no_email(self, person_id: int, no_email: bool) -> None:  # noqa: FBT001 - it is the value
+        """Record what a deleted Person was read to say of No Email."""
+        self._connection.execute("UPDATE person SET no_email = ? WHERE id = ?", (no_email, person_id))
+
+    def read(
+        self,
+        person_id: int,
+        lock_version: int,
+        held: Held,
+        *,
+        rule: str,
+        now: Instant,
+        kept_as: Mapping[str, RoleValue] | None = None,
+        untouched: bool = False,
+    ) -> None:
         """Record what a Person was read to hold."""
         self._connection.execute(
-            "INSERT INTO person (id, lock_version, sequence_state, state_updated_at, no_email, outreach_id, sequences,"
-            " linked_at, rule) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = 0,"
-            " lock_version = excluded.lock_version, sequence_state = excluded.sequence_state,"
-            " state_updated_at = excluded.state_updated_at, no_email = excluded.no_email,"
-            " outreach_id = excluded.outreach_id, sequences = excluded.sequences",
-            (person_id, lock_version, *held, now, rule),
+            f"INSERT INTO person (id, lock_version, {_COLUMNS}, kept_as, untouched, linked_at, rule)"
+            f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = 0, hidden = 0,"
+            " lock_version = excluded.lock_version, kept_as = excluded.kept_as, untouched = excluded.untouched,"
+            f" {', '.join(f'{role} = excluded.{role}' for role in _ROLES)}",
+            (person_id, lock_version, *held, json.dumps(kept_as) if kept_as else None, untouched, now, rule),
         )
 
     def accepted(self, person_id: int, lock_version: int | None, fields: Mapping[str, RoleValue], now: Instant) -> None:
         """Record that Workbooks took these values; `lock_version` None: it did not say which version it has now."""
         roles = [role for role in _ROLES if role in fields]
         assignments = "".join(f", {role} = ?" for role in roles)
+        forgotten = "".join(f", '$.{role}'" for role in roles)
         self._connection.execute(
-            f"UPDATE person SET lock_version = ?, written_at = ?{assignments} WHERE id = ?",
+            f"UPDATE person SET lock_version = ?, written_at = ?{assignments},"
+            f" kept_as = json_remove(kept_as{forgotten}) WHERE id = ?",
             (lock_version, now, *(fields[role] for role in roles), person_id),
         )
 
     def created(self, person_id: int, lock_version: int | None, held: Held, now: Instant) -> None:
         """Record a Person that a write of ours created."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO person (id, lock_version, sequence_state, state_updated_at, no_email, outreach_id,"
-            " sequences, linked_at, rule, written_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'created', ?)",
+            f"INSERT OR REPLACE INTO person (id, lock_version, {_COLUMNS}, linked_at, rule, written_at)"
+            f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, 'created', ?)",
             (person_id, lock_version, *held, now, now),
         )
 
@@ -138,18 +175,27 @@ class People:
 
     def left_deleted(self, person_id: int) -> None:
         """Record that a Person is deleted in Workbooks and is to stay so."""
-        self._connection.execute("UPDATE person SET deleted = 1, lock_version = NULL WHERE id = ?", (person_id,))
+        self._connection.execute(
+            "UPDATE person SET deleted = 1, hidden = 0, lock_version = NULL WHERE id = ?", (person_id,)
+        )
+
+    def not_seen(self, person_id: int) -> None:
+        """Record that Workbooks does not show a Person; it is asked for again whenever there is something to write."""
+        self._connection.execute("UPDATE person SET hidden = 1, lock_version = NULL WHERE id = ?", (person_id,))
 
 
-def _linked_person(row: tuple[int, ...]) -> LinkedPerson:
-    person_id, lock_version, deleted, linked_at, rule, written_at, *held = row
-    state, at, no_email, outreach_id, sequences = held
+def _linked_person(row: tuple[Any, ...]) -> LinkedPerson:
+    person_id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, *values = row
+    held = Held(*values)
     return LinkedPerson(
         person_id,
         lock_version,
         bool(deleted),
-        Held(state, at, None if no_email is None else bool(no_email), outreach_id, sequences),  # type: ignore[arg-type]
-        linked_at,  # type: ignore[arg-type]
-        rule,  # type: ignore[arg-type]
-        written_at,  # type: ignore[arg-type]
+        bool(hidden),
+        bool(untouched),
+        held._replace(no_email=None if held.no_email is None else bool(held.no_email)),
+        json.loads(kept_as) if kept_as else {},
+        linked_at,
+        rule,
+        written_at,
     )

@@ -260,6 +260,17 @@ def version_2(db: Database) -> None:
 
     for statement in _REBUILT.split(";\n"):
         db.execute(statement)
+
+    # People: `hidden`: Workbooks did not show it when it was last asked for; `untouched`: not among those that
+    # sync.people.only_where names; `kept_as`: JSON, role -> what Workbooks made of the value that was sent.
+    db.table("person").add_column("hidden", int, not_null_default=0)
+    db.table("person").add_column("untouched", int, not_null_default=0)
+    db.table("person").add_column("kept_as", str)
+    # Entries: `before`: JSON, role -> what the Person held when it was planned; `because`: the rule. State `discarded`:
+    # given up by somebody, until a record of theirs changes in Outreach.
+    db.table("outbox").add_column("before", str, not_null_default="{}")
+    db.table("outbox").add_column("because", str)
+    db.execute("CREATE INDEX outbox_discarded ON outbox (id) WHERE state = 'discarded'")
     db.execute("PRAGMA user_version = 2")
 
 

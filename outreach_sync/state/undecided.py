@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from outreach_sync.state.outbox import IS_DUE
+from outreach_sync.state.outbox import IS_DUE, Outbox
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,16 +24,21 @@ class Undecided:
         self._connection = connection
 
     def mark_changed(self, prospect_ids: Iterable[int], *, held: bool) -> None:
-        """Note prospects whose Person has to be decided again; `held`: seen in a walk that is not complete yet."""
+        """Note prospects of whom a record changed in Outreach, so that their Person has to be decided again.
+
+        What was discarded for them is taken up again. `held`: seen in a walk that is not complete yet.
+        """
+        listed = list(prospect_ids)
         self._connection.executemany(
             "INSERT INTO changed VALUES (?, ?) ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
-            ((prospect_id, held) for prospect_id in prospect_ids),
+            ((prospect_id, held) for prospect_id in listed),
         )
+        Outbox(self._connection).records_changed(listed)
 
-    def mark_again(self, prospect_ids: Iterable[int]) -> None:
+    def mark_again(self, prospect_ids: Iterable[int], *, held: bool = False) -> None:
         """Note prospects to be decided again; one that an incomplete walk holds back stays held back."""
         self._connection.executemany(
-            "INSERT INTO changed VALUES (?, 0) ON CONFLICT DO NOTHING", ((one,) for one in prospect_ids)
+            "INSERT INTO changed VALUES (?, ?) ON CONFLICT DO NOTHING", ((one, held) for one in prospect_ids)
         )
 
     def mark_all_changed(self) -> None:
@@ -59,6 +64,14 @@ class Undecided:
         rows = self._connection.execute(
             "SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
             (after, limit),
+        )
+        return [row[0] for row in rows]
+
+    def ready_among(self, prospect_ids: Iterable[int]) -> list[int]:
+        """Return which of these prospects are to be decided now."""
+        rows = self._connection.execute(
+            f"SELECT prospect_id FROM changed WHERE held = 0 AND prospect_id IN {_IDS}",
+            (json.dumps(list(prospect_ids)),),
         )
         return [row[0] for row in rows]
 

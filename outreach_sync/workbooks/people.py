@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync.records import PersonRow
+from outreach_sync.rules.matching import mailbox
 from outreach_sync.workbooks.formats import ROLE_DATATYPES, Datatype, read, read_boolean, read_integer, read_text
 from outreach_sync.workbooks.lookups import UNIQUE_VALUES, record_id, rows_by_field, rows_by_id
 from outreach_sync.workbooks.verdicts import LOCK_UNKNOWN
@@ -33,8 +34,14 @@ class People:
     def __init__(self, client: WorkbooksClient) -> None:
         """Read the configured fields, by their roles, from the client's settings."""
         self._client = client
-        roles = client.settings.fields
-        self._datatypes = {name: ROLE_DATATYPES.get(role, Datatype.TEXT) for role, name in roles.items()}
+        settings = client.settings
+        self._datatypes = {
+            **{
+                name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
+                for name, value in settings.only_where.items()
+            },
+            **{name: ROLE_DATATYPES.get(role, Datatype.TEXT) for role, name in settings.fields.items()},
+        }
         self._columns = (*_IDENTITY, *self._datatypes)
 
     def find_by_ids(self, ids: Iterable[int], *, include_deleted: bool = True) -> dict[int, PersonRow]:
@@ -63,12 +70,12 @@ class People:
         """Find live People by main e-mail address, ignoring case.
 
         Returns:
-            The People by case-folded address. Whether Workbooks ignores case is not documented: each address is asked
-            for as it is and in lower case, and compared here; one stored in yet another spelling may be missed.
+            The People by `mailbox` of the address. Whether Workbooks ignores case is not documented: each address is
+            asked for as it is and in lower case, and compared here; one stored in yet another spelling may be missed.
         """
         spellings: dict[str, list[str]] = {}
         for address in addresses:
-            spellings.setdefault(address.casefold(), []).extend((address, address.lower()))
+            spellings.setdefault(mailbox(address), []).extend((address.strip(), mailbox(address)))
         rows = rows_by_field(
             self._client,
             CONTROLLER,
@@ -76,9 +83,12 @@ class People:
             spellings,
             self._columns,
             spellings=spellings.__getitem__,
-            folded=str.casefold,
+            folded=mailbox,
         )
-        return _by_casefolded_email(map(self._person, rows))
+        found: dict[str, list[PersonRow]] = {}
+        for person in map(self._person, rows):
+            found.setdefault(mailbox(person.email or ""), []).append(person)
+        return found
 
     def write(self, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Create and update People; raises and judges as `WorkbooksClient.write`."""
@@ -116,10 +126,3 @@ class People:
 
     def _fields(self, row: Row) -> Mapping[str, Scalar]:
         return {name: read(row.get(name), datatype) for name, datatype in self._datatypes.items()}
-
-
-def _by_casefolded_email(people: Iterable[PersonRow]) -> dict[str, list[PersonRow]]:
-    found: dict[str, list[PersonRow]] = {}
-    for person in people:
-        found.setdefault((person.email or "").casefold(), []).append(person)
-    return found

@@ -11,6 +11,8 @@ from outreach_sync import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from outreach_sync.records import Scalar
+
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 
 
@@ -19,7 +21,8 @@ class WorkbooksSettings:
     """Where Workbooks is, who we are to it, and which of its fields are ours.
 
     `fields` maps a role (sequence_state, state_updated_at, no_email, outreach_id, sequences) to the name of the Person
-    field that plays it; a role that is not configured is absent.
+    field that plays it; a role that is not configured is absent. `only_where` maps further fields that are read to the
+    value they are compared with.
     """
 
     base_url: str
@@ -29,6 +32,7 @@ class WorkbooksSettings:
     timeout_ms: int
     patience_ms: int
     fields: Mapping[str, str]
+    only_where: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def user_agent(self) -> str:

@@ -58,8 +58,8 @@ class Workbooks:
         return self._people.find_by_ids(person_ids)
 
     def people_by_reference(self, references: Collection[str]) -> Mapping[str, Sequence[PersonRow]]:
-        """Find live Persons by `created_through_reference`."""
-        return self._people.find_by_reference(references)
+        """Find Persons by `created_through_reference`, deleted ones too."""
+        return self._people.find_by_reference(references, include_deleted=True)
 
     def people_by_object_ref(self, object_refs: Collection[str]) -> Mapping[str, Sequence[PersonRow]]:
         """Find live Persons by `PERS-<n>`."""

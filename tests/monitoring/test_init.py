@@ -11,7 +11,7 @@ from outreach_sync.conduct import Options, conduct
 from outreach_sync.config.loading import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
 from outreach_sync.http import StopSignal
-from outreach_sync.pipeline.refuse import refuse_decision
+from outreach_sync.ledger import refuse_decision
 from outreach_sync.sandbox import Sandbox
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.pipeline.deliver import deliver
+from outreach_sync.deliver import deliver
 from outreach_sync.reconcile.people import compare_people
 from outreach_sync.reconcile.tasks import find_deleted_tasks
 from outreach_sync.state.survey import Survey

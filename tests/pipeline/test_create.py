@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from outreach_sync.deliver import deliver
 from outreach_sync.instants import Instant
-from outreach_sync.pipeline.deliver import deliver
 from outreach_sync.records import Unknown
 
 
-def decide(bench: Any, **plan: Any) -> Any:
-    run = bench.run(**plan)
+def decide(bench: Any, **options: Any) -> Any:
+    run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
     return run.tally
 
@@ -67,11 +67,11 @@ def test_the_one_who_comes_later_joins_the_person_that_was_created_before(bench:
 
 def test_without_creation_they_are_skipped_without_a_failure_and_looked_up_when_they_change(bench: Any) -> None:
     bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
-    assert decide(bench, creates=False).people.skipped == 1
+    assert decide(bench, config={"sync.people.when_missing": "skip"}).people.skipped == 1
     assert bench.state.outbox.failures() == []
     bench.target.add(1001, email="ada@example.com")
     bench.keep(bench.prospect(1, email="ada@example.com", first_name="Adah", updated_at=bench.now))
-    decide(bench, creates=False)
+    decide(bench, config={"sync.people.when_missing": "skip"})
     assert bench.field(1001, "f_state") == "Running"
 
 
@@ -123,7 +123,7 @@ def test_a_creation_whose_answer_was_lost_is_counted_as_nothing_done(bench: Any)
 def test_an_attribute_that_was_named_since_the_prospect_was_read_is_left_empty(bench: Any) -> None:
     bench.keep(bench.prospect(1), states=bench.states(1, "active"))
     bench.source.prospects = [bench.prospect(1, extra={"title": "Engineer"})]
-    decide(bench, create_fields={"person_job_title": "title"})
+    decide(bench, config={"sync.people.create_fields": {"person_job_title": "title"}})
     (write,) = bench.target.person_batches[0]
     assert write.fields["person_job_title"] == "Engineer"
     assert bench.source.prospects_asked == [1]
@@ -131,7 +131,7 @@ def test_an_attribute_that_was_named_since_the_prospect_was_read_is_left_empty(b
 
 def test_somebody_whose_attributes_are_known_is_read_again(bench: Any) -> None:
     bench.keep(bench.prospect(1, extra={"title": None}), states=bench.states(1, "active"))
-    decide(bench, create_fields={"person_job_title": "title"})
+    decide(bench, config={"sync.people.create_fields": {"person_job_title": "title"}})
     assert bench.source.prospects_asked == []
 
 

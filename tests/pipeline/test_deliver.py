@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
+from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import GuardStoppedError, UnavailableError
-from outreach_sync.pipeline.deliver import FIRST_LOAD_DONE, deliver
-from outreach_sync.pipeline.refuse import refuse
+from outreach_sync.ledger import refuse
 from outreach_sync.records import Unknown
 
 
-def decide(bench: Any, *, allow_bulk: bool = False, dry_run: bool = False, **plan: Any) -> Any:
-    run = bench.run(dry_run=dry_run, **plan)
+def decide(bench: Any, *, allow_bulk: bool = False, dry_run: bool = False, **options: Any) -> Any:
+    run = bench.run(dry_run=dry_run, **options)
     deliver(run, complete=True, allow_bulk=allow_bulk)
     return run.tally
 
@@ -42,7 +42,7 @@ def test_the_guard_is_not_there_before_the_first_load_is_done(bench: Any) -> Non
 @pytest.mark.parametrize(("share", "count"), [(0.99, 4), (1.0, 2)])
 def test_the_guard_needs_both_the_share_and_the_count_to_be_exceeded(bench: Any, share: float, count: int) -> None:
     load(bench, 4)
-    assert decide(bench, guard_share=share, guard_count=count).people.updated == 4
+    assert decide(bench, config={"sync.guard": {"share": share, "count": count}}).people.updated == 4
 
 
 def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None:
@@ -91,7 +91,7 @@ def test_a_record_that_workbooks_fails_at_holds_up_the_others(bench: Any, due: i
     poison = 1001 if place == "first" else 1000 + due
     fail_at(bench, poison)
     bench.keep(tasks=[bench.skipped(9000 + one, one) for one in range(1, due + 1) if 1000 + one != poison])
-    tally = decide(bench, batch_size=100)
+    tally = decide(bench, config={"workbooks.batch_size": 100})
     assert (tally.people.updated, tally.people.rejected, tally.tasks.created) == (due - 1, 1, due - 1)
     (entry,) = bench.state.outbox.failures()
     assert (entry.person_id, entry.state, entry.attempts) == (poison, "queued", 1)
@@ -100,7 +100,7 @@ def test_a_record_that_workbooks_fails_at_holds_up_the_others(bench: Any, due: i
 def test_what_was_lost_once_makes_every_later_batch_small(bench: Any) -> None:
     load(bench, 60, first_load_done=False)
     bench.target.answers = [lambda writes: [Unknown("the answer was lost")] * len(writes)]
-    assert decide(bench, batch_size=20).people.updated == 60
+    assert decide(bench, config={"workbooks.batch_size": 20}).people.updated == 60
     assert sorted(len(batch) for batch in bench.target.person_batches) == [5, 5, 5, 5, 20, 20, 20]
 
 
@@ -121,6 +121,6 @@ def test_a_service_that_takes_nothing_is_asked_for_every_record(bench: Any) -> N
     load(bench, 60, first_load_done=False)
     fail_at(bench, *range(1001, 1061))
     with pytest.raises(UnavailableError):
-        decide(bench, batch_size=20)
+        decide(bench, config={"workbooks.batch_size": 20})
     assert len(bench.target.person_batches) < 30
     assert len(bench.state.outbox.failures()) <= 6

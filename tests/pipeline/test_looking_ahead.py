@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.pipeline import plan, resolve
-from outreach_sync.pipeline.deliver import deliver
-from outreach_sync.pipeline.push import Pusher
+from outreach_sync import match
+from outreach_sync.deliver import Pusher, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +37,8 @@ def _settled_at_once(pusher: Pusher) -> None:
 
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "CHUNK", 1)
-    monkeypatch.setattr(resolve, "Ahead", AtOnce)
+    monkeypatch.setattr(match, "CHUNK", 1)
+    monkeypatch.setattr(match, "Ahead", AtOnce)
     monkeypatch.setattr(Pusher, "pump", _settled_at_once)
 
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
+from outreach_sync.deliver import deliver
 from outreach_sync.errors import InterruptedByError
 from outreach_sync.instants import Instant
-from outreach_sync.pipeline.deliver import deliver
 from outreach_sync.pipeline.pull import keep_page
 
 
-def decide(bench: Any, *, complete: bool = True, source_is_down: bool = False, **plan: Any) -> Any:
-    run = bench.run(**plan)
+def decide(bench: Any, *, complete: bool = True, source_is_down: bool = False, **options: Any) -> Any:
+    run = bench.run(**options)
     run.source_is_down = source_is_down
     deliver(run, complete=complete, allow_bulk=False)
     return run.tally
@@ -123,7 +123,7 @@ def test_a_person_that_is_gone_follows_when_deleted(bench: Any, recreates: bool,
     bench.target.change(1001, deleted=True)
     with bench.state.transaction():
         bench.state.people.doubt([1001])
-    assert decide(bench, recreates=recreates).people.recreated == created
+    assert decide(bench, config={"sync.when_deleted": "recreate" if recreates else "leave"}).people.recreated == created
     assert len([row for row in bench.target.people.values() if not row.is_deleted]) == created
 
 

@@ -217,7 +217,7 @@ def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(ben
 def test_what_makes_no_sense_is_never_parked_where_one_attempt_is_all(bench: Any) -> None:
     page = bench.source.page(refused=[Refused(TASKS, 100, 1, "task 100: no state")])
     bench.source.script[TASKS] = [page]
-    run = bench.run(max_attempts=1)
+    run = bench.run(config={"sync.max_attempts": 1})
     pull(run, TASKS)
     assert [entry.state for entry in bench.state.outbox.failures()] == ["parked"]
     assert (run.tally.tasks.rejected, run.tally.people.rejected) == (1, 0)

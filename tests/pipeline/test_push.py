@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from outreach_sync.deliver import deliver
 from outreach_sync.errors import InterruptedByError
-from outreach_sync.pipeline.deliver import deliver
 from outreach_sync.state import State
 
 
-def decide(bench: Any, **plan: Any) -> Any:
-    run = bench.run(**plan)
+def decide(bench: Any, **options: Any) -> Any:
+    run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
     return run.tally
 
@@ -76,7 +76,7 @@ def test_no_more_requests_are_in_flight_than_configured(bench: Any) -> None:
         return verdicts
 
     bench.target.answers = [watch] * 4
-    decide(bench, concurrency=2)
+    decide(bench, config={"workbooks.concurrency": 2})
     assert 1 <= most <= 2
 
 

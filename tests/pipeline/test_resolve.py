@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.pipeline.deliver import deliver
+from outreach_sync.deliver import deliver
 
 
-def decide(bench: Any, **plan: Any) -> Any:
-    run = bench.run(**plan)
+def decide(bench: Any, **options: Any) -> Any:
+    run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
     return run.tally
 
@@ -72,7 +72,7 @@ def test_the_first_rule_that_finds_someone_wins(bench: Any) -> None:
 def test_the_reference_is_looked_for_whatever_the_config_says_since_the_state_may_have_been_lost(bench: Any) -> None:
     bench.target.add(1001, reference="outreach-prospect-1")
     bench.keep(bench.prospect(1), states=bench.states(1, "active"))
-    assert decide(bench, match=("link", "email")).people.created == 0
+    assert decide(bench, config={"sync.people.match": ("link", "email")}).people.created == 0
     assert bench.field(1001, "f_state") == "Running"
 
 

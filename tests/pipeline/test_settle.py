@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
+from outreach_sync.deliver import deliver
 from outreach_sync.errors import NotAllowedError, UnavailableError
 from outreach_sync.instants import Instant
-from outreach_sync.pipeline.deliver import deliver
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown
 
 
-def decide(bench: Any, **plan: Any) -> Any:
-    run = bench.run(**plan)
+def decide(bench: Any, **options: Any) -> Any:
+    run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
     return run.tally
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.pipeline.deliver import deliver
+from outreach_sync.deliver import deliver
 from outreach_sync.records import Rejected, TaskRow, Unknown
 from outreach_sync.rules.differences import Held
 
 
-def decide(bench: Any, **plan: Any) -> Any:
-    run = bench.run(**plan)
+def decide(bench: Any, **options: Any) -> Any:
+    run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
     return run.tally
 
@@ -46,19 +46,19 @@ def test_one_that_exists_is_adopted_instead_of_created(bench: Any) -> None:
 def test_one_that_was_deleted_follows_when_deleted(bench: Any, recreates: bool, created: int) -> None:
     queued(bench)
     bench.target.tasks[1] = TaskRow(1, 0, True, "outreach-task-7")
-    assert decide(bench, recreates=recreates).tasks.created == created
+    assert decide(bench, config={"sync.when_deleted": "recreate" if recreates else "leave"}).tasks.created == created
     assert bench.count("outbox") == 0
 
 
 def test_a_task_waits_for_its_person_without_being_a_failure(bench: Any) -> None:
     bench.keep(bench.prospect(1, email="ada@example.com"), tasks=[bench.skipped(7, 1)])
-    decide(bench, creates=False)
+    decide(bench, config={"sync.people.when_missing": "skip"})
     assert bench.state.outbox.of_task(7).state == "waiting"
     assert bench.state.outbox.failures() == []
     bench.target.add(1001, email="ada@example.com")
     with bench.state.transaction():
         bench.state.undecided.mark_unmatched_changed()
-    assert decide(bench, creates=False).tasks.created == 1
+    assert decide(bench, config={"sync.people.when_missing": "skip"}).tasks.created == 1
 
 
 def test_a_creation_without_an_answer_is_looked_for_twice_and_never_doubled(bench: Any) -> None:
@@ -107,7 +107,7 @@ def test_a_task_is_never_tied_to_a_person_that_was_deleted_but_to_the_one_create
 
 def test_a_task_whose_deleted_person_is_left_deleted_waits_and_is_no_failure(bench: Any) -> None:
     gone(bench)
-    decide(bench, recreates=False)
+    decide(bench, config={"sync.when_deleted": "leave"})
     assert bench.target.task_batches == []
     assert bench.state.outbox.of_task(7).state == "waiting"
     assert bench.state.outbox.failures() == []

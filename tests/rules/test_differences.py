@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.rules.differences import Held, as_known, differences
+from outreach_sync.rules.differences import Held, differences, recognised
 from outreach_sync.rules.person import Wanted
 
 AT = parse_iso("2026-09-01T10:12:31Z")
-WANTED = Wanted("Finished", AT, no_email=False, outreach_id="18", sequences="A: Finished", problem=None, because="")
+WANTED = Wanted(
+    "Finished", AT, no_email=False, outreach_id="18", sequences="A: Finished", opted_out=False, problem=None, because=""
+)
 SAME = Held("Finished", AT, no_email=False, outreach_id="18", sequences="A: Finished")
 
 
@@ -49,22 +51,35 @@ def test_what_only_looks_different_is_left_alone(held: Held) -> None:
     assert differences(WANTED, held) == {}
 
 
+OURS = SAME._replace(sequence_state="Läuft 🎉", sequences="Q & A: Läuft")
+
+
 @pytest.mark.parametrize(
-    ("read", "held"),
+    ("role", "made"),
     [
-        ("2026-09-01T10:12:00Z", AT),
-        ("2026-09-01T10:13:00Z", AT),
-        ("2026-09-01T10:12:31Z", AT),
-        ("2026-09-01T10:12:30Z", parse_iso("2026-09-01T10:12:30Z")),
-        ("2026-09-01T10:14:00Z", parse_iso("2026-09-01T10:14:00Z")),
+        ("sequence_state", "Läuft ?"),
+        ("sequence_state", None),
+        ("sequences", "Q &amp; A: Läuft"),
+        ("sequences", "Q & A"),
+        ("state_updated_at", parse_iso("2026-09-01T10:12:00Z")),
+        ("state_updated_at", parse_iso("2026-09-01")),
     ],
 )
-def test_a_time_without_its_seconds_is_the_one_that_was_written(read: str, held: Instant) -> None:
-    found = as_known(SAME._replace(state_updated_at=parse_iso(read), sequence_state="Pending"), SAME)
-    assert (found.state_updated_at, found.sequence_state) == (held, "Pending")
-    nothing = SAME._replace(state_updated_at=None)
-    assert as_known(nothing, SAME) == nothing
-    assert as_known(SAME, nothing) == SAME
+def test_what_workbooks_made_of_our_value_is_known_as_ours_now_and_later(role: str, made: object) -> None:
+    read = OURS._replace(**{role: made})
+    assert recognised(read, OURS, {}, same_version=True) == (OURS, {role: made})
+    assert recognised(read, OURS, {role: made}, same_version=False) == (OURS, {role: made})
+
+
+def test_what_somebody_wrote_since_is_not_taken_for_ours() -> None:
+    edited = OURS._replace(sequence_state="Pending")
+    assert recognised(edited, OURS, {}, same_version=False) == (edited, {})
+    assert recognised(edited, OURS, {"sequence_state": "Läuft ?"}, same_version=False) == (edited, {})
+
+
+def test_a_no_email_that_did_not_stay_is_no_form_of_ours() -> None:
+    cleared = OURS._replace(no_email=False)
+    assert recognised(cleared, OURS._replace(no_email=True), {}, same_version=True) == (cleared, {})
 
 
 @pytest.mark.parametrize("now", [False, None])
@@ -77,5 +92,7 @@ def test_no_email_is_never_among_what_is_cleared() -> None:
 
 
 def test_none_means_leave_alone() -> None:
-    leave = Wanted(None, None, no_email=False, outreach_id=None, sequences=None, problem=None, because="")
+    leave = Wanted(
+        None, None, no_email=False, outreach_id=None, sequences=None, opted_out=False, problem=None, because=""
+    )
     assert differences(leave, Held("x", AT, no_email=True, outreach_id="1", sequences="y")) == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.records import Prospect
-from outreach_sync.rules.matching import Ambiguous, Found, questions, verdict
+from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
 
 ADA = Prospect(
     18, "Ada", "Example", (" Ada@Example.com", "ada@work.example", ""), " pers-12 ", False, None, False, None, None, 1
@@ -44,3 +44,30 @@ def test_several_people_are_never_resolved_by_guessing() -> None:
     assert found == Ambiguous((7, 9), "email")
     assert isinstance(found, Ambiguous)
     assert "7, 9" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ada@Example.COM", "ada@example.com"),
+        (" ada@example.com\t", "ada@example.com"),
+        ("JÖRG@EXAMPLE.COM", "jörg@example.com"),
+        ("STRAẞE@EXAMPLE.COM", "straße@example.com"),
+    ],
+)
+def test_case_and_blanks_around_an_address_make_no_other_mailbox(one: str, other: str) -> None:
+    assert mailbox(one) == mailbox(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("info@straße.example", "info@strasse.example"),
+        ("o\ufb03ce@example.com", "office@example.com"),
+        ("\u212aate@example.com", "kate@example.com"),
+        ("\u0130da@example.com", "ida@example.com"),
+        ("a da@example.com", "ada@example.com"),
+    ],
+)
+def test_what_is_more_than_case_is_another_mailbox(one: str, other: str) -> None:
+    assert mailbox(one) != mailbox(other)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from outreach_sync.config.syncing import DEFAULT_LABELS
+from outreach_sync.config.models import Config
+from outreach_sync.config.services import Fields, Workbooks
+from outreach_sync.config.syncing import DEFAULT_LABELS, Sync
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.rules.person import Policy, PooledProspect, PooledState, shown_state, wanted_person
+from outreach_sync.rules.person import PooledProspect, PooledState, shown_state, wanted_person
 
 SEEN = parse_iso("2026-09-01T00:00:00Z")
 OLD = parse_iso("2026-09-02T10:00:00Z")
 NEW = parse_iso("2026-09-03T10:00:00Z")
-LATEST = Policy(DEFAULT_LABELS, None, writes_sequences=False, writes_outreach_id=False)
-LISTING = Policy(DEFAULT_LABELS, None, writes_sequences=True, writes_outreach_id=True)
-PRECEDENCE = Policy(DEFAULT_LABELS, ("active", "finished"), writes_sequences=False, writes_outreach_id=False)
+LATEST = Config()
+LISTING = LATEST.model_copy(update={"workbooks": Workbooks(fields=Fields(sequences="f_sequences", outreach_id="f_id"))})
+PRECEDENCE = LATEST.model_copy(
+    update={"sync": Sync(multiple_sequences="precedence", precedence=("active", "finished"))}
+)
 
 
 def prospect(prospect_id: int = 18, **changes: object) -> PooledProspect:
@@ -81,7 +85,7 @@ def test_the_latest_state_is_shown_and_ties_go_to_the_higher_id(states: list[Poo
     ],
 )
 def test_precedence_shows_the_first_listed_state_then_the_newest(states: list[PooledState], shown: int) -> None:
-    assert shown_state(states, PRECEDENCE.precedence).id == shown
+    assert shown_state(states, PRECEDENCE.sync.precedence).id == shown
 
 
 @pytest.mark.parametrize("policy", [LATEST, PRECEDENCE])
@@ -97,7 +101,7 @@ def test_precedence_shows_the_first_listed_state_then_the_newest(states: list[Po
     ],
 )
 def test_an_opt_out_beats_everything_in_both_modes(
-    policy: Policy, who: PooledProspect, states: list[PooledState]
+    policy: Config, who: PooledProspect, states: list[PooledState]
 ) -> None:
     wanted = wanted_person([who], states, policy)
     assert (wanted.sequence_state, wanted.no_email) == ("Opted Out", True)
@@ -205,7 +209,7 @@ def test_the_order_in_which_states_are_read_never_matters(
     opted_out: bool,
     email_opted_out: bool,
     random: object,
-    policy: Policy,
+    policy: Config,
 ) -> None:
     who = prospect(opted_out=opted_out, email_opted_out=email_opted_out)
     shuffled = list(states)

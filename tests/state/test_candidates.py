@@ -21,6 +21,8 @@ def know(state: State, **addresses: tuple[str, ...]) -> None:
 def pools(state: State, *wanted: tuple[int, bool]) -> list[tuple[list[int], bool]]:
     candidates = Candidates(state.connection)
     candidates.add(wanted)
+    with state.transaction():
+        candidates.list_addresses()
     return list(candidates.pools())
 
 
@@ -54,4 +56,5 @@ def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others
     candidates.add([(1, False), (2, False)])
     with state.transaction():
         state.people.link([1], 1001)
+        candidates.list_addresses()
     assert list(candidates.pools()) == [([1, 2], False)]

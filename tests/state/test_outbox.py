@@ -100,21 +100,44 @@ def test_a_record_that_made_no_sense_is_dropped_when_it_is_read_whole(state: Sta
     assert {one.reason for one in state.outbox.failures()} == {f"{each} 5" for each in Stream if each is not stream}
 
 
-def test_the_guard_counts_updates_of_those_linked_before_and_those_created_again_until_it_let_them_pass(
-    state: State,
-) -> None:
+def test_the_guard_counts_updates_losses_and_creations_until_they_were_let_pass(state: State) -> None:
     with state.transaction():
-        state.people.read(1001, 1, Held(), rule="email", now=Instant(NOW - 1))
-        state.people.read(1002, 1, Held(), rule="email", now=NOW)
         queue(state, 1)
-        queue(state, 2)
+        state.outbox.queue_person(2, 1002, "update", {"no_email": True, "sequence_state": "Opted Out"}, run_id="r")
         state.outbox.queue_person(3, None, "create", {}, run_id="r", pool=[3])
         state.outbox.queue_person(4, None, "recreate", {}, run_id="r", pool=[4])
-        assert state.outbox.updates_to_admit(NOW) == 2
+        state.outbox.queue_person(5, 1005, "hidden", {}, run_id="r", reason="not to be seen")
+        lost = {"before": {"sequence_state": "Running"}, "run_id": "r"}
+        state.outbox.queue_person(6, 1006, "update", {"sequence_state": "Not Active"}, **lost)
+        state.outbox.queue_person(7, 1007, "update", {"sequence_state": "Not Active"}, run_id="r")
+        assert state.outbox.guarded("Not Active") == (3, 3, 1)
         state.outbox.admit_all()
-        assert state.outbox.updates_to_admit(NOW) == 0
+        assert state.outbox.guarded("Not Active") == (0, 0, 0)
         queue(state, 1, label="Finished")
-        assert state.outbox.updates_to_admit(NOW) == 1
+        assert state.outbox.guarded("Not Active") == (1, 0, 0)
+
+
+def test_what_was_discarded_stays_so_until_a_record_of_theirs_changes_in_outreach(state: State) -> None:
+    with state.transaction():
+        state.outbox.refused(queue(state), "no", next_attempt_at=None)
+        state.outbox.discard([queue(state).id])
+        state.undecided.mark_all_changed()
+        assert (queue(state).state, state.outbox.failures(), state.outbox.any_failure()) == ("discarded", [], False)
+        state.undecided.mark_changed([2], held=False)
+        assert queue(state).state == "discarded"
+        state.undecided.mark_changed([1], held=False)
+        assert (queue(state).state, queue(state).attempts) == ("queued", 0)
+        state.outbox.discard([queue(state).id])
+        assert queue(state, label="Finished").state == "queued"
+
+
+def test_a_discarded_creation_is_taken_up_again_with_any_of_its_prospects(state: State) -> None:
+    with state.transaction():
+        state.outbox.queue_person(1, None, "create", {}, run_id="r", pool=[1, 2], reason="no")
+        (entry,) = state.outbox.of_person([1])
+        state.outbox.discard([entry.id])
+        state.undecided.mark_changed([2], held=False)
+        assert [one.state for one in state.outbox.of_person([1])] == ["queued"]
 
 
 def test_what_an_incomplete_walk_showed_is_not_ready_before_it_is_released(state: State) -> None:

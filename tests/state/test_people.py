@@ -47,7 +47,7 @@ def test_a_person_that_is_gone_frees_all_its_prospects(state: State) -> None:
         state.people.read(1001, 3, Held(), rule="email", now=NOW)
         state.people.link([2, 1], 1001)
         assert state.people.prospects_of([1001]) == {1001: [1, 2]}
-        state.people.unlink(1001)
+        state.people.unlink(1001, [1, 2])
     assert (state.people.prospects_of([1001]), state.people.of_prospects([1, 2, 3])) == ({}, {})
     assert state.people.known() == 0
 

@@ -18,10 +18,9 @@ from unittest import mock
 
 import yaml
 
-from outreach_sync import assembly, conduct, http, instants
+from outreach_sync import assembly, conduct, deliver, http, instants
 from outreach_sync.config.loading import load_config
 from outreach_sync.http import StopSignal
-from outreach_sync.pipeline import deliver
 from outreach_sync.reconcile import reconcile
 from outreach_sync.sandbox.pair import Sandbox
 from outreach_sync.workbooks import client as workbooks_client

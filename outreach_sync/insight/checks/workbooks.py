@@ -8,6 +8,7 @@ from outreach_sync import assembly
 from outreach_sync.errors import NotAllowedError, OutreachSyncError
 from outreach_sync.insight.checks.check import fail, failed_by, guarded, ok, warn
 from outreach_sync.insight.checks.outreach import clock, not_tried
+from outreach_sync.rules.matching import mailbox
 from outreach_sync.workbooks import findings, people, tasks
 from outreach_sync.workbooks.formats import read_text
 from outreach_sync.workbooks.wire import Filter, Reading, list_value
@@ -171,7 +172,7 @@ def _case(client: WorkbooksClient) -> Check:
     rows = client.read(
         people.CONTROLLER,
         reading,
-        asked_for=lambda row: (read_text(row.get(people.EMAIL)) or "").casefold() == email.casefold(),
+        asked_for=lambda row: mailbox(read_text(row.get(people.EMAIL)) or "") == mailbox(email),
     )
     if any(str(row.get("id")) == person_id for row in rows):
         return ok(name, "it does")

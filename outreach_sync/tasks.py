@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.batches import Batch, task_write
 from outreach_sync.http import pause
-from outreach_sync.pipeline.appearing import read_people
-from outreach_sync.pipeline.batches import Batch, task_write
+from outreach_sync.match import read_people
 from outreach_sync.rules.matching import task_reference
-from outreach_sync.state.outbox import TASK
+from outreach_sync.state.outbox import DISCARDED, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from outreach_sync.batches import Suspects
     from outreach_sync.pipeline.run import Run
-    from outreach_sync.pipeline.suspects import Suspects
     from outreach_sync.records import TaskRow
     from outreach_sync.state.outbox import Entry
 
@@ -48,7 +48,7 @@ def doubt_people(run: Run, *, held: bool) -> None:
             pools = run.state.people.prospects_of(gone)
             with run.state.transaction():
                 run.state.people.doubt(gone)
-                run.state.undecided.mark_changed((one for pool in pools.values() for one in pool), held=held)
+                run.state.undecided.mark_again((one for pool in pools.values() for one in pool), held=held)
 
 
 def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
@@ -56,7 +56,8 @@ def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
     unread = [
         person
         for person in people.values()
-        if not person.deleted and max(person.linked_at, person.written_at or 0) < run.tally.started_at
+        if not (person.deleted or person.hidden or person.untouched)
+        and max(person.linked_at, person.written_at or 0) < run.tally.started_at
     ]
     if not unread:
         return []
@@ -67,7 +68,9 @@ def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
 def batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
     """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person."""
     after = 0
-    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=run.plan.batch_size):
+    while entries := run.state.outbox.due(
+        TASK, "create", run.clock(), after=after, limit=run.config.workbooks.batch_size
+    ):
         after = entries[-1].id
         creatable = {one.entry.id: one for one in _to_be_created(run, _with_person(run, entries))}
         for together in suspects.cut([one.entry for one in creatable.values()]):
@@ -83,17 +86,20 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[Creatable]:
     prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
     links = run.state.people.of_prospects(prospects)
     people = run.state.people.by_id(set(links.values()))
-    coming = {one for entry in run.state.outbox.of_person(prospects) for one in (*entry.pool, entry.prospect_id)}
+    queued = [entry for entry in run.state.outbox.of_person(prospects) if entry.state != DISCARDED]
+    coming = {one for entry in queued for one in (*entry.pool, entry.prospect_id)}
     unsure = run.state.undecided.people_to_decide(one.id for one in people.values() if one.lock_version is None)
     ready, waiting = [], []
     for entry in entries:
         person_id = links.get(entry.prospect_id or 0)
-        if person_id in unsure:
+        if person_id in unsure or not run.pilot.covers(entry.prospect_id, person_id):
             continue
-        if person_id is not None and not people[person_id].deleted:
-            ready.append(Creatable(entry, person_id))
-        elif entry.prospect_id not in coming:
+        if person_id is None:
+            waiting += [] if entry.prospect_id in coming else [entry.id]
+        elif people[person_id].deleted or people[person_id].hidden or people[person_id].untouched:
             waiting.append(entry.id)
+        else:
+            ready.append(Creatable(entry, person_id))
     if waiting:
         with run.state.transaction():
             run.state.outbox.wait_for_person(waiting)
@@ -104,7 +110,7 @@ def _to_be_created(run: Run, tasks: Sequence[Creatable]) -> list[Creatable]:
     missing = _not_there(run, tasks)
     in_doubt = [one for one in missing if one.entry.in_doubt]
     if in_doubt:
-        pause(run.plan.look_again_ms / 1000, run.stop)
+        pause(run.look_again_seconds, run.stop)
         still_missing = _not_there(run, in_doubt)
         missing = [one for one in missing if not one.entry.in_doubt or one in still_missing]
     return missing
@@ -118,7 +124,7 @@ def _not_there(run: Run, tasks: Sequence[Creatable]) -> list[Creatable]:
     missing = []
     with run.state.transaction():
         for one in tasks:
-            existing = _existing(found, one.entry.task_id or 0, recreates=run.plan.recreates)
+            existing = _existing(found, one.entry.task_id or 0, recreates=run.config.sync.when_deleted == "recreate")
             if existing is None:
                 missing.append(one)
             else:

@@ -1,0 +1,415 @@
+"""Decide: what each Person should say, and what of it has to be written.
+
+The second step. `decisions` is the one way from the store to what a Person should say; cycles, creations, `explain` and
+`reconcile` all use it. What differs from what Workbooks last accepted is queued in the outbox, each few hundred
+prospects in one transaction. Those without a Person are set aside and queued together at the end, one for all that
+share an address.
+
+A known opt-out never waits: where anything keeps the rest from being decided (a history that was not read, a sequence
+state that makes no sense, a walk that is not complete), the opt-out is queued alone.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.ledger import refuse_decision, wrote
+from outreach_sync.match import ask_matches, link, look_twice, look_up_all
+from outreach_sync.pipeline.pull import ALL_STATES_READ
+from outreach_sync.rules.differences import Held, differences
+from outreach_sync.rules.matching import Ambiguous, Found
+from outreach_sync.rules.person import is_opted_out, wanted_person
+from outreach_sync.state.candidates import Candidates
+from outreach_sync.state.outbox import HIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from outreach_sync.config.models import Config
+    from outreach_sync.match import LookedUp
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.records import PersonRow
+    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.rules.person import PooledProspect, PooledState, Wanted
+    from outreach_sync.state import State
+    from outreach_sync.state.outbox import Entry
+    from outreach_sync.state.people import LinkedPerson
+
+_TOGETHER = 500
+_OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")
+
+
+class Decision(NamedTuple):
+    """What a Person should say.
+
+    Attributes:
+        pool: all prospects that are this Person, the lowest id first.
+        prospects, states: what was decided from.
+        held: what the Person says now.
+        wanted: what it should say.
+        obstacle: why nothing but an opt-out may be written now, None where nothing is in the way.
+        unread: whether that is only because sequence states are still to be read.
+    """
+
+    pool: tuple[int, ...]
+    prospects: tuple[PooledProspect, ...]
+    states: tuple[PooledState, ...]
+    held: Held
+    wanted: Wanted
+    obstacle: str | None
+    unread: bool
+
+    @property
+    def problem(self) -> str | None:
+        """Why part of it could not be decided."""
+        return self.obstacle or self.wanted.problem
+
+    def changes(self, *, only_opt_outs: bool = False) -> dict[str, RoleValue]:
+        """Return role -> value for what differs and may be written; `only_opt_outs`: of an incomplete walk."""
+        changes = differences(self.wanted, self.held)
+        if not only_opt_outs and self.obstacle is None:
+            return changes
+        return {role: value for role, value in changes.items() if self.wanted.opted_out and role in _OPT_OUT_ROLES}
+
+
+def decisions(
+    state: State,
+    config: Config,
+    pools: Mapping[int, Sequence[int]],
+    people: Mapping[int, LinkedPerson] | None = None,
+    *,
+    without: Callable[[Collection[int]], Collection[int]] = lambda _: (),
+) -> dict[int, Decision]:
+    """Decide what the People behind these prospects should say.
+
+    Args:
+        state: the store; nothing in it is changed.
+        config: the config.
+        pools: all the prospects of each Person, by its id (of one to be created: any key).
+        people: what is known of them; who is absent holds nothing.
+        without: told the ids of sequence states, returns those to leave out, as if they did not exist.
+    """
+    everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
+    prospects = state.cache.pooled_prospects(everyone)
+    states = state.cache.pooled_states(everyone)
+    left_out = set(without([one.id for some in states.values() for one in some]))
+    senseless = state.outbox.refused_states(everyone)
+    all_read = state.facts.get(ALL_STATES_READ) is not None
+    known = people or {}
+    decided = {}
+    for key, pool in pools.items():
+        pooled = tuple(prospects[one] for one in pool if one in prospects)
+        theirs = tuple(one for member in pool for one in states.get(member, ()) if one.id not in left_out)
+        reason = next((senseless[one] for one in pool if one in senseless), None)
+        unread = reason is None and not all_read and not all(one.history_read for one in pooled)
+        decided[key] = Decision(
+            pool=tuple(pool),
+            prospects=pooled,
+            states=theirs,
+            held=known[key].held if key in known else Held(),
+            wanted=wanted_person(pooled, theirs, config),
+            obstacle="not all its sequence states were read yet" if unread else reason,
+            unread=unread,
+        )
+    return decided
+
+
+def decide_all(run: Run, pump: Callable[[], None], *, only_opt_outs: bool = False) -> None:
+    """Decide everybody who is ready and queue what differs, in rounds until nobody else is found.
+
+    Args:
+        run: the run.
+        pump: called now and then, to send what is queued already.
+        only_opt_outs: of those that an incomplete walk holds back, decide nothing but opt-outs.
+
+    Raises:
+        ServiceError: Workbooks could not be asked. InterruptedByError: asked to stop.
+    """
+    found_more = True
+    while found_more:  # somebody to be created turned out to share an address with a Person
+        candidates = Candidates(run.state.connection)
+        for one in look_up_all(run, only_opt_outs=only_opt_outs):
+            candidates.add(_decide(run, one, only_opt_outs=only_opt_outs))
+            run.on_progress("planned", len(one.prospects))
+            pump()
+        found_more = _decide_creations(run, candidates, only_opt_outs=only_opt_outs)
+
+
+def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple[int, bool]]:
+    """Decide a few prospects; return those without a Person, and whether one of theirs was sent before."""
+    ids, unlinked = {*looked_up.prospects, *looked_up.unlinked}, looked_up.unlinked
+    matches = looked_up.matches.result()
+    verdicts = link(run, matches)
+    unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
+    verdicts.update(_look_for_doubtful(run, unmatched))
+    with run.state.transaction():
+        verdicts.update(_join_pools(run, verdicts, unmatched))
+        left = _settle_absent(run, looked_up, verdicts) | _settle_buried(run, matches.buried, verdicts)
+        later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
+        for prospect_id, judged in verdicts.items():
+            if isinstance(judged, Ambiguous):
+                refuse_decision(run, prospect_id, None, judged.reason)
+        missing = {one for one in unmatched if one not in verdicts and one not in left}
+        if not only_opt_outs:
+            run.state.undecided.decided(ids - missing - later)
+    was_sent = {one for person in looked_up.absent.deleted for one in looked_up.pools[person]} | set(matches.buried)
+    if run.pilot.limit:
+        run.pilot.expect(len(run.state.cache.with_reason(missing)))
+    return [(one, one in was_sent) for one in sorted(missing)]
+
+
+def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found | Ambiguous]:
+    """Look a second time for People whose creation was sent and not answered, before they are created again."""
+    in_doubt = [entry for entry in run.state.outbox.of_person(unmatched) if entry.in_doubt]
+    if not in_doubt:
+        return {}
+    leads = [entry.prospect_id for entry in in_doubt if entry.prospect_id is not None]
+    cached = run.state.cache.prospects(leads)
+    found = look_twice(run, [one.prospect for one in cached.values()])
+    with run.state.transaction():
+        run.state.outbox.certain(entry.id for entry in in_doubt if entry.prospect_id not in found)
+    return found
+
+
+def _join_pools(
+    run: Run, verdicts: Mapping[int, Found | Ambiguous], unmatched: Sequence[int]
+) -> dict[int, Found | Ambiguous]:
+    """Link everybody whom a Person was created for that one of them finds: the answer to its creation was lost."""
+    joined: dict[int, Found | Ambiguous] = {}
+    for entry in run.state.outbox.of_person(list(verdicts)):
+        judged = verdicts[entry.prospect_id or 0]
+        if isinstance(judged, Found):
+            joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
+            run.state.people.link(set(entry.pool) & set(joined), judged.person_id)
+    return joined
+
+
+def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]) -> set[int]:
+    """Forget People that are deleted, or leave them so; refuse those not to be seen. Return who is left as they are.
+
+    Somebody whom another rule finds now, after a merge, follows there and takes No Email along.
+    """
+    left = set[int]()
+    recreates = run.config.sync.when_deleted == "recreate"
+    for person_id, pool in looked_up.pools.items():
+        hidden = person_id in looked_up.absent.hidden
+        moved = any(prospect_id in verdicts for prospect_id in pool)
+        run.log.info("person_gone", person=person_id, prospects=list(pool), hidden=hidden, found_elsewhere=moved)
+        if moved or (recreates and not hidden):
+            run.state.people.unlink(person_id, pool)
+            continue
+        left.update(pool)
+        if hidden:
+            run.state.people.not_seen(person_id)
+            refuse_decision(run, min(pool), person_id, _hidden(person_id), action=HIDDEN)
+        else:
+            run.state.people.left_deleted(person_id)
+            run.state.outbox.drop_person(pool)
+    return left
+
+
+def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[int, object]) -> set[int]:
+    """Heed deleted People that were created for prospects, as their reference says, where the state knows of none.
+
+    They stay deleted where the config says so; the one created again gets the No Email that the last one had.
+    """
+    left = set[int]()
+    for prospect_id, row in buried.items():
+        if prospect_id in verdicts:
+            continue
+        if run.config.sync.when_deleted == "recreate":
+            no_email = row.fields.get(run.config.workbooks.fields.no_email)
+            if no_email is True:
+                run.state.people.keep_no_email([prospect_id], kept=True)
+            continue
+        if row.id not in run.state.people.by_id([row.id]):
+            run.state.people.read(row.id, row.lock_version, Held(), rule="reference", now=run.clock())
+        run.state.people.left_deleted(row.id)
+        run.state.people.link([prospect_id], row.id)
+        run.state.outbox.drop_person([prospect_id])
+        left.add(prospect_id)
+    return left
+
+
+def _hidden(person_id: int) -> str:
+    return (
+        f"Person {person_id} does not come back from Workbooks, neither alive nor deleted: the API key's user may not "
+        f"see it, or it was removed for good. It is not created again by itself: `failures retry ID --recreate` does"
+    )
+
+
+# -- people who are linked
+
+
+def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bool) -> set[int]:
+    """Queue what linked people should say; return the prospects that stay to be decided.
+
+    Those are of a Person that is being written (they come in the next round), or whose history is not read yet.
+    """
+    pools = run.state.people.prospects_of(set(run.state.people.of_prospects(prospect_ids).values()))
+    everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
+    people = run.state.people.by_id(pools)
+    writing = set(run.state.outbox.sending(everyone).values())
+    lost = run.state.outbox.lost_answers(everyone)
+    later = {one for person_id in writing if person_id is not None for one in pools.get(person_id, ())}
+    waiting = {one: pool for one, pool in pools.items() if one not in writing and not people[one].hidden}
+    for person_id, one in decisions(run.state, run.config, waiting, people).items():
+        person = people[person_id]
+        if person.deleted or person.untouched:
+            run.state.outbox.drop_person(one.pool)
+            run.tally.people.skipped += not only_opt_outs
+            continue
+        changed = _queue_update(run, person, one, only_opt_outs=only_opt_outs)
+        if person.held.no_email:
+            run.state.people.keep_no_email((p.id for p in one.prospects if p.no_email_kept), kept=False)
+        if one.unread:
+            later.update(one.pool)
+        elif not only_opt_outs:
+            _count(run, person_id, next((lost[p] for p in one.pool if p in lost), None), one, changed=changed)
+    return later
+
+
+def _queue_update(run: Run, person: LinkedPerson, decision: Decision, *, only_opt_outs: bool) -> bool:
+    """Queue what differs; refuse what could not be decided, but not before an opt-out is written.
+
+    Returns whether there was anything to queue or to refuse.
+    """
+    outbox, (lead, *others) = run.state.outbox, decision.pool
+    changes = decision.changes(only_opt_outs=only_opt_outs)
+    if others:
+        outbox.drop_person(others)
+    if changes:
+        before = {role: getattr(person.held, role) for role in changes}
+        outbox.queue_person(
+            lead, person.id, "update", changes, run_id=run.id, before=before, because=decision.wanted.because,
+            reason=None if decision.unread else decision.problem,
+        )  # fmt: skip
+        run.pilot.expect(1)
+        run.log.debug("person_planned", person=person.id, prospects=decision.pool, because=decision.wanted.because)
+    elif decision.unread or only_opt_outs:
+        return False
+    elif decision.problem:
+        refuse_decision(run, lead, person.id, decision.problem)
+    else:
+        outbox.drop_person([lead])
+    return bool(changes or decision.problem)
+
+
+def _count(run: Run, person_id: int, lost: Entry | None, decision: Decision, *, changed: bool) -> None:
+    """Count somebody who says what they should, by the write that made it so where its answer was lost."""
+    people = run.tally.people
+    if lost is None:
+        people.unchanged += not changed
+        return
+    arrived = {role: value for role, value in lost.fields.items() if getattr(decision.held, role) == value}
+    wrote(run, lost, person_id, arrived)
+    if lost.action in ("create", "recreate"):
+        people.created += lost.action == "create"
+        people.recreated += lost.action == "recreate"
+    elif not changed:
+        people.updated += 1
+
+
+# -- people to be created
+
+
+def _decide_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool) -> bool:
+    """Queue the People that are to be created; leave out whom there is no reason to create.
+
+    Returns whether somebody turned out to have a Person, so that there is more to decide.
+    """
+    found = False
+    with run.state.transaction():
+        candidates.list_addresses()
+    pools = candidates.pools()
+    while some := list(islice(pools, _TOGETHER)):
+        if _look_for(run, candidates.not_among(one for pool, _ in some for one in pool)):
+            found = True
+            continue
+        with run.state.transaction():
+            found |= _decide_pools(run, some, only_opt_outs=only_opt_outs)
+    return found
+
+
+def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
+    """Look for those who share an address with somebody to be created: one of them may be a Person already.
+
+    Returns whether any is, or may be one of several, so that the pools are others than was thought.
+    """
+    cached = run.state.cache.prospects(prospect_ids) if prospect_ids else {}
+    prospects = [one.prospect for one in cached.values() if one.person_id is None]
+    if not prospects:
+        return False
+    verdicts = link(run, ask_matches(run, prospects).result())
+    with run.state.transaction():
+        for prospect_id, judged in verdicts.items():
+            if isinstance(judged, Ambiguous):
+                refuse_decision(run, prospect_id, None, judged.reason)
+    return bool(verdicts)
+
+
+def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_opt_outs: bool) -> bool:
+    """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first."""
+    ask_first = False
+    everyone = [one for pool, _ in some for one in pool]
+    taken = set(run.state.people.of_prospects(everyone)) | set(run.state.outbox.sending(everyone))
+    free = {pool[0]: (pool, was_sent) for pool, was_sent in some if taken.isdisjoint(pool)}
+    cached = run.state.cache.prospects(everyone)
+    with_tasks = run.state.cache.with_skipped_tasks(everyone)
+    for lead, one in decisions(run.state, run.config, {lead: pool for lead, (pool, _) in free.items()}).items():
+        alive = {p for p in one.pool if cached[p].known and cached[p].prospect.trashed_at is None}
+        known = any(cached[p].known for p in one.pool)
+        if not known and run.source_is_down:
+            continue  # it was not read: it stays to be decided
+        if one.unread and not run.source_is_down and not only_opt_outs:
+            run.state.undecided.mark_again(one.pool)
+            ask_first = True
+            continue
+        if not only_opt_outs and not one.unread:
+            run.state.undecided.decided(one.pool)
+        if not known and not only_opt_outs:
+            refuse_decision(run, lead, None, _unreadable(lead))
+        elif not alive or not _creates(run.config) or not _has_reason(one, alive, with_tasks):
+            run.state.outbox.drop_person(one.pool)
+            run.tally.people.skipped += 1
+        else:
+            _queue_creation(run, one, was_sent=free[lead][1], only_opt_outs=only_opt_outs)
+    return ask_first
+
+
+def _creates(config: Config) -> bool:
+    """Say whether anybody is created: with `only_where` nobody is, since a new Person has no values to be chosen by."""
+    return config.sync.people.when_missing == "create" and not config.sync.people.only_where
+
+
+def _has_reason(decision: Decision, alive: Collection[int], with_tasks: Collection[int]) -> bool:
+    """Say whether there is a sequence state, an opt-out or a skipped task: merely Not Active is no reason."""
+    return (
+        any(one.prospect_id in alive for one in decision.states)
+        or is_opted_out([one for one in decision.prospects if one.id in alive], ())
+        or not set(with_tasks).isdisjoint(alive)
+    )
+
+
+def _queue_creation(run: Run, decision: Decision, *, was_sent: bool, only_opt_outs: bool) -> None:
+    lead, wanted = decision.pool[0], decision.wanted
+    fields = decision.changes(only_opt_outs=only_opt_outs)
+    run.state.outbox.drop_person(decision.pool[1:])
+    if decision.problem and not wanted.opted_out:
+        if not decision.unread:
+            refuse_decision(run, lead, None, decision.problem)
+    elif fields:
+        if wanted.no_email:
+            fields["no_email"] = True  # never undone, not by a deletion either
+        run.state.outbox.queue_person(
+            lead, None, "recreate" if was_sent else "create", fields, run_id=run.id, pool=decision.pool,
+            because=wanted.because, reason=None if decision.unread else decision.problem,
+        )  # fmt: skip
+
+
+def _unreadable(prospect_id: int) -> str:
+    return (
+        f"prospect {prospect_id} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
+        f"user the integration runs as may not see it"
+    )

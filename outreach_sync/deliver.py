@@ -1,0 +1,634 @@
+"""Deliver: send what is queued, settle each object by its own answer, in rounds, with the guard before the first write.
+
+The last step. A round decides everybody who is ready and sends what differs. Another one is for records that somebody
+else wrote meanwhile, or of which no answer came: they are read, decided anew and sent again if they still differ. The
+states of an entry on its way are drawn in `state.outbox`.
+
+Only this thread touches the state. Before a request leaves, its entries are durably marked as being sent, in the same
+transaction that settles the answers which have come meanwhile; worker threads do nothing but the exchange.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync import tasks
+from outreach_sync.batches import Batch, Suspects, creation_fields, person_batch, task_write, workbooks_fields
+from outreach_sync.decide import decide_all
+from outreach_sync.errors import (
+    GuardStoppedError,
+    InterruptedByError,
+    NotAllowedError,
+    OutreachSyncError,
+    UnavailableError,
+)
+from outreach_sync.http import pause
+from outreach_sync.instants import to_date, to_iso
+from outreach_sync.ledger import refuse, wrote
+from outreach_sync.match import refresh
+from outreach_sync.records import Accepted, Date, DateTime, Rejected, Stale, Unknown, Write
+from outreach_sync.rules import guard
+from outreach_sync.rules.differences import Held
+from outreach_sync.rules.guard import Watched
+from outreach_sync.rules.person import NOT_ACTIVE
+from outreach_sync.state.history import Written
+from outreach_sync.state.outbox import PERSON, TASK, Guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.records import Verdict, WriteValue
+    from outreach_sync.state.outbox import Entry
+
+FIRST_LOAD_DONE = "first_load_done"
+_FRUITLESS_ROUNDS = 3
+_FRUITLESS_WITH_SUSPECTS = 6
+"""So many rounds may come to nothing while smaller batches can be tried: 100 objects are alone after four."""
+_LOST_IN_A_ROW = 3
+"""So many requests in a row with suspects may get no answer before Workbooks counts as down; of others, one."""
+_LONGEST_PAUSE_S = 10.0
+_TOGETHER = 500
+_ACTIONS = ("update", "create", "recreate")
+_NO_EMAIL = "no_email"
+_FAILS_AT = "Workbooks fails whenever this record is written"
+_SOMEBODY_ELSE = "somebody else keeps changing this record while it is written"
+_GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
+_TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")
+"""Fields of a Task that the history keeps: the others may name somebody."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """What the verdicts of a round came to.
+
+    Attributes:
+        accepted: objects that were written.
+        stale: entries whose record somebody else wrote meanwhile.
+        unknown: entries of which it is not known what became of them, each with how many were sent together.
+        rejected: refused updates, with Workbooks' reasons: to be read before the refusal stands; until then they
+            count as being sent.
+    """
+
+    accepted: int = 0
+    stale: list[Entry] = field(default_factory=list)
+    unknown: list[tuple[Entry, int]] = field(default_factory=list)
+    rejected: list[tuple[Entry, str]] = field(default_factory=list)
+
+
+def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
+    """Bring Workbooks to say what it should.
+
+    Args:
+        run: the run.
+        complete: whether every walk is complete; if not, of what is held back only opt-outs are written.
+        allow_bulk: whether the guard is lifted.
+
+    Raises:
+        GuardStoppedError: the cycle would change too much; nothing but opt-outs was written.
+        ServiceError: a service became unavailable; the rest stays queued.
+        NotAuthenticatedError, NotAllowedError: Workbooks refuses the key, or refuses everything.
+        InterruptedByError: asked to stop; what was in flight is settled.
+    """
+    with run.state.transaction():
+        run.state.undecided.revisit_due(run.clock())
+        run.pilot.begin(run.state)
+    tasks.doubt_people(run, held=not complete)
+    watch = _Guard(run, lifted=allow_bulk)
+    if run.dry:
+        _decide(run, None, complete=complete)
+        run.tally.guard_would_stop = bool(watch.problems())
+        list_changes(run)
+        return
+    suspects, accepted, fruitless = Suspects(run.config.workbooks.batch_size), 0, 0
+    while fruitless < (_FRUITLESS_ROUNDS if suspects.all_were_alone() else _FRUITLESS_WITH_SUSPECTS):
+        settled, again = _round(run, suspects, watch, complete=complete)
+        accepted += settled.accepted
+        for entry, together in settled.unknown:
+            suspects.lost(entry, together)
+        again = bool(accepted and _blame(run, settled, suspects)) or again
+        if not (settled.stale or settled.unknown or again or _anybody_is_ready(run)):
+            return
+        fruitless = 0 if settled.accepted or run.pilot.limit else fruitless + 1
+        if settled.unknown:
+            pause(min(2.0**fruitless, _LONGEST_PAUSE_S) if fruitless else 0.0, run.stop)
+    _give_up(run, settled, suspects)
+
+
+def _anybody_is_ready(run: Run) -> bool:
+    """Say whether there is somebody left to decide: not those who wait for Outreach, nor those beyond a pilot."""
+    if run.source_is_down or run.pilot.is_over():
+        return False
+    if run.pilot.prospects is not None:
+        return bool(run.state.undecided.ready_among(run.pilot.prospects))
+    return bool(run.state.undecided.ready(0, 1))
+
+
+def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tuple[Settled, bool]:
+    """Decide and push once; return what it came to, and whether a refused Person turned out to be gone.
+
+    Where the guard may stop the cycle, everything is decided before the first write.
+    """
+    streams = not watch.could_stop()
+    with Pusher(run, suspects) as pusher:
+        _decide(run, pusher if streams else None, complete=complete)
+        problems = watch.problems()
+        if problems:
+            _push_opt_outs(run, pusher, problems)
+            raise GuardStoppedError(_guard_message(problems), advice=_GUARD_ADVICE)
+        watch.admit()
+        pusher.push_all()
+        again = _confirm_refusals(run, pusher.settled)
+        for batch in tasks.batches(run, suspects):
+            pusher.send(batch)
+        pusher.push_all()
+        return pusher.settled, again
+
+
+def _decide(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
+    """Decide everything that is ready; with a pusher, what is queued leaves meanwhile."""
+    run.pilot.count_again()
+    for only_opt_outs in (False,) if complete else (False, True):
+        decide_all(run, pusher.pump if pusher is not None else lambda: None, only_opt_outs=only_opt_outs)
+
+
+# -- the guard
+
+
+class _Guard:
+    """What the guard has counted in this cycle. Each round counts what no guard has counted before."""
+
+    def __init__(self, run: Run, *, lifted: bool) -> None:
+        self._run = run
+        self._lifted = lifted
+        self._loaded = run.state.facts.get(FIRST_LOAD_DONE) is not None
+        self._passed = Guarded(0, 0, 0)
+
+    def could_stop(self) -> bool:
+        """Say whether the guard could stop this cycle at all, whatever it will decide."""
+        waiting = self._run.state.undecided.count() + sum(self._new())
+        at_most = Guarded(*(one + waiting for one in self._passed))
+        return bool(self._exceeded(at_most))
+
+    def problems(self) -> dict[Watched, str]:
+        """Return what this cycle would change too much of, in words."""
+        return self._exceeded(self._total())
+
+    def admit(self) -> None:
+        """Note that what is queued now has been counted and may be written."""
+        self._passed = self._total()
+        with self._run.state.transaction():
+            self._run.state.outbox.admit_all()
+
+    def _new(self) -> Guarded:
+        return self._run.state.outbox.guarded(self._run.config.sync.labels[NOT_ACTIVE])
+
+    def _total(self) -> Guarded:
+        return Guarded(*(one + new for one, new in zip(self._passed, self._new(), strict=True)))
+
+    def _exceeded(self, numbers: Guarded) -> dict[Watched, str]:
+        limits, most = self._run.config.sync.guard, self._run.pilot.limit
+        if most is not None:
+            numbers = Guarded(*(min(one, most) for one in numbers))
+        if self._lifted or max(numbers) <= min(limits.count, limits.lost_count, limits.create):
+            return {}  # without counting everybody, which takes longer than a small cycle
+        counts = dict(zip(Watched, numbers, strict=True))
+        return guard.exceeded(counts, self._run.state.people.known(), limits, loaded=self._loaded)
+
+
+def _push_opt_outs(run: Run, pusher: Pusher, problems: Mapping[Watched, str]) -> None:
+    """Send the opt-outs in spite of the guard: they are safe, and must not wait.
+
+    Those of people that would be created only if that is not what there is too much of: nobody writes to a Person that
+    does not exist.
+    """
+    actions = ["update"]
+    actions += [] if Watched.CREATIONS in problems else ["create"]
+    actions += [] if Watched.LOSSES in problems else ["recreate"]
+    with run.state.transaction():
+        run.state.outbox.admit_opt_outs(actions)
+    pusher.push_all(only_admitted=True)
+
+
+def _guard_message(problems: Mapping[Watched, str]) -> str:
+    return f"the guard stopped this cycle before its first write, opt-outs excepted: {'; '.join(problems.values())}."
+
+
+# -- what does not settle
+
+
+def _blame(run: Run, settled: Settled, suspects: Suspects) -> bool:
+    """Refuse what Workbooks failed at alone, so that it holds nobody up; say whether there was any.
+
+    It may have been written all the same, and is looked for before it is tried again.
+    """
+    blamed = [entry for entry, _ in settled.unknown if suspects.is_proven(entry)]
+    with run.state.transaction():
+        for entry in blamed:
+            refuse(run, entry, _FAILS_AT, in_doubt=True)
+        run.state.undecided.decided(entry.prospect_id or 0 for entry in blamed if entry.record == PERSON)
+    settled.unknown = [(entry, together) for entry, together in settled.unknown if entry not in blamed]
+    return bool(blamed)
+
+
+def _confirm_refusals(run: Run, settled: Settled) -> bool:
+    """Read what was refused: a refusal stands if the record is there; return whether any has to be decided anew."""
+    if not settled.rejected:
+        return False
+    refused = {entry.person_id for entry, _ in settled.rejected if entry.person_id is not None}
+    with run.state.transaction():
+        run.state.people.doubt(refused)
+    absent = refresh(run, run.state.people.by_id(refused))
+    with run.state.transaction():
+        for entry, reason in settled.rejected:
+            if entry.person_id in absent.deleted or entry.person_id in absent.hidden:
+                run.state.outbox.back_to_queue([entry.id], in_doubt=False)
+                run.state.undecided.mark_again([entry.prospect_id or 0])
+            else:
+                refuse(run, entry, reason)
+    settled.rejected.clear()
+    return bool(absent.deleted or absent.hidden)
+
+
+def _give_up(run: Run, settled: Settled, suspects: Suspects) -> None:
+    """Leave for later what does not settle: somebody keeps writing it, or answers keep being lost.
+
+    What was lost alone counts an attempt, whether Workbooks is down or fails at this record: it must not be what every
+    run begins with, for ever.
+    """
+    lost = len(settled.unknown)
+    _blame(run, settled, suspects)
+    with run.state.transaction():
+        for entry in settled.stale:
+            refuse(run, entry, _SOMEBODY_ELSE)
+        run.state.undecided.decided(entry.prospect_id or 0 for entry in settled.stale)
+    if lost:
+        raise UnavailableError(
+            f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
+            advice="They stay queued; the next run looks what became of them.",
+        )
+
+
+# -- sending
+
+
+class Pusher:
+    """Sends what is due, at most `concurrency` requests at once and one more batch ready behind them.
+
+    Use it as a context manager: leaving the block waits for what is in flight and settles it.
+    """
+
+    def __init__(self, run: Run, suspects: Suspects) -> None:
+        """Prepare the worker threads; none starts before it is needed."""
+        self._run = run
+        self._suspects = suspects
+        self._concurrency = run.config.workbooks.concurrency
+        self._workers = ThreadPoolExecutor(self._concurrency, thread_name_prefix="push")
+        self._in_flight: dict[Future[Sequence[Verdict]], Batch] = {}
+        self._next = dict.fromkeys(_ACTIONS, 0)
+        self._only_admitted = False
+        self._failure: OutreachSyncError | None = None
+        self._checked_systemic = False
+        self.settled = Settled()
+        self._lost_in_a_row = 0
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Wait for the answers in flight and settle them, also when something went wrong elsewhere."""
+        while self._in_flight:
+            self._collect(block=True)
+        self._workers.shutdown()
+        if self.settled.rejected:
+            with self._run.state.transaction():
+                entries = [entry.id for entry, _ in self.settled.rejected]
+                self._run.state.outbox.back_to_queue(entries, in_doubt=False)
+        if kind is None:
+            self._raise_failure()
+
+    def pump(self) -> None:
+        """Settle what has been answered and send the updates that are due, without waiting.
+
+        Creations wait for `push_all`: until all are decided, two of them may be one person.
+        """
+        self._collect(block=False)
+        self._fill(("update",))
+
+    def push_all(self, *, only_admitted: bool = False) -> None:
+        """Send everything that is due, until it is settled or something stands in the way.
+
+        Args:
+            only_admitted: send only what a guard has let pass.
+
+        Raises:
+            OutreachSyncError: Workbooks refused the key, or refuses everything; the rest stays queued.
+            InterruptedByError: asked to stop; what was in flight is settled.
+        """
+        self._only_admitted = only_admitted
+        self._next = dict.fromkeys(_ACTIONS, 0)  # what waited while it was decided is due now
+        self._fill(_ACTIONS)
+        while self._in_flight:
+            self._collect(block=True)
+            self._fill(_ACTIONS)
+        self._raise_failure()
+        if self._run.stop.is_set():
+            raise InterruptedByError(self._run.stop.signal_number)
+
+    def send(self, batch: Batch) -> None:
+        """Send one batch as soon as there is room for it."""
+        while self._full():
+            self._collect(block=True)
+        if self._may_send():
+            self._submit([batch])
+
+    def _may_send(self) -> bool:
+        return self._failure is None and self._lost_in_a_row < _LOST_IN_A_ROW and not self._run.stop.is_set()
+
+    def _full(self) -> bool:
+        return len(self._in_flight) > self._concurrency
+
+    def _fill(self, actions: Sequence[str]) -> None:
+        while self._may_send() and not self._full():
+            batch = self._next_batch(actions)
+            if batch is None:
+                return
+            self._submit([batch])
+
+    def _next_batch(self, actions: Sequence[str]) -> Batch | None:
+        """Take the next entries of one of the actions that are due."""
+        run = self._run
+        for action in actions:
+            while entries := run.state.outbox.due(
+                PERSON, action, run.clock(), after=self._next[action], limit=run.config.workbooks.batch_size,
+                run_id=run.id,
+            ):  # fmt: skip
+                together = next(self._suspects.cut(entries))
+                self._next[action] = together[-1].id
+                chosen = [entry for entry in together if entry.admitted or not self._only_admitted]
+                chosen = run.pilot.take(chosen)
+                if chosen:
+                    return person_batch(run, chosen)
+        return None
+
+    def _submit(self, batches: Sequence[Batch]) -> None:
+        with self._run.state.transaction():
+            self._mark(batches)
+        self._start(batches)
+
+    def _mark(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self._run.state.outbox.mark_sending(entry.id for entry in batch.entries)
+
+    def _start(self, batches: Sequence[Batch]) -> None:
+        target = self._run.target
+        for batch in batches:
+            write = target.write_tasks if batch.record == TASK else target.write_people
+            self._in_flight[self._workers.submit(write, batch.writes)] = batch
+
+    def _collect(self, *, block: bool) -> None:
+        """Settle the answers there are (one at least, if `block`), and send what follows from them."""
+        done, _ = wait(self._in_flight, None if block else 0, FIRST_COMPLETED)
+        if not done:
+            return
+        answered = [(batch := self._in_flight.pop(future), self._verdicts(future, batch)) for future in done]
+        rescues: list[Batch] = []
+        with self._run.state.transaction():
+            for batch, verdicts in answered:
+                rescue = settle(self._run, batch, verdicts, self.settled)
+                if rescue is not None:
+                    rescues.append(rescue)
+            self._mark(rescues)
+        self._start(rescues)
+        for batch, verdicts in answered:
+            self._run.on_progress("written", len(batch.entries))
+            self._look_for_a_systemic_cause(verdicts)
+
+    def _verdicts(self, future: Future[Sequence[Verdict]], batch: Batch) -> Sequence[Verdict]:
+        """Return the verdicts of a request; of one that failed altogether, that nothing is known."""
+        try:
+            verdicts = future.result()
+        except OutreachSyncError as error:
+            self._failure = self._failure or error
+            return ()
+        if verdicts and all(isinstance(verdict, Unknown) for verdict in verdicts):
+            suspected = self._suspects.is_suspected(batch.entries[0])
+            self._lost_in_a_row += 1 if suspected else _LOST_IN_A_ROW
+        else:
+            self._lost_in_a_row = 0
+        return verdicts
+
+    def _look_for_a_systemic_cause(self, verdicts: Sequence[Verdict]) -> None:
+        """Where a whole batch was refused, find out once whether everything would be."""
+        refused_whole = bool(verdicts) and all(isinstance(verdict, Rejected) for verdict in verdicts)
+        if self._checked_systemic or not refused_whole:
+            return
+        self._checked_systemic = True
+        try:
+            problem = self._run.target.systemic_problem()
+        except OutreachSyncError as error:
+            self._failure = self._failure or error
+            return
+        if problem is not None:
+            self._failure = self._failure or NotAllowedError(
+                f"Workbooks refuses what is written: {problem}.",
+                advice="Run `outreach-sync check`; everything stays queued.",
+            )
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+# -- settling
+
+
+class Sent(NamedTuple):
+    """One object as it was sent, in a request of `together` objects.
+
+    `rescue`: it was the opt-out alone, after all of it had been refused.
+    """
+
+    entry: Entry
+    write: Write
+    rescue: bool
+    together: int
+
+
+def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled) -> Batch | None:
+    """Record what became of each object of a batch (inside a transaction). No requests are made here.
+
+    Accepted: the values are what Workbooks holds now, and the entry goes. Stale or unknown: the record is read before
+    it is written again, in the next round. Refused: read as well, since a record that is gone is also refused; if it is
+    there, the refusal stands. An opt-out that is refused together with other fields is sent once more alone: a
+    picklist that lacks a label must not keep No Email from being set.
+
+    Args:
+        run: the run.
+        batch: what was sent.
+        verdicts: one for each object; none at all: the request failed, and nothing is known.
+        settled: where the outcome is counted.
+
+    Returns:
+        The opt-outs to send once more alone, if there are any.
+    """
+    rescues: list[tuple[Entry, Write]] = []
+    for position, (entry, write) in enumerate(zip(batch.entries, batch.writes, strict=True)):
+        verdict = verdicts[position] if verdicts else Unknown("the request failed")
+        sent = Sent(entry, write, rescue=batch.rescue, together=len(batch.entries))
+        rescue = _settle_one(run, sent, verdict, settled)
+        if rescue is not None:
+            rescues.append(rescue)
+    run.log.info(
+        "batch_settled", record=batch.record, objects=len(batch.entries),
+        accepted=sum(isinstance(verdict, Accepted) for verdict in verdicts),
+        refused=sum(isinstance(verdict, Rejected) for verdict in verdicts),
+    )  # fmt: skip
+    if not rescues:
+        return None
+    entries, writes = zip(*rescues, strict=True)
+    return Batch(batch.record, entries, writes, rescue=True)
+
+
+def _settle_one(run: Run, sent: Sent, verdict: Verdict, settled: Settled) -> tuple[Entry, Write] | None:
+    match verdict:
+        case Accepted():
+            settled.accepted += 1
+            _accepted(run, sent, verdict, settled)
+        case Stale():
+            settled.stale.append(sent.entry)
+            _look_again(run, sent.entry, in_doubt=False)
+        case Unknown():
+            settled.unknown.append((sent.entry, sent.together))
+            _look_again(run, sent.entry, in_doubt=True)
+        case Rejected(reasons):
+            return _rejected(run, sent, "; ".join(reasons), settled)
+    return None
+
+
+def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None:
+    entry, people, now = sent.entry, run.state.people, run.clock()
+    lock_version = verdict.lock_version if verdict.lock_version >= 0 else None
+    if entry.record == TASK:
+        _task_created(run, entry, sent.write, verdict.id)
+        return
+    fields = {_NO_EMAIL: True} if sent.rescue else entry.fields
+    if entry.person_id is None:
+        people.created(verdict.id, lock_version, Held(**fields), now)  # type: ignore[arg-type]  # the roles are its names
+        people.link(entry.pool, verdict.id)
+        run.state.outbox.person_exists(entry.pool)
+        run.tally.people.recreated += entry.action == "recreate"
+        run.tally.people.created += entry.action == "create"
+    else:
+        people.accepted(verdict.id, lock_version, fields, now)
+        run.tally.people.updated += not sent.rescue
+    if fields.get(_NO_EMAIL):
+        people.no_email_is_set(verdict.id)
+    wrote(run, entry, verdict.id, fields)
+    run.pilot.wrote(verdict.id)
+    if sent.rescue:
+        settled.rejected.append((entry, entry.reason or ""))
+        return
+    run.state.outbox.drop([entry.id])
+    if entry.reason is not None and entry.prospect_id is not None:
+        run.state.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
+
+
+def _task_created(run: Run, entry: Entry, write: Write, workbooks_id: int) -> None:
+    now = run.clock()
+    run.state.cache.task_was_sent(entry.task_id or 0, workbooks_id, now)
+    run.state.outbox.drop([entry.id])
+    run.tally.tasks.created += 1
+    run.state.history.wrote(
+        Written(
+            now, run.id, TASK, "create", entry.prospect_id, entry.task_id, workbooks_id, name, None,
+            _plain(write.fields[name]), entry.because or "the task was skipped",
+        )
+        for name in _TASK_HISTORY
+        if name in write.fields
+    )  # fmt: skip
+
+
+def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
+    """Have the record read before it is written again."""
+    run.state.outbox.back_to_queue([entry.id], in_doubt=in_doubt)
+    if entry.record != TASK:
+        run.state.people.doubt([entry.person_id] if entry.person_id is not None else [])
+        run.state.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
+
+
+def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entry, Write] | None:
+    """Keep a refusal; return the opt-out to be sent alone, where there is one among other fields."""
+    entry, write = sent.entry, sent.write
+    if entry.person_id is None:
+        refuse(run, entry, reason)
+        return None
+    if not sent.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
+        alone = Write(write.id, write.lock_version, workbooks_fields(run, {_NO_EMAIL: True}))
+        return entry._replace(reason=reason), alone
+    settled.rejected.append((entry, entry.reason if sent.rescue and entry.reason else reason))
+    return None
+
+
+# -- a dry run
+
+
+def list_changes(run: Run) -> None:
+    """Fill the tally of a dry run with every change, and count what would be done."""
+    for action in _ACTIONS:
+        after = 0
+        while entries := run.state.outbox.due(PERSON, action, run.clock(), after=after, limit=_TOGETHER, run_id=run.id):
+            after = entries[-1].id
+            _list_people(run, action, run.pilot.take(entries))
+    for batch in tasks.batches(run, Suspects(run.config.workbooks.batch_size)):
+        for entry, write in zip(batch.entries, batch.writes, strict=True):
+            _list_task(run, entry, write.fields)
+    to_be_created = run.state.outbox.to_be_created()
+    for entry in run.state.outbox.due(TASK, "create", run.clock(), after=0, limit=-1):
+        if entry.prospect_id in to_be_created and run.pilot.covers(entry.prospect_id, None):
+            fields = task_write(run, entry.task_id or 0, 0).fields
+            _list_task(run, entry, {name: value or None for name, value in fields.items()})
+
+
+def _list_people(run: Run, action: str, entries: Sequence[Entry]) -> None:
+    created = creation_fields(run, [entry for entry in entries if entry.person_id is None])
+    for entry in entries:
+        old = workbooks_fields(run, entry.before)
+        new = {**created.get(entry.id, {}), **workbooks_fields(run, entry.fields)}
+        run.tally.changes.append(
+            {
+                "record": PERSON,
+                "action": "update" if action == "update" else "create",
+                "prospect_id": entry.prospect_id,
+                "task_id": None,
+                "workbooks_id": entry.person_id,
+                "fields": {name: [_plain(old.get(name)), _plain(value)] for name, value in new.items()},
+            }
+        )
+    counter = {"update": "updated", "create": "created", "recreate": "recreated"}[action]
+    setattr(run.tally.people, counter, getattr(run.tally.people, counter) + len(entries))
+
+
+def _list_task(run: Run, entry: Entry, fields: Mapping[str, WriteValue]) -> None:
+    run.tally.tasks.created += 1
+    run.tally.changes.append(
+        {
+            "record": TASK,
+            "action": "create",
+            "prospect_id": entry.prospect_id,
+            "task_id": entry.task_id,
+            "workbooks_id": None,
+            "fields": {name: [None, _plain(value)] for name, value in fields.items()},
+        }
+    )
+
+
+def _plain(value: WriteValue) -> Any:
+    if isinstance(value, DateTime):
+        return to_iso(value.at)
+    return to_date(value.at) if isinstance(value, Date) else value

@@ -1,0 +1,392 @@
+"""Match: which Person each prospect is, and what that Person holds now.
+
+The first step after the pull. Prospects to decide are taken a few hundred at a time. What Outreach does not tell by
+itself is asked first: all sequence states of those whose history was never read (unless the first load read
+everything), since someone with an old state must not be called Not Active, and an old opt-out must not be missed. Then
+linked People of whom something is uncertain are read, and those without one are looked for by the configured rules.
+While some are decided, the next are on their way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from outreach_sync.ahead import Ahead, early
+from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthenticatedError, ServiceError
+from outreach_sync.http import pause
+from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
+from outreach_sync.rules.differences import Held, recognised
+from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
+from outreach_sync.state.erasure import Persona, erase_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.records import Page, PersonRow, Prospect, Scalar
+    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.state.cache import CachedProspect
+    from outreach_sync.state.people import LinkedPerson
+
+Row = TypeVar("Row")
+
+CHUNK = 380
+"""Prospects decided together: four full look-ups by e-mail (`workbooks.people` asks for 95 addresses at a time)."""
+
+_CREATED = "created"
+_REFERENCE = "reference"
+_LOOKS = 15
+"""How often to look again for a record made a moment ago, each time after `look_again_seconds`: for half a minute."""
+
+
+class Absent(NamedTuple):
+    """Linked People that are not there: `deleted` with what is left of each, `hidden` that do not come back at all.
+
+    A hidden one may have been deleted for good, or the key's user may no longer see it: nobody can tell which.
+    """
+
+    deleted: Mapping[int, PersonRow]
+    hidden: frozenset[int]
+
+
+class Matches(NamedTuple):
+    """What the match rules found.
+
+    Attributes:
+        verdicts: by prospect; absent: no rule found a live Person.
+        rows: what the People hold that were found.
+        buried: by prospect: the deleted Person that bears its reference, where no rule found a live one.
+    """
+
+    verdicts: dict[int, Found | Ambiguous]
+    rows: Mapping[int, PersonRow]
+    buried: Mapping[int, PersonRow]
+
+
+class LookedUp(NamedTuple):
+    """A few prospects to decide, with the answers about them on their way.
+
+    Attributes:
+        prospects: whom to decide.
+        absent: linked People that are not there, and `pools`: all the prospects of each.
+        unlinked: those without a Person, the prospects of absent ones included.
+        matches: what the match rules find for the unlinked.
+    """
+
+    prospects: Mapping[int, CachedProspect]
+    absent: Absent
+    pools: Mapping[int, Sequence[int]]
+    unlinked: Mapping[int, CachedProspect]
+    matches: Ahead[Matches]
+
+
+class _Asked(NamedTuple):
+    """A few prospects of whom Outreach is asked what it does not tell by itself; `history`: their sequence states."""
+
+    prospects: Mapping[int, CachedProspect]
+    absent: Absent
+    pools: Mapping[int, Sequence[int]]
+    unread: Sequence[int]
+    history: Ahead[list[Page]] | None
+
+
+def look_up_all(run: Run, *, only_opt_outs: bool) -> Iterator[LookedUp]:
+    """Look up all prospects that are ready, a few hundred at a time, some ahead of those that are being decided.
+
+    Args:
+        run: the run.
+        only_opt_outs: take those that an incomplete walk holds back, and of them only who opted out.
+
+    Raises:
+        InterruptedByError: asked to stop. ServiceError: Workbooks could not be asked.
+    """
+    asked = early((_ask_outreach(run, ids) for ids in _chunks(run, only_opt_outs=only_opt_outs)), 1)
+    return early((_ask_workbooks(run, one) for one in asked), 2)
+
+
+def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
+    """Yield a few hundred at a time; whoever was queued to be created together is decided together."""
+    following = run.state.cache.opted_out_among_held if only_opt_outs else run.state.undecided.ready
+    after = 0
+    while not run.pilot.is_full() and (ids := following(after, min(CHUNK, run.pilot.limit or CHUNK))):
+        if run.stop.is_set():
+            raise InterruptedByError(run.stop.signal_number)
+        after = ids[-1]
+        chosen = run.pilot.named(ids)
+        if chosen:
+            yield [*chosen, *run.state.outbox.pooled_with(chosen)]
+
+
+def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
+    prospects = run.state.cache.prospects(ids)
+    people = run.state.people.by_id({one.person_id for one in prospects.values() if one.person_id is not None})
+    pools = run.state.people.prospects_of(people)
+    absent = refresh(run, {one: person for one, person in people.items() if not person.deleted})
+    everyone = {*prospects, *(one for pool in pools.values() for one in pool)}
+    unread = _unread(run, everyone)
+    history = None
+    if unread and not run.source_is_down:
+        history = Ahead(lambda: list(run.source.states_of(unread)), name="history-ahead")
+    return _Asked(prospects, absent, {one: pools[one] for one in (*absent.deleted, *absent.hidden)}, unread, history)
+
+
+def _unread(run: Run, prospect_ids: Collection[int]) -> list[int]:
+    """Return the prospects whose sequence states were never all read; being linked proves nothing."""
+    if run.state.facts.get(ALL_STATES_READ) is not None:
+        return []
+    return [one for one, cached in run.state.cache.prospects(prospect_ids).items() if not cached.history_read]
+
+
+def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
+    _keep_what_outreach_told(run, asked)
+    prospects = run.state.cache.prospects(asked.prospects)  # as they are now
+    if run.source_is_down:
+        prospects = _decidable(run, prospects)
+    unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
+    wanted = run.state.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
+    matches = ask_matches(run, [cached.prospect for cached in wanted.values()])
+    return LookedUp(prospects, asked.absent, asked.pools, wanted, matches)
+
+
+def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
+    """Store what Outreach was asked for. Where it does not answer, nobody waits for it that it is not needed for."""
+    try:
+        if asked.history is not None:
+            pages = asked.history.result()
+            with run.state.transaction():
+                for page in pages:
+                    keep_page(run, page)
+                run.state.cache.history_was_read(asked.unread)
+        _read_unseen(run, asked.prospects)
+    except (ServiceError, NotAllowedError, NotAuthenticatedError) as failure:
+        run.log.warning("history_unread", prospects=len(asked.unread), why=str(failure))
+        run.source_is_down = True
+        run.source_failure = run.source_failure or failure
+
+
+def _read_unseen(run: Run, prospects: Mapping[int, CachedProspect]) -> None:
+    """Read those without a Person that were never seen themselves, or not all that they are created from.
+
+    The latter where `sync.people.create_fields` has changed since they were read.
+    """
+    attributes = set(run.config.sync.people.create_fields.values())
+    unseen = [
+        prospect_id
+        for prospect_id, one in prospects.items()
+        if one.person_id is None and not (one.known and attributes <= one.prospect.extra.keys())
+    ]
+    if unseen and not run.source_is_down:
+        for page in run.source.prospects_by_id(unseen):
+            with run.state.transaction():
+                keep_page(run, page)
+
+
+def _decidable(run: Run, prospects: Mapping[int, CachedProspect]) -> dict[int, CachedProspect]:
+    """Leave out, while Outreach does not answer, whom it would have to be asked about first.
+
+    An opt-out needs no asking: it holds whatever else there is. Of linked ones the rest waits (`decide`).
+    """
+    unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
+    waiting = {*_unread(run, unlinked), *(one for one in unlinked if not prospects[one].known)}
+    waiting -= run.state.cache.opted_out_among(waiting)
+    return {one: cached for one, cached in prospects.items() if one not in waiting}
+
+
+# -- look-ups in Workbooks
+
+
+def ask_matches(run: Run, prospects: Sequence[Prospect]) -> Ahead[Matches]:
+    """Look prospects up in Workbooks by the configured rules.
+
+    A rule asks for all that are still open in one look-up for each hundred values. Whatever the config says, the
+    reference is looked for last, since a Person may have been created from a state that was lost.
+    """
+    unusable = {"link"} if run.config.workbooks.fields.outreach_id else {"link", "outreach_id"}
+    rules = [rule for rule in run.config.sync.people.match if rule not in unusable]
+    rules += [] if _REFERENCE in rules else [_REFERENCE]
+    return Ahead(lambda: _look(run, rules, prospects), name="match-ahead")
+
+
+def look_twice(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:
+    """Look once more for People that may have been created although no answer came: they may appear late."""
+    pause(run.look_again_seconds, run.stop)
+    return link(run, _look(run, [_REFERENCE], prospects))
+
+
+def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> Matches:
+    verdicts: dict[int, Found | Ambiguous] = {}
+    found_rows: dict[int, PersonRow] = {}
+    buried: dict[int, PersonRow] = {}
+    for rule in rules:
+        still_open = [prospect for prospect in prospects if prospect.id not in verdicts]
+        if not still_open:
+            break
+        for prospect_id, rows in ask(run, rule, still_open).items():
+            alive = [row for row in rows if not row.is_deleted]
+            judged = verdict([row.id for row in alive], rule)
+            if judged is not None:
+                verdicts[prospect_id] = judged
+                found_rows.update((row.id, row) for row in alive)
+            elif rows:
+                buried[prospect_id] = max(rows, key=lambda row: row.id)
+    return Matches(verdicts, found_rows, {one: row for one, row in buried.items() if one not in verdicts})
+
+
+def ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:
+    """Look prospects up by one rule; return prospect id -> the People it finds, by reference deleted ones too."""
+    asked = {prospect.id: questions(rule, prospect) for prospect in prospects}
+    values = tuple(dict.fromkeys(value for some in asked.values() for value in some))
+    if not values:
+        return {}
+    if rule == "email":
+        rows = run.target.people_by_email(values)
+        asked = {one: tuple(map(mailbox, some)) for one, some in asked.items()}
+    else:
+        look_up = {
+            "outreach_id": run.target.people_by_outreach_id,
+            "reference": run.target.people_by_reference,
+            "external_id": run.target.people_by_object_ref,
+        }[rule]
+        rows = look_up(values)
+    return {
+        one: list({row.id: row for value in some for row in rows.get(value, ())}.values())
+        for one, some in asked.items()
+    }
+
+
+def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> Absent:
+    """Read the People again of which it is not certain what they hold; return those that are not there."""
+    doubtful = [person for person in people.values() if person.lock_version is None or person.untouched]
+    if not doubtful:
+        return Absent({}, frozenset())
+    rows = read_people(run, doubtful)
+    with run.state.transaction():
+        for person in doubtful:
+            row = rows.get(person.id)
+            if row is not None and row.is_deleted:
+                _keep_last_words(run, person, row)
+            elif row is not None:
+                keep_read(run, row, person, person.rule)
+    return Absent(
+        {one: row for one, row in rows.items() if row.is_deleted},
+        frozenset(person.id for person in doubtful if person.id not in rows),
+    )
+
+
+def _keep_last_words(run: Run, person: LinkedPerson, row: PersonRow) -> None:
+    no_email = row.fields.get(run.config.workbooks.fields.no_email)
+    if isinstance(no_email, bool):
+        run.state.people.last_said_no_email(person.id, no_email)
+
+
+def read_people(run: Run, people: Iterable[LinkedPerson]) -> dict[int, PersonRow]:
+    """Read linked People, deleted ones too. Raises as `until_shown`."""
+    listed = list(people)
+    rows = run.target.people_by_ids([person.id for person in listed])
+    return until_shown(run, rows, made_at(listed), run.target.people_by_ids)
+
+
+def until_shown(
+    run: Run,
+    rows: Mapping[int, Row],
+    made: Mapping[int, Instant | None],
+    read: Callable[[list[int]], Mapping[int, Row]],
+) -> dict[int, Row]:
+    """Return what a look-up found, and what appeared since of that which was made a moment ago.
+
+    How late a created record appears in look-ups is not documented. One that is absent although it was created within
+    the last half minute is asked for again until that is over.
+
+    Args:
+        run: the run.
+        rows: what the look-up found, by id.
+        made: when each record that was asked for was made, by this machine's clock; None: long ago.
+        read: looks records up by id.
+
+    Raises:
+        ServiceError: Workbooks could not be asked. InterruptedByError: asked to stop.
+    """
+    found, lately = dict(rows), _LOOKS * run.look_again_seconds * 1000
+    for _ in range(_LOOKS):
+        now = run.clock()
+        late = [one for one, at in made.items() if one not in found and at is not None and abs(now - at) < lately]
+        if not late:
+            break
+        pause(run.look_again_seconds, run.stop)
+        found.update(read(late))
+    return found
+
+
+def made_at(people: Iterable[LinkedPerson]) -> dict[int, Instant | None]:
+    """Say when each Person was created, None for those that were found."""
+    return {person.id: person.linked_at if person.rule == _CREATED else None for person in people}
+
+
+# -- links
+
+
+def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
+    """Link the prospects that were found (in one transaction), and return all verdicts.
+
+    A Person that is linked already may have been written since it was looked up: what is known of it is then newer than
+    the row, and where it is not certain it is read once more.
+    """
+    forgotten = run.state.forgotten.people()
+    found = {one: judged for one, judged in matches.verdicts.items() if isinstance(judged, Found)}
+    known = run.state.people.by_id({judged.person_id for judged in found.values()})
+    doubtful = {one: person for one, person in known.items() if person.lock_version is None and not person.deleted}
+    with run.state.transaction():
+        for prospect_id, judged in found.items():
+            person_id = judged.person_id
+            if person_id in forgotten:  # whoever was forgotten stays so under another prospect's id
+                erase_rows(run.state.connection, Persona(frozenset({prospect_id}), frozenset()))
+                continue
+            if person_id not in doubtful and not _is_older(matches.rows[person_id], known.get(person_id)):
+                keep_read(run, matches.rows[person_id], known.get(person_id), judged.rule)
+            run.state.people.link([prospect_id], person_id)
+            run.state.outbox.person_exists([prospect_id])
+    refresh(run, doubtful)
+    return matches.verdicts
+
+
+def _is_older(row: PersonRow, known: LinkedPerson | None) -> bool:
+    return known is not None and known.lock_version is not None and row.lock_version < known.lock_version
+
+
+def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -> Held:
+    """Store what a live Person was read to hold, in our form (inside a transaction); return that.
+
+    The tasks that waited for one which was deleted or not to be seen are due again.
+    """
+    held, kept_as = held_by(run, row, known)
+    untouched = not has_values(row.fields, run.config.sync.people.only_where)
+    run.state.people.read(
+        row.id, row.lock_version, held, rule=rule, now=run.clock(), kept_as=kept_as, untouched=untouched
+    )
+    if known is not None and (known.deleted or known.hidden or known.untouched) and not untouched:
+        run.state.outbox.person_exists(run.state.people.prospects_of([row.id]).get(row.id, ()))
+    return held
+
+
+def held_by(run: Run, row: PersonRow, known: LinkedPerson | None) -> tuple[Held, dict[str, RoleValue]]:
+    """Return what a Person holds, by role, and what Workbooks made of our values; `known`: what was known before."""
+    fields = run.config.workbooks.fields
+    values = {role: row.fields.get(name) for role in Held._fields if (name := getattr(fields, role)) is not None}
+    read = Held(**values)  # type: ignore[arg-type]  # the client parsed each by its datatype
+    if known is None:
+        return read, {}
+    return recognised(read, known.held, known.kept_as, same_version=known.lock_version == row.lock_version)
+
+
+def has_values(fields: Mapping[str, Scalar], wanted: Mapping[str, Scalar]) -> bool:
+    """Say whether a Person has the values that `sync.people.only_where` names; an empty box is one not ticked."""
+    return all(_same(fields.get(name), value) for name, value in wanted.items())
+
+
+def _same(actual: Scalar, expected: Scalar) -> bool:
+    if isinstance(expected, bool):
+        return bool(actual) is expected
+    if actual is None or expected is None:
+        return actual is expected
+    return str(actual) == str(expected)
