@@ -44,9 +44,8 @@ def run_of(job: Job, directory: Path, status: int) -> str:
     (directory / "sleep").write_text("#!/bin/sh\n")
     (directory / "sleep").chmod(0o755)
     environment = {"PATH": f"{directory}:{os.environ['PATH']}", "LOG": str(directory / "log")}
-    return subprocess.run(
-        ["bash", "-c", job.command], env=environment, capture_output=True, text=True, check=False
-    ).stdout
+    done = subprocess.run(["bash", "-c", job.command], env=environment, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
 
 def test_there_is_a_cycle_and_a_reconcile_and_every_word_is_a_command() -> None:
@@ -64,10 +63,33 @@ def test_what_cron_does_not_give_a_job_is_set() -> None:
     assert settings["SHELL"] == "/bin/bash"
 
 
-@pytest.mark.parametrize(("status", "mails"), [(0, False), (5, False), (1, True), (3, True)])
-def test_only_failures_are_mailed(tmp_path: Path, status: int, mails: bool) -> None:
-    cycle = parsed()[1][0]
-    assert bool(run_of(cycle, tmp_path, status)) is mails
+@pytest.mark.parametrize(
+    ("status", "mail"),
+    [(0, ""), (5, ""), (143, ""), (1, "some records are refused"), (3, "ended with 3"), (2, "ended with 2")],
+)
+def test_a_mail_says_what_is_needed_and_none_is_sent_where_nothing_is(tmp_path: Path, status: int, mail: str) -> None:
+    mailed = run_of(parsed()[1][0], tmp_path, status)
+    assert mail in mailed
+    assert bool(mailed) is bool(mail)
+
+
+def test_a_log_that_cannot_be_written_is_mailed_and_nothing_runs(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log").rmdir()
+    (tmp_path / "log").symlink_to(tmp_path / "nowhere" / "log")
+    for job in parsed()[1]:
+        assert "log" in run_of(job, tmp_path, 0)
+    assert not (tmp_path / "calls").exists()
+
+
+def test_the_log_is_rotated_by_a_file_of_logrotates_own_form(tmp_path: Path) -> None:
+    rules = (CRONTAB.parent / "config" / "logrotate.conf").read_text(encoding="utf-8")
+    settings, _ = parsed()
+    assert str(Path(settings["LOG"]).parent) in rules
+    lines = [line.strip() for line in rules.splitlines() if not line.startswith("#")]
+    assert lines[0].endswith("{")
+    assert lines[-1] == "}"
+    assert all(len(line.split()) <= 3 and "{" not in line for line in lines[1:-1])
 
 
 def test_a_reconcile_waits_for_a_cycle_and_complains_only_at_last(tmp_path: Path) -> None:

@@ -61,6 +61,15 @@ def test_every_mount_has_its_volume_and_every_volume_its_object(job: dict[str, A
     assert volumes["secrets"]["secret"]["defaultMode"] == 0o440
 
 
+@pytest.mark.parametrize("job", JOBS, ids=name)
+def test_a_held_lock_or_a_drained_node_fails_no_job_and_each_job_has_an_end(job: dict[str, Any]) -> None:
+    spec = job["spec"]["jobTemplate"]["spec"]
+    ignored = {str(rule.get("onExitCodes", rule.get("onPodConditions"))) for rule in spec["podFailurePolicy"]["rules"]}
+    assert any("[5, 143]" in one for one in ignored)
+    assert any("DisruptionTarget" in one for one in ignored)
+    assert spec["activeDeadlineSeconds"] > 0
+
+
 def test_both_jobs_share_the_state_and_the_config() -> None:
     assert [pod(job)["containers"][0]["args"] for job in JOBS] == [["run"], ["reconcile"]]
     first, second = ({**pod(job), "containers": None} for job in JOBS)

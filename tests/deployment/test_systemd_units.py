@@ -10,6 +10,7 @@ import pytest
 
 from outreach_sync.cli import COMMANDS
 from outreach_sync.config.loading import load_config
+from outreach_sync.errors import ConfigError
 
 UNITS = Path(__file__).parents[2] / "config" / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
@@ -78,10 +79,47 @@ def test_each_timer_has_its_service_and_makes_up_for_what_was_missed(unit: Path)
     assert timer["RandomizedDelaySec"]
 
 
-def test_the_scheduler_reports_to_systemd_and_reads_its_config_again() -> None:
+def test_the_scheduler_reports_to_systemd_and_a_reload_reads_the_config_before_it_asks() -> None:
     service = read(UNITS / "outreach-sync-schedule.service")["Service"]
     assert (service["Type"], service["WatchdogSec"]) == (["notify"], ["2min"])
-    assert "-HUP" in service["ExecReload"][0]
+    first, second = service["ExecReload"]
+    assert first.split()[:3] == service["ExecStart"][0].split()[:3]
+    assert "-HUP" in second
+
+
+@pytest.mark.parametrize("unit", [one for one in SERVICES if "schedule" not in one.name], ids=named)
+def test_a_run_that_was_stopped_has_not_failed_and_is_not_started_again(unit: Path) -> None:
+    service = read(unit)["Service"]
+    assert "143" in service["SuccessExitStatus"][0].split()
+
+
+@pytest.mark.parametrize(("tenant", "place"), [((), "outreach-sync"), (("--tenant", "acme"), "outreach-sync/acme")])
+def test_a_command_by_hand_gets_the_user_state_and_credentials_of_the_unit(
+    tmp_path: Path, tenant: tuple[str, ...], place: str
+) -> None:
+    (tmp_path / "systemd-run").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "id").write_text("#!/bin/sh\necho 0\n")
+    for program in ("systemd-run", "id"):
+        (tmp_path / program).chmod(0o755)
+    wrapper = [str(UNITS / "outreach-sync-as-service"), *tenant, "failures", "list"]
+    words = subprocess.run(
+        wrapper, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    ).stdout.split()
+    unit = read(UNITS / ("outreach-sync@.service" if tenant else "outreach-sync.service"))["Service"]
+    assert f"--property=StateDirectory={place}" in words
+    assert f"--uid={unit['User'][0]}" in words
+    wanted = {f"--property=LoadCredential={one.replace('%i', 'acme')}" for one in unit["LoadCredential"]}
+    assert wanted <= set(words)
+    assert words[-5:] == ["/usr/local/bin/outreach-sync", "--config", f"/etc/{place}/config.yaml", "failures", "list"]
+
+
+def test_the_config_of_a_tenant_never_falls_back_to_the_state_or_credentials_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="STATE_DIRECTORY"):
+        load_config(UNITS / "outreach-sync.yaml")
 
 
 def test_the_config_takes_its_secrets_from_the_credentials_that_the_units_load(
