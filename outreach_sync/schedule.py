@@ -1,44 +1,88 @@
-"""The schedule: cycles at their times, reconciles at theirs, one after the other, until asked to stop.
+"""The schedule: cycles and reconciles at their times, one after the other, until asked to stop.
 
-APScheduler says when; one worker thread does the work, so that nothing overlaps and what falls due meanwhile waits in
-its queue. The main thread keeps watch: requests to stop, requests to read the config again, and the service manager.
+APScheduler keeps the jobs and the one worker thread, so that nothing overlaps and what falls due meanwhile waits. The
+main thread is its clock: every second it has the scheduler look at what is due, so a machine that slept, or whose clock
+was set, is noticed at once. Each next time is counted from the moment it is asked for, never from the last one: a jump
+of years is one run, not one for each time that was missed.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import random
+import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
+from apscheduler.triggers.base import BaseTrigger
 
-from outreach_sync.config.cron import schedulable
+from outreach_sync.config.cron import next_firing
 from outreach_sync.errors import ConfigError, InterruptedByError, LockHeldError, OutreachSyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from apscheduler.events import JobEvent, JobExecutionEvent
-    from apscheduler.triggers.base import BaseTrigger
+    from apscheduler.events import JobExecutionEvent, JobSubmissionEvent
 
     from outreach_sync.conduct import Ended
     from outreach_sync.config.models import Config, Schedule
     from outreach_sync.http import StopSignal
     from outreach_sync.pipeline.run import Log
-    from outreach_sync.systemd import ServiceManager
 
 CYCLE, RECONCILE = "run", "reconcile"
 """The two commands that are scheduled, by the names under which their runs are recorded."""
 
-_TICK_SECONDS = 0.5
+TICK_SECONDS = 1.0
 _LATE = timedelta(minutes=1)
+_SET_BACK_SECONDS = 2.0
+"""By so much must the machine's clock fall behind its monotonic one between two ticks to count as set back."""
+
+
+class NextTime(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """When a command is due next: at the next time of its cron expression, or `every_ms` from now. Times are UTC."""
+
+    def __init__(self, *, cron: str | None, every_ms: int | None, jitter_ms: int) -> None:
+        """Put each time off by up to `jitter_ms`."""
+        self._cron = cron
+        self._every_ms = every_ms
+        self._jitter_ms = jitter_ms
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        """Return the next time after `now`, whatever came before."""
+        if self._cron is not None:
+            due = next_firing(self._cron, now)
+        else:
+            due = now + timedelta(milliseconds=self._every_ms or 0)
+        return due + timedelta(milliseconds=random.uniform(0, self._jitter_ms))  # noqa: S311 - spreads load, no secret
+
+
+def trigger_of(schedule: Schedule, command: str) -> NextTime | None:
+    """Return when a command is due, None: never."""
+    cron = schedule.reconcile if command == RECONCILE else schedule.cron
+    every_ms = None if command == RECONCILE else schedule.every_ms
+    if cron is None and every_ms is None:
+        return None
+    return NextTime(cron=cron, every_ms=every_ms, jitter_ms=schedule.jitter_ms)
+
+
+class Ticking(BaseScheduler):  # type: ignore[misc]  # APScheduler has no types
+    """APScheduler without a thread of its own: it looks at what is due each time it is woken."""
+
+    def wakeup(self) -> None:
+        """Hand what is due to the worker thread."""
+        if self.state == STATE_RUNNING:
+            self._process_jobs()
+
+    def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 - the library's own signature
+        """Begin nothing more."""
+        super().shutdown(wait)
 
 
 class Reload:
@@ -59,14 +103,15 @@ class Reload:
 
 
 class Scheduler:
-    """Runs what the config's schedule wants, until `stop`.
+    """Runs what the config's schedule wants, until asked to stop.
 
-    No error of a run ends it: what is wrong is logged, and the next time is tried again.
+    No error of a run ends it: what is wrong is logged and told to the service
+    manager, and the next time is tried again.
 
     Attributes:
         config: the one in force.
         skipped: how often something fell due while its last run still went on or waited.
-        late: how often something began over a minute after it fell due (the machine slept, another run took long).
+        late: how often something was begun over a minute after it fell due.
     """
 
     def __init__(
@@ -77,6 +122,7 @@ class Scheduler:
         stop: StopSignal,
         log: Log,
         manager: ServiceManager,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start nothing yet.
 
@@ -85,7 +131,8 @@ class Scheduler:
             begin: does one run of a command, CYCLE or RECONCILE, from beginning to end.
             stop: the request to stop; a run that is going on must heed it by itself.
             log: where it says what it does.
-            manager: who is told how the service fares.
+            manager: told how the service fares.
+            monotonic: seconds that no setting of the clock changes.
         """
         self.config = config
         self.skipped = 0
@@ -94,16 +141,18 @@ class Scheduler:
         self._stop = stop
         self._log = log
         self._manager = manager
-        self._due: dict[str, datetime | None] = {}
-        self._told_alive = 0.0
-        self._counting = threading.Lock()
+        self._monotonic = monotonic
+        self._looked = (time.time(), monotonic())
+        self._trouble: dict[str, str] = {}
+        self._told_alive = monotonic()
         self._working = threading.Lock()
-        self._jobs = BackgroundScheduler(
+        self._jobs = Ticking(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(1)},
-            # without these, a late wake-up drops the run or repeats it for each time it missed
+            # without these, a late wake-up drops the run
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
+        self._jobs.add_listener(self._on_submitted, EVENT_JOB_SUBMITTED)
         self._jobs.add_listener(self._on_skipped, EVENT_JOB_MAX_INSTANCES)
         self._jobs.add_listener(self._on_bug, EVENT_JOB_ERROR)
         _silence_library()
@@ -114,128 +163,148 @@ class Scheduler:
         Args:
             reload: when to read the config again.
             read_config: reads it; a ConfigError keeps the old one.
-            reconcile_first: a reconcile fell due while nobody was there; it follows the first cycle.
+            reconcile_first: a reconcile fell due while no scheduler ran; it follows the first cycle.
         """
-        self._plan(CYCLE, at_once=True)
-        self._plan(RECONCILE, at_once=reconcile_first)
-        self._jobs.start()
-        self._log.info("schedule_started", **_shown(self.config.schedule))
-        self._manager.ready()
-        while not self._stop.wait(_TICK_SECONDS):
-            self._stay_alive()
+        self.start(reconcile_first=reconcile_first)
+        while not self._stop.wait(TICK_SECONDS):
+            self.tick()
             if reload.take():
                 self._reload(read_config)
-        self._manager.stopping()
+        self._manager.tell("STOPPING=1")
         self._jobs.shutdown(wait=False)  # its own waiting holds a lock that the run it waits for may need
         with self._working:
             pass
         self._log.info("schedule_stopped", skipped=self.skipped, late=self.late)
 
+    def start(self, *, reconcile_first: bool = False) -> None:
+        """Begin with a cycle at once."""
+        self._plan(CYCLE, at_once=True)
+        self._plan(RECONCILE, at_once=reconcile_first)
+        self._log.info("schedule_started", **_shown(self.config.schedule))
+        self._manager.tell("READY=1")
+        self._jobs.start()
+
+    def tick(self) -> None:
+        """Look at the clocks, begin what is due, and keep the service manager's watchdog quiet."""
+        before, self._looked = self._looked, (time.time(), self._monotonic())
+        passed, by_the_clock = self._looked[1] - before[1], self._looked[0] - before[0]
+        if passed - by_the_clock > _SET_BACK_SECONDS:
+            self._log.warning("clock_set_back", seconds=round(passed - by_the_clock))
+            for job in self._jobs.get_jobs():  # what is due in a future that is now further away is counted anew
+                job.reschedule(job.trigger)
+        self._jobs.wakeup()
+        every = self._manager.watchdog_seconds
+        if every is not None and self._looked[1] - self._told_alive >= every - TICK_SECONDS:
+            self._told_alive = self._looked[1]
+            self._manager.tell("WATCHDOG=1")
+
+    def next_time(self, command: str) -> datetime | None:
+        """Return when a command is due next; None: never."""
+        job = self._jobs.get_job(command)
+        return None if job is None else job.next_run_time
+
     def _plan(self, command: str, *, at_once: bool = False) -> None:
-        """Put a command on the schedule, as the config in force has it."""
+        """Put a command on the schedule, or take it off, as the config in force has it."""
         trigger = trigger_of(self.config.schedule, command)
-        if trigger is None:
-            return
-        when = {"next_run_time": datetime.now(UTC)} if at_once else {}
-        self._jobs.add_job(self._run, trigger, args=(command,), id=command, replace_existing=True, **when)
+        if trigger is not None:
+            first = datetime.now(UTC) + timedelta(microseconds=command == RECONCILE)  # the cycle goes before it
+            when = {"next_run_time": first} if at_once else {}
+            self._jobs.add_job(self._run, trigger, args=(command,), id=command, replace_existing=True, **when)
+        elif self._jobs.get_job(command):
+            self._jobs.remove_job(command)
 
     def _run(self, command: str) -> None:
         """Do one run in the worker thread, and never let what it may end with end more than itself."""
         with self._working:
-            if not self._stop.is_set():
-                self._run_now(command)
+            if self._stop.is_set():
+                return
+            self._manager.tell(f"STATUS={command} is running")
+            try:
+                error = self._begin(self.config, command).error
+            except OutreachSyncError as failure:
+                error = failure
+            self._judge(command, error)
+            self._manager.tell(f"STATUS={self._standing(command)}")
 
-    def _run_now(self, command: str) -> None:
-        self._note_lateness(command)
-        self._manager.status(f"{command} is going on")
-        try:
-            ended = self._begin(self.config, command)
-        except LockHeldError as error:
+    def _judge(self, command: str, error: OutreachSyncError | None) -> None:
+        """Log what a run ended with, and remember what somebody has to see to."""
+        if isinstance(error, LockHeldError):
             self._log.debug("run_held_off", command=command, why=str(error))
-        except OutreachSyncError as error:
-            self._complain(command, error)
-        else:
-            if ended.error is not None:
-                self._complain(command, ended.error)
-        self._manager.status(self._standing(command))
-
-    def _complain(self, command: str, error: OutreachSyncError) -> None:
-        if not isinstance(error, InterruptedByError):
+            return
+        self._trouble.pop(command, None)
+        if error is not None and not isinstance(error, InterruptedByError):
+            self._trouble[command] = f"the last {command} ended with {error.exit_status}: {error}"
             self._log.warning("scheduled_run_failed", command=command, status=error.exit_status, why=str(error))
 
-    def _note_lateness(self, command: str) -> None:
-        due, now = self._due.get(command), datetime.now(UTC)
-        self._due[command] = self._next(command)
-        if due is not None and now - due > _LATE:
-            with self._counting:
-                self.late += 1
-            self._log.warning("run_late", command=command, due_at=_iso(due), seconds=round((now - due).total_seconds()))
-
-    def _next(self, command: str) -> datetime | None:
-        job = self._jobs.get_job(command)
-        return None if job is None else job.next_run_time
-
     def _standing(self, command: str) -> str:
-        due = [moment for moment in map(self._next, (CYCLE, RECONCILE)) if moment is not None]
+        due = [moment for moment in map(self.next_time, (CYCLE, RECONCILE)) if moment is not None]
         soonest = f", next at {_iso(min(due))}" if due else ""
-        return f"idle: {command} ended at {_iso(datetime.now(UTC))}{soonest}"
+        return "; ".join((f"idle: {command} ended at {_iso(datetime.now(UTC))}{soonest}", *self._trouble.values()))
 
-    def _on_skipped(self, event: JobEvent) -> None:
+    def _on_submitted(self, event: JobSubmissionEvent) -> None:
+        """Count what is handed over late: the machine slept, or its clock was put forward."""
+        due, now = event.scheduled_run_times[0], datetime.now(UTC)
+        if now - due > _LATE:
+            self.late += 1
+            seconds = round((now - due).total_seconds())
+            self._log.warning("run_late", command=event.job_id, due_at=_iso(due), seconds=seconds)
+
+    def _on_skipped(self, event: JobSubmissionEvent) -> None:
         """Count what fell due while the same still goes on: the one that goes on does the work."""
-        with self._counting:
-            self.skipped += 1
-        self._due[event.job_id] = self._next(event.job_id)
+        self.skipped += 1
         self._log.warning("run_skipped", command=event.job_id, why="the last one still goes on", skipped=self.skipped)
 
     def _on_bug(self, event: JobExecutionEvent) -> None:
         """Log a bug; the next run goes on from what was committed."""
         bug: Any = event.exception
+        self._trouble[event.job_id] = f"the last {event.job_id} ended with a bug ({type(bug).__name__})"
         self._log.warning("run_broke", command=event.job_id, bug=type(bug).__name__)
         self._log.debug("bug", trace=event.traceback)
-
-    def _stay_alive(self) -> None:
-        every = self._manager.watchdog_seconds
-        if every is not None and time.monotonic() - self._told_alive >= every - _TICK_SECONDS:
-            self._told_alive = time.monotonic()
-            self._manager.alive()
+        self._manager.tell(f"STATUS={self._standing(event.job_id)}")
 
     def _reload(self, read_config: Callable[[], Config]) -> None:
         """Put a new config in force from the next run on; keep the old one if the new one is wrong."""
-        self._manager.reloading()
+        self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = read_config()
         except ConfigError as error:
             self._log.warning("config_kept", why=str(error))
+            self._manager.tell("READY=1", f"STATUS=the new config is refused, the old one stays in force: {error}")
         else:
-            self._adopt(config)
-        self._manager.ready()
+            before, self.config = self.config.schedule, config
+            self._log.info("config_reloaded", **_shown(config.schedule))
+            if config.schedule != before:
+                self._plan(CYCLE)
+                self._plan(RECONCILE)
+            self._manager.tell("READY=1")
 
-    def _adopt(self, config: Config) -> None:
-        before, self.config = self.config.schedule, config
-        self._log.info("config_reloaded", **_shown(config.schedule))
-        if config.schedule == before:
+
+class ServiceManager:
+    """The service manager that started this process, if one did: sd_notify(3), datagrams to `$NOTIFY_SOCKET`.
+
+    Without systemd nothing is sent, and nothing here can ever fail the service.
+
+    Attributes:
+        watchdog_seconds: how often to say WATCHDOG=1: half of what the manager allows; None where it does not watch.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        """Read where to send to; `$WATCHDOG_PID` says whether the watchdog means this process."""
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        microseconds = environment.get("WATCHDOG_USEC", "")
+        meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        watched = bool(self._address) and meant and microseconds.isdigit() and int(microseconds) > 0
+        self.watchdog_seconds = int(microseconds) / 2_000_000 if watched else None
+
+    def tell(self, *assignments: str) -> None:
+        """Send assignments such as `READY=1` in one message; white space within one is made single."""
+        if not self._address:
             return
-        for command in (CYCLE, RECONCILE):
-            self._due.pop(command, None)
-            if trigger_of(config.schedule, command) is None and self._jobs.get_job(command):
-                self._jobs.remove_job(command)
-            self._plan(command)
-
-
-def trigger_of(schedule: Schedule, command: str) -> BaseTrigger | None:
-    """Return when a command is due, None: never. Times are UTC, each put off by up to `jitter`."""
-    jitter = schedule.jitter_ms / 1000 or None
-    expression = schedule.reconcile if command == RECONCILE else schedule.cron
-    if expression:
-        return OrTrigger([_cron_trigger(fields) for fields in schedulable(expression)], jitter=jitter)
-    if command == RECONCILE or schedule.every_ms is None:
-        return None
-    return IntervalTrigger(seconds=schedule.every_ms / 1000, timezone=UTC, jitter=jitter)
-
-
-def _cron_trigger(fields: tuple[str, ...]) -> CronTrigger:
-    minute, hour, day, month, weekday = fields
-    return CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC)
+        text = "\n".join(" ".join(one.split()) for one in assignments)
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.settimeout(1.0)  # a manager that does not read must not hold the service
+            line.sendto(text.encode(), self._address)
 
 
 def _shown(schedule: Schedule) -> dict[str, Any]:
@@ -251,7 +320,7 @@ def _iso(moment: datetime) -> str:
 
 
 def _silence_library() -> None:
-    """Keep APScheduler from printing past the choke point of all that is logged; its events are logged here."""
+    """Keep APScheduler from printing past the one place that logs; its events are logged here."""
     library = logging.getLogger("apscheduler")
     library.addHandler(logging.NullHandler())
     library.propagate = False

@@ -1,44 +1,33 @@
 from __future__ import annotations
 
+import queue
+import socket
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import time_machine
 
 from outreach_sync.conduct import Ended
 from outreach_sync.config.models import Config
 from outreach_sync.errors import ConfigError, LockHeldError, NotAuthenticatedError, OutreachSyncError
 from outreach_sync.http import StopSignal
-from outreach_sync.schedule import CYCLE, RECONCILE, Reload, Scheduler, trigger_of
-from outreach_sync.systemd import ServiceManager
+from outreach_sync.schedule import CYCLE, RECONCILE, NextTime, Reload, Scheduler, ServiceManager, trigger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+
+START = datetime(2026, 9, 1, 10, 7, tzinfo=UTC)  # a Tuesday
+PATIENCE = 30
 
 
 def config(**schedule: Any) -> Config:
-    return Config.model_validate({"schedule": {"every": "1s", "jitter": "0s", "reconcile": None, **schedule}})
+    return Config.model_validate({"schedule": {"every": "10m", "jitter": "0s", "reconcile": None, **schedule}})
 
 
-class Recorder:
-    """A log that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Mapping[str, Any]]] = []
-
-    def debug(self, event: str, **values: Any) -> None:
-        self.events.append((event, {"level": "debug", **values}))
-
-    def info(self, event: str, **values: Any) -> None:
-        self.events.append((event, {"level": "info", **values}))
-
-    def warning(self, event: str, **values: Any) -> None:
-        self.events.append((event, {"level": "warning", **values}))
-
-    def of(self, event: str) -> list[Mapping[str, Any]]:
-        return [values for name, values in self.events if name == event]
+def waits_for(event: threading.Event) -> None:
+    assert event.wait(PATIENCE)
 
 
 class Told(ServiceManager):
@@ -48,220 +37,261 @@ class Told(ServiceManager):
         super().__init__({})
         self.messages: list[str] = []
 
-    def _send(self, message: str) -> None:
-        self.messages.append(message)
+    def tell(self, *assignments: str) -> None:
+        self.messages.append("\n".join(assignments))
 
 
-class Running:
-    """A scheduler in a thread of its own, and everything around it."""
+class Recorder:
+    """A log that remembers."""
 
     def __init__(self) -> None:
-        self.stop, self.reload, self.log, self.manager = StopSignal(), Reload(), Recorder(), Told()
-        self.begun: list[tuple[str, Config]] = []
-        self.thread: threading.Thread | None = None
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def debug(self, event: str, **values: Any) -> None:
+        self.events.append((event, values))
+
+    info = warning = debug
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [values for name, values in self.events if name == event]
+
+
+class World:
+    """A scheduler, its two clocks, and the runs it begins; `do` is what a run does."""
+
+    def __init__(self, clock: time_machine.Traveller) -> None:
+        self.clock, self.passed = clock, 0.0
+        self.stop, self.log, self.manager = StopSignal(), Recorder(), Told()
+        self.ended: queue.Queue[str] = queue.Queue()
+        self.do: Callable[[str], Ended | None] = lambda _command: None
         self.scheduler: Scheduler
 
-    def start(
-        self,
-        first: Config,
-        do: Callable[[str], object] = lambda _command: None,
-        read: Callable[[], Config] = config,
-        *,
-        reconcile_first: bool = False,
-    ) -> None:
-        def begin(current: Config, command: str) -> Ended:
-            self.begun.append((command, current))
-            ended = do(command)
-            return ended if isinstance(ended, Ended) else Ended({}, 0, None)
-
-        self.scheduler = Scheduler(first, begin, stop=self.stop, log=self.log, manager=self.manager)
-        self.thread = threading.Thread(
-            target=self.scheduler.serve, args=(self.reload, read), kwargs={"reconcile_first": reconcile_first}
+    def start(self, first: Config, *, reconcile_first: bool = False) -> None:
+        self.scheduler = Scheduler(
+            first, self._begin, stop=self.stop, log=self.log, manager=self.manager, monotonic=lambda: self.passed
         )
-        self.thread.start()
+        self.scheduler.start(reconcile_first=reconcile_first)
 
-    def end(self) -> None:
-        self.stop.set(15)
-        if self.thread is not None:
-            self.thread.join(10)
-            assert not self.thread.is_alive()
+    def _begin(self, _config: Config, command: str) -> Ended:
+        try:
+            return self.do(command) or Ended({}, 0, None)
+        finally:
+            self.ended.put(command)
+
+    def runs(self) -> list[str]:
+        """Look at what is due; return the runs that ended."""
+        self.scheduler.tick()
+        done = threading.Event()
+        self.scheduler._jobs._lookup_executor("default")._pool.submit(done.set)  # behind whatever was handed over
+        assert done.wait(PATIENCE)
+        return [self.ended.get_nowait() for _ in range(self.ended.qsize())]
+
+    def after(self, seconds: float, *, by_the_clock: float | None = None) -> list[str]:
+        """Let time pass (the clock may say otherwise), and return the runs that follow."""
+        self.passed += seconds
+        self.clock.shift(seconds if by_the_clock is None else by_the_clock)
+        return self.runs()
 
 
 @pytest.fixture
-def running() -> Iterator[Running]:
-    one = Running()
-    yield one
-    one.end()
+def world() -> Iterator[World]:
+    with time_machine.travel(START, tick=False) as clock:
+        one = World(clock)
+        yield one
+        one.stop.set(15)
+        if one.scheduler._jobs.running:
+            one.scheduler._jobs.shutdown(wait=False)
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 8) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.02)
+def test_the_first_cycle_starts_at_once_and_more_follow_in_time(world: World) -> None:
+    world.start(config())
+    assert world.runs() == [CYCLE]
+    assert world.after(599) == []
+    assert world.after(1) == [CYCLE]
+    assert world.manager.messages[0] == "READY=1"
+    assert "next at 2026-09-01T10:27:00Z" in world.manager.messages[-1]
 
 
-def test_the_first_cycle_starts_at_once_and_more_follow_in_time(running: Running) -> None:
-    running.start(config())
-    eventually(lambda: running.begun, 0.9)
-    eventually(lambda: len(running.begun) >= 3)
-    assert {command for command, _ in running.begun} == {CYCLE}
-    assert "READY=1" in running.manager.messages
-    assert any("idle: run ended" in message and "next at" in message for message in running.manager.messages)
+def test_a_reconcile_waits_for_the_cycle_that_is_due_with_it(world: World) -> None:
+    world.start(config(reconcile="0 3 * * sun"), reconcile_first=True)
+    world.clock.shift(1)
+    assert world.runs() == [CYCLE, RECONCILE]
 
 
-def test_a_reconcile_waits_for_the_cycle_and_never_overlaps_it(running: Running) -> None:
-    going_on: list[str] = []
-    overlaps: list[tuple[str, ...]] = []
-
-    def work(command: str) -> None:
-        going_on.append(command)
-        time.sleep(0.3)
-        overlaps.append(tuple(going_on))
-        going_on.remove(command)
-
-    running.start(config(every="1h", reconcile="0 3 * * sun"), work, reconcile_first=True)
-    eventually(lambda: len(overlaps) == 2)
-    assert [command for command, _ in running.begun] == [CYCLE, RECONCILE]
-    assert all(len(each) == 1 for each in overlaps)
+def test_a_clock_set_back_by_an_hour_delays_a_cycle_by_one_interval_at_most(world: World) -> None:
+    world.start(config())
+    world.runs()
+    assert world.after(60, by_the_clock=-3600) == []
+    assert world.after(600) == [CYCLE]
+    assert world.log.of("clock_set_back")
 
 
-def test_what_falls_due_while_the_same_goes_on_is_skipped_logged_and_counted(running: Running) -> None:
+def test_a_cron_time_is_kept_after_the_clock_was_set_back(world: World) -> None:
+    world.start(config(every=None, cron="0 * * * *"))
+    world.runs()
+    assert world.after(60, by_the_clock=-7200) == []
+    assert world.scheduler.next_time(CYCLE) == START.replace(hour=9, minute=0)
+
+
+@pytest.mark.parametrize("years", [10, -10])
+def test_a_few_seconds_in_another_year_cost_one_run_at_most(world: World, years: int) -> None:
+    world.start(config())
+    world.runs()
+    there = world.after(5, by_the_clock=years * 365 * 86_400)
+    back = world.after(5, by_the_clock=-years * 365 * 86_400)
+    assert len(there) + len(back) <= 1
+    assert [len(world.after(600)) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_time_that_passed_while_the_machine_slept_is_made_up_for_once(world: World) -> None:
+    world.start(config(every=None, cron="0 * * * *"))
+    world.runs()
+    assert world.after(1, by_the_clock=5 * 3600) == [CYCLE]
+    assert world.runs() == []
+    assert world.scheduler.late == 1
+    assert world.log.of("run_late")[0]["due_at"] == "2026-09-01T11:00:00Z"
+
+
+def test_what_falls_due_while_the_same_goes_on_is_skipped_logged_and_counted(world: World) -> None:
     release = threading.Event()
-    running.start(config(), lambda _command: release.wait(8))
-    eventually(lambda: running.log.of("run_skipped"))
-    assert len(running.begun) == 1
+    world.do = lambda _command: waits_for(release)
+    world.start(config())
+    world.passed += 600
+    world.clock.shift(600)
+    world.scheduler.tick()
+    assert world.scheduler.skipped == world.log.of("run_skipped")[-1]["skipped"] == 1
     release.set()
-    eventually(lambda: len(running.begun) >= 2)
-    assert running.scheduler.skipped == running.log.of("run_skipped")[-1]["skipped"] >= 1
+    assert world.runs() == [CYCLE]
 
 
 @pytest.mark.parametrize(
-    "failure",
-    [NotAuthenticatedError("the key is refused."), ConfigError("outreach.client_id is not set.")],
-    ids=["auth", "config"],
+    "failure", [NotAuthenticatedError("the key is refused."), ConfigError("outreach.client_id is not set.")]
 )
-def test_an_error_is_logged_and_tried_again_the_next_time(running: Running, failure: OutreachSyncError) -> None:
-    def work(_command: str) -> None:
+def test_an_error_is_logged_shown_to_the_service_manager_and_tried_again(
+    world: World, failure: OutreachSyncError
+) -> None:
+    def fail(_command: str) -> Ended:
         raise failure
 
-    running.start(config(), work)
-    eventually(lambda: len(running.log.of("scheduled_run_failed")) >= 2)
-    complaint = running.log.of("scheduled_run_failed")[0]
+    world.do = fail
+    world.start(config())
+    world.runs()
+    complaint = world.log.of("scheduled_run_failed")[0]
     assert (complaint["status"], complaint["why"]) == (failure.exit_status, str(failure))
+    assert str(failure) in world.manager.messages[-1]
+    world.do = lambda _command: None
+    assert world.after(600) == [CYCLE]
+    assert str(failure) not in world.manager.messages[-1]
 
 
-def test_an_error_that_the_run_itself_reports_is_logged_too(running: Running) -> None:
-    running.start(config(), lambda _command: Ended({}, 3, NotAuthenticatedError("no.")))
-    eventually(lambda: running.log.of("scheduled_run_failed"))
+def test_an_error_that_the_run_itself_reports_is_logged_too(world: World) -> None:
+    world.do = lambda _command: Ended({}, 3, NotAuthenticatedError("no."))
+    world.start(config())
+    world.runs()
+    assert "the last run ended with 3: no." in world.manager.messages[-1]
 
 
-def test_another_run_that_holds_the_lock_is_no_complaint(running: Running) -> None:
-    def work(_command: str) -> None:
+def test_another_run_that_holds_the_lock_is_not_a_complaint(world: World) -> None:
+    def held(_command: str) -> Ended:
         raise LockHeldError("another run")
 
-    running.start(config(), work)
-    eventually(lambda: len(running.begun) >= 2)
-    assert {values["level"] for _, values in running.log.events} <= {"debug", "info"}
+    world.do = held
+    world.start(config())
+    world.runs()
+    assert not world.log.of("scheduled_run_failed")
 
 
-def test_a_bug_in_one_run_does_not_end_the_service(running: Running, capfd: pytest.CaptureFixture[str]) -> None:
-    def work(_command: str) -> None:
+def test_a_bug_in_one_run_does_not_end_the_service(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    def bug(_command: str) -> Ended:
         raise ZeroDivisionError
 
-    running.start(config(), work)
-    eventually(lambda: len(running.log.of("run_broke")) >= 2)
-    assert running.log.of("run_broke")[0]["bug"] == "ZeroDivisionError"
-    running.end()
-    assert capfd.readouterr().err == ""  # the library would print past the choke point
+    world.do = bug
+    world.start(config())
+    assert world.runs() == [CYCLE]
+    assert world.log.of("run_broke")[0]["bug"] == "ZeroDivisionError"
+    assert world.after(600) == [CYCLE]
+    assert capfd.readouterr().err == ""  # the library would print past the one place that logs
 
 
-def test_a_late_start_is_done_all_the_same_and_logged(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outreach_sync.schedule._LATE", timedelta(seconds=-1))
-    running.start(config())
-    eventually(lambda: running.log.of("run_late"))
-    assert running.scheduler.late >= 1
-    assert running.log.of("run_late")[0]["due_at"].endswith("Z")
-
-
-def test_a_request_to_stop_waits_for_the_run_and_begins_no_other(running: Running) -> None:
-    began, ended = threading.Event(), threading.Event()
+def test_a_request_to_stop_waits_for_the_run_and_begins_no_other(world: World) -> None:
+    began = threading.Event()
 
     def work(_command: str) -> None:
         began.set()
-        running.stop.wait(8)
-        time.sleep(0.2)
-        ended.set()
+        world.stop.wait(PATIENCE)
 
-    running.start(config(reconcile="0 3 * * sun"), work, reconcile_first=True)
-    began.wait(5)
-    running.end()
-    assert ended.is_set()
-    assert [command for command, _ in running.begun] == [CYCLE]
-    assert running.manager.messages[-1].startswith(("STOPPING=1", "STATUS="))
-    assert running.log.events[-1][0] == "schedule_stopped"
-
-
-def test_a_new_config_is_in_force_from_the_next_run_on(running: Running) -> None:
-    running.start(config(every="1h"), read=lambda: config(every="1s"))
-    eventually(lambda: running.begun)
-    running.reload.ask()
-    eventually(lambda: len(running.begun) >= 3)
-    assert running.begun[-1][1].schedule.every_ms == 1000
-    assert running.log.of("config_reloaded")[0]["every_seconds"] == 1.0
-    reload = next(place for place, text in enumerate(running.manager.messages) if text.startswith("RELOADING=1"))
-    assert "READY=1" in running.manager.messages[reload:]
+    world.do = work
+    world.start(config(reconcile="0 3 * * sun"), reconcile_first=True)
+    assert began.wait(PATIENCE)
+    world.stop.set(15)
+    world.scheduler._jobs.start = lambda: None  # type: ignore[method-assign]  # it has begun
+    world.scheduler.serve(Reload(), config)
+    assert [world.ended.get_nowait() for _ in range(world.ended.qsize())] == [CYCLE]
+    assert world.log.events[-1][0] == "schedule_stopped"
 
 
-def test_a_wrong_config_leaves_the_old_one_in_force(running: Running) -> None:
+def test_a_new_config_is_in_force_from_the_next_run_on(world: World) -> None:
+    world.start(config(reconcile="0 3 * * sun"))
+    world.runs()
+    world.scheduler._reload(lambda: config(every="1m"))
+    assert world.manager.messages[-2:] == [world.manager.messages[-2], "READY=1"]
+    assert world.after(60) == [CYCLE]
+    assert world.scheduler.next_time(RECONCILE) is None
+
+
+def test_a_wrong_config_leaves_the_old_one_in_force_and_says_so(world: World) -> None:
     def read() -> Config:
         raise ConfigError("it has one mistake:", problems=("line 3: schedule.every",))
 
-    running.start(config(), read=read)
-    running.reload.ask()
-    eventually(lambda: running.log.of("config_kept"))
-    assert "line 3: schedule.every" in running.log.of("config_kept")[0]["why"]
-    before = len(running.begun)
-    eventually(lambda: len(running.begun) > before)
+    world.start(config())
+    world.runs()
+    world.scheduler._reload(read)
+    assert "line 3: schedule.every" in world.log.of("config_kept")[0]["why"]
+    assert world.manager.messages[-1].startswith("READY=1\nSTATUS=the new config is refused")
+    assert world.after(600) == [CYCLE]
 
 
-def test_a_reconcile_that_the_new_config_drops_no_longer_falls_due(running: Running) -> None:
-    running.start(config(every="1h", reconcile="0 3 * * sun"), read=lambda: config(every="1h"))
-    eventually(lambda: running.begun)
-    assert running.scheduler._next(RECONCILE) is not None
-    running.reload.ask()
-    eventually(lambda: running.log.of("config_reloaded"))
-    eventually(lambda: running.scheduler._next(RECONCILE) is None)
-
-
-def test_the_watchdog_is_fed_while_a_run_takes_its_time(running: Running) -> None:
-    running.manager.watchdog_seconds = 0.6
-    running.start(config(every="1h"), lambda _command: running.stop.wait(8))
-    eventually(lambda: running.manager.messages.count("WATCHDOG=1") >= 2)
+def test_the_watchdog_is_fed_while_a_run_takes_its_time(world: World) -> None:
+    release = threading.Event()
+    world.do = lambda _command: waits_for(release)
+    world.manager.watchdog_seconds = 10.0
+    world.start(config())
+    for _ in range(3):
+        world.passed += 10
+        world.scheduler.tick()
+    release.set()
+    assert world.manager.messages.count("WATCHDOG=1") == 3
 
 
 @pytest.mark.parametrize(
     ("schedule", "command", "due"),
     [
-        ({"every": "10m"}, CYCLE, "2026-09-01T10:17:00+00:00"),
-        ({"cron": "*/15 6-20 * * mon-fri"}, CYCLE, "2026-09-01T10:15:00+00:00"),
-        ({"reconcile": "0 3 * * 0"}, RECONCILE, "2026-09-06T03:00:00+00:00"),  # a Sunday, as in a cron table
-        ({"reconcile": "0 3 * * 7"}, RECONCILE, "2026-09-06T03:00:00+00:00"),
+        ({"every": "10m"}, CYCLE, START + timedelta(minutes=10)),
+        ({"cron": "*/15 6-20 * * mon-fri", "every": None}, CYCLE, START.replace(minute=15)),
+        ({"reconcile": "0 3 * * 0"}, RECONCILE, datetime(2026, 9, 6, 3, tzinfo=UTC)),
     ],
 )
-def test_times_are_utc_and_days_count_as_in_a_cron_table(schedule: dict[str, str], command: str, due: str) -> None:
+def test_times_are_utc(schedule: dict[str, str], command: str, due: datetime) -> None:
     trigger = trigger_of(config(**schedule).schedule, command)
     assert trigger is not None
-    moment = datetime(2026, 9, 1, 10, 7, tzinfo=UTC)  # a Tuesday
-    previous = moment if "every" in schedule else None
-    assert trigger.get_next_fire_time(previous, moment).isoformat() == due
+    assert trigger.get_next_fire_time(None, START) == due
 
 
 def test_each_start_is_put_off_by_up_to_the_jitter() -> None:
-    trigger = trigger_of(config(cron="0 * * * *", jitter="30s").schedule, CYCLE)
-    assert trigger is not None
-    moment = datetime(2026, 9, 1, 10, 7, tzinfo=UTC)
-    due = [trigger.get_next_fire_time(None, moment) for _ in range(20)]
-    full = datetime(2026, 9, 1, 11, tzinfo=UTC)
+    trigger = NextTime(cron="0 * * * *", every_ms=None, jitter_ms=30_000)
+    due = [trigger.get_next_fire_time(None, START) for _ in range(20)]
+    full = START.replace(hour=11, minute=0)
     assert len(set(due)) > 1
     assert all(full <= each <= full + timedelta(seconds=30) for each in due)
+
+
+def test_without_a_service_manager_nothing_is_sent_and_with_one_each_message_is_one_datagram(tmp_path: Any) -> None:
+    ServiceManager({}).tell("READY=1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(tmp_path / "notify"))
+        line.setblocking(False)
+        manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000000"})
+        manager.tell("READY=1", "STATUS=two\nlines")
+        assert line.recv(100) == b"READY=1\nSTATUS=two lines"
+    assert manager.watchdog_seconds == 10.0
+    manager.tell("STOPPING=1")  # nobody listens any more

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 @click.command()
 @invocation
 def schedule(context: Invocation) -> int:
-    """Stay and run cycles by `schedule` in the config (UTC), the first one at once, and reconciles by theirs.
+    """Run on a schedule until stopped.
 
-    SIGTERM and SIGINT finish the batch in flight and end with 0, within 30 s. SIGHUP reads the config again; if it is
-    wrong the old one stays in force. No error of a cycle ends it. Reports to systemd where that started it.
+    The first cycle starts at once; the rest follow `schedule` in the config, in UTC. SIGTERM and SIGINT finish the
+    batch in flight and end with 0, within 30 s. SIGHUP reads the config again; if it is wrong, the old one stays in
+    force. No error of a cycle ends it. Reports to systemd when systemd started it.
     """
     config = context.config()
     log = command_log(context, config)
-    from outreach_sync.schedule import Scheduler  # noqa: PLC0415 - APScheduler is slow to import
-    from outreach_sync.systemd import ServiceManager  # noqa: PLC0415
+    from outreach_sync.schedule import Scheduler, ServiceManager  # noqa: PLC0415 - APScheduler is slow to import
 
     def read_config() -> Config:
         renewed = context.config()

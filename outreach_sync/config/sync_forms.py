@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from outreach_sync.config.cron import normal_cron
+from outreach_sync.config.cron import checked_cron
 from outreach_sync.config.document import Plain
 from outreach_sync.config.forms import Form, JsonSchema, Text, text_of
 from outreach_sync.config.start import Back, Everything, From, Start
@@ -109,7 +109,7 @@ class Cron(Form):
 
     def parse(self, raw: object) -> str:
         """Check it."""
-        return normal_cron(text_of(raw))
+        return checked_cron(text_of(raw))
 
 
 @dataclass(frozen=True)

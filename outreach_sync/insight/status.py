@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.config.cron import timetable
+from outreach_sync.config.cron import next_firing
 from outreach_sync.errors import StateError
 from outreach_sync.insight.yearly_cost import cost_by_state, yearly_cost
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
@@ -114,9 +114,8 @@ def _next_cycle(settings: QuickSettings, after: Instant) -> Instant | None:
     return None if settings.every_ms is None else Instant(after + settings.every_ms)
 
 
-def _next_firing(cron: str, after: Instant) -> Instant | None:
-    firing = timetable(cron).next_after(to_datetime(after))
-    return None if firing is None else from_datetime(firing)
+def _next_firing(cron: str, after: Instant) -> Instant:
+    return from_datetime(next_firing(cron, to_datetime(after)))
 
 
 def token_age(settings: QuickSettings, now: Instant) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.config.cron import timetable
+from outreach_sync.config.cron import firings_a_year
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,13 +66,13 @@ def yearly_cost(
         cached_states: counts the sequence states in the cache, which a reconcile reads through; only asked where no
             reconcile was recorded.
     """
-    cycles = timetable(settings.cron).firings_a_year() if settings.cron else _YEAR_MS // (settings.every_ms or _YEAR_MS)
+    cycles = firings_a_year(settings.cron) if settings.cron else _YEAR_MS // (settings.every_ms or _YEAR_MS)
     per_cycle = _mean(_requests(runs, "run"), at_least=_ENOUGH_RUNS)
     measured = per_cycle is not None
     if per_cycle is None:
         extra = len(settings.streams) * (_YEAR_MS / settings.late_sweep_ms) + _TOKENS_A_YEAR
         per_cycle = len(settings.streams) + extra / cycles if cycles else 0.0
-    reconciles = timetable(settings.reconcile).firings_a_year() if settings.reconcile else 0
+    reconciles = firings_a_year(settings.reconcile) if settings.reconcile else 0
     per_reconcile = _mean(_requests(runs, "reconcile"), at_least=1)
     if per_reconcile is None:
         per_reconcile = float(ceil(cached_states() / _PAGE) + 1) if reconciles else 0.0

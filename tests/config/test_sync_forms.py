@@ -6,7 +6,6 @@ import yaml
 from outreach_sync.config.start import Back, Everything, From, Start
 from outreach_sync.config.sync_forms import (
     ConditionForm,
-    Cron,
     StartForm,
     Template,
     attribute_name,
@@ -90,7 +89,3 @@ def test_names_have_the_form_their_service_gives_them() -> None:
     for form, wrong in ((field_name(), "a[b"), (attribute_name(), "1a"), (state_name(), "Active")):
         with pytest.raises(ValueError, match="characters"):
             form.parse(wrong)
-
-
-def test_a_cron_expression_comes_out_normal() -> None:
-    assert Cron().parse("0 3 * * 0") == "0 3 * * sun"

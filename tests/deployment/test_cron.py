@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.cron import normal_cron
+from outreach_sync.config.cron import checked_cron
 
 CRONTAB = Path(__file__).parents[2] / "cron.example"
 VARIABLE = re.compile(r"([A-Z_]+)=(.*)")
@@ -32,7 +32,7 @@ def parsed() -> tuple[dict[str, str], list[Job]]:
             continue
         *times, command = line.split(maxsplit=5)
         assert not re.search(r"(?<!\\)%", command), "cron would take this for the end of the command"
-        jobs.append(Job(normal_cron(" ".join(times)), command.replace("\\%", "%")))
+        jobs.append(Job(checked_cron(" ".join(times)), command.replace("\\%", "%")))
     return settings, jobs
 
 

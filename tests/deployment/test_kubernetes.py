@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.cron import normal_cron
+from outreach_sync.config.cron import checked_cron
 from outreach_sync.config.loading import load_config
 
 MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes" / "cronjob.yaml"
@@ -32,7 +32,7 @@ def test_no_two_runs_are_started_at_once_and_times_are_utc(job: dict[str, Any]) 
     assert job["apiVersion"] == "batch/v1"
     assert job["spec"]["concurrencyPolicy"] == "Forbid"
     assert job["spec"]["timeZone"] == "Etc/UTC"
-    assert normal_cron(job["spec"]["schedule"])
+    assert checked_cron(job["spec"]["schedule"])
 
 
 @pytest.mark.parametrize("job", JOBS, ids=name)
