@@ -71,6 +71,7 @@ def outreach_settings(config: Config) -> OutreachSettings:
         reserve=outreach.reserve,
         patience_ms=sync.patience_ms,
         prospect_attributes=tuple(sorted(set(sync.people.create_fields.values()))),
+        skip_events=sync.tasks.skip_events,
         task_attributes=tuple(sorted(named_attributes(sync.tasks.skipped_when))),
     )
 

@@ -19,11 +19,12 @@ Scalar = str | int | float | bool | None
 
 
 class Stream(StrEnum):
-    """The three things that are read from Outreach; the value is the name in config, state and output."""
+    """The four things that are read from Outreach; the value is the name in config, state and output."""
 
     SEQUENCE_STATES = "sequence_states"
     TASKS = "tasks"
     PROSPECTS = "prospects"
+    EVENTS = "events"
 
 
 class Prospect(NamedTuple):
@@ -47,7 +48,11 @@ class Prospect(NamedTuple):
 
 
 class SequenceState(NamedTuple):
-    """One time a prospect was put into a sequence. `state` is Outreach's word, '' where it gave none."""
+    """One time a prospect was put into a sequence.
+
+    `state` is Outreach's word, '' where it gave none. `untold` names the relationships (`prospect`, `sequence`) of
+    which the answer said nothing: their ids are None here, and what is known of them still holds.
+    """
 
     id: int
     prospect_id: int | None
@@ -55,6 +60,7 @@ class SequenceState(NamedTuple):
     state: str
     state_changed_at: Instant | None
     updated_at: Instant | None
+    untold: frozenset[str] = frozenset()
 
 
 class SourceTask(NamedTuple):
@@ -62,6 +68,7 @@ class SourceTask(NamedTuple):
 
     `attributes` holds every attribute and to-one relationship that the skip rule or `explain` may look at, by
     Outreach's own names: scalars as they came, a relationship as the id it points to (None where it points nowhere).
+    `untold` is as in `SequenceState`.
     """
 
     id: int
@@ -75,6 +82,28 @@ class SourceTask(NamedTuple):
     note: str | None
     updated_at: Instant | None
     attributes: Mapping[str, Scalar]
+    untold: frozenset[str] = frozenset()
+
+
+class Event(NamedTuple):
+    """Something that happened in Outreach, such as `skip_task`; events are only ever added.
+
+    `at` is its `createdAt`, `event_at` when it happened. Each id is None where the event does not say, or no longer.
+    """
+
+    id: int
+    name: str
+    at: Instant | None
+    event_at: Instant | None
+    task_id: int | None
+    prospect_id: int | None
+    sequence_id: int | None
+    sequence_step_id: int | None
+
+    @property
+    def updated_at(self) -> Instant | None:
+        """Its stamp, as other rows have one."""
+        return self.at
 
 
 class Sequence(NamedTuple):
@@ -100,7 +129,8 @@ class Page(NamedTuple):
     """One answer of a walk: the rows of its stream, what was included, and where to go on.
 
     `next_url` is `links.next` or None on the last page. `server_time` is the answer's `Date`. `received` counts the
-    rows that arrived, whether they made sense or not. `without_stamp` counts rows whose `updatedAt` is null.
+    rows that arrived, whether they made sense or not. `without_stamp` counts rows whose `updatedAt` is null. A record
+    in `refused` is also among the rows where it tells of an opt-out: then what made no sense in it is None.
     """
 
     states: tuple[SequenceState, ...]
@@ -113,6 +143,12 @@ class Page(NamedTuple):
     server_time: Instant | None
     received: int
     without_stamp: int
+    events: tuple[Event, ...] = ()
+
+    @property
+    def rows(self) -> tuple[SequenceState, ...] | tuple[SourceTask, ...] | tuple[Prospect, ...] | tuple[Event, ...]:
+        """The rows of its stream, whichever that is."""
+        return self.states or self.tasks or self.prospects or self.events
 
 
 class PersonRow(NamedTuple):

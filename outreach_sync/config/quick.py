@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.models import Config
 
-READ = frozenset(stream.value for stream in Stream)
-"""The streams that the program can read."""
+READ = frozenset(stream.value for stream in Stream if stream is not Stream.EVENTS)
+"""The streams that a cycle reads."""
 
 
 class QuickSettings(NamedTuple):

@@ -18,7 +18,8 @@ from outreach_sync.errors import (
 )
 from outreach_sync.http import GarbledError, OnRetry, Patience, Quota, quota
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.outreach.grants import parsed_object, raise_if_not_now
+from outreach_sync.outreach.grants import raise_if_not_now, refusal_of
+from outreach_sync.outreach.rows import parsed_object
 
 if TYPE_CHECKING:
     from outreach_sync.http import Answer, StopSignal, Transport
@@ -37,6 +38,10 @@ _REFUSES_CURSORS = frozenset({400, 404, 410, 422})
 
 class NotFoundError(ServiceError):
     """There is no such record, or our user may not see it."""
+
+
+class NotUnderstoodError(ServiceError):
+    """Outreach refuses the request as it is: a filter, an attribute or a parameter."""
 
 
 class CursorRefusedError(ServiceError):
@@ -146,7 +151,7 @@ class OutreachClient:
         self._keep_the_reserve()
         token = self._tokens.current()
         answer = self._send(url, query, token, left)
-        if answer.status == 401:  # noqa: PLR2004 - the status says more than a name
+        if answer.status == 401 and _is_outreachs_own(answer):  # noqa: PLR2004 - the status says more than a name
             answer = self._send(url, query, self._tokens.refused(token), left)
         return answer
 
@@ -196,6 +201,14 @@ def json_api_document(body: bytes) -> dict[str, Any] | None:
     return document if document is not None and isinstance(document.get("data"), (list, dict)) else None
 
 
+def _is_outreachs_own(answer: Answer) -> bool:
+    try:
+        refusal_of(answer)
+    except GarbledError:
+        return False
+    return True
+
+
 def _reply(answer: Answer, url: str, parse: Callable[[bytes], T | None]) -> Reply[T]:
     raise_if_not_now(answer)
     if 300 <= answer.status < 400:  # noqa: PLR2004
@@ -209,8 +222,12 @@ def _reply(answer: Answer, url: str, parse: Callable[[bytes], T | None]) -> Repl
 
 
 def _refusal(answer: Answer, url: str) -> OutreachSyncError:
-    """Name what a 4xx means."""
-    error = _error_id(answer)
+    """Name what a 4xx of Outreach's own means.
+
+    Raises:
+        GarbledError: it is somebody else's.
+    """
+    error = refusal_of(answer)
     resource = _resource(url)
     if answer.status in _REFUSES_CURSORS and has_cursor(url):
         return CursorRefusedError(f"Outreach no longer accepts the page token of {resource} ({error}).")
@@ -223,7 +240,7 @@ def _refusal(answer: Answer, url: str) -> OutreachSyncError:
         return _not_allowed(error, resource)
     if answer.status == 404:  # noqa: PLR2004
         return NotFoundError(f"Outreach has no such record among its {resource}, or may not show it ({error}).")
-    return UntrustedAnswerError(
+    return NotUnderstoodError(
         f"Outreach did not understand the request for {resource} ({answer.status}, {error}).",
         advice="If the config names attributes, compare them with Outreach's reference; otherwise report this.",
     )
@@ -251,14 +268,3 @@ def has_cursor(url: str) -> bool:
 def _resource(url: str) -> str:
     """Return what a URL asks for, such as `sequenceStates`, without the query."""
     return urlsplit(url).path.rpartition("/api/v2/")[2] or "the API"
-
-
-def _error_id(answer: Answer) -> str:
-    """Read the id of the first error; bounded, since it goes into a message."""
-    document = parsed_object(answer.body) or {}
-    errors = document.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    name = first.get("id")
-    if isinstance(name, str) and name.isprintable() and name:
-        return name[:80]
-    return f"status {answer.status}"

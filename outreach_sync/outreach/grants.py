@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import NotAuthenticatedError, OutreachSyncError
 from outreach_sync.http import BusyError, GarbledError, ThrottledError, retry_after
 from outreach_sync.instants import Instant
+from outreach_sync.outreach.rows import parsed_object
 
 if TYPE_CHECKING:
     from outreach_sync.http import Answer
@@ -16,7 +16,7 @@ LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outr
 """What to do when consent is needed anew."""
 
 _DEFAULT_LIFE_S = 7200
-_REFUSES = frozenset({400, 401, 403})
+_LONGEST_WORD = 80
 
 
 class GrantRefusedError(OutreachSyncError):
@@ -58,11 +58,9 @@ def grant_of(answer: Answer) -> Grant:
         ThrottledError, BusyError, GarbledError: it may pass.
     """
     raise_if_not_now(answer)
-    content = parsed_object(answer.body)
-    if content is None:
-        raise GarbledError(f"the token endpoint answered {answer.status} without JSON")
-    if answer.status in _REFUSES:
-        raise _refusal(content)
+    if answer.status >= 300:  # noqa: PLR2004 - the status says more than a name
+        raise _refusal(refusal_of(answer))
+    content = parsed_object(answer.body) or {}
     token = content.get("access_token")
     if not isinstance(token, str) or not token:
         raise GarbledError(f"the token endpoint answered {answer.status} without a token")
@@ -83,9 +81,34 @@ def _dated(content: dict[str, Any], token: str, at: Instant | None) -> Grant:
     )
 
 
-def _refusal(content: dict[str, Any]) -> OutreachSyncError:
+def refusal_of(answer: Answer) -> str:
+    """Return the word with which Outreach itself refuses a request.
+
+    Its API says `{"errors": [{"id": ...}]}`, its token endpoint `{"error": ...}`. A gateway or a challenge page in front
+    of it answers 401, 403, 404 and 422 as well, with HTML or text: that refuses nothing, and may pass.
+
+    Raises:
+        GarbledError: it is not Outreach that answers.
+    """
+    content = parsed_object(answer.body) or {}
+    errors = content.get("errors")
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        return _word(errors[0].get("id")) or f"status {answer.status}"
+    error = _word(content.get("error"))
+    if not error:
+        raise GarbledError(
+            f"the answer ({answer.status}) is not Outreach's own: a gateway in front of it may have made it"
+        )
+    return error
+
+
+def _word(value: object) -> str:
+    """Return a word that a service gave, bounded, since it goes into a message."""
+    return value[:_LONGEST_WORD] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _refusal(error: str) -> OutreachSyncError:
     """Tell a dead refresh token, which consent mends, from an app that is not known."""
-    error = _text(content.get("error"))
     if error == "invalid_grant":
         return GrantRefusedError("the grant is refused")
     if error == "invalid_client":
@@ -93,18 +116,7 @@ def _refusal(content: dict[str, Any]) -> OutreachSyncError:
             "Outreach does not know this client_id with this client_secret.",
             advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
         )
-    return NotAuthenticatedError(
-        f"Outreach refused to give a token ({error[:60] or 'no reason given'}).", advice=LOG_IN
-    )
-
-
-def parsed_object(body: bytes) -> dict[str, Any] | None:
-    """Parse a JSON object; None where the body is none."""
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
+    return NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.records import Stream
@@ -23,8 +23,11 @@ RESOURCES = {
     Stream.SEQUENCE_STATES: ("sequenceStates", "sequenceState"),
     Stream.TASKS: ("tasks", "task"),
     Stream.PROSPECTS: ("prospects", "prospect"),
+    Stream.EVENTS: ("events", "event"),
 }
 """Each stream's path and resource type."""
+
+_WITH_INCLUDED = frozenset({Stream.SEQUENCE_STATES, Stream.TASKS})
 
 STATE_FIELDS = ("state", "stateChangedAt", "updatedAt", "prospect", "sequence")
 PROSPECT_FIELDS = (
@@ -57,7 +60,20 @@ TASK_FIELDS = (
     "sequenceStep",
     "completer",
 )
+EVENT_FIELDS = ("name", "eventAt", "createdAt", "task", "prospect", "sequence", "sequenceStep")
+EVENT_NAMES = (
+    "sequence_state_destroyed",
+    "prospect_destroyed",
+    "prospect_merged",
+    "opt_out",
+    "opt_out_revert",
+    "emails_opt_out",
+    "emails_opt_out_revert",
+)
+"""The events that are asked for besides those that say that a task was skipped."""
+
 IDS_IN_A_REQUEST = 100
+_NAMES = "filter[name][]"
 _PAGE_SIZE = re.compile(r"(page(?:\[|%5B)size(?:\]|%5D)=)(\d+)", re.IGNORECASE)
 
 Query = list[tuple[str, str]]
@@ -68,10 +84,37 @@ def start_url(settings: OutreachSettings, stream: Stream, since: Instant | None)
 
     There is no upper bound: rows that change during the walk are valid rows, and a bound would only hide them.
     """
-    query = _shape(settings, stream, include=stream is not Stream.PROSPECTS)
+    query = _shape(settings, stream, include=stream in _WITH_INCLUDED)
+    if since is not None or stream is Stream.EVENTS:
+        query.append(("newFilterSyntax", "true"))
     if since is not None:
-        query += [("newFilterSyntax", "true"), ("filter[updatedAt][gte]", to_iso(since))]
+        query.append((f"filter[{_stamp(stream)}][gte]", to_iso(since)))
+    if stream is Stream.EVENTS:
+        query += [(_NAMES, name) for name in dict.fromkeys((*settings.skip_events, *EVENT_NAMES))]
     return _url(settings, stream, query)
+
+
+def newest_events_url(settings: OutreachSettings, since: Instant) -> str:
+    """Return the first page of all events since then, whatever their name, the newest first: to be read in part."""
+    query = [part for part in _shape(settings, Stream.EVENTS, include=False) if part[0] != "sort"]
+    bound = ("filter[createdAt][gte]", to_iso(since))
+    return _url(settings, Stream.EVENTS, [("sort", "-createdAt"), *query, ("newFilterSyntax", "true"), bound])
+
+
+def first_name(url: str) -> tuple[str, str] | None:
+    """Split a first page of events that filters on several names: the page of the first name, and that of the others.
+
+    None where there is nothing to split.
+    """
+    address, _, text = url.partition("?")
+    query = parse_qsl(text, keep_blank_values=True)
+    names = [value for key, value in query if key == _NAMES]
+    if not names:
+        return None
+    others = [part for part in query if part[0] != _NAMES]
+    one = f"{address}?{urlencode([*others, ('filter[name]', names[0])])}"
+    rest = [*others, *((_NAMES, name) for name in names[1:])]
+    return one, f"{address}?{urlencode(rest)}" if len(names) > 1 else ""
 
 
 def all_states_url(settings: OutreachSettings) -> str:
@@ -91,7 +134,7 @@ def states_of_urls(settings: OutreachSettings, prospect_ids: Iterable[int]) -> I
 def by_id_urls(settings: OutreachSettings, stream: Stream, ids: Iterable[int]) -> Iterator[str]:
     """Return the first pages of the records with these ids; those deleted or hidden are simply absent."""
     for listed in id_lists(ids):
-        query = _shape(settings, stream, include=stream is not Stream.PROSPECTS)
+        query = _shape(settings, stream, include=stream in _WITH_INCLUDED)
         yield _url(settings, stream, [*query, ("filter[id]", listed)])
 
 
@@ -120,11 +163,16 @@ def at_most(url: str, size: int | None) -> str:
 
 def _shape(settings: OutreachSettings, stream: Stream, *, include: bool) -> Query:
     kind = RESOURCES[stream][1]
-    query = [("sort", "updatedAt"), ("count", "false"), ("page[size]", str(settings.page_size))]
+    query = [("sort", _stamp(stream)), ("count", "false"), ("page[size]", str(settings.page_size))]
     query.append((f"fields[{kind}]", ",".join(_fields(settings, stream))))
     if include:
         query += _included(settings)
     return query
+
+
+def _stamp(stream: Stream) -> str:
+    """Name the time by which a stream is read; events are never changed and have no `updatedAt`."""
+    return "createdAt" if stream is Stream.EVENTS else "updatedAt"
 
 
 def _included(settings: OutreachSettings) -> Query:
@@ -139,6 +187,8 @@ def _fields(settings: OutreachSettings, stream: Stream) -> Iterable[str]:
         return STATE_FIELDS
     if stream is Stream.TASKS:
         return dict.fromkeys(TASK_FIELDS + settings.task_attributes)
+    if stream is Stream.EVENTS:
+        return EVENT_FIELDS
     return dict.fromkeys(PROSPECT_FIELDS + settings.prospect_attributes)
 
 

@@ -15,7 +15,8 @@ from outreach_sync import instants
 from outreach_sync.errors import ConfigError, NotAuthenticatedError
 from outreach_sync.http import GarbledError, OnRetry, Patience
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.grants import parsed_object, raise_if_not_now
+from outreach_sync.outreach.grants import raise_if_not_now, refusal_of
+from outreach_sync.outreach.rows import parsed_object
 from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
 from outreach_sync.outreach.tokens import (
     EXPIRY_MARGIN_MS,
@@ -146,7 +147,7 @@ def _token(answer: Answer) -> str:
     raise_if_not_now(answer)
     if answer.status in _REFUSES:
         raise NotAuthenticatedError(
-            f"Outreach refused the server-to-server app ({answer.status}).",
+            f"Outreach refused the server-to-server app ({answer.status}, {refusal_of(answer)}).",
             advice="Compare install_id, app_guid and the key, and ask an administrator whether the app is installed.",
         )
     content: Any = parsed_object(answer.body)

@@ -28,6 +28,7 @@ class OutreachSettings:
         patience_ms: how long the retries of one request may last in all.
         want_sequences: whether sequences' names are needed.
         prospect_attributes: attributes to read beyond the usual ones.
+        skip_events: names of the events that say that a task was skipped.
         task_attributes: attributes and to-one relationships that the skip rule names.
     """
 
@@ -44,6 +45,7 @@ class OutreachSettings:
     want_sequences: bool = True
     prospect_attributes: tuple[str, ...] = ()
     task_attributes: tuple[str, ...] = ()
+    skip_events: tuple[str, ...] = ("skip_task",)
 
     def url(self, path: str) -> str:
         """Put a path below the base."""

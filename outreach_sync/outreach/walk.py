@@ -11,23 +11,22 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
+from urllib.parse import quote, unquote, urljoin
 
 from outreach_sync.ahead import Ahead
 from outreach_sync.errors import ServiceError, UntrustedAnswerError
 from outreach_sync.http import BusyError, MaybeSentError
 from outreach_sync.outreach import queries
-from outreach_sync.outreach.client import has_cursor
-from outreach_sync.outreach.documents import parse_document
-from outreach_sync.outreach.parse import Wanted
-from outreach_sync.records import Page, Prospect, SequenceState, SourceTask, Stream
+from outreach_sync.outreach.client import NotUnderstoodError, has_cursor
+from outreach_sync.outreach.rows import TASK_LOOKS, Wanted, read_document
+from outreach_sync.records import Page, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from outreach_sync.instants import Instant
     from outreach_sync.outreach.client import OutreachClient, Reply
-    from outreach_sync.outreach.documents import Document
+    from outreach_sync.outreach.rows import Document
 
 _SMALLEST_PART = 40
 """A page that fails even at this part of `page_size` is not too large (25 rows where 1,000 were asked for)."""
@@ -54,9 +53,13 @@ class Walker:
         """Ask for nothing yet."""
         self._client = client
         self._settings = client.settings
-        self._wanted = Wanted(client.settings.prospect_attributes, client.settings.task_attributes)
+        self._wanted = Wanted(
+            client.settings.prospect_attributes,
+            tuple(name for name in client.settings.task_attributes if name not in TASK_LOOKS),
+        )
         self._smallest = max(self._settings.page_size // _SMALLEST_PART, 1)
         self._sizes: dict[Stream, int] = {}
+        self._name_by_name = False
 
     def start_url(self, stream: Stream, since: Instant | None) -> str:
         """Return the first page of what changed since then (inclusive), of everything where None."""
@@ -67,25 +70,35 @@ class Walker:
 
         The size that a page needed is the most that later walks of the stream begin with: the service may refuse the
         token of a page at another size, and a walk that begins again must not come to the same point. `on_link` is told
-        `next_url` before the rows are read.
+        `next_url` before the rows are read. Where Outreach refuses to list events of several names, each name is walked
+        by itself, one after the other; `next_url` then leads from the end of one to the next.
 
         Raises:
             CursorRefusedError: the page token in the URL is no longer accepted; start again.
             UntrustedAnswerError: the URL, or the next one, is on another host. Otherwise as `OutreachClient.get`.
         """
         ends = time.monotonic() + self._client.patience_left()
+        url, _, rest = url.partition("#")
+        rest = unquote(rest)
         while True:
+            if self._name_by_name and (split := queries.first_name(url)) is not None:
+                url, rest = split
             try:
                 reply = self._client.reply(
                     url,
-                    parse=lambda body: parse_document(body, stream, self._wanted),
+                    parse=lambda body: read_document(body, stream, self._wanted),
                     patience_seconds=max(ends - time.monotonic(), 0.0),
                     on_failure=_Halving(queries.page_size(url), self._smallest).saw,
                 )
                 reply = self._settled(reply, url, stream)
                 link = self._next(reply.document.next_url, url, stream)
+                link = _then(link, rest)
                 on_link(link)
                 return reply.document.page(reply.server_time)._replace(next_url=link)
+            except NotUnderstoodError:
+                if self._name_by_name or queries.first_name(url) is None:
+                    raise
+                self._name_by_name = True
             except PageTooLargeError:
                 self._sizes[stream] = max((queries.page_size(url) or 0) // 2, self._smallest)
                 url = queries.with_page_size(url, self._sizes[stream])
@@ -139,7 +152,7 @@ class Walker:
         asked_for = size - 1 or size + 1
         shorter = self._client.reply(
             queries.with_page_size(url, asked_for),
-            parse=lambda body: parse_document(body, stream, self._wanted),
+            parse=lambda body: read_document(body, stream, self._wanted),
             patience_seconds=self._settings.patience_ms / 1000,
         )
         if shorter.document.next_url is None and shorter.document.received >= asked_for:
@@ -163,6 +176,13 @@ class Walker:
         if absolute == url:
             raise _loop(stream)
         return absolute
+
+
+def _then(link: str | None, rest: str) -> str | None:
+    """Return where to go on: the next page, with what comes after its walk kept in the fragment, which is never sent."""
+    if link is None:
+        return rest or None
+    return f"{link}#{quote(rest, safe='')}" if rest else link
 
 
 class _PagesAhead:
@@ -255,8 +275,7 @@ class _LoopGuard:
         """
         if page.next_url is None:
             return
-        rows: tuple[SequenceState | SourceTask | Prospect, ...] = (*page.states, *page.tasks, *page.prospects)
-        content = hash((tuple((row.id, row.updated_at) for row in rows), page.refused))
+        content = hash((tuple((row.id, row.updated_at) for row in page.rows), page.refused))
         self._contents[content] += 1
         link = hash(page.next_url)
         often = self._contents[content] >= (_SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST)

@@ -24,7 +24,7 @@ from outreach_sync.state.cache import JudgedTask
 if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.run import Run
-    from outreach_sync.records import Page, Prospect, SequenceState, SourceTask
+    from outreach_sync.records import Page, SourceTask
     from outreach_sync.rules.watermark import Bound, Progress
 
 ALL_STATES_READ = "all_states_read"
@@ -135,7 +135,7 @@ def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally)
 
     With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
     """
-    stamps = [row.updated_at for row in _rows(stream, page)]
+    stamps = [row.updated_at for row in page.rows]
     newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
     walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
     with run.state.transaction():
@@ -150,16 +150,6 @@ def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally)
     tally.changed += changed
     tally.without_stamp += page.without_stamp
     return walk
-
-
-def _rows(stream: Stream, page: Page) -> tuple[SequenceState, ...] | tuple[SourceTask, ...] | tuple[Prospect, ...]:
-    match stream:
-        case Stream.SEQUENCE_STATES:
-            return page.states
-        case Stream.TASKS:
-            return page.tasks
-        case Stream.PROSPECTS:
-            return page.prospects
 
 
 def keep_page(run: Run, page: Page, tally: StreamTally | None = None) -> tuple[set[int], int]:
@@ -212,7 +202,9 @@ def queue_skipped(run: Run, task_id: int, prospect_id: int, *, held: bool) -> se
 
 def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
     if run.state.outbox.has_source_refusals():
-        run.state.outbox.source_made_sense(stream, [row.id for row in _rows(stream, page)])
+        refused_ids = {refused.id for refused in page.refused}
+        made_sense = [row.id for row in page.rows if row.id not in refused_ids]
+        run.state.outbox.source_made_sense(stream, made_sense)
     forgotten = run.state.forgotten.prospects()
     for refused in page.refused:
         if (refused.id if refused.stream is Stream.PROSPECTS else refused.prospect_id) in forgotten:

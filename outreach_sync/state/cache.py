@@ -102,7 +102,7 @@ class Cache:
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
             " prospect_id = excluded.prospect_id, sequence_id = excluded.sequence_id, state = excluded.state,"
             " state_changed_at = excluded.state_changed_at, updated_at = excluded.updated_at",
-            map(tuple, states),  # SQLite's module takes plain tuples in half the time
+            (tuple(state[:6]) for state in states),  # SQLite's module takes plain tuples in half the time
         )
 
     def keep_prospects(self, prospects: Iterable[Prospect]) -> tuple[set[int], int]:
