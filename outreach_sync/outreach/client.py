@@ -82,6 +82,8 @@ class OutreachClient:
         self._tokens = tokens
         self._patience = Patience(settings.patience_ms / 1000, stop, on_retry=on_retry)
         self._requests = 0
+        self._doubted = False
+        """Whether a new token has not helped against a 401: no other is asked for on the word of a gateway."""
 
     @property
     def requests(self) -> int:
@@ -151,8 +153,9 @@ class OutreachClient:
         self._keep_the_reserve()
         token = self._tokens.current()
         answer = self._send(url, query, token, left)
-        if answer.status == 401 and _is_outreachs_own(answer):  # noqa: PLR2004 - the status says more than a name
+        if answer.status == 401 and (_is_outreachs_own(answer) or not self._doubted):  # noqa: PLR2004 - it says more than a name
             answer = self._send(url, query, self._tokens.refused(token), left)
+            self._doubted = answer.status == 401  # noqa: PLR2004
         return answer
 
     def _send(self, url: str, query: tuple[tuple[str, str], ...], token: str, left: float) -> Answer:

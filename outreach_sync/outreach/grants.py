@@ -84,8 +84,8 @@ def _dated(content: dict[str, Any], token: str, at: Instant | None) -> Grant:
 def refusal_of(answer: Answer) -> str:
     """Return the word with which Outreach itself refuses a request.
 
-    Its API says `{"errors": [{"id": ...}]}`, its token endpoint `{"error": ...}`. A gateway or a challenge page in front
-    of it answers 401, 403, 404 and 422 as well, with HTML or text: that refuses nothing, and may pass.
+    Its API says `{"errors": [{"id": ...}]}`, its token endpoint `{"error": ...}`. A gateway or a challenge page in
+    front of it answers 401, 403, 404 and 422 as well, with HTML or text: that refuses nothing, and may pass.
 
     Raises:
         GarbledError: it is not Outreach that answers.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -23,7 +22,7 @@ from outreach_sync.instants import Instant, from_datetime, parse_iso
 from outreach_sync.records import Event, Page, Prospect, Refused, Scalar, Sequence, SequenceState, SourceTask, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Json = dict[str, Any]
 
@@ -545,7 +544,7 @@ def _usual_row(raw: Any, kind: type[Struct]) -> tuple[Json, list[str]]:
         ValueError: nothing can be made of it.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("attributes"), dict):
-        raise ValueError("its parts are not what the API promises")
+        raise ValueError("its parts are not what the API promises")  # noqa: TRY004 - one class for what makes no sense
     problems: list[str] = []
 
     def part(usual: Callable[[str, Any], Any], name: str, value: Any) -> Any:
@@ -562,7 +561,7 @@ def _usual_row(raw: Any, kind: type[Struct]) -> tuple[Json, list[str]]:
     }
     usual: Json = {"type": kind.__struct_config__.tag, "id": _id(raw.get("id")), "attributes": attributes}
     if "relationships" in types:
-        told = raw.get("relationships") if isinstance(raw.get("relationships"), dict) else {}
+        told: Json = raw["relationships"] if isinstance(raw.get("relationships"), dict) else {}
         usual["relationships"] = {
             field.encode_name: part(_relationship, field.encode_name, told[field.encode_name])
             for field in _fields(types["relationships"])
@@ -651,7 +650,7 @@ def _text(name: str, value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, (dict, list, bool)):
-        raise ValueError(f"{name} {_quote(value)} is no text")
+        raise ValueError(f"{name} {_quote(value)} is no text")  # noqa: TRY004
     return str(value)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from outreach_sync.http import StopSignal, Transport
     from outreach_sync.outreach.settings import OutreachSettings
 
-SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read")
+SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read", "events.read")
 """What consent is asked for."""
 
 EXPIRY_MARGIN_MS = 5 * 60_000

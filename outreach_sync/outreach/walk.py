@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote, urljoin
 
 from outreach_sync.ahead import Ahead
@@ -19,10 +19,10 @@ from outreach_sync.http import BusyError, MaybeSentError
 from outreach_sync.outreach import queries
 from outreach_sync.outreach.client import NotUnderstoodError, has_cursor
 from outreach_sync.outreach.rows import TASK_LOOKS, Wanted, read_document
-from outreach_sync.records import Page, Stream
+from outreach_sync.records import Event, Page, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from outreach_sync.instants import Instant
     from outreach_sync.outreach.client import OutreachClient, Reply
@@ -35,6 +35,7 @@ _FAILURES_BEFORE_HALVING = 2
 _SAME_PAGE_AT_MOST = 3
 _EMPTY_PAGES_AT_MOST = 100
 _AHEAD_AT_MOST = 2
+_EXAMPLES = 5
 OnLink = Callable[[str | None], None]
 
 
@@ -44,6 +45,18 @@ class PageTooLargeError(ServiceError):
 
 class PagingLoopError(UntrustedAnswerError):
     """The pages go in circles; a stored page token leads into the circle and should be dropped."""
+
+
+class EventNames(NamedTuple):
+    """The events of a time by their names: how many were read and, of each name, how many and some of the newest.
+
+    `complete` says that there are no more in that time.
+    """
+
+    read: int
+    counts: Mapping[str, int]
+    examples: Mapping[str, Sequence[Event]]
+    complete: bool
 
 
 class Walker:
@@ -123,6 +136,25 @@ class Walker:
         """Walk through all sequence states there are, with nothing included. Raises as `pages`."""
         return self.pages(queries.all_states_url(self._settings), Stream.SEQUENCE_STATES)
 
+    def event_names(self, since: Instant, *, requests: int) -> EventNames:
+        """Count the events of every name since then, the newest first, as far as so many requests reach.
+
+        Without a filter on names the stream is by far the largest there is, so it is never read to its end for this.
+        Raises as `pages`.
+        """
+        counts, examples = Counter[str](), dict[str, list[Event]]()
+        url: str | None = queries.newest_events_url(self._settings, since)
+        for _ in range(requests):
+            if url is None:
+                break
+            page = self.fetch_page(url, Stream.EVENTS)
+            for event in page.events:
+                counts[event.name] += 1
+                if counts[event.name] <= _EXAMPLES:
+                    examples.setdefault(event.name, []).append(event)
+            url = page.next_url
+        return EventNames(counts.total(), counts, examples, url is None)
+
     def _walk(self, starts: Iterator[str], stream: Stream) -> Iterator[Page]:
         guard = _LoopGuard()
         ahead = _PagesAhead(self, (self._begun(url, stream) for url in starts), stream)
@@ -179,7 +211,7 @@ class Walker:
 
 
 def _then(link: str | None, rest: str) -> str | None:
-    """Return where to go on: the next page, with what comes after its walk kept in the fragment, which is never sent."""
+    """Return where to go on: the next page, and in its fragment, which is never sent, what comes after its walk."""
     if link is None:
         return rest or None
     return f"{link}#{quote(rest, safe='')}" if rest else link

@@ -344,7 +344,7 @@ def _cached_prospect(row: tuple[Any, ...]) -> CachedProspect:
 
 
 def _cached_task(row: tuple[Any, ...]) -> CachedTask:
-    task = SourceTask._make((*row[:4], None, *row[4:9], json.loads(row[9])))
+    task = SourceTask._make((*row[:4], None, *row[4:9], json.loads(row[9]), frozenset()))
     return CachedTask(task, bool(row[10]), row[11], row[12])
 
 

@@ -16,7 +16,14 @@ from outreach_sync.errors import (
     UntrustedAnswerError,
 )
 from outreach_sync.outreach import client as clients
-from outreach_sync.outreach.client import CursorRefusedError, NotFoundError, has_cursor, json_api_document
+from outreach_sync.outreach.client import (
+    CursorRefusedError,
+    NotFoundError,
+    NotUnderstoodError,
+    has_cursor,
+    json_api_document,
+)
+from outreach_sync.http import Answer
 
 ONE = [("page[size]", "1")]
 HOUR = 3_600_000
@@ -78,6 +85,67 @@ def test_a_missing_scope_is_not_named_or_costs_a_refresh(sandbox: Any, side: Any
     assert sandbox.journal.counts()["token"] == 1
 
 
+class Gateway:
+    """Stands before a service and answers some requests with a page of its own."""
+
+    def __init__(self, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.page: tuple[int, bytes] | None = None
+        self.path, self.times, self.asked = "/api/v2/", 10**9, 0
+        real = side.transport.send
+
+        def send(method: str, url: str, **named: Any) -> Answer:
+            if self.path not in url:
+                return real(method, url, **named)
+            self.asked += 1
+            if self.page is None or self.times <= 0:
+                return real(method, url, **named)
+            self.times -= 1
+            return Answer(self.page[0], {"Content-Type": "text/html"}, self.page[1], None, 1)
+
+        monkeypatch.setattr(side.transport, "send", send)
+
+
+PAGES = [b"<html><h1>Forbidden</h1>", b"no healthy upstream", b"", b'{"message": "Forbidden"}', b'{"errors": []}']
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 415, 422, 429, 503])
+def test_the_page_of_a_gateway_may_pass(
+    connect: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
+) -> None:
+    side = connect(patience_ms=300)
+    side.tokens.current()
+    gateway = Gateway(side, monkeypatch)
+    gateway.page, gateway.times = (status, page), 2
+    url = f"{side.settings.base_url}/api/v2/prospects?page%5Bafter%5D=x&page%5Bsize%5D=1"
+    with pytest.raises(CursorRefusedError):  # that is what Outreach itself says of this page token
+        side.client.get(url)
+    assert gateway.asked == 3
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_the_page_of_a_gateway_that_stays_ends_with_4_and_blames_nobody(
+    sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
+) -> None:
+    side = connect(patience_ms=50)
+    side.tokens.current()
+    Gateway(side, monkeypatch).page = (status, page)
+    with pytest.raises(UntrustedAnswerError, match="gateway") as raised:
+        side.client.get("/api/v2/prospects", ONE)
+    assert raised.value.exit_status == 4
+    assert "profile" not in str(raised.value)
+    assert sandbox.journal.counts()["token"] == (2 if status == 401 else 1)
+
+
+@pytest.mark.parametrize("form", ["empty", "html"])
+def test_a_refused_token_is_refreshed_whatever_the_refusal_looks_like(sandbox: Any, side: Any, form: str) -> None:
+    sandbox.faults.on("unauthorized_without_body", form=form)
+    for _ in range(2):
+        sandbox.tokens.revoke_access(side.tokens.current())
+        assert side.client.get("/api/v2/prospects", ONE)["data"] == []
+
+
 def test_governance_is_taken_for_a_missing_scope(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("governance_refuses")
     with pytest.raises(NotAllowedError, match="governance profile"):
@@ -91,7 +159,7 @@ def test_a_missing_record_is_an_outage(side: Any) -> None:
 
 def test_a_misunderstanding_is_repeated_or_not_explained(sandbox: Any, side: Any) -> None:
     query = [("newFilterSyntax", "true"), ("filter[updatedAt]", "2026-09-01T10:00:00Z..inf")]
-    with pytest.raises(UntrustedAnswerError, match=r"filterParameter\.invalidDatetimeFormat"):
+    with pytest.raises(NotUnderstoodError, match=r"filterParameter\.invalidDatetimeFormat"):
         side.client.get("/api/v2/tasks", query)
     assert statuses(sandbox) == [422]
 

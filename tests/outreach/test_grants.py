@@ -8,7 +8,14 @@ import pytest
 from outreach_sync.errors import NotAuthenticatedError
 from outreach_sync.http import Answer, BusyError, GarbledError, ThrottledError
 from outreach_sync.instants import Instant, parse_iso
+<<<<<<< HEAD
 from outreach_sync.outreach.grants import GrantRefusedError, grant_of, parsed_object, raise_if_not_now
+=======
+from outreach_sync.outreach.grants import GrantRefusedError, grant_of, raise_if_not_now
+from outreach_sync.outreach.rows import parsed_object
+from outreach_sync.http import BusyError, GarbledError, ThrottledError
+from outreach_sync.http import Answer
+>>>>>>> 1c3c978 (Ask for the scope that events need)
 
 AT = parse_iso("2026-09-01T10:00:00Z")
 GIVEN = {
@@ -59,7 +66,7 @@ def test_a_dead_grant_is_taken_for_an_unknown_app(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"error": "unauthorized_client"}, {"errors": [{"id": "unauthorized"}]}, {"error": {}}]
+    "content", [{"error": "unauthorized_client"}, {"errors": [{"id": "unauthorized"}]}, {"errors": [{}]}]
 )
 def test_another_refusal_is_repeated_for_ever(content: object) -> None:
     with pytest.raises(NotAuthenticatedError, match="auth login"):
@@ -75,6 +82,10 @@ def test_another_refusal_is_repeated_for_ever(content: object) -> None:
         (without("access_token"), 200),
         ({**GIVEN, "access_token": ""}, 200),
         ({}, 404),
+        ({"error": {}}, 401),
+        ({"errors": []}, 401),
+        ({"message": "Forbidden"}, 403),
+        (b"Retry later", 400),
     ],
 )
 def test_a_page_of_some_proxy_counts_as_a_refusal(content: Any, status: int) -> None:

@@ -293,7 +293,7 @@ BROKEN_PARTS = [{"optedOutAt": "soon"}, {"updatedAt": 5}, {"trashedAt": []}, {"f
 
 @pytest.mark.parametrize("broken", BROKEN_PARTS)
 @pytest.mark.parametrize("included", [False, True])
-def test_an_opt_out_beside_a_broken_part_is_kept_and_the_row_refused(broken: Any, included: bool) -> None:  # noqa: FBT001
+def test_an_opt_out_beside_a_broken_part_is_kept_and_the_row_refused(broken: Any, included: bool) -> None:
     row = prospect(**{"optedOut": 1, "lastName": "Example", **broken})
     found = page(Stream.SEQUENCE_STATES, included=[row]) if included else page(Stream.PROSPECTS, row)
     (kept,) = found.included if included else found.prospects

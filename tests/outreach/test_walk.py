@@ -3,15 +3,23 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from outreach_sync.errors import InterruptedByError, QuotaSpentError, UnavailableError, UntrustedAnswerError
+from outreach_sync.errors import (
+    InterruptedByError,
+    NotAllowedError,
+    QuotaSpentError,
+    UnavailableError,
+    UntrustedAnswerError,
+)
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.outreach.client import CursorRefusedError
+from outreach_sync.outreach.client import CursorRefusedError, NotUnderstoodError
 from outreach_sync.outreach.walk import PagingLoopError
 from outreach_sync.records import Page, SequenceState, Stream
+from outreach_sync.http import Answer
 
 START = parse_iso("2026-09-01T10:00:00Z")
 
@@ -31,7 +39,7 @@ def walk(side: Any, stream: Stream = Stream.SEQUENCE_STATES, since: Instant | No
 def ids(pages: list[Page]) -> list[int]:
     found: list[int] = []
     for page in pages:
-        found += [row.id for row in page.states] + [row.id for row in page.tasks] + [row.id for row in page.prospects]
+        found += [row.id for row in page.rows]
     return found
 
 
@@ -144,10 +152,86 @@ def test_a_shape_of_json_loses_rows(sandbox: Any, side: Any, fault: str, stream:
     fill(sandbox, 3)
     for _ in range(3):
         sandbox.store.add_task(None, taskType="manual", updatedAt=START)
+        sandbox.store.add("event", {"name": "opt_out", "createdAt": "2026-09-01T10:00:00.000Z"})
     sandbox.faults.on(fault)
     pages = walk(side, stream)
-    assert sorted(ids(pages)) == [1, 2, 3]
+    assert len(set(ids(pages))) == len(ids(pages)) == 3
     assert pages[0].refused == ()
+
+
+def happened(sandbox: Any, *names: str, day: int = 1) -> None:
+    for name in names:
+        sandbox.store.add("event", {"name": name, "createdAt": f"2026-09-{day:02}T10:00:00.000Z"})
+
+
+NAMES = ("skip_task", "opt_out", "complete_task", "prospect_merged", "skip_task", "message_opened", "emails_opt_out")
+NEEDED = ["skip_task", "opt_out", "prospect_merged", "skip_task", "emails_opt_out"]
+
+
+def names(pages: list[Page]) -> list[str]:
+    return [event.name for page in pages for event in page.events]
+
+
+def test_events_are_asked_for_by_the_names_that_are_needed(sandbox: Any, connect: Any) -> None:
+    happened(sandbox, *NAMES, "skip_touch")
+    happened(sandbox, "skip_task", day=30)
+    pages = walk(connect(skip_events=("skip_task", "skip_touch")), Stream.EVENTS, parse_iso("2026-09-01T10:00:00Z"))
+    assert names(pages) == [*NEEDED, "skip_touch", "skip_task"]
+    (request,) = lists(sandbox)
+    assert sorted({name for name, _ in request.query}) == sorted(
+        ["count", "fields[event]", "filter[createdAt][gte]", "filter[name][]", "newFilterSyntax", "page[size]", "sort"]
+    )
+    assert pages[0].server_time is not None
+
+
+def test_where_several_names_are_refused_each_is_walked_by_itself(sandbox: Any, connect: Any) -> None:
+    sandbox.faults.on("event_names_refused")
+    happened(sandbox, *(name for name in NAMES for _ in range(3)))
+    side = connect(page_size=2)
+    assert sorted(names(walk(side, Stream.EVENTS))) == sorted(name for name in NEEDED for _ in range(3))
+    refused, asked = 1, len(lists(sandbox))
+    assert asked == refused + 3 + 2 + 2 + 2 + 4  # skip_task, opt_out, prospect_merged, emails_opt_out, four others
+    walk(side, Stream.EVENTS)
+    assert len(lists(sandbox)) == 2 * asked - refused, "the refusal is remembered"
+
+
+def test_a_walk_name_by_name_goes_on_after_any_page(sandbox: Any, connect: Any) -> None:
+    sandbox.faults.on("event_names_refused")
+    happened(sandbox, *(name for name in NAMES for _ in range(3)))
+    side = connect(page_size=2)
+    pages = walk(side, Stream.EVENTS)
+    for done in range(1, len(pages)):
+        rest = connect(page_size=2).walker.pages(pages[done - 1].next_url, Stream.EVENTS)
+        assert names(pages[:done]) + names(list(rest)) == names(pages)
+    assert all(side.transport.trusts(page.next_url) for page in pages[:-1])
+
+
+def test_a_single_name_that_is_refused_ends_the_walk(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"errors": [{"id": "validationError"}]}'
+    side.tokens.current()
+    monkeypatch.setattr(side.transport, "send", lambda *_, **__: Answer(422, {}, body, None, 1))
+    with pytest.raises(NotUnderstoodError):
+        walk(side, Stream.EVENTS)
+
+
+def test_events_that_may_not_be_read_name_their_scope(sandbox: Any, side: Any) -> None:
+    sandbox.faults.on("scope_missing", scope="events.read")
+    with pytest.raises(NotAllowedError, match=r"events\.read"):
+        walk(side, Stream.EVENTS)
+
+
+def test_every_name_is_counted_in_a_bounded_number_of_requests(sandbox: Any, connect: Any) -> None:
+    happened(sandbox, "complete_task", day=1)
+    happened(sandbox, *NAMES, day=2)
+    happened(sandbox, "skip_task", day=3)
+    side = connect(page_size=4)
+    since = parse_iso("2026-09-02T00:00:00Z")
+    found = side.walker.event_names(since, requests=2)
+    assert (found.read, found.complete, len(lists(sandbox))) == (8, True, 2)
+    assert found.counts == {**Counter(NAMES), "skip_task": 3}
+    assert [event.name for event in found.examples["skip_task"]] == ["skip_task"] * 3
+    newest = side.walker.event_names(since, requests=1)
+    assert (newest.read, newest.complete) == (4, False)
 
 
 def test_an_unknown_state_is_lost(sandbox: Any, side: Any) -> None:
