@@ -15,6 +15,7 @@ from outreach_sync.errors import (
     UnavailableError,
     UntrustedAnswerError,
 )
+from outreach_sync.http import Answer
 from outreach_sync.outreach import client as clients
 from outreach_sync.outreach.client import (
     CursorRefusedError,
@@ -23,7 +24,6 @@ from outreach_sync.outreach.client import (
     has_cursor,
     json_api_document,
 )
-from outreach_sync.http import Answer
 
 ONE = [("page[size]", "1")]
 HOUR = 3_600_000

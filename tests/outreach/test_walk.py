@@ -15,11 +15,11 @@ from outreach_sync.errors import (
     UnavailableError,
     UntrustedAnswerError,
 )
+from outreach_sync.http import Answer
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.client import CursorRefusedError, NotUnderstoodError
 from outreach_sync.outreach.walk import PagingLoopError
 from outreach_sync.records import Page, SequenceState, Stream
-from outreach_sync.http import Answer
 
 START = parse_iso("2026-09-01T10:00:00Z")
 
