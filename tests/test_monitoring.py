@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+from outreach_sync import monitoring
+from outreach_sync.conduct import Options, conduct
+from outreach_sync.config.loading import load_config
+from outreach_sync.errors import InterruptedByError, NotAllowedError
+from outreach_sync.http import StopSignal
+from outreach_sync.instants import Instant
+from outreach_sync.ledger import refuse_decision
+from outreach_sync.monitoring import FAIL, METRICS, START, SUCCESS, Pings, Tail, address, metrics_text, write_metrics
+from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
+from outreach_sync.records import Stream
+from outreach_sync.sandbox import Sandbox
+from outreach_sync.scrubbing import Scrubber
+from outreach_sync.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from outreach_sync.config.models import Config
+    from outreach_sync.pipeline.run import Run
+
+NOW = Instant(1_788_256_800_000)
+LINE = re.compile(r'outreach_sync_([a-z_]+)(\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? (-?[0-9.e+]+)')
+SUMMARY = {
+    "streams": {"tasks": {"read": 7, "changed": 2, "skipped": 1, "requests": 1, "watermark": None}},
+    "people": {"created": 1, "updated": 4, "queued": 9},
+    "tasks": {"created": 3, "rejected": 0, "queued": 0},
+    "requests": {"outreach": 3, "workbooks": 5},
+}
+
+
+class Ping(NamedTuple):
+    path: str
+    query: dict[str, list[str]]
+    body: str
+
+
+class Receiver:
+    """A service that takes pings; `status` is what it answers, `seconds` how long it takes."""
+
+    def __init__(self) -> None:
+        self.pings: list[Ping] = []
+        self.status = 200
+        self.seconds = 0.0
+        receiver = self
+
+        class Taker(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                parts = urlsplit(self.path)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+                receiver.pings.append(Ping(parts.path, parse_qs(parts.query), body))
+                time.sleep(receiver.seconds)
+                self.send_response(receiver.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/ping/top-secret"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def paths(self) -> list[str]:
+        return [ping.path.removeprefix("/ping/top-secret") for ping in self.pings]
+
+
+class Recorder:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def debug(self, event: str, **values: Any) -> None:
+        self.events.append((event, values))
+
+    info = warning = debug
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
+
+
+@pytest.fixture
+def log() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def config(receiver: Receiver, tmp_path: Path) -> Iterator[Config]:
+    with Sandbox() as sandbox:
+        sandbox.load_example()
+        document = sandbox.config(tmp_path / "state.db")
+        document["monitoring"] = {"ping_url": receiver.url, "metrics_file": str(tmp_path / "sync.prom")}
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+        yield load_config(path)
+
+
+def nothing(_run: Run) -> None:
+    pass
+
+
+def failing(error: Exception) -> Callable[[Run], None]:
+    def work(run: Run) -> None:
+        run.log.warning("about_to_fail", secret=run.id)
+        raise error
+
+    return work
+
+
+def run(config: Config, log: Recorder, work: Callable[[Run], None], **options: Any) -> int:
+    return conduct(config, Options(**options), StopSignal(), log, work=work).exit_status
+
+
+def test_a_good_run_pings_its_start_and_its_success_and_writes_metrics(
+    config: Config, receiver: Receiver, log: Recorder
+) -> None:
+    assert run(config, log, nothing) == 0
+    assert receiver.paths == ["/start", ""]
+    assert config.monitoring.metrics_file is not None
+    assert "outreach_sync_last_run_exit_status" in config.monitoring.metrics_file.read_text()
+    assert receiver.url not in json.dumps(log.events)
+
+
+def test_a_failed_run_sends_the_end_of_its_log(config: Config, receiver: Receiver, log: Recorder) -> None:
+    assert run(config, log, failing(NotAllowedError("the scope tasks.read is missing."))) == 3
+    assert receiver.paths == ["/start", "/fail"]
+    body = receiver.pings[-1].body
+    assert body.startswith("run ")
+    assert "about_to_fail" in body
+    assert "the scope tasks.read is missing." in body
+
+
+def test_a_run_with_refusals_pings_its_exit_status(config: Config, receiver: Receiver, log: Recorder) -> None:
+    def refuse(run: Run) -> None:
+        with run.state.transaction():
+            refuse_decision(run, 18, None, "two Persons match")
+
+    assert (run(config, log, refuse), receiver.paths[-1]) == (1, "/1")
+
+
+def test_a_run_that_was_stopped_has_not_failed(config: Config, receiver: Receiver, log: Recorder) -> None:
+    assert run(config, log, failing(InterruptedByError(15))) == 143
+    assert receiver.paths == ["/start", "/log"]
+
+
+def test_a_bug_is_told_as_a_failure(config: Config, receiver: Receiver, log: Recorder) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(config, log, failing(ZeroDivisionError()))
+    assert receiver.paths == ["/start", "/fail"]
+    assert "broke down" in receiver.pings[-1].body
+
+
+def test_a_dry_run_is_nobodys_business(config: Config, receiver: Receiver, log: Recorder) -> None:
+    run(config, log, nothing, dry_run=True)
+    assert receiver.pings == []
+    assert config.monitoring.metrics_file is not None
+    assert not config.monitoring.metrics_file.exists()
+
+
+def test_monitoring_that_does_not_work_does_not_fail_a_run(config: Config, receiver: Receiver, log: Recorder) -> None:
+    receiver.status = 500
+    broken = config.monitoring.model_copy(update={"metrics_file": Path("/nowhere/at/all.prom")})
+    assert run(config.model_copy(update={"monitoring": broken}), log, nothing) == 0
+    assert {"ping_failed", "metrics_not_written"} <= {event for event, _ in log.events}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    one = State.open(tmp_path / "state.db")
+    yield one
+    one.close()
+
+
+def record(state: State, run_id: str, command: str, ago_s: int, ended: tuple[int, str]) -> None:
+    began = Instant(NOW - ago_s * 1000)
+    with state.transaction():
+        state.runs.begin(run_id, command, began)
+        state.runs.finish(run_id, Instant(began + 2500), *ended, SUMMARY)
+
+
+def values(state: State, tmp_path: Path) -> dict[str, float]:
+    text = metrics_text(state, tmp_path / "state.db", NOW)
+    found = [LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
+    return {match[1] + (match[2] or ""): float(match[3]) for match in found if match is not None}
+
+
+def test_every_line_is_in_the_text_format_and_described_once(state: State, tmp_path: Path) -> None:
+    record(state, "a", "run", 60, (0, "ok"))
+    text = metrics_text(state, tmp_path / "state.db", NOW)
+    assert text.endswith("\n")
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(LINE.fullmatch(line) for line in samples)
+    assert len(set(samples)) == len(samples)
+    helped = re.findall(r"^# HELP outreach_sync_(\w+) ", text, re.MULTILINE)
+    assert len(set(helped)) == len(helped)
+    assert set(helped) <= set(METRICS)
+
+
+def test_each_command_keeps_its_last_run_and_its_last_success(state: State, tmp_path: Path) -> None:
+    record(state, "a", "run", 600, (0, "ok"))
+    record(state, "b", "reconcile", 300, (6, "failed"))
+    record(state, "c", "run", 60, (4, "partial"))
+    found = values(state, tmp_path)
+    assert found['last_run_exit_status{command="run"}'] == 4
+    assert found['last_run_outcome{command="run",outcome="partial"}'] == 1
+    assert found['last_run_outcome{command="run",outcome="ok"}'] == 0
+    assert found['last_success_timestamp_seconds{command="run"}'] == NOW / 1000 - 597.5
+    assert found['last_run_duration_seconds{command="run"}'] == 2.5
+    assert found['last_run_exit_status{command="reconcile"}'] == 6
+    assert 'last_success_timestamp_seconds{command="reconcile"}' not in found
+
+
+def test_what_a_run_did_and_what_waits_are_told(state: State, tmp_path: Path) -> None:
+    record(state, "a", "run", 60, (0, "ok"))
+    found = values(state, tmp_path)
+    assert found['last_run_records_read{command="run",stream="tasks"}'] == 7
+    assert found['last_run_people{command="run",action="updated"}'] == 4
+    assert found['last_run_tasks{command="run",action="created"}'] == 3
+    assert found['last_run_requests{command="run",service="workbooks"}'] == 5
+    assert found['outbox_entries{record="person",state="parked"}'] == 0
+
+
+def test_quota_watermarks_and_tokens_are_told_where_known(state: State, tmp_path: Path) -> None:
+    assert not {"quota_remaining", "refresh_token_issued_timestamp_seconds"} & set(values(state, tmp_path))
+    TokenFile.beside(tmp_path / "state.db").write(StoredTokens("access", None, "refresh", Instant(NOW - 5000)))
+    with state.transaction():
+        state.facts.put("outreach_quota", '{"limit": 10000, "remaining": 9000, "resets_at": null}')
+        state.progress.complete(Stream.TASKS, Instant(NOW - 60_000), None)
+    found = values(state, tmp_path)
+    assert found["quota_remaining"] == 9000
+    assert found["refresh_token_issued_timestamp_seconds"] == NOW / 1000 - 5
+    assert found['watermark_timestamp_seconds{stream="tasks"}'] == NOW / 1000 - 60
+
+
+def test_the_file_is_replaced_and_readable_by_a_collector(tmp_path: Path, log: Recorder) -> None:
+    path = tmp_path / "sync.prom"
+    path.write_text("old")
+    write_metrics(path, "new\n", log)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new\n", 0o644)
+    assert [each.name for each in tmp_path.iterdir()] == ["sync.prom"]
+    assert log.events == []
+
+
+def test_a_pipe_is_neither_replaced_nor_waited_for(tmp_path: Path, log: Recorder) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write_metrics(tmp_path / "pipe", "text\n", log)
+    assert (tmp_path / "pipe").is_fifo()
+    assert [event for event, _ in log.events] == ["metrics_not_written"]
+
+
+def test_the_reference_lists_every_metric_with_its_meaning() -> None:
+    reference = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `outreach_sync_(\w+)` \|(?:[^|]*\|)? ([^|]+) \|$", reference, re.MULTILINE))
+    assert listed == METRICS
+
+
+def test_a_start_arrives_before_its_end_and_both_name_the_same_run(receiver: Receiver, log: Recorder) -> None:
+    receiver.seconds = 0.1
+    pings = Pings(receiver.url, log)
+    pings.send(START, "abc")
+    pings.send(SUCCESS, "abc", "all is well")
+    pings.settle()
+    assert receiver.paths == ["/start", ""]
+    first, second = receiver.pings
+    assert first.query["rid"] == second.query["rid"]
+    assert str(uuid.UUID(first.query["rid"][0])) == first.query["rid"][0]
+    assert second.body == "all is well"
+    assert log.events == []
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://hc.example/u", "https://hc.example/u/fail?rid="),
+        ("https://hc.example/u/", "https://hc.example/u/fail?rid="),
+        ("https://hc.example/u?create=1", "https://hc.example/u/fail?create=1&rid="),
+    ],
+)
+def test_the_signal_goes_behind_the_path_and_the_query_stays(url: str, expected: str) -> None:
+    assert address(url, FAIL, "abc").startswith(expected)
+
+
+def test_a_receiver_that_is_gone_is_logged_without_its_address(log: Recorder) -> None:
+    pings = Pings("http://127.0.0.1:9/ping/top-secret", log)
+    pings.send(FAIL, "abc")
+    pings.settle()
+    ((event, told),) = log.events
+    assert (event, told["what"]) == ("ping_failed", "fail")
+    assert told["why"].startswith("the address cannot be reached: it refuses the connection")
+
+
+def test_a_refusal_is_logged_too(receiver: Receiver, log: Recorder) -> None:
+    receiver.status = 404
+    pings = Pings(receiver.url, log)
+    pings.send(SUCCESS, "abc")
+    pings.settle()
+    assert log.events == [("ping_failed", {"what": "success", "why": "answered 404"})]
+
+
+def test_a_receiver_that_never_answers_holds_nobody_up(
+    receiver: Receiver, log: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "_SETTLE_SECONDS", 0.2)
+    receiver.seconds = 3
+    pings = Pings(receiver.url, log)
+    began = time.monotonic()
+    pings.send(START, "abc")
+    pings.settle()
+    assert time.monotonic() - began < 1
+    assert log.events == [("ping_failed", {"what": "start", "why": "no answer in time"})]
+
+
+def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(log: Recorder) -> None:
+    tail = Tail(log, Scrubber(["hunter2hunter2"]))
+    tail.debug("detail", value=1)
+    tail.info("done", count=3, exc_info=True)
+    tail.warning("look", at="hunter2hunter2\x1b[2J")
+    assert list(tail.lines) == ["done count=3", "look at=***\\x1b[2J"]
+    assert [event for event, _ in log.events] == ["detail", "done", "look"]
+
+
+def test_only_the_last_lines_are_kept(log: Recorder) -> None:
+    tail = Tail(log, Scrubber())
+    for number in range(200):
+        tail.info("line", number=number)
+    assert len(tail.lines) == 50
+    assert tail.lines[-1] == "line number=199"
+
+
+def told_by(config: Config, tmp_path: Path, **hooks: str) -> Config:
+    """Set commands that write what they are told into a file of their own name."""
+    commands = {
+        name: ("/bin/sh", "-c", f"{{ env; cat; }} > {tmp_path / name}; exit {status}") for name, status in hooks.items()
+    }
+    changed = config.monitoring.model_copy(update={"ping_url": None, **commands})
+    return config.model_copy(update={"monitoring": changed})
+
+
+def test_a_failed_run_starts_its_command_with_what_happened_and_no_secret(
+    config: Config, log: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.workbooks.api_key is not None
+    secret = config.workbooks.api_key.get_secret_value()
+    monkeypatch.setenv("WORKBOOKS_API_KEY", secret)
+    hooked = told_by(config, tmp_path, on_failure="0", on_success="0")
+    run(hooked, log, nothing)
+    assert run(hooked, log, failing(NotAllowedError("the scope tasks.read is missing."))) == 3
+    told = (tmp_path / "on_failure").read_text()
+    assert "OUTREACH_SYNC_EXIT_STATUS=3" in told
+    assert "OUTREACH_SYNC_PREVIOUS_STATUS=0" in told
+    assert "the scope tasks.read is missing." in told
+    assert secret not in told
+    assert "OUTREACH_SYNC_OUTCOME=ok" in (tmp_path / "on_success").read_text()
+
+
+def test_a_run_that_was_stopped_starts_no_command(config: Config, log: Recorder, tmp_path: Path) -> None:
+    run(told_by(config, tmp_path, on_failure="0"), log, failing(InterruptedByError(15)))
+    assert not (tmp_path / "on_failure").exists()
+
+
+def test_a_command_that_fails_or_does_not_exist_fails_no_run(config: Config, log: Recorder, tmp_path: Path) -> None:
+    assert run(told_by(config, tmp_path, on_success="7"), log, nothing) == 0
+    gone = config.monitoring.model_copy(update={"ping_url": None, "on_success": ("/nowhere/notify",)})
+    assert run(config.model_copy(update={"monitoring": gone}), log, nothing) == 0
+    assert [event for event, _ in log.events].count("hook_failed") == 2
+
+
+def test_a_command_that_takes_its_time_holds_nobody_up(
+    config: Config, log: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "_SETTLE_SECONDS", 0.1)
+    os.mkfifo(tmp_path / "gate")
+    waiting = ("/bin/sh", "-c", f"cat {tmp_path / 'gate'}")
+    changed = config.monitoring.model_copy(update={"ping_url": None, "on_success": waiting})
+    assert run(config.model_copy(update={"monitoring": changed}), log, nothing) == 0
+    (tmp_path / "gate").write_text("go on")  # returns only where the command still reads
