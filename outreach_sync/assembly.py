@@ -70,6 +70,7 @@ def outreach_settings(config: Config) -> OutreachSettings:
         timeout_ms=outreach.timeout_ms,
         reserve=outreach.reserve,
         patience_ms=sync.patience_ms,
+        want_steps=sync.tasks.vanished_is_skipped,
         prospect_attributes=tuple(sorted(set(sync.people.create_fields.values()))),
         skip_events=sync.tasks.skip_events,
         task_attributes=tuple(sorted(named_attributes(sync.tasks.skipped_when))),

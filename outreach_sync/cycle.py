@@ -6,6 +6,7 @@ is marked as being sent before it leaves, and what was in doubt is looked up bef
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from outreach_sync.config.fingerprint import decision_fingerprint, field_fingerprint, task_rule_fingerprint
@@ -19,8 +20,7 @@ from outreach_sync.errors import (
     ServiceError,
     UntrustedAnswerError,
 )
-from outreach_sync.pipeline.pull import pull
-from outreach_sync.pipeline.reread import reread_refused
+from outreach_sync.pipeline.pull import pull, read_concerned, reread_refused
 from outreach_sync.pipeline.tally import StreamTally
 from outreach_sync.records import Stream
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _DECIDED_BY = "decision_fingerprint"
 _FIELDS = "field_fingerprint"
 _SKIP_RULE = "task_fingerprint"
+_SKIP_EVENTS = "skip_events"
+_CUT_OFF = "cut_off"
+"""Fact: the stream that the last run did not get to the end of, because a quota was spent."""
 
 
 def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
@@ -60,10 +63,10 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
 
 
 def still_open() -> ServiceError:
-    """Say that a stream which this run was not to read keeps everything but opt-outs from being written."""
+    """Say that a walk which this run was not to go on with keeps everything but opt-outs from being written."""
     return ServiceError(
-        "a walk of another stream is not complete, so nothing but opt-outs was written.",
-        advice="Run without --stream, and it goes on where it stopped.",
+        "a walk that began earlier is not complete, so nothing but opt-outs was written.",
+        advice="Run without --stream and --since, and it goes on where it stopped.",
     )
 
 
@@ -82,6 +85,7 @@ def notice_changed_rules(run: Run) -> None:
         _DECIDED_BY: decision_fingerprint(config),
         _FIELDS: field_fingerprint(config),
         _SKIP_RULE: task_rule_fingerprint(config),
+        _SKIP_EVENTS: json.dumps(sorted(config.sync.tasks.skip_events)),
     }
     if not run.reading.full and all(facts.get(name) == mark for name, mark in now.items()):
         return
@@ -94,6 +98,9 @@ def notice_changed_rules(run: Run) -> None:
         if facts.get(_SKIP_RULE) not in (None, now[_SKIP_RULE]):
             run.state.progress.reset(Stream.TASKS)
             run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
+        if facts.get(_SKIP_EVENTS) not in (None, now[_SKIP_EVENTS]):
+            run.state.progress.reset(Stream.EVENTS)
+            run.log.info("rules_changed", what="the events of skips: events are read again from sync.start")
         if run.reading.full:
             run.state.undecided.mark_unmatched_changed()
         for name, mark in now.items():
@@ -101,23 +108,56 @@ def notice_changed_rules(run: Run) -> None:
 
 
 def pull_streams(run: Run) -> OutreachSyncError | None:
-    """Read every stream; return what kept it from being completed, if anything did.
+    """Read every stream, and what events say something of; return what kept it from being completed, if anything did.
 
     What fails one stream spoils that one only: the others are tried, briefly where patience is spent, since an opt-out
     may be in any of them. Being told to wait, or refused, spoils all. What was queued before is delivered all the same.
     """
     failure: OutreachSyncError | None = None
-    for stream in run.streams:
+    for stream in _in_turn(run):
         try:
             reread_refused(run, stream)
             pull(run, stream)
+            if stream is Stream.EVENTS:
+                read_concerned(run)
         except (ServiceError, NotAuthenticatedError, NotAllowedError) as error:
             _note(run, stream, error)
+            if stream is Stream.EVENTS and isinstance(error, NotAllowedError):
+                _go_without_events(run, error)
+                continue
             failure = failure or error
             run.source_is_down |= not isinstance(error, (UntrustedAnswerError, NotAllowedError))
             if isinstance(error, (PutOffError, QuotaSpentError, NotAuthenticatedError)):
+                _remember_who_was_cut_off(run, stream)
                 return error
     return failure
+
+
+def _in_turn(run: Run) -> list[Stream]:
+    """Return the streams to read: prospects first, who may have opted out, then the others in turn.
+
+    Where the last run was cut off at one of them, the one after it begins, so that none is read on and on while others
+    wait; events are the last of them otherwise, since what they say something of may be read by then.
+    """
+    others: list[Stream] = [stream for stream in run.streams if stream is not Stream.PROSPECTS]
+    cut_off = run.state.facts.get(_CUT_OFF)
+    if cut_off in others:
+        position = others.index(Stream(cut_off)) + 1
+        others = [*others[position:], *others[:position]]
+    return [*(stream for stream in run.streams if stream is Stream.PROSPECTS), *others]
+
+
+def _remember_who_was_cut_off(run: Run, stream: Stream) -> None:
+    with run.state.transaction():
+        run.state.facts.put(_CUT_OFF, stream.value)
+
+
+def _go_without_events(run: Run, error: NotAllowedError) -> None:
+    """Say that events may not be read, and let that hold nothing up: the other streams go on."""
+    run.tally.warnings.append(str(error))
+    if run.state.progress.of(Stream.EVENTS).walk is not None:
+        with run.state.transaction():
+            run.state.progress.keep_walk(Stream.EVENTS, None)
 
 
 def release(run: Run) -> None:
@@ -129,6 +169,8 @@ def release(run: Run) -> None:
 def first_load_is_done(run: Run) -> None:
     """Note that from now on the guard watches: everything was read and delivered once."""
     unread = set(run.all_streams) - set(run.state.progress.watermarks())
+    if run.tally.warnings:
+        unread.discard(Stream.EVENTS)  # they may not be read
     if run.state.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.state.undecided.count():
         with run.state.transaction():
             run.state.facts.put(FIRST_LOAD_DONE, run.id)

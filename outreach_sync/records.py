@@ -51,7 +51,8 @@ class SequenceState(NamedTuple):
     """One time a prospect was put into a sequence.
 
     `state` is Outreach's word, '' where it gave none. `untold` names the relationships (`prospect`, `sequence`) of
-    which the answer said nothing: their ids are None here, and what is known of them still holds.
+    which the answer said nothing: their ids are None here, and what is known of them still holds. The step and
+    `replied_at` are asked for only where tasks that vanish count as skipped.
     """
 
     id: int
@@ -61,6 +62,8 @@ class SequenceState(NamedTuple):
     state_changed_at: Instant | None
     updated_at: Instant | None
     untold: frozenset[str] = frozenset()
+    sequence_step_id: int | None = None
+    replied_at: Instant | None = None
 
 
 class SourceTask(NamedTuple):

@@ -30,6 +30,7 @@ RESOURCES = {
 _WITH_INCLUDED = frozenset({Stream.SEQUENCE_STATES, Stream.TASKS})
 
 STATE_FIELDS = ("state", "stateChangedAt", "updatedAt", "prospect", "sequence")
+STEP_FIELDS = ("repliedAt", "sequenceStep")
 PROSPECT_FIELDS = (
     "firstName",
     "lastName",
@@ -184,7 +185,7 @@ def _included(settings: OutreachSettings) -> Query:
 
 def _fields(settings: OutreachSettings, stream: Stream) -> Iterable[str]:
     if stream is Stream.SEQUENCE_STATES:
-        return STATE_FIELDS
+        return STATE_FIELDS + STEP_FIELDS if settings.want_steps else STATE_FIELDS
     if stream is Stream.TASKS:
         return dict.fromkeys(TASK_FIELDS + settings.task_attributes)
     if stream is Stream.EVENTS:

@@ -68,11 +68,13 @@ class _StateAttributes(Struct, gc=False, rename="camel"):
     state: str
     state_changed_at: datetime | None = None
     updated_at: datetime | None = None
+    replied_at: datetime | None = None
 
 
 class _StateRelationships(Struct, gc=False, rename="camel"):
     prospect: _Related = UNSET
     sequence: _Related = UNSET
+    sequence_step: _Related = UNSET
 
 
 class _StateRow(Struct, gc=False):
@@ -320,6 +322,8 @@ def _state(row: _StateRow, _raw: Json | None, _wanted: Wanted) -> SequenceState:
         updated_at if changed == updated else _instant(changed),
         updated_at,
         _untold(prospect=prospect, sequence=sequence) if UNSET in (prospect, sequence) else _EVERYTHING_TOLD,
+        _target(relationships.sequence_step) or None,
+        _instant(attributes.replied_at),
     )
 
 

@@ -27,6 +27,7 @@ class OutreachSettings:
         reserve: requests of the hourly quota to leave for everyone else.
         patience_ms: how long the retries of one request may last in all.
         want_sequences: whether sequences' names are needed.
+        want_steps: whether it is needed which step a state is at, and whether it was replied to.
         prospect_attributes: attributes to read beyond the usual ones.
         skip_events: names of the events that say that a task was skipped.
         task_attributes: attributes and to-one relationships that the skip rule names.
@@ -43,6 +44,7 @@ class OutreachSettings:
     reserve: int = 1000
     patience_ms: int = 120_000
     want_sequences: bool = True
+    want_steps: bool = False
     prospect_attributes: tuple[str, ...] = ()
     task_attributes: tuple[str, ...] = ()
     skip_events: tuple[str, ...] = ("skip_task",)

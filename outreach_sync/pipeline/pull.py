@@ -2,16 +2,19 @@
 
 What a page holds, the work that follows from it and how far the walk is get into the state together or not at all; a
 process that dies between two pages loses nothing and goes on with the next page. The watermark moves when the walk is
-complete (`rules.watermark` says how far).
+complete (`rules.watermark` says how far). Every walk is made here, that of `reconcile` through all sequence states too,
+and so is what is read by id: refused records that are due, and records that an event says something of.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import instants
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
-from outreach_sync.ledger import next_attempt
+from outreach_sync.http import check
+from outreach_sync.ledger import next_attempt, refuse
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.outreach.walk import PagingLoopError
 from outreach_sync.pipeline.tally import StreamTally
@@ -19,22 +22,54 @@ from outreach_sync.records import Stream
 from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.rules.watermark import Walk
-from outreach_sync.state.cache import JudgedTask
+from outreach_sync.state.cache import JudgedTask, Trust
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.run import Run
-    from outreach_sync.records import Page, SourceTask
+    from outreach_sync.records import Event, Page, SourceTask
     from outreach_sync.rules.watermark import Bound, Progress
 
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
+MERGED, REMOVED = "prospect_merged", frozenset({"prospect_destroyed", "prospect_merged"})
+STATE_REMOVED = "sequence_state_destroyed"
 
 _RESTARTS = 2
+_TOGETHER = 1_000
+"""Records read by id between two commits: ten requests."""
+
+
+class Course(NamedTuple):
+    """What a walk is made for.
+
+    Attributes:
+        stream: what is read.
+        name: under which its progress is kept; None: it is not kept.
+        begin: returns a new walk.
+        resumable: returns the walk to go on with, given how far it is; None: begin anew.
+        first_url: returns its first page.
+        instead: given the walk and the `Date` of its first answer, returns a walk to make in its place.
+        page_kept: what else is done with a page, in its transaction.
+        completed: what is done at its end, in the transaction of the last page.
+    """
+
+    stream: Stream
+    name: str | None
+    begin: Callable[[Progress], Walk]
+    resumable: Callable[[Progress], Walk | None]
+    first_url: Callable[[Walk], str]
+    instead: Callable[[Walk, Instant | None], Walk | None]
+    page_kept: Callable[[Page], None]
+    completed: Callable[[Walk], None]
 
 
 def pull(run: Run, stream: Stream) -> None:
     """Read what changed in one stream and store it.
+
+    Where a walk is open and the run was told from where to read, that is read beside it and the walk stays open.
 
     Raises:
         ServiceError: Outreach was unavailable or out of quota; what was read is kept and the next run goes on.
@@ -43,8 +78,19 @@ def pull(run: Run, stream: Stream) -> None:
     """
     tally = run.tally.streams.setdefault(stream, StreamTally())
     before = run.source.requests
+    beside = run.reading.is_told and run.state.progress.of(stream).walk is not None
+    course = Course(
+        stream,
+        None if beside else stream.value,
+        begin=partial(_begin, run, stream),
+        resumable=partial(_resumable, run),
+        first_url=lambda walk: run.source.first_url(stream, walk.since),
+        instead=partial(_sweep_instead, run, stream),
+        page_kept=lambda _page: None,
+        completed=(lambda _walk: None) if beside else partial(_complete, run, stream),
+    )
     try:
-        _walk(run, stream, tally)
+        follow(run, course, tally)
     finally:
         tally.requests += run.source.requests - before
         tally.watermark = run.state.progress.of(stream).watermark
@@ -53,66 +99,75 @@ def pull(run: Run, stream: Stream) -> None:
         run.log.warning("rows_without_updated_at", stream=stream.value, rows=tally.without_stamp)
 
 
-def _walk(run: Run, stream: Stream, tally: StreamTally) -> None:
-    """Go on with the walk there is, or begin one; begin again where the service refuses the page token."""
+def follow(run: Run, course: Course, tally: StreamTally) -> None:
+    """Go on with the walk there is, or begin one; begin again where the service refuses the page token.
+
+    Raises as `pull`.
+    """
+    progress = run.state.progress
     for restart in range(_RESTARTS + 1):
-        progress = run.state.progress.of(stream)
-        walk = _resumable(run, progress) or _begin(run, progress)
+        before = progress.of(course.name) if course.name else watermark.Progress(None, None, None)
+        walk = course.resumable(before) or course.begin(before)
         try:
-            _read_pages(run, stream, walk, tally)
+            _read_pages(run, course, walk, tally)
         except PagingLoopError:
-            _keep(run, stream, walk._replace(next_url=None))  # what is stored leads into the circle
+            _keep(run, course, walk._replace(next_url=None))  # what is stored leads into the circle
             raise
         except CursorRefusedError as refusal:
-            run.log.warning("walk_restarted", stream=stream.value, why=str(refusal))
-            _keep(run, stream, walk._replace(next_url=None))
+            run.log.warning("walk_restarted", stream=course.stream.value, why=str(refusal))
+            _keep(run, course, walk._replace(next_url=None))
             if restart == _RESTARTS:
                 raise
         except OutreachSyncError:
-            if run.state.progress.of(stream).walk is None:  # nothing came; that it was tried is known all the same
-                _keep(run, stream, walk)
+            if course.name and progress.of(course.name).walk is None:
+                _keep(run, course, walk)  # nothing came; that it was tried is known all the same
             raise
         else:
             return
 
 
 def _resumable(run: Run, progress: Progress) -> Walk | None:
-    """Return the walk to go on with; a run that was told where to read from goes on with none but such a one.
+    """Return the walk to go on with; a run that was told where to read from goes on with none.
 
     A page token of another host than the one that is configured now is worth nothing: that walk starts again.
     """
     walk, reading = progress.walk, run.reading
     if walk is None or reading.is_told or (reading.full and not watermark.reads_all(walk, reading)):
         return None
+    walk = walk._replace(as_is=walk.as_is or reading.full)
     return walk if walk.next_url is None or run.source.trusts(walk.next_url) else walk._replace(next_url=None)
 
 
-def _begin(run: Run, progress: Progress) -> Walk:
-    heard = run.source.heard_time()
+def _begin(run: Run, stream: Stream, _progress: Progress) -> Walk:
+    progress, heard = run.state.progress.of(stream), run.source.heard_time()
     bound = watermark.first_bound(progress, run.reading, heard)
     if bound is None:
         heard = run.source.server_time()
         bound = watermark.first_bound(progress, run.reading, heard)
     if bound is None:
         raise AssertionError("the server's clock is known and still there is no bound")
-    return _walk_from(bound, began_at=None, local_at=run.clock())
+    return _walk_from(run, bound, began_at=None)
 
 
-def _walk_from(bound: Bound, *, began_at: Instant | None, local_at: Instant) -> Walk:
-    return Walk(bound.since, bound.moves_watermark, bound.counts_as_sweep, None, began_at, local_at)
+def _walk_from(run: Run, bound: Bound, *, began_at: Instant | None) -> Walk:
+    return Walk(
+        bound.since, bound.moves_watermark, bound.counts_as_sweep, None, began_at, run.clock(),
+        as_is=run.reading.full,
+    )  # fmt: skip
 
 
-def _read_pages(run: Run, stream: Stream, walk: Walk, tally: StreamTally) -> None:
-    url = walk.next_url or run.source.first_url(stream, walk.since)
-    for page in run.source.pages(stream, url):
+def _read_pages(run: Run, course: Course, walk: Walk, tally: StreamTally) -> None:
+    url = walk.next_url or course.first_url(walk)
+    for page in run.source.pages(course.stream, url):
         if walk.began_at is None:
             walk = walk._replace(began_at=page.server_time, local_at=run.clock())
-            sweep = _sweep_instead(run, stream, walk, page.server_time)
-            if sweep is not None:
-                _read_pages(run, stream, sweep, tally)
+            instead = course.instead(walk, page.server_time)
+            if instead is not None:
+                _keep(run, course, instead)
+                _read_pages(run, course, instead, tally)
                 return
-        walk = _store(run, stream, walk, page, tally)
-        run.on_progress(stream.value, page.received)
+        walk = _store(run, course, walk, page, tally)
+        run.on_progress(course.stream.value, page.received)
         if page.next_url is not None and run.stop.is_set():
             raise InterruptedByError(run.stop.signal_number)
 
@@ -125,12 +180,10 @@ def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | N
     progress = run.state.progress.of(stream)
     if not watermark.sweep_is_due(progress, reading, server_now):
         return None
-    sweep = _walk_from(watermark.sweep_bound(progress, reading), began_at=server_now, local_at=run.clock())
-    _keep(run, stream, sweep)
-    return sweep
+    return _walk_from(run, watermark.sweep_bound(progress, reading), began_at=server_now)
 
 
-def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally) -> Walk:
+def _store(run: Run, course: Course, walk: Walk, page: Page, tally: StreamTally) -> Walk:
     """Store a page, the work that follows from it and how far the walk is, in one transaction.
 
     With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
@@ -139,48 +192,92 @@ def _store(run: Run, stream: Stream, walk: Walk, page: Page, tally: StreamTally)
     newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
     walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
     with run.state.transaction():
-        concerned, changed = keep_page(run, page, tally)
+        concerned, changed = keep_page(run, page, tally, as_is=walk.as_is)
         run.state.undecided.mark_changed(concerned, held=True)
-        _keep_refusals(run, stream, page)
+        course.page_kept(page)
         if page.next_url is None:
-            _complete(run, stream, walk)
-        else:
-            run.state.progress.keep_walk(stream, walk)
+            course.completed(walk)
+        elif course.name is not None:
+            run.state.progress.keep_walk(course.name, walk)
     tally.read += page.received
     tally.changed += changed
     tally.without_stamp += page.without_stamp
     return walk
 
 
-def keep_page(run: Run, page: Page, tally: StreamTally | None = None) -> tuple[set[int], int]:
-    """Store the records of a page (inside a transaction).
+def _complete(run: Run, stream: Stream, walk: Walk) -> None:
+    """Move the watermark as far as the walk proves, never back (inside a transaction)."""
+    before = run.state.progress.of(stream)
+    moved = before.watermark
+    if walk.moves_watermark:
+        marks = (before.watermark, watermark.trusted_time(walk))
+        moved = max((mark for mark in marks if mark is not None), default=None)
+    run.state.progress.complete(stream, moved, walk.began_at if walk.counts_as_sweep else None)
+    if stream is Stream.SEQUENCE_STATES and walk.since is None:
+        run.state.facts.put(ALL_STATES_READ, run.id)
+    if stream is Stream.EVENTS and walk.since is not None:
+        run.state.cache.forget_events_before(instants.Instant(walk.since - 2 * run.reading.late_sweep))
+    run.log.debug(
+        "walk_complete", stream=stream.value, since=walk.since and instants.to_iso(walk.since), watermark=moved
+    )
+
+
+def _keep(run: Run, course: Course, walk: Walk) -> None:
+    if course.name is not None:
+        with run.state.transaction():
+            run.state.progress.keep_walk(course.name, walk)
+
+
+# -- what a page holds
+
+
+def keep_page(run: Run, page: Page, tally: StreamTally | None = None, *, as_is: bool = True) -> tuple[set[int], int]:
+    """Store the records of a page, and refuse those that make no sense (inside a transaction).
+
+    Args:
+        run: the run.
+        page: an answer of any request: of a walk, of a history, of records asked for by id.
+        tally: where skipped tasks are counted.
+        as_is: take every row as it is; a walk that reads what changed leaves newer versions in place.
 
     Returns:
         The prospects whose Person has to be decided again, and how many rows of the stream changed.
     """
     cache = run.state.cache
+    trust = Trust(page.server_time or run.source.heard_time(), as_is)
     forgotten = run.state.forgotten.prospects()
     cache.keep_sequences(page.sequences)
-    included, _ = cache.keep_prospects(one for one in page.included if one.id not in forgotten)
-    prospects, changed_prospects = cache.keep_prospects(one for one in page.prospects if one.id not in forgotten)
-    states, changed_states = cache.keep_states(
-        (one for one in page.states if one.prospect_id not in forgotten), written={one.id for one in page.included}
+    included, _ = cache.keep_prospects((one for one in page.included if one.id not in forgotten), trust)
+    prospects, changed_prospects = cache.keep_prospects(
+        (one for one in page.prospects if one.id not in forgotten), trust
     )
-    with_task, changed_tasks = _keep_tasks(run, page.tasks, forgotten, tally)
-    return included | prospects | states | with_task, changed_prospects + changed_states + changed_tasks
+    states, changed_states = cache.keep_states(
+        (one for one in page.states if one.prospect_id not in forgotten),
+        trust,
+        written={one.id for one in page.included},
+    )
+    with_task, changed_tasks = _keep_tasks(run, page.tasks, trust, tally)
+    changed_events = _keep_events(run, [one for one in page.events if one.prospect_id not in forgotten], tally)
+    _keep_refusals(run, page)
+    changed = changed_prospects + changed_states + changed_tasks + changed_events
+    return included | prospects | states | with_task, changed
 
 
-def _keep_tasks(
-    run: Run, tasks: tuple[SourceTask, ...], forgotten: frozenset[int], tally: StreamTally | None
-) -> tuple[set[int], int]:
+def _keep_tasks(run: Run, tasks: Sequence[SourceTask], trust: Trust, tally: StreamTally | None) -> tuple[set[int], int]:
     """Store sequence tasks and queue what was skipped; return the prospects that need a Person for it."""
+    forgotten = run.state.forgotten.prospects()
+    told = (
+        run.state.cache.skip_events_of([task.id for task in tasks], run.config.sync.tasks.skip_events) if tasks else {}
+    )
     judged = [
-        JudgedTask(task, skipping_condition(task.attributes, run.config.sync.tasks.skipped_when) is not None)
+        JudgedTask(
+            task, task.id in told or skipping_condition(task.attributes, run.config.sync.tasks.skipped_when) is not None
+        )
         for task in tasks
         if is_sequence_task(task) and task.prospect_id not in forgotten
     ]
     concerned = set[int]()
-    changed = run.state.cache.keep_tasks(judged)
+    changed = run.state.cache.keep_tasks(judged, trust)
     for task, skipped in changed:
         if not skipped:
             run.state.outbox.drop_task(task.id)
@@ -200,16 +297,45 @@ def queue_skipped(run: Run, task_id: int, prospect_id: int, *, held: bool) -> se
     return {prospect_id}
 
 
-def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
-    if run.state.outbox.has_source_refusals():
-        refused_ids = {refused.id for refused in page.refused}
-        made_sense = [row.id for row in page.rows if row.id not in refused_ids]
-        run.state.outbox.source_made_sense(stream, made_sense)
-    forgotten = run.state.forgotten.prospects()
+def _keep_events(run: Run, events: Sequence[Event], tally: StreamTally | None) -> int:
+    """Store events and note the records that are to be read again because of them; return how many are new."""
+    cache = run.state.cache
+    fresh = cache.keep_events(events)
+    skips = [event for event in fresh if event.name in run.config.sync.tasks.skip_events]
+    cache.add_concerns(Stream.TASKS, {event.task_id for event in skips if event.task_id is not None}, removed=False)
+    others = [event for event in fresh if event not in skips and event.prospect_id is not None]
+    known = cache.prospects({event.prospect_id for event in others if event.prospect_id is not None})
+    states = cache.pooled_states([event.prospect_id for event in others if event.prospect_id in known])
+    for event in others:
+        of_prospect = states.get(event.prospect_id or 0, [])
+        if event.name == STATE_REMOVED:
+            told = [one for one in of_prospect if one.sequence_id == event.sequence_id] or of_prospect
+            cache.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=True)
+        elif event.prospect_id in known or event.name not in REMOVED:
+            cache.add_concerns(Stream.PROSPECTS, {event.prospect_id or 0}, removed=event.name in REMOVED)
+        if event.name == MERGED:
+            cache.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in of_prospect}, removed=False)
+    if tally is not None:
+        tally.skips += len(skips)
+    return len(fresh)
+
+
+def _keep_refusals(run: Run, page: Page) -> None:
+    """Refuse what makes no sense, and end the refusals of what makes sense now."""
+    outbox, forgotten = run.state.outbox, run.state.forgotten.prospects()
+    refused_ids = {refused.id for refused in page.refused}
+    if outbox.has_source_refusals():
+        for stream, rows in (
+            (Stream.SEQUENCE_STATES, page.states),
+            (Stream.TASKS, page.tasks),
+            (Stream.PROSPECTS, page.prospects),
+            (Stream.EVENTS, page.events),
+        ):
+            outbox.source_made_sense(stream, [row.id for row in rows if row.id not in refused_ids])
     for refused in page.refused:
         if (refused.id if refused.stream is Stream.PROSPECTS else refused.prospect_id) in forgotten:
             continue
-        is_new = run.state.outbox.refuse_source(
+        is_new = outbox.refuse_source(
             refused.stream,
             refused.id,
             refused.prospect_id,
@@ -218,26 +344,116 @@ def _keep_refusals(run: Run, stream: Stream, page: Page) -> None:
             run_id=run.id,
         )
         if is_new:
-            run.log.warning("source_record_refused", stream=stream.value, id=refused.id, reason=refused.reason)
+            run.log.warning("source_record_refused", stream=refused.stream.value, id=refused.id, reason=refused.reason)
             count = run.tally.tasks if refused.stream is Stream.TASKS else run.tally.people
             count.rejected += 1
 
 
-def _complete(run: Run, stream: Stream, walk: Walk) -> None:
-    """Move the watermark as far as the walk proves, never back (inside a transaction)."""
-    before = run.state.progress.of(stream)
-    moved = before.watermark
-    if walk.moves_watermark:
-        marks = (before.watermark, watermark.trusted_time(walk))
-        moved = max((mark for mark in marks if mark is not None), default=None)
-    run.state.progress.complete(stream, moved, walk.began_at if walk.counts_as_sweep else None)
-    if stream is Stream.SEQUENCE_STATES and walk.since is None:
-        run.state.facts.put(ALL_STATES_READ, run.id)
-    run.log.debug(
-        "walk_complete", stream=stream.value, since=walk.since and instants.to_iso(walk.since), watermark=moved
-    )
+# -- what is read by id
 
 
-def _keep(run: Run, stream: Stream, walk: Walk) -> None:
+def reread_refused(run: Run, stream: Stream) -> None:
+    """Ask again for the refused records of a stream that are due; those that are gone are refused no more.
+
+    A record that was put right without its stamp moving would otherwise stay refused for ever.
+
+    Raises:
+        ServiceError: Outreach was unavailable or out of quota; what was not read stays refused.
+    """
+    due = run.state.outbox.due_sources(stream, run.clock())
+    if not due:
+        return
+    still_refused: dict[int, str] = {}
+    for page in run.source.by_id(stream, list(due)):
+        keep_read(run, page)
+        still_refused.update((one.id, one.reason) for one in page.refused if one.stream is stream and one.id in due)
     with run.state.transaction():
-        run.state.progress.keep_walk(stream, walk)
+        run.state.outbox.drop(entry.id for source_id, entry in due.items() if source_id not in still_refused)
+        for source_id, reason in still_refused.items():
+            refuse(run, due[source_id], reason)
+
+
+def keep_read(run: Run, page: Page) -> None:
+    """Store what was asked for; as in a walk, nothing is decided from it until every walk is complete."""
+    with run.state.transaction():
+        concerned, _ = keep_page(run, page)
+        run.state.undecided.mark_changed(concerned, held=True)
+
+
+def read_concerned(run: Run) -> None:
+    """Read again by id what events say something of, and believe what is there now, or that it is not.
+
+    Raises:
+        ServiceError: Outreach was unavailable or out of quota; the rest is read by the next run.
+        InterruptedByError: asked to stop; likewise.
+    """
+    if not run.state.cache.any_concern():
+        return
+    tally = run.tally.streams.setdefault(Stream.EVENTS, StreamTally())
+    before = run.source.requests
+    try:
+        for stream in (Stream.PROSPECTS, Stream.SEQUENCE_STATES, Stream.TASKS):
+            while some := run.state.cache.concerns(stream, _TOGETHER):
+                check(run.stop)
+                _read_some(run, stream, some, tally)
+    finally:
+        tally.requests += run.source.requests - before
+
+
+def _read_some(run: Run, stream: Stream, some: dict[int, bool], tally: StreamTally) -> None:
+    removed = {one for one, said in some.items() if said}
+    absent = absent_among(run, stream, some, certain=removed)
+    if stream is Stream.PROSPECTS and removed.difference(absent):
+        for page in run.source.states_of(sorted(removed.difference(absent))):
+            keep_read(run, page)  # it took in another one, and that one's states
+    with run.state.transaction():
+        if stream is Stream.PROSPECTS:
+            concerned = run.state.cache.prospects_are_gone(absent)
+        elif stream is Stream.SEQUENCE_STATES:
+            concerned = run.state.cache.remove_states(absent)
+        else:
+            concerned = _skipped_and_gone(run, absent, tally)
+        run.state.undecided.mark_changed(concerned, held=True)
+        run.state.cache.concerns_read(stream, some)
+
+
+def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Iterable[int] = ()) -> list[int]:
+    """Read records by id, store them, and return which are not there.
+
+    An answer may be cut short: what is absent from one that holds others is asked for again, unless something else says
+    that it is gone (`certain`).
+
+    Raises:
+        ServiceError: Outreach could not be asked to the end.
+    """
+    absent, sure = list(ids), set(certain)
+    gone: list[int] = []
+    while absent:
+        found = set[int]()
+        for page in run.source.by_id(stream, absent):
+            found.update(row.id for row in page.rows)
+            found.update(one.id for one in page.refused if one.id is not None)
+            keep_read(run, page)
+        missing = [one for one in absent if one not in found]
+        if not found:
+            return [*gone, *missing]
+        gone += [one for one in missing if one in sure]
+        absent = [one for one in missing if one not in sure]
+    return gone
+
+
+def _skipped_and_gone(run: Run, task_ids: Sequence[int], tally: StreamTally) -> set[int]:
+    """Queue tasks that an event says were skipped and that are gone; return the prospects that need a Person for it."""
+    concerned = set[int]()
+    told = run.state.cache.skip_events_of(task_ids, run.config.sync.tasks.skip_events)
+    forgotten = run.state.forgotten.prospects()
+    for task_id, event in told.items():
+        known = run.state.cache.task(task_id)
+        prospect_id = (known.task.prospect_id if known else None) or event.prospect_id
+        if prospect_id in forgotten:
+            continue
+        made = run.state.cache.gone_task_was_skipped(event)
+        tally.skipped += known is None or not known.skipped
+        if made.prospect_id is not None:
+            concerned |= queue_skipped(run, task_id, made.prospect_id, held=True)
+    return concerned

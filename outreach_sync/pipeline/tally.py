@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class StreamTally:
-    """What was read of one stream. `without_stamp`: rows whose `updatedAt` is null."""
+    """What was read of one stream. `without_stamp`: rows whose stamp is null; `skips`: events that tell of a skip."""
 
     read: int = 0
     changed: int = 0
     skipped: int = 0
+    skips: int = 0
     requests: int = 0
     without_stamp: int = 0
     watermark: Instant | None = None
 
     def as_json(self, stream: Stream) -> dict[str, Any]:
         """Return the stream's part of the document."""
-        document: dict[str, Any] = {"read": self.read, "changed": self.changed}
-        if stream is Stream.TASKS:
-            document["skipped"] = self.skipped
+        of_its_own = {
+            Stream.TASKS: {"changed": self.changed, "skipped": self.skipped},
+            Stream.EVENTS: {"skips": self.skips},
+        }.get(stream, {"changed": self.changed})
         watermark = None if self.watermark is None else to_iso(self.watermark)
-        return {**document, "requests": self.requests, "watermark": watermark}
+        return {"read": self.read, **of_its_own, "requests": self.requests, "watermark": watermark}
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class TaskTally:
 
 @dataclass(slots=True)
 class Tally:
-    """Everything a run did. `changes` is filled by a dry run only."""
+    """Everything a run did. `changes` is filled by a dry run only; `warnings` are sentences that do not end the run."""
 
     run_id: str
     started_at: Instant
@@ -76,6 +78,7 @@ class Tally:
     workbooks_requests: int = 0
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     guard_would_stop: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def as_json(self, outcome: str, finished_at: Instant) -> dict[str, Any]:
         """Return the document that `run --json` prints."""
@@ -90,6 +93,8 @@ class Tally:
             "tasks": self.tasks.as_json(),
             "requests": {"outreach": self.outreach_requests, "workbooks": self.workbooks_requests},
         }
+        if self.warnings:
+            document["warnings"] = list(self.warnings)
         if self.dry_run:
             document["changes"] = list(self.changes)
             document["guard_would_stop"] = self.guard_would_stop

@@ -20,7 +20,14 @@ from outreach_sync.cycle import (
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.reconcile.people import compare_people
-from outreach_sync.reconcile.states import a_sample_is_absent, confirm_missing, name_sequences, walk_all_states
+from outreach_sync.reconcile.states import (
+    a_sample_is_absent,
+    confirm_missing,
+    end_walk,
+    name_sequences,
+    read_prospects,
+    walk_all_states,
+)
 from outreach_sync.reconcile.tasks import find_deleted_tasks, find_vanished_tasks
 from outreach_sync.records import Stream
 from outreach_sync.rules import guard
@@ -65,11 +72,12 @@ def _compare(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
     try:
         if Stream.SEQUENCE_STATES in run.all_streams:
             walk_all_states(run, survey)
-            release(run)
             name_sequences(run, survey)
             if not allow_bulk and not run.dry:
                 _stop_before_asking(run, survey)
             confirm_missing(run, survey)
+        read_prospects(run, survey)
+        release(run)
         compare_people(run, survey)
         asked = find_deleted_tasks(run, survey), find_vanished_tasks(run, survey)
     except ServiceError as error:
@@ -101,7 +109,7 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
 
 def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
     with run.state.transaction():
-        survey.end()
+        end_walk(run, survey)
     return GuardStoppedError(
         f"the guard stopped this reconcile before its first write: {problem}; nothing of it was kept.",
         advice="`reconcile --dry-run` shows the changes; `reconcile --allow-bulk` makes them.",
@@ -136,4 +144,4 @@ def _keep(run: Run, survey: Survey) -> None:
         for task_id, prospect_id in survey.tasks_to_send():
             outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
         run.state.undecided.mark_unmatched_changed()
-        survey.end()
+        end_walk(run, survey)

@@ -1,4 +1,4 @@
-"""All sequence states: store those never seen, and find those that no longer exist.
+"""All sequence states and all linked prospects: store what was never seen, and find what no longer exists.
 
 Outreach leaves no trace of what was deleted (its API has no tombstones), so the ids of a complete walk are compared
 with the cache. There is no snapshot behind a walk: a row that moved, or came late, may be missing from it. Only what
@@ -7,25 +7,24 @@ is absent when asked for by its id is gone.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from outreach_sync.http import check
 from outreach_sync.instants import parse_duration
-from outreach_sync.outreach.client import CursorRefusedError
-from outreach_sync.outreach.walk import PagingLoopError
-from outreach_sync.pipeline.pull import keep_page
+from outreach_sync.pipeline.pull import Course, absent_among, follow, keep_read
 from outreach_sync.pipeline.tally import StreamTally
 from outreach_sync.records import Stream
+from outreach_sync.rules.watermark import Walk
+from outreach_sync.state.progress import SURVEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Page
-    from outreach_sync.state.survey import Survey, SurveyProgress
+    from outreach_sync.rules.watermark import Progress
+    from outreach_sync.state.survey import Survey
 
 _STALE_MS = parse_duration("24h")
-_RESTARTS = 2
 _TOGETHER = 1_000
 _SAMPLE = 300
 
@@ -38,23 +37,51 @@ def walk_all_states(run: Run, survey: Survey) -> None:
             circles.
         InterruptedByError: asked to stop; it goes on the next time.
     """
+    done = run.state.progress.of(SURVEY)
+    if done.walk is None and done.watermark is not None and _is_fresh(run, done.watermark):
+        return  # it was completed, and what followed was not
     tally = run.tally.streams.setdefault(Stream.SEQUENCE_STATES, StreamTally())
     before = run.source.requests
+    course = Course(
+        Stream.SEQUENCE_STATES,
+        SURVEY,
+        begin=partial(_begin, run, survey),
+        resumable=partial(_resumable, run),
+        first_url=lambda _walk: run.source.all_states_url(),
+        instead=lambda _walk, _now: None,
+        page_kept=lambda page: survey.saw(_ids(page)),
+        completed=lambda walk: run.state.progress.complete(SURVEY, walk.began_at, None),
+    )
     try:
-        for restart in range(_RESTARTS + 1):
-            try:
-                _walk(run, survey, _resumable(run, survey), tally)
-            except CursorRefusedError:
-                _drop(run, survey)
-                if restart == _RESTARTS:
-                    raise
-            except PagingLoopError:
-                _drop(run, survey)
-                raise
-            else:
-                return
+        follow(run, course, tally)
     finally:
         tally.requests += run.source.requests - before
+
+
+def end_walk(run: Run, survey: Survey) -> None:
+    """Have the next reconcile begin anew (inside a transaction)."""
+    run.state.progress.reset(SURVEY)
+    survey.begin()
+
+
+def _begin(run: Run, survey: Survey, _progress: Progress) -> Walk:
+    with run.state.transaction():
+        end_walk(run, survey)
+    return Walk(None, moves_watermark=False, counts_as_sweep=False, local_at=run.clock(), as_is=True)
+
+
+def _resumable(run: Run, progress: Progress) -> Walk | None:
+    """Return the walk to go on with; one that began long ago proves too little about what it saw first."""
+    walk = progress.walk
+    if walk is None or walk.next_url is None or not run.source.trusts(walk.next_url):
+        return None
+    return walk if walk.began_at is not None and _is_fresh(run, walk.began_at) else None
+
+
+def _is_fresh(run: Run, began_at: int) -> bool:
+    """Say whether a walk began within a day, by the service's clock."""
+    now = run.source.heard_time()
+    return now is not None and 0 <= now - began_at < _STALE_MS
 
 
 def name_sequences(run: Run, survey: Survey) -> None:
@@ -65,7 +92,7 @@ def name_sequences(run: Run, survey: Survey) -> None:
     """
     unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
     for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
-        _store(run, page)
+        keep_read(run, page)
 
 
 def confirm_missing(run: Run, survey: Survey) -> None:
@@ -79,9 +106,26 @@ def confirm_missing(run: Run, survey: Survey) -> None:
     while unseen := survey.unseen(after, _TOGETHER):
         check(run.stop)
         after = unseen[-1]
-        absent = _absent(run, unseen)
+        absent = absent_among(run, Stream.SEQUENCE_STATES, unseen)
         with run.state.transaction():
             survey.note_missing(absent)
+
+
+def read_prospects(run: Run, survey: Survey) -> None:
+    """Ask by id for every linked prospect: who was changed without a stamp, trashed or deleted is found.
+
+    Raises:
+        ServiceError: Outreach could not be asked to the end; nothing is proven.
+        InterruptedByError: asked to stop.
+    """
+    after = 0
+    while linked := survey.linked_prospects(after, _TOGETHER):
+        check(run.stop)
+        after = linked[-1]
+        absent = absent_among(run, Stream.PROSPECTS, linked)
+        with run.state.transaction():
+            survey.note_gone(absent)
+        run.on_progress(Stream.PROSPECTS.value, len(linked))
 
 
 def a_sample_is_absent(run: Run, survey: Survey) -> bool:
@@ -91,65 +135,9 @@ def a_sample_is_absent(run: Run, survey: Survey) -> bool:
         ServiceError: Outreach could not be asked.
     """
     unseen = survey.unseen(0, _SAMPLE)
-    return bool(unseen) and len(_absent(run, unseen)) == len(unseen)
+    return bool(unseen) and len(absent_among(run, Stream.SEQUENCE_STATES, unseen)) == len(unseen)
 
 
-def _absent(run: Run, state_ids: list[int]) -> list[int]:
-    """Return which of these states do not exist: those for which a whole answer finds none, since one may be cut."""
-    absent = state_ids
-    while absent:
-        found = set[int]()
-        for page in run.source.by_id(Stream.SEQUENCE_STATES, absent):
-            found |= set(_ids(page))
-            _store(run, page)
-        if not found:
-            break
-        absent = [one for one in absent if one not in found]
-    return absent
-
-
-def _resumable(run: Run, survey: Survey) -> SurveyProgress:
-    """Return the walk to go on with; one that began long ago proves too little about what it saw first."""
-    progress = survey.progress()
-    now = run.clock()
-    if progress is not None and 0 <= now - progress.began_at < _STALE_MS and _leads_on(run, progress):
-        return progress
-    with run.state.transaction():
-        return survey.begin(now)
-
-
-def _leads_on(run: Run, progress: SurveyProgress) -> bool:
-    return progress.next_url is None or run.source.trusts(progress.next_url)
-
-
-def _walk(run: Run, survey: Survey, progress: SurveyProgress, tally: StreamTally) -> None:
-    if progress.complete:
-        return
-    url = progress.next_url or run.source.all_states_url()
-    for page in run.source.pages(Stream.SEQUENCE_STATES, url):
-        with run.state.transaction():
-            concerned, changed = keep_page(run, page)
-            run.state.undecided.mark_changed(concerned, held=True)
-            survey.saw(_ids(page), page.next_url)
-        tally.read += page.received
-        tally.changed += changed
-        run.on_progress(Stream.SEQUENCE_STATES.value, page.received)
-        if page.next_url is not None:
-            check(run.stop)
-
-
-def _store(run: Run, page: Page) -> None:
-    with run.state.transaction():
-        concerned, _ = keep_page(run, page)
-        run.state.undecided.mark_changed(concerned, held=False)
-
-
-def _ids(page: Page) -> Iterator[int]:
-    """Yield the ids of a page's states; one that makes no sense exists all the same."""
-    yield from (state.id for state in page.states)
-    yield from (refused.id for refused in page.refused if refused.id is not None)
-
-
-def _drop(run: Run, survey: Survey) -> None:
-    with run.state.transaction():
-        survey.end()
+def _ids(page: Page) -> list[int]:
+    """Return the ids of a page's states; one that makes no sense exists all the same."""
+    return [*(state.id for state in page.states), *(one.id for one in page.refused if one.id is not None)]

@@ -46,7 +46,7 @@ def find_deleted_tasks(run: Run, survey: Survey) -> int:
 
 
 def find_vanished_tasks(run: Run, survey: Survey) -> int:
-    """Find open tasks that Outreach no longer has although their sequence went on, where that counts as skipped.
+    """Find open tasks that are gone although their state is at another step, where that counts as skipped.
 
     Returns how many were asked for.
 

@@ -26,7 +26,8 @@ class Walk(NamedTuple):
         next_url: where it goes on; None: at its first page.
         began_at: the server's clock when it began; None where no answer had a `Date`.
         local_at: this machine's clock at that moment, the second witness.
-        newest: the newest `updatedAt` it has seen.
+        newest: the newest stamp it has seen.
+        as_is: whether it takes every row as it is, whatever is stored of it.
     """
 
     since: Instant | None
@@ -36,6 +37,7 @@ class Walk(NamedTuple):
     began_at: Instant | None = None
     local_at: Instant | None = None
     newest: Instant | None = None
+    as_is: bool = False
 
 
 class Progress(NamedTuple):

@@ -20,6 +20,7 @@ from outreach_sync.files import flush_directory, make_directory, open_private, r
 from outreach_sync.state.database import CURRENT_VERSION
 from outreach_sync.state.erasure import Persona, erase_rows, persona, scrub_free_pages
 from outreach_sync.state.forgotten import Forgotten
+from outreach_sync.state.progress import SURVEY
 from outreach_sync.state.verify import problems_of, version_of
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _prepare(copy: Path, forgotten: Persona) -> None:
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE person SET lock_version = NULL")
-        connection.execute("DELETE FROM survey")
+        connection.execute("DELETE FROM progress WHERE stream = ?", (SURVEY,))
         connection.execute("DELETE FROM survey_seen")
         connection.execute("COMMIT")
         if forgotten.prospects or forgotten.people:

@@ -1,8 +1,9 @@
 """What Outreach said: the newest version of each record, stored a page at a time.
 
-A version that is older than the stored one is passed over (records come out of order and twice); of two versions with
-one stamp the one read later wins. Only what differs is written, and only prospects whose Person could say something
-else because of it are reported as concerned.
+A version that is older than the stored one is passed over, since records come out of order and twice; of two versions
+with one stamp the one read later wins. A stamp that lies ahead of the answer's `Date` proves nothing: a version with
+such a stamp is replaced by the next one that comes. What was asked for by id is taken as it is. Only what differs is
+written, and only prospects whose Person could say something else because of it are reported as concerned.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
+from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask, Stream
 from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
 
 _IDS = "(SELECT value FROM json_each(?))"
+_STATE_COLUMNS = (
+    "id, prospect_id, sequence_id, state, state_changed_at, updated_at, sequence_step_id, replied_at, ahead"
+)
 _PROSPECT_COLUMNS = (
     "first_name, last_name, emails, external_id, opted_out, opted_out_at, email_opted_out, emails_opted_at,"
     " trashed_at, updated_at, extra"
@@ -28,9 +32,35 @@ _TASK_COLUMNS = (
     "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, updated_at, attributes, skipped,"
     " workbooks_id, sent_at"
 )
+_EVENT_COLUMNS = ", ".join(Event._fields)
 _UPDATED_AT = 9
 _DECIDING = slice(4, 9)
 """Where in `_PROSPECT_COLUMNS` stands what a decision about a linked Person looks at: opt-outs and deletion."""
+_SHOWN = slice(1, 5)
+"""Where in `_STATE_COLUMNS` stands what a Person shows of a state."""
+
+
+class Trust(NamedTuple):
+    """How far what was read is to be believed.
+
+    Attributes:
+        now: the answer's `Date`; stamps that lie ahead of it prove nothing. None: it had none.
+        as_is: take every row as it is, whatever is stored of it: it was asked for by its id, or everything is read.
+    """
+
+    now: Instant | None = None
+    as_is: bool = False
+
+    def ahead(self, stamp: Instant | None) -> int:
+        """Say (1 or 0) whether a stamp proves nothing."""
+        return int(stamp is not None and self.now is not None and stamp > self.now)
+
+    def replaces(self, stamp: Instant | None, stored: Instant | None, stored_ahead: int) -> bool:
+        """Say whether a version is to be stored in place of the one that is there."""
+        return self.as_is or bool(stored_ahead) or _newer(stamp, stored) or bool(self.ahead(stamp))
+
+
+_STAMPS_COUNT = Trust()
 
 
 class JudgedTask(NamedTuple):
@@ -41,12 +71,16 @@ class JudgedTask(NamedTuple):
 
 
 class CachedProspect(NamedTuple):
-    """A prospect as last read. `known` is False where only its id was ever seen."""
+    """A prospect as last read.
+
+    `known` is False where only its id was ever seen; `gone`: when it was last asked for by its id, it was not there.
+    """
 
     prospect: Prospect
     person_id: int | None
     known: bool
     history_read: bool
+    gone: bool = False
 
 
 class CachedTask(NamedTuple):
@@ -65,65 +99,92 @@ class Cache:
         """Work on an open connection."""
         self._connection = connection
 
-    def keep_states(self, states: Iterable[SequenceState], *, written: Container[int] = ()) -> tuple[set[int], int]:
+    def keep_states(
+        self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT, *, written: Container[int] = ()
+    ) -> tuple[set[int], int]:
         """Store sequence states; return the prospects concerned and how many states changed.
 
-        States without a prospect are left out: there is nobody to show them on. `written` holds prospects that
-        certainly have a row.
+        A state without a prospect shows on nobody: it is left out, and one that was stored is removed, which concerns
+        the prospect that it was taken from. `written` holds prospects that certainly have a row.
         """
-        latest = _latest_by_id([state for state in states if state.prospect_id is not None])
-        if not latest:
-            return set(), 0
-        stored = {
-            row[0]: row
-            for row in self._connection.execute(
-                f"SELECT id, prospect_id, sequence_id, state, state_changed_at, updated_at FROM sequence_state"
-                f" WHERE id IN {_IDS}",
-                (_id_list(latest),),
-            )
-        }
-        fresh = [state for state in latest.values() if _supersedes(state, stored.get(state.id), 5)]
-        self._write_states(fresh)
-        concerned, changed = set[int](), 0
-        for state in fresh:
+        latest = _latest_by_id(states, trust)
+        stored = self._stored("sequence_state", _STATE_COLUMNS, latest)
+        fresh, taken, concerned, changed = list[tuple[Any, ...]](), list[int](), set[int](), 0
+        for state in latest.values():
             before = stored.get(state.id)
-            if before is None:
+            row = _state_row(state, before, trust)
+            if row == before or (before is None and row[1] is None):
+                continue
+            if before is not None and not trust.replaces(state.updated_at, before[5], before[8]):
+                continue
+            if row[1] is None:
+                taken.append(state.id)
+            else:
+                fresh.append(row)
+            if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[5] != row[5]):
                 changed += 1
-                concerned.add(state.prospect_id)
-            elif before[1:5] != state[1:5] or (before[4] is None and before[5] != state[5]):
-                changed += 1
-                concerned.update((state.prospect_id, before[1]))
+                concerned.update(one for one in (row[1], before[1] if before else None) if one is not None)
+        self._write_states(fresh)
+        self._remove_states(taken)
         self.know(one for one in concerned if one not in written)
         return concerned, changed
 
-    def _write_states(self, states: Iterable[SequenceState]) -> None:
+    def _stored(self, table: str, columns: str, ids: Collection[int]) -> dict[int, tuple[Any, ...]]:
+        if not ids:
+            return {}
+        rows = self._connection.execute(f"SELECT {columns} FROM {table} WHERE id IN {_IDS}", (_id_list(ids),))
+        return {row[0]: row for row in rows}
+
+    def _write_states(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in _STATE_COLUMNS.split(", ")[1:])
         self._connection.executemany(
-            "INSERT INTO sequence_state (id, prospect_id, sequence_id, state, state_changed_at, updated_at)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " prospect_id = excluded.prospect_id, sequence_id = excluded.sequence_id, state = excluded.state,"
-            " state_changed_at = excluded.state_changed_at, updated_at = excluded.updated_at",
-            (tuple(state[:6]) for state in states),  # SQLite's module takes plain tuples in half the time
+            f"INSERT INTO sequence_state ({_STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            f" ON CONFLICT (id) DO UPDATE SET {assignments}",
+            rows,
         )
 
-    def keep_prospects(self, prospects: Iterable[Prospect]) -> tuple[set[int], int]:
+    def _remove_states(self, state_ids: Iterable[int]) -> None:
+        self._connection.executemany("DELETE FROM sequence_state WHERE id = ?", ((one,) for one in state_ids))
+
+    def remove_states(self, state_ids: Collection[int]) -> set[int]:
+        """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
+        stored = self._stored("sequence_state", "id, prospect_id", state_ids)
+        self._remove_states(stored)
+        return {row[1] for row in stored.values()}
+
+    def states_with(self, prospect_ids: Collection[int]) -> dict[int, set[int]]:
+        """Return the ids of the sequence states of each of these prospects."""
+        rows = self._connection.execute(
+            f"SELECT prospect_id, id FROM sequence_state WHERE prospect_id IN {_IDS}", (_id_list(prospect_ids),)
+        )
+        states: dict[int, set[int]] = {}
+        for prospect_id, state_id in rows:
+            states.setdefault(prospect_id, set()).add(state_id)
+        return states
+
+    def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
-        latest = _latest_by_id(prospects)
-        if not latest:
-            return set(), 0
-        stored = {
-            row[0]: row
-            for row in self._connection.execute(
-                f"SELECT id, {_PROSPECT_COLUMNS}, known, person_id FROM prospect WHERE id IN {_IDS}",
-                (_id_list(latest),),
-            )
-        }
-        fresh, concerned = [], set[int]()
+        latest = _latest_by_id(prospects, trust)
+        stored = self._stored("prospect", f"id, {_PROSPECT_COLUMNS}, known, person_id, ahead, gone", latest)
+        fresh, concerned = list[tuple[Any, ...]](), set[int]()
         for prospect in latest.values():
-            before, row = stored.get(prospect.id), _prospect_row(prospect)
-            if before is not None and before[12] and _says_nothing_new(row, before[1:12]):
-                continue
-            fresh.append((prospect.id, *row, prospect.updated_at if _opted_out(prospect) else None))
-            if before is None or not before[12] or before[13] is None or before[1:12][_DECIDING] != row[_DECIDING]:
+            row, ahead = _prospect_row(prospect), trust.ahead(prospect.updated_at)
+            before = stored.get(prospect.id)
+            known = before is not None and bool(before[12])
+            if before is not None and known:
+                stored_row, stored_ahead, gone = before[1:12], before[14], before[15]
+                if (row, ahead, 0) == (stored_row, stored_ahead, gone):
+                    continue
+                if not gone and not trust.replaces(prospect.updated_at, stored_row[_UPDATED_AT], stored_ahead):
+                    continue
+            fresh.append((prospect.id, *row, prospect.updated_at if _opted_out(prospect) else None, ahead))
+            if (
+                before is None
+                or not known
+                or before[13] is None
+                or before[15]
+                or before[1:12][_DECIDING] != row[_DECIDING]
+            ):
                 concerned.add(prospect.id)
         self._write_prospects(fresh)
         return concerned, len(fresh)
@@ -131,14 +192,26 @@ class Cache:
     def _write_prospects(self, rows: list[tuple[Any, ...]]) -> None:
         assignments = ", ".join(f"{name} = excluded.{name}" for name in _PROSPECT_COLUMNS.split(", "))
         self._connection.executemany(
-            f"INSERT INTO prospect (id, {_PROSPECT_COLUMNS}, opt_out_seen_at, known, history_read)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"
-            f" ON CONFLICT (id) DO UPDATE SET known = 1, {assignments}, listed = listed AND emails IS excluded.emails,"
-            " opt_out_seen_at ="
+            f"INSERT INTO prospect (id, {_PROSPECT_COLUMNS}, opt_out_seen_at, ahead, known, history_read)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"
+            f" ON CONFLICT (id) DO UPDATE SET known = 1, gone = 0, {assignments}, ahead = excluded.ahead,"
+            " listed = listed AND emails IS excluded.emails, opt_out_seen_at ="
             " iif(excluded.opted_out OR excluded.email_opted_out,"
             " coalesce(opt_out_seen_at, excluded.opt_out_seen_at), NULL)",
             rows,
         )
+
+    def prospects_are_gone(self, prospect_ids: Collection[int]) -> set[int]:
+        """Record that prospects were asked for by id and are not there; return those of whom it was not known.
+
+        Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays.
+        """
+        rows = self._connection.execute(
+            f"SELECT id FROM prospect WHERE NOT gone AND id IN {_IDS}", (_id_list(prospect_ids),)
+        )
+        fresh = {row[0] for row in rows}
+        self._connection.executemany("UPDATE prospect SET gone = 1 WHERE id = ?", ((one,) for one in fresh))
+        return fresh
 
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
@@ -156,47 +229,70 @@ class Cache:
             {sequence.id: sequence for sequence in sequences}.values(),
         )
 
-    def keep_tasks(self, judged: Iterable[JudgedTask]) -> list[JudgedTask]:
-        """Store sequence tasks; return those that changed, or that the rule judges otherwise than before."""
+    def keep_tasks(self, judged: Iterable[JudgedTask], trust: Trust = _STAMPS_COUNT) -> list[JudgedTask]:
+        """Store sequence tasks; return those that changed, or that are judged otherwise than before."""
         latest: dict[int, JudgedTask] = {}
         for one in judged:
             other = latest.get(one.task.id)
-            if other is None or _newer(one.task.updated_at, other.task.updated_at):
+            if other is None or trust.replaces(
+                one.task.updated_at, other.task.updated_at, trust.ahead(other.task.updated_at)
+            ):
                 latest[one.task.id] = one
-        stored = {
-            row[0]: row
-            for row in self._connection.execute(
-                f"SELECT id, updated_at, attributes, skipped, prospect_id FROM task WHERE id IN {_IDS}",
-                (_id_list(latest),),
-            )
-        }
-        fresh = []
-        for one in latest.values():
-            before = stored.get(one.task.id)
-            row = (one.task.updated_at, _attributes_text(one.task), int(one.skipped), one.task.prospect_id)
-            if before is None or (_newer(row[0], before[1]) and before[1:] != row):
-                fresh.append(one)
-        self._write_tasks(fresh)
-        self.know({one.task.prospect_id for one in fresh if one.task.prospect_id is not None})
-        return fresh
-
-    def _write_tasks(self, judged: list[JudgedTask]) -> None:
-        self._connection.executemany(
-            "INSERT INTO task (id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note,"
-            " updated_at, attributes, skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET prospect_id = excluded.prospect_id, sequence_id = excluded.sequence_id,"
-            " sequence_state_id = excluded.sequence_state_id, task_type = excluded.task_type,"
-            " action = excluded.action, due_at = excluded.due_at, note = excluded.note,"
-            " updated_at = excluded.updated_at, attributes = excluded.attributes, skipped = excluded.skipped",
-            [
-                (
-                    *(task.id, task.prospect_id, task.sequence_id, task.sequence_state_id, task.task_type),
-                    *(task.action, task.due_at, task.note if skipped else None, task.updated_at),
-                    *(_attributes_text(task), skipped),
-                )
-                for task, skipped in judged
-            ],
+        stored = self._stored(
+            "task",
+            "id, updated_at, attributes, skipped, prospect_id, sequence_id, sequence_state_id, ahead",
+            latest,
         )
+        fresh, changed = list[tuple[Any, ...]](), list[JudgedTask]()
+        for task, skipped in latest.values():
+            before, ahead = stored.get(task.id), trust.ahead(task.updated_at)
+            said = _told_before(task, before[4:7]) if before is not None and task.untold else task
+            row = (said.updated_at, _attributes_text(said), int(skipped), said.prospect_id)
+            if before is not None:
+                if (*row, ahead) == (*before[1:5], before[7]):
+                    continue
+                if not trust.replaces(said.updated_at, before[1], before[7]):
+                    continue
+            fresh.append(_task_row(said, ahead, skipped=skipped))
+            if before is None or row != before[1:5]:
+                changed.append(JudgedTask(said, skipped))
+        self._write_tasks(fresh)
+        self.know({one.task.prospect_id for one in changed if one.task.prospect_id is not None})
+        return changed
+
+    def _write_tasks(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        names = (
+            "prospect_id", "sequence_id", "sequence_state_id", "task_type", "action", "due_at", "note", "updated_at",
+            "attributes", "skipped", "ahead",
+        )  # fmt: skip
+        self._connection.executemany(
+            f"INSERT INTO task (id, {', '.join(names)}) VALUES (?{', ?' * len(names)}) ON CONFLICT (id) DO UPDATE SET"
+            f" {', '.join(f'{name} = excluded.{name}' for name in names)}",
+            rows,
+        )
+
+    def gone_task_was_skipped(self, event: Event) -> SourceTask:
+        """Note that a task which an event says was skipped is gone, and return it.
+
+        It is made from what is known of it and from the event, and due when the event happened.
+        """
+        if event.task_id is None:
+            raise ValueError("an event without a task")
+        known = self.task(event.task_id)
+        task = known.task if known is not None else SourceTask(
+            event.task_id, event.prospect_id, event.sequence_id, None, event.sequence_step_id, "sequence_step_task",
+            "", None, None, None, {},
+        )  # fmt: skip
+        happened = event.event_at if event.event_at is not None else event.at
+        made = task._replace(
+            prospect_id=task.prospect_id or event.prospect_id,
+            sequence_id=task.sequence_id or event.sequence_id,
+            due_at=happened if happened is not None else task.due_at,
+        )
+        self._write_tasks([_task_row(made, 0, skipped=True)])
+        if made.prospect_id is not None:
+            self.know([made.prospect_id])
+        return made
 
     def task(self, task_id: int) -> CachedTask | None:
         """Return a sequence task as last read."""
@@ -210,6 +306,54 @@ class Cache:
             (_id_list(prospect_ids),),
         )
         return [_cached_task(row) for row in rows]
+
+    # -- events
+
+    def keep_events(self, events: Iterable[Event]) -> list[Event]:
+        """Store events; return those that were not known. They are never changed, and come again with each overlap."""
+        latest = {event.id: event for event in events}
+        known = self._stored("event", "id", latest)
+        fresh = [event for event in latest.values() if event.id not in known]
+        self._connection.executemany(
+            f"INSERT INTO event ({_EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh)
+        )
+        return fresh
+
+    def skip_events_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
+        """Return, by task, the first event of these names that says it was skipped."""
+        rows = self._connection.execute(
+            f"SELECT {_EVENT_COLUMNS} FROM event WHERE task_id IN {_IDS} AND name IN {_IDS} ORDER BY id DESC",
+            (_id_list(task_ids), json.dumps(list(names))),
+        )
+        return {event.task_id: event for event in map(Event._make, rows) if event.task_id is not None}
+
+    def forget_events_before(self, instant: Instant) -> None:
+        """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
+        self._connection.execute("DELETE FROM event WHERE task_id IS NULL AND at < ?", (instant,))
+
+    def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
+        """Note records to be read again by id; `removed`: an event says that they are gone."""
+        self._connection.executemany(
+            "INSERT INTO concern VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET removed = excluded.removed",
+            ((stream.value, one, removed) for one in ids),
+        )
+
+    def concerns(self, stream: Stream, limit: int) -> dict[int, bool]:
+        """Return records to be read again by id, and whether an event says that they are gone."""
+        rows = self._connection.execute(
+            "SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", (stream.value, limit)
+        )
+        return {one: bool(removed) for one, removed in rows}
+
+    def any_concern(self) -> bool:
+        """Say whether any record is to be read again by id."""
+        return bool(self._connection.execute("SELECT EXISTS (SELECT 1 FROM concern)").fetchone()[0])
+
+    def concerns_read(self, stream: Stream, ids: Iterable[int]) -> None:
+        """Note that records have been read again."""
+        self._connection.executemany(
+            "DELETE FROM concern WHERE stream = ? AND id = ?", ((stream.value, one) for one in ids)
+        )
 
     def task_was_sent(self, task_id: int, workbooks_id: int, sent_at: Instant | None) -> None:
         """Record which Workbooks Task was made of a skipped task; `sent_at` None: it was found there."""
@@ -226,7 +370,7 @@ class Cache:
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
         rows = self._connection.execute(
-            f"SELECT id, {_PROSPECT_COLUMNS}, person_id, known, history_read FROM prospect WHERE id IN {_IDS}",
+            f"SELECT id, {_PROSPECT_COLUMNS}, person_id, known, history_read, gone FROM prospect WHERE id IN {_IDS}",
             (_id_list(prospect_ids),),
         )
         return {row[0]: _cached_prospect(row) for row in rows}
@@ -241,7 +385,7 @@ class Cache:
         """Return what a decision needs of each prospect."""
         rows = self._connection.execute(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
-            f" trashed_at IS NOT NULL, no_email_kept, history_read FROM prospect WHERE id IN {_IDS}",
+            f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {_IDS}",
             (_id_list(prospect_ids),),
         )
         return {row[0]: PooledProspect._make(row) for row in rows}
@@ -292,7 +436,7 @@ class Cache:
         return [row[0] for row in rows]
 
 
-def _latest_by_id(records: Iterable[Any]) -> dict[int, Any]:
+def _latest_by_id(records: Iterable[Any], trust: Trust) -> dict[int, Any]:
     """Keep the newest version of each record of a page; of equal ones the later."""
     listed = list(records)
     latest: dict[int, Any] = {record.id: record for record in listed}
@@ -301,7 +445,7 @@ def _latest_by_id(records: Iterable[Any]) -> dict[int, Any]:
     latest.clear()
     for record in listed:
         other = latest.get(record.id)
-        if other is None or _newer(record.updated_at, other.updated_at):
+        if other is None or trust.ahead(other.updated_at) or _newer(record.updated_at, other.updated_at):
             latest[record.id] = record
     return latest
 
@@ -311,12 +455,33 @@ def _newer(incoming: Instant | None, stored: Instant | None) -> bool:
     return incoming is None or stored is None or incoming >= stored
 
 
-def _supersedes(record: Any, stored: tuple[Any, ...] | None, stamp: int) -> bool:
-    return stored is None or (_newer(record.updated_at, stored[stamp]) and stored != tuple(record))
+def _state_row(state: SequenceState, before: tuple[Any, ...] | None, trust: Trust) -> tuple[Any, ...]:
+    """Return a state as it is stored; what an answer does not tell of it is as before."""
+    if before is not None and state.untold:
+        known = {
+            "prospect": ("prospect_id", 1),
+            "sequence": ("sequence_id", 2),
+            "sequenceStep": ("sequence_step_id", 6),
+        }
+        state = state._replace(**{known[name][0]: before[known[name][1]] for name in state.untold})
+    return (*state[:6], state.sequence_step_id, state.replied_at, trust.ahead(state.updated_at))
 
 
-def _says_nothing_new(row: tuple[Any, ...], stored: tuple[Any, ...]) -> bool:
-    return row == stored or not _newer(row[_UPDATED_AT], stored[_UPDATED_AT])
+def _told_before(task: SourceTask, before: tuple[int | None, ...]) -> SourceTask:
+    """Fill in what an answer does not tell of a task: `before` has its prospect, sequence and sequence state."""
+    prospect_id, sequence_id, state_id = before
+    return task._replace(
+        prospect_id=prospect_id if "prospect" in task.untold else task.prospect_id,
+        sequence_id=sequence_id if "sequence" in task.untold else task.sequence_id,
+        sequence_state_id=state_id if "sequenceState" in task.untold else task.sequence_state_id,
+    )
+
+
+def _task_row(task: SourceTask, ahead: int, *, skipped: bool) -> tuple[Any, ...]:
+    return (
+        *(task.id, task.prospect_id, task.sequence_id, task.sequence_state_id, task.task_type, task.action),
+        *(task.due_at, task.note if skipped else None, task.updated_at, _attributes_text(task), int(skipped), ahead),
+    )
 
 
 def _opted_out(prospect: Prospect) -> bool:
@@ -340,7 +505,7 @@ def _cached_prospect(row: tuple[Any, ...]) -> CachedProspect:
         *(row[0], row[1], row[2], emails, row[4], bool(row[5]), row[6], bool(row[7]), row[8], row[9], row[10]),
         extra=json.loads(row[11]) if row[11] else {},
     )
-    return CachedProspect(prospect, row[12], bool(row[13]), bool(row[14]))
+    return CachedProspect(prospect, row[12], bool(row[13]), bool(row[14]), bool(row[15]))
 
 
 def _cached_task(row: tuple[Any, ...]) -> CachedTask:

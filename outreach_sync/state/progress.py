@@ -13,28 +13,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+SURVEY = "survey"
+"""The name under which the walk through all sequence states is kept that `reconcile` makes."""
+_WALK = (
+    "walk_since, walk_moves, walk_sweeps, walk_next, walk_began_at, walk_local_at, walk_newest, walk_as_is"  # as `Walk`
+)
+
+
 class ProgressStore:
-    """The table of streams."""
+    """The table of walks: one row for each stream, one for the survey.
+
+    What changes something must be called inside a transaction.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Work on an open connection."""
         self._connection = connection
 
-    def of(self, stream: Stream) -> Progress:
-        """Return where a stream stands."""
+    def of(self, name: str) -> Progress:
+        """Return where a stream (or the survey) stands."""
         row = self._connection.execute(
-            "SELECT watermark, sweep_began_at, walk_moves, walk_since, walk_sweeps, walk_next, walk_began_at,"
-            " walk_local_at, walk_newest FROM progress WHERE stream = ?",
-            (stream.value,),
+            f"SELECT watermark, sweep_began_at, {_WALK} FROM progress WHERE stream = ?", (str(name),)
         ).fetchone()
         if row is None:
             return Progress(None, None, None)
-        watermark, swept, moves, since, sweeps, *rest = row
-        return Progress(watermark, swept, None if moves is None else Walk(since, bool(moves), bool(sweeps), *rest))
+        watermark, swept, since, moves, sweeps, *rest, as_is = row
+        walk = None if moves is None else Walk._make((since, bool(moves), bool(sweeps), *rest, bool(as_is)))
+        return Progress(watermark, swept, walk)
 
     def watermarks(self) -> dict[Stream, Instant]:
         """Return the watermarks there are."""
-        rows = self._connection.execute("SELECT stream, watermark FROM progress WHERE watermark IS NOT NULL")
+        rows = self._connection.execute(
+            "SELECT stream, watermark FROM progress WHERE watermark IS NOT NULL AND stream <> ?", (SURVEY,)
+        )
         return {Stream(stream): Instant(watermark) for stream, watermark in rows}
 
     def any_walk_open(self, streams: Iterable[Stream]) -> bool:
@@ -45,27 +56,24 @@ class ProgressStore:
         rows = self._connection.execute("SELECT stream FROM progress WHERE walk_moves IS NOT NULL")
         return not {row[0] for row in rows}.isdisjoint(stream.value for stream in streams)
 
-    def keep_walk(self, stream: Stream, walk: Walk | None) -> None:
-        """Store how far a walk is (None: there is none to go on with); call it inside a transaction."""
-        columns = (None,) * 7 if walk is None else (walk.moves_watermark, walk.since, walk.counts_as_sweep, *walk[3:])
+    def keep_walk(self, name: str, walk: Walk | None) -> None:
+        """Store how far a walk is (None: there is none to go on with)."""
+        assignments = ", ".join(f"{column} = excluded.{column}" for column in _WALK.split(", "))
         self._connection.execute(
-            "INSERT INTO progress (stream, walk_moves, walk_since, walk_sweeps, walk_next, walk_began_at,"
-            " walk_local_at, walk_newest) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream) DO UPDATE SET"
-            " walk_moves = excluded.walk_moves, walk_since = excluded.walk_since, walk_sweeps = excluded.walk_sweeps,"
-            " walk_next = excluded.walk_next, walk_began_at = excluded.walk_began_at,"
-            " walk_local_at = excluded.walk_local_at, walk_newest = excluded.walk_newest",
-            (stream.value, *columns),
+            f"INSERT INTO progress (stream, {_WALK}) VALUES (?{', ?' * len(Walk._fields)})"
+            f" ON CONFLICT (stream) DO UPDATE SET {assignments}",
+            (str(name), *(walk or (None,) * len(Walk._fields))),
         )
 
-    def complete(self, stream: Stream, watermark: Instant | None, sweep_began_at: Instant | None) -> None:
-        """End the walk and set the marks (None: leave as it is); call it inside a transaction."""
-        self.keep_walk(stream, None)
+    def complete(self, name: str, watermark: Instant | None, sweep_began_at: Instant | None) -> None:
+        """End the walk and set the marks (None: leave as it is)."""
+        self.keep_walk(name, None)
         self._connection.execute(
             "UPDATE progress SET watermark = coalesce(?, watermark), sweep_began_at = coalesce(?, sweep_began_at)"
             " WHERE stream = ?",
-            (watermark, sweep_began_at, stream.value),
+            (watermark, sweep_began_at, str(name)),
         )
 
-    def reset(self, stream: Stream) -> None:
+    def reset(self, name: str) -> None:
         """Forget the watermark of a stream, so that the next run reads it as for the first time."""
-        self._connection.execute("DELETE FROM progress WHERE stream = ?", (stream.value,))
+        self._connection.execute("DELETE FROM progress WHERE stream = ?", (str(name),))

@@ -210,6 +210,9 @@ UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = '
 DROP TABLE outbox;
 ALTER TABLE outbox_2 RENAME TO outbox;
 
+-- How far the survey of `reconcile` is stands with the streams.
+DROP TABLE survey;
+
 -- No statement of a cycle may read a table that grows from end to end: each of these serves one that would.
 CREATE INDEX outbox_of_prospect ON outbox (prospect_id, record);
 CREATE INDEX outbox_due ON outbox (record, action, state, held, id);
@@ -232,6 +235,11 @@ def version_2(db: Database) -> None:
     # Source records. `ahead`: its stamp lay ahead of the answer's Date, so that it proves nothing.
     for table in ("prospect", "sequence_state", "task"):
         db.table(table).add_column("ahead", int, not_null_default=0)
+    # The step that a state is at, and its repliedAt: an open task that is gone may have been skipped, or withdrawn.
+    db.table("sequence_state").add_column("sequence_step_id", int)
+    db.table("sequence_state").add_column("replied_at", int)
+    # A walk that takes every row as it is, whatever is stored of it.
+    db.table("progress").add_column("walk_as_is", int)
     # `gone`: asked for by its id and not there; it counts as trashed until it is read again.
     db.table("prospect").add_column("gone", int, not_null_default=0)
     # The folded addresses of prospects without a Person. `listed`: they are in this table as they were last read.
@@ -240,10 +248,16 @@ def version_2(db: Database) -> None:
         "CREATE TABLE address (address TEXT NOT NULL, prospect_id INTEGER NOT NULL, PRIMARY KEY (address, prospect_id))"
         " WITHOUT ROWID"
     )
-    # What the stream of events said of tasks: witnesses for a skip. `at` is its createdAt.
-    numbers = dict.fromkeys(("id", "at", "task_id", "prospect_id", "sequence_id", "sequence_step_id"), int)
-    db.table("event").create({**numbers, "name": str}, pk="id", not_null={"name"})
-    db.table("event").create_index(["task_id"])
+    # What the stream of events said: the witnesses of skips for ever, others until no walk can read them again. `at` is
+    # createdAt. `concern`: the records that are to be read again by id because of it; `removed`: it said they are gone.
+    numbers = ("id", "at", "event_at", "task_id", "prospect_id", "sequence_id", "sequence_step_id")
+    db.table("event").create({**dict.fromkeys(numbers, int), "name": str}, pk="id", not_null={"name"})
+    db.execute("CREATE INDEX event_of_task ON event (task_id) WHERE task_id IS NOT NULL")
+    db.execute("CREATE INDEX event_of_no_task ON event (at) WHERE task_id IS NULL")
+    db.execute(
+        "CREATE TABLE concern (stream TEXT NOT NULL, id INTEGER NOT NULL, removed INTEGER NOT NULL,"
+        " PRIMARY KEY (stream, id)) WITHOUT ROWID"
+    )
 
     # Every field that Workbooks accepted, in order: what `history` shows. Values as JSON.
     db.table("write").create(

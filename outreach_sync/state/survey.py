@@ -1,13 +1,15 @@
-"""What `reconcile` finds out: which sequence states still exist, whom the two services disagree about.
+"""What `reconcile` finds out: which sequence states and prospects still exist, whom the two services disagree about.
 
-How far the walk through Outreach is outlives the process, so that an interrupted one goes on. What follows from it is
-kept in temporary tables: it is proven anew each time, and gone if the guard stops.
+Which states the walk through Outreach has seen outlives the process, so that an interrupted one goes on. What follows
+from it is kept in temporary tables: it is proven anew each time, and lost if the guard stops.
 """
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.rules.person import OPTED_OUT
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
 
 _IDS = "(SELECT value FROM json_each(?))"
-_MOVED_ON = ("active", "pending", "finished")
-"""States in which a sequence went on after a task; in all others it stopped, and its open tasks go unskipped."""
+_ENDED = ("finished", "opted_out", "bounced", "failed")
+"""States in which a sequence has ended for a person: its open tasks were withdrawn, not skipped."""
 _TEMPORARY = """
 DROP TABLE IF EXISTS temp.missing;
+DROP TABLE IF EXISTS temp.gone;
 DROP TABLE IF EXISTS temp.disagreement;
 DROP TABLE IF EXISTS temp.task_finding;
 CREATE TEMP TABLE missing (state_id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE gone (prospect_id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE disagreement (person_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, counts INTEGER NOT NULL);
 CREATE TEMP TABLE task_finding (task_id INTEGER PRIMARY KEY, prospect_id INTEGER, vanished INTEGER NOT NULL)
 """
@@ -30,6 +34,8 @@ _KEEP = """
 INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM sequence_state
   WHERE id IN (SELECT state_id FROM temp.missing) ON CONFLICT DO NOTHING;
 DELETE FROM sequence_state WHERE id IN (SELECT state_id FROM temp.missing);
+UPDATE prospect SET gone = 1 WHERE id IN (SELECT prospect_id FROM temp.gone);
+INSERT INTO changed SELECT prospect_id, 0 FROM temp.gone WHERE TRUE ON CONFLICT DO NOTHING;
 INSERT INTO changed SELECT id, 0 FROM prospect
   WHERE person_id IN (SELECT person_id FROM temp.disagreement) ON CONFLICT DO NOTHING;
 UPDATE person SET lock_version = NULL, deleted = 0
@@ -38,14 +44,6 @@ INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM temp.task_finding WHERE 
 UPDATE task SET workbooks_id = NULL WHERE id IN (SELECT task_id FROM temp.task_finding WHERE NOT vanished);
 UPDATE task SET skipped = 1 WHERE id IN (SELECT task_id FROM temp.task_finding WHERE vanished)
 """
-
-
-class SurveyProgress(NamedTuple):
-    """How far a walk through all sequence states is. `began_at` is this machine's clock."""
-
-    began_at: Instant
-    next_url: str | None
-    complete: bool
 
 
 class SentTask(NamedTuple):
@@ -58,7 +56,7 @@ class SentTask(NamedTuple):
 
 
 class OpenTask(NamedTuple):
-    """A sequence task that was open when last read, although its sequence state has moved on since."""
+    """A sequence task that was open when last read, although its sequence state is at another step now."""
 
     id: int
     prospect_id: int
@@ -75,26 +73,13 @@ class Survey:
 
     # -- the walk through all sequence states
 
-    def progress(self) -> SurveyProgress | None:
-        """Return how far the walk is, None where there is none."""
-        row = self._connection.execute("SELECT began_at, next_url, complete FROM survey").fetchone()
-        return None if row is None else SurveyProgress(row[0], row[1], bool(row[2]))
-
-    def begin(self, now: Instant) -> SurveyProgress:
-        """Begin a walk in place of any other."""
-        self.end()
-        self._connection.execute("INSERT INTO survey VALUES (1, ?, NULL, 0)", (now,))
-        return SurveyProgress(now, None, complete=False)
-
-    def saw(self, state_ids: Iterable[int], next_url: str | None) -> None:
-        """Note which states a page held and where the walk goes on; None: it is complete."""
-        self._connection.executemany("INSERT OR IGNORE INTO survey_seen VALUES (?)", ((one,) for one in state_ids))
-        self._connection.execute("UPDATE survey SET next_url = ?, complete = ?", (next_url, next_url is None))
-
-    def end(self) -> None:
-        """Drop the walk."""
-        self._connection.execute("DELETE FROM survey")
+    def begin(self) -> None:
+        """Forget what an earlier walk has seen."""
         self._connection.execute("DELETE FROM survey_seen")
+
+    def saw(self, state_ids: Iterable[int]) -> None:
+        """Note which states a page held."""
+        self._connection.executemany("INSERT OR IGNORE INTO survey_seen VALUES (?)", ((one,) for one in state_ids))
 
     def unseen(self, after: int, limit: int) -> list[int]:
         """Return cached sequence states above `after` that the walk has not seen, in order."""
@@ -127,11 +112,31 @@ class Survey:
         self._connection.executemany("INSERT OR IGNORE INTO temp.missing VALUES (?)", ((one,) for one in state_ids))
 
     def missing_among(self, state_ids: Iterable[int]) -> set[int]:
-        """Return which of these states do not exist any more."""
+        """Return which of these states count no more: they do not exist, or their prospect does not.
+
+        An opt-out counts all the same.
+        """
+        ids = json.dumps(list(state_ids))
         rows = self._connection.execute(
-            f"SELECT state_id FROM temp.missing WHERE state_id IN {_IDS}", (json.dumps(list(state_ids)),)
+            f"SELECT state_id FROM temp.missing WHERE state_id IN {_IDS} UNION SELECT id FROM sequence_state"
+            f" WHERE id IN {_IDS} AND state <> ? AND prospect_id IN (SELECT prospect_id FROM temp.gone)",
+            (ids, ids, OPTED_OUT),
         )
         return {row[0] for row in rows}
+
+    def linked_prospects(self, after: int, limit: int) -> list[int]:
+        """Return the ids of linked prospects above `after`, in order: a way through all of them."""
+        rows = self._connection.execute(
+            "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?", (after, limit)
+        )
+        return [row[0] for row in rows]
+
+    def note_gone(self, prospect_ids: Iterable[int]) -> None:
+        """Note prospects that certainly are not there any more, unless it was known."""
+        self._connection.execute(
+            f"INSERT INTO temp.gone SELECT id FROM prospect WHERE NOT gone AND id IN {_IDS} ON CONFLICT DO NOTHING",
+            (json.dumps(list(prospect_ids)),),
+        )
 
     def note_disagreement(self, person_id: int, *, gone: bool, counts: bool) -> None:
         """Note a Person that says something else than it should, or is gone; `counts`: the guard counts it."""
@@ -154,24 +159,28 @@ class Survey:
         return [SentTask._make(row) for row in rows]
 
     def overtaken_tasks(self, after: int, limit: int) -> list[OpenTask]:
-        """Return open tasks above `after` whose sequence state exists and went on after they were last changed."""
-        states = ", ".join(f"'{state}'" for state in _MOVED_ON)
+        """Return open tasks above `after` whose sequence state is still there, has not ended and is at another step.
+
+        One whose state ended (finished, replied, opted out, bounced, failed) was withdrawn with it.
+        """
         rows = self._connection.execute(
             "SELECT t.id, t.prospect_id FROM task t JOIN sequence_state s ON s.id = t.sequence_state_id"
             " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
-            " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete' AND s.updated_at > t.updated_at"
-            f" AND s.state IN ({states}) AND NOT EXISTS (SELECT 1 FROM temp.missing WHERE state_id = s.id)"
-            " ORDER BY t.id LIMIT ?",
-            (after, limit),
+            " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete'"
+            " AND s.sequence_step_id <> CAST(json_extract(t.attributes, '$.sequenceStep') AS INTEGER)"
+            f" AND s.replied_at IS NULL AND s.state NOT IN ({', '.join('?' * len(_ENDED))})"
+            " AND NOT EXISTS (SELECT 1 FROM temp.missing WHERE state_id = s.id) ORDER BY t.id LIMIT ?",
+            (after, *_ENDED, limit),
         )
         return [OpenTask._make(row) for row in rows]
 
     # -- what the findings come to
 
     def counts(self) -> dict[str, int]:
-        """Count the findings by kind: states_missing, people_differ, people_gone, tasks_gone, tasks_vanished."""
+        """Count findings: states_missing, prospects_gone, people_differ, people_gone, tasks_gone, tasks_vanished."""
         queries = {
             "states_missing": "temp.missing",
+            "prospects_gone": "temp.gone",
             "people_differ": "temp.disagreement WHERE NOT gone",
             "people_gone": "temp.disagreement WHERE gone",
             "tasks_gone": "temp.task_finding WHERE NOT vanished",

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.instants import parse_iso
+from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.source import OutreachSource
 from outreach_sync.reconcile import reconcile
+from outreach_sync.state.progress import SURVEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -211,10 +212,10 @@ def test_a_task_that_is_still_there_is_never_created_twice(world: Any) -> None:
 def open_task_of_a_state(world: Any) -> tuple[int, int]:
     prospect = world.prospect()
     (state,) = world.states_of(prospect)
-    task = world.skipped_task(
-        prospect, state="incomplete", sequenceState=state, updatedAt="2026-01-01T00:00:00Z", completed=False
-    )
+    first, second = world.outreach.add_step(1), world.outreach.add_step(1)
+    task = world.skipped_task(prospect, state="incomplete", sequenceState=state, sequenceStep=first, completed=False)
     world.run()
+    world.outreach.update("sequenceState", state, sequenceStep=second)
     return task, state
 
 
@@ -231,11 +232,25 @@ def test_a_vanished_task_counts_as_skipped_only_where_the_config_says_so(
         assert len(world.tasks()) == created
 
 
-@pytest.mark.parametrize("word", ["opted_out", "paused", "bounced"])
-def test_a_task_that_went_with_its_stopped_sequence_was_not_skipped(world: Any, word: str) -> None:
+@pytest.mark.parametrize(
+    "change", [{"state": "opted_out"}, {"state": "finished"}, {"repliedAt": "2026-09-01T00:00:00Z"}]
+)
+def test_a_task_that_went_with_its_ended_sequence_was_not_skipped(world: Any, change: dict[str, str]) -> None:
     task, state = open_task_of_a_state(world)
     world.outreach.delete("task", task)
-    world.outreach.update("sequenceState", state, state=word)
+    world.outreach.update("sequenceState", state, **change)
+    repair(world, sync={"tasks": {"vanished_is_skipped": True}})
+    assert world.tasks() == []
+
+
+def test_an_answer_at_the_first_step_withdraws_tasks_and_skips_none(world: Any) -> None:
+    prospect = world.prospect()
+    (state,) = world.states_of(prospect)
+    steps = [world.outreach.add_step(1) for _ in range(3)]
+    for step in steps:
+        world.skipped_task(prospect, state="incomplete", sequenceState=state, sequenceStep=step, completed=False)
+    world.run()
+    world.outreach.end_state(state)
     repair(world, sync={"tasks": {"vanished_is_skipped": True}})
     assert world.tasks() == []
 
@@ -330,9 +345,7 @@ def test_a_state_that_the_walk_misses_but_that_exists_is_not_removed(world: Any)
     prospect = world.prospect()
     world.run()
     with world.state() as state, state.transaction():  # a complete walk, early, that saw nothing
-        from outreach_sync.instants import now  # noqa: PLC0415
-
-        state.connection.execute("INSERT INTO survey VALUES (1, ?, NULL, 1)", (now(),))
+        state.progress.complete(SURVEY, Instant(world.sandbox.clock.now() - 5_000), None)
     before = world.writes()
     assert repair(world).exit_status == 0
     assert (world.writes(), cached_states(world)) == (before, set(world.states_of(prospect)))
@@ -411,7 +424,9 @@ def test_the_quota_that_is_left_for_others_is_respected_and_the_walk_goes_on_lat
     world.sandbox.outreach.faults.on("quota_nearly_spent", remaining=18)
     assert repair(world).exit_status == 4
     with world.state() as state:
-        assert state.connection.execute("SELECT next_url FROM survey").fetchone()[0]
+        walk = state.progress.of(SURVEY).walk
+        assert walk is not None
+        assert walk.next_url
     world.sandbox.clock.advance(3_600_000)
     assert repair(world).exit_status == 0
 
@@ -437,7 +452,7 @@ def test_a_walk_that_began_long_ago_begins_anew(world: Any) -> None:
     world.run()
     gone = world.states_of(prospect)[1]
     with world.state() as state, state.transaction():
-        state.connection.execute("INSERT INTO survey VALUES (1, 0, NULL, 1)")
+        state.progress.complete(SURVEY, Instant(0), None)
         state.connection.executemany(
             "INSERT INTO survey_seen VALUES (?)", [(one,) for one in world.states_of(prospect)]
         )
@@ -493,9 +508,7 @@ def test_a_user_who_sees_no_state_any_more_costs_a_sample_and_not_one_question_a
     people = [world.prospect(email=f"p{number}@example.com", states=("active", "finished")) for number in range(8)]
     world.run()
     monkeypatch.setattr("outreach_sync.reconcile.states._SAMPLE", 3)
-    for prospect in people:
-        for state in world.states_of(prospect):
-            world.outreach.delete("sequenceState", state)
+    hide_states(world, people)
     asked: list[int] = []
     by_id = OutreachSource.by_id
 
@@ -506,4 +519,4 @@ def test_a_user_who_sees_no_state_any_more_costs_a_sample_and_not_one_question_a
     monkeypatch.setattr(OutreachSource, "by_id", counting)
     before = world.writes()
     assert world.do(reconcile).exit_status == 6
-    assert (len(asked), world.writes()) == (3, before)
+    assert (len(asked), world.writes()) == (3, before)  # of sixteen

@@ -7,66 +7,59 @@ import pytest
 from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState, SourceTask
 from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.state.cache import JudgedTask
 from outreach_sync.state.survey import OpenTask, SentTask, Survey
 
 if TYPE_CHECKING:
     from outreach_sync.state import State
 
-NOW, LATER = Instant(1000), Instant(2000)
+NOW = Instant(1000)
 
 
-def know(state: State, *ids: int, word: str = "active", at: Instant = LATER) -> None:
+def know(state: State, *ids: int) -> None:
     with state.transaction():
-        state.cache.keep_states(SequenceState(one, one, 1, word, at, at) for one in ids)
+        state.cache.keep_states(SequenceState(one, one, 1, "active", NOW, NOW, sequence_step_id=211) for one in ids)
 
 
 def keep_task(state: State, *, skipped: bool = False, word: str = "incomplete", **values: Any) -> None:
-    whole: dict[str, Any] = dict.fromkeys(SourceTask._fields)
+    whole: dict[str, Any] = dict.fromkeys(SourceTask._fields) | {"untold": frozenset()}
     whole |= {"id": 7, "prospect_id": 1, "sequence_state_id": 1, "task_type": "t", "action": "a", "updated_at": NOW}
-    whole["attributes"] = {"state": word}
+    whole["attributes"] = {"state": word, "sequenceStep": 210}
     with state.transaction():
         state.cache.keep_tasks([JudgedTask(SourceTask(**{**whole, **values}), skipped)])
 
 
-def test_a_walk_outlives_the_process_and_the_findings_do_not(state: State) -> None:
-    survey = Survey(state.connection)
-    with state.transaction():
-        survey.begin(NOW)
-        survey.saw([1, 2], "https://next")
-        survey.note_missing([3])
-    again = Survey(state.connection)
-    assert again.progress() == (NOW, "https://next", False)
-    assert again.counts()["states_missing"] == 0
-
-
-def test_what_the_walk_did_not_see_is_told_in_order(state: State) -> None:
+def test_what_the_walk_did_not_see_is_told_in_order_and_findings_do_not_outlive_the_process(state: State) -> None:
     know(state, 1, 2, 3, 4)
     survey = Survey(state.connection)
     with state.transaction():
-        survey.begin(NOW)
-        survey.saw([2, 99], None)
-    assert survey.unseen(0, 2) == [1, 3]
-    assert survey.unseen(3, 2) == [4]
-    assert survey.progress() == (NOW, None, True)
-
-
-def test_a_new_walk_has_seen_nothing(state: State) -> None:
-    know(state, 1)
-    survey = Survey(state.connection)
+        survey.saw([2, 99])
+        survey.note_missing([3])
+    again = Survey(state.connection)
+    assert (again.unseen(0, 2), again.unseen(3, 2)) == ([1, 3], [4])
+    assert again.counts()["states_missing"] == 0
     with state.transaction():
-        survey.begin(NOW)
-        survey.saw([1], None)
-        survey.begin(LATER)
-    assert survey.unseen(0, 9) == [1]
+        again.begin()
+    assert again.unseen(0, 9) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    ("word", "at", "taken"),
-    [("active", LATER, True), ("finished", LATER, True), ("active", NOW, False), ("opted_out", LATER, False)],
+    ("values", "taken"),
+    [
+        ({}, True),
+        ({"state": "paused"}, True),
+        ({"sequence_step_id": 210}, False),
+        ({"sequence_step_id": None}, False),
+        ({"replied_at": NOW}, False),
+        *(({"state": word}, False) for word in ("finished", "opted_out", "bounced", "failed")),
+    ],
 )
-def test_a_task_is_overtaken_where_its_sequence_went_on(state: State, word: str, at: Instant, taken: bool) -> None:
-    know(state, 1, word=word, at=at)
+def test_a_task_is_overtaken_where_its_state_is_open_and_at_another_step(
+    state: State, values: dict[str, Any], taken: bool
+) -> None:
+    with state.transaction():
+        state.cache.keep_states([SequenceState(1, 1, 1, "active", NOW, NOW, sequence_step_id=211)._replace(**values)])
     keep_task(state)
     assert Survey(state.connection).overtaken_tasks(0, 9) == ([OpenTask(7, 1)] if taken else [])
 
@@ -85,6 +78,24 @@ def test_a_task_whose_sequence_state_is_gone_went_with_it(state: State) -> None:
     with state.transaction():
         survey.note_missing([1])
     assert survey.overtaken_tasks(0, 9) == []
+
+
+def test_a_prospect_that_is_gone_takes_its_states_along_but_not_an_opt_out(state: State) -> None:
+    with state.transaction():
+        state.cache.keep_states(
+            [SequenceState(one, 1, 1, word, NOW, NOW) for one, word in ((1, "active"), (2, OPTED_OUT))]
+        )
+        survey = Survey(state.connection)
+        survey.note_gone([1])
+        assert survey.missing_among([1, 2]) == {1}
+        assert survey.counts()["prospects_gone"] == 1
+        survey.keep()
+    assert state.cache.prospects([1])[1].gone
+    assert state.cache.pooled_prospects([1])[1].trashed
+    with state.transaction():
+        survey = Survey(state.connection)
+        survey.note_gone([1])
+    assert survey.counts()["prospects_gone"] == 0
 
 
 def test_what_was_found_is_put_into_effect_together(state: State) -> None:
