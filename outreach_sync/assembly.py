@@ -16,8 +16,7 @@ from outreach_sync.outreach.tokenfile import TokenFile
 from outreach_sync.outreach.tokens import OAuthTokens
 from outreach_sync.rules.conditions import named_attributes
 from outreach_sync.rules.watermark import Reading
-from outreach_sync.workbooks.settings import WorkbooksSettings
-from outreach_sync.workbooks.target import Workbooks
+from outreach_sync.workbooks.records import Workbooks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,19 +104,10 @@ def workbooks_from(config: Config, stop: StopSignal, *, on_retry: OnRetry | None
     Raises:
         ConfigError: the key is missing.
     """
-    workbooks = config.workbooks
-    fields = {role: name for role, name in workbooks.fields.model_dump().items() if name is not None}
-    settings = WorkbooksSettings(
-        base_url=workbooks.base_url,
-        api_key=revealed(workbooks.api_key, "workbooks.api_key"),
-        application_name=workbooks.application_name,
-        batch_size=workbooks.batch_size,
-        timeout_ms=workbooks.timeout_ms,
-        patience_ms=config.sync.patience_ms,
-        fields=fields,
+    return Workbooks(
+        config.workbooks,
+        stop,
+        patience_seconds=config.sync.patience_ms / 1000,
         only_where=config.sync.people.only_where,
+        on_retry=on_retry,
     )
-    transport = Transport(
-        workbooks.base_url, user_agent=settings.user_agent, stop=stop, connections=workbooks.concurrency
-    )
-    return Workbooks(settings, transport, stop, on_retry=on_retry)

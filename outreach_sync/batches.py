@@ -10,7 +10,7 @@ from outreach_sync.instants import Instant, to_date
 from outreach_sync.records import DateTime, Write
 from outreach_sync.rules.creation import base_fields
 from outreach_sync.rules.matching import task_reference
-from outreach_sync.workbooks import tasks
+from outreach_sync.workbooks import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -121,7 +121,7 @@ def task_write(run: Run, task_id: int, person_id: int) -> Write:
         raise AssertionError(f"task {task_id} is queued and was never read")
     task, form = cached.task, run.config.sync.tasks
     places = _places(run, cached)
-    return tasks.task_write(
+    return records.task_write(
         name=form.name.format(**places),
         activity_type=form.type.get(task.task_type) or form.type.get(task.action) or form.type["default"],
         activity_status=form.status,

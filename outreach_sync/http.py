@@ -103,6 +103,10 @@ class StopSignal:
         """Say how long ago it was asked for; 0.0 while it was not."""
         return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
 
+    def clock(self) -> float:
+        """Read the clock by which pauses are measured, in seconds since no particular moment."""
+        return time.monotonic()
+
     def wait(self, seconds: float) -> bool:
         """Sleep until a stop is asked for, but no longer than `seconds`; say whether it was."""
         if self._asked_at is not None:
@@ -213,21 +217,13 @@ class Patience:
     within an attempt (a page that first needs a token).
     """
 
-    def __init__(
-        self,
-        seconds: float,
-        stop: StopSignal,
-        *,
-        on_retry: OnRetry | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, seconds: float, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
         """Begin with all of it. `on_retry` is told of each repetition."""
         self.seconds = seconds
         self._stop = stop
         self._on_retry = on_retry
-        self._clock = clock
         self._spent = 0.0
-        self._counted_to = clock()
+        self._counted_to = stop.clock()
         self._lock = threading.Lock()
 
     def left(self) -> float:
@@ -257,12 +253,12 @@ class Patience:
             InterruptedByError: asked to stop.
         """
         check(self._stop)
-        since = self._clock()
+        since = self._stop.clock()
         ends = since + (self.left() if at_most is None else min(self.left(), at_most))
         number = 1
         while True:
             try:
-                result = attempt(max(ends - self._clock(), 0.0))
+                result = attempt(max(ends - self._stop.clock(), 0.0))
             except RetriableError as failure:
                 seconds = _pause_after(number, failure)
                 since = self.spend(since)
@@ -280,7 +276,7 @@ class Patience:
 
     def spend(self, since: float) -> float:
         """Count the time since then, of several threads but once; return what the clock reads."""
-        now = self._clock()
+        now = self._stop.clock()
         with self._lock:
             self._spent += max(now - max(since, self._counted_to), 0.0)
             self._counted_to = now
@@ -498,9 +494,9 @@ class Transport:
         _current.exchange = exchange
         _watchdog.watch(exchange)
         try:
-            reply = self._session.send(
-                prepared, timeout=exchange.seconds, allow_redirects=False, stream=True, **self._surroundings or {}
-            )
+            # not Session.send, which reads and parses redirects even where they are not to be followed
+            adapter = self._session.get_adapter(prepared.url or "")
+            reply = adapter.send(prepared, timeout=exchange.seconds, stream=True, **self._surroundings or {})
             with reply:
                 content = _body(reply)
         except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:  # requests' own errors are OSErrors

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from outreach_sync.errors import NotAllowedError, OutreachSyncError, UnavailableError, UntrustedAnswerError, UsageError
 from outreach_sync.http import pause
 from outreach_sync.records import Accepted, Rejected, Unknown
-from outreach_sync.workbooks.findings import field_problems, missing_labels, typographic_twin
-from outreach_sync.workbooks.people import CLASS_NAME
+from outreach_sync.workbooks.metadata import field_problems, missing_labels, typographic_twin
+from outreach_sync.workbooks.wire import PERSON_CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from outreach_sync.http import StopSignal
     from outreach_sync.records import Verdict
-    from outreach_sync.workbooks.findings import Finding
-    from outreach_sync.workbooks.metadata import FieldType, Metadata, RecordType
+    from outreach_sync.workbooks.metadata import FieldType, Finding, Metadata, RecordType
 
 T = TypeVar("T")
 
@@ -133,7 +132,7 @@ def _admin(call: Callable[[], T]) -> T:
 
 
 def _person(metadata: Metadata) -> RecordType:
-    person = metadata.read_types((CLASS_NAME,)).get(CLASS_NAME)
+    person = metadata.read_types((PERSON_CLASS,)).get(PERSON_CLASS)
     if person is None:
         raise NotAllowedError("the API key cannot see Persons.", advice="Give its user access in Workbooks.")
     return person
@@ -209,7 +208,7 @@ def _begin_field(metadata: Metadata, step: Step, wish: Wish, picklist_id: int | 
     verdict = _admin(
         lambda: metadata.create_custom_field(
             title=step.name,
-            class_name=CLASS_NAME,
+            class_name=PERSON_CLASS,
             data_type=_DATA_TYPES.get(role, wish.datetime_type),
             description=_MADE_BY,
             picklist_id=picklist_id if role == "sequence_state" else None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from outreach_sync.rules.watermark import Reading
     from outreach_sync.state import State
     from outreach_sync.state.outbox import Entry
-    from outreach_sync.workbooks.target import Workbooks
+    from outreach_sync.workbooks.records import Workbooks
 
 
 class Log(Protocol):

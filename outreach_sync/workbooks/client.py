@@ -1,46 +1,58 @@
-"""How Workbooks is asked: reads that are repeated until they can be trusted, writes that are sent once.
+"""How Workbooks is asked: reads that are repeated until they can be trusted, writes that are settled object by object.
 
 The key goes with each request (see docs/decisions/0003-key-per-request.md), in the body of a POST, to the configured
-host only. A write is repeated only where it certainly did not arrive; whenever its answer is missing or unclear the
-verdict is `Unknown`, and it is for the caller to look before sending again.
+host only. What becomes of a write:
+
+- It did not arrive, or Workbooks put it off (a redirect, 429, 503): after a pause the same batch goes again, at the
+  same size. An update is safe by its lock version: if it was carried out all the same, the second one is stale, and the
+  record is compared with what was sent. A creation is looked for first, twice, since rows may appear late.
+- Its answer was lost or is unclear: the verdict is `Unknown`, and the caller looks before sending again.
+- It was put off for as long as patience lasts: that is an error, and nothing else is sent.
 """
 
 from __future__ import annotations
 
+import re
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from outreach_sync.errors import (
-    InterruptedByError,
-    UnavailableError,
-    UntrustedAnswerError,
+from outreach_sync import __version__
+from outreach_sync.config.credentials import revealed
+from outreach_sync.errors import InterruptedByError, PutOffError, ServiceError, UntrustedAnswerError
+from outreach_sync.http import (
+    BusyError,
+    GarbledError,
+    MaybeSentError,
+    NotSentError,
+    Patience,
+    RetriableError,
+    Transport,
+    pause,
 )
-from outreach_sync.http import MaybeSentError, OnRetry, Patience, RetriableError
 from outreach_sync.instants import now
-from outreach_sync.records import Rejected, Unknown, Verdict, Write
-from outreach_sync.workbooks import answers, wire
-from outreach_sync.workbooks.answers import TurnedAwayError
-from outreach_sync.workbooks.formats import read_integer, read_text
-from outreach_sync.workbooks.verdicts import BatchRefused, batch_refusal, judge, settle_single
+from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
+from outreach_sync.workbooks import verdicts, wire
+from outreach_sync.workbooks.verdicts import BatchRefused, DelayedError, FailedError, TurnedAwayError
+from outreach_sync.workbooks.wire import REFERENCE, Reading, Row, read_boolean, read_integer, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from outreach_sync.http import Answer, StopSignal, Transport
-    from outreach_sync.workbooks.settings import WorkbooksSettings
+    from outreach_sync.config.services import Workbooks as Section
+    from outreach_sync.http import Answer, OnRetry, StopSignal
 
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
 _TURNED_AWAY_LIMIT = 3
 _READINGS_LIMIT = 3
-_WRITE_PATIENCE_SECONDS = 30.0
 _WRITE_GRACE_SECONDS = 20.0
-_LONGEST_REST_SECONDS = 30.0
-
-
-class _Lost(NamedTuple):
-    """A write whose answer did not come."""
-
-    why: str
+_LOOK_AGAIN_SECONDS = 2.0
+_CLEAN_ANSWERS = 10
+"""So many answers must come without a redirect before several requests go at once again."""
+_VALUES = 96
+_LOST = (MaybeSentError, GarbledError, FailedError)
+T = TypeVar("T")
+_NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 
 
 class Account(NamedTuple):
@@ -63,35 +75,48 @@ class _StrangeRowsError(Exception):
 class WorkbooksClient:
     """Reads and writes records of any controller; safe to be used by several threads.
 
-    `transport` must be made for `settings.base_url`. Rows are maps of column to raw value; `formats.read` parses them.
+    Rows are maps of column to raw value, which `wire.read` parses.
+
+    Attributes:
+        transport: what it sends with.
     """
 
     def __init__(
-        self,
-        settings: WorkbooksSettings,
-        transport: Transport,
-        stop: StopSignal,
-        *,
-        on_retry: OnRetry | None = None,
+        self, section: Section, stop: StopSignal, *, patience_seconds: float, on_retry: OnRetry | None = None
     ) -> None:
-        """Send nothing yet. `on_retry` is told of each repetition."""
-        self.settings = settings
-        self._transport = transport
+        """Send nothing yet. `section` is the config's; `on_retry` is told of each repetition.
+
+        Raises:
+            ConfigError: the key is missing.
+        """
+        self._key = revealed(section.api_key, "workbooks.api_key")
+        self._section = section
         self._stop = stop
+        self._patience = Patience(patience_seconds, stop, on_retry=on_retry)
+        agent = f"{_NOT_A_WORD.sub('_', section.application_name)}/{__version__} (gzip)"
+        self.transport = Transport(section.base_url, user_agent=agent, stop=stop, connections=section.concurrency)
+        self._brake = _Brake()
         self._skip_totals: tuple[str, ...] = _SKIP_TOTALS
         self._counting = threading.Lock()
         self._proven = False
         self._turned_away = 0
-        self._patience = Patience(settings.patience_ms / 1000, stop, on_retry=on_retry)
+
+    def who(self) -> Account:
+        """Ask who is behind the key: a log-in whose session is not used. Raises as `read` does."""
+        pairs = [("_method", "POST"), ("_application_name", self._section.application_name)]
+        return self._patience.ask(
+            "asking Workbooks who is behind the key",
+            lambda left: _account(self._parse(self._send("login", pairs, left))),
+        )
 
     def read(
         self,
         controller: str,
-        reading: wire.Reading,
+        reading: Reading,
         *,
-        asked_for: Callable[[wire.Row], bool],
+        asked_for: Callable[[Row], bool],
         at_most: int | None = None,
-    ) -> list[wire.Row]:
+    ) -> list[Row]:
         """Read all rows of a look-up, page by page until a short one, in the order of their ids.
 
         `asked_for` says whether a row is one that was asked for: a filter with a slip in it is ignored in silence and
@@ -112,48 +137,79 @@ class WorkbooksClient:
                 continue
         raise UntrustedAnswerError(f"Workbooks returned rows of {controller} that were not asked for.")
 
-    def list_rows(self, controller: str, reading: wire.Reading) -> list[wire.Row]:
+    def by_ids(
+        self, controller: str, ids: Iterable[int], columns: Iterable[str], *, include_deleted: bool
+    ) -> list[Row]:
+        """Read records by id, 100 a request: once every id came back no further page is needed. Raises as `read`."""
+        rows: list[Row] = []
+        for chunk in _chunks(sorted(set(ids)), wire.PAGE_ROWS):
+            reading = wire.look_up("id", map(str, chunk), columns, include_deleted=include_deleted)
+            rows += self.read(controller, reading, asked_for=_has_id_in(frozenset(chunk)), at_most=len(chunk))
+        return rows
+
+    def by_values(
+        self,
+        controller: str,
+        field: str,
+        values: Iterable[str],
+        columns: Iterable[str],
+        *,
+        include_deleted: bool = False,
+        spellings: Callable[[str], Iterable[str]] = lambda value: (value,),
+        key: Callable[[str], str] = str,
+    ) -> dict[str, list[Row]]:
+        """Read records whose field equals one of the values, by the key of that value; empty values match nothing.
+
+        `spellings` are the forms of one value to ask for. `key` is the form in which a value and what came back must be
+        equal, since Workbooks' own comparison is not documented. Raises as `read`.
+        """
+        unique = tuple(dict.fromkeys(value for value in values if value.strip()))
+        wanted = frozenset(map(key, unique))
+
+        def asked_for(row: Row) -> bool:
+            return key(read_text(row.get(field)) or "") in wanted and (
+                include_deleted or not read_boolean(row.get("is_deleted"))
+            )
+
+        found: dict[int, Row] = {}
+        for chunk in _value_chunks(unique):
+            asked = dict.fromkeys(spelling for value in chunk for spelling in spellings(value))
+            for listed in _lists(tuple(asked)):
+                reading = wire.look_up(field, listed, (*columns, field), include_deleted=include_deleted)
+                found |= {record_id(row): row for row in self.read(controller, reading, asked_for=asked_for)}
+        grouped: dict[str, list[Row]] = {}
+        for row in found.values():
+            grouped.setdefault(key(read_text(row.get(field)) or ""), []).append(row)
+        return grouped
+
+    def list_rows(self, controller: str, reading: Reading) -> list[Row]:
         """Read a list that is not paged, such as metadata. Raises as `read` does."""
         return self._page(controller, reading, paged=False)
-
-    def who(self) -> Account:
-        """Ask who is behind the key: a log-in whose session is not used. Raises as `read` does."""
-        pairs = [("_method", "POST"), ("_application_name", self.settings.application_name)]
-
-        def attempt(seconds_left: float) -> Account:
-            answer = self._send("login", pairs, min(self.settings.timeout_ms / 1000, seconds_left))
-            return account(self._parse(answer))
-
-        return self._patience.ask("asking Workbooks who is behind the key", attempt)
 
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write objects, each named once, in batches; the verdicts are parallel to `writes`.
 
-        A batch that is refused as a whole is halved until the object to blame is alone. Being stopped, cut off,
-        redirected or put off makes the verdict `Unknown`, no exception.
+        A batch that is refused as a whole is halved until the object to blame is alone. Being stopped or cut off makes
+        the verdict `Unknown`, no exception.
 
         Raises:
-            NotAuthenticatedError, NotAllowedError: the key is refused; this batch was not written, earlier ones may
-                have been.
+            NotAuthenticatedError, NotAllowedError: the key is refused.
+            UnavailableError, QuotaSpentError: Workbooks could not be reached, or put the write off, for as long as
+                patience allows. This batch was most likely not written, earlier ones may have been.
         """
         sendable = [(place, one) for place, one in enumerate(writes) if wire.unsendable(one) is None]
-        verdicts: list[Verdict] = [Rejected((wire.unsendable(one) or "",)) for one in writes]
-        size = self.settings.batch_size
+        settled: list[Verdict] = [Rejected((wire.unsendable(one) or "",)) for one in writes]
+        size = self._section.batch_size
         for start in range(0, len(sendable), size):
             batch = sendable[start : start + size]
-            settled = self._settle(controller, [one for _, one in batch])
-            for (place, _), verdict in zip(batch, settled, strict=True):
-                verdicts[place] = verdict
-        return tuple(verdicts)
+            for (place, _), verdict in zip(batch, self._settle(controller, [one for _, one in batch]), strict=True):
+                settled[place] = verdict
+        return tuple(settled)
 
     def _read_all(
-        self,
-        controller: str,
-        reading: wire.Reading,
-        asked_for: Callable[[wire.Row], bool],
-        at_most: int | None,
-    ) -> list[wire.Row]:
-        rows: list[wire.Row] = []
+        self, controller: str, reading: Reading, asked_for: Callable[[Row], bool], at_most: int | None
+    ) -> list[Row]:
+        rows: list[Row] = []
         last_id = 0
         while True:
             page = self._page(controller, wire.beyond(reading, last_id) if last_id else reading)
@@ -166,108 +222,249 @@ class WorkbooksClient:
                 return rows
             last_id = _next_start(page, last_id)
 
-    def _page(self, controller: str, reading: wire.Reading, *, paged: bool = True) -> list[wire.Row]:
-        def attempt(seconds_left: float) -> list[wire.Row]:
-            timeout = min(self.settings.timeout_ms / 1000, seconds_left)
-            return self._read_once(controller, reading, timeout, paged=paged)
+    def _page(self, controller: str, reading: Reading, *, paged: bool = True) -> list[Row]:
+        return self._patience.ask(
+            f"reading {controller} of Workbooks", lambda left: self._read_once(controller, reading, left, paged=paged)
+        )
 
-        return self._patience.ask(f"reading {controller}", attempt)
-
-    def _read_once(self, controller: str, reading: wire.Reading, timeout: float, *, paged: bool) -> list[wire.Row]:
+    def _read_once(self, controller: str, reading: Reading, left: float, *, paged: bool) -> list[Row]:
         spellings = self._skip_totals
-        answer = self._send(controller, wire.read_pairs(reading, paged=paged, skip_totals=spellings), timeout)
+        answer = self._send(controller, wire.read_pairs(reading, paged=paged, skip_totals=spellings), left)
         try:
             return _rows(self._parse(answer))
         except UntrustedAnswerError:
             if not (paged and spellings and b"skip_total_rows" in answer.body):
                 raise
         self._skip_totals = _accepted_spellings(answer.body, spellings)
-        return self._read_once(controller, reading, timeout, paged=paged)
+        return self._read_once(controller, reading, left, paged=paged)
 
     def _settle(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
-        outcome = self._write_once(controller, writes)
+        try:
+            outcome = _Delivery(self, controller, writes).outcome(self._patience)
+        except (*_LOST, UntrustedAnswerError, InterruptedByError) as failure:
+            return (Unknown(failure.message),) * len(writes)
         if not isinstance(outcome, BatchRefused):
             return outcome
         if len(writes) == 1:
-            return (settle_single(outcome),)
+            return (verdicts.settle_single(outcome),)
         middle = len(writes) // 2
         return self._settle(controller, writes[:middle]) + self._settle(controller, writes[middle:])
 
-    def _write_once(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...] | BatchRefused:
-        try:
-            answer = self._send_write(controller, wire.write_pairs(writes))
-        except (UnavailableError, InterruptedByError) as failure:
-            return _all_unknown(writes, failure.message)
-        if isinstance(answer, _Lost):
-            return _all_unknown(writes, answer.why)
-        refusal = answers.request_refusal(answer)
+    def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | BatchRefused:
+        """Send objects once and judge the answer. Raises as `verdicts.parse` does, and what sending raises."""
+        answer = self._send(controller, wire.write_pairs(writes), left, _WRITE_GRACE_SECONDS)
+        refusal = verdicts.request_refusal(answer)
         if refusal is not None:
             return refusal
-        try:
-            said = self._parse(answer)
-        except RetriableError as failure:
-            self._rest(failure)
-            return _all_unknown(writes, failure.message)
-        except UntrustedAnswerError as failure:
-            return _all_unknown(writes, failure.message)
-        return batch_refusal(said) or judge(said, writes)
+        said = self._parse(answer)
+        return verdicts.batch_refusal(said) or verdicts.judge(said, writes)
 
-    def _send_write(self, controller: str, pairs: list[wire.Pair]) -> Answer | _Lost:
-        """Send a write; only where it certainly did not arrive is it sent again."""
+    def look_again(self) -> None:
+        """Wait for rows that were created a moment ago, which may appear late. Raises InterruptedByError."""
+        pause(_LOOK_AGAIN_SECONDS, self._stop)
 
-        def attempt(seconds_left: float) -> Answer:
-            timeout = min(self.settings.timeout_ms / 1000, seconds_left)
-            return self._send(controller, pairs, timeout, _WRITE_GRACE_SECONDS)
-
-        try:
-            return self._patience.ask(f"writing {controller}", attempt, final=(MaybeSentError,))
-        except MaybeSentError as failure:
-            return _Lost(failure.message)
-
-    def _rest(self, failure: RetriableError) -> None:
-        """Leave Workbooks in peace for as long as it asked, or for longer each time it turns us away in a row."""
-        asked = failure.asked_seconds
-        seconds = 2.0 ** min(self._turned_away, 5) / 2 if asked is None else asked
-        self._stop.wait(min(seconds, _LONGEST_REST_SECONDS, self.settings.patience_ms / 1000))
-
-    def _send(
-        self,
-        controller: str,
-        pairs: list[wire.Pair],
-        timeout_seconds: float,
-        grace_seconds: float = 0.0,
-    ) -> Answer:
-        return self._transport.send(
-            "POST",
-            f"{self.settings.base_url.rstrip('/')}/{controller}.api",
-            params=[("_dc", str(now()))],  # against caches on the way, as the guide advises
-            body=wire.encode([*wire.credentials(self.settings.api_key), *pairs]),
-            headers={
-                "User-Agent": self.settings.user_agent,
-                "Content-Type": "application/x-www-form-urlencoded",
-            },
-            timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
-        )
+    def _send(self, controller: str, pairs: list[wire.Pair], left: float, grace_seconds: float = 0.0) -> Answer:
+        with self._brake.turn():
+            return self.transport.send(
+                "POST",
+                f"{self._section.base_url.rstrip('/')}/{controller}.api",
+                params=[("_dc", str(now()))],  # against caches on the way, as the guide advises
+                body=wire.encode([*wire.credentials(self._key), *pairs]),
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                timeout_seconds=min(self._section.timeout_ms / 1000, left),
+                grace_seconds=grace_seconds,
+            )
 
     def _parse(self, answer: Answer) -> dict[str, Any]:
         """Parse an answer and count being turned away: three times with a key that never worked is a refusal."""
         try:
-            said = answers.parse(answer)
+            said = verdicts.parse(answer)
+        except DelayedError:
+            self._brake.pull()
+            raise
         except TurnedAwayError:
             with self._counting:
                 self._turned_away += 1
                 refused = self._turned_away >= _TURNED_AWAY_LIMIT and not self._proven
             if refused:
-                raise answers.not_accepted() from None
+                raise verdicts.not_accepted() from None
             raise
+        self._brake.ease()
         with self._counting:
             self._turned_away = 0
             self._proven = self._proven or said.get("success") is not False
         return said
 
 
-def account(said: Mapping[str, Any]) -> Account:
+class _Brake:
+    """While Workbooks slows us down, requests go one at a time."""
+
+    def __init__(self) -> None:
+        """Begin with the brake off."""
+        self._turn = threading.Lock()
+        self._clean_answers_to_come = 0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until a request may go."""
+        if not self._clean_answers_to_come:
+            yield
+            return
+        with self._turn:
+            yield
+
+    def pull(self) -> None:
+        """Take note of a redirect."""
+        self._clean_answers_to_come = _CLEAN_ANSWERS
+
+    def ease(self) -> None:
+        """Take note of an answer that came without one."""
+        self._clean_answers_to_come = max(self._clean_answers_to_come - 1, 0)
+
+
+class _Delivery:
+    """One batch on its way: sent until Workbooks looks at it, and never in a way that could write anything twice."""
+
+    def __init__(self, client: WorkbooksClient, controller: str, writes: Sequence[Write]) -> None:
+        self._client = client
+        self._controller = controller
+        self._writes = writes
+        self._found: dict[int, Verdict] = {}
+        self._was_put_off = False
+        self._failure: RetriableError | None = None
+
+    def outcome(self, patience: Patience) -> tuple[Verdict, ...] | BatchRefused:
+        """Return what became of each object, or that all were refused.
+
+        Raises:
+            MaybeSentError, GarbledError, FailedError, UntrustedAnswerError: nothing is known.
+            InterruptedByError: asked to stop; likewise.
+            ServiceError: patience is over.
+        """
+        try:
+            return patience.ask(f"writing {self._controller} of Workbooks", self._attempt, final=_LOST)
+        except ServiceError as error:
+            if isinstance(self._failure, BusyError) and not isinstance(error, PutOffError):
+                raise FailedError(self._failure.message, status=self._failure.status) from None
+            raise
+
+    def _attempt(self, left: float) -> tuple[Verdict, ...] | BatchRefused:
+        if self._was_put_off:
+            self._look_for_creations()
+        waiting = [place for place in range(len(self._writes)) if place not in self._found]
+        if not waiting:
+            return tuple(self._found[place] for place in range(len(self._writes)))
+        try:
+            said = self._client.send_write(self._controller, [self._writes[place] for place in waiting], left)
+        except RetriableError as failure:
+            self._failure = failure
+            self._was_put_off = self._was_put_off or not isinstance(failure, NotSentError)
+            raise
+        if isinstance(said, BatchRefused):
+            if not self._found:
+                return said
+            said = (Unknown("refused together with others, of which some were written"),) * len(waiting)
+        settled = self._found | dict(zip(waiting, said, strict=True))
+        if self._was_put_off:
+            settled |= self._carried_out({place: settled[place] for place in waiting})
+        return tuple(settled[place] for place in range(len(self._writes)))
+
+    def _look_for_creations(self) -> None:
+        """Find what was created although the request was put off: twice, since rows may appear late."""
+        for place, write in enumerate(self._writes):
+            if not write.id and REFERENCE not in write.fields:
+                self._found[place] = Unknown("it was put off, and has no reference by which it could be looked for")
+        for again in (False, True):
+            places = {
+                str(write.fields[REFERENCE]): place
+                for place, write in enumerate(self._writes)
+                if place not in self._found and not write.id and REFERENCE in write.fields
+            }
+            if not places:
+                return
+            if again:
+                self._client.look_again()
+            for reference, rows in self._client.by_values(
+                self._controller, REFERENCE, places, ("lock_version", "is_deleted")
+            ).items():
+                self._found[places[reference]] = _as_created(rows)
+
+    def _carried_out(self, settled: Mapping[int, Verdict]) -> dict[int, Verdict]:
+        """Tell, of what is stale now, what is so because it was written although it was put off."""
+        stale = {self._writes[place].id: place for place, verdict in settled.items() if isinstance(verdict, Stale)}
+        if not stale:
+            return {}
+        columns = dict.fromkeys(name for place in stale.values() for name in self._writes[place].fields)
+        try:
+            rows = self._client.by_ids(self._controller, stale, ("lock_version", *columns), include_deleted=False)
+        except (ServiceError, InterruptedByError):
+            return {}  # stale they stay, and are read again
+        written: dict[int, Verdict] = {}
+        for row in rows:
+            place = stale[record_id(row)]
+            write, lock_version = self._writes[place], read_integer(row.get("lock_version"))
+            if lock_version == write.lock_version + 1 and all(
+                wire.is_kept(sent, row.get(name)) for name, sent in write.fields.items()
+            ):
+                written[place] = Accepted(write.id, lock_version)
+        return written
+
+
+def _as_created(rows: Sequence[Row]) -> Verdict:
+    """Judge the live records that bear the reference of one that was to be created."""
+    if len(rows) > 1:
+        return Unknown("several records bear the reference of the one that was to be created")
+    lock_version = read_integer(rows[0].get("lock_version"))
+    return Accepted(record_id(rows[0]), verdicts.LOCK_UNKNOWN if lock_version is None else lock_version)
+
+
+def record_id(row: Row) -> int:
+    """Return the id of a row.
+
+    Raises:
+        UntrustedAnswerError: it has none that makes sense.
+    """
+    number = read_integer(row.get("id"))
+    if number is None or number <= 0:
+        raise UntrustedAnswerError("Workbooks returned a record without an id that makes sense.")
+    return number
+
+
+def _has_id_in(ids: frozenset[int]) -> Callable[[Row], bool]:
+    return lambda row: read_integer(row.get("id")) in ids
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _value_chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut values into requests; one with a backslash, which may escape its neighbour, goes alone.
+
+    A look-up has been read to its end only when a page was short. So where there are several, each asks for a few less
+    than a page has rows: even if each matches once, and a few match several records, no further page is needed.
+    """
+    plain = [value for value in values if "\\" not in value]
+    yield from _chunks(plain, wire.PAGE_ROWS if len(plain) <= wire.PAGE_ROWS else _VALUES)
+    yield from ((value,) for value in values if "\\" in value)
+
+
+def _lists(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Put values as they can be asked for: together, but one with a backslash alone and in two ways.
+
+    Whether a backslash escapes more than a comma, and so itself, is not documented; what the wrong way finds is not
+    what was asked for.
+    """
+    if not any("\\" in value for value in values):
+        yield values
+        return
+    for value in values:
+        yield (value,)
+        yield (value.replace("\\", "\\\\"),)
+
+
+def _account(said: Mapping[str, Any]) -> Account:
     """Read the answer to a log-in.
 
     Raises:
@@ -278,7 +475,7 @@ def account(said: Mapping[str, Any]) -> Account:
         raise UntrustedAnswerError("Workbooks answered a log-in without a logical_database_id.")
     listed = said.get("databases")
     known = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    (own,) = [one for one in known if read_integer(one.get("id")) == database][:1] or [{}]
+    own: Row = next((one for one in known if read_integer(one.get("id")) == database), {})
     return Account(
         logical_database_id=database,
         database_name=read_text(said.get("database_name")) or read_text(own.get("name")) or "",
@@ -288,16 +485,16 @@ def account(said: Mapping[str, Any]) -> Account:
     )
 
 
-def _rows(said: Mapping[str, Any]) -> list[wire.Row]:
+def _rows(said: Mapping[str, Any]) -> list[Row]:
     if said.get("success") is False:
-        raise answers.refused_reading(said)
+        raise verdicts.refused_reading(said)
     rows = said.get("data")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UntrustedAnswerError("Workbooks answered a look-up without a list of rows.")
     return rows
 
 
-def _next_start(page: Sequence[wire.Row], last_id: int) -> int:
+def _next_start(page: Sequence[Row], last_id: int) -> int:
     """Return the id the next page starts after; ids must ascend, or rows would be skipped."""
     ids = [read_integer(row.get("id")) or 0 for row in page]
     if ids != sorted(ids) or ids[0] <= last_id:
@@ -309,7 +506,3 @@ def _accepted_spellings(objection: bytes, spellings: tuple[str, ...]) -> tuple[s
     """Drop the spellings that an objection names; one may be named only as a part of the other. If none, drop all."""
     left = tuple(name for name in spellings if name.encode() not in objection.replace(b"_" + name.encode(), b""))
     return left if left != spellings else ()
-
-
-def _all_unknown(writes: Sequence[Write], why: str) -> tuple[Verdict, ...]:
-    return (Unknown(why),) * len(writes)

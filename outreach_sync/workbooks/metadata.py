@@ -1,4 +1,4 @@
-"""What Workbooks says of itself: record types, their fields, picklists; and how new ones are made.
+"""What Workbooks says of itself (record types, fields, picklists), how new ones are made, and what is wrong with them.
 
 Facts: the guide's sections on metadata and picklists, the bindings' custom-field and picklist examples. Names of custom
 fields are read here and never derived from titles.
@@ -6,20 +6,27 @@ fields are read here and never derived from titles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Write, WriteValue
-from outreach_sync.workbooks.formats import read_boolean, read_integer, read_text
-from outreach_sync.workbooks.lookups import record_id, rows_by_field, rows_by_id
-from outreach_sync.workbooks.wire import Reading
+from outreach_sync.workbooks.client import record_id
+from outreach_sync.workbooks.wire import (
+    PERSON_CLASS,
+    ROLE_DATATYPES,
+    TASK_CLASS,
+    Datatype,
+    Reading,
+    Row,
+    read_boolean,
+    read_integer,
+    read_text,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from outreach_sync.records import Verdict
     from outreach_sync.workbooks.client import WorkbooksClient
-    from outreach_sync.workbooks.wire import Row
 
 _TYPES = "metadata/types"
 _PICKLISTS = "admin/picklists"
@@ -28,6 +35,12 @@ _CUSTOM_FIELDS = "admin/custom_fields"
 _TYPE_COLUMNS = ("class_name", "controller_path", "actions", "fields")
 _CUSTOM_FIELD_COLUMNS = ("id", "title", "status", "value_column_name")
 _AVAILABLE = "available"
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
+_DATATYPE_WORDS = {
+    Datatype.BOOLEAN: ("boolean",),
+    Datatype.DATETIME: ("datetime", "date_time", "var_date_time", "timestamp"),
+    Datatype.TEXT: ("string", "text", "picklist", "memo"),
+}
 
 
 class PicklistLink(NamedTuple):
@@ -73,6 +86,25 @@ class CustomField(NamedTuple):
         return self.status.lower() == _AVAILABLE and self.column is not None
 
 
+class Finding(NamedTuple):
+    """One thing that is wrong: the field, picklist label or action it is about, what is wrong, and what to do.
+
+    `fatal` says whether writes would fail; otherwise it may work.
+    """
+
+    subject: str
+    problem: str
+    hint: str
+    fatal: bool
+
+
+class MissingLabel(NamedTuple):
+    """A label that a picklist lacks, and the entry most like it: a hyphen for a dash, another case; None if none is."""
+
+    label: str
+    nearest: str | None
+
+
 class Metadata:
     """Reads and extends the description of one Workbooks. Reading raises as `WorkbooksClient.read` does."""
 
@@ -87,20 +119,26 @@ class Metadata:
         types = [_record_type(row) for row in rows]
         return {one.class_name: one for one in types if one.class_name in class_names}
 
+    def problems(self, fields: Mapping[str, str]) -> tuple[Finding, ...]:
+        """Compare the configured fields, by role, and the needed permissions with the metadata, in one request."""
+        types = self.read_types((PERSON_CLASS, TASK_CLASS))
+        person, task = types.get(PERSON_CLASS), types.get(TASK_CLASS)
+        of_person = (
+            (hidden_type(PERSON_CLASS),)
+            if person is None
+            else field_problems(person, fields) + permission_problems(person, ("create", "update"))
+        )
+        return of_person + ((hidden_type(TASK_CLASS),) if task is None else permission_problems(task, ("create",)))
+
     def read_picklist_entries(self, picklist_ids: Iterable[int]) -> dict[int, tuple[str, ...]]:
         """Read the entries of picklists; each id that was asked for is a key."""
         ids = sorted(set(picklist_ids))
-        rows = rows_by_field(self._client, _ENTRIES, "picklist_id", map(str, ids), ("id", "picklist_id", "value"))
-        return {
-            picklist_id: tuple(
-                read_text(row.get("value")) or "" for row in rows if read_integer(row.get("picklist_id")) == picklist_id
-            )
-            for picklist_id in ids
-        }
+        rows = self._client.by_values(_ENTRIES, "picklist_id", map(str, ids), ("id", "value"))
+        return {one: tuple(read_text(row.get("value")) or "" for row in rows.get(str(one), ())) for one in ids}
 
     def find_picklists(self, name: str) -> tuple[int, ...]:
         """Find the ids of all picklists of this name."""
-        return tuple(map(record_id, rows_by_field(self._client, _PICKLISTS, "name", (name,), ("id", "name"))))
+        return tuple(map(record_id, self._client.by_values(_PICKLISTS, "name", (name,), ("id",)).get(name, ())))
 
     def create_picklist(self, name: str, description: str) -> Verdict:
         """Create an empty picklist. Needs an administrator's key. Raises as `WorkbooksClient.write` does."""
@@ -113,8 +151,8 @@ class Metadata:
 
     def find_custom_fields(self, title: str) -> tuple[CustomField, ...]:
         """Find the custom fields of this title, of whatever record type."""
-        rows = rows_by_field(self._client, _CUSTOM_FIELDS, "title", (title,), _CUSTOM_FIELD_COLUMNS)
-        return tuple(map(_custom_field, rows))
+        rows = self._client.by_values(_CUSTOM_FIELDS, "title", (title,), _CUSTOM_FIELD_COLUMNS)
+        return tuple(map(_custom_field, rows.get(title, ())))
 
     def create_custom_field(
         self,
@@ -141,7 +179,7 @@ class Metadata:
 
     def read_custom_field(self, field_id: int) -> CustomField | None:
         """Read one custom field, to see whether it is available yet; None where it is not (yet) to be seen."""
-        rows = rows_by_id(self._client, _CUSTOM_FIELDS, (field_id,), _CUSTOM_FIELD_COLUMNS, include_deleted=False)
+        rows = self._client.by_ids(_CUSTOM_FIELDS, (field_id,), _CUSTOM_FIELD_COLUMNS, include_deleted=False)
         return _custom_field(rows[0]) if rows else None
 
     def _create(self, controller: str, fields: Mapping[str, WriteValue]) -> Verdict:
@@ -193,3 +231,75 @@ def _custom_field(row: Row) -> CustomField:
 
 def _maps(entries: object) -> list[Mapping[str, Any]]:
     return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+
+
+def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Compare the configured fields, by role, with what the record type has."""
+    checked = (_field_problem(described, role, name) for role, name in wanted.items())
+    return tuple(finding for finding in checked if finding is not None)
+
+
+def permission_problems(described: RecordType, actions: Iterable[str]) -> tuple[Finding, ...]:
+    """Name the actions (create, update) that the key's user may not take on this record type."""
+    return tuple(
+        Finding(
+            subject=described.controller or described.class_name,
+            problem=f"the user of the API key may not {action} records",
+            hint="Give that user the permission in Workbooks.",
+            fatal=True,
+        )
+        for action in actions
+        if action not in described.permitted
+    )
+
+
+def hidden_type(class_name: str) -> Finding:
+    """Name a record type that the metadata does not list."""
+    return Finding(class_name, "the API key cannot see this record type", "Give its user access in Workbooks.", True)
+
+
+def missing_labels(entries: Sequence[str], labels: Iterable[str]) -> tuple[MissingLabel, ...]:
+    """Name the labels that are no entry of the picklist, to the letter, each with the nearest entry."""
+    present = set(entries)
+    return tuple(MissingLabel(label, _nearest(label, entries)) for label in labels if label not in present)
+
+
+def typographic_twin(label: str, entries: Iterable[str]) -> str | None:
+    """Return the entry that differs from the label only in dashes, blanks or case; None where there is none."""
+    return next((entry for entry in entries if entry != label and _plain(entry) == _plain(label)), None)
+
+
+def _field_problem(described: RecordType, role: str, name: str) -> Finding | None:
+    field = described.fields.get(name)
+    key = f"workbooks.fields.{role}"
+    if field is None:
+        near = difflib.get_close_matches(name, described.fields, n=1, cutoff=0.7)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        return Finding(name, f"{described.class_name} has no such field", f"{hint}Set {key}, or run `provision`.", True)
+    if not field.updateable:
+        return Finding(name, "the field cannot be written", f"Choose another field for {key}.", True)
+    return _datatype_problem(field, role, key)
+
+
+def _datatype_problem(field: FieldType, role: str, key: str) -> Finding | None:
+    """Judge the datatype. The list of Workbooks' words is not published, so an unknown one is but a warning."""
+    expected = ROLE_DATATYPES.get(role, Datatype.TEXT)
+    word = field.datatype.lower()
+    if any(known in word for known in _DATATYPE_WORDS[expected]):
+        return None
+    if expected is Datatype.DATETIME and "date" in word:
+        return Finding(field.name, "the field holds days, so times of day are lost", f"{key} wants a date-time.", False)
+    known_words = [known for words in _DATATYPE_WORDS.values() for known in words]
+    certain = any(known in word for known in known_words)
+    problem = f"the field holds {field.datatype or 'something unnamed'}, not {expected}"
+    return Finding(field.name, problem, f"Choose another field for {key}.", certain)
+
+
+def _nearest(label: str, entries: Sequence[str]) -> str | None:
+    by_plain = {_plain(entry): entry for entry in reversed(entries)}
+    near = difflib.get_close_matches(_plain(label), by_plain, n=1, cutoff=0.75)
+    return by_plain[near[0]] if near else None
+
+
+def _plain(label: str) -> str:
+    return " ".join(label.translate(_DASHES).casefold().split())

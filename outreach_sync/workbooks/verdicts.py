@@ -1,18 +1,28 @@
-"""What became of each object of a write, judged from Workbooks' answer.
+"""What an answer of Workbooks means: of the whole request (usable, wait, give up), then of each object of a write.
 
-Pure. The HTTP status says nothing and the top level of the answer little (guide: a failed write is 200 with
-``"success": false``; how a mixture is answered is not documented), so an object counts as done only if its own entry
-says so and names its own id. Whatever is not certain is `Unknown`, which makes the caller look.
+Pure. The HTTP status says nothing of an object and the top level of the answer little (guide: a failed write is 200
+with ``"success": false``; how a mixture is answered is not documented), so an object counts as done only if its own
+entry says so and names its own id. Whatever is not certain is `Unknown`, which makes the caller look.
+
+A refusal counts only in Workbooks' own form, JSON; a page of HTML or text is a gateway's. A redirect slows a client
+down, unless it leads to a log-in page (guide: Rate limiting, Authentication; the lists of reasons there are open).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
+from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, OutreachSyncError, UntrustedAnswerError
+from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, retry_after
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks.formats import read_integer
+from outreach_sync.workbooks.wire import is_kept, read_integer, read_text
+
+if TYPE_CHECKING:
+    from outreach_sync.http import Answer
 
 STALE_TEXT = "already been updated elsewhere"
 """What Workbooks says of a lock version that is not the current one (guide), in whatever case."""
@@ -24,12 +34,144 @@ _REASON_LENGTH = 300
 _REASON_COUNT = 10
 _NAMELESS = frozenset(("", "[]", "base"))
 _DEPTH = 6
+_SESSION_REASONS = frozenset(("session_expired", "no_session", "no_session_found"))
+_PASSING_REASONS = frozenset(
+    ("no_available_database", "requested_database_not_available", "database_being_migrated", "database_archived"),
+)
+_ADVICE = {
+    "user_agent_required": "Set workbooks.application_name.",
+    "invalid_application_name": "Choose another workbooks.application_name.",
+    "no_permission_for_api": "Give the user of the API key permission to use the API.",
+}
+_KEY_ADVICE = "Check workbooks.api_key: its expiry date, its permitted IP addresses and its user."
+_OWN_KEYS = frozenset(
+    ("success", "failure_reason", "failure_message", "failures", "errors", "error", "affected_objects"),
+)
+_LOG_IN = re.compile(r"(?:users?[-_])?(?:log|sign)[-_]?(?:in|on)(?:\.\w+)?|sso", re.IGNORECASE)
+_CHECK_ADVICE = "Run `outreach-sync check`."
+
+
+class DelayedError(RetriableError):
+    """A redirect: Workbooks slows us down. The same request goes again after a pause, with fewer at once."""
+
+    eagerness = 2.5
+
+
+class TurnedAwayError(RetriableError):
+    """A redirect to a log-in page, or a lost session: the key may not be accepted. The client counts these."""
+
+
+class FailedError(BusyError):
+    """Workbooks, or what stands before it, failed at a request; a write may have been carried out."""
 
 
 class BatchRefused(NamedTuple):
     """Workbooks refused the request as a whole and says nothing of its objects: none was written."""
 
     reasons: tuple[str, ...]
+
+
+def parse(answer: Answer) -> dict[str, Any]:
+    """Return the JSON object of a 200 answer.
+
+    Invalid UTF-8, which the PHP binding has to work around, is replaced.
+
+    Raises:
+        DelayedError, TurnedAwayError, ThrottledError, BusyError, FailedError, GarbledError: it may pass.
+        NotAuthenticatedError, NotAllowedError: it will not.
+        UntrustedAnswerError: the request itself was not understood.
+    """
+    if answer.status != 200:  # noqa: PLR2004 - the status says more than a name, here and below
+        raise _failure(answer)
+    said = _json_object(answer.body)
+    if said is None:
+        raise GarbledError("Workbooks answered with something that is not a JSON object")
+    return said
+
+
+def _failure(answer: Answer) -> OutreachSyncError:
+    """Name what an answer other than 200 means."""
+    status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
+    if 300 <= status < 400 or status in {408, 429}:  # noqa: PLR2004
+        return _put_off(answer, asked)
+    if status in {401, 403, 404, 422} and _own_form(answer.body) is None:
+        return BusyError(f"something before Workbooks answered {status}", status=status, asked_seconds=asked)
+    if status in {401, 403}:
+        return _turned_down(answer, asked)
+    if status == 404:  # noqa: PLR2004
+        return NotAllowedError("Workbooks does not know this kind of record, or hides it (404).", advice=_CHECK_ADVICE)
+    if status >= 500 and status != 501:  # noqa: PLR2004
+        kind_of_busy = BusyError if status == 503 else FailedError  # noqa: PLR2004
+        return kind_of_busy(f"Workbooks failed ({status})", status=status, asked_seconds=asked)
+    return UntrustedAnswerError(f"Workbooks did not understand the request ({status}).", advice=_CHECK_ADVICE)
+
+
+def request_refusal(answer: Answer) -> BatchRefused | None:
+    """Recognise a status that refuses a write as a whole, so that none of it was done; None for every other.
+
+    A deleted id may make all of a batch 404 (not documented), so that counts here.
+    """
+    if not 400 <= answer.status < 500 or answer.status in {401, 403, 408, 429}:  # noqa: PLR2004
+        return None
+    said = _own_form(answer.body)
+    if said is None and answer.status in {404, 422}:
+        return None
+    return BatchRefused(reasons_in(said or {}) or (f"refused with status {answer.status}",))
+
+
+def refused_reading(said: Mapping[str, Any]) -> UntrustedAnswerError:
+    """Name a 200 that is not a success on a read: a filter or a column that Workbooks does not accept."""
+    reasons = "; ".join(reasons_in(said)) or "without a reason"
+    return UntrustedAnswerError(f"Workbooks refused a look-up: {reasons}.", advice=_CHECK_ADVICE)
+
+
+def not_accepted() -> NotAuthenticatedError:
+    """Name a key that was only ever met with log-in pages or lost sessions."""
+    return NotAuthenticatedError("Workbooks keeps turning the API key away.", advice=_KEY_ADVICE)
+
+
+def _put_off(answer: Answer, asked: float | None) -> RetriableError:
+    if answer.status in {408, 429}:
+        return ThrottledError(f"Workbooks asks to wait ({answer.status})", asked_seconds=asked)
+    kind = TurnedAwayError if _leads_to_log_in(answer) else DelayedError
+    return kind(f"Workbooks answered with a redirect ({answer.status})", asked_seconds=asked)
+
+
+def _leads_to_log_in(answer: Answer) -> bool:
+    try:
+        address = urlsplit(answer.headers.get("Location", ""))
+    except ValueError:
+        return False
+    first_label = (address.netloc.rpartition("@")[2]).partition(".")[0]
+    return any(_LOG_IN.fullmatch(part) for part in (first_label, *address.path.split("/")))
+
+
+def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
+    """Tell, by the reason a 401 or 403 gives, what passes from what does not. The list of reasons is open."""
+    said = _own_form(answer.body) or {}
+    reason = clean_text(str(said.get("failure_reason") or said.get("failure_message") or ""))
+    if reason in _SESSION_REASONS:
+        return TurnedAwayError(f"Workbooks has no session for us ({reason})", asked_seconds=asked)
+    if reason in _PASSING_REASONS:
+        return RetriableError(f"the Workbooks database cannot be used now ({reason})", asked_seconds=asked)
+    shown = f"{answer.status} {reason}".strip()
+    if answer.status == 401:  # noqa: PLR2004
+        return NotAuthenticatedError(f"Workbooks does not accept the API key ({shown}).", advice=_KEY_ADVICE)
+    return NotAllowedError(f"Workbooks does not allow this ({shown}).", advice=_ADVICE.get(reason, _KEY_ADVICE))
+
+
+def _own_form(body: bytes) -> dict[str, Any] | None:
+    """Return what Workbooks itself says: a JSON object with a key that it uses. None: someone else speaks."""
+    said = _json_object(body)
+    return said if said is not None and not _OWN_KEYS.isdisjoint(said) else None
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(body.decode("utf-8", errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
 
 
 class _Entry(NamedTuple):
@@ -79,7 +221,7 @@ def reasons_in(answer: Mapping[str, Any]) -> tuple[str, ...]:
 
 def clean_text(text: str) -> str:
     """Make a service's text fit to be shown and kept: no control characters, bounded length."""
-    return _CONTROL.sub(" ", text).strip()[:_REASON_LENGTH]
+    return _CONTROL.sub(" ", read_text(text) or "").strip()[:_REASON_LENGTH]
 
 
 def _judge_one(write: Write, entry: _Entry | None, whole: _Whole, *, alone: bool) -> Verdict:
@@ -123,7 +265,16 @@ def _accepted(write: Write, entry: _Entry) -> Verdict:
     if not write.id and not _same_reference(write, entry.record):
         return Unknown("the answer reports success, but for another record")
     lock_version = read_integer(entry.record.get("lock_version"))
-    return Accepted(record_id, LOCK_UNKNOWN if lock_version is None else lock_version)
+    return Accepted(record_id, LOCK_UNKNOWN if lock_version is None else lock_version, _kept_otherwise(write, entry))
+
+
+def _kept_otherwise(write: Write, entry: _Entry) -> dict[str, str | None]:
+    """Return the texts that the answer shows otherwise than they were sent; only a read proves what is stored."""
+    return {
+        name: read_text(entry.record[name])
+        for name, sent in write.fields.items()
+        if isinstance(sent, str) and name in entry.record and not is_kept(sent, entry.record[name])
+    }
 
 
 def _names_itself_or_nothing(write: Write, record: Mapping[str, Any]) -> bool:

@@ -1,22 +1,26 @@
-"""Requests to Workbooks as form bodies: pairs of names and values, percent-encoded.
+"""Requests to Workbooks as form bodies, and the forms in which it takes values and gives them back.
 
-Pure: nothing is sent here. Facts: the API developers guide (reading, writing, "square arrays") and the PHP binding for
-how nested names are spelled. Everything goes in the body of a POST, with `_method` saying what is meant, so that no
-proxy log holds the key and no list of ids is too long for a URL.
+Pure: nothing is sent here. Facts: the API developers guide (reading, writing, "square arrays", formats) and the PHP
+binding for how nested names are spelled. Everything goes in the body of a POST, with `_method` saying what is meant, so
+that no proxy log holds the key and no list of ids is too long for a URL. What comes back differs from what was sent (a
+boolean sent as ``1`` returns as ``true``, a day as `` 2 May 2026``), so nothing can be compared before it is parsed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from outreach_sync.workbooks.formats import to_wire
+from outreach_sync.instants import EARLIEST, LATEST, Instant, from_datetime, parse_iso, to_datetime
+from outreach_sync.records import Date, DateTime, Scalar, Write, WriteValue
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+PERSON_CLASS, TASK_CLASS = "Private::Crm::Person", "Private::Activity::Task"
 
-    from outreach_sync.records import Write, WriteValue
+REFERENCE = "created_through_reference"
 
 NO_VALUE = ":no_value:"
 """Leaves a field alone: for the object that lacks it in a request where another has it."""
@@ -111,16 +115,15 @@ def list_value(values: Iterable[str]) -> str:
     return ",".join(value.replace(",", "\\,") for value in values)
 
 
-def including_deleted(filters: tuple[Filter, ...]) -> tuple[tuple[Filter, ...], str]:
-    """Extend filters so that deleted rows come too, which are hidden unless `is_deleted` is in the filter (guide).
+def look_up(field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool) -> Reading:
+    """Ask for the rows whose field is one of the values: `eq` with a list is Workbooks' "in" (guide).
 
-    Returns:
-        The filters and the logic that joins them.
+    Deleted rows are hidden unless `is_deleted` is in the filter.
     """
-    count = len(filters)
-    numbers = " AND ".join(str(number) for number in range(1, count + 1))
-    either = (Filter("is_deleted", "true", ""), Filter("is_deleted", "false", ""))
-    return (*filters, *either), f"{numbers} AND ({count + 1} OR {count + 2})"
+    filters: tuple[Filter, ...] = (Filter(field, "eq", list_value(values)),)
+    if include_deleted:
+        filters = (*filters, Filter("is_deleted", "true", ""), Filter("is_deleted", "false", ""))
+    return Reading(filters, tuple(dict.fromkeys(columns)), "1 AND (2 OR 3)" if include_deleted else "")
 
 
 def beyond(reading: Reading, last_id: int) -> Reading:
@@ -174,3 +177,160 @@ def _encode_name(name: str) -> str:
 
 def _quote(text: str) -> str:
     return quote(text, safe="", errors="replace")
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_NUMBERS = {name: number for number, name in enumerate(_MONTHS, start=1)}
+_TRUE = frozenset(("true", "t", "on", "1", "yes", "y"))
+_DEFAULT_DATETIME = re.compile(
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d) (?:UTC|GMT|Z|\+0000) (\d{4})",
+    re.ASCII,
+)
+_DEFAULT_DATE = re.compile(r"(\d{1,2}) ([A-Z][a-z]{2}) (\d{4})", re.ASCII)
+_DAY_LENGTH = len("2026-09-01")
+_DIGITS = re.compile(r"\d{1,19}", re.ASCII)
+_LARGEST = 2**62
+"""Larger ids make no sense, and those near 2^63 fit no database."""
+_EPOCH = re.compile(r"-?\d{1,11}(?:\.\d+)?", re.ASCII)
+
+
+class Datatype(StrEnum):
+    """How a field is read; the value is for people."""
+
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    DATETIME = "date-time"
+
+
+ROLE_DATATYPES = {
+    "sequence_state": Datatype.TEXT,
+    "state_updated_at": Datatype.DATETIME,
+    "no_email": Datatype.BOOLEAN,
+    "outreach_id": Datatype.TEXT,
+    "sequences": Datatype.TEXT,
+}
+"""What each configured field holds, by its role."""
+
+
+def to_wire(value: str | int | DateTime | Date) -> str:
+    """Write one value the way Workbooks documents it: ``1`` or ``0``, its own forms of time and day, text as it is.
+
+    Times are cut to the second and always UTC. Null has no form of its own here: see `wire`.
+    """
+    if isinstance(value, DateTime):
+        return write_datetime(value.at)
+    if isinstance(value, Date):
+        return write_date(value.at)
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return str(value)
+
+
+def write_datetime(instant: Instant) -> str:
+    """Write as ``Tue Sep 01 10:00:04 UTC 2026``: English, whatever the locale."""
+    at = to_datetime(instant)
+    return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at:%d %H:%M:%S} UTC {at.year:04d}"
+
+
+def write_date(instant: Instant) -> str:
+    """Write the UTC day as `` 1 Sep 2026``, padded with a blank as Workbooks does."""
+    at = to_datetime(instant)
+    return f"{at.day:2d} {_MONTHS[at.month - 1]} {at.year:04d}"
+
+
+def read_text(raw: object) -> str | None:
+    """Read text: a number becomes its digits (18.0 those of 18), emptiness None, half a surrogate pair a "?"."""
+    if raw is None or raw == "":
+        return None
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
+    text = str(int(raw)) if isinstance(raw, float) and raw.is_integer() else str(raw)
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def read_boolean(raw: object) -> bool | None:
+    """Read a boolean in any of the spellings Workbooks takes for true; everything else is false, null is None."""
+    if raw is None:
+        return None
+    return str(raw).strip().lower() in _TRUE
+
+
+def read_integer(raw: object) -> int | None:
+    """Read a whole number that a database can hold, also one that came as text; anything else is None."""
+    if (isinstance(raw, str) and _DIGITS.fullmatch(raw.strip())) or (isinstance(raw, float) and raw.is_integer()):
+        raw = int(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw if abs(raw) <= _LARGEST else None
+    return None
+
+
+def read_datetime(raw: object) -> Instant | None:
+    """Read a point in time in any form Workbooks gives one.
+
+    Returns:
+        The instant; the midnight (UTC) of a day where only a day is stored; None for emptiness, and for what is not a
+        time between 1900 and 3000.
+    """
+    try:
+        moment = _read_known_form((read_text(raw) or "").strip())
+    except (ValueError, OverflowError):
+        return None
+    return moment if EARLIEST <= moment < LATEST else None
+
+
+def read(raw: object, datatype: Datatype) -> Scalar:
+    """Read a field by its datatype."""
+    return _READERS[datatype](raw)
+
+
+def is_kept(sent: WriteValue, raw: object) -> bool:
+    """Say whether a field that reads as `raw` holds what was sent for it; times count by the second."""
+    if isinstance(sent, DateTime):
+        kept = read_datetime(raw)
+        return kept is not None and kept // 1000 == sent.at // 1000
+    if isinstance(sent, Date):
+        kept = read_datetime(raw)
+        return kept is not None and write_date(kept) == write_date(sent.at)
+    if isinstance(sent, bool):
+        return bool(read_boolean(raw)) is sent
+    text = read_text(raw)
+    return (text or "").replace("\r\n", "\n") == ("" if sent is None else str(sent)).replace("\r\n", "\n")
+
+
+def _read_known_form(text: str) -> Instant:
+    """Try the forms in turn; raises ValueError (or OverflowError) where none fits."""
+    if match := _DEFAULT_DATETIME.fullmatch(text):
+        return _from_default(match)
+    if _EPOCH.fullmatch(text):
+        return Instant(round(float(text) * 1000))
+    if match := _DEFAULT_DATE.fullmatch(text):
+        return from_datetime(datetime(int(match[3]), _month_number(match[2]), int(match[1]), tzinfo=UTC))
+    return _read_iso_form(text)
+
+
+def _read_iso_form(text: str) -> Instant:
+    """Read ISO 8601, alone or as the first part of a ``var_date_time``: ``<ISO>,<1 with time, 0 a day>,<zone>``."""
+    moment, _, rest = text.partition(",")
+    return parse_iso(moment[:_DAY_LENGTH] if rest.startswith("0") else moment)
+
+
+def _from_default(match: re.Match[str]) -> Instant:
+    month, day, hour, minute, second, year = match.groups()
+    return from_datetime(
+        datetime(int(year), _month_number(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC),
+    )
+
+
+def _month_number(name: str) -> int:
+    try:
+        return _MONTH_NUMBERS[name]
+    except KeyError:
+        raise ValueError(f"'{name}' is not a month") from None
+
+
+_READERS: dict[Datatype, Callable[[object], Scalar]] = {
+    Datatype.TEXT: read_text,
+    Datatype.BOOLEAN: read_boolean,
+    Datatype.DATETIME: read_datetime,
+}

@@ -137,13 +137,13 @@ class Flaky:
 
 @pytest.fixture
 def patience(fake: Any) -> Callable[[float], Patience]:
-    return lambda seconds: Patience(seconds, fake, clock=fake.clock)
+    return lambda seconds: Patience(seconds, fake)
 
 
 def test_what_may_pass_is_tried_again_with_growing_pauses_and_noted(fake: Any) -> None:
     notes: list[RetryNote] = []
     call = Flaky(fake, NotSentError("refused"), BusyError("busy", status=502), MaybeSentError("cut"))
-    assert Patience(60, fake, on_retry=notes.append, clock=fake.clock).ask("reading", call) == 42
+    assert Patience(60, fake, on_retry=notes.append).ask("reading", call) == 42
     assert [(note.attempt, note.what, note.why) for note in notes] == [
         (1, "reading", "refused"),
         (2, "reading", "busy"),

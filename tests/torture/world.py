@@ -232,7 +232,7 @@ def hurried() -> Iterator[None]:
             mock.patch.object(http, "FIRST_PAUSE", 0.002),
             mock.patch.object(http, "LONGEST_PAUSE", 0.02),
             mock.patch.object(deliver, "_LONGEST_PAUSE_S", 0.005),
-            mock.patch.object(workbooks_client, "_LONGEST_REST_SECONDS", 0.005),
+            mock.patch.object(workbooks_client, "_LOOK_AGAIN_SECONDS", 0.002),
         ):
             stack.enter_context(patch)
         yield

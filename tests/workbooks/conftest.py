@@ -1,65 +1,146 @@
-"""A very small CRM that answers look-ups and writes over real HTTP, and the client for it."""
+"""A service that answers by a script, over real HTTP, the client for it, and time that only pauses move."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
-from outreach_sync.http import StopSignal, Transport
+from outreach_sync.config.services import Workbooks as Section
+from outreach_sync.http import StopSignal
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.server import HttpServer, Request, Response
-from outreach_sync.workbooks.client import WorkbooksClient
-from outreach_sync.workbooks.settings import WorkbooksSettings
+from outreach_sync.workbooks.records import Workbooks
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+STATE, STAMP = "cf_person_sequence_state", "cf_person_state_updated_at"
 FIELDS = {
-    "sequence_state": "cf_person_sequence_state",
-    "state_updated_at": "cf_person_state_updated_at",
+    "sequence_state": STATE,
+    "state_updated_at": STAMP,
     "no_email": "no_email_soliciting",
     "outreach_id": "cf_person_outreach_id",
 }
 
 Form = dict[str, list[str]]
-Records = dict[str, list[dict[str, Any]]]
+Step = Response | Callable[[Form], Response]
+
+
+class FakeTime(StopSignal):
+    """Pauses are kept, and move the clock instead of lasting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved = 0.0
+        self.pauses: list[float] = []
+
+    def clock(self) -> float:
+        return super().clock() + self.moved
+
+    def wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self.moved += seconds
+        return self.is_set()
+
+
+def section(url: str, **keys: Any) -> Section:
+    """Return the part of a config that the client is made with."""
+    given = {"base_url": url, "api_key": "KEY-77", "application_name": "my-sync", "timeout": "5s", "fields": FIELDS}
+    return Section.model_validate({**given, **keys})
+
+
+def form_of(request: Request) -> Form:
+    return parse_qs(request.body.decode("ascii"), keep_blank_values=True)
+
+
+def said(status: int = 200, headers: dict[str, str] | None = None, **body: object) -> Response:
+    return Response(status, headers or {}, json.dumps(body).encode())
+
+
+class Scripted:
+    """Answers with one step after the other, and with the last for ever."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.clock = SandboxClock()
+        self.steps: list[Step] = []
+        self.requests: list[Request] = []
+
+    def respond(self, request: Request) -> Response:
+        self.requests.append(request)
+        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+        return step if isinstance(step, Response) else step(form_of(request))
+
+
+class Bench:
+    """A target, the service it talks to, and what that got."""
+
+    def __init__(self, url: str, service: Scripted, *, patience: float = 60, **keys: Any) -> None:
+        self.url = url
+        self.service = service
+        self.stop = FakeTime()
+        self.target = Workbooks(section(url, **keys), self.stop, patience_seconds=patience)
+        self.client = self.target.client
+
+    def having(self, *steps: Step) -> Bench:
+        self.service.steps = list(steps)
+        return self
+
+    def with_(self, *, patience: float = 60, **keys: Any) -> Bench:
+        """Return another client for the same service."""
+        return Bench(self.url, self.service, patience=patience, **keys)
+
+    @property
+    def forms(self) -> list[Form]:
+        return [form_of(request) for request in self.service.requests]
+
+    @property
+    def count(self) -> int:
+        return len(self.service.requests)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    service = Scripted()
+    with HttpServer(service) as server:
+        made = Bench(server.url, service, batch_size=4)
+        yield made
+        made.client.transport.close()
 
 
 class SmallCrm:
-    """Looks rows up by one list of values, to the letter or ignoring case, and accepts every write."""
+    """Looks rows up by one list of values, to the letter (or ignoring case), and accepts every write."""
 
     name = "small-crm"
 
-    def __init__(self, records: Records, forms: list[Form]) -> None:
+    def __init__(self) -> None:
         self.clock = SandboxClock()
-        self.records = records
-        self.forms = forms
+        self.records: dict[str, list[dict[str, Any]]] = {}
+        self.forms: list[Form] = []
+        self.key: Callable[[str], str] = str.lower
 
     def respond(self, request: Request) -> Response:
-        form = parse_qs(request.body.decode("ascii"), keep_blank_values=True)
+        form = form_of(request)
         self.forms.append(form)
         rows = self.records.setdefault(request.path.removesuffix(".api").strip("/"), [])
-        answer = _listed(rows, form) if form["_method"] == ["GET"] else _saved(rows, form)
-        return Response(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+        return said(**(self._listed(rows, form) if form["_method"] == ["GET"] else _saved(rows, form)))
 
-
-def _listed(rows: list[dict[str, Any]], form: Form) -> dict[str, Any]:
-    if "_start" not in form:
-        return {"success": True, "data": rows}
-    after = int(form["_fc[]"][-1]) if form["_ft[]"][-1] == "gt" else 0
-    values = [re.sub(r"\\(.)", r"\1", text).lower() for text in re.split(r"(?<!\\),", form["_fc[]"][0])]
-    found = [
-        row
-        for row in sorted(rows, key=lambda row: int(row["id"]))
-        if row["id"] > after
-        and str(row.get(form["_ff[]"][0], "")).lower() in values
-        and ("is_deleted" in form["_ff[]"] or not row.get("is_deleted"))
-    ]
-    return {"success": True, "data": found[:100], "total": len(found[:100])}
+    def _listed(self, rows: list[dict[str, Any]], form: Form) -> dict[str, Any]:
+        if "_start" not in form:
+            return {"success": True, "data": rows}
+        after = int(form["_fc[]"][-1]) if form["_ft[]"][-1] == "gt" else 0
+        values = {self.key(re.sub(r"\\(.)", r"\1", text)) for text in re.split(r"(?<!\\),", form["_fc[]"][0])}
+        found = [
+            row
+            for row in sorted(rows, key=lambda row: int(row["id"]))
+            if row["id"] > after
+            and self.key(str(row.get(form["_ff[]"][0], ""))) in values
+            and ("is_deleted" in form["_ff[]"] or not row.get("is_deleted"))
+        ]
+        return {"success": True, "data": found[:100], "total": len(found[:100])}
 
 
 def _saved(rows: list[dict[str, Any]], form: Form) -> dict[str, Any]:
@@ -75,28 +156,13 @@ def _saved(rows: list[dict[str, Any]], form: Form) -> dict[str, Any]:
 
 
 @pytest.fixture
-def records() -> Records:
-    return {}
+def crm() -> SmallCrm:
+    return SmallCrm()
 
 
 @pytest.fixture
-def forms() -> list[Form]:
-    return []
-
-
-@pytest.fixture
-def settings(records: Records, forms: list[Form]) -> Iterator[WorkbooksSettings]:
-    with HttpServer(SmallCrm(records, forms)) as server:
-        yield WorkbooksSettings(server.url, "KEY", "outreach-sync", 100, 5000, 1000, FIELDS)
-
-
-@pytest.fixture
-def transport(settings: WorkbooksSettings) -> Iterator[Transport]:
-    made = Transport(settings.base_url, user_agent="test", stop=StopSignal())
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def client(settings: WorkbooksSettings, transport: Transport) -> WorkbooksClient:
-    return WorkbooksClient(settings, transport, StopSignal())
+def workbooks(crm: SmallCrm) -> Iterator[Workbooks]:
+    with HttpServer(crm) as server:
+        made = Workbooks(section(server.url), StopSignal(), patience_seconds=5)
+        yield made
+        made.client.transport.close()

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync import http
 from outreach_sync.errors import NotAuthenticatedError
-from outreach_sync.http import StopSignal, Transport
 from outreach_sync.instants import parse_iso
 from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Verdict, Write, WriteValue
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON, TASK
-from outreach_sync.workbooks import client as client_module
-from outreach_sync.workbooks.settings import WorkbooksSettings
-from outreach_sync.workbooks.target import Workbooks
-from outreach_sync.workbooks.tasks import task_write
+from outreach_sync.workbooks.records import Workbooks, task_write
+from tests.workbooks.conftest import FakeTime, section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,19 +123,18 @@ def created(number: int) -> dict[str, WriteValue]:
     return {"name": f"Ada Example {number}", "created_through_reference": reference, STATE: "Finished"}
 
 
+def target(sandbox: WorkbooksSandbox, **keys: Any) -> Workbooks:
+    given = {"api_key": sandbox.api_key, "timeout": "700ms", "fields": FIELDS, **keys}
+    return Workbooks(section(sandbox.url, **given), FakeTime(), patience_seconds=60)
+
+
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(http, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(client_module, "_LONGEST_REST_SECONDS", 0.001)
+def bench() -> Iterator[Bench]:
     with WorkbooksSandbox() as sandbox:
         store = sandbox.store
         ids = tuple(store.add_person(name=f"P{number}", email=f"p{number}@b.example") for number in range(6))
         store.delete(PERSON, ids[5])
-        settings = WorkbooksSettings(sandbox.url, sandbox.api_key, "outreach-sync", 100, 700, 4000, FIELDS)
-        stop = StopSignal()
-        transport = Transport(sandbox.url, user_agent=settings.user_agent, stop=stop)
-        yield Bench(sandbox, Workbooks(settings, transport, stop), ids)
-        transport.close()
+        yield Bench(sandbox, target(sandbox), ids)
 
 
 def test_people_are_read_written_and_found_again(bench: Bench) -> None:
@@ -308,11 +303,8 @@ def test_an_answer_that_got_lost_leaves_every_object_unknown(bench: Bench) -> No
 
 
 def test_a_wrong_key_is_said_to_be_one(bench: Bench) -> None:
-    settings = WorkbooksSettings(bench.sandbox.url, "WRONG", "outreach-sync", 100, 700, 4000, FIELDS)
-    transport = Transport(bench.sandbox.url, user_agent=settings.user_agent, stop=StopSignal())
     with pytest.raises(NotAuthenticatedError):
-        Workbooks(settings, transport, StopSignal()).people_by_ids([1])
-    transport.close()
+        target(bench.sandbox, api_key="WRONG").people_by_ids([1])
 
 
 def test_a_sound_account_has_no_problem_and_one_without_a_field_has(bench: Bench) -> None:
@@ -323,12 +315,9 @@ def test_a_sound_account_has_no_problem_and_one_without_a_field_has(bench: Bench
 
 def test_a_bare_account_is_provisioned() -> None:
     with WorkbooksSandbox(bare=True) as sandbox:
-        settings = WorkbooksSettings(sandbox.url, sandbox.api_key, "outreach-sync", 100, 700, 4000, {})
-        transport = Transport(sandbox.url, user_agent=settings.user_agent, stop=StopSignal())
-        metadata = Workbooks(settings, transport, StopSignal()).metadata
+        metadata = target(sandbox).metadata
         sandbox.faults.on("custom_field_slow", polls=2)
         (field, waits) = provision(metadata)
-        transport.close()
     assert field.column == STATE
     assert waits
 

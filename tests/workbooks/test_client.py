@@ -1,49 +1,54 @@
-"""The client against a service that answers by a script, over real HTTP."""
+"""The client against a service that answers by a script: what is repeated, what is settled, and what ends it."""
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync import http
 from outreach_sync.errors import (
+    ConfigError,
     InterruptedByError,
     NotAllowedError,
     NotAuthenticatedError,
+    PutOffError,
     QuotaSpentError,
     UnavailableError,
     UntrustedAnswerError,
 )
-from outreach_sync.http import StopSignal, Transport
+from outreach_sync.http import StopSignal
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Write
-from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault
+from outreach_sync.sandbox.server import Response, WireFault
 from outreach_sync.workbooks.client import WorkbooksClient
-from outreach_sync.workbooks.settings import WorkbooksSettings
 from outreach_sync.workbooks.wire import Filter, Reading, Row
+from tests.workbooks.conftest import Bench, Scripted, form_of, said, section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.workbooks.conftest import Form, Step
 
 READING = Reading((Filter("name", "eq", "x"),), ("name",))
-Form = dict[str, list[str]]
-Step = Response | Callable[[Form], Response]
-
-
-def said(status: int = 200, headers: dict[str, str] | None = None, **body: object) -> Response:
-    return Response(status, headers or {}, json.dumps(body).encode())
+UPDATE = Write(1001, 7, {"name": "good"})
+REFERENCE = "created_through_reference"
 
 
 def redirect(location: str = "/delay") -> Response:
     return Response(302, {"Location": location}, b"")
 
 
+def gateway(status: int, kind: str = "text/html") -> Response:
+    return Response(status, {"Content-Type": kind}, b"<html>no</html>" if "html" in kind else b"no")
+
+
 def page(*ids: int, name: str = "x") -> Response:
     return said(success=True, data=[{"id": number, "name": name} for number in ids])
+
+
+def rows(*found: dict[str, object]) -> Response:
+    return said(success=True, data=list(found))
 
 
 def accept(form: Form) -> Response:
@@ -52,117 +57,96 @@ def accept(form: Form) -> Response:
     return said(success=True, affected_objects=done, affected_object_information=[{"success": True}] * len(ids))
 
 
-def refuse_those_with_a_bad_name(form: Form) -> Response:
-    return said(success=False, failures=["name is bad"]) if "bad" in form["name[]"] else accept(form)
+def read(bench: Bench, asked_for: Callable[[Row], bool] = lambda row: row["name"] == "x", **more: Any) -> list[Any]:
+    return [row["id"] for row in bench.client.read("crm/people", READING, asked_for=asked_for, **more)]
 
 
-class Scripted:
-    """Answers with one step after the other, and with the last for ever."""
-
-    name = "scripted"
-
-    def __init__(self) -> None:
-        self.clock = SandboxClock()
-        self.steps: list[Step] = []
-        self.requests: list[Request] = []
-
-    def respond(self, request: Request) -> Response:
-        self.requests.append(request)
-        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-        return step if isinstance(step, Response) else step(form_of(request))
+def write(bench: Bench, *writes: Write) -> tuple[object, ...]:
+    return bench.client.write("crm/people", writes)
 
 
-def form_of(request: Request) -> Form:
-    return parse_qs(request.body.decode("ascii"), keep_blank_values=True)
+def methods(bench: Bench) -> list[str]:
+    return [form["_method"][0] for form in bench.forms]
 
 
-class Bench:
-    """A client, the service it talks to, and what that got."""
-
-    def __init__(self, url: str, service: Scripted, *, patience_ms: int = 60) -> None:
-        self.service = service
-        self.stop = StopSignal()
-        self.settings = WorkbooksSettings(url, "KEY-77", "my-sync", 4, 400, patience_ms, {})
-        self.transport = Transport(url, user_agent="other", stop=self.stop)
-        self.client = WorkbooksClient(self.settings, self.transport, self.stop)
-
-    def read(self, *steps: Step, asked_for: Callable[[Row], bool] = lambda row: row["name"] == "x") -> list[Any]:
-        self.service.steps = list(steps)
-        return [row["id"] for row in self.client.read("crm/people", READING, asked_for=asked_for)]
-
-    def write(self, writes: Sequence[Write], *steps: Step) -> tuple[object, ...]:
-        self.service.steps = list(steps)
-        return self.client.write("crm/people", writes)
-
-    @property
-    def count(self) -> int:
-        return len(self.service.requests)
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(http, "FIRST_PAUSE", 0.001)
-    service = Scripted()
-    with HttpServer(service) as server:
-        made = Bench(server.url, service)
-        yield made
-        made.transport.close()
-
-
-UPDATE = Write(1001, 7, {"name": "good"})
+# Requests
 
 
 def test_a_request_carries_the_key_in_its_body_and_nowhere_else(bench: Bench) -> None:
-    bench.read(page(1))
+    read(bench.having(page(1)))
     (request,) = bench.service.requests
     form = form_of(request)
     assert (request.method, request.path) == ("POST", "/crm/people.api")
     assert form["api_key"] == ["KEY-77"]
     assert (form["client"], form["api_version"], form["_method"]) == (["api"], ["1"], ["GET"])
     assert "KEY-77" not in str(request.query) + str(list(request.headers.items()))
-    assert "KEY-77" not in repr(bench.settings)
 
 
-def test_the_user_agent_starts_with_a_hyphenless_name_and_asks_for_gzip(bench: Bench) -> None:
-    bench.read(page(1))
+@pytest.mark.parametrize(("name", "word"), [("my-sync", "my_sync"), ("A b", "A_b"), ("plain", "plain")])
+def test_the_user_agent_starts_with_the_whole_name_and_asks_for_gzip(bench: Bench, name: str, word: str) -> None:
+    bench.having(page(1))
+    read(bench.with_(application_name=name))
     agent = bench.service.requests[0].headers["User-Agent"]
-    assert agent.startswith("my_sync/")
-    assert "gzip" in agent
+    assert agent.split("/")[0] == word
+    assert agent.endswith("(gzip)")
+
+
+def test_without_a_key_nothing_is_asked() -> None:
+    with pytest.raises(ConfigError, match=r"workbooks\.api_key"):
+        WorkbooksClient(section("https://x.example", api_key=None), StopSignal(), patience_seconds=1)
+
+
+LOGIN = {
+    "session_id": "0123", "authenticity_token": "4567", "user_id": 2, "person_name": "Integration User",
+    "logical_database_id": 3, "database_name": "Example",
+    "databases": [{"id": 4, "name": "Other"}, {"id": 3, "created_at": "Mon Jan 05 14:30:11 UTC 2026"}],
+}  # fmt: skip
+
+
+def test_who_is_behind_a_key_is_read_from_the_answer_to_a_log_in(bench: Bench) -> None:
+    bench.having(redirect(), said(**LOGIN))
+    assert bench.client.who() == (3, "Example", "Mon Jan 05 14:30:11 UTC 2026", 2, "Integration User")
+    request = bench.service.requests[-1]
+    assert (request.method, request.path, form_of(request)["_method"]) == ("POST", "/login.api", ["POST"])
+
+
+@pytest.mark.parametrize("answer", [{"success": True}, {"logical_database_id": "x"}, {"logical_database_id": 2**63}])
+def test_a_log_in_that_names_no_database_is_not_believed(bench: Bench, answer: dict[str, object]) -> None:
+    with pytest.raises(UntrustedAnswerError):
+        bench.having(said(**answer)).client.who()
+
+
+# Reading
 
 
 def test_pages_are_read_on_until_a_short_one_after_the_last_id(bench: Bench) -> None:
-    rows = bench.read(page(*range(1, 101)), page(*range(101, 201)), page())
-    assert rows == list(range(1, 201))
-    assert [form_of(request)["_fc[]"] for request in bench.service.requests] == [["x"], ["x", "100"], ["x", "200"]]
-    assert {form_of(request)["_start"][0] for request in bench.service.requests} == {"0"}
+    bench.having(page(*range(1, 101)), page(*range(101, 201)), page())
+    assert read(bench) == list(range(1, 201))
+    assert [form["_fc[]"] for form in bench.forms] == [["x"], ["x", "100"], ["x", "200"]]
+    assert {form["_start"][0] for form in bench.forms} == {"0"}
 
 
-def test_a_look_up_by_ids_ends_once_all_came_back(bench: Bench) -> None:
-    bench.service.steps = [page(*range(1, 101))]
-    assert len(bench.client.read("crm/people", READING, asked_for=lambda _row: True, at_most=100)) == 100
+def test_a_look_up_ends_once_all_that_can_match_came_back(bench: Bench) -> None:
+    assert len(read(bench.having(page(*range(1, 101))), at_most=100)) == 100
     assert bench.count == 1
 
 
 def test_rows_that_were_not_asked_for_are_dropped(bench: Bench) -> None:
-    mixed = said(success=True, data=[{"id": 1, "name": "x"}, {"id": 2, "name": "y"}])
-    assert bench.read(mixed) == [1]
+    assert read(bench.having(rows({"id": 1, "name": "x"}, {"id": 2, "name": "y"}))) == [1]
 
 
-def test_a_full_page_of_strangers_is_read_again_from_the_start(bench: Bench) -> None:
-    assert bench.read(page(*range(1, 101), name="y"), page(5)) == [5]
-
-
-def test_a_filter_that_stays_ignored_proves_no_absence(bench: Bench) -> None:
+def test_a_full_page_of_strangers_is_read_again_and_proves_no_absence(bench: Bench) -> None:
+    assert read(bench.having(page(*range(1, 101), name="y"), page(5))) == [5]
     with pytest.raises(UntrustedAnswerError, match="not asked for"):
-        bench.read(page(*range(1, 101), name="y"))
-    assert bench.count == 3
+        read(bench.having(page(*range(1, 101), name="y")))
+    assert bench.count == 2 + 3
 
 
 @pytest.mark.parametrize("second", [range(1, 101), range(200, 100, -1)])
 def test_pages_that_do_not_move_on_are_not_trusted(bench: Bench, second: Sequence[int]) -> None:
     full = page(*range(1, 101))
     with pytest.raises(UntrustedAnswerError):
-        bench.read(full, page(*second), full, page(*second), full, page(*second))
+        read(bench.having(*[full, page(*second)] * 3))
 
 
 PASSING = [
@@ -170,7 +154,11 @@ PASSING = [
     said(503),
     said(429),
     redirect(),
+    redirect("/login"),
     redirect("https://elsewhere.example/"),
+    *(gateway(status, kind) for status in (401, 403, 404, 422, 502) for kind in ("text/html", "text/plain")),
+    Response(403, {}, b'{"message": "Forbidden"}'),
+    Response(401, {}, b""),
     Response(200, {}, b"<html>log in</html>"),
     Response(200, {}, b'{"data": ['),
     Response(200, {}, b"[]"),
@@ -183,13 +171,9 @@ PASSING = [
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_read_is_repeated_when_it_may_pass(bench: Bench, fault: Response) -> None:
-    assert patient(bench).read(fault, fault, page(1)) == [1]
+    assert read(bench.having(fault, fault, page(1))) == [1]
     assert {request.path for request in bench.service.requests} == {"/crm/people.api"}
     assert bench.count == 3
-
-
-def patient(bench: Bench) -> Bench:
-    return Bench(bench.settings.base_url, bench.service, patience_ms=5000)
 
 
 @pytest.mark.parametrize(
@@ -197,27 +181,44 @@ def patient(bench: Bench) -> Bench:
     [
         (said(500), UnavailableError),
         (said(429), QuotaSpentError),
+        (redirect(), UnavailableError),
+        (gateway(403), UnavailableError),
+        (gateway(404, "text/plain"), UnavailableError),
         (Response(200, {}, b"<html>"), UntrustedAnswerError),
-        (said(503, {"Retry-After": "900"}), UnavailableError),
+        (said(503, {"Retry-After": "900"}), PutOffError),
         (said(403, failure_reason="database_archived"), UnavailableError),
     ],
 )
-def test_patience_ends_in_the_error_that_fits(bench: Bench, fault: Response, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        bench.read(fault)
+def test_patience_ends_in_the_error_that_fits_and_with_4(bench: Bench, fault: Response, error: type[Exception]) -> None:
+    with pytest.raises(error) as ended:
+        read(bench.having(fault))
+    assert ended.value.exit_status == 4  # type: ignore[attr-defined]
+    assert sum(bench.stop.pauses) <= 60
 
 
-@pytest.mark.parametrize("fault", [redirect("/login"), said(401, failure_reason="no_session")])
-def test_a_key_that_never_worked_and_is_turned_away_three_times_is_refused(bench: Bench, fault: Response) -> None:
+LOG_IN_PAGES = ("/login", "https://login.workbooks.com/", "/users/sign_in?x=1", "/login.html", "https://sso.example/a")
+
+
+@pytest.mark.parametrize("fault", [*map(redirect, LOG_IN_PAGES), said(401, failure_reason="no_session")])
+def test_a_key_that_never_worked_and_is_sent_to_log_in_three_times_is_refused(bench: Bench, fault: Response) -> None:
     with pytest.raises(NotAuthenticatedError, match="api_key"):
-        patient(bench).read(fault)
+        read(bench.having(fault))
     assert bench.count == 3
 
 
-def test_a_key_that_worked_is_not_refused_for_redirects(bench: Bench) -> None:
-    bench.read(page(1))
+@pytest.mark.parametrize(
+    "location", ["/delay", "/delay?to=/login", "/wait/login_queue", "https://slow.example/", "", "http://["]
+)
+def test_a_new_process_that_is_slowed_down_is_not_told_that_its_key_is_bad(bench: Bench, location: str) -> None:
+    assert read(bench.having(*[redirect(location)] * 5, page(1))) == [1]
     with pytest.raises(UnavailableError):
-        bench.read(redirect())
+        read(bench.with_(patience=5).having(redirect(location)))
+
+
+def test_a_key_that_worked_is_not_refused_for_log_in_pages(bench: Bench) -> None:
+    read(bench.having(page(1)))
+    with pytest.raises(UnavailableError):
+        read(bench.having(redirect("/login")))
 
 
 @pytest.mark.parametrize(
@@ -225,10 +226,11 @@ def test_a_key_that_worked_is_not_refused_for_redirects(bench: Bench) -> None:
     [
         (said(401, failure_reason="licence_expired"), NotAuthenticatedError),
         (said(401, failure_message="unrecognised_name_or_password"), NotAuthenticatedError),
-        (Response(401, {}, b"no"), NotAuthenticatedError),
         (said(403, failure_reason="no_permission_for_api"), NotAllowedError),
-        (said(403), NotAllowedError),
-        (said(404), NotAllowedError),
+        (said(403, success=False), NotAllowedError),
+        (said(404, success=False), NotAllowedError),
+        (said(404, error="Not Found"), NotAllowedError),
+        (said(422, success=False), UntrustedAnswerError),
         (said(405), UntrustedAnswerError),
         (said(501), UntrustedAnswerError),
         (said(success=False, failures=["no such column"]), UntrustedAnswerError),
@@ -239,14 +241,14 @@ def test_a_key_that_worked_is_not_refused_for_redirects(bench: Bench) -> None:
 )
 def test_what_will_not_pass_is_not_repeated(bench: Bench, fault: Response, error: type[Exception]) -> None:
     with pytest.raises(error) as caught:
-        bench.read(fault)
+        read(bench.having(fault))
     assert bench.count == 1
     assert "KEY-77" not in str(caught.value)
 
 
 def test_invalid_utf8_is_replaced(bench: Bench) -> None:
-    body = b'{"success":true,"data":[{"id":1,"name":"\xff"}]}'
-    assert bench.read(Response(200, {}, body), asked_for=lambda row: row["name"] == "\ufffd") == [1]
+    bench.having(Response(200, {}, b'{"success":true,"data":[{"id":1,"name":"\xff"}]}'))
+    assert read(bench, lambda row: row["name"] == "\ufffd") == [1]
 
 
 @pytest.mark.parametrize(
@@ -261,90 +263,221 @@ def test_invalid_utf8_is_replaced(bench: Bench) -> None:
 def test_an_objection_to_not_counting_drops_that_spelling_for_good(
     bench: Bench, objection: str, left: set[str], status: int
 ) -> None:
-    refusal = said(status, success=False, failures=[objection])
-    assert bench.read(refusal, page(1)) == [1]
-    bench.read(page(1))
-    for request in bench.service.requests[1:]:
-        assert {name for name in form_of(request) if "skip_total" in name} == left
+    assert read(bench.having(said(status, success=False, failures=[objection]), page(1))) == [1]
+    read(bench.having(page(1)))
+    for form in bench.forms[1:]:
+        assert {name for name in form if "skip_total" in name} == left
 
 
-def test_a_stop_ends_a_read(bench: Bench) -> None:
-    bench.stop.set(signal.SIGTERM)
+def test_a_stop_ends_a_read_and_leaves_a_write_unknown(bench: Bench) -> None:
+    bench.having(accept).stop.set(signal.SIGTERM)
     with pytest.raises(InterruptedByError):
-        bench.read(page(1))
+        read(bench)
+    assert isinstance(write(bench, UPDATE)[0], Unknown)
+    assert bench.count == 0
+
+
+# Writing
 
 
 def test_a_write_is_judged_object_by_object_and_split_into_batches(bench: Bench) -> None:
     writes = [Write(number, 0, {"name": "good"}) for number in range(1, 10)]
-    assert bench.write(writes, accept) == tuple(Accepted(number, 1) for number in range(1, 10))
-    assert [len(form_of(request)["id[]"]) for request in bench.service.requests] == [4, 4, 1]
+    assert write(bench.having(accept), *writes) == tuple(Accepted(number, 1) for number in range(1, 10))
+    assert [len(form["id[]"]) for form in bench.forms] == [4, 4, 1]
 
 
 LOST = [
     said(500),
-    said(503),
-    said(429),
-    said(408),
+    said(502),
+    gateway(504),
     said(501),
-    redirect(),
-    redirect("https://elsewhere.example/"),
-    said(401, failure_reason="session_expired"),
-    said(403, failure_reason="database_being_migrated"),
     Response(200, {}, b"<html>"),
     Response(200, {}, b'{"success": tr'),
     page()._replace(wire=WireFault("reset_before")),
     page()._replace(wire=WireFault("cut_short")),
-    page()._replace(wire=WireFault("hang", 3)),
 ]
 
 
 @pytest.mark.parametrize("fault", LOST)
 def test_a_write_whose_answer_is_lost_is_sent_once_and_left_unknown(bench: Bench, fault: Response) -> None:
-    verdicts = bench.write([UPDATE, Write(0, 0, {"name": "new"})], fault)
+    verdicts = write(bench.having(fault), UPDATE, Write(0, 0, {"name": "new"}))
     assert [type(verdict) for verdict in verdicts] == [Unknown, Unknown]
     assert bench.count == 1
 
 
-def test_a_write_that_did_not_arrive_is_unknown_without_an_exception() -> None:
+def test_writes_that_hang_do_not_last_longer_than_patience_together(bench: Bench) -> None:
+    bench.having(page()._replace(wire=WireFault("hang", 30)))
+    quick = bench.with_(patience=0.5)
+    for _ in range(2):
+        assert isinstance(write(quick, UPDATE)[0], Unknown)
+    assert quick.client._patience.left() == 0.5  # what is left for a last try
+
+
+PUT_OFF = [
+    redirect(),
+    redirect("https://elsewhere.example/"),
+    redirect("/login"),
+    Response(307, {"Location": "/delay"}, b""),
+    said(429),
+    said(408),
+    said(503),
+    *(gateway(status, kind) for status in (401, 403, 404, 422) for kind in ("text/html", "text/plain")),
+    said(401, failure_reason="session_expired"),
+    said(403, failure_reason="database_being_migrated"),
+]
+
+
+@pytest.mark.parametrize("fault", PUT_OFF)
+def test_an_update_that_was_put_off_goes_again_whole_after_a_pause(bench: Bench, fault: Response) -> None:
+    updates = [Write(number, 0, {"name": "good"}) for number in range(1, 5)]
+    assert write(bench.having(fault, fault, accept), *updates) == tuple(Accepted(one.id, 1) for one in updates)
+    assert [(request.method, request.path) for request in bench.service.requests] == [("POST", "/crm/people.api")] * 3
+    assert [len(form["id[]"]) for form in bench.forms] == [4, 4, 4]
+    assert 0 < bench.stop.pauses[0] < bench.stop.pauses[1]
+
+
+def stale(form: Form) -> Response:
+    return said(
+        success=False,
+        failures=["has already been updated elsewhere"] * len(form["id[]"]),
+        affected_objects=[{"id": int(one)} for one in form["id[]"]],
+        affected_object_information=[{"success": False}] * len(form["id[]"]),
+    )
+
+
+def test_an_update_that_was_carried_out_although_it_was_put_off_is_accepted(bench: Bench) -> None:
+    updates = [Write(number, 7, {"name": "good"}) for number in (1, 2, 3)]
+    found = rows(
+        {"id": 1, "lock_version": 8, "name": "good"},
+        {"id": 2, "lock_version": 8, "name": "someone else's"},
+        {"id": 3, "lock_version": 9, "name": "good"},
+    )
+    assert write(bench.having(redirect(), stale, found), *updates) == (Accepted(1, 8), Stale(), Stale())
+    assert methods(bench) == ["PUT", "PUT", "GET"]
+
+
+def test_an_update_that_is_stale_without_having_been_put_off_is_stale(bench: Bench) -> None:
+    assert write(bench.having(stale), UPDATE, Write(2, 7, {"name": "x"})) == (Stale(), Stale())
+    assert bench.count == 1
+
+
+def creation(number: int) -> Write:
+    return Write(0, 0, {"name": f"new {number}", REFERENCE: f"outreach-prospect-{number}"})
+
+
+def test_a_creation_that_was_put_off_is_looked_for_twice_before_it_goes_again(bench: Bench) -> None:
+    late = rows({"id": 501, "lock_version": 0, REFERENCE: "outreach-prospect-1"})
+    steps = (redirect(), rows(), late, accept)
+    assert write(bench.having(*steps), creation(1), creation(2)) == (Accepted(501, 0), Accepted(9000, 1))
+    assert methods(bench) == ["PUT", "GET", "GET", "PUT"]
+    assert bench.forms[1]["_fc[]"] == ["outreach-prospect-1,outreach-prospect-2"]
+    assert bench.forms[3][f"{REFERENCE}[]"] == ["outreach-prospect-2"]
+    assert 2.0 in bench.stop.pauses
+
+
+def test_creations_that_were_all_carried_out_are_not_sent_again(bench: Bench) -> None:
+    found = rows(*({"id": 500 + n, "lock_version": 0, REFERENCE: f"outreach-prospect-{n}"} for n in (1, 2)))
+    assert write(bench.having(redirect(), found), creation(1), creation(2)) == (Accepted(501, 0), Accepted(502, 0))
+    assert methods(bench) == ["PUT", "GET"]
+
+
+def test_a_creation_that_cannot_be_looked_for_is_not_sent_twice(bench: Bench) -> None:
+    first, second = write(bench.having(redirect(), accept), Write(0, 0, {"name": "a picklist"}), UPDATE)
+    assert isinstance(first, Unknown)
+    assert second == Accepted(1001, 1)
+    assert [form["id[]"] for form in bench.forms] == [["0", "1001"], ["1001"]]
+
+
+def test_a_reference_that_two_records_bear_is_left_to_the_caller(bench: Bench) -> None:
+    found = rows(*({"id": number, REFERENCE: "outreach-prospect-1"} for number in (1, 2)))
+    assert isinstance(write(bench.having(redirect(), found), creation(1))[0], Unknown)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (redirect(), UnavailableError),
+        (said(429), QuotaSpentError),
+        (said(429, {"Retry-After": "7000"}), QuotaSpentError),
+        (said(503, {"Retry-After": "7000"}), PutOffError),
+        (said(403, failure_reason="database_being_migrated"), UnavailableError),
+    ],
+)
+def test_a_write_that_is_put_off_for_as_long_as_patience_ends_it(
+    bench: Bench, fault: Response, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        write(bench.having(fault), UPDATE)
+    assert sum(bench.stop.pauses) <= 60
+
+
+@pytest.mark.parametrize("fault", [said(503), gateway(403)])
+def test_a_write_that_something_keeps_failing_at_is_left_unknown_since_it_may_be_to_blame(
+    bench: Bench, fault: Response
+) -> None:
+    assert isinstance(write(bench.having(fault), UPDATE)[0], Unknown)
+
+
+def test_a_short_pause_that_is_asked_for_is_kept(bench: Bench) -> None:
+    assert write(bench.having(said(429, {"Retry-After": "7"}), accept), UPDATE) == (Accepted(1001, 1),)
+    assert bench.stop.pauses == [7]
+
+
+def test_requests_go_one_at_a_time_while_the_service_slows_us_down(bench: Bench) -> None:
+    brake = bench.client._brake
+    read(bench.having(redirect(), page(1)))
+    with brake.turn():
+        assert brake._turn.locked()
+    for _ in range(10):
+        read(bench)
+    with brake.turn():
+        assert not brake._turn.locked()
+
+
+def test_a_service_that_cannot_be_reached_ends_the_write() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     bench = Bench(url, Scripted())
-    (verdict,) = bench.client.write("crm/people", [UPDATE])
-    assert isinstance(verdict, Unknown)
-    assert "127.0.0.1" in verdict.why
-    assert bench.transport.requests >= 1
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1 cannot be reached: it refuses the connection"):
+        write(bench, UPDATE)
+    assert bench.target.requests > 1
 
 
-def test_a_stop_leaves_the_write_unknown(bench: Bench) -> None:
-    bench.stop.set(signal.SIGTERM)
-    assert isinstance(bench.write([UPDATE], accept)[0], Unknown)
-    assert bench.count == 0
+REFUSALS = [
+    said(404, success=False),
+    said(400, errors={"base": "bad"}),
+    said(422, errors={"name": "bad"}),
+    said(success=False, failures=["bad"]),
+    gateway(413),
+]
 
 
-@pytest.mark.parametrize(
-    "refusal", [said(404), said(400, errors={"base": "bad"}), said(success=False, failures=["bad"])]
-)
+@pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_refused_batch_is_halved_until_the_bad_object_is_alone(bench: Bench, refusal: Response) -> None:
+    def step(form: Form) -> Response:
+        return refusal if "bad" in form["name[]"] else accept(form)
+
     writes = [Write(number, 0, {"name": "bad" if number == 3 else "good"}) for number in range(1, 5)]
-    verdicts = bench.write(writes, lambda form: refusal if "bad" in form["name[]"] else accept(form))
+    verdicts = write(bench.having(step), *writes)
     assert [type(verdict) for verdict in verdicts] == [Accepted, Accepted, Rejected, Accepted]
     assert bench.count == 5
 
 
 def test_the_refusal_of_a_single_stale_object_is_stale(bench: Bench) -> None:
-    assert bench.write([UPDATE], said(success=False, failures=["it has already been updated elsewhere"])) == (Stale(),)
+    bench.having(said(success=False, failures=["it has already been updated elsewhere"]))
+    assert write(bench, UPDATE) == (Stale(),)
 
 
 def test_a_text_that_is_a_command_is_refused_alone_and_never_sent(bench: Bench) -> None:
-    first, second = bench.write([Write(1, 0, {"name": ":null_value:"}), Write(2, 0, {"name": "good"})], accept)
+    first, second = write(bench.having(accept), Write(1, 0, {"name": ":null_value:"}), Write(2, 0, {"name": "good"}))
     assert isinstance(first, Rejected)
     assert second == Accepted(2, 1)
     assert b"null_value" not in bench.service.requests[0].body
 
 
 def test_nothing_to_write_sends_nothing(bench: Bench) -> None:
-    assert bench.write([], accept) == ()
+    assert write(bench.having(accept)) == ()
     assert bench.count == 0
 
 
@@ -357,59 +490,28 @@ def test_nothing_to_write_sends_nothing(bench: Bench) -> None:
 )
 def test_a_refused_key_ends_the_write(bench: Bench, fault: Response, error: type[Exception]) -> None:
     with pytest.raises(error):
-        bench.write([UPDATE], fault)
+        write(bench.having(fault), UPDATE)
 
 
-def test_a_write_that_was_put_off_leaves_workbooks_in_peace_for_as_long_as_it_asked(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rests: list[float] = []
-    monkeypatch.setattr(bench.stop, "wait", rests.append)
-    bench.client = WorkbooksClient(
-        WorkbooksSettings(bench.settings.base_url, "K", "s", 4, 400, 20_000, {}), bench.transport, bench.stop
-    )
-    bench.write([UPDATE], said(429, {"Retry-After": "7"}))
-    bench.write([UPDATE], said(429, {"Retry-After": "7000"}))
-    bench.write([UPDATE], redirect())
-    bench.write([UPDATE], redirect())
-    assert rests == [7, 20, 1, 2]
+def by_turns(*steps: Step) -> Callable[[Form], Response]:
+    """Return a step that takes these in turn, for ever."""
+    count = 0
+
+    def step(form: Form) -> Response:
+        nonlocal count
+        count += 1
+        chosen = steps[(count - 1) % len(steps)]
+        return chosen if isinstance(chosen, Response) else chosen(form)
+
+    return step
 
 
-def test_each_write_that_hangs_is_waited_for_as_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that hangs must not hold a run for a time-out with every write and with every look-up after it."""
-    bench = Bench(bench.settings.base_url, bench.service, patience_ms=400)
-    monkeypatch.setattr(http, "_LAST_TRY", (0.05, 0.05))
-    hang = page()._replace(wire=WireFault("hang", 3))
-    took = []
-    for _ in range(3):
-        started = time.monotonic()
-        bench.write([UPDATE], hang)
-        took.append(time.monotonic() - started)
-    assert took[0] == pytest.approx(0.4, abs=0.3)
-    assert max(took[1:]) < took[0] / 2
-    started = time.monotonic()
-    with pytest.raises(UnavailableError):
-        bench.read(hang, hang)
-    assert time.monotonic() - started < took[0]
-
-
-LOGIN = {
-    "session_id": "0123", "authenticity_token": "4567", "user_id": 2, "person_name": "Integration User",
-    "logical_database_id": 3, "database_name": "Example",
-    "databases": [{"id": 4, "name": "Other"}, {"id": 3, "created_at": "Mon Jan 05 14:30:11 UTC 2026"}],
-}  # fmt: skip
-
-
-def test_who_is_behind_a_key_is_read_from_the_answer_to_a_log_in(bench: Bench) -> None:
-    bench.service.steps = [redirect(), said(**LOGIN)]
-    assert bench.client.who() == (3, "Example", "Mon Jan 05 14:30:11 UTC 2026", 2, "Integration User")
-    request = bench.service.requests[-1]
-    assert (request.method, request.path) == ("POST", "/login.api")
-    assert form_of(request)["_method"] == ["POST"]
-
-
-@pytest.mark.parametrize("answer", [{"success": True}, {"logical_database_id": "x"}, {"logical_database_id": None}])
-def test_a_log_in_that_names_no_database_is_not_believed(bench: Bench, answer: dict[str, object]) -> None:
-    bench.service.steps = [said(**answer)]
-    with pytest.raises(UntrustedAnswerError):
-        bench.client.who()
+def test_a_service_that_redirects_three_of_five_requests_costs_less_than_four_times_the_requests(bench: Bench) -> None:
+    slow = by_turns(redirect(), accept, redirect(), redirect(), accept)
+    bench.having(slow)
+    client = bench.with_(batch_size=100)
+    updates = [Write(number, 0, {"name": "good"}) for number in range(1, 1001)]
+    assert write(client, *updates) == tuple(Accepted(one.id, 1) for one in updates)
+    assert bench.count <= 25
+    assert {len(form["id[]"]) for form in bench.forms} == {100}
+    assert sum(client.stop.pauses) < 30

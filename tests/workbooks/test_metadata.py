@@ -1,3 +1,5 @@
+"""What Workbooks says of itself, and what is wrong with it."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -5,13 +7,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.records import Accepted
-from outreach_sync.workbooks.metadata import CustomField, FieldType, Metadata, PicklistLink
+from outreach_sync.workbooks.metadata import (
+    CustomField,
+    FieldType,
+    Metadata,
+    MissingLabel,
+    PicklistLink,
+    RecordType,
+    field_problems,
+    hidden_type,
+    missing_labels,
+    permission_problems,
+)
 
 if TYPE_CHECKING:
-    from outreach_sync.workbooks.client import WorkbooksClient
+    from outreach_sync.workbooks.records import Workbooks
+    from tests.workbooks.conftest import SmallCrm
 
-Form = dict[str, list[str]]
-Records = dict[str, list[dict[str, Any]]]
 PERSON = "Private::Crm::Person"
 STATE = {
     "name": "cf_person_sequence_state",
@@ -30,12 +42,12 @@ TYPE = {
 
 
 @pytest.fixture
-def metadata(client: WorkbooksClient) -> Metadata:
-    return Metadata(client)
+def metadata(workbooks: Workbooks) -> Metadata:
+    return workbooks.metadata
 
 
-def test_record_types_are_described(metadata: Metadata, records: Records, forms: list[Form]) -> None:
-    records["metadata/types"] = [TYPE, {"class_name": "Other"}]
+def test_record_types_are_described(metadata: Metadata, crm: SmallCrm) -> None:
+    crm.records["metadata/types"] = [TYPE, {"class_name": "Other"}]
     described = metadata.read_types([PERSON])
     assert set(described) == {PERSON}
     assert described[PERSON].permitted == {"create"}
@@ -53,20 +65,20 @@ def test_record_types_are_described(metadata: Metadata, records: Records, forms:
             "no_email_soliciting", "No Email", "boolean", createable=False, updateable=False, picklist=None
         ),
     }
-    assert forms[0]["class_names[]"] == [PERSON]
-    assert "_start" not in forms[0]
+    assert crm.forms[0]["class_names[]"] == [PERSON]
+    assert "_start" not in crm.forms[0]
 
 
 @pytest.mark.parametrize("broken", [{"fields": None, "actions": "x"}, {}, {"fields": [1]}])
-def test_a_type_without_parts_has_none(metadata: Metadata, records: Records, broken: dict[str, Any]) -> None:
-    records["metadata/types"] = [{"class_name": PERSON, **broken}]
+def test_a_type_without_parts_has_none(metadata: Metadata, crm: SmallCrm, broken: dict[str, Any]) -> None:
+    crm.records["metadata/types"] = [{"class_name": PERSON, **broken}]
     described = metadata.read_types([PERSON])[PERSON]
     assert not described.fields
     assert not described.permitted
 
 
-def test_picklist_entries_are_kept_apart(metadata: Metadata, records: Records) -> None:
-    records["admin/picklist_entries"] = [
+def test_picklist_entries_are_kept_apart(metadata: Metadata, crm: SmallCrm) -> None:
+    crm.records["admin/picklist_entries"] = [
         {"id": 1, "picklist_id": 77, "value": "Finished"},
         {"id": 2, "picklist_id": 12, "value": "Cancelled"},
         {"id": 3, "picklist_id": 77, "value": "Paused"},
@@ -75,25 +87,25 @@ def test_picklist_entries_are_kept_apart(metadata: Metadata, records: Records) -
     assert metadata.read_picklist_entries([77, 12, 99]) == {77: ("Finished", "Paused"), 12: ("Cancelled",), 99: ()}
 
 
-def test_a_picklist_is_made_and_filled(metadata: Metadata, records: Records) -> None:
+def test_a_picklist_is_made_and_filled(metadata: Metadata, crm: SmallCrm) -> None:
     assert metadata.create_picklist("Sequence States", "From Outreach") == Accepted(500, 0)
     assert metadata.find_picklists("Sequence States") == (500,)
     assert metadata.find_picklists("sequence states") == ()
     assert all(isinstance(verdict, Accepted) for verdict in metadata.add_picklist_entries(500, ["a", "b"]))
-    assert [(entry["picklist_id"], entry["value"]) for entry in records["admin/picklist_entries"]] == [
+    assert [(entry["picklist_id"], entry["value"]) for entry in crm.records["admin/picklist_entries"]] == [
         ("500", "a"),
         ("500", "b"),
     ]
 
 
-def test_a_custom_field_is_made_and_watched_until_it_is_available(metadata: Metadata, records: Records) -> None:
+def test_a_custom_field_is_made_and_watched_until_it_is_available(metadata: Metadata, crm: SmallCrm) -> None:
     made = metadata.create_custom_field(
         title="Sequence State", class_name=PERSON, data_type="picklist", description="d", picklist_id=77
     )
     assert made == Accepted(500, 0)
     (field,) = metadata.find_custom_fields("Sequence State")
     assert not field.available
-    (record,) = records["admin/custom_fields"]
+    (record,) = crm.records["admin/custom_fields"]
     assert (record["resource_type"], record["data_type"], record["picklist_id"]) == (PERSON, "picklist", "77")
     record |= {"status": "Available", "value_column_name": "cf_person_sequence_state"}
     ready = metadata.read_custom_field(500)
@@ -103,6 +115,101 @@ def test_a_custom_field_is_made_and_watched_until_it_is_available(metadata: Meta
     assert metadata.read_custom_field(501) is None
 
 
-def test_a_field_without_a_picklist_names_none(metadata: Metadata, records: Records) -> None:
+def test_a_field_without_a_picklist_names_none(metadata: Metadata, crm: SmallCrm) -> None:
     metadata.create_custom_field(title="T", class_name=PERSON, data_type="date", description="d")
-    assert "picklist_id" not in records["admin/custom_fields"][0]
+    assert "picklist_id" not in crm.records["admin/custom_fields"][0]
+
+
+RUNNING = "Active \u2013 Running"
+
+
+def field(name: str, datatype: str, *, updateable: bool = True) -> FieldType:
+    return FieldType(name, name, datatype, createable=True, updateable=updateable, picklist=None)
+
+
+def person(*fields: FieldType, permitted: frozenset[str] = frozenset({"create", "update"})) -> RecordType:
+    return RecordType("Private::Crm::Person", "crm/people", {one.name: one for one in fields}, permitted)
+
+
+@pytest.mark.parametrize(
+    ("role", "datatype"),
+    [
+        ("sequence_state", "picklist_data"),
+        ("sequence_state", "string"),
+        ("state_updated_at", "datetime"),
+        ("state_updated_at", "var_date_time"),
+        ("no_email", "boolean"),
+        ("outreach_id", "String"),
+        ("sequences", "text"),
+    ],
+)
+def test_fields_of_the_right_kind_are_no_problem(role: str, datatype: str) -> None:
+    assert field_problems(person(field("cf", datatype)), {role: "cf"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("role", "datatype", "fatal"),
+    [
+        ("no_email", "string", True),
+        ("sequence_state", "boolean", True),
+        ("state_updated_at", "date", False),
+        ("state_updated_at", "boolean", True),
+        ("sequence_state", "unheard_of", False),
+        ("sequence_state", "", False),
+    ],
+)
+def test_a_wrong_kind_is_fatal_only_where_it_is_certain(role: str, datatype: str, *, fatal: bool) -> None:
+    (finding,) = field_problems(person(field("cf", datatype)), {role: "cf"})
+    assert finding.subject == "cf"
+    assert finding.fatal is fatal
+
+
+def test_a_missing_field_is_named_with_the_nearest() -> None:
+    (finding,) = field_problems(
+        person(field("cf_person_sequence_state", "string")), {"sequence_state": "cf_sequence_state"}
+    )
+    assert "no such field" in finding.problem
+    assert "cf_person_sequence_state" in finding.hint
+    assert "workbooks.fields.sequence_state" in finding.hint
+    (lonely,) = field_problems(person(), {"no_email": "no_email_soliciting"})
+    assert "Did you mean" not in lonely.hint
+
+
+def test_a_custom_field_that_was_never_made_is_not_taken_for_a_name_of_another_kind() -> None:
+    (finding,) = field_problems(
+        person(field("person_last_name", "string")), {"sequence_state": "cf_person_sequence_state"}
+    )
+    assert "Did you mean" not in finding.hint
+
+
+def test_a_field_that_cannot_be_written_is_a_problem() -> None:
+    (finding,) = field_problems(person(field("cf", "string", updateable=False)), {"sequences": "cf"})
+    assert finding.fatal
+    assert "written" in finding.problem
+
+
+def test_missing_permissions_are_named_one_by_one() -> None:
+    (finding,) = permission_problems(person(permitted=frozenset({"update"})), ("create", "update"))
+    assert "create" in finding.problem
+    assert finding.fatal
+
+
+def test_a_hidden_record_type_is_fatal() -> None:
+    assert hidden_type("Private::Crm::Person").fatal
+
+
+@pytest.mark.parametrize(
+    ("entries", "nearest"),
+    [
+        (["Active - Running", "Finished"], "Active - Running"),
+        (["ACTIVE\u2014RUNNING"], "ACTIVE\u2014RUNNING"),
+        (["Finished"], None),
+        ([], None),
+    ],
+)
+def test_a_missing_label_comes_with_the_entry_most_like_it(entries: list[str], nearest: str | None) -> None:
+    assert missing_labels(entries, [RUNNING]) == (MissingLabel(RUNNING, nearest),)
+
+
+def test_labels_that_are_there_to_the_letter_are_not_missing() -> None:
+    assert missing_labels([RUNNING, "Finished"], ["Finished", RUNNING]) == ()

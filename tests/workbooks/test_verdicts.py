@@ -222,7 +222,7 @@ def test_reasons_cannot_carry_control_characters_or_grow_without_bound() -> None
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 3) | st.text(max_size=3),
+    st.none() | st.booleans() | st.sampled_from([0, 1, 2, 3, 2**63, 1.5, "\ud83d"]) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "success", "errors"]), inner),
     max_leaves=8,
 )
@@ -249,3 +249,15 @@ def test_a_refused_create_that_bears_the_reference_of_another_is_not_known_to_be
         success=False,
     )
     assert [type(verdict) for verdict in judge(said, [CREATE, other])] == [Unknown, Unknown]
+
+
+@pytest.mark.parametrize("nonsense", [2**63 - 1, 2**63, 10**300, -5, 1.5])
+def test_an_id_that_makes_no_sense_is_never_accepted(nonsense: object) -> None:
+    assert isinstance(one(answer(({"id": nonsense, "lock_version": 1}, DONE)), CREATE), Unknown)
+    assert one(answer(({"id": 1001, "lock_version": 2**63}, DONE))) == Accepted(1001, -1)
+
+
+def test_a_text_that_is_shown_otherwise_than_it_was_sent_is_told() -> None:
+    write = Write(1001, 7, {"cf_x": "a & b 😀", "name": "same", "flag": True, "cf_y": "not shown"})
+    said = answer(({"id": 1001, "lock_version": 8, "cf_x": "a &amp; b ?", "name": "same", "flag": "t"}, DONE))
+    assert one(said, write) == Accepted(1001, 8, {"cf_x": "a &amp; b ?"})

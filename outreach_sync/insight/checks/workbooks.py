@@ -9,9 +9,8 @@ from outreach_sync.errors import NotAllowedError, OutreachSyncError
 from outreach_sync.insight.checks.check import fail, failed_by, guarded, ok, warn
 from outreach_sync.insight.checks.outreach import clock, not_tried
 from outreach_sync.rules.matching import mailbox
-from outreach_sync.workbooks import findings, people, tasks
-from outreach_sync.workbooks.formats import read_text
-from outreach_sync.workbooks.wire import Filter, Reading, list_value
+from outreach_sync.workbooks import metadata as findings, records
+from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE, TASK_CLASS, Filter, Reading, list_value, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,15 +20,15 @@ if TYPE_CHECKING:
     from outreach_sync.insight.checks.check import Check
     from outreach_sync.workbooks.client import WorkbooksClient
     from outreach_sync.workbooks.metadata import FieldType, RecordType
-    from outreach_sync.workbooks.target import Workbooks
+    from outreach_sync.workbooks.records import Workbooks
 
 _LOGIN = "workbooks login"
 _REST = ("workbooks fields", "workbooks picklists", "workbooks permissions", "workbooks eq ignores case")
 _NO_EMAIL_TITLE = "no email"
-_PERSON_FIELDS = ("name", "person_first_name", "person_last_name", people.EMAIL, people.REFERENCE)
+_PERSON_FIELDS = ("name", "person_first_name", "person_last_name", records.EMAIL, REFERENCE)
 _TASK_FIELDS = (
     *("name", "activity_type", "activity_status", "description", "due_date"),
-    *("primary_contact_id", "primary_contact_type", tasks.REFERENCE),
+    *("primary_contact_id", "primary_contact_type", REFERENCE),
 )
 
 
@@ -46,14 +45,14 @@ def workbooks_checks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Workbooks; where it does not let us in, its other checks say that they were not tried."""
     try:
         target = assembly.workbooks_from(config, stop)
-        types = target.metadata.read_types((people.CLASS_NAME, tasks.CLASS_NAME))
+        types = target.metadata.read_types((PERSON_CLASS, TASK_CLASS))
     except OutreachSyncError as error:
         login = failed_by(_LOGIN, error)
         yield login
         yield from (not_tried(name, login) for name in _REST)
         return
     yield ok(_LOGIN, config.workbooks.base_url)
-    person, task = types.get(people.CLASS_NAME), types.get(tasks.CLASS_NAME)
+    person, task = types.get(PERSON_CLASS), types.get(TASK_CLASS)
     yield from _records(config, person, task)
     yield from guarded("workbooks picklists", lambda: _picklists(config, target, person, task))
     yield from guarded("workbooks eq ignores case", lambda: [_case(target.client)])
@@ -61,7 +60,7 @@ def workbooks_checks(config: Config, stop: StopSignal) -> Iterator[Check]:
 
 
 def _records(config: Config, person: RecordType | None, task: RecordType | None) -> Iterator[Check]:
-    for described, name in ((person, people.CLASS_NAME), (task, tasks.CLASS_NAME)):
+    for described, name in ((person, PERSON_CLASS), (task, TASK_CLASS)):
         if described is None:
             hidden = findings.hidden_type(name)
             yield fail("workbooks fields", f"{hidden.subject}: {hidden.problem}", hidden.hint)
@@ -168,11 +167,11 @@ def _case(client: WorkbooksClient) -> Check:
     if known is None:
         return ok(name, "nobody has an address to try it with")
     person_id, email = known
-    reading = Reading((Filter(people.EMAIL, "eq", list_value([email.swapcase()])),), ("id", people.EMAIL))
+    reading = Reading((Filter(records.EMAIL, "eq", list_value([email.swapcase()])),), ("id", records.EMAIL))
     rows = client.read(
-        people.CONTROLLER,
+        records.PEOPLE,
         reading,
-        asked_for=lambda row: mailbox(read_text(row.get(people.EMAIL)) or "") == mailbox(email),
+        asked_for=lambda row: mailbox(read_text(row.get(records.EMAIL)) or "") == mailbox(email),
     )
     if any(str(row.get("id")) == person_id for row in rows):
         return ok(name, "it does")
@@ -182,7 +181,7 @@ def _case(client: WorkbooksClient) -> Check:
 
 def _people_with_email(client: WorkbooksClient) -> list[tuple[str, str]]:
     """Return ids and addresses of the first page of People that have one with a letter in it."""
-    reading = Reading((Filter(people.EMAIL, "not_blank", ""),), ("id", people.EMAIL))
-    rows = client.read(people.CONTROLLER, reading, asked_for=lambda row: bool(row.get(people.EMAIL)), at_most=1)
-    addresses = [(str(row.get("id")), read_text(row.get(people.EMAIL)) or "") for row in rows]
+    reading = Reading((Filter(records.EMAIL, "not_blank", ""),), ("id", records.EMAIL))
+    rows = client.read(records.PEOPLE, reading, asked_for=lambda row: bool(row.get(records.EMAIL)), at_most=1)
+    addresses = [(str(row.get("id")), read_text(row.get(records.EMAIL)) or "") for row in rows]
     return [(one, email) for one, email in addresses if email.isascii() and email.swapcase() != email]

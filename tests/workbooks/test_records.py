@@ -1,0 +1,280 @@
+"""People and Tasks: found by what is known of them, compared here, and written."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.errors import UntrustedAnswerError
+from outreach_sync.http import StopSignal
+from outreach_sync.instants import parse_iso
+from outreach_sync.records import Accepted, Date, DateTime, PersonRow, Scalar, TaskRow, Write
+from outreach_sync.workbooks.records import Workbooks, task_write
+from tests.workbooks.conftest import section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outreach_sync.instants import Instant
+    from tests.workbooks.conftest import SmallCrm
+
+DUE = parse_iso("2026-09-01T23:00:00Z")
+
+
+def skipped(name: str = "Skipped: e-mail", due: Instant | None = DUE, description: str = "a < b\nc") -> Write:
+    return task_write(
+        name=name,
+        activity_type="Email",
+        activity_status="Cancelled",
+        due=due,
+        description=description,
+        person_id=1001,
+        reference="outreach-task-9001",
+    )
+
+
+def test_a_task_is_described_with_its_person_and_its_reference() -> None:
+    assert skipped().fields == {
+        "name": "Skipped: e-mail",
+        "activity_type": "Email",
+        "activity_status": "Cancelled",
+        "description": "a &lt; b<br>c",
+        "primary_contact_id": 1001,
+        "primary_contact_type": "Private::Crm::Person",
+        "created_through_reference": "outreach-task-9001",
+        "due_date": Date(DUE),
+    }
+
+
+def test_a_task_without_a_due_date_sends_none() -> None:
+    assert not {"due", "due_date", "due_datetime"} & set(skipped(due=None).fields)
+
+
+def test_a_long_name_is_cut_to_what_a_string_holds() -> None:
+    assert skipped("n" * 300).fields["name"] == "n" * 255
+
+
+def test_a_note_cannot_bring_markup() -> None:
+    assert skipped(description='<script>"&\r\n').fields["description"] == "&lt;script&gt;&quot;&amp;<br>"
+
+
+def test_tasks_are_created_and_found_by_reference_and_id(workbooks: Workbooks) -> None:
+    assert workbooks.write_tasks([skipped()]) == (Accepted(500, 0),)
+    row = TaskRow(500, 0, is_deleted=False, reference="outreach-task-9001")
+    assert workbooks.tasks_by_reference(["outreach-task-9001", "outreach-task-9002"]) == {"outreach-task-9001": [row]}
+    assert workbooks.tasks_by_ids([500, 501]) == {500: row}
+
+
+def test_deleted_and_double_tasks_are_found_too(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["activity/tasks"] = [
+        {"id": 1, "is_deleted": True, "created_through_reference": "r"},
+        {"id": 2, "is_deleted": False, "created_through_reference": "r"},
+    ]
+    assert [task.is_deleted for task in workbooks.tasks_by_reference(["r"])["r"]] == [True, False]
+
+
+def test_a_person_is_read_with_the_configured_fields_parsed(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["crm/people"] = [
+        {
+            "id": 1001,
+            "lock_version": 7,
+            "is_deleted": False,
+            "main_location[email]": "Ada@Example.com",
+            "created_through_reference": "outreach-prospect-18",
+            "object_ref": "PERS-1",
+            "cf_person_sequence_state": "Pending",
+            "cf_person_state_updated_at": "Tue Sep 01 10:00:04 UTC 2026",
+            "no_email_soliciting": "t",
+            "cf_person_outreach_id": 18,
+        }
+    ]
+    fields: dict[str, Scalar] = {
+        "cf_person_sequence_state": "Pending",
+        "cf_person_state_updated_at": parse_iso("2026-09-01T10:00:04Z"),
+        "no_email_soliciting": True,
+        "cf_person_outreach_id": "18",
+    }
+    wanted = PersonRow(1001, 7, False, "Ada@Example.com", "outreach-prospect-18", "PERS-1", fields)
+    assert workbooks.people_by_ids([1001]) == {1001: wanted}
+    assert set(crm.forms[0]["_select_columns[]"]) >= {"id", "lock_version", "is_deleted", *fields}
+
+
+def test_a_bare_answer_leaves_lock_and_fields_unknown(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["crm/people"] = [{"id": 3}]
+    person = workbooks.people_by_ids([3])[3]
+    assert (person.lock_version, person.is_deleted, person.email) == (-1, False, None)
+    assert set(person.fields.values()) == {None}
+
+
+def test_deleted_people_are_found_by_id_but_by_nothing_else(workbooks: Workbooks, crm: SmallCrm) -> None:
+    gone = {"id": 2, "is_deleted": True, "main_location[email]": "a@b.example", "created_through_reference": "r"}
+    crm.records["crm/people"] = [gone]
+    assert workbooks.people_by_ids([2])[2].is_deleted
+    assert workbooks.people_by_email(["a@b.example"]) == {}
+    assert [row.is_deleted for row in workbooks.people_by_reference(["r"])["r"]] == [True]
+
+
+def test_hundred_ids_cost_one_request_each_hundred(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["crm/people"] = [{"id": number} for number in range(1, 301)]
+    assert len(workbooks.people_by_ids(range(1, 301))) == 300
+    assert len(crm.forms) == 3
+
+
+@pytest.mark.parametrize("count", [1000, 3000])
+def test_look_ups_stay_within_a_tenth_of_the_fewest_requests(workbooks: Workbooks, crm: SmallCrm, count: int) -> None:
+    crm.records["crm/people"] = [
+        {"id": number, "main_location[email]": f"p{number}@b.example", "created_through_reference": f"r{number}"}
+        for number in range(1, count + 1)
+    ]
+    assert len(workbooks.people_by_email([f"P{number}@b.example" for number in range(1, count + 1)])) == count
+    assert len(crm.forms) <= 1.1 * count / 100
+    crm.forms.clear()
+    assert len(workbooks.people_by_reference([f"r{number}" for number in range(1, count + 1)])) == count
+    assert len(crm.forms) <= 1.1 * count / 100
+
+
+@pytest.mark.parametrize("key", [str, str.lower, str.strip, lambda text: text.strip().casefold()])
+@pytest.mark.parametrize("stored", ["ada@example.com", "Ada@Example.com", " ada@example.com", "Ada@Example.com "])
+def test_an_address_is_found_whatever_the_service_makes_of_case_and_blanks(
+    workbooks: Workbooks, crm: SmallCrm, stored: str, key: Callable[[str], str]
+) -> None:
+    crm.key = key
+    crm.records["crm/people"] = [{"id": 1, "main_location[email]": stored}]
+    found = workbooks.people_by_email([" Ada@Example.com ", "", "bo@example.com"])
+    assert {address: [row.id for row in rows] for address, rows in found.items()} == {"ada@example.com": [1]}
+    assert len(crm.forms) == 1
+
+
+def test_other_mailboxes_that_a_lenient_service_returns_are_dropped(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.key = lambda text: unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
+    stored = ["info@strasse.example", "info@straße.example", "o\ufb03ce@b.example", "office@b.example", "zoe@b.example"]
+    crm.records["crm/people"] = [{"id": one, "main_location[email]": address} for one, address in enumerate(stored, 1)]
+    found = workbooks.people_by_email(["info@Straße.example", "Office@b.example", "zoë@b.example", "İ@b.example"])
+    assert {address: [row.id for row in rows] for address, rows in found.items()} == {
+        "info@straße.example": [2],
+        "office@b.example": [4],
+    }
+
+
+def test_two_people_with_one_address_are_both_found_on_whatever_page(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["crm/people"] = [{"id": number, "main_location[email]": "same@b.example"} for number in range(1, 151)]
+    assert len(workbooks.people_by_email(["same@b.example"])["same@b.example"]) == 150
+    assert len(crm.forms) == 2
+
+
+def test_a_comma_stays_in_its_value_and_a_backslash_goes_alone_in_both_readings(
+    workbooks: Workbooks, crm: SmallCrm
+) -> None:
+    crm.records["crm/people"] = [{"id": 1, "created_through_reference": "a,b"}]
+    assert list(workbooks.people_by_reference(["a,b", "c\\d", "e"])) == ["a,b"]
+    assert [form["_fc[]"][0] for form in crm.forms] == [r"a\,b,e", "c\\d", "c\\\\d"]
+
+
+def test_values_are_compared_to_the_letter_where_they_are_no_addresses(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["crm/people"] = [{"id": 1, "cf_person_outreach_id": "AB"}, {"id": 2, "object_ref": "PERS-2"}]
+    assert workbooks.people_by_outreach_id(["ab"]) == {}
+    assert [row.id for row in workbooks.people_by_outreach_id(["AB"])["AB"]] == [1]
+    assert [row.id for row in workbooks.people_by_object_ref(["PERS-2"])["PERS-2"]] == [2]
+
+
+def test_nothing_to_look_up_asks_nothing(workbooks: Workbooks, crm: SmallCrm) -> None:
+    assert workbooks.people_by_ids([]) == {}
+    assert workbooks.people_by_email([" "]) == {}
+    assert crm.forms == []
+
+
+def test_writes_go_to_people(workbooks: Workbooks, crm: SmallCrm) -> None:
+    at = parse_iso("2026-09-01T10:00:04Z")
+    writes = [
+        Write(0, 0, {"name": "Ada Example", "no_email_soliciting": True, "cf_person_state_updated_at": DateTime(at)})
+    ]
+    assert workbooks.write_people(writes) == (Accepted(500, 0),)
+    (record,) = crm.records["crm/people"]
+    assert record["no_email_soliciting"] == "1"
+    assert record["cf_person_state_updated_at"] == "Tue Sep 01 10:00:04 UTC 2026"
+
+
+def described(name: str, permitted: tuple[str, ...], **fields: str) -> dict[str, Any]:
+    return {
+        "class_name": name,
+        "actions": [{"name": action, "permitted": True} for action in permitted],
+        "fields": [{"name": field, "datatype": kind, "is_updateable": True} for field, kind in fields.items()],
+    }
+
+
+PERSON = described(
+    "Private::Crm::Person",
+    ("create", "update"),
+    cf_person_sequence_state="picklist_data",
+    cf_person_state_updated_at="datetime",
+    no_email_soliciting="boolean",
+    cf_person_outreach_id="string",
+)
+TASK = described("Private::Activity::Task", ("create",))
+
+
+def test_each_look_up_finds_by_its_own_field(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["crm/people"] = [
+        {
+            "id": 1,
+            "main_location[email]": "A@b.example",
+            "created_through_reference": "r",
+            "object_ref": "PERS-1",
+            "cf_person_outreach_id": "18",
+        }
+    ]
+    crm.records["activity/tasks"] = [{"id": 9, "created_through_reference": "t"}]
+    assert set(workbooks.people_by_ids([1])) == {1}
+    assert set(workbooks.people_by_reference(["r"])) == {"r"}
+    assert set(workbooks.people_by_object_ref(["PERS-1"])) == {"PERS-1"}
+    assert set(workbooks.people_by_outreach_id(["18"])) == {"18"}
+    assert set(workbooks.people_by_email(["a@B.example"])) == {"a@b.example"}
+    assert set(workbooks.tasks_by_reference(["t"])) == {"t"}
+    assert set(workbooks.tasks_by_ids([9])) == {9}
+    assert workbooks.requests == 7
+
+
+def test_without_an_outreach_id_field_nobody_is_looked_up_by_it(crm: SmallCrm) -> None:
+    bare = Workbooks(section("https://127.0.0.1:1", fields={}), StopSignal(), patience_seconds=5)
+    assert bare.people_by_outreach_id(["18"]) == {}
+    assert bare.requests == 0
+
+
+def test_writes_go_to_their_own_controllers(workbooks: Workbooks, crm: SmallCrm) -> None:
+    assert workbooks.write_people([Write(0, 0, {"name": "p"})]) == (Accepted(500, 0),)
+    assert workbooks.write_tasks([Write(0, 0, {"name": "t"})]) == (Accepted(500, 0),)
+    assert (crm.records["crm/people"][0]["name"], crm.records["activity/tasks"][0]["name"]) == ("p", "t")
+
+
+def test_a_sound_workbooks_has_no_problem(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["metadata/types"] = [PERSON, TASK]
+    assert workbooks.systemic_problem() is None
+    assert workbooks.requests == 1
+
+
+def test_a_field_that_is_gone_explains_why_everything_is_refused(workbooks: Workbooks, crm: SmallCrm) -> None:
+    without = {**PERSON, "fields": PERSON["fields"][1:]}
+    crm.records["metadata/types"] = [without, TASK]
+    assert "cf_person_sequence_state" in (workbooks.systemic_problem() or "")
+
+
+def test_lost_permissions_and_hidden_types_explain_it_too(workbooks: Workbooks, crm: SmallCrm) -> None:
+    crm.records["metadata/types"] = [{**PERSON, "actions": []}]
+    problem = workbooks.systemic_problem() or ""
+    assert "create" in problem
+    assert "Private::Activity::Task" in problem
+    crm.records["metadata/types"] = [TASK]
+    assert "Private::Crm::Person" in (workbooks.systemic_problem() or "")
+
+
+@pytest.mark.parametrize("nonsense", [None, "PERS-1", True, 2**63 - 1, 2**63, 10**300, -1, 0, "9" * 5000])
+def test_a_record_without_an_id_that_makes_sense_is_not_trusted(
+    workbooks: Workbooks, monkeypatch: pytest.MonkeyPatch, nonsense: object
+) -> None:
+    row = {"id": nonsense, "main_location[email]": "a@b.example"}
+    monkeypatch.setattr(workbooks.client, "read", lambda *_, **__: [row])
+    with pytest.raises(UntrustedAnswerError) as refused:
+        workbooks.people_by_email(["a@b.example"])
+    assert refused.value.exit_status == 4
