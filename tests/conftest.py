@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from outreach_sync import scrubbing
 from outreach_sync.conduct import Ended, Options, conduct
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.models import Config
     from outreach_sync.pipeline.run import Run
+
+settings.register_profile(
+    "check",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("torture", settings.get_profile("check"), max_examples=2000, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "check"))
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 

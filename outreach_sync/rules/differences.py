@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 RoleValue = str | int | bool | None
 """A value by role: text, an `Instant` for `state_updated_at`, a bool for `no_email`."""
 
-_DAY_MS = 86_400_000
+_MINUTE_MS, _DAY_MS = 60_000, 86_400_000
 _KEPT_OTHERWISE = ("sequence_state", "state_updated_at", "outreach_id", "sequences")
 """Roles whose values may be kept in another form; No Email is not among them: an opt-out holds, or is written again."""
 
@@ -71,9 +71,23 @@ def recognised(
     made: dict[str, RoleValue] = {}
     for role in _KEPT_OTHERWISE:
         now, before = getattr(read, role), getattr(known, role)
-        if now != before and before is not None and (same_version or (role in kept_as and kept_as[role] == now)):
+        seen_so = same_version or (role in kept_as and kept_as[role] == now)
+        if seen_so and now != before and _may_be_made_of(now, before):
             ours[role], made[role] = before, now
     return read._replace(**ours), made  # type: ignore[arg-type]  # the values of these roles
+
+
+def _may_be_made_of(now: RoleValue, ours: RoleValue) -> bool:
+    """Say whether Workbooks can have made this of what we sent: never nothing at all, and no finer time than ours.
+
+    A field that was removed and made anew is empty, and one that was shown as a day shows its time again, without
+    another version of the record; neither is what Workbooks made of ours.
+    """
+    if now is None or ours is None:
+        return False
+    if not isinstance(now, int) or not isinstance(ours, int):
+        return True
+    return any(now % unit == 0 and abs(now - ours) <= unit for unit in (_MINUTE_MS, _DAY_MS))
 
 
 def _same_time(wanted: Instant, held: Instant | None, *, exactly: bool) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from outreach_sync.config import Config, load_config
 from outreach_sync.errors import ConfigError
@@ -168,7 +168,6 @@ PLACES = [
 SHAPES = ["{}", "[{}]", "{{a: {}}}", "https://user:{}@host/", "http://{}.example.com", "{{{}}}", "[[{}]]", "{} {}"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(
     place=st.sampled_from(PLACES),
     shape=st.sampled_from(SHAPES),

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as some
+from hypothesis import given, strategies as some
 
 from outreach_sync.instants import parse_iso
 from outreach_sync.outreach import rows
@@ -537,7 +537,6 @@ def row_by_row(body: bytes, stream: Stream, wanted: Wanted) -> tuple[Page, bool]
 
 @pytest.mark.parametrize("wanted", [NOTHING, Wanted(("title", "lastName"), ("owner", "note"))], ids=["usual", "more"])
 @pytest.mark.parametrize("stream", EVERY)
-@settings(max_examples=150)
 @given(data=some.data())
 def test_a_page_read_at_once_is_the_page_read_row_by_row(stream: Stream, wanted: Wanted, data: some.DataObject) -> None:
     body = json.dumps(data.draw(answers(stream))).encode()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from outreach_sync.errors import InterruptedByError, UnavailableError
 from outreach_sync.instants import Instant
@@ -288,7 +288,6 @@ def test_rows_without_a_stamp_are_stored_and_reported(bench: Any) -> None:
     assert bench.log.events == ["rows_without_updated_at"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["run", "cut", "full", "since"]), st.integers(0, 3 * DAY), st.integers(-DAY, DAY)),

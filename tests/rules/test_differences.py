@@ -58,7 +58,6 @@ OURS = SAME._replace(sequence_state="Läuft 🎉", sequences="Q & A: Läuft")
     ("role", "made"),
     [
         ("sequence_state", "Läuft ?"),
-        ("sequence_state", None),
         ("sequences", "Q &amp; A: Läuft"),
         ("sequences", "Q & A"),
         ("state_updated_at", parse_iso("2026-09-01T10:12:00Z")),
@@ -75,6 +74,22 @@ def test_what_somebody_wrote_since_is_not_taken_for_ours() -> None:
     edited = OURS._replace(sequence_state="Pending")
     assert recognised(edited, OURS, {}, same_version=False) == (edited, {})
     assert recognised(edited, OURS, {"sequence_state": "Läuft ?"}, same_version=False) == (edited, {})
+
+
+@pytest.mark.parametrize(
+    ("role", "now", "known"),
+    [
+        ("sequence_state", None, "Finished"),
+        ("sequences", None, "A: Finished"),
+        ("state_updated_at", AT, parse_iso("2026-09-01")),
+        ("state_updated_at", parse_iso("2026-08-01"), AT),
+    ],
+)
+def test_an_empty_field_and_another_time_are_not_what_workbooks_made_of_ours(
+    role: str, now: object, known: object
+) -> None:
+    read = SAME._replace(**{role: now})
+    assert recognised(read, SAME._replace(**{role: known}), {}, same_version=True) == (read, {})
 
 
 def test_a_no_email_that_did_not_stay_is_no_form_of_ours() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
@@ -143,7 +143,6 @@ def test_a_sequence_that_was_renamed_has_its_new_name(state: State) -> None:
     assert (state.cache.sequence_name(1), state.cache.sequence_name(2)) == ("New", None)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     versions=st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["active", "paused", "finished"])), min_size=1),
     cut=st.integers(0, 6),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -24,16 +26,17 @@ _OCCASIONS: tuple[dict[str, int], ...] = (
 
 
 def main() -> int:
-    """Do all three parts; return how many failed."""
+    """Do all parts; return how many failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--examples", type=int, default=3000, help="lives of the state machine (3000)")
     parser.add_argument("--every", type=int, default=1, help="kill at every so-manieth moment (1: all)")
-    parser.add_argument("--only", choices=("faults", "kills", "lives"), help="one part only")
+    parser.add_argument("--only", choices=("faults", "kills", "lives", "properties"), help="one part only")
     asked = parser.parse_args()
     parts: dict[str, Callable[[], bool]] = {
         "faults": fault_table,
         "kills": lambda: kill_table(asked.every),
         "lives": lambda: lives(asked.examples),
+        "properties": properties,
     }
     failed = 0
     for name, part in parts.items():
@@ -96,6 +99,12 @@ def lives(examples: int) -> bool:
         return False
     _say(f"{examples} random lives, all ended well")
     return True
+
+
+def properties() -> bool:
+    """Try every property of the tests on thousands of random examples; return whether all held."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis", "--ignore=tests/torture", "tests"]
+    return subprocess.run(command, env={**os.environ, "HYPOTHESIS_PROFILE": "torture"}, check=False).returncode == 0
 
 
 def _say(line: str) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
-from outreach_sync.http import StopSignal, Transport
+from outreach_sync.http import Transport
 from outreach_sync.state.lock import run_lock
+from tests.harness import NoWaiting
 from tests.torture.world import DAY, HOUR
 
 if TYPE_CHECKING:
@@ -104,10 +105,10 @@ def sigterm_in_a_batch(world: World) -> list[int]:
     world.configure("workbooks", batch_size=1, concurrency=1)
     statuses = []
     for moment in (1, 2, 4):
-        stop, send, count = StopSignal(), Transport.send, itertools.count(1)
+        stop, send, count = NoWaiting(world.time), Transport.send, itertools.count(1)
 
         def send_and_stop(
-            *args: Any, stop: StopSignal = stop, at: int = moment, count: Any = count, send: Any = send, **options: Any
+            *args: Any, stop: NoWaiting = stop, at: int = moment, count: Any = count, send: Any = send, **options: Any
         ) -> Any:
             if "_method=PUT" in str(options.get("body")) and next(count) == at:
                 stop.set(signal.SIGTERM)

@@ -51,6 +51,7 @@ class History:
         self.compared: set[tuple[str, int]] = set()
         self.set_by_workbooks: set[str] = set()
         self.keeps_minutes = False
+        self.keeps_characters: int | None = None
         self.unwritable: set[int] = set()
         self.unwritable_tasks: set[int] = set()
         self.vanished_states: dict[int, dict[str, Any]] = {}
@@ -274,8 +275,8 @@ def _wrong(world: World, row: dict[str, Any], pool: Sequence[int]) -> Iterable[s
         yield f"State Updated at is {held}, not one of {sorted(wanted.times)}"
     if wanted.problem is not None:
         return
-    lists = row[fields["sequences"]] or ""
-    if lists != (wanted.sequences or "") and fields["sequences"] not in edited:
+    lists, full = row[fields["sequences"]] or "", wanted.sequences or ""
+    if lists not in {full, full[: world.history.keeps_characters]} and fields["sequences"] not in edited:
         yield f"lists {lists!r} instead of {wanted.sequences!r}"
     if not row[fields["outreach_id"]] and fields["outreach_id"] not in edited:
         yield "has no Outreach id"
@@ -371,7 +372,8 @@ def _writes(world: World) -> Iterable[str]:
         if named - allowed or write.method == "DELETE" or (write.record_class == TASK and write.method != "POST"):
             yield f"{write.method} of {write.record_class} {write.id} touches {sorted(named - allowed)}"
         unchanged = set(write.unchanged) - ({configured_time} if world.history.keeps_minutes else set())
-        if unchanged:  # of a time that lost its seconds nobody can tell that it is there already
+        unchanged -= {world.tree["workbooks"]["fields"]["sequences"]} if world.history.keeps_characters else set()
+        if unchanged:  # of a time that lost its seconds, or a text its end, nobody can tell that it is there already
             yield f"{write.record_class} {write.id} was sent what it held: {sorted(unchanged)}"
         if write.changed.get(no_email, (None, True))[1] is not True:
             yield f"No Email of Person {write.id} was cleared"

@@ -6,15 +6,5 @@ from hypothesis import HealthCheck, settings
 
 from tests.torture.machine import Torture
 
-_EXAMPLES = 200
-
-
 TestTorture = Torture.TestCase
-TestTorture.settings = settings(
-    max_examples=_EXAMPLES,
-    stateful_step_count=10,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    database=None,
-)
+TestTorture.settings = settings(stateful_step_count=10, suppress_health_check=list(HealthCheck))

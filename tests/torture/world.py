@@ -9,28 +9,26 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections import defaultdict
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import yaml
 
-from outreach_sync import assembly, conduct, deliver, http, instants
+from outreach_sync import conduct
 from outreach_sync.config.loading import load_config
-from outreach_sync.http import StopSignal
 from outreach_sync.reconcile import reconcile
 from outreach_sync.sandbox.pair import Sandbox
-from outreach_sync.workbooks import client as workbooks_client
+from tests.harness import NoWaiting, Time
 from tests.torture import oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from outreach_sync.conduct import Ended
     from outreach_sync.config.models import Config
+    from outreach_sync.http import StopSignal
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 ALL_FIELDS = {
@@ -64,24 +62,14 @@ class World:
         self.directory = Path(tempfile.mkdtemp(prefix="torture-", dir=_quick_place()))
         self.tree = self.sandbox.config(self.directory / "state.db")
         self.tree["workbooks"]["fields"] = dict(ALL_FIELDS)
-        self.tree["outreach"].update(timeout="2s", reserve=0)
-        self.tree["workbooks"]["timeout"] = "2s"
-        self.tree["sync"] = {"start": "all", "patience": "400ms", **sync}
+        self.tree["outreach"]["reserve"] = 0
+        self.tree["sync"] = {"start": "all", "patience": "20s", **sync}
         self.history = oracle.History()
-        self.elapsed_ms = 0
         self._config: Config | None = None
-        self._clock = mock.patch.object(instants, "time", self)
-        self._clock.start()
-
-    # -- time
-
-    def time_ns(self) -> int:
-        """Stand in for `time.time_ns`: real time, and what `pass_time` added."""
-        return time.time_ns() + self.elapsed_ms * 1_000_000
-
-    def pass_time(self, milliseconds: int) -> None:
-        """Let time pass for this machine and for both services."""
-        self.elapsed_ms += milliseconds
+        self.time = Time()
+        self.pass_time = self.time.pass_time
+        self._life = ExitStack()
+        self._life.enter_context(self.time.running())
 
     # -- running
 
@@ -114,15 +102,13 @@ class World:
         work = (lambda run: reconcile(run, allow_bulk=bulk)) if command == "reconcile" else None
         asked = conduct.Options(command, **options)
         try:
-            with hurried():
-                return conduct.conduct(self.config, asked, stop or StopSignal(), Silent(), work=work)
+            return conduct.conduct(self.config, asked, stop or NoWaiting(self.time), Silent(), work=work)
         finally:
             self.note()
 
     def load(self) -> None:
-        """Do the first load, on however busy a machine."""
-        while self.run().exit_status not in {0, 1}:
-            pass
+        """Do the first load."""
+        assert self.run().exit_status in {0, 1}
 
     def retry_failures(self) -> None:
         """Do what `failures retry` does."""
@@ -157,7 +143,6 @@ class World:
         `reconcile_first`: something vanished without a trace, or was edited in Workbooks, which polling cannot see.
         """
         self.heal()
-        self.configure("sync", patience="10s")  # a busy machine is no fault
         self.retry_failures()
         statuses = []
         if reconcile_first:
@@ -208,7 +193,7 @@ class World:
         self.note()
 
     def close(self) -> None:
-        self._clock.stop()
+        self._life.close()
         self.sandbox.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -216,26 +201,6 @@ class World:
 def _quick_place() -> str | None:
     """Keep states in memory where that is possible: thousands of runs would wait for the disk."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - mkdtemp makes the directory private
-
-
-@contextmanager
-def hurried() -> Iterator[None]:
-    """Make every pause tiny."""
-    plan_from = assembly.plan_from
-
-    def hurried_plan(*args: Any, **options: Any) -> Any:
-        return plan_from(*args, **options)._replace(look_again_ms=2)
-
-    with ExitStack() as stack:
-        for patch in (
-            mock.patch.object(assembly, "plan_from", hurried_plan),
-            mock.patch.object(http, "FIRST_PAUSE", 0.002),
-            mock.patch.object(http, "LONGEST_PAUSE", 0.02),
-            mock.patch.object(deliver, "_LONGEST_PAUSE_S", 0.005),
-            mock.patch.object(workbooks_client, "_LOOK_AGAIN_SECONDS", 0.002),
-        ):
-            stack.enter_context(patch)
-        yield
 
 
 def populate(world: World) -> Mapping[str, int]:
