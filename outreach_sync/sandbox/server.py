@@ -15,7 +15,9 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
 from urllib.parse import parse_qsl
@@ -98,6 +100,18 @@ def gzipped(response: Response) -> Response:
 def takes_gzip(accepted: str) -> bool:
     """Tell whether an Accept-Encoding header takes gzip."""
     return parse_accept_header(accepted)["gzip"] > 0
+
+
+def inflated(response: Response, megabytes: int) -> Response:
+    """Compress the answer with so many megabytes of blanks in its middle, which JSON allows and no reader needs."""
+    parts = (gzip.compress(response.body[:1]), _blanks(megabytes), gzip.compress(response.body[1:]))
+    return response._replace(headers={**response.headers, "Content-Encoding": "gzip"}, body=b"".join(parts))
+
+
+@lru_cache(maxsize=2)
+def _blanks(megabytes: int) -> bytes:
+    packer = zlib.compressobj(level=1, wbits=31)
+    return b"".join([*(packer.compress(b" " * 2**20) for _ in range(megabytes)), packer.flush()])
 
 
 class HttpServer:

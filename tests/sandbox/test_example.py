@@ -8,8 +8,9 @@ import pytest
 from outreach_sync import instants
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.example import STATES, load_example
+from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.outreach import OutreachStore
-from outreach_sync.sandbox.outreach.faults import fault_board
+from outreach_sync.sandbox.outreach.faults import FAULTS
 from outreach_sync.sandbox.workbooks import WorkbooksStore
 
 NOON = instants.parse_iso("2026-09-01T12:00:00Z")
@@ -19,7 +20,7 @@ Stores = tuple[OutreachStore, WorkbooksStore]
 
 def filled(seed: int = 1) -> Stores:
     clock = SandboxClock(NOON)
-    stores = OutreachStore(clock, fault_board()), WorkbooksStore(clock)
+    stores = OutreachStore(clock, FaultBoard(FAULTS)), WorkbooksStore(clock)
     load_example(*stores, NOON, seed)
     return stores
 

@@ -170,7 +170,7 @@ def test_right_options_are_taken(strict: FaultBoard) -> None:
     assert strict.state()["slow"]["options"] == {"seconds": 0.5, "form": "b", "rows": 3, "ids": [1, 2], "kind": "list"}
 
 
-@pytest.mark.parametrize("board", [outreach_faults.fault_board(), FaultBoard(workbooks_faults.FAULTS)])
+@pytest.mark.parametrize("board", [FaultBoard(outreach_faults.FAULTS), FaultBoard(workbooks_faults.FAULTS)])
 def test_the_line_that_documents_a_fault_names_every_option(board: FaultBoard) -> None:
     said = ("form", "wait")  # "as in rate_limited"
     undocumented = [

@@ -290,6 +290,15 @@ SCENARIOS = [
         Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)
         for fault in ("skip_is_not_completed", "skip_is_like_done", "skip_is_another_word", "skip_destroys_task")
     ),
+    # Outreach, gateways, sizes and stamps
+    *(
+        Scenario("outreach", "gateway_page", {"status": status}, str(status))
+        for status in (401, 403, 404, 422, 429, 503)
+    ),
+    Scenario("outreach", "gateway_page", {"status": 403, "text": True, "kind": "token"}, "403 token"),
+    Scenario("outreach", "huge_answer", {"megabytes": 300}),
+    Scenario("outreach", "stamps_ahead", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
+    Scenario("outreach", "rate_limited", {"form": "odd"}, "form=odd"),
     # Outreach, what the stream of events leaves out
     *(
         Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)

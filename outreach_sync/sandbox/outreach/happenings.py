@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Values = dict[str, Any]
 
 _CREATED = {"sequenceState": "sequence_state_created", "task": "task_created", "prospect": "prospect_created"}
-DESTROYED = {"sequenceState": "sequence_state_destroyed", "task": "task_destroyed", "prospect": "prospect_destroyed"}
+_DESTROYED = {"sequenceState": "sequence_state_destroyed", "task": "task_destroyed", "prospect": "prospect_destroyed"}
 _OPT_OUTS = {
     "optedOut": "opt_out",
     "emailOptedOut": "emails_opt_out",
@@ -28,6 +28,11 @@ def names_of_new(type_: str, values: Mapping[str, Any]) -> list[str]:
     """Name the events that a new record leaves; a task may be skipped from the start."""
     created = [_CREATED[type_]] if type_ in _CREATED else []
     return [*created, "skip_task"] if type_ == "task" and values.get("state") == "skipped" else created
+
+
+def names_of_end(type_: str) -> list[str]:
+    """Name the event that is left of a record that was deleted."""
+    return [_DESTROYED[type_]] if type_ in _DESTROYED else []
 
 
 def names_of_change(type_: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -2,37 +2,210 @@
 
 from __future__ import annotations
 
+import base64
+import bisect
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach import query as queries
-from outreach_sync.sandbox.outreach.record import api_time
-from outreach_sync.sandbox.outreach.refusals import JSON_API, InvalidFilter, InvalidParameter, NotFound
-from outreach_sync.sandbox.outreach.rendering import Renderer, Skip, Variation, is_skipped
+from outreach_sync.sandbox.outreach.rendering import Look, Renderer, pointed_to, related_ids
 from outreach_sync.sandbox.outreach.schema import RESOURCES
-from outreach_sync.sandbox.outreach.selection import Rows, Selection, related_ids
-from outreach_sync.sandbox.outreach.trouble import number
+from outreach_sync.sandbox.outreach.store import api_time
+from outreach_sync.sandbox.outreach.trouble import JSON_API, InvalidFilter, InvalidParameter, NotFound
 from outreach_sync.sandbox.server import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
-    from outreach_sync.sandbox.outreach.query import PageRequest, Parameters, Query
-    from outreach_sync.sandbox.outreach.record import Record
+    from outreach_sync.sandbox.outreach.query import Condition, Page, Parameters, Query
     from outreach_sync.sandbox.outreach.schema import Resource
-    from outreach_sync.sandbox.outreach.store import OutreachStore
+    from outreach_sync.sandbox.outreach.store import OutreachStore, Record
 
 _ELSEWHERE = "https://elsewhere.example"
 _STRANGE = (("smsOptedOut", False), ("stageName", "Working"), ("futureFlags", [{"name": "beta", "on": True}]))
+_BEGINNING = "beginning"
+"""The cursor before the first row."""
+
+
+class Rows(NamedTuple):
+    """One page: its records, and the cursors that lead on and back (None where there is nothing more)."""
+
+    records: tuple[Record, ...]
+    after: str | None
+    before: str | None
+
+
+class Selection:
+    """The rows of one list request in their order, to be used under the store's lock.
+
+    A list by its stamp alone, which is how large ones are walked, goes along the store's own order; any other is sorted
+    as a whole.
+    """
+
+    def __init__(self, store: OutreachStore, resource: Resource, query: Query, shows: Callable[[Record], bool]) -> None:
+        """Take what was asked; `shows` says which records the list may show at all."""
+        self._store = store
+        self._resource = resource
+        self._query = query
+        self._shows = shows
+        self._sort = query.sort or ((resource.stamp, False),)
+        self._walk = f"{resource.plural} {self._sort}"
+        candidates = self._narrowed()
+        self._is_walked = candidates is None and len(self._sort) == 1 and self._sort[0][0] == resource.stamp
+        self._descending = self._is_walked and self._sort[0][1]
+        self._places: Sequence[tuple[str, int]] = (
+            store.places(resource.type)
+            if self._is_walked
+            else [one.place for one in self._sorted(store.all(resource.type) if candidates is None else candidates)]
+        )
+
+    def page(self, page: Page) -> Rows:
+        """Give one page.
+
+        Raises:
+            InvalidParameter: the cursor is none of ours.
+        """
+        if page.offset is not None:
+            found = self._take(self._from(None, forward=True), page.offset + page.size + 1)
+            onward = str(page.offset + page.size) if len(found) > page.offset + page.size else None
+            back = str(max(0, page.offset - page.size)) if page.offset else None
+            return Rows(tuple(found[page.offset : page.offset + page.size]), onward, back)
+        forward = page.before is None
+        start = page.after if forward else page.before
+        found = self._take(self._from(start, forward=forward), page.size + 1)
+        more, records = len(found) > page.size, found[: page.size]
+        if not forward:
+            records.reverse()
+        leads_on, leads_back = (more, start is not None) if forward else (True, more)
+        return Rows(
+            records=tuple(records),
+            after=self._cursor(records[-1]) if records and leads_on else None,
+            before=self._cursor(records[0]) if records and leads_back else None,
+        )
+
+    def count(self) -> int:
+        """Count all rows of the list, not only the page's."""
+        return sum(1 for _ in self._matching(self._from(None, forward=True)))
+
+    def read(self, cursor: str) -> tuple[int, str, int]:
+        """Give page size, stamp and id from a cursor; one made for another list or sort leads nowhere in this one.
+
+        Raises:
+            InvalidParameter: it does not fit.
+        """
+        try:
+            walk, size, stamp, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        except (ValueError, TypeError, RecursionError):
+            walk, size, stamp, id_ = None, 0, "", 0
+        if walk != self._walk or not isinstance(stamp, str) or type(id_) is not int or type(size) is not int:
+            raise InvalidParameter("The cursor is not valid for this list.", pointer="page[after]")
+        return size, stamp, id_
+
+    def _cursor(self, record: Record) -> str:
+        """Write the place right at a record as an opaque text."""
+        place = json.dumps([self._walk, self._query.page.size, *record.place])
+        return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+    def _take(self, places: Iterator[int], number: int) -> list[Record]:
+        taken: list[Record] = []
+        for record in self._matching(places):
+            taken.append(record)
+            if len(taken) == number:
+                break
+        return taken
+
+    def _matching(self, places: Iterator[int]) -> Iterator[Record]:
+        for place in places:
+            record = self._store.get(self._resource.type, self._places[place][1])
+            if self._shows(record) and all(self._accepts(condition, record) for condition in self._query.conditions):
+                yield record
+
+    def _from(self, cursor: str | None, *, forward: bool) -> Iterator[int]:
+        """Give the numbers of the places, onward from the cursor, which itself is left out."""
+        ascending = forward != self._descending
+        low, high = self._bounds()
+        if cursor not in {None, _BEGINNING}:
+            _, *place = self.read(cursor or "")
+            if ascending:
+                low = max(low, self._number_of(tuple(place)) + 1)
+            else:
+                high = min(high, self._number_of(tuple(place), below=True))
+        return iter(range(low, high)) if ascending else iter(range(high - 1, low - 1, -1))
+
+    def _number_of(self, place: tuple[Any, ...], *, below: bool = False) -> int:
+        """Find where a place is, or would be, in the walk; in a list sorted as a whole it must still be there."""
+        if self._is_walked:
+            return bisect.bisect_left(self._places, place) if below else bisect.bisect_right(self._places, place) - 1
+        try:
+            return next(number for number, (_, id_) in enumerate(self._places) if id_ == place[1])
+        except StopIteration:
+            raise InvalidParameter("The cursor is not valid any more.", pointer="page[after]") from None
+
+    def _bounds(self) -> tuple[int, int]:
+        """Give the part of the walk that conditions on the stamp leave."""
+        low, high = 0, len(self._places)
+        for condition in self._query.conditions if self._is_walked else ():
+            if condition.path == (self._resource.stamp,) and condition.operator == "range":
+                if condition.low is not None:
+                    low = max(low, bisect.bisect_left(self._places, (condition.low,)))
+                if condition.high is not None:
+                    high = min(high, bisect.bisect_left(self._places, (condition.high, float("inf"))))
+        return low, high
+
+    def _narrowed(self) -> list[Record] | None:
+        """Use an index where a condition allows it: ids, or the id of a relationship."""
+        type_ = self._resource.type
+        for condition in self._query.conditions:
+            reference, ids = f"{type_}.{condition.path[0]}", cast("Iterable[int] | None", None)
+            if condition.operator == "any" and condition.path == ("id",):
+                ids = condition.values
+            elif condition.operator == "any" and condition.path[1:] == ("id",) and self._store.has_index(reference):
+                ids = {id_ for value in condition.values for id_ in self._store.pointing_to(reference, value)}
+            if ids is not None:
+                found = (self._store.visible(type_, id_) for id_ in ids)
+                return [record for record in found if record is not None]
+        return None
+
+    def _sorted(self, records: list[Record]) -> list[Record]:
+        records.sort(key=lambda record: record.id, reverse=self._sort[0][1])
+        for name, descending in reversed(self._sort):
+            records.sort(key=_sort_key(name), reverse=descending)
+        return records
+
+    def _accepts(self, condition: Condition, record: Record) -> bool:
+        if condition.path == ("id",):
+            return condition.accepts(record.id)
+        if len(condition.path) == 1:
+            return condition.accepts(record.values.get(condition.path[0]))
+        return condition.accepts(self._through(record, *condition.path))
+
+    def _through(self, record: Record, relation: str, attribute: str) -> object:
+        """Look up the value, or for a to-many relationship the values, of a related record's attribute."""
+        related = related_ids(self._store, record, relation)
+        if attribute == "id":
+            return related
+        type_ = RESOURCES[record.type].relationships[relation].types[0]
+        ids = related if isinstance(related, list) else [related]
+        found = [self._store.visible(type_, id_) for id_ in ids if id_ is not None]
+        values = [other.values.get(attribute) for other in found if other is not None]
+        return values if isinstance(related, list) else (values[0] if values else None)
+
+
+def _sort_key(name: str) -> Callable[[Record], tuple[bool, Any]]:
+    def key(record: Record) -> tuple[bool, Any]:
+        value = record.id if name == "id" else record.values.get(name)
+        return (value is None, "" if value is None else value)
+
+    return key
 
 
 @dataclass(frozen=True, slots=True)
-class Visibility:
+class Sight:
     """Which records the user behind the token gets to see; the defaults hide only what is trashed."""
 
     every: int = 0
@@ -43,7 +216,7 @@ class Visibility:
 
     def shows(self, record: Record) -> bool:
         """Tell whether the user may see the record at all."""
-        if not self.skipped and is_skipped(record):
+        if not self.skipped and record.is_skipped:
             return False
         concerned = self.every and self.type in {"", record.type}
         return not (concerned and record.id % self.every == 0)
@@ -57,237 +230,216 @@ class Visibility:
         return self.shows(record)
 
 
-class View(NamedTuple):
-    """How one answer shows the records: which of them, how rendered, for what kind of request, with links to where."""
-
-    seen: Visibility
-    variation: Variation
-    kind: str
-    base_url: str
-
-
 class Reader:
     """Answers GET requests for resources."""
 
-    def __init__(self, store: OutreachStore, renderer: Renderer, *, clock: SandboxClock, faults: FaultBoard) -> None:
+    def __init__(self, store: OutreachStore, *, clock: SandboxClock, faults: FaultBoard) -> None:
         """Take the parts of the service."""
         self._store = store
-        self._renderer = renderer
         self._clock = clock
         self._faults = faults
 
-    def parse(self, resource: Resource, parameters: Parameters, kind: str) -> Query:
+    def parse(self, resource: Resource, parameters: Parameters) -> Query:
         """Read the query string, with the faults that change what it means.
 
         Raises:
             Refusal: it is not right.
         """
-        asks_neginf = any("neginf.." in value for name, value in parameters if name.startswith("filter["))
-        refuse = asks_neginf and self._faults.take("neginf_refused", kind) is not None
-        offset_rows = self._offset_rows(parameters, kind)
-        query = queries.parse(resource, parameters, refuse_neginf=refuse, offset_rows=offset_rows)
+        if any("neginf.." in value for name, value in parameters if name.startswith("filter[")):
+            self._refuse("neginf_refused", InvalidFilter("A range cannot start with neginf."))
+        by_offset = not any(name == "page[size]" for name, _ in parameters)
+        cap = self._faults.take("offset_cap") if by_offset else None
+        query = queries.parse(resource, parameters, offset_rows=_of(cap, "rows", 1000, queries.OFFSET_ROWS))
         names = next((one.values for one in query.conditions if one.path == ("name",)), ())
-        if resource.type == "event" and len(names) > 1 and self._faults.take("event_names_refused", kind) is not None:
-            raise InvalidFilter("events can be filtered by one name at a time.", pointer="name")
-        if query.page.after is not None and self._faults.take("cursor_refused", kind) is not None:
-            raise InvalidParameter("The cursor is not valid any more.", pointer="page[after]")
-        if self._faults.take("upper_bound_ignored", kind) is None:
+        if resource.type == "event" and len(names) > 1:
+            self._refuse("event_names_refused", InvalidFilter("events are filtered by one name.", pointer="name"))
+        if query.page.after is not None:
+            self._refuse("cursor_refused", InvalidParameter("The cursor is not valid any more.", pointer="page[after]"))
+        if self._faults.take("upper_bound_ignored") is None:
             return query
         open_ended = (replace(c, high=None) if c.path == (resource.stamp,) else c for c in query.conditions)
         return replace(query, conditions=tuple(open_ended))
 
-    def _offset_rows(self, parameters: Parameters, kind: str) -> int:
-        by_cursor = any(name == "page[size]" for name, _ in parameters)
-        cap = None if by_cursor else self._faults.take("offset_cap", kind)
-        return queries.OFFSET_ROWS if cap is None else number(cap, "rows", 1000)
-
-    def single(self, resource: Resource, id_: int, query: Query, kind: str, *, base_url: str | None = None) -> Response:
-        """Answer a request for one record; links begin with `base_url`, by default where the service listens.
+    def single(self, resource: Resource, id_: int, query: Query, base_url: str) -> Response:
+        """Answer a request for one record; links begin with `base_url`.
 
         Raises:
             NotFound: it does not exist, or is hidden.
         """
-        seen = self._visibility(kind)
+        sight = self._sight()
         with self._store.lock:
             record = self._store.visible(resource.type, id_)
-            if record is None or not seen.shows(record):
+            if record is None or not sight.shows(record):
                 raise NotFound(f"Could not find '{resource.type}' with ID '{id_}'.")
-            view = self._view(seen, query, kind, base_url)
-            (text,) = self._rendered([record], query.fields.get(resource.type), view)
-            return _json_api(f'{{"data":{text}{self._included(resource, [record], query, view)}}}')
+            renderer = self._renderer(query, base_url)
+            text = renderer.render(record, query.fields.get(resource.type))
+            return _json_api(f'{{"data":{text}{self._included(resource, [record], query, sight, renderer)}}}')
 
-    def list(
-        self, resource: Resource, query: Query, parameters: Parameters, kind: str, *, base_url: str | None = None
-    ) -> Response:
-        """Answer a request for a list; links begin with `base_url`, by default where the service listens."""
-        seen, now = self._visibility(kind), self._clock.now()
+    def list(self, resource: Resource, query: Query, parameters: Parameters, base_url: str) -> Response:
+        """Answer a request for a list; links begin with `base_url`."""
+        sight, now = self._sight(), self._clock.now()
 
         def shows(record: Record) -> bool:
-            return not record.hidden and record.visible_at <= now and seen.lists(record)
+            return not record.hidden and record.visible_at <= now and sight.lists(record)
 
         with self._store.lock:
-            selection = Selection(self._store, resource, query, shows=shows)
-            rows = self._page(selection, query.page, kind)
-            records = self._disturbed(selection, resource, query, rows, kind)
-            view = self._view(seen, query, kind, base_url)
-            texts = self._rendered(records, query.fields.get(resource.type), view)
-            included = self._included(resource, records, query, view)
-            counted = self._count(selection, query, kind)
-            self._change_rows(resource, selection, rows, kind)
-        links = self._links(resource, parameters, query.page, rows, view) if rows.records or rows.after else ""
-        return _json_api(f'{{"data":[{",".join(texts)}]{included}{counted}{links}}}')
+            selection = Selection(self._store, resource, query, shows)
+            rows = self._page(selection, query.page)
+            records = self._disturbed(selection, resource, query.page, rows)
+            renderer = self._renderer(query, base_url)
+            names = query.fields.get(resource.type)
+            data = ",".join(renderer.render(record, names) for record in records)
+            included = self._included(resource, records, query, sight, renderer)
+            counted = self._count(selection, query)
+            self._change_rows(resource, selection, rows)
+        found = rows.records or rows.after
+        links = self._links(resource, parameters, query.page, rows, base_url) if found else ""
+        return _json_api(f'{{"data":[{data}]{included}{counted}{links}}}')
 
-    def _view(self, seen: Visibility, query: Query, kind: str, base_url: str | None) -> View:
-        variation = replace(self._variation(kind), data_connections=query.data_connections)
-        return View(seen, variation, kind, self._renderer.base_url if base_url is None else base_url)
+    def _refuse(self, fault: str, refusal: InvalidParameter | InvalidFilter) -> None:
+        if self._faults.take(fault) is not None:
+            raise refusal
 
-    def _rendered(self, records: Sequence[Record], names: tuple[str, ...] | None, view: View) -> Sequence[str]:
-        return self._renderer.render(records, names, view.variation, view.base_url)
-
-    def _page(self, selection: Selection, page: PageRequest, kind: str) -> Rows:
-        made_for = None if page.after is None else selection.size_of(page.after)
-        if made_for not in {None, page.size} and self._faults.take("cursor_bound_to_size", kind) is not None:
-            raise InvalidParameter("The cursor was made for another page[size].", pointer="page[after]")
-        short = self._faults.take("short_pages", kind)
-        if short is not None:
-            page = replace(page, size=min(page.size, number(short, "rows", 1)))
-        if page.offset is None and self._faults.take("empty_page_with_next", kind) is not None:
-            return Rows((), after=page.after or selection.BEGINNING, before=None)
+    def _page(self, selection: Selection, page: Page) -> Rows:
+        if page.after not in {None, _BEGINNING} and selection.read(page.after or "")[0] != page.size:
+            foreign = InvalidParameter("The cursor was made for another page[size].", pointer="page[after]")
+            self._refuse("cursor_bound_to_size", foreign)
+        short = self._faults.take("short_pages")
+        page = replace(page, size=min(page.size, _of(short, "rows", 1, page.size)))
+        if page.offset is None and self._faults.take("empty_page_with_next") is not None:
+            return Rows((), after=page.after or _BEGINNING, before=None)
         return selection.page(page)
 
-    def _disturbed(
-        self, selection: Selection, resource: Resource, query: Query, rows: Rows, kind: str
-    ) -> Sequence[Record]:
+    def _disturbed(self, selection: Selection, resource: Resource, page: Page, rows: Rows) -> Sequence[Record]:
         """Give the page's records the way a fault makes them arrive."""
         records = list(rows.records)
-        if query.page.after and self._faults.take("duplicate_across_pages", kind) is not None:
-            last = self._store.visible(resource.type, selection.id_of(query.page.after))
+        if page.after not in {None, _BEGINNING} and self._faults.take("duplicate_across_pages") is not None:
+            last = self._store.visible(resource.type, selection.read(page.after or "")[2])
             records = records if last is None else [last, *records]
-        if self._faults.take("out_of_order", kind) is not None:
+        if self._faults.take("out_of_order") is not None:
             records.reverse()
         return records
 
-    def _change_rows(self, resource: Resource, selection: Selection, rows: Rows, kind: str) -> None:
-        changes = None
-        if rows.records and resource.type != "event":  # what happened does not change
-            changes = self._faults.take("changes_while_paged", kind)
+    def _change_rows(self, resource: Resource, selection: Selection, rows: Rows) -> None:
+        if not rows.records or resource.type == "event":  # what happened does not change
+            return
+        changes = self._faults.take("changes_while_paged")
         if changes is None:
             return
-        following = selection.page(queries.PageRequest(size=1, after=rows.after)).records if rows.after else ()
-        for record in (*rows.records[: number(changes, "count", 1)], *following):
+        following = selection.page(queries.Page(size=1, after=rows.after)).records if rows.after else ()
+        for record in (*rows.records[: changes.get("count", 1)], *following):
             self._store.update(resource.type, record.id, updatedAt=Instant(self._clock.now() // 1000 * 1000))
 
-    def _visibility(self, kind: str) -> Visibility:
-        hides = self._faults.take("governance_hides", kind)
-        late = self._faults.take("late_visibility", kind)
-        return Visibility(
-            every=0 if hides is None else number(hides, "every", 2),
-            type="" if hides is None else str(hides.get("type", "")),
-            trashed=self._faults.take("trashed_listed", kind) is not None,
-            skipped=self._faults.take("skip_destroys_task", kind) is None,
-            not_after="" if late is None else api_time(Instant(self._clock.now() - number(late, "ms", 60_000))),
+    def _sight(self) -> Sight:
+        hides, late = self._faults.take("governance_hides"), self._faults.take("late_visibility")
+        return Sight(
+            every=_of(hides, "every", 2, 0),
+            type=_of(hides, "type", "", ""),
+            trashed=self._faults.take("trashed_listed") is not None,
+            skipped=self._faults.take("skip_destroys_task") is None,
+            not_after="" if late is None else api_time(Instant(self._clock.now() - late.get("ms", 60_000))),
         )
 
-    def _variation(self, kind: str) -> Variation:
-        state = self._faults.take("unknown_state", kind)
-        renamed = self._faults.take("sequences_renamed", kind)
-        shape, without = self._null_shape(kind)
-        dead = self._faults.take("event_relations_die", kind)
-        return Variation(
-            ids_as_strings=self._faults.take("ids_as_strings", kind) is not None,
+    def _renderer(self, query: Query, base_url: str) -> Renderer:
+        take = self._faults.take
+        shape, nowhere = next(
+            ((shape, options) for fault, shape in _SHAPES.items() if (options := take(fault)) is not None), ("null", {})
+        )
+        look = Look(
+            base_url,
+            ids_as_strings=take("ids_as_strings") is not None,
             null_shape=shape,
-            without=without,
-            state="" if state is None else str(state.get("state", "hibernating")),
-            suffix="" if renamed is None else str(renamed.get("suffix", " (renamed)")),
-            extra=_STRANGE if self._faults.take("unknown_attributes_added", kind) is not None else (),
-            opt_status_text=self._faults.take("opt_status_null_text", kind) is not None,
-            skip=self._skip(kind),
-            dead="" if dead is None else str(dead.get("shape", "null")),
+            without=nowhere.get("relationship", ""),
+            dead=_of(take("event_relations_die"), "shape", "null", ""),
+            ahead_ms=_of(take("stamps_ahead"), "ms", 3_600_000, 0),
+            state=_of(take("unknown_state"), "state", "hibernating", ""),
+            suffix=_of(take("sequences_renamed"), "suffix", " (renamed)", ""),
+            extra=_STRANGE if take("unknown_attributes_added") is not None else (),
+            opt_status_text=take("opt_status_null_text") is not None,
+            skip=self._skip(),
+            data_connections=query.data_connections,
         )
+        return Renderer(self._store, look)
 
-    def _skip(self, kind: str) -> Skip | None:
-        """Say what a skipped task looks like; None: its state says so."""
-        if self._faults.take("skip_is_not_completed", kind) is not None:
-            return Skip("complete", completed=False)
-        like_done = self._faults.take("skip_is_like_done", kind)
+    def _skip(self) -> Mapping[str, Any] | None:
+        """Say what is different about a skipped task; None: its state says so."""
+        if self._faults.take("skip_is_not_completed") is not None:
+            return {"state": "complete", "completed": False, "completedAt": None}
+        like_done = self._faults.take("skip_is_like_done")
         if like_done is not None:
-            return Skip("complete", completed=True, completer=1 if like_done.get("exactly") else None)
-        other = self._faults.take("skip_is_another_word", kind)
-        return None if other is None else Skip(str(other.get("word", "bypassed")))
+            done = {"state": "complete", "completed": True, "completedAt": "at"}
+            return {**done, "completer": 1} if like_done.get("exactly") else {**done, "autoskipAt": "at"}
+        other = self._faults.take("skip_is_another_word")
+        return None if other is None else {"state": other.get("word", "bypassed")}
 
-    def _null_shape(self, kind: str) -> tuple[str, str]:
-        for fault, shape in (("to_one_links_only", "links"), ("to_one_empty", "empty"), ("to_one_null", "null")):
-            options = self._faults.take(fault, kind)
-            if options is not None:
-                return shape, str(options.get("relationship", ""))
-        return "null", ""
-
-    def _included(self, resource: Resource, records: Sequence[Record], query: Query, view: View) -> str:
+    def _included(
+        self,
+        resource: Resource,
+        records: Sequence[Record],
+        query: Query,
+        sight: Sight,
+        renderer: Renderer,
+    ) -> str:
         """Write the included resources, each once; those that are gone or hidden are simply absent."""
         if not query.include:
             return ""
-        missing = self._faults.take("included_missing", view.kind)
-        asked = [name for name in query.include if name != view.variation.without]
-        chosen: dict[tuple[str, int], Record] = {}
-        for target in _targets(self._store, resource, records, asked):
-            if target not in chosen and not (missing is not None and missing.get("type", target[0]) == target[0]):
+        missing = self._faults.take("included_missing")
+        chosen: dict[tuple[str, int], str] = {}
+        for name in query.include:
+            for target in _targets(self._store, resource, records, name) if name != renderer.look.without else ():
                 other = self._store.visible(*target)
-                if other is not None and view.seen.shows(other):
-                    chosen[target] = other
-        by_type: dict[str, list[Record]] = {}
-        for other in chosen.values():
-            by_type.setdefault(other.type, []).append(other)
-        texts = [
-            text for type_, others in by_type.items() for text in self._rendered(others, query.fields.get(type_), view)
-        ]
-        return f',"included":[{",".join(texts)}]'
+                left_out = missing is not None and missing.get("type", target[0]) == target[0]
+                if target not in chosen and not left_out and other is not None and sight.shows(other):
+                    chosen[target] = renderer.render(other, query.fields.get(target[0]))
+        return f',"included":[{",".join(chosen.values())}]'
 
-    def _count(self, selection: Selection, query: Query, kind: str) -> str:
-        by_default = query.count is None and self._faults.take("count_by_default", kind) is not None
+    def _count(self, selection: Selection, query: Query) -> str:
+        by_default = query.count is None and self._faults.take("count_by_default") is not None
         if not query.count and not by_default:
             return ""
-        if self._faults.take("count_truncated", kind) is not None:
+        if self._faults.take("count_truncated") is not None:
             return ',"meta":{"count":0,"count_truncated":true}'
         return f',"meta":{{"count":{selection.count()},"count_truncated":false}}'
 
-    def _links(self, resource: Resource, parameters: Parameters, page: PageRequest, rows: Rows, view: View) -> str:
-        if rows.after and self._faults.take("next_link_missing_links", view.kind) is not None:
+    def _links(self, resource: Resource, parameters: Parameters, page: Page, rows: Rows, base_url: str) -> str:
+        if rows.after and self._faults.take("next_link_missing_links") is not None:
             return ""
-        offsets = page.offset is not None
-        onward = "page[offset]" if offsets else "page[after]"
-        back = "page[offset]" if offsets else "page[before]"
+        onward, back = ("page[after]", "page[before]") if page.offset is None else ("page[offset]", "page[offset]")
         rest = [pair for pair in parameters if pair[0] not in {"page[after]", "page[before]", "page[offset]"}]
-        own = f"{view.base_url}/api/v2/{resource.plural}"
+        own = f"{base_url}/api/v2/{resource.plural}"
         links: dict[str, str | None] = {"first": _url(own, rest)}
         if rows.after:
-            loops = page.after is not None and self._faults.take("cursor_loops", view.kind) is not None
-            other = self._faults.take("next_link_other_host", view.kind)
-            base = own if other is None else f"{other.get('host', _ELSEWHERE)}/api/v2/{resource.plural}"
-            links["next"] = _url(base, [*rest, (onward, str(page.after) if loops else rows.after)])
-        elif self._faults.take("next_link_null", view.kind) is not None:
+            loops = page.after is not None and self._faults.take("cursor_loops") is not None
+            elsewhere = self._faults.take("next_link_other_host")
+            host = _of(elsewhere, "host", _ELSEWHERE, base_url)
+            target = f"{host}/api/v2/{resource.plural}"
+            links["next"] = _url(target, [*rest, (onward, str(page.after) if loops else rows.after)])
+        elif self._faults.take("next_link_null") is not None:
             links["next"] = None
         if rows.before:
             links["prev"] = _url(own, [*rest, (back, rows.before)])
         return f',"links":{json.dumps(links, separators=(",", ":"))}'
 
 
+_SHAPES = {"to_one_links_only": "links", "to_one_empty": "empty", "to_one_null": "null"}
+
+
+def _of(options: Mapping[str, Any] | None, name: str, default: Any, off: Any) -> Any:
+    """Give an option of a fault or its default, and where the fault is off, what holds without it."""
+    return off if options is None else options.get(name, default)
+
+
 def _targets(
-    store: OutreachStore, resource: Resource, records: Sequence[Record], include: Sequence[str]
+    store: OutreachStore, resource: Resource, records: Sequence[Record], name: str
 ) -> Iterator[tuple[str, int]]:
-    """Name what the records point to through the included relationships, in order."""
-    for name in include:
-        relation = resource.relationships[name]
+    """Name what the records point to through a relationship, in order."""
+    relation = resource.relationships[name]
+    for record in records:
         if relation.shape == "many":
-            for record in records:
-                yield from (
-                    (relation.types[0], id_) for id_ in cast("list[int]", related_ids(store, record, name)) or ()
-                )
-            continue
-        for target in dict.fromkeys(record.values.get(name) for record in records):
-            if isinstance(target, tuple):
-                yield target
-            elif target is not None:
-                yield relation.types[-1], target
+            related = related_ids(store, record, name)
+            yield from ((relation.types[0], id_) for id_ in (related if isinstance(related, list) else ()))
+        elif (target := pointed_to(relation, record.values.get(name))) is not None:
+            yield target
 
 
 def _url(address: str, parameters: Parameters) -> str:

@@ -1,35 +1,67 @@
-"""A request's query string, read and checked: what is asked of a list or a single record."""
+"""A request's query string, read and checked: what is asked of a list or a single record.
+
+Filters come in two syntaxes. Old (the default): ``A..B``, ``A..inf``, ``neginf..B``, lists ``1,2,3``, ``__null__``,
+``__notnull__``. New (``newFilterSyntax=true``): ``[gte]``, ``[lte]``, lists as ``[]``. Mixing is refused as Outreach
+does it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from outreach_sync.sandbox.outreach.filters import Condition, FilterSyntax
-from outreach_sync.sandbox.outreach.refusals import InvalidParameter
+from outreach_sync import instants
 from outreach_sync.sandbox.outreach.schema import NAMED_TYPES, RESOURCES
+from outreach_sync.sandbox.outreach.store import api_time
+from outreach_sync.sandbox.outreach.trouble import InvalidDatetime, InvalidFilter, InvalidParameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outreach_sync.sandbox.outreach.schema import Resource
+    from outreach_sync.sandbox.outreach.schema import Kind, Resource
 
 DEFAULT_PAGE = 50
-LARGEST_PAGE = 1000
 OFFSET_ROWS = 10_000
 """Offset paging ends here; beyond it a cursor is needed."""
 
+_LARGEST_PAGE = 1000
+_BRACKETED = re.compile(r"\[([^\]]*)\]")
+_BOUND_WORDS = {"gte", "lte"}
 _FIELDS = re.compile(r"fields\[(\w+)\]")
-_SWITCHES = {"count", "newFilterSyntax", "provideDataConnections"}
-_PAGE_KEYS = {"page[size]", "page[after]", "page[before]", "page[offset]", "page[limit]"}
+_KNOWN = {"count", "newFilterSyntax", "provideDataConnections", "sort", "include"} | {
+    f"page[{word}]" for word in ("size", "after", "before", "offset", "limit")
+}
 
 Parameters = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class PageRequest:
+class Condition:
+    """One condition: the value at `path` (attribute, or relationship and attribute) against `operator`.
+
+    ``range`` uses `low` and `high`, both inclusive, None for open; ``any`` uses `values`.
+    """
+
+    path: tuple[str, ...]
+    operator: Literal["range", "any", "null", "notnull"]
+    low: Any = None
+    high: Any = None
+    values: frozenset[Any] = frozenset()
+
+    def accepts(self, value: object) -> bool:
+        """Test one value; of a list, any element suffices."""
+        if isinstance(value, list | tuple):
+            return any(self.accepts(element) for element in value) if value else self.operator == "null"
+        if value is None or self.operator in {"null", "notnull"}:
+            return (value is None) == (self.operator == "null")
+        if self.operator == "any":
+            return value in self.values
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
     """Which part of a list is asked for: `size` rows `after` or `before` a cursor, or from `offset` (None: cursors)."""
 
     size: int
@@ -46,27 +78,26 @@ class Query:
     sort: tuple[tuple[str, bool], ...]
     fields: Mapping[str, tuple[str, ...]]
     include: tuple[str, ...]
-    page: PageRequest
+    page: Page
     count: bool | None
-    data_connections: bool = False
+    data_connections: bool
 
 
-def parse(
-    resource: Resource, parameters: Parameters, *, refuse_neginf: bool = False, offset_rows: int = OFFSET_ROWS
-) -> Query:
+def parse(resource: Resource, parameters: Parameters, *, offset_rows: int = OFFSET_ROWS) -> Query:
     """Read the query string of a request for `resource`.
 
     Raises:
         Refusal: something in it is unknown, not possible or malformed.
     """
-    filters = [(name, value) for name, value in parameters if name.startswith("filter[")]
+    filters = [pair for pair in parameters if pair[0].startswith("filter[")]
     rest = dict(pair for pair in parameters if not pair[0].startswith("filter["))
-    _refuse_unknown(rest)
-    syntax = FilterSyntax(new=rest.get("newFilterSyntax") == "true", refuse_neginf=refuse_neginf)
+    for name in rest:
+        if name not in _KNOWN and not _FIELDS.fullmatch(name):
+            raise InvalidParameter(f"There is no parameter {name}.", pointer=name)
     return Query(
-        conditions=syntax.conditions(resource, filters),
+        conditions=_conditions(resource, filters, new=rest.get("newFilterSyntax") == "true"),
         sort=_sort(resource, rest.get("sort", "")),
-        fields=_fields(rest),
+        fields={m[1]: _field_names(m[1], text) for name, text in rest.items() if (m := _FIELDS.fullmatch(name))},
         include=_include(resource, rest.get("include", "")),
         page=_page(rest, offset_rows),
         count={"true": True, "false": False}.get(rest.get("count", "")),
@@ -83,13 +114,6 @@ def without_repeats(parameters: Parameters) -> Parameters:
     return [*dict(pair for pair in parameters if not pair[0].endswith("[]")).items(), *lists]
 
 
-def _refuse_unknown(parameters: Mapping[str, str]) -> None:
-    for name in parameters:
-        known = name in _SWITCHES | _PAGE_KEYS | {"sort", "include"} or _FIELDS.fullmatch(name)
-        if not known and not name.startswith("actionParams["):
-            raise InvalidParameter(f"There is no parameter {name}.", pointer=name)
-
-
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
@@ -104,17 +128,8 @@ def _sort(resource: Resource, text: str) -> tuple[tuple[str, bool], ...]:
     return tuple(order)
 
 
-def _fields(parameters: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    chosen: dict[str, tuple[str, ...]] = defaultdict(tuple)
-    for parameter, text in parameters.items():
-        match = _FIELDS.fullmatch(parameter)
-        if match is not None:
-            chosen[match[1]] = _known_names(match[1], _names(text))
-    return dict(chosen)
-
-
-def _known_names(type_: str, names: Sequence[str]) -> tuple[str, ...]:
-    resource = RESOURCES.get(type_)
+def _field_names(type_: str, text: str) -> tuple[str, ...]:
+    resource, names = RESOURCES.get(type_), _names(text)
     if resource is None and type_ in NAMED_TYPES:
         return tuple(names)  # the type exists, and no record of it is ever shown
     if resource is None:
@@ -133,26 +148,23 @@ def _include(resource: Resource, text: str) -> tuple[str, ...]:
     return tuple(_names(text))
 
 
-def _page(parameters: Mapping[str, str], offset_rows: int) -> PageRequest:
-    if "page[size]" not in parameters:
-        return _offset_page(parameters, offset_rows)
-    if "page[offset]" in parameters or "page[limit]" in parameters:
-        raise InvalidParameter("Cursors and offsets cannot be mixed.", pointer="page[offset]")
-    size = _number(parameters, "page[size]", DEFAULT_PAGE, lowest=1)
-    if size > LARGEST_PAGE:
-        raise InvalidParameter(f"A page has at most {LARGEST_PAGE} rows.", pointer="page[size]")
-    return PageRequest(size=size, after=parameters.get("page[after]"), before=parameters.get("page[before]"))
-
-
-def _offset_page(parameters: Mapping[str, str], rows: int) -> PageRequest:
-    for name in ("page[after]", "page[before]"):
-        if name in parameters:
-            raise InvalidParameter("A cursor needs page[size].", pointer=name)
-    size = min(_number(parameters, "page[limit]", DEFAULT_PAGE, lowest=1), LARGEST_PAGE)
+def _page(parameters: Mapping[str, str], offset_rows: int) -> Page:
+    after, before = parameters.get("page[after]"), parameters.get("page[before]")
+    by_offset = [name for name in ("page[offset]", "page[limit]") if name in parameters]
+    if "page[size]" in parameters:
+        size = _number(parameters, "page[size]", DEFAULT_PAGE, lowest=1)
+        if by_offset:
+            raise InvalidParameter("Cursors and offsets cannot be mixed.", pointer=by_offset[0])
+        if size > _LARGEST_PAGE:
+            raise InvalidParameter(f"A page has at most {_LARGEST_PAGE} rows.", pointer="page[size]")
+        return Page(size, after, before)
+    if after is not None or before is not None:
+        raise InvalidParameter("A cursor needs page[size].", pointer="page[after]")
+    size = min(_number(parameters, "page[limit]", DEFAULT_PAGE, lowest=1), _LARGEST_PAGE)
     offset = _number(parameters, "page[offset]", 0, lowest=0)
-    if offset + size > rows:
-        raise InvalidParameter(f"Offsets end at {rows} rows; use page[size].", pointer="page[offset]")
-    return PageRequest(size=size, offset=offset)
+    if offset + size > offset_rows:
+        raise InvalidParameter(f"Offsets end at {offset_rows} rows; use page[size].", pointer="page[offset]")
+    return Page(size, offset=offset)
 
 
 def _number(parameters: Mapping[str, str], name: str, default: int, *, lowest: int) -> int:
@@ -160,3 +172,76 @@ def _number(parameters: Mapping[str, str], name: str, default: int, *, lowest: i
     if not text.isascii() or not text.isdigit() or int(text) < lowest:
         raise InvalidParameter(f"{name} takes a whole number from {lowest}.", pointer=name)
     return int(text)
+
+
+# -- filters
+
+
+def _conditions(resource: Resource, parameters: Sequence[tuple[str, str]], *, new: bool) -> tuple[Condition, ...]:
+    """Read all ``filter[...]`` parameters of a request.
+
+    Raises:
+        InvalidFilter: unknown or not filterable, or a syntax that is not on.
+        InvalidDatetime: a bound that is no date and time.
+    """
+    grouped: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for name, value in parameters:
+        parts = tuple(_BRACKETED.findall(name))
+        word = parts[-1] if new and parts and parts[-1] in _BOUND_WORDS | {""} else "="
+        grouped.setdefault((parts if word == "=" else parts[:-1], word), []).append(value)
+    return tuple(_condition(resource, path, word, values, new=new) for (path, word), values in grouped.items())
+
+
+def _condition(resource: Resource, path: tuple[str, ...], word: str, values: list[str], *, new: bool) -> Condition:
+    kind, text = _kind(resource, path), values[-1]
+    if word in _BOUND_WORDS:
+        bound = _parsed(path, kind, text)
+        return Condition(path, "range", low=bound) if word == "gte" else Condition(path, "range", high=bound)
+    if word == "":
+        return Condition(path, "any", values=frozenset(_parsed(path, kind, value) for value in values))
+    if text in {"__null__", "__notnull__"}:
+        return Condition(path, "null" if text == "__null__" else "notnull")
+    if not new and kind in {"time", "number"} and ".." in text:
+        start, _, end = text.partition("..")
+        low = None if start == "neginf" else _parsed(path, kind, start)
+        return Condition(path, "range", low, None if end == "inf" else _parsed(path, kind, end))
+    listed = [text] if new else text.split(",")
+    return Condition(path, "any", values=frozenset(_parsed(path, kind, part) for part in listed))
+
+
+def _kind(resource: Resource, path: tuple[str, ...]) -> Kind:
+    """Find the kind of value a filter compares with, and refuse what cannot be filtered."""
+    name = ".".join(path)
+    refused = InvalidFilter(f"{resource.type} cannot be filtered by {name}.", pointer=name)
+    if path == ("id",):
+        return "number"
+    if len(path) == 1:
+        attribute = resource.attribute(path[0])
+        if attribute is None or not attribute.filterable:
+            raise refused
+        return attribute.kind
+    relation = resource.relationships.get(path[0]) if path else None
+    if relation is None or len(path) != 2 or not {path[1], "*"} & set(relation.filters):  # noqa: PLR2004 - name, part
+        raise refused
+    if path[1] == "id":
+        return "number"
+    target = RESOURCES.get(relation.types[0])
+    attribute = None if target is None else target.attribute(path[1])
+    if attribute is not None and "*" in relation.filters and not attribute.filterable:
+        raise refused
+    return "text" if attribute is None else attribute.kind
+
+
+def _parsed(path: tuple[str, ...], kind: Kind, text: str) -> Any:
+    name = ".".join(path)
+    if kind == "time":
+        try:
+            return api_time(instants.parse_iso(text))
+        except ValueError:
+            raise InvalidDatetime(f"The value of {name} is not a date and time.", pointer=name) from None
+    if kind == "number":
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidFilter(f"The value of {name} is not a number.", pointer=name) from None
+    return text.lower() == "true" if kind == "flag" else text

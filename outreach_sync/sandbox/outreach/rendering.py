@@ -4,220 +4,162 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from outreach_sync.sandbox.outreach.schema import BACK_REFERENCES, RESOURCES
-from outreach_sync.sandbox.outreach.selection import related_ids
+from outreach_sync import instants
+from outreach_sync.instants import Instant
+from outreach_sync.sandbox.outreach.schema import ACTIVE_STATES, BACK_REFERENCES, RESOURCES
+from outreach_sync.sandbox.outreach.store import api_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
-    from outreach_sync.sandbox.outreach.record import Record
     from outreach_sync.sandbox.outreach.schema import Relationship, Resource
-    from outreach_sync.sandbox.outreach.store import OutreachStore
+    from outreach_sync.sandbox.outreach.store import OutreachStore, Record
 
-_CACHED_RECORDS = 300_000
-_CACHED_QUESTIONS = 100
+_STAMPS = ("updatedAt", "stateChangedAt")
 _CONNECTED = frozenset({"prospect", "task"})
 """The types for which the spec has ``provideDataConnections``."""
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-class Skip(NamedTuple):
-    """What a skipped task looks like: its state, whether it is completed (None: as it is), and by whom."""
-
-    state: str
-    completed: bool | None = None
-    completer: int | None = None
-
-    def attributes(self, record: Record) -> dict[str, Any]:
-        """Give the attributes that a task has once it was skipped."""
-        if self.completed is None:
-            return {"state": self.state}
-        at = record.values.get("stateChangedAt") or record.values.get("updatedAt")
-        if self.completer is not None:
-            return {"state": self.state, "completed": True, "completedAt": at}
-        done = {"completedAt": at, "autoskipAt": at} if self.completed else {"completedAt": None}
-        return {"state": self.state, "completed": self.completed, **done}
-
-
-def is_skipped(record: Record) -> bool:
-    """Tell whether a record is a task that was skipped: the word for it in this store."""
-    return record.type == "task" and record.values.get("state") == "skipped"
 
 
 @dataclass(frozen=True, slots=True)
-class Variation:
-    """How records are rendered while faults are on; by default, as documented.
+class Look:
+    """How records are shown in one answer; by default, as documented.
 
     Attributes:
+        base_url: what links begin with.
         ids_as_strings: ids are texts, as JSON:API itself has them.
         null_shape: how a to-one relationship to nothing looks: ``null``, ``links`` or ``empty``.
         without: a to-one relationship that looks like this although it points somewhere.
+        dead: how an event's relationship to what is gone looks (as `null_shape`); "": it still says the id.
+        ahead_ms: how much later than they are stamps are shown.
         state: what every sequence state's state is instead.
         suffix: what every sequence's name ends with.
         extra: attributes that are added, whatever was asked for.
         opt_status_text: the opt statuses of prospects are the text "null" instead of null.
-        skip: what a skipped task looks like instead.
-        dead: how an event's relationship to what is gone looks (as `null_shape`); "": it still says the id.
+        skip: what is different about a task that was skipped; ``at`` stands for the time at which it was.
         data_connections: prospects and tasks say in `meta` what they are connected with elsewhere: nothing.
     """
 
+    base_url: str
     ids_as_strings: bool = False
     null_shape: str = "null"
     without: str = ""
+    dead: str = ""
+    ahead_ms: int = 0
     state: str = ""
     suffix: str = ""
     extra: tuple[tuple[str, Any], ...] = ()
     opt_status_text: bool = False
+    skip: Mapping[str, Any] | None = None
     data_connections: bool = False
-    skip: Skip | None = None
-    dead: str = ""
 
-    def attribute(self, type_: str, name: str, value: Any) -> Any:
-        """Give the value to show for an attribute."""
-        if self.state and (type_, name) == ("sequenceState", "state"):
-            return self.state
-        if self.suffix and (type_, name) == ("sequence", "name"):
-            return f"{value}{self.suffix}"
-        if self.opt_status_text and type_ == "prospect" and name.endswith("OptStatus") and value is None:
-            return "null"
-        return value
+    def values(self, record: Record) -> Mapping[str, Any]:
+        """Give the values of a record as they are shown."""
+        if self.ahead_ms:
+            return {**record.values, **{name: self._ahead(record.values.get(name)) for name in _STAMPS}}
+        if self.skip is not None and record.is_skipped:
+            at = record.values.get("stateChangedAt") or record.values.get("updatedAt")
+            return {**record.values, **{name: at if value == "at" else value for name, value in self.skip.items()}}
+        if self.state and record.type == "sequenceState":
+            return {**record.values, "state": self.state}
+        if self.suffix and record.type == "sequence":
+            return {**record.values, "name": f"{record.values.get('name')}{self.suffix}"}
+        if self.opt_status_text and record.type == "prospect":
+            statuses = ("emailsOptStatus", "callsOptStatus")
+            return {**record.values, **{name: record.values.get(name) or "null" for name in statuses}}
+        return record.values
 
-
-PLAIN = Variation()
-"""Records as documented."""
+    def _ahead(self, stamp: str | None) -> str | None:
+        return None if stamp is None else api_time(Instant(instants.parse_iso(stamp) + self.ahead_ms))
 
 
 class Renderer:
-    """Turns records into JSON texts. Remembers those rendered as documented. Call it under the store's lock."""
+    """Turns records into JSON texts, as its `look` has it. Use it under the store's lock."""
 
-    def __init__(self, store: OutreachStore, base_url: str = "") -> None:
-        """Take the store for to-many relationships, and the address that links begin with unless told otherwise."""
-        self.base_url = base_url
+    def __init__(self, store: OutreachStore, look: Look) -> None:
+        """Take the store for relationships to many."""
         self._store = store
-        self._remembered: dict[tuple[str, tuple[str, ...] | None, str], dict[int, tuple[int, str]]] = {}
+        self.look = look
 
-    def render(
-        self,
-        records: Iterable[Record],
-        names: tuple[str, ...] | None,
-        variation: Variation,
-        base_url: str | None = None,
-    ) -> list[str]:
-        """Render records of one type with the attributes and relationships `names` (None: all of them)."""
-        base = self.base_url if base_url is None else base_url
-        listed = list(records)
-        if not listed:
-            return []
-        type_ = listed[0].type
-        if variation != PLAIN or _depends_on_others(RESOURCES[type_], names):
-            return [self._rendered(record, names, variation, base) for record in listed]
-        if len(self._remembered) >= _CACHED_QUESTIONS:
-            self._remembered.clear()
-        remembered = self._remembered.setdefault((type_, names, base), {})
-        if len(remembered) >= _CACHED_RECORDS:
-            remembered.clear()
-        return [self._recalled(remembered, record, names, base) for record in listed]
-
-    def _recalled(
-        self, remembered: dict[int, tuple[int, str]], record: Record, names: tuple[str, ...] | None, base: str
-    ) -> str:
-        known = remembered.get(record.id)
-        if known is not None and known[0] == record.version:
-            return known[1]
-        text = self._rendered(record, names, PLAIN, base)
-        remembered[record.id] = (record.version, text)
-        return text
-
-    def _rendered(self, record: Record, names: tuple[str, ...] | None, variation: Variation, base: str) -> str:
-        resource = RESOURCES[record.type]
-        chosen = _all_names(resource, record.values) if names is None else names
-        values = {name: record.values.get(name) for name in chosen if name not in resource.relationships}
-        if variation is not PLAIN:
-            values = {name: variation.attribute(record.type, name, value) for name, value in values.items()}
-        if variation.skip is not None and is_skipped(record):
-            skipped = variation.skip.attributes(record)
-            values = {name: skipped.get(name, value) for name, value in values.items()}
-        attributes = [f'"{name}":{_text(value)}' for name, value in values.items()]
-        attributes += [f'"{name}":{_text(value)}' for name, value in variation.extra]
-        relations = [
-            f'"{name}":{self._relationship(record, resource.relationships[name], variation, base)}'
+    def render(self, record: Record, names: tuple[str, ...] | None) -> str:
+        """Render a record with the attributes and relationships `names` (None: all of them)."""
+        look, resource, values = self.look, RESOURCES[record.type], self.look.values(record)
+        chosen = _all_names(resource, values) if names is None else names
+        attributes = {name: values.get(name) for name in chosen if name not in resource.relationships}
+        relations = ",".join(
+            f'"{name}":{self._relationship(record, resource.relationships[name], values)}'
             for name in chosen
             if name in resource.relationships
-        ]
-        id_ = f'"{record.id}"' if variation.ids_as_strings else str(record.id)
-        shown = f',"relationships":{{{",".join(relations)}}}' if relations else ""
-        connected = variation.data_connections and record.type in _CONNECTED
-        meta = ',"meta":{"dataConnections":[]}' if connected else ""
+        )
+        shown = f',"relationships":{{{relations}}}' if relations else ""
+        meta = ',"meta":{"dataConnections":[]}' if look.data_connections and record.type in _CONNECTED else ""
+        attributes |= dict(look.extra)
         return (
-            f'{{"type":"{record.type}","id":{id_},"attributes":{{{",".join(attributes)}}}{shown}{meta},'
-            f'"links":{{"self":"{base}/api/v2/{resource.plural}/{record.id}"}}}}'
+            f'{{"type":"{record.type}","id":{self._id(record.id)},"attributes":{_text(attributes)}{shown}{meta},'
+            f'"links":{{"self":"{look.base_url}/api/v2/{resource.plural}/{record.id}"}}}}'
         )
 
-    def _relationship(self, record: Record, relation: Relationship, variation: Variation, base: str) -> str:
+    def _relationship(self, record: Record, relation: Relationship, values: Mapping[str, Any]) -> str:
         if relation.shape == "links":
-            return f"{{{_link(record, relation, base)}}}"
-        target = related_ids(self._store, record, relation.name)
-        if relation.name == "completer" and variation.skip is not None and is_skipped(record):
-            target = target if variation.skip.completer is None else variation.skip.completer
-        if variation.dead and record.type == "event" and target is not None and self._is_gone(relation, target):
-            return _NOWHERE[variation.dead](_link(record, relation, base))
+            return f"{{{self._link(record, relation)}}}"
         if relation.shape == "many":
-            ids = target if isinstance(target, list) else []
-            members = ",".join(_pointer(relation.types[0], id_, variation) for id_ in ids)
-            return f'{{"data":[{members}],{_link(record, relation, base)},"meta":{{"count":{len(ids)}}}}}'
-        if target is None or relation.name == variation.without:
-            return _NOWHERE[record.shapes.get(relation.name, variation.null_shape)](_link(record, relation, base))
-        return f'{{"data":{_pointer(_target_type(relation, target), _target_id(target), variation)}}}'
+            related = related_ids(self._store, record, relation.name)
+            ids = related if isinstance(related, list) else []
+            members = ",".join(self._pointer(relation.types[0], id_) for id_ in ids)
+            return f'{{"data":[{members}],{self._link(record, relation)},"meta":{{"count":{len(ids)}}}}}'
+        target = pointed_to(relation, values.get(relation.name))
+        if target is None or relation.name == self.look.without:
+            return self._nowhere(record, relation, record.shapes.get(relation.name, self.look.null_shape))
+        if self.look.dead and record.type == "event" and self._is_gone(*target):
+            return self._nowhere(record, relation, self.look.dead)
+        return f'{{"data":{self._pointer(*target)}}}'
 
-    def _is_gone(self, relation: Relationship, target: Any) -> bool:
-        type_ = _target_type(relation, target)
-        return type_ in RESOURCES and self._store.visible(type_, _target_id(target)) is None
+    def _nowhere(self, record: Record, relation: Relationship, shape: str) -> str:
+        if shape == "links":
+            return f"{{{self._link(record, relation)}}}"
+        return "{}" if shape == "empty" else '{"data":null}'
 
+    def _is_gone(self, type_: str, id_: int) -> bool:
+        return type_ in RESOURCES and self._store.visible(type_, id_) is None
 
-_NOWHERE: Mapping[str, Callable[[str], str]] = {
-    "null": lambda _link: '{"data":null}',
-    "links": lambda link: f"{{{link}}}",
-    "empty": lambda _link: "{}",
-}
-"""How a to-one relationship to nothing looks, given the link that belongs to it."""
+    def _link(self, record: Record, relation: Relationship) -> str:
+        """Write the link to the related list, with the filter's brackets percent-encoded as Outreach does."""
+        plural = RESOURCES[relation.types[0]].plural if relation.types[0] in RESOURCES else relation.types[0] + "s"
+        address = f"{self.look.base_url}/api/v2/{plural}?filter%5B{record.type}%5D%5Bid%5D={record.id}"
+        return f'"links":{{"related":"{address}"}}'
 
+    def _pointer(self, type_: str, id_: int) -> str:
+        return f'{{"type":"{type_}","id":{self._id(id_)}}}'
 
-def _link(record: Record, relation: Relationship, base: str) -> str:
-    """Write the link to the related list, with the filter's brackets percent-encoded as Outreach does."""
-    plural = RESOURCES[relation.types[0]].plural if relation.types[0] in RESOURCES else relation.types[0] + "s"
-    return f'"links":{{"related":"{base}/api/v2/{plural}?filter%5B{record.type}%5D%5Bid%5D={record.id}"}}'
-
-
-def _pointer(type_: str, id_: int, variation: Variation) -> str:
-    return f'{{"type":"{type_}","id":"{id_}"}}' if variation.ids_as_strings else f'{{"type":"{type_}","id":{id_}}}'
-
-
-def _target_type(relation: Relationship, target: Any) -> str:
-    """Give the type a to-one relationship points to; with several possible ones the value is (type, id)."""
-    return str(target[0]) if isinstance(target, list | tuple) else relation.types[-1]
+    def _id(self, id_: int) -> str:
+        return f'"{id_}"' if self.look.ids_as_strings else str(id_)
 
 
-def _target_id(target: Any) -> int:
-    return int(target[1] if isinstance(target, list | tuple) else target)
+def pointed_to(relation: Relationship, value: Any) -> tuple[str, int] | None:
+    """Give type and id of what a to-one relationship points to; with several possible types the value says which."""
+    if value is None:
+        return None
+    return (str(value[0]), int(value[1])) if isinstance(value, list | tuple) else (relation.types[-1], int(value))
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return encode_basestring(value)
-    return "null" if value is None else _encode(value)
+def related_ids(store: OutreachStore, record: Record, relation: str) -> int | list[int] | None:
+    """Give the id a to-one relationship points to, or the ids of a to-many one."""
+    back = BACK_REFERENCES.get((record.type, relation))
+    if back is None:
+        value: int | list[int] | None = record.values.get(relation)
+        return value
+    ids = sorted(store.pointing_to(back, record.id))
+    if relation != "activeSequenceStates":
+        return ids
+    states = ((id_, store.visible("sequenceState", id_)) for id_ in ids)
+    return [id_ for id_, state in states if state is not None and state.values.get("state") in ACTIVE_STATES]
+
+
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _all_names(resource: Resource, values: Mapping[str, Any]) -> tuple[str, ...]:
     """List what is shown without sparse fields: everything but the slow histogram, and the custom fields in use."""
     customs = (name for name in values if name.startswith("custom") and name not in resource.attributes)
     return (*(name for name in resource.attributes if name != "contactHistogram"), *customs, *resource.relationships)
-
-
-def _depends_on_others(resource: Resource, names: tuple[str, ...] | None) -> bool:
-    chosen = resource.relationships if names is None else names
-    return any(
-        (resource.type, name) in BACK_REFERENCES and resource.relationships[name].shape == "many" for name in chosen
-    )

@@ -1,49 +1,117 @@
 """The records of the simulated Outreach: added, changed, hidden and deleted from outside, read by the API.
 
 Values are kept as the API shows them (times as ``2026-09-01T10:00:00.000Z``), so that a page of a thousand is put
-together quickly; a to-one relationship is the id it points to, under its own name.
+together quickly; a to-one relationship is the id it points to, under its own name. Each change leaves events.
 """
 
 from __future__ import annotations
 
-import itertools
+import bisect
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from outreach_sync import instants
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.outreach.happenings import DESTROYED, concerned, names_of_change, names_of_new
-from outreach_sync.sandbox.outreach.index import StampIndex
-from outreach_sync.sandbox.outreach.record import Record, api_time, checked, dumped, new_values, stamp
+from outreach_sync.sandbox.outreach.happenings import concerned, names_of_change, names_of_end, names_of_new
 from outreach_sync.sandbox.outreach.schema import RESOURCES, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
 
-_EMPTY: tuple[int, ...] = ()
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+_NULL_SORTS_LAST = "~"
+_OPTIONS = ("hidden", "visible_after_ms", "shapes")
+_INDEXED = {
+    "sequenceState": ("prospect", "sequence"),
+    "task": ("prospect", "sequence", "sequenceState", "sequenceStep"),
+    "sequenceStep": ("sequence",),
+    "event": ("task", "prospect"),
+}
+_NEW: Mapping[str, dict[str, Any]] = {
+    "sequenceState": {"state": "active"},
+    "task": {"state": "incomplete", "completed": False, "action": "email", "taskType": "manual"},
+    "prospect": {"emails": [], "optedOut": False, "emailOptedOut": False, "callOptedOut": False},
+    "sequence": {"enabled": True, "sequenceType": "interval"},
+}
+"""What a new record has unless told otherwise; everything else is null."""
+
+
+class Record:
+    """One record.
+
+    `values` maps attribute or to-one relationship to what the API shows; absent means null.
+    `shapes` maps a relationship to the way it is rendered when it points nowhere: ``null``, ``links`` or ``empty``.
+    """
+
+    __slots__ = ("hidden", "id", "shapes", "type", "values", "visible_at")
+
+    def __init__(self, type_: str, id_: int, values: dict[str, Any]) -> None:
+        """Make a record that everybody sees at once."""
+        self.type = type_
+        self.id = id_
+        self.values = values
+        self.hidden = False
+        self.visible_at = 0
+        self.shapes: Mapping[str, str] = {}
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Say where it stands in the order in which lists are walked: by its stamp as the API writes it, then id."""
+        return (self.values.get(RESOURCES[self.type].stamp) or _NULL_SORTS_LAST, self.id)
+
+    @property
+    def is_skipped(self) -> bool:
+        """Tell whether it is a task that was skipped: the word for it in this store."""
+        return self.type == "task" and self.values.get("state") == "skipped"
+
+
+class _Walk:
+    """The places of all records of a type, in order. Additions are sorted in when someone looks, for quick filling."""
+
+    def __init__(self) -> None:
+        self._places: list[tuple[str, int]] = []
+        self._added: list[tuple[str, int]] = []
+
+    def add(self, place: tuple[str, int]) -> None:
+        self._added.append(place)
+
+    def remove(self, place: tuple[str, int]) -> None:
+        places = self.places()
+        del places[bisect.bisect_left(places, place)]
+
+    def places(self) -> list[tuple[str, int]]:
+        if len(self._added) == 1:
+            bisect.insort(self._places, self._added.pop())
+        elif self._added:
+            self._places += self._added
+            self._places.sort()
+            self._added.clear()
+        return self._places
 
 
 class OutreachStore:
     """All records, by type and id. Every method is thread-safe; `lock` makes several of them one.
 
-    Each change leaves events, as in the API's own stream, unless `keep_events` is off (for very large accounts).
+    `keep_events` off: changes leave no events, for very large accounts.
     """
 
     def __init__(self, clock: SandboxClock, faults: FaultBoard) -> None:
         """Start empty; `clock` gives the stamps, `faults` say what events and skips leave out."""
         self.lock = threading.RLock()
         self.keep_events = True
-        self._faults = faults
         self._clock = clock
-        self._versions = itertools.count(1)
+        self._faults = faults
         self._records: dict[str, dict[int, Record]]
         self._next_id: dict[str, int]
-        self._stamps: dict[str, StampIndex]
+        self._walks: dict[str, _Walk]
         self._back: dict[str, dict[int, dict[int, None]]]
         self.clear()
+
+    # -- changes, as from outside
 
     def add_user(self, **attributes: object) -> int:
         """Add a user and return its id. Attributes have the API's own names, here and below."""
@@ -85,22 +153,21 @@ class OutreachStore:
         Raises:
             ValueError: the type, or an attribute, does not exist; or the id is taken.
         """
-        values = new_values(type_) | checked(_resource(type_), attributes)
+        values = _NEW.get(type_, {}) | _checked(_resource(type_), attributes)
         with self.lock:
             id_ = values.pop("id", None) or self._next_id[type_]
             if id_ in self._records[type_]:
                 raise ValueError(f"there is a {type_} {id_} already")
             self._next_id[type_] = max(self._next_id[type_], id_ + 1)
-            now = stamp(self._clock.now())
-            values.setdefault("createdAt", values.get("updatedAt") or now)
+            values.setdefault("createdAt", values.get("updatedAt") or self._now())
             if type_ != "event":
-                values.setdefault("updatedAt", now)
+                values.setdefault("updatedAt", self._now())
             record = Record(type_, id_, values)
             record.hidden = hidden
             record.visible_at = self._clock.now() + visible_after_ms if visible_after_ms else 0
             record.shapes = dict(shapes or {})
             self._insert(record)
-            self._tell(record, names_of_new(type_, values), min(now, values.get("updatedAt") or now))
+            self._tell(record, names_of_new(type_, values), min(self._now(), values.get("updatedAt") or self._now()))
         return int(id_)
 
     def update(
@@ -121,17 +188,16 @@ class OutreachStore:
             KeyError: there is no such record.
             ValueError: an attribute does not exist.
         """
-        changes = checked(_resource(type_), attributes)
+        changes = _checked(_resource(type_), attributes)
         with self.lock:
             record = self.get(type_, id_)
             if attributes:
-                changes.setdefault("updatedAt", stamp(self._clock.now()))
+                changes.setdefault("updatedAt", self._now())
                 self._remove(record)
-                before = dict(record.values)
-                record.values.update(changes)
+                before = record.values
+                record.values = {**before, **changes}
                 self._insert(record)
                 self._tell(record, names_of_change(type_, before, record.values))
-            record.version = next(self._versions)
             record.hidden = record.hidden if hidden is None else hidden
             record.shapes = record.shapes if shapes is None else dict(shapes)
             if visible_after_ms is not None:
@@ -146,7 +212,7 @@ class OutreachStore:
         with self.lock:
             record = self.get(type_, id_)
             self._remove(record)
-            self._tell(record, [DESTROYED[type_]] if type_ in DESTROYED else [])
+            self._tell(record, names_of_end(type_))
 
     def skip_task(self, id_: int, *, by: Literal["user", "system"] = "user") -> None:
         """Skip a task as the user interface does, or the system by itself: its sequence state moves on a step.
@@ -154,18 +220,17 @@ class OutreachStore:
         Raises:
             KeyError: there is no such task.
         """
-        now = stamp(self._clock.now())
         with self.lock:
             task = self.get("task", id_)
             keep = self._faults.take("skip_keeps_updated_at", "skip_task") is not None
-            changes = {"state": "skipped", "stateChangedAt": now, **_kept(task, keep=keep)}
-            self.update("task", id_, **(changes | {"autoskipAt": now} if by == "system" else changes))
+            changes = {"state": "skipped", "stateChangedAt": self._now(), **_kept_stamp(task, keep=keep)}
+            self.update("task", id_, **(changes | {"autoskipAt": self._now()} if by == "system" else changes))
             state = self.visible("sequenceState", task.values.get("sequenceState") or 0)
             onward = None if state is None else self._step_after(state)
             if state is not None and onward and self._faults.take("skip_keeps_step", "skip_task") is None:
-                self.update("sequenceState", state.id, sequenceStep=onward, **_kept(state, keep=keep))
+                self.update("sequenceState", state.id, sequenceStep=onward, **_kept_stamp(state, keep=keep))
             if self._faults.peek("skip_destroys_task") is not None:
-                self._tell(task, ["task_destroyed"])  # lists and reads hide it
+                self._tell(task, names_of_end("task"))  # lists and reads hide it
 
     def opt_out(self, id_: int) -> None:
         """Let a prospect opt out of everything.
@@ -175,9 +240,8 @@ class OutreachStore:
         """
         with self.lock:
             keep = self._faults.take("opt_out_keeps_updated_at", "opt_out") is not None
-            kept = _kept(self.get("prospect", id_), keep=keep)
-            since = stamp(self._clock.now())
-            self.update("prospect", id_, optedOut=True, optedOutAt=since, emailOptedOut=True, **kept)
+            kept = _kept_stamp(self.get("prospect", id_), keep=keep)
+            self.update("prospect", id_, optedOut=True, optedOutAt=self._now(), emailOptedOut=True, **kept)
 
     def end_state(self, id_: int, state: str = "finished") -> None:
         """End a sequence state, as an answer does: its open tasks are withdrawn, that is, deleted.
@@ -186,7 +250,7 @@ class OutreachStore:
             KeyError: there is no such sequence state.
         """
         with self.lock:
-            self.update("sequenceState", id_, state=state, stateChangedAt=stamp(self._clock.now()))
+            self.update("sequenceState", id_, state=state, stateChangedAt=self._now())
             for task in self.pointing_to("task.sequenceState", id_):
                 if self.get("task", task).values.get("state") in {"pending", "incomplete"}:
                     self.delete("task", task)
@@ -209,38 +273,15 @@ class OutreachStore:
             for record, word in ((gone, "loser"), (kept, "winner")):
                 self._tell(record, ["prospect_merged"] if which in {word, "both"} else [])
 
-    def _step_after(self, state: Record) -> int | None:
-        """Give the step of its sequence that a sequence state comes to next."""
-        steps = [
-            self.get("sequenceStep", id_)
-            for id_ in self.pointing_to("sequenceStep.sequence", state.values.get("sequence") or 0)
-        ]
-        order = [step.id for step in sorted(steps, key=lambda step: step.values.get("order") or 0)]
-        now = state.values.get("sequenceStep")
-        return order[order.index(now) + 1] if now in order[:-1] else None
+    def clear(self) -> None:
+        """Delete everything."""
+        with self.lock:
+            self._records = {type_: {} for type_ in RESOURCES}
+            self._next_id = dict.fromkeys(RESOURCES, 1)
+            self._walks = {type_: _Walk() for type_ in RESOURCES}
+            self._back = {f"{type_}.{name}": {} for type_, names in _INDEXED.items() for name in names}
 
-    def _tell(self, record: Record, names: Sequence[str], at: str | None = None) -> None:
-        """Write the events of these names on a record into the stream, as the faults will have them."""
-        for name in names if self.keep_events else ():
-            if self._faults.take("event_missing", name) is not None:
-                continue
-            off = self._faults.take("event_stamped", name)
-            moved = 0 if off is None else int(str(off.get("ms", -60_000)))
-            when = at or stamp(self._clock.now())
-            shown = when if off is None else api_time(Instant(instants.parse_iso(when) + moved))
-            renamed = self._faults.take("event_renamed", name)
-            event = {
-                "name": name if renamed is None else renamed.get("name", "renamed"),
-                "eventAt": shown,
-                "createdAt": shown,
-                **concerned(record.type, record.id, record.values),
-            }
-            without = self._faults.take("event_without", name)
-            if without is not None:
-                event.pop(str(without.get("relationship", "task")), None)
-            repeated = self._faults.take("event_repeated", name)
-            for _ in range(1 if repeated is None else int(str(repeated.get("times_each", 2)))):
-                self.add("event", event)
+    # -- looking
 
     def get(self, type_: str, id_: int) -> Record:
         """Give one record, hidden or not.
@@ -265,117 +306,170 @@ class OutreachStore:
         with self.lock:
             return sorted(self._records[type_].values(), key=lambda record: record.id)
 
-    def stamps(self, type_: str) -> StampIndex:
-        """Give the index of a type by (updatedAt, id), of events by (createdAt, id). Use it under `lock`."""
-        return self._stamps[type_]
+    def places(self, type_: str) -> list[tuple[str, int]]:
+        """Give (stamp, id) of all records of a type in order: only to be read, under `lock`, until the next change."""
+        return self._walks[type_].places()
 
     def has_index(self, reference: str) -> bool:
         """Tell whether `pointing_to` knows a relationship such as ``task.prospect``."""
         return reference in self._back
 
-    def pointing_to(self, reference: str, id_: int) -> Iterable[int]:
+    def pointing_to(self, reference: str, id_: int) -> tuple[int, ...]:
         """List the ids of the records whose relationship, such as ``task.prospect``, is this id."""
-        return tuple(self._back[reference].get(id_, _EMPTY))
+        return tuple(self._back[reference].get(id_, ()))
+
+    # -- the back door
 
     def summary(self) -> dict[str, int]:
         """Count the records by type."""
         return {type_: len(records) for type_, records in self._records.items()}
 
-    def clear(self) -> None:
-        """Delete everything."""
-        with self.lock:
-            self._records = {type_: {} for type_ in RESOURCES}
-            self._next_id = dict.fromkeys(RESOURCES, 1)
-            self._stamps = {type_: StampIndex() for type_ in RESOURCES}
-            self._back = {f"{type_}.{name}": {} for type_, names in _INDEXED.items() for name in names}
-
     def dump(self) -> dict[str, Any]:
         """Give all records as JSON: type to list of {id, hidden, shapes, values}."""
-        return {type_: [dumped(record) for record in self.all(type_)] for type_ in RESOURCES}
-
-    def load(self, document: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Replace everything by what `dump` gave."""
-        with self.lock:
-            self.clear()
-            keep_events, self.keep_events = self.keep_events, False
-            for type_, rows in document.items():
-                for row in rows:
-                    attributes = {**row["values"], "id": row["id"]}
-                    self.add(type_, attributes, hidden=row.get("hidden", False), shapes=row.get("shapes"))
-            self.keep_events = keep_events
+        return {
+            type_: [
+                {"id": one.id, "hidden": one.hidden, "shapes": dict(one.shapes), "values": dict(one.values)}
+                for one in self.all(type_)
+            ]
+            for type_ in RESOURCES
+        }
 
     def change(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Apply changes given as JSON.
+        """Apply changes given as JSON: ``{"changes": [...]}``, or ``{"load": DUMP}`` in the place of everything.
 
-        ``{"load": DUMP}``, or ``{"changes": [...]}`` of ``{"add": TYPE, "attributes": {...}}``,
-        ``{"update": TYPE, "id": N, "attributes": {...}}`` (attributes may hold hidden, visible_after_ms, shapes),
-        ``{"delete": TYPE, "id": N}``, ``{"skip": TASK, "by": "user|system"}``, ``{"opt_out": PROSPECT}``,
-        ``{"end": STATE, "state": WORD}`` and ``{"merge": LOSER, "into": WINNER}``.
-        Returns ``{"ids": [...]}``, one for each change.
+        A change is ``{"add": TYPE, "attributes": {...}}``, ``{"update": TYPE, "id": N, "attributes": {...}}``
+        (attributes may hold hidden, visible_after_ms, shapes), ``{"delete": TYPE, "id": N}``,
+        ``{"skip": TASK, "by": "user|system"}``, ``{"opt_out": PROSPECT}``, ``{"end": STATE, "state": WORD}`` or
+        ``{"merge": LOSER, "into": WINNER}``. Returns ``{"ids": [...]}``, one for each change.
 
         Raises:
             KeyError, TypeError, ValueError: it makes no sense; what came before it is applied.
         """
-        if "load" in document:
-            self.load(document["load"])
-            return {"ids": []}
         with self.lock:
+            if "load" in document:
+                self._load(document["load"])
+                return {"ids": []}
             return {"ids": [self._apply(change) for change in document["changes"]]}
+
+    def _load(self, document: Mapping[str, list[dict[str, Any]]]) -> None:
+        self.clear()
+        keep_events, self.keep_events = self.keep_events, False
+        for type_, rows in document.items():
+            for row in rows:
+                attributes = {**row["values"], "id": row["id"]}
+                self.add(type_, attributes, hidden=row.get("hidden", False), shapes=row.get("shapes"))
+        self.keep_events = keep_events
 
     def _apply(self, change: dict[str, Any]) -> int:
         attributes = dict(change.get("attributes") or {})
-        if "add" in change:
-            options = {name: attributes.pop(name) for name in _OPTIONS if name in attributes}
-            return self.add(change["add"], attributes, **options)
-        if "update" in change:
-            self.update(change["update"], change["id"], **attributes)
-        elif "skip" in change:
-            self.skip_task(change["skip"], by=change.get("by", "user"))
-        elif "opt_out" in change:
-            self.opt_out(change["opt_out"])
-        elif "end" in change:
-            self.end_state(change["end"], change.get("state", "finished"))
-        elif "merge" in change:
-            self.merge_prospects(change["into"], change["merge"])
-        else:
-            self.delete(change["delete"], change["id"])
-        return int(next(change[word] for word in ("id", "skip", "opt_out", "end", "merge") if word in change))
+        match change:
+            case {"add": type_}:
+                options = {name: attributes.pop(name) for name in _OPTIONS if name in attributes}
+                return self.add(type_, attributes, **options)
+            case {"update": type_, "id": id_}:
+                self.update(type_, id_, **attributes)
+            case {"delete": type_, "id": id_}:
+                self.delete(type_, id_)
+            case {"skip": id_}:
+                self.skip_task(id_, by=change.get("by", "user"))
+            case {"opt_out": id_}:
+                self.opt_out(id_)
+            case {"end": id_}:
+                self.end_state(id_, change.get("state", "finished"))
+            case {"merge": id_, "into": winner}:
+                self.merge_prospects(winner, id_)
+            case _:
+                raise ValueError("a change is one of add, update, delete, skip, opt_out, end and merge")
+        return int(id_)
+
+    # -- inside
+
+    def _now(self) -> str:
+        """Give the time to the second: every stamp seen in recorded answers ends in .000Z."""
+        now = self._clock.now()
+        return api_time(Instant(now - now % 1000))
 
     def _insert(self, record: Record) -> None:
-        record.version = next(self._versions)
         self._records[record.type][record.id] = record
-        self._stamps[record.type].add(record.values.get(RESOURCES[record.type].stamp), record.id)
-        for reference, target in self._references(record):
+        self._walks[record.type].add(record.place)
+        for reference, target in _references(record):
             self._back[reference].setdefault(target, {})[record.id] = None
 
     def _remove(self, record: Record) -> None:
         del self._records[record.type][record.id]
-        self._stamps[record.type].remove(record.values.get(RESOURCES[record.type].stamp), record.id)
-        for reference, target in self._references(record):
+        self._walks[record.type].remove(record.place)
+        for reference, target in _references(record):
             self._back[reference][target].pop(record.id, None)
 
-    def _references(self, record: Record) -> Iterator[tuple[str, int]]:
-        for name in _INDEXED.get(record.type, ()):
-            target = record.values.get(name)
-            if target is not None:
-                yield f"{record.type}.{name}", target
+    def _step_after(self, state: Record) -> int | None:
+        """Give the step of its sequence that a sequence state comes to next."""
+        ids = self.pointing_to("sequenceStep.sequence", state.values.get("sequence") or 0)
+        steps = sorted((self.get("sequenceStep", id_) for id_ in ids), key=lambda step: step.values.get("order") or 0)
+        order, now = [step.id for step in steps], state.values.get("sequenceStep")
+        return order[order.index(now) + 1] if now in order[:-1] else None
+
+    def _tell(self, record: Record, names: Sequence[str], at: str | None = None) -> None:
+        """Write the events of these names on a record into the stream, as the faults will have them."""
+        for name in names if self.keep_events else ():
+            if self._faults.take("event_missing", name) is not None:
+                continue
+            event = {"name": name, "eventAt": at or self._now(), **concerned(record.type, record.id, record.values)}
+            off = self._faults.take("event_stamped", name)
+            if off is not None:
+                event["eventAt"] = Instant(instants.parse_iso(event["eventAt"]) + off.get("ms", -60_000))
+            renamed = self._faults.take("event_renamed", name)
+            if renamed is not None:
+                event["name"] = renamed.get("name", "renamed")
+            without = self._faults.take("event_without", name)
+            if without is not None:
+                event.pop(without.get("relationship", "task"), None)
+            repeated = self._faults.take("event_repeated", name)
+            for _ in range(1 if repeated is None else repeated.get("times_each", 2)):
+                self.add("event", {**event, "createdAt": event["eventAt"]})
 
 
-def _kept(record: Record, *, keep: bool) -> dict[str, Any]:
+def api_time(at: Instant) -> str:
+    """Write an instant the way the API does, always with milliseconds."""
+    return instants.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03}Z"
+
+
+def _kept_stamp(record: Record, *, keep: bool) -> dict[str, Any]:
     """Give the stamp of a record as an attribute to set, where it is to be kept."""
     return {"updatedAt": record.values.get("updatedAt")} if keep else {}
 
 
-_OPTIONS = ("hidden", "visible_after_ms", "shapes")
-_INDEXED = {
-    "sequenceState": ("prospect", "sequence"),
-    "task": ("prospect", "sequence", "sequenceState", "sequenceStep"),
-    "sequenceStep": ("sequence",),
-    "event": ("task", "prospect"),
-}
+def _references(record: Record) -> Iterator[tuple[str, int]]:
+    for name in _INDEXED.get(record.type, ()):
+        target = record.values.get(name)
+        if target is not None:
+            yield f"{record.type}.{name}", target
 
 
 def _resource(type_: str) -> Resource:
     if type_ not in RESOURCES:
         raise ValueError(f"there is no resource type '{type_}', only {', '.join(RESOURCES)}")
     return RESOURCES[type_]
+
+
+def _checked(resource: Resource, attributes: Mapping[str, object]) -> dict[str, Any]:
+    """Turn attributes given from outside into the values of a record.
+
+    Raises:
+        ValueError: there is no such attribute, or a time is none.
+    """
+    return {name: _value(resource, name, value) for name, value in attributes.items()}
+
+
+def _value(resource: Resource, name: str, value: object) -> object:
+    attribute = resource.attribute(name)
+    if attribute is None and name != "id" and name not in resource.relationships:
+        raise ValueError(f"a {resource.type} has no '{name}'")
+    if attribute is None and isinstance(value, list) and resource.relationships[name].shape == "one":
+        return tuple(value)  # (type, id), which JSON has as a list
+    if attribute is None or attribute.kind != "time" or value is None:
+        return value
+    if isinstance(value, str):
+        return value if _STAMP.fullmatch(value) else api_time(instants.parse_iso(value))
+    if isinstance(value, int):
+        return api_time(Instant(value))
+    raise ValueError(f"{name} takes an instant or ISO 8601, not {value!r}")

@@ -1,43 +1,197 @@
-"""The faults of the simulated Outreach that strike whatever is asked for.
+"""Answers other than data: refusals in the API's own form, the quota of requests, and faults of a whole answer.
 
-The token endpoint is struck by these faults of a whole answer only if their ``kind`` is ``token``.
+Refusals are ``{"errors":[{"id","title","detail"}]}``. Ids and statuses come from the documentation where it gives them;
+titles and details are plausible inventions. The quota is 10,000 requests an hour for a user, told in
+``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``, and in ``Retry-After`` on 429 and 503.
 """
 
 from __future__ import annotations
 
+import json
+import threading
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from outreach_sync import instants
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.outreach import limits
-from outreach_sync.sandbox.outreach.limits import Quota
-from outreach_sync.sandbox.outreach.query import DEFAULT_PAGE
-from outreach_sync.sandbox.outreach.refusals import json_response
-from outreach_sync.sandbox.server import Response, WireFault
+from outreach_sync.sandbox.server import Response, WireFault, inflated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.server import Request
 
+JSON_API = "application/vnd.api+json"
+HOURLY = 10_000
+FORMS = ("seconds", "epoch", "iso", "iso_naive", "http_date", "odd", "none")
+"""The forms of a time in Retry-After and X-RateLimit-Reset; ``odd`` is no time, ``none`` leaves the header out."""
+
+_CONTENT_TYPE = JSON_API + "; charset=utf-8"
 _PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
-_FAILURES: Mapping[str, Response] = {
-    "server_error_500": Response(500, _PLAIN_TEXT, b"Internal Server Error"),
-    "gateway_timeout_504": Response(504, _PLAIN_TEXT, b"upstream request timeout"),
-    "html_with_200": Response(200, _HTML, b"<html><body><h1>We will be right back</h1></body></html>"),
-    "reset_before_answer": Response(200, _PLAIN_TEXT, b"", WireFault("reset_before")),
-}
-_BROKEN_WIRES: Mapping[str, WireFault] = {
-    "body_cut_short": WireFault("cut_short"),
-    "reset_during_answer": WireFault("reset_during"),
-}
+_HOUR_MS = 3_600_000
+_ODD = "\u00b2 \x1f0"
+"""What passes for a digit or for white space in some places, and not in others."""
+
+
+class Refusal(Exception):  # noqa: N818 - an answer of the API, no failure of ours
+    """A request that is answered with an error: a parameter the API does not have, or a value it does not take."""
+
+    status: ClassVar[int] = 422
+    id: ClassVar[str] = "validationError"
+    title: ClassVar[str] = "Validation Error"
+    key: ClassVar[str] = "detail"
+
+    def __init__(self, detail: str, *, pointer: str | None = None) -> None:
+        """Keep the detail and, where a parameter is to blame, its name."""
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+    def response(self) -> Response:
+        """Build the answer."""
+        source = {"source": {"pointer": self.pointer}} if self.pointer else {}
+        return json_response(
+            self.status, {"errors": [{"id": self.id, "title": self.title, self.key: self.detail, **source}]}
+        )
+
+
+class InvalidParameter(Refusal):
+    """What `Refusal` says by default."""
+
+
+class InvalidFilter(Refusal):
+    """A filter that is not possible."""
+
+    id = "filterParameter.invalid"
+    title = "Invalid Filter Parameter"
+
+
+class InvalidDatetime(InvalidFilter):
+    """A filter value that is no date and time; also what mixing the two filter syntaxes leads to."""
+
+    id = "filterParameter.invalidDatetimeFormat"
+
+
+class Unauthorized(Refusal):
+    """No valid access token. The body of this answer is not documented."""
+
+    status, id, title = 401, "unauthorized", "Unauthorized"
+
+
+class MissingScope(Refusal):
+    """The token lacks the scope."""
+
+    status, id, title = 403, "unauthorizedOauthScope", "Unauthorized OAuth Scope"
+
+
+class Forbidden(Refusal):
+    """The user's governance profile, or the kind of token, does not allow this."""
+
+    status, id, title = 403, "unauthorizedRequest", "Unauthorized Request"
+
+
+class NotFound(Refusal):
+    """No such record: it never was, was deleted, or is hidden."""
+
+    status, id, title = 404, "resourceNotFound", "Resource Not Found"
+
+
+class NoRoute(Refusal):
+    """No such address."""
+
+    status, id, title = 404, "routeNotFound", "Route Not Found"
+
+
+class UnsupportedMediaType(Refusal):
+    """A Content-Type other than JSON:API. This one says ``details``, not ``detail``."""
+
+    status, id, title, key = 415, "unsupportedMediaType", "Unsupported Media Type", "details"
+
+
+def json_response(status: int, document: object, content_type: str = _CONTENT_TYPE) -> Response:
+    """Answer with a JSON body."""
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(status, {"Content-Type": content_type}, body)
+
+
+def written(at: Instant, form: str, now: Instant) -> str:
+    """Write a time in one of `FORMS` other than ``none``, rounded up to the second."""
+    whole = Instant(-(-at // 1000) * 1000)
+    match form:
+        case "seconds":
+            return str(max(0, -(-(at - now) // 1000)))
+        case "epoch":
+            return str(whole // 1000)
+        case "http_date":
+            return formatdate(whole / 1000, usegmt=True)
+        case "odd":
+            return _ODD
+    text = instants.to_iso(whole)
+    return text.removesuffix("Z") if form == "iso_naive" else text
+
+
+class Quota(NamedTuple):
+    """What is left: `remaining` after this request (negative: it was one too many), until `reset_at`."""
+
+    limit: int
+    remaining: int
+    reset_at: Instant
+
+    def headers(self, form: str, now: Instant) -> dict[str, str]:
+        """Write the quota as answers carry it, when it ends in one of `FORMS`."""
+        told = {"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": str(max(0, self.remaining))}
+        return told if form == "none" else {**told, "X-RateLimit-Reset": written(self.reset_at, form, now)}
+
+    def refusal(self, until: Instant, form: str, now: Instant) -> Response:
+        """Answer 429, telling in the given form how long."""
+        again = written(until, "iso_naive", now)
+        detail = f"You have exceeded your permitted rate limit of {self.limit:,}; please try again at {again}."
+        error = {"id": "rateLimitExceeded", "title": "Rate Limit Exceeded", "detail": detail}
+        response = json_response(429, {"errors": [error]})
+        response.headers.update({"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": "0"})
+        if form != "none":
+            response.headers["Retry-After"] = response.headers["X-RateLimit-Reset"] = written(until, form, now)
+        return response
+
+
+class RateLimit:
+    """Counts the requests of the hour: `limit` are allowed in each hour of the clock. Thread-safe."""
+
+    def __init__(self, clock: SandboxClock, limit: int = HOURLY) -> None:
+        """Start with nothing used."""
+        self.limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._hour = 0
+        self._used = 0
+
+    def use(self) -> Quota:
+        """Count one request."""
+        with self._lock:
+            self._turn()
+            self._used += 1
+            return Quota(self.limit, self.limit - self._used, Instant((self._hour + 1) * _HOUR_MS))
+
+    def leave(self, remaining: int) -> None:
+        """Pretend that so many requests are left in this hour."""
+        with self._lock:
+            self._turn()
+            self._used = self.limit - remaining
+
+    def _turn(self) -> None:
+        hour = self._clock.now() // _HOUR_MS
+        if hour != self._hour:
+            self._hour, self._used = hour, 0
 
 
 class Trouble:
-    """Strikes whole answers: instead of them, or on their way."""
+    """Strikes whole answers: instead of them, or on their way.
+
+    The token endpoints are struck by these faults only if their option `kind` says so, ``token`` or ``s2s``.
+    """
 
     def __init__(self, faults: FaultBoard, clock: SandboxClock) -> None:
         """Take the board that says what is on."""
@@ -46,59 +200,55 @@ class Trouble:
 
     def instead(self, request: Request, kind: str) -> Response | None:
         """Give the answer that a fault puts in the place of the real one, None if none fires."""
-        for name, response in _FAILURES.items():
-            if self._take(name, kind) is not None:
-                return response._replace(headers=dict(response.headers))
-        return (
-            self._hanging(kind)
-            or self._limited(kind)
-            or self._moved(request, kind)
-            or self._too_long(request, kind)
-            or self._overloaded(request, kind)
-        )
+        for name, strike in _STRIKES.items():
+            options = self._take(name, kind)
+            if options is not None:
+                return strike(options)
+        return self._limited(kind) or self._moved(request, kind) or self._too_large(request, kind)
 
     def on_the_way(self, response: Response, kind: str) -> Response:
         """Damage an answer."""
         skew = self._take("clock_skew", kind)
         if skew is not None:
-            at = self._clock.header_now() + number(skew, "ms", 3_600_000)
+            at = self._clock.header_now() + skew.get("ms", _HOUR_MS)
             response = response._replace(headers={**response.headers, "Date": formatdate(at / 1000, usegmt=True)})
+        if response.status == 401 and (options := self._take("unauthorized_without_body", kind)) is not None:  # noqa: PLR2004
+            html = options.get("form") == "html"
+            body = b"<h1>401 Authorization Required</h1>" if html else b""
+            response = Response(401, {**response.headers, **(_HTML if html else _PLAIN_TEXT)}, body)
         if self._take("broken_json", kind) is not None:
             response = response._replace(body=response.body[: max(1, len(response.body) // 2)])
-        for name, wire in _BROKEN_WIRES.items():
-            if self._take(name, kind) is not None:
-                response = response._replace(wire=wire)
-        if response.status == 401:  # noqa: PLR2004
-            response = self._unauthorized(response, kind)
+        huge = self._take("huge_answer", kind)
+        if huge is not None:
+            response = inflated(response, huge.get("megabytes", 625))
+        for name in ("cut_short", "reset_during"):
+            if (
+                self._take({"cut_short": "body_cut_short", "reset_during": "reset_during_answer"}[name], kind)
+                is not None
+            ):
+                response = response._replace(wire=WireFault(name))
         slow = self._take("slow", kind)
-        return response if slow is None else response._replace(wire=WireFault("slow", seconds(slow, 5)))
+        return response if slow is None else response._replace(wire=WireFault("slow", slow.get("seconds", 5)))
 
-    def _take(self, name: str, kind: str) -> Mapping[str, object] | None:
-        if kind == "token" and self._faults.option(name, "kind") != "token":
+    def _take(self, name: str, kind: str) -> Mapping[str, Any] | None:
+        if kind in {"token", "s2s"} and self._faults.option(name, "kind") != kind:
             return None
         return self._faults.take(name, kind)
 
-    def _hanging(self, kind: str) -> Response | None:
-        options = self._take("hang", kind)
-        return None if options is None else Response(200, {}, b"", WireFault("hang", seconds(options, 60)))
-
     def _limited(self, kind: str) -> Response | None:
+        now = self._clock.now()
         options = self._take("rate_limited", kind)
-        if options is None:
-            return self._maintained(kind)
-        until = self._later(options, 5)
-        form = str(options.get("form", "epoch"))
-        return limits.refused(Quota(limits.HOURLY, 0, until), until=until, form=form, now=self._clock.now())
-
-    def _maintained(self, kind: str) -> Response | None:
+        if options is not None:
+            until = Instant(now + round(options.get("wait", 5) * 1000))
+            return Quota(HOURLY, 0, until).refusal(until, options.get("form", "epoch"), now)
         options = self._take("maintenance_503", kind)
         if options is None:
             return None
         error = {"id": "scheduledServerMaintenance", "title": "Maintenance", "detail": "Scheduled server maintenance."}
-        response = json_response(503, {"errors": [error]})
-        form = str(options.get("form", "iso"))
+        response, form = json_response(503, {"errors": [error]}), options.get("form", "iso")
         if form != "none":
-            response.headers["Retry-After"] = limits.written(self._later(options, 60), form, self._clock.now())
+            until = Instant(now + round(options.get("wait", 60) * 1000))
+            response.headers["Retry-After"] = written(until, form, now)
         return response
 
     def _moved(self, request: Request, kind: str) -> Response | None:
@@ -107,38 +257,34 @@ class Trouble:
             return None
         return Response(302, {"Location": f"{options.get('host', 'https://elsewhere.example')}{request.path}"}, b"")
 
-    def _too_long(self, request: Request, kind: str) -> Response | None:
-        most = self._faults.option("url_too_long", "bytes")
-        if len(request.target) <= int(str(4096 if most is None else most)) or self._take("url_too_long", kind) is None:
-            return None
-        return Response(414, dict(_HTML), b"<html><head><title>414 Request-URI Too Large</title></head></html>")
-
-    def _unauthorized(self, response: Response, kind: str) -> Response:
-        options = self._take("unauthorized_without_body", kind)
-        if options is None:
-            return response
-        html = options.get("form") == "html"
-        headers = {**response.headers, "Content-Type": _HTML["Content-Type"] if html else "text/plain"}
-        return response._replace(headers=headers, body=b"<h1>401 Authorization Required</h1>" if html else b"")
-
-    def _overloaded(self, request: Request, kind: str) -> Response | None:
-        asked = dict(request.query).get("page[size]", str(DEFAULT_PAGE))
-        threshold = self._faults.option("bad_gateway_large_pages", "threshold")
-        if not asked.isdigit() or int(asked) <= int(str(500 if threshold is None else threshold)):
+    def _too_large(self, request: Request, kind: str) -> Response | None:
+        """Refuse an address that is too long, or a page that is too large, where a fault says so."""
+        most = self._faults.option("url_too_long", "bytes") or 4096
+        if len(request.target) > int(str(most)) and self._take("url_too_long", kind) is not None:
+            return Response(414, dict(_HTML), b"<html><head><title>414 Request-URI Too Large</title></head></html>")
+        size = dict(request.query).get("page[size]", "")
+        threshold = self._faults.option("bad_gateway_large_pages", "threshold") or 500
+        if not size.isdigit() or int(size) <= int(str(threshold)):
             return None
         if self._take("bad_gateway_large_pages", kind) is None:
             return None
         return Response(502, dict(_HTML), b"<html><head><title>502 Bad Gateway</title></head></html>")
 
-    def _later(self, options: Mapping[str, object], default: float) -> Instant:
-        return Instant(self._clock.now() + round(float(str(options.get("wait", default))) * 1000))
+
+def _gateway_page(options: Mapping[str, Any]) -> Response:
+    """Answer as a gateway in front of the service does; both texts were seen at the token endpoint."""
+    status = options.get("status", 403)
+    if options.get("text"):
+        return Response(status, dict(_PLAIN_TEXT), b"Retry later\n" if status in {403, 429} else b"no healthy upstream")
+    return Response(status, dict(_HTML), f"<html><body><h1>{status}</h1>Request blocked.</body></html>".encode())
 
 
-def seconds(options: Mapping[str, object], default: float) -> float:
-    """Read the option `seconds` of a fault."""
-    return float(str(options.get("seconds", default)))
-
-
-def number(options: Mapping[str, Any], name: str, default: int) -> int:
-    """Read an option that is a whole number."""
-    return int(options.get(name, default))
+_STRIKES: Mapping[str, Callable[[Mapping[str, Any]], Response]] = {
+    "server_error_500": lambda _: Response(500, dict(_PLAIN_TEXT), b"Internal Server Error"),
+    "gateway_timeout_504": lambda _: Response(504, dict(_PLAIN_TEXT), b"upstream request timeout"),
+    "html_with_200": lambda _: Response(200, dict(_HTML), b"<html><body><h1>We will be right back</h1></body></html>"),
+    "gateway_page": _gateway_page,
+    "reset_before_answer": lambda _: Response(200, {}, b"", WireFault("reset_before")),
+    "hang": lambda options: Response(200, {}, b"", WireFault("hang", options.get("seconds", 60))),
+}
+"""What is answered instead of anything, by the fault."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 import secrets
 import time
-import zlib
-from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.server import Response, WireFault
+from outreach_sync.sandbox.server import Response, WireFault, inflated
 from outreach_sync.sandbox.workbooks.calls import DELAY
 
 if TYPE_CHECKING:
@@ -177,7 +174,7 @@ class Trouble:
             response = response._replace(wire=WireFault("cut_short"))
         options = self._faults.take("huge_answer")
         if options is not None:
-            response = _huge(response, options.get("megabytes", 625))
+            response = inflated(response, options.get("megabytes", 625))
         options = self._faults.take("slow")
         return response if options is None else response._replace(wire=WireFault("slow", options.get("seconds", 1)))
 
@@ -233,15 +230,3 @@ def _gateway_page(options: Mapping[str, Any]) -> Response:
     if options.get("text"):
         return Response(status, {"Content-Type": "text/plain"}, f"{status.value} {status.phrase}".encode())
     return Response(status, dict(HTML), _BACK_SOON)
-
-
-def _huge(response: Response, megabytes: int) -> Response:
-    """Compress the answer with blanks in its middle, which JSON allows and no reader needs."""
-    parts = (gzip.compress(response.body[:1]), _blanks(megabytes), gzip.compress(response.body[1:]))
-    return response._replace(headers={**response.headers, "Content-Encoding": "gzip"}, body=b"".join(parts))
-
-
-@lru_cache(maxsize=2)
-def _blanks(megabytes: int) -> bytes:
-    packer = zlib.compressobj(level=1, wbits=31)
-    return b"".join([*(packer.compress(b" " * 2**20) for _ in range(megabytes)), packer.flush()])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.outreach.tokens import SCOPES
+from outreach_sync.sandbox.outreach.oauth import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from outreach_sync.sandbox.outreach.refusals import JSON_API
+from outreach_sync.sandbox.outreach.trouble import JSON_API
 
 if TYPE_CHECKING:
     from conftest import Client

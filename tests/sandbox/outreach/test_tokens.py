@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.outreach.tokens import LIVE_TOKENS, TokenRegistry
+from outreach_sync.sandbox.outreach.oauth import LIVE_TOKENS, TokenRegistry
 
 
 def test_access_tokens_live_two_hours_and_refresh_tokens_fourteen_days() -> None:

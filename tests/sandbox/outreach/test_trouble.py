@@ -542,6 +542,41 @@ def test_skip_destroys_task(service: OutreachSandbox, client: Client) -> None:
     assert client.get("tasks/1").status_code == 404
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 503])
+def test_a_gateway_answers_in_a_form_of_its_own(service: OutreachSandbox, client: Client, status: int) -> None:
+    service.faults.on("gateway_page", status=status)
+    answer = client.get("tasks")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+    assert "errors" not in answer.text
+    assert client.refresh().status_code == 200
+    service.faults.on("gateway_page", status=status, text=True, kind="token")
+    assert client.get("tasks").status_code == 200
+    assert (client.refresh().status_code, client.refresh().text[0] in "Rn") == (status, True)
+    service.faults.on("gateway_page", status=status, kind="s2s")
+    address = f"{service.url}/api/app/installs/{service.app.install_id}/actions/accessToken"
+    assert requests.post(address, timeout=5).text.startswith("<html>")
+
+
+def test_a_huge_answer_is_small_on_the_wire(service: OutreachSandbox, client: Client, states: list[int]) -> None:
+    service.faults.on("huge_answer", megabytes=3)
+    with client.get("sequenceStates", stream=True) as answer:
+        assert int(answer.headers["Content-Length"]) < 40_000
+        assert len(answer.content) > 3_000_000
+        assert [row["id"] for row in answer.json()["data"]] == states
+
+
+def test_stamps_can_lie_ahead_of_the_date(service: OutreachSandbox, client: Client) -> None:
+    service.store.add_state(1, 1, stateChangedAt="2026-09-02T00:00:00Z", updatedAt="2026-09-02T00:00:00Z")
+    service.faults.on("stamps_ahead", ms=60_000)
+    (row,) = client.rows("sequenceStates", **{"fields[sequenceState]": "updatedAt,stateChangedAt"})
+    assert set(row["attributes"].values()) == {"2026-09-02T00:01:00.000Z"}
+
+
+def test_an_end_in_a_form_that_is_no_time_has_odd_characters(service: OutreachSandbox, client: Client) -> None:
+    service.faults.on("rate_limited", form="odd")
+    assert client.get("tasks").headers["Retry-After"] == "\u00b2 \x1f0"
+
+
 def test_a_fault_limited_to_a_kind_spares_the_others(service: OutreachSandbox, client: Client) -> None:
     service.faults.on("server_error_500", kind="list tasks")
     assert [client.get(path).status_code for path in ("prospects", "tasks", "tasks/1")] == [200, 500, 404]
