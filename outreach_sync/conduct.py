@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import assembly, instants
@@ -18,7 +19,6 @@ from outreach_sync.records import Stream
 from outreach_sync.scrubbing import masked
 from outreach_sync.state import State
 from outreach_sync.state.backup import back_up_daily
-from outreach_sync.state.history import History
 from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def conduct(
     work: Callable[[Run], None] | None = None,
     on_progress: Callable[[str, int], None] = lambda _what, _count: None,
 ) -> Ended:
-    """Do one run under the lock and record it.
+    """Do one run under the lock and record it; a dry run works on a copy, takes no lock and leaves nothing behind.
 
     Args:
         config: the config.
@@ -85,9 +85,11 @@ def conduct(
         StateError: the state cannot be opened.
         ConfigError: a credential is missing.
     """
+    path = config.state.path
     opened = State.open_scratch if options.dry_run else State.open
+    lock = nullcontext() if options.dry_run else run_lock(path, options.command)
     work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
-    with run_lock(config.state.path, options.command), opened(config.state.path) as state, Watch(config, log) as watch:
+    with lock, opened(path) as state, Watch(config, log) as watch:
         log = watch.log
         tally = Tally(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
         run = _run(config, state, tally, stop, log, options=options)
@@ -211,15 +213,17 @@ def _recorded(config: Config, run: Run, ended: Ended, log: Log) -> Ended:
 
 
 def _record(config: Config, run: Run, ended: Ended) -> None:
-    """Keep what the run did, and drop what is older than `state.keep_runs`."""
-    state, now = run.state, instants.now()
-    oldest = Instant(now - config.state.keep_runs_ms)
-    history = History(state.connection)
+    """Keep what the run did, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard."""
+    state, heard = run.state, run.source.heard_time()
     with state.transaction():
-        state.runs.finish(run.id, now, ended.exit_status, str(ended.document["outcome"]), ended.document)
-        state.runs.forget_before(oldest, now)
-        history.note_day(now)
-        history.forget_before(oldest)
+        state.runs.finish(
+            run.id, instants.now(), ended.exit_status, str(ended.document["outcome"]), ended.document, heard_at=heard
+        )
+        if heard is not None:
+            oldest = Instant(heard - config.state.keep_runs_ms)
+            if state.runs.forget_before(oldest, heard):
+                state.history.note_day(heard)
+                state.history.forget_before(oldest)
         quota = _quota(run.source)
         if quota is not None:
             state.facts.put(QUOTA, quota)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,22 +68,48 @@ def test_a_run_that_fails_is_recorded_with_its_error(world: World) -> None:
     assert "Outreach" in record.summary["error"]
 
 
-def test_a_dry_run_is_not_recorded(world: World) -> None:
+def test_a_dry_run_is_not_recorded_takes_no_lock_and_leaves_no_file(world: World) -> None:
+    assert world.run(dry_run=True).exit_status == 0
+    assert [one.name for one in world.state_path.parent.glob("*") if "token" not in one.name] == []
     world.run()
-    world.run(dry_run=True)
+    before = sorted(one.name for one in world.state_path.parent.iterdir())
+    with run_lock(world.state_path, "run"):
+        assert world.run(dry_run=True).exit_status == 0
+    assert sorted(one.name for one in world.state_path.parent.iterdir()) == before
     with world.state() as state:
         assert len(state.runs.latest(9)) == 1
 
 
 def test_old_runs_are_dropped_and_young_ones_kept(world: World) -> None:
-    world.run()
     with world.state() as state, state.transaction():
         state.runs.begin("old", "run", Instant(instants.now() - instants.parse_duration("91d")))
         state.runs.begin("young", "run", Instant(instants.now() - instants.parse_duration("89d")))
     world.run()
     with world.state() as state:
-        assert {record.id for record in state.runs.latest(9)} >= {"young"}
-        assert "old" not in {record.id for record in state.runs.latest(9)}
+        assert [record.id for record in state.runs.latest(9)][1:] == ["young"]
+
+
+@pytest.mark.parametrize("whose", ["this machine's clock", "Outreach's clock"])
+def test_a_run_in_the_wrong_year_drops_no_history_and_hides_no_later_run(
+    whose: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    world.run()
+    for wrong in (300_000_000_000, -1_000_000_000_000):
+        if whose == "Outreach's clock":
+            world.sandbox.outreach.faults.on("clock_skew", ms=wrong)
+        else:
+            monkeypatch.setattr(
+                "outreach_sync.conduct.instants.now", lambda by=wrong: Instant(time.time_ns() // 10**6 + by)
+            )
+        world.run()
+        monkeypatch.undo()
+        world.sandbox.outreach.faults.clear()
+    last = world.run()
+    with world.state() as state:
+        recorded = state.runs.latest(9)
+        assert len(recorded) == 5
+        assert recorded[0].id == last.document["run_id"]
 
 
 def test_two_runs_at_once_are_one_run_and_an_error_that_names_the_holder(world: World) -> None:
@@ -112,7 +139,7 @@ def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World
 def test_a_disk_that_fills_up_when_the_run_is_recorded_does_not_hide_what_it_did(
     step: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise FULL
 
     monkeypatch.setattr(Runs, step, full)
@@ -124,7 +151,7 @@ def test_a_disk_that_fills_up_when_the_run_is_recorded_does_not_hide_what_it_did
 
 
 def test_a_service_that_failed_is_not_forgotten_for_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise FULL
 
     monkeypatch.setattr(Runs, "finish", full)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask, Stream
 from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState
+from outreach_sync.state.sql import IDS, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
 
-_IDS = "(SELECT value FROM json_each(?))"
 _STATE_COLUMNS = (
     "id, prospect_id, sequence_id, state, state_changed_at, updated_at, sequence_step_id, replied_at, ahead"
 )
@@ -132,7 +132,7 @@ class Cache:
     def _stored(self, table: str, columns: str, ids: Collection[int]) -> dict[int, tuple[Any, ...]]:
         if not ids:
             return {}
-        rows = self._connection.execute(f"SELECT {columns} FROM {table} WHERE id IN {_IDS}", (_id_list(ids),))
+        rows = self._connection.execute(f"SELECT {columns} FROM {table} WHERE id IN {IDS}", (id_list(ids),))
         return {row[0]: row for row in rows}
 
     def _write_states(self, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -155,7 +155,7 @@ class Cache:
     def states_with(self, prospect_ids: Collection[int]) -> dict[int, set[int]]:
         """Return the ids of the sequence states of each of these prospects."""
         rows = self._connection.execute(
-            f"SELECT prospect_id, id FROM sequence_state WHERE prospect_id IN {_IDS}", (_id_list(prospect_ids),)
+            f"SELECT prospect_id, id FROM sequence_state WHERE prospect_id IN {IDS}", (id_list(prospect_ids),)
         )
         states: dict[int, set[int]] = {}
         for prospect_id, state_id in rows:
@@ -207,7 +207,7 @@ class Cache:
         Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays.
         """
         rows = self._connection.execute(
-            f"SELECT id FROM prospect WHERE NOT gone AND id IN {_IDS}", (_id_list(prospect_ids),)
+            f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", (id_list(prospect_ids),)
         )
         fresh = {row[0] for row in rows}
         self._connection.executemany("UPDATE prospect SET gone = 1 WHERE id = ?", ((one,) for one in fresh))
@@ -302,8 +302,8 @@ class Cache:
     def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
         """Return the skipped tasks of prospects, in the order of their ids."""
         rows = self._connection.execute(
-            f"SELECT {_TASK_COLUMNS} FROM task WHERE skipped AND prospect_id IN {_IDS} ORDER BY id",
-            (_id_list(prospect_ids),),
+            f"SELECT {_TASK_COLUMNS} FROM task WHERE skipped AND prospect_id IN {IDS} ORDER BY id",
+            (id_list(prospect_ids),),
         )
         return [_cached_task(row) for row in rows]
 
@@ -322,8 +322,8 @@ class Cache:
     def skip_events_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
         """Return, by task, the first event of these names that says it was skipped."""
         rows = self._connection.execute(
-            f"SELECT {_EVENT_COLUMNS} FROM event WHERE task_id IN {_IDS} AND name IN {_IDS} ORDER BY id DESC",
-            (_id_list(task_ids), json.dumps(list(names))),
+            f"SELECT {_EVENT_COLUMNS} FROM event WHERE task_id IN {IDS} AND name IN {IDS} ORDER BY id DESC",
+            (id_list(task_ids), id_list(names)),
         )
         return {event.task_id: event for event in map(Event._make, rows) if event.task_id is not None}
 
@@ -370,8 +370,8 @@ class Cache:
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
         rows = self._connection.execute(
-            f"SELECT id, {_PROSPECT_COLUMNS}, person_id, known, history_read, gone FROM prospect WHERE id IN {_IDS}",
-            (_id_list(prospect_ids),),
+            f"SELECT id, {_PROSPECT_COLUMNS}, person_id, known, history_read, gone FROM prospect WHERE id IN {IDS}",
+            (id_list(prospect_ids),),
         )
         return {row[0]: _cached_prospect(row) for row in rows}
 
@@ -385,8 +385,8 @@ class Cache:
         """Return what a decision needs of each prospect."""
         rows = self._connection.execute(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
-            f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {_IDS}",
-            (_id_list(prospect_ids),),
+            f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {IDS}",
+            (id_list(prospect_ids),),
         )
         return {row[0]: PooledProspect._make(row) for row in rows}
 
@@ -395,8 +395,8 @@ class Cache:
         rows = self._connection.execute(
             "SELECT s.id, s.prospect_id, s.sequence_id, s.state, coalesce(s.state_changed_at, s.updated_at), q.name"
             " FROM sequence_state s LEFT JOIN sequence q ON q.id = s.sequence_id"
-            f" WHERE s.prospect_id IN {_IDS}",
-            (_id_list(prospect_ids),),
+            f" WHERE s.prospect_id IN {IDS}",
+            (id_list(prospect_ids),),
         )
         states: dict[int, list[PooledState]] = {}
         for row in rows:
@@ -406,17 +406,17 @@ class Cache:
     def with_skipped_tasks(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a skipped task."""
         rows = self._connection.execute(
-            f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {_IDS}",
-            (_id_list(prospect_ids),),
+            f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}",
+            (id_list(prospect_ids),),
         )
         return {row[0] for row in rows}
 
     def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
         """Return for which of the prospects an opt-out is known, whatever else there may be."""
         rows = self._connection.execute(
-            f"SELECT id FROM prospect p WHERE id IN {_IDS} AND (opted_out OR email_opted_out OR EXISTS"
+            f"SELECT id FROM prospect p WHERE id IN {IDS} AND (opted_out OR email_opted_out OR EXISTS"
             " (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = ?))",
-            (_id_list(prospect_ids), OPTED_OUT),
+            (id_list(prospect_ids), OPTED_OUT),
         )
         return {row[0] for row in rows}
 
@@ -503,19 +503,15 @@ def _cached_prospect(row: tuple[Any, ...]) -> CachedProspect:
     emails = tuple(row[3].split("\n")) if row[3] else ()
     prospect = Prospect(
         *(row[0], row[1], row[2], emails, row[4], bool(row[5]), row[6], bool(row[7]), row[8], row[9], row[10]),
-        extra=json.loads(row[11]) if row[11] else {},
+        extra=parsed(row[11]) if row[11] else {},
     )
     return CachedProspect(prospect, row[12], bool(row[13]), bool(row[14]), bool(row[15]))
 
 
 def _cached_task(row: tuple[Any, ...]) -> CachedTask:
-    task = SourceTask._make((*row[:4], None, *row[4:9], json.loads(row[9]), frozenset()))
+    task = SourceTask._make((*row[:4], None, *row[4:9], parsed(row[9]), frozenset()))
     return CachedTask(task, bool(row[10]), row[11], row[12])
 
 
 def _attributes_text(task: SourceTask) -> str:
     return json.dumps(dict(task.attributes), separators=(",", ":"), sort_keys=True)
-
-
-def _id_list(ids: Iterable[int]) -> str:
-    return json.dumps(list(ids))

@@ -9,12 +9,12 @@ import json
 from typing import TYPE_CHECKING
 
 from outreach_sync.rules.matching import mailbox
+from outreach_sync.state.sql import IDS, id_list
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Iterator
 
-_IDS = "(SELECT value FROM json_each(?))"
 _TOGETHER = 500
 
 
@@ -39,7 +39,7 @@ class Candidates:
         """Return which of these prospects nobody was looked for in this pass."""
         rows = self._connection.execute(
             "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)",
-            (json.dumps(list(prospect_ids)),),
+            (id_list(prospect_ids),),
         )
         return [row[0] for row in rows]
 
@@ -98,9 +98,7 @@ class Candidates:
         return sorted(pool)
 
     def _addresses(self, prospect_ids: Collection[int]) -> dict[int, set[str]]:
-        rows = self._connection.execute(
-            f"SELECT id, emails FROM prospect WHERE id IN {_IDS}", (json.dumps(list(prospect_ids)),)
-        )
+        rows = self._connection.execute(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", (id_list(prospect_ids),))
         return {one: _mailboxes(emails) for one, emails in rows}
 
     def _owners(self, addresses: Collection[str]) -> dict[str, set[int]]:
@@ -111,7 +109,7 @@ class Candidates:
             " JOIN prospect p ON p.id = a.prospect_id WHERE p.id IN (SELECT prospect_id FROM temp.candidate)"
             " OR (p.person_id IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.record = 'person'"
             " AND o.stream = '' AND o.key = p.id AND o.reason LIKE 'ambiguous:%'))",
-            (json.dumps(list(addresses)),),
+            (id_list(addresses),),
         )
         for address, one, emails in rows:
             if address in _mailboxes(emails):  # as they were last read: the table may still list an older one
@@ -119,7 +117,7 @@ class Candidates:
         return owners
 
     def _was_sent(self, pool: list[int]) -> bool:
-        query = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN {_IDS}"
+        query = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN {IDS}"
         return bool(self._connection.execute(query, (json.dumps(pool),)).fetchone()[0])
 
 

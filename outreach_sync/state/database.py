@@ -7,13 +7,15 @@ cut.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from outreach_sync.errors import StateError
-from outreach_sync.files import make_directory, open_private, refusal, resolved
+from outreach_sync.files import make_directory, open_private, resolved
 from outreach_sync.state.facts import Facts
 from outreach_sync.state.forgotten import Forgotten
 from outreach_sync.state.history import History
@@ -21,6 +23,7 @@ from outreach_sync.state.outbox import Outbox
 from outreach_sync.state.people import People
 from outreach_sync.state.progress import ProgressStore
 from outreach_sync.state.runs import Runs
+from outreach_sync.state.sql import connect, state_errors
 from outreach_sync.state.undecided import Undecided
 
 if TYPE_CHECKING:
@@ -31,9 +34,8 @@ if TYPE_CHECKING:
     from outreach_sync.state.cache import Cache
 
 CURRENT_VERSION = 2
-_BUSY_MS = 10_000
 _MAGIC = b"SQLite format 3\0"
-_CACHE_KIB = 8_192
+_PRIMARY = 0xFF  # what is above says more exactly how
 
 
 class State:
@@ -82,9 +84,9 @@ class State:
             StateError: it cannot be opened, is damaged, or was written by a newer version.
         """
         path = resolved(path)
-        with _as_state_error(path):
+        with state_errors(path):
             _create_private(path)
-            connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
+            connection = connect(f"{path.as_uri()}?mode=rw", path)
             try:
                 _version_of_ours(connection, path)
                 _make_durable(connection)
@@ -98,37 +100,49 @@ class State:
     def open_to_read(cls, path: Path) -> State | None:
         """Open the file without ever changing it; None where there is none yet.
 
+        On a file system that cannot be written SQLite cannot make the files that it wants beside it; it is then read
+        as it lies there, or from a copy. Of an older version a copy is brought up to date.
+
         Raises:
             StateError: as for `open`.
         """
+        path = resolved(path)
         if not is_there(path):
             return None
-        with _as_state_error(path), ExitStack() as unless_ours:
-            connection = unless_ours.enter_context(closing(_connect(f"{path.absolute().as_uri()}?mode=ro")))
+        try:
+            return cls._read_in_place(path, "mode=ro")
+        except StateError as error:
+            if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+                raise
+        return cls.open_scratch(path) if _has_log(path) else cls._read_in_place(path, "mode=ro&immutable=1")
+
+    @classmethod
+    def _read_in_place(cls, path: Path, mode: str) -> State | None:
+        with state_errors(path), ExitStack() as unless_ours:
+            connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?{mode}", path)))
             version = _version_of_ours(connection, path)
             if version == 0:
                 return None
             if version == CURRENT_VERSION:
                 unless_ours.pop_all()
                 return cls(connection, path)
-        return cls.open_scratch(path)  # of an older version: the next run brings the file itself up to date
+        return cls.open_scratch(path)
 
     @classmethod
     def open_scratch(cls, path: Path) -> State:
         """Return a copy of the file, or an empty state where there is none, leaving no trace on the disk.
 
         It can be changed freely and is gone when closed: what a dry run works on. It is SQLite's unnamed temporary
-        database: in memory while small, else in a file that has no name.
+        database: in memory while small, else in a file that has no name. Another run may go on meanwhile.
 
         Raises:
             StateError: as for `open`.
         """
-        copy = sqlite3.connect("", isolation_level=None)
-        with _as_state_error(path):
+        path = resolved(path)
+        copy = connect("", None, is_uri=False)
+        with state_errors(path):
             if path.exists():
-                with closing(_connect(_read_only(path))) as connection:
-                    _version_of_ours(connection, path)
-                    connection.backup(copy)
+                _copy_into(copy, path)
             copy.execute("PRAGMA journal_mode = MEMORY")
             if copy.execute("PRAGMA user_version").fetchone()[0] != CURRENT_VERSION:
                 _migrate(copy)
@@ -143,7 +157,7 @@ class State:
         Raises:
             StateError: the file could not be written (disk full, read-only, damaged, locked for too long).
         """
-        with _as_state_error(self.path):
+        with state_errors(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -155,9 +169,9 @@ class State:
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
-        with _as_state_error(self.path):
+        with state_errors(self.path):
             if self.path is not None:
-                with suppress(sqlite3.OperationalError):  # no reason to fail a run that is done
+                with suppress(StateError):  # no reason to fail a run that is done
                     self.connection.execute("PRAGMA optimize")
             self.connection.close()
 
@@ -176,7 +190,7 @@ def is_there(path: Path) -> bool:
     Raises:
         StateError: its directory may not be entered, so that nobody can say.
     """
-    with _as_state_error(path):
+    with state_errors(path):
         return path.exists()
 
 
@@ -190,12 +204,6 @@ def _create_private(path: Path) -> None:
         os.close(descriptor)
     if beginning not in {b"", _MAGIC}:  # SQLite takes a file of a few bytes for an empty one and overwrites it
         raise sqlite3.DatabaseError("file is not a database")
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_MS / 1000)
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    return connection
 
 
 def _make_durable(connection: sqlite3.Connection) -> None:
@@ -255,10 +263,46 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.commit()
 
 
-def _read_only(path: Path) -> str:
-    """Return how to open the file under the run lock and leave no helper files where it was closed cleanly."""
-    clean = not path.with_name(path.name + "-wal").exists()
-    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if clean else ''}"
+def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
+    """Copy a state that may be written to meanwhile, and make no file beside it where none is in use.
+
+    Without a log nobody has it open, and it is read as it lies there; if somebody opened it meanwhile, that is done
+    again. Where the log cannot be used because nothing may be written beside it, both are copied first.
+    """
+    while not _has_log(path):
+        before = _looks(path)
+        with closing(connect(f"{path.as_uri()}?mode=ro&immutable=1", path)) as connection:
+            _version_of_ours(connection, path)
+            connection.backup(copy)
+        if _looks(path) == before and not _has_log(path):
+            return
+    try:
+        with closing(connect(f"{path.as_uri()}?mode=ro", path)) as connection:
+            _version_of_ours(connection, path)
+            connection.backup(copy)
+    except StateError as error:
+        if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+        with tempfile.TemporaryDirectory() as directory:
+            for ending in ("", "-wal"):
+                shutil.copyfile(path.with_name(path.name + ending), f"{directory}/state.db{ending}")
+            with closing(connect(f"{directory}/state.db", path, is_uri=False)) as connection:
+                _version_of_ours(connection, path)
+                connection.backup(copy)
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists()
+
+
+def _looks(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _code(error: StateError) -> int:
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & _PRIMARY
 
 
 def _back_up_before_migration(connection: sqlite3.Connection, path: Path, version: int) -> None:
@@ -266,26 +310,3 @@ def _back_up_before_migration(connection: sqlite3.Connection, path: Path, versio
     _create_private(target)
     with closing(sqlite3.connect(target)) as copy:
         connection.backup(copy)
-
-
-@contextmanager
-def _as_state_error(path: Path | None) -> Iterator[None]:
-    """Turn what SQLite and the file system say into one line that names the file."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StateError(f"the state {path or 'copy'} cannot be used: {error}.", advice=_advice(str(error))) from error
-    except OSError as error:
-        why = error.strerror if path is None else refusal(path, error)
-        raise StateError(f"the state {path} cannot be used: {why}.", advice=_advice("")) from error
-
-
-def _advice(text: str) -> str:
-    lowered = text.lower()
-    if "full" in lowered:
-        return "Free some disk space; nothing that was committed is lost."
-    if "malformed" in lowered or "not a database" in lowered:
-        return "It was left untouched: restore a backup with `state restore`, or move it away and run again."
-    if "locked" in lowered:
-        return "Another program holds it open; close that and run again."
-    return "Check that its directory exists and is writable by this user."

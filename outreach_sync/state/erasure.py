@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import StateError
 from outreach_sync.state.forgotten import Forgotten
+from outreach_sync.state.sql import IDS, parsed
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable
 
-_IDS = "(SELECT value FROM json_each(?))"
 _SHORTEST_TEXT = 3
 ERASED = "[erased]"
 
@@ -35,7 +35,7 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
         linked |= _ids(connection, "SELECT person_id FROM prospect WHERE person_id IS NOT NULL AND id IN", known)
         known |= _ids(connection, "SELECT id FROM prospect WHERE person_id IN", linked)
         for (pool,) in connection.execute("SELECT pool FROM outbox WHERE pool <> '[]'").fetchall():
-            together = set(json.loads(pool))
+            together = set(parsed(pool))
             known |= together if together & known else set()
         if len(known) + len(linked) == before:
             return Persona(frozenset(known), frozenset(linked))
@@ -65,19 +65,19 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
     for person_id in whom.people:
         forgotten.add("person", person_id)
     connection.execute(
-        f"DELETE FROM outbox WHERE prospect_id IN {_IDS} OR person_id IN {_IDS} OR task_id IN"
-        f" (SELECT id FROM task WHERE prospect_id IN {_IDS})"
-        f" OR EXISTS (SELECT 1 FROM json_each(pool) WHERE value IN {_IDS})",
+        f"DELETE FROM outbox WHERE prospect_id IN {IDS} OR person_id IN {IDS} OR task_id IN"
+        f" (SELECT id FROM task WHERE prospect_id IN {IDS})"
+        f" OR EXISTS (SELECT 1 FROM json_each(pool) WHERE value IN {IDS})",
         (prospects, people, prospects, prospects),
     )
     connection.execute(
-        f"DELETE FROM task WHERE prospect_id IN {_IDS} OR sequence_state_id IN"
-        f" (SELECT id FROM sequence_state WHERE prospect_id IN {_IDS})",
+        f"DELETE FROM task WHERE prospect_id IN {IDS} OR sequence_state_id IN"
+        f" (SELECT id FROM sequence_state WHERE prospect_id IN {IDS})",
         (prospects, prospects),
     )
     for table, column in (("sequence_state", "prospect_id"), ("changed", "prospect_id"), ("prospect", "id")):
-        connection.execute(f"DELETE FROM {table} WHERE {column} IN {_IDS}", (prospects,))
-    connection.execute(f"DELETE FROM person WHERE id IN {_IDS}", (people,))
+        connection.execute(f"DELETE FROM {table} WHERE {column} IN {IDS}", (prospects,))
+    connection.execute(f"DELETE FROM person WHERE id IN {IDS}", (people,))
     _erase_from_summaries(connection, texts)
 
 
@@ -100,12 +100,12 @@ def _personal_texts(connection: sqlite3.Connection, whom: Persona) -> set[str]:
     """Return every text that names somebody, so that it can be found where it stands without an id."""
     ids = (json.dumps(sorted(whom.prospects)),)
     rows = connection.execute(
-        f"SELECT first_name, last_name, external_id, emails, extra FROM prospect WHERE id IN {_IDS}", ids
+        f"SELECT first_name, last_name, external_id, emails, extra FROM prospect WHERE id IN {IDS}", ids
     ).fetchall()
     texts = {text for row in rows for text in row[:3] if text}
     texts |= {address for row in rows if row[3] for address in row[3].split("\n")}
-    texts |= {str(value) for row in rows if row[4] for value in json.loads(row[4]).values()}
-    notes = connection.execute(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {_IDS}", ids)
+    texts |= {str(value) for row in rows if row[4] for value in parsed(row[4]).values()}
+    notes = connection.execute(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {IDS}", ids)
     texts |= {row[0] for row in notes}
     return {text for text in texts if len(text) >= _SHORTEST_TEXT}
 
@@ -114,7 +114,7 @@ def _erase_from_summaries(connection: sqlite3.Connection, texts: Collection[str]
     """Blank personal texts in the history of runs: an error that ended one may quote a record."""
     rows = connection.execute("SELECT id, summary FROM run WHERE summary IS NOT NULL").fetchall()
     for run_id, summary in rows:
-        document = json.loads(summary)
+        document = parsed(summary)
         blanked = _blank(document, texts)
         if blanked != document:
             connection.execute("UPDATE run SET summary = ? WHERE id = ?", (json.dumps(blanked), run_id))
@@ -138,5 +138,5 @@ _OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})
 
 
 def _ids(connection: sqlite3.Connection, query: str, ids: Collection[int]) -> set[int]:
-    rows = connection.execute(f"{query} {_IDS}", (json.dumps(sorted(ids)),))
+    rows = connection.execute(f"{query} {IDS}", (json.dumps(sorted(ids)),))
     return {row[0] for row in rows}

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CYCLE = "run"
-"""The one command whose work another run does as well; every other was asked for something of its own."""
+"""The one command whose work another run may do as well; every other was asked for something of its own."""
+_DO_ITS_WORK = frozenset({"run", "reconcile"})
 
 
 @contextmanager
@@ -50,16 +51,19 @@ def _acquire(descriptor: int, path: Path, command: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        advice = "Nothing to do: that run does the work." if command == _CYCLE else "Try again when that run has ended."
-        raise LockHeldError(f"another run holds {path}{_holder(descriptor)}.", advice=advice) from error
+        who, holder = _holder(descriptor)
+        does_it = command == _CYCLE and holder in _DO_ITS_WORK
+        advice = "Nothing to do: that run does the work." if does_it else "Try again when that run has ended."
+        raise LockHeldError(f"another run holds {path}{who}.", advice=advice) from error
     note = {"pid": os.getpid(), "command": command, "since": instants.to_iso(instants.now())}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(note).encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int) -> tuple[str, str]:
+    """Return who holds the lock, as a part of a sentence, and with which command; nothing where that is not known."""
     try:
         note = json.loads(os.pread(descriptor, 1024, 0))
-        return f": process {note['pid']} ({note['command']}), since {note['since']}"
+        return f": process {note['pid']} ({note['command']}), since {note['since']}", note["command"]
     except (ValueError, KeyError, TypeError):
-        return ""
+        return "", ""

@@ -23,6 +23,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Stream
+from outreach_sync.state.sql import IDS, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,8 +40,7 @@ IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
 """A pause that ends later than this from now was begun by a wrong clock."""
 IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
 """Whether an entry is due; takes the time twice (`ledger.is_due` says the same)."""
-_IDS = "(SELECT value FROM json_each(?))"
-_OF_LEADS = f"record = 'person' AND stream = '' AND key IN {_IDS}"
+_OF_LEADS = f"record = 'person' AND stream = '' AND key IN {IDS}"
 _WATCHED = "record = 'person' AND NOT admitted AND state IN ('queued', 'parked')"
 
 
@@ -280,7 +280,7 @@ class Outbox:
         )
         if entry_ids is None:
             return self._connection.execute(query).rowcount
-        return self._connection.execute(f"{query} AND id IN {_IDS}", (_list(entry_ids),)).rowcount
+        return self._connection.execute(f"{query} AND id IN {IDS}", (_list(entry_ids),)).rowcount
 
     # -- looking
 
@@ -325,7 +325,7 @@ class Outbox:
     def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
         """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
         rows = self._connection.execute(
-            f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {_IDS} AND record = 'source' AND stream = ?"
+            f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {IDS} AND record = 'source' AND stream = ?"
             " ORDER BY id",
             (_list(prospect_ids), Stream.SEQUENCE_STATES.value),
         )
@@ -403,8 +403,8 @@ class Outbox:
         """Let the opt-outs among these actions pass a guard that stopped."""
         self._connection.execute(
             f"UPDATE outbox SET admitted = 1 WHERE {_WATCHED} AND json_extract(fields, '$.no_email')"
-            f" AND action IN {_IDS}",
-            (json.dumps(list(actions)),),
+            f" AND action IN {IDS}",
+            (id_list(actions),),
         )
 
     def admit_all(self) -> None:
@@ -419,9 +419,9 @@ class Outbox:
 def _entry(row: tuple[Any, ...]) -> Entry:
     entry = Entry._make(row)
     return entry._replace(
-        fields=json.loads(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three
-        pool=tuple(json.loads(entry.pool)),  # type: ignore[arg-type]
-        before=json.loads(entry.before),  # type: ignore[arg-type]
+        fields=parsed(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three
+        pool=tuple(parsed(entry.pool)),  # type: ignore[arg-type]
+        before=parsed(entry.before),  # type: ignore[arg-type]
         held=bool(entry.held),
         in_doubt=bool(entry.in_doubt),
         admitted=bool(entry.admitted),
@@ -429,4 +429,4 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 
 
 def _list(ids: Collection[int]) -> str:
-    return json.dumps(list(ids))
+    return id_list(ids)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.rules.differences import Held, RoleValue
+from outreach_sync.state.sql import IDS, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
 
-_IDS = "(SELECT value FROM json_each(?))"
 _ROLES = Held._fields
 _COLUMNS = ", ".join(_ROLES)
 
@@ -55,24 +55,24 @@ class People:
         """Return Persons by their Workbooks id."""
         rows = self._connection.execute(
             f"SELECT id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, {_COLUMNS}"
-            f" FROM person WHERE id IN {_IDS}",
-            (json.dumps(list(person_ids)),),
+            f" FROM person WHERE id IN {IDS}",
+            (id_list(person_ids),),
         )
         return {row[0]: _linked_person(row) for row in rows}
 
     def of_prospects(self, prospect_ids: Collection[int]) -> dict[int, int]:
         """Return prospect id -> Person id for those that are linked."""
         rows = self._connection.execute(
-            f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {_IDS}",
-            (json.dumps(list(prospect_ids)),),
+            f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}",
+            (id_list(prospect_ids),),
         )
         return dict(rows.fetchall())
 
     def prospects_of(self, person_ids: Collection[int]) -> dict[int, list[int]]:
         """Return Person id -> all its prospects, lowest id first."""
         rows = self._connection.execute(
-            f"SELECT person_id, id FROM prospect WHERE person_id IN {_IDS} ORDER BY id",
-            (json.dumps(list(person_ids)),),
+            f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id",
+            (id_list(person_ids),),
         )
         pools: dict[int, list[int]] = {}
         for person_id, prospect_id in rows:
@@ -101,8 +101,8 @@ class People:
         Links that were made anew meanwhile stay; the other prospects are looked for again.
         """
         self._connection.execute(
-            f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {_IDS} AND (SELECT no_email FROM person WHERE id = ?)",
-            (json.dumps(list(pool)), person_id),
+            f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND (SELECT no_email FROM person WHERE id = ?)",
+            (id_list(pool), person_id),
         )
         self._connection.execute("UPDATE prospect SET person_id = NULL WHERE person_id = ?", (person_id,))
         self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
@@ -194,7 +194,7 @@ def _linked_person(row: tuple[Any, ...]) -> LinkedPerson:
         bool(hidden),
         bool(untouched),
         held._replace(no_email=None if held.no_email is None else bool(held.no_email)),
-        json.loads(kept_as) if kept_as else {},
+        parsed(kept_as) if kept_as else {},
         linked_at,
         rule,
         written_at,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from outreach_sync.state.sql import parsed
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
@@ -49,26 +51,42 @@ class Runs:
         )
 
     def finish(
-        self, run_id: str, finished_at: Instant, exit_status: int, outcome: str, summary: Mapping[str, Any]
+        self,
+        run_id: str,
+        finished_at: Instant,
+        exit_status: int,
+        outcome: str,
+        summary: Mapping[str, Any],
+        *,
+        heard_at: Instant | None = None,
     ) -> None:
-        """Record how a run ended; call it inside a transaction."""
+        """Record how a run ended; call it inside a transaction. `heard_at` is Outreach's clock, None: not heard."""
         self._connection.execute(
-            "UPDATE run SET finished_at = ?, exit_status = ?, outcome = ?, summary = ? WHERE id = ?",
-            (finished_at, exit_status, outcome, json.dumps(summary), run_id),
+            "UPDATE run SET finished_at = ?, exit_status = ?, outcome = ?, summary = ?, heard_at = ? WHERE id = ?",
+            (finished_at, exit_status, outcome, json.dumps(summary), heard_at, run_id),
         )
 
-    def forget_before(self, instant: Instant, now: Instant) -> None:
-        """Drop the runs made before the first one that says it began between `instant` and `now`, a day of grace added.
+    def forget_before(self, instant: Instant, now: Instant) -> bool:
+        """Drop the runs made before the first one of the time from `instant` to `now`, by Outreach's clock.
 
         By their order, since a time that a wrong clock put down proves nothing: a run that is newer than one to be kept
-        is kept, whatever it says. Where none says a believable time, all stay. Call it inside a transaction.
+        is kept, whatever it says. A run that heard nothing of Outreach's clock is dated by this machine's. Nothing is
+        dropped where the run before heard a time that is not between the two: one of both was wrong, and the next run
+        will tell. Call it inside a transaction; returns whether `now` is believed.
         """
+        before = self._connection.execute(
+            "SELECT heard_at FROM run WHERE heard_at IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET 1"
+        ).fetchone()
+        if before is not None and not instant <= before[0] <= now + _GRACE_MS:
+            return False
         kept = self._connection.execute(
-            "SELECT min(number) FROM run WHERE started_at BETWEEN ? AND ?", (instant, now + _GRACE_MS)
+            "SELECT min(number) FROM run WHERE coalesce(heard_at, started_at) BETWEEN ? AND ?",
+            (instant, now + _GRACE_MS),
         ).fetchone()[0]
         if kept is not None:
             self._connection.execute("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", (kept,))
             self._connection.execute("DELETE FROM run WHERE number < ?", (kept,))
+        return True
 
     def latest(self, count: int = 1) -> list[RunRecord]:
         """Return the newest runs, newest first."""
@@ -94,4 +112,4 @@ class Runs:
 
 def _record(row: tuple[Any, ...]) -> RunRecord:
     record = RunRecord._make(row)
-    return record._replace(summary=json.loads(row[6]) if row[6] else {})
+    return record._replace(summary=parsed(row[6]) if row[6] else {})

@@ -173,7 +173,8 @@ CREATE TABLE run_2 (
   finished_at INTEGER,
   exit_status INTEGER,
   outcome TEXT,
-  summary TEXT                      -- JSON, as `run --json` prints it
+  summary TEXT,                     -- JSON, as `run --json` prints it
+  heard_at INTEGER                  -- Outreach's clock, as last heard in the run
 );
 INSERT INTO run_2 (id, command, started_at, finished_at, exit_status, outcome, summary)
   SELECT id, command, started_at, finished_at, exit_status, outcome, summary FROM run ORDER BY rowid;

@@ -6,10 +6,10 @@ from it is kept in temporary tables: it is proven anew each time, and lost if th
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.rules.person import OPTED_OUT
+from outreach_sync.state.sql import IDS, id_list
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
 
-_IDS = "(SELECT value FROM json_each(?))"
 _ENDED = ("finished", "opted_out", "bounced", "failed")
 """States in which a sequence has ended for a person: its open tasks were withdrawn, not skipped."""
 _TEMPORARY = """
@@ -116,10 +115,10 @@ class Survey:
 
         An opt-out counts all the same.
         """
-        ids = json.dumps(list(state_ids))
+        ids = id_list(state_ids)
         rows = self._connection.execute(
-            f"SELECT state_id FROM temp.missing WHERE state_id IN {_IDS} UNION SELECT id FROM sequence_state"
-            f" WHERE id IN {_IDS} AND state <> ? AND prospect_id IN (SELECT prospect_id FROM temp.gone)",
+            f"SELECT state_id FROM temp.missing WHERE state_id IN {IDS} UNION SELECT id FROM sequence_state"
+            f" WHERE id IN {IDS} AND state <> ? AND prospect_id IN (SELECT prospect_id FROM temp.gone)",
             (ids, ids, OPTED_OUT),
         )
         return {row[0] for row in rows}
@@ -134,8 +133,8 @@ class Survey:
     def note_gone(self, prospect_ids: Iterable[int]) -> None:
         """Note prospects that certainly are not there any more, unless it was known."""
         self._connection.execute(
-            f"INSERT INTO temp.gone SELECT id FROM prospect WHERE NOT gone AND id IN {_IDS} ON CONFLICT DO NOTHING",
-            (json.dumps(list(prospect_ids)),),
+            f"INSERT INTO temp.gone SELECT id FROM prospect WHERE NOT gone AND id IN {IDS} ON CONFLICT DO NOTHING",
+            (id_list(prospect_ids),),
         )
 
     def note_disagreement(self, person_id: int, *, gone: bool, counts: bool) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from outreach_sync.state.outbox import IS_DUE, Outbox
+from outreach_sync.state.sql import IDS, id_list
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
     from outreach_sync.instants import Instant
-
-_IDS = "(SELECT value FROM json_each(?))"
 
 
 class Undecided:
@@ -70,8 +68,8 @@ class Undecided:
     def ready_among(self, prospect_ids: Iterable[int]) -> list[int]:
         """Return which of these prospects are to be decided now."""
         rows = self._connection.execute(
-            f"SELECT prospect_id FROM changed WHERE held = 0 AND prospect_id IN {_IDS}",
-            (json.dumps(list(prospect_ids)),),
+            f"SELECT prospect_id FROM changed WHERE held = 0 AND prospect_id IN {IDS}",
+            (id_list(prospect_ids),),
         )
         return [row[0] for row in rows]
 
@@ -92,8 +90,8 @@ class Undecided:
     def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
         """Return those of these Persons that have a prospect which has to be decided again."""
         rows = self._connection.execute(
-            f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {_IDS}",
-            (json.dumps(list(person_ids)),),
+            f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}",
+            (id_list(person_ids),),
         )
         return {row[0] for row in rows}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -14,6 +15,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
 from outreach_sync.state import State
 from outreach_sync.state.schema import migrations
+from outreach_sync.state.sql import connect
 from outreach_sync.state.verify import problems_of
 
 if TYPE_CHECKING:
@@ -184,7 +186,7 @@ def test_looking_does_not_write(path: Path) -> None:
     State.open(path).close()
     state = State.open_to_read(path)
     assert state is not None
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with pytest.raises(StateError, match="readonly"):
         state.connection.execute("DELETE FROM fact")
     state.connection.close()
 
@@ -197,3 +199,89 @@ def test_a_scratch_copy_has_everything_and_gives_nothing_back(state: State, path
         with scratch.transaction():
             scratch.facts.put("name", "other")
     assert state.facts.get("name") == "value"
+
+
+def _on_a_disk_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SQLite find that it cannot make its files beside the state, as on a read-only file system."""
+    monkeypatch.setattr(
+        "outreach_sync.state.database.connect",
+        lambda address, named, *, is_uri=True: connect(
+            address if "immutable" in address or str(path) not in address else f"file:{path}/nowhere?mode=ro",
+            named,
+            is_uri=is_uri,
+        ),
+    )
+
+
+def test_a_state_on_a_disk_that_cannot_be_written_is_read_as_it_lies_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with State.open(path) as state, state.transaction():
+        state.facts.put("name", "value")
+    _on_a_disk_that_cannot_be_written(path, monkeypatch)
+    read = State.open_to_read(path)
+    assert read is not None
+    assert read.facts.get("name") == "value"
+    read.close()
+
+
+def test_on_such_a_disk_a_log_that_was_left_behind_is_read_too(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State.open(path)
+    with state.transaction():
+        state.facts.put("name", "value")
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for ending in ("", "-wal"):
+        shutil.copyfile(f"{path}{ending}", f"{crashed}/state.db{ending}")
+    state.close()
+    before = {one: one.read_bytes() for one in crashed.iterdir()}
+    _on_a_disk_that_cannot_be_written(crashed / "state.db", monkeypatch)
+    read = State.open_to_read(crashed / "state.db")
+    assert read is not None
+    assert read.facts.get("name") == "value"
+    assert {one: one.read_bytes() for one in crashed.iterdir()} == before
+
+
+def test_a_copy_that_is_made_while_another_run_begins_is_made_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    State.open(path).close()
+    began: list[State] = []
+
+    def looks(_: Path) -> tuple[int, int]:
+        if not began:
+            began.append(State.open(path))
+            with began[0].transaction():
+                began[0].facts.put("name", "value")
+        return len(began), 0
+
+    monkeypatch.setattr("outreach_sync.state.database._looks", looks)
+    with State.open_scratch(path) as scratch:
+        assert scratch.facts.get("name") == "value"
+    began[0].close()
+
+
+def test_damage_is_said_wherever_it_is_met(path: Path) -> None:
+    with State.open(path) as state, state.transaction():
+        for number in range(3_000):
+            state.facts.put(f"name{number}", "x" * 200)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8_192] + b"\xff" * (len(whole) - 8_192))
+    with pytest.raises(StateError, match="malformed") as caught:
+        list(State.open(path).connection.execute("SELECT * FROM fact"))
+    assert caught.value.exit_status == 2
+
+
+def test_a_number_that_is_too_large_for_the_state_is_said(state: State) -> None:
+    with pytest.raises(StateError, match="too large"):
+        state.outbox.by_id(2**63)
+
+
+def test_a_text_that_was_damaged_is_said(state: State) -> None:
+    with state.transaction():
+        state.runs.begin("a", "run", Instant(1))
+        state.connection.execute("UPDATE run SET summary = '{broken'")
+    with pytest.raises(StateError, match="not what was stored"):
+        state.runs.latest()

@@ -72,6 +72,10 @@ def test_a_command_that_another_run_does_not_do_is_never_told_that_there_is_noth
     assert "Nothing to do" not in str(held.value)
 
 
-def test_a_cycle_beside_another_has_nothing_to_do(path: Path) -> None:
-    with run_lock(path, "run"), pytest.raises(LockHeldError, match="that run does the work"):
+@pytest.mark.parametrize(
+    ("holder", "advice"),
+    [("run", "that run does the work"), ("reconcile", "that run does the work"), ("forget", "Try again when")],
+)
+def test_a_cycle_has_nothing_to_do_only_beside_one_that_does_its_work(path: Path, holder: str, advice: str) -> None:
+    with run_lock(path, holder), pytest.raises(LockHeldError, match=advice):
         run_lock(path, "run").__enter__()
