@@ -119,6 +119,27 @@ class World:
 
 
 @pytest.fixture
+def config_of(tmp_path: Path) -> Callable[..., Config]:
+    """Return a config of two services that nobody asks, with `section={key: value}` set; its state is in `tmp_path`."""
+
+    def make(**sections: dict[str, Any]) -> Config:
+        document: dict[str, Any] = {
+            "outreach": {"client_id": "an-id", "client_secret": "a-secret"},
+            "workbooks": {"api_key": "a-key-of-nobody", "base_url": "https://acme-live.workbooks.com"},
+            "schedule": {"reconcile": None},
+            "state": {"path": str(tmp_path / "state.db")},
+        }
+        for section, values in sections.items():
+            document[section] = {**document.get(section, {}), **values}
+        path = tmp_path / "made.yaml"
+        path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+        path.chmod(0o600)
+        return load_config(path, require_secrets=False)
+
+    return make
+
+
+@pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with Sandbox() as sandbox:
         yield World(tmp_path, sandbox)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 from outreach_sync.cli.context import Invocation, invocation
+from outreach_sync.instants import now
+from outreach_sync.report import render, write_page
+from outreach_sync.report.figures import gather
+from outreach_sync.state.lock import holder
 
 _TO_STDOUT = "-"
 
@@ -18,24 +23,16 @@ _TO_STDOUT = "-"
 )
 @invocation
 def report(context: Invocation, out: str, days: int) -> None:
-    """Write a self-contained page: states, runs, opt-outs, skipped tasks, and what was refused.
+    """Write a self-contained page: verdict, refusals, last changes, states, skipped tasks, opt-outs, runs and outages.
 
     Reads the local state only and takes no lock. Exit status: 0, also before the first run; 2 config, state, or a file
     that cannot be written.
     """
-    from outreach_sync.config.quick import settings_of  # noqa: PLC0415 - not for --help
-    from outreach_sync.instants import now  # noqa: PLC0415
-    from outreach_sync.report.figures import gather  # noqa: PLC0415
-    from outreach_sync.report.page import render  # noqa: PLC0415
-    from outreach_sync.report.page_file import write_page  # noqa: PLC0415
-
-    settings = settings_of(context.config(require_secrets=False))  # in full, so that the scrubber knows the secrets
+    config = context.config(require_secrets=False)
     state = context.state_to_read()
-    try:
-        figures = gather(state, settings, now(), days=days, scrubber=context.scrubber)
-    finally:
-        if state is not None:
-            state.close()
+    running = holder(config.state.path)
+    with nullcontext() if state is None else state:
+        figures = gather(state, config, now(), days=days, scrubber=context.scrubber, holder=running)
     page = render(figures)
     if out == _TO_STDOUT:
         click.echo(page, nl=False)

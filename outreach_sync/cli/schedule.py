@@ -85,7 +85,7 @@ def _reconcile_is_overdue(context: Invocation) -> bool:
     if state is None:
         return False
     try:
-        overdue = overdue_runs(context.quick(), last_begun(state), now())
+        overdue = overdue_runs(context.config(require_secrets=False), last_begun(state, now()), now())
     finally:
         state.close()
     return any(one.command == RECONCILE for one in overdue)

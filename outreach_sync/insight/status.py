@@ -1,7 +1,4 @@
-"""How things stand, by the state alone: watermarks, runs, what waits, what is overdue, what it costs.
-
-Imports nothing slow: `status` is meant for prompts and probes.
-"""
+"""How things stand, by the local state alone: whether anybody is needed, what runs, what waits, what it costs."""
 
 from __future__ import annotations
 
@@ -10,15 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.config.cron import next_firing
 from outreach_sync.errors import StateError
-from outreach_sync.insight.yearly_cost import cost_by_state, yearly_cost
+from outreach_sync.insight.cost import yearly_cost
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.outreach.tokenfile import TokenFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from outreach_sync.config.quick import QuickSettings
+    from outreach_sync.config.models import Config
     from outreach_sync.state import State
+    from outreach_sync.state.lock import Holder
     from outreach_sync.state.runs import RunRecord
 
 QUOTA = "outreach_quota"
@@ -30,6 +29,10 @@ TOKEN_DAYS, TOKEN_WARN_DAYS = 14, 7
 _DAY_MS = 86_400_000
 _SHOWN = 10
 _GRACE_MS = 5 * 60_000
+_UNAVAILABLE = 4
+_UNAVAILABLE_RUNS = 3
+_NEEDS_SOMEBODY = (2, 3, 6, 70)
+_SUMMARY = ("people", "tasks", "requests", "error")
 
 
 class Overdue(NamedTuple):
@@ -39,92 +42,122 @@ class Overdue(NamedTuple):
     due_at: Instant
 
 
-def status_document(state: State | None, settings: QuickSettings, now: Instant) -> dict[str, Any]:
-    """Return what `status --json` prints; `state` None: no run was ever made."""
-    if state is None:
-        return _document_without_state(settings, now)
-    recorded = state.runs.latest(_SHOWN)
-    waiting = state.outbox.counts()
-    overdue = overdue_runs(settings, last_begun(state), now)
+def status_document(state: State | None, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
+    """Return what `status --json` prints.
+
+    Args:
+        state: the state, open to read; None: no run was ever made.
+        config: the config.
+        now: this machine's clock. Runs that say they began after it are not believed.
+        holder: who holds the run lock, as far as that can be seen.
+    """
+    recorded = [] if state is None else state.runs.latest(_SHOWN)
+    waiting = {} if state is None else state.outbox.counts()
+    last = last_begun(state, now)
+    overdue = [] if holder is not None else overdue_runs(config, last, now)
+    refused = 0 if state is None else state.outbox.count_failures()
+    tokens = token_age(config.state.path, now)
+    needs = [*_needs(recorded, holder, refused), *map(_overdue, overdue), *_tokens(tokens)]
     return {
-        "state": str(settings.state_path),
-        "watermarks": _watermarks(state, settings),
+        "ok": not needs,
+        "needs": needs,
+        "next_run": _iso(None if holder is not None else _next_run(config, last, now)),
+        "running": None if holder is None else {**holder._asdict(), "since": _iso(holder.since)},
+        "state": None if state is None else str(config.state.path),
+        "watermarks": _watermarks(state, config),
         "last_run": _run(recorded[0]) if recorded else None,
         "runs": [_run(run) for run in recorded],
         "queued": sum(count for (_, kind), count in waiting.items() if kind in {"queued", "sending"}),
         "parked": sum(count for (_, kind), count in waiting.items() if kind == "parked"),
-        "refused": state.outbox.count_failures(),
+        "refused": refused,
         "waiting_for_person": sum(count for (_, kind), count in waiting.items() if kind == "waiting"),
-        "undecided": state.undecided.count(),
-        "people": state.people.known(),
+        "undecided": 0 if state is None else state.undecided.count(),
+        "people": 0 if state is None else state.people.known(),
         "overdue": [{"command": one.command, "due_at": to_iso(one.due_at)} for one in overdue],
-        "quota": _quota(state),
-        "yearly": cost_by_state(settings, state)._asdict(),
-        "tokens": token_age(settings, now),
+        "quota": None if state is None else _quota(state),
+        "yearly": yearly_cost(config, state)._asdict(),
+        "tokens": tokens,
     }
 
 
-def _document_without_state(settings: QuickSettings, now: Instant) -> dict[str, Any]:
-    return {
-        "state": None,
-        "watermarks": dict.fromkeys(settings.streams),
-        "last_run": None,
-        "runs": [],
-        "queued": 0,
-        "parked": 0,
-        "refused": 0,
-        "waiting_for_person": 0,
-        "undecided": 0,
-        "people": 0,
-        "overdue": [],
-        "quota": None,
-        "yearly": yearly_cost(settings, ())._asdict(),
-        "tokens": token_age(settings, now),
-    }
+def _needs(recorded: Sequence[RunRecord], holder: Holder | None, refused: int) -> Iterator[str]:
+    """Say in sentences what somebody has to look at, the most urgent first."""
+    if not recorded:
+        yield "no run was made yet: try `outreach-sync check`, then `outreach-sync run --dry-run`"
+        return
+    last = recorded[0]
+    why = f": {last.summary['error']}" if last.summary.get("error") else ""
+    if last.exit_status in _NEEDS_SOMEBODY:
+        yield f"the last {last.command} ended with {last.exit_status}{why}"
+    elif last.finished_at is None and holder is None:
+        yield f"the last {last.command} was killed or broke down; the next one goes on where it stopped"
+    elif all(run.exit_status == _UNAVAILABLE for run in recorded[:_UNAVAILABLE_RUNS]) and len(recorded) > 1:
+        yield f"the last {min(len(recorded), _UNAVAILABLE_RUNS)} runs ended with {_UNAVAILABLE}{why}"
+    yield from last.summary.get("warnings") or ()
+    if refused:
+        records = "1 record was" if refused == 1 else f"{refused:,} records were"
+        yield f"{records} refused: `outreach-sync failures list` says why and what to do"
 
 
-def overdue_runs(settings: QuickSettings, last: Mapping[str, Instant], now: Instant) -> list[Overdue]:
+def _overdue(one: Overdue) -> str:
+    return f"{one.command} is overdue since {to_iso(one.due_at)}: does the scheduler run?"
+
+
+def _tokens(tokens: Mapping[str, Any] | None) -> Iterator[str]:
+    if tokens and tokens["warning"]:
+        yield str(tokens["warning"])
+
+
+def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> list[Overdue]:
     """Say which scheduled commands should have begun since they last did, five minutes' grace given.
 
     Args:
-        settings: the schedule.
+        config: the config with the schedule.
         last: command -> when it last began, or since when it could have; absent: nothing was ever scheduled.
         now: this machine's clock.
     """
-    due = []
-    if "run" in last:
-        due.append(("run", _next_cycle(settings, last["run"])))
-    if "reconcile" in last and settings.reconcile:
-        due.append(("reconcile", _next_firing(settings.reconcile, last["reconcile"])))
+    due = [(command, _due(config, command, at)) for command, at in last.items()]
     return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
 
 
-def last_begun(state: State) -> dict[str, Instant]:
-    """Return when each scheduled command last began; where it never did, when anything first did."""
-    oldest = state.runs.oldest()
-    if oldest is None:
+def last_begun(state: State | None, now: Instant) -> dict[str, Instant]:
+    """Return when each scheduled command last began; where it never did, when anything first did.
+
+    A run that says it began after `now` was made by a clock that was wrong: the one before it counts.
+    """
+    oldest = None if state is None else state.runs.oldest()
+    if state is None or oldest is None:
         return {}
-    last = {command: state.runs.latest_of(command) or oldest for command in ("run", "reconcile")}
-    return {command: run.started_at for command, run in last.items()}
+    believed = [run for run in state.runs.latest(_SHOWN) if run.started_at <= now + _GRACE_MS]
+    last = {}
+    for command in ("run", "reconcile"):
+        latest = next((run for run in believed if run.command == command), None) or state.runs.latest_of(command)
+        last[command] = min((latest or oldest).started_at, now)
+    return last
 
 
-def _next_cycle(settings: QuickSettings, after: Instant) -> Instant | None:
-    if settings.cron:
-        return _next_firing(settings.cron, after)
-    return None if settings.every_ms is None else Instant(after + settings.every_ms)
+def _next_run(config: Config, last: Mapping[str, Instant], now: Instant) -> Instant | None:
+    """Return when the schedule wants the next cycle; `now` where one is due."""
+    at = _due(config, "run", last.get("run", now))
+    return None if at is None else max(at, now)
 
 
-def _next_firing(cron: str, after: Instant) -> Instant:
-    return from_datetime(next_firing(cron, to_datetime(after)))
+def _due(config: Config, command: str, after: Instant) -> Instant | None:
+    """Return when the schedule wants a command next after it began; None: never."""
+    schedule = config.schedule
+    cron = schedule.cron if command == "run" else schedule.reconcile
+    if cron:
+        return from_datetime(next_firing(cron, to_datetime(after)))
+    return Instant(after + schedule.every_ms) if command == "run" and schedule.every_ms is not None else None
 
 
-def token_age(settings: QuickSettings, now: Instant) -> dict[str, Any] | None:
+def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
     """Say how old the stored tokens are and whether that is worth a warning; None: there are none.
 
     Each refresh starts the 14 days of a refresh token anew.
     """
     try:
-        stored = TokenFile.beside(settings.state_path).read()
+        stored = TokenFile.beside(state_path).read()
     except StateError as problem:
         return {"issued_at": None, "age_days": None, "warning": str(problem)}
     if stored is None or stored.issued_at is None:
@@ -136,21 +169,21 @@ def token_age(settings: QuickSettings, now: Instant) -> dict[str, Any] | None:
     return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
 
 
-def _watermarks(state: State, settings: QuickSettings) -> dict[str, str | None]:
-    known = {stream.value: to_iso(mark) for stream, mark in state.progress.watermarks().items()}
-    return {stream: known.get(stream) for stream in dict.fromkeys((*settings.streams, *known))}
+def _watermarks(state: State | None, config: Config) -> dict[str, str | None]:
+    marks = {} if state is None else state.progress.watermarks()
+    known = {stream.value: to_iso(mark) for stream, mark in marks.items()}
+    return {stream: known.get(stream) for stream in dict.fromkeys((*config.sync.streams, *known))}
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
-    summary = {name: run.summary.get(name) for name in ("people", "tasks", "requests", "error") if name in run.summary}
     return {
         "run_id": run.id,
         "command": run.command,
         "started_at": to_iso(run.started_at),
-        "finished_at": None if run.finished_at is None else to_iso(run.finished_at),
+        "finished_at": _iso(run.finished_at),
         "outcome": run.outcome,
         "exit_status": run.exit_status,
-        **summary,
+        **{name: run.summary[name] for name in _SUMMARY if name in run.summary},
     }
 
 
@@ -160,4 +193,8 @@ def _quota(state: State) -> dict[str, Any] | None:
         return None
     told = json.loads(text)
     resets_at = told.get("resets_at")
-    return {**told, "resets_at": None if resets_at is None else to_iso(Instant(resets_at))}
+    return {**told, "resets_at": _iso(None if resets_at is None else Instant(resets_at))}
+
+
+def _iso(instant: Instant | None) -> str | None:
+    return None if instant is None else to_iso(instant)

@@ -7,41 +7,89 @@ addresses that a service put into a reason are masked, since reports are passed 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
-from outreach_sync.insight.failures import by_kind
+from outreach_sync.insight.explain import Links
+from outreach_sync.insight.failures import by_kind, failure_document
 from outreach_sync.insight.status import status_document
-from outreach_sync.insight.yearly_cost import YearlyCost
+from outreach_sync.instants import Instant, parse_iso, to_date
 from outreach_sync.records import Stream
-from outreach_sync.report.runs import (
-    BusiestHour,
-    Period,
-    RunFigures,
-    busiest_hour,
-    by_period,
-    days_in_a_period,
-    period_starts,
-    run_figures,
-)
-from outreach_sync.state.history import History, day_of
+from outreach_sync.report.charts import Column
+from outreach_sync.state.history import DAY_MS, History, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from outreach_sync.config.quick import QuickSettings
+    from outreach_sync.config.models import Config
     from outreach_sync.insight.failures import Kind
-    from outreach_sync.instants import Instant
     from outreach_sync.scrubbing import Scrubber
     from outreach_sync.state import State
+    from outreach_sync.state.history import Written
+    from outreach_sync.state.lock import Holder
     from outreach_sync.state.outbox import Entry
+    from outreach_sync.state.runs import RunRecord
 
-_SHOWN_RUNS = 20
-_SHOWN_REASONS = 20
-_SHOWN_EXAMPLES = 3
+UNFINISHED = "unfinished"
+"""The outcome of a run that goes on, or whose process was killed."""
+
+_SHOWN_RUNS, _SHOWN_FAILURES, _SHOWN_CHANGES, _SHOWN_SEQUENCES = 20, 40, 60, 30
+_MOST_DAILY_PERIODS = 100
+_HOUR_MS = 3_600_000
 _LONGEST_TEXT = 400
+_WELL = (0, 1)
+_WRITTEN = ("created", "updated", "recreated")
 _ADDRESS = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]+@[^\s@<>"'(),;:]+""")
 """Tried at the beginnings of words only, so that it takes no longer than the text is long."""
+
+
+class RunFigures(NamedTuple):
+    """One run. `written` and `refused` count people and tasks; `duration_ms` is None for one that did not finish."""
+
+    started_at: Instant
+    finished_at: Instant | None
+    command: str
+    outcome: str
+    exit_status: int | None
+    duration_ms: int | None
+    read: int
+    written: int
+    refused: int
+    outreach: int
+    workbooks: int
+    error: str
+
+
+class Period(NamedTuple):
+    """What the runs of a day, or of a week where days would be too many, did together.
+
+    `failed` counts unfinished runs too. The durations are 0 where no run finished. `new`: it is the last one.
+    """
+
+    begins_at: Instant
+    runs: tuple[RunFigures, ...]
+    ok: int
+    partial: int
+    failed: int
+    median_ms: int
+    longest_ms: int
+    new: bool
+
+    def total(self, name: str) -> int:
+        """Add up a number of the runs."""
+        return sum(getattr(run, name) for run in self.runs)
+
+
+class Outage(NamedTuple):
+    """Runs that failed one after another: from the first to the next that did not (`ended_at` None: it lasts)."""
+
+    began_at: Instant
+    ended_at: Instant | None
+    runs: int
+    cause: str
 
 
 class Trend(NamedTuple):
@@ -52,141 +100,240 @@ class Trend(NamedTuple):
     days: tuple[tuple[Instant, int], ...]
 
 
-class SequenceFigures(NamedTuple):
-    """The skipped tasks of a sequence: in the period, all that the cache holds, and how many have a Workbooks Task."""
+class Lag(NamedTuple):
+    """How long it took from a change in Outreach to its write in Workbooks, of so many writes."""
 
-    name: str
-    recent: int
-    kept: int
-    sent: int
-
-
-class Reason(NamedTuple):
-    """One reason, how many records were refused for it, and the first few of them in words."""
-
-    text: str
-    records: int
-    examples: tuple[str, ...]
+    median_ms: int
+    slow_ms: int
+    writes: int
 
 
 class Refusals(NamedTuple):
-    """Refusals of one kind and what to do about them; `unlisted` counts the reasons beyond those in `reasons`."""
+    """Refusals of one kind, the first of them in full, and what to do about them. `new`: found in the last day."""
 
-    title: str
-    advice: str
+    kind: Kind
     records: int
     parked: int
-    reasons: tuple[Reason, ...]
-    unlisted: int
-
-
-class Waiting(NamedTuple):
-    """How many entries of a kind of record wait in the outbox. `for_person`: tasks whose Person does not exist."""
-
-    record: str
-    queued: int
-    parked: int
-    for_person: int
-
-
-class Mark(NamedTuple):
-    """How far a stream is; `walking`: a walk has begun that is not complete."""
-
-    stream: str
-    watermark: Instant | None
-    walking: bool
+    new: int
+    shown: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the page says. `days` is the length of the period, `run_count` its runs, newest listed first."""
+    """Everything that the page says. `days` is the length of the period; runs and changes are listed newest first."""
 
+    title: str
+    hosts: str
+    links: Links
     generated_at: Instant
     days: int
-    days_in_a_period: int
+    unit: str
+    standing: Mapping[str, Any]
     periods: tuple[Period, ...]
-    run_count: int
     last_runs: tuple[RunFigures, ...]
-    busiest_hour: BusiestHour | None
+    run_count: int
+    busiest_hour: tuple[Instant, int] | None
+    outages: tuple[Outage, ...]
+    lag: Lag | None
     trends: tuple[Trend, ...]
     opt_outs: tuple[tuple[Instant, int], ...]
-    skipped: tuple[SequenceFigures, ...]
+    skipped: tuple[Mapping[str, Any], ...]
+    cancelled: tuple[Written, ...]
     refusals: tuple[Refusals, ...]
-    waiting: tuple[Waiting, ...]
-    marks: tuple[Mark, ...]
-    people: int
-    undecided: int
-    overdue: tuple[str, ...]
-    quota_limit: int | None
-    quota_remaining: int | None
-    yearly: YearlyCost
-    token_warning: str | None
+    changes: tuple[Written, ...]
+    change_count: int
+    waiting: tuple[tuple[str, int, int, int], ...]
+    walking: frozenset[str]
 
     @property
-    def refused(self) -> int:
-        """How many records are refused now."""
-        return sum(kind.records for kind in self.refusals)
+    def success(self) -> float | None:
+        """The share of the runs that ended well; None: none ended."""
+        ended = [run for period in self.periods for run in period.runs if run.exit_status is not None]
+        return sum(run.exit_status in _WELL for run in ended) / len(ended) if ended else None
 
     @property
-    def queued(self) -> int:
-        """How many entries wait to be sent, refused ones included."""
-        return sum(one.queued for one in self.waiting)
+    def next_run(self) -> Instant | None:
+        """When the schedule wants the next cycle."""
+        return parse_iso(self.standing["next_run"]) if self.standing["next_run"] else None
 
-    @property
-    def parked(self) -> int:
-        """How many entries were given up until somebody retries them."""
-        return sum(one.parked for one in self.waiting)
+    def marks(self) -> Iterator[tuple[str, Instant | None]]:
+        """Return how far each stream was read."""
+        for stream, mark in self.standing["watermarks"].items():
+            yield stream, None if mark is None else parse_iso(mark)
+
+    def trend_heads(self) -> list[tuple[str, bool]]:
+        """Return the heads of the table of labels by day."""
+        return [("Day", False), *((trend.label, True) for trend in self.trends)]
+
+    def opt_out_columns(self) -> list[Column]:
+        """Return the columns of the chart of opt-outs."""
+        return [Column(f"{to_date(at)}: {count:,}", (count,)) for at, count in self.opt_outs]
+
+    def columns(self, *names: str) -> list[Column]:
+        """Return the columns of a chart of runs: a number of the periods, or the sum of one of their runs."""
+        return [_column(period, names) for period in self.periods]
 
 
-def gather(state: State | None, settings: QuickSettings, now: Instant, *, days: int, scrubber: Scrubber) -> Report:
+def gather(  # a state to read, and who looks
+    state: State | None, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
+) -> Report:
     """Gather what the report says; `state` None: no run was ever made.
 
     Args:
         state: the state, open to read.
-        settings: the schedule and the streams.
-        now: this machine's clock.
+        config: the config.
+        now: this machine's clock. Runs that say they began after it are left out.
         days: how many days back, today included; more than a hundred are shown by week.
         scrubber: the choke point, knowing the secrets.
+        holder: who holds the run lock.
     """
 
     def clean(text: str) -> str:
-        return _ADDRESS.sub("(address)", _shortened(scrubber.text(text)))
+        text = scrubber.text(text)
+        return _ADDRESS.sub("(address)", text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
 
-    starts = period_starts(now, days)
-    standing = status_document(state, settings, now)
-    runs = [] if state is None else [run_figures(run, clean) for run in state.runs.since(starts[0])]
-    quota = standing["quota"] or {}
+    starts = _period_starts(now, days)
+    standing = status_document(state, config, now, holder)
+    records = [] if state is None else [run for run in state.runs.since(starts[0]) if run.started_at <= now + DAY_MS]
+    runs = [_run_figures(run, clean) for run in records]
+    history = None if state is None else History(state.connection)
+    last_written = [] if history is None else history.writes(limit=1)
+    changes = [] if history is None or not last_written else history.writes(run_id=last_written[0].run_id)
+    workbooks, outreach = (urlsplit(one.base_url).netloc for one in (config.workbooks, config.outreach))
     return Report(
+        title=_tenant(config),
+        hosts=f"{outreach} → {workbooks}",
+        links=Links.of(config),
         generated_at=now,
         days=days,
-        days_in_a_period=days_in_a_period(days),
-        periods=by_period(runs, starts),
-        run_count=len(runs),
+        unit="day" if days <= _MOST_DAILY_PERIODS else "week",
+        standing={**standing, "needs": [clean(need) for need in standing["needs"]]},
+        periods=tuple(_by_period(runs, starts)),
         last_runs=tuple(runs[: -_SHOWN_RUNS - 1 : -1]),
-        busiest_hour=busiest_hour(runs),
-        trends=() if state is None else _trends(History(state.connection), starts[0], now, clean),
-        opt_outs=_opt_outs(state, starts),
-        skipped=() if state is None else _skipped(History(state.connection), starts[0], clean),
-        refusals=() if state is None else _refusals(state.outbox.failures(), clean),
-        waiting=() if state is None else _waiting(state.outbox.counts()),
-        marks=_marks(state, settings),
-        people=standing["people"],
-        undecided=standing["undecided"],
-        overdue=tuple(f"{one['command']}, which the schedule wanted at {one['due_at']}" for one in standing["overdue"]),
-        quota_limit=quota.get("limit"),
-        quota_remaining=quota.get("remaining"),
-        yearly=YearlyCost(**standing["yearly"]),
-        token_warning=_token_warning(standing["tokens"], clean),
+        run_count=len(runs),
+        busiest_hour=_busiest_hour(runs),
+        outages=tuple(_outages(runs)),
+        lag=None
+        if history is None
+        else _lag(history.writes(since=starts[0]), config.workbooks.fields.state_updated_at),
+        trends=() if history is None else _trends(history, starts[0], now, clean),
+        opt_outs=_opt_outs(history, starts),
+        skipped=() if history is None else tuple(_skipped(history, starts[0], clean)),
+        cancelled=() if history is None else tuple(_cancelled(history, starts[0], clean)),
+        refusals=() if state is None else tuple(_refusals(state, now, clean)),
+        changes=tuple(_cleaned(one, clean) for one in changes[:_SHOWN_CHANGES]),
+        change_count=len(changes),
+        waiting=() if state is None else tuple(_waiting(state.outbox.counts())),
+        walking=frozenset(
+            stream.value for stream in Stream if state is not None and state.progress.of(stream).walk is not None
+        ),
     )
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+def _tenant(config: Config) -> str:
+    """Name the tenant by the directory that its state is in, where that is below one of ours."""
+    directory = config.state.path.absolute().parent
+    return directory.name if directory.parent.name == "outreach-sync" else "outreach-sync"
 
 
-def _token_warning(tokens: Mapping[str, Any] | None, clean: Callable[[str], str]) -> str | None:
-    warning = tokens["warning"] if tokens else None
-    return clean(warning) if warning else None
+def _run_figures(run: RunRecord, clean: Callable[[str], str]) -> RunFigures:
+    summary = run.summary
+    people, tasks, requests = (_numbers(summary, name) for name in ("people", "tasks", "requests"))
+    streams = summary.get("streams") or {}
+    return RunFigures(
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        command=run.command,
+        outcome=run.outcome or UNFINISHED,
+        exit_status=run.exit_status,
+        duration_ms=None if run.finished_at is None else max(run.finished_at - run.started_at, 0),
+        read=sum(_numbers(streams, name).get("read", 0) for name in streams),
+        written=sum(people.get(name, 0) for name in _WRITTEN) + tasks.get("created", 0),
+        refused=people.get("rejected", 0) + tasks.get("rejected", 0),
+        outreach=requests.get("outreach", 0),
+        workbooks=requests.get("workbooks", 0),
+        error=clean(str(summary.get("error") or "")),
+    )
+
+
+def _numbers(section: Mapping[str, Any], name: str) -> dict[str, int]:
+    """Return the whole numbers of a part of a summary; an older version may have written it otherwise."""
+    part = section.get(name)
+    return {key: one for key, one in part.items() if isinstance(one, int)} if isinstance(part, dict) else {}
+
+
+def _period_starts(now: Instant, days: int) -> list[Instant]:
+    """Return when the periods begin that cover the last `days` days, today included, oldest first."""
+    length = 1 if days <= _MOST_DAILY_PERIODS else 7
+    count = -(-days // length)
+    end = day_of(now) + DAY_MS
+    return [Instant(end - (count - place) * length * DAY_MS) for place in range(count)]
+
+
+def _by_period(runs: Sequence[RunFigures], starts: Sequence[Instant]) -> Iterator[Period]:
+    """Add runs up by period; periods without a run are there too."""
+    length = starts[1] - starts[0] if len(starts) > 1 else DAY_MS
+    grouped: dict[int, list[RunFigures]] = {}
+    for run in runs:
+        grouped.setdefault((run.started_at - starts[0]) // length, []).append(run)
+    for place, start in enumerate(starts):
+        here = grouped.get(place, [])
+        outcomes = Counter(run.outcome for run in here)
+        durations = [run.duration_ms for run in here if run.duration_ms is not None]
+        ok, partial = outcomes["ok"], outcomes["partial"]
+        failed = len(here) - ok - partial
+        middle = round(median(durations)) if durations else 0
+        new = place == len(starts) - 1
+        yield Period(start, tuple(here), ok, partial, failed, middle, max(durations, default=0), new)
+
+
+def _column(period: Period, names: Sequence[str]) -> Column:
+    parts = tuple(getattr(period, name) if name in Period._fields else period.total(name) for name in names)
+    said = ", ".join(f"{part:,} {name.replace('_ms', ' (ms)')}" for part, name in zip(parts, names, strict=True))
+    return Column(f"{to_date(period.begins_at)}: {said}", parts, period.new)
+
+
+def _busiest_hour(runs: Sequence[RunFigures]) -> tuple[Instant, int] | None:
+    """Return the hour with the most requests to Outreach, the latest of several; None: there were none."""
+    hours: Counter[int] = Counter()
+    for run in runs:
+        hours[run.started_at // _HOUR_MS] += run.outreach
+    hour, requests = max(hours.items(), key=lambda one: (one[1], one[0]), default=(0, 0))
+    return (Instant(hour * _HOUR_MS), requests) if requests else None
+
+
+def _outages(runs: Sequence[RunFigures]) -> Iterator[Outage]:
+    """Find the runs that failed one after another, the latest first; what was only stopped ended no outage."""
+    found: list[Outage] = []
+    failing: list[RunFigures] = []
+    for run in runs:
+        if run.exit_status in _WELL:
+            if failing:
+                found.append(_outage(failing, run.started_at))
+            failing = []
+        elif run.error:
+            failing.append(run)
+    if failing:
+        found.append(_outage(failing, None))
+    yield from reversed(found)
+
+
+def _outage(failing: Sequence[RunFigures], ended_at: Instant | None) -> Outage:
+    causes = Counter(run.error for run in failing)
+    return Outage(failing[0].started_at, ended_at, len(failing), causes.most_common(1)[0][0])
+
+
+def _lag(written: Sequence[Written], field: str) -> Lag | None:
+    """Measure by the times that were written: when the state changed in Outreach, against when Workbooks took it.
+
+    Only what changed while the sync watched: a first load writes times of any age.
+    """
+    spans = sorted(
+        one.at - parse_iso(str(one.new))
+        for one in written
+        if one.field == field and one.action == "update" and one.old and one.new and one.at >= parse_iso(str(one.new))
+    )
+    return Lag(round(median(spans)), spans[-max(len(spans) // 20, 1)], len(spans)) if spans else None
 
 
 def _trends(history: History, since: Instant, now: Instant, clean: Callable[[str], str]) -> tuple[Trend, ...]:
@@ -197,78 +344,59 @@ def _trends(history: History, since: Instant, now: Instant, clean: Callable[[str
     current = dict(history.labels_now())
     recorded[day_of(now)] = current
     labels = [*current, *sorted({label for counts in recorded.values() for label in counts} - current.keys())]
+    days = sorted(recorded.items())
     return tuple(
         Trend(
-            clean(label) or "(empty)",
-            current.get(label, 0),
-            tuple((day, counts.get(label, 0)) for day, counts in sorted(recorded.items())),
+            clean(label) or "(empty)", current.get(label, 0), tuple((day, counts.get(label, 0)) for day, counts in days)
         )
         for label in labels
     )
 
 
-def _opt_outs(state: State | None, starts: Sequence[Instant]) -> tuple[tuple[Instant, int], ...]:
+def _opt_outs(history: History | None, starts: Sequence[Instant]) -> tuple[tuple[Instant, int], ...]:
     counts = dict.fromkeys(starts, 0)
-    days = {} if state is None else History(state.connection).opt_outs_since(starts[0])
+    days = {} if history is None else history.opt_outs_since(starts[0])
     for day, count in days.items():
         counts[max(start for start in starts if start <= day)] += count
     return tuple(counts.items())
 
 
-def _skipped(history: History, since: Instant, clean: Callable[[str], str]) -> tuple[SequenceFigures, ...]:
-    return tuple(
-        SequenceFigures(_sequence_name(one.name, one.sequence_id, clean), one.recent, one.kept, one.sent)
-        for one in history.skipped_by_sequence(since)
-    )
+def _skipped(history: History, since: Instant, clean: Callable[[str], str]) -> Iterator[Mapping[str, Any]]:
+    for one in history.skipped_by_sequence(since)[:_SHOWN_SEQUENCES]:
+        named = clean(one.name).strip() if one.name else ""
+        unnamed = "(no sequence named)" if one.sequence_id is None else f"sequence {one.sequence_id}"
+        yield {**one._asdict(), "name": named or unnamed}
 
 
-def _sequence_name(name: str | None, sequence_id: int | None, clean: Callable[[str], str]) -> str:
-    if sequence_id is None:
-        return "(no sequence named)"
-    return clean(name).strip() if name and name.strip() else f"sequence {sequence_id}"
+def _cancelled(history: History, since: Instant, clean: Callable[[str], str]) -> Iterator[Written]:
+    """Return the latest Tasks that were made, one field of each: it says of which task, when, and which witness."""
+    seen: set[int | None] = set()
+    for one in history.writes(record="task", since=since):
+        if one.task_id not in seen and len(seen) < _SHOWN_RUNS:
+            seen.add(one.task_id)
+            yield _cleaned(one, clean)
 
 
-def _refusals(entries: Iterable[Entry], clean: Callable[[str], str]) -> tuple[Refusals, ...]:
-    return tuple(_refusals_of(kind, group, clean) for kind, group in by_kind(entries).items())
+def _cleaned(one: Written, clean: Callable[[str], str]) -> Written:
+    old, new = (clean(value) if isinstance(value, str) else value for value in (one.old, one.new))
+    return one._replace(old=old, new=new, because=clean(one.because or ""))
 
 
-def _refusals_of(kind: Kind, entries: Sequence[Entry], clean: Callable[[str], str]) -> Refusals:
-    reasons: dict[str, list[Entry]] = {}
-    for entry in entries:
-        reasons.setdefault(clean(entry.reason or ""), []).append(entry)
-    ordered = sorted(reasons.items(), key=lambda one: -len(one[1]))
-    shown = tuple(
-        Reason(text, len(group), tuple(_example(entry) for entry in group[:_SHOWN_EXAMPLES]))
-        for text, group in ordered[:_SHOWN_REASONS]
-    )
-    parked = sum(entry.state == "parked" for entry in entries)
-    return Refusals(kind.title, kind.advice, len(entries), parked, shown, len(ordered) - len(shown))
+def _refusals(state: State, now: Instant, clean: Callable[[str], str]) -> Iterator[Refusals]:
+    recent = state.outbox.refused_in(run.id for run in state.runs.since(Instant(now - DAY_MS)))
+    for kind, entries in by_kind(state.outbox.failures()).items():
+        shown = tuple(_failure(entry, recent, clean) for entry in entries[:_SHOWN_FAILURES])
+        parked = sum(entry.state == "parked" for entry in entries)
+        yield Refusals(kind, len(entries), parked, sum(entry.id in recent for entry in entries), shown)
 
 
-def _example(entry: Entry) -> str:
-    ids = (("prospect", entry.prospect_id), ("task", entry.task_id), ("Person", entry.person_id))
-    named = ", ".join(f"{what} {one}" for what, one in ids if one is not None)
-    return f"failure {entry.id}: {named}" if named else f"failure {entry.id}"
+def _failure(entry: Entry, recent: set[int], clean: Callable[[str], str]) -> Mapping[str, Any]:
+    document = failure_document(entry)
+    return {**document, "reason": clean(document["reason"] or ""), "new": entry.id in recent}
 
 
-def _waiting(counts: Mapping[tuple[str, str], int]) -> tuple[Waiting, ...]:
-    return tuple(
-        Waiting(
-            record,
-            counts.get((record, "queued"), 0) + counts.get((record, "sending"), 0),
-            counts.get((record, "parked"), 0),
-            counts.get((record, "waiting"), 0),
-        )
-        for record in sorted({record for record, _ in counts})
-    )
-
-
-def _marks(state: State | None, settings: QuickSettings) -> tuple[Mark, ...]:
-    if state is None:
-        return tuple(Mark(stream, None, walking=False) for stream in settings.streams)
-    marks = state.progress.watermarks()
-    streams = dict.fromkeys((*settings.streams, *(stream.value for stream in marks)))
-    return tuple(
-        Mark(name, marks.get(Stream(name)), walking=state.progress.of(Stream(name)).walk is not None)
-        for name in streams
-    )
+def _waiting(counts: Mapping[tuple[str, str], int]) -> Iterator[tuple[str, int, int, int]]:
+    """Return (record, queued, parked, tasks that wait for a Person) of each kind of record."""
+    for record in sorted({record for record, _ in counts}):
+        queued = counts.get((record, "queued"), 0) + counts.get((record, "sending"), 0)
+        yield record, queued, counts.get((record, "parked"), 0), counts.get((record, "waiting"), 0)

@@ -74,6 +74,26 @@ class History:
             ((*one[:8], json.dumps(one.old), json.dumps(one.new), one.because) for one in fields),
         )
 
+    def writes(self, *, since: Instant | None = None, limit: int = -1, **of: int | str | None) -> list[Written]:
+        """Return accepted fields, newest first.
+
+        Args:
+            since: only those accepted from then on, by the clock of this machine.
+            limit: at most so many; negative: all.
+            of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id); None: any.
+        """
+        asked = {name: value for name, value in of.items() if value is not None}
+        clauses = [f"{name} = :{name}" for name in asked] + (["at >= :since"] if since is not None else [])
+        where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
+        rows = self._connection.execute(
+            f"SELECT {', '.join(Written._fields)} FROM write{where} ORDER BY number DESC LIMIT :limit",
+            {**asked, "since": since, "limit": limit},
+        )
+        return [
+            Written._make((*row[:8], json.loads(row[8] or "null"), json.loads(row[9] or "null"), row[10]))
+            for row in rows
+        ]
+
     def note_day(self, now: Instant) -> None:
         """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""
         today = day_of(now)

@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import instants
 from outreach_sync.errors import LockHeldError, StateError
@@ -14,7 +15,8 @@ from outreach_sync.files import beside, make_directory, open_private, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from outreach_sync.instants import Instant
 
 _CYCLE = "run"
 """The one command whose work another run may do as well; every other was asked for something of its own."""
@@ -45,6 +47,29 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+class Holder(NamedTuple):
+    """Who holds the run lock: its process, its command, and since when by this machine's clock (None: not known)."""
+
+    pid: int
+    command: str
+    since: Instant | None
+
+
+def holder(state_path: Path) -> Holder | None:
+    """Say who holds the lock of a state, without touching it; None: nobody, as far as can be seen from here.
+
+    Trying the lock would keep a run that begins at that moment from getting it: the kernel's list of locks is read.
+    """
+    path = beside(state_path, ".lock")
+    try:
+        inode = path.stat().st_ino
+        note = json.loads(path.read_text(encoding="utf-8"))
+        held = any(f":{inode} " in line for line in Path("/proc/locks").read_text(encoding="ascii").splitlines())
+        return Holder(int(note["pid"]), str(note["command"]), instants.parse_iso(note["since"])) if held else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _acquire(descriptor: int, path: Path, command: str) -> None:

@@ -372,6 +372,11 @@ class Outbox:
         query = f"SELECT EXISTS (SELECT 1 FROM outbox WHERE {_REFUSED})"
         return bool(self._connection.execute(query).fetchone()[0])
 
+    def refused_in(self, run_ids: Iterable[str]) -> set[int]:
+        """Return the ids of the refused entries that were planned by one of these runs."""
+        query = "SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN (SELECT value FROM json_each(?))"
+        return {row[0] for row in self._connection.execute(query, (json.dumps(list(run_ids)),))}
+
     def count_failures(self) -> int:
         """Count every entry that was refused."""
         query = f"SELECT count(*) FROM outbox WHERE {_REFUSED}"

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from outreach_sync.state import State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,14 +14,15 @@ if TYPE_CHECKING:
 def test_before_the_first_run_it_says_so_and_is_no_failure(setup: Any, command: Any) -> None:
     ran = command("status")
     assert ran.status == 0
-    assert "no state yet" in ran.out
+    assert ran.out.splitlines()[0].startswith("✗ no run was made yet: try `outreach-sync check`")
+    assert command("status", "--check").status == 1
     assert not setup.state_path.exists()
 
 
 def test_json_before_the_first_run_has_the_same_keys_as_after_it(setup: Any, command: Any) -> None:
     before = command("status", "--json").document
     assert before["last_run"] is None
-    assert before["watermarks"] == dict.fromkeys(("sequence_states", "tasks", "prospects"))
+    assert before["watermarks"] == dict.fromkeys(("sequence_states", "tasks", "prospects", "events"))
     command("run")
     assert command("status", "--json").document.keys() == before.keys()
 
@@ -32,12 +32,15 @@ def test_it_shows_what_the_last_run_did_and_what_waits(setup: Any, command: Any)
     document = command("status", "--json").document
     assert document["last_run"]["run_id"] == done["run_id"]
     assert document["last_run"]["people"] == done["people"]
-    assert document["watermarks"] == {name: stream["watermark"] for name, stream in done["streams"].items()}
+    marks = {name: stream["watermark"] for name, stream in done["streams"].items()}
+    assert {name: document["watermarks"][name] for name in marks} == marks
     assert document["queued"] == done["people"]["queued"] + done["tasks"]["queued"]
     assert document["parked"] == 0
     assert document["quota"]["remaining"] > 0
     assert document["tokens"]["age_days"] < 1
-    assert "partial" in command("status").out
+    said = command("status").out
+    assert re.search(r"^run +0 s ago +partial +1 +9 created, 47 updated, 2 rejected +23 created$", said, re.MULTILINE)
+    assert re.search(r"^last run 0 s ago · next \d\d:\d\d UTC$", said, re.MULTILINE)
 
 
 def test_parked_records_are_counted_apart(setup: Any, command: Any) -> None:
@@ -45,7 +48,7 @@ def test_parked_records_are_counted_apart(setup: Any, command: Any) -> None:
     command("run")
     document = command("status", "--json").document
     assert document["parked"] == 2
-    assert "2" in next(line for line in command("status").out.splitlines() if line.startswith("Queued"))
+    assert "2 parked" in command("status").out
 
 
 def test_a_run_that_the_schedule_wanted_long_ago_is_overdue(setup: Any, command: Any) -> None:
@@ -53,7 +56,8 @@ def test_a_run_that_the_schedule_wanted_long_ago_is_overdue(setup: Any, command:
     assert command("status", "--json").document["overdue"] == []
     _shift_runs(setup.state_path, -3 * 3_600_000)
     assert [one["command"] for one in command("status", "--json").document["overdue"]] == ["run"]
-    assert "Overdue: run" in command("status").out
+    assert "✗ run is overdue since " in command("status").out
+    assert command("status", "--check", "--json").status == 1
 
 
 def test_it_changes_nothing_and_takes_no_lock(setup: Any, command: Any) -> None:
@@ -87,14 +91,15 @@ def test_a_database_of_another_program_is_not_taken_for_no_state_yet(
     assert "not one of outreach-sync" in ran.out + ran.err
 
 
-def test_it_points_at_the_list_of_refusals_only_where_that_has_something(setup: Any, command: Any) -> None:
+def test_the_verdict_is_ok_and_check_ends_with_0_where_nobody_is_needed(setup: Any, command: Any) -> None:
     command("run")
     listed = command("failures", "list", "--json").document
-    assert command("status", "--json").document["refused"] == len(listed) > 0
-    assert f"{len(listed)} of them refused: `outreach-sync failures list`" in command("status").out
-    with State.open(setup.state_path) as state, state.transaction():
-        state.connection.execute("UPDATE outbox SET reason = NULL, state = 'queued'")
-    assert "failures list" not in command("status").out
+    refused = command("status", "--check")
+    assert (refused.status, len(listed)) == (1, 2)
+    assert refused.out.startswith("✗ 2 records were refused: `outreach-sync failures list` says why")
+    command("failures", "discard", *(str(one["id"]) for one in listed))
+    well = command("status", "--check")
+    assert (well.status, well.out.splitlines()[0][:26]) == (0, "OK · last run 0 s ago · ne")
 
 
 def _shift_runs(path: Path, by_ms: int) -> None:

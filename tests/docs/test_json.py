@@ -9,6 +9,7 @@ import click
 import pytest
 
 from outreach_sync.cli import cli
+from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,9 +117,11 @@ def _reconcile_documents(reader: Reader) -> list[Any]:
 def _status_documents(reader: Reader) -> list[Any]:
     before = reader.document("status")
     reader.run("run")
+    with run_lock(reader.state_path, "run"):
+        during = reader.document("status")
     after = reader.document("status")
     reader.change("schedule", every="1s")
-    return [before, after, *_after_trouble(reader)]
+    return [before, during, after, *_after_trouble(reader)]
 
 
 def _after_trouble(reader: Reader) -> list[Any]:

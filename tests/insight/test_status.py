@@ -1,83 +1,173 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.config.quick import QuickSettings
-from outreach_sync.insight.status import Overdue, overdue_runs, status_document, token_age
+import pytest
+
+from outreach_sync.insight.cost import yearly_cost
+from outreach_sync.insight.status import Overdue, last_begun, overdue_runs, status_document, token_age
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
 from outreach_sync.state import State
+from outreach_sync.state.lock import holder, run_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DAY_MS = 86_400_000
 NOON = parse_iso("2026-09-02T12:00:00Z")  # a Wednesday
 
 
-def _settings(path: Path, **changes: Any) -> QuickSettings:
-    plain = QuickSettings(
-        path / "state.db", 90 * DAY_MS, ("tasks",), DAY_MS, 600_000, None, None, "info", "auto"
-    )  # fmt: skip
-    return plain._replace(**changes)
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    with State.open_scratch(tmp_path / "state.db") as opened:
+        yield opened
 
 
-def test_a_cycle_is_overdue_only_after_its_pause_and_five_minutes(tmp_path: Path) -> None:
-    settings = _settings(tmp_path)
-    assert overdue_runs(settings, {"run": parse_iso("2026-09-02T11:46:00Z")}, NOON) == []
-    late = overdue_runs(settings, {"run": parse_iso("2026-09-02T11:44:00Z")}, NOON)
+def _ran(state: State, began: int, status: int | None = 0, *, command: str = "run", **summary: Any) -> None:
+    with state.transaction():
+        run_id = f"run {len(state.runs.latest(10_000))}"
+        state.runs.begin(run_id, command, Instant(began))
+        if status is not None:
+            outcome = {0: "ok", 1: "partial"}.get(status, "failed")
+            state.runs.finish(run_id, Instant(began + 1000), status, outcome, summary)
+
+
+def _asked(state: State, requests: int, count: int = 1, *, status: int = 0, command: str = "run") -> None:
+    for _ in range(count):
+        _ran(state, NOON, status, command=command, requests={"outreach": requests, "workbooks": 0})
+
+
+# -- the verdict
+
+
+def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: State, config_of: Any) -> None:
+    _ran(state, NOON - 40_000)
+    document = status_document(state, config_of(), NOON)
+    assert (document["ok"], document["needs"]) == (True, [])
+    assert document["next_run"] == "2026-09-02T12:09:20Z"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ([6], "the last run ended with 6: Why it ended."),
+        ([None], "the last run was killed or broke down"),
+        ([4, 4, 4], "the last 3 runs ended with 4"),
+        ([4], None),
+        ([0, 4, 4], None),
+        ([143], None),
+    ],
+)
+def test_a_last_run_needs_somebody_only_where_the_next_one_does_not_mend_it(
+    statuses: list[int | None], said: str | None, state: State, config_of: Any
+) -> None:
+    for place, status in enumerate(statuses):
+        _ran(state, NOON - 60_000 + place, status, error="Why it ended.")
+    needs = status_document(state, config_of(), NOON)["needs"]
+    assert [need[: len(said or "")] for need in needs] == ([said] if said else [])
+
+
+def test_before_the_first_run_somebody_is_needed_to_make_it(config_of: Any) -> None:
+    document = status_document(None, config_of(), NOON)
+    assert not document["ok"]
+    assert "outreach-sync check" in document["needs"][0]
+
+
+def test_a_warning_of_the_last_run_is_what_somebody_should_read(state: State, config_of: Any) -> None:
+    _ran(state, NOON, warnings=["the token may not read events: add the scope events.read"])
+    assert "events.read" in status_document(state, config_of(), NOON)["needs"][0]
+
+
+def test_what_goes_on_now_is_told_by_the_lock_without_taking_it(state: State, config_of: Any) -> None:
+    config = config_of()
+    _ran(state, NOON - 7_200_000)
+    _ran(state, NOON - 10_000, None)
+    with run_lock(config.state.path, "reconcile"):
+        document = status_document(state, config, NOON, holder(config.state.path))
+    assert (document["running"]["command"], document["running"]["pid"]) == ("reconcile", os.getpid())
+    assert (document["ok"], document["overdue"], document["next_run"]) == (True, [], None)
+    assert holder(config.state.path) is None
+
+
+# -- overdue
+
+
+def test_a_cycle_is_overdue_only_after_its_pause_and_five_minutes(config_of: Any) -> None:
+    config = config_of()
+    assert overdue_runs(config, {"run": parse_iso("2026-09-02T11:46:00Z")}, NOON) == []
+    late = overdue_runs(config, {"run": parse_iso("2026-09-02T11:44:00Z")}, NOON)
     assert late == [Overdue("run", parse_iso("2026-09-02T11:54:00Z"))]
-    assert overdue_runs(settings, {}, NOON) == []
+    assert overdue_runs(config, {}, NOON) == []
 
 
-def test_a_cron_schedule_that_does_not_fire_at_night_is_not_overdue_in_the_morning(tmp_path: Path) -> None:
-    settings = _settings(tmp_path, every_ms=None, cron="0 14-18 * * *")
-    assert overdue_runs(settings, {"run": parse_iso("2026-09-01T18:00:05Z")}, NOON) == []
-    assert overdue_runs(settings, {"run": parse_iso("2026-09-01T17:00:05Z")}, NOON) != []
+def test_a_cron_schedule_that_does_not_fire_at_night_is_not_overdue_in_the_morning(config_of: Any) -> None:
+    config = config_of(schedule={"cron": "0 14-18 * * *"})
+    assert overdue_runs(config, {"run": parse_iso("2026-09-01T18:00:05Z")}, NOON) == []
+    assert overdue_runs(config, {"run": parse_iso("2026-09-01T17:00:05Z")}, NOON) != []
 
 
-def test_a_missed_weekly_reconcile_is_overdue_although_cycles_run(tmp_path: Path) -> None:
+def test_a_missed_weekly_reconcile_is_overdue_although_cycles_run(config_of: Any) -> None:
     last = {"run": parse_iso("2026-09-02T11:55:00Z"), "reconcile": parse_iso("2026-08-23T03:00:01Z")}
-    weekly = _settings(tmp_path, reconcile="0 3 * * sun")
+    weekly = config_of(schedule={"reconcile": "0 3 * * sun"})
     assert overdue_runs(weekly, last, NOON) == [Overdue("reconcile", parse_iso("2026-08-30T03:00:00Z"))]
-    assert overdue_runs(_settings(tmp_path), last, NOON) == []
-    assert overdue_runs(weekly, {**last, "reconcile": parse_iso("2026-09-01T00:00:00Z")}, NOON) == []
+    assert overdue_runs(config_of(), last, NOON) == []
 
 
-def test_a_reconcile_long_before_the_latest_runs_still_counts(tmp_path: Path) -> None:
-    settings = _settings(tmp_path, reconcile="0 3 * * sun")
-    with State.open(settings.state_path) as state, state.transaction():
-        state.runs.begin("weekly", "reconcile", parse_iso("2026-08-30T03:00:01Z"))
-        state.runs.finish("weekly", NOON, 0, "ok", {"requests": {"outreach": 77, "workbooks": 0}})
-        for number in range(400):
-            state.runs.begin(f"run {number}", "run", Instant(NOON - (400 - number) * 60_000))
-    opened = State.open_to_read(settings.state_path)
-    assert opened is not None
-    with opened:
-        document = status_document(opened, settings, NOON)
-    assert document["overdue"] == []
+def test_a_run_in_the_wrong_year_does_not_hide_that_nothing_runs(state: State, config_of: Any) -> None:
+    _ran(state, NOON - 7_200_000)
+    _ran(state, NOON + 10 * 365 * DAY_MS)
+    assert [one.command for one in overdue_runs(config_of(), last_begun(state, NOON), NOON)] == ["run"]
+
+
+def test_a_reconcile_long_before_the_latest_runs_still_counts(state: State, config_of: Any) -> None:
+    _asked(state, 77, command="reconcile")
+    for number in range(400):
+        _ran(state, NOON - (400 - number) * 60_000)
+    document = status_document(state, config_of(schedule={"reconcile": "0 3 * * sun"}), NOON)
+    assert (document["overdue"], len(document["runs"])) == ([], 10)
     assert document["yearly"]["per_reconcile"] == 77
-    assert len(document["runs"]) == 10
+
+
+# -- tokens
 
 
 def test_a_refresh_token_of_a_week_is_worth_a_warning_by_outreachs_clock(tmp_path: Path) -> None:
-    settings, day = _settings(tmp_path), DAY_MS
-    stored = StoredTokens("access", None, "refresh", Instant(NOON - 6 * day), clock_offset_ms=0)
-    TokenFile.beside(settings.state_path).write(stored)
-    young = token_age(settings, NOON)
-    assert young is not None
-    assert young["warning"] is None
-    TokenFile.beside(settings.state_path).write(stored._replace(clock_offset_ms=2 * day))
-    old = token_age(settings, NOON)
-    assert old is not None
-    assert "8 days" in old["warning"]
+    path = tmp_path / "state.db"
+    stored = StoredTokens("access", None, "refresh", Instant(NOON - 6 * DAY_MS), clock_offset_ms=0)
+    TokenFile.beside(path).write(stored)
+    assert (token_age(path, NOON) or {})["warning"] is None
+    TokenFile.beside(path).write(stored._replace(clock_offset_ms=2 * DAY_MS))
+    assert "8 days" in (token_age(path, NOON) or {})["warning"]
 
 
 def test_a_token_file_that_others_can_read_is_a_warning_and_does_not_end_status(tmp_path: Path) -> None:
-    settings = _settings(tmp_path)
-    file = TokenFile.beside(settings.state_path)
+    file = TokenFile.beside(tmp_path / "state.db")
     file.write(StoredTokens("access"))
     file.path.chmod(0o644)
-    age = token_age(settings, NOON)
-    assert age is not None
-    assert "read by others" in age["warning"]
+    assert "read by others" in (token_age(tmp_path / "state.db", NOON) or {})["warning"]
+
+
+# -- requests a year
+
+
+def test_until_there_are_runs_a_cycle_is_estimated_at_one_request_a_stream_and_what_sweeps_and_tokens_add(
+    config_of: Any,
+) -> None:
+    cost = yearly_cost(config_of(), None)
+    assert (cost.cycles, cost.measured) == (52_560, False)
+    assert cost.requests == 52_560 * 4 + 4 * 365 + 12 * 365
+
+
+def test_recorded_runs_count_instead_of_the_estimate_and_those_cut_short_do_not(state: State, config_of: Any) -> None:
+    _asked(state, 3, 9)
+    _asked(state, 13)
+    _asked(state, 0, 50, status=4)
+    cost = yearly_cost(config_of(), state)
+    assert (cost.per_cycle, cost.measured, cost.requests) == (4.0, True, 210_240)
+
+
+def test_a_cron_schedule_is_counted_by_its_firings(state: State, config_of: Any) -> None:
+    assert yearly_cost(config_of(schedule={"cron": "*/15 6-20 * * mon-fri"}), state).cycles == 261 * 15 * 4

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
-from outreach_sync.config.quick import QuickSettings
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask, Stream
+from outreach_sync.report import render
 from outreach_sync.report.figures import gather
-from outreach_sync.report.page import render
 from outreach_sync.rules.differences import Held
 from outreach_sync.scrubbing import Scrubber
 from outreach_sync.state import State
 from outreach_sync.state.cache import JudgedTask
-from outreach_sync.state.history import DAY_MS, History
+from outreach_sync.state.history import DAY_MS, History, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
+
+    from outreach_sync.config.models import Config
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 LABELS = ("Active \u2013 Running", "Finished", "Opted Out", "Pending")
@@ -91,16 +91,16 @@ class PageOf(Protocol):
 
 
 @pytest.fixture
-def page_of(settings: QuickSettings) -> PageOf:
+def page_of(config: Config) -> PageOf:
     def parse(state: State | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed:
-        return Parsed(render(gather(state, settings, NOW, days=days, scrubber=Scrubber(secrets))))
+        return Parsed(render(gather(state, config, NOW, days=days, scrubber=Scrubber(secrets))))
 
     return parse
 
 
 class Filled(NamedTuple):
     state: State
-    settings: QuickSettings
+    config: Config
 
     def run(self, run_id: str, began: Instant, outcome: str | None = "ok", **summary: Any) -> None:
         """Record a run of 42 seconds."""
@@ -149,24 +149,32 @@ class Filled(NamedTuple):
             (entry,) = outbox.of_person([prospect_id])
             outbox.refused(entry, reason, next_attempt_at=None if parked else NOW)
 
+    def wrote(self, person_id: int, field: str, old: Any, new: Any, *, at: int = NOW, **other: Any) -> None:
+        """Record an accepted field of a Person, or of a Task with `task_id`."""
+        record = "task" if "task_id" in other else "person"
+        row = Written(
+            Instant(at), other.get("run_id", "r"), record, other.get("action", "update"), person_id - 1000,
+            other.get("task_id"), person_id, field, old, new, other.get("because", "the newest state"),
+        )  # fmt: skip
+        with self.state.transaction():
+            History(self.state.connection).wrote([row])
+
     def watermark(self, stream: Stream, at: Instant) -> None:
         with self.state.transaction():
             self.state.progress.complete(stream, at, at)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> QuickSettings:
-    streams = ("sequence_states", "tasks", "prospects")
-    return QuickSettings(
-        tmp_path / "state.db", 90 * DAY_MS, streams, DAY_MS, 600_000, None, None, "info", "auto"
-    )  # fmt: skip
+def config(config_of: Any) -> Config:
+    made: Config = config_of(outreach={"base_url": "https://api.outreach.io"})
+    return made
 
 
 @pytest.fixture
-def filled(settings: QuickSettings) -> Iterator[Filled]:
+def filled(config: Config) -> Iterator[Filled]:
     """A state to fill, empty so far: a scratch one, since no test here is about what a power cut leaves."""
-    with State.open_scratch(settings.state_path) as state:
-        yield Filled(state, settings)
+    with State.open_scratch(config.state.path) as state:
+        yield Filled(state, config)
 
 
 def full_summary(**people: int) -> dict[str, Any]:
@@ -196,4 +204,6 @@ def lived(filled: Filled) -> Filled:
         filled.refusal(prospect_id, REFUSAL, parked=prospect_id == 9)
     filled.refusal(10, "ambiguous: the rule 'email' finds 2 people (12, 13): merge them in Workbooks")
     filled.watermark(Stream.TASKS, Instant(NOW - 600_000))
+    filled.wrote(1007, "cf_person_sequence_state", "Pending", "Finished")
+    filled.wrote(1007, "activity_status", None, "Cancelled", task_id=77, because="event skip_task 4711")
     return filled

@@ -80,7 +80,7 @@ def test_it_asks_nobody_for_anything_and_has_nothing_to_complain_about(
     visited = _visit(page, tmp_path, *options)
     assert visited.asked_for == []
     assert visited.console == []
-    assert "<h1>outreach-sync report</h1>" in visited.document
+    assert "<h1><bdi>outreach-sync</bdi>" in visited.document
     assert visited.picture.stat().st_size > 20_000
 
 
@@ -119,4 +119,4 @@ def test_nothing_sticks_out_on_a_phone_on_a_desk_or_with_everything_unfolded(pag
     )
     visited = _visit(frame, tmp_path, "--allow-file-access-from-files", "--window-size=1600,1000")
     found = visited.document.split("<pre>")[1].split("</pre>")[0]
-    assert json.loads(found) == ["320 looked at 9", "1200 looked at 9"]
+    assert json.loads(found) == ["320 looked at 11", "1200 looked at 11"]

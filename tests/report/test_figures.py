@@ -1,41 +1,70 @@
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.records import Stream
+import pytest
+
+from outreach_sync.errors import UsageError
+from outreach_sync.instants import Instant, parse_iso, to_iso
+from outreach_sync.report import duration, share, write_page
 from outreach_sync.report.figures import gather
 from outreach_sync.scrubbing import Scrubber
 from outreach_sync.state.history import DAY_MS
 
 if TYPE_CHECKING:
-    from outreach_sync.config.quick import QuickSettings
+    from pathlib import Path
+
     from outreach_sync.report.figures import Report
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 TODAY = parse_iso("2026-09-30T00:00:00Z")
+MINUTE_MS = 60_000
 
 
 def _gather(filled: Any, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Report:
-    return gather(filled.state, filled.settings, NOW, days=days, scrubber=Scrubber(secrets))
+    return gather(filled.state, filled.config, NOW, days=days, scrubber=Scrubber(secrets))
 
 
-def test_before_the_first_run_everything_is_empty_but_the_streams_are_named(settings: QuickSettings) -> None:
-    report = gather(None, settings, NOW, days=30, scrubber=Scrubber())
-    assert (report.run_count, report.trends, report.refusals, report.waiting, report.people) == (0, (), (), (), 0)
-    assert [mark.stream for mark in report.marks] == ["sequence_states", "tasks", "prospects"]
-    assert len(report.periods) == 30
+# -- runs
 
 
-def test_a_trend_ends_with_what_people_say_now_and_knows_labels_that_are_gone(filled: Any) -> None:
-    filled.label_counts(3)  # one more Person each day: Pending, Opted Out, Finished
-    filled.person(3, "Finished")
-    trends = {trend.label: trend for trend in _gather(filled).trends}
-    assert trends["Finished"].now == 2
-    assert [count for _, count in trends["Finished"].days] == [0, 0, 1, 2]
-    assert trends["Pending"].now == 0
-    assert [count for _, count in trends["Pending"].days] == [1, 1, 1, 0]
-    assert trends["Finished"].days[-1][0] == TODAY
+def test_what_a_run_read_wrote_and_asked_for_is_added_up_from_its_summary(filled: Any) -> None:
+    summary = {
+        "streams": {"tasks": {"read": 3}, "prospects": {"read": 4}},
+        "people": {"created": 1, "updated": 2, "recreated": 4, "unchanged": 99, "rejected": 8},
+        "tasks": {"created": 16, "rejected": 32},
+        "requests": {"outreach": 5, "workbooks": 6},
+    }
+    filled.run("a", NOW, **summary)
+    (run,) = _gather(filled).last_runs
+    assert (run.read, run.written, run.refused, run.outreach, run.workbooks) == (7, 23, 40, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "summary", [{}, {"people": None, "streams": None}, {"people": [], "requests": {"outreach": "x"}}]
+)
+def test_a_summary_of_another_shape_counts_as_nothing_done(summary: dict[str, Any], filled: Any) -> None:
+    filled.run("a", NOW, **summary)
+    (run,) = _gather(filled).last_runs
+    assert (run.read, run.written, run.refused, run.outreach, run.error) == (0, 0, 0, 0, "")
+
+
+def test_a_period_tells_done_partial_and_failed_apart_and_counts_the_unfinished_as_failed(filled: Any) -> None:
+    for place, outcome in enumerate(("ok", "partial", "failed", None)):
+        filled.run(str(place), Instant(TODAY + place), outcome)
+    *earlier, today = _gather(filled, days=3).periods
+    assert [len(period.runs) for period in earlier] == [0, 0]
+    assert (today.ok, today.partial, today.failed, today.longest_ms, today.new) == (1, 1, 2, 42_000, True)
+    assert _gather(filled).success == pytest.approx(2 / 3)
+
+
+def test_a_run_in_the_wrong_year_neither_stands_in_the_way_nor_counts(filled: Any) -> None:
+    filled.run("right", Instant(NOW - MINUTE_MS), requests={"outreach": 3})
+    filled.run("wrong", Instant(NOW + 3650 * DAY_MS), requests={"outreach": 900})
+    report = _gather(filled)
+    assert (report.run_count, report.busiest_hour) == (1, (parse_iso("2026-09-30T11:00:00Z"), 3))
 
 
 def test_runs_before_the_period_are_not_counted_and_the_newest_are_listed_first(filled: Any) -> None:
@@ -43,9 +72,62 @@ def test_runs_before_the_period_are_not_counted_and_the_newest_are_listed_first(
     for hour in reversed(range(25)):
         filled.run(f"run-{hour}", Instant(NOW - hour * 3_600_000))
     report = _gather(filled, days=7)
-    assert report.run_count == 25
-    assert len(report.last_runs) == 20
+    assert (report.run_count, len(report.last_runs)) == (25, 20)
     assert [run.started_at for run in report.last_runs[:2]] == [NOW, NOW - 3_600_000]
+
+
+def test_an_outage_lasts_from_the_first_run_that_failed_to_the_next_that_did_not(filled: Any) -> None:
+    for place, outcome in enumerate(("ok", "failed", "failed", "ok", "failed")):
+        filled.run(
+            str(place), Instant(NOW + (place - 10) * MINUTE_MS), outcome, error="down" if outcome != "ok" else ""
+        )
+    open_one, over = _gather(filled).outages
+    assert (over.began_at, over.ended_at) == (NOW - 9 * MINUTE_MS, NOW - 7 * MINUTE_MS)
+    assert (over.runs, over.cause) == (2, "down")
+    assert (open_one.ended_at, open_one.runs) == (None, 1)
+
+
+# -- writes
+
+
+def test_the_lag_is_from_the_change_in_outreach_to_the_write_and_a_first_load_does_not_count(filled: Any) -> None:
+    field, before = "cf_person_state_updated_at", to_iso(Instant(NOW - DAY_MS))
+    for minutes in (1, 2, 30):
+        filled.wrote(1001, field, before, to_iso(Instant(NOW - minutes * MINUTE_MS)))
+    filled.wrote(1001, field, None, before)
+    filled.wrote(1001, field, None, before, action="create")
+    filled.wrote(1001, "cf_person_sequence_state", "Pending", "Finished")
+    lag = _gather(filled).lag
+    assert lag == (2 * MINUTE_MS, 30 * MINUTE_MS, 3)
+
+
+def test_the_last_changes_are_those_of_the_last_run_that_wrote_and_each_task_names_its_witness(filled: Any) -> None:
+    filled.wrote(1001, "cf_person_sequence_state", "Pending", "Finished", run_id="before")
+    filled.wrote(1002, "cf_person_sequence_state", None, "Pending", run_id="last")
+    for field in ("activity_status", "name"):
+        filled.wrote(1002, field, None, "Cancelled", run_id="last", task_id=77, because="event skip_task 4711")
+    report = _gather(filled)
+    assert (report.change_count, {one.run_id for one in report.changes}) == (3, {"last"})
+    assert [(one.task_id, one.because) for one in report.cancelled] == [(77, "event skip_task 4711")]
+
+
+# -- people
+
+
+def test_before_the_first_run_everything_is_empty_but_the_streams_are_named(config_of: Any) -> None:
+    report = gather(None, config_of(), NOW, days=30, scrubber=Scrubber())
+    assert (report.run_count, report.trends, report.refusals, report.waiting) == (0, (), (), ())
+    assert list(report.marks()) == [(name, None) for name in ("sequence_states", "tasks", "prospects", "events")]
+    assert len(report.periods) == 30
+
+
+def test_a_trend_ends_with_what_people_say_now_and_knows_labels_that_are_gone(filled: Any) -> None:
+    filled.label_counts(3)  # one more Person each day: Pending, Opted Out, Finished
+    filled.person(3, "Finished")
+    trends = {trend.label: trend for trend in _gather(filled).trends}
+    assert [count for _, count in trends["Finished"].days] == [0, 0, 1, 2]
+    assert [count for _, count in trends["Pending"].days] == [1, 1, 1, 0]
+    assert (trends["Finished"].now, trends["Finished"].days[-1][0]) == (2, TODAY)
 
 
 def test_opt_outs_are_counted_by_week_where_days_would_be_too_many(filled: Any) -> None:
@@ -55,19 +137,30 @@ def test_opt_outs_are_counted_by_week_where_days_would_be_too_many(filled: Any) 
     assert sum(count for _, count in _gather(filled, days=4).opt_outs) == 4
 
 
-def test_refusals_with_one_reason_are_one_line_with_a_few_examples(filled: Any) -> None:
+def test_a_sequence_is_named_by_its_id_where_it_has_no_name(filled: Any) -> None:
+    filled.sequence(7, "  ", skipped=2)
+    (sequence,) = _gather(filled).skipped
+    assert (sequence["name"], sequence["recent"], sequence["kept"], sequence["sent"]) == ("sequence 7", 2, 2, 0)
+
+
+# -- refusals
+
+
+def test_refusals_come_by_kind_with_both_records_and_only_those_of_the_last_day_are_new(filled: Any) -> None:
+    filled.run("r", Instant(NOW - 2 * DAY_MS))
+    filled.run("today", Instant(NOW - MINUTE_MS))
     for prospect_id in range(1, 6):
         filled.refusal(prospect_id, "no entry of the picklist", parked=prospect_id > 3)
+    with filled.state.transaction():
+        filled.state.connection.execute("UPDATE outbox SET run_id = 'today' WHERE prospect_id = 5")
     filled.refusal(9, "ambiguous: the rule 'email' finds 2 people (1, 2)")
     largest, other = _gather(filled).refusals
-    assert (largest.records, largest.parked, len(largest.reasons), largest.unlisted) == (5, 2, 1, 0)
-    assert largest.reasons[0].examples[0] == "failure 1: prospect 1, Person 1001"
-    assert len(largest.reasons[0].examples) == 3
-    assert "failures retry" in largest.advice
-    assert other.title.startswith("Ambiguous")
+    assert (largest.records, largest.parked, largest.new) == (5, 2, 1)
+    assert [one["workbooks_id"] for one in largest.shown if one["new"]] == [1005]
+    assert other.kind.title.startswith("Ambiguous")
 
 
-def test_thousands_of_different_reasons_do_not_make_a_page_of_megabytes(filled: Any) -> None:
+def test_thousands_of_refusals_do_not_make_a_page_of_megabytes(filled: Any) -> None:
     with filled.state.transaction():
         filled.state.connection.executemany(
             "INSERT INTO outbox (record, key, action, fields, state, reason) VALUES ('person', ?, 'update', '{}',"
@@ -75,8 +168,8 @@ def test_thousands_of_different_reasons_do_not_make_a_page_of_megabytes(filled: 
             ((one, f"reason {one} " + "x" * 5000) for one in range(3000)),
         )
     (kind,) = _gather(filled).refusals
-    assert (kind.records, len(kind.reasons), kind.unlisted) == (3000, 20, 2980)
-    assert max(len(reason.text) for reason in kind.reasons) <= 400
+    assert (kind.records, len(kind.shown)) == (3000, 40)
+    assert max(len(one["reason"]) for one in kind.shown) <= 400
 
 
 def test_secrets_and_addresses_in_what_a_service_said_do_not_reach_the_report(filled: Any) -> None:
@@ -86,30 +179,45 @@ def test_secrets_and_addresses_in_what_a_service_said_do_not_reach_the_report(fi
     filled.person(1, said)
     filled.sequence(1, said, skipped=1)
     filled.run("a", NOW, "failed", error=said)
+    filled.wrote(1001, "name", said, said, because=said)
     report = _gather(filled, secrets=(secret,))
-    assert secret not in repr(report)
-    assert "ada@" not in repr(report)
-    assert repr(report).count("*** for (address)") == 4
+    shown = repr(report).replace(repr(report.standing["runs"]), "").replace(repr(report.standing["last_run"]), "")
+    assert secret not in shown
+    assert "ada@" not in shown
 
 
-def test_a_sequence_is_named_by_its_id_where_it_has_no_name(filled: Any) -> None:
-    filled.sequence(7, "  ", skipped=2)
-    (sequence,) = _gather(filled).skipped
-    assert (sequence.name, sequence.recent, sequence.kept, sequence.sent) == ("sequence 7", 2, 2, 0)
+# -- words, and the file
 
 
-def test_what_waits_counts_what_is_being_sent_as_queued(filled: Any) -> None:
-    for prospect_id in (1, 2):
-        filled.refusal(prospect_id, "no")
-    filled.refusal(3, "no", parked=True)
-    with filled.state.transaction():
-        filled.state.outbox.mark_sending([1])
-    report = _gather(filled)
-    assert [(one.record, one.queued, one.parked) for one in report.waiting] == [("person", 2, 1)]
-    assert (report.refused, report.queued, report.parked) == (3, 2, 1)
+@pytest.mark.parametrize(
+    ("span_ms", "said"),
+    [(340, "340 ms"), (4_200, "4.2 s"), (42_000, "42 s"), (200_000, "3 min 20 s"), (7_500_000, "2 h 5 min")],
+)
+def test_a_duration_is_worded_by_its_size(span_ms: int, said: str) -> None:
+    assert duration(span_ms) == said
 
 
-def test_watermarks_are_those_of_the_streams_in_the_config_and_of_any_other(filled: Any) -> None:
-    filled.watermark(Stream.TASKS, NOW)
-    marks = {mark.stream: mark.watermark for mark in _gather(filled).marks}
-    assert marks == {"sequence_states": None, "tasks": NOW, "prospects": None}
+def test_a_share_is_never_nothing_where_there_is_something_nor_all_where_something_is_missing() -> None:
+    assert [share(part) for part in (0, 0.001, 0.5, 0.9951, 1)] == ["0%", "<1%", "50%", "99.5%", "100%"]
+
+
+def test_a_page_replaces_the_old_one_whole_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    write_page("old", target)
+    write_page("new \u2013 page\n", target)
+    assert target.read_bytes() == "new \u2013 page\n".encode()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_a_full_disk_leaves_the_old_page_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("old", encoding="utf-8")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left"):
+        write_page("new", target)
+    assert target.read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.glob("*report*")] == ["report.html"]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from outreach_sync import instants
 from outreach_sync.config.permissions import permissions_warning
-from outreach_sync.config.quick import settings_of
 from outreach_sync.insight.checks.check import CONFIG, fail, guarded, ok, warn
+from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN, yearly_cost
 from outreach_sync.insight.status import token_age
-from outreach_sync.insight.yearly_cost import LARGE_PLAN, SMALL_PLAN, cost_by_state, yearly_cost
 from outreach_sync.rules.conditions import named_attributes
 from outreach_sync.state import State
 from outreach_sync.state.database import is_there
@@ -107,10 +106,9 @@ def _state(path: Path) -> Check:
 
 
 def _cost(config: Config) -> Check:
-    settings = settings_of(config)
-    state = State.open_to_read(settings.state_path)
+    state = State.open_to_read(config.state.path)
     with nullcontext() if state is None else state:
-        cost = yearly_cost(settings, ()) if state is None else cost_by_state(settings, state)
+        cost = yearly_cost(config, state)
     detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
     hint = "Lengthen schedule.every, or ask Outreach how many your plan allows (250,000 to 1,000,000)."
     if cost.requests > LARGE_PLAN:
@@ -122,7 +120,7 @@ def _cost(config: Config) -> Check:
 
 def _token(config: Config) -> Check:
     name = "refresh token age"
-    age = token_age(settings_of(config), instants.now())
+    age = token_age(config.state.path, instants.now())
     if age is None:
         return ok(name, "no token is stored yet")
     if age["warning"]:
