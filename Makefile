@@ -42,9 +42,10 @@ torture: $(READY) ## Prove "nothing lost, nothing twice": faults, kills, propert
 bench: $(READY) ## Measure: requests, time against the wire, memory (long)
 	$(BIN)/python -m tests.benchmarks
 
-docs: $(READY) ## Write the generated files again: schema, references, manual pages
-	$(BIN)/python -m outreach_sync.config.schema > config/outreach-sync.schema.json
-	$(BIN)/python -m outreach_sync.config.reference > docs/config.md
+docs: $(READY) ## Write the generated files again: schema, references, example, manual pages
+	$(BIN)/python -m outreach_sync.config schema > config/outreach-sync.schema.json
+	$(BIN)/python -m outreach_sync.config reference > docs/config.md
+	$(BIN)/python -m outreach_sync.config example > config/outreach-sync.example.yaml
 	$(BIN)/python -m tests.docs.man
 	$(BIN)/python -m tests.docs.readme
 

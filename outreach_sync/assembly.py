@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outreach_sync import __version__
-from outreach_sync.config.credentials import revealed
-from outreach_sync.config.start import Back, From
+from outreach_sync.config.model import revealed
+from outreach_sync.config.values import Back, From
 from outreach_sync.http import Transport
 from outreach_sync.outreach.client import OutreachClient
 from outreach_sync.outreach.s2s import S2STokens
@@ -21,7 +21,7 @@ from outreach_sync.workbooks.records import Workbooks
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import OnRetry, StopSignal
     from outreach_sync.instants import Instant
     from outreach_sync.outreach.tokens import Tokens

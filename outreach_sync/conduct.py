@@ -8,12 +8,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import assembly, instants
-from outreach_sync.config.quick import READ
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.instants import Instant
 from outreach_sync.monitoring import Watch
-from outreach_sync.pipeline.run import Pilot, Run
+from outreach_sync.pipeline.run import READ, Pilot, Run
 from outreach_sync.pipeline.tally import Tally
 from outreach_sync.records import Stream
 from outreach_sync.scrubbing import masked
@@ -24,8 +23,8 @@ from outreach_sync.state.lock import run_lock
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from outreach_sync.config.models import Config
-    from outreach_sync.config.start import Back
+    from outreach_sync.config.model import Config
+    from outreach_sync.config.values import Back
     from outreach_sync.http import RetryNote, StopSignal
     from outreach_sync.outreach.source import OutreachSource
     from outreach_sync.pipeline.run import Log

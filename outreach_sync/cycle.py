@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from outreach_sync.config.fingerprint import decision_fingerprint, field_fingerprint, task_rule_fingerprint
+from outreach_sync.config.model import decision_fingerprint, field_fingerprint, task_rule_fingerprint
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import (
     NotAllowedError,

@@ -26,7 +26,7 @@ from outreach_sync.state.outbox import HIDDEN
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.match import LookedUp
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import PersonRow

@@ -14,21 +14,11 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from outreach_sync.config.models import Config
     from outreach_sync.pipeline.run import Log
     from outreach_sync.scrubbing import Scrubber
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _started: list[Log] = []
-
-
-def secrets_of(config: Config) -> list[str]:
-    """Return every secret that the config holds."""
-    outreach = config.outreach
-    held = [outreach.client_secret, outreach.refresh_token, config.workbooks.api_key, config.monitoring.ping_url]
-    if outreach.s2s is not None:
-        held.append(outreach.s2s.private_key)
-    return [secret.get_secret_value() for secret in held if secret is not None]
 
 
 def start_logging(level: str, form: str, scrubber: Scrubber) -> Log:

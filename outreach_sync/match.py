@@ -203,7 +203,7 @@ def ask_matches(run: Run, prospects: Sequence[Prospect]) -> Ahead[Matches]:
     reference is looked for last, since a Person may have been created from a state that was lost.
     """
     unusable = {"link"} if run.config.workbooks.fields.outreach_id else {"link", "outreach_id"}
-    rules = [rule for rule in run.config.sync.people.match if rule not in unusable]
+    rules: list[str] = [rule for rule in run.config.sync.people.match if rule not in unusable]
     rules += [] if _REFERENCE in rules else [_REFERENCE]
     return Ahead(lambda: _look(run, rules, prospects), name="match-ahead")
 

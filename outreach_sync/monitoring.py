@@ -19,7 +19,6 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from outreach_sync import __version__, instants
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
-from outreach_sync.events import secrets_of
 from outreach_sync.files import write_whole
 from outreach_sync.http import StopSignal, Transport
 from outreach_sync.outreach.tokenfile import TokenFile
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from outreach_sync.conduct import Ended
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.run import Log
     from outreach_sync.state import State
@@ -85,7 +84,7 @@ class Watch:
 
     def __init__(self, config: Config, log: Log) -> None:
         """Tell nobody yet."""
-        self._secrets = frozenset(secrets_of(config))
+        self._secrets = frozenset(config.secrets)
         self.log = Tail(log, Scrubber(self._secrets))
         self._config = config
         self._run_id = ""

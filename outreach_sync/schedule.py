@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent, JobSubmissionEvent
 
     from outreach_sync.conduct import Ended
-    from outreach_sync.config.models import Config, Schedule
+    from outreach_sync.config.model import Config, Schedule
     from outreach_sync.http import StopSignal
     from outreach_sync.pipeline.run import Log
 

@@ -16,7 +16,7 @@ import yaml
 
 from outreach_sync import monitoring
 from outreach_sync.conduct import Options, conduct
-from outreach_sync.config.loading import load_config
+from outreach_sync.config.load import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
@@ -31,7 +31,7 @@ from outreach_sync.state import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.pipeline.run import Run
 
 NOW = Instant(1_788_256_800_000)

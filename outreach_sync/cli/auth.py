@@ -17,7 +17,7 @@ from outreach_sync.errors import LockHeldError, NotAllowedError, NotAuthenticate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.consent import Listener
     from outreach_sync.http import StopSignal
     from outreach_sync.outreach.tokenfile import StoredTokens

@@ -11,7 +11,7 @@ from outreach_sync.cli.output import print_json
 from outreach_sync.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.insight.checks import Check
 
 _SHOWN = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
@@ -29,10 +29,9 @@ def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's 
     from outreach_sync.insight.checks import check_everything, exit_status  # noqa: PLC0415 - slow to import
 
     def learn(config: Config) -> None:
-        from outreach_sync.events import secrets_of  # noqa: PLC0415
         from outreach_sync.scrubbing import keep_secret  # noqa: PLC0415
 
-        keep_secret(*secrets_of(config))
+        keep_secret(*config.secrets)
 
     checks = []
     with stop_on_signals() as stop:

@@ -11,8 +11,7 @@ from outreach_sync.scrubbing import Scrubber, keep_secret
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outreach_sync.config.models import Config
-    from outreach_sync.config.quick import QuickSettings
+    from outreach_sync.config.model import Config
     from outreach_sync.state import State
 
 
@@ -38,42 +37,38 @@ class Invocation:
         Raises:
             ConfigError: there is none.
         """
-        from outreach_sync.config.locate import find_config  # noqa: PLC0415 - not for --help
+        from outreach_sync.config import find_config  # noqa: PLC0415 - not for --help
 
         return find_config(self._config)
 
     def config(self, *, require_secrets: bool = True) -> Config:
-        """Load the config and teach the scrubber its secrets.
+        """Load the config, teach the scrubber its secrets, and warn where others can read one.
 
         Raises:
             ConfigError: it is wrong.
         """
-        from outreach_sync.config.loading import load_config  # noqa: PLC0415 - pydantic is slow to import
+        from outreach_sync.config import read_config  # noqa: PLC0415 - not for --help
 
-        path = self.config_path
-        return self._learnt(path, load_config(path, require_secrets=require_secrets))
+        loaded = read_config(self.config_path, require_secrets=require_secrets)
+        keep_secret(*loaded.config.secrets)
+        if loaded.warning is not None:
+            click.echo(f"outreach-sync: warning: {loaded.warning}", err=True)
+        return loaded.config
 
-    def _learnt(self, path: Path, config: Config) -> Config:
-        from outreach_sync.config.permissions import permissions_warning  # noqa: PLC0415
-        from outreach_sync.events import secrets_of  # noqa: PLC0415
+    @property
+    def state_path(self) -> Path:
+        """Where the state is.
 
-        keep_secret(*secrets_of(config))
-        warning = permissions_warning(path)
-        if warning is not None:
-            click.echo(f"outreach-sync: warning: {warning}", err=True)
-        return config
-
-    def quick(self) -> QuickSettings:
-        """Read the few settings that local commands need."""
-        from outreach_sync.config.quick import quick_settings  # noqa: PLC0415
-
-        return quick_settings(self.config_path)
+        Raises:
+            ConfigError: the config is wrong.
+        """
+        return self.config(require_secrets=False).state.path
 
     def state_to_read(self) -> State | None:
         """Open the state without changing it; None: there is none yet."""
-        from outreach_sync.state import State  # noqa: PLC0415
+        from outreach_sync.state import State  # noqa: PLC0415 - not for --help
 
-        return State.open_to_read(self.quick().state_path)
+        return State.open_to_read(self.state_path)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

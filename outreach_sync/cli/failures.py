@@ -126,7 +126,7 @@ def _change(
     from outreach_sync.state.database import is_there  # noqa: PLC0415
     from outreach_sync.state.lock import run_lock  # noqa: PLC0415
 
-    path = context.quick().state_path
+    path = context.state_path
     if not is_there(path):
         return refusals.failures_with_ids(None, ids)
     with run_lock(path, f"failures {what}"), State.open(path) as state:

@@ -30,7 +30,7 @@ def forget(context: Invocation, prospect_id: int | None, person_id: int | None) 
     from outreach_sync.state import State  # noqa: PLC0415
     from outreach_sync.state.lock import run_lock  # noqa: PLC0415
 
-    path = context.quick().state_path
+    path = context.state_path
     with run_lock(path, "forget"), State.open(path) as state:
         erased = erase(state, prospect_id=prospect_id, person_id=person_id)
     _tell(erased)

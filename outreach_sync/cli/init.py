@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from outreach_sync.config.locate import usual_places
+from outreach_sync.config.load import usual_places
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.files import write_whole
 from outreach_sync.instants import parse_duration, parse_moment

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.pipeline.run import Log
 
 

@@ -14,7 +14,7 @@ from outreach_sync.instants import Instant, to_iso
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.records import SourceTask
 

@@ -14,7 +14,7 @@ from outreach_sync.cli.signals import stop_on_signals
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.provision import Provisioned, Step, Wish
 
 _SECTION = ("workbooks", "fields")
@@ -78,7 +78,7 @@ def _changes(wish: Wish, done: Provisioned | None) -> dict[str, str]:
 
 def _write(context: Invocation, changes: Mapping[str, str], *, sure: bool, may_ask: bool) -> bool:
     """Write the columns into the config, if that is wanted and can be done; say whether it was."""
-    from outreach_sync.config.rewrite import replace_file, rewritten  # noqa: PLC0415
+    from outreach_sync.config.starter import replace_file, rewritten  # noqa: PLC0415
 
     path = context.config_path
     text = rewritten(path.read_text(encoding="utf-8"), _SECTION, changes)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.conduct import Ended
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
 
 _CSV = ("record", "action", "prospect_id", "task_id", "workbooks_id", "name", "field", "old", "new")
 _NEW = "(new Person)"

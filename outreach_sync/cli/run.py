@@ -17,7 +17,7 @@ from outreach_sync.cli.output import plain_or, print_json, say
 from outreach_sync.cli.review import print_review, print_review_csv
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.conduct import Options, conduct
-from outreach_sync.config.start import Back
+from outreach_sync.config.values import Back
 from outreach_sync.errors import GuardStoppedError, InterruptedByError
 from outreach_sync.instants import Instant, OutOfReachError, parse_duration, parse_moment
 from outreach_sync.reconcile import reconcile as repair
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.cli.context import Invocation
     from outreach_sync.conduct import Ended
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.pipeline.run import Run
 
 _STREAMS = [stream.value for stream in Stream]

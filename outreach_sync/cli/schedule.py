@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from outreach_sync.conduct import Ended
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.pipeline.run import Log
     from outreach_sync.schedule import Reload

@@ -47,7 +47,7 @@ def restore(context: Invocation, path: Path) -> None:
     from outreach_sync.state.backup import restore as put_back  # noqa: PLC0415
     from outreach_sync.state.lock import run_lock  # noqa: PLC0415
 
-    target = context.quick().state_path
+    target = context.state_path
     with run_lock(target, "state restore"):
         replaced = put_back(target, path, now=instants.now())
     click.echo(f"Restored {path}.")
@@ -74,7 +74,7 @@ def verify(context: Invocation) -> None:
 def _existing(context: Invocation) -> Path:
     from outreach_sync.state.database import is_there  # noqa: PLC0415 - not for --help
 
-    path = context.quick().state_path
+    path = context.state_path
     if not is_there(path):
         raise StateError(f"there is no state at {path} yet.", advice="The first run makes it.")
     return path

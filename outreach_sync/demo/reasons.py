@@ -10,7 +10,7 @@ from outreach_sync.insight.explain import task_because
 from outreach_sync.state import State
 
 if TYPE_CHECKING:
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
 
 
 class Reasons:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from outreach_sync.conduct import Options, conduct
-from outreach_sync.config.loading import load_config
+from outreach_sync.config.load import load_config
 from outreach_sync.demo.expectation import Memory, people, tasks_by_reference
 from outreach_sync.demo.reasons import Reasons
 from outreach_sync.demo.showing import Screen
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
 
 _REQUESTS_OF_A_QUIET_CYCLE = 3

@@ -13,7 +13,7 @@ from outreach_sync.config.cron import firings_a_year
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.state import State
     from outreach_sync.state.runs import RunRecord
 

@@ -21,7 +21,7 @@ from outreach_sync.rules.skipped import skipping_condition
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.rules.differences import RoleValue
     from outreach_sync.rules.person import PooledState, Wanted
     from outreach_sync.state import State

@@ -10,7 +10,7 @@ from outreach_sync.outreach.tokens import EXPIRY_MARGIN_MS
 from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.outreach.tokens import Tokens
 

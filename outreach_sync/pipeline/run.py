@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outreach_sync import instants
-from outreach_sync.config.quick import READ
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.errors import OutreachSyncError
     from outreach_sync.http import StopSignal
     from outreach_sync.instants import Instant
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from outreach_sync.state import State
     from outreach_sync.state.outbox import Entry
     from outreach_sync.workbooks.records import Workbooks
+
+READ = frozenset({Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS})
+"""The streams that a cycle reads."""
 
 
 class Log(Protocol):

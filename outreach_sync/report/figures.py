@@ -24,7 +24,7 @@ from outreach_sync.state.history import DAY_MS, History, day_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.insight.failures import Kind
     from outreach_sync.scrubbing import Scrubber
     from outreach_sync.state import State

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outreach_sync.config.syncing import Guard
+    from outreach_sync.config.model import Guard
 
 
 class Watched(StrEnum):

@@ -13,7 +13,7 @@ from outreach_sync.instants import to_date
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
 
 OPTED_OUT = "opted_out"

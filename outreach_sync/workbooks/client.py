@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from outreach_sync import __version__
-from outreach_sync.config.credentials import revealed
+from outreach_sync.config.model import revealed
 from outreach_sync.errors import InterruptedByError, PutOffError, ServiceError, UntrustedAnswerError
 from outreach_sync.http import (
     BusyError,
@@ -39,7 +39,7 @@ from outreach_sync.workbooks.wire import REFERENCE, Reading, Row, read_boolean, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from outreach_sync.config.services import Workbooks as Section
+    from outreach_sync.config.model import Workbooks as Section
     from outreach_sync.http import Answer, OnRetry, StopSignal
 
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")

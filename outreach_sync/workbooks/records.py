@@ -30,7 +30,7 @@ from outreach_sync.workbooks.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from outreach_sync.config.services import Workbooks as Section
+    from outreach_sync.config.model import Workbooks as Section
     from outreach_sync.http import OnRetry, StopSignal
     from outreach_sync.instants import Instant
     from outreach_sync.records import Scalar, Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.config.syncing import DEFAULT_LABELS
+from outreach_sync.config.model import DEFAULT_LABELS
 from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:

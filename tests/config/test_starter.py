@@ -7,12 +7,11 @@ import pytest
 import yaml
 
 from outreach_sync.config import load_config, starter_config
-from outreach_sync.config.document import read_document
-from outreach_sync.config.keys import keys_at, model_at
+from outreach_sync.config.describe import keys_at
+from outreach_sync.config.starter import replace_file, rewritten
 from outreach_sync.errors import UsageError
 
 Write = Callable[..., Path]
-EXAMPLE = Path(__file__).parents[2] / "config/outreach-sync.example.yaml"
 OPTIONAL = {"outreach.s2s", "state.path"}
 
 
@@ -20,10 +19,6 @@ OPTIONAL = {"outreach.s2s", "state.path"}
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OUTREACH_CLIENT_ID", "OUTREACH_CLIENT_SECRET", "WORKBOOKS_API_KEY"):
         monkeypatch.setenv(name, "planted")
-
-
-def test_the_example_is_the_starter() -> None:
-    assert EXAMPLE.read_text(encoding="utf-8") == starter_config()
 
 
 def test_the_starter_says_the_defaults_and_nothing_else(write: Write, minimal: Write) -> None:
@@ -36,18 +31,20 @@ def test_the_starter_says_the_defaults_and_nothing_else(write: Write, minimal: W
     assert started.outreach.refresh_token is None
 
 
-def test_the_starter_has_every_key(write: Write) -> None:
-    lines = read_document(write(starter_config())).lines
+def test_the_starter_has_every_key() -> None:
+    tree = yaml.safe_load(starter_config())
     pending: list[tuple[str, ...]] = [()]
     while pending:
         where = pending.pop()
+        section = tree
+        for step in where:
+            section = section[step]
         for key in (key for key in keys_at(where) if not key.endswith("_file") or key == "metrics_file"):
-            inner = (*where, key)
-            if ".".join(inner) in OPTIONAL:
+            if ".".join((*where, key)) in OPTIONAL:
                 assert f"# {key}:" in starter_config()
                 continue
-            assert inner in lines, inner
-            pending += [inner] if model_at(inner) else []
+            assert key in section, (*where, key)
+            pending += [(*where, key)] if keys_at((*where, key)) else []
 
 
 def test_the_addresses_come_from_the_environment_where_it_has_them(
@@ -78,3 +75,46 @@ def test_an_answer_keeps_the_comments(write: Write) -> None:
 def test_an_answer_to_a_question_nobody_asked_is_a_bug_of_the_caller() -> None:
     with pytest.raises(UsageError, match=r"workbooks\.nope"):
         starter_config({"workbooks.nope": "x"})
+
+
+WHERE = ("workbooks", "fields")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("workbooks:\n  fields:\n    a: old  # why\n", "workbooks:\n  fields:\n    a: new  # why\n"),
+        ("workbooks:\n  fields:\n    a: null\n    b: 1\n", "workbooks:\n  fields:\n    a: new\n    b: 1\n"),
+        ("workbooks:\n  fields:\n    # b\n    b: 1\n", "workbooks:\n  fields:\n    # b\n    a: new\n    b: 1\n"),
+        ("é: 'ü'\nworkbooks:\n  fields:\n    a: 'o'\n", "é: 'ü'\nworkbooks:\n  fields:\n    a: new\n"),
+    ],
+    ids=["comment", "null", "missing key", "not ASCII"],
+)
+def test_only_the_value_changes(before: str, after: str) -> None:
+    assert rewritten(before, WHERE, {"a": "new"}) == after
+
+
+def test_several_values_change_at_once() -> None:
+    text = "workbooks:\n  fields:\n    a: 1\n    b: 2\n"
+    assert rewritten(text, WHERE, {"b": "y", "a": "longer", "c": "z"}) == (
+        "workbooks:\n  fields:\n    c: z\n    a: longer\n    b: y\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "workbooks:\n  api_key: k\n", "workbooks:\n  fields: {a: old}\n", "workbooks:\n  fields:\n    a: ${A}\n"],
+    ids=["empty", "no section", "flow style", "from the environment"],
+)
+def test_what_cannot_be_changed_alone_is_left_to_people(text: str) -> None:
+    assert rewritten(text, WHERE, {"a": "new"}) is None
+
+
+def test_a_file_is_replaced_in_place_with_its_mode(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.yaml", tmp_path / "link.yaml"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    replace_file(link, "new")
+    assert (real.read_text(), real.stat().st_mode & 0o777, link.is_symlink()) == ("new", 0o640, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "real.yaml"]

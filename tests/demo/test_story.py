@@ -14,7 +14,7 @@ from outreach_sync.http import StopSignal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.sandbox import Sandbox
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from outreach_sync.cli import COMMANDS
 from outreach_sync.config.cron import checked_cron
-from outreach_sync.config.loading import load_config
+from outreach_sync.config.load import load_config
 
 MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes" / "cronjob.yaml"
 SCHEMA = Path(__file__).parent / "kubernetes-1.33.schema.json"
@@ -79,7 +79,7 @@ def test_both_jobs_share_the_state_and_the_config() -> None:
 def test_the_config_is_one_that_the_program_takes(tmp_path: Path) -> None:
     text = next(one for one in DOCUMENTS if one["kind"] == "ConfigMap")["data"]["config.yaml"]
     for secret in ("outreach_client_secret", "workbooks_api_key"):
-        (tmp_path / secret).write_text("a secret")
+        (tmp_path / secret).write_text("a-secret")
     path = tmp_path / "config.yaml"
     path.write_text(text.replace("/run/secrets/outreach-sync", str(tmp_path)))
     config = load_config(path)

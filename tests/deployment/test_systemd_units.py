@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.loading import load_config
+from outreach_sync.config.load import load_config
 from outreach_sync.errors import ConfigError
 
 UNITS = Path(__file__).parents[2] / "config" / "systemd"
@@ -127,10 +127,10 @@ def test_the_config_takes_its_secrets_from_the_credentials_that_the_units_load(
 ) -> None:
     credentials = [value.partition(":")[0] for value in read(SERVICES[0])["Service"]["LoadCredential"]]
     for name in credentials:
-        (tmp_path / name).write_text(f"secret of {name}\n")
+        (tmp_path / name).write_text(f"secret-of-{name}\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     config = load_config(UNITS / "outreach-sync.yaml")
     assert config.workbooks.api_key is not None
-    assert config.workbooks.api_key.get_secret_value() == "secret of workbooks_api_key"
+    assert config.workbooks.api_key.get_secret_value() == "secret-of-workbooks_api_key"
     assert config.state.path == tmp_path / "state" / "state.db"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.config.models import Config
+from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page

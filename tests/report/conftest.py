@@ -20,7 +20,7 @@ from outreach_sync.state.history import DAY_MS, History, Written
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 LABELS = ("Active \u2013 Running", "Finished", "Opted Out", "Pending")

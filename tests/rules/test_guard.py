@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outreach_sync.config.syncing import Guard
+from outreach_sync.config.model import Guard
 from outreach_sync.rules.guard import Watched, exceeded, stops
 
 

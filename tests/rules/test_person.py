@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from outreach_sync.config.models import Config
-from outreach_sync.config.services import Fields, Workbooks
-from outreach_sync.config.syncing import DEFAULT_LABELS, Sync
+from outreach_sync.config.model import DEFAULT_LABELS, Config, Fields, Sync, Workbooks
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.rules.person import PooledProspect, PooledState, shown_state, wanted_person
 

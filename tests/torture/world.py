@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from outreach_sync import conduct
-from outreach_sync.config.loading import load_config
+from outreach_sync.config.load import load_config
 from outreach_sync.reconcile import reconcile
 from outreach_sync.sandbox.pair import Sandbox
 from tests.harness import NoWaiting, Time
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outreach_sync.conduct import Ended
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"

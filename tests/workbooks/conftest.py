@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from outreach_sync.config.services import Workbooks as Section
+from outreach_sync.config.model import Workbooks as Section
 from outreach_sync.http import StopSignal
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.server import HttpServer, Request, Response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outreach_sync.config.loading import load_config
+from outreach_sync.config.load import load_config
 from outreach_sync.errors import ConfigError
 from outreach_sync.insight.checks.check import failed_by, guarded, ok
 from outreach_sync.insight.checks.local import local_checks
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.insight.checks.check import Check
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from outreach_sync import instants
-from outreach_sync.config.permissions import permissions_warning
+from outreach_sync.config.load import permissions_warning
 from outreach_sync.insight.checks.check import CONFIG, fail, guarded, ok, warn
 from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN, yearly_cost
 from outreach_sync.insight.status import token_age
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.insight.checks.check import Check
 
 TASK_ATTRIBUTES = frozenset(

@@ -13,7 +13,7 @@ from outreach_sync.outreach.tokens import SCOPES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.insight.checks.check import Check
     from outreach_sync.instants import Instant

@@ -15,7 +15,7 @@ from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE, TASK_CLASS, Fi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from outreach_sync.config.models import Config
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.insight.checks.check import Check
     from outreach_sync.workbooks.client import WorkbooksClient

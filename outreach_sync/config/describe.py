@@ -1,0 +1,170 @@
+"""The config described from its model: JSON Schema for editors, docs/config.md for people."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync.config.document import Where, shown_way
+from outreach_sync.config.model import SECRETS, Config, keys_of
+from outreach_sync.config.values import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+Schema = dict[str, Any]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
+_VERBATIM = frozenset({"default", "examples", "propertyNames"})
+_SAID = frozenset({"default", "description", "errorMessage", "examples", "title"})
+_INTRODUCTION = """# The config file
+
+The config is a YAML file. It is looked for in this order: `--config`, `$OUTREACH_SYNC_CONFIG`,
+`config/outreach-sync.yaml`, `~/.config/outreach-sync/config.yaml` (`$XDG_CONFIG_HOME` counts),
+`/etc/outreach-sync/config.yaml`. `outreach-sync init` writes one to start from, and `outreach-sync check` tries it.
+
+- Only the credentials of Outreach and `workbooks.api_key` are required.
+- `${NAME}` takes an environment variable, `${NAME:-default}` a default where it is unset or empty; `$${` is a literal
+  `${`. Inside `{…}` or `[…]` such a value needs quotes.
+- A secret may instead be read from a file: `<key>_file: PATH`.
+- Blanks, line ends and byte order marks around a secret, or around what a variable holds, are dropped. A secret with
+  one of them inside is a mistake.
+- A relative path starts at the directory of the config file.
+- For a config below `/etc/outreach-sync`, `${STATE_DIRECTORY}` and `${CREDENTIALS_DIRECTORY}` are also known outside of
+  the systemd units: for `/etc/outreach-sync/acme/config.yaml` they are `/var/lib/outreach-sync/acme` and
+  `/etc/outreach-sync/acme/credentials`.
+- Durations are written `250ms`, `30s`, `10m`, `24h`, `90d`, `2w` or `1h30m`, and last at most a hundred years.
+- Where a cron expression restricts both the day of the month and the day of the week, either is enough, as cron has it.
+- Every mistake is reported at once, as `file:line: key: what is wrong; what is allowed`. The file may have 256 KiB.
+- `config/outreach-sync.schema.json` describes the file to editors: put
+  `# yaml-language-server: $schema=PATH` on its first line.
+
+This page is generated from the program: `make docs`.
+"""
+
+
+@cache
+def json_schema() -> Schema:
+    """Make the schema (draft 2020-12) from the model, with the `_file` variant of every secret."""
+    schema = Config.model_json_schema(by_alias=True)
+    for where in sorted(SECRETS, key=str):
+        described = f"A file that holds {where[-1]}, which is then left out."
+        section = _inner(_at(schema, schema, where[:-1]), schema)
+        section["properties"][f"{where[-1]}_file"] = {"type": "string", "description": described}
+    for section in (schema, *schema["$defs"].values()):
+        for key, described in section["properties"].items():
+            described["title"] = key
+            if "patternProperties" in described:
+                described["additionalProperties"] = False
+            if "$ref" in described:  # all keys of a section may be commented out
+                described["anyOf"] = [{"$ref": described.pop("$ref")}, {"type": "null"}]
+    return {"$schema": _DIALECT, **schema, "title": "outreach-sync", "description": "The config of outreach-sync."}
+
+
+def schema_text() -> str:
+    """Write the schema as it stands in the repository: a variable fits wherever a single value does."""
+    return json.dumps(_with_variables(json_schema()), indent=2, ensure_ascii=False) + "\n"
+
+
+def keys_at(where: Where) -> list[str]:
+    """List the keys of a section in their order; none where keys are free, or nothing can stand."""
+    schema = json_schema()
+    return list(_inner(_at(schema, schema, where), schema).get("properties", ()))
+
+
+def allowed_at(where: Where) -> str:
+    """Say in a few words what is allowed as a value."""
+    schema = json_schema()
+    return _allowed(_at(schema, schema, where))
+
+
+def reference_markdown() -> str:
+    """Write the reference: a table for each section with key, what is allowed, default and meaning."""
+    return "\n".join((_INTRODUCTION, *_tables(Config, ())))
+
+
+def _at(here: Schema, root: Schema, where: Where) -> Schema:
+    """Go from a description to that of a value below it; {} where anything goes."""
+    for step in where:
+        inside = _inner(here, root)
+        named = inside.get("properties", {}).get(step) or next(iter(inside.get("patternProperties", {}).values()), None)
+        found = named or inside.get("items" if isinstance(step, int) else "additionalProperties")
+        here = found if isinstance(found, dict) else {}
+    return here
+
+
+def _inner(schema: Schema, root: Schema) -> Schema:
+    """Look through what may be null, and follow a reference."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        return _inner(kinds[0], root)
+    if "$ref" in schema:
+        definition: Schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+        return definition
+    return schema
+
+
+def _allowed(schema: Schema) -> str:
+    match schema:
+        case {"errorMessage": str(words)}:
+            pass
+        case {"anyOf": [*forms]}:
+            words = ", or ".join(map(_allowed, forms))
+        case {"$ref": _} | {"properties": _}:
+            words = ", ".join(_inner(schema, json_schema())["properties"])
+        case {"enum": [*choices]}:
+            words = ", ".join(map(str, choices))
+        case {"type": "integer" | "number" as number}:
+            least, most = schema.get("minimum"), schema.get("maximum")
+            words = "a whole number" if number == "integer" else "a number"
+            words += f", {least} or more" if most is None else f" from {least} to {most}"
+        case {"type": "array", "items": items}:
+            words = f"a list; each: {_allowed(items)}"
+        case {"patternProperties": _}:
+            ((pattern, value),) = schema["patternProperties"].items()
+            words = f"a map; each key: {NAMES[pattern]}; each value: {_allowed(value)}"
+        case {"type": str(kind)}:
+            words = {"boolean": "true or false", "null": "null"}.get(kind, "text")
+        case _:
+            words = "text, a number, true, false or null"
+    return words
+
+
+def _with_variables(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_variables(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    parts = {key: one if key in _VERBATIM else _with_variables(one) for key, one in node.items()}
+    kind = parts.get("type")
+    if kind in ("integer", "number", "boolean") or (kind == "string" and parts.keys() & {"enum", "pattern"}):
+        said = {key: one for key, one in parts.items() if key in _SAID}
+        form = {key: one for key, one in parts.items() if key not in _SAID}
+        return {**said, "anyOf": [form, _VARIABLE]}
+    return parts
+
+
+def _tables(model: type[BaseModel], where: Where) -> Iterator[str]:
+    keys = list(keys_of(model, where))
+    rows = [_row(way, field) for way, inner, field in keys if inner is None]
+    if rows:
+        yield f"## `{shown_way(where)}`\n\n{model.__doc__}\n"
+        yield "| key | allowed | default | meaning |\n|---|---|---|---|"
+        yield from rows
+        yield ""
+    for way, inner, _ in keys:
+        if inner is not None:
+            yield from _tables(inner, way)
+
+
+def _row(where: Where, field: FieldInfo) -> str:
+    default = _at(json_schema(), json_schema(), where).get("default")
+    shown = default if isinstance(default, str) else json.dumps(default, ensure_ascii=False).replace('"', "")
+    key = f"`{where[-1]}`" + (f" or `{where[-1]}_file`" if where in SECRETS else "")
+    cells = (key, allowed_at(where), f"`{shown}`", field.description or "")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

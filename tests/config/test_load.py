@@ -1,0 +1,484 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from outreach_sync.config import Config, find_config, load_config, permissions_warning
+from outreach_sync.errors import ConfigError
+
+Write = Callable[..., Path]
+
+TEN_MISTAKES = """\
+outrech: {}
+outreach:
+  base_url: http://api.example.com
+  client_id: ${NO_SUCH_VARIABLE}
+  client_secret_file: /nowhere/secret
+  timeout: 60
+workbooks:
+  api_key: planted-api-key
+  concurrency: 9
+  concurrency: 2
+  fields:
+    no_email: null
+sync:
+  multiple_sequences: newest
+  tasks:
+    name: "Skipped {wat}"
+schedule:
+  cron: every monday
+"""
+
+
+def _mistakes(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_ten_mistakes_are_ten_lines_each_with_its_place_and_what_is_allowed(write: Write) -> None:
+    mistakes = _mistakes(write(TEN_MISTAKES))
+    assert [mistake.split(": ")[0:2] for mistake in mistakes] == [
+        ["1", "outrech"],
+        ["3", "outreach.base_url"],
+        ["4", "outreach.client_id"],
+        ["5", "outreach.client_secret_file"],
+        ["6", "outreach.timeout"],
+        ["10", "workbooks.concurrency"],
+        ["12", "workbooks.fields.no_email"],
+        ["14", "sync.multiple_sequences"],
+        ["16", "sync.tasks.name"],
+        ["18", "schedule.cron"],
+    ]
+    assert all(";" in mistake or "?" in mistake for mistake in mistakes)
+    assert not any("planted" in mistake for mistake in mistakes)
+
+
+def test_the_summary_counts_the_mistakes_and_ends_with_2(write: Write) -> None:
+    path = write(TEN_MISTAKES)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert caught.value.message == f"{path} has 10 mistakes:"
+    assert caught.value.exit_status == 2
+
+
+def test_an_unknown_key_names_the_nearest_known_one(minimal: Write) -> None:
+    (mistake,) = _mistakes(minimal("  api_key_fil: x\n"))
+    assert mistake.startswith("7: workbooks.api_key_fil: unknown key; did you mean api_key_file? allowed: base_url, ")
+
+
+def test_a_key_by_its_python_name_is_unknown(minimal: Write) -> None:
+    (mistake,) = _mistakes(minimal("sync: {overlap_ms: 5}\n"))
+    assert "did you mean overlap?" in mistake
+
+
+@pytest.mark.parametrize(
+    ("more", "place", "said"),
+    [
+        ("sync: 5", "sync", "is not a mapping; allowed: streams, start"),
+        ("sync: {streams: tasks}", "sync.streams", "is not a list"),
+        ("sync: {streams: [tasks, task]}", "sync.streams[1]", "allowed: sequence_states, tasks, prospects"),
+        ("sync: {streams: [tasks, tasks]}", "sync.streams", "duplicate"),
+        ("sync: {streams: []}", "sync.streams", "empty list"),
+        ("sync: {labels: [a]}", "sync.labels", "is not a mapping"),
+        ("sync: {labels: {active: ''}}", "sync.labels.active", "is empty"),
+        ("sync: {labels: {Not Valid: x}}", "sync.labels.…", "as Outreach writes it"),
+        (
+            "sync: {start: yesterday}",
+            "sync.start",
+            "allowed: a duration such as 90d, a date such as 2026-01-31, or all",
+        ),
+        ("sync: {guard: {share: 1.5}}", "sync.guard.share", "from 0 to 1"),
+        ("sync: {guard: {share: nan}}", "sync.guard.share", "from 0 to 1"),
+        ("sync: {people: {match: [link, link]}}", "sync.people.match", "duplicate"),
+        ("sync: {people: {create_fields: {a b: title}}}", "sync.people.create_fields.…", "name of a field"),
+        ("sync: {tasks: {skipped_when: [{state: x}, {}]}}", "sync.tasks.skipped_when[1]", "is not a condition"),
+        ("sync: {tasks: {vanished_is_skipped: maybe}}", "sync.tasks.vanished_is_skipped", "true or false"),
+        ("schedule: {every: 0s}", "schedule.every", "too small"),
+        ("schedule: {every: 99999999999d}", "schedule.every", "longer than a hundred years"),
+        ("schedule: {jitter: 99999999999d}", "schedule.jitter", "longer than a hundred years"),
+        ("schedule: {cron: 0 0 31 2 *}", "schedule.cron", "bad day-of-month"),
+        ("state: {keep_runs: 99999999999d}", "state.keep_runs", "longer than a hundred years"),
+        ("sync: {start: 99999999999d}", "sync.start", "longer than a hundred years"),
+        ("sync: {start: 0001-01-01}", "sync.start", "is before 1900"),
+        ("sync: {overlap: 99999999999d}", "sync.overlap", "longer than a hundred years"),
+        ("sync: {late_sweep: 99999999999d}", "sync.late_sweep", "longer than a hundred years"),
+        ("sync: {patience: 25h}", "sync.patience", "is too large; allowed: a duration"),
+        ("state: {keep_runs: 0s}", "state.keep_runs", "longer than 0"),
+        ("logging: {level: loud}", "logging.level", "debug, info, warning, error"),
+        ("monitoring: {ping_url: ftp://x}", "monitoring.ping_url", "https:// or http://"),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_told_what_is_allowed(minimal: Write, more: str, place: str, said: str) -> None:
+    (mistake,) = _mistakes(minimal(more))
+    assert mistake.startswith(f"7: {place}: ")
+    assert said in mistake
+
+
+def test_an_empty_section_has_its_defaults(minimal: Write) -> None:
+    bare, empty = load_config(minimal()), load_config(minimal("sync:\nschedule:\nstate:\nlogging:\nmonitoring:\n"))
+    assert bare == empty
+
+
+def test_without_secrets_a_config_still_says_everything_else(write: Write) -> None:
+    path = write("outreach: {client_id: '${A}', client_secret: '${B}'}\nworkbooks: {api_key_file: /nowhere/x}\n")
+    config = load_config(path, require_secrets=False)
+    assert (config.outreach.client_id, config.outreach.client_secret, config.workbooks.api_key) == (None, None, None)
+    assert len(_mistakes(path)) == 3
+
+
+def test_relative_paths_start_at_the_configs_directory(minimal: Write, tmp_path: Path) -> None:
+    config = load_config(minimal("state: {path: x/state.db}\nmonitoring: {metrics_file: m.prom}\n"))
+    assert config.state.path == tmp_path / "x/state.db"
+    assert config.monitoring.metrics_file == tmp_path / "m.prom"
+
+
+def test_a_cron_expression_takes_the_place_of_every(minimal: Write) -> None:
+    schedule = load_config(minimal('schedule: {every: 10m, cron: "0 6 * * 1-5"}\n')).schedule
+    assert (schedule.every_ms, schedule.cron) == (None, "0 6 * * 1-5")
+
+
+def test_numbers_and_truth_values_may_come_from_variables(minimal: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MANY", "7")
+    more = "  batch_size: ${MANY}\nsync: {tasks: {vanished_is_skipped: '${YES:-true}'}, guard: {share: '${S:-0.25}'}}\n"
+    config = load_config(minimal(more))
+    assert config.workbooks.batch_size == 7
+    assert config.sync.tasks.vanished_is_skipped is True
+    assert config.sync.guard.share == 0.25
+
+
+def test_credentials_of_digits_keep_their_zeros(write: Write) -> None:
+    config = load_config(write("outreach: {client_id: 007, client_secret: 1e3}\nworkbooks: {api_key: 0x10}\n"))
+    assert config.outreach.client_id == "007"
+    assert config.outreach.client_secret is not None
+    assert config.outreach.client_secret.get_secret_value() == "1e3"
+
+
+SECRET = "planted$s3cret"
+PLACES = [
+    "outreach.client_id", "outreach.client_secret", "outreach.refresh_token", "outreach.base_url", "outreach.timeout",
+    "outreach.page_size", "outreach.s2s", "outreach.redirect_uri", "workbooks.api_key", "workbooks.base_url",
+    "workbooks.application_name", "workbooks.fields.no_email", "sync.start", "sync.precedence", "sync.labels",
+    "sync.tasks.name", "sync.tasks.skipped_when", "sync.guard.share", "schedule.cron", "schedule.reconcile",
+    "logging.level", "monitoring.ping_url", "state.keep_runs", "unknown.key", "sync.people.match",
+]  # fmt: skip
+SHAPES = ["{}", "[{}]", "{{a: {}}}", "https://user:{}@host/", "http://{}.example.com", "{{{}}}", "[[{}]]", "{} {}"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(
+    place=st.sampled_from(PLACES),
+    shape=st.sampled_from(SHAPES),
+    quote=st.sampled_from(["", "'"]),
+    by_name=st.booleans(),
+)
+def test_a_secret_in_any_place_never_occurs_in_an_error(
+    write: Write, place: str, shape: str, quote: str, *, by_name: bool
+) -> None:
+    value = quote + shape.format(SECRET, SECRET) + quote
+    *sections, key = place.split(".")
+    if by_name:
+        value = value.replace(SECRET, "${PLANTED}")
+    text = "".join(f"{'  ' * depth}{name}:\n" for depth, name in enumerate(sections))
+    path = write(f"{text}{'  ' * len(sections)}{key}: {value}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLANTED", SECRET)
+        with pytest.raises(ConfigError) as caught:
+            load_config(path)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_key_that_holds_a_secret_for_want_of_a_blank_is_not_shown(write: Write) -> None:
+    mistakes = _mistakes(write("workbooks: {api_key:planted}\n"))
+    assert any(mistake.startswith("1: workbooks.…: unknown key; did you mean api_key") for mistake in mistakes)
+    assert "planted" not in "".join(mistakes)
+
+
+def test_a_secret_is_hidden_in_every_form_of_a_config(minimal: Write) -> None:
+    config = load_config(minimal("monitoring: {ping_url: https://ping.example.com/planted-token}\n"))
+    assert isinstance(config, Config)
+    assert "planted" not in f"{config} {config!r} {config.model_dump()!r} {config.workbooks!r}"
+
+
+S2S = "install_id: 7, app_guid: g, private_key: planted"
+
+
+def _places(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    return [problem.split(": ")[1] for problem in caught.value.problems]
+
+
+def test_every_missing_credential_is_named(write: Write) -> None:
+    assert _places(write("sync:\n")) == ["outreach.client_id", "outreach.client_secret", "workbooks.api_key"]
+
+
+def test_server_to_server_needs_no_oauth_client(write: Write) -> None:
+    config = load_config(write(f"outreach: {{s2s: {{{S2S}}}}}\nworkbooks: {{api_key: planted}}\n"))
+    assert config.outreach.s2s is not None
+    assert config.outreach.s2s.install_id == "7"
+    assert config.outreach.client_id is None
+
+
+def test_server_to_server_needs_all_of_its_own(write: Write) -> None:
+    assert _places(write("outreach: {s2s: {install_id: 7}}\nworkbooks: {api_key: planted}\n")) == [
+        "outreach.s2s.app_guid",
+        "outreach.s2s.private_key",
+    ]
+
+
+def test_two_kinds_of_credentials_are_one_too_many(write: Write) -> None:
+    text = f"outreach: {{client_id: c, refresh_token: '${{X:-}}', s2s: {{{S2S}}}}}\nworkbooks: {{api_key: planted}}\n"
+    assert _places(write(text)) == ["outreach.client_id"]
+
+
+def test_a_missing_credential_is_said_once(write: Write) -> None:
+    path = write("outreach: {client_id: '${NO}', client_secret_file: /nowhere/x}\nworkbooks: {api_key: planted}\n")
+    assert sorted(_places(path)) == ["outreach.client_id", "outreach.client_secret_file"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ("{sequence_state: cf_x, sequences: cf_x}", "workbooks.fields.sequences"),
+        ("{outreach_id: no_email_soliciting}", "workbooks.fields.outreach_id"),
+        ("{sequences: name}", "workbooks.fields.sequences"),
+        ("{outreach_id: created_through_reference}", "workbooks.fields.outreach_id"),
+    ],
+)
+def test_two_values_never_go_to_one_field(minimal: Write, fields: str, place: str) -> None:
+    assert _places(minimal(f"  fields: {fields}\n")) == [place]
+
+
+@pytest.mark.parametrize("field", ["cf_person_sequence_state", "main_location[email]", "lock_version"])
+def test_a_created_person_never_gets_a_field_of_ours_from_elsewhere(minimal: Write, field: str) -> None:
+    path = minimal(f"sync: {{people: {{create_fields: {{'{field}': title}}}}}}\n")
+    assert _places(path) == [f"sync.people.create_fields.{field}"]
+
+
+def test_a_state_without_label_has_no_precedence(minimal: Write) -> None:
+    assert _places(minimal("sync: {precedence: [active, not_active, activ]}\n")) == [
+        "sync.precedence[1]",
+        "sync.precedence[2]",
+    ]
+    config = load_config(minimal("sync: {precedence: [snoozed, active], labels: {snoozed: Snoozed}}\n"))
+    assert config.sync.precedence == ("snoozed", "active")
+
+
+def test_a_schedule_that_never_starts_is_a_mistake(minimal: Write) -> None:
+    assert _places(minimal("schedule: {every: null}\n")) == ["schedule.every"]
+    assert load_config(minimal("schedule: {every: null, cron: '0 * * * *'}\n")).schedule.cron == "0 * * * *"
+
+
+@pytest.mark.parametrize(("mode", "who"), [(0o644, "everyone"), (0o640, "its group"), (0o604, "everyone")])
+def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mode: int, who: str) -> None:
+    path = minimal()
+    path.chmod(mode)
+    warning = permissions_warning(path)
+    assert warning is not None
+    assert f"outreach.client_secret, workbooks.api_key and can be read by {who}" in warning
+    assert "planted" not in warning
+
+
+def test_a_secret_of_the_owner_alone_is_fine(minimal: Write) -> None:
+    path = minimal()
+    path.chmod(0o600)
+    assert permissions_warning(path) is None
+
+
+def test_a_config_without_a_secret_may_be_read_by_anyone(write: Write) -> None:
+    path = write("outreach: {client_id: c, client_secret: '${S}'}\nworkbooks: {api_key_file: /run/key}\n")
+    path.chmod(0o644)
+    assert permissions_warning(path) is None
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """All places but the system's, in their order, each with a config."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("OUTREACH_SYNC_CONFIG", str(tmp_path / "variable.yaml"))
+    found = {
+        "explicit": tmp_path / "explicit.yaml",
+        "variable": tmp_path / "variable.yaml",
+        "here": Path("config/outreach-sync.yaml"),
+        "user": tmp_path / "xdg/outreach-sync/config.yaml",
+    }
+    for path in found.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return found
+
+
+def test_each_place_goes_before_the_next(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_config(places["explicit"]) == places["explicit"]
+    assert find_config() == places["variable"]
+    monkeypatch.delenv("OUTREACH_SYNC_CONFIG")
+    assert find_config() == places["here"]
+    places["here"].unlink()
+    assert find_config() == places["user"]
+
+
+def test_a_config_that_is_named_but_missing_is_never_replaced_by_another(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="--config"):
+        find_config(tmp_path / "typo.yaml")
+    places["variable"].unlink()
+    with pytest.raises(ConfigError, match="OUTREACH_SYNC_CONFIG"):
+        find_config()
+
+
+def test_without_any_the_error_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("outreach_sync.config.load._SYSTEM", tmp_path / "etc/config.yaml")
+    with pytest.raises(ConfigError) as caught:
+        find_config()
+    for place in ("config/outreach-sync.yaml", f"{tmp_path}/.config/outreach-sync/config.yaml", f"{tmp_path}/etc"):
+        assert place in str(caught.value)
+
+
+def test_a_home_that_does_not_exist_is_a_mistake_wherever_it_is_named(
+    minimal: Write, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mistake,) = _mistakes(minimal("state: {path: ~nobody-of-this-name/state.db}\n"))
+    assert "names a home directory that does not exist" in mistake
+    (mistake,) = _mistakes(
+        write("outreach: {client_id: c, client_secret: s}\nworkbooks: {api_key_file: ~nobody-of-this-name/k}\n")
+    )
+    assert "home directory that does not exist" in mistake
+    with pytest.raises(ConfigError, match="home directory"):
+        find_config(Path("~nobody-of-this-name/config.yaml"))
+
+
+def test_a_user_without_a_home_has_to_name_the_state(minimal: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+    monkeypatch.setattr(os, "geteuid", lambda: 987_654)
+    (mistake,) = _mistakes(minimal())
+    assert "state.path: names a home directory that does not exist" in mistake
+    assert load_config(minimal("state: {path: /var/lib/x/state.db}\n")).state.path == Path("/var/lib/x/state.db")
+
+
+def test_the_state_of_root_is_the_systems_and_that_of_others_their_own(
+    minimal: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert load_config(minimal()).state.path == Path("/var/lib/outreach-sync/state.db")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_config(minimal()).state.path == tmp_path / ".local/state/outreach-sync/state.db"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    assert load_config(minimal()).state.path == tmp_path / "xdg/outreach-sync/state.db"
+
+
+def test_the_state_has_one_name_whatever_links_lead_to_it(minimal: Write, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "named.db").symlink_to("link/state.db")
+    for named in ("named.db", "link/state.db", "real/state.db"):
+        assert load_config(minimal(f"state: {{path: {named}}}\n")).state.path == tmp_path / "real/state.db"
+
+
+SHIPPED = Path(__file__).parents[2] / "config/systemd/outreach-sync.yaml"
+
+
+def test_a_tenant_falls_back_on_what_is_its_own_and_on_nothing_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outreach_sync.config.load._SYSTEM", tmp_path / "config.yaml")
+    for directory in (tmp_path, tmp_path / "acme"):
+        (directory / "credentials").mkdir(parents=True)
+        for name in ("outreach_client_secret", "workbooks_api_key"):
+            (directory / "credentials" / name).write_text(f"planted-{directory.name}")
+        (directory / "config.yaml").write_text(SHIPPED.read_text())
+    acme, first = load_config(tmp_path / "acme/config.yaml"), load_config(tmp_path / "config.yaml")
+    assert acme.state.path == Path("/var/lib/outreach-sync/acme/state.db")
+    assert first.state.path == Path("/var/lib/outreach-sync/state.db")
+    assert acme.secrets == ["planted-acme"] * 2
+    assert "planted-acme" not in first.secrets
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "unit"))
+    assert load_config(tmp_path / "acme/config.yaml").state.path == tmp_path / "unit/state.db"
+    monkeypatch.delenv("STATE_DIRECTORY")
+    elsewhere = tmp_path.parent / "elsewhere.yaml"
+    elsewhere.write_text("state: {path: '${STATE_DIRECTORY}/state.db'}\n")
+    with pytest.raises(ConfigError, match="STATE_DIRECTORY is not set"):
+        load_config(elsewhere)
+
+
+CREDENTIALS = ["outreach.client_id", "outreach.client_secret", "outreach.refresh_token", "workbooks.api_key"]
+AROUND = ["{}\n", "{}\r\n", "\r{}", " {} ", "\ufeff{}", "\t{}\u200b", "\n\n{}\0"]
+
+
+@pytest.mark.parametrize("way", ["variable", "literal", "file"])
+@pytest.mark.parametrize("key", CREDENTIALS)
+def test_what_surrounds_a_credential_is_cleaned_whichever_way_it_came(
+    config_with: ConfigWith, key: str, way: str
+) -> None:
+    if way == "file" and key.endswith("_id"):
+        return
+    for around in AROUND:
+        config = config_with(key, around.format("planted-s3cret"), way)
+        held = config.outreach.client_id if key.endswith("_id") else None
+        assert "planted-s3cret" in (held or "", *config.secrets), around
+
+
+@pytest.mark.parametrize("way", ["variable", "literal", "file"])
+@pytest.mark.parametrize("inside", ["planted\ns3cret", "planted s3cret", "planted\r\ns3cret", "planted\ufeffs3cret"])
+def test_a_credential_that_is_torn_inside_is_a_mistake_that_names_its_key_and_not_its_text(
+    config_with: ConfigWith, inside: str, way: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"workbooks\.api_key: has a blank, a line break") as caught:
+        config_with("workbooks.api_key", inside, way)
+    assert caught.value.exit_status == 2
+    assert "planted" not in str(caught.value)
+
+
+def test_a_credential_that_is_nothing_but_a_line_end_is_missing(config_with: ConfigWith) -> None:
+    with pytest.raises(ConfigError, match=r"workbooks\.api_key: is required"):
+        config_with("workbooks.api_key", " \n", "variable")
+
+
+ConfigWith = Callable[[str, str, str], Config]
+
+
+@pytest.fixture
+def config_with(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigWith:
+    """Load a config in which one credential comes in a certain way."""
+
+    def loaded(key: str, value: str, way: str) -> Config:
+        given = dict.fromkeys(CREDENTIALS, "x-planted")
+        if way == "file":
+            (tmp_path / "held").write_bytes(value.encode())
+            del given[key]
+            given[f"{key}_file"] = "held"
+        elif way == "variable":
+            monkeypatch.setattr(os, "environ", {**os.environ, "GIVEN": value})
+            given[key] = "${GIVEN}"
+        else:
+            given[key] = value
+        lines: dict[str, list[str]] = {"outreach": [], "workbooks": []}
+        for name, text in given.items():
+            section, _, field = name.partition(".")
+            lines[section].append(f"  {field}: {_quoted(text)}\n")
+        return load_config(write("".join(f"{name}:\n{''.join(rows)}" for name, rows in lines.items())))
+
+    return loaded
+
+
+def _quoted(text: str) -> str:
+    return '"' + "".join(one if one.isalnum() or one in "-${}" else f"\\u{ord(one):04x}" for one in text) + '"'
+
+
+@pytest.mark.parametrize("endless", [True, False])
+def test_a_file_without_an_end_is_refused_at_once(write: Write, endless: bool) -> None:
+    large = write("# " + "x" * 300_000 + "\n")
+    with pytest.raises(ConfigError, match=r"larger than 256 KiB"):
+        load_config(Path("/dev/zero") if endless else large)
+    with pytest.raises(ConfigError, match=r"api_key_file: .* larger than 64 KiB"):
+        load_config(write("workbooks: {api_key_file: /dev/zero}\n"))
