@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from outreach_sync.config import Config, find_config, load_config, permissions_warning
 from outreach_sync.errors import ConfigError
@@ -169,7 +169,6 @@ PLACES = [
 SHAPES = ["{}", "[{}]", "{{a: {}}}", "https://user:{}@host/", "http://{}.example.com", "{{{}}}", "[[{}]]", "{} {}"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(
     place=st.sampled_from(PLACES),
     shape=st.sampled_from(SHAPES),

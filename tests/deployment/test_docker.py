@@ -39,7 +39,7 @@ def test_the_service_may_write_its_state_alone_and_is_given_time_to_stop() -> No
 
 def test_the_config_is_one_that_the_program_takes(tmp_path: Path) -> None:
     for secret in COMPOSE["secrets"]:
-        (tmp_path / secret).write_text("a secret")
+        (tmp_path / secret).write_text("a-secret")
     path = tmp_path / "config.yaml"
     path.write_text(COMPOSE["configs"]["outreach-sync"]["content"].replace("/run/secrets", str(tmp_path)))
     assert load_config(path).state.path == Path("/state/state.db")
