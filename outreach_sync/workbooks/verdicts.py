@@ -54,7 +54,7 @@ _CHECK_ADVICE = "Run `outreach-sync check`."
 class DelayedError(RetriableError):
     """A redirect: Workbooks slows us down. The same request goes again after a pause, with fewer at once."""
 
-    eagerness = 2.5
+    eagerness = 6.0
 
 
 class TurnedAwayError(RetriableError):

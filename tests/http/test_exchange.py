@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync import http
+from outreach_sync import connections, http
+from outreach_sync.connections import surroundings
 from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
-from outreach_sync.http import MaybeSentError, NotSentError, StopSignal, Transport, surroundings
+from outreach_sync.http import MaybeSentError, NotSentError, StopSignal, Transport
 from outreach_sync.instants import parse_iso
 
 if TYPE_CHECKING:
@@ -346,9 +347,9 @@ def test_a_write_in_flight_is_finished_within_its_grace(server: Any, transport: 
 def test_an_exchange_leaves_a_connection_alone_that_another_one_took(stop: StopSignal) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        line = http._Watched()
+        line = connections._Watched()
         line.sock = ours
-        earlier, later = (http._Exchange(1, 0, stop) for _ in range(2))
+        earlier, later = (connections.Exchange(1, lambda: False) for _ in range(2))
         for exchange in (earlier, later):
             line.exchange, exchange.line = exchange, line
         assert not earlier.cut()
@@ -361,7 +362,7 @@ def test_an_exchange_leaves_a_connection_alone_that_another_one_took(stop: StopS
 def test_the_thread_that_watches_ends_soon_after_the_last_exchange(
     server: Any, monkeypatch: pytest.MonkeyPatch, stop: StopSignal
 ) -> None:
-    monkeypatch.setattr(http, "_IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(connections, "_IDLE_SECONDS", 0.01)
 
     def watching() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "exchange-watchdog"]

@@ -336,3 +336,25 @@ def provision(metadata: Any) -> tuple[CustomField, int]:
         if field is not None and field.available:
             return field, waits
     raise AssertionError("the field never became available")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("done", [0.0, 0.5])
+def test_a_service_that_slows_down_most_requests_is_asked_little_more_and_writes_everything_once(
+    bench: Bench, seed: int, done: float
+) -> None:
+    store = bench.sandbox.store
+    ids = [store.add_person(name=f"Q{number}", email=f"q{number}@b.example") for number in range(150)]
+    rows = bench.target.people_by_ids(ids)
+    undisturbed = bench.target.requests + 2
+    bench.sandbox.faults.on("delaying_redirect", probability=0.6, done=done, seed=seed)
+    bench.target.people_by_ids(ids)
+    updates = [Write(row.id, row.lock_version, SAID) for row in rows.values()]
+    creations = [Write(0, 0, created(number)) for number in range(30)]
+    before = bench.target.requests
+    assert all(isinstance(verdict, Accepted) for verdict in bench.target.write_people(updates))
+    assert bench.target.requests - before <= 4 * undisturbed
+    assert all(isinstance(verdict, Accepted) for verdict in bench.target.write_people(creations))
+    assert [row.lock_version for row in bench.target.people_by_ids(ids).values()] == [1] * 150
+    references = [one["created_through_reference"] for one in store.all(PERSON)]
+    assert all(references.count(f"outreach-prospect-{number}") == 1 for number in range(30))
