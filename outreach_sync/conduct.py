@@ -11,11 +11,11 @@ from outreach_sync import assembly, instants
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.instants import Instant
+from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch
 from outreach_sync.pipeline.run import READ, Pilot, Run
 from outreach_sync.pipeline.tally import Tally
 from outreach_sync.records import Stream
-from outreach_sync.scrubbing import masked
 from outreach_sync.state import State
 from outreach_sync.state.backup import back_up_daily
 from outreach_sync.state.lock import run_lock
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.config.values import Back
     from outreach_sync.http import RetryNote, StopSignal
+    from outreach_sync.log import Log
     from outreach_sync.outreach.source import OutreachSource
-    from outreach_sync.pipeline.run import Log
 
 QUOTA = "outreach_quota"
 _REFUSED = 1

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.scrubbing import masked
+from outreach_sync.log import masked
 from outreach_sync.state.history import Written
 from outreach_sync.state.outbox import IMPLAUSIBLE_PAUSE_MS, RESOLVE, SOURCE, TASK
 

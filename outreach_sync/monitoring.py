@@ -21,8 +21,8 @@ from outreach_sync import __version__, instants
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.files import write_whole
 from outreach_sync.http import StopSignal, Transport
+from outreach_sync.log import Scrubber
 from outreach_sync.outreach.tokenfile import TokenFile
-from outreach_sync.scrubbing import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
-    from outreach_sync.pipeline.run import Log
+    from outreach_sync.log import Log
     from outreach_sync.state import State
     from outreach_sync.state.runs import RunRecord
 

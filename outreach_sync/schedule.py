@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config, Schedule
     from outreach_sync.http import StopSignal
-    from outreach_sync.pipeline.run import Log
+    from outreach_sync.log import Log
 
 CYCLE, RECONCILE = "run", "reconcile"
 """The two commands that are scheduled, by the names under which their runs are recorded."""

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from outreach_sync import scrubbing
+from outreach_sync import log
 from outreach_sync.conduct import Ended, Options, conduct
 from outreach_sync.config import load_config
 from outreach_sync.http import StopSignal
@@ -39,7 +39,7 @@ PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 
 @pytest.fixture(autouse=True)
 def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrubbing, "_kept", set())
+    monkeypatch.setattr(log, "_kept", set())
 
 
 class Silence:

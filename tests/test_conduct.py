@@ -13,9 +13,9 @@ from outreach_sync import instants
 from outreach_sync.conduct import outcome
 from outreach_sync.errors import LockHeldError, UnavailableError
 from outreach_sync.instants import Instant
+from outreach_sync.log import keep_secret
 from outreach_sync.pipeline.tally import StreamTally, Tally
 from outreach_sync.records import Stream
-from outreach_sync.scrubbing import keep_secret
 from outreach_sync.state.lock import run_lock
 from outreach_sync.state.runs import Runs
 

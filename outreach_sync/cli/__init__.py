@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync import __version__
-from outreach_sync.cli.context import Invocation
 from outreach_sync.cli.streams import dependable_streams
 from outreach_sync.errors import OutreachSyncError
 
@@ -24,17 +23,17 @@ _SIGINT = 2
 # name -> (module, attribute, the line that `--help` shows). The help of all commands must not import any of them.
 COMMANDS = {
     "run": ("run", "run", "Run one cycle: read what changed, write what differs."),
-    "schedule": ("schedule", "schedule", "Stay, and run cycles and reconciles in time."),
-    "auth": ("auth", "auth", "Give consent for Outreach, and see what is known of the tokens."),
-    "provision": ("provision", "provision", "Make the picklist and the custom fields in Workbooks."),
+    "schedule": ("schedule", "schedule", "Run on a schedule until stopped."),
+    "auth": ("auth", "auth", "Log in to Outreach, and show what is known of the tokens."),
+    "provision": ("provision", "provision", "Create the picklist and the custom fields in Workbooks."),
     "reconcile": ("run", "reconcile", "Compare everything with both services, and repair the difference."),
     "check": ("check", "check", "Try config, logins, scopes, fields, picklists and permissions."),
-    "forget": ("forget", "forget", "Remove every personal datum of somebody: a request for erasure."),
+    "forget": ("forget", "forget", "Erase a person's data."),
     "state": ("state", "state", "Back up, restore or verify the local database."),
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
     "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
     "report": ("report", "report", "Write a self-contained page of charts and tables."),
-    "explain": ("explain", "explain", "Say why a Person or Task says what it says."),
+    "explain": ("explain", "explain", "Explain how a Person's or Task's values were decided."),
     "init": ("init", "init", "Write a commented config to start from."),
     "probe-skips": ("probe", "probe_skips", "Count what could mean that a task was skipped."),
     "demo": ("demo", "demo", "Show cycles against both services, simulated; needs no account."),
@@ -84,10 +83,12 @@ class LazyGroup(click.Group):
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Overrides logging.level.")
 @click.pass_context
 def cli(context: click.Context, config: Path | None, log_format: str | None, log_level: str | None) -> None:
-    """Keep Workbooks CRM true to what happens in Outreach.
+    """Keep Workbooks in sync with Outreach.
 
     Results go to stdout, logs and progress to stderr.
     """
+    from outreach_sync.cli.context import Invocation  # noqa: PLC0415 - not for --help
+
     context.obj = Invocation.latest = Invocation(config, log_format, log_level)
 
 
@@ -102,6 +103,8 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _status_of(error: Exception) -> int:
+    from outreach_sync.cli.context import say_bug, say_error  # noqa: PLC0415 - not for --help
+
     match error:
         case click.exceptions.Exit():
             return error.exit_code
@@ -112,22 +115,5 @@ def _status_of(error: Exception) -> int:
             return _SIGNALLED + _SIGINT
         case OutreachSyncError():
             return say_error(error)
-    return _report_bug(error)
-
-
-def say_error(error: OutreachSyncError) -> int:
-    """Print the line of an error; return its exit status."""
-    click.echo(f"outreach-sync: {Invocation.scrubber.text(str(error))}", err=True)
-    return error.exit_status
-
-
-def _report_bug(bug: Exception) -> int:
-    from outreach_sync.cli.logging import log_bug  # noqa: PLC0415 - hopefully never needed
-
-    log_bug(bug)
-    click.echo(
-        f"outreach-sync: a bug in this program: {type(bug).__name__}. Nothing that was committed is lost; "
-        f"run again with --log-level debug and report what it logs.",
-        err=True,
-    )
+    say_bug(error)
     return _BUG

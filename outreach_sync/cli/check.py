@@ -29,7 +29,7 @@ def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's 
     from outreach_sync.insight.checks import check_everything, exit_status  # noqa: PLC0415 - slow to import
 
     def learn(config: Config) -> None:
-        from outreach_sync.scrubbing import keep_secret  # noqa: PLC0415
+        from outreach_sync.log import keep_secret  # noqa: PLC0415
 
         keep_secret(*config.secrets)
 

@@ -1,4 +1,4 @@
-"""What the options of the program mean to its commands."""
+"""What the options of the program mean to its commands, and how the program ends with a line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from outreach_sync.scrubbing import Scrubber, keep_secret
+from outreach_sync.config import Config, find_config, read_config
+from outreach_sync.log import Scrubber, keep_secret, start_logging
+from outreach_sync.state import State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outreach_sync.config.model import Config
-    from outreach_sync.state import State
+    from outreach_sync.errors import OutreachSyncError
+    from outreach_sync.log import Log
 
 
 class Invocation:
@@ -29,6 +31,7 @@ class Invocation:
         self._config = config
         self.log_format = log_format
         self.log_level = log_level
+        self.log: Log | None = None
 
     @property
     def config_path(self) -> Path:
@@ -37,8 +40,6 @@ class Invocation:
         Raises:
             ConfigError: there is none.
         """
-        from outreach_sync.config import find_config  # noqa: PLC0415 - not for --help
-
         return find_config(self._config)
 
     def config(self, *, require_secrets: bool = True) -> Config:
@@ -47,8 +48,6 @@ class Invocation:
         Raises:
             ConfigError: it is wrong.
         """
-        from outreach_sync.config import read_config  # noqa: PLC0415 - not for --help
-
         loaded = read_config(self.config_path, require_secrets=require_secrets)
         keep_secret(*loaded.config.secrets)
         if loaded.warning is not None:
@@ -66,9 +65,41 @@ class Invocation:
 
     def state_to_read(self) -> State | None:
         """Open the state without changing it; None: there is none yet."""
-        from outreach_sync.state import State  # noqa: PLC0415 - not for --help
-
         return State.open_to_read(self.state_path)
+
+
+def command_log(context: Invocation, config: Config, *, level: str | None = None) -> Log:
+    """Return the logger of this invocation: the command line's wishes, then the command's, then the config's.
+
+    Args:
+        context: what was asked for before the command.
+        config: the config.
+        level: the least that is said, as far as the command says so itself.
+    """
+    least = context.log_level or level or config.logging.level
+    context.log = start_logging(least, context.log_format or config.logging.format, context.scrubber)
+    return context.log
+
+
+def say_error(error: OutreachSyncError) -> int:
+    """Print the line of an error; return its exit status."""
+    click.echo(f"outreach-sync: {Invocation.scrubber.text(str(error))}", err=True)
+    return error.exit_status
+
+
+def say_bug(bug: Exception) -> None:
+    """Print a line about a bug; its traceback goes to the log, at debug, in a command that keeps none as well."""
+    context = Invocation.latest
+    log = context.log if context is not None else None
+    if log is None and context is not None and context.log_level == "debug":
+        log = start_logging("debug", context.log_format or "auto", context.scrubber)
+    if log is not None:
+        log.debug("bug", exc_info=bug)
+    click.echo(
+        f"outreach-sync: a bug in this program: {type(bug).__name__}. Nothing that was committed is lost; "
+        f"run again with --log-level debug and report what it logs.",
+        err=True,
+    )
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -10,9 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from outreach_sync.cli import say_error
-from outreach_sync.cli.context import as_json, invocation
-from outreach_sync.cli.logging import command_log
+from outreach_sync.cli.context import as_json, command_log, invocation, say_error
 from outreach_sync.cli.output import plain_or, print_json, say
 from outreach_sync.cli.review import print_review, print_review_csv
 from outreach_sync.cli.signals import stop_on_signals

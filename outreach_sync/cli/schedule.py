@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from outreach_sync.cli.context import Invocation, invocation
-from outreach_sync.cli.logging import command_log
+from outreach_sync.cli.context import Invocation, command_log, invocation
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.errors import StateError
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
-    from outreach_sync.pipeline.run import Log
+    from outreach_sync.log import Log
     from outreach_sync.schedule import Reload
 
 

@@ -23,7 +23,7 @@ from outreach_sync.files import (
     refusal,
     write_whole,
 )
-from outreach_sync.scrubbing import keep_secret
+from outreach_sync.log import keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from outreach_sync import instants
 from outreach_sync.records import Stream
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from outreach_sync.errors import OutreachSyncError
     from outreach_sync.http import StopSignal
     from outreach_sync.instants import Instant
+    from outreach_sync.log import Log
     from outreach_sync.outreach.source import OutreachSource
     from outreach_sync.pipeline.tally import Tally
     from outreach_sync.rules.watermark import Reading
@@ -24,19 +25,6 @@ if TYPE_CHECKING:
 
 READ = frozenset({Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS})
 """The streams that a cycle reads."""
-
-
-class Log(Protocol):
-    """Where a run says what it does: structlog's bound logger, or nothing."""
-
-    def debug(self, event: str, **values: Any) -> Any:
-        """Say a detail."""
-
-    def info(self, event: str, **values: Any) -> Any:
-        """Say what was done."""
-
-    def warning(self, event: str, **values: Any) -> Any:
-        """Say what somebody may have to look at."""
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.insight.failures import Kind
-    from outreach_sync.scrubbing import Scrubber
+    from outreach_sync.log import Scrubber
     from outreach_sync.state import State
     from outreach_sync.state.history import Written
     from outreach_sync.state.lock import Holder

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import outreach_sync.__main__  # noqa: F401 - what the command sets up at its start
-from outreach_sync.cli.context import Invocation
-from outreach_sync.cli.logging import command_log
+from outreach_sync.cli.context import Invocation, command_log
 from outreach_sync.conduct import Options, conduct
 from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync import events
 from outreach_sync.cli import run_command
 from outreach_sync.cli.streams import Messages, Results
 from outreach_sync.errors import OutputError
 from outreach_sync.insight import status as status_module
-from outreach_sync.scrubbing import keep_secret
+from outreach_sync.log import keep_secret
 from outreach_sync.state import State
 
 if TYPE_CHECKING:
@@ -171,10 +170,8 @@ def test_a_bug_of_a_command_without_a_log_says_nothing_at_debug(
         keep_secret(token)
         raise ZeroDivisionError(f"with {token}")
 
-    monkeypatch.setattr(events, "_started", [])
     monkeypatch.setattr(status_module, "overdue_runs", broken)
     assert run_command(["-c", str(empty.config_path), "run"]) == 0
-    monkeypatch.setattr(events, "_started", [])
     capsys.readouterr()
     assert run_command(["--log-level", level, "--log-format", "json", "-c", str(empty.config_path), "status"]) == 70
     lines = capsys.readouterr().err.splitlines()

@@ -12,8 +12,8 @@ import yaml
 
 from outreach_sync.cli import run_command
 from outreach_sync.cli.context import Invocation
+from outreach_sync.log import Scrubber
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.scrubbing import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

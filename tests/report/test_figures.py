@@ -8,9 +8,9 @@ import pytest
 
 from outreach_sync.errors import UsageError
 from outreach_sync.instants import Instant, parse_iso, to_iso
+from outreach_sync.log import Scrubber
 from outreach_sync.report import duration, share, write_page
 from outreach_sync.report.figures import gather
-from outreach_sync.scrubbing import Scrubber
 from outreach_sync.state.history import DAY_MS
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.log import Scrubber
 from outreach_sync.report import render
 from outreach_sync.report.figures import gather
-from outreach_sync.scrubbing import Scrubber
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 HOSTILE = (

@@ -1,12 +1,18 @@
-"""The one choke point through which everything goes that is logged or printed.
+"""What is logged and printed: structlog's events on stderr, and the one choke point through which everything goes.
 
-Names, notes and states come from two services and must not be able to forge a line or steer a terminal; secrets must
-not appear at all.
+An event is one line: JSON off a terminal, readable on one. Names, notes and states come from two services and must not
+be able to forge a line or steer a terminal; secrets must not appear at all. The scrubber is a link of the chain of
+processors, and commands send what they print through it as well.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Collection, MutableMapping
@@ -69,3 +75,47 @@ class Scrubber:
         if isinstance(value, (list, tuple)):
             return [self._value(one) for one in value]
         return value if value is None or isinstance(value, (bool, int, float)) else self.line(str(value))
+
+
+class Log(Protocol):
+    """Where it is said what happens: structlog's bound logger, or what keeps the last events beside it."""
+
+    def debug(self, event: str, **values: Any) -> Any:
+        """Say a detail."""
+
+    def info(self, event: str, **values: Any) -> Any:
+        """Say what was done."""
+
+    def warning(self, event: str, **values: Any) -> Any:
+        """Say what somebody may have to look at."""
+
+
+def start_logging(level: str, form: str, scrubber: Scrubber) -> Log:
+    """Set logging up for this process and return its logger.
+
+    Args:
+        level: the least that is said: debug, info, warning or error.
+        form: json, console, or auto: console on a terminal. Colours are for terminals that show them.
+        scrubber: the choke point.
+    """
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    render = structlog.dev.ConsoleRenderer(colors=shows_colours(), exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[
+            structlog.processors.format_exc_info,  # without local variables: they may hold a secret
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            scrubber,
+            render if console else structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    log: Log = structlog.get_logger()
+    return log
+
+
+def shows_colours() -> bool:
+    """Say whether stderr is a terminal that shows colours to someone who wants them (https://no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {None, "", "dumb"}

@@ -1,0 +1,124 @@
+"""The choke point of everything that is logged or printed."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from outreach_sync.log import Scrubber, start_logging
+
+SECRET = "planted-secret-4711"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [f"x{SECRET}y", {"deep": [{SECRET: (SECRET,)}]}, ValueError(f"about {SECRET}"), [SECRET]],
+    ids=["text", "nested", "an exception", "a list"],
+)
+def test_a_secret_is_taken_out_wherever_it_stands(value: object) -> None:
+    assert SECRET not in str(Scrubber([SECRET])(None, "info", {"event": "x", "value": value}))
+
+
+def test_what_is_not_a_secret_stays_as_it_is() -> None:
+    event = {"event": "stream_read", "read": 3, "share": 0.5, "ok": True, "none": None, "name": "Łucja Müller"}
+    assert Scrubber([SECRET])(None, "info", dict(event)) == event
+
+
+def test_a_text_too_short_to_be_a_secret_is_not_masked() -> None:
+    assert Scrubber(["abc"]).text("abcdef") == "abcdef"
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2Jgone", "a\rb", "bell\x07", "right\u202eleft", "nul\x00"])
+def test_control_characters_cannot_reach_a_terminal(hostile: str) -> None:
+    shown = Scrubber().text(hostile)
+    assert shown.isprintable()
+    assert shown != hostile
+
+
+@given(st.text())
+def test_whatever_comes_only_printable_text_and_line_ends_leave(text: str) -> None:
+    assert all(one.isprintable() or one == "\n" for one in Scrubber().text(text))
+
+
+@given(st.text(), st.text(min_size=6))
+def test_no_secret_survives_in_any_text(text: str, secret: str) -> None:
+    if secret in "***" * 10:
+        return
+    assert secret not in Scrubber([secret]).text(text + secret + text)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Start a log whose lines can be read; `sys.stderr` is only ours while the test runs."""
+
+    def start(level: str, form: str) -> tuple[Any, io.StringIO]:
+        out = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", out)
+        return start_logging(level, form, Scrubber([SECRET])), out
+
+    return start
+
+
+def test_off_a_terminal_an_event_is_a_line_of_json_with_its_values_level_and_time(log: Any) -> None:
+    started, out = log("info", "auto")
+    started.info("stream_read", stream="tasks", name="Łucja")
+    event = json.loads(out.getvalue())
+    assert event.pop("timestamp").endswith("Z")
+    assert event == {"stream": "tasks", "name": "Łucja", "event": "stream_read", "level": "info"}
+    assert "Łucja" in out.getvalue()
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0)])
+def test_what_is_below_the_level_is_not_said(log: Any, level: str, count: int) -> None:
+    started, out = log(level, "json")
+    started.debug("one")
+    started.info("two")
+    started.warning("three")
+    assert len(out.getvalue().splitlines()) == count
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_neither_secrets_nor_local_variables(log: Any, form: str) -> None:
+    started, out = log("debug", form)
+    try:
+        hidden = SECRET[::-1]
+        int(f"{SECRET}\nforged line", base=len(hidden))
+    except ValueError as bug:
+        started.debug("bug", exc_info=bug)
+    assert "ValueError: invalid literal" in out.getvalue()
+    assert SECRET not in out.getvalue()
+    assert SECRET[::-1] not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "coloured"),
+    [
+        (Terminal, {"TERM": "xterm"}, True),
+        (Terminal, {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (Terminal, {"TERM": "dumb"}, False),
+        (Terminal, {}, False),
+        (io.StringIO, {"TERM": "xterm"}, False),
+    ],
+)
+def test_colours_are_for_terminals_that_show_them_to_someone_who_wants_them(
+    monkeypatch: pytest.MonkeyPatch, stream: Any, environment: dict[str, str], coloured: bool
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream())
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    start_logging("info", "console", Scrubber()).warning("stream_read", read=3)
+    said = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert ("\x1b[" in said) is coloured
+    assert "stream_read" in said
