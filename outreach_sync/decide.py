@@ -21,6 +21,7 @@ from outreach_sync.rules.differences import Held, differences
 from outreach_sync.rules.matching import Ambiguous, Found
 from outreach_sync.rules.person import is_opted_out, wanted_person
 from outreach_sync.state.candidates import Candidates
+from outreach_sync.state.erasure import forget_namesakes
 from outreach_sync.state.outbox import HIDDEN
 
 if TYPE_CHECKING:
@@ -265,6 +266,8 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
             run.state.people.keep_no_email((p.id for p in one.prospects if p.no_email_kept), kept=False)
         if one.unread:
             later.update(one.pool)
+            if run.source_is_down:
+                run.state.undecided.hold(one.pool)
         elif not only_opt_outs:
             _count(run, person_id, next((lost[p] for p in one.pool if p in lost), None), one, changed=changed)
     return later
@@ -356,13 +359,18 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
     taken = set(run.state.people.of_prospects(everyone)) | set(run.state.outbox.sending(everyone))
     free = {pool[0]: (pool, was_sent) for pool, was_sent in some if taken.isdisjoint(pool)}
     cached = run.state.cache.prospects(everyone)
+    forget_namesakes(run.state.connection, [one.prospect for one in cached.values()])
+    cached = run.state.cache.prospects(everyone)
+    free = {lead: pool for lead, pool in free.items() if all(one in cached for one in pool[0])}
     with_tasks = run.state.cache.with_skipped_tasks(everyone)
     for lead, one in decisions(run.state, run.config, {lead: pool for lead, (pool, _) in free.items()}).items():
         alive = {p for p in one.pool if cached[p].known and cached[p].prospect.trashed_at is None}
         known = any(cached[p].known for p in one.pool)
         if not known and run.source_is_down:
             continue  # it was not read: it stays to be decided
-        if one.unread and not run.source_is_down and not only_opt_outs:
+        if one.unread and run.source_is_down:
+            run.state.undecided.hold(one.pool)
+        elif one.unread and not only_opt_outs:
             run.state.undecided.mark_again(one.pool)
             ask_first = True
             continue

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
 from outreach_sync.cli.context import invocation
+from outreach_sync.cli.output import safe
+from outreach_sync.errors import UsageError
+from outreach_sync.forget import forget as erase, look_up
+from outreach_sync.state import State
+from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation
-    from outreach_sync.erase import Erased
+    from outreach_sync.forget import Erased, Known
 
 _ID = click.IntRange(1, 2**63 - 1)
 
@@ -18,29 +25,62 @@ _ID = click.IntRange(1, 2**63 - 1)
 @click.command()
 @click.option("--prospect", "prospect_id", type=_ID, help="The prospect's id in Outreach.")
 @click.option("--person", "person_id", type=_ID, help="The Person's id in Workbooks.")
+@click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody sits at a terminal.")
+@click.option("--dry-run", is_flag=True, help="Show whom it would be, and change nothing.")
+@click.option("--unknown", is_flag=True, help="Note the id even if nobody here has it.")
 @invocation
-def forget(context: Invocation, prospect_id: int | None, person_id: int | None) -> None:
-    """Remove every personal datum of somebody from the local database, its queue and its backups.
+def forget(
+    context: Invocation, prospect_id: int | None, person_id: int | None, *, yes: bool, dry_run: bool, unknown: bool
+) -> None:
+    """Erase a person's data from the local database, its queue and its backups.
 
-    Only ids are kept, so that they are never stored or created again. Nothing is changed in Outreach or Workbooks.
+    Only ids and a keyed hash of each address are kept, so that they are never created again. Nothing is changed in
+    Outreach or Workbooks.
     """
     if (prospect_id is None) == (person_id is None):
         raise click.UsageError("Give either --prospect ID or --person ID.")
-    from outreach_sync.erase import forget as erase  # noqa: PLC0415 - not for --help
-    from outreach_sync.state import State  # noqa: PLC0415
-    from outreach_sync.state.lock import run_lock  # noqa: PLC0415
-
     path = context.state_path
-    with run_lock(path, "forget"), State.open(path) as state:
-        erased = erase(state, prospect_id=prospect_id, person_id=person_id)
-    _tell(erased)
+    opened = State.open_scratch if dry_run else State.open
+    with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as state:
+        someone = look_up(state, prospect_id=prospect_id, person_id=person_id)
+        if not (someone.known or unknown):
+            raise UsageError(
+                f"{_ids(someone)} is not known here, so there is nothing to erase.",
+                advice="Check the id, or add --unknown to have it noted all the same.",
+            )
+        _show(someone)
+        if dry_run:
+            click.echo("Nothing was changed (--dry-run).")
+            return
+        if not yes:
+            _ask()
+        _tell(erase(state, someone))
+
+
+def _ids(someone: Known) -> str:
+    ids = [f"prospect {one}" for one in sorted(someone.whom.prospects)]
+    return ", ".join([*ids, *(f"Person {one}" for one in sorted(someone.whom.people))])
+
+
+def _show(someone: Known) -> None:
+    held = someone.held
+    who = ", ".join([*held.names, *held.addresses])
+    click.echo(safe(f"{_ids(someone)}{f': {who}' if who else ''}"))
+    click.echo(
+        f"Stored here: {held.states} sequence states, {held.tasks} tasks, {held.queued} entries of the queue,"
+        f" {held.writes} lines of history."
+    )
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked whether to erase them.", advice="Add --yes if you are sure.")
+    click.confirm("Erase them? This cannot be undone.", abort=True)
 
 
 def _tell(erased: Erased) -> None:
-    ids = [f"prospect {one}" for one in sorted(erased.whom.prospects)]
-    ids += [f"Person {one}" for one in sorted(erased.whom.people)]
-    known = "erased" if erased.known else "was not known here; noted all the same"
-    click.echo(f"{', '.join(ids)}: {known}. They will not be stored or created again.")
+    known = "erased" if erased.known.known else "was not known here; noted all the same"
+    click.echo(f"{_ids(erased.known)}: {known}. They will not be stored or created again.")
     if erased.copies:
         click.echo(f"Backups rewritten without them: {len(erased.copies)}.")
     for copy in erased.removed:

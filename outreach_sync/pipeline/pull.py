@@ -23,6 +23,7 @@ from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.rules.watermark import Walk
 from outreach_sync.state.cache import JudgedTask, Trust
+from outreach_sync.state.erasure import forget_namesakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -245,8 +246,10 @@ def keep_page(run: Run, page: Page, tally: StreamTally | None = None, *, as_is: 
     """
     cache = run.state.cache
     trust = Trust(page.server_time or run.source.heard_time(), as_is)
-    forgotten = run.state.forgotten.prospects()
-    cache.keep_sequences(page.sequences)
+    namesakes = forget_namesakes(run.state.connection, (*page.prospects, *page.included))
+    forgotten = run.state.forgotten.prospects() | namesakes
+    renamed = cache.keep_sequences(page.sequences)
+    listing = cache.in_sequences(renamed) if run.config.workbooks.fields.sequences is not None else set()
     included, _ = cache.keep_prospects((one for one in page.included if one.id not in forgotten), trust)
     prospects, changed_prospects = cache.keep_prospects(
         (one for one in page.prospects if one.id not in forgotten), trust
@@ -260,7 +263,7 @@ def keep_page(run: Run, page: Page, tally: StreamTally | None = None, *, as_is: 
     changed_events = _keep_events(run, [one for one in page.events if one.prospect_id not in forgotten], tally)
     _keep_refusals(run, page)
     changed = changed_prospects + changed_states + changed_tasks + changed_events
-    return included | prospects | states | with_task, changed
+    return included | prospects | states | with_task | listing, changed
 
 
 def _keep_tasks(run: Run, tasks: Sequence[SourceTask], trust: Trust, tally: StreamTally | None) -> tuple[set[int], int]:

@@ -221,13 +221,28 @@ class Cache:
             ((prospect_id,) for prospect_id in prospect_ids),
         )
 
-    def keep_sequences(self, sequences: Iterable[Sequence]) -> None:
-        """Store the names of sequences."""
+    def keep_sequences(self, sequences: Iterable[Sequence]) -> set[int]:
+        """Store the names of sequences; return the ids of those that have another name than before."""
+        latest = {sequence.id: sequence for sequence in sequences}
+        if not latest:
+            return set()
+        stored = self._connection.execute(f"SELECT id, name FROM sequence WHERE id IN {IDS}", (id_list(latest),))
+        renamed = {one for one, name in stored if name != latest[one].name}
         self._connection.executemany(
             "INSERT INTO sequence VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name"
             " WHERE name <> excluded.name",
-            {sequence.id: sequence for sequence in sequences}.values(),
+            latest.values(),
         )
+        return renamed
+
+    def in_sequences(self, sequence_ids: Collection[int]) -> set[int]:
+        """Return the prospects that have a state in one of these sequences; goes through all states."""
+        if not sequence_ids:
+            return set()
+        rows = self._connection.execute(
+            f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}", (id_list(sequence_ids),)
+        )
+        return {row[0] for row in rows}
 
     def keep_tasks(self, judged: Iterable[JudgedTask], trust: Trust = _STAMPS_COUNT) -> list[JudgedTask]:
         """Store sequence tasks; return those that changed, or that are judged otherwise than before."""

@@ -1,6 +1,6 @@
 """Erasing people from a state file: what a request for erasure takes out of every table, and out of the free pages.
 
-Only ids stay, in `forgotten`, so that nobody who was forgotten is stored or created again.
+Only ids and keyed hashes of addresses stay, so that nobody who was forgotten is stored or created again.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import StateError
+from outreach_sync.rules.matching import mailbox
 from outreach_sync.state.forgotten import Forgotten
 from outreach_sync.state.sql import IDS, parsed
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable
+
+    from outreach_sync.records import Prospect
 
 _SHORTEST_TEXT = 3
 ERASED = "[erased]"
@@ -28,7 +31,10 @@ class Persona(NamedTuple):
 
 
 def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), people: Iterable[int] = ()) -> Persona:
-    """Return everyone who is the same human being as these: by their Person, or by a Person that is queued for them."""
+    """Return everyone who is the same human being as these.
+
+    By their Person, by a Person that is queued for them, or, while they have none, by an address that they share.
+    """
     known, linked = set(prospects), set(people)
     while True:
         before = len(known) + len(linked)
@@ -37,23 +43,69 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
         for (pool,) in connection.execute("SELECT pool FROM outbox WHERE pool <> '[]'").fetchall():
             together = set(parsed(pool))
             known |= together if together & known else set()
+        known |= _sharing_an_address(connection, known)
         if len(known) + len(linked) == before:
             return Persona(frozenset(known), frozenset(linked))
 
 
-def is_known(connection: sqlite3.Connection, whom: Persona) -> bool:
-    """Say whether anything at all is stored of somebody."""
-    return bool(
-        _ids(connection, "SELECT id FROM prospect WHERE id IN", whom.prospects)
-        | _ids(connection, "SELECT id FROM person WHERE id IN", whom.people)
-        | _ids(connection, "SELECT prospect_id FROM sequence_state WHERE prospect_id IN", whom.prospects)
-        | _ids(connection, "SELECT prospect_id FROM task WHERE prospect_id IN", whom.prospects)
-        | _ids(connection, "SELECT prospect_id FROM outbox WHERE prospect_id IN", whom.prospects)
+class Holdings(NamedTuple):
+    """What is stored of somebody: who they are, and how many rows of each kind."""
+
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    states: int
+    tasks: int
+    queued: int
+    writes: int
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all is stored."""
+        return bool(self.names or self.addresses or self.states or self.tasks or self.queued or self.writes)
+
+
+def holdings(connection: sqlite3.Connection, whom: Persona) -> tuple[bool, Holdings]:
+    """Say whether somebody is known at all, and what is stored of them."""
+    prospects, people = json.dumps(sorted(whom.prospects)), json.dumps(sorted(whom.people))
+
+    def count(table: str, where: str, *values: str) -> int:
+        return int(connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()[0])
+
+    rows = connection.execute(
+        f"SELECT first_name, last_name, emails FROM prospect WHERE id IN {IDS} ORDER BY id", (prospects,)
+    ).fetchall()
+    names = (" ".join(part for part in row[:2] if part) for row in rows)
+    addresses = (address for row in rows for address in (row[2] or "").split("\n"))
+    found = Holdings(
+        names=tuple(dict.fromkeys(filter(None, names))),
+        addresses=tuple(dict.fromkeys(filter(None, addresses))),
+        states=count("sequence_state", f"prospect_id IN {IDS}", prospects),
+        tasks=count("task", f"prospect_id IN {IDS}", prospects),
+        queued=count("outbox", f"prospect_id IN {IDS}", prospects),
+        writes=count("write", f"prospect_id IN {IDS}", prospects),
     )
+    linked = bool(count("person", f"id IN {IDS}", people))
+    return bool(rows) or linked or found.any, found
+
+
+def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> set[int]:
+    """Forget prospects that have an address of somebody who was forgotten: the same human under another id.
+
+    One that is linked to a Person is not: it was there before, and shares the address. Returns their ids; call it
+    inside a transaction.
+    """
+    forgotten = Forgotten(connection)
+    namesakes = forgotten.with_addresses({one.id: one.emails for one in prospects if one.emails})
+    if not namesakes:
+        return set()
+    linked = _ids(connection, "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id IN", namesakes)
+    for one in namesakes - linked:
+        erase_rows(connection, Persona(frozenset({one}), frozenset()))
+    return namesakes - linked
 
 
 def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
-    """Take somebody out of every table and remember their ids; call it inside a transaction.
+    """Take somebody out of every table and remember their ids and addresses; call it inside a transaction.
 
     Free pages still hold what was there until `scrub_free_pages`.
     """
@@ -64,6 +116,7 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
         forgotten.add("prospect", prospect_id)
     for person_id in whom.people:
         forgotten.add("person", person_id)
+    forgotten.add_addresses(_addresses(connection, prospects))
     connection.execute(
         f"DELETE FROM outbox WHERE prospect_id IN {IDS} OR person_id IN {IDS} OR task_id IN"
         f" (SELECT id FROM task WHERE prospect_id IN {IDS})"
@@ -75,8 +128,10 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
         f" (SELECT id FROM sequence_state WHERE prospect_id IN {IDS})",
         (prospects, prospects),
     )
-    for table, column in (("sequence_state", "prospect_id"), ("changed", "prospect_id"), ("prospect", "id")):
-        connection.execute(f"DELETE FROM {table} WHERE {column} IN {IDS}", (prospects,))
+    for table in ("sequence_state", "changed", "address", "event", "write"):
+        connection.execute(f"DELETE FROM {table} WHERE prospect_id IN {IDS}", (prospects,))
+    connection.execute(f"DELETE FROM prospect WHERE id IN {IDS}", (prospects,))
+    connection.execute(f"DELETE FROM write WHERE record = 'person' AND workbooks_id IN {IDS}", (people,))
     connection.execute(f"DELETE FROM person WHERE id IN {IDS}", (people,))
     _erase_from_summaries(connection, texts)
 
@@ -94,6 +149,17 @@ def scrub_free_pages(connection: sqlite3.Connection) -> None:
             "the rows are erased, but the write-ahead log still holds them: another program reads the state.",
             advice="Close it and run `forget` again.",
         )
+
+
+def _sharing_an_address(connection: sqlite3.Connection, known: Collection[int]) -> set[int]:
+    mailboxes = set(map(mailbox, _addresses(connection, json.dumps(sorted(known)))))
+    rows = connection.execute("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
+    return {one for one, emails in rows if mailboxes and not mailboxes.isdisjoint(map(mailbox, emails.split("\n")))}
+
+
+def _addresses(connection: sqlite3.Connection, prospects: str) -> list[str]:
+    rows = connection.execute(f"SELECT emails FROM prospect WHERE emails IS NOT NULL AND id IN {IDS}", (prospects,))
+    return [address for (emails,) in rows.fetchall() for address in emails.split("\n")]
 
 
 def _personal_texts(connection: sqlite3.Connection, whom: Persona) -> set[str]:

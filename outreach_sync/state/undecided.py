@@ -39,6 +39,13 @@ class Undecided:
             "INSERT INTO changed VALUES (?, ?) ON CONFLICT DO NOTHING", ((one, held) for one in prospect_ids)
         )
 
+    def hold(self, prospect_ids: Iterable[int]) -> None:
+        """Hold prospects back until the next run: Outreach does not answer what has to be asked about them."""
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, 1) ON CONFLICT (prospect_id) DO UPDATE SET held = 1",
+            ((one,) for one in prospect_ids),
+        )
+
     def mark_all_changed(self) -> None:
         """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
         self._connection.execute(

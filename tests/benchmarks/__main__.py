@@ -21,6 +21,7 @@ _MEASURES = {
     "cycle": measures.whole_cycle,
     "memory": measures.memory,
     "flatness": measures.flatness,
+    "creating": measures.creating,
     "tenants": tenants.tenants,
 }
 

@@ -97,8 +97,12 @@ class FakeSource:
         return "all?0"
 
     def by_id(self, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
-        assert stream is Stream.SEQUENCE_STATES
-        yield self.page(states=[one for one in self.states if one.id in ids])
+        if stream is Stream.PROSPECTS:
+            shown = [page for page in self.script.get(stream, ()) if isinstance(page, Page)]
+            known = {one.id: one for page in shown for one in page.prospects} | {one.id: one for one in self.prospects}
+            yield self.page(prospects=[known[one] for one in ids if one in known])
+        else:
+            yield self.page(states=[one for one in self.states if one.id in ids])
 
     def page(self, **rows: Any) -> Page:
         given = {name: tuple(some) for name, some in rows.items()}

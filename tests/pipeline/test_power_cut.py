@@ -61,7 +61,7 @@ def fill(bench: Any) -> None:
     everyone = [bench.prospect(one, email=f"{name}@example.com") for one, name in ((2, "bo"), (3, "cy"))]
     states = [*bench.states(1, "finished", at=bench.now), *bench.states(2, "active"), *bench.states(3, "opted_out")]
     bench.source.states = states
-    bench.source.prospects = everyone
+    bench.source.prospects = [*everyone, bench.prospect(1)]
     pages = [bench.source.page(states=[one], included=everyone) for one in states]
     bench.source.script = {
         STATES: pages,
