@@ -13,6 +13,7 @@ from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateErr
 from outreach_sync.instants import Instant
 from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch
+from outreach_sync.outreach.walk import Outreach
 from outreach_sync.pipeline.run import READ, Pilot, Run
 from outreach_sync.pipeline.tally import Tally
 from outreach_sync.records import Stream
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from outreach_sync.config.values import Back
     from outreach_sync.http import RetryNote, StopSignal
     from outreach_sync.log import Log
-    from outreach_sync.outreach.source import OutreachSource
 
 QUOTA = "outreach_quota"
 _REFUSED = 1
@@ -135,7 +135,7 @@ def _run(config: Config, state: State, tally: Tally, stop: StopSignal, log: Log,
     return Run(
         id=tally.run_id,
         state=state,
-        source=assembly.outreach_from(config, stop, on_retry=on_retry),
+        source=Outreach(config, stop, on_retry=on_retry),
         target=assembly.workbooks_from(config, stop, on_retry=on_retry),
         config=config,
         reading=assembly.reading_from(config, full=options.full, since=options.since),
@@ -228,8 +228,8 @@ def _record(config: Config, run: Run, ended: Ended) -> None:
             state.facts.put(QUOTA, quota)
 
 
-def _quota(source: OutreachSource) -> str | None:
-    quota = source.client.quota
+def _quota(source: Outreach) -> str | None:
+    quota = source.quota
     if quota.remaining is None:
         return None
     return json.dumps({"limit": quota.limit, "remaining": quota.remaining, "resets_at": quota.resets_at})

@@ -1,4 +1,4 @@
-"""The consent of a user of Outreach: how its code comes back to us, and what it allows.
+"""The consent of a user of Outreach: how its code comes back to us, what it allows, and how long it holds.
 
 OAuth 2: the browser is sent to the redirect URI with `code` and the `state` we gave it, or with `error`. Only an http
 address on loopback can be listened on; an https one would need a certificate, so its address is pasted by hand.
@@ -7,23 +7,33 @@ address on loopback can be listened on; an https one would need a certificate, s
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
-from outreach_sync.errors import NotAuthenticatedError, UnavailableError, UsageError
+from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError, UnavailableError, UsageError
 from outreach_sync.http import check
+from outreach_sync.instants import Instant, to_iso
+from outreach_sync.outreach.auth import LOG_IN, SCOPES, StoredTokens, TokenFile, app_of, refuse_another_app, signed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
 
 _LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1"}
 _TICK_SECONDS = 0.2
-_BACK_TO_TERMINAL = b"<!doctype html><title>outreach-sync</title><p>Done: you can close this page."
-_NOT_OURS = b"<!doctype html><title>outreach-sync</title><p>This is not the consent that was asked for."
+_PAGE = "<!doctype html><title>outreach-sync</title><p>"
+_TAKEN = "Done: you can close this page."
+_DENIED = "Access was not allowed, so nothing was stored. To try again, run the command again."
+_NOT_OURS = "This is not the consent that was asked for."
+_AROUND = "\"'<>`"
+TOKEN_DAYS, TOKEN_WARN_DAYS = 14, 7
+"""How long an idle refresh token lives, and from which age on it is worth a warning."""
+_DAY_MS = 86_400_000
 
 
 class Landing(NamedTuple):
@@ -50,12 +60,13 @@ def code_from(pasted: str, state: str) -> str:
         UsageError: there is no code in it, or it answers another request than ours.
         NotAuthenticatedError: consent was refused.
     """
-    text = pasted.strip()
+    text = "".join(pasted.split()).strip(_AROUND).replace("&amp;", "&")
     if not text:
         raise UsageError("no code was given.", advice="Run `outreach-sync auth login` again and paste the address.")
-    if "=" not in text and "/" not in text:
+    address, mark, after = text.partition("?")
+    if not mark and not re.search(r"(?:^|&)(?:code|state|error)=", text) and "://" not in text:
         return text
-    query = parse_qs(urlsplit(text).query or text.lstrip("?"))
+    query = parse_qs((after if mark else address).partition("#")[0])
     if not _is_ours(query, state):
         raise UsageError(
             "the address answers another request than this one: its state differs.",
@@ -74,8 +85,7 @@ class Listener:
             OSError: the port is in use.
         """
         self._brought: list[dict[str, list[str]]] = []
-        self._server = ThreadingHTTPServer((landing.host, landing.port), _visitor(landing, state, self._brought))
-        self._server.daemon_threads = True
+        self._server = _Quiet((landing.host, landing.port), _visitor(landing, state, self._brought))
         self._server.timeout = _TICK_SECONDS
 
     def code(self, stop: StopSignal, *, seconds: float) -> str:
@@ -106,6 +116,15 @@ class Listener:
         self._server.server_close()
 
 
+class _Quiet(ThreadingHTTPServer):
+    """A server that says nothing of visitors who leave before they are answered."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: what a visitor brought was kept, and the rest is their own affair."""
+
+
 def missing_scopes(granted: str, needed: Collection[str]) -> tuple[str, ...]:
     """Name the scopes that are needed and were not granted; none where Outreach did not say what it granted."""
     given = set(granted.split())
@@ -124,13 +143,14 @@ def _visitor(landing: Landing, state: str, brought: list[dict[str, list[str]]]) 
             parts = urlsplit(self.path)
             query = parse_qs(parts.query)
             ours = parts.path == landing.path and _is_ours(query, state)
+            if ours:
+                brought.append(query)  # before the answer, which the browser may not wait for
+            says = _DENIED if "error" in query else _TAKEN
             self.send_response(200 if ours else 400)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self.wfile.write(_BACK_TO_TERMINAL if ours else _NOT_OURS)
-            if ours:
-                brought.append(query)
+            self.wfile.write(f"{_PAGE}{says if ours else _NOT_OURS}".encode())
 
         def log_message(self, *_: object) -> None:
             """Say nothing: the request line holds the code."""
@@ -139,7 +159,7 @@ def _visitor(landing: Landing, state: str, brought: list[dict[str, list[str]]]) 
 
 
 def _is_ours(query: dict[str, list[str]], state: str) -> bool:
-    return hmac.compare_digest(query.get("state", [""])[0].encode(), state.encode())
+    return hmac.compare_digest(query.get("state", [""])[0].encode(errors="replace"), state.encode())
 
 
 def _code(query: dict[str, list[str]]) -> str:
@@ -151,3 +171,92 @@ def _code(query: dict[str, list[str]]) -> str:
     if not query.get("code"):
         raise UsageError("the address holds no code.", advice="Paste the whole address that the browser ended at.")
     return query["code"][0]
+
+
+def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
+    """Return what `auth status --json` prints; nobody is asked, and no token is shown.
+
+    `now` is this machine's clock; that of Outreach is told from it by the offset stored with the tokens.
+
+    Raises:
+        StateError: the token file cannot be read.
+    """
+    file = TokenFile.beside(config.state.path)
+    stored = file.read() or StoredTokens()
+    at = Instant(now + (stored.clock_offset_ms or 0))
+    by_consent = config.outreach.s2s is None
+    refresh = _refresh_token(stored, at) if by_consent else None
+    missing = missing_scopes(stored.scope, SCOPES) if by_consent else ()
+    try:
+        refuse_another_app(config, stored, file.path)
+        problem = _problem_of_consent(config, stored, refresh) if by_consent else _problem_of_key(config)
+    except StateError as error:
+        problem = str(error)
+    return {
+        "variant": "oauth" if by_consent else "s2s",
+        "authenticated": problem is None,
+        "access_token": _access_token(stored, at) if stored.access_token else None,
+        "refresh_token": refresh,
+        "scopes": sorted(stored.scope.split()),
+        "missing_scopes": list(missing),
+        "warning": problem or _warning(config, refresh, missing),
+    }
+
+
+def _access_token(stored: StoredTokens, at: Instant) -> dict[str, Any]:
+    if stored.expires_at is None:
+        return {"expires_at": None, "seconds_left": None}
+    return {"expires_at": to_iso(stored.expires_at), "seconds_left": max((stored.expires_at - at) // 1000, 0)}
+
+
+def _refresh_token(stored: StoredTokens, at: Instant) -> dict[str, Any] | None:
+    """Say how old the refresh token is; each refresh starts its 14 days anew."""
+    if not stored.refresh_token:
+        return None
+    if stored.issued_at is None:
+        return {"issued_at": None, "age_days": None, "days_left": None, "expires_at": None}
+    days = (at - stored.issued_at) / _DAY_MS
+    return {
+        "issued_at": to_iso(stored.issued_at),
+        "age_days": round(days, 2),
+        "days_left": round(max(TOKEN_DAYS - days, 0), 2),
+        "expires_at": to_iso(Instant(stored.issued_at + TOKEN_DAYS * _DAY_MS)),
+    }
+
+
+def _problem_of_consent(config: Config, stored: StoredTokens, refresh: dict[str, Any] | None) -> str | None:
+    """Say why the next run cannot get a token; a first token that the stored chain did not grow from may still work."""
+    untried = config.outreach.refresh_token is not None and stored.seed != app_of(config)[1]
+    if untried:
+        return None
+    if refresh is None:
+        return f"there is no refresh token. {LOG_IN}"
+    if refresh["days_left"] == 0:
+        return f"the refresh token was idle for more than {TOKEN_DAYS} days and is dead. {LOG_IN}"
+    return None
+
+
+def _problem_of_key(config: Config) -> str | None:
+    key = config.outreach.s2s and config.outreach.s2s.private_key
+    try:
+        signed({}, key.get_secret_value()) if key else None
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _warning(config: Config, refresh: dict[str, Any] | None, missing: tuple[str, ...]) -> str | None:
+    if missing:
+        return f"scopes are missing: {', '.join(missing)}; add them to the app in Outreach, then `auth login`"
+    outreach, s2s = config.outreach, config.outreach.s2s
+    needed = (
+        {"client_id": outreach.client_id, "client_secret": outreach.client_secret}
+        if s2s is None
+        else {f"s2s.{name}": getattr(s2s, name) for name in ("install_id", "app_guid", "private_key")}
+    )
+    unset = [f"outreach.{name}" for name, value in needed.items() if value is None]
+    if unset:
+        return f"{', '.join(unset)} is not set here: a run in this environment could not get a token"
+    if refresh is not None and (refresh["age_days"] or 0) >= TOKEN_WARN_DAYS:
+        return f"the refresh token is {refresh['age_days']:.0f} days old and lives {TOKEN_DAYS}; any run renews it"
+    return None

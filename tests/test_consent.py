@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
+import requests
 
 from outreach_sync.consent import Landing, Listener, code_from, landing_of, missing_scopes
 from outreach_sync.errors import InterruptedByError, NotAuthenticatedError, UnavailableError, UsageError
@@ -32,6 +34,11 @@ def test_only_plain_http_on_this_machine_is_listened_on(uri: str, landing: Landi
         "https://localhost:8484/callback?code=C0DE&state=s3",
         "?state=s3&code=C0DE",
         "code=C0DE&state=s3",
+        '"https://localhost:8484/callback?code=C0DE&state=s3"',
+        "<https://localhost:8484/callback?code=C0DE&amp;state=s3>",
+        " 'https://localhost:8484/callback?code=C0\n  DE&state=s3' \r\n",
+        "localhost:8484/callback?code=C0DE&state=s3#top",
+        "'C0DE'",
     ],
 )
 def test_a_code_is_found_in_whatever_a_user_pastes(pasted: str) -> None:
@@ -46,12 +53,33 @@ def test_a_code_is_found_in_whatever_a_user_pastes(pasted: str) -> None:
         ("https://localhost/callback?code=C0DE&state=other", UsageError),
         ("https://localhost/callback?state=s3", UsageError),
         ("https://localhost/callback?error=access_denied&state=s3", NotAuthenticatedError),
+        ("https://localhost/callback", UsageError),
+        ("https://localhost/callback?code=C0DE&state=s\udce9", UsageError),
     ],
-    ids=["nothing", "no state", "another state", "no code", "refused"],
+    ids=["nothing", "no state", "another state", "no code", "refused", "no query", "odd state"],
 )
 def test_what_is_no_answer_to_this_request_is_refused(pasted: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         code_from(pasted, "s3")
+
+
+@pytest.mark.parametrize("code", ["4/0AX=", "a/b", "x=="])
+def test_a_code_may_hold_signs_of_an_address(code: str) -> None:
+    assert code_from(code, "s3") == code
+
+
+def test_a_denied_consent_is_not_called_done() -> None:
+    port = free_port()
+    with Listener(Landing("127.0.0.1", port, "/"), "s3") as listener:
+        said: list[str] = []
+        url = f"http://127.0.0.1:{port}/?error=access_denied&state=s3"
+        browser = threading.Thread(target=lambda: said.append(requests.get(url, timeout=5).text))
+        browser.start()
+        with pytest.raises(NotAuthenticatedError, match="access_denied"):
+            listener.code(StopSignal(), seconds=5)
+        browser.join(5)
+    assert "not allowed" in said[0]
+    assert "Done" not in said[0]
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ _TO_SETTLE_IT = (
 def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa: FBT001 - click's form
     """Count every combination of the task attributes that could mean skipped, and say which today's rule takes.
 
-    Reads the tasks of the last days from Outreach and keeps nothing. Exit status: 0; 3 not authenticated or not
-    allowed; 4 Outreach is unavailable; 5 a token must be refreshed while another run holds the lock.
+    Reads the tasks of the last days from Outreach and keeps nothing but a rotated token. Exit status: 0; 3 not
+    authenticated or not allowed; 4 Outreach is unavailable.
     """
     from outreach_sync.insight.probe_skips import count_looks, probe_document  # noqa: PLC0415 - not for --help
 
@@ -55,17 +55,15 @@ def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa:
 
 def _read(config: Config, days: int, stop: StopSignal) -> tuple[Instant, Iterator[SourceTask]]:
     """Return since when, by Outreach's clock, and each task that changed since then, once."""
-    from outreach_sync.insight.reading import outreach_client  # noqa: PLC0415
-    from outreach_sync.outreach.walk import Walker  # noqa: PLC0415
+    from outreach_sync.outreach.walk import Outreach  # noqa: PLC0415
     from outreach_sync.records import Stream  # noqa: PLC0415
 
-    client = outreach_client(config, stop)
-    since = Instant(client.server_time() - days * _DAY_MS)
-    walker = Walker(client)
+    source = Outreach(config, stop)
+    since = Instant(source.server_time() - days * _DAY_MS)
 
     def tasks() -> Iterator[SourceTask]:
         seen = set[int]()
-        for page in walker.pages(walker.start_url(Stream.TASKS, since), Stream.TASKS):
+        for page in source.pages(Stream.TASKS, source.first_url(Stream.TASKS, since)):
             yield from (task for task in page.tasks if task.id not in seen)
             seen.update(task.id for task in page.tasks)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from outreach_sync.http import StopSignal
     from outreach_sync.instants import Instant
     from outreach_sync.log import Log
-    from outreach_sync.outreach.source import OutreachSource
+    from outreach_sync.outreach.walk import Outreach
     from outreach_sync.pipeline.tally import Tally
     from outreach_sync.rules.watermark import Reading
     from outreach_sync.state import State
@@ -104,7 +104,7 @@ class Run:
 
     id: str
     state: State
-    source: OutreachSource
+    source: Outreach
     target: Workbooks
     tally: Tally
     stop: StopSignal

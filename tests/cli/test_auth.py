@@ -3,8 +3,10 @@ from __future__ import annotations
 import io
 import json
 import socket
+import struct
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,11 +14,8 @@ import pytest
 import requests
 
 from outreach_sync import instants
-from outreach_sync.assembly import token_file
-from outreach_sync.cli import auth as module
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.tokenfile import StoredTokens
-from outreach_sync.outreach.tokens import OAuthTokens
+from outreach_sync.outreach.auth import OAuthApp, StoredTokens, TokenFile
 from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def newcomer(empty: Setup) -> Setup:
 
 
 def stored(setup: Setup) -> StoredTokens:
-    tokens = token_file(setup.state_path).read()
+    tokens = TokenFile.beside(setup.state_path).read()
     assert tokens is not None
     return tokens
 
@@ -84,7 +83,7 @@ def test_an_address_of_another_request_is_refused(
 ) -> None:
     paste(lambda url: consent(url).replace("state=", "state=forged"))
     assert command("auth", "login").status == 2
-    assert token_file(newcomer.state_path).read() is None
+    assert TokenFile.beside(newcomer.state_path).read() is None
 
 
 def test_consent_that_is_refused_ends_with_3(newcomer: Setup, command: Command, paste: Callable[..., None]) -> None:
@@ -120,13 +119,13 @@ def test_a_browser_on_this_machine_brings_the_code_itself(
 ) -> None:
     land_here(newcomer)
     urls: list[str] = []
-    authorize = OAuthTokens.authorize_url
+    authorize = OAuthApp.authorize_url
 
-    def noted(tokens: OAuthTokens, state: str) -> str:
+    def noted(tokens: OAuthApp, state: str) -> str:
         urls.append(authorize(tokens, state))
         return urls[-1]
 
-    monkeypatch.setattr(OAuthTokens, "authorize_url", noted)
+    monkeypatch.setattr(OAuthApp, "authorize_url", noted)
     statuses: list[int] = []
     browser = threading.Thread(target=browse, args=(urls, statuses))
     browser.start()
@@ -168,14 +167,43 @@ def test_scopes_that_were_not_granted_are_named(newcomer: Setup, command: Comman
     assert command("auth", "status", "--json").document["missing_scopes"] == ["tasks.read"]
 
 
-def test_tokens_are_not_replaced_under_a_run_that_goes_on(
-    newcomer: Setup, command: Command, paste: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_LOCK_PAUSES", 2)
-    paste(consent)
+def test_consent_is_not_asked_for_while_a_run_goes_on(newcomer: Setup, command: Command) -> None:
     with run_lock(newcomer.state_path, "run"):
-        assert command("auth", "login").status == 5
-    assert token_file(newcomer.state_path).read() is None
+        ran = command("auth", "login")
+    assert ran.status == 5
+    assert "Open this address" not in ran.out
+    assert TokenFile.beside(newcomer.state_path).read() is None
+
+
+def test_a_run_that_begins_during_the_consent_loses_nothing(
+    newcomer: Setup, command: Command, paste: Callable[..., None]
+) -> None:
+    with ExitStack() as running:
+
+        def slowly(url: str) -> str:
+            running.enter_context(run_lock(newcomer.state_path, "run"))
+            return consent(url)
+
+        paste(slowly)
+        assert command("auth", "login").status == 0
+    assert stored(newcomer).access_token
+
+
+def test_tokens_of_another_app_are_neither_used_nor_replaced(
+    newcomer: Setup, command: Command, paste: Callable[..., None]
+) -> None:
+    paste(consent)
+    assert command("auth", "login").status == 0
+    kept = stored(newcomer)
+    newcomer.change("outreach", client_id="another")
+    for args in (("run",), ("auth", "login"), ("reconcile",)):
+        ran = command(*args)
+        assert ran.status == 2
+        assert "another app" in ran.err
+    ran = command("auth", "status", "--json")
+    assert (ran.status, ran.document["authenticated"]) == (3, False)
+    assert "another app" in ran.document["warning"]
+    assert stored(newcomer) == kept
 
 
 def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup, command: Command) -> None:
@@ -186,8 +214,9 @@ def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup
     empty.write()
     assert command("auth", "login").status == 2
     ran = command("auth", "status")
-    assert ran.status == 0
+    assert ran.status == 3, "the key cannot sign, so no token is promised"
     assert "Server-to-server" in ran.out
+    assert "not an RSA private key" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -199,7 +228,7 @@ def test_the_age_of_the_refresh_token_is_judged(
     newcomer: Setup, command: Command, age_days: int, status: int, text: str | None
 ) -> None:
     issued = Instant(instants.now() - age_days * DAY)
-    token_file(newcomer.state_path).write(
+    TokenFile.beside(newcomer.state_path).write(
         StoredTokens("access-secret", Instant(issued + 7_200_000), "refresh-secret", issued, "tasks.all", "", 0)
     )
     ran = command("auth", "status")
@@ -221,9 +250,9 @@ def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
     newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = land_here(newcomer)
-    authorize = OAuthTokens.authorize_url
+    authorize = OAuthApp.authorize_url
 
-    def in_a_hurry(tokens: OAuthTokens, state: str) -> str:
+    def in_a_hurry(tokens: OAuthApp, state: str) -> str:
         """Return the address once somebody has come back from it."""
         url = authorize(tokens, state)
         there = socket.create_connection(("127.0.0.1", port), timeout=5)
@@ -232,9 +261,48 @@ def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
         return url
 
     open_till_the_end: list[socket.socket] = []
-    monkeypatch.setattr(OAuthTokens, "authorize_url", in_a_hurry)
+    monkeypatch.setattr(OAuthApp, "authorize_url", in_a_hurry)
     assert command("auth", "login").status == 0
     open_till_the_end[0].close()
+
+
+def test_a_browser_that_leaves_before_the_answer_loses_nothing(
+    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = land_here(newcomer)
+    authorize = OAuthApp.authorize_url
+
+    def leave(app: OAuthApp, state: str) -> str:
+        url = authorize(app, state)
+        there = socket.create_connection(("127.0.0.1", port), timeout=5)
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.sendall(f"GET {consent(url).partition(str(port))[2]} HTTP/1.0\r\n\r\n".encode())
+        there.close()
+        return url
+
+    monkeypatch.setattr(OAuthApp, "authorize_url", leave)
+    ran = command("auth", "login")
+    assert ran.status == 0
+    assert "Traceback" not in ran.out + ran.err
+
+
+def test_no_token_is_promised_that_cannot_be_got(newcomer: Setup, command: Command) -> None:
+    ran = command("auth", "status")
+    assert ran.status == 3
+    assert "the next run" not in ran.out
+    newcomer.change("outreach", refresh_token="not-tried-yet")
+    assert "the next run asks for one" in command("auth", "status").out
+
+
+def test_a_first_token_is_dead_with_the_chain_that_grew_from_it(
+    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newcomer.change("outreach", refresh_token=newcomer.sandbox.outreach.refresh_token)
+    assert command("run").status == 0
+    monkeypatch.setattr(instants, "now", lambda now=instants.now: Instant(now() + 15 * DAY))
+    ran = command("auth", "status")
+    assert ran.status == 3
+    assert "dead" in ran.err
 
 
 def test_consent_is_not_asked_for_where_its_tokens_cannot_be_kept(

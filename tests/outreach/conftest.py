@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from outreach_sync import http
+from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal, Transport
-from outreach_sync.outreach.client import OutreachClient
-from outreach_sync.outreach.settings import OutreachSettings
-from outreach_sync.outreach.tokenfile import TokenFile
-from outreach_sync.outreach.tokens import OAuthTokens
-from outreach_sync.outreach.walk import Walker
+from outreach_sync.outreach.walk import Outreach
 from outreach_sync.sandbox.outreach import OutreachSandbox
 
 if TYPE_CHECKING:
@@ -21,20 +18,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.http import RetryNote
+    from outreach_sync.outreach.auth import TokenFile, Tokens
 
 
 @dataclass
 class Side:
     """Everything of ours, as one process has it."""
 
-    settings: OutreachSettings
-    file: TokenFile
+    config: Config
     stop: StopSignal
-    transport: Transport
-    tokens: OAuthTokens
-    client: OutreachClient
-    walker: Walker
+    source: Outreach
     retries: list[RetryNote]
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.source.tokens
+
+    @property
+    def file(self) -> TokenFile:
+        return self.source.tokens.file
+
+    @property
+    def transport(self) -> Transport:
+        return self.source.transport
 
 
 @pytest.fixture(autouse=True)
@@ -50,33 +56,33 @@ def sandbox() -> Iterator[OutreachSandbox]:
 
 @pytest.fixture
 def connect(sandbox: OutreachSandbox, tmp_path: Path) -> Iterator[Callable[..., Side]]:
-    """Start as a new process would, with the same token file and with settings that may differ."""
-    made: list[Transport] = []
+    """Start as a new process would, with the same token file; `changes` are keys of the section `outreach`."""
+    made: list[Outreach] = []
 
-    def _connect(**changes: object) -> Side:
-        given: dict[str, object] = {
-            "base_url": sandbox.url,
+    def _connect(*, patience: str = "3s", sync: dict[str, Any] | None = None, **changes: Any) -> Side:
+        oauth = {
             "client_id": sandbox.client_id,
             "client_secret": sandbox.client_secret,
             "redirect_uri": "https://localhost:8484/callback",
             "refresh_token": sandbox.refresh_token,
-            "timeout_ms": 5_000,
-            "patience_ms": 3_000,
-            **changes,
         }
-        settings = OutreachSettings(**given)  # type: ignore[arg-type]
-        file = TokenFile(tmp_path / "state" / "tokens.json")
-        stop = StopSignal()
-        retries: list[RetryNote] = []
-        transport = Transport(settings.base_url, user_agent="outreach-sync test", stop=stop)
-        made.append(transport)
-        tokens = OAuthTokens(settings, file, transport, stop, on_retry=retries.append)
-        client = OutreachClient(settings, tokens, transport, stop, on_retry=retries.append)
-        return Side(settings, file, stop, transport, tokens, client, Walker(client), retries)
+        outreach = {"base_url": sandbox.url, "timeout": "5s", **({} if "s2s" in changes else oauth), **changes}
+        config = Config.model_validate(
+            {
+                "outreach": {name: value for name, value in outreach.items() if value is not None},
+                "workbooks": {"api_key": "unused"},
+                "sync": {"patience": patience, **(sync or {})},
+                "state": {"path": str(tmp_path / "state" / "state.db")},
+            }
+        )
+        stop, retries = StopSignal(), list[http.RetryNote]()
+        source = Outreach(config, stop, on_retry=retries.append)
+        made.append(source)
+        return Side(config, stop, source, retries)
 
     yield _connect
-    for transport in made:
-        transport.close()
+    for source in made:
+        source.transport.close()
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_a_request_is_not_what_the_reference_asks_for(sandbox: Any, side: Any, m
 
     monkeypatch.setattr(side.transport, "send", send)
     token = side.tokens.current()
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     args, named = sent[-1]
     assert args == ("GET", f"{sandbox.url}/api/v2/prospects")
     assert named["headers"] == {
@@ -55,33 +55,33 @@ def test_a_request_is_not_what_the_reference_asks_for(sandbox: Any, side: Any, m
 
 
 def test_a_token_that_died_ends_the_walk(sandbox: Any, side: Any) -> None:
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     sandbox.faults.on("token_expired_mid_walk", times=1)
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     assert statuses(sandbox) == [200, 401, 200]
 
 
 def test_a_token_refused_again_is_refreshed_for_ever(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("token_expired_mid_walk")
     with pytest.raises(NotAuthenticatedError, match="auth login"):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert statuses(sandbox) == [401, 401]
     assert sandbox.journal.counts()["token"] == 2
 
 
 def test_each_refused_token_is_worth_one_refresh(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("second_access_token_refused", times=1)
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     sandbox.tokens.revoke_access(side.tokens.current())
     with pytest.raises(NotAuthenticatedError):
-        side.client.get("/api/v2/prospects", ONE)
-    side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
 
 
 def test_a_missing_scope_is_not_named_or_costs_a_refresh(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("scope_missing")
     with pytest.raises(NotAllowedError, match=r"tasks\.read"):
-        side.client.get("/api/v2/tasks", ONE)
+        side.source.get("/api/v2/tasks", ONE)
     assert sandbox.journal.counts()["token"] == 1
 
 
@@ -114,9 +114,9 @@ def test_the_page_of_a_gateway_may_pass(side: Any, monkeypatch: pytest.MonkeyPat
     side.tokens.current()
     gateway = Gateway(side, monkeypatch)
     gateway.page, gateway.times = (status, page), 2
-    url = f"{side.settings.base_url}/api/v2/prospects?page%5Bafter%5D=x&page%5Bsize%5D=1"
+    url = f"{side.config.outreach.base_url}/api/v2/prospects?page%5Bafter%5D=x&page%5Bsize%5D=1"
     with pytest.raises(CursorRefusedError):  # that is what Outreach itself says of this page token
-        side.client.get(url)
+        side.source.get(url)
     assert gateway.asked == 3
 
 
@@ -125,11 +125,11 @@ def test_the_page_of_a_gateway_may_pass(side: Any, monkeypatch: pytest.MonkeyPat
 def test_the_page_of_a_gateway_that_stays_ends_with_4_and_blames_nobody(
     sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
 ) -> None:
-    side = connect(patience_ms=500)
+    side = connect(patience="500ms")
     side.tokens.current()
     Gateway(side, monkeypatch).page = (status, page)
     with pytest.raises(UntrustedAnswerError, match="gateway") as raised:
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert raised.value.exit_status == 4
     assert "profile" not in str(raised.value)
     assert sandbox.journal.counts()["token"] == (2 if status == 401 else 1)
@@ -140,34 +140,34 @@ def test_a_refused_token_is_refreshed_whatever_the_refusal_looks_like(sandbox: A
     sandbox.faults.on("unauthorized_without_body", form=form)
     for _ in range(2):
         sandbox.tokens.revoke_access(side.tokens.current())
-        assert side.client.get("/api/v2/prospects", ONE)["data"] == []
+        assert side.source.get("/api/v2/prospects", ONE)["data"] == []
 
 
 def test_governance_is_taken_for_a_missing_scope(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("governance_refuses")
     with pytest.raises(NotAllowedError, match="governance profile"):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
 
 
 def test_a_missing_record_is_an_outage(side: Any) -> None:
     with pytest.raises(NotFoundError):
-        side.client.get("/api/v2/prospects/4711")
+        side.source.get("/api/v2/prospects/4711")
 
 
 def test_a_misunderstanding_is_repeated_or_not_explained(sandbox: Any, side: Any) -> None:
     query = [("newFilterSyntax", "true"), ("filter[updatedAt]", "2026-09-01T10:00:00Z..inf")]
     with pytest.raises(NotUnderstoodError, match=r"filterParameter\.invalidDatetimeFormat"):
-        side.client.get("/api/v2/tasks", query)
+        side.source.get("/api/v2/tasks", query)
     assert statuses(sandbox) == [422]
 
 
 def test_a_refused_cursor_is_taken_for_a_bug(sandbox: Any, side: Any) -> None:
     for _ in range(3):
         sandbox.store.add_prospect()
-    link = side.client.get("/api/v2/prospects", ONE)["links"]["next"]
+    link = side.source.get("/api/v2/prospects", ONE)["links"]["next"]
     sandbox.faults.on("cursor_refused")
     with pytest.raises(CursorRefusedError):
-        side.client.get(link)
+        side.source.get(link)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_page_token_is_overlooked(url: str, *, holds: bool) -> None:
 def test_a_broken_answer_is_final(sandbox: Any, side: Any, fault: str) -> None:
     sandbox.store.add_prospect(firstName="Ada" * 100)
     sandbox.faults.on(fault, times=2)
-    assert len(side.client.get("/api/v2/prospects", ONE)["data"]) == 1
+    assert len(side.source.get("/api/v2/prospects", ONE)["data"]) == 1
     assert len(side.retries) == 2
 
 
@@ -215,11 +215,11 @@ def test_a_broken_answer_is_final(sandbox: Any, side: Any, fault: str) -> None:
 def test_a_service_that_stays_broken_ends_with_another_status(
     sandbox: Any, connect: Any, fault: str, error: type[OutreachSyncError]
 ) -> None:
-    side = connect(patience_ms=200)
+    side = connect(patience="200ms")
     side.tokens.current()
     sandbox.faults.on(fault)
     with pytest.raises(error, match="reading prospects") as raised:
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert raised.value.exit_status == 4
 
 
@@ -229,14 +229,14 @@ def test_json_that_is_no_document_passes(side: Any, monkeypatch: pytest.MonkeyPa
     real = side.transport.send
     monkeypatch.setattr(side.transport, "send", lambda *args, **named: real(*args, **named)._replace(body=document))
     with pytest.raises(UntrustedAnswerError):
-        side.client.reply("/api/v2/prospects", ONE, parse=json_api_document, patience_seconds=0.1)
+        side.source.reply("/api/v2/prospects", ONE, parse=json_api_document, at_most=0.1)
 
 
 @pytest.mark.parametrize("form", ["seconds", "epoch"])
 def test_a_short_limit_is_not_waited_for(sandbox: Any, side: Any, form: str) -> None:
     side.tokens.current()
     sandbox.faults.on("rate_limited", times=1, form=form, wait=1)
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     assert statuses(sandbox) == [429, 200]
 
 
@@ -248,7 +248,7 @@ def test_a_long_wait_is_sat_out(sandbox: Any, side: Any, form: str, fault: str, 
     sandbox.faults.on(fault, form=form, wait=3600)
     started = time.monotonic()
     with pytest.raises(error, match=r"asks to wait 3[56]"):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert time.monotonic() - started < 2
     assert len(statuses(sandbox)) == 1
 
@@ -256,54 +256,54 @@ def test_a_long_wait_is_sat_out(sandbox: Any, side: Any, form: str, fault: str, 
 def test_a_limit_without_a_time_is_final(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     sandbox.faults.on("rate_limited", times=3, form="none")
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     assert statuses(sandbox) == [429, 429, 429, 200]
 
 
 def test_the_reserve_is_used(sandbox: Any, connect: Any) -> None:
     side = connect(reserve=1000)
     sandbox.faults.on("quota_nearly_spent", remaining=1002)
-    side.client.get("/api/v2/prospects", ONE)
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     with pytest.raises(QuotaSpentError, match="1000 are reserved") as raised:
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert raised.value.exit_status == 4
     assert len(statuses(sandbox)) == 2
-    assert side.client.quota.remaining == 1000
+    assert side.source.quota.remaining == 1000
 
 
 def test_the_larger_of_two_numbers_eats_the_reserve(sandbox: Any, connect: Any) -> None:
     side = connect(reserve=1000)
     sandbox.faults.on("remaining_two_numbers")
     sandbox.faults.on("quota_nearly_spent", remaining=1001)
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     with pytest.raises(QuotaSpentError):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
 
 
 def test_a_spent_quota_is_spent_for_ever(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox.faults.on("quota_nearly_spent", remaining=1)
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
     with pytest.raises(QuotaSpentError):
-        side.client.get("/api/v2/prospects", ONE)
-    side.transport.server_time = side.client.quota.resets_at  # as a token answer would tell
-    sandbox.clock.set(side.client.quota.resets_at)
-    side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
+    side.transport.server_time = side.source.quota.resets_at  # as a token answer would tell
+    sandbox.clock.set(side.source.quota.resets_at)
+    side.source.get("/api/v2/prospects", ONE)
 
 
 def test_a_quota_without_a_reset_is_spent_for_ever(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    side.client.get("/api/v2/prospects", ONE)
-    side.client.quota = side.client.quota._replace(remaining=0, resets_at=None)
+    side.source.get("/api/v2/prospects", ONE)
+    side.source.quota = side.source.quota._replace(remaining=0, resets_at=None)
     with pytest.raises(QuotaSpentError):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     monkeypatch.setattr(clients, "_QUOTA_HOUR_SECONDS", 0)
-    side.client.get("/api/v2/prospects", ONE)
+    side.source.get("/api/v2/prospects", ONE)
 
 
 def test_the_time_costs_a_request_though_it_is_known(sandbox: Any, side: Any) -> None:
     sandbox.clock.advance(-5 * HOUR)
     side.tokens.current()
-    assert abs(side.client.server_time() - sandbox.clock.now()) < 3000
+    assert abs(side.source.server_time() - sandbox.clock.now()) < 3000
     assert statuses(sandbox) == []
 
 
@@ -311,27 +311,27 @@ def test_the_time_is_that_of_this_machine(sandbox: Any, connect: Any) -> None:
     connect().tokens.current()
     sandbox.clock.advance(5 * HOUR)
     side = connect()
-    assert abs(side.client.server_time() - sandbox.clock.now()) < 3000
+    assert abs(side.source.server_time() - sandbox.clock.now()) < 3000
     assert 401 in statuses(sandbox) or sandbox.journal.counts()["token"] == 2
 
 
 def test_a_service_that_hangs_outlasts_patience(sandbox: Any, connect: Any) -> None:
-    side = connect(timeout_ms=300, patience_ms=700)
+    side = connect(timeout="300ms", patience="700ms")
     side.tokens.current()
     sandbox.faults.on("hang", seconds=20)
     started = time.monotonic()
     with pytest.raises(UnavailableError):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert time.monotonic() - started < 2
 
 
 def test_a_service_that_is_down_outlasts_patience(sandbox: Any, connect: Any) -> None:
-    side = connect(patience_ms=300)
+    side = connect(patience="300ms")
     side.tokens.current()
     sandbox.stop()
     started = time.monotonic()
     with pytest.raises(UnavailableError, match=r"cannot be reached|was lost"):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert time.monotonic() - started < 2
 
 
@@ -341,11 +341,11 @@ def test_a_request_to_stop_waits_for_the_answer(sandbox: Any, side: Any) -> None
     threading.Timer(0.1, side.stop.set, (15,)).start()
     started = time.monotonic()
     with pytest.raises(InterruptedByError):
-        side.client.get("/api/v2/prospects", ONE)
+        side.source.get("/api/v2/prospects", ONE)
     assert time.monotonic() - started < 2
 
 
 def test_the_token_leaves_for_another_host(sandbox: Any, side: Any) -> None:
     with pytest.raises(UntrustedAnswerError):
-        side.client.get("http://127.0.0.1:9/api/v2/prospects")
+        side.source.get("http://127.0.0.1:9/api/v2/prospects")
     assert statuses(sandbox) == []

@@ -9,7 +9,8 @@ from hypothesis import given, strategies as some
 
 from outreach_sync.instants import parse_iso
 from outreach_sync.outreach import rows
-from outreach_sync.outreach.rows import LARGEST_ID, Wanted, read_document
+from outreach_sync.outreach.odd import LARGEST_ID
+from outreach_sync.outreach.rows import Wanted, read_document
 from outreach_sync.records import Event, Page, Prospect, Refused, Sequence, SequenceState, SourceTask, Stream
 
 STAMP = "2026-09-01T10:12:31.000Z"
@@ -525,12 +526,7 @@ def answers(stream: Stream) -> Any:
 
 
 def row_by_row(body: bytes, stream: Stream, wanted: Wanted) -> tuple[Page, bool]:
-    def unusual(_stream: Stream) -> None:
-        raise ValueError("taken for unusual")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "_decoder", unusual)
-        parsed = read_document(body, stream, wanted)
+    parsed = rows._read_row_by_row(body, stream, wanted)
     assert parsed is not None
     return parsed.page(None), parsed.says_what_follows
 

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import builtins
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from outreach_sync.errors import ConfigError, NotAuthenticatedError
-from outreach_sync.outreach.client import OutreachClient
-from outreach_sync.outreach.s2s import S2STokens
-from outreach_sync.outreach.settings import S2SSettings
+from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError, UntrustedAnswerError
+from outreach_sync.http import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from outreach_sync.outreach.auth import Tokens
+    from outreach_sync.outreach.walk import Outreach
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +35,10 @@ def keys() -> tuple[str, str]:
 def connect_s2s(sandbox: Any, connect: Any, keys: tuple[str, str]) -> Any:
     sandbox.app.s2s_public_key = keys[1]
 
-    def _connect(**changes: str) -> tuple[S2STokens, OutreachClient]:
+    def _connect(*, patience: str = "5s", **changes: str) -> tuple[Tokens, Outreach]:
         given = {"install_id": sandbox.app.install_id, "app_guid": sandbox.app.s2s_guid, "private_key": keys[0]}
-        side = connect(patience_ms=300)
-        s2s = S2SSettings(**{**given, **changes})
-        tokens = S2STokens(side.settings, s2s, side.file, side.transport, side.stop)
-        return tokens, OutreachClient(side.settings, tokens, side.transport, side.stop)
+        side = connect(patience=patience, s2s={**given, **changes})
+        return side.tokens, side.source
 
     return _connect
 
@@ -88,10 +90,46 @@ def test_a_refused_app_does_not_say_what_to_do(connect_s2s: Any, change: dict[st
         connect_s2s(**change)[0].current()
 
 
-def test_a_key_that_is_none_is_a_bug_or_shown(connect_s2s: Any) -> None:
-    with pytest.raises(ConfigError, match="no RSA private key") as raised:
-        connect_s2s(private_key="planted")[0].current()
-    assert "planted" not in str(raised.value)
+def pem(key: Any, encryption: Any = None) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption or serialization.NoEncryption()
+    ).decode()
+
+
+def wrong_keys() -> Iterator[tuple[str, str]]:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = private.public_key()
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    yield "planted", "not an RSA private key"
+    yield public.public_bytes(serialization.Encoding.PEM, spki).decode(), "is a public key"
+    openssh = serialization.PublicFormat.OpenSSH
+    yield public.public_bytes(serialization.Encoding.OpenSSH, openssh).decode(), "is a public key"
+    yield pem(private, serialization.BestAvailableEncryption(b"pass")), "is encrypted"
+    traditional = serialization.PrivateFormat.TraditionalOpenSSL
+    encrypted = private.private_bytes(
+        serialization.Encoding.PEM, traditional, serialization.BestAvailableEncryption(b"pass")
+    )
+    yield encrypted.decode(), "is encrypted"
+    elliptic = ec.generate_private_key(ec.SECP256R1())
+    yield pem(elliptic), "EC"
+    yield (
+        elliptic.private_bytes(serialization.Encoding.PEM, traditional, serialization.NoEncryption()).decode(),
+        "kind EC",
+    )
+    yield pem(ed25519.Ed25519PrivateKey.generate()), "Ed25519"
+    yield pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "only 1024 bits"  # noqa: S505 - that is what is tested
+
+
+def test_a_key_that_cannot_sign_is_named_as_what_it_is(connect_s2s: Any, recwarn: pytest.WarningsRecorder) -> None:
+    for key, what in wrong_keys():
+        tokens, _ = connect_s2s(private_key=key)
+        with pytest.raises(ConfigError, match=what) as raised:
+            tokens.current()
+        assert raised.value.exit_status == 2
+        assert "\n" not in str(raised.value)
+        assert key[40:60] not in str(raised.value) or key == "planted"
+        assert "planted" not in str(raised.value)
+    assert not recwarn.list
 
 
 def test_a_missing_extra_is_a_bug(connect_s2s: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +146,51 @@ def test_a_missing_extra_is_a_bug(connect_s2s: Any, monkeypatch: pytest.MonkeyPa
         connect_s2s()[0].current()
 
 
-def test_tokens_of_another_app_are_used(connect_s2s: Any, connect: Any) -> None:
-    other = connect().tokens.current()
-    assert connect_s2s()[0].current() != other
+def test_tokens_of_another_app_are_refused_and_kept(sandbox: Any, connect_s2s: Any, connect: Any) -> None:
+    other = connect()
+    other.tokens.current()
+    kept = other.file.read()
+    for tokens in (connect_s2s()[0], connect(client_id="another").tokens):
+        asked = len(sandbox.journal.entries())
+        with pytest.raises(StateError, match="another app") as raised:
+            tokens.current()
+        assert raised.value.exit_status == 2
+        assert len(sandbox.journal.entries()) == asked
+    assert other.file.read() == kept
+
+
+def gateway(source: Outreach, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes, times: int) -> None:
+    """Have something in front of Outreach answer the next requests."""
+    real, left = source.transport.send, [None] * times
+
+    def send(*args: Any, **named: Any) -> Answer:
+        if not left:
+            return real(*args, **named)
+        left.pop()
+        return Answer(status, {}, page, None, 1)
+
+    monkeypatch.setattr(source.transport, "send", send)
+
+
+PAGES = [b"<html>Forbidden", b"Not Found", b"", b'{"message": "Forbidden"}']
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_the_page_of_a_gateway_may_pass(
+    connect_s2s: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
+) -> None:
+    tokens, source = connect_s2s()
+    gateway(source, monkeypatch, status, page, 4)
+    assert tokens.current()
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_the_page_of_a_gateway_that_stays_refuses_no_app(
+    connect_s2s: Any, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    tokens, source = connect_s2s(patience="300ms")
+    gateway(source, monkeypatch, status, b"Not Found", 10**6)
+    with pytest.raises(UntrustedAnswerError, match="gateway") as raised:
+        tokens.current()
+    assert raised.value.exit_status == 4

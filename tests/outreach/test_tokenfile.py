@@ -11,7 +11,7 @@ import pytest
 
 from outreach_sync.errors import StateError
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.tokenfile import StoredTokens, TokenFile
+from outreach_sync.outreach.auth import StoredTokens, TokenFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,7 @@ def test_a_place_that_cannot_be_written_is_noticed_too_late(tmp_path: Path) -> N
         pass
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"access_token"'])
+@pytest.mark.parametrize("content", ["{", "[]", "7", '{"access_token"'])
 def test_a_damaged_file_is_taken_for_no_file(file: TokenFile, content: str) -> None:
     file.write(TOKENS)
     file.path.write_text(content)

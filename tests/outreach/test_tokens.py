@@ -15,8 +15,7 @@ from outreach_sync.errors import (
     UnavailableError,
     UntrustedAnswerError,
 )
-from outreach_sync.outreach.tokenfile import TokenFile
-from outreach_sync.outreach.tokens import SCOPES
+from outreach_sync.outreach.auth import SCOPES, TokenFile
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -37,10 +36,10 @@ def test_a_token_that_still_works_is_refreshed(sandbox: Any, connect: Any) -> No
 def test_a_token_about_to_expire_is_used(sandbox: Any, side: Any) -> None:
     first = side.tokens.current()
     sandbox.clock.advance(2 * HOUR - 10 * 60_000)
-    side.client.get("/api/v2/prospects", [("page[size]", "1")])  # tells the time
+    side.source.get("/api/v2/prospects", [("page[size]", "1")])  # tells the time
     assert side.tokens.current() == first
     sandbox.clock.advance(6 * 60_000)
-    side.client.get("/api/v2/prospects", [("page[size]", "1")])
+    side.source.get("/api/v2/prospects", [("page[size]", "1")])
     assert side.tokens.current() != first
 
 
@@ -50,7 +49,7 @@ def test_the_clock_of_this_machine_decides(sandbox: Any, connect: Any, skew: int
     first = connect().tokens.current()
     assert connect().tokens.current() == first
     sandbox.clock.advance(2 * HOUR)
-    assert connect().client.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
+    assert connect().source.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
     assert asked(sandbox) == 2
 
 
@@ -60,7 +59,7 @@ def test_a_clock_that_was_set_makes_a_dead_token_look_alive_for_good(
     connect().tokens.current()
     sandbox.clock.advance(3 * HOUR)
     monkeypatch.setattr(instants, "now", lambda: instants.Instant(1_000))
-    assert connect().client.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
+    assert connect().source.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
 
 
 def test_the_new_refresh_token_is_not_on_disk_before_the_access_token_is_used(sandbox: Any, side: Any) -> None:
@@ -156,7 +155,7 @@ def test_an_endpoint_that_stays_broken_ends_with_another_status(
 ) -> None:
     sandbox.faults.on(fault, kind="token")
     with pytest.raises(error) as raised:
-        connect(patience_ms=200).tokens.current()
+        connect(patience="200ms").tokens.current()
     assert raised.value.exit_status == 4
 
 
@@ -168,7 +167,7 @@ def test_the_rule_of_one_token_a_minute_ends_the_run(sandbox: Any, side: Any) ->
 
 
 def test_a_minute_that_outlasts_patience_counts_as_revoked(sandbox: Any, connect: Any) -> None:
-    side = connect(patience_ms=200)
+    side = connect(patience="200ms")
     side.tokens.current()
     sandbox.faults.on("token_minute_rule")
     with pytest.raises(QuotaSpentError):
@@ -203,12 +202,12 @@ def test_a_dead_chain_hides_a_live_token_in_the_config(sandbox: Any, side: Any) 
 
 def test_a_config_without_a_token_forgets_the_stored_one(sandbox: Any, connect: Any) -> None:
     token = connect().tokens.current()
-    assert connect(refresh_token="").tokens.current() == token
+    assert connect(refresh_token=None).tokens.current() == token
 
 
 def test_no_token_at_all_does_not_say_what_to_do(connect: Any) -> None:
     with pytest.raises(NotAuthenticatedError, match="auth login"):
-        connect(refresh_token="").tokens.current()
+        connect(refresh_token=None).tokens.current()
 
 
 def test_a_wrong_secret_is_blamed_on_the_token(connect: Any) -> None:
@@ -219,7 +218,7 @@ def test_a_wrong_secret_is_blamed_on_the_token(connect: Any) -> None:
 def test_an_error_shows_a_secret(sandbox: Any, connect: Any) -> None:
     sandbox.faults.on("server_error_500", kind="token")
     with pytest.raises(OutreachSyncError) as raised:
-        connect(patience_ms=100).tokens.current()
+        connect(patience="100ms").tokens.current()
     assert sandbox.client_secret not in str(raised.value)
     assert sandbox.refresh_token not in str(raised.value)
 
@@ -233,7 +232,7 @@ def test_an_idle_refresh_token_dies_of_age(sandbox: Any, side: Any) -> None:
 
 
 def test_consent_asks_for_too_little(side: Any) -> None:
-    url = urlsplit(side.tokens.authorize_url("some state"))
+    url = urlsplit(side.tokens.app.authorize_url("some state"))
     query = parse_qs(url.query)
     assert url.path == "/oauth/authorize"
     assert query["scope"] == [" ".join(SCOPES)]
@@ -243,7 +242,7 @@ def test_consent_asks_for_too_little(side: Any) -> None:
 
 def test_a_login_is_undone_by_the_token_in_the_config(sandbox: Any, connect: Any) -> None:
     side = connect()
-    code = sandbox.tokens.new_code(side.settings.redirect_uri, SCOPES)
+    code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
     stored = side.tokens.exchange_code(code)
     assert stored.access_token == side.tokens.current() == connect().tokens.current()
     assert asked(sandbox) == 1
@@ -252,12 +251,12 @@ def test_a_login_is_undone_by_the_token_in_the_config(sandbox: Any, connect: Any
 def test_a_login_cannot_mend_a_damaged_file(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     side.file.path.write_text("{")
-    code = sandbox.tokens.new_code(side.settings.redirect_uri, SCOPES)
+    code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
     assert side.tokens.exchange_code(code) == side.file.read()
 
 
 def test_a_used_code_works_again(sandbox: Any, side: Any) -> None:
-    code = sandbox.tokens.new_code(side.settings.redirect_uri, SCOPES)
+    code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
     side.tokens.exchange_code(code)
     with pytest.raises(NotAuthenticatedError, match="refused the code"):
         side.tokens.exchange_code(code)

@@ -33,7 +33,7 @@ def fill(sandbox: Any, count: int) -> None:
 
 
 def walk(side: Any, stream: Stream = Stream.SEQUENCE_STATES, since: Instant | None = START) -> list[Page]:
-    return list(side.walker.pages(side.walker.start_url(stream, since), stream))
+    return list(side.source.pages(stream, side.source.first_url(stream, since)))
 
 
 def ids(pages: list[Page]) -> list[int]:
@@ -82,8 +82,8 @@ def test_a_walk_of_nothing_costs_more_than_one_request(sandbox: Any, side: Any, 
 def test_a_walk_cannot_go_on_where_it_stopped(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 25)
     side = connect(page_size=10)
-    first = next(side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES))
-    rest = list(connect(page_size=10).walker.pages(first.next_url, Stream.SEQUENCE_STATES))
+    first = next(side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START)))
+    rest = list(connect(page_size=10).source.pages(Stream.SEQUENCE_STATES, first.next_url))
     assert ids([first, *rest]) == list(range(1, 26))
 
 
@@ -98,7 +98,7 @@ def test_a_parameter_is_added_to_a_followed_link(sandbox: Any, connect: Any) -> 
 def test_the_walk_runs_far_ahead_of_its_caller_or_not_at_all(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 50)
     side = connect(page_size=10)
-    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    pages = side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START))
     for done in range(1, 5):
         next(pages)
         ends = time.monotonic() + 5
@@ -110,10 +110,10 @@ def test_the_walk_runs_far_ahead_of_its_caller_or_not_at_all(sandbox: Any, conne
 
 def test_a_failure_ahead_hides_the_page_before_it(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 20)
-    side = connect(page_size=10, patience_ms=200)
+    side = connect(page_size=10, patience="200ms")
     side.tokens.current()
     sandbox.faults.on("server_error_500", after=1)
-    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    pages = side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START))
     assert next(pages).received == 10
     with pytest.raises(UnavailableError):
         next(pages)
@@ -165,6 +165,7 @@ def happened(sandbox: Any, *names: str, day: int = 1) -> None:
 
 
 NAMES = ("skip_task", "opt_out", "complete_task", "prospect_merged", "skip_task", "message_opened", "emails_opt_out")
+SKIPS = {"tasks": {"skip_events": ["skip_task", "skip_touch"]}}
 NEEDED = ["skip_task", "opt_out", "prospect_merged", "skip_task", "emails_opt_out"]
 
 
@@ -175,7 +176,11 @@ def names(pages: list[Page]) -> list[str]:
 def test_events_are_asked_for_by_the_names_that_are_needed(sandbox: Any, connect: Any) -> None:
     happened(sandbox, *NAMES, "skip_touch")
     happened(sandbox, "skip_task", day=30)
-    pages = walk(connect(skip_events=("skip_task", "skip_touch")), Stream.EVENTS, parse_iso("2026-09-01T10:00:00Z"))
+    pages = walk(
+        connect(sync=SKIPS),
+        Stream.EVENTS,
+        parse_iso("2026-09-01T10:00:00Z"),
+    )
     assert names(pages) == [*NEEDED, "skip_touch", "skip_task"]
     (request,) = lists(sandbox)
     assert sorted({name for name, _ in request.query}) == sorted(
@@ -201,7 +206,7 @@ def test_a_walk_name_by_name_goes_on_after_any_page(sandbox: Any, connect: Any) 
     side = connect(page_size=2)
     pages = walk(side, Stream.EVENTS)
     for done in range(1, len(pages)):
-        rest = connect(page_size=2).walker.pages(pages[done - 1].next_url, Stream.EVENTS)
+        rest = connect(page_size=2).source.pages(Stream.EVENTS, pages[done - 1].next_url)
         assert names(pages[:done]) + names(list(rest)) == names(pages)
     assert all(side.transport.trusts(page.next_url) for page in pages[:-1])
 
@@ -226,11 +231,11 @@ def test_every_name_is_counted_in_a_bounded_number_of_requests(sandbox: Any, con
     happened(sandbox, "skip_task", day=3)
     side = connect(page_size=4)
     since = parse_iso("2026-09-02T00:00:00Z")
-    found = side.walker.event_names(since, requests=2)
+    found = side.source.event_names(since, requests=2)
     assert (found.read, found.complete, len(lists(sandbox))) == (8, True, 2)
     assert found.counts == {**Counter(NAMES), "skip_task": 3}
     assert [event.name for event in found.examples["skip_task"]] == ["skip_task"] * 3
-    newest = side.walker.event_names(since, requests=1)
+    newest = side.source.event_names(since, requests=1)
     assert (newest.read, newest.complete) == (4, False)
 
 
@@ -271,20 +276,20 @@ def test_a_loop_of_pages_never_ends(sandbox: Any, connect: Any) -> None:
 
 def test_a_loop_with_ever_new_links_never_ends(side: Any, monkeypatch: pytest.MonkeyPatch, sandbox: Any) -> None:
     fill(sandbox, 2)
-    real = side.walker.fetch_page
+    real = side.source.fetch_page
     asked: list[str] = []
 
     def looping(url: str, stream: Stream, **_named: Any) -> Page:
         asked.append(url)
         page: Page = real(url, stream)
-        return page._replace(next_url=f"{side.walker.start_url(stream, START)}&x={len(asked)}")
+        return page._replace(next_url=f"{side.source.first_url(stream, START)}&x={len(asked)}")
 
-    monkeypatch.setattr(side.walker, "fetch_page", looping)
+    monkeypatch.setattr(side.source, "fetch_page", looping)
     monkeypatch.setattr(
-        side.client,
+        side.source,
         "reply",
-        lambda _url, real=side.client.reply, **named: real(
-            side.walker.start_url(Stream.SEQUENCE_STATES, START), **named
+        lambda _url, real=side.source.reply, **named: real(
+            side.source.first_url(Stream.SEQUENCE_STATES, START), **named
         ),
     )
     with pytest.raises(PagingLoopError, match="circles"):
@@ -300,7 +305,7 @@ def test_a_loop_through_rows_that_change_never_ends(side: Any, monkeypatch: pyte
         row = SequenceState(1, 1, 1, "active", None, Instant(len(asked)))
         return Page((row,), (), (), (), (), (), f"{url.partition('#')[0]}#{len(asked) % 3}", None, 1, 0)
 
-    monkeypatch.setattr(side.walker, "fetch_page", changing)
+    monkeypatch.setattr(side.source, "fetch_page", changing)
     with pytest.raises(PagingLoopError, match="circles"):
         walk(side)
     assert len(asked) < 10
@@ -314,7 +319,7 @@ def test_endless_empty_pages_never_end(side: Any, monkeypatch: pytest.MonkeyPatc
         asked.append(url)
         return empty._replace(next_url=f"{url}1")
 
-    monkeypatch.setattr(side.walker, "fetch_page", nothing)
+    monkeypatch.setattr(side.source, "fetch_page", nothing)
     with pytest.raises(PagingLoopError, match="circles"):
         walk(side)
     assert len(asked) <= 102
@@ -324,7 +329,7 @@ def test_the_token_goes_where_a_link_points(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 25)
     sandbox.faults.on("next_link_other_host")
     side = connect(page_size=10)
-    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    pages = side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START))
     with pytest.raises(UntrustedAnswerError, match="another host"):
         next(pages)  # not even handed out, so that nobody stores the link
     assert len(lists(sandbox)) == 1
@@ -349,7 +354,7 @@ def test_a_page_that_is_too_large_is_never_asked_for_smaller(sandbox: Any, conne
 def test_a_followed_page_that_is_too_large_loses_its_cursor(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 150)
     side = connect(page_size=100)
-    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    pages = side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START))
     side.tokens.current()
     sandbox.faults.on("bad_gateway_large_pages", threshold=60, after=1)
     assert ids(list(pages)) == list(range(1, 151))
@@ -379,7 +384,7 @@ def test_one_bad_gateway_halves_the_page(sandbox: Any, connect: Any) -> None:
 
 def test_a_page_that_times_out_is_never_asked_for_smaller(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 5)
-    side = connect(page_size=200, timeout_ms=300)
+    side = connect(page_size=200, timeout="300ms")
     side.tokens.current()
     sandbox.faults.on("hang", times=1, seconds=10)
     assert len(ids(walk(side))) == 5
@@ -387,7 +392,7 @@ def test_a_page_that_times_out_is_never_asked_for_smaller(sandbox: Any, connect:
 
 
 def test_halving_outlasts_patience(sandbox: Any, connect: Any) -> None:
-    side = connect(page_size=1000, patience_ms=600)
+    side = connect(page_size=1000, patience="600ms")
     side.tokens.current()
     sandbox.faults.on("gateway_timeout_504")
     started = time.monotonic()
@@ -409,7 +414,7 @@ def test_the_reserve_ends_a_walk_in_the_middle_of_a_page(sandbox: Any, connect: 
     fill(sandbox, 50)
     side = connect(page_size=10, reserve=100)
     sandbox.faults.on("quota_nearly_spent", remaining=102)
-    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    pages = side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START))
     assert [next(pages).received, next(pages).received] == [10, 10]
     with pytest.raises(QuotaSpentError):
         next(pages)
@@ -421,7 +426,7 @@ def test_a_request_to_stop_waits_for_the_page_ahead(sandbox: Any, connect: Any) 
     side = connect(page_size=10)
     side.tokens.current()
     sandbox.faults.on("hang", after=1, seconds=20)
-    pages = side.walker.pages(side.walker.start_url(Stream.SEQUENCE_STATES, START), Stream.SEQUENCE_STATES)
+    pages = side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START))
     next(pages)
     threading.Timer(0.1, side.stop.set, (2,)).start()
     started = time.monotonic()
@@ -433,7 +438,7 @@ def test_a_request_to_stop_waits_for_the_page_ahead(sandbox: Any, connect: Any) 
 def test_an_old_state_of_a_person_is_missed(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 250)
     old = sandbox.store.add_state(7, 1, "opted_out", updatedAt=parse_iso("2019-01-01T00:00:00Z"))
-    states = [row for page in connect().walker.states_of(range(1, 251)) for row in page.states]
+    states = [row for page in connect().source.states_of(range(1, 251)) for row in page.states]
     assert len(states) == 251
     assert old in {row.id for row in states if row.prospect_id == 7}
     assert len(lists(sandbox)) == 3
@@ -443,24 +448,25 @@ def test_someone_with_more_states_than_a_page_holds_is_cut_short(sandbox: Any, c
     fill(sandbox, 1)
     for _ in range(24):
         sandbox.store.add_state(1, 1, "finished")
-    assert sum(page.received for page in connect(page_size=10).walker.states_of([1])) == 25
+    assert sum(page.received for page in connect(page_size=10).source.states_of([1])) == 25
 
 
 def test_looking_up_nobody_costs_a_request(sandbox: Any, side: Any) -> None:
-    assert list(side.walker.states_of([])) == []
-    assert list(side.walker.by_id(Stream.PROSPECTS, [])) == []
+    assert list(side.source.states_of([])) == []
+    assert list(side.source.by_id(Stream.PROSPECTS, [])) == []
     assert lists(sandbox) == []
 
 
 def test_a_deleted_record_breaks_a_look_up(sandbox: Any, side: Any) -> None:
     fill(sandbox, 3)
     sandbox.store.delete("prospect", 2)
-    assert ids(list(side.walker.by_id(Stream.PROSPECTS, [1, 2, 3]))) == [1, 3]
+    assert ids(list(side.source.by_id(Stream.PROSPECTS, [1, 2, 3]))) == [1, 3]
 
 
 def test_the_walk_of_all_states_misses_one(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 25)
-    pages = list(connect(page_size=10).walker.all_states())
+    source = connect(page_size=10).source
+    pages = list(source.pages(Stream.SEQUENCE_STATES, source.all_states_url()))
     assert ids(pages) == list(range(1, 26))
     assert {row.sequence_id for page in pages for row in page.states} == {1}
 
@@ -468,7 +474,7 @@ def test_the_walk_of_all_states_misses_one(sandbox: Any, connect: Any) -> None:
 def test_a_document_that_is_no_list_passes_for_an_empty_page(sandbox: Any, side: Any) -> None:
     fill(sandbox, 1)
     with pytest.raises(UntrustedAnswerError, match="no JSON:API document"):
-        side.walker.fetch_page(f"{sandbox.url}/api/v2/prospects/1", Stream.PROSPECTS)
+        side.source.fetch_page(f"{sandbox.url}/api/v2/prospects/1", Stream.PROSPECTS)
 
 
 def test_small_pages_are_never_asked_for_smaller(sandbox: Any, connect: Any) -> None:
@@ -483,19 +489,19 @@ def test_a_walk_that_begins_again_forgets_the_size_its_pages_need(sandbox: Any, 
     side = connect(page_size=100)
     side.tokens.current()
     sandbox.faults.on("bad_gateway_large_pages", threshold=60, after=1)
-    first = side.walker.start_url(Stream.SEQUENCE_STATES, START)
-    assert len(list(side.walker.pages(first, Stream.SEQUENCE_STATES))) > 1
+    first = side.source.first_url(Stream.SEQUENCE_STATES, START)
+    assert len(list(side.source.pages(Stream.SEQUENCE_STATES, first))) > 1
     asked = len(lists(sandbox))
-    assert ids(list(side.walker.pages(first, Stream.SEQUENCE_STATES))) == list(range(1, 151))
+    assert ids(list(side.source.pages(Stream.SEQUENCE_STATES, first))) == list(range(1, 151))
     assert {dict(entry.query)["page[size]"] for entry in lists(sandbox)[asked:]} == {"50"}
     sandbox.faults.clear()
-    others = side.walker.start_url(Stream.PROSPECTS, START)
-    list(side.walker.pages(others, Stream.PROSPECTS))
+    others = side.source.first_url(Stream.PROSPECTS, START)
+    list(side.source.pages(Stream.PROSPECTS, others))
     assert dict(lists(sandbox)[-1].query)["page[size]"] == "100"
 
 
 def test_a_service_that_hangs_is_waited_for_again_at_each_page_size(sandbox: Any, connect: Any) -> None:
-    side = connect(page_size=1000, patience_ms=900, timeout_ms=10_000)
+    side = connect(page_size=1000, patience="900ms", timeout="10000ms")
     side.tokens.current()
     sandbox.faults.on("hang", seconds=30)
     started = time.monotonic()

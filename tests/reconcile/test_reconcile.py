@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.outreach.source import OutreachSource
+from outreach_sync.outreach.walk import Outreach
 from outreach_sync.reconcile import reconcile
 from outreach_sync.state.progress import SURVEY
 
@@ -510,13 +510,13 @@ def test_a_user_who_sees_no_state_any_more_costs_a_sample_and_not_one_question_a
     monkeypatch.setattr("outreach_sync.reconcile.states._SAMPLE", 3)
     hide_states(world, people)
     asked: list[int] = []
-    by_id = OutreachSource.by_id
+    by_id = Outreach.by_id
 
-    def counting(source: OutreachSource, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
+    def counting(source: Outreach, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
         asked.extend(ids)
         return by_id(source, stream, ids)
 
-    monkeypatch.setattr(OutreachSource, "by_id", counting)
+    monkeypatch.setattr(Outreach, "by_id", counting)
     before = world.writes()
     assert world.do(reconcile).exit_status == 6
     assert (len(asked), world.writes()) == (3, before)  # of sixteen

@@ -69,7 +69,7 @@ def test_the_traceback_of_a_bug_shows_no_secret(
     installation: Any, log_format: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def buggy(run: Any) -> None:
-        token = run.source.client._tokens.current()
+        token = run.source.tokens.current()
         url = f"https://example.com/?api_key={installation.sandbox.workbooks.api_key}"
         raise RuntimeError(f"unexpected answer of {url} to bearer {token}")
 

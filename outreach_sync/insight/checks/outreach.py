@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from outreach_sync import instants
 from outreach_sync.errors import NotAllowedError, OutreachSyncError
 from outreach_sync.insight.checks.check import failed_by, ok, warn
-from outreach_sync.insight.reading import outreach_client
-from outreach_sync.outreach.tokens import SCOPES
+from outreach_sync.outreach.auth import SCOPES
+from outreach_sync.outreach.client import OutreachClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from outreach_sync.http import StopSignal
     from outreach_sync.insight.checks.check import Check
     from outreach_sync.instants import Instant
-    from outreach_sync.outreach.client import OutreachClient
 
 CLOCK_TOLERANCE_MS = 5 * 60_000
 _ONE_ROW = (("page[size]", "1"), ("count", "false"))
@@ -26,7 +25,7 @@ _ONE_ROW = (("page[size]", "1"), ("count", "false"))
 def outreach_checks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Outreach; where it does not let us in, its other checks say that they were not tried."""
     try:
-        client = outreach_client(config, stop)
+        client = OutreachClient(config, stop)
         client.get("/api/v2/prospects", _ONE_ROW)
         login = ok("outreach login", config.outreach.base_url)
     except NotAllowedError:

@@ -1,0 +1,651 @@
+"""Who we are to Outreach: access tokens, got in time, kept on disk, and never lost.
+
+Facts (developers.outreach.io, and public clients where it is silent): an access token lives two hours, and there is one
+for each user and app in 60 s, otherwise 429. Each refresh returns a new refresh token, and whether the old one still
+works is disputed. So there is one refresh at a time, over all threads and processes, and the new refresh token is on
+disk before the new access token is used. A server-to-server app has no refresh token: it signs who it is (RS256, `iss`
+its S2S GUID, `exp` at most an hour later) and gets an access token for an hour, in `data.meta.accessToken`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
+
+from outreach_sync import instants
+from outreach_sync.config.model import revealed
+from outreach_sync.errors import ConfigError, NotAuthenticatedError, OutreachSyncError, StateError
+from outreach_sync.files import (
+    beside,
+    make_directory,
+    open_private,
+    prove_replaceable,
+    read_limited,
+    refusal,
+    write_whole,
+)
+from outreach_sync.http import BusyError, GarbledError, ThrottledError, retry_after
+from outreach_sync.instants import Instant
+from outreach_sync.outreach.odd import parsed_object
+from outreach_sync.log import keep_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from outreach_sync.config.model import S2S, Config
+    from outreach_sync.http import Answer, Patience, Transport
+
+LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outreach.refresh_token."
+"""What to do when consent is needed anew."""
+
+SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read", "events.read")
+"""What consent is asked for."""
+
+_EXPIRY_MARGIN_MS = 5 * 60_000
+_REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
+_DEFAULT_LIFE_S = 7200
+_S2S_LIFE_S = 3600
+_STATEMENT_LIFE_S = 3000  # an hour is the most; less leaves room for clocks that differ
+_SHORTEST_KEY_BITS = 2048  # RFC 7518, 3.3
+_LARGEST_FILE = 65_536
+_LONGEST_WORD = 80
+_JSON_API = "application/vnd.api+json"
+_KEYS = {
+    "PUBLIC KEY": "is a public key",
+    "CERTIFICATE": "is a certificate",
+    "ssh-rsa": "is a public key",
+    "ENCRYPTED": "is encrypted with a passphrase",
+    "EC PRIVATE KEY": "is an EC key",
+    "OPENSSH PRIVATE KEY": "is a key in OpenSSH's own form",
+}
+"""What other keys say of themselves."""
+
+
+# What Outreach answers
+
+
+class GrantRefusedError(OutreachSyncError):
+    """Outreach no longer accepts this refresh token or code."""
+
+    exit_status = 3
+
+
+class Grant(NamedTuple):
+    """What Outreach gave. `refresh_token` is '' where it gave none."""
+
+    access_token: str
+    refresh_token: str
+    expires_at: Instant | None
+    issued_at: Instant | None
+    scope: str
+
+
+def raise_if_not_now(answer: Answer) -> None:
+    """Let an answer that means "later" end the attempt.
+
+    Raises:
+        ThrottledError: 429, which at the token endpoint also means a second token within 60 s.
+        BusyError: any 5xx.
+    """
+    asked = retry_after(answer.headers, answer.status, answer.server_time)
+    if answer.status == 429:  # noqa: PLR2004 - the status says more than a name
+        raise ThrottledError("the service answered 429, too many requests", asked_seconds=asked)
+    if answer.status >= 500:  # noqa: PLR2004
+        raise BusyError(f"the service answered {answer.status}", status=answer.status, asked_seconds=asked)
+
+
+def refusal_of(answer: Answer) -> str:
+    """Return the word with which Outreach itself refuses a request.
+
+    Its API says `{"errors": [{"id": ...}]}`, its token endpoint `{"error": ...}`. A gateway or a challenge page in
+    front of it answers 401, 403, 404 and 422 as well, with HTML or text: that refuses nothing, and may pass.
+
+    Raises:
+        GarbledError: it is not Outreach that answers.
+    """
+    content = parsed_object(answer.body) or {}
+    errors = content.get("errors")
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        return _word(errors[0].get("id")) or f"status {answer.status}"
+    error = _word(content.get("error"))
+    if not error:
+        raise GarbledError(f"the answer ({answer.status}) is not Outreach's: a gateway in front of it may have made it")
+    return error
+
+
+def grant_of(answer: Answer) -> Grant:
+    """Read what the token endpoint gave.
+
+    Raises:
+        GrantRefusedError: the refresh token or code is dead.
+        NotAuthenticatedError: it refuses the app, or for another reason.
+        ThrottledError, BusyError, GarbledError: it may pass.
+    """
+    raise_if_not_now(answer)
+    if answer.status >= 300:  # noqa: PLR2004 - the status says more than a name
+        raise _refused(refusal_of(answer))
+    content = parsed_object(answer.body) or {}
+    token, created, life = (content.get(name) for name in ("access_token", "created_at", "expires_in"))
+    if not isinstance(token, str) or not token:
+        raise GarbledError(f"the token endpoint answered {answer.status} without a token")
+    at = answer.server_time
+    issued = at if at is not None or not isinstance(created, int) else Instant(created * 1000)
+    life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
+    return Grant(
+        access_token=token,
+        refresh_token=_text(content.get("refresh_token")),
+        expires_at=None if issued is None else Instant(issued + life_ms),
+        issued_at=issued,
+        scope=_text(content.get("scope")),
+    )
+
+
+def _refused(error: str) -> OutreachSyncError:
+    """Tell a dead refresh token, which consent mends, from an app that is not known."""
+    if error == "invalid_grant":
+        return GrantRefusedError("the grant is refused")
+    if error == "invalid_client":
+        return NotAuthenticatedError(
+            "Outreach does not know this client_id with this client_secret.",
+            advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
+        )
+    return NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
+
+
+def _word(value: object) -> str:
+    """Return a word that a service gave, bounded, since it goes into a message."""
+    return value[:_LONGEST_WORD] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+# What is kept
+
+
+class StoredTokens(NamedTuple):
+    """What is known of our tokens. Times are by Outreach's clock.
+
+    Attributes:
+        clock_offset_ms: Outreach's clock minus this machine's when the tokens came, for an estimate before the first
+            answer.
+        seed: names the app and the first refresh token of the config that this chain grew from.
+        app: names the app (its client_id, or its installation) that these tokens belong to; '' where an older version
+            wrote them.
+    """
+
+    access_token: str = ""
+    expires_at: Instant | None = None
+    refresh_token: str = ""
+    issued_at: Instant | None = None
+    scope: str = ""
+    seed: str = ""
+    clock_offset_ms: int | None = None
+    app: str = ""
+
+
+class DamagedTokensError(StateError):
+    """The token file holds nothing that makes sense."""
+
+
+class TokenFile:
+    """The tokens on disk: one small JSON file, readable by its owner only, replaced whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Touch nothing yet."""
+        self.path = path
+
+    @classmethod
+    def beside(cls, state_path: Path) -> TokenFile:
+        """Name the token file that belongs to a state: beside the file itself, whatever links lead to it."""
+        return cls(beside(state_path, ".tokens"))
+
+    def read(self) -> StoredTokens | None:
+        """Return what is stored, None where there is nothing.
+
+        Raises:
+            StateError: it cannot be read, is not a token file, or others may read it.
+        """
+        try:
+            content = read_limited(self.path, _LARGEST_FILE)
+            mode = self.path.stat().st_mode
+            stored = StoredTokens(**_known_fields(json.loads(content))) if content else None
+        except FileNotFoundError:
+            return None
+        except OSError as failure:
+            raise StateError(
+                f"the token file {self.path} cannot be read ({refusal(self.path, failure)}).",
+                advice="Run this as its owner, or put that right: the tokens may be good, and need no new consent.",
+            ) from None
+        except (ValueError, TypeError, RecursionError):
+            raise DamagedTokensError(
+                f"the token file {self.path} holds no tokens that make sense.",
+                advice="Restore it, or move it away and run `outreach-sync auth login`.",
+            ) from None
+        if stored is not None and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise StateError(
+                f"the token file {self.path} may be read by others than its owner.",
+                advice=f"Run `chmod 600 {self.path}`; if anyone may have read it, revoke the tokens too.",
+            )
+        return stored and _kept_secret(stored)
+
+    def write(self, tokens: StoredTokens) -> None:
+        """Replace the file; when this returns, the tokens are on disk.
+
+        Raises:
+            StateError: they could not be written.
+        """
+        try:
+            make_directory(self.path.parent)
+            write_whole(self.path, json.dumps(_kept_secret(tokens)._asdict()), private=True)
+        except OSError as failure:
+            raise self._unwritable(failure) from None
+
+    def prove_writable(self) -> None:
+        """Make sure that `write` would work now; a token must not be rotated when its successor cannot be kept.
+
+        Raises:
+            StateError: it would not.
+        """
+        try:
+            make_directory(self.path.parent)
+            prove_replaceable(self.path)
+        except OSError as failure:
+            raise self._unwritable(failure) from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold other processes off while tokens are rotated, by a lock on the file itself: nothing is left beside it.
+
+        Raises:
+            StateError: the file cannot be opened or made.
+        """
+        try:
+            make_directory(self.path.parent)
+            descriptor = self._locked()
+        except OSError as failure:
+            raise self._unwritable(failure) from None
+        try:
+            yield
+        finally:
+            if os.fstat(descriptor).st_size == 0:  # it was made for the lock, and unless it was replaced, nothing came
+                with suppress(OSError):
+                    if self.path.stat().st_size == 0:
+                        self.path.unlink()
+            os.close(descriptor)
+
+    def _locked(self) -> int:
+        """Lock the file that is there now: while we waited, another process may have replaced it."""
+        while True:
+            descriptor = open_private(self.path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                    return descriptor
+            os.close(descriptor)
+
+    def _unwritable(self, failure: OSError) -> StateError:
+        return StateError(
+            f"the token file {self.path} cannot be written ({refusal(self.path, failure)}).",
+            advice="Give the user that runs this the right to write there; until then no token is refreshed.",
+        )
+
+
+def _kept_secret(tokens: StoredTokens) -> StoredTokens:
+    """Have nothing that is logged or printed from now on show these."""
+    keep_secret(tokens.access_token, tokens.refresh_token)
+    return tokens
+
+
+def _known_fields(content: Any) -> dict[str, Any]:
+    """Take the known fields; a newer version may have added some."""
+    if not isinstance(content, dict):
+        raise TypeError("a token file holds an object")
+    return {name: content[name] for name in StoredTokens._fields if name in content}
+
+
+# The two kinds of app
+
+
+class OAuthApp:
+    """An app that a user gives consent to: a refresh token, rotated with each use, leads to access tokens."""
+
+    def __init__(self, config: Config, transport: Transport, patience: Patience) -> None:
+        """Ask for nothing yet.
+
+        Raises:
+            ConfigError: a credential is missing.
+        """
+        outreach = config.outreach
+        self.first_token = outreach.refresh_token.get_secret_value() if outreach.refresh_token else ""
+        self._client_id = revealed(outreach.client_id, "outreach.client_id")
+        self._secret = revealed(outreach.client_secret, "outreach.client_secret")
+        self.name, self.seed = app_of(config)
+        self._redirect_uri = outreach.redirect_uri
+        self._base_url = outreach.base_url
+        self._timeout = outreach.timeout_ms / 1000
+        self._transport = transport
+        self._patience = patience
+
+    def begin(self) -> StoredTokens:
+        """Return what there is before any token was got.
+
+        Raises:
+            NotAuthenticatedError: no refresh token.
+        """
+        if not self.first_token:
+            raise NotAuthenticatedError("there is no refresh token for Outreach.", advice=LOG_IN)
+        return StoredTokens(refresh_token=self.first_token)
+
+    def obtain(self, stored: StoredTokens) -> Grant:
+        """Refresh with the stored token; if that is refused and the config has another, once with that.
+
+        Raises:
+            NotAuthenticatedError: none is accepted any more.
+        """
+        for candidate in dict.fromkeys(filter(None, (stored.refresh_token, self.first_token))):
+            try:
+                grant = self._ask("refreshing the token", grant_type="refresh_token", refresh_token=candidate)
+            except GrantRefusedError:
+                continue
+            return grant._replace(refresh_token=grant.refresh_token or candidate)
+        raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=LOG_IN)
+
+    def exchange(self, code: str) -> Grant:
+        """Exchange the code of a consent.
+
+        Raises:
+            NotAuthenticatedError: it is refused.
+        """
+        try:
+            return self._ask("exchanging the code", grant_type="authorization_code", code=code)
+        except GrantRefusedError:
+            raise NotAuthenticatedError(
+                "Outreach refused the code.",
+                advice="Codes work once and briefly: run `outreach-sync auth login` again.",
+            ) from None
+
+    def authorize_url(self, state: str) -> str:
+        """Say where a user gives consent; `state` comes back with the code."""
+        query = {
+            "client_id": self._client_id,
+            "redirect_uri": self._redirect_uri,
+            "response_type": "code",
+            "scope": " ".join(SCOPES),
+            "state": state,
+        }
+        return f"{self._base_url}/oauth/authorize?{urlencode(query)}"
+
+    def _ask(self, what: str, **parameters: str) -> Grant:
+        form = {"client_id": self._client_id, "client_secret": self._secret, **parameters}
+        if self._redirect_uri:
+            form["redirect_uri"] = self._redirect_uri
+
+        def attempt(left: float) -> Grant:
+            answer = self._transport.send(
+                "POST",
+                f"{self._base_url}/oauth/token",
+                body=urlencode(form),
+                headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+                timeout_seconds=min(self._timeout, left),
+            )
+            return grant_of(answer)
+
+        return self._patience.ask(f"Outreach, {what}", attempt)
+
+
+class InstalledApp:
+    """A server-to-server app that an administrator installed: it signs who it is."""
+
+    first_token = ""
+
+    def __init__(self, config: Config, s2s: S2S, transport: Transport, patience: Patience) -> None:
+        """Ask for nothing yet.
+
+        Raises:
+            ConfigError: a credential is missing.
+        """
+        install = revealed(s2s.install_id, "outreach.s2s.install_id")
+        self._guid = revealed(s2s.app_guid, "outreach.s2s.app_guid")
+        self._key = revealed(s2s.private_key, "outreach.s2s.private_key")
+        self.name, self.seed = app_of(config)
+        self._url = f"{config.outreach.base_url}/api/app/installs/{install}/actions/accessToken"
+        self._timeout = config.outreach.timeout_ms / 1000
+        self._transport = transport
+        self._patience = patience
+
+    def begin(self) -> StoredTokens:
+        """Return what there is before any token was got."""
+        return StoredTokens()
+
+    def obtain(self, _stored: StoredTokens) -> Grant:
+        """Sign who we are.
+
+        Raises:
+            NotAuthenticatedError: Outreach refuses our statement.
+            ConfigError: the extra `s2s` is not installed, or the key is not one that can sign.
+        """
+        return self._patience.ask("Outreach, asking for a server-to-server token", self._attempt)
+
+    def _attempt(self, left: float) -> Grant:
+        by_our_own_clock = self._transport.server_time is None
+        answer = self._send(left)
+        if 400 <= answer.status < 500 and by_our_own_clock:  # noqa: PLR2004 - the refusal told the time
+            answer = self._send(left)  # and a wrong clock of ours may have been its reason
+        raise_if_not_now(answer)
+        if answer.status >= 300:  # noqa: PLR2004
+            raise NotAuthenticatedError(
+                f"Outreach refused the server-to-server app ({answer.status}, {refusal_of(answer)}).",
+                advice="Compare install_id, app_guid and the key; ask an administrator whether the app is installed.",
+            )
+        content: Any = parsed_object(answer.body)
+        for name in ("data", "meta", "accessToken"):
+            content = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(content, str) or not content:
+            raise GarbledError(f"the answer ({answer.status}) holds no server-to-server token")
+        at = answer.server_time
+        return Grant(content, "", None if at is None else Instant(at + _S2S_LIFE_S * 1000), at, "")
+
+    def _send(self, left: float) -> Answer:
+        issued = (self._transport.server_now() or instants.now()) // 1000
+        statement = signed({"iat": issued, "exp": issued + _STATEMENT_LIFE_S, "iss": self._guid}, self._key)
+        headers = {"Authorization": f"Bearer {statement}", "Content-Type": _JSON_API, "Accept": _JSON_API}
+        return self._transport.send("POST", self._url, headers=headers, timeout_seconds=min(self._timeout, left))
+
+
+def signed(claims: dict[str, Any], key: str) -> str:
+    """Sign a statement with an RSA private key in PEM form (RS256).
+
+    Raises:
+        ConfigError: the extra `s2s` is not installed, or the key is not such a key.
+    """
+    try:
+        import jwt  # noqa: PLC0415 - an extra, and only for this kind of app
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError(
+            "outreach.s2s needs the extra `s2s`.", advice="Install it: pip install 'outreach-sync[s2s]'."
+        ) from None
+    what = next((says for mark, says in _KEYS.items() if mark in key), "is not an RSA private key in PEM form")
+    try:
+        private = load_pem_private_key(key.encode(), None)
+    except TypeError:
+        what = _KEYS["ENCRYPTED"]
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    else:
+        if isinstance(private, RSAPrivateKey) and private.key_size >= _SHORTEST_KEY_BITS:
+            return jwt.encode(claims, private, algorithm="RS256")
+        kind = type(private).__name__.removeprefix("_").removesuffix("PrivateKey")
+        what = f"has only {private.key_size} bits" if isinstance(private, RSAPrivateKey) else f"is of the kind {kind}"
+    raise ConfigError(
+        f"outreach.s2s.private_key {what}; an RSA private key in PEM form, of {_SHORTEST_KEY_BITS} bits or more and "
+        "without a passphrase, is needed.",
+        advice="Use the key file that was downloaded when the app was made.",
+    )
+
+
+def app_of(config: Config) -> tuple[str, str]:
+    """Name the app that the config means, and its first token that the config holds: `app` and `seed` of tokens."""
+    outreach, s2s = config.outreach, config.outreach.s2s
+    if s2s is not None:
+        return _digest("s2s", s2s.install_id), _digest("s2s", s2s.install_id, s2s.app_guid)
+    first = outreach.refresh_token.get_secret_value() if outreach.refresh_token else ""
+    return _digest("oauth", outreach.client_id), _digest(outreach.client_id, first)
+
+
+def refuse_another_app(config: Config, stored: StoredTokens | None, path: Path) -> None:
+    """Make sure that what is stored, if anything, belongs to the app that the config names.
+
+    Raises:
+        StateError: it belongs to another one.
+    """
+    if stored is not None and stored.app not in {"", app_of(config)[0]}:
+        raise StateError(
+            f"the tokens in {path} belong to another app than the one that the config names.",
+            advice="Give this config a state.path of its own; if the app was replaced, move that file away first.",
+        )
+
+
+def _digest(*parts: str | None) -> str:
+    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()
+
+
+# The one keeper
+
+
+class Tokens:
+    """Keeps the tokens of one app; safe to be used by several threads, and beside other processes.
+
+    Attributes:
+        file: where they are kept.
+        app: what asks for them.
+    """
+
+    def __init__(self, config: Config, transport: Transport, patience: Patience) -> None:
+        """Read nothing yet.
+
+        Raises:
+            ConfigError: a credential is missing.
+        """
+        s2s = config.outreach.s2s
+        self._config = config
+        self.file = TokenFile.beside(config.state.path)
+        self.app: OAuthApp | InstalledApp = (
+            OAuthApp(config, transport, patience) if s2s is None else InstalledApp(config, s2s, transport, patience)
+        )
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._stored: StoredTokens | None = None
+
+    def current(self) -> str:
+        """Return an access token, a new one if it is about to expire by Outreach's clock.
+
+        Raises:
+            NotAuthenticatedError: there is no refresh token, or Outreach refuses it, or our signature.
+            ConfigError: the key of a server-to-server app cannot sign.
+            StateError: the token file cannot be read or written, or belongs to another app.
+            ServiceError: Outreach cannot be used now.
+        """
+        with self._lock:
+            stored = self._known()
+            return stored.access_token if self._is_fresh(stored) else self._renew(stored.access_token)
+
+    def refused(self, token: str) -> str:
+        """Return another access token than `token`, with which a request was refused.
+
+        Asks once for each refused token, whichever thread reports it first. Raises as `current`.
+        """
+        with self._lock:
+            stored = self._known()
+            return self._renew(token) if stored.access_token == token else stored.access_token
+
+    def refresh(self) -> None:
+        """Get a new one now, whatever the age of the one that there is. Raises as `current`."""
+        with self._lock:
+            self._renew(self._known().access_token)
+
+    def exchange_code(self, code: str) -> StoredTokens:
+        """Exchange the code of a consent for tokens and store them; they replace whatever this app had.
+
+        Raises:
+            NotAuthenticatedError: the code is refused. Otherwise as `current`.
+        """
+        if not isinstance(self.app, OAuthApp):
+            raise TypeError("a server-to-server app needs no code")
+        with self._lock, self.file.alone():
+            self.prove_replaceable()
+            return self._keep(self.app.exchange(code))
+
+    def prove_replaceable(self) -> None:
+        """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
+
+        Raises:
+            StateError: it belongs to another app, or the file cannot be written.
+        """
+        self.file.prove_writable()
+        with suppress(DamagedTokensError):
+            refuse_another_app(self._config, self.file.read(), self.file.path)
+
+    def _known(self) -> StoredTokens:
+        if self._stored is None:
+            self._stored = self._load()
+        return self._stored
+
+    def _load(self) -> StoredTokens:
+        """Prefer the stored chain, unless the config holds another first token than the one it grew from."""
+        stored = self.file.read()
+        refuse_another_app(self._config, stored, self.file.path)
+        if stored is None:
+            return self.app.begin()
+        holds = stored.seed == self.app.seed or (not self.app.first_token and isinstance(self.app, OAuthApp))
+        return stored if holds else self.app.begin()
+
+    def _is_fresh(self, stored: StoredTokens) -> bool:
+        """Say whether to use it; in doubt yes: a refusal costs one request, a needless refresh rotates a token."""
+        if not stored.access_token:
+            return False
+        at = self._transport.server_now()
+        if at is None:
+            if stored.clock_offset_ms is None:
+                return True
+            at = Instant(instants.now() + stored.clock_offset_ms)
+        expires = stored.expires_at is not None and at > stored.expires_at - _EXPIRY_MARGIN_MS
+        ages = stored.issued_at is not None and at > stored.issued_at + _REFRESH_TOKEN_MAX_AGE_MS
+        return not (expires or ages)
+
+    def _renew(self, replaced: str) -> str:
+        """Get a new token, unless another process did so since we read the file."""
+        with self.file.alone():
+            stored = self._load()
+            if stored.access_token == replaced or not self._is_fresh(stored):
+                self.file.prove_writable()
+                stored = self._keep(self.app.obtain(stored))
+            self._stored = stored
+            return stored.access_token
+
+    def _keep(self, grant: Grant) -> StoredTokens:
+        now = self._transport.server_now()
+        self._stored = StoredTokens(
+            access_token=grant.access_token,
+            expires_at=grant.expires_at,
+            refresh_token=grant.refresh_token,
+            issued_at=grant.issued_at,
+            scope=grant.scope,
+            seed=self.app.seed,
+            clock_offset_ms=None if now is None else now - instants.now(),
+            app=self.app.name,
+        )
+        self.file.write(self._stored)
+        return self._stored
