@@ -33,8 +33,8 @@ from outreach_sync.files import (
 )
 from outreach_sync.http import BusyError, GarbledError, ThrottledError, retry_after
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.odd import parsed_object
 from outreach_sync.log import keep_secret
+from outreach_sync.outreach.odd import parsed_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
