@@ -236,7 +236,7 @@ def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[
 def _hidden(person_id: int) -> str:
     return (
         f"Person {person_id} does not come back from Workbooks, neither alive nor deleted: the API key's user may not "
-        f"see it, or it was removed for good. It is not created again by itself: `failures retry ID --recreate` does"
+        f"see it, or it was removed for good. It is not created again by itself"
     )
 
 

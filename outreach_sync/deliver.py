@@ -541,13 +541,15 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
 
 def _task_created(run: Run, entry: Entry, write: Write, workbooks_id: int) -> None:
     now = run.clock()
+    cached = run.state.cache.task(entry.task_id or 0)
+    because = None if cached is None else tasks.witness(run.state, run.config, cached)
     run.state.cache.task_was_sent(entry.task_id or 0, workbooks_id, now)
     run.state.outbox.drop([entry.id])
     run.tally.tasks.created += 1
     run.state.history.wrote(
         Written(
             now, run.id, TASK, "create", entry.prospect_id, entry.task_id, workbooks_id, name, None,
-            _plain(write.fields[name]), entry.because or "the task was skipped",
+            _plain(write.fields[name]), because,
         )
         for name in _TASK_HISTORY
         if name in write.fields

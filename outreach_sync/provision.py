@@ -33,6 +33,7 @@ TITLES = {
 }
 """The custom fields that can be made, by role, and their titles; the No Email field is Workbooks' own."""
 
+_LINK = "outreach_id"
 _DATA_TYPES = {"sequence_state": "picklist", "outreach_id": "string", "sequences": "text"}
 _COLUMN_PREFIX = "cf_person_"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
@@ -148,6 +149,22 @@ def _field_step(metadata: Metadata, person: RecordType, role: str, wish: Wish) -
         if (custom.column or _COLUMN_PREFIX).startswith(_COLUMN_PREFIX):  # even if it became available this moment
             return Step("exists", "field", title, role, id=custom.id)
     return Step("create", "field", title, role)
+
+
+def titled_fields(person: RecordType, fields: Mapping[str, str | None]) -> dict[str, str]:
+    """Return, by role, the columns of fields that have the wanted title and are not the ones that are configured.
+
+    The vendor's own integration makes fields of these titles: a second one beside them would confuse everybody. Of a
+    role that is not configured, only the field that links people counts.
+    """
+    proposed = {
+        role: field.name
+        for role, column in fields.items()
+        if (column not in person.fields if column is not None else role == _LINK)
+        and role in TITLES
+        and (field := _titled(person, TITLES[role])) is not None
+    }
+    return {role: column for role, column in proposed.items() if column not in fields.values()}
 
 
 def _titled(person: RecordType, title: str) -> FieldType | None:

@@ -31,11 +31,12 @@ COMMANDS = {
     "forget": ("forget", "forget", "Erase a person's data."),
     "state": ("state", "state", "Back up, restore or verify the local database."),
     "status": ("status", "status", "Show watermarks, last runs, and what is queued and parked."),
+    "history": ("history", "history", "Show every accepted write: when, by which run, old and new value, and why."),
     "failures": ("failures", "failures", "List, show, retry or discard what was refused."),
     "report": ("report", "report", "Write a self-contained page of charts and tables."),
     "explain": ("explain", "explain", "Explain how a Person's or Task's values were decided."),
     "init": ("init", "init", "Write a commented config to start from."),
-    "probe-skips": ("probe", "probe_skips", "Count what could mean that a task was skipped."),
+    "probe-skips": ("probe", "probe_skips", "Show what skips look like: events, tasks, where they differ."),
     "demo": ("demo", "demo", "Show cycles against both services, simulated; needs no account."),
     "sandbox": ("sandbox", "sandbox", "Serve both services, simulated, and print a config that uses them."),
 }

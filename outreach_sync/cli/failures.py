@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync.cli.context import Invocation, as_json, invocation
-from outreach_sync.cli.output import print_json, print_table
+from outreach_sync.cli.output import linked, print_json, print_table, say
 from outreach_sync.insight import failures as refusals
+from outreach_sync.insight.explain import Links
+from outreach_sync.state import State
+from outreach_sync.state.database import is_there
+from outreach_sync.state.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
 
-    from outreach_sync.state import State
+    from rich.text import Text
+
     from outreach_sync.state.outbox import Entry
 
 _SHOWN = 25
@@ -34,36 +39,42 @@ def failures() -> None:
 @invocation
 def list_failures(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 - click's form, here and below
     """List what was refused, by kind, and what to do about each kind."""
+    links = Links.of(context.config(require_secrets=False))
     with _read(context) as state:
         entries = refusals.failures_with_ids(state, ())
     if as_json:
         print_json([refusals.failure_document(entry) for entry in entries])
         return
     if not entries:
-        click.echo("Nothing is refused.")
+        say("Nothing is refused.")
     for kind, group in refusals.by_kind(entries).items():
-        click.echo(f"{kind.title}: {len(group)}")
-        click.echo(f"  What to do: {kind.advice}\n")
-        _print_group(group)
-        click.echo()
+        say(f"{kind.title}: {len(group):,}", style="bold")
+        say(f"  What to do: {kind.advice}")
+        say()
+        _print_group(group, links)
+        say()
 
 
-def _print_group(entries: Collection[Entry]) -> None:
+def _print_group(entries: Collection[Entry], links: Links) -> None:
     rows = []
     for entry in list(entries)[:_SHOWN]:
         shown = refusals.failure_document(entry)
         due = shown["next_attempt_at"] or ("parked" if shown["state"] == "parked" else "next run")
-        rows.append((entry.id, _who(entry), entry.attempts, due, entry.reason))
-    print_table(rows, ("id", "record", "tries", "next try", "reason"))
+        rows.append((entry.id, _source(entry, links), _person(entry, links), entry.attempts, due, entry.reason))
+    print_table(rows, ("id", "in Outreach", "in Workbooks", "tries", "next try", "reason"), right=(0, 3))
     if len(entries) > _SHOWN:
-        click.echo(f"… and {len(entries) - _SHOWN} more; `failures list --json` has all.")
+        say(f"and {len(entries) - _SHOWN:,} more; `failures list --json` has all.")
 
 
-def _who(entry: Entry) -> str:
-    if entry.task_id is not None:
-        return f"task {entry.task_id}"
-    person = f", Person {entry.person_id}" if entry.person_id is not None else ""
-    return f"prospect {entry.prospect_id}{person}" if entry.prospect_id is not None else f"unknown{person}"
+def _source(entry: Entry, links: Links) -> Text | str:
+    if entry.prospect_id is None:
+        return "unknown" if entry.task_id is None else f"task {entry.task_id}"
+    label = f"prospect {entry.prospect_id}" if entry.task_id is None else f"task {entry.task_id}"
+    return linked(label, links.prospect(entry.prospect_id))
+
+
+def _person(entry: Entry, links: Links) -> Text | str:
+    return "" if entry.person_id is None else linked(f"Person {entry.person_id}", links.person(entry.person_id))
 
 
 @failures.command()
@@ -84,20 +95,23 @@ def show(context: Invocation, failure_id: int, as_json: bool) -> None:  # noqa: 
         print_json(document)
         return
     for name, value in document.items():
-        click.echo(context.scrubber.text(f"{name:<16}{'' if value is None else value}"))
+        say(f"{name:<16}{'' if value is None else value}")
 
 
 @failures.command()
 @click.argument("ids", metavar="[ID]...", type=int, nargs=-1)
+@click.option("--recreate", is_flag=True, help="Create People again that Workbooks does not show any more; name them.")
 @as_json
 @invocation
-def retry(context: Invocation, ids: tuple[int, ...], as_json: bool) -> None:  # noqa: FBT001
+def retry(context: Invocation, ids: tuple[int, ...], recreate: bool, as_json: bool) -> None:  # noqa: FBT001
     """Make all refusals, or those named, due now; parked ones too. The next run tries them."""
-    entries = _change(context, "retry", ids, refusals.retry)
+    if recreate and not ids:
+        raise click.UsageError("--recreate needs the ids of the refusals: whoever is only hidden would be made twice.")
+    entries = _change(context, "retry", ids, refusals.recreate if recreate else refusals.retry)
     if as_json:
         print_json({"retried": [entry.id for entry in entries]})
     else:
-        click.echo(f"{len(entries)} due now; the next run tries them.")
+        say(f"{len(entries):,} due now; the next run tries them.")
 
 
 @failures.command()
@@ -105,12 +119,12 @@ def retry(context: Invocation, ids: tuple[int, ...], as_json: bool) -> None:  # 
 @as_json
 @invocation
 def discard(context: Invocation, ids: tuple[int, ...], as_json: bool) -> None:  # noqa: FBT001
-    """Give up the refusals named; a record is looked at again when it next changes in Outreach."""
+    """Give up the refusals named, until a record of theirs next changes in Outreach."""
     entries = _change(context, "discard", ids, refusals.discard)
     if as_json:
         print_json({"discarded": [entry.id for entry in entries]})
     else:
-        click.echo(f"{len(entries)} discarded.")
+        say(f"{len(entries):,} discarded.")
 
 
 def _read(context: Invocation) -> AbstractContextManager[State | None]:
@@ -122,10 +136,6 @@ def _change(
     context: Invocation, what: str, ids: tuple[int, ...], change: Callable[[State, Collection[Entry]], None]
 ) -> list[Entry]:
     """Change the queue under the run lock; where no run was ever made there is nothing to change."""
-    from outreach_sync.state import State  # noqa: PLC0415 - not for --help
-    from outreach_sync.state.database import is_there  # noqa: PLC0415
-    from outreach_sync.state.lock import run_lock  # noqa: PLC0415
-
     path = context.state_path
     if not is_there(path):
         return refusals.failures_with_ids(None, ids)

@@ -19,6 +19,8 @@ from outreach_sync.cli.context import Invocation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print one line for each field, for a spreadsheet.")
+
 NOTHING = "∅"
 """How an empty value is shown."""
 
@@ -93,6 +95,13 @@ def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str], *, right:
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
     terminal().print(table, soft_wrap=False)
+
+
+def shown_value(value: Any) -> str:
+    """Write a field's value on one line; nothing is `∅`."""
+    if value is None or value == "":
+        return plain_or(NOTHING, "-")
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", " | ")
 
 
 def ago(span_ms: int) -> str:

@@ -1,28 +1,31 @@
-"""`probe-skips`: what skipped tasks look like in this account."""
+"""`probe-skips`: what skips look like in this account."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 
 from outreach_sync.cli.context import Invocation, as_json, invocation
-from outreach_sync.cli.output import print_json, print_table
+from outreach_sync.cli.output import print_json, print_table, say
 from outreach_sync.cli.signals import stop_on_signals
-from outreach_sync.instants import Instant, to_iso
+from outreach_sync.insight.probe import collect, probe_document
+from outreach_sync.instants import Instant
+from outreach_sync.outreach.walk import Outreach
+from outreach_sync.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from outreach_sync.config.model import Config
-    from outreach_sync.http import StopSignal
-    from outreach_sync.records import SourceTask
+    from collections.abc import Mapping
 
 _DAY_MS = 86_400_000
 _YES_NO = {True: "yes", False: "no", None: "null"}
+_OPEN_TASKS = 1_000
+_SHOWN_NAMES, _SHOWN_SKIPS = 25, 25
 _TO_SETTLE_IT = (
-    "None of this proves anything. To settle it: skip one e-mail task and one call task in a test account, complete\n"
-    "one, let one be skipped by itself, and compare these numbers before and after."
+    "To settle it: skip one e-mail task and one call task in a test account, complete one, let one be skipped by "
+    "itself, and compare this page before and after."
 )
 
 
@@ -31,76 +34,132 @@ _TO_SETTLE_IT = (
 @as_json
 @invocation
 def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa: FBT001 - click's form
-    """Count every combination of the task attributes that could mean skipped, and say which today's rule takes.
+    """Show what skips look like: events by name, each skip's task, what rule and absence say, and where they differ.
 
-    Reads the tasks of the last days from Outreach and keeps nothing but a rotated token. Exit status: 0; 3 not
-    authenticated or not allowed; 4 Outreach is unavailable.
+    Reads events and tasks of the last days from Outreach and keeps nothing but a rotated token. Exit status: 0, also
+    where events may not be read; 3 not authenticated or not allowed; 4 Outreach is unavailable.
     """
-    from outreach_sync.insight.probe_skips import count_looks, probe_document  # noqa: PLC0415 - not for --help
-
     config = context.config()
+    state = State.open_to_read(config.state.path)
+    with nullcontext() if state is None else state:
+        open_tasks = [] if state is None else state.cache.newest_open_tasks(_OPEN_TASKS)
     with stop_on_signals() as stop:
-        since, tasks = _read(config, days, stop)
-        counted = count_looks(tasks, config.sync.tasks.skipped_when)
-    document = {
-        "days": days,
-        "since": to_iso(since),
-        **probe_document(counted, config.sync.tasks.skipped_when),
-    }
+        source = Outreach(config, stop, want_steps=True)
+        since = Instant(source.server_time() - days * _DAY_MS)
+        found = collect(source, since, config, open_tasks)
+    document = probe_document(found, days, config)
     if as_json:
         print_json(document)
     else:
-        _print(context, document)
+        _print(document)
 
 
-def _read(config: Config, days: int, stop: StopSignal) -> tuple[Instant, Iterator[SourceTask]]:
-    """Return since when, by Outreach's clock, and each task that changed since then, once."""
-    from outreach_sync.outreach.walk import Outreach  # noqa: PLC0415
-    from outreach_sync.records import Stream  # noqa: PLC0415
-
-    source = Outreach(config, stop)
-    since = Instant(source.server_time() - days * _DAY_MS)
-
-    def tasks() -> Iterator[SourceTask]:
-        seen = set[int]()
-        for page in source.pages(Stream.TASKS, source.first_url(Stream.TASKS, since)):
-            yield from (task for task in page.tasks if task.id not in seen)
-            seen.update(task.id for task in page.tasks)
-
-    return since, tasks()
-
-
-def _print(context: Invocation, document: Mapping[str, Any]) -> None:
-    click.echo(
-        f"{document['read']:,} tasks changed since {document['since']}, {document['sequence_tasks']:,} of them belong "
-        f"to a sequence; today's rule takes {document['taken']:,}.\n"
+def _print(document: Mapping[str, Any]) -> None:
+    _print_events(document["events"], document["since"])
+    _print_skips(document["skips"])
+    say(
+        f"{document['read']:,} tasks changed or were named by an event, {document['sequence_tasks']:,} of them belong "
+        f"to a sequence; the rule takes {document['taken']:,}."
     )
     print_table(
         map(_row, document["combinations"]),
-        ("sequence", "state", "completed", "completedAt", "completer", "autoskipAt", "tasks", "taken", "examples"),
+        (
+            "sequence",
+            "state",
+            "completed",
+            "completedAt",
+            "completer",
+            "autoskipAt",
+            "tasks",
+            "rule",
+            "event",
+            "such as",
+        ),
+        right=(6, 7, 8),
     )
-    click.echo("\nWhat speaks for what:")
-    for one in document["hypotheses"]:
-        examples = f" (such as {', '.join(map(str, one['examples']))})" if one["examples"] else ""
-        click.echo(context.scrubber.text(f"  {one['name']}: {one['tasks']:,} tasks{examples}: {one['says']}"))
-    click.echo(f"\n{document['recommendation']}")
+    say()
+    absence = document["absence"]
+    say(
+        f"Absence: of {absence['asked_for']:,} open tasks whose sequence went on, {absence['gone']:,} are gone; "
+        f"{absence['gone_without_event']:,} of these without an event{_such_as(absence['examples'])}."
+    )
+    for one in document["disagreements"]:
+        say(f"Disagreement: {one['says']}: {one['tasks']:,} tasks{_such_as(one['examples'])}.")
+    say()
+    for one in document["recommendations"]:
+        say(f"→ {one}", style="bold")
     if document["recommended"] != document["rule"]:
-        click.echo(context.scrubber.text(_as_yaml(document["recommended"])))
-    click.echo(f"\n{_TO_SETTLE_IT}")
+        rule = {"sync": {"tasks": {"skipped_when": document["recommended"]}}}
+        for line in str(yaml.safe_dump(rule, sort_keys=False, allow_unicode=True)).splitlines():
+            say(line)
+    say()
+    say(_TO_SETTLE_IT)
+
+
+def _print_events(events: Mapping[str, Any], since: str) -> None:
+    if events["problem"]:
+        say(f"Events: {events['problem']}", style="bold yellow")
+        say()
+        return
+    part = "" if events["complete"] else f", the newest {events['read']:,} only"
+    say(f"Events since {since} by name{part}:")
+    names = events["names"]
+    print_table(
+        [
+            (one["name"], f"{one['count']:,}", "skipped" if one["means_skipped"] else "", _listed(one["examples"]))
+            for one in names[:_SHOWN_NAMES]
+        ],
+        ("event", "count", "means", "such as"),
+        right=(1,),
+    )
+    if len(names) > _SHOWN_NAMES:
+        say(f"and {len(names) - _SHOWN_NAMES:,} more names; --json has all.")
+    say(f"{events['skips']:,} say that a task was skipped, {events['skips_without_task']:,} of them name no task.")
+    say()
+
+
+def _print_skips(skips: list[Mapping[str, Any]]) -> None:
+    if not skips:
+        return
+    say("What the task of each skip looks like now:")
+    print_table(
+        [
+            (
+                *(one["at"], one["task_id"], one["prospect_id"]),
+                *(
+                    ("gone", "", "")
+                    if one["gone"]
+                    else (one["state"], _shown(one["completed"]), _shown(one["completer"]))
+                ),
+                *(
+                    "no sequence" if not one["in_sequence"] else "yes" if one[name] else "no"
+                    for name in ("rule_takes_it", "absence_takes_it")
+                ),
+            )
+            for one in skips[-_SHOWN_SKIPS:]
+        ],
+        ("at", "task", "prospect", "state", "completed", "completer", "rule", "absence"),
+    )
+    if len(skips) > _SHOWN_SKIPS:
+        say(f"and {len(skips) - _SHOWN_SKIPS:,} earlier ones; --json has all.")
+    say()
 
 
 def _row(one: Mapping[str, Any]) -> tuple[Any, ...]:
-    completed_at = "null" if one["completed_at_null"] else "set"
-    completer = "null" if one["completer_null"] else "set"
-    taken = one["taken"] if one["taken"] in {0, one["count"]} else f"{one['taken']} of them"
     return (
-        *(_YES_NO[one["in_sequence"]], one["state"], _YES_NO.get(one["completed"], one["completed"]), completed_at),
-        *(completer, one["autoskip"], one["count"], taken or "-", ", ".join(map(str, one["examples"]))),
+        *(_YES_NO[one["in_sequence"]], one["state"], _shown(one["completed"])),
+        *("null" if one[name] else "set" for name in ("completed_at_null", "completer_null")),
+        *(one["autoskip"], f"{one['count']:,}", f"{one['taken']:,}", f"{one['skipped']:,}", _listed(one["examples"])),
     )
 
 
-def _as_yaml(conditions: list[dict[str, Any]]) -> str:
-    import yaml  # noqa: PLC0415
+def _shown(value: Any) -> str:
+    return _YES_NO[value] if value is None or isinstance(value, bool) else str(value)
 
-    rule = {"sync": {"tasks": {"skipped_when": conditions}}}
-    return "\n" + str(yaml.safe_dump(rule, sort_keys=False, allow_unicode=True)).rstrip()
+
+def _listed(examples: list[int]) -> str:
+    return ", ".join(map(str, examples))
+
+
+def _such_as(examples: list[int]) -> str:
+    return f" (such as {_listed(examples)})" if examples else ""

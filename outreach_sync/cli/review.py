@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from outreach_sync.cli.output import NOTHING, linked, plain_or, print_csv, print_table, say
+from outreach_sync.cli.output import linked, plain_or, print_csv, print_table, say, shown_value
 from outreach_sync.insight.explain import Links
 from outreach_sync.provision import TITLES
 
@@ -74,7 +74,7 @@ def _move(one: Mapping[str, Any], state: str) -> tuple[str, str] | None:
     if state not in one["fields"]:
         return None
     old, new = one["fields"][state]
-    return (_NEW if one["workbooks_id"] is None else _shown(old), _shown(new))
+    return (_NEW if one["workbooks_id"] is None else shown_value(old), shown_value(new))
 
 
 def _print_person(one: Mapping[str, Any], name: str, titles: Mapping[str, str], links: Links) -> None:
@@ -87,7 +87,9 @@ def _print_person(one: Mapping[str, Any], name: str, titles: Mapping[str, str], 
     width = max(len(titles.get(field, field)) for field in one["fields"])
     for field in sorted(one["fields"], key=lambda field: field not in titles):
         old, new = one["fields"][field]
-        say(f"{_INDENT}{titles.get(field, field):<{width}}  {_shown(old)} {plain_or('→', '->')} {_shown(new)}")
+        say(
+            f"{_INDENT}{titles.get(field, field):<{width}}  {shown_value(old)} {plain_or('→', '->')} {shown_value(new)}"
+        )
 
 
 def _print_task(one: Mapping[str, Any], name: str, links: Links) -> None:
@@ -122,9 +124,3 @@ def _titles(config: Config) -> dict[str, str]:
 
 def _name(ended: Ended, one: Mapping[str, Any]) -> str:
     return ended.names.get(one["prospect_id"], "")
-
-
-def _shown(value: Any) -> str:
-    if value is None or value == "":
-        return plain_or(NOTHING, "-")
-    return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", " | ")

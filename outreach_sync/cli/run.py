@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from outreach_sync.cli.context import as_json, command_log, invocation, say_error
-from outreach_sync.cli.output import plain_or, print_json, say
+from outreach_sync.cli.output import as_csv, plain_or, print_json, say
 from outreach_sync.cli.review import print_review, print_review_csv
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.conduct import Options, conduct
@@ -70,7 +70,6 @@ def _back(text: str) -> Back:
     return Back(parse_duration(text))
 
 
-as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print one line for each field, for a spreadsheet.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")
 

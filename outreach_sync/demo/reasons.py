@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from outreach_sync.decide import decisions
 from outreach_sync.errors import StateError
-from outreach_sync.insight.explain import task_because
 from outreach_sync.state import State
+from outreach_sync.tasks import witness
 
 if TYPE_CHECKING:
     from outreach_sync.config.model import Config
@@ -38,9 +38,9 @@ class Reasons:
         return because if len(pool) == 1 else f"{because}; prospects {', '.join(map(str, pool))} are one person"
 
     def of_task(self, task_id: int) -> str:
-        """Say which condition took a task."""
+        """Say what tells that a task was skipped."""
         cached = self._state.cache.task(task_id)
-        return "" if cached is None else task_because(self._config, cached).partition(" takes it: ")[2]
+        return "" if cached is None else witness(self._state, self._config, cached)
 
     def __enter__(self) -> Self:
         """Return itself."""

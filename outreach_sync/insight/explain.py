@@ -5,7 +5,6 @@ The decision is made again by the rules themselves, so that what is explained is
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,10 +12,9 @@ from outreach_sync.decide import decisions
 from outreach_sync.errors import UsageError
 from outreach_sync.insight.failures import failure_document
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.rules.conditions import plain_condition
 from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import prospect_reference, task_reference
-from outreach_sync.rules.skipped import skipping_condition
+from outreach_sync.tasks import witness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +24,11 @@ if TYPE_CHECKING:
     from outreach_sync.rules.person import PooledState, Wanted
     from outreach_sync.state import State
     from outreach_sync.state.cache import CachedProspect, CachedTask
+    from outreach_sync.state.history import Written
     from outreach_sync.state.outbox import Entry
     from outreach_sync.state.people import LinkedPerson
 
+_REFERENCE = "PERS-"
 _OUTREACH_SITE = "https://web.outreach.io"
 
 
@@ -110,18 +110,39 @@ def explain_task(state: State, config: Config, task_id: int) -> dict[str, Any]:
         "attributes": dict(cached.task.attributes),
         "prospect_id": prospect_id,
         "person_id": person_id,
-        "because": task_because(config, cached),
+        "because": witness(state, config, cached),
         "queued": [] if entry is None else [_queued(entry)],
+        "history": [written_document(one) for one in state.history.writes(record="task", task_id=task_id)],
     }
 
 
-def task_because(config: Config, cached: CachedTask) -> str:
-    """Say which condition of the skip rule takes a task, or that none does."""
-    position = skipping_condition(cached.task.attributes, config.sync.tasks.skipped_when)
-    if position is None:
-        return "no condition of sync.tasks.skipped_when takes it"
-    condition = plain_condition(config.sync.tasks.skipped_when[position])
-    return f"condition {position + 1} of sync.tasks.skipped_when takes it: {json.dumps(condition)}"
+def explain_text(state: State, config: Config, text: str) -> dict[str, Any]:
+    """Explain whom an e-mail address or `PERS-n` names: a prospect's external id, else the Person with that number.
+
+    Raises:
+        UsageError: nobody has it, or several people do; the message names them.
+    """
+    if text.upper().startswith(_REFERENCE):
+        found = state.cache.prospects_with_external_id(text.upper())
+        number = text[len(_REFERENCE) :]
+        if not found and number.isascii() and number.isdigit():
+            return explain_person(state, config, int(number))
+    elif "@" in text:
+        found = state.cache.prospects_with_address(text)
+    else:
+        raise UsageError(f"'{text}' is neither an e-mail address nor a reference such as PERS-123.")
+    if not found:
+        raise _unknown(f"anybody with {text}", forgotten=False)
+    people = set(state.people.of_prospects(found).values())
+    if len(people) > 1 or (not people and len(found) > 1):
+        named = ", ".join(map(str, found))
+        raise UsageError(f"several prospects have {text}: {named}.", advice="Name one of them by --prospect.")
+    return explain_prospect(state, config, min(found))
+
+
+def written_document(one: Written) -> dict[str, Any]:
+    """Return an accepted field as `history --json` has it."""
+    return {**one._asdict(), "at": to_iso(one.at)}
 
 
 def _explanation(state: State, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
@@ -138,7 +159,16 @@ def _explanation(state: State, config: Config, pool: Sequence[int], person: Link
         "differs": _named(config, decision.changes()),
         "queued": [_queued(entry) for entry in entries.values()],
         "tasks": [_task(state, config, one) for one in state.cache.skipped_tasks_of(pool)],
+        "history": _timeline(state, pool, person),
     }
+
+
+def _timeline(state: State, pool: Sequence[int], person: LinkedPerson | None) -> list[dict[str, Any]]:
+    """Return what was written of them and of their tasks, newest first."""
+    written = {one for prospect_id in pool for one in state.history.writes(prospect_id=prospect_id)}
+    if person is not None:
+        written |= set(state.history.writes(record="person", workbooks_id=person.id))
+    return [written_document(one) for one in sorted(written, key=lambda one: -one.at)]
 
 
 def _person(config: Config, person: LinkedPerson) -> dict[str, Any]:
@@ -190,7 +220,7 @@ def _task(state: State, config: Config, cached: CachedTask) -> dict[str, Any]:
         "sequence": state.cache.sequence_name(cached.task.sequence_id),
         "updated_at": _iso(cached.task.updated_at),
         "skipped": cached.skipped,
-        "because": task_because(config, cached),
+        "because": witness(state, config, cached),
         "reference": task_reference(cached.task.id),
         "workbooks_id": cached.workbooks_id,
         "sent_at": _iso(cached.sent_at),

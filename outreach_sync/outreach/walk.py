@@ -79,8 +79,10 @@ class EventNames(NamedTuple):
 class Outreach(OutreachClient):
     """Outreach as a cycle reads it: streams, and records by id."""
 
-    def __init__(self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
-        """Ask for nothing yet.
+    def __init__(
+        self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None, want_steps: bool = False
+    ) -> None:
+        """Ask for nothing yet; `want_steps`: have states come with their step although the config needs none.
 
         Raises:
             ConfigError: a credential is missing.
@@ -91,7 +93,7 @@ class Outreach(OutreachClient):
         self._wanted = Wanted(
             tuple(sorted(set(config.sync.people.create_fields.values()))),
             tuple(sorted(name for name in in_rule if name == "note" or name not in usual)),
-            config.sync.tasks.vanished_is_skipped,
+            config.sync.tasks.vanished_is_skipped or want_steps,
         )
         self._page_size = config.outreach.page_size
         self._smallest = max(self._page_size // _SMALLEST_PART, 1)

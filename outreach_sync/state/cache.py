@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask, Stream
+from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState
 from outreach_sync.state.sql import IDS, id_list, parsed
 
@@ -322,6 +323,15 @@ class Cache:
         )
         return [_cached_task(row) for row in rows]
 
+    def newest_open_tasks(self, limit: int) -> list[SourceTask]:
+        """Return tasks of sequence states that were open when last read, the newest first."""
+        rows = self._connection.execute(
+            f"SELECT {_TASK_COLUMNS} FROM task WHERE NOT skipped AND workbooks_id IS NULL AND sequence_state_id IS NOT"
+            " NULL AND coalesce(json_extract(attributes, '$.state'), '') <> 'complete' ORDER BY id DESC LIMIT ?",
+            (limit,),
+        )
+        return [_cached_task(row).task for row in rows]
+
     # -- events
 
     def keep_events(self, events: Iterable[Event]) -> list[Event]:
@@ -389,6 +399,18 @@ class Cache:
             (id_list(prospect_ids),),
         )
         return {row[0]: _cached_prospect(row) for row in rows}
+
+    def prospects_with_address(self, address: str) -> list[int]:
+        """Return the prospects that have an address, in whatever case; one that asks is answered by looking at all."""
+        rows = self._connection.execute(
+            "SELECT id, emails FROM prospect WHERE instr(lower(emails), lower(?)) ORDER BY id", (address.strip(),)
+        )
+        return [one for one, emails in rows if mailbox(address) in map(mailbox, emails.split("\n"))]
+
+    def prospects_with_external_id(self, external_id: str) -> list[int]:
+        """Return the prospects that have an external id."""
+        rows = self._connection.execute("SELECT id FROM prospect WHERE external_id = ? ORDER BY id", (external_id,))
+        return [row[0] for row in rows]
 
     def history_was_read(self, prospect_ids: Iterable[int]) -> None:
         """Record that all sequence states of these prospects are in the cache, whatever their age."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
 
-_ENDED = ("finished", "opted_out", "bounced", "failed")
+ENDED = ("finished", "opted_out", "bounced", "failed")
 """States in which a sequence has ended for a person: its open tasks were withdrawn, not skipped."""
 _TEMPORARY = """
 DROP TABLE IF EXISTS temp.missing;
@@ -167,9 +167,9 @@ class Survey:
             " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
             " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete'"
             " AND s.sequence_step_id <> CAST(json_extract(t.attributes, '$.sequenceStep') AS INTEGER)"
-            f" AND s.replied_at IS NULL AND s.state NOT IN ({', '.join('?' * len(_ENDED))})"
+            f" AND s.replied_at IS NULL AND s.state NOT IN ({', '.join('?' * len(ENDED))})"
             " AND NOT EXISTS (SELECT 1 FROM temp.missing WHERE state_id = s.id) ORDER BY t.id LIMIT ?",
-            (after, *_ENDED, limit),
+            (after, *ENDED, limit),
         )
         return [OpenTask._make(row) for row in rows]
 

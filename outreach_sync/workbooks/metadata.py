@@ -53,7 +53,10 @@ class PicklistLink(NamedTuple):
 
 
 class FieldType(NamedTuple):
-    """One field of a record type; `datatype` is Workbooks' word (boolean, picklist_data, string...)."""
+    """One field of a record type; `datatype` is Workbooks' word (boolean, picklist_data, string...).
+
+    `required`: a new record must have it, and it has no default.
+    """
 
     name: str
     title: str
@@ -61,6 +64,7 @@ class FieldType(NamedTuple):
     createable: bool
     updateable: bool
     picklist: PicklistLink | None
+    required: bool = False
 
 
 class RecordType(NamedTuple):
@@ -206,6 +210,7 @@ def _field_type(field: Mapping[str, Any]) -> FieldType:
         createable=bool(read_boolean(field.get("is_createable"))),
         updateable=bool(read_boolean(field.get("is_updateable"))),
         picklist=_picklist_link(field.get("picklist")),
+        required=bool(read_boolean(field.get("required"))) and field.get("default_value") in {None, ""},
     )
 
 

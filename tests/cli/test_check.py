@@ -34,6 +34,42 @@ def test_a_missing_scope_fails_alone(setup: Any, command: Any) -> None:
     assert "tasks.read" in _found(ran)["outreach scope tasks.read"]["hint"]
 
 
+def test_without_the_scope_for_events_runs_go_on_so_it_warns_and_names_the_scope(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.faults.on("scope_missing", scope="events.read")
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (0, {"outreach scope events.read": "warn"})
+    assert "events.read" in _found(ran)["outreach scope events.read"]["detail"]
+    setup.change("sync", streams=["sequence_states", "tasks", "prospects"])
+    assert "outreach scope events.read" not in _found(command("check", "--json"))
+
+
+def test_a_field_that_workbooks_requires_and_nobody_fills_fails_where_people_are_created(
+    setup: Any, command: Any
+) -> None:
+    setup.sandbox.workbooks.faults.on("field_required", field="person_job_title")
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (3, {"workbooks required crm/people": "fail"})
+    assert "person_job_title" in _found(ran)["workbooks required crm/people"]["detail"]
+    setup.change("sync", people={"create_fields": {"person_job_title": "title"}})
+    assert _bad(command("check", "--json")) == {}
+    setup.change("sync", people={"when_missing": "skip"})
+    assert _bad(command("check", "--json")) == {}
+
+
+def test_a_field_of_the_vendors_integration_is_proposed_instead_of_a_second_one(setup: Any, command: Any) -> None:
+    column = setup.sandbox.workbooks.store.add_custom_field("Outreach Id", "string")
+    setup.config["workbooks"]["fields"] = {"sequence_state": "cf_person_another", "outreach_id": "cf_person_nothing"}
+    setup.write()
+    hints = {name: one["hint"] for name, one in _found(command("check", "--json")).items()}
+    assert "cf_person_sequence_state" in hints["workbooks field sequence_state"]
+    assert "set workbooks.fields.outreach_id to it" in hints["workbooks field outreach_id"]
+    setup.config["workbooks"]["fields"] = {}
+    setup.write()
+    ran = command("check", "--json")
+    assert _bad(ran) == {"workbooks field outreach_id": "warn"}
+    assert column in _found(ran)["workbooks field outreach_id"]["hint"] or "outreach_id" in ran.out
+
+
 def test_a_revoked_token_does_not_keep_workbooks_from_being_checked(setup: Any, command: Any) -> None:
     setup.sandbox.outreach.faults.on("refresh_revoked")
     ran = command("check", "--json")

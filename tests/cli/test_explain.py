@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 
+from outreach_sync.instants import parse_iso
+from outreach_sync.records import Event
+from outreach_sync.state import State
+
 PERSON = "Private::Crm::Person"
 
 
@@ -82,7 +86,10 @@ def test_a_skipped_task_is_explained_by_the_condition_that_took_it(ran: Any, com
 
 
 def test_a_task_that_is_not_skipped_and_one_that_waits_say_so(ran: Any, command: Any) -> None:
-    assert "Not skipped: no condition" in command("explain", "--task", "1").out
+    assert (
+        "Not skipped: no event of sync.tasks.skip_events names it, and no condition"
+        in command("explain", "--task", "1").out
+    )
     waits = command("explain", "--task", "24", "--json").document  # of prospect 16, who may be either of two People
     assert (waits["task"]["workbooks_id"], waits["person_id"], len(waits["queued"])) == (None, None, 1)
     assert "Not in Workbooks yet; its Person is unknown." in command("explain", "--task", "24").out
@@ -95,7 +102,45 @@ def test_a_task_that_is_not_skipped_and_one_that_waits_say_so(ran: Any, command:
 def test_what_is_not_in_the_state_ends_with_2_and_says_so(ran: Any, command: Any, arguments: tuple[str, ...]) -> None:
     explained = command("explain", *arguments)
     assert (explained.status, explained.out) == (2, "")
-    assert "424242" in explained.err or "name one of" in explained.err
+    assert "424242" in explained.err or "name one:" in explained.err
+
+
+def test_an_address_or_a_reference_names_somebody_as_well_as_an_id(ran: Any, command: Any) -> None:
+    by_id = command("explain", "--person", "1002", "--json").document
+    assert command("explain", "BO.example2@example.com", "--json").document == by_id
+    assert command("explain", "PERS-1002", "--json").document == by_id
+    unknown = command("explain", "nobody@example.com")
+    assert (unknown.status, unknown.out) == (2, "")
+    assert command("explain", "Bo").status == 2
+
+
+def test_a_task_names_the_event_that_says_it_was_skipped_before_the_rule(ran: Any, command: Any) -> None:
+    with State.open(ran.state_path) as state, state.transaction():
+        at = parse_iso("2026-09-01T10:00:00Z")
+        state.cache.keep_events([Event(4711, "skip_task", at, at, 3, 11, 6, 29)])
+    assert command("explain", "--task", "3", "--json").document["because"] == (
+        "event skip_task 4711 of 2026-09-01T10:00:00Z"
+    )
+
+
+def test_the_timeline_says_what_was_written_when_by_which_run_and_why(ran: Any, command: Any) -> None:
+    document = command("explain", "--person", "1002", "--json").document
+    written = {one["field"]: (one["old"], one["new"]) for one in document["history"]}
+    assert written["no_email_soliciting"] == (False, True)
+    assert written["cf_person_sequence_state"] == (None, "Opted Out")
+    said = command("explain", "--person", "1002").out
+    assert "    no_email_soliciting: false → true" in said
+    assert "by run " in said
+
+
+def test_a_hostile_name_begins_no_line_of_its_own(empty: Any, command: Any) -> None:
+    name = "Ada\nNothing differs.\r\x1b]8;;http://evil.example\x07"
+    prospect = empty.sandbox.outreach.store.add_prospect(firstName=name, emails=["ada@example.com"])
+    empty.sandbox.outreach.store.add_state(prospect, None, "active")
+    command("run")
+    said = command("explain", "--prospect", str(prospect)).out
+    assert r"Ada\nNothing differs.\x0d\x1b]8;;" in said
+    assert said.splitlines().count("Nothing differs.") == 1
 
 
 def test_before_the_first_run_there_is_nothing_to_explain(setup: Any, command: Any) -> None:

@@ -107,3 +107,19 @@ def test_show_says_what_was_to_be_written_and_what_to_do(listed: Any, command: A
     assert shown["action"] == "resolve"
     assert "Merge" in shown["advice"]
     assert "Merge" in command("failures", "show", str(listed[0]["id"])).out
+
+
+def test_a_person_whom_workbooks_does_not_show_is_created_again_only_when_told(setup: Any, command: Any) -> None:
+    command("run")
+    store = setup.sandbox.workbooks.store
+    store.update(PERSON, 1002, no_email_soliciting=True)
+    store.purge(PERSON, 1002)
+    assert command("reconcile", "--allow-bulk").status == 1
+    (hidden,) = [one for one in command("failures", "list", "--json").document if one["workbooks_id"] == 1002]
+    assert "does not come back from Workbooks" in hidden["reason"]
+    assert command("failures", "retry", "--recreate").status == 2
+    others = [one["id"] for one in command("failures", "list", "--json").document if one["id"] != hidden["id"]]
+    refused = command("failures", "retry", str(others[0]), "--recreate")
+    assert (refused.status, "another kind" in refused.err) == (2, True)
+    assert command("failures", "retry", str(hidden["id"]), "--recreate").out.startswith("1 due now")
+    assert command("run", "--json").document["people"]["created"] == 1

@@ -175,6 +175,7 @@ DOCUMENTS: dict[str, Callable[[Reader], list[Any]]] = {
     "failures retry": lambda reader: [_failures(reader) and reader.document("failures", "retry")],
     "failures discard": lambda reader: [reader.document("failures", "discard", str(_failures(reader)[0]["id"]))],
     "explain": _explanations,
+    "history": lambda reader: [reader.run("run") and reader.document("history")],
     "auth status": lambda reader: [
         reader.document("auth", "status"),
         reader.run("run") and reader.document("auth", "status"),

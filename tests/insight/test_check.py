@@ -13,7 +13,20 @@ from outreach_sync.errors import (
     StateError,
     UnavailableError,
 )
-from outreach_sync.insight.checks.check import Check, exit_status, fail, guarded, ok, warn
+from outreach_sync.insight.check import (
+    TASK_ATTRIBUTES,
+    TASK_RELATIONSHIPS,
+    Check,
+    exit_status,
+    fail,
+    guarded,
+    ok,
+    warn,
+)
+from outreach_sync.outreach.rows import Wanted, fields_of
+from outreach_sync.records import Stream
+from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN, named_attributes
+from outreach_sync.sandbox.outreach.schema import RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,3 +64,14 @@ def test_a_request_to_stop_is_no_finding() -> None:
 def test_warnings_end_with_0_and_the_nearest_cause_wins() -> None:
     assert exit_status([warn("a", ""), ok("b", "")]) == 0
     assert exit_status([fail("a", "", exit_status=4), fail("b", ""), warn("c", "")]) == 3
+
+
+def test_the_known_attributes_are_those_of_the_published_reference() -> None:
+    task = next(resource for resource in RESOURCES.values() if resource.type == "task")
+    assert set(task.attributes) == TASK_ATTRIBUTES
+    assert {name for name, one in task.relationships.items() if one.shape == "one"} == TASK_RELATIONSHIPS
+
+
+def test_nothing_that_is_asked_for_or_in_the_default_rule_is_unknown() -> None:
+    assert set(fields_of(Stream.TASKS, Wanted())) <= TASK_ATTRIBUTES | TASK_RELATIONSHIPS
+    assert named_attributes(DEFAULT_SKIPPED_WHEN) <= TASK_ATTRIBUTES
