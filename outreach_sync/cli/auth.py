@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from outreach_sync.config.model import Config
-    from outreach_sync.outreach.auth import StoredTokens
+    from outreach_sync.outreach.tokens import StoredTokens
 
 _CONSENT_SECONDS = 600.0
 

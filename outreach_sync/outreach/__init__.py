@@ -1,5 +1,5 @@
-"""The source: tokens, limits and the three streams of Outreach's REST API v2, turned into `records`.
+"""Outreach, read: streams and records of its REST API v2, turned into `records`.
 
-`tokens` and `s2s` say who we are, `client` makes one request, `queries` says what is asked for, `parse` turns an
-answer into values, `walk` goes through all pages.
+`auth` and `tokens` say who we are, `client` makes one request, `walk` goes through pages, `rows` makes records of them,
+`odd` brings into the usual form what is unusual.
 """

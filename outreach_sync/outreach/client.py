@@ -18,8 +18,9 @@ from outreach_sync.errors import (
 )
 from outreach_sync.http import GarbledError, OnRetry, Patience, Quota, Transport, quota
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.outreach.auth import Tokens, raise_if_not_now, refusal_of
+from outreach_sync.outreach.auth import raise_if_not_now, refusal_of
 from outreach_sync.outreach.odd import parsed_object
+from outreach_sync.outreach.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

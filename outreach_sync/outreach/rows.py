@@ -242,10 +242,20 @@ def _state(row: Any, _raw: Json | None, _wanted: Wanted) -> SequenceState:
     changed, updated = attributes.stateChangedAt, attributes.updatedAt
     updated_at = _instant(updated)
     changed_at = updated_at if changed == updated else _instant(changed)
-    untold = _untold({"prospect": prospect, "sequence": sequence}) if UNSET in (prospect, sequence) else _ALL_TOLD
-    step, replied_at = _target(relationships.sequenceStep) or None, _instant(attributes.repliedAt)
-    ids = (row.id, prospect or None, sequence or None)
-    return SequenceState(*ids, attributes.state, changed_at, updated_at, untold, step, replied_at)
+    untold = _ALL_TOLD
+    if prospect is UNSET or sequence is UNSET:
+        untold = _untold({"prospect": prospect, "sequence": sequence})
+    return SequenceState(
+        row.id,
+        prospect or None,
+        sequence or None,
+        attributes.state,
+        changed_at,
+        updated_at,
+        untold,
+        _target(relationships.sequenceStep) or None,
+        _instant(attributes.repliedAt),
+    )
 
 
 def _prospect(row: Any, raw: Json | None, wanted: Wanted) -> Prospect:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.http import RetryNote
-    from outreach_sync.outreach.auth import TokenFile, Tokens
+    from outreach_sync.outreach.tokens import TokenFile, Tokens
 
 
 @dataclass

@@ -14,7 +14,7 @@ from outreach_sync.http import Answer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outreach_sync.outreach.auth import Tokens
+    from outreach_sync.outreach.tokens import Tokens
     from outreach_sync.outreach.walk import Outreach
 
 
