@@ -14,7 +14,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch
 from outreach_sync.outreach.walk import Outreach
-from outreach_sync.pipeline.run import READ, Pilot, Run
+from outreach_sync.pipeline.run import Pilot, Run
 from outreach_sync.pipeline.tally import Tally
 from outreach_sync.records import Stream
 from outreach_sync.state import State
@@ -139,11 +139,7 @@ def _run(config: Config, state: State, tally: Tally, stop: StopSignal, log: Log,
         target=assembly.workbooks_from(config, stop, on_retry=on_retry),
         config=config,
         reading=assembly.reading_from(config, full=options.full, since=options.since),
-        streams=tuple(
-            Stream(one)
-            for one in config.sync.streams
-            if one in READ and (not options.streams or one in options.streams)
-        ),
+        streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
         pilot=Pilot(options.limit, frozenset(options.prospects) or None),
         tally=tally,
         stop=stop,

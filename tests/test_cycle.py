@@ -34,10 +34,10 @@ def test_a_person_known_by_email_is_linked_and_updated_once(world: World) -> Non
     assert world.workbooks.get(PERSON, person)[STATE] == "Finished"
 
 
-def test_a_cycle_with_nothing_new_costs_three_requests_and_none_to_workbooks(world: World) -> None:
+def test_a_cycle_with_nothing_new_costs_a_request_for_each_stream_and_none_to_workbooks(world: World) -> None:
     world.prospect(email="ada@example.com")
     world.run()
-    assert world.run().document["requests"] == {"outreach": 3, "workbooks": 0}
+    assert world.run().document["requests"] == {"outreach": 4, "workbooks": 0}
 
 
 def test_a_missing_person_is_created_with_names_and_reference(world: World) -> None:

@@ -28,7 +28,7 @@ class Invocation:
 
     def __init__(self, config: Path | None, log_format: str | None, log_level: str | None) -> None:
         """Keep the program's own options; None: not given."""
-        self._config = config
+        self.given_config = config
         self.log_format = log_format
         self.log_level = log_level
         self.log: Log | None = None
@@ -40,7 +40,7 @@ class Invocation:
         Raises:
             ConfigError: there is none.
         """
-        return find_config(self._config)
+        return find_config(self.given_config)
 
     def config(self, *, require_secrets: bool = True) -> Config:
         """Load the config, teach the scrubber its secrets, and warn where others can read one.

@@ -1,77 +1,374 @@
-"""`sandbox`: both services, simulated, until stopped."""
+"""`sandbox`: both services, simulated, until stopped; `sandbox do`: change them while they run."""
 
 from __future__ import annotations
 
+import json
+import re
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import requests
+import yaml
 
-from outreach_sync.errors import UsageError
+from outreach_sync.cli.output import print_table, say
+from outreach_sync.errors import ConfigError, UsageError
+from outreach_sync.sandbox.serve import CONFIG_FILE, ServeOptions, serve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from outreach_sync.sandbox import Sandbox
 
 _PORT = click.IntRange(0, 65_535)
+_SECONDS = 10
+_TYPES = {
+    "prospect": ("outreach", "prospect"),
+    "state": ("outreach", "sequenceState"),
+    "task": ("outreach", "task"),
+    "sequence": ("outreach", "sequence"),
+    "step": ("outreach", "sequenceStep"),
+    "user": ("outreach", "user"),
+    "event": ("outreach", "event"),
+    "person": ("workbooks", "Private::Crm::Person"),
+    "crm-task": ("workbooks", "Private::Activity::Task"),
+}
+_SHOWN = {
+    "prospect": ("name", "emails", "optedOut", "updatedAt"),
+    "state": ("prospect", "sequence", "state", "updatedAt"),
+    "task": ("prospect", "taskType", "state", "updatedAt"),
+    "sequence": ("name", "enabled", "updatedAt"),
+    "step": ("sequence", "order", "stepType", "updatedAt"),
+    "user": ("name", "email"),
+    "event": ("name", "prospect", "task", "createdAt"),
+    "person": ("name", "main_location[email]", "cf_person_sequence_state", "no_email_soliciting"),
+    "crm-task": ("name", "activity_status", "primary_contact_id", "created_through_reference"),
+}
+_SPAN = re.compile(r"([+-]?)(\d+)([smhd])", re.ASCII)
+_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--outreach-port", type=_PORT, default=0, help="Port of the simulated Outreach; 0: any free one.")
 @click.option("--workbooks-port", type=_PORT, default=0, help="Port of the simulated Workbooks; 0: any free one.")
 @click.option("--latency", "latency_ms", type=click.FloatRange(0), default=0, help="Milliseconds added to each answer.")
 @click.option("--empty", is_flag=True, help="Begin without the example data.")
 @click.option("--bare", is_flag=True, help="Begin with a Workbooks that lacks the custom fields, for `provision`.")
-@click.option("--s2s", is_flag=True, help="Print a config that reads Outreach server to server (extra `s2s`).")
+@click.option("--s2s", is_flag=True, help="Make a config that reads Outreach server to server (extra `s2s`).")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which example data.")
 @click.option(
-    "--state",
-    "state_path",
+    "--write",
+    "config_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("outreach-sync-sandbox.db"),
+    default=CONFIG_FILE,
     show_default=True,
-    help="Where the printed config keeps its state.",
+    help="Where the config goes; a file that is not from an earlier start is never written over.",
 )
-def sandbox(  # noqa: PLR0917 - click passes one argument for each option
-    outreach_port: int,
-    workbooks_port: int,
-    latency_ms: float,
-    empty: bool,  # noqa: FBT001
-    bare: bool,  # noqa: FBT001
-    s2s: bool,  # noqa: FBT001
-    seed: int,
-    state_path: Path,
-) -> int:
-    """Serve a simulated Outreach and a simulated Workbooks on loopback until stopped.
+@click.pass_context
+def sandbox(context: click.Context, /, **options: Any) -> int | None:
+    """Serve a simulated Outreach and a simulated Workbooks on this machine until stopped.
 
     \b
-    stdout is exactly one config that uses them:
-      umask 077; rm -f sandbox.yaml
-      outreach-sync sandbox > sandbox.yaml &
-      until [ -s sandbox.yaml ]; do sleep 0.2; done
+    A config that uses them is printed, and written to sandbox.yaml. In another terminal:
       outreach-sync -c sandbox.yaml run
+      outreach-sync sandbox do list
+      outreach-sync sandbox do skip-task 1
 
-    Exit status: 128 and the signal that ended it; 2 a port is taken, or --s2s is not possible.
+    Each start has records and a state of its own.
+
+    Exit status: 128 and the signal that ended it; 2 a port is taken, or the config cannot be written.
     """  # noqa: D301 - click's mark for lines that are not to be joined
-    from outreach_sync.sandbox.serve import ServeOptions, serve  # noqa: PLC0415 - not for --help
-
-    options = ServeOptions(outreach_port, workbooks_port, latency_ms, empty, bare, seed, state_path, s2s)
+    if context.invoked_subcommand is not None:
+        return None
     try:
-        return serve(options, on_ready=_say_where)
+        return serve(ServeOptions(**options), on_ready=_say_where)
     except OSError as error:
         raise UsageError(
-            f"the sandbox cannot serve on these ports: {error.strerror}.", advice="Choose others, or 0 for any."
+            f"the sandbox cannot be served so: {error.strerror}.",
+            advice="Choose other ports (0: any free one), or another file with --write.",
         ) from error
 
 
 def _say_where(served: Sandbox) -> None:
-    outreach, workbooks = served.outreach.url, served.workbooks.url
     for line in (
-        f"Outreach on {outreach}, Workbooks on {workbooks}; the config is on stdout. Stop with Ctrl-C.",
-        "Each has a back door without authentication, in JSON:",
-        f"  curl {outreach}/_sandbox/                     what it holds and was asked",
-        f"  curl {outreach}/_sandbox/faults               every fault that can be switched on",
-        f'  curl -d \'{{"name": "rate_limited", "times": 1}}\' {outreach}/_sandbox/faults',
-        f"  curl {workbooks}/_sandbox/records             every record",
-        f"  curl {workbooks}/_sandbox/requests            every request, without secrets",
+        f"Outreach on {served.outreach.url}, Workbooks on {served.workbooks.url}. Stop with Ctrl-C.",
+        "In another terminal: `outreach-sync -c sandbox.yaml run`, `outreach-sync sandbox do list`; docs/sandbox.md.",
     ):
         click.echo(line, err=True)
+
+
+# -- the back door
+
+
+class _Door:
+    """The back doors of the sandbox that a config was written for, without authentication."""
+
+    def __init__(self, config: Path) -> None:
+        """Take the config; it is read when something is asked."""
+        self._config = config
+
+    @cached_property
+    def addresses(self) -> Mapping[str, str]:
+        """Give where either service is.
+
+        Raises:
+            ConfigError, UsageError: there is no such config, or it is that of real services.
+        """
+        path = self._config
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found = {service: str(config[service]["base_url"]) for service in ("outreach", "workbooks")}
+        except OSError as error:
+            advice = "Start `outreach-sync sandbox` here first."
+            raise ConfigError(f"{path}: {error.strerror}.", advice=advice) from None
+        except (yaml.YAMLError, KeyError, TypeError, ValueError):
+            raise ConfigError(f"{path} names no services.", advice="Name the sandbox's with --config.") from None
+        if not all(address.startswith("http://127.0.0.1:") for address in found.values()):
+            raise UsageError(f"{path} is not the config of a sandbox.", advice="Name the sandbox's with --config.")
+        return found
+
+    def ask(self, service: str, method: str, path: str, document: object = None) -> Any:
+        """Send JSON, return the JSON of the answer.
+
+        Raises:
+            UsageError: nothing answers there, or what was asked makes no sense.
+        """
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy stands between two programs of one machine
+            try:
+                answer = session.request(
+                    method, f"{self.addresses[service]}/_sandbox{path}", json=document, timeout=_SECONDS
+                )
+                said = answer.json()
+            except (requests.RequestException, ValueError):
+                raise UsageError(
+                    f"no sandbox answers at {self.addresses[service]}.", advice="Start one: outreach-sync sandbox."
+                ) from None
+        if not answer.ok:
+            raise UsageError(f"{said.get('error', 'the sandbox refuses this')}.", advice="See `sandbox do --help`.")
+        return said
+
+    def change(self, change: Mapping[str, object]) -> int:
+        """Change a record of Outreach; return its id."""
+        id_: int = self.ask("outreach", "POST", "/records", {"changes": [change]})["ids"][0]
+        return id_
+
+
+_door = click.make_pass_decorator(_Door)
+
+
+@sandbox.group("do")
+@click.pass_context
+def do(context: click.Context) -> None:
+    """Change what the running sandbox holds, its clock and its faults.
+
+    The sandbox is the one that sandbox.yaml, or --config, was written for.
+    """
+    context.obj = _Door(context.obj.given_config or CONFIG_FILE)
+
+
+@do.command("list")
+@click.argument("kind", type=click.Choice(list(_TYPES)), required=False)
+@_door
+def list_(door: _Door, kind: str | None) -> None:
+    """Show what both services hold, or every record of one KIND."""
+    if kind is None:
+        for service in door.addresses:
+            one = door.ask(service, "GET", "/")
+            held = ", ".join(f"{count} {name}" for name, count in one["records"].items() if count)
+            say(f"{service} at {one['now']}: {held or 'nothing'}")
+            say(f"  faults: {', '.join(one['faults']) or 'none'}")
+        return
+    columns = ("id", *_SHOWN[kind])
+    print_table([[row.get(name) for name in columns] for row in _rows(door, kind)], columns)
+
+
+def _rows(door: _Door, kind: str) -> list[dict[str, Any]]:
+    service, type_ = _TYPES[kind]
+    dump = door.ask(service, "GET", "/records")
+    records = dump[type_] if service == "outreach" else dump["records"][type_]
+    return [{**row["values"], "id": row["id"]} for row in records if not row.get("is_deleted")]
+
+
+@do.command("skip-task")
+@click.argument("task", type=int)
+@click.option(
+    "--by", type=click.Choice(["user", "system"]), default="user", help="Who skips it; the system: by itself."
+)
+@_door
+def skip_task(door: _Door, task: int, by: str) -> None:
+    """Skip an Outreach task."""
+    door.change({"skip": task, "by": by})
+    click.echo(f"Task {task} is skipped.")
+
+
+@do.command("opt-out")
+@click.argument("prospect", type=int)
+@_door
+def opt_out(door: _Door, prospect: int) -> None:
+    """Let a prospect opt out of everything."""
+    door.change({"opt_out": prospect})
+    click.echo(f"Prospect {prospect} has opted out.")
+
+
+@do.command("end-state")
+@click.argument("state", type=int)
+@click.argument("word", default="finished")
+@_door
+def end_state(door: _Door, state: int, word: str) -> None:
+    """End a sequence state, as an answer does: its open tasks are withdrawn."""
+    door.change({"end": state, "state": word})
+    click.echo(f"Sequence state {state} is {word}; its open tasks are gone.")
+
+
+@do.command("merge")
+@click.argument("loser", type=int)
+@click.argument("winner", type=int)
+@_door
+def merge(door: _Door, loser: int, winner: int) -> None:
+    """Merge prospect LOSER into prospect WINNER."""
+    door.change({"merge": loser, "into": winner})
+    click.echo(f"Prospect {loser} is now part of prospect {winner}.")
+
+
+@do.command("add")
+@click.argument("kind", type=click.Choice(list(_TYPES)))
+@click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...")
+@_door
+def add(door: _Door, kind: str, fields: tuple[str, ...]) -> None:
+    """Add a record, as in `add state prospect=1 sequence=2 state=paused`."""
+    service, type_ = _TYPES[kind]
+    if service == "outreach":
+        id_ = door.change({"add": type_, "attributes": _values(fields)})
+    else:
+        id_ = door.ask(service, "POST", "/records", {"do": "add", "class": type_, "fields": _values(fields)})["id"]
+    click.echo(f"Added: {kind} {id_}.")
+
+
+@do.command("set")
+@click.argument("kind", type=click.Choice(list(_TYPES)))
+@click.argument("id_", metavar="ID", type=int)
+@click.argument("fields", nargs=-1, required=True, metavar="NAME=VALUE...")
+@_door
+def set_(door: _Door, kind: str, id_: int, fields: tuple[str, ...]) -> None:
+    """Change a record, as in `set prospect 3 title=Buyer` or `set state 5 prospect=null`.
+
+    updatedAt moves unless it is among the names. A value is JSON (true, 5, null, a list) or else a text.
+    """
+    service, type_ = _TYPES[kind]
+    if service == "outreach":
+        door.change({"update": type_, "id": id_, "attributes": _values(fields)})
+    else:
+        change = {"do": "update", "class": type_, "id": id_, "fields": _values(fields)}
+        door.ask(service, "POST", "/records", change)
+    click.echo(f"Changed: {kind} {id_}.")
+
+
+@do.command("remove")
+@click.argument("kind", type=click.Choice(list(_TYPES)))
+@click.argument("id_", metavar="ID", type=int)
+@_door
+def remove(door: _Door, kind: str, id_: int) -> None:
+    """Delete a record."""
+    service, type_ = _TYPES[kind]
+    if service == "outreach":
+        door.change({"delete": type_, "id": id_})
+    else:
+        door.ask(service, "POST", "/records", {"do": "delete", "class": type_, "id": id_})
+    click.echo(f"Removed: {kind} {id_}.")
+
+
+@do.command("clock", context_settings={"ignore_unknown_options": True})
+@click.argument("by")
+@_door
+def clock(door: _Door, by: str) -> None:
+    """Move the clock of both services, as in `clock +1h` or `clock -30m` (s, m, h, d)."""
+    span = _SPAN.fullmatch(by)
+    if span is None:
+        raise UsageError(f"'{by}' is not a span of time.", advice="Write it like +1h, 90s or -2d.")
+    milliseconds = int(span[2]) * _MS[span[3]] * (-1 if span[1] == "-" else 1)
+    told = door.ask("outreach", "POST", "/clock", {"advance_ms": milliseconds})
+    click.echo(f"It is {told['now']} for both services.")
+
+
+@do.group("fault")
+def fault() -> None:
+    """Switch faults on and off."""
+
+
+@fault.command("list")
+@click.option("--all", "everything", is_flag=True, help="Those that are off too, with what they do.")
+@_door
+def fault_list(door: _Door, everything: bool) -> None:  # noqa: FBT001 - click passes options so
+    """Show the faults that are on."""
+    rows = [
+        (service, name, "on" if one["active"] else "", one["doc"])
+        for service in door.addresses
+        for name, one in door.ask(service, "GET", "/faults").items()
+        if everything or one["active"]
+    ]
+    print_table(rows, ("service", "fault", "", "what it does"))
+
+
+@fault.command("on")
+@click.argument("name")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+@click.option("--service", type=click.Choice(["outreach", "workbooks"]), help="Whose, where both have it.")
+@click.option("--times", type=click.IntRange(1), help="How often it fires; else until it is off.")
+@click.option("--after", type=click.IntRange(0), default=0, help="How many occasions it lets pass first.")
+@_door
+def fault_on(  # noqa: PLR0917 - click passes one argument for each option
+    door: _Door, name: str, options: tuple[str, ...], service: str | None, times: int | None, after: int
+) -> None:
+    """Switch a fault on, as in `fault on rate_limited wait=30 --times 2`."""
+    owner = _owner(door, name, service)
+    wanted = {"name": name, "times": times, "after": after, "options": _values(options)}
+    door.ask(owner, "POST", "/faults", wanted)
+    click.echo(f"{name} is on in {owner}.")
+
+
+@fault.command("off")
+@click.argument("name", required=False)
+@click.option("--service", type=click.Choice(["outreach", "workbooks"]), help="Whose, where both have it.")
+@_door
+def fault_off(door: _Door, name: str | None, service: str | None) -> None:
+    """Switch a fault off, or all of them."""
+    if name is None:
+        for one in [service] if service else door.addresses:
+            door.ask(one, "DELETE", "/faults")
+        click.echo("Every fault is off.")
+        return
+    owner = _owner(door, name, service)
+    door.ask(owner, "DELETE", f"/faults/{name}")
+    click.echo(f"{name} is off in {owner}.")
+
+
+def _owner(door: _Door, name: str, service: str | None) -> str:
+    """Say whose fault it is; a name that nobody has is Outreach's, which names the nearest.
+
+    Raises:
+        UsageError: both have it, and nothing says which is meant.
+    """
+    owners = [one for one in door.addresses if name in door.ask(one, "GET", "/faults")]
+    if service is None and len(owners) > 1:
+        raise UsageError(f"both services have the fault '{name}'.", advice="Say which: --service outreach, workbooks.")
+    return service or (owners[0] if owners else "outreach")
+
+
+def _values(fields: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; a value is JSON or else a text.
+
+    Raises:
+        UsageError: there is no `=`.
+    """
+    values: dict[str, Any] = {}
+    for one in fields:
+        name, sign, text = one.partition("=")
+        if not sign or not name:
+            raise UsageError(f"'{one}' is not of the form NAME=VALUE.", advice="As in: title=Buyer optedOut=true.")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values

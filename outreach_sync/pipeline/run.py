@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from outreach_sync.state.outbox import Entry
     from outreach_sync.workbooks.records import Workbooks
 
-READ = frozenset({Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS})
-"""The streams that a cycle reads."""
-
 
 @dataclass(slots=True)
 class Pilot:
@@ -122,7 +119,7 @@ class Run:
     @property
     def all_streams(self) -> tuple[Stream, ...]:
         """Every stream that the config names, whether this run reads it or not."""
-        return tuple(Stream(name) for name in self.config.sync.streams if name in READ)
+        return tuple(Stream(name) for name in self.config.sync.streams)
 
     @property
     def dry(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from outreach_sync.sandbox import evolution, example
+from outreach_sync.instants import Instant
+from outreach_sync.sandbox import example
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.outreach import OutreachSandbox
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from outreach_sync.instants import Instant
+_LANDING = "https://localhost:8484/callback"
 
 
 class Sandbox:
@@ -49,34 +50,36 @@ class Sandbox:
         """Fill both with the realistic data set of `example`; they must be empty."""
         example.load_example(self.outreach.store, self.workbooks.store, self.now(), seed)
 
-    def evolve(self, step: int) -> list[str]:
-        """Let something happen to the loaded example and say what; see `evolution`.
+    def evolve(self, step: int) -> list[example.Happening]:
+        """Let something happen to the loaded example and say what: a working day (1), hands in Workbooks (2).
 
         Raises:
-            ValueError: there is no such step.
+            KeyError: there is no such step.
         """
-        return evolution.evolve(self, step)
+        to_the_second = Instant(self.now() // 1000 * 1000)
+        return example.STEPS[step](self.outreach.store, self.workbooks.store, to_the_second)
 
-    def config(self, state_path: str | Path, *, s2s_key: Path | None = None) -> dict[str, Any]:
+    def config(
+        self, state_path: str | Path, *, s2s_key: Path | None = None, redirect_uri: str = _LANDING
+    ) -> dict[str, Any]:
         """Build the config, as the config file has it, of a tool that syncs these two and keeps its state there.
 
         With `s2s_key`, the file of the private key to the app's `s2s_public_key`, it reads Outreach server to server.
         """
-        return {
-            "outreach": {"base_url": self.outreach.url, **self._access(s2s_key)},
-            "workbooks": {"base_url": self.workbooks.url, "api_key": self.workbooks.api_key},
-            "state": {"path": str(state_path)},
-        }
-
-    def _access(self, s2s_key: Path | None) -> dict[str, Any]:
         app = self.outreach.app
-        if s2s_key is not None:
-            return {"s2s": {"install_id": app.install_id, "app_guid": app.s2s_guid, "private_key_file": str(s2s_key)}}
-        return {
+        access: dict[str, Any] = {
             "client_id": app.client_id,
             "client_secret": app.client_secret,
-            "redirect_uri": "https://localhost:8484/callback",
+            "redirect_uri": redirect_uri,
             "refresh_token": self.outreach.refresh_token,
+        }
+        if s2s_key is not None:
+            s2s = {"install_id": app.install_id, "app_guid": app.s2s_guid, "private_key_file": str(s2s_key)}
+            access = {"s2s": s2s}
+        return {
+            "outreach": {"base_url": self.outreach.url, **access},
+            "workbooks": {"base_url": self.workbooks.url, "api_key": self.workbooks.api_key},
+            "state": {"path": str(state_path)},
         }
 
     def start(self) -> None:

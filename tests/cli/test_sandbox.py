@@ -1,75 +1,253 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import requests
 import yaml
 
+from outreach_sync.cli import run_command
+from outreach_sync.sandbox import Sandbox
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
-@pytest.mark.parametrize(
-    ("number", "status", "more"),
-    [(signal.SIGTERM, 143, []), (signal.SIGINT, 130, []), (signal.SIGTERM, 143, ["--s2s"])],
-)
-def test_stdout_is_exactly_a_config_that_works_until_it_is_stopped(
-    tmp_path: Path, number: signal.Signals, status: int, more: list[str]
-) -> None:
+class Served(NamedTuple):
+    """A sandbox that runs as a program, and what it printed."""
+
+    process: subprocess.Popen[str]
+    config: Path
+    printed: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = yaml.safe_load(self.printed)
+        return document
+
+    def program(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "outreach_sync", *words]
+        return subprocess.run(command, cwd=self.config.parent, capture_output=True, text=True, check=False, timeout=60)
+
+
+def start(directory: Path, *more: str) -> Served:
+    command = [sys.executable, "-m", "outreach_sync", "sandbox", *more]
+    process = subprocess.Popen(command, cwd=directory, stdout=-1, stderr=-1, text=True)
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or not lines[-1].startswith("  path:"):  # its last line
+        lines.append(process.stdout.readline())
+        assert lines[-1], process.communicate()
+    return Served(process, directory / "sandbox.yaml", "".join(lines))
+
+
+@pytest.fixture
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+    running = start(tmp_path, *getattr(request, "param", ()))
+    yield running
+    running.process.kill()
+    running.process.communicate()
+
+
+@pytest.mark.parametrize("served", [(), ("--s2s", "--seed", "2")], indirect=True)
+def test_the_config_is_printed_and_written_and_works_until_it_is_stopped(served: Served) -> None:
+    assert served.config.read_text(encoding="utf-8") == served.printed
+    assert served.config.stat().st_mode & 0o777 == 0o600
+    ran = served.program("-c", "sandbox.yaml", "run", "--json")
+    assert json.loads(ran.stdout)["people"]["updated"] > 40, ran.stderr
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(10) == 143
+    assert served.process.communicate()[0] == ""
+    assert not Path(served.document["state"]["path"]).parent.exists()
+
+
+def test_each_start_has_a_state_of_its_own_and_writes_its_config_anew(served: Served, tmp_path: Path) -> None:
+    other = start(tmp_path)
+    other.process.kill()
+    other.process.communicate()
+    assert other.document["state"] != served.document["state"]
+    assert served.config.read_text(encoding="utf-8") == other.printed
+
+
+@pytest.mark.parametrize(("served", "held"), [(("--empty",), 0), (("--bare",), 60)], indirect=["served"])
+def test_it_begins_empty_or_without_the_fields_of_the_sync(served: Served, held: int) -> None:
+    document = served.document
+    assert (
+        requests.get(f"{document['outreach']['base_url']}/_sandbox/", timeout=5).json()["records"]["prospect"] == held
+    )
+    assert ("cf_person_" in requests.get(f"{document['workbooks']['base_url']}/_sandbox/records", timeout=5).text) == (
+        held == 0
+    )
+
+
+def test_a_consent_is_given_as_in_real_life(served: Served, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "outreach_sync", "-c", "sandbox.yaml", "auth", "login"]
+    login = subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
+    assert login.stdout is not None
+    address = next(line.strip() for line in login.stdout if "/oauth/authorize" in line)
+    page = requests.get(address, timeout=5).text
+    approve = re.search(r'id="approve" href="([^"]+)"', page)
+    assert approve is not None
+    link = approve[1].replace("&amp;", "&")
+    requests.get(f"{served.document['outreach']['base_url']}{link}", timeout=5)  # the browser follows to the program
+    assert login.wait(20) == 0, login.communicate()
+    login.communicate()
+    assert served.program("-c", "sandbox.yaml", "check").returncode in {0, 1}
+
+
+def test_a_config_that_it_did_not_make_is_never_written_over(command: Any, tmp_path: Path) -> None:
+    real = tmp_path / "sandbox.yaml"
+    real.write_text("outreach: {}\n", encoding="utf-8")
+    ran = command("sandbox", "--write", str(real))
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert str(real) in ran.err
+    assert real.read_text(encoding="utf-8") == "outreach: {}\n"
+
+
+def test_its_output_may_be_sent_into_its_own_file(tmp_path: Path) -> None:
     config = tmp_path / "sandbox.yaml"
-    arguments = ["sandbox", "--state", str(tmp_path / "state.db"), "--seed", "2", *more]
-    with config.open("w") as out:
-        served = subprocess.Popen([sys.executable, "-m", "outreach_sync", *arguments], stdout=out, stderr=-1, text=True)
-    assert served.stderr is not None
-    said = [served.stderr.readline() for _ in range(7)]
-    assert "Stop with Ctrl-C" in said[0]
-    config.chmod(0o600)
-    document = yaml.safe_load(config.read_text())
-    assert document["state"]["path"] == str(tmp_path / "state.db")
-    assert ("s2s" in document["outreach"]) == bool(more)
-    with urllib.request.urlopen(f"{document['outreach']['base_url']}/_sandbox/") as answer:  # noqa: S310 - loopback
-        assert json.load(answer)["records"]["prospect"] == 60
-    done = subprocess.run(
-        [sys.executable, "-m", "outreach_sync", "-c", str(config), "run", "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["people"]["updated"] > 40
-    served.send_signal(number)
-    assert served.wait(10) == status
-    served.stderr.close()
+    with config.open("w", encoding="utf-8") as out:
+        words = [sys.executable, "-m", "outreach_sync", "sandbox"]
+        process = subprocess.Popen(words, cwd=tmp_path, stdout=out, stderr=-1, text=True)
+    assert process.stderr is not None
+    assert "Stop with Ctrl-C" in process.stderr.readline()
+    process.kill()
+    process.communicate()
+    assert yaml.safe_load(config.read_text(encoding="utf-8"))["workbooks"]["api_key"]
 
 
-def test_a_port_that_is_taken_ends_with_2_and_one_line(command: Any) -> None:
+def test_a_port_that_is_taken_ends_with_2_and_one_line(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ran = command("sandbox", "--outreach-port", str(taken.getsockname()[1]))
-    assert ran.status == 2
-    assert ran.err.count("\n") == 1
-    assert ran.out == ""
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
 
 
 def test_without_the_extra_s2s_says_what_to_install(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "jwt", None)
-    ran = command("sandbox", "--s2s", "--state", str(tmp_path / "state.db"))
-    assert (ran.status, ran.out) == (2, "")
+    ran = command("sandbox", "--s2s")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     assert "outreach-sync[s2s]" in ran.err
-    assert ran.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("content", ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
-def test_a_file_that_is_no_key_is_neither_used_nor_replaced(command: Any, tmp_path: Path, content: str) -> None:
-    key = tmp_path / "state.s2s.pem"
-    key.write_text(content)
-    ran = command("sandbox", "--s2s", "--state", str(tmp_path / "state.db"))
-    assert ran.status == 2
-    assert str(key) in ran.err
-    assert key.read_text() == content
+# -- sandbox do
+
+
+class Hands:
+    """Somebody at a terminal beside a sandbox."""
+
+    def __init__(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        self.sandbox = sandbox
+        self.outreach, self.workbooks = sandbox.outreach.store, sandbox.workbooks.store
+        self._capsys = capsys
+
+    def do(self, *words: str, status: int = 0) -> str:
+        self._capsys.readouterr()
+        ended = run_command(["sandbox", "do", *words])
+        said = self._capsys.readouterr()
+        assert ended == status, said.err
+        return said.out if status == 0 else said.err
+
+
+@pytest.fixture
+def hands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hands]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which a loopback address must not go through
+    with Sandbox() as sandbox:
+        sandbox.load_example()
+        Path("sandbox.yaml").write_text(yaml.safe_dump(sandbox.config("state.db")), encoding="utf-8")
+        yield Hands(sandbox, capsys)
+
+
+def test_records_are_listed_changed_added_and_removed(hands: Hands) -> None:
+    assert "60 prospect" in hands.do("list")
+    assert "56 Private::Crm::Person" in hands.do("list")
+    assert "Bo Example" in hands.do("list", "prospect")
+    hands.do("set", "prospect", "3", "title=Head of all", "optedOut=true", "externalId=null")
+    values = hands.outreach.get("prospect", 3).values
+    assert (values["title"], values["optedOut"], values["externalId"]) == ("Head of all", True, None)
+    hands.do("set", "person", "1002", "person_job_title=Buyer")
+    assert "Buyer" in str(hands.workbooks.get("Private::Crm::Person", 1002))
+    assert hands.do("add", "state", "prospect=3", "sequence=1", "state=paused") == "Added: state 140.\n"
+    assert "Added: person" in hands.do("add", "person", "name=Ada", "main_location[email]=ada@example.net")
+    hands.do("remove", "state", "140")
+    hands.do("remove", "person", "1002")
+    assert 140 not in [one.id for one in hands.outreach.all("sequenceState")]
+    assert 1002 not in [row["id"] for row in hands.workbooks.all("Private::Crm::Person")]
+
+
+def test_tasks_are_skipped_people_opt_out_states_end_and_prospects_merge(hands: Hands) -> None:
+    hands.do("skip-task", "1", "--by", "system")
+    assert hands.outreach.get("task", 1).values["state"] == "skipped"
+    hands.do("opt-out", "18")
+    assert hands.outreach.get("prospect", 18).values["optedOut"] is True
+    hands.do("end-state", "1")
+    assert hands.outreach.get("sequenceState", 1).values["state"] == "finished"
+    hands.do("merge", "12", "11")
+    assert "shared@example.net" in hands.outreach.get("prospect", 11).values["emails"]
+    assert {"skip_task", "opt_out", "prospect_merged"} <= {one.values["name"] for one in hands.outreach.all("event")}
+
+
+@pytest.mark.parametrize(("by", "moved_ms"), [("+1h", 3_600_000), ("-30m", -1_800_000), ("2d", 172_800_000)])
+def test_the_clock_of_both_services_moves(hands: Hands, by: str, moved_ms: int) -> None:
+    before = hands.sandbox.now()
+    hands.do("clock", by)
+    assert abs(hands.sandbox.now() - before - moved_ms) < 60_000
+
+
+def test_faults_are_switched_on_and_off(hands: Hands) -> None:
+    outreach, workbooks = hands.sandbox.outreach.faults, hands.sandbox.workbooks.faults
+    hands.do("fault", "on", "rate_limited", "wait=9", "form=odd", "--times", "2", "--after", "1")
+    state = outreach.state()["rate_limited"]
+    assert (state["options"], state["times"], state["after"]) == ({"wait": 9, "form": "odd"}, 2, 1)
+    hands.do("fault", "on", "refuse_all")
+    assert workbooks.state()["refuse_all"]["active"]
+    assert "rate_limited" in hands.do("fault", "list")
+    assert "to_one_null" in hands.do("fault", "list", "--all")
+    assert "--service" in hands.do("fault", "on", "hang", status=2)
+    hands.do("fault", "on", "hang", "--service", "workbooks")
+    hands.do("fault", "off", "refuse_all")
+    assert not workbooks.state()["refuse_all"]["active"]
+    hands.do("fault", "off")
+    assert not any(one["active"] for board in (outreach, workbooks) for one in board.state().values())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("skip-task", "999"), "there is no task 999"),
+        (("fault", "on", "rate_limit"), "rate_limited"),
+        (("set", "prospect", "3", "titel=x"), "has no 'titel'"),
+        (("set", "prospect", "3", "title"), "NAME=VALUE"),
+        (("clock", "later"), "not a span of time"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_line(hands: Hands, words: tuple[str, ...], said: str) -> None:
+    err = hands.do(*words, status=2)
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_only_a_sandbox_is_changed(hands: Hands) -> None:
+    hands.sandbox.stop()
+    assert "no sandbox answers" in hands.do("list", status=2)
+    config = Path("sandbox.yaml")
+    real = config.read_text(encoding="utf-8").replace(hands.sandbox.outreach.url, "https://api.outreach.io")
+    config.write_text(real, encoding="utf-8")
+    assert "not the config of a sandbox" in hands.do("list", status=2)
+    config.unlink()
+    assert "Start `outreach-sync sandbox`" in hands.do("list", status=2)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import requests
 import yaml
 
 from outreach_sync.cli import COMMANDS, run_command
@@ -53,7 +54,9 @@ def _simple_commands(line: str) -> Iterator[tuple[str, ...]]:
     """Take a line of shell apart: commands, without redirections, `sudo` and comments."""
     words: list[str] = []
     redirected = False
-    for token in (*shlex.shlex(line, posix=True, punctuation_chars=True), ";"):
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.wordchars += "+"
+    for token in (*lexer, ";"):
         if token in _NEXT_COMMAND:
             plain = words[3:] if words[:1] == ["sudo"] else words
             if plain:
@@ -124,6 +127,8 @@ def _done_by(reader: Reader, words: list[str]) -> tuple[int, str]:
         del words[:2]
     if words[0] == "schedule":
         return _until_stopped(reader.config_path), ""
+    if words == ["sandbox"]:
+        return 0, ""  # it runs already
     if words[0] == "init":
         words[1:] = [str(reader.directory / "new.yaml")]
     words = [str(_backup(reader)) if word == "BACKUP" else word for word in words]
@@ -176,6 +181,18 @@ class Newcomer:
             text=True,
         )
 
+    def use(self, config: Path) -> None:
+        self.config = config
+        self._environment["OUTREACH_SYNC_CONFIG"] = str(config)
+
+    def consents(self, words: tuple[str, ...]) -> int:
+        """Log in: open the printed address and allow access; the browser then brings the code to the program."""
+        with self.start(words) as process:
+            assert process.stdout is not None
+            address = next(line.strip() for line in process.stdout if "/oauth/authorize" in line)
+            requests.get(f"{address}&decision=approve", timeout=5)
+            return process.wait(30)
+
     def do(self, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         process = self.start(words)
         out, err = process.communicate(timeout=60)
@@ -200,7 +217,8 @@ def test_the_way_of_the_readme_leads_from_nothing_to_a_scheduled_sync(newcomer: 
     assert (init[1], login[1:]) == ("init", ("auth", "login"))
     assert newcomer.do(init).returncode == 0
     with newcomer.start(sandbox) as served:
-        newcomer.config.write_text(_printed_config(served), encoding="utf-8")  # as `>` does
+        newcomer.use(_written_config(served, newcomer.directory))
+        assert newcomer.consents(login) == 0
         ends = [(words[1:], *_end(newcomer, words)) for words in way]
         served.send_signal(signal.SIGINT)
     told = {" ".join(words): status for words, status, _ in ends}
@@ -223,14 +241,11 @@ def _end(newcomer: Newcomer, words: tuple[str, ...]) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def _printed_config(served: subprocess.Popen[str]) -> str:
-    """Read the config of the sandbox, whose last line is the path of the state."""
-    assert served.stdout is not None
-    lines = [""]
-    while not lines[-1].startswith("  path:"):
-        lines.append(served.stdout.readline())
-        assert lines[-1], served.stderr and served.stderr.read()
-    return "".join(lines)
+def _written_config(served: subprocess.Popen[str], directory: Path) -> Path:
+    """Wait until the sandbox says that it serves; return the config that it wrote."""
+    assert served.stderr is not None
+    assert "Stop with Ctrl-C" in served.stderr.readline()
+    return directory / "sandbox.yaml"
 
 
 def test_a_config_from_init_needs_nothing_but_the_secrets_of_the_readme(newcomer: Newcomer) -> None:

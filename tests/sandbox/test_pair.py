@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
 import yaml
 
@@ -52,10 +53,15 @@ def test_the_config_is_one_the_program_accepts(tmp_path: Path) -> None:
     assert str(config.workbooks.base_url).rstrip("/") == sandbox.workbooks.url
 
 
-def test_the_example_evolves_in_steps() -> None:
+def test_the_example_goes_on_in_two_steps_each_told_by_its_events() -> None:
     sandbox = Sandbox()
     sandbox.load_example()
-    before = sandbox.outreach.store.dump()
-    assert len(sandbox.evolve(1)) == 5
-    assert sandbox.outreach.store.dump() != before
+    store = sandbox.outreach.store
+    for step, told in ((1, {"skip_task", "opt_out"}), (2, {"sequence_state_destroyed", "opt_out_revert"})):
+        known = {one.id for one in store.all("event")}
+        happenings = sandbox.evolve(step)
+        names = {one.values["name"] for one in store.all("event") if one.id not in known}
+        assert told <= {one.event for one in happenings} - {""} <= names
+    with pytest.raises(KeyError):
+        sandbox.evolve(3)
     sandbox.stop()

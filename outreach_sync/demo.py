@@ -1,0 +1,407 @@
+"""The demo: both services simulated, some cycles, and whether every Person and Task then says what it must.
+
+`Expectation` works out what that is from the records of the simulated services alone: written a second time on purpose,
+straight from what the program promises and without any of its rules, so that a mistake there is not repeated here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+from rich.table import Table
+from rich.text import Text
+
+from outreach_sync.conduct import Options, conduct
+from outreach_sync.config.load import load_config
+from outreach_sync.insight import failures
+from outreach_sync.insight.explain import explain_person, explain_task
+from outreach_sync.instants import Instant, to_datetime
+from outreach_sync.sandbox import Sandbox
+from outreach_sync.state import State
+from outreach_sync.state.lock import run_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from outreach_sync.config.model import Config
+    from outreach_sync.http import StopSignal
+    from outreach_sync.sandbox.example import Happening
+
+PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"
+_LABELS = {
+    "active": "Active – Running",  # noqa: RUF001 - the en dash is Workbooks' own
+    "paused": "Active – Paused",  # noqa: RUF001
+    **{word: word.title() for word in ("finished", "pending", "disabled", "failed", "bounced")},
+}
+_ROWS = 10
+_REQUESTS_OF_A_QUIET_CYCLE = 4  # one for each stream
+_REFUSED_TWICE = 16  # the prospect whose address two People have
+
+Row = dict[str, Any]
+
+
+class Expectation:
+    """What Workbooks must say. It remembers what no record shows later: No Email, when an opt-out was first seen."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        """Look at both services as they are now."""
+        self._sandbox = sandbox
+        self._first_seen: dict[int, int] = {}
+        self._no_email: set[int] = set()
+        self.look()
+
+    def look(self) -> None:
+        """Take in what the next cycle can read, and whom Workbooks says to send no e-mail."""
+        for id_, prospect in self._rows("prospect").items():
+            if _opted_out(prospect):
+                self._first_seen.setdefault(id_, _ms(prospect["updatedAt"]))
+            else:
+                self._first_seen.pop(id_, None)
+        self._no_email |= {one["id"] for one in self.people().values() if one[NO_EMAIL]}
+
+    def people(self) -> dict[int, Row]:
+        """Return the live People by id."""
+        return {one["id"]: one for one in self._sandbox.workbooks.store.all(PERSON)}
+
+    def tasks(self) -> dict[int, Row]:
+        """Return the live Tasks that the program made, by id."""
+        made = self._sandbox.workbooks.store.all(TASK)
+        return {one["id"]: one for one in made if "outreach-task-" in (one["created_through_reference"] or "")}
+
+    def mismatches(self) -> list[str]:
+        """Say in a sentence each what is not as it must be."""
+        pools: dict[int, set[int]] = {}
+        for id_ in self._rows("prospect"):
+            matches = self._matches(id_)
+            if len(matches) == 1:
+                pools.setdefault(matches.pop(), set()).add(id_)
+        return [*self._wrong_people(pools), *self._wrong_tasks(pools)]
+
+    def _wrong_people(self, pools: dict[int, set[int]]) -> Iterator[str]:
+        found = self.people()
+        for person_id, pool in pools.items():
+            said = found[person_id]
+            label, since, no_email = self._wanted(pool, keeps=person_id in self._no_email)
+            if (said[STATE], said[NO_EMAIL]) != (label, no_email):
+                yield f"Person {person_id} says {(said[STATE], said[NO_EMAIL])}, not {(label, no_email)}"
+            elif since is not None and said[SINCE] != since:
+                yield f"Person {person_id} says {said[SINCE]}, not {since}, as State Updated at"
+        placed = {one for pool in pools.values() for one in pool}
+        for id_, prospect in self._rows("prospect").items():
+            has_reason = (self._states_of({id_}) or _opted_out(prospect)) and not prospect.get("trashedAt")
+            if id_ not in placed and has_reason and not self._matches(id_):
+                yield f"prospect {id_} has no Person"
+        for person_id in found.keys() - pools.keys():
+            if (found[person_id]["created_through_reference"] or "").startswith("outreach-prospect-"):
+                yield f"Person {person_id} was created and stands for nobody"
+
+    def _wanted(self, pool: set[int], *, keeps: bool) -> tuple[str, int | None, bool]:
+        """Give the label, since when (None: it is not looked at), and No Email."""
+        states = self._states_of(pool)
+        opted = [_since(one) for one in states if one["state"] == "opted_out"]
+        if not opted:
+            prospects = {id_: one for id_, one in self._rows("prospect").items() if id_ in pool and _opted_out(one)}
+            for id_, one in prospects.items():
+                by_mail = one.get("emailsOptedAt") if one.get("emailOptedOut") else None
+                given = one.get("optedOutAt") or by_mail
+                opted.append(_ms(given) if given else self._first_seen[id_])
+        if opted:
+            return "Opted Out", max(opted), True
+        if not states:
+            return "Not Active", None, keeps
+        newest = max(states, key=lambda one: (_since(one), one["id"]))
+        return _LABELS[newest["state"]], _since(newest), keeps
+
+    def _states_of(self, pool: set[int]) -> list[Row]:
+        prospects = self._rows("prospect")
+        gone = {id_ for id_ in pool if prospects.get(id_, {}).get("trashedAt")}
+        states = [one for one in self._rows("sequenceState").values() if one.get("prospect") in pool]
+        return [one for one in states if one["prospect"] not in gone or one["state"] == "opted_out"]
+
+    def _matches(self, prospect_id: int) -> set[int]:
+        """Return who the first rule that finds anybody finds: by reference, object reference, e-mail."""
+        prospect, known = self._rows("prospect")[prospect_id], self.people().values()
+        addresses = {address.strip().lower() for address in prospect.get("emails") or ()}
+        rules = (
+            {one["id"] for one in known if one["created_through_reference"] == f"outreach-prospect-{prospect_id}"},
+            {one["id"] for one in known if one["object_ref"] == prospect.get("externalId")},
+            {one["id"] for one in known if (one["main_location[email]"] or "").strip().lower() in addresses},
+        )
+        return next((found for found in rules if found), set())
+
+    def _wrong_tasks(self, pools: dict[int, set[int]]) -> Iterator[str]:
+        homes = {one: person_id for person_id, pool in pools.items() for one in pool}
+        told = {one["task"] for one in self._rows("event").values() if one["name"] == "skip_task" and one.get("task")}
+        made: dict[str, list[Row]] = {}
+        for one in self.tasks().values():
+            made.setdefault(one["created_through_reference"], []).append(one)
+        for id_, task in self._rows("task").items():
+            person_id = homes.get(task.get("prospect") or 0)
+            expected = int(_in_sequence(task) and (id_ in told or _looks_skipped(task)) and person_id is not None)
+            rows = made.pop(f"outreach-task-{id_}", [])
+            if len(rows) != expected:
+                yield f"there are {len(rows)} Workbooks Tasks for task {id_}, not {expected}"
+            for row in rows:
+                if (row["activity_status"], row["primary_contact_id"]) != ("Cancelled", person_id):
+                    yield f"the Workbooks Task of task {id_} is not Cancelled, or not that of Person {person_id}"
+        yield from (f"nobody knows the Workbooks Task {reference}" for reference in made)
+
+    def _rows(self, kind: str) -> dict[int, Row]:
+        return {one.id: {**one.values, "id": one.id} for one in self._sandbox.outreach.store.all(kind)}
+
+
+def _in_sequence(task: Row) -> bool:
+    related = any(task.get(name) for name in ("sequence", "sequenceState", "sequenceStep"))
+    return related or str(task.get("taskType")).startswith("sequence_")
+
+
+def _looks_skipped(task: Row) -> bool:
+    never_done = task.get("completed") is False or task.get("completedAt") is None
+    return task.get("state") == "skipped" or (task.get("state") == "complete" and never_done)
+
+
+def _opted_out(prospect: Row) -> bool:
+    return bool(prospect.get("optedOut") or prospect.get("emailOptedOut"))
+
+
+def _since(state: Row) -> int:
+    return _ms(state.get("stateChangedAt") or state["updatedAt"])
+
+
+def _ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+class Changed(NamedTuple):
+    """One line of what a cycle changed in Workbooks."""
+
+    record: str
+    who: str
+    before: str
+    after: str
+    why: str
+
+
+class Demo:
+    """The story, on a console: each act is a change in the world, a cycle, and a look whether all is as it must be.
+
+    Attributes:
+        problems: what did not come as it must, a sentence each.
+    """
+
+    def __init__(
+        self, console: Console, sandbox: Sandbox, config: Config, stop: StopSignal, *, rows: int | None = _ROWS
+    ) -> None:
+        """Look at the world before anything happens; `rows` None shows every line of a table."""
+        self.problems: list[str] = []
+        self._console = console
+        self._sandbox = sandbox
+        self._config = config
+        self._stop = stop
+        self._rows = rows
+        self._acts = 0
+        self._expectation = Expectation(sandbox)
+
+    def tell(self) -> None:
+        """Tell it all.
+
+        Raises:
+            OutreachSyncError: a cycle failed, or somebody asked to stop.
+        """
+        workbooks = self._sandbox.workbooks
+        self._act("The first cycle", "60 prospects in 8 sequences in Outreach. Workbooks knows most of them as People.")
+        self._cycle()
+        self._show_refusals()
+        self._quiet_act("Another cycle at once")
+        self._act("A working day in Outreach")
+        self._show_happenings(self._sandbox.evolve(1))
+        self._cycle()
+        self._act("Hands in Workbooks, and removals in Outreach")
+        workbooks.faults.on("stale_some", times=1)
+        self._show_happenings(self._sandbox.evolve(2))
+        self._say("And somebody saves a Person in the moment before it is written: its lock_version is stale.")
+        self._cycle()
+        stale = workbooks.faults.state()["stale_some"]["active"]
+        self._expect("the write with a stale lock_version happened", happened=not stale)
+        emails = self._sandbox.outreach.store.get("prospect", _REFUSED_TWICE).values["emails"]
+        people = self._expectation.people().values()
+        winner, loser = (one["id"] for one in people if one["main_location[email]"] in emails)
+        workbooks.store.merge_people(winner, loser)
+        self._act("What was refused is mended", f"People {winner} and {loser}, with one address, are merged.")
+        with run_lock(self._config.state.path, "failures retry"), State.open(self._config.state.path) as state:
+            failures.retry(state, state.outbox.failures())
+        self._cycle()
+        self._show_refusals()
+        self._quiet_act("A last cycle")
+        self._end()
+
+    def _cycle(self) -> Row:
+        """Run a cycle, show what it changed and why, and compare all of Workbooks with what it must say."""
+        self._expectation.look()
+        people, tasks = self._expectation.people(), self._expectation.tasks()
+        ended = conduct(self._config, Options(), self._stop, _Silence())
+        if ended.error is not None:
+            raise ended.error
+        document = dict(ended.document)
+        done = ", ".join(f"{count} {name}" for name, count in document["people"].items() if count)
+        requests = document["requests"]
+        self._say(
+            f"\nThe cycle: people: {done or 'nothing to do'}; tasks: {document['tasks']['created']} created; "
+            f"{requests['outreach']} requests to Outreach, {requests['workbooks']} to Workbooks."
+        )
+        self._show_changes(people, tasks)
+        wrong = self._expectation.mismatches()
+        self.problems += wrong
+        counts = f"all {len(self._expectation.people())} people and {len(self._expectation.tasks())} tasks"
+        self._verdict(f"{counts} in Workbooks say what they must", happened=not wrong)
+        for sentence in wrong:
+            self._say(f"  {sentence}", style="red")
+        return document
+
+    def _quiet_act(self, title: str) -> None:
+        self._act(title, "Nothing changed, so nothing may be written.")
+        writes = len(self._sandbox.workbooks.store.writes)
+        requests = self._cycle()["requests"]
+        self._expect("nothing was written", happened=len(self._sandbox.workbooks.store.writes) == writes)
+        self._expect("Workbooks was not asked", happened=requests["workbooks"] == 0)
+        few = requests["outreach"] <= _REQUESTS_OF_A_QUIET_CYCLE
+        self._expect("Outreach was asked once for each stream at most", happened=few)
+
+    def _expect(self, what: str, *, happened: bool) -> None:
+        self._verdict(what, happened=happened)
+        if not happened:
+            self.problems.append(f"it is not so that {what}")
+
+    # -- the screen
+
+    def _act(self, title: str, *sentences: str) -> None:
+        self._acts += 1
+        self._say()
+        self._console.rule(Text(f"{self._acts}. {title}", style="bold"), align="left")
+        for sentence in sentences:
+            self._say(sentence)
+
+    def _show_happenings(self, happenings: Sequence[Happening]) -> None:
+        table = _table("event in Outreach", "what happens", "what must come of it")
+        for one in happenings:
+            table.add_row(one.event or "(in Workbooks)", Text(one.what), Text(one.effect))
+        self._console.print(table)
+
+    def _show_changes(self, people: dict[int, Row], tasks: dict[int, Row]) -> None:
+        """Show what every Person and Task that changed, came or went said before and after, and why."""
+        with State.open(self._config.state.path) as state:
+            changed = [*self._people_changed(people, state), *self._tasks_made(tasks, state)]
+        if not changed:
+            return
+        table = _table("record", "who or what", "before", "after", "why")
+        for one in changed if self._rows is None else changed[: self._rows]:
+            table.add_row(*map(Text, one))
+        self._say()
+        self._console.print(table)
+        if len(changed) > table.row_count:
+            self._say(f"... and {len(changed) - table.row_count} more (`demo --all` shows them).", style="dim")
+
+    def _people_changed(self, before: dict[int, Row], state: State) -> Iterator[Changed]:
+        now = self._expectation.people()
+        for id_, one in sorted({**before, **now}.items()):
+            old, new = before.get(id_), now.get(id_)
+            said, says = _said(old), _said(new)
+            if old and new and said == says and old[SINCE] != new[SINCE]:
+                said, says = f"{said}, {_date(old)}", f"{says}, {_date(new)}"
+            if said != says:
+                because = "" if new is None else explain_person(state, self._config, id_)["because"]
+                yield Changed(f"Person {id_}", one["name"], said, says, because)
+
+    def _tasks_made(self, before: dict[int, Row], state: State) -> Iterator[Changed]:
+        for id_, one in self._expectation.tasks().items():
+            if id_ not in before:
+                source = int(one["created_through_reference"].rpartition("-")[2])
+                because = explain_task(state, self._config, source)["because"]
+                yield Changed(f"Task {id_}", one["name"], "", one["activity_status"], because)
+
+    def _show_refusals(self) -> None:
+        with State.open(self._config.state.path) as state:
+            refused = failures.by_kind(state.outbox.failures())
+        for kind, entries in refused.items():
+            self._say(f"\nRefused: {kind.title}")
+            for entry in entries:
+                self._say(f"  {entry.id}: {entry.reason}")
+            self._say(f"  What to do: {kind.advice}")
+
+    def _verdict(self, what: str, *, happened: bool) -> None:
+        self._say(f"[{'ok' if happened else 'NOT SO'}] {what}", style="green" if happened else "bold red")
+
+    def _end(self) -> None:
+        self._say()
+        self._console.rule()
+        if self.problems:
+            self._say(f"{len(self.problems)} things are not as they must be.", style="bold red")
+        else:
+            self._say("Everything is as it must be.", style="bold green")
+        program = "outreach-sync" if shutil.which("outreach-sync") else "python -m outreach_sync"
+        self._say(f"To try the commands yourself: `{program} sandbox`; with your own accounts: `{program} init`.")
+
+    def _say(self, text: str = "", *, style: str = "") -> None:
+        self._console.print(Text(text, style=style))
+
+
+def tell(console: Console, directory: Path, stop: StopSignal, *, everything: bool = False) -> bool:
+    """Tell the whole story, with its config and state in an empty directory; say whether everything came as it must.
+
+    `everything` shows every line of a table, not ten.
+
+    Raises:
+        OutreachSyncError: a cycle failed, or somebody asked to stop.
+    """
+    with Sandbox() as sandbox:
+        sandbox.load_example()
+        demo = Demo(console, sandbox, config_of(sandbox, directory), stop, rows=None if everything else _ROWS)
+        demo.tell()
+    return not demo.problems
+
+
+def config_of(sandbox: Sandbox, directory: Path) -> Config:
+    """Write the config of the demo into a directory and read it."""
+    path = directory / "demo.yaml"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(sandbox.config(directory / "state.db"), allow_unicode=True), encoding="utf-8")
+    return load_config(path)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold", ratio=None)
+    return table
+
+
+def _date(person: Row) -> str:
+    return "no date" if person[SINCE] is None else f"{to_datetime(Instant(person[SINCE])):%Y-%m-%d %H:%M}"
+
+
+def _said(person: Row | None) -> str:
+    """Say in short what a Person says."""
+    if person is None:
+        return "-"
+    label = person[STATE] or "nothing"
+    return f"{label}, No Email" if person[NO_EMAIL] else str(label)
+
+
+class _Silence:
+    """A log that says nothing: the screen does."""
+
+    def debug(self, event: str, **values: Any) -> None:
+        """Say nothing."""
+
+    def info(self, event: str, **values: Any) -> None:
+        """Say nothing."""
+
+    def warning(self, event: str, **values: Any) -> None:
+        """Say nothing."""
