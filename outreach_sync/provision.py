@@ -62,7 +62,8 @@ class Step(NamedTuple):
     """One thing and what is to be done about it.
 
     Attributes:
-        action: `exists`, `create`, or `keep` where an entry that differs in typography only is left alone.
+        action: `exists`, `create`, `keep` where an entry that differs in typography only is left alone, or `propose`
+            where a field exists that the config does not name.
         kind: picklist, entry or field.
         name: its name, label or title.
         role: a field's role, else None.
@@ -89,12 +90,18 @@ def planned(metadata: Metadata, wish: Wish) -> list[Step]:
     """Compare the wish with what is there; nothing is written.
 
     Raises:
-        NotAllowedError: the key may not see Persons, or the administration.
+        NotAllowedError: the key may not see People, or the administration.
         UsageError: several picklists have our name.
     """
     person = _person(metadata)
     fields = [_field_step(metadata, person, role, wish) for role in TITLES if role in wish.fields]
-    return [*_picklist_steps(metadata, person, fields, wish), *fields]
+    proposed = titled_fields(person, {role: wish.fields.get(role) for role in TITLES})
+    others = [
+        Step("propose", "field", person.fields[column].title, role, column=column)
+        for role, column in proposed.items()
+        if role not in wish.fields
+    ]
+    return [*_picklist_steps(metadata, person, fields, wish), *fields, *others]
 
 
 def provide(
@@ -109,7 +116,8 @@ def provide(
         InterruptedByError: asked to stop.
     """
     picklist_id = _provide_picklist(metadata, steps)
-    pending = {step.role: _begin_field(metadata, step, wish, picklist_id) for step in steps if step.kind == "field"}
+    fields = [step for step in steps if step.kind == "field" and step.action != "propose"]
+    pending = {step.role: _begin_field(metadata, step, wish, picklist_id) for step in fields}
     ends = time.monotonic() + patience_seconds
     columns = {
         str(role): begun if isinstance(begun, str) else _wait_for(metadata, begun, stop, ends)
@@ -135,7 +143,7 @@ def _admin(call: Callable[[], T]) -> T:
 def _person(metadata: Metadata) -> RecordType:
     person = metadata.read_types((PERSON_CLASS,)).get(PERSON_CLASS)
     if person is None:
-        raise NotAllowedError("the API key cannot see Persons.", advice="Give its user access in Workbooks.")
+        raise NotAllowedError("the API key cannot see People.", advice="Give its user access in Workbooks.")
     return person
 
 
@@ -250,7 +258,7 @@ def _made(verdict: Verdict, step: Step) -> int:
 
 
 def _refusal(what: str, reasons: str) -> OutreachSyncError:
-    """Tell a data type that is not known from all else, which is a matter of rights as far as anybody can see."""
+    """Tell a data type that is not known from all else, which is a matter of rights as far as can be seen."""
     message = f"Workbooks refuses {what}: {reasons}."
     if "data_type" in reasons:
         return UsageError(message, advice="Name Workbooks' word for a date with a time by --datetime-type.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from outreach_sync import instants
-from outreach_sync.cli.context import Invocation, as_json, invocation
+from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation
 from outreach_sync.cli.output import print_json
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CONSENT_SECONDS = 600.0
 
 
-@click.group()
+@click.group(cls=FullHelp)
 def auth() -> None:
     """Give consent for Outreach, and see what is known of the tokens."""
 

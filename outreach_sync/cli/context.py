@@ -102,5 +102,18 @@ def say_bug(bug: Exception) -> None:
     )
 
 
+class FullHelp(click.Group):
+    """A group whose help shows the first sentence of each command whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        lines = [
+            (name, " ".join((command.help or "").partition("\n\n")[0].split())) for name, command in commands if command
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(lines)
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 invocation = click.make_pass_decorator(Invocation)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from outreach_sync.cli.context import Invocation, as_json, invocation
+from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation
 from outreach_sync.cli.output import linked, print_json, print_table, say
 from outreach_sync.insight import failures as refusals
 from outreach_sync.insight.explain import Links
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SHOWN = 25
 
 
-@click.group()
+@click.group(cls=FullHelp)
 def failures() -> None:
     """List, show, retry or discard what Workbooks or a rule refused.
 

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from outreach_sync.assembly import workbooks_from
 from outreach_sync.cli.context import Invocation, as_json, invocation
-from outreach_sync.cli.output import print_json, print_table
+from outreach_sync.cli.output import print_json, print_table, say
 from outreach_sync.cli.signals import stop_on_signals
+from outreach_sync.config.starter import replace_file, rewritten
+from outreach_sync.provision import TITLES, Wish, planned, provide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.provision import Provisioned, Step, Wish
+    from outreach_sync.provision import Provisioned, Step
 
 _SECTION = ("workbooks", "fields")
 
@@ -39,20 +42,17 @@ def provision(
     this key may not; 4 Workbooks is not done yet, run it again.
     """
     config = context.config()
-    from outreach_sync import assembly  # noqa: PLC0415 - after the config is known to be right
-    from outreach_sync.provision import planned, provide  # noqa: PLC0415
-
     wish = _wish(config, datetime_type)
     with stop_on_signals() as stop:
-        metadata = assembly.workbooks_from(config, stop).metadata
+        metadata = workbooks_from(config, stop).metadata
         steps = planned(metadata, wish)
         if not as_json:
             print_table([(step.action, step.kind, step.name, step.column) for step in steps], _HEADERS)
         done = None
         if not dry_run:
             done = provide(metadata, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
-    changes = _changes(wish, done)
-    written = bool(changes) and _write(context, changes, sure=write, may_ask=not as_json)
+    changes = _changes(wish, steps, done)
+    written = bool(changes) and not dry_run and _write(context, changes, sure=write, may_ask=not as_json)
     if as_json:
         print_json(_document(steps, done, changes, dry_run=dry_run, written=written))
     else:
@@ -63,23 +63,20 @@ _HEADERS = ("action", "what", "name", "column")
 
 
 def _wish(config: Config, datetime_type: str) -> Wish:
-    from outreach_sync.provision import TITLES, Wish  # noqa: PLC0415
-
     named = config.workbooks.fields.model_dump()
     fields = {role: named[role] for role in TITLES if named[role] is not None}
     return Wish(fields, tuple(dict.fromkeys(config.sync.labels.values())), datetime_type)
 
 
-def _changes(wish: Wish, done: Provisioned | None) -> dict[str, str]:
-    """Return the columns that are not as configured, by role."""
-    columns = {} if done is None else done.columns
-    return {role: column for role, column in columns.items() if wish.fields[role] != column}
+def _changes(wish: Wish, steps: Sequence[Step], done: Provisioned | None) -> dict[str, str]:
+    """Return the columns that the config should name, by role, where it names none or others."""
+    columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
+    columns |= {} if done is None else done.columns
+    return {role: column for role, column in columns.items() if column is not None and wish.fields.get(role) != column}
 
 
 def _write(context: Invocation, changes: Mapping[str, str], *, sure: bool, may_ask: bool) -> bool:
     """Write the columns into the config, if that is wanted and can be done; say whether it was."""
-    from outreach_sync.config.starter import replace_file, rewritten  # noqa: PLC0415
-
     path = context.config_path
     text = rewritten(path.read_text(encoding="utf-8"), _SECTION, changes)
     if text is None:
@@ -108,20 +105,24 @@ def _document(
 def _tell(steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, written: bool) -> None:
     for step in steps:
         if step.action == "keep":
-            click.echo(
-                f"The picklist spells '{step.name}' differently (dash, blank or case): nothing was added. "
-                f"Set that spelling under sync.labels."
+            say(
+                f"The picklist spells '{step.name}' differently (dash, blank or case): nothing was added. Set that "
+                f"spelling under sync.labels."
             )
+        elif step.action == "propose":
+            say(
+                f"Person has '{step.name}' ({step.column}), as the vendor's own integration makes it: people whom that "
+                f"one linked are found by it if workbooks.fields.{step.role} names it."
+            )
+    for one in () if done is None else done.findings:
+        say(f"Warning: {one.subject}: {one.problem}. {one.hint}")
     if done is None:
-        click.echo("Nothing was made.")
-        return
-    for one in done.findings:
-        click.echo(f"Warning: {one.subject}: {one.problem}. {one.hint}")
-    if not changes:
-        click.echo("Workbooks has everything that the config names.")
-    elif written:
-        click.echo(f"The config now names {', '.join(changes.values())}.")
-    else:
-        click.echo("The columns are not named as in the config. Change these lines of it, under workbooks.fields:")
+        say("Nothing was made.")
+    elif not changes:
+        say("Workbooks has everything that the config names.")
+    if written:
+        say(f"The config now names {', '.join(changes.values())}.")
+    elif changes:
+        say("The columns are not named so in the config. Change these lines of it, under workbooks.fields:")
         for role, column in changes.items():
-            click.echo(f"    {role}: {column}")
+            say(f"    {role}: {column}")

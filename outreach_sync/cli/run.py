@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.pipeline.run import Run
 
+_ID = click.IntRange(1, 2**63 - 1)
 _STREAMS = [stream.value for stream in Stream]
 _DOING = {
     **{stream.value: f"{stream.value.replace('_', ' ')} read" for stream in Stream},
@@ -79,6 +80,8 @@ verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it
 @click.option("--full", is_flag=True, help="Ignore the watermarks: read again from sync.start.")
 @click.option("--since", type=Moment(), help="Read from this time instead of the watermarks.")
 @click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only this stream; repeatable.")
+@click.option("--prospect", "prospects", multiple=True, type=_ID, help="Write only this person; repeatable.")
+@click.option("--limit", type=click.IntRange(1), help="Write only so many people: a pilot. The rest stays to be done.")
 @click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
 @as_json
 @as_csv
@@ -86,20 +89,28 @@ verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it
 @verbose
 @invocation
 def run(
-    context: Invocation, /, *, full: bool, since: Instant | Back | None, streams: tuple[str, ...], **shown: bool
+    context: Invocation,
+    /,
+    *,
+    since: Instant | Back | None,
+    streams: tuple[str, ...],
+    prospects: tuple[int, ...],
+    limit: int | None,
+    **shown: bool,
 ) -> int:
     """Run one cycle: read what changed in Outreach since the watermark, write what differs to Workbooks.
 
     Exit status: 0 done; 1 some records were refused; 2 config; 3 not authenticated or not allowed; 4 a service was
     unavailable (what was read is kept); 5 another run holds the lock; 6 the guard stopped a mass change.
     """
-    if full and since is not None:
+    if shown["full"] and since is not None:
         raise click.UsageError("--full and --since exclude each other: --full reads from sync.start.")
     config = context.config()
     unread = [stream for stream in streams if stream not in config.sync.streams]
     if unread:
         raise click.UsageError(f"--stream {unread[0]}: sync.streams in the config leaves this stream out.")
-    options = Options("run", shown["dry_run"], full, since, streams, shown["allow_bulk"])
+    dry_run, full, allow_bulk = (shown[name] for name in ("dry_run", "full", "allow_bulk"))
+    options = Options("run", dry_run, full, since, streams, allow_bulk, prospects, limit)
     return _carry_out(context, config, options, None, shown)
 
 
@@ -148,6 +159,8 @@ def _carry_out(
     else:
         if options.dry_run and not shown["quiet"]:
             print_review(ended, config)
+        for warning in ended.document.get("warnings", ()):
+            say(f"! {warning}", style="yellow")
         _print_end(ended, time.monotonic() - began)
     return ended.exit_status if ended.error is None else say_error(ended.error)
 

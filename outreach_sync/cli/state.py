@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from outreach_sync.cli.context import invocation
+from outreach_sync.cli.context import FullHelp, invocation
 from outreach_sync.errors import StateError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(cls=FullHelp)
 def state() -> None:
     """Back up, restore or verify the state."""
 

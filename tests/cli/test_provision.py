@@ -119,6 +119,20 @@ def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare:
     assert command("provision", "--json").document["config_changes"] == {}
 
 
+def test_the_field_of_the_vendors_integration_is_proposed_and_none_is_made_beside_it(
+    empty: Setup, command: Command
+) -> None:
+    empty.config["workbooks"]["fields"] = {}
+    empty.write()
+    before = added(empty)
+    ran = command("provision", "--dry-run", "--json")
+    assert ran.document["config_changes"] == {"workbooks.fields.outreach_id": "cf_person_outreach_id"}
+    assert "propose" in {step["action"] for step in ran.document["steps"]}
+    assert command("provision", "--json").document["config_written"] is False
+    assert "vendor's own integration" in command("provision").out
+    assert added(empty) == before
+
+
 @pytest.mark.parametrize("kind", [PICKLIST, PICKLIST_ENTRY, CUSTOM_FIELD])
 def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(
     bare: Setup, command: Command, kind: str

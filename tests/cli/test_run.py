@@ -94,6 +94,30 @@ def test_a_failed_run_says_so_in_its_line_and_why_on_stderr(setup: Any, command:
     assert re.fullmatch(r"✗ not complete · \d+\.\d s\n", ran.out)
 
 
+def test_a_pilot_writes_only_so_many_people_or_those_named_and_leaves_the_rest_to_be_done(
+    setup: Any, command: Any
+) -> None:
+    named = command("run", "--prospect", "2", "--prospect", "4", "--json").document
+    assert (named["people"]["updated"], named["people"]["created"]) == (2, 0)
+    written = {one["prospect_id"] for one in command("history", "--json").document if one["record"] == "person"}
+    assert written == {2, 4}
+    limited = command("run", "--limit", "5", "--json").document["people"]
+    assert limited["updated"] + limited["created"] == 5
+    rest = command("run", "--json").document["people"]
+    assert rest["updated"] + rest["created"] == 56 - 7
+    assert command("run", "--limit", "0").status == 2
+
+
+def test_without_the_scope_for_events_a_run_says_so_and_does_the_rest(setup: Any, command: Any) -> None:
+    setup.sandbox.outreach.faults.on("scope_missing", scope="events.read")
+    ran = command("run")
+    warning, end = ran.out.splitlines()
+    assert warning.startswith("! ")
+    assert "events.read" in warning
+    assert end.startswith("✓ 47 updated · 9 created")
+    assert "events.read" in command("status").out.splitlines()[0]
+
+
 # -- on a terminal
 
 
