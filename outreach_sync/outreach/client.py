@@ -34,6 +34,7 @@ Query = tuple[tuple[str, str], ...]
 _MEDIA_TYPE = "application/vnd.api+json"
 _QUOTA_HOUR_SECONDS = 3600
 _ANY_ROW = (("fields[prospect]", "updatedAt"), ("page[size]", "1"), ("count", "false"))
+_DOUBTS = 2
 _REFUSES_CURSORS = frozenset({400, 404, 410, 422})
 
 
@@ -81,8 +82,8 @@ class OutreachClient:
         self.requests = 0
         self._quota_seen = 0.0
         self._counting = threading.Lock()
-        self._doubted = False
-        """Whether a new token has not helped against a 401: no other is asked for on the word of a gateway."""
+        self._doubtful = 0
+        """How many answers in a row were a 401 that may be a gateway's."""
 
     def get(self, url_or_path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return the JSON:API document at a path below the base, or at a URL on the configured host.
@@ -150,14 +151,20 @@ class OutreachClient:
     def _attempt(self, url: str, query: Query, left: float) -> Answer:
         """Send with a token, and once more with another where this one is refused.
 
-        A 401 of which it is not certain that Outreach itself gave it (its form is not documented) is worth one token.
+        The form of Outreach's own 401 is not documented. One that may be a gateway's is worth another try, then a new
+        token, and no more than that.
         """
         self._keep_the_reserve()
         token = self.tokens.current()
         answer = self._send(url, query, token, left)
-        if answer.status == 401 and (not self._doubted or _is_outreachs_own(answer)):  # noqa: PLR2004
+        if answer.status != 401:  # noqa: PLR2004
+            self._doubtful = 0
+            return answer
+        own = _is_outreachs_own(answer)
+        self._doubtful = 0 if own else self._doubtful + 1
+        if own or self._doubtful == _DOUBTS:
             answer = self._send(url, query, self.tokens.refused(token), left)
-            self._doubted = answer.status == 401  # noqa: PLR2004
+            self._doubtful *= answer.status == 401  # noqa: PLR2004
         return answer
 
     def _send(self, url: str, query: Query, token: str, left: float) -> Answer:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
 import pytest
 
 from outreach_sync.errors import (
-    InterruptedByError,
     NotAllowedError,
     NotAuthenticatedError,
     OutreachSyncError,
@@ -33,7 +31,7 @@ def statuses(sandbox: Any) -> list[int]:
     return [entry.status for entry in sandbox.journal.entries() if entry.path.startswith("/api/v2")]
 
 
-def test_a_request_is_not_what_the_reference_asks_for(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_is_what_the_reference_asks_for(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     real = side.transport.send
 
@@ -54,14 +52,14 @@ def test_a_request_is_not_what_the_reference_asks_for(sandbox: Any, side: Any, m
     assert named["timeout_seconds"] <= 5
 
 
-def test_a_token_that_died_ends_the_walk(sandbox: Any, side: Any) -> None:
+def test_a_token_that_died_is_replaced(sandbox: Any, side: Any) -> None:
     side.source.get("/api/v2/prospects", ONE)
     sandbox.faults.on("token_expired_mid_walk", times=1)
     side.source.get("/api/v2/prospects", ONE)
     assert statuses(sandbox) == [200, 401, 200]
 
 
-def test_a_token_refused_again_is_refreshed_for_ever(sandbox: Any, side: Any) -> None:
+def test_a_token_refused_again_ends_with_3(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("token_expired_mid_walk")
     with pytest.raises(NotAuthenticatedError, match="auth login"):
         side.source.get("/api/v2/prospects", ONE)
@@ -78,7 +76,7 @@ def test_each_refused_token_is_worth_one_refresh(sandbox: Any, side: Any) -> Non
     side.source.get("/api/v2/prospects", ONE)
 
 
-def test_a_missing_scope_is_not_named_or_costs_a_refresh(sandbox: Any, side: Any) -> None:
+def test_a_missing_scope_is_named_and_costs_no_refresh(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("scope_missing")
     with pytest.raises(NotAllowedError, match=r"tasks\.read"):
         side.source.get("/api/v2/tasks", ONE)
@@ -143,25 +141,25 @@ def test_a_refused_token_is_refreshed_whatever_the_refusal_looks_like(sandbox: A
         assert side.source.get("/api/v2/prospects", ONE)["data"] == []
 
 
-def test_governance_is_taken_for_a_missing_scope(sandbox: Any, side: Any) -> None:
+def test_governance_is_told_from_a_missing_scope(sandbox: Any, side: Any) -> None:
     sandbox.faults.on("governance_refuses")
     with pytest.raises(NotAllowedError, match="governance profile"):
         side.source.get("/api/v2/prospects", ONE)
 
 
-def test_a_missing_record_is_an_outage(side: Any) -> None:
+def test_a_missing_record_is_no_outage(side: Any) -> None:
     with pytest.raises(NotFoundError):
         side.source.get("/api/v2/prospects/4711")
 
 
-def test_a_misunderstanding_is_repeated_or_not_explained(sandbox: Any, side: Any) -> None:
+def test_a_misunderstanding_is_explained_and_not_repeated(sandbox: Any, side: Any) -> None:
     query = [("newFilterSyntax", "true"), ("filter[updatedAt]", "2026-09-01T10:00:00Z..inf")]
     with pytest.raises(NotUnderstoodError, match=r"filterParameter\.invalidDatetimeFormat"):
         side.source.get("/api/v2/tasks", query)
     assert statuses(sandbox) == [422]
 
 
-def test_a_refused_cursor_is_taken_for_a_bug(sandbox: Any, side: Any) -> None:
+def test_a_refused_cursor_is_told_from_a_misunderstanding(sandbox: Any, side: Any) -> None:
     for _ in range(3):
         sandbox.store.add_prospect()
     link = side.source.get("/api/v2/prospects", ONE)["links"]["next"]
@@ -180,7 +178,7 @@ def test_a_refused_cursor_is_taken_for_a_bug(sandbox: Any, side: Any) -> None:
         ("https://x/api/v2/tasks", False),
     ],
 )
-def test_a_page_token_is_overlooked(url: str, *, holds: bool) -> None:
+def test_a_page_token_is_seen_in_a_url(url: str, *, holds: bool) -> None:
     assert has_cursor(url) is holds
 
 
@@ -197,7 +195,7 @@ def test_a_page_token_is_overlooked(url: str, *, holds: bool) -> None:
         "redirect_elsewhere",
     ],
 )
-def test_a_broken_answer_is_final(sandbox: Any, side: Any, fault: str) -> None:
+def test_a_broken_answer_may_pass(sandbox: Any, side: Any, fault: str) -> None:
     sandbox.store.add_prospect(firstName="Ada" * 100)
     sandbox.faults.on(fault, times=2)
     assert len(side.source.get("/api/v2/prospects", ONE)["data"]) == 1
@@ -212,7 +210,7 @@ def test_a_broken_answer_is_final(sandbox: Any, side: Any, fault: str) -> None:
         ("broken_json", UntrustedAnswerError),
     ],
 )
-def test_a_service_that_stays_broken_ends_with_another_status(
+def test_a_service_that_stays_broken_ends_with_4(
     sandbox: Any, connect: Any, fault: str, error: type[OutreachSyncError]
 ) -> None:
     side = connect(patience="200ms")
@@ -224,7 +222,7 @@ def test_a_service_that_stays_broken_ends_with_another_status(
 
 
 @pytest.mark.parametrize("document", [b"[]", b"{}", b'{"data": null}', b"7", b"null", b'{"errors": []}'])
-def test_json_that_is_no_document_passes(side: Any, monkeypatch: pytest.MonkeyPatch, document: bytes) -> None:
+def test_json_that_is_no_document_is_no_answer(side: Any, monkeypatch: pytest.MonkeyPatch, document: bytes) -> None:
     side.tokens.current()
     real = side.transport.send
     monkeypatch.setattr(side.transport, "send", lambda *args, **named: real(*args, **named)._replace(body=document))
@@ -233,7 +231,7 @@ def test_json_that_is_no_document_passes(side: Any, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("form", ["seconds", "epoch"])
-def test_a_short_limit_is_not_waited_for(sandbox: Any, side: Any, form: str) -> None:
+def test_a_short_limit_is_waited_for(sandbox: Any, side: Any, form: str) -> None:
     side.tokens.current()
     sandbox.faults.on("rate_limited", times=1, form=form, wait=1)
     side.source.get("/api/v2/prospects", ONE)
@@ -242,7 +240,9 @@ def test_a_short_limit_is_not_waited_for(sandbox: Any, side: Any, form: str) -> 
 
 @pytest.mark.parametrize("form", ["seconds", "epoch", "iso", "iso_naive", "http_date"])
 @pytest.mark.parametrize(("fault", "error"), [("rate_limited", QuotaSpentError), ("maintenance_503", UnavailableError)])
-def test_a_long_wait_is_sat_out(sandbox: Any, side: Any, form: str, fault: str, error: type[OutreachSyncError]) -> None:
+def test_a_long_wait_ends_the_run_at_once(
+    sandbox: Any, side: Any, form: str, fault: str, error: type[OutreachSyncError]
+) -> None:
     side.tokens.current()
     sandbox.clock.advance(-24 * HOUR)  # the clock of this machine must not count
     sandbox.faults.on(fault, form=form, wait=3600)
@@ -253,14 +253,7 @@ def test_a_long_wait_is_sat_out(sandbox: Any, side: Any, form: str, fault: str, 
     assert len(statuses(sandbox)) == 1
 
 
-def test_a_limit_without_a_time_is_final(sandbox: Any, side: Any) -> None:
-    side.tokens.current()
-    sandbox.faults.on("rate_limited", times=3, form="none")
-    side.source.get("/api/v2/prospects", ONE)
-    assert statuses(sandbox) == [429, 429, 429, 200]
-
-
-def test_the_reserve_is_used(sandbox: Any, connect: Any) -> None:
+def test_the_reserve_is_left_to_others(sandbox: Any, connect: Any) -> None:
     side = connect(reserve=1000)
     sandbox.faults.on("quota_nearly_spent", remaining=1002)
     side.source.get("/api/v2/prospects", ONE)
@@ -272,16 +265,7 @@ def test_the_reserve_is_used(sandbox: Any, connect: Any) -> None:
     assert side.source.quota.remaining == 1000
 
 
-def test_the_larger_of_two_numbers_eats_the_reserve(sandbox: Any, connect: Any) -> None:
-    side = connect(reserve=1000)
-    sandbox.faults.on("remaining_two_numbers")
-    sandbox.faults.on("quota_nearly_spent", remaining=1001)
-    side.source.get("/api/v2/prospects", ONE)
-    with pytest.raises(QuotaSpentError):
-        side.source.get("/api/v2/prospects", ONE)
-
-
-def test_a_spent_quota_is_spent_for_ever(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spent_quota_starts_anew_at_its_reset(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox.faults.on("quota_nearly_spent", remaining=1)
     side.source.get("/api/v2/prospects", ONE)
     with pytest.raises(QuotaSpentError):
@@ -291,7 +275,9 @@ def test_a_spent_quota_is_spent_for_ever(sandbox: Any, side: Any, monkeypatch: p
     side.source.get("/api/v2/prospects", ONE)
 
 
-def test_a_quota_without_a_reset_is_spent_for_ever(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_without_a_reset_starts_anew_after_an_hour(
+    sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     side.source.get("/api/v2/prospects", ONE)
     side.source.quota = side.source.quota._replace(remaining=0, resets_at=None)
     with pytest.raises(QuotaSpentError):
@@ -300,14 +286,14 @@ def test_a_quota_without_a_reset_is_spent_for_ever(sandbox: Any, side: Any, monk
     side.source.get("/api/v2/prospects", ONE)
 
 
-def test_the_time_costs_a_request_though_it_is_known(sandbox: Any, side: Any) -> None:
+def test_the_time_costs_no_request_where_it_is_known(sandbox: Any, side: Any) -> None:
     sandbox.clock.advance(-5 * HOUR)
     side.tokens.current()
     assert abs(side.source.server_time() - sandbox.clock.now()) < 3000
     assert statuses(sandbox) == []
 
 
-def test_the_time_is_that_of_this_machine(sandbox: Any, connect: Any) -> None:
+def test_the_time_is_that_of_the_service(sandbox: Any, connect: Any) -> None:
     connect().tokens.current()
     sandbox.clock.advance(5 * HOUR)
     side = connect()
@@ -315,37 +301,7 @@ def test_the_time_is_that_of_this_machine(sandbox: Any, connect: Any) -> None:
     assert 401 in statuses(sandbox) or sandbox.journal.counts()["token"] == 2
 
 
-def test_a_service_that_hangs_outlasts_patience(sandbox: Any, connect: Any) -> None:
-    side = connect(timeout="300ms", patience="700ms")
-    side.tokens.current()
-    sandbox.faults.on("hang", seconds=20)
-    started = time.monotonic()
-    with pytest.raises(UnavailableError):
-        side.source.get("/api/v2/prospects", ONE)
-    assert time.monotonic() - started < 2
-
-
-def test_a_service_that_is_down_outlasts_patience(sandbox: Any, connect: Any) -> None:
-    side = connect(patience="300ms")
-    side.tokens.current()
-    sandbox.stop()
-    started = time.monotonic()
-    with pytest.raises(UnavailableError, match=r"cannot be reached|was lost"):
-        side.source.get("/api/v2/prospects", ONE)
-    assert time.monotonic() - started < 2
-
-
-def test_a_request_to_stop_waits_for_the_answer(sandbox: Any, side: Any) -> None:
-    side.tokens.current()
-    sandbox.faults.on("hang", seconds=20)
-    threading.Timer(0.1, side.stop.set, (15,)).start()
-    started = time.monotonic()
-    with pytest.raises(InterruptedByError):
-        side.source.get("/api/v2/prospects", ONE)
-    assert time.monotonic() - started < 2
-
-
-def test_the_token_leaves_for_another_host(sandbox: Any, side: Any) -> None:
+def test_the_token_never_leaves_for_another_host(sandbox: Any, side: Any) -> None:
     with pytest.raises(UntrustedAnswerError):
         side.source.get("http://127.0.0.1:9/api/v2/prospects")
     assert statuses(sandbox) == []

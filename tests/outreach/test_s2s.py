@@ -43,12 +43,12 @@ def connect_s2s(sandbox: Any, connect: Any, keys: tuple[str, str]) -> Any:
     return _connect
 
 
-def test_a_server_to_server_app_cannot_read(connect_s2s: Any) -> None:
+def test_a_server_to_server_app_reads(connect_s2s: Any) -> None:
     _, client = connect_s2s()
     assert client.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
 
 
-def test_each_cycle_signs_anew(connect_s2s: Any) -> None:
+def test_a_token_is_used_by_the_next_process(connect_s2s: Any) -> None:
     token = connect_s2s()[0].current()
     tokens, client = connect_s2s()
     assert tokens.current() == token
@@ -57,14 +57,14 @@ def test_each_cycle_signs_anew(connect_s2s: Any) -> None:
 
 
 @pytest.mark.parametrize("skew", [-86_400_000, 86_400_000])
-def test_a_clock_that_is_off_keeps_it_out(sandbox: Any, connect_s2s: Any, skew: int) -> None:
+def test_a_clock_that_is_off_does_not_keep_it_out(sandbox: Any, connect_s2s: Any, skew: int) -> None:
     sandbox.clock.advance(skew)
     tokens, client = connect_s2s()
     assert tokens.current()
     assert client.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
 
 
-def test_a_dead_token_is_not_replaced(sandbox: Any, connect_s2s: Any) -> None:
+def test_a_dead_token_is_replaced(sandbox: Any, connect_s2s: Any) -> None:
     tokens, client = connect_s2s()
     first = tokens.current()
     sandbox.tokens.revoke_all()
@@ -73,7 +73,7 @@ def test_a_dead_token_is_not_replaced(sandbox: Any, connect_s2s: Any) -> None:
     assert tokens.refused(first) == tokens.current()
 
 
-def test_a_token_lives_too_long(sandbox: Any, connect_s2s: Any) -> None:
+def test_a_token_is_replaced_before_it_dies(sandbox: Any, connect_s2s: Any) -> None:
     tokens, client = connect_s2s()
     first = tokens.current()
     sandbox.clock.advance(3_600_000 - 240_000)
@@ -85,7 +85,7 @@ def test_a_token_lives_too_long(sandbox: Any, connect_s2s: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [{"install_id": "other"}, {"app_guid": "other"}])
-def test_a_refused_app_does_not_say_what_to_do(connect_s2s: Any, change: dict[str, str]) -> None:
+def test_a_refused_app_says_what_to_do(connect_s2s: Any, change: dict[str, str]) -> None:
     with pytest.raises(NotAuthenticatedError, match="install_id, app_guid and the key"):
         connect_s2s(**change)[0].current()
 
@@ -132,7 +132,7 @@ def test_a_key_that_cannot_sign_is_named_as_what_it_is(connect_s2s: Any, recwarn
     assert not recwarn.list
 
 
-def test_a_missing_extra_is_a_bug(connect_s2s: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(connect_s2s: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without_jwt(name: str, *args: Any) -> Any:

@@ -32,13 +32,13 @@ def file(tmp_path: Path) -> TokenFile:
     return TokenFile(tmp_path / "made" / "tokens.json")
 
 
-def test_something_is_lost_on_the_way_to_disk(file: TokenFile) -> None:
+def test_what_is_written_is_read(file: TokenFile) -> None:
     assert file.read() is None
     file.write(TOKENS)
     assert file.read() == TOKENS
 
 
-def test_others_may_read_the_tokens(file: TokenFile) -> None:
+def test_only_the_owner_may_read_the_tokens(file: TokenFile) -> None:
     before = os.umask(0)
     try:
         file.write(TOKENS)
@@ -49,14 +49,14 @@ def test_others_may_read_the_tokens(file: TokenFile) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
-def test_tokens_that_others_may_read_are_used(file: TokenFile, mode: int) -> None:
+def test_tokens_that_others_may_read_are_refused(file: TokenFile, mode: int) -> None:
     file.write(TOKENS)
     file.path.chmod(mode)
     with pytest.raises(StateError, match="chmod 600"):
         file.read()
 
 
-def test_a_write_leaves_something_behind(file: TokenFile) -> None:
+def test_a_write_leaves_nothing_beside_the_file(file: TokenFile) -> None:
     file.prove_writable()
     assert list(file.path.parent.iterdir()) == []
     file.write(TOKENS)
@@ -64,7 +64,7 @@ def test_a_write_leaves_something_behind(file: TokenFile) -> None:
     assert list(file.path.parent.iterdir()) == [file.path]
 
 
-def test_a_failed_write_spoils_what_was_there(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_what_was_there(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write(TOKENS)
 
     def no_space(_descriptor: int) -> None:
@@ -77,7 +77,7 @@ def test_a_failed_write_spoils_what_was_there(file: TokenFile, monkeypatch: pyte
     assert list(file.path.parent.iterdir()) == [file.path]
 
 
-def test_new_tokens_are_used_before_they_are_on_disk(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_tokens_are_on_disk_when_they_are_used(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     real = os.fsync
 
@@ -90,7 +90,7 @@ def test_new_tokens_are_used_before_they_are_on_disk(file: TokenFile, monkeypatc
     assert synced == ["file", "directory"]
 
 
-def test_a_place_that_cannot_be_written_is_noticed_too_late(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> None:
     (tmp_path / "made").write_text("a file where the directory should be")
     file = TokenFile(tmp_path / "made" / "tokens.json")
     with pytest.raises(StateError, match="cannot be written"):
@@ -100,20 +100,20 @@ def test_a_place_that_cannot_be_written_is_noticed_too_late(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "7", '{"access_token"'])
-def test_a_damaged_file_is_taken_for_no_file(file: TokenFile, content: str) -> None:
+def test_a_damaged_file_is_not_taken_for_no_file(file: TokenFile, content: str) -> None:
     file.write(TOKENS)
     file.path.write_text(content)
     with pytest.raises(StateError, match="auth login"):
         file.read()
 
 
-def test_a_field_of_a_newer_version_breaks_an_older_one(file: TokenFile) -> None:
+def test_a_field_of_a_newer_version_is_passed_over(file: TokenFile) -> None:
     file.write(TOKENS)
     file.path.write_text(json.dumps({"access_token": "a", "invented": 1}))
     assert file.read() == StoredTokens(access_token="a")
 
 
-def test_two_rotate_at_once(file: TokenFile) -> None:
+def test_one_process_rotates_at_a_time(file: TokenFile) -> None:
     inside: list[int] = []
     overlaps: list[int] = []
 
