@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.instants import Instant, to_date
+from outreach_sync.instants import Instant, to_date, to_iso
 from outreach_sync.records import DateTime, Write
-from outreach_sync.rules.creation import base_fields
 from outreach_sync.rules.matching import task_reference
+from outreach_sync.rules.person import base_fields
+from outreach_sync.rules.skipped import plain_condition, skipping_condition
 from outreach_sync.workbooks import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from outreach_sync.config.model import Config
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Prospect, WriteValue
-    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.rules.person import RoleValue
+    from outreach_sync.state import State
     from outreach_sync.state.cache import CachedTask
     from outreach_sync.state.outbox import Entry
 
@@ -146,3 +150,19 @@ def _places(run: Run, cached: CachedTask) -> dict[str, str]:
         "prospect": " ".join(name for name in names if name) or f"prospect {task.prospect_id}",
         "due": to_date(task.due_at) if task.due_at is not None else "",
     }
+
+
+def witness(state: State, config: Config, cached: CachedTask) -> str:
+    """Say what tells that a task was skipped: an event, a condition of the rule, its absence; or that nothing does."""
+    tasks = config.sync.tasks
+    event = state.cache.skip_events_of([cached.task.id], tasks.skip_events).get(cached.task.id)
+    if event is not None:
+        at = event.event_at if event.event_at is not None else event.at
+        return f"event {event.name} {event.id}" + ("" if at is None else f" of {to_iso(at)}")
+    position = skipping_condition(cached.task.attributes, tasks.skipped_when)
+    if position is not None:
+        condition = json.dumps(plain_condition(tasks.skipped_when[position]))
+        return f"condition {position + 1} of sync.tasks.skipped_when takes it: {condition}"
+    if cached.skipped:
+        return "its absence: it is gone although its sequence went on (sync.tasks.vanished_is_skipped)"
+    return "no event of sync.tasks.skip_events names it, and no condition of sync.tasks.skipped_when takes it"

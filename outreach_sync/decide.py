@@ -14,12 +14,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.ledger import refuse_decision, wrote
 from outreach_sync.match import ask_matches, link, look_twice, look_up_all
 from outreach_sync.pipeline.pull import ALL_STATES_READ
-from outreach_sync.rules.differences import Held, differences
 from outreach_sync.rules.matching import Ambiguous, Found
-from outreach_sync.rules.person import is_opted_out, wanted_person
+from outreach_sync.rules.person import Held, differences, is_opted_out, wanted_person
+from outreach_sync.settle import refuse_decision, wrote
 from outreach_sync.state.candidates import Candidates
 from outreach_sync.state.erasure import forget_namesakes
 from outreach_sync.state.outbox import HIDDEN
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from outreach_sync.match import LookedUp
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import PersonRow
-    from outreach_sync.rules.differences import RoleValue
-    from outreach_sync.rules.person import PooledProspect, PooledState, Wanted
+    from outreach_sync.rules.person import PooledProspect, PooledState, RoleValue, Wanted
     from outreach_sync.state import State
     from outreach_sync.state.outbox import Entry
     from outreach_sync.state.people import LinkedPerson

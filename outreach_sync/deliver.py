@@ -11,8 +11,7 @@ transaction that settles the answers which have come meanwhile; worker threads d
 from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from outreach_sync import tasks
 from outreach_sync.batches import Batch, Suspects, creation_fields, person_batch, task_write, workbooks_fields
@@ -25,15 +24,12 @@ from outreach_sync.errors import (
     UnavailableError,
 )
 from outreach_sync.http import pause
-from outreach_sync.instants import to_date, to_iso
-from outreach_sync.ledger import refuse, wrote
 from outreach_sync.match import refresh
-from outreach_sync.records import Accepted, Date, DateTime, Rejected, Stale, Unknown, Write
+from outreach_sync.records import Rejected, Unknown
 from outreach_sync.rules import guard
-from outreach_sync.rules.differences import Held
 from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import NOT_ACTIVE
-from outreach_sync.state.history import Written
+from outreach_sync.settle import Settled, plain, refuse, settle
 from outreach_sync.state.outbox import PERSON, TASK, Guarded
 
 if TYPE_CHECKING:
@@ -54,30 +50,9 @@ _LOST_IN_A_ROW = 3
 _LONGEST_PAUSE_S = 10.0
 _TOGETHER = 500
 _ACTIONS = ("update", "create", "recreate")
-_NO_EMAIL = "no_email"
 _FAILS_AT = "Workbooks fails whenever this record is written"
 _SOMEBODY_ELSE = "somebody else keeps changing this record while it is written"
 _GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
-_TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")
-"""Fields of a Task that the history keeps: the others may name somebody."""
-
-
-@dataclass(slots=True)
-class Settled:
-    """What the verdicts of a round came to.
-
-    Attributes:
-        accepted: objects that were written.
-        stale: entries whose record somebody else wrote meanwhile.
-        unknown: entries of which it is not known what became of them, each with how many were sent together.
-        rejected: refused updates, with Workbooks' reasons: to be read before the refusal stands; until then they
-            count as being sent.
-    """
-
-    accepted: int = 0
-    stale: list[Entry] = field(default_factory=list)
-    unknown: list[tuple[Entry, int]] = field(default_factory=list)
-    rejected: list[tuple[Entry, str]] = field(default_factory=list)
 
 
 def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
@@ -445,138 +420,6 @@ class Pusher:
             raise self._failure
 
 
-# -- settling
-
-
-class Sent(NamedTuple):
-    """One object as it was sent, in a request of `together` objects.
-
-    `rescue`: it was the opt-out alone, after all of it had been refused.
-    """
-
-    entry: Entry
-    write: Write
-    rescue: bool
-    together: int
-
-
-def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled) -> Batch | None:
-    """Record what became of each object of a batch (inside a transaction). No requests are made here.
-
-    Accepted: the values are what Workbooks holds now, and the entry goes. Stale or unknown: the record is read before
-    it is written again, in the next round. Refused: read as well, since a record that is gone is also refused; if it is
-    there, the refusal stands. An opt-out that is refused together with other fields is sent once more alone: a
-    picklist that lacks a label must not keep No Email from being set.
-
-    Args:
-        run: the run.
-        batch: what was sent.
-        verdicts: one for each object; none at all: the request failed, and nothing is known.
-        settled: where the outcome is counted.
-
-    Returns:
-        The opt-outs to send once more alone, if there are any.
-    """
-    rescues: list[tuple[Entry, Write]] = []
-    for position, (entry, write) in enumerate(zip(batch.entries, batch.writes, strict=True)):
-        verdict = verdicts[position] if verdicts else Unknown("the request failed")
-        sent = Sent(entry, write, rescue=batch.rescue, together=len(batch.entries))
-        rescue = _settle_one(run, sent, verdict, settled)
-        if rescue is not None:
-            rescues.append(rescue)
-    run.log.info(
-        "batch_settled", record=batch.record, objects=len(batch.entries),
-        accepted=sum(isinstance(verdict, Accepted) for verdict in verdicts),
-        refused=sum(isinstance(verdict, Rejected) for verdict in verdicts),
-    )  # fmt: skip
-    if not rescues:
-        return None
-    entries, writes = zip(*rescues, strict=True)
-    return Batch(batch.record, entries, writes, rescue=True)
-
-
-def _settle_one(run: Run, sent: Sent, verdict: Verdict, settled: Settled) -> tuple[Entry, Write] | None:
-    match verdict:
-        case Accepted():
-            settled.accepted += 1
-            _accepted(run, sent, verdict, settled)
-        case Stale():
-            settled.stale.append(sent.entry)
-            _look_again(run, sent.entry, in_doubt=False)
-        case Unknown():
-            settled.unknown.append((sent.entry, sent.together))
-            _look_again(run, sent.entry, in_doubt=True)
-        case Rejected(reasons):
-            return _rejected(run, sent, "; ".join(reasons), settled)
-    return None
-
-
-def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None:
-    entry, people, now = sent.entry, run.state.people, run.clock()
-    lock_version = verdict.lock_version if verdict.lock_version >= 0 else None
-    if entry.record == TASK:
-        _task_created(run, entry, sent.write, verdict.id)
-        return
-    fields = {_NO_EMAIL: True} if sent.rescue else entry.fields
-    if entry.person_id is None:
-        people.created(verdict.id, lock_version, Held(**fields), now)  # type: ignore[arg-type]  # the roles are its names
-        people.link(entry.pool, verdict.id)
-        run.state.outbox.person_exists(entry.pool)
-        run.tally.people.recreated += entry.action == "recreate"
-        run.tally.people.created += entry.action == "create"
-    else:
-        people.accepted(verdict.id, lock_version, fields, now)
-        run.tally.people.updated += not sent.rescue
-    if fields.get(_NO_EMAIL):
-        people.no_email_is_set(verdict.id)
-    wrote(run, entry, verdict.id, fields)
-    run.pilot.wrote(verdict.id)
-    if sent.rescue:
-        settled.rejected.append((entry, entry.reason or ""))
-        return
-    run.state.outbox.drop([entry.id])
-    if entry.reason is not None and entry.prospect_id is not None:
-        run.state.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
-
-
-def _task_created(run: Run, entry: Entry, write: Write, workbooks_id: int) -> None:
-    now = run.clock()
-    cached = run.state.cache.task(entry.task_id or 0)
-    because = None if cached is None else tasks.witness(run.state, run.config, cached)
-    run.state.cache.task_was_sent(entry.task_id or 0, workbooks_id, now)
-    run.state.outbox.drop([entry.id])
-    run.tally.tasks.created += 1
-    run.state.history.wrote(
-        Written(
-            now, run.id, TASK, "create", entry.prospect_id, entry.task_id, workbooks_id, name, None,
-            _plain(write.fields[name]), because,
-        )
-        for name in _TASK_HISTORY
-        if name in write.fields
-    )  # fmt: skip
-
-
-def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
-    """Have the record read before it is written again."""
-    run.state.outbox.back_to_queue([entry.id], in_doubt=in_doubt)
-    if entry.record != TASK:
-        run.state.people.doubt([entry.person_id] if entry.person_id is not None else [])
-        run.state.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
-
-
-def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entry, Write] | None:
-    """Keep a refusal; return the opt-out to be sent alone, where there is one among other fields."""
-    entry, write = sent.entry, sent.write
-    if entry.person_id is None:
-        refuse(run, entry, reason)
-        return None
-    if not sent.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
-        alone = Write(write.id, write.lock_version, workbooks_fields(run, {_NO_EMAIL: True}))
-        return entry._replace(reason=reason), alone
-    settled.rejected.append((entry, entry.reason if sent.rescue and entry.reason else reason))
-    return None
-
-
 # -- a dry run
 
 
@@ -609,7 +452,7 @@ def _list_people(run: Run, action: str, entries: Sequence[Entry]) -> None:
                 "prospect_id": entry.prospect_id,
                 "task_id": None,
                 "workbooks_id": entry.person_id,
-                "fields": {name: [_plain(old.get(name)), _plain(value)] for name, value in new.items()},
+                "fields": {name: [plain(old.get(name)), plain(value)] for name, value in new.items()},
             }
         )
     counter = {"update": "updated", "create": "created", "recreate": "recreated"}[action]
@@ -625,12 +468,6 @@ def _list_task(run: Run, entry: Entry, fields: Mapping[str, WriteValue]) -> None
             "prospect_id": entry.prospect_id,
             "task_id": entry.task_id,
             "workbooks_id": None,
-            "fields": {name: [None, _plain(value)] for name, value in fields.items()},
+            "fields": {name: [None, plain(value)] for name, value in fields.items()},
         }
     )
-
-
-def _plain(value: WriteValue) -> Any:
-    if isinstance(value, DateTime):
-        return to_iso(value.at)
-    return to_date(value.at) if isinstance(value, Date) else value

@@ -15,8 +15,8 @@ from outreach_sync.ahead import Ahead, early
 from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthenticatedError, ServiceError
 from outreach_sync.http import pause
 from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
-from outreach_sync.rules.differences import Held, recognised
 from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
+from outreach_sync.rules.person import Held, recognised
 from outreach_sync.state.erasure import Persona, erase_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Page, PersonRow, Prospect, Scalar
-    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.rules.person import RoleValue
     from outreach_sync.state.cache import CachedProspect
     from outreach_sync.state.people import LinkedPerson
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from outreach_sync.errors import NotAllowedError, OutreachSyncError, UnavailableError, UntrustedAnswerError, UsageError
 from outreach_sync.http import pause
 from outreach_sync.records import Accepted, Rejected, Unknown
+from outreach_sync.rules.person import ROLES
 from outreach_sync.workbooks.metadata import field_problems, missing_labels, typographic_twin
 from outreach_sync.workbooks.wire import PERSON_CLASS
 
@@ -25,16 +26,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PICKLIST = "Sequence States"
-TITLES = {
-    "sequence_state": "Sequence State",
-    "state_updated_at": "State Updated at",
-    "outreach_id": "Outreach ID",
-    "sequences": "Sequences",
-}
+TITLES = {role.name: role.title for role in ROLES if role.made_as is not None}
 """The custom fields that can be made, by role, and their titles; the No Email field is Workbooks' own."""
 
 _LINK = "outreach_id"
-_DATA_TYPES = {"sequence_state": "picklist", "outreach_id": "string", "sequences": "text"}
+_DATA_TYPES = {role.name: role.made_as for role in ROLES if role.made_as}
 _COLUMN_PREFIX = "cf_person_"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _MADE_BY = "Kept by outreach-sync."

@@ -7,48 +7,25 @@ No Task is tied to a Person that is gone: whoever it was is decided anew first, 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.batches import Batch, task_write
 from outreach_sync.http import pause
-from outreach_sync.instants import to_iso
 from outreach_sync.match import read_people
-from outreach_sync.rules.conditions import plain_condition
 from outreach_sync.rules.matching import task_reference
-from outreach_sync.rules.skipped import skipping_condition
 from outreach_sync.state.outbox import DISCARDED, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from outreach_sync.batches import Suspects
-    from outreach_sync.config.model import Config
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import TaskRow
-    from outreach_sync.state import State
-    from outreach_sync.state.cache import CachedTask
     from outreach_sync.state.outbox import Entry
 
 
 _TOGETHER = 400
 """Tasks whose Persons are read together: at most four requests."""
-
-
-def witness(state: State, config: Config, cached: CachedTask) -> str:
-    """Say what tells that a task was skipped: an event, a condition of the rule, its absence; or that nothing does."""
-    tasks = config.sync.tasks
-    event = state.cache.skip_events_of([cached.task.id], tasks.skip_events).get(cached.task.id)
-    if event is not None:
-        at = event.event_at if event.event_at is not None else event.at
-        return f"event {event.name} {event.id}" + ("" if at is None else f" of {to_iso(at)}")
-    position = skipping_condition(cached.task.attributes, tasks.skipped_when)
-    if position is not None:
-        condition = json.dumps(plain_condition(tasks.skipped_when[position]))
-        return f"condition {position + 1} of sync.tasks.skipped_when takes it: {condition}"
-    if cached.skipped:
-        return "its absence: it is gone although its sequence went on (sync.tasks.vanished_is_skipped)"
-    return "no event of sync.tasks.skip_events names it, and no condition of sync.tasks.skipped_when takes it"
 
 
 class Creatable(NamedTuple):

@@ -20,12 +20,12 @@ from outreach_sync.config.load import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
-from outreach_sync.ledger import refuse_decision
 from outreach_sync.log import Scrubber
 from outreach_sync.monitoring import FAIL, METRICS, START, SUCCESS, Pings, Tail, address, metrics_text, write_metrics
 from outreach_sync.outreach.tokens import StoredTokens, TokenFile
 from outreach_sync.records import Stream
 from outreach_sync.sandbox import Sandbox
+from outreach_sync.settle import refuse_decision
 from outreach_sync.state import State
 
 if TYPE_CHECKING:

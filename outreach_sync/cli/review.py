@@ -9,7 +9,7 @@ from rich.text import Text
 
 from outreach_sync.cli.output import linked, plain_or, print_csv, print_table, say, shown_value
 from outreach_sync.insight.explain import Links
-from outreach_sync.provision import TITLES
+from outreach_sync.rules.person import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +119,7 @@ def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
 def _titles(config: Config) -> dict[str, str]:
     """Return the titles of the configured fields, by column."""
     named = config.workbooks.fields.model_dump()
-    return {column: {**TITLES, "no_email": "No Email"}[role] for role, column in named.items() if column}
+    return {column: role.title for role in ROLES if (column := named[role.name])}
 
 
 def _name(ended: Ended, one: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from outreach_sync.config.cron import checked_cron
 from outreach_sync.config.document import as_yaml
 from outreach_sync.instants import LONGEST_MS, Instant, OutOfReachError, parse_duration, parse_moment
 from outreach_sync.records import Scalar
-from outreach_sync.rules.conditions import AnyOf, Clause, Condition, Equals, NotAfter, Requirement, plain_condition
+from outreach_sync.rules.skipped import AnyOf, Clause, Condition, Equals, NotAfter, Requirement, plain_condition
 
 T = TypeVar("T")
 G = TypeVar("G", str, SecretStr)

@@ -27,8 +27,8 @@ from outreach_sync.outreach.auth import SCOPES
 from outreach_sync.outreach.client import OutreachClient
 from outreach_sync.provision import titled_fields
 from outreach_sync.records import Stream
-from outreach_sync.rules.conditions import named_attributes
 from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.skipped import named_attributes
 from outreach_sync.state import State
 from outreach_sync.state.database import is_there
 from outreach_sync.workbooks import metadata, records

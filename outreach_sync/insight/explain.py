@@ -8,20 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from outreach_sync.batches import witness
 from outreach_sync.decide import decisions
 from outreach_sync.errors import UsageError
 from outreach_sync.insight.failures import failure_document
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import prospect_reference, task_reference
-from outreach_sync.tasks import witness
+from outreach_sync.rules.person import Held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.rules.differences import RoleValue
-    from outreach_sync.rules.person import PooledState, Wanted
+    from outreach_sync.rules.person import PooledState, RoleValue, Wanted
     from outreach_sync.state import State
     from outreach_sync.state.cache import CachedProspect, CachedTask
     from outreach_sync.state.history import Written

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.errors import NotAllowedError
 from outreach_sync.instants import Instant, parse_iso, to_iso
 from outreach_sync.records import Event, Stream
-from outreach_sync.rules.conditions import Clause, Condition, Equals, NotAfter, plain_condition
-from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
+from outreach_sync.rules.skipped import (
+    Clause,
+    Condition,
+    Equals,
+    NotAfter,
+    is_sequence_task,
+    plain_condition,
+    skipping_condition,
+)
 from outreach_sync.state.survey import ENDED
 
 if TYPE_CHECKING:

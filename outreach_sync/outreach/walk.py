@@ -24,7 +24,7 @@ from outreach_sync.instants import to_iso
 from outreach_sync.outreach.client import NotUnderstoodError, OutreachClient, has_cursor
 from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, read_document
 from outreach_sync.records import Event, Page, Stream
-from outreach_sync.rules.conditions import named_attributes
+from outreach_sync.rules.skipped import named_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync import instants
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
 from outreach_sync.http import check
-from outreach_sync.ledger import next_attempt, refuse
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.outreach.walk import PagingLoopError
 from outreach_sync.pipeline.tally import StreamTally
@@ -22,6 +21,7 @@ from outreach_sync.records import Stream
 from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.rules.watermark import Walk
+from outreach_sync.settle import next_attempt, refuse
 from outreach_sync.state.cache import JudgedTask, Trust
 from outreach_sync.state.erasure import forget_namesakes
 

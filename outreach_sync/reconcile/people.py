@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from outreach_sync.decide import Decision
     from outreach_sync.pipeline.run import Run
     from outreach_sync.records import PersonRow
-    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.rules.person import RoleValue
     from outreach_sync.state.people import LinkedPerson
     from outreach_sync.state.survey import Survey
 

@@ -1,4 +1,4 @@
-"""What a Person should say, from all that Outreach says of the prospects behind it.
+"""What a Person should say, what differs from what it holds, and what a new one says beside that.
 
 The labels are those of the CRM vendor's own page on this integration; the opt-out rule is a legal matter and beats
 everything.
@@ -6,18 +6,75 @@ everything.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import to_date
+from outreach_sync.rules.matching import prospect_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
+    from outreach_sync.records import Prospect, Scalar
 
 OPTED_OUT = "opted_out"
 NOT_ACTIVE = "not_active"
+
+
+class Datatype(StrEnum):
+    """How a field is read and written; the value is for people."""
+
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    DATETIME = "date-time"
+
+
+class Role(NamedTuple):
+    """A field of a Person that the sync writes.
+
+    Attributes:
+        name: its key below `workbooks.fields`, its column in the store, and its name in `Held` and `Wanted`.
+        datatype: what it holds.
+        title: how people know the field in Workbooks.
+        made_as: the word with which `provision` makes it: None where Workbooks has it, "" where the config says.
+    """
+
+    name: str
+    datatype: Datatype
+    title: str
+    made_as: str | None
+
+
+ROLES = (
+    Role("sequence_state", Datatype.TEXT, "Sequence State", "picklist"),
+    Role("state_updated_at", Datatype.DATETIME, "State Updated at", ""),
+    Role("no_email", Datatype.BOOLEAN, "No Email", None),
+    Role("outreach_id", Datatype.TEXT, "Outreach ID", "string"),
+    Role("sequences", Datatype.TEXT, "Sequences", "text"),
+)
+"""All of them; what reads, stores, compares, checks or makes these fields goes by this table."""
+
+RoleValue = str | int | bool | None
+"""A value by role: text, an `Instant` for `state_updated_at`, a bool for `no_email`."""
+
+_MINUTE_MS, _DAY_MS = 60_000, 86_400_000
+_KEPT_OTHERWISE = ("sequence_state", "state_updated_at", "outreach_id", "sequences")
+"""Roles whose values may be kept in another form; No Email is not among them: an opt-out holds, or is written again."""
+
+_TEXT_LENGTH = 255
+"""Workbooks' guide: a string has at most so many characters."""
+
+
+class Held(NamedTuple):
+    """What a Person holds now, as last accepted or read; None: nothing, or the field is not configured."""
+
+    sequence_state: str | None = None
+    state_updated_at: Instant | None = None
+    no_email: bool | None = None
+    outreach_id: str | None = None
+    sequences: str | None = None
 
 
 class PooledProspect(NamedTuple):
@@ -169,3 +226,103 @@ def _unknown(state: PooledState) -> str:
         f"sequence state {state.id} has the state '{state.state}', which has no label: "
         f"add it to sync.labels, or correct the record in Outreach"
     )
+
+
+def differences(wanted: Wanted, held: Held) -> dict[str, RoleValue]:
+    """Return role -> value for what differs; empty: nothing to write.
+
+    No Email is only ever set to true; the Outreach id is only written where there is none.
+    """
+    changes: dict[str, RoleValue] = {}
+    if wanted.sequence_state is not None and wanted.sequence_state != held.sequence_state:
+        changes["sequence_state"] = wanted.sequence_state
+    if wanted.state_updated_at is not None and not _same_time(
+        wanted.state_updated_at, held.state_updated_at, exactly="sequence_state" in changes
+    ):
+        changes["state_updated_at"] = wanted.state_updated_at
+    if wanted.no_email and held.no_email is not True:
+        changes["no_email"] = True
+    if wanted.outreach_id is not None and not held.outreach_id:
+        changes["outreach_id"] = wanted.outreach_id
+    if wanted.sequences is not None and _lines(wanted.sequences) != _lines(held.sequences or ""):
+        changes["sequences"] = wanted.sequences
+    return changes
+
+
+def recognised(
+    read: Held, known: Held, kept_as: Mapping[str, RoleValue], *, same_version: bool
+) -> tuple[Held, dict[str, RoleValue]]:
+    """Tell what Workbooks made of our values from what somebody wrote.
+
+    Workbooks may keep text otherwise than it was sent (`?` for an emoji, `&amp;`, cut short), a time without its
+    seconds or as a day: written again it would only be kept so again. Where nobody wrote the record since, each value
+    that differs is what it made of ours; later it is known again by that.
+
+    Args:
+        read: what the Person was read to hold.
+        known: what it was last known to hold, in our form.
+        kept_as: role -> what Workbooks was seen to make of that.
+        same_version: whether the record has the version that it was known to have.
+
+    Returns:
+        What the Person holds, in our form where it is ours; and role -> what Workbooks made of it, where it differs.
+    """
+    ours: dict[str, RoleValue] = {}
+    made: dict[str, RoleValue] = {}
+    for role in _KEPT_OTHERWISE:
+        now, before = getattr(read, role), getattr(known, role)
+        seen_so = same_version or (role in kept_as and kept_as[role] == now)
+        if seen_so and now != before and _may_be_made_of(now, before):
+            ours[role], made[role] = before, now
+    return read._replace(**ours), made  # type: ignore[arg-type]  # the values of these roles
+
+
+def _may_be_made_of(now: RoleValue, ours: RoleValue) -> bool:
+    """Say whether Workbooks can have made this of what we sent: never nothing at all, and no finer time than ours.
+
+    A field that was removed and made anew is empty, and one that was shown as a day shows its time again, without
+    another version of the record; neither is what Workbooks made of ours.
+    """
+    if now is None or ours is None:
+        return False
+    if not isinstance(now, int) or not isinstance(ours, int):
+        return True
+    return any(now % unit == 0 and abs(now - ours) <= unit for unit in (_MINUTE_MS, _DAY_MS))
+
+
+def _same_time(wanted: Instant, held: Instant | None, *, exactly: bool) -> bool:
+    """Compare to the second, which is what Workbooks keeps; a field that keeps days only holds the midnight.
+
+    `exactly`: another state is shown than before, so that a midnight may well be a time of day.
+    """
+    if held is None:
+        return False
+    return wanted // 1000 == held // 1000 or (not exactly and wanted - wanted % _DAY_MS == held)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> dict[str, Scalar]:
+    """Return Workbooks field -> value for a new Person, from the lead prospect (the first of the pool).
+
+    The full name is required in Workbooks: where Outreach has none, the address stands in, else the id.
+    """
+    lead = pool[0]
+    email = next((address for prospect in pool for address in prospect.emails), None)
+    full = " ".join(part.strip() for part in (lead.first_name, lead.last_name) if part and part.strip())
+    fields: dict[str, Scalar] = {
+        "name": _fitting(full or email or f"Outreach prospect {lead.id}"),
+        "person_first_name": _fitting(lead.first_name),
+        "person_last_name": _fitting(lead.last_name),
+        "main_location[email]": email,
+        "created_through_reference": prospect_reference(lead.id),
+    }
+    fields.update({field: lead.extra.get(attribute) for field, attribute in create_fields.items()})
+    return {field: value for field, value in fields.items() if value is not None}
+
+
+def _fitting(name: str | None) -> str | None:
+    """Cut a name to what a text field of Workbooks holds: who it is can still be told."""
+    return name and name[:_TEXT_LENGTH]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from outreach_sync.instants import Instant
-    from outreach_sync.rules.differences import RoleValue
+    from outreach_sync.rules.person import RoleValue
 
 PERSON, TASK, SOURCE = "person", "task", "source"
 RESOLVE, HIDDEN = "resolve", "hidden"
@@ -39,7 +39,7 @@ _REFUSED = "reason IS NOT NULL AND state NOT IN ('waiting', 'discarded')"
 IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
 """A pause that ends later than this from now was begun by a wrong clock."""
 IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
-"""Whether an entry is due; takes the time twice (`ledger.is_due` says the same)."""
+"""Whether an entry is due; takes the time twice (`settle.is_due` says the same)."""
 _OF_LEADS = f"record = 'person' AND stream = '' AND key IN {IDS}"
 _WATCHED = "record = 'person' AND NOT admitted AND state IN ('queued', 'parked')"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.rules.differences import Held, RoleValue
+from outreach_sync.rules.person import Held, RoleValue
 from outreach_sync.state.sql import IDS, id_list, parsed
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Write, WriteValue
+from outreach_sync.rules.person import Datatype
 from outreach_sync.workbooks.client import record_id
 from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     ROLE_DATATYPES,
     TASK_CLASS,
-    Datatype,
     Reading,
     Row,
     read_boolean,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from outreach_sync.records import Date, PersonRow, TaskRow, Write, WriteValue
 from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.person import Datatype
 from outreach_sync.workbooks.client import WorkbooksClient, record_id
 from outreach_sync.workbooks.metadata import Metadata
 from outreach_sync.workbooks.verdicts import LOCK_UNKNOWN
@@ -19,7 +20,6 @@ from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     REFERENCE,
     ROLE_DATATYPES,
-    Datatype,
     Row,
     read,
     read_boolean,

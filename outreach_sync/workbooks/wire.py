@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from outreach_sync.instants import EARLIEST, LATEST, Instant, from_datetime, parse_iso, to_datetime
 from outreach_sync.records import Date, DateTime, Scalar, Write, WriteValue
+from outreach_sync.rules.person import ROLES, Datatype
 
 PERSON_CLASS, TASK_CLASS = "Private::Crm::Person", "Private::Activity::Task"
 
@@ -195,21 +195,7 @@ _LARGEST = 2**62
 _EPOCH = re.compile(r"-?\d{1,11}(?:\.\d+)?", re.ASCII)
 
 
-class Datatype(StrEnum):
-    """How a field is read; the value is for people."""
-
-    TEXT = "text"
-    BOOLEAN = "boolean"
-    DATETIME = "date-time"
-
-
-ROLE_DATATYPES = {
-    "sequence_state": Datatype.TEXT,
-    "state_updated_at": Datatype.DATETIME,
-    "no_email": Datatype.BOOLEAN,
-    "outreach_id": Datatype.TEXT,
-    "sequences": Datatype.TEXT,
-}
+ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}
 """What each configured field holds, by its role."""
 
 

@@ -13,7 +13,7 @@ from outreach_sync.config.model import CREDENTIALS, SECRETS
 from outreach_sync.config.values import Back, Everything, From
 from outreach_sync.errors import ConfigError
 from outreach_sync.instants import Instant
-from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN, AnyOf, Clause, Equals, NotAfter
+from outreach_sync.rules.skipped import DEFAULT_SKIPPED_WHEN, AnyOf, Clause, Equals, NotAfter
 
 Write = Callable[..., Path]
 MINUTE, DAY = 60_000, 86_400_000

@@ -25,7 +25,7 @@ from outreach_sync.insight.check import (
 )
 from outreach_sync.outreach.rows import Wanted, fields_of
 from outreach_sync.records import Stream
-from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN, named_attributes
+from outreach_sync.rules.skipped import DEFAULT_SKIPPED_WHEN, named_attributes
 from outreach_sync.sandbox.outreach.schema import RESOURCES
 
 if TYPE_CHECKING:

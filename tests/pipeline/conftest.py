@@ -26,8 +26,8 @@ from outreach_sync.records import (
     Verdict,
     Write,
 )
-from outreach_sync.rules.differences import Held
 from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.person import Held
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.state import State
 

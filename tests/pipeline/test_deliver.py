@@ -6,8 +6,8 @@ import pytest
 
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import GuardStoppedError, UnavailableError
-from outreach_sync.ledger import refuse
 from outreach_sync.records import Unknown
+from outreach_sync.settle import refuse
 
 
 def decide(bench: Any, *, allow_bulk: bool = False, dry_run: bool = False, **options: Any) -> Any:

@@ -11,7 +11,7 @@ from outreach_sync.errors import GuardStoppedError, UnavailableError
 from outreach_sync.insight.failures import recreate
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import Held
 
 LEAVE = {"sync.when_deleted": "leave"}
 

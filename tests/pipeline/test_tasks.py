@@ -6,7 +6,7 @@ import pytest
 
 from outreach_sync.deliver import deliver
 from outreach_sync.records import Rejected, TaskRow, Unknown
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import Held
 
 
 def decide(bench: Any, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from outreach_sync.log import Scrubber
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask, Stream
 from outreach_sync.report import render
 from outreach_sync.report.figures import gather
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import Held
 from outreach_sync.state import State
 from outreach_sync.state.cache import JudgedTask
 from outreach_sync.state.history import DAY_MS, History, Written

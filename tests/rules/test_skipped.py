@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.records import Scalar, SourceTask
-from outreach_sync.rules.conditions import DEFAULT_SKIPPED_WHEN, AnyOf, Clause, Equals, NotAfter
-from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
+from outreach_sync.rules.skipped import (
+    DEFAULT_SKIPPED_WHEN,
+    AnyOf,
+    Clause,
+    Equals,
+    NotAfter,
+    is_sequence_task,
+    skipping_condition,
+)
 
 DONE: dict[str, Scalar] = {"state": "complete", "completed": True, "completedAt": "2026-09-01T10:00:00Z"}
 PLAIN = SourceTask(1, 18, None, None, None, "manual", "email", None, None, None, {})

@@ -12,7 +12,7 @@ from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState, Stream
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import Held
 from outreach_sync.state import State
 from outreach_sync.state.backup import back_up, back_up_daily, back_up_elsewhere, copies_elsewhere, copies_of, restore
 

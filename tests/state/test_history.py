@@ -6,7 +6,7 @@ import pytest
 
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import Held
 from outreach_sync.state import State
 from outreach_sync.state.cache import JudgedTask
 from outreach_sync.state.history import DAY_MS, History, SkippedBySequence, day_of

@@ -6,7 +6,7 @@ import pytest
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import Held
 
 if TYPE_CHECKING:
     from outreach_sync.state import State

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState
-from outreach_sync.rules.differences import Held
+from outreach_sync.rules.person import Held
 
 if TYPE_CHECKING:
     from outreach_sync.state import State

@@ -6,8 +6,7 @@ import pytest
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState, SourceTask
-from outreach_sync.rules.differences import Held
-from outreach_sync.rules.person import OPTED_OUT
+from outreach_sync.rules.person import OPTED_OUT, Held
 from outreach_sync.state.cache import JudgedTask
 from outreach_sync.state.survey import OpenTask, SentTask, Survey
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from outreach_sync.rules.conditions import (
+from outreach_sync.rules.skipped import (
     DEFAULT_SKIPPED_WHEN,
     AnyOf,
     Clause,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.records import Prospect
-from outreach_sync.rules.creation import base_fields
+from outreach_sync.rules.person import base_fields
 
 ADA = Prospect(18, "Ada", "Example", ("ada@example.com",), None, False, None, False, None, None, 1, {"title": "CTO"})
 

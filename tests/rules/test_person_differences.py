@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.rules.differences import Held, differences, recognised
-from outreach_sync.rules.person import Wanted
+from outreach_sync.rules.person import Held, Wanted, differences, recognised
 
 AT = parse_iso("2026-09-01T10:12:31Z")
 WANTED = Wanted(
