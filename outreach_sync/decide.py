@@ -362,7 +362,9 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
     free = {lead: pool for lead, pool in free.items() if all(one in cached for one in pool[0])}
     with_tasks = run.state.cache.with_skipped_tasks(everyone)
     for lead, one in decisions(run.state, run.config, {lead: pool for lead, (pool, _) in free.items()}).items():
-        alive = {p for p in one.pool if cached[p].known and cached[p].prospect.trashed_at is None}
+        alive = {
+            p for p in one.pool if cached[p].known and not cached[p].gone and cached[p].prospect.trashed_at is None
+        }
         known = any(cached[p].known for p in one.pool)
         if not known and run.source_is_down:
             continue  # it was not read: it stays to be decided
@@ -374,8 +376,8 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
             continue
         if not only_opt_outs and not one.unread:
             run.state.undecided.decided(one.pool)
-        if not known and not only_opt_outs:
-            refuse_decision(run, lead, None, _unreadable(lead))
+        if not known and not only_opt_outs and one.states:
+            refuse_decision(run, lead, None, _unreadable(lead))  # a skipped task alone waits, and is no failure
         elif not alive or not _creates(run.config) or not _has_reason(one, alive, with_tasks):
             run.state.outbox.drop_person(one.pool)
             run.tally.people.skipped += 1

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation
-from outreach_sync.cli.output import ago, linked, print_json, print_table, say
+from outreach_sync.cli.output import linked, print_json, print_table, say
 from outreach_sync.insight import failures as refusals
 from outreach_sync.insight.explain import Links
-from outreach_sync.instants import now
 from outreach_sync.state import State
 from outreach_sync.state.database import is_there
 from outreach_sync.state.lock import run_lock
@@ -59,9 +58,8 @@ def list_failures(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 -
 def _print_group(entries: Collection[Entry], links: Links) -> None:
     rows = []
     for entry in list(entries)[:_SHOWN]:
-        due = "parked" if entry.state == "parked" else "next run"
-        if entry.next_attempt_at is not None and entry.next_attempt_at > now():
-            due = f"in {ago(entry.next_attempt_at - now())}"
+        shown = refusals.failure_document(entry)
+        due = shown["next_attempt_at"] or ("parked" if shown["state"] == "parked" else "next run")
         rows.append((entry.id, _source(entry, links), _person(entry, links), entry.attempts, due, entry.reason))
     print_table(rows, ("id", "in Outreach", "in Workbooks", "tries", "next try", "reason"), right=(0, 3))
     if len(entries) > _SHOWN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -29,8 +30,9 @@ def report(context: Invocation, out: str, days: int) -> None:
     that cannot be written.
     """
     config = context.config(require_secrets=False)
+    state = State.open_to_read(config.state.path)
     running = holder(config.state.path)
-    with State.open_to_read(config.state.path) or State.open_scratch(config.state.path) as state:
+    with nullcontext() if state is None else state:
         figures = gather(state, config, now(), days=days, scrubber=context.scrubber, holder=running)
     page = render(figures)
     if out == _TO_STDOUT:

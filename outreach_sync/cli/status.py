@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,7 +34,8 @@ def status(context: Invocation, check: bool, as_json: bool) -> int:  # noqa: FBT
     something needs somebody; 2 config or state.
     """
     config = context.config(require_secrets=False)
-    with State.open_to_read(config.state.path) or State.open_scratch(config.state.path) as state:
+    state = State.open_to_read(config.state.path)
+    with nullcontext() if state is None else state:
         document = status_document(state, config, now(), holder(config.state.path))
     if as_json:
         print_json(document)

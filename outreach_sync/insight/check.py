@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import assembly, instants
@@ -221,7 +222,8 @@ def _state(path: Path) -> Check:
 
 
 def _cost(config: Config) -> Check:
-    with State.open_to_read(config.state.path) or State.open_scratch(config.state.path) as state:
+    state = State.open_to_read(config.state.path)
+    with nullcontext() if state is None else state:
         cost = yearly_cost(config, state)
     detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
     hint = "Lengthen schedule.every, or ask Outreach how many your plan allows (250,000 to 1,000,000)."

@@ -80,7 +80,7 @@ class History:
         Args:
             since: only those accepted from then on, by the clock of this machine.
             limit: at most so many; negative: all.
-            of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id, field...); None: any.
+            of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id); None: any.
         """
         asked = {name: value for name, value in of.items() if value is not None}
         clauses = [f"{name} = :{name}" for name in asked] + (["at >= :since"] if since is not None else [])
@@ -93,10 +93,6 @@ class History:
             Written._make((*row[:8], json.loads(row[8] or "null"), json.loads(row[9] or "null"), row[10]))
             for row in rows
         ]
-
-    def count_writes(self, run_id: str) -> int:
-        """Count the fields that a run wrote."""
-        return int(self._connection.execute("SELECT count(*) FROM write WHERE run_id = ?", (run_id,)).fetchone()[0])
 
     def note_day(self, now: Instant) -> None:
         """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""

@@ -219,6 +219,7 @@ CREATE INDEX outbox_of_prospect ON outbox (prospect_id, record);
 CREATE INDEX outbox_due ON outbox (record, action, state, held, id);
 CREATE INDEX outbox_sending ON outbox (prospect_id) WHERE state = 'sending';
 CREATE INDEX outbox_in_doubt ON outbox (prospect_id) WHERE in_doubt;
+CREATE INDEX outbox_held ON outbox (id) WHERE held;
 CREATE INDEX outbox_not_admitted ON outbox (record, state) WHERE NOT admitted;
 CREATE INDEX outbox_refused ON outbox (id) WHERE reason IS NOT NULL;
 CREATE INDEX outbox_of_person ON outbox (person_id) WHERE person_id IS NOT NULL;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.state.sql import IDS, id_list
 
@@ -26,7 +27,7 @@ DROP TABLE IF EXISTS temp.disagreement;
 DROP TABLE IF EXISTS temp.task_finding;
 CREATE TEMP TABLE missing (state_id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE gone (prospect_id INTEGER PRIMARY KEY);
-CREATE TEMP TABLE disagreement (person_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, counts INTEGER NOT NULL);
+CREATE TEMP TABLE disagreement (person_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, watched TEXT);
 CREATE TEMP TABLE task_finding (task_id INTEGER PRIMARY KEY, prospect_id INTEGER, vanished INTEGER NOT NULL)
 """
 _KEEP = """
@@ -137,9 +138,11 @@ class Survey:
             (id_list(prospect_ids),),
         )
 
-    def note_disagreement(self, person_id: int, *, gone: bool, counts: bool) -> None:
-        """Note a Person that says something else than it should, or is gone; `counts`: the guard counts it."""
-        self._connection.execute("INSERT OR REPLACE INTO temp.disagreement VALUES (?, ?, ?)", (person_id, gone, counts))
+    def note_disagreement(self, person_id: int, *, gone: bool, watched: Watched | None) -> None:
+        """Note a Person that says something else than it should, or is gone; `watched`: as what the guard counts it."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO temp.disagreement VALUES (?, ?, ?)", (person_id, gone, watched and watched.value)
+        )
 
     def note_tasks(self, tasks: Iterable[tuple[int, int]], *, vanished: bool) -> None:
         """Note tasks (id, prospect id) that are gone: from Workbooks, or (`vanished`) from Outreach."""
@@ -187,10 +190,13 @@ class Survey:
         }
         return {kind: self._count(query) for kind, query in queries.items()}
 
-    def people_to_change(self) -> int:
-        """Count the linked people that would be changed or created again, and that no passed guard has counted."""
+    def people_to_change(self) -> dict[Watched, int]:
+        """Count the people that would be changed or lost, and that no passed guard has counted."""
         waiting = "outbox WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
-        return self._count("temp.disagreement WHERE counts") + self._count(waiting)
+        return {
+            Watched.UPDATES: self._count(f"temp.disagreement WHERE watched = '{Watched.UPDATES}'"),
+            Watched.LOSSES: self._count(f"temp.disagreement WHERE watched = '{Watched.LOSSES}'") + self._count(waiting),
+        }
 
     def keep(self) -> None:
         """Put the findings into effect: remove the missing states, have every Person concerned looked at again."""

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from typing import Any
 
 KEYS = [
@@ -54,5 +53,5 @@ def test_the_table_and_the_spreadsheet_say_the_same(setup: Any, command: Any) ->
     assert {row["field"]: row["new"] for row in rows}["no_email_soliciting"] == "true"
     said = command("history", "--person", "1002").out
     assert "Person 1002 updated (prospect 2) by run " in said
-    assert re.search(r"^    no_email_soliciting +false → true$", said, re.MULTILINE)
+    assert "    no_email_soliciting         false → true" in said
     assert command("history", "--csv", "--json").status == 2

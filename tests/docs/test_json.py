@@ -103,6 +103,7 @@ def _commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click
 
 def _run_documents(reader: Reader) -> list[Any]:
     documents = [reader.document("run", "--dry-run"), reader.document("run")]
+    reader.sandbox.outreach.faults.on("scope_missing", scope="events.read")
     reader.change("workbooks", api_key="expired")
     reader.sandbox.evolve(1)
     return [*documents, reader.document("run", "--full")]
@@ -110,6 +111,7 @@ def _run_documents(reader: Reader) -> list[Any]:
 
 def _reconcile_documents(reader: Reader) -> list[Any]:
     documents = [reader.document("reconcile", "--dry-run"), reader.document("reconcile")]
+    reader.sandbox.outreach.faults.on("scope_missing", scope="events.read")
     reader.change("workbooks", api_key="expired")
     return [*documents, reader.document("reconcile")]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from outreach_sync.reconcile.tasks import find_deleted_tasks
 
 from outreach_sync.deliver import deliver
-from outreach_sync.reconcile.people import compare_people
-from outreach_sync.reconcile.tasks import find_deleted_tasks
+from outreach_sync.reconcile import compare_people
 from outreach_sync.state.survey import Survey
 
 if TYPE_CHECKING:

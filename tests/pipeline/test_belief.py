@@ -11,7 +11,7 @@ from outreach_sync.errors import QuotaSpentError
 from outreach_sync.instants import Instant
 from outreach_sync.pipeline.pull import keep_page, pull
 from outreach_sync.reconcile import reconcile
-from outreach_sync.records import Prospect, SequenceState, SourceTask, Stream
+from outreach_sync.records import Event, Prospect, SequenceState, SourceTask, Stream
 from outreach_sync.state import State
 from outreach_sync.state.cache import Cache, JudgedTask, Trust
 
@@ -221,3 +221,18 @@ def test_since_leaves_an_open_walk_open_and_releases_nothing_of_it(world: World)
     assert world.people() == []
     assert world.run().exit_status == 0
     assert len(world.people()) == 3
+
+
+def test_events_are_kept_as_long_as_a_walk_may_read_them_again_and_those_of_tasks_for_ever(bench: Any) -> None:
+    def event(number: int, task: int | None) -> Event:
+        return Event(number, "skip_task" if task else "opt_out", bench.now, None, task, 18, None, None)
+
+    bench.source.script[Stream.EVENTS] = [bench.source.page(events=[event(1, None), event(2, 7)])]
+    pull(bench.run(), Stream.EVENTS)
+    bench.source.script.clear()
+    for days in range(6):
+        assert bench.count("event") == 2 or days > 3
+        bench.now = bench.source.clock = Instant(bench.now + 86_400_000)
+        pull(bench.run(), Stream.EVENTS)
+        bench.source.script.clear()
+    assert bench.count("event") == 1

@@ -273,6 +273,7 @@ def test_a_dry_run_shows_the_drift_and_changes_nothing(world: Any) -> None:
 
 
 def many(world: Any, count: int = 6) -> list[int]:
+    world.settings["sync"]["guard"] |= {"lost_share": 0.5, "lost_count": 3}
     prospects = [world.prospect(email=f"p{number}@example.com") for number in range(count)]
     world.run()
     world.run()
@@ -421,7 +422,7 @@ def test_an_outreach_that_is_down_repairs_nothing_and_ends_with_4(world: Any) ->
 def test_the_quota_that_is_left_for_others_is_respected_and_the_walk_goes_on_later(world: Any) -> None:
     world.settings["outreach"] |= {"page_size": 2, "reserve": 10}
     many(world)
-    world.sandbox.outreach.faults.on("quota_nearly_spent", remaining=18)
+    world.sandbox.outreach.faults.on("quota_nearly_spent", remaining=19)
     assert repair(world).exit_status == 4
     with world.state() as state:
         walk = state.progress.of(SURVEY).walk
@@ -506,8 +507,9 @@ def test_a_user_who_sees_no_state_any_more_costs_a_sample_and_not_one_question_a
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = [world.prospect(email=f"p{number}@example.com", states=("active", "finished")) for number in range(8)]
+    world.settings["sync"]["guard"] |= {"lost_share": 0.5, "lost_count": 3}
     world.run()
-    monkeypatch.setattr("outreach_sync.reconcile.states._SAMPLE", 3)
+    monkeypatch.setattr("outreach_sync.reconcile._SAMPLE", 3)
     hide_states(world, people)
     asked: list[int] = []
     by_id = Outreach.by_id

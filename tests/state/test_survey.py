@@ -6,6 +6,7 @@ import pytest
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState, SourceTask
+from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import OPTED_OUT, Held
 from outreach_sync.state.cache import JudgedTask
 from outreach_sync.state.survey import OpenTask, SentTask, Survey
@@ -107,9 +108,9 @@ def test_what_was_found_is_put_into_effect_together(state: State) -> None:
         state.people.link([2], 1002)
         assert survey.sent_tasks(0, 9) == [SentTask(7, 1, 9000, NOW)]
         survey.note_missing([1])
-        survey.note_disagreement(1002, gone=True, counts=True)
+        survey.note_disagreement(1002, gone=True, watched=Watched.LOSSES)
         survey.note_tasks([(7, 1)], vanished=False)
-        assert survey.people_to_change() == 1
+        assert survey.people_to_change() == {Watched.UPDATES: 0, Watched.LOSSES: 1}
         survey.keep()
     assert state.cache.pooled_states([1, 2]).keys() == {2}
     assert state.undecided.ready(0, 9) == [1, 2]

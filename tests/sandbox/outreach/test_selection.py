@@ -29,6 +29,16 @@ def test_a_row_changed_in_the_middle_of_a_walk_is_met_again_at_the_end(
     assert [id_ for page in pages for id_ in page] == [5, 7, 8, 9, 10, 1, 6]
 
 
+def test_prev_leads_back_to_the_page_before(client: Client, states: list[int]) -> None:
+    first = client.get("sequenceStates", params=WALK).json()
+    second = client.get(first["links"]["next"]).json()
+    back = client.get(second["links"]["prev"]).json()
+    assert [row["id"] for row in back["data"]] == [1, 2, 3, 4]
+    assert "prev" not in back["links"]
+    again = client.get(back["links"]["next"]).json()
+    assert [row["id"] for row in again["data"]] == [5, 6, 7, 8]
+
+
 def test_the_last_page_has_no_next_even_when_it_is_full(client: Client, states: list[int]) -> None:
     answer = client.get("sequenceStates", params={"page[size]": "10"}).json()
     assert len(answer["data"]) == 10

@@ -1,0 +1,374 @@
+"""Reconcile: compare everything, and repair the difference.
+
+What a cycle cannot see: sequence states and prospects that were deleted without an event, people and tasks that were
+edited, deleted or merged in Workbooks. Outreach leaves no trace of what was deleted, so the ids of a complete walk are
+compared with the cache; there is no snapshot behind a walk, so only what is absent when asked for by its id is gone.
+Nothing that was found missing is kept if the guard stops.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.ahead import Ahead, early
+from outreach_sync.cycle import (
+    count_what_waits,
+    first_load_is_done,
+    notice_changed_rules,
+    pull_streams,
+    recover,
+    release,
+)
+from outreach_sync.decide import decisions
+from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
+from outreach_sync.errors import GuardStoppedError, ServiceError
+from outreach_sync.http import check
+from outreach_sync.instants import parse_duration
+from outreach_sync.match import has_values, keep_read as keep_person, made_at, until_shown
+from outreach_sync.pipeline.pull import Course, absent_among, follow, keep_read
+from outreach_sync.pipeline.tally import StreamTally
+from outreach_sync.records import Stream
+from outreach_sync.rules import guard
+from outreach_sync.rules.guard import Watched
+from outreach_sync.rules.person import NOT_ACTIVE
+from outreach_sync.rules.watermark import Walk
+from outreach_sync.state.progress import SURVEY
+from outreach_sync.state.survey import Survey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from outreach_sync.decide import Decision
+    from outreach_sync.pipeline.run import Run
+    from outreach_sync.records import Page, PersonRow
+    from outreach_sync.rules.person import RoleValue
+    from outreach_sync.rules.watermark import Progress
+    from outreach_sync.state.people import LinkedPerson
+
+_STALE_MS = parse_duration("24h")
+_BY_ID = 1_000
+"""Records asked for by id between two commits: ten requests."""
+_SAMPLE = 300
+_TOGETHER = 400
+"""People or tasks compared together: four requests."""
+
+
+def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
+    """Read what changed, compare everything, repair what differs; what it did is in `run.tally`.
+
+    Raises:
+        ServiceError: a service was unavailable or out of quota, or its answer cannot be trusted. The walk through
+            Outreach goes on where it stopped the next time.
+        GuardStoppedError: it would change implausibly much; nothing was written but opt-outs, and nothing that it found
+            missing was kept.
+        NotAuthenticatedError, NotAllowedError: a service refuses us.
+        InterruptedByError: asked to stop; what was in flight is settled.
+    """
+    recover(run)
+    notice_changed_rules(run)
+    failure = pull_streams(run)
+    would_stop = compared = False
+    try:
+        if failure is None and not run.state.progress.any_walk_open(run.all_streams):
+            release(run)
+            failure, would_stop = _compare_all(run, allow_bulk=allow_bulk)
+            compared = failure is None
+        deliver(run, complete=compared, allow_bulk=allow_bulk)
+        if compared:
+            first_load_is_done(run)
+    finally:
+        count_what_waits(run)
+    run.tally.guard_would_stop = run.tally.guard_would_stop or would_stop
+    if failure is not None:
+        raise failure
+
+
+def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
+    """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
+    survey = Survey(run.state.connection)
+    try:
+        if Stream.SEQUENCE_STATES in run.all_streams:
+            _walk_all_states(run, survey)
+            _name_sequences(run, survey)
+            if not allow_bulk and not run.dry:
+                _stop_before_asking(run, survey)
+            _confirm_missing(run, survey)
+        _read_prospects(run, survey)
+        release(run)
+        compare_people(run, survey)
+        asked = _find_deleted_tasks(run, survey), _find_vanished_tasks(run, survey)
+    except ServiceError as error:
+        run.log.warning("reconcile_incomplete", why=str(error))
+        return error, False
+    run.log.info("compared", **survey.counts())
+    problem = None if allow_bulk else _guard_problem(run, survey, asked)
+    if problem is not None and not run.dry:
+        raise _stopped(run, survey, problem)
+    _keep_findings(run, survey)
+    return None, problem is not None
+
+
+def _keep_findings(run: Run, survey: Survey) -> None:
+    """Put the findings into effect in one transaction; `deliver` does the rest."""
+    with run.state.transaction():
+        survey.keep()
+        for task_id, prospect_id in survey.tasks_to_send():
+            run.state.outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
+        run.state.undecided.mark_unmatched_changed()
+        _end_walk(run, survey)
+
+
+# -- the guard
+
+
+def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | None:
+    """Say what is implausible about the findings, None where nothing is.
+
+    Tasks are judged as people are: a user who may no longer see them finds all of them gone. People to be created are
+    counted when that is decided.
+    """
+    loaded = run.state.facts.get(FIRST_LOAD_DONE) is not None
+    found, limits = survey.counts(), run.config.sync.guard
+    numbers = {**survey.people_to_change(), Watched.CREATIONS: 0}
+    problems = list(guard.exceeded(numbers, run.state.people.known(), limits, loaded=loaded).values())
+    judged = (
+        ("create {} of {} tasks again", found["tasks_gone"], asked[0]),
+        ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
+    )
+    problems += [
+        f"it would {text.format(changes, known)} (sync.guard)"
+        for text, changes, known in judged
+        if loaded and guard.stops(changes, known, share=limits.share, count=limits.count)
+    ]
+    return "; ".join(problems) or None
+
+
+def _stop_before_asking(run: Run, survey: Survey) -> None:
+    """Stop at once where a user who may see nothing any more would have every state asked for, a hundred at a time.
+
+    Raises:
+        GuardStoppedError: more people than the guard allows miss states, and none of a few hundred that were asked for
+            exists.
+    """
+    missing, known, limits = survey.people_with_unseen(), run.state.people.known(), run.config.sync.guard
+    if not guard.stops(missing, known, share=limits.lost_share, count=limits.lost_count):
+        return
+    sample = survey.unseen(0, _SAMPLE)
+    if sample and len(absent_among(run, Stream.SEQUENCE_STATES, sample)) == len(sample):
+        what = f"Outreach no longer shows the sequence states of {missing} of {known} known people"
+        raise _stopped(run, survey, what)
+
+
+def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
+    with run.state.transaction():
+        _end_walk(run, survey)
+    return GuardStoppedError(
+        f"the guard stopped this reconcile before its first write: {problem}; nothing of it was kept.",
+        advice="`reconcile --dry-run` shows the changes; `reconcile --allow-bulk` makes them.",
+    )
+
+
+# -- Outreach: all sequence states, all linked prospects
+
+
+def _walk_all_states(run: Run, survey: Survey) -> None:
+    """Go through all sequence states, or on from where an earlier walk stopped; store what was never seen.
+
+    Raises:
+        ServiceError: it could not be completed; it goes on the next time, or begins anew where the answers went in
+            circles.
+        InterruptedByError: asked to stop; it goes on the next time.
+    """
+    done = run.state.progress.of(SURVEY)
+    if done.walk is None and done.watermark is not None and _is_fresh(run, done.watermark):
+        return  # it was completed, and what followed was not
+    tally = run.tally.streams.setdefault(Stream.SEQUENCE_STATES, StreamTally())
+    before = run.source.requests
+    course = Course(
+        Stream.SEQUENCE_STATES,
+        SURVEY,
+        begin=partial(_begin_walk, run, survey),
+        resumable=partial(_resumable, run),
+        first_url=lambda _walk: run.source.all_states_url(),
+        instead=lambda _walk, _now: None,
+        page_kept=lambda page: survey.saw(_ids(page)),
+        completed=lambda walk: run.state.progress.complete(SURVEY, walk.began_at, None),
+    )
+    try:
+        follow(run, course, tally)
+    finally:
+        tally.requests += run.source.requests - before
+
+
+def _begin_walk(run: Run, survey: Survey, _progress: Progress) -> Walk:
+    with run.state.transaction():
+        _end_walk(run, survey)
+    return Walk(None, moves_watermark=False, counts_as_sweep=False, local_at=run.clock(), as_is=True)
+
+
+def _resumable(run: Run, progress: Progress) -> Walk | None:
+    """Return the walk to go on with; one that began long ago proves too little about what it saw first."""
+    walk = progress.walk
+    if walk is None or walk.next_url is None or not run.source.trusts(walk.next_url):
+        return None
+    return walk if walk.began_at is not None and _is_fresh(run, walk.began_at) else None
+
+
+def _is_fresh(run: Run, began_at: int) -> bool:
+    """Say whether a walk began within a day, by the service's clock."""
+    now = run.source.heard_time()
+    return now is not None and 0 <= now - began_at < _STALE_MS
+
+
+def _end_walk(run: Run, survey: Survey) -> None:
+    """Have the next reconcile begin anew (inside a transaction)."""
+    run.state.progress.reset(SURVEY)
+    survey.begin()
+
+
+def _ids(page: Page) -> list[int]:
+    """Return the ids of a page's states; one that makes no sense exists all the same."""
+    return [*(state.id for state in page.states), *(one.id for one in page.refused if one.id is not None)]
+
+
+def _name_sequences(run: Run, survey: Survey) -> None:
+    """Learn the names of sequences that only the walk has shown: its pages include nothing."""
+    unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
+    for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
+        keep_read(run, page)
+
+
+def _confirm_missing(run: Run, survey: Survey) -> None:
+    """Ask by id for every cached state that the walk did not show; what is absent then is missing."""
+    after = 0
+    while unseen := survey.unseen(after, _BY_ID):
+        check(run.stop)
+        after = unseen[-1]
+        absent = absent_among(run, Stream.SEQUENCE_STATES, unseen)
+        with run.state.transaction():
+            survey.note_missing(absent)
+
+
+def _read_prospects(run: Run, survey: Survey) -> None:
+    """Ask by id for every linked prospect: who was changed without a stamp, trashed or deleted is found."""
+    after = 0
+    while linked := survey.linked_prospects(after, _BY_ID):
+        check(run.stop)
+        after = linked[-1]
+        absent = absent_among(run, Stream.PROSPECTS, linked)
+        with run.state.transaction():
+            survey.note_gone(absent)
+        run.on_progress(Stream.PROSPECTS.value, len(linked))
+
+
+# -- Workbooks: all linked people
+
+
+class Asked(NamedTuple):
+    """A few linked people, on their way from Workbooks."""
+
+    ids: Sequence[int]
+    rows: Ahead[Mapping[int, PersonRow]]
+
+
+def compare_people(run: Run, survey: Survey) -> None:
+    """Compare every linked Person with what it should say, as if what is missing were removed already.
+
+    What a Person was read to hold is kept, whatever follows: it is what is there.
+
+    Raises:
+        ServiceError: Workbooks could not be read to the end.
+        InterruptedByError: asked to stop.
+    """
+    for some in early(_asked(run), run.config.workbooks.concurrency):
+        people = run.state.people.by_id(some.ids)
+        rows = until_shown(run, some.rows.result(), made_at(people.values()), run.target.people_by_ids)
+        pools = run.state.people.prospects_of(some.ids)
+        decided = decisions(run.state, run.config, pools, people, without=survey.missing_among)
+        with run.state.transaction():
+            for person_id, decision in decided.items():
+                _compare(run, survey, decision, people[person_id], rows.get(person_id))
+        run.on_progress("compared", len(some.ids))
+
+
+def _asked(run: Run) -> Iterator[Asked]:
+    after = 0
+    while ids := run.state.people.linked_ids(after, _TOGETHER):
+        check(run.stop)
+        after = ids[-1]
+        yield Asked(ids, Ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
+
+
+def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson, row: PersonRow | None) -> None:
+    """Note what is to be done about a Person, and as what the guard counts it."""
+    if row is None or row.is_deleted:
+        recreates = run.config.sync.when_deleted == "recreate"
+        if recreates or not person.deleted:
+            counted = Watched.LOSSES if recreates or row is None else None
+            survey.note_disagreement(person.id, gone=True, watched=counted)
+        return
+    held = keep_person(run, row, person, person.rule)
+    changes = decision._replace(held=held).changes()
+    if not changes:
+        run.tally.people.unchanged += 1
+    elif has_values(row.fields, run.config.sync.people.only_where):
+        watched = _watched(run, decision, changes)
+        counts = watched is not None and not _was_admitted(run, person.id, changes)
+        survey.note_disagreement(person.id, gone=False, watched=watched if counts else None)
+
+
+def _watched(run: Run, decision: Decision, changes: Mapping[str, RoleValue]) -> Watched | None:
+    if decision.wanted.opted_out:
+        return None  # always safe to write
+    is_loss = changes.get("sequence_state") == run.config.sync.labels[NOT_ACTIVE]
+    return Watched.LOSSES if is_loss else Watched.UPDATES
+
+
+def _was_admitted(run: Run, person_id: int, changes: Mapping[str, RoleValue]) -> bool:
+    """Say whether exactly this waits already and a guard has let it pass, such as what Workbooks keeps refusing."""
+    pool = run.state.people.prospects_of([person_id])[person_id]
+    return any(entry.admitted and entry.fields == changes for entry in run.state.outbox.of_person(pool))
+
+
+# -- skipped tasks
+
+
+def _find_deleted_tasks(run: Run, survey: Survey) -> int:
+    """Find the Tasks that were sent and have been deleted in Workbooks, where they are to be created again.
+
+    They are looked up by reference once more before that, as every task is. Returns how many were looked at.
+    """
+    after = looked_at = 0
+    while run.config.sync.when_deleted == "recreate" and (sent := survey.sent_tasks(after, _TOGETHER)):
+        check(run.stop)
+        after = sent[-1].id
+        looked_at += len(sent)
+        rows = until_shown(
+            run,
+            run.target.tasks_by_ids([task.workbooks_id for task in sent]),
+            {task.workbooks_id: task.sent_at for task in sent},
+            run.target.tasks_by_ids,
+        )
+        live = {row.id for row in rows.values() if not row.is_deleted}
+        gone = [(task.id, task.prospect_id) for task in sent if task.workbooks_id not in live]
+        with run.state.transaction():
+            survey.note_tasks(gone, vanished=False)
+    return looked_at
+
+
+def _find_vanished_tasks(run: Run, survey: Survey) -> int:
+    """Find open tasks that are gone although their state is at another step, where that counts as skipped.
+
+    Returns how many were asked for.
+    """
+    after = asked_for = 0
+    while run.config.sync.tasks.vanished_is_skipped and (overtaken := survey.overtaken_tasks(after, _TOGETHER)):
+        check(run.stop)
+        after = overtaken[-1].id
+        asked_for += len(overtaken)
+        absent = set(absent_among(run, Stream.TASKS, [task.id for task in overtaken]))
+        vanished = [(task.id, task.prospect_id) for task in overtaken if task.id in absent]
+        with run.state.transaction():
+            survey.note_tasks(vanished, vanished=True)
+    return asked_for

@@ -1,0 +1,292 @@
+"""What the stream of events makes of a cycle: skips, removals and opt-outs that no list shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.instants import parse_iso
+from outreach_sync.records import Stream
+
+if TYPE_CHECKING:
+    from outreach_sync.conduct import Ended
+    from tests.conftest import World
+
+STATE = "cf_person_sequence_state"
+RUNNING = "Active \u2013 Running"
+NEVER: dict[str, Any] = {"tasks": {"skipped_when": []}}
+"""No rule on attributes: only events say that a task was skipped."""
+
+
+def open_task(world: World, prospect: int | None, **attributes: Any) -> int:
+    steps = {} if attributes.get("taskType") == "manual" else {"sequenceStep": world.outreach.add_step(1)}
+    return world.skipped_task(prospect or 0, state="incomplete", completed=False, **{**steps, **attributes})
+
+
+def next_minute(world: World) -> None:
+    world.sandbox.clock.advance(60_000)
+
+
+@pytest.mark.parametrize(
+    "hypothesis", ["skip_is_not_completed", "skip_is_like_done", "skip_is_another_word", "skip_destroys_task", None]
+)
+@pytest.mark.parametrize("first_seen", ["before the skip", "after the skip"])
+def test_an_event_makes_one_task_whatever_the_skip_leaves(
+    world: World, hypothesis: str | None, first_seen: str
+) -> None:
+    if hypothesis:
+        world.sandbox.outreach.faults.on(hypothesis)
+    prospect = world.prospect(email="ada@example.com")
+    task = open_task(world, prospect, dueAt="2026-08-01T00:00:00.000Z", note="Call back")
+    if first_seen == "before the skip":
+        world.run(sync=NEVER)
+        next_minute(world)
+    world.outreach.skip_task(task)
+    for _ in range(3):
+        assert world.run(sync=NEVER).exit_status == 0
+        next_minute(world)
+    (made,) = world.tasks()
+    assert made["created_through_reference"] == f"outreach-task-{task}"
+    assert made["primary_contact_id"] == world.person()["id"]
+    if hypothesis != "skip_destroys_task":
+        assert "Call back" in made["description"]
+
+
+def test_a_task_that_is_gone_is_due_when_the_event_happened(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run(sync=NEVER)
+    task = open_task(world, prospect, dueAt="2020-01-01T00:00:00.000Z")
+    world.sandbox.outreach.faults.on("skip_destroys_task")
+    next_minute(world)
+    world.outreach.skip_task(task)
+    world.run(sync=NEVER)
+    (made,) = world.tasks()
+    event = [one for one in world.outreach.all("event") if one.values["name"] == "skip_task"][-1]
+    with world.state() as state:
+        cached = state.cache.task(task)
+        assert cached is not None
+        assert cached.task.due_at == parse_iso(event.values["eventAt"])
+    assert made["created_through_reference"] == f"outreach-task-{task}"
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "made"),
+    [
+        ("event_repeated", {"kind": "skip_task"}, 1),
+        ("event_without", {"kind": "skip_task", "relationship": "prospect"}, 1),
+        ("event_without", {"kind": "skip_task", "relationship": "sequence"}, 1),
+        ("event_without", {"kind": "skip_task", "relationship": "task"}, 0),
+        ("event_renamed", {"kind": "skip_task"}, 0),
+        ("event_stamped", {"kind": "skip_task", "ms": -600_000}, 1),
+        ("event_names_refused", {}, 1),
+        ("ids_as_strings", {}, 1),
+        ("late_visibility", {"ms": 30_000}, 1),
+        ("out_of_order", {}, 1),
+        ("event_relations_die", {"shape": "empty"}, 1),
+    ],
+)
+def test_a_strange_stream_makes_one_task_or_none_and_no_failure(
+    world: World, fault: str, options: dict[str, Any], made: int
+) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    task = open_task(world, prospect)
+    world.run(sync=NEVER)
+    world.sandbox.outreach.faults.on(fault, **options)
+    next_minute(world)
+    world.outreach.skip_task(task)
+    world.run(sync=NEVER)
+    next_minute(world)
+    assert world.run(sync=NEVER).exit_status == 0
+    assert len(world.tasks()) == made
+
+
+def test_a_manual_task_stays_out_and_a_task_without_a_prospect_is_no_failure(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    manual = open_task(world, prospect, taskType="manual", sequence=None)
+    nobody = world.outreach.add_task(None, taskType="sequence_step_call", action="call", state="incomplete", sequence=1)
+    world.run(sync=NEVER)
+    for task in (manual, nobody):
+        world.outreach.skip_task(task)
+    ended = world.run(sync=NEVER)
+    assert (ended.exit_status, world.tasks()) == (0, [])
+    assert ended.document["streams"]["events"]["skips"] == 2
+
+
+def test_event_and_rule_at_once_make_one_task(world: World) -> None:
+    task = open_task(world, world.prospect(email="ada@example.com"))
+    world.run()
+    world.outreach.skip_task(task)
+    world.run()
+    world.run()
+    assert len(world.tasks()) == 1
+
+
+@pytest.mark.parametrize("fate", ["trashed", "hidden", "destroyed", "unlinked"])
+def test_skips_of_people_who_are_gone_or_unknown_are_never_a_failure(world: World, fate: str) -> None:
+    prospect = world.prospect(email="ada@example.com", states=())
+    task = open_task(world, prospect)
+    if fate == "trashed":
+        world.outreach.update("prospect", prospect, trashedAt="2026-09-01T00:00:00Z")
+    elif fate == "hidden":
+        world.outreach.update("prospect", prospect, hidden=True)
+    world.outreach.skip_task(task)
+    if fate == "destroyed":
+        world.outreach.delete("prospect", prospect)
+    for _ in range(2):
+        assert world.run(sync=NEVER).exit_status == 0
+    assert len(world.tasks()) == (fate == "unlinked")
+    assert len(world.people()) == (fate == "unlinked")
+
+
+def test_what_was_forgotten_is_not_brought_back_by_an_event(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    task = open_task(world, prospect)
+    with world.state() as state, state.transaction():
+        state.forgotten.add("prospect", prospect)
+    world.outreach.skip_task(task)
+    assert world.run(sync=NEVER).exit_status == 0
+    assert (world.tasks(), world.people()) == ([], [])
+    with world.state() as state:
+        assert state.cache.task(task) is None
+
+
+def test_a_thousand_skips_cost_one_request_for_the_events_and_ten_for_the_tasks(world: World) -> None:
+    world.settings["sync"]["guard"] = {"create": 5_000}
+    prospects = [world.prospect(email=f"p{number}@example.com") for number in range(20)]
+    step = world.outreach.add_step(1)
+    tasks = [
+        world.skipped_task(prospects[number % 20], state="incomplete", completed=False, sequenceStep=step)
+        for number in range(1_000)
+    ]
+    world.run(sync=NEVER)
+    next_minute(world)
+    world.sandbox.outreach.faults.on("skip_keeps_updated_at")
+    for task in tasks:
+        world.outreach.skip_task(task)
+    ended = world.run(sync=NEVER)
+    assert len(world.tasks()) == 1_000
+    assert ended.document["streams"]["events"]["requests"] <= 11
+    assert ended.document["requests"]["workbooks"] <= 25  # ten writes, as many look-ups by reference, a few of people
+
+
+# -- removals, merges, opt-outs
+
+
+def beyond_the_overlap(world: World) -> None:
+    with world.state() as state, state.transaction():
+        state.connection.execute("UPDATE progress SET watermark = watermark + 3600000 WHERE stream <> 'events'")
+
+
+def outreach_requests(ended: Ended) -> int:
+    return int(ended.document["requests"]["outreach"])
+
+
+def test_removed_states_show_in_the_same_cycle_at_one_read_for_a_hundred_people(world: World) -> None:
+    prospects = [world.prospect(email=f"p{number}@example.com", states=("active",)) for number in range(100)]
+    guard = {"guard": {"lost_share": 1, "lost_count": 1_000, "create": 1_000}}
+    world.run(sync=guard)
+    next_minute(world)
+    for prospect in prospects:
+        world.outreach.delete("sequenceState", world.states_of(prospect)[0])
+    ended = world.run(sync=guard)
+    assert {one[STATE] for one in world.people()} == {"Not Active"}
+    assert outreach_requests(ended) <= 5
+    next_minute(world)
+    assert outreach_requests(world.run(sync=guard)) == 4
+
+
+def test_many_removals_stop_the_guard_as_losses(world: World) -> None:
+    prospects = [world.prospect(email=f"p{number}@example.com") for number in range(20)]
+    world.run(sync={"guard": {"create": 100}})
+    world.run()
+    for prospect in prospects:
+        world.outreach.delete("sequenceState", world.states_of(prospect)[0])
+    assert world.run(sync={"guard": {}}).exit_status == 6
+    assert {one[STATE] for one in world.people()} == {RUNNING}
+    assert world.run(sync={"guard": {}}, allow_bulk=True).exit_status == 0
+    assert {one[STATE] for one in world.people()} == {"Not Active"}
+
+
+def test_a_state_that_an_event_calls_removed_and_that_is_there_stays(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    state = world.states_of(prospect)[0]
+    world.outreach.add("event", {"name": "sequence_state_destroyed", "prospect": prospect, "sequence": 1})
+    world.run()
+    assert world.person()[STATE] == RUNNING
+    assert world.states_of(prospect) == [state]
+
+
+def test_a_destroyed_prospect_counts_no_more_and_keeps_its_opt_out(world: World) -> None:
+    gone = world.prospect(email="ada@example.com")
+    opted = world.prospect(email="bo@example.com", states=("opted_out",))
+    world.run()
+    for prospect in (gone, opted):
+        world.outreach.delete("prospect", prospect)
+    assert world.run().exit_status == 0
+    assert sorted(one[STATE] for one in world.people()) == ["Not Active", "Opted Out"]
+
+
+@pytest.mark.parametrize("which", ["loser", "winner", "both"])
+def test_a_merged_prospect_hands_its_states_over(world: World, which: str) -> None:
+    world.sandbox.outreach.faults.on("merge_names", which=which)
+    winner = world.prospect(email="ada@example.com", states=("finished",))
+    loser = world.prospect(email="a.example@example.com", states=("active",))
+    world.run()
+    people = {one["main_location[email]"]: one["id"] for one in world.people()}
+    world.outreach.merge_prospects(winner, loser)
+    world.run()
+    shown = {one["id"]: one[STATE] for one in world.people()}
+    assert shown[people["ada@example.com"]] == RUNNING
+    assert shown[people["a.example@example.com"]] == "Not Active"
+
+
+def test_an_opt_out_that_moved_no_stamp_is_found_by_its_event(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    beyond_the_overlap(world)
+    world.sandbox.outreach.faults.on("opt_out_keeps_updated_at")
+    world.outreach.opt_out(prospect)
+    world.run()
+    person = world.person()
+    assert (person[STATE], person["no_email_soliciting"]) == ("Opted Out", True)
+
+
+# -- the stream itself
+
+
+def test_events_that_may_not_be_read_hold_nothing_up_and_are_named_each_time(world: World) -> None:
+    world.sandbox.outreach.faults.on("scope_missing", scope="events.read")
+    world.prospect(email="ada@example.com")
+    for _ in range(2):
+        ended = world.run()
+        assert ended.exit_status == 0
+        (warning,) = ended.document["warnings"]
+        assert "events.read" in warning
+    assert world.person()[STATE] == RUNNING
+    with world.state() as state:
+        assert state.facts.get("first_load_done") is not None
+        assert not state.progress.any_walk_open(list(Stream))
+
+
+def test_records_that_an_event_concerns_are_read_by_the_next_run_where_outreach_fails(world: World) -> None:
+    task = open_task(world, world.prospect(email="ada@example.com"))
+    world.run(sync=NEVER)
+    world.outreach.skip_task(task)
+    world.sandbox.outreach.faults.on("server_error_500", after=4)
+    assert world.run(sync=NEVER).exit_status == 4
+    assert world.tasks() == []
+    world.sandbox.outreach.faults.clear()
+    assert world.run(sync=NEVER).exit_status == 0
+    assert len(world.tasks()) == 1
+
+
+def test_other_names_of_skips_in_the_config_are_read_from_the_start(world: World) -> None:
+    world.sandbox.outreach.faults.on("event_renamed", kind="skip_task", name="task_skipped")
+    task = open_task(world, world.prospect(email="ada@example.com"))
+    world.outreach.skip_task(task)
+    world.run(sync=NEVER)
+    assert world.tasks() == []
+    world.run(sync={"tasks": {"skipped_when": [], "skip_events": ["task_skipped"]}})
+    assert len(world.tasks()) == 1
