@@ -206,15 +206,10 @@ WriteValue = str | int | bool | DateTime | Date | None
 
 
 class Accepted(NamedTuple):
-    """Workbooks took this object: its id and the lock version it has now.
-
-    `kept` are text fields, by Workbooks name, that its answer shows otherwise than they were sent (a "?" for an emoji):
-    a hint only, since answers may show what was sent; read the record to be sure.
-    """
+    """Workbooks took this object: its id and the lock version it has now."""
 
     id: int
     lock_version: int
-    kept: Mapping[str, str | None] = {}
 
 
 class Stale(NamedTuple):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from outreach_sync import http, instants
+from outreach_sync import instants
 from outreach_sync.http import StopSignal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Time:
         return time.time_ns() + self._passed_ms * 1_000_000
 
     def waited(self) -> float:
-        """Stand in for `time.monotonic` where patience is measured: seconds of pauses, however busy the machine is."""
+        """Say how many seconds of pauses there were, however busy the machine is."""
         return self._passed_ms / 1000
 
     def pass_time(self, milliseconds: int) -> None:
@@ -38,8 +38,7 @@ class Time:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Be the time by which the program and the services live."""
-        patience = http.Patience.__init__.__kwdefaults__
-        with mock.patch.object(instants, "time", self), mock.patch.dict(patience, {"clock": self.waited}):
+        with mock.patch.object(instants, "time", self):
             yield
 
 
@@ -50,7 +49,29 @@ class NoWaiting(StopSignal):
         super().__init__()
         self._clock = clock
 
+    def clock(self) -> float:
+        return self._clock.waited()
+
     def wait(self, seconds: float) -> bool:
         if not self.is_set():
             self._clock.pass_time(round(max(seconds, 0.0) * 1000))
+        return self.is_set()
+
+
+class Pauses(StopSignal):
+    """A request to stop whose pauses are kept, and move the clock by which patience is measured instead of lasting."""
+
+    def __init__(self, *, still: bool = False) -> None:
+        """Let real time pass too, unless it stands `still`."""
+        super().__init__()
+        self.now = 1000.0
+        self.pauses: list[float] = []
+        self._still = still
+
+    def clock(self) -> float:
+        return self.now if self._still else self.now + super().clock()
+
+    def wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self.now += seconds
         return self.is_set()

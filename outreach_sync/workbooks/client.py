@@ -7,19 +7,20 @@ host only. What becomes of a write:
   same size. An update is safe by its lock version: if it was carried out all the same, the second one is stale, and the
   record is compared with what was sent. A creation is looked for first, twice, since rows may appear late.
 - Its answer was lost or is unclear: the verdict is `Unknown`, and the caller looks before sending again.
-- It was put off for as long as patience lasts: that is an error, and nothing else is sent.
+- It was put off for as long as patience lasts: that is an error, and nothing else is sent. Only where a gateway lets
+  one half of the batch through and not the other, the object at which it stops is `Unknown`, and the rest is settled.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from outreach_sync import __version__
 from outreach_sync.config.model import revealed
-from outreach_sync.errors import InterruptedByError, PutOffError, ServiceError, UntrustedAnswerError
+from outreach_sync.errors import InterruptedByError, ServiceError, UnavailableError, UntrustedAnswerError
 from outreach_sync.http import (
     BusyError,
     GarbledError,
@@ -27,6 +28,7 @@ from outreach_sync.http import (
     NotSentError,
     Patience,
     RetriableError,
+    ThrottledError,
     Transport,
     pause,
 )
@@ -47,6 +49,7 @@ _TURNED_AWAY_LIMIT = 3
 _READINGS_LIMIT = 3
 _WRITE_GRACE_SECONDS = 20.0
 _LOOK_AGAIN_SECONDS = 2.0
+_BRIEFLY = 1.0
 _CLEAN_ANSWERS = 10
 """So many answers must come without a redirect before several requests go at once again."""
 _VALUES = 96
@@ -238,17 +241,53 @@ class WorkbooksClient:
         self._skip_totals = _accepted_spellings(answer.body, spellings)
         return self._read_once(controller, reading, left, paged=paged)
 
-    def _settle(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
+    def _settle(self, controller: str, writes: Sequence[Write], *, at_most: float | None = None) -> tuple[Verdict, ...]:
+        """Send one batch until it is settled; for `at_most` seconds, where it is part of one that was put off."""
+        delivery = _Delivery(self, controller, writes, was_put_off=at_most is not None)
+        middle = len(writes) // 2
         try:
-            outcome = _Delivery(self, controller, writes).outcome(self._patience)
+            outcome = delivery.outcome(self._patience, at_most)
         except (*_LOST, UntrustedAnswerError, InterruptedByError) as failure:
             return (Unknown(failure.message),) * len(writes)
+        except UnavailableError as failure:
+            if at_most is None and middle and delivery.was_turned_back:
+                return self._without_the_one_to_blame(controller, writes, failure)
+            raise
         if not isinstance(outcome, BatchRefused):
             return outcome
-        if len(writes) == 1:
+        if not middle:
             return (verdicts.settle_single(outcome),)
+        halves = writes[:middle], writes[middle:]
+        first, second = (self._settle(controller, half, at_most=at_most) for half in halves)
+        return first + second
+
+    def _without_the_one_to_blame(
+        self, controller: str, writes: Sequence[Write], failure: UnavailableError
+    ) -> tuple[Verdict, ...]:
+        """Send halves of what does not get through: of what a gateway stops at, nothing is known; the rest is settled.
+
+        Raises:
+            UnavailableError: neither half gets through, so it is no single object that is to blame.
+        """
         middle = len(writes) // 2
-        return self._settle(controller, writes[:middle]) + self._settle(controller, writes[middle:])
+        settled: list[tuple[Verdict, ...] | None] = []
+        for half in (writes[:middle], writes[middle:]):
+            try:
+                settled.append(self._settle(controller, half, at_most=_BRIEFLY))
+            except UnavailableError:
+                settled.append(None)
+        if settled == [None, None]:
+            raise failure
+        found: tuple[Verdict, ...] = ()
+        for half, known in zip((writes[:middle], writes[middle:]), settled, strict=True):
+            found += known if known is not None else self._blame(controller, half, failure)
+        return found
+
+    def _blame(self, controller: str, writes: Sequence[Write], failure: UnavailableError) -> tuple[Verdict, ...]:
+        if len(writes) > 1:
+            with suppress(UnavailableError):
+                return self._without_the_one_to_blame(controller, writes, failure)
+        return (Unknown(failure.message),) * len(writes)
 
     def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | BatchRefused:
         """Send objects once and judge the answer. Raises as `verdicts.parse` does, and what sending raises."""
@@ -279,7 +318,7 @@ class WorkbooksClient:
         """Parse an answer and count being turned away: three times with a key that never worked is a refusal."""
         try:
             said = verdicts.parse(answer)
-        except DelayedError:
+        except (DelayedError, ThrottledError):
             self._brake.pull()
             raise
         except TurnedAwayError:
@@ -325,28 +364,23 @@ class _Brake:
 class _Delivery:
     """One batch on its way: sent until Workbooks looks at it, and never in a way that could write anything twice."""
 
-    def __init__(self, client: WorkbooksClient, controller: str, writes: Sequence[Write]) -> None:
+    def __init__(self, client: WorkbooksClient, controller: str, writes: Sequence[Write], *, was_put_off: bool) -> None:
         self._client = client
         self._controller = controller
         self._writes = writes
         self._found: dict[int, Verdict] = {}
-        self._was_put_off = False
-        self._failure: RetriableError | None = None
+        self._was_put_off = was_put_off
+        self.was_turned_back = False
 
-    def outcome(self, patience: Patience) -> tuple[Verdict, ...] | BatchRefused:
+    def outcome(self, patience: Patience, at_most: float | None) -> tuple[Verdict, ...] | BatchRefused:
         """Return what became of each object, or that all were refused.
 
         Raises:
             MaybeSentError, GarbledError, FailedError, UntrustedAnswerError: nothing is known.
             InterruptedByError: asked to stop; likewise.
-            ServiceError: patience is over.
+            ServiceError: patience is over; `was_turned_back` says that a gateway, or a 503, was the last word.
         """
-        try:
-            return patience.ask(f"writing {self._controller} of Workbooks", self._attempt, final=_LOST)
-        except ServiceError as error:
-            if isinstance(self._failure, BusyError) and not isinstance(error, PutOffError):
-                raise FailedError(self._failure.message, status=self._failure.status) from None
-            raise
+        return patience.ask(f"writing {self._controller} of Workbooks", self._attempt, at_most=at_most, final=_LOST)
 
     def _attempt(self, left: float) -> tuple[Verdict, ...] | BatchRefused:
         if self._was_put_off:
@@ -357,7 +391,7 @@ class _Delivery:
         try:
             said = self._client.send_write(self._controller, [self._writes[place] for place in waiting], left)
         except RetriableError as failure:
-            self._failure = failure
+            self.was_turned_back = isinstance(failure, BusyError) and failure.asked_seconds is None
             self._was_put_off = self._was_put_off or not isinstance(failure, NotSentError)
             raise
         if isinstance(said, BatchRefused):
@@ -384,10 +418,13 @@ class _Delivery:
                 return
             if again:
                 self._client.look_again()
-            for reference, rows in self._client.by_values(
-                self._controller, REFERENCE, places, ("lock_version", "is_deleted")
-            ).items():
-                self._found[places[reference]] = _as_created(rows)
+            found = self._client.by_values(self._controller, REFERENCE, places, ("lock_version", "is_deleted"))
+            for reference, rows in found.items():
+                self._found[places[reference]] = (
+                    Accepted(record_id(rows[0]), lock_version_of(rows[0]))
+                    if len(rows) == 1
+                    else Unknown("several records bear the reference of the one that was to be created")
+                )
 
     def _carried_out(self, settled: Mapping[int, Verdict]) -> dict[int, Verdict]:
         """Tell, of what is stale now, what is so because it was written although it was put off."""
@@ -410,14 +447,6 @@ class _Delivery:
         return written
 
 
-def _as_created(rows: Sequence[Row]) -> Verdict:
-    """Judge the live records that bear the reference of one that was to be created."""
-    if len(rows) > 1:
-        return Unknown("several records bear the reference of the one that was to be created")
-    lock_version = read_integer(rows[0].get("lock_version"))
-    return Accepted(record_id(rows[0]), verdicts.LOCK_UNKNOWN if lock_version is None else lock_version)
-
-
 def record_id(row: Row) -> int:
     """Return the id of a row.
 
@@ -428,6 +457,12 @@ def record_id(row: Row) -> int:
     if number is None or number <= 0:
         raise UntrustedAnswerError("Workbooks returned a record without an id that makes sense.")
     return number
+
+
+def lock_version_of(row: Row) -> int:
+    """Return the lock version of a row, `LOCK_UNKNOWN` where it has none."""
+    lock_version = read_integer(row.get("lock_version"))
+    return verdicts.LOCK_UNKNOWN if lock_version is None else lock_version
 
 
 def _has_id_in(ids: frozenset[int]) -> Callable[[Row], bool]:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from outreach_sync.records import Date, PersonRow, TaskRow, Write, WriteValue
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import Datatype
-from outreach_sync.workbooks.client import WorkbooksClient, record_id
+from outreach_sync.workbooks.client import WorkbooksClient, lock_version_of, record_id
 from outreach_sync.workbooks.metadata import Metadata
-from outreach_sync.workbooks.verdicts import LOCK_UNKNOWN
 from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     REFERENCE,
@@ -23,7 +22,6 @@ from outreach_sync.workbooks.wire import (
     Row,
     read,
     read_boolean,
-    read_integer,
     read_text,
 )
 
@@ -158,7 +156,7 @@ class Workbooks:
     def _person(self, row: Row) -> PersonRow:
         return PersonRow(
             id=record_id(row),
-            lock_version=_lock_version(row),
+            lock_version=lock_version_of(row),
             is_deleted=bool(read_boolean(row.get("is_deleted"))),
             email=read_text(row.get(EMAIL)),
             reference=read_text(row.get(REFERENCE)),
@@ -205,12 +203,7 @@ def _spellings(address: str) -> Iterable[str]:
 def _task(row: Row) -> TaskRow:
     return TaskRow(
         id=record_id(row),
-        lock_version=_lock_version(row),
+        lock_version=lock_version_of(row),
         is_deleted=bool(read_boolean(row.get("is_deleted"))),
         reference=read_text(row.get(REFERENCE)) or "",
     )
-
-
-def _lock_version(row: Row) -> int:
-    lock_version = read_integer(row.get("lock_version"))
-    return LOCK_UNKNOWN if lock_version is None else lock_version

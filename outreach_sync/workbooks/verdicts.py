@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, OutreachSyncError, UntrustedAnswerError
 from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, retry_after
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks.wire import is_kept, read_integer, read_text
+from outreach_sync.workbooks.wire import REFERENCE, read_integer, read_text
 
 if TYPE_CHECKING:
     from outreach_sync.http import Answer
@@ -131,19 +131,17 @@ def not_accepted() -> NotAuthenticatedError:
 
 
 def _put_off(answer: Answer, asked: float | None) -> RetriableError:
+    """Tell a client that is asked to wait from one that is sent to log in: the Location of a redirect says which."""
     if answer.status in {408, 429}:
         return ThrottledError(f"Workbooks asks to wait ({answer.status})", asked_seconds=asked)
-    kind = TurnedAwayError if _leads_to_log_in(answer) else DelayedError
-    return kind(f"Workbooks answered with a redirect ({answer.status})", asked_seconds=asked)
-
-
-def _leads_to_log_in(answer: Answer) -> bool:
     try:
         address = urlsplit(answer.headers.get("Location", ""))
     except ValueError:
-        return False
-    first_label = (address.netloc.rpartition("@")[2]).partition(".")[0]
-    return any(_LOG_IN.fullmatch(part) for part in (first_label, *address.path.split("/")))
+        address = urlsplit("")
+    first_label = address.netloc.rpartition("@")[2].partition(".")[0]
+    to_log_in = any(_LOG_IN.fullmatch(part) for part in (first_label, *address.path.split("/")))
+    kind = TurnedAwayError if to_log_in else DelayedError
+    return kind(f"Workbooks answered with a redirect ({answer.status})", asked_seconds=asked)
 
 
 def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
@@ -192,7 +190,8 @@ class _Whole(NamedTuple):
 
 def judge(answer: Mapping[str, Any], writes: Sequence[Write]) -> tuple[Verdict, ...]:
     """Judge each object of a write from the parsed answer; the result is parallel to `writes`."""
-    whole = _whole(answer)
+    reasons, success = reasons_in(answer), answer.get("success")
+    whole = _Whole(clean=success is True and not reasons, failed=success is False, reasons=reasons)
     entries = _pair(answer, writes)
     return tuple(
         _judge_one(write, entry, whole, alone=len(writes) == 1) for write, entry in zip(writes, entries, strict=True)
@@ -259,22 +258,13 @@ def _undecided(write: Write, entry: _Entry, whole: _Whole, *, alone: bool) -> Ve
 
 
 def _accepted(write: Write, entry: _Entry) -> Verdict:
-    record_id = read_integer(entry.record.get("id"))
+    record_id = _id(entry)
     if record_id is None or record_id <= 0 or (write.id and record_id != write.id):
         return Unknown("the answer reports success, but for another record")
     if not write.id and not _same_reference(write, entry.record):
         return Unknown("the answer reports success, but for another record")
     lock_version = read_integer(entry.record.get("lock_version"))
-    return Accepted(record_id, LOCK_UNKNOWN if lock_version is None else lock_version, _kept_otherwise(write, entry))
-
-
-def _kept_otherwise(write: Write, entry: _Entry) -> dict[str, str | None]:
-    """Return the texts that the answer shows otherwise than they were sent; only a read proves what is stored."""
-    return {
-        name: read_text(entry.record[name])
-        for name, sent in write.fields.items()
-        if isinstance(sent, str) and name in entry.record and not is_kept(sent, entry.record[name])
-    }
+    return Accepted(record_id, LOCK_UNKNOWN if lock_version is None else lock_version)
 
 
 def _names_itself_or_nothing(write: Write, record: Mapping[str, Any]) -> bool:
@@ -287,7 +277,7 @@ def _names_itself_or_nothing(write: Write, record: Mapping[str, Any]) -> bool:
 
 def _same_reference(write: Write, record: Mapping[str, Any]) -> bool:
     """Say whether a new record bears the reference that was sent, where both name one."""
-    sent, named = write.fields.get("created_through_reference"), record.get("created_through_reference")
+    sent, named = write.fields.get(REFERENCE), record.get(REFERENCE)
     return sent is None or named is None or str(named) == sent
 
 
@@ -305,12 +295,13 @@ def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | N
     entries = [_entry(*parts) for parts in zip(records, facts, own_errors, strict=True)]
     if len(entries) == len(writes):
         return _without_doubles(writes, entries)
-    return [_only_one_with_id(entries, write.id) for write in writes]
+    by_id = [[entry for entry in entries if write.id and _id(entry) == write.id] for write in writes]
+    return [found[0] if len(found) == 1 else None for found in by_id]
 
 
 def _without_doubles(writes: Sequence[Write], entries: list[_Entry]) -> list[_Entry | None]:
     """Keep entries by position, but none whose id is reported for two objects or belongs to another that was sent."""
-    reported = [read_integer(entry.record.get("id")) for entry in entries]
+    reported = [_id(entry) for entry in entries]
     sent = {write.id for write in writes if write.id}
     return [
         None if found and (reported.count(found) > 1 or (not write.id and found in sent)) else entry
@@ -318,9 +309,8 @@ def _without_doubles(writes: Sequence[Write], entries: list[_Entry]) -> list[_En
     ]
 
 
-def _only_one_with_id(entries: Sequence[_Entry], record_id: int) -> _Entry | None:
-    found = [entry for entry in entries if record_id and read_integer(entry.record.get("id")) == record_id]
-    return found[0] if len(found) == 1 else None
+def _id(entry: _Entry) -> int | None:
+    return read_integer(entry.record.get("id"))
 
 
 def _entry(record: Mapping[str, Any], information: Mapping[str, Any], old_errors: object) -> _Entry:
@@ -328,12 +318,6 @@ def _entry(record: Mapping[str, Any], information: Mapping[str, Any], old_errors
     flag = success if isinstance(success, bool) else None
     said = information.get("message") if flag is False else None
     return _Entry(record, flag, _reasons(information.get("errors"), old_errors, said))
-
-
-def _whole(answer: Mapping[str, Any]) -> _Whole:
-    reasons = reasons_in(answer)
-    success = answer.get("success")
-    return _Whole(clean=success is True and not reasons, failed=success is False, reasons=reasons)
 
 
 def _reasons(*places: object) -> tuple[str, ...]:

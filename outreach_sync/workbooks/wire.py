@@ -32,7 +32,7 @@ PAGE_ROWS = 100
 Pair = tuple[str, str]
 
 Row = Mapping[str, Any]
-"""One record as it came, by column; `formats.read` parses the values."""
+"""One record as it came, by column; `read` parses the values."""
 
 
 class Filter(NamedTuple):
@@ -60,7 +60,12 @@ def encode(pairs: Iterable[Pair]) -> bytes:
 
     Half a surrogate pair, which JSON can smuggle into a text, has no UTF-8 and becomes a question mark.
     """
-    return "&".join(f"{_encode_name(name)}={_quote(value)}" for name, value in pairs).encode("ascii")
+    return "&".join(f"{_quote(name)}={quote(value, safe='', errors='replace')}" for name, value in pairs).encode()
+
+
+def _quote(name: str) -> str:
+    inner, ending = (name[:-2], "[]") if name.endswith("[]") else (name, "")
+    return quote(inner, safe="", errors="replace") + ending
 
 
 def credentials(api_key: str) -> list[Pair]:
@@ -92,22 +97,24 @@ def write_pairs(writes: Sequence[Write]) -> list[Pair]:
     ids = [write.id for write in writes if write.id]
     if len(set(ids)) != len(ids):
         raise ValueError("a record occurs twice in one write")
-    columns = tuple(dict.fromkeys(name for write in writes for name in write.fields))
+    selected = dict.fromkeys(str(write.id) for write in writes)
     pairs = [("_method", "PUT"), ("_strict_attribute_checking", "1"), ("_per_object_transactions", "1")]
-    pairs += _working_set(writes)
+    pairs += [("_fm", "or")] if len(selected) > 1 else []
+    pairs += _filter_pairs(Filter("id", "eq", record_id) for record_id in selected)
+    columns = tuple(dict.fromkeys(name for write in writes for name in write.fields))
     for write in writes:
-        pairs += _object_pairs(write, columns)
+        pairs += [("__method[]", "PUT" if write.id else "POST"), ("id[]", str(write.id))]
+        pairs += [("lock_version[]", str(write.lock_version))]
+        pairs += [(f"{nested_name(name)}[]", _field_text(write, name)) for name in columns]
     return pairs
 
 
 def unsendable(write: Write) -> str | None:
     """Say which field holds a text that Workbooks would take for a command; None where all can be sent."""
-    reserved = [name for name, value in write.fields.items() if value in (NO_VALUE, NULL_VALUE)]
-    return (
-        f"{reserved[0]}: the text '{write.fields[reserved[0]]}' has a special meaning and cannot be sent"
-        if reserved
-        else None
-    )
+    for name, value in write.fields.items():
+        if value in (NO_VALUE, NULL_VALUE):
+            return f"{name}: the text '{value}' has a special meaning and cannot be sent"
+    return None
 
 
 def list_value(values: Iterable[str]) -> str:
@@ -137,30 +144,13 @@ def _filter_pairs(filters: Iterable[Filter]) -> list[Pair]:
     return [pair for one in filters for pair in (("_ff[]", one.field), ("_ft[]", one.operator), ("_fc[]", one.value))]
 
 
-def _working_set(writes: Sequence[Write]) -> list[Pair]:
-    ids = tuple(dict.fromkeys(str(write.id) for write in writes))
-    joined = [("_fm", "or")] if len(ids) > 1 else []
-    return joined + _filter_pairs(Filter("id", "eq", record_id) for record_id in ids)
-
-
-def _object_pairs(write: Write, columns: tuple[str, ...]) -> list[Pair]:
-    pairs = [
-        ("__method[]", "PUT" if write.id else "POST"),
-        ("id[]", str(write.id)),
-        ("lock_version[]", str(write.lock_version)),
-    ]
-    return pairs + [(f"{nested_name(name)}[]", _field_text(write.fields, name)) for name in columns]
-
-
-def _field_text(fields: Mapping[str, WriteValue], name: str) -> str:
-    if name not in fields:
+def _field_text(write: Write, name: str) -> str:
+    if name not in write.fields:
         return NO_VALUE
-    value = fields[name]
-    if value is None:
-        return NULL_VALUE
+    value = write.fields[name]
     if value in (NO_VALUE, NULL_VALUE):
-        raise ValueError(f"{name}: '{value}' has a special meaning and cannot be sent")
-    return to_wire(value)
+        raise ValueError(unsendable(write))
+    return NULL_VALUE if value is None else to_wire(value)
 
 
 def nested_name(name: str) -> str:
@@ -171,17 +161,8 @@ def nested_name(name: str) -> str:
     return head + "".join(f"[{part}]" for part in rest)
 
 
-def _encode_name(name: str) -> str:
-    return f"{_quote(name[:-2])}[]" if name.endswith("[]") else _quote(name)
-
-
-def _quote(text: str) -> str:
-    return quote(text, safe="", errors="replace")
-
-
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH_NUMBERS = {name: number for number, name in enumerate(_MONTHS, start=1)}
 _TRUE = frozenset(("true", "t", "on", "1", "yes", "y"))
 _DEFAULT_DATETIME = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d) (?:UTC|GMT|Z|\+0000) (\d{4})",
@@ -200,29 +181,19 @@ ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}
 
 
 def to_wire(value: str | int | DateTime | Date) -> str:
-    """Write one value the way Workbooks documents it: ``1`` or ``0``, its own forms of time and day, text as it is.
+    """Write one value the way Workbooks documents it, in English whatever the locale.
 
-    Times are cut to the second and always UTC. Null has no form of its own here: see `wire`.
+    ``1`` or ``0``, ``Tue Sep 01 10:00:04 UTC 2026`` cut to the second, `` 1 Sep 2026`` for the UTC day padded with a
+    blank, text as it is. Null has no form of its own here: see `write_pairs`.
     """
-    if isinstance(value, DateTime):
-        return write_datetime(value.at)
-    if isinstance(value, Date):
-        return write_date(value.at)
+    if isinstance(value, DateTime | Date):
+        at = to_datetime(value.at)
+        if isinstance(value, Date):
+            return f"{at.day:2d} {_MONTHS[at.month - 1]} {at.year:04d}"
+        return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at:%d %H:%M:%S} UTC {at.year:04d}"
     if isinstance(value, bool):
         return "1" if value else "0"
     return str(value)
-
-
-def write_datetime(instant: Instant) -> str:
-    """Write as ``Tue Sep 01 10:00:04 UTC 2026``: English, whatever the locale."""
-    at = to_datetime(instant)
-    return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at:%d %H:%M:%S} UTC {at.year:04d}"
-
-
-def write_date(instant: Instant) -> str:
-    """Write the UTC day as `` 1 Sep 2026``, padded with a blank as Workbooks does."""
-    at = to_datetime(instant)
-    return f"{at.day:2d} {_MONTHS[at.month - 1]} {at.year:04d}"
 
 
 def read_text(raw: object) -> str | None:
@@ -272,47 +243,30 @@ def read(raw: object, datatype: Datatype) -> Scalar:
 
 def is_kept(sent: WriteValue, raw: object) -> bool:
     """Say whether a field that reads as `raw` holds what was sent for it; times count by the second."""
-    if isinstance(sent, DateTime):
+    if isinstance(sent, DateTime | Date):
         kept = read_datetime(raw)
-        return kept is not None and kept // 1000 == sent.at // 1000
-    if isinstance(sent, Date):
-        kept = read_datetime(raw)
-        return kept is not None and write_date(kept) == write_date(sent.at)
+        return kept is not None and to_wire(type(sent)(kept)) == to_wire(sent)
     if isinstance(sent, bool):
         return bool(read_boolean(raw)) is sent
-    text = read_text(raw)
-    return (text or "").replace("\r\n", "\n") == ("" if sent is None else str(sent)).replace("\r\n", "\n")
+    wanted = "" if sent is None else str(sent)
+    return (read_text(raw) or "").replace("\r\n", "\n") == wanted.replace("\r\n", "\n")
 
 
 def _read_known_form(text: str) -> Instant:
-    """Try the forms in turn; raises ValueError (or OverflowError) where none fits."""
+    """Try the forms in turn; raises ValueError or OverflowError where none fits.
+
+    A ``var_date_time`` is ISO 8601 with more behind it: ``<ISO>,<1 with time, 0 a day>,<zone>``.
+    """
     if match := _DEFAULT_DATETIME.fullmatch(text):
-        return _from_default(match)
+        month, *numbers = match.groups()
+        day, hour, minute, second, year = map(int, numbers)
+        return from_datetime(datetime(year, _MONTHS.index(month) + 1, day, hour, minute, second, tzinfo=UTC))
     if _EPOCH.fullmatch(text):
         return Instant(round(float(text) * 1000))
     if match := _DEFAULT_DATE.fullmatch(text):
-        return from_datetime(datetime(int(match[3]), _month_number(match[2]), int(match[1]), tzinfo=UTC))
-    return _read_iso_form(text)
-
-
-def _read_iso_form(text: str) -> Instant:
-    """Read ISO 8601, alone or as the first part of a ``var_date_time``: ``<ISO>,<1 with time, 0 a day>,<zone>``."""
+        return from_datetime(datetime(int(match[3]), _MONTHS.index(match[2]) + 1, int(match[1]), tzinfo=UTC))
     moment, _, rest = text.partition(",")
     return parse_iso(moment[:_DAY_LENGTH] if rest.startswith("0") else moment)
-
-
-def _from_default(match: re.Match[str]) -> Instant:
-    month, day, hour, minute, second, year = match.groups()
-    return from_datetime(
-        datetime(int(year), _month_number(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC),
-    )
-
-
-def _month_number(name: str) -> int:
-    try:
-        return _MONTH_NUMBERS[name]
-    except KeyError:
-        raise ValueError(f"'{name}' is not a month") from None
 
 
 _READERS: dict[Datatype, Callable[[object], Scalar]] = {

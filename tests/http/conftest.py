@@ -10,25 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from outreach_sync.http import StopSignal, Transport
+from tests.harness import Pauses
 
 Script = Callable[[socket.socket], None]
-
-
-class FakeTime(StopSignal):
-    """A request to stop that never comes; its pauses are kept, and move the clock instead of lasting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-        self.pauses: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> bool:
-        self.pauses.append(seconds)
-        self.now += seconds
-        return self.is_set()
 
 
 class ScriptedServer:
@@ -86,8 +70,8 @@ def stop() -> StopSignal:
 
 
 @pytest.fixture
-def fake() -> FakeTime:
-    return FakeTime()
+def fake() -> Pauses:
+    return Pauses(still=True)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from outreach_sync.http import StopSignal
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.server import HttpServer, Request, Response
 from outreach_sync.workbooks.records import Workbooks
+from tests.harness import Pauses
 
 STATE, STAMP = "cf_person_sequence_state", "cf_person_state_updated_at"
 FIELDS = {
@@ -26,23 +27,6 @@ FIELDS = {
 
 Form = dict[str, list[str]]
 Step = Response | Callable[[Form], Response]
-
-
-class FakeTime(StopSignal):
-    """Pauses are kept, and move the clock instead of lasting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.moved = 0.0
-        self.pauses: list[float] = []
-
-    def clock(self) -> float:
-        return super().clock() + self.moved
-
-    def wait(self, seconds: float) -> bool:
-        self.pauses.append(seconds)
-        self.moved += seconds
-        return self.is_set()
 
 
 def section(url: str, **keys: Any) -> Section:
@@ -81,7 +65,7 @@ class Bench:
     def __init__(self, url: str, service: Scripted, *, patience: float = 60, **keys: Any) -> None:
         self.url = url
         self.service = service
-        self.stop = FakeTime()
+        self.stop = Pauses()
         self.target = Workbooks(section(url, **keys), self.stop, patience_seconds=patience)
         self.client = self.target.client
 

@@ -13,7 +13,8 @@ from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, 
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON, TASK
 from outreach_sync.workbooks.records import Workbooks, task_write
-from tests.workbooks.conftest import FakeTime, section
+from tests.harness import Pauses
+from tests.workbooks.conftest import section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +126,7 @@ def created(number: int) -> dict[str, WriteValue]:
 
 def target(sandbox: WorkbooksSandbox, **keys: Any) -> Workbooks:
     given = {"api_key": sandbox.api_key, "timeout": "700ms", "fields": FIELDS, **keys}
-    return Workbooks(section(sandbox.url, **given), FakeTime(), patience_seconds=60)
+    return Workbooks(section(sandbox.url, **given), Pauses(), patience_seconds=60)
 
 
 @pytest.fixture

@@ -411,11 +411,40 @@ def test_a_write_that_is_put_off_for_as_long_as_patience_ends_it(
     assert sum(bench.stop.pauses) <= 60
 
 
+@pytest.mark.parametrize("fault", [said(503), gateway(403), gateway(404, "text/plain")])
+def test_a_gateway_that_lets_nothing_through_ends_the_write_and_blames_nobody(bench: Bench, fault: Response) -> None:
+    with pytest.raises(UnavailableError):
+        write(bench.having(fault), UPDATE, Write(1, 0, {"name": "x"}))
+    assert sum(bench.stop.pauses) <= 62
+
+
 @pytest.mark.parametrize("fault", [said(503), gateway(403)])
-def test_a_write_that_something_keeps_failing_at_is_left_unknown_since_it_may_be_to_blame(
-    bench: Bench, fault: Response
-) -> None:
-    assert isinstance(write(bench.having(fault), UPDATE)[0], Unknown)
+def test_the_object_that_a_gateway_stops_at_holds_nobody_else_up(bench: Bench, fault: Response) -> None:
+    def step(form: Form) -> Response:
+        return fault if "bad" in form["name[]"] else accept(form)
+
+    writes = [Write(number, 0, {"name": "bad" if number == 3 else "good"}) for number in range(1, 9)]
+    bench.having(step)
+    verdicts = write(bench.with_(batch_size=8), *writes)
+    assert [type(verdict) for verdict in verdicts] == [Accepted, Accepted, Unknown, *[Accepted] * 5]
+
+
+def test_what_a_gateway_stopped_is_looked_for_before_a_half_of_it_goes_again(bench: Bench) -> None:
+    stored: dict[str, int] = {}
+
+    def carried_out_behind_the_gateway(form: Form) -> Response:
+        if form["_method"] == ["GET"]:
+            asked = form["_fc[]"][0].split(",")
+            return rows(*({"id": stored[one], "lock_version": 0, REFERENCE: one} for one in asked if one in stored))
+        if "bad" in form["name[]"]:
+            stored.update({one: 500 + len(stored) for one in form[f"{REFERENCE}[]"] if one not in stored})
+            return gateway(403)
+        return accept(form)
+
+    bad = Write(0, 0, {"name": "bad", REFERENCE: "outreach-prospect-9"})
+    bench.having(carried_out_behind_the_gateway)
+    assert all(isinstance(verdict, Accepted) for verdict in write(bench, creation(1), creation(2), bad, creation(4)))
+    assert len(stored) == 4
 
 
 def test_a_short_pause_that_is_asked_for_is_kept(bench: Bench) -> None:

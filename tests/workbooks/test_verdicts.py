@@ -255,9 +255,3 @@ def test_a_refused_create_that_bears_the_reference_of_another_is_not_known_to_be
 def test_an_id_that_makes_no_sense_is_never_accepted(nonsense: object) -> None:
     assert isinstance(one(answer(({"id": nonsense, "lock_version": 1}, DONE)), CREATE), Unknown)
     assert one(answer(({"id": 1001, "lock_version": 2**63}, DONE))) == Accepted(1001, -1)
-
-
-def test_a_text_that_is_shown_otherwise_than_it_was_sent_is_told() -> None:
-    write = Write(1001, 7, {"cf_x": "a & b 😀", "name": "same", "flag": True, "cf_y": "not shown"})
-    said = answer(({"id": 1001, "lock_version": 8, "cf_x": "a &amp; b ?", "name": "same", "flag": "t"}, DONE))
-    assert one(said, write) == Accepted(1001, 8, {"cf_x": "a &amp; b ?"})
