@@ -69,6 +69,10 @@ def _person_lines(document: Mapping[str, Any], links: Links) -> Iterator[_Line]:
         yield name, f", found by the rule '{person['linked_by']}' at {person['linked_at']}."
         if person["deleted"]:
             yield "It is deleted in Workbooks, and stays so (sync.when_deleted)."
+        if person["hidden"]:
+            yield "Workbooks does not show it any more, neither alive nor deleted: nothing is written to it."
+        if person["untouched"]:
+            yield "It is left alone: it does not have the values of sync.people.only_where."
         yield f"Last written: {person['last_written_at'] or 'never, nothing differed'}."
         yield "It holds, as last accepted or read:"
         yield from _fields(person["holds"])

@@ -133,10 +133,10 @@ def explain_text(state: State, config: Config, text: str) -> dict[str, Any]:
     if not found:
         raise _unknown(f"anybody with {text}", forgotten=False)
     people = set(state.people.of_prospects(found).values())
-    if len(people) > 1 or (not people and len(found) > 1):
+    if len(people) > 1:
         named = ", ".join(map(str, found))
         raise UsageError(f"several prospects have {text}: {named}.", advice="Name one of them by --prospect.")
-    return explain_prospect(state, config, min(found))
+    return explain_person(state, config, people.pop()) if people else explain_prospect(state, config, min(found))
 
 
 def written_document(one: Written) -> dict[str, Any]:
@@ -176,6 +176,8 @@ def _person(config: Config, person: LinkedPerson) -> dict[str, Any]:
         "linked_by": person.rule,
         "linked_at": to_iso(person.linked_at),
         "deleted": person.deleted,
+        "hidden": person.hidden,
+        "untouched": person.untouched,
         "holds": _named(config, person.held._asdict()),
         "certain": person.lock_version is not None,
         "last_written_at": _iso(person.written_at),
