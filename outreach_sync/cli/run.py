@@ -205,8 +205,6 @@ def _print_end(ended: Ended, seconds: float) -> None:
     dot = plain_or(" · ", ", ")
     style = {0: "green", 1: "yellow"}.get(ended.exit_status, "red")
     say(f"{_mark(ended)} ", dot.join((*_parts(ended), f"{seconds:.1f} s")), style=style)
-    for warning in ended.document.get("warnings", ()):
-        say("! ", warning, style="yellow")
 
 
 def _mark(ended: Ended) -> str:
