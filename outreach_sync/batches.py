@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Prospect, WriteValue
     from outreach_sync.rules.person import RoleValue
-    from outreach_sync.state import State
-    from outreach_sync.state.cache import CachedTask
-    from outreach_sync.state.outbox import Entry
+    from outreach_sync.run import Run
+    from outreach_sync.store import Store
+    from outreach_sync.store.cache import CachedTask
+    from outreach_sync.store.outbox import Entry
 
 _SMALLER = 4
 """By how much a batch shrinks that was lost."""
@@ -84,7 +84,7 @@ class Suspects:
 
 def person_batch(run: Run, entries: Sequence[Entry]) -> Batch:
     """Make the writes of Person entries."""
-    people = run.state.people.by_id({entry.person_id for entry in entries if entry.person_id is not None})
+    people = run.store.people.by_id({entry.person_id for entry in entries if entry.person_id is not None})
     created = creation_fields(run, [entry for entry in entries if entry.person_id is None])
     writes = []
     for entry in entries:
@@ -98,7 +98,7 @@ def person_batch(run: Run, entries: Sequence[Entry]) -> Batch:
 
 def creation_fields(run: Run, entries: Sequence[Entry]) -> dict[int, Mapping[str, WriteValue]]:
     """Return who each Person to be created is, by the id of its entry."""
-    cached = run.state.cache.prospects([one for entry in entries for one in entry.pool])
+    cached = run.store.cache.prospects([one for entry in entries for one in entry.pool])
     fields: dict[int, Mapping[str, WriteValue]] = {}
     for entry in entries:
         pool: list[Prospect] = [cached[one].prospect for one in entry.pool if one in cached and cached[one].known]
@@ -120,7 +120,7 @@ def _typed(role: str, value: RoleValue) -> WriteValue:
 
 def task_write(run: Run, task_id: int, person_id: int) -> Write:
     """Make the write that creates the Workbooks Task of a skipped task."""
-    cached = run.state.cache.task(task_id)
+    cached = run.store.cache.task(task_id)
     if cached is None:
         raise AssertionError(f"task {task_id} is queued and was never read")
     task, form = cached.task, run.config.sync.tasks
@@ -138,8 +138,8 @@ def task_write(run: Run, task_id: int, person_id: int) -> Write:
 
 def _places(run: Run, cached: CachedTask) -> dict[str, str]:
     task = cached.task
-    sequence = run.state.cache.sequence_name(task.sequence_id)
-    prospect = run.state.cache.prospects([task.prospect_id or 0]).get(task.prospect_id or 0)
+    sequence = run.store.cache.sequence_name(task.sequence_id)
+    prospect = run.store.cache.prospects([task.prospect_id or 0]).get(task.prospect_id or 0)
     names = (prospect.prospect.first_name, prospect.prospect.last_name) if prospect else ()
     return {
         "action": task.action or task.task_type,
@@ -152,10 +152,10 @@ def _places(run: Run, cached: CachedTask) -> dict[str, str]:
     }
 
 
-def witness(state: State, config: Config, cached: CachedTask) -> str:
+def witness(state: Store, config: Config, cached: CachedTask) -> str:
     """Say what tells that a task was skipped: an event, a condition of the rule, its absence; or that nothing does."""
     tasks = config.sync.tasks
-    event = state.cache.skip_events_of([cached.task.id], tasks.skip_events).get(cached.task.id)
+    event = state.events.skips_of([cached.task.id], tasks.skip_events).get(cached.task.id)
     if event is not None:
         at = event.event_at if event.event_at is not None else event.at
         return f"event {event.name} {event.id}" + ("" if at is None else f" of {to_iso(at)}")

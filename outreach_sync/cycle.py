@@ -20,12 +20,12 @@ from outreach_sync.errors import (
     ServiceError,
     UntrustedAnswerError,
 )
-from outreach_sync.pipeline.pull import pull, read_concerned, reread_refused
-from outreach_sync.pipeline.tally import StreamTally
+from outreach_sync.pull import pull, read_concerned, reread_refused
 from outreach_sync.records import Stream
+from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
-    from outreach_sync.pipeline.run import Run
+    from outreach_sync.run import Run
 
 _DECIDED_BY = "decision_fingerprint"
 _FIELDS = "field_fingerprint"
@@ -36,7 +36,7 @@ _CUT_OFF = "cut_off"
 
 
 def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
-    """Run one cycle; what it did is in `run.tally`.
+    """Run one cycle; what it did is in `run.summary`.
 
     Raises:
         ServiceError: a service was unavailable or out of quota, or its answer cannot be trusted. What was read is kept,
@@ -48,7 +48,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
     recover(run)
     notice_changed_rules(run)
     failure = pull_streams(run)
-    complete = failure is None and not run.state.progress.any_walk_open(run.all_streams)
+    complete = failure is None and not run.store.progress.any_walk_open(run.all_streams)
     if complete:
         release(run)
     try:
@@ -72,15 +72,15 @@ def still_open() -> ServiceError:
 
 def recover(run: Run) -> None:
     """Put in doubt what a process that died was sending."""
-    with run.state.transaction():
-        in_doubt = run.state.outbox.recover()
+    with run.store.transaction():
+        in_doubt = run.store.outbox.recover()
     if in_doubt:
         run.log.warning("writes_in_doubt", entries=in_doubt)
 
 
 def notice_changed_rules(run: Run) -> None:
     """Decide everybody again where a label or field changed; read the tasks again where the skip rule did."""
-    facts, config = run.state.facts, run.config
+    facts, config = run.store.facts, run.config
     now = {
         _DECIDED_BY: decision_fingerprint(config),
         _FIELDS: field_fingerprint(config),
@@ -89,20 +89,20 @@ def notice_changed_rules(run: Run) -> None:
     }
     if not run.reading.full and all(facts.get(name) == mark for name, mark in now.items()):
         return
-    with run.state.transaction():
+    with run.store.transaction():
         if facts.get(_DECIDED_BY) not in (None, now[_DECIDED_BY]):
-            run.state.undecided.mark_all_changed()
+            run.store.undecided.mark_all_changed()
             run.log.info("rules_changed", what="labels or fields")
         if facts.get(_FIELDS) not in (None, now[_FIELDS]):
-            run.state.people.doubt_all()
+            run.store.people.doubt_all()
         if facts.get(_SKIP_RULE) not in (None, now[_SKIP_RULE]):
-            run.state.progress.reset(Stream.TASKS)
+            run.store.progress.reset(Stream.TASKS)
             run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
         if facts.get(_SKIP_EVENTS) not in (None, now[_SKIP_EVENTS]):
-            run.state.progress.reset(Stream.EVENTS)
+            run.store.progress.reset(Stream.EVENTS)
             run.log.info("rules_changed", what="the events of skips: events are read again from sync.start")
         if run.reading.full:
-            run.state.undecided.mark_unmatched_changed()
+            run.store.undecided.mark_unmatched_changed()
         for name, mark in now.items():
             facts.put(name, mark)
 
@@ -140,7 +140,7 @@ def _in_turn(run: Run) -> list[Stream]:
     wait; events are the last of them otherwise, since what they say something of may be read by then.
     """
     others: list[Stream] = [stream for stream in run.streams if stream is not Stream.PROSPECTS]
-    cut_off = run.state.facts.get(_CUT_OFF)
+    cut_off = run.store.facts.get(_CUT_OFF)
     if cut_off in others:
         position = others.index(Stream(cut_off)) + 1
         others = [*others[position:], *others[:position]]
@@ -148,44 +148,44 @@ def _in_turn(run: Run) -> list[Stream]:
 
 
 def _remember_who_was_cut_off(run: Run, stream: Stream) -> None:
-    with run.state.transaction():
-        run.state.facts.put(_CUT_OFF, stream.value)
+    with run.store.transaction():
+        run.store.facts.put(_CUT_OFF, stream.value)
 
 
 def _go_without_events(run: Run, error: NotAllowedError) -> None:
     """Say that events may not be read, and let that hold nothing up: the other streams go on."""
-    run.tally.warnings.append(str(error))
-    if run.state.progress.of(Stream.EVENTS).walk is not None:
-        with run.state.transaction():
-            run.state.progress.keep_walk(Stream.EVENTS, None)
+    run.summary.warnings.append(str(error))
+    if run.store.progress.of(Stream.EVENTS).walk is not None:
+        with run.store.transaction():
+            run.store.progress.keep_walk(Stream.EVENTS, None)
 
 
 def release(run: Run) -> None:
     """Let go of what was held back until every walk was complete."""
-    with run.state.transaction():
-        run.state.undecided.release()
+    with run.store.transaction():
+        run.store.undecided.release()
 
 
 def first_load_is_done(run: Run) -> None:
     """Note that from now on the guard watches: everything was read and delivered once."""
-    unread = set(run.all_streams) - set(run.state.progress.watermarks())
-    if run.tally.warnings:
+    unread = set(run.all_streams) - set(run.store.progress.watermarks())
+    if run.summary.warnings:
         unread.discard(Stream.EVENTS)  # they may not be read
-    if run.state.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.state.undecided.count():
-        with run.state.transaction():
-            run.state.facts.put(FIRST_LOAD_DONE, run.id)
+    if run.store.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.store.undecided.count():
+        with run.store.transaction():
+            run.store.facts.put(FIRST_LOAD_DONE, run.id)
 
 
 def count_what_waits(run: Run) -> None:
     """Fill in what is still queued, and the requests."""
-    waiting = run.state.outbox.counts()
-    run.tally.people.queued = sum(count for (record, _), count in waiting.items() if record in ("person", "source"))
-    run.tally.people.queued += run.state.undecided.count_unqueued()
-    run.tally.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")
-    run.tally.outreach_requests = run.source.requests
-    run.tally.workbooks_requests = run.target.requests
+    waiting = run.store.outbox.counts()
+    run.summary.people.queued = sum(count for (record, _), count in waiting.items() if record in ("person", "source"))
+    run.summary.people.queued += run.store.undecided.count_unqueued()
+    run.summary.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")
+    run.summary.outreach_requests = run.source.requests
+    run.summary.workbooks_requests = run.target.requests
 
 
 def _note(run: Run, stream: Stream, error: OutreachSyncError) -> None:
-    run.tally.streams.setdefault(stream, StreamTally())
+    run.summary.streams.setdefault(stream, StreamSummary())
     run.log.warning("stream_incomplete", stream=stream.value, why=str(error))

@@ -15,25 +15,25 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.match import ask_matches, link, look_twice, look_up_all
-from outreach_sync.pipeline.pull import ALL_STATES_READ
+from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.matching import Ambiguous, Found
 from outreach_sync.rules.person import Held, differences, is_opted_out, wanted_person
 from outreach_sync.settle import refuse_decision, wrote
-from outreach_sync.state.candidates import Candidates
-from outreach_sync.state.erasure import forget_namesakes
-from outreach_sync.state.outbox import HIDDEN
+from outreach_sync.store.erasure import forget_namesakes
+from outreach_sync.store.outbox import HIDDEN
+from outreach_sync.store.people import Candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.match import LookedUp
-    from outreach_sync.pipeline.run import Run
     from outreach_sync.records import PersonRow
     from outreach_sync.rules.person import PooledProspect, PooledState, RoleValue, Wanted
-    from outreach_sync.state import State
-    from outreach_sync.state.outbox import Entry
-    from outreach_sync.state.people import LinkedPerson
+    from outreach_sync.run import Run
+    from outreach_sync.store import Store
+    from outreach_sync.store.outbox import Entry
+    from outreach_sync.store.people import LinkedPerson
 
 _TOGETHER = 500
 _OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")
@@ -73,7 +73,7 @@ class Decision(NamedTuple):
 
 
 def decisions(
-    state: State,
+    state: Store,
     config: Config,
     pools: Mapping[int, Sequence[int]],
     people: Mapping[int, LinkedPerson] | None = None,
@@ -127,7 +127,7 @@ def decide_all(run: Run, pump: Callable[[], None], *, only_opt_outs: bool = Fals
     """
     found_more = True
     while found_more:  # somebody to be created turned out to share an address with a Person
-        candidates = Candidates(run.state.connection)
+        candidates = Candidates(run.store.connection)
         for one in look_up_all(run, only_opt_outs=only_opt_outs):
             candidates.add(_decide(run, one, only_opt_outs=only_opt_outs))
             run.on_progress("planned", len(one.prospects))
@@ -142,7 +142,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple
     verdicts = link(run, matches)
     unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
     verdicts.update(_look_for_doubtful(run, unmatched))
-    with run.state.transaction():
+    with run.store.transaction():
         verdicts.update(_join_pools(run, verdicts, unmatched))
         left = _settle_absent(run, looked_up, verdicts) | _settle_buried(run, matches.buried, verdicts)
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
@@ -151,23 +151,23 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple
                 refuse_decision(run, prospect_id, None, judged.reason)
         missing = {one for one in unmatched if one not in verdicts and one not in left}
         if not only_opt_outs:
-            run.state.undecided.decided(ids - missing - later)
+            run.store.undecided.decided(ids - missing - later)
     was_sent = {one for person in looked_up.absent.deleted for one in looked_up.pools[person]} | set(matches.buried)
     if run.pilot.limit:
-        run.pilot.expect(len(run.state.cache.with_reason(missing)))
+        run.pilot.expect(len(run.store.cache.with_reason(missing)))
     return [(one, one in was_sent) for one in sorted(missing)]
 
 
 def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found | Ambiguous]:
     """Look a second time for People whose creation was sent and not answered, before they are created again."""
-    in_doubt = [entry for entry in run.state.outbox.of_person(unmatched) if entry.in_doubt]
+    in_doubt = [entry for entry in run.store.outbox.of_person(unmatched) if entry.in_doubt]
     if not in_doubt:
         return {}
     leads = [entry.prospect_id for entry in in_doubt if entry.prospect_id is not None]
-    cached = run.state.cache.prospects(leads)
+    cached = run.store.cache.prospects(leads)
     found = look_twice(run, [one.prospect for one in cached.values()])
-    with run.state.transaction():
-        run.state.outbox.certain(entry.id for entry in in_doubt if entry.prospect_id not in found)
+    with run.store.transaction():
+        run.store.outbox.certain(entry.id for entry in in_doubt if entry.prospect_id not in found)
     return found
 
 
@@ -176,11 +176,11 @@ def _join_pools(
 ) -> dict[int, Found | Ambiguous]:
     """Link everybody whom a Person was created for that one of them finds: the answer to its creation was lost."""
     joined: dict[int, Found | Ambiguous] = {}
-    for entry in run.state.outbox.of_person(list(verdicts)):
+    for entry in run.store.outbox.of_person(list(verdicts)):
         judged = verdicts[entry.prospect_id or 0]
         if isinstance(judged, Found):
             joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
-            run.state.people.link(set(entry.pool) & set(joined), judged.person_id)
+            run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
     return joined
 
 
@@ -196,15 +196,15 @@ def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]
         moved = any(prospect_id in verdicts for prospect_id in pool)
         run.log.info("person_gone", person=person_id, prospects=list(pool), hidden=hidden, found_elsewhere=moved)
         if moved or (recreates and not hidden):
-            run.state.people.unlink(person_id, pool)
+            run.store.people.unlink(person_id, pool)
             continue
         left.update(pool)
         if hidden:
-            run.state.people.not_seen(person_id)
+            run.store.people.not_seen(person_id)
             refuse_decision(run, min(pool), person_id, _hidden(person_id), action=HIDDEN)
         else:
-            run.state.people.left_deleted(person_id)
-            run.state.outbox.drop_person(pool)
+            run.store.people.left_deleted(person_id)
+            run.store.outbox.drop_person(pool)
     return left
 
 
@@ -220,13 +220,13 @@ def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[
         if run.config.sync.when_deleted == "recreate":
             no_email = row.fields.get(run.config.workbooks.fields.no_email)
             if no_email is True:
-                run.state.people.keep_no_email([prospect_id], kept=True)
+                run.store.people.keep_no_email([prospect_id], kept=True)
             continue
-        if row.id not in run.state.people.by_id([row.id]):
-            run.state.people.read(row.id, row.lock_version, Held(), rule="reference", now=run.clock())
-        run.state.people.left_deleted(row.id)
-        run.state.people.link([prospect_id], row.id)
-        run.state.outbox.drop_person([prospect_id])
+        if row.id not in run.store.people.by_id([row.id]):
+            run.store.people.read(row.id, row.lock_version, Held(), rule="reference", now=run.clock())
+        run.store.people.left_deleted(row.id)
+        run.store.people.link([prospect_id], row.id)
+        run.store.outbox.drop_person([prospect_id])
         left.add(prospect_id)
     return left
 
@@ -246,26 +246,26 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
 
     Those are of a Person that is being written (they come in the next round), or whose history is not read yet.
     """
-    pools = run.state.people.prospects_of(set(run.state.people.of_prospects(prospect_ids).values()))
+    pools = run.store.people.prospects_of(set(run.store.people.of_prospects(prospect_ids).values()))
     everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
-    people = run.state.people.by_id(pools)
-    writing = set(run.state.outbox.sending(everyone).values())
-    lost = run.state.outbox.lost_answers(everyone)
+    people = run.store.people.by_id(pools)
+    writing = set(run.store.outbox.sending(everyone).values())
+    lost = run.store.outbox.lost_answers(everyone)
     later = {one for person_id in writing if person_id is not None for one in pools.get(person_id, ())}
     waiting = {one: pool for one, pool in pools.items() if one not in writing and not people[one].hidden}
-    for person_id, one in decisions(run.state, run.config, waiting, people).items():
+    for person_id, one in decisions(run.store, run.config, waiting, people).items():
         person = people[person_id]
         if person.deleted or person.untouched:
-            run.state.outbox.drop_person(one.pool)
-            run.tally.people.skipped += not only_opt_outs
+            run.store.outbox.drop_person(one.pool)
+            run.summary.people.skipped += not only_opt_outs
             continue
         changed = _queue_update(run, person, one, only_opt_outs=only_opt_outs)
         if person.held.no_email:
-            run.state.people.keep_no_email((p.id for p in one.prospects if p.no_email_kept), kept=False)
+            run.store.people.keep_no_email((p.id for p in one.prospects if p.no_email_kept), kept=False)
         if one.unread:
             later.update(one.pool)
             if run.source_is_down:
-                run.state.undecided.hold(one.pool)
+                run.store.undecided.hold(one.pool)
         elif not only_opt_outs:
             _count(run, person_id, next((lost[p] for p in one.pool if p in lost), None), one, changed=changed)
     return later
@@ -276,7 +276,7 @@ def _queue_update(run: Run, person: LinkedPerson, decision: Decision, *, only_op
 
     Returns whether there was anything to queue or to refuse.
     """
-    outbox, (lead, *others) = run.state.outbox, decision.pool
+    outbox, (lead, *others) = run.store.outbox, decision.pool
     changes = decision.changes(only_opt_outs=only_opt_outs)
     if others:
         outbox.drop_person(others)
@@ -299,7 +299,7 @@ def _queue_update(run: Run, person: LinkedPerson, decision: Decision, *, only_op
 
 def _count(run: Run, person_id: int, lost: Entry | None, decision: Decision, *, changed: bool) -> None:
     """Count somebody who says what they should, by the write that made it so where its answer was lost."""
-    people = run.tally.people
+    people = run.summary.people
     if lost is None:
         people.unchanged += not changed
         return
@@ -321,14 +321,14 @@ def _decide_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool) 
     Returns whether somebody turned out to have a Person, so that there is more to decide.
     """
     found = False
-    with run.state.transaction():
+    with run.store.transaction():
         candidates.list_addresses()
     pools = candidates.pools()
     while some := list(islice(pools, _TOGETHER)):
         if _look_for(run, candidates.not_among(one for pool, _ in some for one in pool)):
             found = True
             continue
-        with run.state.transaction():
+        with run.store.transaction():
             found |= _decide_pools(run, some, only_opt_outs=only_opt_outs)
     return found
 
@@ -338,12 +338,12 @@ def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
 
     Returns whether any is, or may be one of several, so that the pools are others than was thought.
     """
-    cached = run.state.cache.prospects(prospect_ids) if prospect_ids else {}
+    cached = run.store.cache.prospects(prospect_ids) if prospect_ids else {}
     prospects = [one.prospect for one in cached.values() if one.person_id is None]
     if not prospects:
         return False
     verdicts = link(run, ask_matches(run, prospects).result())
-    with run.state.transaction():
+    with run.store.transaction():
         for prospect_id, judged in verdicts.items():
             if isinstance(judged, Ambiguous):
                 refuse_decision(run, prospect_id, None, judged.reason)
@@ -354,14 +354,14 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
     """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first."""
     ask_first = False
     everyone = [one for pool, _ in some for one in pool]
-    taken = set(run.state.people.of_prospects(everyone)) | set(run.state.outbox.sending(everyone))
+    taken = set(run.store.people.of_prospects(everyone)) | set(run.store.outbox.sending(everyone))
     free = {pool[0]: (pool, was_sent) for pool, was_sent in some if taken.isdisjoint(pool)}
-    cached = run.state.cache.prospects(everyone)
-    forget_namesakes(run.state.connection, [one.prospect for one in cached.values()])
-    cached = run.state.cache.prospects(everyone)
+    cached = run.store.cache.prospects(everyone)
+    forget_namesakes(run.store.connection, [one.prospect for one in cached.values()])
+    cached = run.store.cache.prospects(everyone)
     free = {lead: pool for lead, pool in free.items() if all(one in cached for one in pool[0])}
-    with_tasks = run.state.cache.with_skipped_tasks(everyone)
-    for lead, one in decisions(run.state, run.config, {lead: pool for lead, (pool, _) in free.items()}).items():
+    with_tasks = run.store.cache.with_skipped_tasks(everyone)
+    for lead, one in decisions(run.store, run.config, {lead: pool for lead, (pool, _) in free.items()}).items():
         alive = {
             p for p in one.pool if cached[p].known and not cached[p].gone and cached[p].prospect.trashed_at is None
         }
@@ -369,18 +369,18 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
         if not known and run.source_is_down:
             continue  # it was not read: it stays to be decided
         if one.unread and run.source_is_down:
-            run.state.undecided.hold(one.pool)
+            run.store.undecided.hold(one.pool)
         elif one.unread and not only_opt_outs:
-            run.state.undecided.mark_again(one.pool)
+            run.store.undecided.mark_again(one.pool)
             ask_first = True
             continue
         if not only_opt_outs and not one.unread:
-            run.state.undecided.decided(one.pool)
+            run.store.undecided.decided(one.pool)
         if not known and not only_opt_outs and one.states:
             refuse_decision(run, lead, None, _unreadable(lead))  # a skipped task alone waits, and is no failure
         elif not alive or not _creates(run.config) or not _has_reason(one, alive, with_tasks):
-            run.state.outbox.drop_person(one.pool)
-            run.tally.people.skipped += 1
+            run.store.outbox.drop_person(one.pool)
+            run.summary.people.skipped += 1
         else:
             _queue_creation(run, one, was_sent=free[lead][1], only_opt_outs=only_opt_outs)
     return ask_first
@@ -403,14 +403,14 @@ def _has_reason(decision: Decision, alive: Collection[int], with_tasks: Collecti
 def _queue_creation(run: Run, decision: Decision, *, was_sent: bool, only_opt_outs: bool) -> None:
     lead, wanted = decision.pool[0], decision.wanted
     fields = decision.changes(only_opt_outs=only_opt_outs)
-    run.state.outbox.drop_person(decision.pool[1:])
+    run.store.outbox.drop_person(decision.pool[1:])
     if decision.problem and not wanted.opted_out:
         if not decision.unread:
             refuse_decision(run, lead, None, decision.problem)
     elif fields:
         if wanted.no_email:
             fields["no_email"] = True  # never undone, not by a deletion either
-        run.state.outbox.queue_person(
+        run.store.outbox.queue_person(
             lead, None, "recreate" if was_sent else "create", fields, run_id=run.id, pool=decision.pool,
             because=wanted.because, reason=None if decision.unread else decision.problem,
         )  # fmt: skip

@@ -30,16 +30,16 @@ from outreach_sync.rules import guard
 from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import NOT_ACTIVE
 from outreach_sync.settle import Settled, plain, refuse, settle
-from outreach_sync.state.outbox import PERSON, TASK, Guarded
+from outreach_sync.store.outbox import PERSON, TASK, Guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
-    from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Verdict, WriteValue
-    from outreach_sync.state.outbox import Entry
+    from outreach_sync.run import Run
+    from outreach_sync.store.outbox import Entry
 
 FIRST_LOAD_DONE = "first_load_done"
 _FRUITLESS_ROUNDS = 3
@@ -69,14 +69,14 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         NotAuthenticatedError, NotAllowedError: Workbooks refuses the key, or refuses everything.
         InterruptedByError: asked to stop; what was in flight is settled.
     """
-    with run.state.transaction():
-        run.state.undecided.revisit_due(run.clock())
-        run.pilot.begin(run.state)
+    with run.store.transaction():
+        run.store.undecided.revisit_due(run.clock())
+        run.pilot.begin(run.store)
     tasks.doubt_people(run, held=not complete)
     watch = _Guard(run, lifted=allow_bulk)
     if run.dry:
         _decide(run, None, complete=complete)
-        run.tally.guard_would_stop = bool(watch.problems())
+        run.summary.guard_would_stop = bool(watch.problems())
         list_changes(run)
         return
     suspects, accepted, fruitless = Suspects(run.config.workbooks.batch_size), 0, 0
@@ -99,8 +99,8 @@ def _anybody_is_ready(run: Run) -> bool:
     if run.source_is_down or run.pilot.is_over():
         return False
     if run.pilot.prospects is not None:
-        return bool(run.state.undecided.ready_among(run.pilot.prospects))
-    return bool(run.state.undecided.ready(0, 1))
+        return bool(run.store.undecided.ready_among(run.pilot.prospects))
+    return bool(run.store.undecided.ready(0, 1))
 
 
 def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tuple[Settled, bool]:
@@ -140,12 +140,12 @@ class _Guard:
     def __init__(self, run: Run, *, lifted: bool) -> None:
         self._run = run
         self._lifted = lifted
-        self._loaded = run.state.facts.get(FIRST_LOAD_DONE) is not None
+        self._loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
         self._passed = Guarded(0, 0, 0)
 
     def could_stop(self) -> bool:
         """Say whether the guard could stop this cycle at all, whatever it will decide."""
-        waiting = self._run.state.undecided.count() + sum(self._new())
+        waiting = self._run.store.undecided.count() + sum(self._new())
         at_most = Guarded(*(one + waiting for one in self._passed))
         return bool(self._exceeded(at_most))
 
@@ -156,11 +156,11 @@ class _Guard:
     def admit(self) -> None:
         """Note that what is queued now has been counted and may be written."""
         self._passed = self._total()
-        with self._run.state.transaction():
-            self._run.state.outbox.admit_all()
+        with self._run.store.transaction():
+            self._run.store.outbox.admit_all()
 
     def _new(self) -> Guarded:
-        return self._run.state.outbox.guarded(self._run.config.sync.labels[NOT_ACTIVE])
+        return self._run.store.outbox.guarded(self._run.config.sync.labels[NOT_ACTIVE])
 
     def _total(self) -> Guarded:
         return Guarded(*(one + new for one, new in zip(self._passed, self._new(), strict=True)))
@@ -172,7 +172,7 @@ class _Guard:
         if self._lifted or max(numbers) <= min(limits.count, limits.lost_count, limits.create):
             return {}  # without counting everybody, which takes longer than a small cycle
         counts = dict(zip(Watched, numbers, strict=True))
-        return guard.exceeded(counts, self._run.state.people.known(), limits, loaded=self._loaded)
+        return guard.exceeded(counts, self._run.store.people.known(), limits, loaded=self._loaded)
 
 
 def _push_opt_outs(run: Run, pusher: Pusher, problems: Mapping[Watched, str]) -> None:
@@ -184,8 +184,8 @@ def _push_opt_outs(run: Run, pusher: Pusher, problems: Mapping[Watched, str]) ->
     actions = ["update"]
     actions += [] if Watched.CREATIONS in problems else ["create"]
     actions += [] if Watched.LOSSES in problems else ["recreate"]
-    with run.state.transaction():
-        run.state.outbox.admit_opt_outs(actions)
+    with run.store.transaction():
+        run.store.outbox.admit_opt_outs(actions)
     pusher.push_all(only_admitted=True)
 
 
@@ -202,10 +202,10 @@ def _blame(run: Run, settled: Settled, suspects: Suspects) -> bool:
     It may have been written all the same, and is looked for before it is tried again.
     """
     blamed = [entry for entry, _ in settled.unknown if suspects.is_proven(entry)]
-    with run.state.transaction():
+    with run.store.transaction():
         for entry in blamed:
             refuse(run, entry, _FAILS_AT, in_doubt=True)
-        run.state.undecided.decided(entry.prospect_id or 0 for entry in blamed if entry.record == PERSON)
+        run.store.undecided.decided(entry.prospect_id or 0 for entry in blamed if entry.record == PERSON)
     settled.unknown = [(entry, together) for entry, together in settled.unknown if entry not in blamed]
     return bool(blamed)
 
@@ -215,14 +215,14 @@ def _confirm_refusals(run: Run, settled: Settled) -> bool:
     if not settled.rejected:
         return False
     refused = {entry.person_id for entry, _ in settled.rejected if entry.person_id is not None}
-    with run.state.transaction():
-        run.state.people.doubt(refused)
-    absent = refresh(run, run.state.people.by_id(refused))
-    with run.state.transaction():
+    with run.store.transaction():
+        run.store.people.doubt(refused)
+    absent = refresh(run, run.store.people.by_id(refused))
+    with run.store.transaction():
         for entry, reason in settled.rejected:
             if entry.person_id in absent.deleted or entry.person_id in absent.hidden:
-                run.state.outbox.back_to_queue([entry.id], in_doubt=False)
-                run.state.undecided.mark_again([entry.prospect_id or 0])
+                run.store.outbox.back_to_queue([entry.id], in_doubt=False)
+                run.store.undecided.mark_again([entry.prospect_id or 0])
             else:
                 refuse(run, entry, reason)
     settled.rejected.clear()
@@ -237,10 +237,10 @@ def _give_up(run: Run, settled: Settled, suspects: Suspects) -> None:
     """
     lost = len(settled.unknown)
     _blame(run, settled, suspects)
-    with run.state.transaction():
+    with run.store.transaction():
         for entry in settled.stale:
             refuse(run, entry, _SOMEBODY_ELSE)
-        run.state.undecided.decided(entry.prospect_id or 0 for entry in settled.stale)
+        run.store.undecided.decided(entry.prospect_id or 0 for entry in settled.stale)
     if lost:
         raise UnavailableError(
             f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
@@ -281,9 +281,9 @@ class Pusher:
             self._collect(block=True)
         self._workers.shutdown()
         if self.settled.rejected:
-            with self._run.state.transaction():
+            with self._run.store.transaction():
                 entries = [entry.id for entry, _ in self.settled.rejected]
-                self._run.state.outbox.back_to_queue(entries, in_doubt=False)
+                self._run.store.outbox.back_to_queue(entries, in_doubt=False)
         if kind is None:
             self._raise_failure()
 
@@ -339,7 +339,7 @@ class Pusher:
         """Take the next entries of one of the actions that are due."""
         run = self._run
         for action in actions:
-            while entries := run.state.outbox.due(
+            while entries := run.store.outbox.due(
                 PERSON, action, run.clock(), after=self._next[action], limit=run.config.workbooks.batch_size,
                 run_id=run.id,
             ):  # fmt: skip
@@ -352,13 +352,13 @@ class Pusher:
         return None
 
     def _submit(self, batches: Sequence[Batch]) -> None:
-        with self._run.state.transaction():
+        with self._run.store.transaction():
             self._mark(batches)
         self._start(batches)
 
     def _mark(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
-            self._run.state.outbox.mark_sending(entry.id for entry in batch.entries)
+            self._run.store.outbox.mark_sending(entry.id for entry in batch.entries)
 
     def _start(self, batches: Sequence[Batch]) -> None:
         target = self._run.target
@@ -373,7 +373,7 @@ class Pusher:
             return
         answered = [(batch := self._in_flight.pop(future), self._verdicts(future, batch)) for future in done]
         rescues: list[Batch] = []
-        with self._run.state.transaction():
+        with self._run.store.transaction():
             for batch, verdicts in answered:
                 rescue = settle(self._run, batch, verdicts, self.settled)
                 if rescue is not None:
@@ -427,14 +427,14 @@ def list_changes(run: Run) -> None:
     """Fill the tally of a dry run with every change, and count what would be done."""
     for action in _ACTIONS:
         after = 0
-        while entries := run.state.outbox.due(PERSON, action, run.clock(), after=after, limit=_TOGETHER, run_id=run.id):
+        while entries := run.store.outbox.due(PERSON, action, run.clock(), after=after, limit=_TOGETHER, run_id=run.id):
             after = entries[-1].id
             _list_people(run, action, run.pilot.take(entries))
     for batch in tasks.batches(run, Suspects(run.config.workbooks.batch_size)):
         for entry, write in zip(batch.entries, batch.writes, strict=True):
             _list_task(run, entry, write.fields)
-    to_be_created = run.state.outbox.to_be_created()
-    for entry in run.state.outbox.due(TASK, "create", run.clock(), after=0, limit=-1):
+    to_be_created = run.store.outbox.to_be_created()
+    for entry in run.store.outbox.due(TASK, "create", run.clock(), after=0, limit=-1):
         if entry.prospect_id in to_be_created and run.pilot.covers(entry.prospect_id, None):
             fields = task_write(run, entry.task_id or 0, 0).fields
             _list_task(run, entry, {name: value or None for name, value in fields.items()})
@@ -445,7 +445,7 @@ def _list_people(run: Run, action: str, entries: Sequence[Entry]) -> None:
     for entry in entries:
         old = workbooks_fields(run, entry.before)
         new = {**created.get(entry.id, {}), **workbooks_fields(run, entry.fields)}
-        run.tally.changes.append(
+        run.summary.changes.append(
             {
                 "record": PERSON,
                 "action": "update" if action == "update" else "create",
@@ -456,12 +456,12 @@ def _list_people(run: Run, action: str, entries: Sequence[Entry]) -> None:
             }
         )
     counter = {"update": "updated", "create": "created", "recreate": "recreated"}[action]
-    setattr(run.tally.people, counter, getattr(run.tally.people, counter) + len(entries))
+    setattr(run.summary.people, counter, getattr(run.summary.people, counter) + len(entries))
 
 
 def _list_task(run: Run, entry: Entry, fields: Mapping[str, WriteValue]) -> None:
-    run.tally.tasks.created += 1
-    run.tally.changes.append(
+    run.summary.tasks.created += 1
+    run.summary.changes.append(
         {
             "record": TASK,
             "action": "create",

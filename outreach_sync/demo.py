@@ -14,14 +14,14 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from outreach_sync.conduct import Options, conduct
 from outreach_sync.config.load import load_config
 from outreach_sync.insight import failures
 from outreach_sync.insight.explain import explain_person, explain_task
 from outreach_sync.instants import Instant, to_datetime
+from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.state import State
-from outreach_sync.state.lock import run_lock
+from outreach_sync.store import Store
+from outreach_sync.store.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -235,7 +235,7 @@ class Demo:
         winner, loser = (one["id"] for one in people if one["main_location[email]"] in emails)
         workbooks.store.merge_people(winner, loser)
         self._act("What was refused is mended", f"People {winner} and {loser}, with one address, are merged.")
-        with run_lock(self._config.state.path, "failures retry"), State.open(self._config.state.path) as state:
+        with run_lock(self._config.state.path, "failures retry"), Store.open(self._config.state.path) as state:
             failures.retry(state, state.outbox.failures())
         self._cycle()
         self._show_refusals()
@@ -246,7 +246,7 @@ class Demo:
         """Run a cycle, show what it changed and why, and compare all of Workbooks with what it must say."""
         self._expectation.look()
         people, tasks = self._expectation.people(), self._expectation.tasks()
-        ended = conduct(self._config, Options(), self._stop, _Silence())
+        ended = perform(self._config, Options(), self._stop, _Silence())
         if ended.error is not None:
             raise ended.error
         document = dict(ended.document)
@@ -296,7 +296,7 @@ class Demo:
 
     def _show_changes(self, people: dict[int, Row], tasks: dict[int, Row]) -> None:
         """Show what every Person and Task that changed, came or went said before and after, and why."""
-        with State.open(self._config.state.path) as state:
+        with Store.open(self._config.state.path) as state:
             changed = [*self._people_changed(people, state), *self._tasks_made(tasks, state)]
         if not changed:
             return
@@ -308,7 +308,7 @@ class Demo:
         if len(changed) > table.row_count:
             self._say(f"... and {len(changed) - table.row_count} more (`demo --all` shows them).", style="dim")
 
-    def _people_changed(self, before: dict[int, Row], state: State) -> Iterator[Changed]:
+    def _people_changed(self, before: dict[int, Row], state: Store) -> Iterator[Changed]:
         now = self._expectation.people()
         for id_, one in sorted({**before, **now}.items()):
             old, new = before.get(id_), now.get(id_)
@@ -319,7 +319,7 @@ class Demo:
                 because = "" if new is None else explain_person(state, self._config, id_)["because"]
                 yield Changed(f"Person {id_}", one["name"], said, says, because)
 
-    def _tasks_made(self, before: dict[int, Row], state: State) -> Iterator[Changed]:
+    def _tasks_made(self, before: dict[int, Row], state: Store) -> Iterator[Changed]:
         for id_, one in self._expectation.tasks().items():
             if id_ not in before:
                 source = int(one["created_through_reference"].rpartition("-")[2])
@@ -327,7 +327,7 @@ class Demo:
                 yield Changed(f"Task {id_}", one["name"], "", one["activity_status"], because)
 
     def _show_refusals(self) -> None:
-        with State.open(self._config.state.path) as state:
+        with Store.open(self._config.state.path) as state:
             refused = failures.by_kind(state.outbox.failures())
         for kind, entries in refused.items():
             self._say(f"\nRefused: {kind.title}")

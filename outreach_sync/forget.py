@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.state.backup import copies_elsewhere, copies_of, drop_unfinished, erase_from_copy
-from outreach_sync.state.erasure import Holdings, Persona, erase_rows, holdings, persona, scrub_free_pages
+from outreach_sync.store.backup import copies_elsewhere, copies_of, drop_unfinished, erase_from_copy
+from outreach_sync.store.erasure import Holdings, Persona, erase_rows, holdings, persona, scrub_free_pages
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outreach_sync.state import State
+    from outreach_sync.store import Store
 
 
 class Known(NamedTuple):
@@ -40,7 +40,7 @@ class Erased(NamedTuple):
     unreachable: tuple[Path, ...]
 
 
-def look_up(state: State, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
+def look_up(state: Store, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
     """Say who somebody is, with all prospects that are the same Person, and what is stored of them."""
     prospects = () if prospect_id is None else (prospect_id,)
     people = () if person_id is None else (person_id,)
@@ -49,7 +49,7 @@ def look_up(state: State, *, prospect_id: int | None = None, person_id: int | No
     return Known(whom, known, held)
 
 
-def forget(state: State, someone: Known) -> Erased:
+def forget(state: Store, someone: Known) -> Erased:
     """Remove everything that is known of somebody; call it under the run lock.
 
     Their ids are remembered, and a keyed hash of each address: what is needed never to create them again. Doing it

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from outreach_sync.ahead import Ahead, early
 from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthenticatedError, ServiceError
 from outreach_sync.http import pause
-from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
+from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
 from outreach_sync.rules.person import Held, recognised
-from outreach_sync.state.erasure import Persona, erase_rows
+from outreach_sync.store.erasure import Persona, erase_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from outreach_sync.instants import Instant
-    from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Page, PersonRow, Prospect, Scalar
     from outreach_sync.rules.person import RoleValue
-    from outreach_sync.state.cache import CachedProspect
-    from outreach_sync.state.people import LinkedPerson
+    from outreach_sync.run import Run
+    from outreach_sync.store.cache import CachedProspect
+    from outreach_sync.store.people import LinkedPerson
 
 Row = TypeVar("Row")
 
@@ -107,7 +107,7 @@ def look_up_all(run: Run, *, only_opt_outs: bool) -> Iterator[LookedUp]:
 
 def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
     """Yield a few hundred at a time; whoever was queued to be created together is decided together."""
-    following = run.state.cache.opted_out_among_held if only_opt_outs else run.state.undecided.ready
+    following = run.store.cache.opted_out_among_held if only_opt_outs else run.store.undecided.ready
     after = 0
     while not run.pilot.is_full() and (ids := following(after, min(CHUNK, run.pilot.limit or CHUNK))):
         if run.stop.is_set():
@@ -115,13 +115,13 @@ def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
         after = ids[-1]
         chosen = run.pilot.named(ids)
         if chosen:
-            yield [*chosen, *run.state.outbox.pooled_with(chosen)]
+            yield [*chosen, *run.store.outbox.pooled_with(chosen)]
 
 
 def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
-    prospects = run.state.cache.prospects(ids)
-    people = run.state.people.by_id({one.person_id for one in prospects.values() if one.person_id is not None})
-    pools = run.state.people.prospects_of(people)
+    prospects = run.store.cache.prospects(ids)
+    people = run.store.people.by_id({one.person_id for one in prospects.values() if one.person_id is not None})
+    pools = run.store.people.prospects_of(people)
     absent = refresh(run, {one: person for one, person in people.items() if not person.deleted})
     everyone = {*prospects, *(one for pool in pools.values() for one in pool)}
     unread = _unread(run, everyone)
@@ -133,18 +133,18 @@ def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
 
 def _unread(run: Run, prospect_ids: Collection[int]) -> list[int]:
     """Return the prospects whose sequence states were never all read; being linked proves nothing."""
-    if run.state.facts.get(ALL_STATES_READ) is not None:
+    if run.store.facts.get(ALL_STATES_READ) is not None:
         return []
-    return [one for one, cached in run.state.cache.prospects(prospect_ids).items() if not cached.history_read]
+    return [one for one, cached in run.store.cache.prospects(prospect_ids).items() if not cached.history_read]
 
 
 def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
     _keep_what_outreach_told(run, asked)
-    prospects = run.state.cache.prospects(asked.prospects)  # as they are now
+    prospects = run.store.cache.prospects(asked.prospects)  # as they are now
     if run.source_is_down:
         prospects = _decidable(run, prospects)
     unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
-    wanted = run.state.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
+    wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
     matches = ask_matches(run, [cached.prospect for cached in wanted.values()])
     return LookedUp(prospects, asked.absent, asked.pools, wanted, matches)
 
@@ -154,10 +154,10 @@ def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
     try:
         if asked.history is not None:
             pages = asked.history.result()
-            with run.state.transaction():
+            with run.store.transaction():
                 for page in pages:
                     keep_page(run, page)
-                run.state.cache.history_was_read(asked.unread)
+                run.store.cache.history_was_read(asked.unread)
         _read_unseen(run, asked.prospects)
     except (ServiceError, NotAllowedError, NotAuthenticatedError) as failure:
         run.log.warning("history_unread", prospects=len(asked.unread), why=str(failure))
@@ -178,7 +178,7 @@ def _read_unseen(run: Run, prospects: Mapping[int, CachedProspect]) -> None:
     ]
     if unseen and not run.source_is_down:
         for page in run.source.prospects_by_id(unseen):
-            with run.state.transaction():
+            with run.store.transaction():
                 keep_page(run, page)
 
 
@@ -189,7 +189,7 @@ def _decidable(run: Run, prospects: Mapping[int, CachedProspect]) -> dict[int, C
     """
     unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
     waiting = {*_unread(run, unlinked), *(one for one in unlinked if not prospects[one].known)}
-    waiting -= run.state.cache.opted_out_among(waiting)
+    waiting -= run.store.cache.opted_out_among(waiting)
     return {one: cached for one, cached in prospects.items() if one not in waiting}
 
 
@@ -261,7 +261,7 @@ def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> Absent:
     if not doubtful:
         return Absent({}, frozenset())
     rows = read_people(run, doubtful)
-    with run.state.transaction():
+    with run.store.transaction():
         for person in doubtful:
             row = rows.get(person.id)
             if row is not None and row.is_deleted:
@@ -277,7 +277,7 @@ def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> Absent:
 def _keep_last_words(run: Run, person: LinkedPerson, row: PersonRow) -> None:
     no_email = row.fields.get(run.config.workbooks.fields.no_email)
     if isinstance(no_email, bool):
-        run.state.people.last_said_no_email(person.id, no_email)
+        run.store.people.last_said_no_email(person.id, no_email)
 
 
 def read_people(run: Run, people: Iterable[LinkedPerson]) -> dict[int, PersonRow]:
@@ -332,20 +332,20 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
     A Person that is linked already may have been written since it was looked up: what is known of it is then newer than
     the row, and where it is not certain it is read once more.
     """
-    forgotten = run.state.forgotten.people()
+    forgotten = run.store.forgotten.people()
     found = {one: judged for one, judged in matches.verdicts.items() if isinstance(judged, Found)}
-    known = run.state.people.by_id({judged.person_id for judged in found.values()})
+    known = run.store.people.by_id({judged.person_id for judged in found.values()})
     doubtful = {one: person for one, person in known.items() if person.lock_version is None and not person.deleted}
-    with run.state.transaction():
+    with run.store.transaction():
         for prospect_id, judged in found.items():
             person_id = judged.person_id
             if person_id in forgotten:  # whoever was forgotten stays so under another prospect's id
-                erase_rows(run.state.connection, Persona(frozenset({prospect_id}), frozenset()))
+                erase_rows(run.store.connection, Persona(frozenset({prospect_id}), frozenset()))
                 continue
             if person_id not in doubtful and not _is_older(matches.rows[person_id], known.get(person_id)):
                 keep_read(run, matches.rows[person_id], known.get(person_id), judged.rule)
-            run.state.people.link([prospect_id], person_id)
-            run.state.outbox.person_exists([prospect_id])
+            run.store.people.link([prospect_id], person_id)
+            run.store.outbox.person_exists([prospect_id])
     refresh(run, doubtful)
     return matches.verdicts
 
@@ -361,11 +361,11 @@ def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -
     """
     held, kept_as = held_by(run, row, known)
     untouched = not has_values(row.fields, run.config.sync.people.only_where)
-    run.state.people.read(
+    run.store.people.read(
         row.id, row.lock_version, held, rule=rule, now=run.clock(), kept_as=kept_as, untouched=untouched
     )
     if known is not None and (known.deleted or known.hidden or known.untouched) and not untouched:
-        run.state.outbox.person_exists(run.state.people.prospects_of([row.id]).get(row.id, ()))
+        run.store.outbox.person_exists(run.store.people.prospects_of([row.id]).get(row.id, ()))
     return held
 
 

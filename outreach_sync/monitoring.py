@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
     from outreach_sync.log import Log
-    from outreach_sync.state import State
-    from outreach_sync.state.runs import RunRecord
+    from outreach_sync.run import Ended
+    from outreach_sync.store import Store
+    from outreach_sync.store.history import RunRecord
 
 START, SUCCESS, FAIL, LOG = "/start", "", "/fail", "/log"
 
@@ -101,7 +101,7 @@ class Watch:
         if self._pings is not None:
             self._pings.send(START, run_id)
 
-    def end(self, ended: Ended, state: State) -> None:
+    def end(self, ended: Ended, state: Store) -> None:
         """Tell how a run ended; `state` holds its record already."""
         if not self._run_id:
             return
@@ -135,7 +135,7 @@ class Watch:
             hook.settle(self.log)
 
 
-def _previous_status(state: State) -> int | None:
+def _previous_status(state: Store) -> int | None:
     """Return how the run before this one ended, so that a hook can tell news from what is known."""
     before = state.runs.latest(2)[1:]
     return before[0].exit_status if before else None
@@ -286,7 +286,7 @@ class Sample(NamedTuple):
     value: float
 
 
-def metrics_text(state: State, state_path: Path, now: Instant) -> str:
+def metrics_text(state: Store, state_path: Path, now: Instant) -> str:
     """Return the whole file, by what the state and the token file say."""
     samples = [
         Sample("build_info", (("version", __version__),), 1),
@@ -356,19 +356,19 @@ def _of_run(run: RunRecord) -> Iterator[Sample]:
         yield Sample("last_run_requests", (*command, ("service", service)), count)
 
 
-def _of_outbox(state: State) -> Iterator[Sample]:
+def _of_outbox(state: Store) -> Iterator[Sample]:
     """Tell of what waits; zeros too, so that an alert sees a value fall."""
     waiting = {("person", "queued"): 0, ("person", "parked"): 0, ("task", "queued"): 0, ("task", "parked"): 0}
     for (record, condition), count in sorted({**waiting, **state.outbox.counts()}.items()):
         yield Sample("outbox_entries", (("record", record), ("state", condition)), count)
 
 
-def _of_watermarks(state: State) -> Iterator[Sample]:
+def _of_watermarks(state: Store) -> Iterator[Sample]:
     for stream, mark in state.progress.watermarks().items():
         yield Sample("watermark_timestamp_seconds", (("stream", stream.value),), mark / 1000)
 
 
-def _of_quota(state: State) -> Iterator[Sample]:
+def _of_quota(state: Store) -> Iterator[Sample]:
     quota = json.loads(state.facts.get(QUOTA) or "{}")
     for name in ("limit", "remaining"):
         if quota.get(name) is not None:

@@ -26,25 +26,24 @@ from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.http import check
 from outreach_sync.instants import parse_duration
 from outreach_sync.match import has_values, keep_read as keep_person, made_at, until_shown
-from outreach_sync.pipeline.pull import Course, absent_among, follow, keep_read
-from outreach_sync.pipeline.tally import StreamTally
+from outreach_sync.pull import Course, absent_among, follow, keep_read
 from outreach_sync.records import Stream
 from outreach_sync.rules import guard
 from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import NOT_ACTIVE
 from outreach_sync.rules.watermark import Walk
-from outreach_sync.state.progress import SURVEY
-from outreach_sync.state.survey import Survey
+from outreach_sync.store.progress import SURVEY, Survey
+from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.decide import Decision
-    from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Page, PersonRow
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.rules.watermark import Progress
-    from outreach_sync.state.people import LinkedPerson
+    from outreach_sync.run import Run
+    from outreach_sync.store.people import LinkedPerson
 
 _STALE_MS = parse_duration("24h")
 _BY_ID = 1_000
@@ -55,7 +54,7 @@ _TOGETHER = 400
 
 
 def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
-    """Read what changed, compare everything, repair what differs; what it did is in `run.tally`.
+    """Read what changed, compare everything, repair what differs; what it did is in `run.summary`.
 
     Raises:
         ServiceError: a service was unavailable or out of quota, or its answer cannot be trusted. The walk through
@@ -70,7 +69,7 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     failure = pull_streams(run)
     would_stop = compared = False
     try:
-        if failure is None and not run.state.progress.any_walk_open(run.all_streams):
+        if failure is None and not run.store.progress.any_walk_open(run.all_streams):
             release(run)
             failure, would_stop = _compare_all(run, allow_bulk=allow_bulk)
             compared = failure is None
@@ -79,14 +78,14 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
             first_load_is_done(run)
     finally:
         count_what_waits(run)
-    run.tally.guard_would_stop = run.tally.guard_would_stop or would_stop
+    run.summary.guard_would_stop = run.summary.guard_would_stop or would_stop
     if failure is not None:
         raise failure
 
 
 def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
     """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
-    survey = Survey(run.state.connection)
+    survey = Survey(run.store.connection)
     try:
         if Stream.SEQUENCE_STATES in run.all_streams:
             _walk_all_states(run, survey)
@@ -97,7 +96,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
         _read_prospects(run, survey)
         release(run)
         compare_people(run, survey)
-        asked = _find_deleted_tasks(run, survey), _find_vanished_tasks(run, survey)
+        asked = find_deleted_tasks(run, survey), _find_vanished_tasks(run, survey)
     except ServiceError as error:
         run.log.warning("reconcile_incomplete", why=str(error))
         return error, False
@@ -111,11 +110,11 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
 
 def _keep_findings(run: Run, survey: Survey) -> None:
     """Put the findings into effect in one transaction; `deliver` does the rest."""
-    with run.state.transaction():
+    with run.store.transaction():
         survey.keep()
         for task_id, prospect_id in survey.tasks_to_send():
-            run.state.outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
-        run.state.undecided.mark_unmatched_changed()
+            run.store.outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
+        run.store.undecided.mark_unmatched_changed()
         _end_walk(run, survey)
 
 
@@ -128,10 +127,10 @@ def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | No
     Tasks are judged as people are: a user who may no longer see them finds all of them gone. People to be created are
     counted when that is decided.
     """
-    loaded = run.state.facts.get(FIRST_LOAD_DONE) is not None
+    loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
     found, limits = survey.counts(), run.config.sync.guard
     numbers = {**survey.people_to_change(), Watched.CREATIONS: 0}
-    problems = list(guard.exceeded(numbers, run.state.people.known(), limits, loaded=loaded).values())
+    problems = list(guard.exceeded(numbers, run.store.people.known(), limits, loaded=loaded).values())
     judged = (
         ("create {} of {} tasks again", found["tasks_gone"], asked[0]),
         ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
@@ -151,7 +150,7 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
         GuardStoppedError: more people than the guard allows miss states, and none of a few hundred that were asked for
             exists.
     """
-    missing, known, limits = survey.people_with_unseen(), run.state.people.known(), run.config.sync.guard
+    missing, known, limits = survey.people_with_unseen(), run.store.people.known(), run.config.sync.guard
     if not guard.stops(missing, known, share=limits.lost_share, count=limits.lost_count):
         return
     sample = survey.unseen(0, _SAMPLE)
@@ -161,7 +160,7 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
 
 
 def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
-    with run.state.transaction():
+    with run.store.transaction():
         _end_walk(run, survey)
     return GuardStoppedError(
         f"the guard stopped this reconcile before its first write: {problem}; nothing of it was kept.",
@@ -180,10 +179,10 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
             circles.
         InterruptedByError: asked to stop; it goes on the next time.
     """
-    done = run.state.progress.of(SURVEY)
+    done = run.store.progress.of(SURVEY)
     if done.walk is None and done.watermark is not None and _is_fresh(run, done.watermark):
         return  # it was completed, and what followed was not
-    tally = run.tally.streams.setdefault(Stream.SEQUENCE_STATES, StreamTally())
+    tally = run.summary.streams.setdefault(Stream.SEQUENCE_STATES, StreamSummary())
     before = run.source.requests
     course = Course(
         Stream.SEQUENCE_STATES,
@@ -193,7 +192,7 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
         first_url=lambda _walk: run.source.all_states_url(),
         instead=lambda _walk, _now: None,
         page_kept=lambda page: survey.saw(_ids(page)),
-        completed=lambda walk: run.state.progress.complete(SURVEY, walk.began_at, None),
+        completed=lambda walk: run.store.progress.complete(SURVEY, walk.began_at, None),
     )
     try:
         follow(run, course, tally)
@@ -202,7 +201,7 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
 
 
 def _begin_walk(run: Run, survey: Survey, _progress: Progress) -> Walk:
-    with run.state.transaction():
+    with run.store.transaction():
         _end_walk(run, survey)
     return Walk(None, moves_watermark=False, counts_as_sweep=False, local_at=run.clock(), as_is=True)
 
@@ -223,7 +222,7 @@ def _is_fresh(run: Run, began_at: int) -> bool:
 
 def _end_walk(run: Run, survey: Survey) -> None:
     """Have the next reconcile begin anew (inside a transaction)."""
-    run.state.progress.reset(SURVEY)
+    run.store.progress.reset(SURVEY)
     survey.begin()
 
 
@@ -246,7 +245,7 @@ def _confirm_missing(run: Run, survey: Survey) -> None:
         check(run.stop)
         after = unseen[-1]
         absent = absent_among(run, Stream.SEQUENCE_STATES, unseen)
-        with run.state.transaction():
+        with run.store.transaction():
             survey.note_missing(absent)
 
 
@@ -257,7 +256,7 @@ def _read_prospects(run: Run, survey: Survey) -> None:
         check(run.stop)
         after = linked[-1]
         absent = absent_among(run, Stream.PROSPECTS, linked)
-        with run.state.transaction():
+        with run.store.transaction():
             survey.note_gone(absent)
         run.on_progress(Stream.PROSPECTS.value, len(linked))
 
@@ -282,11 +281,11 @@ def compare_people(run: Run, survey: Survey) -> None:
         InterruptedByError: asked to stop.
     """
     for some in early(_asked(run), run.config.workbooks.concurrency):
-        people = run.state.people.by_id(some.ids)
+        people = run.store.people.by_id(some.ids)
         rows = until_shown(run, some.rows.result(), made_at(people.values()), run.target.people_by_ids)
-        pools = run.state.people.prospects_of(some.ids)
-        decided = decisions(run.state, run.config, pools, people, without=survey.missing_among)
-        with run.state.transaction():
+        pools = run.store.people.prospects_of(some.ids)
+        decided = decisions(run.store, run.config, pools, people, without=survey.missing_among)
+        with run.store.transaction():
             for person_id, decision in decided.items():
                 _compare(run, survey, decision, people[person_id], rows.get(person_id))
         run.on_progress("compared", len(some.ids))
@@ -294,7 +293,7 @@ def compare_people(run: Run, survey: Survey) -> None:
 
 def _asked(run: Run) -> Iterator[Asked]:
     after = 0
-    while ids := run.state.people.linked_ids(after, _TOGETHER):
+    while ids := run.store.people.linked_ids(after, _TOGETHER):
         check(run.stop)
         after = ids[-1]
         yield Asked(ids, Ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
@@ -311,7 +310,7 @@ def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson,
     held = keep_person(run, row, person, person.rule)
     changes = decision._replace(held=held).changes()
     if not changes:
-        run.tally.people.unchanged += 1
+        run.summary.people.unchanged += 1
     elif has_values(row.fields, run.config.sync.people.only_where):
         watched = _watched(run, decision, changes)
         counts = watched is not None and not _was_admitted(run, person.id, changes)
@@ -327,14 +326,14 @@ def _watched(run: Run, decision: Decision, changes: Mapping[str, RoleValue]) -> 
 
 def _was_admitted(run: Run, person_id: int, changes: Mapping[str, RoleValue]) -> bool:
     """Say whether exactly this waits already and a guard has let it pass, such as what Workbooks keeps refusing."""
-    pool = run.state.people.prospects_of([person_id])[person_id]
-    return any(entry.admitted and entry.fields == changes for entry in run.state.outbox.of_person(pool))
+    pool = run.store.people.prospects_of([person_id])[person_id]
+    return any(entry.admitted and entry.fields == changes for entry in run.store.outbox.of_person(pool))
 
 
 # -- skipped tasks
 
 
-def _find_deleted_tasks(run: Run, survey: Survey) -> int:
+def find_deleted_tasks(run: Run, survey: Survey) -> int:
     """Find the Tasks that were sent and have been deleted in Workbooks, where they are to be created again.
 
     They are looked up by reference once more before that, as every task is. Returns how many were looked at.
@@ -352,7 +351,7 @@ def _find_deleted_tasks(run: Run, survey: Survey) -> int:
         )
         live = {row.id for row in rows.values() if not row.is_deleted}
         gone = [(task.id, task.prospect_id) for task in sent if task.workbooks_id not in live]
-        with run.state.transaction():
+        with run.store.transaction():
             survey.note_tasks(gone, vanished=False)
     return looked_at
 
@@ -369,6 +368,6 @@ def _find_vanished_tasks(run: Run, survey: Survey) -> int:
         asked_for += len(overtaken)
         absent = set(absent_among(run, Stream.TASKS, [task.id for task in overtaken]))
         vanished = [(task.id, task.prospect_id) for task in overtaken if task.id in absent]
-        with run.state.transaction():
+        with run.store.transaction():
             survey.note_tasks(vanished, vanished=True)
     return asked_for

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from apscheduler.events import JobExecutionEvent, JobSubmissionEvent
 
-    from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config, Schedule
     from outreach_sync.http import StopSignal
     from outreach_sync.log import Log
+    from outreach_sync.run import Ended
 
 CYCLE, RECONCILE = "run", "reconcile"
 """The two commands that are scheduled, by the names under which their runs are recorded."""

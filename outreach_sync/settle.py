@@ -14,16 +14,16 @@ from outreach_sync.instants import Instant, to_date, to_iso
 from outreach_sync.log import masked
 from outreach_sync.records import Accepted, Date, DateTime, Rejected, Stale, Unknown, Write
 from outreach_sync.rules.person import Held
-from outreach_sync.state.history import Written
-from outreach_sync.state.outbox import IMPLAUSIBLE_PAUSE_MS, RESOLVE, SOURCE, TASK
+from outreach_sync.store.history import Written
+from outreach_sync.store.outbox import IMPLAUSIBLE_PAUSE_MS, RESOLVE, SOURCE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outreach_sync.pipeline.run import Run
     from outreach_sync.records import Verdict, WriteValue
     from outreach_sync.rules.person import RoleValue
-    from outreach_sync.state.outbox import Entry
+    from outreach_sync.run import Run
+    from outreach_sync.store.outbox import Entry
 
 _FIRST_MS = 5 * 60_000
 _LONGEST_MS = 24 * 3_600_000
@@ -51,15 +51,15 @@ def refuse(run: Run, entry: Entry, reason: str, *, in_doubt: bool = False) -> No
     attempts, reason = entry.attempts + 1, masked(reason)
     parked = attempts >= run.config.sync.max_attempts
     again = None if parked else next_attempt(run.clock(), attempts)
-    run.state.outbox.refused(entry, reason, next_attempt_at=again, in_doubt=in_doubt)
+    run.store.outbox.refused(entry, reason, next_attempt_at=again, in_doubt=in_doubt)
     run.log.warning(
         "record_refused", record=entry.record, prospect=entry.prospect_id, task=entry.task_id,
         workbooks_id=entry.person_id, reason=reason, attempts=attempts, parked=parked,
     )  # fmt: skip
     if entry.record == TASK or (entry.record == SOURCE and entry.task_id is not None):
-        run.tally.tasks.rejected += 1
+        run.summary.tasks.rejected += 1
     else:
-        run.tally.people.rejected += 1
+        run.summary.people.rejected += 1
 
 
 def refuse_decision(run: Run, prospect_id: int, person_id: int | None, reason: str, *, action: str = RESOLVE) -> None:
@@ -67,7 +67,7 @@ def refuse_decision(run: Run, prospect_id: int, person_id: int | None, reason: s
 
     Looked at again before its pause is over (because a record changed), it keeps its attempts; discarded, it stays so.
     """
-    outbox = run.state.outbox
+    outbox = run.store.outbox
     outbox.queue_person(prospect_id, person_id, action, {}, run_id=run.id, reason=reason)
     for entry in outbox.of_person([prospect_id]):
         if entry.state == "queued" and is_due(entry.next_attempt_at, run.clock()):
@@ -77,7 +77,7 @@ def refuse_decision(run: Run, prospect_id: int, person_id: int | None, reason: s
 def wrote(run: Run, entry: Entry, workbooks_id: int, fields: Mapping[str, RoleValue]) -> None:
     """Record what Workbooks accepted of a Person, by role, for the history (inside a transaction)."""
     names = run.config.workbooks.fields
-    run.state.history.wrote(
+    run.store.history.wrote(
         Written(
             run.clock(), run.id, entry.record, "update" if entry.action == "update" else "create", entry.prospect_id,
             None, workbooks_id, getattr(names, role), _shown(role, entry.before.get(role)), _shown(role, value),
@@ -173,7 +173,7 @@ def _settle_one(run: Run, sent: Sent, verdict: Verdict, settled: Settled) -> tup
 
 
 def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None:
-    entry, people, now = sent.entry, run.state.people, run.clock()
+    entry, people, now = sent.entry, run.store.people, run.clock()
     lock_version = verdict.lock_version if verdict.lock_version >= 0 else None
     if entry.record == TASK:
         _task_created(run, entry, sent.write, verdict.id)
@@ -182,12 +182,12 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
     if entry.person_id is None:
         people.created(verdict.id, lock_version, Held(**fields), now)  # type: ignore[arg-type]  # the roles are its names
         people.link(entry.pool, verdict.id)
-        run.state.outbox.person_exists(entry.pool)
-        run.tally.people.recreated += entry.action == "recreate"
-        run.tally.people.created += entry.action == "create"
+        run.store.outbox.person_exists(entry.pool)
+        run.summary.people.recreated += entry.action == "recreate"
+        run.summary.people.created += entry.action == "create"
     else:
         people.accepted(verdict.id, lock_version, fields, now)
-        run.tally.people.updated += not sent.rescue
+        run.summary.people.updated += not sent.rescue
     if fields.get(_NO_EMAIL):
         people.no_email_is_set(verdict.id)
     wrote(run, entry, verdict.id, fields)
@@ -195,19 +195,19 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
     if sent.rescue:
         settled.rejected.append((entry, entry.reason or ""))
         return
-    run.state.outbox.drop([entry.id])
+    run.store.outbox.drop([entry.id])
     if entry.reason is not None and entry.prospect_id is not None:
-        run.state.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
+        run.store.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
 
 
 def _task_created(run: Run, entry: Entry, write: Write, workbooks_id: int) -> None:
     now = run.clock()
-    cached = run.state.cache.task(entry.task_id or 0)
-    because = None if cached is None else witness(run.state, run.config, cached)
-    run.state.cache.task_was_sent(entry.task_id or 0, workbooks_id, now)
-    run.state.outbox.drop([entry.id])
-    run.tally.tasks.created += 1
-    run.state.history.wrote(
+    cached = run.store.cache.task(entry.task_id or 0)
+    because = None if cached is None else witness(run.store, run.config, cached)
+    run.store.cache.task_was_sent(entry.task_id or 0, workbooks_id, now)
+    run.store.outbox.drop([entry.id])
+    run.summary.tasks.created += 1
+    run.store.history.wrote(
         Written(
             now, run.id, TASK, "create", entry.prospect_id, entry.task_id, workbooks_id, name, None,
             plain(write.fields[name]), because,
@@ -219,10 +219,10 @@ def _task_created(run: Run, entry: Entry, write: Write, workbooks_id: int) -> No
 
 def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
     """Have the record read before it is written again."""
-    run.state.outbox.back_to_queue([entry.id], in_doubt=in_doubt)
+    run.store.outbox.back_to_queue([entry.id], in_doubt=in_doubt)
     if entry.record != TASK:
-        run.state.people.doubt([entry.person_id] if entry.person_id is not None else [])
-        run.state.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
+        run.store.people.doubt([entry.person_id] if entry.person_id is not None else [])
+        run.store.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
 
 
 def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entry, Write] | None:

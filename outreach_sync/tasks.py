@@ -13,15 +13,15 @@ from outreach_sync.batches import Batch, task_write
 from outreach_sync.http import pause
 from outreach_sync.match import read_people
 from outreach_sync.rules.matching import task_reference
-from outreach_sync.state.outbox import DISCARDED, TASK
+from outreach_sync.store.outbox import DISCARDED, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from outreach_sync.batches import Suspects
-    from outreach_sync.pipeline.run import Run
     from outreach_sync.records import TaskRow
-    from outreach_sync.state.outbox import Entry
+    from outreach_sync.run import Run
+    from outreach_sync.store.outbox import Entry
 
 
 _TOGETHER = 400
@@ -41,23 +41,23 @@ def doubt_people(run: Run, *, held: bool) -> None:
     Persons that this run found or wrote were just there. `held`: nothing may be decided yet.
     """
     after = 0
-    while entries := run.state.outbox.due(TASK, "create", run.clock(), after=after, limit=_TOGETHER):
+    while entries := run.store.outbox.due(TASK, "create", run.clock(), after=after, limit=_TOGETHER):
         after = entries[-1].id
         gone = _gone(run, {entry.prospect_id for entry in entries if entry.prospect_id is not None})
         if gone:
-            pools = run.state.people.prospects_of(gone)
-            with run.state.transaction():
-                run.state.people.doubt(gone)
-                run.state.undecided.mark_again((one for pool in pools.values() for one in pool), held=held)
+            pools = run.store.people.prospects_of(gone)
+            with run.store.transaction():
+                run.store.people.doubt(gone)
+                run.store.undecided.mark_again((one for pool in pools.values() for one in pool), held=held)
 
 
 def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
-    people = run.state.people.by_id(set(run.state.people.of_prospects(prospect_ids).values()))
+    people = run.store.people.by_id(set(run.store.people.of_prospects(prospect_ids).values()))
     unread = [
         person
         for person in people.values()
         if not (person.deleted or person.hidden or person.untouched)
-        and max(person.linked_at, person.written_at or 0) < run.tally.started_at
+        and max(person.linked_at, person.written_at or 0) < run.summary.started_at
     ]
     if not unread:
         return []
@@ -68,7 +68,7 @@ def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
 def batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
     """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person."""
     after = 0
-    while entries := run.state.outbox.due(
+    while entries := run.store.outbox.due(
         TASK, "create", run.clock(), after=after, limit=run.config.workbooks.batch_size
     ):
         after = entries[-1].id
@@ -84,11 +84,11 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[Creatable]:
     A Person that has to be read and decided again may be gone: its tasks stay due until that is done.
     """
     prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
-    links = run.state.people.of_prospects(prospects)
-    people = run.state.people.by_id(set(links.values()))
-    queued = [entry for entry in run.state.outbox.of_person(prospects) if entry.state != DISCARDED]
+    links = run.store.people.of_prospects(prospects)
+    people = run.store.people.by_id(set(links.values()))
+    queued = [entry for entry in run.store.outbox.of_person(prospects) if entry.state != DISCARDED]
     coming = {one for entry in queued for one in (*entry.pool, entry.prospect_id)}
-    unsure = run.state.undecided.people_to_decide(one.id for one in people.values() if one.lock_version is None)
+    unsure = run.store.undecided.people_to_decide(one.id for one in people.values() if one.lock_version is None)
     ready, waiting = [], []
     for entry in entries:
         person_id = links.get(entry.prospect_id or 0)
@@ -101,8 +101,8 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[Creatable]:
         else:
             ready.append(Creatable(entry, person_id))
     if waiting:
-        with run.state.transaction():
-            run.state.outbox.wait_for_person(waiting)
+        with run.store.transaction():
+            run.store.outbox.wait_for_person(waiting)
     return ready
 
 
@@ -122,15 +122,15 @@ def _not_there(run: Run, tasks: Sequence[Creatable]) -> list[Creatable]:
         return []
     found = run.target.tasks_by_reference([task_reference(one.entry.task_id or 0) for one in tasks])
     missing = []
-    with run.state.transaction():
+    with run.store.transaction():
         for one in tasks:
             existing = _existing(found, one.entry.task_id or 0, recreates=run.config.sync.when_deleted == "recreate")
             if existing is None:
                 missing.append(one)
             else:
-                run.state.cache.task_was_sent(one.entry.task_id or 0, existing.id, None)
-                run.state.outbox.drop([one.entry.id])
-                run.tally.tasks.created += one.entry.in_doubt  # it was ours, and its answer was lost
+                run.store.cache.task_was_sent(one.entry.task_id or 0, existing.id, None)
+                run.store.outbox.drop([one.entry.id])
+                run.summary.tasks.created += one.entry.in_doubt  # it was ours, and its answer was lost
     return missing
 
 

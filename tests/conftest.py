@@ -10,18 +10,18 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from outreach_sync import log
-from outreach_sync.conduct import Ended, Options, conduct
 from outreach_sync.config import load_config
 from outreach_sync.http import StopSignal
+from outreach_sync.run import Ended, Options, perform
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from outreach_sync.config.model import Config
-    from outreach_sync.pipeline.run import Run
+    from outreach_sync.run import Run
 
 settings.register_profile(
     "check",
@@ -72,11 +72,11 @@ class World:
         return load_config(path)
 
     def run(self, *, sync: dict[str, Any] | None = None, **options: Any) -> Ended:
-        return conduct(self.config(**(sync or {})), Options(**options), self.stop, Silence())
+        return perform(self.config(**(sync or {})), Options(**options), self.stop, Silence())
 
     def do(self, work: Callable[[Run], None], *, sync: dict[str, Any] | None = None, dry_run: bool = False) -> Ended:
         options = Options("test", dry_run)
-        return conduct(self.config(**(sync or {})), options, self.stop, Silence(), work=work)
+        return perform(self.config(**(sync or {})), options, self.stop, Silence(), work=work)
 
     def prospect(self, *, email: str | None = None, states: tuple[str, ...] = ("active",), **attributes: Any) -> int:
         """Add a prospect with a state for each word; return its id."""
@@ -114,8 +114,8 @@ class World:
     def writes(self) -> int:
         return len(self.workbooks.writes)
 
-    def state(self) -> State:
-        return State.open(self.state_path)
+    def state(self) -> Store:
+        return Store.open(self.state_path)
 
 
 @pytest.fixture

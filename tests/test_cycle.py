@@ -13,8 +13,8 @@ from outreach_sync.workbooks.records import Workbooks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outreach_sync.conduct import Ended
     from outreach_sync.records import Verdict, Write
+    from outreach_sync.run import Ended
     from tests.conftest import World
 
 STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"

@@ -79,7 +79,7 @@ def test_it_ends_when_asked_to(tmp_path: Path) -> None:
 def synced(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
         sandbox.load_example()
-        demo.conduct(config_of(sandbox, tmp_path), demo.Options(), StopSignal(), Silence())
+        demo.perform(config_of(sandbox, tmp_path), demo.Options(), StopSignal(), Silence())
         yield sandbox
 
 

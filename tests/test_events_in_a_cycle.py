@@ -10,7 +10,7 @@ from outreach_sync.instants import parse_iso
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
-    from outreach_sync.conduct import Ended
+    from outreach_sync.run import Ended
     from tests.conftest import World
 
 STATE = "cf_person_sequence_state"

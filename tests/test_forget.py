@@ -10,8 +10,7 @@ from outreach_sync.errors import StateError
 from outreach_sync.forget import forget, look_up
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Refused, Stream
-from outreach_sync.state.backup import back_up, back_up_elsewhere, copies_of
-from outreach_sync.state.verify import problems_of
+from outreach_sync.store.backup import back_up, back_up_elsewhere, copies_of, problems_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +152,7 @@ def test_what_makes_no_sense_of_theirs_is_not_kept_as_a_refusal(world: Any) -> N
     erase(world, prospect_id=prospect)
 
     def pull_nonsense(run: Any) -> None:
-        from outreach_sync.pipeline.pull import pull  # noqa: PLC0415
+        from outreach_sync.pull import pull  # noqa: PLC0415
 
         pages = run.source.pages
         refused = (Refused(Stream.TASKS, 5, prospect, "task 5: no sense"),)

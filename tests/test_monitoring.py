@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from outreach_sync import monitoring
-from outreach_sync.conduct import Options, conduct
 from outreach_sync.config.load import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
 from outreach_sync.http import StopSignal
@@ -24,15 +23,16 @@ from outreach_sync.log import Scrubber
 from outreach_sync.monitoring import FAIL, METRICS, START, SUCCESS, Pings, Tail, address, metrics_text, write_metrics
 from outreach_sync.outreach.tokens import StoredTokens, TokenFile
 from outreach_sync.records import Stream
+from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.settle import refuse_decision
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from outreach_sync.config.model import Config
-    from outreach_sync.pipeline.run import Run
+    from outreach_sync.run import Run
 
 NOW = Instant(1_788_256_800_000)
 LINE = re.compile(r'outreach_sync_([a-z_]+)(\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? (-?[0-9.e+]+)')
@@ -130,7 +130,7 @@ def failing(error: Exception) -> Callable[[Run], None]:
 
 
 def run(config: Config, log: Recorder, work: Callable[[Run], None], **options: Any) -> int:
-    return conduct(config, Options(**options), StopSignal(), log, work=work).exit_status
+    return perform(config, Options(**options), StopSignal(), log, work=work).exit_status
 
 
 def test_a_good_run_pings_its_start_and_its_success_and_writes_metrics(
@@ -154,7 +154,7 @@ def test_a_failed_run_sends_the_end_of_its_log(config: Config, receiver: Receive
 
 def test_a_run_with_refusals_pings_its_exit_status(config: Config, receiver: Receiver, log: Recorder) -> None:
     def refuse(run: Run) -> None:
-        with run.state.transaction():
+        with run.store.transaction():
             refuse_decision(run, 18, None, "two Persons match")
 
     assert (run(config, log, refuse), receiver.paths[-1]) == (1, "/1")
@@ -187,26 +187,26 @@ def test_monitoring_that_does_not_work_does_not_fail_a_run(config: Config, recei
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    one = State.open(tmp_path / "state.db")
+def state(tmp_path: Path) -> Iterator[Store]:
+    one = Store.open(tmp_path / "state.db")
     yield one
     one.close()
 
 
-def record(state: State, run_id: str, command: str, ago_s: int, ended: tuple[int, str]) -> None:
+def record(state: Store, run_id: str, command: str, ago_s: int, ended: tuple[int, str]) -> None:
     began = Instant(NOW - ago_s * 1000)
     with state.transaction():
         state.runs.begin(run_id, command, began)
         state.runs.finish(run_id, Instant(began + 2500), *ended, SUMMARY)
 
 
-def values(state: State, tmp_path: Path) -> dict[str, float]:
+def values(state: Store, tmp_path: Path) -> dict[str, float]:
     text = metrics_text(state, tmp_path / "state.db", NOW)
     found = [LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
     return {match[1] + (match[2] or ""): float(match[3]) for match in found if match is not None}
 
 
-def test_every_line_is_in_the_text_format_and_described_once(state: State, tmp_path: Path) -> None:
+def test_every_line_is_in_the_text_format_and_described_once(state: Store, tmp_path: Path) -> None:
     record(state, "a", "run", 60, (0, "ok"))
     text = metrics_text(state, tmp_path / "state.db", NOW)
     assert text.endswith("\n")
@@ -218,7 +218,7 @@ def test_every_line_is_in_the_text_format_and_described_once(state: State, tmp_p
     assert set(helped) <= set(METRICS)
 
 
-def test_each_command_keeps_its_last_run_and_its_last_success(state: State, tmp_path: Path) -> None:
+def test_each_command_keeps_its_last_run_and_its_last_success(state: Store, tmp_path: Path) -> None:
     record(state, "a", "run", 600, (0, "ok"))
     record(state, "b", "reconcile", 300, (6, "failed"))
     record(state, "c", "run", 60, (4, "partial"))
@@ -232,7 +232,7 @@ def test_each_command_keeps_its_last_run_and_its_last_success(state: State, tmp_
     assert 'last_success_timestamp_seconds{command="reconcile"}' not in found
 
 
-def test_what_a_run_did_and_what_waits_are_told(state: State, tmp_path: Path) -> None:
+def test_what_a_run_did_and_what_waits_are_told(state: Store, tmp_path: Path) -> None:
     record(state, "a", "run", 60, (0, "ok"))
     found = values(state, tmp_path)
     assert found['last_run_records_read{command="run",stream="tasks"}'] == 7
@@ -242,7 +242,7 @@ def test_what_a_run_did_and_what_waits_are_told(state: State, tmp_path: Path) ->
     assert found['outbox_entries{record="person",state="parked"}'] == 0
 
 
-def test_quota_watermarks_and_tokens_are_told_where_known(state: State, tmp_path: Path) -> None:
+def test_quota_watermarks_and_tokens_are_told_where_known(state: Store, tmp_path: Path) -> None:
     assert not {"quota_remaining", "refresh_token_issued_timestamp_seconds"} & set(values(state, tmp_path))
     TokenFile.beside(tmp_path / "state.db").write(StoredTokens("access", None, "refresh", Instant(NOW - 5000)))
     with state.transaction():

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from outreach_sync.conduct import Ended
 from outreach_sync.config.model import Config
 from outreach_sync.errors import ConfigError, LockHeldError, NotAuthenticatedError, OutreachSyncError
 from outreach_sync.http import StopSignal
+from outreach_sync.run import Ended
 from outreach_sync.schedule import CYCLE, RECONCILE, NextTime, Reload, Scheduler, ServiceManager, trigger_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from outreach_sync.consent import Listener, code_from, landing_of, missing_scope
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.outreach.auth import SCOPES, OAuthApp
 from outreach_sync.outreach.client import OutreachClient
-from outreach_sync.state.lock import run_lock
+from outreach_sync.store.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ import click
 
 from outreach_sync.config import Config, find_config, read_config
 from outreach_sync.log import Scrubber, keep_secret, start_logging
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,9 +63,9 @@ class Invocation:
         """
         return self.config(require_secrets=False).state.path
 
-    def state_to_read(self) -> State | None:
+    def state_to_read(self) -> Store | None:
         """Open the state without changing it; None: there is none yet."""
-        return State.open_to_read(self.state_path)
+        return Store.open_to_read(self.state_path)
 
 
 def command_log(context: Invocation, config: Config, *, level: str | None = None) -> Log:

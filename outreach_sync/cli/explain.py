@@ -12,7 +12,7 @@ from outreach_sync.cli.context import Invocation, as_json, invocation
 from outreach_sync.cli.output import linked, print_json, say, shown_value
 from outreach_sync.errors import UsageError
 from outreach_sync.insight.explain import Links, explain_person, explain_prospect, explain_task, explain_text
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ def explain(context: Invocation, /, *, who: str | None, as_json: bool, **ids: in
     if sum(one is not None for one in (who, *ids.values())) != 1:
         raise click.UsageError("name one: an e-mail address, PERS-n, --prospect, --person or --task.")
     config = context.config(require_secrets=False)
-    state = State.open_to_read(config.state.path)
+    state = Store.open_to_read(config.state.path)
     if state is None:
         raise UsageError("there is no state yet: no run was made.", advice="`outreach-sync run` makes one.")
     with state:

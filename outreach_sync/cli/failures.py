@@ -11,9 +11,9 @@ from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation
 from outreach_sync.cli.output import linked, print_json, print_table, say
 from outreach_sync.insight import failures as refusals
 from outreach_sync.insight.explain import Links
-from outreach_sync.state import State
-from outreach_sync.state.database import is_there
-from outreach_sync.state.lock import run_lock
+from outreach_sync.store import Store
+from outreach_sync.store.lock import run_lock
+from outreach_sync.store.store import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from outreach_sync.state.outbox import Entry
+    from outreach_sync.store.outbox import Entry
 
 _SHOWN = 25
 
@@ -127,19 +127,19 @@ def discard(context: Invocation, ids: tuple[int, ...], as_json: bool) -> None:  
         say(f"{len(entries):,} discarded.")
 
 
-def _read(context: Invocation) -> AbstractContextManager[State | None]:
+def _read(context: Invocation) -> AbstractContextManager[Store | None]:
     state = context.state_to_read()
     return nullcontext() if state is None else state
 
 
 def _change(
-    context: Invocation, what: str, ids: tuple[int, ...], change: Callable[[State, Collection[Entry]], None]
+    context: Invocation, what: str, ids: tuple[int, ...], change: Callable[[Store, Collection[Entry]], None]
 ) -> list[Entry]:
     """Change the queue under the run lock; where no run was ever made there is nothing to change."""
     path = context.state_path
     if not is_there(path):
         return refusals.failures_with_ids(None, ids)
-    with run_lock(path, f"failures {what}"), State.open(path) as state:
+    with run_lock(path, f"failures {what}"), Store.open(path) as state:
         entries = refusals.failures_with_ids(state, ids)
         change(state, entries)
         return entries

@@ -12,8 +12,8 @@ from outreach_sync.cli.context import invocation
 from outreach_sync.cli.output import safe
 from outreach_sync.errors import UsageError
 from outreach_sync.forget import forget as erase, look_up
-from outreach_sync.state import State
-from outreach_sync.state.lock import run_lock
+from outreach_sync.store import Store
+from outreach_sync.store.lock import run_lock
 
 if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation
@@ -40,7 +40,7 @@ def forget(
     if (prospect_id is None) == (person_id is None):
         raise click.UsageError("Give either --prospect ID or --person ID.")
     path = context.state_path
-    opened = State.open_scratch if dry_run else State.open
+    opened = Store.open_scratch if dry_run else Store.open
     with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as state:
         someone = look_up(state, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):

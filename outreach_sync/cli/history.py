@@ -14,8 +14,8 @@ from outreach_sync.cli.output import as_csv, linked, print_csv, print_json, say,
 from outreach_sync.cli.run import Moment
 from outreach_sync.insight.explain import Links, written_document
 from outreach_sync.instants import Instant, now
-from outreach_sync.state import State
-from outreach_sync.state.history import Written
+from outreach_sync.store import Store
+from outreach_sync.store.history import Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def history(  # noqa: PLR0917 - click passes one argument for each option
     if as_json and as_csv:
         raise click.UsageError("--csv and --json exclude each other.")
     config = context.config(require_secrets=False)
-    state = State.open_to_read(config.state.path)
+    state = Store.open_to_read(config.state.path)
     with nullcontext() if state is None else state:
         written = (
             [] if state is None else state.history.writes(since=at, limit=-1 if as_json or as_csv else _SHOWN, **of)

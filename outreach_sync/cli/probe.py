@@ -14,7 +14,7 @@ from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.insight.probe import collect, probe_document
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.walk import Outreach
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa:
     where events may not be read; 3 not authenticated or not allowed; 4 Outreach is unavailable.
     """
     config = context.config()
-    state = State.open_to_read(config.state.path)
+    state = Store.open_to_read(config.state.path)
     with nullcontext() if state is None else state:
         open_tasks = [] if state is None else state.cache.newest_open_tasks(_OPEN_TASKS)
     with stop_on_signals() as stop:

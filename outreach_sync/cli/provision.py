@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outreach_sync.assembly import workbooks_from
 from outreach_sync.cli.context import Invocation, as_json, invocation
 from outreach_sync.cli.output import print_json, print_table, say
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.config.starter import replace_file, rewritten
 from outreach_sync.provision import TITLES, Wish, planned, provide
+from outreach_sync.workbooks.records import workbooks_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,8 @@ from outreach_sync.cli.context import Invocation, invocation
 from outreach_sync.instants import now
 from outreach_sync.report import render, write_page
 from outreach_sync.report.figures import gather
-from outreach_sync.state import State
-from outreach_sync.state.lock import holder
+from outreach_sync.store import Store
+from outreach_sync.store.lock import holder
 
 _TO_STDOUT = "-"
 
@@ -30,7 +30,7 @@ def report(context: Invocation, out: str, days: int) -> None:
     that cannot be written.
     """
     config = context.config(require_secrets=False)
-    state = State.open_to_read(config.state.path)
+    state = Store.open_to_read(config.state.path)
     running = holder(config.state.path)
     with nullcontext() if state is None else state:
         figures = gather(state, config, now(), days=days, scrubber=context.scrubber, holder=running)

@@ -14,8 +14,8 @@ from outreach_sync.rules.person import ROLES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config
+    from outreach_sync.run import Ended
 
 _CSV = ("record", "action", "prospect_id", "task_id", "workbooks_id", "name", "field", "old", "new")
 _NEW = "(new Person)"

@@ -14,20 +14,19 @@ from outreach_sync.cli.context import as_json, command_log, invocation, say_erro
 from outreach_sync.cli.output import as_csv, plain_or, print_json, say
 from outreach_sync.cli.review import print_review, print_review_csv
 from outreach_sync.cli.signals import stop_on_signals
-from outreach_sync.conduct import Options, conduct
 from outreach_sync.config.values import Back
 from outreach_sync.errors import GuardStoppedError, InterruptedByError
 from outreach_sync.instants import Instant, OutOfReachError, parse_duration, parse_moment
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
+from outreach_sync.run import Options, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from outreach_sync.cli.context import Invocation
-    from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config
-    from outreach_sync.pipeline.run import Run
+    from outreach_sync.run import Ended, Run
 
 _ID = click.IntRange(1, 2**63 - 1)
 _STREAMS = [stream.value for stream in Stream]
@@ -151,7 +150,7 @@ def _carry_out(
     began = time.monotonic()
     with stop_on_signals() as stop, _progress(quiet=shown["quiet"]) as on_progress:
         log = command_log(context, config, level=_level(context, config, shown))
-        ended = conduct(config, options, stop, log, work=work, on_progress=on_progress)
+        ended = perform(config, options, stop, log, work=work, on_progress=on_progress)
     if shown["as_json"]:
         print_json(ended.document)
     elif shown["as_csv"]:

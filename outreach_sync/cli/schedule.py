@@ -15,10 +15,10 @@ from outreach_sync.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.log import Log
+    from outreach_sync.run import Ended
     from outreach_sync.schedule import Reload
 
 
@@ -60,13 +60,13 @@ def reload_on_hangup() -> Iterator[Reload]:
 
 
 def _begin(stop: StopSignal, log: Log) -> Callable[[Config, str], Ended]:
-    from outreach_sync.conduct import Options, conduct  # noqa: PLC0415
     from outreach_sync.reconcile import reconcile  # noqa: PLC0415
+    from outreach_sync.run import Options, perform  # noqa: PLC0415
     from outreach_sync.schedule import RECONCILE  # noqa: PLC0415
 
     def begin(config: Config, command: str) -> Ended:
         work = reconcile if command == RECONCILE else None
-        return conduct(config, Options(command), stop, log, work=work)
+        return perform(config, Options(command), stop, log, work=work)
 
     return begin
 

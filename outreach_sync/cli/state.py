@@ -27,13 +27,13 @@ def state() -> None:
 def backup(context: Invocation, path: Path | None) -> None:
     """Copy the state to PATH, or beside it. A run may go on meanwhile. One copy a day is made by itself."""
     from outreach_sync import instants  # noqa: PLC0415 - not for --help
-    from outreach_sync.state import State  # noqa: PLC0415
-    from outreach_sync.state.backup import back_up, back_up_elsewhere  # noqa: PLC0415
+    from outreach_sync.store import Store  # noqa: PLC0415
+    from outreach_sync.store.backup import back_up, back_up_elsewhere  # noqa: PLC0415
 
     source = _existing(context)
     stamp = instants.to_datetime(instants.now()).strftime("%Y-%m-%dT%H%M%S")
     target = path or source.with_name(f"{source.name}.backup-{stamp}")
-    with State.open(source) as opened:
+    with Store.open(source) as opened:
         (back_up_elsewhere if path else back_up)(opened, target)
     click.echo(f"Copied to {target}.")
 
@@ -44,8 +44,8 @@ def backup(context: Invocation, path: Path | None) -> None:
 def restore(context: Invocation, path: Path) -> None:
     """Put the copy at PATH in the place of the state, which is kept beside it."""
     from outreach_sync import instants  # noqa: PLC0415 - not for --help
-    from outreach_sync.state.backup import restore as put_back  # noqa: PLC0415
-    from outreach_sync.state.lock import run_lock  # noqa: PLC0415
+    from outreach_sync.store.backup import restore as put_back  # noqa: PLC0415
+    from outreach_sync.store.lock import run_lock  # noqa: PLC0415
 
     target = context.state_path
     with run_lock(target, "state restore"):
@@ -60,7 +60,7 @@ def restore(context: Invocation, path: Path) -> None:
 @invocation
 def verify(context: Invocation) -> None:
     """Check that the state is whole, without changing it. Exit status 2: it is damaged."""
-    from outreach_sync.state.verify import problems_of  # noqa: PLC0415 - not for --help
+    from outreach_sync.store.backup import problems_of  # noqa: PLC0415 - not for --help
 
     path = _existing(context)
     problems = problems_of(path)
@@ -72,7 +72,7 @@ def verify(context: Invocation) -> None:
 
 
 def _existing(context: Invocation) -> Path:
-    from outreach_sync.state.database import is_there  # noqa: PLC0415 - not for --help
+    from outreach_sync.store.store import is_there  # noqa: PLC0415 - not for --help
 
     path = context.state_path
     if not is_there(path):

@@ -12,8 +12,8 @@ from outreach_sync.cli.output import ago, plain_or, print_json, print_table, say
 from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN
 from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, now, parse_iso, to_datetime
-from outreach_sync.state import State
-from outreach_sync.state.lock import holder
+from outreach_sync.store import Store
+from outreach_sync.store.lock import holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ def status(context: Invocation, check: bool, as_json: bool) -> int:  # noqa: FBT
     something needs somebody; 2 config or state.
     """
     config = context.config(require_secrets=False)
-    state = State.open_to_read(config.state.path)
+    state = Store.open_to_read(config.state.path)
     with nullcontext() if state is None else state:
         document = status_document(state, config, now(), holder(config.state.path))
     if as_json:

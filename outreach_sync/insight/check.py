@@ -10,7 +10,7 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync import assembly, instants
+from outreach_sync import instants
 from outreach_sync.config import read_config
 from outreach_sync.errors import (
     ConfigError,
@@ -29,9 +29,10 @@ from outreach_sync.provision import titled_fields
 from outreach_sync.records import Stream
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.skipped import named_attributes
-from outreach_sync.state import State
-from outreach_sync.state.database import is_there
+from outreach_sync.store import Store
+from outreach_sync.store.store import is_there
 from outreach_sync.workbooks import metadata, records
+from outreach_sync.workbooks.records import workbooks_from
 from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     REFERENCE,
@@ -209,7 +210,7 @@ def _complete(path: Path) -> Check:
 
 def _state(path: Path) -> Check:
     """Open the state for reading, and see whether it could be written, without making it."""
-    state = State.open_to_read(path)
+    state = Store.open_to_read(path)
     if state is not None:
         state.close()
     exists = is_there(path)
@@ -222,7 +223,7 @@ def _state(path: Path) -> Check:
 
 
 def _cost(config: Config) -> Check:
-    state = State.open_to_read(config.state.path)
+    state = Store.open_to_read(config.state.path)
     with nullcontext() if state is None else state:
         cost = yearly_cost(config, state)
     detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
@@ -325,7 +326,7 @@ def _clock(name: str, server: Instant | None) -> Check:
 def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Workbooks; where it does not let us in, its other checks say that they were not tried."""
     try:
-        target = assembly.workbooks_from(config, stop)
+        target = workbooks_from(config, stop)
         types = target.metadata.read_types((PERSON_CLASS, TASK_CLASS))
     except OutreachSyncError as error:
         login = _failed_by(_LOGIN, error)

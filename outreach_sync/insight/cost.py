@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.state import State
-    from outreach_sync.state.runs import RunRecord
+    from outreach_sync.store import Store
+    from outreach_sync.store.history import RunRecord
 
 SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
 """Requests a year that Outreach's plans allow."""
@@ -44,7 +44,7 @@ class YearlyCost(NamedTuple):
     measured: bool
 
 
-def yearly_cost(config: Config, state: State | None) -> YearlyCost:
+def yearly_cost(config: Config, state: Store | None) -> YearlyCost:
     """Work out what the schedule costs from what was recorded; `state` None: no run was ever made."""
     schedule = config.schedule
     runs = [] if state is None else _recorded(state)
@@ -63,7 +63,7 @@ def yearly_cost(config: Config, state: State | None) -> YearlyCost:
     return YearlyCost(cycles, round(per_cycle, 2), reconciles, round(per_reconcile, 1), requests, measured)
 
 
-def _recorded(state: State) -> list[RunRecord]:
+def _recorded(state: Store) -> list[RunRecord]:
     """Return recent runs without the first load, and the last reconcile however old."""
     first_load = state.facts.get(FIRST_LOAD)
     recorded = {run.id: run for run in state.runs.latest(_MEASURED_RUNS) if run.id != first_load}

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.rules.person import PooledState, RoleValue, Wanted
-    from outreach_sync.state import State
-    from outreach_sync.state.cache import CachedProspect, CachedTask
-    from outreach_sync.state.history import Written
-    from outreach_sync.state.outbox import Entry
-    from outreach_sync.state.people import LinkedPerson
+    from outreach_sync.store import Store
+    from outreach_sync.store.cache import CachedProspect, CachedTask
+    from outreach_sync.store.history import Written
+    from outreach_sync.store.outbox import Entry
+    from outreach_sync.store.people import LinkedPerson
 
 _REFERENCE = "PERS-"
 _OUTREACH_SITE = "https://web.outreach.io"
@@ -60,7 +60,7 @@ class Links(NamedTuple):
         return f"{self.workbooks}/activity/tasks/{task_id}" if self.workbooks and task_id else ""
 
 
-def explain_prospect(state: State, config: Config, prospect_id: int) -> dict[str, Any]:
+def explain_prospect(state: Store, config: Config, prospect_id: int) -> dict[str, Any]:
     """Explain the Person that a prospect is, or would be.
 
     Raises:
@@ -76,7 +76,7 @@ def explain_prospect(state: State, config: Config, prospect_id: int) -> dict[str
     return _explanation(state, config, creating[0].pool if creating else (prospect_id,), None)
 
 
-def explain_person(state: State, config: Config, person_id: int) -> dict[str, Any]:
+def explain_person(state: Store, config: Config, person_id: int) -> dict[str, Any]:
     """Explain a Person.
 
     Raises:
@@ -89,7 +89,7 @@ def explain_person(state: State, config: Config, person_id: int) -> dict[str, An
     return _explanation(state, config, pool, person)
 
 
-def explain_task(state: State, config: Config, task_id: int) -> dict[str, Any]:
+def explain_task(state: Store, config: Config, task_id: int) -> dict[str, Any]:
     """Explain what became of a task of Outreach.
 
     Raises:
@@ -115,7 +115,7 @@ def explain_task(state: State, config: Config, task_id: int) -> dict[str, Any]:
     }
 
 
-def explain_text(state: State, config: Config, text: str) -> dict[str, Any]:
+def explain_text(state: Store, config: Config, text: str) -> dict[str, Any]:
     """Explain whom an e-mail address or `PERS-n` names: a prospect's external id, else the Person with that number.
 
     Raises:
@@ -144,7 +144,7 @@ def written_document(one: Written) -> dict[str, Any]:
     return {**one._asdict(), "at": to_iso(one.at)}
 
 
-def _explanation(state: State, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
+def _explanation(state: Store, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
     decision = decisions(state, config, {0: pool}, None if person is None else {0: person})[0]
     cached = state.cache.prospects(pool)
     entries = {entry.id: entry for one in pool for entry in state.outbox.of_prospect(one)}
@@ -162,7 +162,7 @@ def _explanation(state: State, config: Config, pool: Sequence[int], person: Link
     }
 
 
-def _timeline(state: State, pool: Sequence[int], person: LinkedPerson | None) -> list[dict[str, Any]]:
+def _timeline(state: Store, pool: Sequence[int], person: LinkedPerson | None) -> list[dict[str, Any]]:
     """Return what was written of them and of their tasks, newest first."""
     written = {one for prospect_id in pool for one in state.history.writes(prospect_id=prospect_id)}
     if person is not None:
@@ -214,7 +214,7 @@ def _state(config: Config, one: PooledState) -> dict[str, Any]:
     }
 
 
-def _task(state: State, config: Config, cached: CachedTask) -> dict[str, Any]:
+def _task(state: Store, config: Config, cached: CachedTask) -> dict[str, Any]:
     return {
         "id": cached.task.id,
         "task_type": cached.task.task_type,

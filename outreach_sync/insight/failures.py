@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import UsageError
 from outreach_sync.instants import to_iso
-from outreach_sync.state.outbox import HIDDEN, PERSON, SOURCE, TASK
+from outreach_sync.store.outbox import HIDDEN, PERSON, SOURCE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from outreach_sync.state import State
-    from outreach_sync.state.outbox import Entry
+    from outreach_sync.store import Store
+    from outreach_sync.store.outbox import Entry
 
 
 class Kind(NamedTuple):
@@ -101,7 +101,7 @@ def failure_document(entry: Entry) -> dict[str, Any]:
     }
 
 
-def failures_with_ids(state: State | None, ids: Collection[int]) -> list[Entry]:
+def failures_with_ids(state: Store | None, ids: Collection[int]) -> list[Entry]:
     """Return the refusals with these ids, all of them where none is given.
 
     Raises:
@@ -115,19 +115,19 @@ def failures_with_ids(state: State | None, ids: Collection[int]) -> list[Entry]:
     return [entry for entry in listed if not ids or entry.id in ids]
 
 
-def retry(state: State, entries: Collection[Entry]) -> None:
+def retry(state: Store, entries: Collection[Entry]) -> None:
     """Make refusals due now, parked ones too, with their attempts reset; the next run decides them anew."""
     with state.transaction():
         state.outbox.retry([entry.id for entry in entries])
 
 
-def discard(state: State, entries: Collection[Entry]) -> None:
+def discard(state: Store, entries: Collection[Entry]) -> None:
     """Give refusals up, until a record of theirs next changes in Outreach."""
     with state.transaction():
         state.outbox.discard(entry.id for entry in entries)
 
 
-def recreate(state: State, entries: Collection[Entry]) -> None:
+def recreate(state: Store, entries: Collection[Entry]) -> None:
     """Have People that Workbooks does not show created again by the next run, unless a match rule finds them.
 
     What was last known of their No Email holds for the ones created.

@@ -21,7 +21,7 @@ from outreach_sync.rules.skipped import (
     plain_condition,
     skipping_condition,
 )
-from outreach_sync.state.survey import ENDED
+from outreach_sync.store.progress import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

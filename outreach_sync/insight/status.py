@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.config.model import Config
-    from outreach_sync.state import State
-    from outreach_sync.state.lock import Holder
-    from outreach_sync.state.runs import RunRecord
+    from outreach_sync.store import Store
+    from outreach_sync.store.history import RunRecord
+    from outreach_sync.store.lock import Holder
 
 QUOTA = "outreach_quota"
-"""The fact that holds what Outreach last told of its hourly quota (`conduct` puts it there)."""
+"""The fact that holds what Outreach last told of its hourly quota (each run puts it there)."""
 
 TOKEN_DAYS, TOKEN_WARN_DAYS = 14, 7
 """How long a refresh token lives, and from which age on it is worth a warning."""
@@ -42,7 +42,7 @@ class Overdue(NamedTuple):
     due_at: Instant
 
 
-def status_document(state: State | None, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
+def status_document(state: Store | None, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
     """Return what `status --json` prints.
 
     Args:
@@ -120,7 +120,7 @@ def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> l
     return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
 
 
-def last_begun(state: State | None, now: Instant) -> dict[str, Instant]:
+def last_begun(state: Store | None, now: Instant) -> dict[str, Instant]:
     """Return when each scheduled command last began; where it never did, when anything first did.
 
     A run that says it began after `now` was made by a clock that was wrong: the one before it counts.
@@ -169,7 +169,7 @@ def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
     return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
 
 
-def _watermarks(state: State | None, config: Config) -> dict[str, str | None]:
+def _watermarks(state: Store | None, config: Config) -> dict[str, str | None]:
     marks = {} if state is None else state.progress.watermarks()
     known = {stream.value: to_iso(mark) for stream, mark in marks.items()}
     return {stream: known.get(stream) for stream in dict.fromkeys((*config.sync.streams, *known))}
@@ -187,7 +187,7 @@ def _run(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _quota(state: State) -> dict[str, Any] | None:
+def _quota(state: Store) -> dict[str, Any] | None:
     text = state.facts.get(QUOTA)
     if text is None:
         return None

@@ -19,7 +19,7 @@ from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, parse_iso, to_date
 from outreach_sync.records import Stream
 from outreach_sync.report.charts import Column
-from outreach_sync.state.history import DAY_MS, History, day_of
+from outreach_sync.store.history import DAY_MS, History, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.insight.failures import Kind
     from outreach_sync.log import Scrubber
-    from outreach_sync.state import State
-    from outreach_sync.state.history import Written
-    from outreach_sync.state.lock import Holder
-    from outreach_sync.state.outbox import Entry
-    from outreach_sync.state.runs import RunRecord
+    from outreach_sync.store import Store
+    from outreach_sync.store.history import RunRecord, Written
+    from outreach_sync.store.lock import Holder
+    from outreach_sync.store.outbox import Entry
 
 UNFINISHED = "unfinished"
 """The outcome of a run that goes on, or whose process was killed."""
@@ -175,7 +174,7 @@ class Report:
 
 
 def gather(  # a state to read, and who looks
-    state: State | None, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
+    state: Store | None, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
 ) -> Report:
     """Gather what the report says; `state` None: no run was ever made.
 
@@ -382,7 +381,7 @@ def _cleaned(one: Written, clean: Callable[[str], str]) -> Written:
     return one._replace(old=old, new=new, because=clean(one.because or ""))
 
 
-def _refusals(state: State, now: Instant, clean: Callable[[str], str]) -> Iterator[Refusals]:
+def _refusals(state: Store, now: Instant, clean: Callable[[str], str]) -> Iterator[Refusals]:
     recent = state.outbox.refused_in(run.id for run in state.runs.since(Instant(now - DAY_MS)))
     for kind, entries in by_kind(state.outbox.failures()).items():
         shown = tuple(_failure(entry, recent, clean) for entry in entries[:_SHOWN_FAILURES])

@@ -28,7 +28,7 @@ from outreach_sync.workbooks.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from outreach_sync.config.model import Workbooks as Section
+    from outreach_sync.config.model import Config, Workbooks as Section
     from outreach_sync.http import OnRetry, StopSignal
     from outreach_sync.instants import Instant
     from outreach_sync.records import Scalar, Verdict
@@ -206,4 +206,19 @@ def _task(row: Row) -> TaskRow:
         lock_version=lock_version_of(row),
         is_deleted=bool(read_boolean(row.get("is_deleted"))),
         reference=read_text(row.get(REFERENCE)) or "",
+    )
+
+
+def workbooks_from(config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> Workbooks:
+    """Return Workbooks, ready to be read and written.
+
+    Raises:
+        ConfigError: the key is missing.
+    """
+    return Workbooks(
+        config.workbooks,
+        stop,
+        patience_seconds=config.sync.patience_ms / 1000,
+        only_where=config.sync.people.only_where,
+        on_retry=on_retry,
     )

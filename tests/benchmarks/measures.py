@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.state import State
+from outreach_sync.store import Store
 from tests.benchmarks.accounts import Size, change_states, fill
 from tests.benchmarks.figures import Row, figure, in_turns, ratios, say
 from tests.benchmarks.program import Program, Took, python
@@ -144,7 +144,7 @@ def reading(people: int = 50_000, turns: int = 3) -> list[Row]:
 
         def ours() -> float:
             program.forget(but=".config")
-            State.open(program.state).close()  # tables are made once in a lifetime
+            Store.open(program.state).close()  # tables are made once in a lifetime
             with stage.serving():
                 return records / python("-m", "tests.benchmarks.reading_only", str(program.config)).cpu
 

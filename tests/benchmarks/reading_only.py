@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import outreach_sync.__main__  # noqa: F401 - what the command sets up at its start
 from outreach_sync.cli.context import Invocation, command_log
-from outreach_sync.conduct import Options, conduct
 from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams
 from outreach_sync.http import StopSignal
+from outreach_sync.run import Options, perform
 
 if TYPE_CHECKING:
-    from outreach_sync.pipeline.run import Run
+    from outreach_sync.run import Run
 
 
 def _pull(run: Run) -> None:
@@ -30,7 +30,7 @@ def main(path: Path) -> int:
     """Read everything; return the exit status."""
     config = load_config(path)
     log = command_log(Invocation(path, "json", "error"), config)
-    return conduct(config, Options("run"), StopSignal(), log, work=_pull).exit_status
+    return perform(config, Options("run"), StopSignal(), log, work=_pull).exit_status
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from outreach_sync.instants import parse_iso
 from outreach_sync.records import Event
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 PERSON = "Private::Crm::Person"
 
@@ -115,9 +115,9 @@ def test_an_address_or_a_reference_names_somebody_as_well_as_an_id(ran: Any, com
 
 
 def test_a_task_names_the_event_that_says_it_was_skipped_before_the_rule(ran: Any, command: Any) -> None:
-    with State.open(ran.state_path) as state, state.transaction():
+    with Store.open(ran.state_path) as state, state.transaction():
         at = parse_iso("2026-09-01T10:00:00Z")
-        state.cache.keep_events([Event(4711, "skip_task", at, at, 3, 11, 6, 29)])
+        state.events.keep([Event(4711, "skip_task", at, at, 3, 11, 6, 29)])
     assert command("explain", "--task", "3", "--json").document["because"] == (
         "event skip_task 4711 of 2026-09-01T10:00:00Z"
     )

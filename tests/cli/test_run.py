@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import parse_iso
-from outreach_sync.state.lock import run_lock
+from outreach_sync.store.lock import run_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -397,7 +397,7 @@ def test_a_bug_ends_with_70_one_line_and_no_traceback(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr("outreach_sync.conduct.run_cycle", broken)
+    monkeypatch.setattr("outreach_sync.run.run_cycle", broken)
     ran = command("--log-level", "error", "run")
     assert (ran.status, ran.err.count("\n")) == (70, 1)
     assert "Traceback" not in ran.err

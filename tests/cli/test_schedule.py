@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import Instant, now
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +99,7 @@ def test_a_signal_during_a_cycle_ends_it_soon_and_with_0(service: Service, setup
 
 def test_a_reconcile_that_fell_due_while_nobody_was_there_is_made_up_for(setup: Setup, tmp_path: Path) -> None:
     setup.change("schedule", every="1h", jitter="0s", reconcile="0 3 * * sun")
-    state = State.open(setup.state_path)
+    state = Store.open(setup.state_path)
     with state.transaction():
         state.runs.begin("old", "reconcile", Instant(now() - 8 * 86_400_000))
     state.close()

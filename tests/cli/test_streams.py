@@ -15,7 +15,7 @@ from outreach_sync.cli.streams import Messages, Results
 from outreach_sync.errors import OutputError
 from outreach_sync.insight import status as status_module
 from outreach_sync.log import keep_secret
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def _program(*arguments: str, redirect: str = "", **environment: str) -> subproc
 
 
 def _started_runs(path: Path) -> int:
-    with State.open(path) as state:
+    with Store.open(path) as state:
         return len(state.runs.latest(10))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from outreach_sync.insight.failures import by_kind, failure_document, kind_of
 from outreach_sync.instants import Instant
 from outreach_sync.rules.matching import Ambiguous
-from outreach_sync.state.outbox import Entry
+from outreach_sync.store.outbox import Entry
 
 
 def _entry(**changes: Any) -> Entry:

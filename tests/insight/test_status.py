@@ -9,8 +9,8 @@ from outreach_sync.insight.cost import yearly_cost
 from outreach_sync.insight.status import Overdue, last_begun, overdue_runs, status_document, token_age
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.tokens import StoredTokens, TokenFile
-from outreach_sync.state import State
-from outreach_sync.state.lock import holder, run_lock
+from outreach_sync.store import Store
+from outreach_sync.store.lock import holder, run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +21,12 @@ NOON = parse_iso("2026-09-02T12:00:00Z")  # a Wednesday
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    with State.open_scratch(tmp_path / "state.db") as opened:
+def state(tmp_path: Path) -> Iterator[Store]:
+    with Store.open_scratch(tmp_path / "state.db") as opened:
         yield opened
 
 
-def _ran(state: State, began: int, status: int | None = 0, *, command: str = "run", **summary: Any) -> None:
+def _ran(state: Store, began: int, status: int | None = 0, *, command: str = "run", **summary: Any) -> None:
     with state.transaction():
         run_id = f"run {len(state.runs.latest(10_000))}"
         state.runs.begin(run_id, command, Instant(began))
@@ -35,7 +35,7 @@ def _ran(state: State, began: int, status: int | None = 0, *, command: str = "ru
             state.runs.finish(run_id, Instant(began + 1000), status, outcome, summary)
 
 
-def _asked(state: State, requests: int, count: int = 1, *, status: int = 0, command: str = "run") -> None:
+def _asked(state: Store, requests: int, count: int = 1, *, status: int = 0, command: str = "run") -> None:
     for _ in range(count):
         _ran(state, NOON, status, command=command, requests={"outreach": requests, "workbooks": 0})
 
@@ -43,7 +43,7 @@ def _asked(state: State, requests: int, count: int = 1, *, status: int = 0, comm
 # -- the verdict
 
 
-def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: State, config_of: Any) -> None:
+def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, config_of: Any) -> None:
     _ran(state, NOON - 40_000)
     document = status_document(state, config_of(), NOON)
     assert (document["ok"], document["needs"]) == (True, [])
@@ -62,7 +62,7 @@ def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: State, co
     ],
 )
 def test_a_last_run_needs_somebody_only_where_the_next_one_does_not_mend_it(
-    statuses: list[int | None], said: str | None, state: State, config_of: Any
+    statuses: list[int | None], said: str | None, state: Store, config_of: Any
 ) -> None:
     for place, status in enumerate(statuses):
         _ran(state, NOON - 60_000 + place, status, error="Why it ended.")
@@ -76,12 +76,12 @@ def test_before_the_first_run_somebody_is_needed_to_make_it(config_of: Any) -> N
     assert "outreach-sync check" in document["needs"][0]
 
 
-def test_a_warning_of_the_last_run_is_what_somebody_should_read(state: State, config_of: Any) -> None:
+def test_a_warning_of_the_last_run_is_what_somebody_should_read(state: Store, config_of: Any) -> None:
     _ran(state, NOON, warnings=["the token may not read events: add the scope events.read"])
     assert "events.read" in status_document(state, config_of(), NOON)["needs"][0]
 
 
-def test_what_goes_on_now_is_told_by_the_lock_without_taking_it(state: State, config_of: Any) -> None:
+def test_what_goes_on_now_is_told_by_the_lock_without_taking_it(state: Store, config_of: Any) -> None:
     config = config_of()
     _ran(state, NOON - 7_200_000)
     _ran(state, NOON - 10_000, None)
@@ -116,13 +116,13 @@ def test_a_missed_weekly_reconcile_is_overdue_although_cycles_run(config_of: Any
     assert overdue_runs(config_of(), last, NOON) == []
 
 
-def test_a_run_in_the_wrong_year_does_not_hide_that_nothing_runs(state: State, config_of: Any) -> None:
+def test_a_run_in_the_wrong_year_does_not_hide_that_nothing_runs(state: Store, config_of: Any) -> None:
     _ran(state, NOON - 7_200_000)
     _ran(state, NOON + 10 * 365 * DAY_MS)
     assert [one.command for one in overdue_runs(config_of(), last_begun(state, NOON), NOON)] == ["run"]
 
 
-def test_a_reconcile_long_before_the_latest_runs_still_counts(state: State, config_of: Any) -> None:
+def test_a_reconcile_long_before_the_latest_runs_still_counts(state: Store, config_of: Any) -> None:
     _asked(state, 77, command="reconcile")
     for number in range(400):
         _ran(state, NOON - (400 - number) * 60_000)
@@ -161,7 +161,7 @@ def test_until_there_are_runs_a_cycle_is_estimated_at_one_request_a_stream_and_w
     assert cost.requests == 52_560 * 4 + 4 * 365 + 12 * 365
 
 
-def test_recorded_runs_count_instead_of_the_estimate_and_those_cut_short_do_not(state: State, config_of: Any) -> None:
+def test_recorded_runs_count_instead_of_the_estimate_and_those_cut_short_do_not(state: Store, config_of: Any) -> None:
     _asked(state, 3, 9)
     _asked(state, 13)
     _asked(state, 0, 50, status=4)
@@ -169,5 +169,5 @@ def test_recorded_runs_count_instead_of_the_estimate_and_those_cut_short_do_not(
     assert (cost.per_cycle, cost.measured, cost.requests) == (4.0, True, 210_240)
 
 
-def test_a_cron_schedule_is_counted_by_its_firings(state: State, config_of: Any) -> None:
+def test_a_cron_schedule_is_counted_by_its_firings(state: Store, config_of: Any) -> None:
     assert yearly_cost(config_of(schedule={"cron": "*/15 6-20 * * mon-fri"}), state).cycles == 261 * 15 * 4

@@ -10,9 +10,7 @@ import pytest
 from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
-from outreach_sync.pipeline.pull import ALL_STATES_READ, keep_page
-from outreach_sync.pipeline.run import Pilot, Run
-from outreach_sync.pipeline.tally import Tally
+from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.records import (
     Accepted,
     Page,
@@ -29,7 +27,9 @@ from outreach_sync.records import (
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import Held
 from outreach_sync.rules.watermark import Reading
-from outreach_sync.state import State
+from outreach_sync.run import Pilot, Run
+from outreach_sync.store import Store
+from outreach_sync.summary import RunSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -256,7 +256,7 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.state = State.open(path)
+        self.state = Store.open(path)
         self.source, self.target = FakeSource(), FakeTarget()
         self.stop, self.log = StopSignal(), Diary()
         self.now = NOON
@@ -280,7 +280,7 @@ class Bench:
         reading = (reading or READING)._replace(full=full, since=since, ago=ago)
         return Run(
             id=f"run{self.runs}",
-            state=self.state,
+            store=self.state,
             source=self.source,  # type: ignore[arg-type]  # a stand-in
             target=self.target,  # type: ignore[arg-type]
             config=config_with(config or {}),
@@ -288,7 +288,7 @@ class Bench:
             streams=streams,
             pilot=pilot or Pilot(),
             look_again_seconds=0.001,
-            tally=Tally(f"run{self.runs}", self.now, dry_run),
+            summary=RunSummary(f"run{self.runs}", self.now, dry_run),
             stop=self.stop,
             log=self.log,
             clock=lambda: self.now,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from outreach_sync.reconcile.tasks import find_deleted_tasks
 
 from outreach_sync.deliver import deliver
-from outreach_sync.reconcile import compare_people
-from outreach_sync.state.survey import Survey
+from outreach_sync.reconcile import compare_people, find_deleted_tasks
+from outreach_sync.store.progress import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Collection

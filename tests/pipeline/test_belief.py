@@ -9,17 +9,17 @@ import pytest
 from outreach_sync.cycle import pull_streams
 from outreach_sync.errors import QuotaSpentError
 from outreach_sync.instants import Instant
-from outreach_sync.pipeline.pull import keep_page, pull
+from outreach_sync.pull import keep_page, pull
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Event, Prospect, SequenceState, SourceTask, Stream
-from outreach_sync.state import State
-from outreach_sync.state.cache import Cache, JudgedTask, Trust
+from outreach_sync.store import Store
+from outreach_sync.store.cache import Cache, JudgedTask, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from outreach_sync.conduct import Ended
+    from outreach_sync.run import Ended
     from tests.conftest import World
 
 STATE = "cf_person_sequence_state"
@@ -29,7 +29,7 @@ NOW, EARLIER, AHEAD = Instant(10_000), Instant(9_000), Instant(11_000)
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Iterator[Cache]:
-    with State.open(tmp_path / "state.db") as state, state.transaction():
+    with Store.open(tmp_path / "state.db") as state, state.transaction():
         yield state.cache
 
 
@@ -172,7 +172,7 @@ def test_refused_rows_of_any_answer_are_listed_and_leave_the_list_when_they_make
     world.outreach.get("sequenceState", old).values["stateChangedAt"] = "soon"
 
     def by_id(run: Any) -> None:
-        with run.state.transaction():
+        with run.store.transaction():
             for page in run.source.by_id(Stream.SEQUENCE_STATES, [old]):
                 keep_page(run, page)
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 from outreach_sync.deliver import deliver
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 
 def changes(bench: Any, **options: Any) -> Any:
     run = bench.run(dry_run=True, **options)
-    run.state = State.open_scratch(bench.path)
+    run.store = Store.open_scratch(bench.path)
     deliver(run, complete=True, allow_bulk=False)
-    run.state.close()
-    return run.tally
+    run.store.close()
+    return run.summary
 
 
 def test_an_update_is_shown_old_and_new(bench: Any) -> None:

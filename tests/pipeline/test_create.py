@@ -10,7 +10,7 @@ from outreach_sync.records import Unknown
 def decide(bench: Any, **options: Any) -> Any:
     run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
-    return run.tally
+    return run.summary
 
 
 def test_someone_with_a_sequence_state_is_created_with_who_they_are(bench: Any) -> None:

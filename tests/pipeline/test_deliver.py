@@ -13,7 +13,7 @@ from outreach_sync.settle import refuse
 def decide(bench: Any, *, allow_bulk: bool = False, dry_run: bool = False, **options: Any) -> Any:
     run = bench.run(dry_run=dry_run, **options)
     deliver(run, complete=True, allow_bulk=allow_bulk)
-    return run.tally
+    return run.summary
 
 
 def load(bench: Any, count: int, *, first_load_done: bool = True) -> None:

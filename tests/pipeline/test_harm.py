@@ -19,7 +19,7 @@ LEAVE = {"sync.when_deleted": "leave"}
 def decide(bench: Any, *, complete: bool = True, allow_bulk: bool = True, **options: Any) -> Any:
     run = bench.run(**options)
     deliver(run, complete=complete, allow_bulk=allow_bulk)
-    return run.tally
+    return run.summary
 
 
 def forget_that_all_states_were_read(bench: Any) -> None:
@@ -339,8 +339,8 @@ def _read_again(run: Any) -> None:
     """Read what a Person holds as `reconcile` does, which reads everybody."""
     from outreach_sync.match import keep_read  # noqa: PLC0415
 
-    with run.state.transaction():
-        known = run.state.people.by_id([1001])[1001]
+    with run.store.transaction():
+        known = run.store.people.by_id([1001])[1001]
         keep_read(run, run.target.people[1001], known, known.rule)
 
 

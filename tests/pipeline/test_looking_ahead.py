@@ -70,5 +70,5 @@ def test_everybody_is_decided_once_however_few_at_a_time(bench: Any) -> None:
     )
     run = bench.run()
     deliver(run, complete=True, allow_bulk=False)
-    assert run.tally.people.updated == 7
+    assert run.summary.people.updated == 7
     assert all(bench.field(1000 + number, "f_state") == "Running" for number in range(1, 8))

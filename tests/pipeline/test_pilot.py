@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from outreach_sync.deliver import deliver
-from outreach_sync.pipeline.run import Pilot
 from outreach_sync.records import Rejected, Unknown
+from outreach_sync.run import Pilot
 
 TICKED = {"sync.people.only_where": {"f_pilot": True}}
 
@@ -17,7 +17,7 @@ TICKED = {"sync.people.only_where": {"f_pilot": True}}
 def decide(bench: Any, **options: Any) -> Any:
     run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
-    return run.tally
+    return run.summary
 
 
 def said(bench: Any) -> dict[int, Any]:

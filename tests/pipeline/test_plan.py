@@ -7,14 +7,14 @@ import pytest
 from outreach_sync.deliver import deliver
 from outreach_sync.errors import InterruptedByError
 from outreach_sync.instants import Instant
-from outreach_sync.pipeline.pull import keep_page
+from outreach_sync.pull import keep_page
 
 
 def decide(bench: Any, *, complete: bool = True, source_is_down: bool = False, **options: Any) -> Any:
     run = bench.run(**options)
     run.source_is_down = source_is_down
     deliver(run, complete=complete, allow_bulk=False)
-    return run.tally
+    return run.summary
 
 
 def hold(bench: Any, **rows: Any) -> None:

@@ -11,7 +11,7 @@ from outreach_sync.cycle import run_cycle
 from outreach_sync.instants import Instant
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Stream
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,10 +28,10 @@ class Power:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left, self.after_commit, self.gone = -1, False, False
-        whole = State.transaction
+        whole = Store.transaction
 
         @contextmanager
-        def transaction(state: State) -> Iterator[Any]:
+        def transaction(state: Store) -> Iterator[Any]:
             if self.gone:
                 raise PowerCutError
             cut = self.left == 0
@@ -45,7 +45,7 @@ class Power:
                 self.gone = True
                 raise PowerCutError
 
-        monkeypatch.setattr(State, "transaction", transaction)
+        monkeypatch.setattr(Store, "transaction", transaction)
 
     def lasts_for(self, transactions: int, *, after_commit: bool) -> None:
         self.left, self.after_commit, self.gone = transactions, after_commit, False
@@ -82,7 +82,7 @@ def what_workbooks_says(bench: Any) -> Any:
 def live_on(bench: Any) -> None:
     """Begin as a new process does."""
     bench.state.connection.close()
-    bench.state = State.open(bench.path)
+    bench.state = Store.open(bench.path)
 
 
 EXPECTED = (

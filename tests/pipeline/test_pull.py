@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from outreach_sync.errors import InterruptedByError, UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.client import CursorRefusedError
-from outreach_sync.pipeline.pull import pull
+from outreach_sync.pull import pull
 from outreach_sync.records import Refused, Stream
 
 DAY, NOON = 86_400_000, Instant(1_790_000_000_000)
@@ -206,11 +206,11 @@ def test_what_makes_no_sense_stays_visible_until_it_is_read_whole(bench: Any) ->
 
 def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(bench: Any) -> None:
     page = bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")])
-    counts = [walk_states(bench, page).tally.people.rejected for _ in range(3)]
+    counts = [walk_states(bench, page).summary.people.rejected for _ in range(3)]
     (entry,) = bench.state.outbox.failures()
     assert (counts, entry.attempts, entry.state) == ([1, 0, 0], 1, "queued")
     worse = bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no id")])
-    assert walk_states(bench, worse).tally.people.rejected == 1
+    assert walk_states(bench, worse).summary.people.rejected == 1
     assert bench.state.outbox.failures()[0].reason == "sequence state 100: no id"
 
 
@@ -220,7 +220,7 @@ def test_what_makes_no_sense_is_never_parked_where_one_attempt_is_all(bench: Any
     run = bench.run(config={"sync.max_attempts": 1})
     pull(run, TASKS)
     assert [entry.state for entry in bench.state.outbox.failures()] == ["parked"]
-    assert (run.tally.tasks.rejected, run.tally.people.rejected) == (1, 0)
+    assert (run.summary.tasks.rejected, run.summary.people.rejected) == (1, 0)
 
 
 def test_what_was_forgotten_is_not_stored_again(bench: Any) -> None:
@@ -238,7 +238,7 @@ def pull_tasks(bench: Any, *tasks: Any) -> Any:
     bench.source.script[TASKS] = [bench.source.page(tasks=tasks)]
     run = bench.run()
     pull(run, TASKS)
-    return run.tally.streams[TASKS]
+    return run.summary.streams[TASKS]
 
 
 def test_a_skipped_task_is_queued_and_its_prospect_is_to_be_decided(bench: Any) -> None:

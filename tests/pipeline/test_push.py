@@ -7,13 +7,13 @@ import pytest
 
 from outreach_sync.deliver import deliver
 from outreach_sync.errors import InterruptedByError
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 
 def decide(bench: Any, **options: Any) -> Any:
     run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
-    return run.tally
+    return run.summary
 
 
 def link(bench: Any, count: int) -> None:
@@ -34,7 +34,7 @@ def test_an_entry_is_durably_marked_as_being_sent_before_its_request_leaves(benc
     seen: list[str] = []
 
     def look(writes: Any) -> Any:
-        other = State.open_to_read(bench.path)  # what another process would find after a power cut
+        other = Store.open_to_read(bench.path)  # what another process would find after a power cut
         seen.append(other.outbox.of_person([1])[0].state)
         other.connection.close()
         return bench.target.obey(writes)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.insight import failures
-from outreach_sync.state import State
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
-    from outreach_sync.state.outbox import Entry
+    from outreach_sync.store.outbox import Entry
 
 
 @pytest.fixture
@@ -22,18 +22,18 @@ def refused(world: Any) -> int:
 
 
 def _listed(world: Any) -> list[Entry]:
-    with State.open(world.state_path) as state:
+    with Store.open(world.state_path) as state:
         return state.outbox.failures()
 
 
 def _retry(world: Any) -> None:
-    with State.open(world.state_path) as state:
+    with Store.open(world.state_path) as state:
         failures.retry(state, state.outbox.failures())
 
 
 def _beyond_the_overlap(world: Any) -> None:
     """Let the walks of the next runs begin after the record, as they do minutes later."""
-    with State.open(world.state_path) as state, state.transaction():
+    with Store.open(world.state_path) as state, state.transaction():
         state.connection.execute("UPDATE progress SET watermark = watermark + 3600000")
 
 
@@ -57,7 +57,7 @@ def test_a_record_that_still_makes_no_sense_keeps_its_id_and_is_parked_in_the_en
     world.run(sync={"max_attempts": 2})
     first = _listed(world)[0]
     assert (first.id, first.state, first.attempts) == (entry, "queued", 1)
-    with State.open(world.state_path) as state, state.transaction():
+    with Store.open(world.state_path) as state, state.transaction():
         state.connection.execute("UPDATE outbox SET next_attempt_at = NULL")
     world.run(sync={"max_attempts": 2})
     assert [(one.id, one.state) for one in _listed(world)] == [(entry, "parked")]

@@ -13,7 +13,7 @@ from outreach_sync.records import Accepted, Rejected, Stale, Unknown
 def decide(bench: Any, **options: Any) -> Any:
     run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
-    return run.tally
+    return run.summary
 
 
 def refuse_all(writes: Any) -> Any:

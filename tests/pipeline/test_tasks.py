@@ -12,7 +12,7 @@ from outreach_sync.rules.person import Held
 def decide(bench: Any, **options: Any) -> Any:
     run = bench.run(**options)
     deliver(run, complete=True, allow_bulk=False)
-    return run.tally
+    return run.summary
 
 
 def queued(bench: Any, **values: Any) -> None:

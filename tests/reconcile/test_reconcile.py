@@ -7,13 +7,13 @@ import pytest
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.walk import Outreach
 from outreach_sync.reconcile import reconcile
-from outreach_sync.state.progress import SURVEY
+from outreach_sync.store.progress import SURVEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from outreach_sync.conduct import Ended
     from outreach_sync.records import Page, Stream
+    from outreach_sync.run import Ended
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 STATE = "cf_person_sequence_state"

@@ -13,9 +13,9 @@ from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask,
 from outreach_sync.report import render
 from outreach_sync.report.figures import gather
 from outreach_sync.rules.person import Held
-from outreach_sync.state import State
-from outreach_sync.state.cache import JudgedTask
-from outreach_sync.state.history import DAY_MS, History, Written
+from outreach_sync.store import Store
+from outreach_sync.store.cache import JudgedTask
+from outreach_sync.store.history import DAY_MS, History, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,19 +87,19 @@ class Parsed(HTMLParser):
 
 
 class PageOf(Protocol):
-    def __call__(self, state: State | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed: ...
+    def __call__(self, state: Store | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed: ...
 
 
 @pytest.fixture
 def page_of(config: Config) -> PageOf:
-    def parse(state: State | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed:
+    def parse(state: Store | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed:
         return Parsed(render(gather(state, config, NOW, days=days, scrubber=Scrubber(secrets))))
 
     return parse
 
 
 class Filled(NamedTuple):
-    state: State
+    state: Store
     config: Config
 
     def run(self, run_id: str, began: Instant, outcome: str | None = "ok", **summary: Any) -> None:
@@ -173,7 +173,7 @@ def config(config_of: Any) -> Config:
 @pytest.fixture
 def filled(config: Config) -> Iterator[Filled]:
     """A state to fill, empty so far: a scratch one, since no test here is about what a power cut leaves."""
-    with State.open_scratch(config.state.path) as state:
+    with Store.open_scratch(config.state.path) as state:
         yield Filled(state, config)
 
 

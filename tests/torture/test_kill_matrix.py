@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outreach_sync.state import State
+from outreach_sync.store import Store
 from tests.torture.kills import MATRICES, kill_at_each, summary
 from tests.torture.reaper import KilledError, Reaper
 
@@ -37,6 +37,6 @@ def test_there_is_no_moment_at_which_a_kill_does_harm(situation: str, command: s
 def test_a_state_that_was_killed_while_it_was_made_is_made_the_next_time(tmp_path: Path, moment: int) -> None:
     path = tmp_path / "state.db"
     with contextlib.suppress(KilledError), Reaper(moment).watching():
-        State.open(path)
-    with State.open(path) as state:
+        Store.open(path)
+    with Store.open(path) as state:
         assert state.outbox.counts() == {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from outreach_sync import conduct
+from outreach_sync import run
 from outreach_sync.config.load import load_config
 from outreach_sync.reconcile import reconcile
 from outreach_sync.sandbox.pair import Sandbox
@@ -26,9 +26,9 @@ from tests.torture import oracle
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outreach_sync.conduct import Ended
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
+    from outreach_sync.run import Ended
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 ALL_FIELDS = {
@@ -100,9 +100,9 @@ class World:
         self.note()
         bulk = bool(options.get("allow_bulk"))
         work = (lambda run: reconcile(run, allow_bulk=bulk)) if command == "reconcile" else None
-        asked = conduct.Options(command, **options)
+        asked = run.Options(command, **options)
         try:
-            return conduct.conduct(self.config, asked, stop or NoWaiting(self.time), Silent(), work=work)
+            return run.perform(self.config, asked, stop or NoWaiting(self.time), Silent(), work=work)
         finally:
             self.note()
 

@@ -1,0 +1,356 @@
+"""One run: what all of its steps share, and what is around the cycle: lock, store, record, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync import instants
+from outreach_sync.config.values import Back, From
+from outreach_sync.cycle import run_cycle
+from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
+from outreach_sync.instants import Instant
+from outreach_sync.log import masked
+from outreach_sync.monitoring import Watch
+from outreach_sync.outreach.walk import Outreach
+from outreach_sync.records import Stream
+from outreach_sync.rules.watermark import Reading
+from outreach_sync.store import Store
+from outreach_sync.store.backup import back_up_daily
+from outreach_sync.store.lock import run_lock
+from outreach_sync.summary import RunSummary
+from outreach_sync.workbooks.records import Workbooks, workbooks_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from outreach_sync.config.model import Config
+    from outreach_sync.http import RetryNote, StopSignal
+    from outreach_sync.log import Log
+    from outreach_sync.store.outbox import Entry
+
+QUOTA = "outreach_quota"
+_REFUSED = 1
+
+
+class Options(NamedTuple):
+    """What a run was asked for on the command line."""
+
+    command: str = "run"
+    dry_run: bool = False
+    full: bool = False
+    since: Instant | Back | None = None
+    streams: tuple[str, ...] = ()
+    allow_bulk: bool = False
+    prospects: tuple[int, ...] = ()
+    limit: int | None = None
+
+
+class Ended(NamedTuple):
+    """How a run ended: its document (`run --json`), its exit status, and the error that ended it, if one did.
+
+    `refused`: what `failures list` lists now (after a dry run, what it would list). `names`: of a dry run, the names of
+    the prospects that would change, by id.
+    """
+
+    document: Mapping[str, Any]
+    exit_status: int
+    error: OutreachSyncError | None
+    refused: int = 0
+    names: Mapping[int, str] = {}
+
+
+@dataclass(slots=True)
+class Pilot:
+    """Which people a run may write: all, those of some prospects, or the first so many. The rest stays to be done.
+
+    Attributes:
+        limit: write at most so many people; None: no limit.
+        prospects: write only the people of these prospects; None: everybody's.
+    """
+
+    limit: int | None = None
+    prospects: frozenset[int] | None = None
+    _expected: int = 0
+    _taken: set[int] = field(default_factory=set)
+    _people: set[int] = field(default_factory=set)
+
+    def begin(self, store: Store) -> None:
+        """Have the chosen prospects decided, with all that are the same Person (inside a transaction)."""
+        if self.prospects is None:
+            return
+        store.cache.know(self.prospects)
+        pools = store.people.prospects_of(set(store.people.of_prospects(self.prospects).values()))
+        self.prospects |= {one for pool in pools.values() for one in pool}
+        store.undecided.mark_again(self.prospects)
+
+    def named(self, prospect_ids: list[int]) -> list[int]:
+        """Return those of the prospects that may be decided."""
+        return prospect_ids if self.prospects is None else [one for one in prospect_ids if one in self.prospects]
+
+    def count_again(self) -> None:
+        """Begin a round: nobody is expected to be written but who was."""
+        self._expected = len(self._taken)
+
+    def expect(self, people: int) -> None:
+        """Take note of people that were decided and are to be written."""
+        self._expected += people
+
+    def is_full(self) -> bool:
+        """Say whether nobody else has to be decided in this round."""
+        return self.limit is not None and self._expected >= self.limit
+
+    def is_over(self) -> bool:
+        """Say whether as many were written as may be."""
+        return self.limit is not None and len(self._taken) >= self.limit
+
+    def take(self, entries: list[Entry]) -> list[Entry]:
+        """Return which of the entries may be sent: not more than the limit, one that was sent before included."""
+        if self.limit is None:
+            return entries
+        for entry in entries:
+            if len(self._taken) < self.limit:
+                self._taken.add(entry.id)
+        return [entry for entry in entries if entry.id in self._taken]
+
+    def wrote(self, person_id: int) -> None:
+        """Take note of a Person that was written."""
+        if self.limit is not None:
+            self._people.add(person_id)
+
+    def covers(self, prospect_id: int | None, person_id: int | None) -> bool:
+        """Say whether the tasks of somebody may be sent: those of people that this run may write, or wrote."""
+        if self.prospects is not None and prospect_id not in self.prospects:
+            return False
+        return self.limit is None or person_id in self._people
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: its state (a scratch copy for a dry run), both services, the config, and what it has done so far.
+
+    `streams` are those that this run reads, in this order, and `reading` says from where.
+    `source_is_down`: Outreach could not be read in this run, and nothing but the streams is asked for.
+    `clock` says what time this machine has, for pauses and for the record, never for bounds.
+    `look_again_seconds`: how long after a first look a record that may have been created is looked for once more.
+    """
+
+    id: str
+    store: Store
+    source: Outreach
+    target: Workbooks
+    summary: RunSummary
+    stop: StopSignal
+    log: Log
+    config: Config
+    reading: Reading
+    streams: tuple[Stream, ...]
+    pilot: Pilot = field(default_factory=Pilot)
+    look_again_seconds: float = 2.0
+    clock: Callable[[], Instant] = field(default=instants.now)
+    source_is_down: bool = False
+    source_failure: OutreachSyncError | None = None
+    on_progress: Callable[[str, int], None] = field(default=lambda _what, _count: None)
+
+    @property
+    def all_streams(self) -> tuple[Stream, ...]:
+        """Every stream that the config names, whether this run reads it or not."""
+        return tuple(Stream(name) for name in self.config.sync.streams)
+
+    @property
+    def dry(self) -> bool:
+        """Whether nothing may be written anywhere."""
+        return self.summary.dry_run
+
+
+def perform(
+    config: Config,
+    options: Options,
+    stop: StopSignal,
+    log: Log,
+    *,
+    work: Callable[[Run], None] | None = None,
+    on_progress: Callable[[str, int], None] = lambda _what, _count: None,
+) -> Ended:
+    """Do one run under the lock and record it; a dry run works on a copy, takes no lock and leaves nothing behind.
+
+    Args:
+        config: the config.
+        options: what was asked for.
+        stop: the request to stop.
+        log: where it says what it does.
+        work: what to do instead of a cycle.
+        on_progress: told what was done, and how many.
+
+    Raises:
+        LockHeldError: another run goes on.
+        StateError: the state cannot be opened.
+        ConfigError: a credential is missing.
+    """
+    path = config.state.path
+    opened = Store.open_scratch if options.dry_run else Store.open
+    lock = nullcontext() if options.dry_run else run_lock(path, options.command)
+    work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
+    with lock, opened(path) as store, Watch(config, log) as watch:
+        log = watch.log
+        summary = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
+        run = _run(config, store, summary, stop, log, options=options)
+        run.on_progress = on_progress
+        log.info("run_started", run=summary.run_id, command=options.command, dry_run=options.dry_run)
+        if not options.dry_run:
+            watch.begin(summary.run_id)
+            work = _noted_down(options.command, work)
+        ended = _ended(run, _attempt(run, work, log))
+        if not options.dry_run:
+            ended = _recorded(config, run, ended, log)
+        log.info("run_finished", exit_status=ended.exit_status, **_canonical(ended.document))
+        watch.end(ended, store)
+        return ended
+
+
+def _noted_down(command: str, work: Callable[[Run], None]) -> Callable[[Run], None]:
+    """Have a run recorded before it does anything: one that is killed is seen."""
+
+    def begin_and_work(run: Run) -> None:
+        with run.store.transaction():
+            run.store.runs.begin(run.id, command, run.summary.started_at)
+        _back_up(run.store, run.log)
+        work(run)
+
+    return begin_and_work
+
+
+def _back_up(store: Store, log: Log) -> None:
+    """Make today's copy of the state, unless it is there; a run goes on without."""
+    try:
+        copy = back_up_daily(store, instants.now())
+    except StateError as error:
+        log.warning("no_backup", why=str(error))
+        return
+    if copy is not None:
+        log.info("backed_up", copy=str(copy))
+
+
+def _run(config: Config, store: Store, summary: RunSummary, stop: StopSignal, log: Log, *, options: Options) -> Run:
+    def on_retry(note: RetryNote) -> None:
+        log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
+
+    return Run(
+        id=summary.run_id,
+        store=store,
+        source=Outreach(config, stop, on_retry=on_retry),
+        target=workbooks_from(config, stop, on_retry=on_retry),
+        config=config,
+        reading=_reading(config, options),
+        streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
+        pilot=Pilot(options.limit, frozenset(options.prospects) or None),
+        summary=summary,
+        stop=stop,
+        log=log,
+    )
+
+
+def _reading(config: Config, options: Options) -> Reading:
+    """Return from where a run reads, as the config and the command line say."""
+    start = config.sync.start
+    return Reading(
+        start=start.ms if isinstance(start, Back) else None,
+        start_at=start.at if isinstance(start, From) else None,
+        overlap=config.sync.overlap_ms,
+        late_sweep=config.sync.late_sweep_ms,
+        full=options.full,
+        since=None if isinstance(options.since, Back) else options.since,
+        ago=options.since.ms if isinstance(options.since, Back) else None,
+    )
+
+
+def _attempt(run: Run, work: Callable[[Run], None], log: Log) -> OutreachSyncError | None:
+    try:
+        work(run)
+    except OutreachSyncError as error:
+        log.debug("run_failed", exc_info=True)
+        return error
+    return None
+
+
+def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
+    status = exit_status(run.store, error)
+    document = run.summary.as_json(outcome(run.summary, status), instants.now())
+    if run.summary.dry_run:
+        document["refused"] = _refused(run.store)
+    if error is not None:
+        document["error"] = masked(str(error))
+    return Ended(document, status, error, run.store.outbox.count_failures(), _names(run))
+
+
+def _names(run: Run) -> dict[int, str]:
+    """Return the names of those whom a dry run would change: its copy of the state is gone when somebody reads it."""
+    ids = {change["prospect_id"] for change in run.summary.changes if change["prospect_id"] is not None}
+    cached = run.store.cache.prospects(ids)
+    return {
+        one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip() for one, row in cached.items()
+    }
+
+
+def _refused(store: Store) -> list[dict[str, Any]]:
+    """List what would be on the list of refusals after a dry run, which keeps none."""
+    from outreach_sync.insight.failures import failure_document  # noqa: PLC0415 - only for dry runs
+
+    return [failure_document(entry) for entry in store.outbox.failures()]
+
+
+def exit_status(store: Store, error: OutreachSyncError | None) -> int:
+    """Return what a run ends with: what its error says, else 1 as long as anything is refused or parked."""
+    if isinstance(error, InterruptedByError):
+        return 128 + error.signal_number
+    if error is not None:
+        return error.exit_status
+    return _REFUSED if store.outbox.any_failure() else 0
+
+
+def outcome(summary: RunSummary, status: int) -> str:
+    """Say in a word how it went: partial where something was read or written but not everything done."""
+    if status == 0:
+        return "ok"
+    people, tasks = summary.people, summary.tasks
+    done = people.created + people.updated + people.recreated + tasks.created
+    done += sum(stream.read for stream in summary.streams.values())
+    return "partial" if status == _REFUSED or done else "failed"
+
+
+def _recorded(config: Config, run: Run, ended: Ended, log: Log) -> Ended:
+    """Record the run; a state that cannot be written (a full disk) ends it as it would have in its midst."""
+    error = _attempt(run, lambda one: _record(config, one, ended), log)
+    return ended if error is None or ended.error is not None else _ended(run, error)
+
+
+def _record(config: Config, run: Run, ended: Ended) -> None:
+    """Keep what the run did, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard."""
+    store, heard = run.store, run.source.heard_time()
+    with store.transaction():
+        store.runs.finish(
+            run.id, instants.now(), ended.exit_status, str(ended.document["outcome"]), ended.document, heard_at=heard
+        )
+        if heard is not None:
+            oldest = Instant(heard - config.state.keep_runs_ms)
+            if store.runs.forget_before(oldest, heard):
+                store.history.note_day(heard)
+                store.history.forget_before(oldest)
+        quota = _quota(run.source)
+        if quota is not None:
+            store.facts.put(QUOTA, quota)
+
+
+def _quota(source: Outreach) -> str | None:
+    quota = source.quota
+    if quota.remaining is None:
+        return None
+    return json.dumps({"limit": quota.limit, "remaining": quota.remaining, "resets_at": quota.resets_at})
+
+
+def _canonical(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one line a run is known by: everything but the list of changes."""
+    return {name: value for name, value in document.items() if name not in ("changes", "started_at", "finished_at")}

@@ -1,0 +1,337 @@
+"""Copies of the state: one a day by itself, one before a format changes, others when asked for; and the way back.
+
+A lost state is rebuilt from both services, but only as far back as `sync.start`; a copy knows more. Copies are whole
+database files that only their owner can read, made while the state may be in use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outreach_sync import instants
+from outreach_sync.errors import StateError
+from outreach_sync.files import flush_directory, make_directory, open_private, resolved
+from outreach_sync.store.erasure import Forgotten, Persona, erase_rows, persona, scrub_free_pages
+from outreach_sync.store.progress import SURVEY
+from outreach_sync.store.store import CURRENT_VERSION, is_there
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.store import Store
+
+
+KEPT = 7
+"""Daily copies that are kept."""
+
+_KINDS = ("backup", "before", "replaced")
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+_PARTIAL = ".partial"
+_COPIES = "backup_paths"
+
+
+def copies_of(path: Path) -> list[Path]:
+    """Return the copies beside a state file, in order of their names: by kind, then by time."""
+    return sorted(
+        one
+        for kind in _KINDS
+        for one in path.parent.glob(f"{path.name}.{kind}-*")
+        if not one.name.endswith((*_SIDE_FILES, _PARTIAL))
+    )
+
+
+def copies_elsewhere(state: Store) -> list[Path]:
+    """Return the copies that were asked for at places of their own, whether they are still there or not."""
+    return [Path(one) for one in json.loads(state.facts.get(_COPIES) or "[]")]
+
+
+def back_up(state: Store, target: Path) -> None:
+    """Copy an open state while it may be written to; the copy appears whole or not at all.
+
+    Raises:
+        StateError: the copy cannot be written.
+    """
+    with _said_as(target):
+        _copy(state.connection, target)
+
+
+def back_up_elsewhere(state: Store, target: Path) -> None:
+    """Copy the state to where somebody wants it, and remember the place: `forget` has to find it.
+
+    Raises:
+        StateError: the copy cannot be written, or there is something already.
+    """
+    target = target.absolute()
+    with _said_as(target):
+        if target.exists():
+            raise StateError(f"{target} exists already; it was left untouched.", advice="Name another file.")
+    known = copies_elsewhere(state)
+    _note_copies(state, [*known, target])
+    try:
+        back_up(state, target)
+    except StateError:
+        with suppress(StateError):  # a disk that is full: `forget` will name one place too many
+            _note_copies(state, known)
+        raise
+
+
+def _note_copies(state: Store, copies: Iterable[Path]) -> None:
+    with state.transaction():
+        state.facts.put(_COPIES, json.dumps(sorted({str(one) for one in copies})))
+
+
+def back_up_daily(state: Store, now: Instant) -> Path | None:
+    """Make today's copy unless it is there, and drop the oldest; return it, None where none was made.
+
+    Raises:
+        StateError: there is no room for it, or it cannot be written. No reason not to go on.
+    """
+    path = state.path
+    if path is None or not state.progress.watermarks():
+        return None  # nothing yet that could not be read again
+    target = path.with_name(f"{path.name}.backup-{instants.to_date(now)}")
+    with _said_as(target):
+        if target.exists():
+            return None
+        room = shutil.disk_usage(path.parent).free
+        if room < 2 * path.stat().st_size:
+            raise StateError(f"there is no room for a copy of the state beside it ({room >> 20} MiB free).")
+        back_up(state, target)
+        for old in sorted(path.parent.glob(f"{path.name}.backup-????-??-??"))[:-KEPT]:
+            old.unlink()
+    return target
+
+
+def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
+    """Put a copy in the place of the state; call it under the run lock.
+
+    What Workbooks holds is then taken for certain of nobody, and everybody is read before they are written. Whoever was
+    forgotten since the copy was made stays forgotten.
+
+    Args:
+        path: the state.
+        source: the copy.
+        now: this machine's clock.
+
+    Returns:
+        Where the file that was replaced is now; None: there was none.
+
+    Raises:
+        StateError: the copy is damaged, newer than the program or no state at all; nothing was changed.
+    """
+    path = resolved(path)
+    if resolved(source) == path:
+        raise StateError(f"{source} is the state itself.", advice="Name a copy of it.")
+    problems = problems_of(source)
+    if problems:
+        raise StateError(f"{source} is damaged and was not restored: {'; '.join(problems)}.")
+    partial = path.with_name(path.name + ".restoring" + _PARTIAL)
+    with _said_as(path):
+        make_directory(path.parent)
+        with closing(_read(source)) as connection:
+            _copy(connection, partial)
+        _prepare(partial, _forgotten_in(path))
+        replaced = _set_aside(path, now)
+        partial.replace(path)
+        flush_directory(path.parent)
+    return replaced
+
+
+def erase_from_copy(copy: Path, whom: Persona) -> bool:
+    """Take somebody out of a copy; return False where it had to be removed instead: damaged, or of another version."""
+    if _is_whole(copy):
+        with _said_as(copy), closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            _erase(connection, persona(connection, prospects=whom.prospects, people=whom.people))
+        return True
+    for name in ("", *_SIDE_FILES):
+        copy.with_name(copy.name + name).unlink(missing_ok=True)
+    return False
+
+
+def drop_unfinished(path: Path) -> None:
+    """Remove what is left of copies that were never finished."""
+    for partial in path.parent.glob(f"{path.name}.*{_PARTIAL}"):
+        partial.unlink(missing_ok=True)
+
+
+def _is_whole(copy: Path) -> bool:
+    try:
+        return version_of(copy) == CURRENT_VERSION and not problems_of(copy)
+    except StateError:
+        return False
+
+
+def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("BEGIN IMMEDIATE")
+    erase_rows(connection, whom)
+    connection.execute("COMMIT")
+    scrub_free_pages(connection)
+
+
+def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    partial = target.with_name(target.name + _PARTIAL)
+    partial.unlink(missing_ok=True)
+    os.close(open_private(partial))
+    try:
+        with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+            connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, that a look at it does not change
+        _sync(partial)
+        partial.replace(target)
+        flush_directory(target.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(copy: Path, forgotten: Persona) -> None:
+    """Make a copy fit to go on with: certain of nothing in Workbooks, without whom was forgotten meanwhile."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE person SET lock_version = NULL")
+        connection.execute("DELETE FROM progress WHERE stream = ?", (SURVEY,))
+        connection.execute("DELETE FROM survey_seen")
+        connection.execute("COMMIT")
+        if forgotten.prospects or forgotten.people:
+            _erase(connection, persona(connection, prospects=forgotten.prospects, people=forgotten.people))
+
+
+def _forgotten_in(path: Path) -> Persona:
+    """Return whom the state that is replaced has forgotten; nobody where it cannot be read."""
+    if not path.exists():
+        return Persona(frozenset(), frozenset())
+    try:
+        with closing(_read(path)) as connection:
+            forgotten = Forgotten(connection)
+            return Persona(forgotten.prospects(), forgotten.people())
+    except sqlite3.Error:
+        return Persona(frozenset(), frozenset())
+
+
+def _set_aside(path: Path, now: Instant) -> Path | None:
+    """Move the state away together with its log, which may hold what was committed last."""
+    if not path.exists():
+        return None
+    stamp = instants.to_datetime(now).strftime("%Y-%m-%dT%H%M%S")
+    aside = path.with_name(f"{path.name}.replaced-{stamp}")
+    for name in _SIDE_FILES:
+        one = path.with_name(path.name + name)
+        if one.exists():
+            one.replace(aside.with_name(aside.name + name))
+    os.link(path, aside)  # so that there is a state at every instant: a run that finds none begins an empty one
+    return aside
+
+
+def _read(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+@contextmanager
+def _said_as(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StateError(f"{path} cannot be written: {error}.") from error
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+_AT_MOST = 20
+_PRIMARY = 0xFF  # what is above says more exactly how
+_CHECKS = (
+    (
+        "prospects linked to a Person that is not there",
+        "prospect WHERE person_id IS NOT NULL AND person_id NOT IN (SELECT id FROM person)",
+    ),
+    ("sequence states of nobody", "sequence_state WHERE prospect_id NOT IN (SELECT id FROM prospect)"),
+    ("tasks of nobody", "task WHERE prospect_id IS NOT NULL AND prospect_id NOT IN (SELECT id FROM prospect)"),
+    ("prospects to be decided that are not there", "changed WHERE prospect_id NOT IN (SELECT id FROM prospect)"),
+    (
+        "queued updates of a Person that is not there",
+        "outbox o WHERE action = 'update' AND NOT EXISTS (SELECT 1 FROM person WHERE id = o.person_id)",
+    ),
+    ("queued tasks that are not there", "outbox WHERE record = 'task' AND task_id NOT IN (SELECT id FROM task)"),
+    ("queue entries that cannot be read", "outbox WHERE NOT json_valid(fields) OR NOT json_valid(pool)"),
+    ("tasks that cannot be read", "task WHERE NOT json_valid(attributes)"),
+    ("prospects that cannot be read", "prospect WHERE extra IS NOT NULL AND NOT json_valid(extra)"),
+    ("run records that cannot be read", "run WHERE summary IS NOT NULL AND NOT json_valid(summary)"),
+    (
+        "people who were forgotten and are still there",
+        "prospect WHERE id IN (SELECT id FROM forgotten WHERE kind = 'prospect')",
+    ),
+)
+
+
+def problems_of(path: Path) -> list[str]:
+    """Return what is wrong with a state file, a line each; nothing: it is whole. It is not changed.
+
+    Raises:
+        StateError: it is not there, cannot be read, is no state of this program, or of a newer version.
+    """
+    if not is_there(path):
+        raise StateError(f"there is no state at {path}.")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            _judge_version(path, version)
+            damage = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_AT_MOST})")]
+            if damage != ["ok"]:
+                return damage
+            return list(_inconsistencies(connection)) if version == CURRENT_VERSION else []
+    except sqlite3.Error as error:
+        if _is_damage(error):
+            return [str(error)]
+        raise StateError(
+            f"{path} cannot be read: {error}.",
+            advice="Check that this user may read it; nothing is said of its content.",
+        ) from error
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Tell damage from a file that cannot be opened, is locked or may not be read: a backup would not help there."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def version_of(path: Path) -> int:
+    """Return the format of a state file, 0 where it has none.
+
+    Raises:
+        StateError: it is no database.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StateError(f"{path} is no state of outreach-sync: {error}.") from error
+
+
+def _judge_version(path: Path, version: int) -> None:
+    if version == 0:
+        raise StateError(f"{path} is no state of outreach-sync.")
+    if version > CURRENT_VERSION:
+        raise StateError(
+            f"{path} was written by a newer version of outreach-sync (format {version}, this one knows "
+            f"{CURRENT_VERSION}).",
+            advice="Use the newer program.",
+        )
+
+
+def _inconsistencies(connection: sqlite3.Connection) -> list[str]:
+    counted = ((what, connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]) for what, rows in _CHECKS)
+    return [f"{count} {what}" for what, count in counted if count]

@@ -1,0 +1,265 @@
+"""Erasing people from a state file: what a request for erasure takes out of every table, and out of the free pages.
+
+Only ids and keyed hashes of addresses stay, so that nobody who was forgotten is stored or created again.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync.errors import StateError
+from outreach_sync.rules.matching import mailbox
+from outreach_sync.store.progress import Facts
+from outreach_sync.store.sql import IDS, parsed
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Mapping
+
+    from outreach_sync.records import Prospect
+
+
+_SHORTEST_TEXT = 3
+ERASED = "[erased]"
+
+
+class Persona(NamedTuple):
+    """All ids that are one human being: prospects in Outreach, People in Workbooks."""
+
+    prospects: frozenset[int]
+    people: frozenset[int]
+
+
+def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), people: Iterable[int] = ()) -> Persona:
+    """Return everyone who is the same human being as these.
+
+    By their Person, by a Person that is queued for them, or, while they have none, by an address that they share.
+    """
+    known, linked = set(prospects), set(people)
+    while True:
+        before = len(known) + len(linked)
+        linked |= _ids(connection, "SELECT person_id FROM prospect WHERE person_id IS NOT NULL AND id IN", known)
+        known |= _ids(connection, "SELECT id FROM prospect WHERE person_id IN", linked)
+        for (pool,) in connection.execute("SELECT pool FROM outbox WHERE pool <> '[]'").fetchall():
+            together = set(parsed(pool))
+            known |= together if together & known else set()
+        known |= _sharing_an_address(connection, known)
+        if len(known) + len(linked) == before:
+            return Persona(frozenset(known), frozenset(linked))
+
+
+class Holdings(NamedTuple):
+    """What is stored of somebody: who they are, and how many rows of each kind."""
+
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    states: int
+    tasks: int
+    queued: int
+    writes: int
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all is stored."""
+        return bool(self.names or self.addresses or self.states or self.tasks or self.queued or self.writes)
+
+
+def holdings(connection: sqlite3.Connection, whom: Persona) -> tuple[bool, Holdings]:
+    """Say whether somebody is known at all, and what is stored of them."""
+    prospects, people = json.dumps(sorted(whom.prospects)), json.dumps(sorted(whom.people))
+
+    def count(table: str, where: str, *values: str) -> int:
+        return int(connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()[0])
+
+    rows = connection.execute(
+        f"SELECT first_name, last_name, emails FROM prospect WHERE id IN {IDS} ORDER BY id", (prospects,)
+    ).fetchall()
+    names = (" ".join(part for part in row[:2] if part) for row in rows)
+    addresses = (address for row in rows for address in (row[2] or "").split("\n"))
+    found = Holdings(
+        names=tuple(dict.fromkeys(filter(None, names))),
+        addresses=tuple(dict.fromkeys(filter(None, addresses))),
+        states=count("sequence_state", f"prospect_id IN {IDS}", prospects),
+        tasks=count("task", f"prospect_id IN {IDS}", prospects),
+        queued=count("outbox", f"prospect_id IN {IDS}", prospects),
+        writes=count("write", f"prospect_id IN {IDS}", prospects),
+    )
+    linked = bool(count("person", f"id IN {IDS}", people))
+    return bool(rows) or linked or found.any, found
+
+
+def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> set[int]:
+    """Forget prospects that have an address of somebody who was forgotten: the same human under another id.
+
+    One that is linked to a Person is not: it was there before, and shares the address. Returns their ids; call it
+    inside a transaction.
+    """
+    forgotten = Forgotten(connection)
+    namesakes = forgotten.with_addresses({one.id: one.emails for one in prospects if one.emails})
+    if not namesakes:
+        return set()
+    linked = _ids(connection, "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id IN", namesakes)
+    for one in namesakes - linked:
+        erase_rows(connection, Persona(frozenset({one}), frozenset()))
+    return namesakes - linked
+
+
+def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
+    """Take somebody out of every table and remember their ids and addresses; call it inside a transaction.
+
+    Free pages still hold what was there until `scrub_free_pages`.
+    """
+    texts = _personal_texts(connection, whom)
+    prospects, people = json.dumps(sorted(whom.prospects)), json.dumps(sorted(whom.people))
+    forgotten = Forgotten(connection)
+    for prospect_id in whom.prospects:
+        forgotten.add("prospect", prospect_id)
+    for person_id in whom.people:
+        forgotten.add("person", person_id)
+    forgotten.add_addresses(_addresses(connection, prospects))
+    connection.execute(
+        f"DELETE FROM outbox WHERE prospect_id IN {IDS} OR person_id IN {IDS} OR task_id IN"
+        f" (SELECT id FROM task WHERE prospect_id IN {IDS})"
+        f" OR EXISTS (SELECT 1 FROM json_each(pool) WHERE value IN {IDS})",
+        (prospects, people, prospects, prospects),
+    )
+    connection.execute(
+        f"DELETE FROM task WHERE prospect_id IN {IDS} OR sequence_state_id IN"
+        f" (SELECT id FROM sequence_state WHERE prospect_id IN {IDS})",
+        (prospects, prospects),
+    )
+    for table in ("sequence_state", "changed", "address", "event", "write"):
+        connection.execute(f"DELETE FROM {table} WHERE prospect_id IN {IDS}", (prospects,))
+    connection.execute(f"DELETE FROM prospect WHERE id IN {IDS}", (prospects,))
+    connection.execute(f"DELETE FROM write WHERE record = 'person' AND workbooks_id IN {IDS}", (people,))
+    connection.execute(f"DELETE FROM person WHERE id IN {IDS}", (people,))
+    _erase_from_summaries(connection, texts)
+
+
+def scrub_free_pages(connection: sqlite3.Connection) -> None:
+    """Rewrite the file so that no free page and no write-ahead log holds what was deleted.
+
+    Raises:
+        StateError: another program keeps reading the file, so that the log cannot be emptied.
+    """
+    connection.execute("VACUUM")
+    blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]  # after waiting as for any lock
+    if blocked:
+        raise StateError(
+            "the rows are erased, but the write-ahead log still holds them: another program reads the state.",
+            advice="Close it and run `forget` again.",
+        )
+
+
+def _sharing_an_address(connection: sqlite3.Connection, known: Collection[int]) -> set[int]:
+    mailboxes = set(map(mailbox, _addresses(connection, json.dumps(sorted(known)))))
+    rows = connection.execute("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
+    return {one for one, emails in rows if mailboxes and not mailboxes.isdisjoint(map(mailbox, emails.split("\n")))}
+
+
+def _addresses(connection: sqlite3.Connection, prospects: str) -> list[str]:
+    rows = connection.execute(f"SELECT emails FROM prospect WHERE emails IS NOT NULL AND id IN {IDS}", (prospects,))
+    return [address for (emails,) in rows.fetchall() for address in emails.split("\n")]
+
+
+def _personal_texts(connection: sqlite3.Connection, whom: Persona) -> set[str]:
+    """Return every text that names somebody, so that it can be found where it stands without an id."""
+    ids = (json.dumps(sorted(whom.prospects)),)
+    rows = connection.execute(
+        f"SELECT first_name, last_name, external_id, emails, extra FROM prospect WHERE id IN {IDS}", ids
+    ).fetchall()
+    texts = {text for row in rows for text in row[:3] if text}
+    texts |= {address for row in rows if row[3] for address in row[3].split("\n")}
+    texts |= {str(value) for row in rows if row[4] for value in parsed(row[4]).values()}
+    notes = connection.execute(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {IDS}", ids)
+    texts |= {row[0] for row in notes}
+    return {text for text in texts if len(text) >= _SHORTEST_TEXT}
+
+
+def _erase_from_summaries(connection: sqlite3.Connection, texts: Collection[str]) -> None:
+    """Blank personal texts in the history of runs: an error that ended one may quote a record."""
+    rows = connection.execute("SELECT id, summary FROM run WHERE summary IS NOT NULL").fetchall()
+    for run_id, summary in rows:
+        document = parsed(summary)
+        blanked = _blank(document, texts)
+        if blanked != document:
+            connection.execute("UPDATE run SET summary = ? WHERE id = ?", (json.dumps(blanked), run_id))
+
+
+def _blank(value: Any, texts: Collection[str]) -> Any:
+    match value:
+        case str():
+            for text in texts:
+                value = value.replace(text, ERASED)
+            return value
+        case dict():
+            return {name: one if name in _OURS else _blank(one, texts) for name, one in value.items()}
+        case list():
+            return [_blank(one, texts) for one in value]
+    return value
+
+
+_OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})
+"""Values of a summary that the program made up itself."""
+
+
+def _ids(connection: sqlite3.Connection, query: str, ids: Collection[int]) -> set[int]:
+    rows = connection.execute(f"{query} {IDS}", (json.dumps(sorted(ids)),))
+    return {row[0] for row in rows}
+
+
+_KEY = "forgotten_key"
+
+
+class Forgotten:
+    """The tables of forgotten prospects, People and addresses."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def prospects(self) -> frozenset[int]:
+        """Return the ids of forgotten prospects: few, since each was asked for by hand."""
+        return self._ids("prospect")
+
+    def people(self) -> frozenset[int]:
+        """Return the Workbooks ids of forgotten people."""
+        return self._ids("person")
+
+    def add(self, kind: str, record_id: int) -> None:
+        """Remember an id (`prospect` or `person`); call it inside a transaction."""
+        self._connection.execute("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", (kind, record_id))
+
+    def add_addresses(self, addresses: Iterable[str]) -> None:
+        """Remember addresses, as hashes that say nothing without this file's key; call it inside a transaction."""
+        facts = Facts(self._connection)
+        if facts.get(_KEY) is None:
+            facts.put(_KEY, secrets.token_hex(32))
+        key = facts.get(_KEY) or ""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO forgotten_address VALUES (?)",
+            ((_hash(key, address),) for address in addresses if address.strip()),
+        )
+
+    def with_addresses(self, addresses: Mapping[int, Iterable[str]]) -> set[int]:
+        """Return whose addresses (by prospect id) are among those of somebody who was forgotten."""
+        key = Facts(self._connection).get(_KEY)
+        if key is None:
+            return set()
+        hashes = {one: {_hash(key, address) for address in some} for one, some in addresses.items()}
+        rows = self._connection.execute(
+            "SELECT hash FROM forgotten_address WHERE hash IN (SELECT value FROM json_each(?))",
+            (json.dumps([one for some in hashes.values() for one in some]),),
+        )
+        known = {row[0] for row in rows}
+        return {one for one, some in hashes.items() if not known.isdisjoint(some)}
+
+    def _ids(self, kind: str) -> frozenset[int]:
+        return frozenset(row[0] for row in self._connection.execute("SELECT id FROM forgotten WHERE kind = ?", (kind,)))
+
+
+def _hash(key: str, address: str) -> str:
+    return hmac.digest(bytes.fromhex(key), mailbox(address).encode("utf-8", "surrogatepass"), "sha256").hex()

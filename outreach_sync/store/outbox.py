@@ -1,0 +1,437 @@
+"""The outbox: the only way anything reaches Workbooks.
+
+It holds what to write, by key, never a request; an entry goes when Workbooks has accepted it. Its states::
+
+    queued ──(marked and committed, then the request leaves)──> sending
+      ^                                                            │
+      ├── accepted: the entry goes, the Person holds its values  <─┤
+      ├── stale: the Person is read, decided anew, queued again  <─┤
+      ├── lost, in doubt: looked for before it is sent again     <─┤  also what a process that died was sending
+      └── refused: queued again with a growing pause             <─┘
+              └── after sync.max_attempts ──> parked, until `failures retry`
+
+    waiting     a task whose Person does not exist, until there is one; not a failure
+    discarded   given up with `failures discard`, until a record of theirs changes in Outreach
+
+What could not be decided (`resolve`), or whose Person Workbooks does not show (`hidden`), is queued and refused alike,
+with nothing to write. An entry with a reason is what `failures` lists, unless it waits or is discarded.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync.records import Stream
+from outreach_sync.store.sql import IDS, id_list, parsed
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Mapping
+
+    from outreach_sync.instants import Instant
+    from outreach_sync.rules.person import RoleValue
+
+PERSON, TASK, SOURCE = "person", "task", "source"
+RESOLVE, HIDDEN = "resolve", "hidden"
+DISCARDED = "discarded"
+_REFUSED = "reason IS NOT NULL AND state NOT IN ('waiting', 'discarded')"
+IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
+"""A pause that ends later than this from now was begun by a wrong clock."""
+IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
+"""Whether an entry is due; takes the time twice (`settle.is_due` says the same)."""
+_OF_LEADS = f"record = 'person' AND stream = '' AND key IN {IDS}"
+_WATCHED = "record = 'person' AND NOT admitted AND state IN ('queued', 'parked')"
+
+
+class Entry(NamedTuple):
+    """One entry of the outbox.
+
+    Attributes:
+        record: `person`, `task`, or `source` for a record of Outreach's that makes no sense.
+        prospect_id: the lead prospect: the lowest id of those that are this Person.
+        person_id: the Workbooks Person, None where it is to be created.
+        action: `create`, `recreate`, `update`, or why there is nothing to write: `resolve`, `hidden` (see above).
+        fields: role (for a task: nothing) -> value that is to be written.
+        pool: for a Person to be created, all the prospects that it will be.
+        in_doubt: it was sent once and the answer is not known.
+        admitted: a guard that was passed, or lifted, has counted it.
+        reason: why it was refused, None where it was not.
+        before: role -> what the Person held when it was decided.
+        because: the rule that decided it.
+    """
+
+    id: int
+    record: str
+    prospect_id: int | None
+    task_id: int | None
+    person_id: int | None
+    action: str
+    fields: Mapping[str, RoleValue]
+    pool: tuple[int, ...]
+    state: str
+    held: bool
+    in_doubt: bool
+    admitted: bool
+    attempts: int
+    next_attempt_at: Instant | None
+    reason: str | None
+    before: Mapping[str, RoleValue] = {}
+    because: str | None = None
+
+
+class Guarded(NamedTuple):
+    """What is queued that no guard has counted yet, as the three numbers that it watches (`rules.guard`)."""
+
+    updates: int
+    losses: int
+    creations: int
+
+
+_COLUMNS = ", ".join(Entry._fields)
+
+
+class Outbox:
+    """The queue. Every method that changes it must be called inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def queue_person(
+        self,
+        lead: int,
+        person_id: int | None,
+        action: str,
+        fields: Mapping[str, RoleValue],
+        *,
+        run_id: str,
+        pool: Collection[int] = (),
+        before: Mapping[str, RoleValue] | None = None,
+        because: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Queue what a Person is to say, in place of what was queued for it before, but not of what is being sent.
+
+        New work is due at once; the same again keeps its attempts, its pause and its reason, and stays parked or
+        discarded.
+        """
+        same = "fields = excluded.fields AND action = excluded.action"
+        self._connection.execute(
+            "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id,"
+            " before, because) VALUES ('person', ?1, ?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9)"
+            f" ON CONFLICT (record, stream, key) DO UPDATE SET attempts = iif({same}, attempts, 0),"
+            f" state = iif({same} AND state IN ('parked', 'discarded'), state, 'queued'),"
+            f" next_attempt_at = iif({same}, next_attempt_at, NULL),"
+            " in_doubt = in_doubt AND excluded.person_id IS NULL,"
+            f" admitted = admitted AND {same}, person_id = excluded.person_id,"
+            " action = excluded.action, fields = excluded.fields, pool = excluded.pool,"
+            f" reason = iif({same}, coalesce(excluded.reason, reason), excluded.reason), run_id = excluded.run_id,"
+            " before = excluded.before, because = excluded.because WHERE state <> 'sending'",
+            (
+                *(lead, person_id, action, json.dumps(fields, sort_keys=True), json.dumps(sorted(pool)), reason),
+                *(run_id, json.dumps(before or {}, sort_keys=True), because),
+            ),
+        )
+
+    def queue_task(self, task_id: int, prospect_id: int, *, held: bool, run_id: str) -> None:
+        """Queue the Workbooks Task of a skipped task, unless it is queued already; a discarded one is due again."""
+        self._connection.execute(
+            "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
+            " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
+            " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id,"
+            " attempts = iif(state = 'discarded', 0, attempts), state = iif(state = 'discarded', 'queued', state)",
+            (task_id, prospect_id, task_id, held, run_id),
+        )
+
+    def refuse_source(
+        self,
+        stream: Stream,
+        source_id: int | None,
+        prospect_id: int | None,
+        reason: str,
+        *,
+        next_attempt_at: Instant | None,
+        run_id: str,
+    ) -> bool:
+        """Keep a record of Outreach's that makes no sense visible; it goes when it is read whole.
+
+        Seen again as it was, it keeps its attempts and its pause. Returns whether this refusal is new. Parked if
+        `next_attempt_at` is None.
+        """
+        task_id = source_id if stream is Stream.TASKS else None
+        state = "queued" if next_attempt_at is not None else "parked"
+        cursor = self._connection.execute(
+            "INSERT INTO outbox (record, stream, key, prospect_id, task_id, action, fields, state, attempts, reason,"
+            " run_id, next_attempt_at) VALUES ('source', ?, ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
+            " ON CONFLICT (record, stream, key) DO UPDATE SET reason = excluded.reason,"
+            " state = iif(state = 'discarded', excluded.state, state) WHERE reason <> excluded.reason",
+            (stream.value, source_id or 0, prospect_id, task_id, state, reason, run_id, next_attempt_at),
+        )
+        return cursor.rowcount > 0
+
+    def source_made_sense(self, stream: Stream, source_ids: Iterable[int]) -> None:
+        """Drop refusals of records that have now been read whole."""
+        self._connection.executemany(
+            "DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key = ?",
+            ((stream.value, source_id) for source_id in source_ids),
+        )
+
+    def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
+        """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS}, key FROM outbox WHERE record = 'source' AND stream = ? AND key > 0"
+            f" AND state = 'queued' AND {IS_DUE} ORDER BY id",
+            (stream.value, now, now),
+        )
+        return {row[-1]: _entry(row[:-1]) for row in rows}
+
+    def has_source_refusals(self) -> bool:
+        """Say whether any record of Outreach's is refused."""
+        query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE record = 'source')"
+        return bool(self._connection.execute(query).fetchone()[0])
+
+    def drop(self, entry_ids: Iterable[int]) -> None:
+        """Remove entries: accepted, or no longer needed."""
+        self._connection.executemany("DELETE FROM outbox WHERE id = ?", ((entry_id,) for entry_id in entry_ids))
+
+    def drop_person(self, leads: Collection[int]) -> None:
+        """Remove what is queued for the Person of these lead prospects, but not what is being sent."""
+        self._connection.execute(f"DELETE FROM outbox WHERE {_OF_LEADS} AND state <> 'sending'", (_list(leads),))
+
+    def drop_task(self, task_id: int) -> None:
+        """Remove what is queued for a task that is no longer skipped, unless it may have been sent."""
+        self._connection.execute(
+            "DELETE FROM outbox WHERE record = 'task' AND key = ? AND NOT in_doubt AND state <> 'sending'", (task_id,)
+        )
+
+    def mark_sending(self, entry_ids: Iterable[int]) -> None:
+        """Mark entries as being sent; commit before the request leaves."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'sending' WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
+        )
+
+    def recover(self) -> int:
+        """Turn what was being sent when a process died into entries in doubt; return how many there were."""
+        self._connection.execute(
+            "UPDATE person SET lock_version = NULL WHERE id IN"
+            " (SELECT person_id FROM outbox WHERE state = 'sending' AND record = 'person')"
+        )
+        cursor = self._connection.execute("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
+        return cursor.rowcount
+
+    def back_to_queue(self, entry_ids: Iterable[int], *, in_doubt: bool) -> None:
+        """Put entries that were being sent back in the queue, due at once; `in_doubt`: they may have arrived."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'queued', in_doubt = ?, next_attempt_at = NULL WHERE id = ?",
+            ((in_doubt, entry_id) for entry_id in entry_ids),
+        )
+
+    def certain(self, entry_ids: Iterable[int]) -> None:
+        """Note that it has been found out what happened to entries that were in doubt."""
+        self._connection.executemany(
+            "UPDATE outbox SET in_doubt = 0 WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
+        )
+
+    def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
+        """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
+        self._connection.execute(
+            "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = ?"
+            " WHERE id = ?",
+            ("queued" if next_attempt_at is not None else "parked", next_attempt_at, reason, in_doubt, entry.id),
+        )
+
+    def wait_for_person(self, entry_ids: Iterable[int]) -> None:
+        """Let tasks wait whose Person does not exist; no failure."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'waiting', reason = NULL WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
+        )
+
+    def person_exists(self, prospect_ids: Iterable[int]) -> None:
+        """Make tasks due that waited for the Person of these prospects."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE state = 'waiting' AND prospect_id = ?",
+            ((prospect_id,) for prospect_id in prospect_ids),
+        )
+
+    def discard(self, entry_ids: Iterable[int]) -> None:
+        """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
+        self._connection.executemany(
+            "UPDATE outbox SET state = 'discarded', next_attempt_at = NULL, admitted = 1"
+            " WHERE id = ? AND state IN ('queued', 'parked')",
+            ((entry_id,) for entry_id in entry_ids),
+        )
+
+    def records_changed(self, prospect_ids: Collection[int]) -> None:
+        """Take up again what was discarded for the Person of these prospects: they changed in Outreach."""
+        discarded = self._entries("state = 'discarded' AND record = 'person'", ())
+        changed = set(prospect_ids)
+        for entry in discarded:
+            linked = "SELECT id FROM prospect WHERE person_id = ?"
+            others = {row[0] for row in self._connection.execute(linked, (entry.person_id,))} if entry.person_id else ()
+            if not changed.isdisjoint({entry.prospect_id, *entry.pool, *others}):
+                self._connection.execute("UPDATE outbox SET state = 'queued', attempts = 0 WHERE id = ?", (entry.id,))
+
+    def retry(self, entry_ids: Collection[int] | None) -> int:
+        """Make entries (None: all) due now, with their attempts reset, parked ones too; return how many."""
+        query = (
+            "UPDATE outbox SET state = 'queued', attempts = 0, next_attempt_at = NULL"
+            " WHERE state IN ('queued', 'parked') AND reason IS NOT NULL"
+        )
+        if entry_ids is None:
+            return self._connection.execute(query).rowcount
+        return self._connection.execute(f"{query} AND id IN {IDS}", (_list(entry_ids),)).rowcount
+
+    # -- looking
+
+    def due(
+        self, record: str, action: str, now: Instant, *, after: int, limit: int, run_id: str | None = None
+    ) -> list[Entry]:
+        """Return entries of one kind that are due, above the id `after`, in order.
+
+        Of people only those of which it is certain what Workbooks holds (a creation in doubt, or a Person that has to
+        be read first, waits until it is planned again), and none of whom is still to be decided: in this run, or, where
+        an incomplete walk holds them back, since an earlier one. A wait that a wrong clock began is over.
+        """
+        undecided = "(NOT c.held OR o.run_id IS NOT ?)"
+        certain = (
+            " AND iif(o.person_id IS NULL, NOT o.in_doubt,"
+            " EXISTS (SELECT 1 FROM person p WHERE p.id = o.person_id AND p.lock_version IS NOT NULL))"
+            f" AND NOT EXISTS (SELECT 1 FROM changed c WHERE c.prospect_id = o.prospect_id AND {undecided})"
+            " AND (o.pool = '[]' OR NOT EXISTS (SELECT 1 FROM json_each(o.pool) m CROSS JOIN changed c"
+            f" ON c.prospect_id = m.value WHERE {undecided}))"
+        )
+        people = record == PERSON
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM outbox o WHERE o.record = ? AND o.action = ? AND o.state = 'queued' AND o.held = 0"
+            f" AND o.id > ? AND {IS_DUE}{certain if people else ''} ORDER BY o.id LIMIT ?",
+            (record, action, after, now, now, *((run_id, run_id) if people else ()), limit),
+        )
+        return [_entry(row) for row in rows]
+
+    def of_person(self, leads: Collection[int]) -> list[Entry]:
+        """Return what is queued for the Person of these lead prospects."""
+        return self._entries(_OF_LEADS, (_list(leads),))
+
+    def lost_answers(self, leads: Collection[int]) -> dict[int, Entry]:
+        """Return, by lead prospect, what was sent for a Person and not answered."""
+        return {entry.prospect_id or 0: entry for entry in self._entries(f"{_OF_LEADS} AND in_doubt", (_list(leads),))}
+
+    def sending(self, leads: Collection[int]) -> dict[int, int | None]:
+        """Return lead prospect -> Person (None: one that is created) for what is being written at this moment."""
+        query = f"SELECT key, person_id FROM outbox WHERE {_OF_LEADS} AND state = 'sending'"
+        return dict(self._connection.execute(query, (_list(leads),)).fetchall())
+
+    def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
+        """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
+        rows = self._connection.execute(
+            f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {IDS} AND record = 'source' AND stream = ?"
+            " ORDER BY id",
+            (_list(prospect_ids), Stream.SEQUENCE_STATES.value),
+        )
+        return dict(rows.fetchall())
+
+    def pooled_with(self, leads: Collection[int]) -> list[int]:
+        """Return everybody else in the pools that are queued under these lead prospects."""
+        known = set(leads)
+        return sorted({one for entry in self.of_person(leads) for one in entry.pool} - known)
+
+    def of_prospect(self, prospect_id: int) -> list[Entry]:
+        """Return everything that is queued for a prospect, tasks too."""
+        return self._entries("prospect_id = ? ORDER BY id", (prospect_id,))
+
+    def creating(self, prospect_id: int) -> list[Entry]:
+        """Return what is queued to create the Person that a prospect will be."""
+        return self._entries(
+            "record = 'person' AND person_id IS NULL AND EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)",
+            (prospect_id,),
+        )
+
+    def to_be_created(self) -> set[int]:
+        """Return every prospect of the Persons that are queued to be created."""
+        rows = self._connection.execute(
+            "SELECT member.value FROM outbox, json_each(pool) member WHERE record = 'person' AND person_id IS NULL"
+            " AND action <> 'resolve'"
+        )
+        return {row[0] for row in rows}
+
+    def of_task(self, task_id: int) -> Entry | None:
+        """Return what is queued for a task."""
+        return next(iter(self._entries("record = 'task' AND key = ?", (task_id,))), None)
+
+    def by_id(self, entry_id: int) -> Entry | None:
+        """Return one entry."""
+        return next(iter(self._entries("id = ?", (entry_id,))), None)
+
+    def failures(self) -> list[Entry]:
+        """Return every entry that was refused, oldest first."""
+        return self._entries(f"{_REFUSED} ORDER BY id", ())
+
+    def any_failure(self) -> bool:
+        """Say whether anything was refused."""
+        query = f"SELECT EXISTS (SELECT 1 FROM outbox WHERE {_REFUSED})"
+        return bool(self._connection.execute(query).fetchone()[0])
+
+    def refused_in(self, run_ids: Iterable[str]) -> set[int]:
+        """Return the ids of the refused entries that were planned by one of these runs."""
+        query = "SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN (SELECT value FROM json_each(?))"
+        return {row[0] for row in self._connection.execute(query, (json.dumps(list(run_ids)),))}
+
+    def count_failures(self) -> int:
+        """Count every entry that was refused."""
+        query = f"SELECT count(*) FROM outbox WHERE {_REFUSED}"
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Count entries by (record, state)."""
+        rows = self._connection.execute("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
+        return {(record, state): count for record, state, count in rows}
+
+    def guarded(self, not_active: str) -> Guarded:
+        """Count what is queued and no guard has counted yet; `not_active`: the label of those without a state.
+
+        An opt-out is not counted where it is an update: it passes in any case.
+        """
+        losing = (
+            "action IN ('recreate', 'hidden') OR (action = 'update' AND json_extract(fields, '$.sequence_state') = ?"
+            " AND coalesce(json_extract(before, '$.sequence_state'), '') <> '')"
+        )
+        row = self._connection.execute(
+            "SELECT count(*) FILTER (WHERE action = 'update' AND json_extract(fields, '$.no_email') IS NULL),"
+            f" count(*) FILTER (WHERE {losing}), count(*) FILTER (WHERE action = 'create')"
+            f" FROM outbox WHERE {_WATCHED}",
+            (not_active,),
+        ).fetchone()
+        return Guarded(*row)
+
+    def admit_opt_outs(self, actions: Collection[str]) -> None:
+        """Let the opt-outs among these actions pass a guard that stopped."""
+        self._connection.execute(
+            f"UPDATE outbox SET admitted = 1 WHERE {_WATCHED} AND json_extract(fields, '$.no_email')"
+            f" AND action IN {IDS}",
+            (id_list(actions),),
+        )
+
+    def admit_all(self) -> None:
+        """Note that a passed guard has counted everything that is queued."""
+        self._connection.execute("UPDATE outbox SET admitted = 1 WHERE NOT admitted")
+
+    def _entries(self, where: str, values: tuple[Any, ...]) -> list[Entry]:
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    entry = Entry._make(row)
+    return entry._replace(
+        fields=parsed(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three
+        pool=tuple(parsed(entry.pool)),  # type: ignore[arg-type]
+        before=parsed(entry.before),  # type: ignore[arg-type]
+        held=bool(entry.held),
+        in_doubt=bool(entry.in_doubt),
+        admitted=bool(entry.admitted),
+    )
+
+
+def _list(ids: Collection[int]) -> str:
+    return id_list(ids)

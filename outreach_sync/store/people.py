@@ -1,0 +1,415 @@
+"""Which Person each prospect is, what Workbooks last accepted of each, and which prospects have to be decided again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.person import Held, RoleValue
+from outreach_sync.store.outbox import IS_DUE, Outbox
+from outreach_sync.store.sql import IDS, id_list, parsed
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from outreach_sync.instants import Instant
+
+
+_ROLES = Held._fields
+_COLUMNS = ", ".join(_ROLES)
+
+
+class LinkedPerson(NamedTuple):
+    """A Person that prospects are linked to.
+
+    Attributes:
+        lock_version: None: what it holds is not known for certain; it is read before it is written.
+        deleted: it was deleted in Workbooks and stays so (`sync.when_deleted: leave`).
+        hidden: when it was last asked for, Workbooks did not show it, neither alive nor deleted.
+        untouched: it does not have the values of `sync.people.only_where`.
+        held: what it says; of text that Workbooks keeps otherwise than it was sent, what was sent.
+        kept_as: role -> what Workbooks made of that.
+        rule: which match rule found it, or `created`.
+        written_at: None: no write of ours was ever needed.
+    """
+
+    id: int
+    lock_version: int | None
+    deleted: bool
+    hidden: bool
+    untouched: bool
+    held: Held
+    kept_as: Mapping[str, RoleValue]
+    linked_at: Instant
+    rule: str
+    written_at: Instant | None
+
+
+class People:
+    """The table of Persons and the links to them. Call what changes them inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def by_id(self, person_ids: Collection[int]) -> dict[int, LinkedPerson]:
+        """Return Persons by their Workbooks id."""
+        rows = self._connection.execute(
+            f"SELECT id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, {_COLUMNS}"
+            f" FROM person WHERE id IN {IDS}",
+            (id_list(person_ids),),
+        )
+        return {row[0]: _linked_person(row) for row in rows}
+
+    def of_prospects(self, prospect_ids: Collection[int]) -> dict[int, int]:
+        """Return prospect id -> Person id for those that are linked."""
+        rows = self._connection.execute(
+            f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}",
+            (id_list(prospect_ids),),
+        )
+        return dict(rows.fetchall())
+
+    def prospects_of(self, person_ids: Collection[int]) -> dict[int, list[int]]:
+        """Return Person id -> all its prospects, lowest id first."""
+        rows = self._connection.execute(
+            f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id",
+            (id_list(person_ids),),
+        )
+        pools: dict[int, list[int]] = {}
+        for person_id, prospect_id in rows:
+            pools.setdefault(person_id, []).append(prospect_id)
+        return pools
+
+    def known(self) -> int:
+        """Count the linked people."""
+        row = self._connection.execute("SELECT count(*) FROM person WHERE NOT deleted").fetchone()
+        return int(row[0])
+
+    def linked_ids(self, after: int, limit: int) -> list[int]:
+        """Return the ids of linked people above `after`, in order: a way through all of them."""
+        rows = self._connection.execute("SELECT id FROM person WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+        return [row[0] for row in rows]
+
+    def link(self, prospect_ids: Iterable[int], person_id: int) -> None:
+        """Record that these prospects are this Person."""
+        self._connection.executemany(
+            "UPDATE prospect SET person_id = ? WHERE id = ?", ((person_id, prospect_id) for prospect_id in prospect_ids)
+        )
+
+    def unlink(self, person_id: int, pool: Collection[int]) -> None:
+        """Forget a Person that is gone, but not that it had No Email, which its prospects (`pool`) take along.
+
+        Links that were made anew meanwhile stay; the other prospects are looked for again.
+        """
+        self._connection.execute(
+            f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND (SELECT no_email FROM person WHERE id = ?)",
+            (id_list(pool), person_id),
+        )
+        self._connection.execute("UPDATE prospect SET person_id = NULL WHERE person_id = ?", (person_id,))
+        self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
+
+    def keep_no_email(self, prospect_ids: Iterable[int], *, kept: bool) -> None:
+        """Record whether the Person that these prospects had was last seen with No Email, which the next one gets."""
+        self._connection.executemany(
+            "UPDATE prospect SET no_email_kept = ?1 WHERE id = ?2 AND no_email_kept <> ?1",
+            ((kept, prospect_id) for prospect_id in prospect_ids),
+        )
+
+    def no_email_is_set(self, person_id: int) -> None:
+        """Record that Workbooks took No Email for a Person: what one of its prospects took along is done."""
+        self._connection.execute(
+            "UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", (person_id,)
+        )
+
+    def last_said_no_email(self, person_id: int, no_email: bool) -> None:  # noqa: FBT001 - it is the value
+        """Record what a deleted Person was read to say of No Email."""
+        self._connection.execute("UPDATE person SET no_email = ? WHERE id = ?", (no_email, person_id))
+
+    def read(
+        self,
+        person_id: int,
+        lock_version: int,
+        held: Held,
+        *,
+        rule: str,
+        now: Instant,
+        kept_as: Mapping[str, RoleValue] | None = None,
+        untouched: bool = False,
+    ) -> None:
+        """Record what a Person was read to hold."""
+        self._connection.execute(
+            f"INSERT INTO person (id, lock_version, {_COLUMNS}, kept_as, untouched, linked_at, rule)"
+            f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = 0, hidden = 0,"
+            " lock_version = excluded.lock_version, kept_as = excluded.kept_as, untouched = excluded.untouched,"
+            f" {', '.join(f'{role} = excluded.{role}' for role in _ROLES)}",
+            (person_id, lock_version, *held, json.dumps(kept_as) if kept_as else None, untouched, now, rule),
+        )
+
+    def accepted(self, person_id: int, lock_version: int | None, fields: Mapping[str, RoleValue], now: Instant) -> None:
+        """Record that Workbooks took these values; `lock_version` None: it did not say which version it has now."""
+        roles = [role for role in _ROLES if role in fields]
+        assignments = "".join(f", {role} = ?" for role in roles)
+        forgotten = "".join(f", '$.{role}'" for role in roles)
+        self._connection.execute(
+            f"UPDATE person SET lock_version = ?, written_at = ?{assignments},"
+            f" kept_as = json_remove(kept_as{forgotten}) WHERE id = ?",
+            (lock_version, now, *(fields[role] for role in roles), person_id),
+        )
+
+    def created(self, person_id: int, lock_version: int | None, held: Held, now: Instant) -> None:
+        """Record a Person that a write of ours created."""
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO person (id, lock_version, {_COLUMNS}, linked_at, rule, written_at)"
+            f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, 'created', ?)",
+            (person_id, lock_version, *held, now, now),
+        )
+
+    def doubt(self, person_ids: Iterable[int]) -> None:
+        """Record that it is not certain what these hold: each is read before it is next written."""
+        self._connection.executemany(
+            "UPDATE person SET lock_version = NULL WHERE id = ?", ((person_id,) for person_id in person_ids)
+        )
+
+    def doubt_all(self) -> None:
+        """Record that nothing is certain any more, as after a change of the configured fields."""
+        self._connection.execute("UPDATE person SET lock_version = NULL")
+
+    def left_deleted(self, person_id: int) -> None:
+        """Record that a Person is deleted in Workbooks and is to stay so."""
+        self._connection.execute(
+            "UPDATE person SET deleted = 1, hidden = 0, lock_version = NULL WHERE id = ?", (person_id,)
+        )
+
+    def not_seen(self, person_id: int) -> None:
+        """Record that Workbooks does not show a Person; it is asked for again whenever there is something to write."""
+        self._connection.execute("UPDATE person SET hidden = 1, lock_version = NULL WHERE id = ?", (person_id,))
+
+
+def _linked_person(row: tuple[Any, ...]) -> LinkedPerson:
+    person_id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, *values = row
+    held = Held(*values)
+    return LinkedPerson(
+        person_id,
+        lock_version,
+        bool(deleted),
+        bool(hidden),
+        bool(untouched),
+        held._replace(no_email=None if held.no_email is None else bool(held.no_email)),
+        parsed(kept_as) if kept_as else {},
+        linked_at,
+        rule,
+        written_at,
+    )
+
+
+class Undecided:
+    """The prospects to decide. Every method that changes them must be called inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def mark_changed(self, prospect_ids: Iterable[int], *, held: bool) -> None:
+        """Note prospects of whom a record changed in Outreach, so that their Person has to be decided again.
+
+        What was discarded for them is taken up again. `held`: seen in a walk that is not complete yet.
+        """
+        listed = list(prospect_ids)
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, ?) ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
+            ((prospect_id, held) for prospect_id in listed),
+        )
+        Outbox(self._connection).records_changed(listed)
+
+    def mark_again(self, prospect_ids: Iterable[int], *, held: bool = False) -> None:
+        """Note prospects to be decided again; one that an incomplete walk holds back stays held back."""
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, ?) ON CONFLICT DO NOTHING", ((one, held) for one in prospect_ids)
+        )
+
+    def hold(self, prospect_ids: Iterable[int]) -> None:
+        """Hold prospects back until the next run: Outreach does not answer what has to be asked about them."""
+        self._connection.executemany(
+            "INSERT INTO changed VALUES (?, 1) ON CONFLICT (prospect_id) DO UPDATE SET held = 1",
+            ((one,) for one in prospect_ids),
+        )
+
+    def mark_all_changed(self) -> None:
+        """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NOT NULL"
+            " UNION SELECT prospect_id, 0 FROM outbox WHERE record = 'person' ON CONFLICT DO NOTHING"
+        )
+
+    def mark_unmatched_changed(self) -> None:
+        """Note every prospect without a Person, so that it is looked up again."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NULL ON CONFLICT DO NOTHING"
+        )
+
+    def release(self) -> None:
+        """Let go of what was held back: every walk is complete."""
+        self._connection.execute("UPDATE changed SET held = 0 WHERE held")
+        self._connection.execute("UPDATE outbox SET held = 0 WHERE held")
+
+    def ready(self, after: int, limit: int) -> list[int]:
+        """Return prospects above `after` to decide now, in order."""
+        rows = self._connection.execute(
+            "SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
+            (after, limit),
+        )
+        return [row[0] for row in rows]
+
+    def ready_among(self, prospect_ids: Iterable[int]) -> list[int]:
+        """Return which of these prospects are to be decided now."""
+        rows = self._connection.execute(
+            f"SELECT prospect_id FROM changed WHERE held = 0 AND prospect_id IN {IDS}",
+            (id_list(prospect_ids),),
+        )
+        return [row[0] for row in rows]
+
+    def decided(self, prospect_ids: Iterable[int]) -> None:
+        """Note that these prospects have been decided, except those that an incomplete walk holds back."""
+        self._connection.executemany(
+            "DELETE FROM changed WHERE prospect_id = ? AND NOT held", ((prospect_id,) for prospect_id in prospect_ids)
+        )
+
+    def revisit_due(self, now: Instant) -> None:
+        """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
+        self._connection.execute(
+            "INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM outbox WHERE record = 'person'"
+            f" AND state = 'queued' AND NOT held AND {IS_DUE} ON CONFLICT DO NOTHING",
+            (now, now),
+        )
+
+    def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
+        """Return those of these Persons that have a prospect which has to be decided again."""
+        rows = self._connection.execute(
+            f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}",
+            (id_list(person_ids),),
+        )
+        return {row[0] for row in rows}
+
+    def count_unqueued(self) -> int:
+        """Count the prospects that wait to be decided and for whose Person nothing is queued."""
+        query = (
+            "SELECT count(*) FROM changed WHERE prospect_id NOT IN"
+            " (SELECT prospect_id FROM outbox WHERE record = 'person' AND prospect_id IS NOT NULL)"
+        )
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def count(self) -> int:
+        """Count the prospects that wait to be decided."""
+        return int(self._connection.execute("SELECT count(*) FROM changed").fetchone()[0])
+
+
+_TOGETHER = 500
+
+
+class Candidates:
+    """The prospects that a planning pass found no Person for."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Begin an empty set on an open connection."""
+        self._connection = connection
+        connection.execute("DROP TABLE IF EXISTS temp.candidate")
+        connection.execute("CREATE TEMP TABLE candidate (prospect_id INTEGER PRIMARY KEY, was_sent INTEGER NOT NULL)")
+
+    def add(self, candidates: Iterable[tuple[int, bool]]) -> None:
+        """Add (prospect id, whether a Person of its was sent before)."""
+        self._connection.executemany(
+            "INSERT INTO temp.candidate (prospect_id, was_sent) VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+            " was_sent = was_sent OR excluded.was_sent",
+            candidates,
+        )
+
+    def not_among(self, prospect_ids: Iterable[int]) -> list[int]:
+        """Return which of these prospects nobody was looked for in this pass."""
+        rows = self._connection.execute(
+            "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)",
+            (id_list(prospect_ids),),
+        )
+        return [row[0] for row in rows]
+
+    def list_addresses(self) -> None:
+        """Bring the table of addresses up to date with the prospects without a Person; call it inside a transaction."""
+        unlisted = "SELECT id, emails FROM prospect WHERE {} AND NOT listed LIMIT 5000"
+        for which in ("person_id IS NULL", "id IN (SELECT prospect_id FROM temp.candidate)"):
+            while rows := self._connection.execute(unlisted.format(which)).fetchall():
+                self._connection.executemany(
+                    "INSERT OR IGNORE INTO address VALUES (?, ?)",
+                    ((address, one) for one, emails in rows for address in _mailboxes(emails)),
+                )
+                self._connection.executemany("UPDATE prospect SET listed = 1 WHERE id = ?", ((row[0],) for row in rows))
+
+    def pools(self) -> Iterator[tuple[list[int], bool]]:
+        """Yield everyone who is one person (prospect ids, lowest first) and whether that person was sent before.
+
+        Prospects without a Person that share an address belong together, also through a third. Somebody who may be one
+        of several People takes no part: who they are is for people to say. Call `list_addresses` before.
+        """
+        after, done = 0, set[int]()
+        while some := self._following(after):
+            after = some[-1][0]
+            sharing = self._sharing([one for one, _ in some])
+            for one, was_sent in some:
+                if one in done:
+                    continue
+                if one not in sharing:
+                    yield [one], was_sent
+                    continue
+                pool = self._connected(one)
+                done.update(pool)
+                yield pool, self._was_sent(pool)
+
+    def _following(self, after: int) -> list[tuple[int, bool]]:
+        rows = self._connection.execute(
+            "SELECT prospect_id, was_sent FROM temp.candidate WHERE prospect_id > ? ORDER BY prospect_id LIMIT ?",
+            (after, _TOGETHER),
+        )
+        return [(one, bool(was_sent)) for one, was_sent in rows]
+
+    def _sharing(self, prospect_ids: Collection[int]) -> set[int]:
+        """Return which of these have an address that somebody else has too."""
+        addresses = self._addresses(prospect_ids)
+        owners = self._owners({address for some in addresses.values() for address in some})
+        return {one for one, some in addresses.items() if any(owners[address] - {one} for address in some)}
+
+    def _connected(self, prospect_id: int) -> list[int]:
+        """Follow shared addresses from one prospect to the next."""
+        pool, fresh = {prospect_id}, {prospect_id}
+        while fresh:
+            addresses = self._addresses(fresh)
+            owners = self._owners({address for some in addresses.values() for address in some})
+            fresh = set().union(*owners.values()) - pool if owners else set()
+            pool |= fresh
+        return sorted(pool)
+
+    def _addresses(self, prospect_ids: Collection[int]) -> dict[int, set[str]]:
+        rows = self._connection.execute(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", (id_list(prospect_ids),))
+        return {one: _mailboxes(emails) for one, emails in rows}
+
+    def _owners(self, addresses: Collection[str]) -> dict[str, set[int]]:
+        """Return by address which prospects without a Person have it, candidates that got one meanwhile included."""
+        owners: dict[str, set[int]] = {address: set() for address in addresses}
+        rows = self._connection.execute(
+            "SELECT a.address, p.id, p.emails FROM json_each(?) j CROSS JOIN address a ON a.address = j.value"
+            " JOIN prospect p ON p.id = a.prospect_id WHERE p.id IN (SELECT prospect_id FROM temp.candidate)"
+            " OR (p.person_id IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.record = 'person'"
+            " AND o.stream = '' AND o.key = p.id AND o.reason LIKE 'ambiguous:%'))",
+            (id_list(addresses),),
+        )
+        for address, one, emails in rows:
+            if address in _mailboxes(emails):  # as they were last read: the table may still list an older one
+                owners[address].add(one)
+        return owners
+
+    def _was_sent(self, pool: list[int]) -> bool:
+        query = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN {IDS}"
+        return bool(self._connection.execute(query, (json.dumps(pool),)).fetchone()[0])
+
+
+def _mailboxes(emails: str | None) -> set[str]:
+    return {mailbox(line) for line in (emails or "").split("\n") if line.strip()}

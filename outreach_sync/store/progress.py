@@ -1,0 +1,299 @@
+"""How far each walk is, what `reconcile` finds out, and single facts that outlive a run.
+
+The watermark of a stream and the progress of a walk that is not complete are kept apart. Which states the walk of
+`reconcile` has seen outlives the process, so that an interrupted one goes on. What follows from it is kept in temporary
+tables: it is proven anew each time, and lost if the guard stops.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from outreach_sync.instants import Instant
+from outreach_sync.records import Stream
+from outreach_sync.rules.guard import Watched
+from outreach_sync.rules.person import OPTED_OUT
+from outreach_sync.rules.watermark import Progress, Walk
+from outreach_sync.store.sql import IDS, id_list
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+
+SURVEY = "survey"
+"""The name under which the walk through all sequence states is kept that `reconcile` makes."""
+_WALK = (
+    "walk_since, walk_moves, walk_sweeps, walk_next, walk_began_at, walk_local_at, walk_newest, walk_as_is"  # as `Walk`
+)
+
+
+class ProgressStore:
+    """The table of walks: one row for each stream, one for the survey.
+
+    What changes something must be called inside a transaction.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def of(self, name: str) -> Progress:
+        """Return where a stream (or the survey) stands."""
+        row = self._connection.execute(
+            f"SELECT watermark, sweep_began_at, {_WALK} FROM progress WHERE stream = ?", (str(name),)
+        ).fetchone()
+        if row is None:
+            return Progress(None, None, None)
+        watermark, swept, since, moves, sweeps, *rest, as_is = row
+        walk = None if moves is None else Walk._make((since, bool(moves), bool(sweeps), *rest, bool(as_is)))
+        return Progress(watermark, swept, walk)
+
+    def watermarks(self) -> dict[Stream, Instant]:
+        """Return the watermarks there are."""
+        rows = self._connection.execute(
+            "SELECT stream, watermark FROM progress WHERE watermark IS NOT NULL AND stream <> ?", (SURVEY,)
+        )
+        return {Stream(stream): Instant(watermark) for stream, watermark in rows}
+
+    def any_walk_open(self, streams: Iterable[Stream]) -> bool:
+        """Say whether any of these streams has a walk that is not complete.
+
+        One that the config no longer names is never completed, and must hold nothing up.
+        """
+        rows = self._connection.execute("SELECT stream FROM progress WHERE walk_moves IS NOT NULL")
+        return not {row[0] for row in rows}.isdisjoint(stream.value for stream in streams)
+
+    def keep_walk(self, name: str, walk: Walk | None) -> None:
+        """Store how far a walk is (None: there is none to go on with)."""
+        assignments = ", ".join(f"{column} = excluded.{column}" for column in _WALK.split(", "))
+        self._connection.execute(
+            f"INSERT INTO progress (stream, {_WALK}) VALUES (?{', ?' * len(Walk._fields)})"
+            f" ON CONFLICT (stream) DO UPDATE SET {assignments}",
+            (str(name), *(walk or (None,) * len(Walk._fields))),
+        )
+
+    def complete(self, name: str, watermark: Instant | None, sweep_began_at: Instant | None) -> None:
+        """End the walk and set the marks (None: leave as it is)."""
+        self.keep_walk(name, None)
+        self._connection.execute(
+            "UPDATE progress SET watermark = coalesce(?, watermark), sweep_began_at = coalesce(?, sweep_began_at)"
+            " WHERE stream = ?",
+            (watermark, sweep_began_at, str(name)),
+        )
+
+    def reset(self, name: str) -> None:
+        """Forget the watermark of a stream, so that the next run reads it as for the first time."""
+        self._connection.execute("DELETE FROM progress WHERE stream = ?", (str(name),))
+
+
+ENDED = ("finished", "opted_out", "bounced", "failed")
+"""States in which a sequence has ended for a person: its open tasks were withdrawn, not skipped."""
+_TEMPORARY = """
+DROP TABLE IF EXISTS temp.missing;
+DROP TABLE IF EXISTS temp.gone;
+DROP TABLE IF EXISTS temp.disagreement;
+DROP TABLE IF EXISTS temp.task_finding;
+CREATE TEMP TABLE missing (state_id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE gone (prospect_id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE disagreement (person_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, watched TEXT);
+CREATE TEMP TABLE task_finding (task_id INTEGER PRIMARY KEY, prospect_id INTEGER, vanished INTEGER NOT NULL)
+"""
+_KEEP = """
+INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM sequence_state
+  WHERE id IN (SELECT state_id FROM temp.missing) ON CONFLICT DO NOTHING;
+DELETE FROM sequence_state WHERE id IN (SELECT state_id FROM temp.missing);
+UPDATE prospect SET gone = 1 WHERE id IN (SELECT prospect_id FROM temp.gone);
+INSERT INTO changed SELECT prospect_id, 0 FROM temp.gone WHERE TRUE ON CONFLICT DO NOTHING;
+INSERT INTO changed SELECT id, 0 FROM prospect
+  WHERE person_id IN (SELECT person_id FROM temp.disagreement) ON CONFLICT DO NOTHING;
+UPDATE person SET lock_version = NULL, deleted = 0
+  WHERE id IN (SELECT person_id FROM temp.disagreement WHERE gone);
+INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM temp.task_finding WHERE vanished ON CONFLICT DO NOTHING;
+UPDATE task SET workbooks_id = NULL WHERE id IN (SELECT task_id FROM temp.task_finding WHERE NOT vanished);
+UPDATE task SET skipped = 1 WHERE id IN (SELECT task_id FROM temp.task_finding WHERE vanished)
+"""
+
+
+class SentTask(NamedTuple):
+    """A skipped task and the Workbooks Task that was made of it; `sent_at` None: it was found there."""
+
+    id: int
+    prospect_id: int
+    workbooks_id: int
+    sent_at: Instant | None
+
+
+class OpenTask(NamedTuple):
+    """A sequence task that was open when last read, although its sequence state is at another step now."""
+
+    id: int
+    prospect_id: int
+
+
+class Survey:
+    """The findings of one `reconcile`. Every method that changes something must be called inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Begin without findings on an open connection."""
+        self._connection = connection
+        for statement in _TEMPORARY.split(";\n"):
+            connection.execute(statement)
+
+    # -- the walk through all sequence states
+
+    def begin(self) -> None:
+        """Forget what an earlier walk has seen."""
+        self._connection.execute("DELETE FROM survey_seen")
+
+    def saw(self, state_ids: Iterable[int]) -> None:
+        """Note which states a page held."""
+        self._connection.executemany("INSERT OR IGNORE INTO survey_seen VALUES (?)", ((one,) for one in state_ids))
+
+    def unseen(self, after: int, limit: int) -> list[int]:
+        """Return cached sequence states above `after` that the walk has not seen, in order."""
+        rows = self._connection.execute(
+            "SELECT id FROM sequence_state s WHERE id > ?"
+            " AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id) ORDER BY id LIMIT ?",
+            (after, limit),
+        )
+        return [row[0] for row in rows]
+
+    def people_with_unseen(self) -> int:
+        """Count the linked people of whom the walk did not show every sequence state that is cached."""
+        return self._count(
+            "(SELECT DISTINCT p.person_id FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id WHERE"
+            " p.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id))"
+        )
+
+    def with_unnamed_sequence(self) -> list[int]:
+        """Return one sequence state of each sequence whose name was never seen."""
+        rows = self._connection.execute(
+            "SELECT min(id) FROM sequence_state WHERE sequence_id IS NOT NULL"
+            " AND sequence_id NOT IN (SELECT id FROM sequence) GROUP BY sequence_id"
+        )
+        return [row[0] for row in rows]
+
+    # -- findings
+
+    def note_missing(self, state_ids: Iterable[int]) -> None:
+        """Note sequence states that certainly do not exist any more."""
+        self._connection.executemany("INSERT OR IGNORE INTO temp.missing VALUES (?)", ((one,) for one in state_ids))
+
+    def missing_among(self, state_ids: Iterable[int]) -> set[int]:
+        """Return which of these states count no more: they do not exist, or their prospect does not.
+
+        An opt-out counts all the same.
+        """
+        ids = id_list(state_ids)
+        rows = self._connection.execute(
+            f"SELECT state_id FROM temp.missing WHERE state_id IN {IDS} UNION SELECT id FROM sequence_state"
+            f" WHERE id IN {IDS} AND state <> ? AND prospect_id IN (SELECT prospect_id FROM temp.gone)",
+            (ids, ids, OPTED_OUT),
+        )
+        return {row[0] for row in rows}
+
+    def linked_prospects(self, after: int, limit: int) -> list[int]:
+        """Return the ids of linked prospects above `after`, in order: a way through all of them."""
+        rows = self._connection.execute(
+            "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?", (after, limit)
+        )
+        return [row[0] for row in rows]
+
+    def note_gone(self, prospect_ids: Iterable[int]) -> None:
+        """Note prospects that certainly are not there any more, unless it was known."""
+        self._connection.execute(
+            f"INSERT INTO temp.gone SELECT id FROM prospect WHERE NOT gone AND id IN {IDS} ON CONFLICT DO NOTHING",
+            (id_list(prospect_ids),),
+        )
+
+    def note_disagreement(self, person_id: int, *, gone: bool, watched: Watched | None) -> None:
+        """Note a Person that says something else than it should, or is gone; `watched`: as what the guard counts it."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO temp.disagreement VALUES (?, ?, ?)", (person_id, gone, watched and watched.value)
+        )
+
+    def note_tasks(self, tasks: Iterable[tuple[int, int]], *, vanished: bool) -> None:
+        """Note tasks (id, prospect id) that are gone: from Workbooks, or (`vanished`) from Outreach."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO temp.task_finding VALUES (?, ?, ?)",
+            ((task_id, prospect_id, vanished) for task_id, prospect_id in tasks),
+        )
+
+    def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
+        """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
+        rows = self._connection.execute(
+            "SELECT id, prospect_id, workbooks_id, sent_at FROM task WHERE skipped AND prospect_id IS NOT NULL"
+            " AND workbooks_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+        )
+        return [SentTask._make(row) for row in rows]
+
+    def overtaken_tasks(self, after: int, limit: int) -> list[OpenTask]:
+        """Return open tasks above `after` whose sequence state is still there, has not ended and is at another step.
+
+        One whose state ended (finished, replied, opted out, bounced, failed) was withdrawn with it.
+        """
+        rows = self._connection.execute(
+            "SELECT t.id, t.prospect_id FROM task t JOIN sequence_state s ON s.id = t.sequence_state_id"
+            " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
+            " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete'"
+            " AND s.sequence_step_id <> CAST(json_extract(t.attributes, '$.sequenceStep') AS INTEGER)"
+            f" AND s.replied_at IS NULL AND s.state NOT IN ({', '.join('?' * len(ENDED))})"
+            " AND NOT EXISTS (SELECT 1 FROM temp.missing WHERE state_id = s.id) ORDER BY t.id LIMIT ?",
+            (after, *ENDED, limit),
+        )
+        return [OpenTask._make(row) for row in rows]
+
+    # -- what the findings come to
+
+    def counts(self) -> dict[str, int]:
+        """Count findings: states_missing, prospects_gone, people_differ, people_gone, tasks_gone, tasks_vanished."""
+        queries = {
+            "states_missing": "temp.missing",
+            "prospects_gone": "temp.gone",
+            "people_differ": "temp.disagreement WHERE NOT gone",
+            "people_gone": "temp.disagreement WHERE gone",
+            "tasks_gone": "temp.task_finding WHERE NOT vanished",
+            "tasks_vanished": "temp.task_finding WHERE vanished",
+        }
+        return {kind: self._count(query) for kind, query in queries.items()}
+
+    def people_to_change(self) -> dict[Watched, int]:
+        """Count the people that would be changed or lost, and that no passed guard has counted."""
+        waiting = "outbox WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
+        return {
+            Watched.UPDATES: self._count(f"temp.disagreement WHERE watched = '{Watched.UPDATES}'"),
+            Watched.LOSSES: self._count(f"temp.disagreement WHERE watched = '{Watched.LOSSES}'") + self._count(waiting),
+        }
+
+    def keep(self) -> None:
+        """Put the findings into effect: remove the missing states, have every Person concerned looked at again."""
+        for statement in _KEEP.split(";\n"):
+            self._connection.execute(statement)
+
+    def tasks_to_send(self) -> Iterator[tuple[int, int]]:
+        """Yield (task id, prospect id) of every task that has to be made in Workbooks, again or at last."""
+        yield from self._connection.execute("SELECT task_id, prospect_id FROM temp.task_finding ORDER BY task_id")
+
+    def _count(self, rows: str) -> int:
+        return int(self._connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
+
+
+class Facts:
+    """Named texts in the state file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a fact, None where it was never set."""
+        row = self._connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put(self, name: str, value: str) -> None:
+        """Set a fact; call it inside a transaction."""
+        self._connection.execute(
+            "INSERT INTO fact VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )

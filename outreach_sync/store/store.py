@@ -1,0 +1,312 @@
+"""Opening the state file, keeping it whole, and the one way to change it.
+
+Durability: WAL with `synchronous=FULL`, so that what was committed before a request left is still there after a power
+cut.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from outreach_sync.errors import StateError
+from outreach_sync.files import make_directory, open_private, resolved
+from outreach_sync.store.erasure import Forgotten
+from outreach_sync.store.events import Events
+from outreach_sync.store.history import History, Runs
+from outreach_sync.store.outbox import Outbox
+from outreach_sync.store.people import People, Undecided
+from outreach_sync.store.progress import Facts, ProgressStore
+from outreach_sync.store.sql import connect, state_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Self
+
+    from outreach_sync.store.cache import Cache
+
+CURRENT_VERSION = 2
+_MAGIC = b"SQLite format 3\0"
+_PRIMARY = 0xFF  # what is above says more exactly how
+
+
+class Store:
+    """An open state file and the stores in it.
+
+    Attributes:
+        people: links, and what Workbooks last accepted.
+        undecided: prospects whose Person has to be decided again.
+        outbox: what waits to be written, or was refused.
+        progress: watermarks and walks.
+        runs: the runs that were made.
+        events: what the stream of events said, and what is to be read again because of it.
+        history: accepted writes, and counts by day.
+        facts: single named values.
+        forgotten: whom a request for erasure concerned.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+        """Wrap a connection whose tables are current; `path` is None for a scratch copy."""
+        self.connection = connection
+        self.path = path
+        self.people = People(connection)
+        self.undecided = Undecided(connection)
+        self.outbox = Outbox(connection)
+        self.progress = ProgressStore(connection)
+        self.runs = Runs(connection)
+        self.history = History(connection)
+        self.events = Events(connection)
+        self.facts = Facts(connection)
+        self.forgotten = Forgotten(connection)
+
+    @cached_property
+    def cache(self) -> Cache:
+        """What Outreach said. The records take a while to import, and `status` never looks at one."""
+        from outreach_sync.store.cache import Cache  # noqa: PLC0415
+
+        return Cache(self.connection)
+
+    def count_states(self) -> int:
+        """Count the sequence states that are cached."""
+        return int(self.connection.execute("SELECT count(*) FROM sequence_state").fetchone()[0])
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the file, creating it (0600, in a directory that is created) or bringing it up to date.
+
+        Raises:
+            StateError: it cannot be opened, is damaged, or was written by a newer version.
+        """
+        path = resolved(path)
+        with state_errors(path):
+            _create_private(path)
+            connection = connect(f"{path.as_uri()}?mode=rw", path)
+            try:
+                _version_of_ours(connection, path)
+                _make_durable(connection)
+                _bring_up_to_date(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path)
+
+    @classmethod
+    def open_to_read(cls, path: Path) -> Store | None:
+        """Open the file without ever changing it; None where there is none yet.
+
+        On a file system that cannot be written SQLite cannot make the files that it wants beside it; it is then read
+        as it lies there, or from a copy. Of an older version a copy is brought up to date.
+
+        Raises:
+            StateError: as for `open`.
+        """
+        path = resolved(path)
+        if not is_there(path):
+            return None
+        try:
+            return cls._read_in_place(path, "mode=ro")
+        except StateError as error:
+            if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+                raise
+        return cls.open_scratch(path) if _has_log(path) else cls._read_in_place(path, "mode=ro&immutable=1")
+
+    @classmethod
+    def _read_in_place(cls, path: Path, mode: str) -> Store | None:
+        with state_errors(path), ExitStack() as unless_ours:
+            connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?{mode}", path)))
+            version = _version_of_ours(connection, path)
+            if version == 0:
+                return None
+            if version == CURRENT_VERSION:
+                unless_ours.pop_all()
+                return cls(connection, path)
+        return cls.open_scratch(path)
+
+    @classmethod
+    def open_scratch(cls, path: Path) -> Store:
+        """Return a copy of the file, or an empty state where there is none, leaving no trace on the disk.
+
+        It can be changed freely and is gone when closed: what a dry run works on. It is SQLite's unnamed temporary
+        database: in memory while small, else in a file that has no name. Another run may go on meanwhile.
+
+        Raises:
+            StateError: as for `open`.
+        """
+        path = resolved(path)
+        copy = connect("", None, is_uri=False)
+        with state_errors(path):
+            if path.exists():
+                _copy_into(copy, path)
+            copy.execute("PRAGMA journal_mode = MEMORY")
+            if copy.execute("PRAGMA user_version").fetchone()[0] != CURRENT_VERSION:
+                _migrate(copy)
+        return cls(copy, None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the block as one transaction: all of it is in the file afterwards, or nothing.
+
+        IMMEDIATE, since a read that turns into a write would fail at once where another process holds the file.
+
+        Raises:
+            StateError: the file could not be written (disk full, read-only, damaged, locked for too long).
+        """
+        with state_errors(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.rollback()
+                raise
+            self.connection.commit()
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in."""
+        with state_errors(self.path):
+            if self.path is not None:
+                with suppress(StateError):  # no reason to fail a run that is done
+                    self.connection.execute("PRAGMA optimize")
+            self.connection.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is a state file.
+
+    Raises:
+        StateError: its directory may not be entered, so that nobody can say.
+    """
+    with state_errors(path):
+        return path.exists()
+
+
+def _create_private(path: Path) -> None:
+    """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
+    make_directory(path.parent)
+    descriptor = open_private(path)
+    try:
+        beginning = os.pread(descriptor, len(_MAGIC), 0)
+    finally:
+        os.close(descriptor)
+    if beginning not in {b"", _MAGIC}:  # SQLite takes a file of a few bytes for an empty one and overwrites it
+        raise sqlite3.DatabaseError("file is not a database")
+
+
+def _make_durable(connection: sqlite3.Connection) -> None:
+    """Set the journal up, which changes the file: only once it is known to be ours."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > CURRENT_VERSION:
+        connection.close()
+        raise StateError(
+            f"the state {path} was written by a newer version of outreach-sync (format {version}, this one knows "
+            f"{CURRENT_VERSION}); it was left untouched.",
+            advice="Use the newer program, or `state restore` a backup from before the upgrade.",
+        )
+    return version
+
+
+def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables, 0: there are none; refuse a file that is newer, or another program's."""
+    version = _version(connection, path)
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StateError(
+            f"{path} is a database, but not one of outreach-sync; it was left untouched.",
+            advice="Name another file as state.path.",
+        )
+    return version
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection, path)
+    if version == CURRENT_VERSION:
+        return
+    if version:
+        _back_up_before_migration(connection, path, version)
+    _migrate(connection)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date, all of it or nothing.
+
+    sqlite-utils makes its own table outside of its transactions, and a file that holds only that would look like
+    somebody else's.
+    """
+    from sqlite_utils import Database  # noqa: PLC0415 - slow to import, rarely needed
+
+    from outreach_sync.store.schema import migrations  # noqa: PLC0415
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(Database(connection, execute_plugins=False))
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
+    """Copy a state that may be written to meanwhile, and make no file beside it where none is in use.
+
+    Without a log nobody has it open, and it is read as it lies there; if somebody opened it meanwhile, that is done
+    again. Where the log cannot be used because nothing may be written beside it, both are copied first.
+    """
+    while not _has_log(path):
+        before = _looks(path)
+        with closing(connect(f"{path.as_uri()}?mode=ro&immutable=1", path)) as connection:
+            _version_of_ours(connection, path)
+            connection.backup(copy)
+        if _looks(path) == before and not _has_log(path):
+            return
+    try:
+        with closing(connect(f"{path.as_uri()}?mode=ro", path)) as connection:
+            _version_of_ours(connection, path)
+            connection.backup(copy)
+    except StateError as error:
+        if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+        with tempfile.TemporaryDirectory() as directory:
+            for ending in ("", "-wal"):
+                shutil.copyfile(path.with_name(path.name + ending), f"{directory}/state.db{ending}")
+            with closing(connect(f"{directory}/state.db", path, is_uri=False)) as connection:
+                _version_of_ours(connection, path)
+                connection.backup(copy)
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists()
+
+
+def _looks(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _code(error: StateError) -> int:
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & _PRIMARY
+
+
+def _back_up_before_migration(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    target = path.with_name(f"{path.name}.before-{CURRENT_VERSION}-from-{version}")
+    _create_private(target)
+    with closing(sqlite3.connect(target)) as copy:
+        connection.backup(copy)

@@ -1,0 +1,101 @@
+"""What a run did, counted: the numbers of `run --json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from outreach_sync.instants import Instant, to_iso
+from outreach_sync.records import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(slots=True)
+class StreamSummary:
+    """What was read of one stream. `without_stamp`: rows whose stamp is null; `skips`: events that tell of a skip."""
+
+    read: int = 0
+    changed: int = 0
+    skipped: int = 0
+    skips: int = 0
+    requests: int = 0
+    without_stamp: int = 0
+    watermark: Instant | None = None
+
+    def as_json(self, stream: Stream) -> dict[str, Any]:
+        """Return the stream's part of the document."""
+        of_its_own = {
+            Stream.TASKS: {"changed": self.changed, "skipped": self.skipped},
+            Stream.EVENTS: {"skips": self.skips},
+        }.get(stream, {"changed": self.changed})
+        watermark = None if self.watermark is None else to_iso(self.watermark)
+        return {"read": self.read, **of_its_own, "requests": self.requests, "watermark": watermark}
+
+
+@dataclass(slots=True)
+class PeopleSummary:
+    """What became of people. `queued` is what waits at the end of the run, the others are this run's."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    recreated: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    queued: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        """Return the document's part for people."""
+        return {name: getattr(self, name) for name in PeopleSummary.__slots__}
+
+
+@dataclass(slots=True)
+class TaskSummary:
+    """What became of skipped tasks."""
+
+    created: int = 0
+    rejected: int = 0
+    queued: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        """Return the document's part for tasks."""
+        return {"created": self.created, "rejected": self.rejected, "queued": self.queued}
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """Everything a run did. `changes` is filled by a dry run only; `warnings` are sentences that do not end the run."""
+
+    run_id: str
+    started_at: Instant
+    dry_run: bool
+    streams: dict[Stream, StreamSummary] = field(default_factory=dict)
+    people: PeopleSummary = field(default_factory=PeopleSummary)
+    tasks: TaskSummary = field(default_factory=TaskSummary)
+    outreach_requests: int = 0
+    workbooks_requests: int = 0
+    changes: list[Mapping[str, Any]] = field(default_factory=list)
+    guard_would_stop: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    def as_json(self, outcome: str, finished_at: Instant) -> dict[str, Any]:
+        """Return the document that `run --json` prints."""
+        document: dict[str, Any] = {
+            "run_id": self.run_id,
+            "outcome": outcome,
+            "dry_run": self.dry_run,
+            "started_at": to_iso(self.started_at),
+            "finished_at": to_iso(finished_at),
+            "streams": {stream.value: tally.as_json(stream) for stream, tally in self.streams.items()},
+            "people": self.people.as_json(),
+            "tasks": self.tasks.as_json(),
+            "requests": {"outreach": self.outreach_requests, "workbooks": self.workbooks_requests},
+        }
+        if self.warnings:
+            document["warnings"] = list(self.warnings)
+        if self.dry_run:
+            document["changes"] = list(self.changes)
+            document["guard_would_stop"] = self.guard_would_stop
+        return document

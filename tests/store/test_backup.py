@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync import instants
+from outreach_sync.errors import StateError
+from outreach_sync.instants import Instant
+from outreach_sync.records import SequenceState, Stream
+from outreach_sync.rules.person import Held
+from outreach_sync.store import Store
+from outreach_sync.store.backup import back_up, back_up_daily, back_up_elsewhere, copies_elsewhere, copies_of, restore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY = 86_400_000
+NOW = instants.parse_iso("2026-09-01T10:00:00Z")
+
+
+def has_read_something(state: Store) -> None:
+    with state.transaction():
+        state.progress.complete(Stream.TASKS, NOW, NOW)
+
+
+def test_a_copy_is_whole_and_private_while_somebody_writes(state: Store, path: Path) -> None:
+    with state.transaction():
+        state.facts.put("name", "before")
+    target = path.with_name("copy.db")
+    with Store.open(path) as other, other.transaction():
+        other.facts.put("name", "not committed")
+        back_up(state, target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with Store.open(target) as copy:
+        assert copy.facts.get("name") == "before"
+
+
+def test_a_copy_is_one_file_without_a_log_beside_it(state: Store, path: Path) -> None:
+    target = path.with_name("copy.db")
+    back_up(state, target)
+    assert {one.name for one in path.parent.glob("copy.db*")} == {"copy.db"}
+
+
+def test_a_copy_that_cannot_be_finished_leaves_nothing_and_no_other_copy_is_touched(
+    state: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = path.with_name("copy.db")
+    target.write_text("an older copy")
+
+    def fail(_path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("outreach_sync.store.backup._sync", fail)
+    with pytest.raises(StateError, match="No space left"):
+        back_up(state, target)
+    assert target.read_text() == "an older copy"
+    assert not list(path.parent.glob("*.partial"))
+
+
+def test_one_copy_is_made_a_day_and_seven_are_kept(state: Store, path: Path) -> None:
+    has_read_something(state)
+    for day in range(10):
+        made = back_up_daily(state, Instant(NOW + day * DAY))
+        assert made == path.with_name(f"state.db.backup-2026-09-{day + 1:02}")
+        assert back_up_daily(state, Instant(NOW + day * DAY)) is None
+    assert [one.name[-2:] for one in copies_of(path)] == ["04", "05", "06", "07", "08", "09", "10"]
+
+
+def test_a_copy_that_was_asked_for_is_not_dropped_with_the_daily_ones(state: Store, path: Path) -> None:
+    has_read_something(state)
+    back_up(state, path.with_name("state.db.backup-2026-01-01T100000"))
+    for day in range(10):
+        back_up_daily(state, Instant(NOW + day * DAY))
+    assert path.with_name("state.db.backup-2026-01-01T100000") in copies_of(path)
+
+
+def test_an_empty_state_is_not_copied(state: Store) -> None:
+    assert back_up_daily(state, NOW) is None
+
+
+def test_without_room_there_is_no_copy_and_the_disk_is_not_filled(
+    state: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_read_something(state)
+    full = shutil.disk_usage(path.parent)._replace(free=1_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: full)
+    with pytest.raises(StateError, match="no room"):
+        back_up_daily(state, NOW)
+    assert copies_of(path) == []
+
+
+def test_a_copy_elsewhere_overwrites_nothing_and_its_place_is_remembered(state: Store, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    back_up_elsewhere(state, target)
+    assert copies_elsewhere(state) == [target]
+    before = target.read_bytes()
+    with pytest.raises(StateError, match="exists already"):
+        back_up_elsewhere(state, target)
+    assert target.read_bytes() == before
+
+
+def test_what_is_restored_is_certain_of_nothing_in_workbooks(state: Store, path: Path) -> None:
+    with state.transaction():
+        state.people.read(1001, 5, Held("Running"), rule="email", now=NOW)
+    copy = path.with_name("copy.db")
+    back_up(state, copy)
+    state.close()
+    restore(path, copy, now=NOW)
+    with Store.open(path) as restored:
+        assert restored.people.by_id([1001])[1001].lock_version is None
+    with Store.open(copy) as untouched:
+        assert untouched.people.by_id([1001])[1001].lock_version == 5
+
+
+def test_what_was_replaced_is_kept_with_what_only_its_log_holds(state: Store, path: Path) -> None:
+    copy = path.with_name("copy.db")
+    back_up(state, copy)
+    with state.transaction():
+        state.facts.put("name", "only in the log")
+    replaced = restore(path, copy, now=NOW)
+    assert replaced == path.with_name("state.db.replaced-2026-09-01T100000")
+    with Store.open(path) as restored:
+        assert restored.facts.get("name") is None
+    with Store.open(replaced) as old:
+        assert old.facts.get("name") == "only in the log"
+
+
+def test_a_damaged_state_can_be_replaced(path: Path, tmp_path: Path) -> None:
+    with Store.open(path) as state:
+        back_up(state, tmp_path / "copy.db")
+    path.write_bytes(b"rubbish")
+    replaced = restore(path, tmp_path / "copy.db", now=NOW)
+    assert replaced is not None
+    assert replaced.read_bytes() == b"rubbish"
+    Store.open(path).close()
+
+
+def test_a_state_that_is_gone_can_be_restored(path: Path, tmp_path: Path) -> None:
+    with Store.open(path) as state:
+        back_up(state, tmp_path / "copy.db")
+    shutil.rmtree(path.parent)
+    assert restore(path, tmp_path / "copy.db", now=NOW) is None
+    Store.open(path).close()
+
+
+def damage(copy: Path) -> None:
+    content = bytearray(copy.read_bytes())
+    content[4096 : 4096 * 3] = b"\xff" * 8192
+    copy.write_bytes(bytes(content))
+
+
+def make_newer(copy: Path) -> None:
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize("spoil", [damage, make_newer, lambda copy: copy.write_bytes(b""), lambda copy: copy.unlink()])
+def test_a_copy_that_is_not_whole_replaces_nothing(state: Store, path: Path, spoil: Any) -> None:
+    copy = path.with_name("copy.db")
+    back_up(state, copy)
+    spoil(copy)
+    state.close()
+    before = path.read_bytes()
+    with pytest.raises(StateError) as caught:
+        restore(path, copy, now=NOW)
+    assert caught.value.exit_status == 2
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.partial"))
+
+
+def test_the_state_is_no_copy_of_itself(path: Path) -> None:
+    Store.open(path).close()
+    with pytest.raises(StateError, match="itself"):
+        restore(path, path, now=NOW)
+
+
+def test_whoever_was_forgotten_since_the_copy_was_made_stays_forgotten(state: Store, path: Path) -> None:
+    with state.transaction():
+        state.cache.keep_states(SequenceState(one, one, 1, "active", NOW, NOW) for one in (1, 2))
+    copy = path.with_name("copy.db")
+    back_up(state, copy)
+    with state.transaction():
+        state.forgotten.add("prospect", 1)
+    state.close()
+    restore(path, copy, now=NOW)
+    with Store.open(path) as restored:
+        assert restored.forgotten.prospects() == {1}
+        assert set(restored.cache.prospects([1, 2])) == {2}
+
+
+def test_a_copy_before_a_new_format_is_among_the_copies(path: Path) -> None:
+    Store.open(path).close()
+    before = path.with_name("state.db.before-2-from-1")
+    before.write_bytes(b"")
+    assert copies_of(path) == [before]
+
+
+def test_a_copy_that_was_never_made_is_not_named_to_whoever_is_erased(state: Store, tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    with pytest.raises(StateError, match="cannot be written"):
+        back_up_elsewhere(state, tmp_path / "a-file" / "copy.db")
+    assert copies_elsewhere(state) == []

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync.errors import LockHeldError, StateError
+from outreach_sync.store.lock import run_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_second_run_is_refused_and_told_who_holds_the_lock(path: Path) -> None:
+    with (
+        run_lock(path, "reconcile"),
+        pytest.raises(LockHeldError, match=rf"process {os.getpid()} \(reconcile\)") as held,
+    ):
+        run_lock(path, "run").__enter__()
+    assert held.value.exit_status == 5
+
+
+def test_another_name_of_the_same_state_is_the_same_lock(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    (tmp_path / "other.db").symlink_to(path)
+    with run_lock(path, "run"), pytest.raises(LockHeldError):
+        run_lock(tmp_path / "other.db", "run").__enter__()
+
+
+def test_the_lock_is_free_again_after_a_run_that_failed(path: Path) -> None:
+    def fail() -> None:
+        with run_lock(path, "run"):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with run_lock(path, "run"):
+        pass
+
+
+def test_the_lock_of_a_process_that_died_does_not_stay(path: Path) -> None:
+    child = os.fork()
+    if not child:
+        run_lock(path, "run").__enter__()
+        os._exit(0)  # without releasing anything
+    os.waitpid(child, 0)
+    with run_lock(path, "run"):
+        pass
+
+
+def test_a_note_that_makes_no_sense_does_not_hide_that_the_lock_is_held(path: Path) -> None:
+    with run_lock(path, "run"):
+        path.with_name("state.db.lock").write_text("nonsense")
+        with pytest.raises(LockHeldError):
+            run_lock(path, "run").__enter__()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot be made"):
+        run_lock(tmp_path / "file" / "state.db", "run").__enter__()
+
+
+@pytest.mark.parametrize("command", ["reconcile", "failures retry", "forget", "state restore", "auth login"])
+def test_a_command_that_another_run_does_not_do_is_never_told_that_there_is_nothing_to_do(
+    command: str, path: Path
+) -> None:
+    with run_lock(path, "run"), pytest.raises(LockHeldError, match="Try again when that run has ended") as held:
+        run_lock(path, command).__enter__()
+    assert "Nothing to do" not in str(held.value)
+
+
+@pytest.mark.parametrize(
+    ("holder", "advice"),
+    [("run", "that run does the work"), ("reconcile", "that run does the work"), ("forget", "Try again when")],
+)
+def test_a_cycle_has_nothing_to_do_only_beside_one_that_does_its_work(path: Path, holder: str, advice: str) -> None:
+    with run_lock(path, holder), pytest.raises(LockHeldError, match=advice):
+        run_lock(path, "run").__enter__()

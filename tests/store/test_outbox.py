@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync.instants import Instant
+from outreach_sync.records import Stream
+from outreach_sync.rules.person import Held
+
+if TYPE_CHECKING:
+    from outreach_sync.store import Store
+    from outreach_sync.store.outbox import Entry
+
+NOW = Instant(1000)
+
+
+def queue(state: Store, lead: int = 1, label: str = "Running", **values: object) -> Entry:
+    state.outbox.queue_person(lead, 1000 + lead, "update", {"sequence_state": label}, run_id="r", **values)  # type: ignore[arg-type]
+    (entry,) = state.outbox.of_person([lead])
+    return entry
+
+
+def test_newer_work_replaces_what_was_queued_and_is_due_at_once(state: Store) -> None:
+    with state.transaction():
+        entry = queue(state)
+        state.outbox.refused(entry, "no", next_attempt_at=Instant(5000))
+        again = queue(state, label="Finished")
+    assert (again.id, again.attempts, again.next_attempt_at) == (entry.id, 0, None)
+    assert again.fields == {"sequence_state": "Finished"}
+
+
+def test_the_same_work_again_keeps_its_attempts_its_pause_and_its_parking(state: Store) -> None:
+    with state.transaction():
+        state.outbox.refused(queue(state), "no", next_attempt_at=Instant(5000))
+        assert (queue(state).attempts, queue(state).next_attempt_at) == (1, 5000)
+        state.outbox.refused(queue(state), "no", next_attempt_at=None)
+        assert queue(state).state == "parked"
+
+
+def test_only_what_is_due_and_not_held_is_sent_in_order(state: Store) -> None:
+    with state.transaction():
+        for person in (1001, 1002, 1003, 1004):
+            state.people.read(person, 1, Held(), rule="email", now=NOW)
+        first, second, third = (queue(state, lead) for lead in (3, 1, 2))
+        state.outbox.refused(second, "no", next_attempt_at=Instant(NOW + 1))
+        state.people.doubt([1004])
+        queue(state, 4)
+    assert [one.id for one in state.outbox.due("person", "update", NOW, after=0, limit=9)] == [first.id, third.id]
+    later = Instant(NOW + 1)
+    assert [one.id for one in state.outbox.due("person", "update", later, after=first.id, limit=1)] == [second.id]
+
+
+def test_what_was_being_sent_is_in_doubt_after_a_crash_and_its_person_is_read(state: Store) -> None:
+    with state.transaction():
+        state.people.read(1001, 4, Held(), rule="email", now=NOW)
+        state.outbox.mark_sending([queue(state).id])
+        assert state.outbox.recover() == 1
+    (entry,) = state.outbox.of_person([1])
+    assert (entry.state, entry.in_doubt) == ("queued", True)
+    assert state.people.by_id([1001])[1001].lock_version is None
+
+
+def test_a_retry_makes_parked_ones_due_with_their_attempts_reset(state: Store) -> None:
+    with state.transaction():
+        entry = queue(state)
+        state.outbox.refused(entry, "no", next_attempt_at=None)
+        assert state.outbox.retry([entry.id + 1]) == 0
+        assert state.outbox.retry(None) == 1
+    (again,) = state.outbox.of_person([1])
+    assert (again.state, again.attempts, again.next_attempt_at) == ("queued", 0, None)
+
+
+def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: Store) -> None:
+    with state.transaction():
+        state.outbox.queue_task(7, 1, held=False, run_id="r")
+        entry = state.outbox.of_task(7)
+        assert entry is not None
+        state.outbox.wait_for_person([entry.id])
+        assert state.outbox.failures() == []
+        assert state.outbox.due("task", "create", NOW, after=0, limit=9) == []
+        state.outbox.person_exists([1])
+    assert len(state.outbox.due("task", "create", NOW, after=0, limit=9)) == 1
+
+
+def test_a_task_is_queued_once_however_often_it_is_seen(state: Store) -> None:
+    with state.transaction():
+        state.outbox.queue_task(7, 1, held=False, run_id="r")
+        state.outbox.queue_task(7, 1, held=True, run_id="s")
+    (entry,) = state.outbox.due("task", "create", NOW, after=0, limit=9)
+    assert entry.task_id == 7
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_a_record_that_made_no_sense_is_dropped_when_it_is_read_whole(state: Store, stream: Stream) -> None:
+    with state.transaction():
+        for each in Stream:
+            state.outbox.refuse_source(each, 5, 1, f"{each} 5", next_attempt_at=NOW, run_id="r")
+        state.outbox.source_made_sense(stream, [5])
+    assert {one.reason for one in state.outbox.failures()} == {f"{each} 5" for each in Stream if each is not stream}
+
+
+def test_the_guard_counts_updates_losses_and_creations_until_they_were_let_pass(state: Store) -> None:
+    with state.transaction():
+        queue(state, 1)
+        state.outbox.queue_person(2, 1002, "update", {"no_email": True, "sequence_state": "Opted Out"}, run_id="r")
+        state.outbox.queue_person(3, None, "create", {}, run_id="r", pool=[3])
+        state.outbox.queue_person(4, None, "recreate", {}, run_id="r", pool=[4])
+        state.outbox.queue_person(5, 1005, "hidden", {}, run_id="r", reason="not to be seen")
+        lost = {"before": {"sequence_state": "Running"}, "run_id": "r"}
+        state.outbox.queue_person(6, 1006, "update", {"sequence_state": "Not Active"}, **lost)
+        state.outbox.queue_person(7, 1007, "update", {"sequence_state": "Not Active"}, run_id="r")
+        assert state.outbox.guarded("Not Active") == (3, 3, 1)
+        state.outbox.admit_all()
+        assert state.outbox.guarded("Not Active") == (0, 0, 0)
+        queue(state, 1, label="Finished")
+        assert state.outbox.guarded("Not Active") == (1, 0, 0)
+
+
+def test_what_was_discarded_stays_so_until_a_record_of_theirs_changes_in_outreach(state: Store) -> None:
+    with state.transaction():
+        state.outbox.refused(queue(state), "no", next_attempt_at=None)
+        state.outbox.discard([queue(state).id])
+        state.undecided.mark_all_changed()
+        assert (queue(state).state, state.outbox.failures(), state.outbox.any_failure()) == ("discarded", [], False)
+        state.undecided.mark_changed([2], held=False)
+        assert queue(state).state == "discarded"
+        state.undecided.mark_changed([1], held=False)
+        assert (queue(state).state, queue(state).attempts) == ("queued", 0)
+        state.outbox.discard([queue(state).id])
+        assert queue(state, label="Finished").state == "queued"
+
+
+def test_a_discarded_creation_is_taken_up_again_with_any_of_its_prospects(state: Store) -> None:
+    with state.transaction():
+        state.outbox.queue_person(1, None, "create", {}, run_id="r", pool=[1, 2], reason="no")
+        (entry,) = state.outbox.of_person([1])
+        state.outbox.discard([entry.id])
+        state.undecided.mark_changed([2], held=False)
+        assert [one.state for one in state.outbox.of_person([1])] == ["queued"]
+
+
+def test_what_an_incomplete_walk_showed_is_not_ready_before_it_is_released(state: Store) -> None:
+    with state.transaction():
+        state.undecided.mark_changed([1, 2], held=True)
+        state.undecided.mark_changed([2], held=False)
+        assert state.undecided.ready(0, 9) == [2]
+        state.undecided.release()
+        assert state.undecided.ready(1, 9) == [2]
+    assert state.undecided.count() == 2

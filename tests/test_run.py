@@ -1,0 +1,159 @@
+"""One run as a whole: what is recorded, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outreach_sync import instants
+from outreach_sync.errors import LockHeldError, UnavailableError
+from outreach_sync.instants import Instant
+from outreach_sync.log import keep_secret
+from outreach_sync.records import Stream
+from outreach_sync.run import outcome
+from outreach_sync.store.history import Runs
+from outreach_sync.store.lock import run_lock
+from outreach_sync.summary import RunSummary, StreamSummary
+
+if TYPE_CHECKING:
+    from outreach_sync.run import Run
+    from tests.conftest import World
+
+FULL = sqlite3.OperationalError("database or disk is full")
+
+
+def tally(read: int) -> RunSummary:
+    return RunSummary("1", Instant(0), dry_run=False, streams={Stream.TASKS: StreamSummary(read=read)})
+
+
+@pytest.mark.parametrize(
+    ("read", "status", "word"),
+    [
+        (0, 0, "ok"),
+        (5, 0, "ok"),
+        (0, 1, "partial"),
+        (5, 2, "partial"),  # the disk was full
+        (5, 3, "partial"),  # Workbooks refused the key, and what was read is queued
+        (0, 3, "failed"),
+        (5, 4, "partial"),
+        (0, 4, "failed"),
+        (5, 6, "partial"),
+        (5, 143, "partial"),
+        (0, 143, "failed"),
+    ],
+)
+def test_the_outcome_in_a_word(read: int, status: int, word: str) -> None:
+    assert outcome(tally(read), status) == word
+
+
+def test_a_run_is_recorded_with_what_it_did_and_how_it_ended(world: World) -> None:
+    world.prospect(email="ada@example.com")
+    ended = world.run()
+    with world.state() as state:
+        (record,) = state.runs.latest()
+    assert (record.exit_status, record.outcome, record.id) == (0, "ok", ended.document["run_id"])
+    assert record.summary == json.loads(json.dumps(ended.document))
+
+
+def test_a_run_that_fails_is_recorded_with_its_error(world: World) -> None:
+    world.sandbox.outreach.stop()
+    ended = world.run(sync={"patience": "1s"})
+    with world.state() as state:
+        (record,) = state.runs.latest()
+    assert (ended.exit_status, record.exit_status, record.outcome) == (4, 4, "failed")
+    assert "Outreach" in record.summary["error"]
+
+
+def test_a_dry_run_is_not_recorded_takes_no_lock_and_leaves_no_file(world: World) -> None:
+    assert world.run(dry_run=True).exit_status == 0
+    assert [one.name for one in world.state_path.parent.glob("*") if "token" not in one.name] == []
+    world.run()
+    before = sorted(one.name for one in world.state_path.parent.iterdir())
+    with run_lock(world.state_path, "run"):
+        assert world.run(dry_run=True).exit_status == 0
+    assert sorted(one.name for one in world.state_path.parent.iterdir()) == before
+    with world.state() as state:
+        assert len(state.runs.latest(9)) == 1
+
+
+def test_old_runs_are_dropped_and_young_ones_kept(world: World) -> None:
+    with world.state() as state, state.transaction():
+        state.runs.begin("old", "run", Instant(instants.now() - instants.parse_duration("91d")))
+        state.runs.begin("young", "run", Instant(instants.now() - instants.parse_duration("89d")))
+    world.run()
+    with world.state() as state:
+        assert [record.id for record in state.runs.latest(9)][1:] == ["young"]
+
+
+@pytest.mark.parametrize("whose", ["this machine's clock", "Outreach's clock"])
+def test_a_run_in_the_wrong_year_drops_no_history_and_hides_no_later_run(
+    whose: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    world.run()
+    for wrong in (300_000_000_000, -1_000_000_000_000):
+        if whose == "Outreach's clock":
+            world.sandbox.outreach.faults.on("clock_skew", ms=wrong)
+        else:
+            monkeypatch.setattr(
+                "outreach_sync.run.instants.now", lambda by=wrong: Instant(time.time_ns() // 10**6 + by)
+            )
+        world.run()
+        monkeypatch.undo()
+        world.sandbox.outreach.faults.clear()
+    last = world.run()
+    with world.state() as state:
+        recorded = state.runs.latest(9)
+        assert len(recorded) == 5
+        assert recorded[0].id == last.document["run_id"]
+
+
+def test_two_runs_at_once_are_one_run_and_an_error_that_names_the_holder(world: World) -> None:
+    with run_lock(world.state_path, "run"), pytest.raises(LockHeldError, match=r"process \d+ \(run\), since 20"):
+        world.run()
+
+
+def test_a_lock_is_free_again_after_the_run(world: World) -> None:
+    world.run()
+    assert world.run().exit_status == 0
+
+
+def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World) -> None:
+    keep_secret("S3CRETKEYWB")
+
+    def fail(_run: Run) -> None:
+        raise UnavailableError("Workbooks refused: bad key S3CRETKEYWB")
+
+    ended = world.do(fail)
+    with world.state() as state:
+        (record,) = state.runs.latest()
+    assert "refused" in ended.document["error"]
+    assert "S3CRETKEYWB" not in json.dumps([ended.document, record.summary])
+
+
+@pytest.mark.parametrize("step", ["begin", "finish"])
+def test_a_disk_that_fills_up_when_the_run_is_recorded_does_not_hide_what_it_did(
+    step: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(Runs, step, full)
+    world.prospect(email="ada@example.com")
+    ended = world.run()
+    assert (ended.exit_status, ended.document["outcome"]) == (2, "failed" if step == "begin" else "partial")
+    assert "disk is full" in ended.document["error"]
+    assert ended.document["people"]["created"] == (0 if step == "begin" else 1)
+
+
+def test_a_service_that_failed_is_not_forgotten_for_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr(Runs, "finish", full)
+    world.sandbox.outreach.stop()
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
