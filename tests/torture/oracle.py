@@ -34,7 +34,7 @@ TASK_FIELDS = {
     *("name", "activity_type", "activity_status", "description", "due", "due_date"),
     *("primary_contact_id", "primary_contact_type", "created_through_reference"),
 }
-IDLE_OUTREACH_REQUESTS = 3
+IDLE_OUTREACH_REQUESTS = 4
 
 
 class History:
