@@ -1,42 +1,30 @@
-"""How Workbooks is asked: reads that are repeated until they can be trusted, writes that are settled object by object.
+"""How Workbooks is asked: reads that are repeated until they can be trusted, and one exchange of a write.
 
 The key goes with each request (see docs/decisions/0003-key-per-request.md), in the body of a POST, to the configured
-host only. What becomes of a write:
-
-- It did not arrive, or Workbooks put it off (a redirect, 429, 503): after a pause the same batch goes again, at the
-  same size. An update is safe by its lock version: if it was carried out all the same, the second one is stale, and the
-  record is compared with what was sent. A creation is looked for first, twice, since rows may appear late.
-- Its answer was lost or is unclear: the verdict is `Unknown`, and the caller looks before sending again.
-- It was put off for as long as patience lasts: that is an error, and nothing else is sent. Only where a gateway lets
-  one half of the batch through and not the other, the object at which it stops is `Unknown`, and the rest is settled.
+host only. What becomes of a write, `writing` settles.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from outreach_sync import __version__
 from outreach_sync.config.model import revealed
-from outreach_sync.errors import InterruptedByError, ServiceError, UnavailableError, UntrustedAnswerError
+from outreach_sync.errors import UntrustedAnswerError
 from outreach_sync.http import (
-    BusyError,
-    GarbledError,
-    MaybeSentError,
-    NotSentError,
     Patience,
-    RetriableError,
     ThrottledError,
     Transport,
     pause,
 )
 from outreach_sync.instants import now
-from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks import verdicts, wire
-from outreach_sync.workbooks.verdicts import BatchRefused, DelayedError, FailedError, TurnedAwayError
-from outreach_sync.workbooks.wire import REFERENCE, Reading, Row, read_boolean, read_integer, read_text
+from outreach_sync.records import Rejected, Verdict, Write
+from outreach_sync.workbooks import verdicts, wire, writing
+from outreach_sync.workbooks.verdicts import BatchRefused, DelayedError, TurnedAwayError
+from outreach_sync.workbooks.wire import Reading, Row, read_boolean, read_integer, read_text, record_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,11 +37,9 @@ _TURNED_AWAY_LIMIT = 3
 _READINGS_LIMIT = 3
 _WRITE_GRACE_SECONDS = 20.0
 _LOOK_AGAIN_SECONDS = 2.0
-_BRIEFLY = 1.0
 _CLEAN_ANSWERS = 10
 """So many answers must come without a redirect before several requests go at once again."""
 _VALUES = 96
-_LOST = (MaybeSentError, GarbledError, FailedError)
 T = TypeVar("T")
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 
@@ -82,6 +68,7 @@ class WorkbooksClient:
 
     Attributes:
         transport: what it sends with.
+        patience: how long Workbooks may keep a run waiting, in all.
     """
 
     def __init__(
@@ -95,7 +82,7 @@ class WorkbooksClient:
         self._key = revealed(section.api_key, "workbooks.api_key")
         self._section = section
         self._stop = stop
-        self._patience = Patience(patience_seconds, stop, on_retry=on_retry)
+        self.patience = Patience(patience_seconds, stop, on_retry=on_retry)
         agent = f"{_NOT_A_WORD.sub('_', section.application_name)}/{__version__} (gzip)"
         self.transport = Transport(section.base_url, user_agent=agent, stop=stop, connections=section.concurrency)
         self._brake = _Brake()
@@ -107,7 +94,7 @@ class WorkbooksClient:
     def who(self) -> Account:
         """Ask who is behind the key: a log-in whose session is not used. Raises as `read` does."""
         pairs = [("_method", "POST"), ("_application_name", self._section.application_name)]
-        return self._patience.ask(
+        return self.patience.ask(
             "asking Workbooks who is behind the key",
             lambda left: _account(self._parse(self._send("login", pairs, left))),
         )
@@ -205,7 +192,9 @@ class WorkbooksClient:
         size = self._section.batch_size
         for start in range(0, len(sendable), size):
             batch = sendable[start : start + size]
-            for (place, _), verdict in zip(batch, self._settle(controller, [one for _, one in batch]), strict=True):
+            for (place, _), verdict in zip(
+                batch, writing.settle(self, controller, [one for _, one in batch]), strict=True
+            ):
                 settled[place] = verdict
         return tuple(settled)
 
@@ -226,7 +215,7 @@ class WorkbooksClient:
             last_id = _next_start(page, last_id)
 
     def _page(self, controller: str, reading: Reading, *, paged: bool = True) -> list[Row]:
-        return self._patience.ask(
+        return self.patience.ask(
             f"reading {controller} of Workbooks", lambda left: self._read_once(controller, reading, left, paged=paged)
         )
 
@@ -240,54 +229,6 @@ class WorkbooksClient:
                 raise
         self._skip_totals = _accepted_spellings(answer.body, spellings)
         return self._read_once(controller, reading, left, paged=paged)
-
-    def _settle(self, controller: str, writes: Sequence[Write], *, at_most: float | None = None) -> tuple[Verdict, ...]:
-        """Send one batch until it is settled; for `at_most` seconds, where it is part of one that was put off."""
-        delivery = _Delivery(self, controller, writes, was_put_off=at_most is not None)
-        middle = len(writes) // 2
-        try:
-            outcome = delivery.outcome(self._patience, at_most)
-        except (*_LOST, UntrustedAnswerError, InterruptedByError) as failure:
-            return (Unknown(failure.message),) * len(writes)
-        except UnavailableError as failure:
-            if at_most is None and middle and delivery.was_turned_back:
-                return self._without_the_one_to_blame(controller, writes, failure)
-            raise
-        if not isinstance(outcome, BatchRefused):
-            return outcome
-        if not middle:
-            return (verdicts.settle_single(outcome),)
-        halves = writes[:middle], writes[middle:]
-        first, second = (self._settle(controller, half, at_most=at_most) for half in halves)
-        return first + second
-
-    def _without_the_one_to_blame(
-        self, controller: str, writes: Sequence[Write], failure: UnavailableError
-    ) -> tuple[Verdict, ...]:
-        """Send halves of what does not get through: of what a gateway stops at, nothing is known; the rest is settled.
-
-        Raises:
-            UnavailableError: neither half gets through, so it is no single object that is to blame.
-        """
-        middle = len(writes) // 2
-        settled: list[tuple[Verdict, ...] | None] = []
-        for half in (writes[:middle], writes[middle:]):
-            try:
-                settled.append(self._settle(controller, half, at_most=_BRIEFLY))
-            except UnavailableError:
-                settled.append(None)
-        if settled == [None, None]:
-            raise failure
-        found: tuple[Verdict, ...] = ()
-        for half, known in zip((writes[:middle], writes[middle:]), settled, strict=True):
-            found += known if known is not None else self._blame(controller, half, failure)
-        return found
-
-    def _blame(self, controller: str, writes: Sequence[Write], failure: UnavailableError) -> tuple[Verdict, ...]:
-        if len(writes) > 1:
-            with suppress(UnavailableError):
-                return self._without_the_one_to_blame(controller, writes, failure)
-        return (Unknown(failure.message),) * len(writes)
 
     def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | BatchRefused:
         """Send objects once and judge the answer. Raises as `verdicts.parse` does, and what sending raises."""
@@ -359,110 +300,6 @@ class _Brake:
     def ease(self) -> None:
         """Take note of an answer that came without one."""
         self._clean_answers_to_come = max(self._clean_answers_to_come - 1, 0)
-
-
-class _Delivery:
-    """One batch on its way: sent until Workbooks looks at it, and never in a way that could write anything twice."""
-
-    def __init__(self, client: WorkbooksClient, controller: str, writes: Sequence[Write], *, was_put_off: bool) -> None:
-        self._client = client
-        self._controller = controller
-        self._writes = writes
-        self._found: dict[int, Verdict] = {}
-        self._was_put_off = was_put_off
-        self.was_turned_back = False
-
-    def outcome(self, patience: Patience, at_most: float | None) -> tuple[Verdict, ...] | BatchRefused:
-        """Return what became of each object, or that all were refused.
-
-        Raises:
-            MaybeSentError, GarbledError, FailedError, UntrustedAnswerError: nothing is known.
-            InterruptedByError: asked to stop; likewise.
-            ServiceError: patience is over; `was_turned_back` says that a gateway, or a 503, was the last word.
-        """
-        return patience.ask(f"writing {self._controller} of Workbooks", self._attempt, at_most=at_most, final=_LOST)
-
-    def _attempt(self, left: float) -> tuple[Verdict, ...] | BatchRefused:
-        if self._was_put_off:
-            self._look_for_creations()
-        waiting = [place for place in range(len(self._writes)) if place not in self._found]
-        if not waiting:
-            return tuple(self._found[place] for place in range(len(self._writes)))
-        try:
-            said = self._client.send_write(self._controller, [self._writes[place] for place in waiting], left)
-        except RetriableError as failure:
-            self.was_turned_back = isinstance(failure, BusyError) and failure.asked_seconds is None
-            self._was_put_off = self._was_put_off or not isinstance(failure, NotSentError)
-            raise
-        if isinstance(said, BatchRefused):
-            if not self._found:
-                return said
-            said = (Unknown("refused together with others, of which some were written"),) * len(waiting)
-        settled = self._found | dict(zip(waiting, said, strict=True))
-        if self._was_put_off:
-            settled |= self._carried_out({place: settled[place] for place in waiting})
-        return tuple(settled[place] for place in range(len(self._writes)))
-
-    def _look_for_creations(self) -> None:
-        """Find what was created although the request was put off: twice, since rows may appear late."""
-        for place, write in enumerate(self._writes):
-            if not write.id and REFERENCE not in write.fields:
-                self._found[place] = Unknown("it was put off, and has no reference by which it could be looked for")
-        for again in (False, True):
-            places = {
-                str(write.fields[REFERENCE]): place
-                for place, write in enumerate(self._writes)
-                if place not in self._found and not write.id and REFERENCE in write.fields
-            }
-            if not places:
-                return
-            if again:
-                self._client.look_again()
-            found = self._client.by_values(self._controller, REFERENCE, places, ("lock_version", "is_deleted"))
-            for reference, rows in found.items():
-                self._found[places[reference]] = (
-                    Accepted(record_id(rows[0]), lock_version_of(rows[0]))
-                    if len(rows) == 1
-                    else Unknown("several records bear the reference of the one that was to be created")
-                )
-
-    def _carried_out(self, settled: Mapping[int, Verdict]) -> dict[int, Verdict]:
-        """Tell, of what is stale now, what is so because it was written although it was put off."""
-        stale = {self._writes[place].id: place for place, verdict in settled.items() if isinstance(verdict, Stale)}
-        if not stale:
-            return {}
-        columns = dict.fromkeys(name for place in stale.values() for name in self._writes[place].fields)
-        try:
-            rows = self._client.by_ids(self._controller, stale, ("lock_version", *columns), include_deleted=False)
-        except (ServiceError, InterruptedByError):
-            return {}  # stale they stay, and are read again
-        written: dict[int, Verdict] = {}
-        for row in rows:
-            place = stale[record_id(row)]
-            write, lock_version = self._writes[place], read_integer(row.get("lock_version"))
-            if lock_version == write.lock_version + 1 and all(
-                wire.is_kept(sent, row.get(name)) for name, sent in write.fields.items()
-            ):
-                written[place] = Accepted(write.id, lock_version)
-        return written
-
-
-def record_id(row: Row) -> int:
-    """Return the id of a row.
-
-    Raises:
-        UntrustedAnswerError: it has none that makes sense.
-    """
-    number = read_integer(row.get("id"))
-    if number is None or number <= 0:
-        raise UntrustedAnswerError("Workbooks returned a record without an id that makes sense.")
-    return number
-
-
-def lock_version_of(row: Row) -> int:
-    """Return the lock version of a row, `LOCK_UNKNOWN` where it has none."""
-    lock_version = read_integer(row.get("lock_version"))
-    return verdicts.LOCK_UNKNOWN if lock_version is None else lock_version
 
 
 def _has_id_in(ids: frozenset[int]) -> Callable[[Row], bool]:

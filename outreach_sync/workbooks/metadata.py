@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Write, WriteValue
 from outreach_sync.rules.person import Datatype
-from outreach_sync.workbooks.client import record_id
 from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     ROLE_DATATYPES,
@@ -22,6 +21,7 @@ from outreach_sync.workbooks.wire import (
     read_boolean,
     read_integer,
     read_text,
+    record_id,
 )
 
 if TYPE_CHECKING:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 from outreach_sync.records import Date, PersonRow, TaskRow, Write, WriteValue
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import Datatype
-from outreach_sync.workbooks.client import WorkbooksClient, lock_version_of, record_id
+from outreach_sync.workbooks.client import WorkbooksClient
 from outreach_sync.workbooks.metadata import Metadata
 from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     REFERENCE,
     ROLE_DATATYPES,
     Row,
+    lock_version_of,
     read,
     read_boolean,
     read_text,
+    record_id,
 )
 
 if TYPE_CHECKING:

@@ -19,15 +19,13 @@ from urllib.parse import urlsplit
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, OutreachSyncError, UntrustedAnswerError
 from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, retry_after
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks.wire import REFERENCE, read_integer, read_text
+from outreach_sync.workbooks.wire import REFERENCE, lock_version_of, read_integer, read_text
 
 if TYPE_CHECKING:
     from outreach_sync.http import Answer
 
 STALE_TEXT = "already been updated elsewhere"
 """What Workbooks says of a lock version that is not the current one (guide), in whatever case."""
-LOCK_UNKNOWN = -1
-"""The lock version of an accepted object whose answer did not name one: read the record before the next write."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _REASON_LENGTH = 300
@@ -263,8 +261,7 @@ def _accepted(write: Write, entry: _Entry) -> Verdict:
         return Unknown("the answer reports success, but for another record")
     if not write.id and not _same_reference(write, entry.record):
         return Unknown("the answer reports success, but for another record")
-    lock_version = read_integer(entry.record.get("lock_version"))
-    return Accepted(record_id, LOCK_UNKNOWN if lock_version is None else lock_version)
+    return Accepted(record_id, lock_version_of(entry.record))
 
 
 def _names_itself_or_nothing(write: Write, record: Mapping[str, Any]) -> bool:

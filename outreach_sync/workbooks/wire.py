@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from outreach_sync.errors import UntrustedAnswerError
 from outreach_sync.instants import EARLIEST, LATEST, Instant, from_datetime, parse_iso, to_datetime
 from outreach_sync.records import Date, DateTime, Scalar, Write, WriteValue
 from outreach_sync.rules.person import ROLES, Datatype
@@ -26,6 +27,8 @@ NO_VALUE = ":no_value:"
 """Leaves a field alone: for the object that lacks it in a request where another has it."""
 NULL_VALUE = ":null_value:"
 """Sets a field to null."""
+LOCK_UNKNOWN = -1
+"""The lock version of an accepted object whose answer did not name one: read the record before the next write."""
 PAGE_ROWS = 100
 """The documented safe maximum of rows in an answer, and of objects in a write."""
 
@@ -220,6 +223,24 @@ def read_integer(raw: object) -> int | None:
     if isinstance(raw, int) and not isinstance(raw, bool):
         return raw if abs(raw) <= _LARGEST else None
     return None
+
+
+def record_id(row: Row) -> int:
+    """Return the id of a row.
+
+    Raises:
+        UntrustedAnswerError: it has none that makes sense.
+    """
+    number = read_integer(row.get("id"))
+    if number is None or number <= 0:
+        raise UntrustedAnswerError("Workbooks returned a record without an id that makes sense.")
+    return number
+
+
+def lock_version_of(row: Row) -> int:
+    """Return the lock version of a row, `LOCK_UNKNOWN` where it has none."""
+    lock_version = read_integer(row.get("lock_version"))
+    return LOCK_UNKNOWN if lock_version is None else lock_version
 
 
 def read_datetime(raw: object) -> Instant | None:

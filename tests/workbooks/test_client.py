@@ -310,7 +310,7 @@ def test_writes_that_hang_do_not_last_longer_than_patience_together(bench: Bench
     quick = bench.with_(patience=0.5)
     for _ in range(2):
         assert isinstance(write(quick, UPDATE)[0], Unknown)
-    assert quick.client._patience.left() == 0.5  # what is left for a last try
+    assert quick.client.patience.left() == 0.5  # what is left for a last try
 
 
 PUT_OFF = [
