@@ -57,6 +57,10 @@ class StateError(OutreachSyncError):
     exit_status = 2
 
 
+class WrongAccountError(StateError):
+    """The state belongs to another Outreach or Workbooks than the config names. Nothing was touched."""
+
+
 class NotAuthenticatedError(OutreachSyncError):
     """A service does not accept our credentials."""
 

@@ -12,6 +12,7 @@ from outreach_sync import instants
 from outreach_sync.config.values import Back, From
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
+from outreach_sync.identity import prove
 from outreach_sync.instants import Instant
 from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch
@@ -193,7 +194,7 @@ def perform(
     path = config.state.path
     opened = Store.open_scratch if options.dry_run else Store.open
     lock = nullcontext() if options.dry_run else run_lock(path, options.command)
-    work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
+    work = _proven(work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk)))
     with lock, opened(path) as store, Watch(config, log) as watch:
         log = watch.log
         summary = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
@@ -209,6 +210,16 @@ def perform(
         log.info("run_finished", exit_status=ended.exit_status, **_canonical(ended.document))
         watch.end(ended, store)
         return ended
+
+
+def _proven(work: Callable[[Run], None]) -> Callable[[Run], None]:
+    """Have nothing done before it is known that the state belongs to both services."""
+
+    def prove_and_work(run: Run) -> None:
+        prove(run.config, run.store, run.source, run.target)
+        work(run)
+
+    return prove_and_work
 
 
 def _noted_down(command: str, work: Callable[[Run], None]) -> Callable[[Run], None]:

@@ -11,6 +11,7 @@ from outreach_sync.cli.context import Invocation, as_json, invocation
 from outreach_sync.cli.output import print_json, print_table, say
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.config.starter import replace_file, rewritten
+from outreach_sync.identity import refuse_another_workbooks
 from outreach_sync.provision import TITLES, Wish, planned, provide
 from outreach_sync.workbooks.records import workbooks_from
 
@@ -44,7 +45,9 @@ def provision(
     config = context.config()
     wish = _wish(config, datetime_type)
     with stop_on_signals() as stop:
-        metadata = workbooks_from(config, stop).metadata
+        target = workbooks_from(config, stop)
+        refuse_another_workbooks(config, target)
+        metadata = target.metadata
         steps = planned(metadata, wish)
         if not as_json:
             print_table([(step.action, step.kind, step.name, step.column) for step in steps], _HEADERS)

@@ -21,10 +21,12 @@ from outreach_sync.errors import (
     ServiceError,
     StateError,
 )
+from outreach_sync.identity import look_at, refuse
 from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN, yearly_cost
 from outreach_sync.insight.status import token_age
 from outreach_sync.outreach.auth import SCOPES
 from outreach_sync.outreach.client import OutreachClient
+from outreach_sync.outreach.walk import Outreach
 from outreach_sync.provision import titled_fields
 from outreach_sync.records import Stream
 from outreach_sync.rules.matching import mailbox
@@ -197,9 +199,22 @@ def check_everything(find: Callable[[], Path], stop: StopSignal, *, learn: Calla
     hurried = config.model_copy(update={"sync": config.sync.model_copy(update={"patience_ms": patience})})
     yield from _outreach(hurried, stop)
     yield from _workbooks(hurried, stop)
+    yield from guarded("accounts", lambda: _accounts(hurried, stop))
 
 
 # -- this machine
+
+
+def _accounts(config: Config, stop: StopSignal) -> Iterator[Check]:
+    """Check that the state belongs to both services; the next run remembers what is not known yet."""
+    name = "accounts"
+    store = Store.open_to_read(config.state.path)
+    if store is None:
+        yield ok(name, "there is no state yet: it will belong to this Outreach and this Workbooks")
+        return
+    with store:
+        refuse(config, look_at(config, store, Outreach(config, stop), workbooks_from(config, stop)))
+    yield ok(name, "the state belongs to this Outreach and this Workbooks")
 
 
 def _complete(path: Path) -> Check:

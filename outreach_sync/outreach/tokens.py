@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import stat
 import threading
 from contextlib import contextmanager, suppress
@@ -50,6 +51,7 @@ class StoredTokens(NamedTuple):
         seed: names the app and the first refresh token of the config that this chain grew from.
         app: names the app (its client_id, or its installation) that these tokens belong to; '' where an older version
             wrote them.
+        consent: names the consent that this chain grew from; '' where it grew from a token of the config.
     """
 
     access_token: str = ""
@@ -60,6 +62,7 @@ class StoredTokens(NamedTuple):
     seed: str = ""
     clock_offset_ms: int | None = None
     app: str = ""
+    consent: str = ""
 
 
 class DamagedTokensError(StateError):
@@ -256,7 +259,7 @@ class Tokens:
             raise TypeError("a server-to-server app needs no code")
         with self._lock, self.file.alone():
             self.prove_replaceable()
-            return self._keep(self.app.exchange(code))
+            return self._keep(self.app.exchange(code), secrets.token_hex(8))
 
     def prove_replaceable(self) -> None:
         """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
@@ -301,11 +304,11 @@ class Tokens:
             stored = self._load()
             if stored.access_token == replaced or not self._is_fresh(stored):
                 self.file.prove_writable()
-                stored = self._keep(self.app.obtain(stored.refresh_token))
+                stored = self._keep(self.app.obtain(stored.refresh_token), stored.consent)
             self._stored = stored
             return stored.access_token
 
-    def _keep(self, grant: Grant) -> StoredTokens:
+    def _keep(self, grant: Grant, consent: str) -> StoredTokens:
         now = self._transport.server_now()
         self._stored = StoredTokens(
             access_token=grant.access_token,
@@ -316,6 +319,7 @@ class Tokens:
             seed=self.app.seed,
             clock_offset_ms=None if now is None else now - instants.now(),
             app=self.app.name,
+            consent=consent,
         )
         self.file.write(self._stored)
         return self._stored

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState
-from outreach_sync.store.sql import IDS, id_list, parsed
+from outreach_sync.store.sql import IDS, id_list, parsed, sample_ids
 
 if TYPE_CHECKING:
     import sqlite3
@@ -347,6 +347,10 @@ class Cache:
         """Return the name of a sequence, None where it was never seen."""
         row = self._connection.execute("SELECT name FROM sequence WHERE id = ?", (sequence_id,)).fetchone()
         return None if row is None else str(row[0])
+
+    def sample_ids(self, most: int) -> list[int]:
+        """Return the ids of a few prospects that were read: those with the lowest and the highest."""
+        return sample_ids(self._connection, "prospect", "known AND NOT gone", most)
 
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""

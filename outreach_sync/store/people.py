@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import Held, RoleValue
 from outreach_sync.store.outbox import IS_DUE, Outbox
-from outreach_sync.store.sql import IDS, id_list, parsed
+from outreach_sync.store.sql import IDS, id_list, parsed, sample_ids
 
 if TYPE_CHECKING:
     import sqlite3
@@ -91,6 +91,10 @@ class People:
         """Return the ids of linked people above `after`, in order: a way through all of them."""
         rows = self._connection.execute("SELECT id FROM person WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
         return [row[0] for row in rows]
+
+    def sample_ids(self, most: int) -> list[int]:
+        """Return the ids of a few linked people: those with the lowest and the highest."""
+        return sample_ids(self._connection, "person", "NOT deleted", most)
 
     def link(self, prospect_ids: Iterable[int], person_id: int) -> None:
         """Record that these prospects are this Person."""

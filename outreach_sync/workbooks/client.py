@@ -91,12 +91,16 @@ class WorkbooksClient:
         self._proven = False
         self._turned_away = 0
 
-    def who(self) -> Account:
-        """Ask who is behind the key: a log-in whose session is not used. Raises as `read` does."""
+    def who(self, *, at_most: float | None = None) -> Account:
+        """Ask who is behind the key: a log-in whose session is not used, for at most so many seconds.
+
+        Raises as `read` does.
+        """
         pairs = [("_method", "POST"), ("_application_name", self._section.application_name)]
         return self.patience.ask(
             "asking Workbooks who is behind the key",
             lambda left: _account(self._parse(self._send("login", pairs, left))),
+            at_most=at_most,
         )
 
     def read(

@@ -87,9 +87,9 @@ class Workbooks:
         """Say what Workbooks' clock reads, None before its first answer."""
         return self.client.transport.server_now()
 
-    def who(self) -> Account:
-        """Ask who is behind the key."""
-        return self.client.who()
+    def who(self, *, at_most: float | None = None) -> Account:
+        """Ask who is behind the key, for at most so many seconds."""
+        return self.client.who(at_most=at_most)
 
     def people_by_ids(self, person_ids: Iterable[int]) -> dict[int, PersonRow]:
         """Read People, deleted ones too, with what they hold; those that are absent may be hidden from the key."""

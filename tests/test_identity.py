@@ -1,0 +1,162 @@
+"""A state belongs to one Outreach and one Workbooks, and is never used with another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outreach_sync.errors import WrongAccountError
+from outreach_sync.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PERSON = "Private::Crm::Person"
+PEOPLE = 12
+OPEN = {"guard": {"create": 500, "lost_count": 500, "count": 500}}
+
+
+@pytest.fixture
+def other() -> Iterator[Sandbox]:
+    """Other services: records with the same ids, of other people."""
+    with Sandbox() as sandbox:
+        sandbox.outreach.store.add_sequence("Another sequence")
+        for number in range(PEOPLE):
+            address = f"two{number}@example.com"
+            names = {"firstName": f"Two{number}", "lastName": "Other"}
+            prospect = sandbox.outreach.store.add("prospect", {**names, "emails": [address]})
+            sandbox.outreach.store.add_state(prospect, 1, "active")
+        yield sandbox
+
+
+@pytest.fixture
+def lived(world: Any) -> Any:
+    for number in range(PEOPLE):
+        world.prospect(email=f"one{number}@example.com", firstName=f"One{number}")
+    assert world.run(sync=OPEN).exit_status == 0
+    return world
+
+
+def _people_like(sandbox: Sandbox, world: Any, who: str) -> None:
+    """Give another Workbooks a Person for each id that the state knows."""
+    for number, person in enumerate(world.people()):
+        address = f"{who}{number}@example.com"
+        sandbox.workbooks.store.add(
+            PERSON, id=person["id"], name=f"{who} {number}", **{"main_location[email]": address}
+        )
+
+
+def _move(world: Any, sandbox: Sandbox, section: str) -> None:
+    """Point the config at other services, with their credentials and tokens."""
+    world.settings[section] = sandbox.config(world.state_path)[section]
+    if section == "outreach":
+        world.state_path.with_name("state.db.tokens").unlink()
+
+
+def _asked(service: Any) -> int:
+    return len(service.journal.entries())
+
+
+@pytest.mark.parametrize("section", ["workbooks", "outreach"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_another_account_ends_with_2_and_nothing_is_written_anywhere(
+    lived: Any, other: Sandbox, section: str, dry_run: bool
+) -> None:
+    _people_like(other, lived, "two")
+    _move(lived, other, section)
+    before = lived.writes()
+    ended = lived.run(dry_run=dry_run, sync=OPEN)
+    assert ended.exit_status == 2
+    assert isinstance(ended.error, WrongAccountError)
+    assert f"belongs to another {section.capitalize()}" in str(ended.error)
+    assert "state rebind" in str(ended.error)
+    assert (lived.writes(), len(other.workbooks.store.writes)) == (before, 0)
+
+
+def test_every_work_is_refused_before_it_begins(lived: Any, other: Sandbox) -> None:
+    _move(lived, other, "workbooks")
+    began: list[int] = []
+    assert lived.do(lambda _run: began.append(1)).exit_status == 2
+    assert began == []
+
+
+def test_an_empty_workbooks_and_one_with_the_same_number_are_others_too(lived: Any, other: Sandbox) -> None:
+    _move(lived, other, "workbooks")
+    assert lived.run(sync=OPEN).exit_status == 2
+    assert len(other.workbooks.store.writes) == 0
+
+
+def test_another_database_is_another_even_with_copies_of_the_same_people(lived: Any, other: Sandbox) -> None:
+    _people_like(other, lived, "one")
+    other.workbooks.store.account = replace(other.workbooks.store.account, logical_database_id=4)
+    _move(lived, other, "workbooks")
+    ended = lived.run(sync=OPEN)
+    assert ended.exit_status == 2
+    assert "database 3" in str(ended.error)
+    assert "database 4" in str(ended.error)
+
+
+def test_a_renewed_key_and_a_renewed_secret_pass_without_a_word(lived: Any) -> None:
+    account = lived.sandbox.workbooks.store.account
+    lived.sandbox.workbooks.store.account = replace(account, api_key="98765-renewed-key", user_id=77)
+    lived.settings["workbooks"]["api_key"] = "98765-renewed-key"
+    lived.sandbox.outreach.app.client_secret = "secret-that-was-renewed"
+    lived.settings["outreach"]["client_secret"] = "secret-that-was-renewed"
+    assert lived.run(sync=OPEN).exit_status == 0
+    asked = _asked(lived.sandbox.workbooks)
+    assert lived.run(sync=OPEN).exit_status == 0
+    assert _asked(lived.sandbox.workbooks) == asked  # it is remembered from now on
+
+
+def test_the_same_account_at_another_address_passes(lived: Any, other: Sandbox) -> None:
+    for person in lived.people():
+        fields = {name: person[name] for name in ("id", "name", "main_location[email]", "created_through_reference")}
+        other.workbooks.store.add(PERSON, **fields)
+    _move(lived, other, "workbooks")
+    assert lived.run(sync=OPEN).exit_status == 0
+
+
+def test_a_key_whose_user_sees_nobody_is_of_the_same_account(lived: Any) -> None:
+    account = lived.sandbox.workbooks.store.account
+    lived.sandbox.workbooks.store.account = replace(account, api_key="98765-renewed-key")
+    lived.settings["workbooks"]["api_key"] = "98765-renewed-key"
+    for person in lived.people():
+        lived.sandbox.workbooks.store.hide(person["id"])
+    assert lived.run(sync=OPEN).exit_status == 0
+
+
+def test_people_whose_addresses_changed_everywhere_are_still_the_same(lived: Any) -> None:
+    for person in lived.people():
+        lived.edit_person(person["id"], **{"main_location[email]": "married@example.com"})
+    lived.settings["workbooks"]["api_key"] = "98765-renewed-key"
+    lived.sandbox.workbooks.store.account = replace(
+        lived.sandbox.workbooks.store.account, api_key="98765-renewed-key", logical_database_id=3
+    )
+    assert lived.run(sync=OPEN).exit_status == 0
+
+
+def test_a_service_that_has_to_be_asked_and_is_down_is_not_guessed_about(lived: Any, other: Sandbox) -> None:
+    _people_like(other, lived, "two")
+    _move(lived, other, "workbooks")
+    other.workbooks.faults.on("unavailable_503")
+    ended = lived.run(sync={**OPEN, "patience": "1s"})
+    assert ended.exit_status == 4
+    assert len(other.workbooks.store.writes) == 0
+
+
+def test_as_long_as_nothing_differs_nobody_is_asked(lived: Any) -> None:
+    lived.run(sync=OPEN)
+    before = _asked(lived.sandbox.workbooks)
+    assert lived.run(sync=OPEN).exit_status == 0
+    assert _asked(lived.sandbox.workbooks) == before
+
+
+def test_a_new_consent_of_another_organisation_is_noticed_though_the_app_is_the_same(
+    lived: Any, other: Sandbox
+) -> None:
+    for name in ("client_id", "client_secret"):
+        setattr(other.outreach.app, name, getattr(lived.sandbox.outreach.app, name))
+    _move(lived, other, "outreach")
+    assert lived.run(sync=OPEN).exit_status == 2
