@@ -34,6 +34,7 @@ from outreach_sync.rules.person import NOT_ACTIVE
 from outreach_sync.rules.watermark import Walk
 from outreach_sync.store.progress import SURVEY, Survey
 from outreach_sync.summary import StreamSummary
+from outreach_sync.tasks import hidden_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -114,6 +115,9 @@ def _keep_findings(run: Run, survey: Survey) -> None:
         survey.keep()
         for task_id, prospect_id in survey.tasks_to_send():
             run.store.outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
+        for task in survey.hidden_tasks():
+            run.store.outbox.task_not_seen(task.id, task.prospect_id, hidden_task(task.workbooks_id), run_id=run.id)
+            run.summary.tasks.rejected += 1
         run.store.undecided.mark_unmatched_changed()
         _end_walk(run, survey)
 
@@ -132,7 +136,7 @@ def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | No
     numbers = {**survey.people_to_change(), Watched.CREATIONS: 0}
     problems = list(guard.exceeded(numbers, run.store.people.known(), limits, loaded=loaded).values())
     judged = (
-        ("create {} of {} tasks again", found["tasks_gone"], asked[0]),
+        ("create again, or no longer see, {} of {} tasks", found["tasks_gone"] + found["tasks_hidden"], asked[0]),
         ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
     )
     problems += [
@@ -305,6 +309,8 @@ def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson,
         recreates = run.config.sync.when_deleted == "recreate"
         if recreates or not person.deleted:
             counted = Watched.LOSSES if recreates or row is None else None
+            if row is None and person.hidden and _was_admitted(run, person.id, {}):
+                counted = None  # nobody saw it before either
             survey.note_disagreement(person.id, gone=True, watched=counted)
         return
     held = keep_person(run, row, person, person.rule)
@@ -336,7 +342,8 @@ def _was_admitted(run: Run, person_id: int, changes: Mapping[str, RoleValue]) ->
 def find_deleted_tasks(run: Run, survey: Survey) -> int:
     """Find the Tasks that were sent and have been deleted in Workbooks, where they are to be created again.
 
-    They are looked up by reference once more before that, as every task is. Returns how many were looked at.
+    They are looked up by reference once more before that, as every task is. One that does not come back at all may only
+    be hidden: it is refused. Returns how many were looked at.
     """
     after = looked_at = 0
     while run.config.sync.when_deleted == "recreate" and (sent := survey.sent_tasks(after, _TOGETHER)):
@@ -349,10 +356,13 @@ def find_deleted_tasks(run: Run, survey: Survey) -> int:
             {task.workbooks_id: task.sent_at for task in sent},
             run.target.tasks_by_ids,
         )
-        live = {row.id for row in rows.values() if not row.is_deleted}
-        gone = [(task.id, task.prospect_id) for task in sent if task.workbooks_id not in live]
+        deleted = {row.id for row in rows.values() if row.is_deleted}
         with run.store.transaction():
-            survey.note_tasks(gone, vanished=False)
+            survey.note_tasks(
+                ((task.id, task.prospect_id) for task in sent if task.workbooks_id in deleted), vanished=False
+            )
+            survey.note_hidden_tasks(task for task in sent if task.workbooks_id not in rows)
+            run.store.outbox.tasks_are_seen(task.id for task in sent if task.workbooks_id in rows)
     return looked_at
 
 

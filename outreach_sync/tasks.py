@@ -28,6 +28,14 @@ _TOGETHER = 400
 """Tasks whose Persons are read together: at most four requests."""
 
 
+def hidden_task(workbooks_id: int) -> str:
+    """Say why a Task that Workbooks does not show is not made again."""
+    return (
+        f"Task {workbooks_id} does not come back from Workbooks, neither alive nor deleted: the API key's user may not "
+        f"see it, or it was removed for good. It is not created again by itself: `failures retry ID --recreate` does"
+    )
+
+
 class Creatable(NamedTuple):
     """A queued task that is to be created, and its Person."""
 

@@ -128,9 +128,9 @@ def discard(state: Store, entries: Collection[Entry]) -> None:
 
 
 def recreate(state: Store, entries: Collection[Entry]) -> None:
-    """Have People that Workbooks does not show created again by the next run, unless a match rule finds them.
+    """Have People and Tasks that Workbooks does not show created again by the next run, unless they are found.
 
-    What was last known of their No Email holds for the ones created.
+    What was last known of No Email holds for People that are created.
 
     Raises:
         UsageError: one of the refusals is of another kind; nothing is changed.
@@ -138,11 +138,15 @@ def recreate(state: Store, entries: Collection[Entry]) -> None:
     others = sorted(entry.id for entry in entries if entry.action != HIDDEN)
     if others:
         raise UsageError(
-            f"--recreate is for People that Workbooks does not show, and failure {others[0]} is another kind.",
+            f"--recreate is for records that Workbooks does not show, and failure {others[0]} is another kind.",
             advice="Retry it without --recreate.",
         )
     with state.transaction():
         for entry in entries:
+            if entry.task_id is not None:
+                state.cache.task_is_gone(entry.task_id)
+                state.outbox.queue_task(entry.task_id, entry.prospect_id or 0, held=False, run_id="")
+                continue
             pool = state.people.prospects_of([entry.person_id or 0]).get(entry.person_id or 0, [])
             state.people.unlink(entry.person_id or 0, pool)
             state.outbox.drop([entry.id])

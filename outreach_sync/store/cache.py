@@ -343,6 +343,10 @@ class Cache:
             (workbooks_id, sent_at, task_id),
         )
 
+    def task_is_gone(self, task_id: int) -> None:
+        """Forget which Workbooks Task was made of a skipped task, so that another is made."""
+        self._connection.execute("UPDATE task SET workbooks_id = NULL WHERE id = ?", (task_id,))
+
     def sequence_name(self, sequence_id: int | None) -> str | None:
         """Return the name of a sequence, None where it was never seen."""
         row = self._connection.execute("SELECT name FROM sequence WHERE id = ?", (sequence_id,)).fetchone()

@@ -140,8 +140,25 @@ class Outbox:
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
             " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
             " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id,"
-            " attempts = iif(state = 'discarded', 0, attempts), state = iif(state = 'discarded', 'queued', state)",
+            " attempts = iif(state = 'discarded' OR action = 'hidden', 0, attempts),"
+            " reason = iif(action = 'hidden', NULL, reason), action = 'create',"
+            " state = iif(state = 'discarded' OR action = 'hidden', 'queued', state)",
             (task_id, prospect_id, task_id, held, run_id),
+        )
+
+    def task_not_seen(self, task_id: int, prospect_id: int, reason: str, *, run_id: str) -> None:
+        """Refuse a task whose Workbooks Task does not come back: it is not created again by itself."""
+        self._connection.execute(
+            "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, attempts, reason, run_id)"
+            " VALUES ('task', ?1, ?2, ?1, 'hidden', '{}', 'parked', 1, ?3, ?4) ON CONFLICT DO NOTHING",
+            (task_id, prospect_id, reason, run_id),
+        )
+
+    def tasks_are_seen(self, task_ids: Iterable[int]) -> None:
+        """Drop the refusals of tasks whose Workbooks Task came back."""
+        self._connection.executemany(
+            "DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key = ? AND action = 'hidden'",
+            ((task_id,) for task_id in task_ids),
         )
 
     def refuse_source(

@@ -95,6 +95,8 @@ DROP TABLE IF EXISTS temp.gone;
 DROP TABLE IF EXISTS temp.disagreement;
 DROP TABLE IF EXISTS temp.task_finding;
 CREATE TEMP TABLE missing (state_id INTEGER PRIMARY KEY);
+DROP TABLE IF EXISTS temp.hidden_task;
+CREATE TEMP TABLE hidden_task (id INTEGER PRIMARY KEY, prospect_id INTEGER, workbooks_id INTEGER, sent_at INTEGER);
 CREATE TEMP TABLE gone (prospect_id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE disagreement (person_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, watched TEXT);
 CREATE TEMP TABLE task_finding (task_id INTEGER PRIMARY KEY, prospect_id INTEGER, vanished INTEGER NOT NULL)
@@ -220,6 +222,18 @@ class Survey:
             ((task_id, prospect_id, vanished) for task_id, prospect_id in tasks),
         )
 
+    def note_hidden_tasks(self, tasks: Iterable[SentTask]) -> None:
+        """Note tasks whose Workbooks Task is not to be seen, those left out that were refused for it before."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO temp.hidden_task SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM outbox"
+            " WHERE record = 'task' AND stream = '' AND key = ?1 AND action = 'hidden')",
+            tasks,
+        )
+
+    def hidden_tasks(self) -> list[SentTask]:
+        """Return the tasks whose Workbooks Task is not to be seen."""
+        return [SentTask._make(row) for row in self._connection.execute("SELECT * FROM temp.hidden_task ORDER BY id")]
+
     def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
         """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
         rows = self._connection.execute(
@@ -248,13 +262,14 @@ class Survey:
     # -- what the findings come to
 
     def counts(self) -> dict[str, int]:
-        """Count findings: states_missing, prospects_gone, people_differ, people_gone, tasks_gone, tasks_vanished."""
+        """Count findings by kind, such as states_missing, people_differ or tasks_gone."""
         queries = {
             "states_missing": "temp.missing",
             "prospects_gone": "temp.gone",
             "people_differ": "temp.disagreement WHERE NOT gone",
             "people_gone": "temp.disagreement WHERE gone",
             "tasks_gone": "temp.task_finding WHERE NOT vanished",
+            "tasks_hidden": "temp.hidden_task",
             "tasks_vanished": "temp.task_finding WHERE vanished",
         }
         return {kind: self._count(query) for kind, query in queries.items()}

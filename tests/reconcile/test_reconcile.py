@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.insight.failures import recreate
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.walk import Outreach
 from outreach_sync.reconcile import reconcile
@@ -331,6 +332,31 @@ def test_tasks_that_are_all_hidden_stop_the_guard_instead_of_being_created_again
     before = world.writes()
     assert repair(world).exit_status == 6
     assert world.writes() == before
+
+
+def test_a_task_that_is_hidden_is_refused_and_made_again_only_by_somebody_who_knows_better(world: Any) -> None:
+    world.skipped_task(world.prospect())
+    world.run()
+    (task,) = world.tasks()
+    world.workbooks.hide(task["id"], TASK)
+    for _ in range(2):
+        assert (repair(world).exit_status, len(world.workbooks.all(TASK))) == (1, 1)
+    world.workbooks.reveal(task["id"], TASK)
+    assert repair(world).exit_status == 0
+    world.workbooks.purge(TASK, task["id"])
+    repair(world)
+    with world.state() as store:
+        (entry,) = store.outbox.failures()
+        recreate(store, [entry])
+    assert world.run().document["tasks"]["created"] == 1
+    assert (repair(world).exit_status, len(world.tasks())) == (0, 1)
+
+
+def test_people_that_stay_hidden_stop_the_guard_once(world: Any) -> None:
+    many(world)
+    for person in world.people():
+        world.workbooks.hide(person["id"])
+    assert [repair(world, allow_bulk=bulk).exit_status for bulk in (False, True, False)] == [6, 1, 1]
 
 
 def test_what_workbooks_keeps_refusing_does_not_stop_the_guard(world: Any) -> None:
