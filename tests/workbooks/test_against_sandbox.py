@@ -9,10 +9,10 @@ import pytest
 
 from outreach_sync.errors import NotAuthenticatedError
 from outreach_sync.instants import parse_iso
-from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Verdict, Write, WriteValue
+from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Verdict, Write, WriteValue
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
-from outreach_sync.sandbox.workbooks.schema import PERSON, TASK
-from outreach_sync.workbooks.records import Workbooks, task_write
+from outreach_sync.sandbox.workbooks.schema import PERSON
+from outreach_sync.workbooks.records import Workbooks
 from tests.harness import Pauses
 from tests.workbooks.conftest import section
 
@@ -39,41 +39,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "unavailable_503": {"retry_after": "0"},
 }
 ANY_REQUEST = (
-    "body_cut_short",
-    "broken_json",
-    "database_being_migrated",
-    "hang",
-    "html_with_200",
-    "invalid_utf8",
-    "key_refused",
-    "rate_limited_429",
-    "redirect_delay_302",
-    "redirect_to_login_302",
-    "reset_before_answer",
-    "slow",
-    "unavailable_503",
-)
+    "body_cut_short", "broken_json", "database_being_migrated", "hang", "html_with_200", "invalid_utf8",
+    "key_refused", "rate_limited_429", "redirect_delay_302", "redirect_to_login_302", "reset_before_answer",
+    "slow", "unavailable_503",
+)  # fmt: skip
 WRITE_FAULTS = (
     *ANY_REQUEST,
-    "answer_lost_after_commit",
-    "delete_between_read_and_write",
-    "error_500_after_commit",
-    "error_500_before_commit",
-    "information_missing",
-    "merge_between_read_and_write",
-    "read_only_between_read_and_write",
-    "redirect_after_commit_302",
-    "refuse_all",
-    "refuse_one",
-    "refuse_value",
-    "results_longer",
-    "results_reordered",
-    "results_shorter",
-    "stale_all",
-    "stale_again_and_again",
-    "stale_some",
-    "top_level_success_false_on_success_info_missing",
-)
+    "answer_lost_after_commit", "delete_between_read_and_write", "error_500_after_commit",
+    "error_500_before_commit", "information_missing", "merge_between_read_and_write",
+    "read_only_between_read_and_write", "redirect_after_commit_302", "refuse_all", "refuse_one", "refuse_value",
+    "results_longer", "results_reordered", "results_shorter", "stale_all", "stale_again_and_again",
+    "stale_some", "top_level_success_false_on_success_info_missing",
+)  # fmt: skip
 COMBINED = (
     ("deleted_id_fails_batch_404", "delete_between_read_and_write"),
     ("deleted_id_shortens_results", "delete_between_read_and_write"),
@@ -87,13 +64,9 @@ COMBINED = (
     ("top_level_success_true_on_partial", "refuse_one"),
 )
 STANDING = (
-    "backslash_escapes",
-    "custom_datetime_is_var",
-    "datetime_reads_back_as_date",
-    "eq_case_sensitive",
-    "skip_total_unknown",
-    "text_line_ends_crlf",
-)
+    "backslash_escapes", "custom_datetime_is_var", "datetime_reads_back_as_date", "eq_case_sensitive",
+    "skip_total_unknown", "text_line_ends_crlf",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,30 +123,6 @@ def test_people_are_read_written_and_found_again(bench: Bench) -> None:
     assert again[bench.ids[5]].is_deleted
     assert set(bench.target.people_by_reference(["outreach-prospect-1"])) == {"outreach-prospect-1"}
     assert set(bench.target.people_by_email(["P3@B.example", "p5@b.example"])) == {"p3@b.example"}
-
-
-def test_a_repeated_write_changes_nothing(bench: Bench) -> None:
-    bench.write()
-    rows = bench.target.people_by_ids(bench.ids[:4])
-    verdicts = bench.target.write_people([Write(row.id, row.lock_version, SAID) for row in rows.values()])
-    assert verdicts == tuple(Accepted(row.id, row.lock_version) for row in rows.values())
-
-
-def test_a_skipped_task_is_created_for_its_person(bench: Bench) -> None:
-    write = task_write(
-        name="Skipped",
-        activity_type="Email",
-        activity_status="Cancelled",
-        due=AT,
-        description="a < b",
-        person_id=bench.ids[0],
-        reference="outreach-task-1",
-    )
-    (verdict,) = bench.target.write_tasks([write])
-    assert isinstance(verdict, Accepted)
-    assert set(bench.target.tasks_by_reference(["outreach-task-1"])) == {"outreach-task-1"}
-    stored = bench.sandbox.store.get(TASK, verdict.id)
-    assert (stored["primary_contact_id"], stored["description"]) == (bench.ids[0], "a &lt; b")
 
 
 def holds(bench: Bench, write: Write) -> bool:
@@ -259,13 +208,6 @@ def test_nobody_is_missed_when_rows_are_deleted_between_two_pages(bench: Bench) 
     check_look_up(bench, many)
 
 
-def test_a_time_that_reads_back_as_a_day_is_its_midnight(bench: Bench) -> None:
-    bench.write()
-    bench.sandbox.faults.on("datetime_reads_back_as_date", field=STAMP)
-    row = bench.target.people_by_ids(bench.ids[:1])[bench.ids[0]]
-    assert row.fields[STAMP] == AT - AT % 86_400_000
-
-
 @pytest.mark.parametrize(
     ("place", "expected"),
     [("failures", Stale), ("errors", Stale), ("affected_object_errors", Stale), ("information", Stale)],
@@ -288,30 +230,9 @@ def test_a_deleted_id_does_not_take_the_batch_with_it(bench: Bench) -> None:
     assert [type(verdict) for verdict in verdicts] == [Accepted, Accepted, Rejected, Accepted]
 
 
-def test_a_bad_label_is_refused_alone_with_the_reason(bench: Bench) -> None:
-    good, bad = (Write(one, 0, {STATE: label}) for one, label in zip(bench.ids, ("Finished", "Nonsense"), strict=False))
-    first, second = bench.target.write_people([good, bad])
-    assert isinstance(first, Accepted)
-    assert isinstance(second, Rejected)
-    assert STATE in second.reasons[0]
-
-
-def test_an_answer_that_got_lost_leaves_every_object_unknown(bench: Bench) -> None:
-    bench.fault("answer_lost_after_commit", kind="write")
-    writes, verdicts = bench.write()
-    assert all(isinstance(verdict, Unknown) for verdict in verdicts)
-    assert all(holds(bench, write) for write in writes)
-
-
 def test_a_wrong_key_is_said_to_be_one(bench: Bench) -> None:
     with pytest.raises(NotAuthenticatedError):
         target(bench.sandbox, api_key="WRONG").people_by_ids([1])
-
-
-def test_a_sound_account_has_no_problem_and_one_without_a_field_has(bench: Bench) -> None:
-    assert bench.target.problems() == ()
-    bench.sandbox.store.remove_custom_field(STAMP)
-    assert STAMP in (bench.target.systemic_problem() or "")
 
 
 def test_a_bare_account_is_provisioned() -> None:

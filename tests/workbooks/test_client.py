@@ -126,11 +126,6 @@ def test_pages_are_read_on_until_a_short_one_after_the_last_id(bench: Bench) -> 
     assert {form["_start"][0] for form in bench.forms} == {"0"}
 
 
-def test_a_look_up_ends_once_all_that_can_match_came_back(bench: Bench) -> None:
-    assert len(read(bench.having(page(*range(1, 101))), at_most=100)) == 100
-    assert bench.count == 1
-
-
 def test_rows_that_were_not_asked_for_are_dropped(bench: Bench) -> None:
     assert read(bench.having(rows({"id": 1, "name": "x"}, {"id": 2, "name": "y"}))) == [1]
 
@@ -493,21 +488,11 @@ def test_a_refused_batch_is_halved_until_the_bad_object_is_alone(bench: Bench, r
     assert bench.count == 5
 
 
-def test_the_refusal_of_a_single_stale_object_is_stale(bench: Bench) -> None:
-    bench.having(said(success=False, failures=["it has already been updated elsewhere"]))
-    assert write(bench, UPDATE) == (Stale(),)
-
-
 def test_a_text_that_is_a_command_is_refused_alone_and_never_sent(bench: Bench) -> None:
     first, second = write(bench.having(accept), Write(1, 0, {"name": ":null_value:"}), Write(2, 0, {"name": "good"}))
     assert isinstance(first, Rejected)
     assert second == Accepted(2, 1)
     assert b"null_value" not in bench.service.requests[0].body
-
-
-def test_nothing_to_write_sends_nothing(bench: Bench) -> None:
-    assert write(bench.having(accept)) == ()
-    assert bench.count == 0
 
 
 @pytest.mark.parametrize(

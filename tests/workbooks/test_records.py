@@ -10,7 +10,7 @@ import pytest
 from outreach_sync.errors import UntrustedAnswerError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import parse_iso
-from outreach_sync.records import Accepted, Date, DateTime, PersonRow, Scalar, TaskRow, Write
+from outreach_sync.records import Accepted, Date, PersonRow, Scalar, TaskRow, Write
 from outreach_sync.workbooks.records import Workbooks, task_write
 from tests.workbooks.conftest import section
 
@@ -185,17 +185,6 @@ def test_nothing_to_look_up_asks_nothing(workbooks: Workbooks, crm: SmallCrm) ->
     assert crm.forms == []
 
 
-def test_writes_go_to_people(workbooks: Workbooks, crm: SmallCrm) -> None:
-    at = parse_iso("2026-09-01T10:00:04Z")
-    writes = [
-        Write(0, 0, {"name": "Ada Example", "no_email_soliciting": True, "cf_person_state_updated_at": DateTime(at)})
-    ]
-    assert workbooks.write_people(writes) == (Accepted(500, 0),)
-    (record,) = crm.records["crm/people"]
-    assert record["no_email_soliciting"] == "1"
-    assert record["cf_person_state_updated_at"] == "Tue Sep 01 10:00:04 UTC 2026"
-
-
 def described(name: str, permitted: tuple[str, ...], **fields: str) -> dict[str, Any]:
     return {
         "class_name": name,
@@ -215,37 +204,10 @@ PERSON = described(
 TASK = described("Private::Activity::Task", ("create",))
 
 
-def test_each_look_up_finds_by_its_own_field(workbooks: Workbooks, crm: SmallCrm) -> None:
-    crm.records["crm/people"] = [
-        {
-            "id": 1,
-            "main_location[email]": "A@b.example",
-            "created_through_reference": "r",
-            "object_ref": "PERS-1",
-            "cf_person_outreach_id": "18",
-        }
-    ]
-    crm.records["activity/tasks"] = [{"id": 9, "created_through_reference": "t"}]
-    assert set(workbooks.people_by_ids([1])) == {1}
-    assert set(workbooks.people_by_reference(["r"])) == {"r"}
-    assert set(workbooks.people_by_object_ref(["PERS-1"])) == {"PERS-1"}
-    assert set(workbooks.people_by_outreach_id(["18"])) == {"18"}
-    assert set(workbooks.people_by_email(["a@B.example"])) == {"a@b.example"}
-    assert set(workbooks.tasks_by_reference(["t"])) == {"t"}
-    assert set(workbooks.tasks_by_ids([9])) == {9}
-    assert workbooks.requests == 7
-
-
 def test_without_an_outreach_id_field_nobody_is_looked_up_by_it(crm: SmallCrm) -> None:
     bare = Workbooks(section("https://127.0.0.1:1", fields={}), StopSignal(), patience_seconds=5)
     assert bare.people_by_outreach_id(["18"]) == {}
     assert bare.requests == 0
-
-
-def test_writes_go_to_their_own_controllers(workbooks: Workbooks, crm: SmallCrm) -> None:
-    assert workbooks.write_people([Write(0, 0, {"name": "p"})]) == (Accepted(500, 0),)
-    assert workbooks.write_tasks([Write(0, 0, {"name": "t"})]) == (Accepted(500, 0),)
-    assert (crm.records["crm/people"][0]["name"], crm.records["activity/tasks"][0]["name"]) == ("p", "t")
 
 
 def test_a_sound_workbooks_has_no_problem(workbooks: Workbooks, crm: SmallCrm) -> None:

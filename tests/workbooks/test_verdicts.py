@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks.verdicts import BatchRefused, batch_refusal, clean_text, judge, reasons_in, settle_single
+from outreach_sync.workbooks.verdicts import BatchRefused, batch_refusal, clean_text, judge, reasons_in
 
 STALE_SENTENCE = "This record cannot be saved since it has already been updated elsewhere."
 DONE = {"success": True, "errors": {}, "warnings": {}}
@@ -57,11 +57,6 @@ def test_the_documented_creates_with_the_second_refused() -> None:
         Accepted(4001, 0),
         Rejected(("name: is a required field",)),
     )
-
-
-def test_the_documented_custom_field_create() -> None:
-    said = answer(({"id": 311, "lock_version": 0}, DONE), flash="saved successfully", updates={})
-    assert one(said, Write(0, 0, {"title": "Sequence State"})) == Accepted(311, 0)
 
 
 def test_success_at_the_top_does_not_save_an_object_that_failed() -> None:
@@ -197,11 +192,6 @@ def test_a_refusal_of_the_request_is_told_from_answers_about_objects() -> None:
     assert batch_refusal({"success": False}) == BatchRefused(("refused without a reason",))
     assert batch_refusal({"success": True}) is None
     assert batch_refusal(answer(({"id": 1001}, DONE), success=False)) is None
-
-
-def test_the_refusal_of_a_single_object_is_its_verdict() -> None:
-    assert settle_single(BatchRefused(("x",))) == Rejected(("x",))
-    assert settle_single(BatchRefused((STALE_SENTENCE,))) == Stale()
 
 
 def test_reasons_are_collected_from_all_four_places_each_once() -> None:
