@@ -310,11 +310,28 @@ def trickle_headers(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("script", [silence, trickle_body, trickle_headers])
-def test_a_server_that_never_finishes_is_cut_off(server: Any, transport: Transport, script: Any) -> None:
-    server.script = script
+def test_a_server_that_never_finishes_is_cut_off_once_its_time_is_over(
+    server: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch, script: Any
+) -> None:
+    left = [60.0]
+    monkeypatch.setattr(connections.Exchange, "left", lambda _: left[0])
+
+    def let_time_pass(connection: socket.socket) -> None:
+        left[0] = -1.0
+        script(connection)
+
+    server.script = let_time_pass
     with pytest.raises(MaybeSentError, match="too long") as raised:
-        transport.send("GET", server.url, timeout_seconds=0.2)
+        transport.send("GET", server.url, timeout_seconds=60)
     assert raised.value.timed_out
+
+
+def test_an_exchange_is_over_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = connections.Exchange(60, lambda: False)
+    assert not exchange.is_over()
+    monkeypatch.setattr(exchange, "started", exchange.started - 61)
+    assert exchange.is_over()
+    assert (exchange.overdue, exchange.interrupted) == (True, False)
 
 
 @pytest.mark.parametrize("grace", [0.0, 0.2])

@@ -32,7 +32,7 @@ FIELDS = {
 AT = parse_iso("2026-09-01T10:00:04Z")
 SAID: dict[str, WriteValue] = {STATE: "Opted Out", STAMP: DateTime(AT), "no_email_soliciting": True}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "hang": {"seconds": 2},
+    "hang": {"seconds": 3},
     "slow": {"seconds": 0.2},
     "refuse_value": {"field": STATE},
     "rate_limited_429": {"retry_after": "0"},
@@ -98,7 +98,7 @@ def created(number: int) -> dict[str, WriteValue]:
 
 
 def target(sandbox: WorkbooksSandbox, **keys: Any) -> Workbooks:
-    given = {"api_key": sandbox.api_key, "timeout": "700ms", "fields": FIELDS, **keys}
+    given = {"api_key": sandbox.api_key, "timeout": "1500ms", "fields": FIELDS, **keys}
     return Workbooks(section(sandbox.url, **given), Pauses(), patience_seconds=60)
 
 
