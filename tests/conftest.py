@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 
 from outreach_sync import log
 from outreach_sync.config import load_config
-from outreach_sync.http import StopSignal
 from outreach_sync.run import Ended, Options, perform
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import Store
+from tests.harness import PERSON, TASK, Installation, NoWaiting, Silence, Time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,42 +34,19 @@ settings.register_profile(
 settings.register_profile("torture", settings.get_profile("check"), max_examples=2000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "check"))
 
-PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
-
 
 @pytest.fixture(autouse=True)
 def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_kept", set())
 
 
-class Silence:
-    """A log that says nothing."""
+class World(Installation):
+    """Both simulated services, empty, a config whose state is in a directory of its own, and time that can pass."""
 
-    def debug(self, event: str, **values: Any) -> None: ...
-
-    def info(self, event: str, **values: Any) -> None: ...
-
-    def warning(self, event: str, **values: Any) -> None: ...
-
-
-class World:
-    """Both simulated services, empty, and a config whose state is in a directory of its own."""
-
-    def __init__(self, directory: Path, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self.outreach, self.workbooks = sandbox.outreach.store, sandbox.workbooks.store
-        self.directory = directory
-        self.state_path = directory / "state" / "state.db"
-        self.settings = sandbox.config(self.state_path)
-        self.settings["sync"] = {"start": "all", "guard": {"share": 0.5, "count": 3}, "patience": "2s"}
-        self.stop = StopSignal()
-
-    def config(self, **sync: Any) -> Config:
-        document = {**self.settings, "sync": {**self.settings["sync"], **sync}}
-        path = self.directory / "config.yaml"
-        path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
-        path.chmod(0o600)
-        return load_config(path)
+    def __init__(self, directory: Path, sandbox: Sandbox, clock: Time) -> None:
+        super().__init__(directory, sandbox, start="all", guard={"share": 0.5, "count": 3}, patience="20s")
+        self.time = clock
+        self.stop = NoWaiting(clock)
 
     def run(self, *, sync: dict[str, Any] | None = None, **options: Any) -> Ended:
         return perform(self.config(**(sync or {})), Options(**options), self.stop, Silence())
@@ -141,5 +118,6 @@ def config_of(tmp_path: Path) -> Callable[..., Config]:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with Sandbox() as sandbox:
-        yield World(tmp_path, sandbox)
+    clock = Time()
+    with Sandbox() as sandbox, clock.running():
+        yield World(tmp_path, sandbox, clock)

@@ -1,18 +1,47 @@
-"""What tests of whole runs share: time that passes without anybody waiting."""
+"""What tests of whole runs and commands share: both services, a config that uses them, and time in no time."""
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
+import yaml
+
 from outreach_sync import instants
+from outreach_sync.cli import run_command
+from outreach_sync.cli.context import Invocation
+from outreach_sync.config import load_config
 from outreach_sync.http import StopSignal
+from outreach_sync.log import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    import pytest
+
+    from outreach_sync.config.model import Config
+    from outreach_sync.sandbox import Sandbox
+
+PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+FIELDS = {
+    "sequence_state": "cf_person_sequence_state",
+    "outreach_id": "cf_person_outreach_id",
+    "sequences": "cf_person_sequences",
+}
+
+
+class Silence:
+    """A log that says nothing."""
+
+    def debug(self, event: str, **values: Any) -> None: ...
+
+    info = warning = debug
 
 
 class Time:
@@ -36,9 +65,22 @@ class Time:
             self._passed_ms += milliseconds
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Be the time by which the program and the services live."""
-        with mock.patch.object(instants, "time", self):
+    def running(self, *, everywhere: bool = False) -> Iterator[None]:
+        """Be the time by which the program and the services live; `everywhere`: no pause at all takes real time."""
+
+        def wait(stop: StopSignal, seconds: float) -> bool:
+            if not stop.is_set():
+                self.pass_time(round(max(seconds, 0.0) * 1000))
+            return stop.is_set()
+
+        def clock(_stop: StopSignal) -> float:
+            return self.waited()
+
+        with ExitStack() as patched:
+            patched.enter_context(mock.patch.object(instants, "time", self))
+            if everywhere:
+                patched.enter_context(mock.patch.object(StopSignal, "wait", wait))
+                patched.enter_context(mock.patch.object(StopSignal, "clock", clock))
             yield
 
 
@@ -58,20 +100,70 @@ class NoWaiting(StopSignal):
         return self.is_set()
 
 
-class Pauses(StopSignal):
-    """A request to stop whose pauses are kept, and move the clock by which patience is measured instead of lasting."""
+class Ran(NamedTuple):
+    """How a command ended, and what it printed."""
 
-    def __init__(self, *, still: bool = False) -> None:
-        """Let real time pass too, unless it stands `still`."""
-        super().__init__()
-        self.now = 1000.0
-        self.pauses: list[float] = []
-        self._still = still
+    status: int
+    out: str
+    err: str
 
-    def clock(self) -> float:
-        return self.now if self._still else self.now + super().clock()
+    @property
+    def everything(self) -> str:
+        return self.out + self.err
 
-    def wait(self, seconds: float) -> bool:
-        self.pauses.append(seconds)
-        self.now += seconds
-        return self.is_set()
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+class Installation:
+    """Both simulated services, and a config file that uses them, whose state is in a directory of its own.
+
+    `settings` is what the file says, as soon as `write` was called.
+    """
+
+    def __init__(self, directory: Path, sandbox: Sandbox, **sync: Any) -> None:
+        self.sandbox = sandbox
+        self.outreach, self.workbooks = sandbox.outreach.store, sandbox.workbooks.store
+        self.directory = directory
+        self.state_path = directory / "state" / "state.db"
+        self.config_path = directory / "config.yaml"
+        self.settings: dict[str, Any] = {**sandbox.config(self.state_path), "sync": sync}
+
+    def write(self, **sync: Any) -> None:
+        """Write the config, with these settings of `sync` besides."""
+        document = {**self.settings, "sync": {**self.settings["sync"], **sync}}
+        self.config_path.parent.mkdir(exist_ok=True)
+        self.config_path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+        self.config_path.chmod(0o600)
+
+    def change(self, section: str, **values: Any) -> None:
+        """Change a section of the config from now on."""
+        self.settings.setdefault(section, {}).update(values)
+        self.write()
+
+    def config(self, **sync: Any) -> Config:
+        """Load the config as the program does."""
+        self.write(**sync)
+        return load_config(self.config_path)
+
+
+class CommandLine:
+    """Runs command lines in this process; nothing in them waits."""
+
+    def __init__(self, config_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.config_path = config_path
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Ran:
+        self._capsys.readouterr()
+        status = run_command(["-c", str(self.config_path), *arguments])
+        captured = self._capsys.readouterr()
+        return Ran(status, captured.out, captured.err)
+
+
+def forget_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a command see nothing of this process's environment and of the commands before it."""
+    for name in [name for name in os.environ if name.startswith(("OUTREACH", "WORKBOOKS", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(Invocation, "scrubber", Scrubber())

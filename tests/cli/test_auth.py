@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Command, Setup
+    from conftest import Setup
+
+    from tests.harness import CommandLine
 
 DAY = 86_400_000
 
@@ -52,7 +54,7 @@ def paste(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.fixture
 def newcomer(empty: Setup) -> Setup:
-    del empty.config["outreach"]["refresh_token"]
+    del empty.settings["outreach"]["refresh_token"]
     empty.write()
     return empty
 
@@ -64,7 +66,7 @@ def stored(setup: Setup) -> StoredTokens:
 
 
 def test_a_pasted_address_brings_tokens_that_a_run_can_use(
-    newcomer: Setup, command: Command, paste: Callable[..., None]
+    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
 ) -> None:
     assert command("run").status == 3
     paste(consent)
@@ -74,20 +76,20 @@ def test_a_pasted_address_brings_tokens_that_a_run_can_use(
     assert command("run").status == 0
 
 
-def test_a_pasted_code_alone_is_enough(newcomer: Setup, command: Command, paste: Callable[..., None]) -> None:
+def test_a_pasted_code_alone_is_enough(newcomer: Setup, command: CommandLine, paste: Callable[..., None]) -> None:
     paste(lambda url: parse_qs(urlsplit(consent(url)).query)["code"][0])
     assert command("auth", "login").status == 0
 
 
 def test_an_address_of_another_request_is_refused(
-    newcomer: Setup, command: Command, paste: Callable[..., None]
+    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
 ) -> None:
     paste(lambda url: consent(url).replace("state=", "state=forged"))
     assert command("auth", "login").status == 2
     assert TokenFile.beside(newcomer.state_path).read() is None
 
 
-def test_consent_that_is_refused_ends_with_3(newcomer: Setup, command: Command, paste: Callable[..., None]) -> None:
+def test_consent_that_is_refused_ends_with_3(newcomer: Setup, command: CommandLine, paste: Callable[..., None]) -> None:
     paste(lambda url: consent(url, "deny"))
     ran = command("auth", "login")
     assert ran.status == 3
@@ -95,13 +97,15 @@ def test_consent_that_is_refused_ends_with_3(newcomer: Setup, command: Command, 
 
 
 def test_nothing_pasted_is_an_error_not_a_hang(
-    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert command("auth", "login").status == 2
 
 
-def test_a_code_that_was_used_before_ends_with_3(newcomer: Setup, command: Command, paste: Callable[..., None]) -> None:
+def test_a_code_that_was_used_before_ends_with_3(
+    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
+) -> None:
     paste(lambda _url: "no-such-code")
     assert command("auth", "login").status == 3
 
@@ -116,7 +120,7 @@ def land_here(newcomer: Setup) -> int:
 
 
 def test_a_browser_on_this_machine_brings_the_code_itself(
-    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land_here(newcomer)
     urls: list[str] = []
@@ -151,7 +155,7 @@ def browse(urls: list[str], statuses: list[int]) -> None:
                 time.sleep(0.05)
 
 
-def test_a_port_that_is_taken_leaves_pasting(newcomer: Setup, command: Command, paste: Callable[..., None]) -> None:
+def test_a_port_that_is_taken_leaves_pasting(newcomer: Setup, command: CommandLine, paste: Callable[..., None]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -160,7 +164,9 @@ def test_a_port_that_is_taken_leaves_pasting(newcomer: Setup, command: Command, 
         assert command("auth", "login").status == 0
 
 
-def test_scopes_that_were_not_granted_are_named(newcomer: Setup, command: Command, paste: Callable[..., None]) -> None:
+def test_scopes_that_were_not_granted_are_named(
+    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
+) -> None:
     paste(lambda url: consent(url.replace("+tasks.read", "")))
     ran = command("auth", "login")
     assert ran.status == 3
@@ -168,7 +174,7 @@ def test_scopes_that_were_not_granted_are_named(newcomer: Setup, command: Comman
     assert command("auth", "status", "--json").document["missing_scopes"] == ["tasks.read"]
 
 
-def test_consent_is_not_asked_for_while_a_run_goes_on(newcomer: Setup, command: Command) -> None:
+def test_consent_is_not_asked_for_while_a_run_goes_on(newcomer: Setup, command: CommandLine) -> None:
     with run_lock(newcomer.state_path, "run"):
         ran = command("auth", "login")
     assert ran.status == 5
@@ -177,7 +183,7 @@ def test_consent_is_not_asked_for_while_a_run_goes_on(newcomer: Setup, command: 
 
 
 def test_a_run_that_begins_during_the_consent_loses_nothing(
-    newcomer: Setup, command: Command, paste: Callable[..., None]
+    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
 ) -> None:
     with ExitStack() as running:
 
@@ -191,7 +197,7 @@ def test_a_run_that_begins_during_the_consent_loses_nothing(
 
 
 def test_tokens_of_another_app_are_neither_used_nor_replaced(
-    newcomer: Setup, command: Command, paste: Callable[..., None]
+    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
 ) -> None:
     paste(consent)
     assert command("auth", "login").status == 0
@@ -207,8 +213,8 @@ def test_tokens_of_another_app_are_neither_used_nor_replaced(
     assert stored(newcomer) == kept
 
 
-def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup, command: Command) -> None:
-    empty.config["outreach"] = {
+def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup, command: CommandLine) -> None:
+    empty.settings["outreach"] = {
         "base_url": empty.sandbox.outreach.url,
         "s2s": {"install_id": "1", "app_guid": "g", "private_key": "KEY"},
     }
@@ -226,7 +232,7 @@ def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup
     ids=["young", "warn", "dead"],
 )
 def test_the_age_of_the_refresh_token_is_judged(
-    newcomer: Setup, command: Command, age_days: int, status: int, text: str | None
+    newcomer: Setup, command: CommandLine, age_days: int, status: int, text: str | None
 ) -> None:
     issued = Instant(instants.now() - age_days * DAY)
     TokenFile.beside(newcomer.state_path).write(
@@ -241,14 +247,14 @@ def test_the_age_of_the_refresh_token_is_judged(
     assert "secret" not in ran.out + ran.err + json.dumps(document)
 
 
-def test_before_any_login_status_says_what_to_do(newcomer: Setup, command: Command) -> None:
+def test_before_any_login_status_says_what_to_do(newcomer: Setup, command: CommandLine) -> None:
     ran = command("auth", "status")
     assert ran.status == 3
     assert "auth login" in ran.err
 
 
 def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
-    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = land_here(newcomer)
     authorize = OAuthApp.authorize_url
@@ -268,7 +274,7 @@ def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
 
 
 def test_a_browser_that_leaves_before_the_answer_loses_nothing(
-    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = land_here(newcomer)
     authorize = OAuthApp.authorize_url
@@ -287,7 +293,7 @@ def test_a_browser_that_leaves_before_the_answer_loses_nothing(
     assert "Traceback" not in ran.out + ran.err
 
 
-def test_no_token_is_promised_that_cannot_be_got(newcomer: Setup, command: Command) -> None:
+def test_no_token_is_promised_that_cannot_be_got(newcomer: Setup, command: CommandLine) -> None:
     ran = command("auth", "status")
     assert ran.status == 3
     assert "the next run" not in ran.out
@@ -296,7 +302,7 @@ def test_no_token_is_promised_that_cannot_be_got(newcomer: Setup, command: Comma
 
 
 def test_a_first_token_is_dead_with_the_chain_that_grew_from_it(
-    newcomer: Setup, command: Command, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newcomer.change("outreach", refresh_token=newcomer.sandbox.outreach.refresh_token)
     assert command("run").status == 0
@@ -307,7 +313,7 @@ def test_a_first_token_is_dead_with_the_chain_that_grew_from_it(
 
 
 def test_consent_is_not_asked_for_where_its_tokens_cannot_be_kept(
-    newcomer: Setup, command: Command, tmp_path: Path
+    newcomer: Setup, command: CommandLine, tmp_path: Path
 ) -> None:
     (tmp_path / "a-file").touch()
     newcomer.change("state", path=str(tmp_path / "a-file" / "state.db"))

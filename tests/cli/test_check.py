@@ -58,12 +58,12 @@ def test_a_field_that_workbooks_requires_and_nobody_fills_fails_where_people_are
 
 def test_a_field_of_the_vendors_integration_is_proposed_instead_of_a_second_one(setup: Any, command: Any) -> None:
     column = setup.sandbox.workbooks.store.add_custom_field("Outreach Id", "string")
-    setup.config["workbooks"]["fields"] = {"sequence_state": "cf_person_another", "outreach_id": "cf_person_nothing"}
+    setup.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_another", "outreach_id": "cf_person_nothing"}
     setup.write()
     hints = {name: one["hint"] for name, one in _found(command("check", "--json")).items()}
     assert "cf_person_sequence_state" in hints["workbooks field sequence_state"]
     assert "set workbooks.fields.outreach_id to it" in hints["workbooks field outreach_id"]
-    setup.config["workbooks"]["fields"] = {}
+    setup.settings["workbooks"]["fields"] = {}
     setup.write()
     ran = command("check", "--json")
     assert _bad(ran) == {"workbooks field outreach_id": "warn"}
@@ -111,7 +111,7 @@ def test_without_any_config_it_ends_with_2_and_still_prints_one_document(setup: 
 
 
 def test_a_missing_secret_keeps_only_its_own_service_from_being_tried(setup: Any, command: Any) -> None:
-    del setup.config["workbooks"]["api_key"]
+    del setup.settings["workbooks"]["api_key"]
     setup.write()
     ran = command("check", "--json")
     assert ran.status == 2
@@ -137,7 +137,7 @@ def test_a_task_status_and_types_that_the_picklists_lack_fail(setup: Any, comman
 
 
 def test_a_field_that_does_not_exist_fails_and_the_nearest_is_named(setup: Any, command: Any) -> None:
-    setup.config["workbooks"]["fields"]["sequence_state"] = "cf_person_sequence_sate"
+    setup.settings["workbooks"]["fields"]["sequence_state"] = "cf_person_sequence_sate"
     setup.write()
     ran = command("check", "--json")
     assert (ran.status, _bad(ran)) == (3, {"workbooks field sequence_state": "fail"})
@@ -145,7 +145,7 @@ def test_a_field_that_does_not_exist_fails_and_the_nearest_is_named(setup: Any, 
 
 
 def test_a_field_that_is_not_no_email_is_a_warning_for_people_to_look_at(setup: Any, command: Any) -> None:
-    setup.config["workbooks"]["fields"]["no_email"] = "no_phone_soliciting"
+    setup.settings["workbooks"]["fields"]["no_email"] = "no_phone_soliciting"
     setup.write()
     ran = command("check", "--json")
     assert (ran.status, ran.document["ok"]) == (0, True)
@@ -238,7 +238,7 @@ def test_the_text_names_what_to_do_and_scrubs_what_services_say(setup: Any, comm
     ran = command("check")
     assert "FAIL  outreach scope tasks.read" in ran.out
     assert "→ Let the integration run as a user" in ran.out
-    assert setup.config["workbooks"]["api_key"] not in ran.out
+    assert setup.settings["workbooks"]["api_key"] not in ran.out
 
 
 @pytest.mark.parametrize("service", ["outreach", "workbooks"])

@@ -150,8 +150,8 @@ def test_before_the_first_run_there_is_nothing_to_explain(setup: Any, command: A
 
 def test_it_asks_neither_service_and_needs_no_secrets(ran: Any, command: Any) -> None:
     before = _outreach_and_workbooks_requests(ran)
-    del ran.config["workbooks"]["api_key"]
-    del ran.config["outreach"]["client_secret"]
+    del ran.settings["workbooks"]["api_key"]
+    del ran.settings["outreach"]["client_secret"]
     ran.write()
     assert command("explain", "--prospect", "1").status == 0
     assert _outreach_and_workbooks_requests(ran) == before

@@ -12,7 +12,9 @@ from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PERSON, PICKLIS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Command, Setup
+    from conftest import Setup
+
+    from tests.harness import CommandLine
 
 LABELS = 9
 
@@ -37,7 +39,7 @@ def added(setup: Setup) -> tuple[int, int]:
     return len(records(setup, CUSTOM_FIELD)), len(records(setup, PICKLIST_ENTRY))
 
 
-def test_a_dry_run_shows_everything_and_makes_nothing(bare: Setup, command: Command) -> None:
+def test_a_dry_run_shows_everything_and_makes_nothing(bare: Setup, command: CommandLine) -> None:
     before = added(bare)
     ran = command("provision", "--dry-run", "--json")
     assert ran.status == 0
@@ -48,7 +50,7 @@ def test_a_dry_run_shows_everything_and_makes_nothing(bare: Setup, command: Comm
     assert "Sequence State" in command("provision", "--dry-run").out
 
 
-def test_a_new_account_gets_what_a_run_needs(bare: Setup, command: Command) -> None:
+def test_a_new_account_gets_what_a_run_needs(bare: Setup, command: CommandLine) -> None:
     ran = command("provision", "--json")
     assert ran.status == 0, ran.err
     assert set(ran.document["columns"]) == {"sequence_state", "state_updated_at", "outreach_id", "sequences"}
@@ -57,7 +59,7 @@ def test_a_new_account_gets_what_a_run_needs(bare: Setup, command: Command) -> N
     assert command("run").status in {0, 1}
 
 
-def test_a_second_time_nothing_is_made(bare: Setup, command: Command) -> None:
+def test_a_second_time_nothing_is_made(bare: Setup, command: CommandLine) -> None:
     command("provision")
     before = added(bare)
     ran = command("provision", "--json")
@@ -66,7 +68,7 @@ def test_a_second_time_nothing_is_made(bare: Setup, command: Command) -> None:
     assert added(bare) == before
 
 
-def test_only_missing_entries_are_added(empty: Setup, command: Command) -> None:
+def test_only_missing_entries_are_added(empty: Setup, command: CommandLine) -> None:
     empty.change("sync", labels={"active": "In Sequence"})
     before = added(empty)
     ran = command("provision", "--json")
@@ -74,21 +76,23 @@ def test_only_missing_entries_are_added(empty: Setup, command: Command) -> None:
     assert added(empty) == (before[0], before[1] + 1)
 
 
-def test_an_entry_with_another_dash_is_not_added_beside_the_one_that_is_there(empty: Setup, command: Command) -> None:
+def test_an_entry_with_another_dash_is_not_added_beside_the_one_that_is_there(
+    empty: Setup, command: CommandLine
+) -> None:
     empty.change("sync", labels={"active": "Active - Running"})
     before = added(empty)
     assert "spells 'Active - Running' differently" in command("provision").out
     assert added(empty) == before
 
 
-def test_fields_that_are_not_configured_are_not_made(bare: Setup, command: Command) -> None:
-    bare.config["workbooks"]["fields"] = {}
+def test_fields_that_are_not_configured_are_not_made(bare: Setup, command: CommandLine) -> None:
+    bare.settings["workbooks"]["fields"] = {}
     bare.write()
     command("provision")
     assert sorted(one["title"] for one in records(bare, CUSTOM_FIELD)) == ["Sequence State", "State Updated at"]
 
 
-def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Setup, command: Command) -> None:
+def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Setup, command: CommandLine) -> None:
     bare.sandbox.workbooks.faults.on("custom_field_slow", polls=12)
     bare.change("sync", patience="0s")
     ran = command("provision")
@@ -101,8 +105,8 @@ def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Set
     assert added(bare) == made
 
 
-def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare: Setup, command: Command) -> None:
-    bare.config["workbooks"]["fields"] = {"sequence_state": "cf_person_other"}
+def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare: Setup, command: CommandLine) -> None:
+    bare.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_other"}
     bare.write()
     text = bare.config_path.read_text().replace("workbooks:\n", "workbooks:  # the target\n")
     bare.config_path.write_text(text)
@@ -120,9 +124,9 @@ def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare:
 
 
 def test_the_field_of_the_vendors_integration_is_proposed_and_none_is_made_beside_it(
-    empty: Setup, command: Command
+    empty: Setup, command: CommandLine
 ) -> None:
-    empty.config["workbooks"]["fields"] = {}
+    empty.settings["workbooks"]["fields"] = {}
     empty.write()
     before = added(empty)
     ran = command("provision", "--dry-run", "--json")
@@ -135,7 +139,7 @@ def test_the_field_of_the_vendors_integration_is_proposed_and_none_is_made_besid
 
 @pytest.mark.parametrize("kind", [PICKLIST, PICKLIST_ENTRY, CUSTOM_FIELD])
 def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(
-    bare: Setup, command: Command, kind: str
+    bare: Setup, command: CommandLine, kind: str
 ) -> None:
     options: dict[str, Any] = {"class": kind}
     bare.sandbox.workbooks.faults.on("no_permission_to_create", **options)
@@ -144,13 +148,13 @@ def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(
     assert "administrator" in ran.err
 
 
-def test_a_type_that_workbooks_does_not_know_names_the_option(bare: Setup, command: Command) -> None:
+def test_a_type_that_workbooks_does_not_know_names_the_option(bare: Setup, command: CommandLine) -> None:
     ran = command("provision", "--datetime-type", "moment")
     assert ran.status == 2
     assert "--datetime-type" in ran.err
 
 
-def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup, command: Command) -> None:
+def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup, command: CommandLine) -> None:
     bare.sandbox.workbooks.faults.on("datetime_word", word="date_time")
     ran = command("provision")
     assert ran.status == 2
@@ -159,20 +163,20 @@ def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup, comm
     assert len(records(bare, CUSTOM_FIELD)) == 4
 
 
-def test_a_field_of_the_newer_kind_of_time_is_all_right(bare: Setup, command: Command) -> None:
+def test_a_field_of_the_newer_kind_of_time_is_all_right(bare: Setup, command: CommandLine) -> None:
     bare.sandbox.workbooks.faults.on("custom_datetime_is_var")
     ran = command("provision", "--json")
     assert (ran.status, ran.document["findings"]) == (0, [])
 
 
-def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup, command: Command) -> None:
+def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup, command: CommandLine) -> None:
     bare.sandbox.workbooks.faults.on("custom_datetime_is_date")
     ran = command("provision")
     assert ran.status == 0
     assert "days" in ran.out
 
 
-def test_several_picklists_of_the_name_are_not_guessed_between(bare: Setup, command: Command) -> None:
+def test_several_picklists_of_the_name_are_not_guessed_between(bare: Setup, command: CommandLine) -> None:
     for _ in range(2):
         bare.sandbox.workbooks.store.add(PICKLIST, name="Sequence States")
     ran = command("provision")
@@ -180,7 +184,7 @@ def test_several_picklists_of_the_name_are_not_guessed_between(bare: Setup, comm
     assert "several picklists" in ran.err
 
 
-def test_a_lost_answer_is_no_duplicate_when_run_again(bare: Setup, command: Command) -> None:
+def test_a_lost_answer_is_no_duplicate_when_run_again(bare: Setup, command: CommandLine) -> None:
     bare.sandbox.workbooks.faults.on("answer_lost_after_commit", times=1)
     assert command("provision").status in {0, 4}
     assert command("provision").status == 0
@@ -188,7 +192,7 @@ def test_a_lost_answer_is_no_duplicate_when_run_again(bare: Setup, command: Comm
     assert len(records(bare, CUSTOM_FIELD)) == 4
 
 
-def test_people_keep_what_they_have(empty: Setup, command: Command) -> None:
+def test_people_keep_what_they_have(empty: Setup, command: CommandLine) -> None:
     empty.sandbox.load_example()
     before = records(empty, PERSON)
     command("provision")

@@ -306,9 +306,9 @@ def test_it_ends_with_1_as_long_as_anything_is_refused(setup: Any, command: Any)
 
 
 def test_ten_mistakes_end_with_2_and_are_all_named_each_on_a_line(setup: Any, command: Any) -> None:
-    setup.config["outreach"].update(page_size=0, timeout="soon", pagesize=5)
-    setup.config["workbooks"].update(batch_size=101, concurrency="two", base_url="http://crm.example.com")
-    setup.config["sync"].update(start="never", max_attempts=-1, when_deleted="ask")
+    setup.settings["outreach"].update(page_size=0, timeout="soon", pagesize=5)
+    setup.settings["workbooks"].update(batch_size=101, concurrency="two", base_url="http://crm.example.com")
+    setup.settings["sync"].update(start="never", max_attempts=-1, when_deleted="ask")
     setup.change("schedule", cron="every day")
     ran = command("run")
     assert (ran.status, ran.out) == (2, "")

@@ -62,7 +62,7 @@ def test_a_reader_that_has_gone_is_not_reported_as_refused_records(arguments: tu
 
 
 def test_a_reader_that_has_gone_hides_no_other_exit_status(empty: Any) -> None:
-    empty.config["workbooks"]["api_key"] = "another-key-altogether"
+    empty.settings["workbooks"]["api_key"] = "another-key-altogether"
     empty.write()
     program = _program("-c", str(empty.config_path), "check")
     assert program.stdout is not None

@@ -154,7 +154,9 @@ def _shown_failures(reader: Reader) -> list[Any]:
 def _provisioned(reader: Reader) -> list[Any]:
     """Ask for a field under a name that Workbooks does not give it."""
     first = reader.document("provision", "--dry-run")
-    reader.change("workbooks", fields={**reader.config["workbooks"]["fields"], "sequences": "cf_person_all_sequences"})
+    reader.change(
+        "workbooks", fields={**reader.settings["workbooks"]["fields"], "sequences": "cf_person_all_sequences"}
+    )
     return [first, reader.document("provision")]
 
 

@@ -470,7 +470,7 @@ def test_a_signal_stops_the_walk_between_pages_and_the_next_one_goes_on(world: A
     ended = world.do(stopped)
     assert type(ended.error).__name__ == "InterruptedByError"
     assert len(cached_states(world)) == 6
-    world.stop = type(world.stop)()
+    world.stop = type(world.stop)(world.time)
     assert repair(world).exit_status == 0
 
 

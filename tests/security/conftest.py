@@ -5,42 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.server import HttpServer, Request, Response
+from tests.harness import Installation, Ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-class Said(NamedTuple):
-    """What a command ended with and wrote."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def everything(self) -> str:
-        return self.out + self.err
-
-
-class Installation:
+class Victim(Installation):
     """A config whose secrets come from the environment, from files and from the file itself."""
 
     def __init__(self, directory: Path, sandbox: Sandbox) -> None:
-        self.directory = directory
-        self.sandbox = sandbox
-        self.config_path = directory / "config.yaml"
-        self.state_path = directory / "state" / "state.db"
-        self.settings = sandbox.config(self.state_path)
-        self.settings["sync"] = {"start": "all", "patience": "1s"}
+        super().__init__(directory, sandbox, start="all", patience="1s")
         self.environment = {"PLANTED_KEY": self.settings["workbooks"]["api_key"]}
         self.settings["workbooks"]["api_key"] = "${PLANTED_KEY}"
         secret_file = directory / "client-secret"
@@ -48,17 +31,13 @@ class Installation:
         secret_file.chmod(0o600)
         self.settings["outreach"]["client_secret_file"] = str(secret_file)
 
-    def write_config(self) -> None:
-        self.config_path.write_text(yaml.safe_dump(self.settings, allow_unicode=True), encoding="utf-8")
-        self.config_path.chmod(0o600)
-
     def command(self, *arguments: str) -> list[str]:
         return ["--config", str(self.config_path), "--log-level", "debug", *arguments]
 
-    def says(self, *arguments: str, log_format: str = "json") -> Said:
+    def says(self, *arguments: str, log_format: str = "json") -> Ran:
         """Run a command in a process of its own."""
         if not self.config_path.exists():
-            self.write_config()
+            self.write()
         done = subprocess.run(
             [sys.executable, "-m", "outreach_sync", *self.command("--log-format", log_format, *arguments)],
             capture_output=True,
@@ -68,7 +47,7 @@ class Installation:
             timeout=60,
             env={**os.environ, **self.environment},
         )
-        return Said(done.returncode, done.stdout, done.stderr)
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def secrets(self) -> set[str]:
         """Return everything that must not be seen: what the config holds, and every token that was ever issued."""
@@ -98,10 +77,10 @@ class Eavesdropper:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+def installation(tmp_path: Path) -> Iterator[Victim]:
     with Sandbox() as sandbox:
         sandbox.load_example()
-        yield Installation(tmp_path, sandbox)
+        yield Victim(tmp_path, sandbox)
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_the_traceback_of_a_bug_shows_no_secret(
         url = f"https://example.com/?api_key={installation.sandbox.workbooks.api_key}"
         raise RuntimeError(f"unexpected answer of {url} to bearer {token}")
 
-    installation.write_config()
+    installation.write()
     monkeypatch.setattr(cycle, "pull_streams", buggy)
     monkeypatch.setenv("PLANTED_KEY", installation.sandbox.workbooks.api_key)
     status = run_command(installation.command("--log-format", log_format, "run"))
@@ -101,7 +101,7 @@ def test_only_the_owner_can_read_what_is_kept(installation: Any) -> None:
 
 def test_a_literal_secret_that_everybody_can_read_is_warned_about(installation: Any) -> None:
     installation.settings["workbooks"]["api_key"] = installation.sandbox.workbooks.api_key
-    installation.write_config()
+    installation.write()
     installation.config_path.chmod(0o644)
     said = installation.says("run")
     assert "chmod 600" in said.err

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from outreach_sync.sandbox.workbooks.schema import TASK
+from tests.harness import PERSON
 from tests.torture import oracle
 from tests.torture.reaper import Reaper, kill_the_process
 from tests.torture.scenarios import go_on
-from tests.torture.world import ALL_FIELDS, CROWDED, PERSON, USUAL, World, populate
+from tests.torture.world import ALL_FIELDS, CROWDED, USUAL, World, populate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -126,7 +127,7 @@ def _kill_at(
 
 def _forked_run(world: World, moment: int, command: str) -> bool:
     """Do the run in a child that kills itself at the moment; say whether it died there."""
-    assert world.config  # loaded here, so that the child has nothing left to prepare
+    world.config()  # everything is imported here, so that the child has nothing left to prepare
     child = os.fork()
     if child == 0:
         _die_or_leave(world, moment, command)

@@ -59,10 +59,10 @@ def unusable_directory(world: World) -> list[int]:
     """The state's directory is a file, which not even root can write into."""
     in_the_way = world.directory / "file"
     in_the_way.write_text("in the way")
-    right = world.tree["state"]["path"]
-    world.configure("state", path=str(in_the_way / "state.db"))
+    right = world.settings["state"]["path"]
+    world.change("state", path=str(in_the_way / "state.db"))
     statuses = [_status(world)]
-    world.configure("state", path=right)
+    world.change("state", path=right)
     return statuses
 
 
@@ -102,7 +102,7 @@ def two_runs_at_once(world: World) -> list[int]:
 
 def sigterm_in_a_batch(world: World) -> list[int]:
     """Somebody asks to stop while a write is under way, with one object in a batch."""
-    world.configure("workbooks", batch_size=1, concurrency=1)
+    world.change("workbooks", batch_size=1, concurrency=1)
     statuses = []
     for moment in (1, 2, 4):
         stop, send, count = NoWaiting(world.time), Transport.send, itertools.count(1)
@@ -123,8 +123,8 @@ def sigterm_in_a_batch(world: World) -> list[int]:
 def config_changes(world: World) -> list[int]:
     """Between two runs other labels, another mode and other pages are configured."""
     statuses = [_status(world)]
-    world.configure("sync", multiple_sequences="precedence", labels={"paused": "Pending"})
-    world.configure("outreach", page_size=3)
+    world.change("sync", multiple_sequences="precedence", labels={"paused": "Pending"})
+    world.change("outreach", page_size=3)
     return [*statuses, _status(world)]
 
 
@@ -138,7 +138,7 @@ def lost_state(world: World) -> list[int]:
 def lost_state_and_tokens(world: World) -> list[int]:
     """Everything beside the config is gone."""
     statuses = [_status(world)]
-    for path in world.directory.glob("state.db*"):
+    for path in world.state_path.parent.glob("state.db*"):
         if path.is_file():
             path.unlink()
     return statuses

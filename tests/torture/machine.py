@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from outreach_sync.errors import OutreachSyncError
+from tests.harness import PERSON, TASK
 from tests.torture import oracle
 from tests.torture.reaper import KilledError, Reaper
-from tests.torture.world import ALL_FIELDS, CROWDED, DAY, HOUR, PERSON, TASK, USUAL, World, populate
+from tests.torture.world import ALL_FIELDS, CROWDED, DAY, HOUR, USUAL, World, populate
 
 STATES = ("active", "paused", "opted_out", "finished", "pending", "disabled", "failed", "bounced")
 ENDINGS = frozenset({0, 1, 3, 4, 6})
@@ -251,11 +252,11 @@ class Torture(RuleBasedStateMachine):
     def a_label_changes(self, label: str) -> None:
         if label not in self.world.workbooks.picklist_values(_sequence_states(self.world)):
             self.world.workbooks.add("admin/picklist_entries", picklist_id=_sequence_states(self.world), value=label)
-        self.world.configure("sync", labels={"paused": label})
+        self.world.change("sync", labels={"paused": label})
 
     @rule(mode=st.sampled_from(("latest", "precedence")))
     def another_state_is_shown(self, mode: str) -> None:
-        self.world.configure("sync", multiple_sequences=mode)
+        self.world.change("sync", multiple_sequences=mode)
 
     @rule()
     def the_state_is_lost(self) -> None:

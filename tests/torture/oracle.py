@@ -62,7 +62,7 @@ class History:
 
     def merge(self, world: World, winner: int, loser: int) -> None:
         """Take note that a user merged two People: the winner has the tasks of both, and whatever the loser said."""
-        self.edit(world, winner, world.tree["workbooks"]["fields"].values())
+        self.edit(world, winner, world.settings["workbooks"]["fields"].values())
         for prospect, people in self.matched.items():
             if loser in people | self.contacts[prospect]:
                 self.contacts[prospect].add(winner)
@@ -162,7 +162,7 @@ def expected_person(world: World, pool: Sequence[int]) -> Expected:
         for id_, one in values.items()
         if one.get("prospect") in pool and (one["prospect"] not in trashed or one["state"] == "opted_out")
     ]
-    labels = LABELS | world.tree["sync"].get("labels", {})
+    labels = LABELS | world.settings["sync"].get("labels", {})
     listed, problem = _sequence_list(world, states, labels)
     opted = [(at, id_) for at, id_, one in states if one["state"] == "opted_out"]
     carriers = [prospect for prospect in prospects if _opted_out(prospect)]
@@ -173,7 +173,7 @@ def expected_person(world: World, pool: Sequence[int]) -> Expected:
         return Expected(labels["opted_out"], times, True, listed, problem)
     if not states:
         return Expected(labels["not_active"], frozenset(), False, listed, problem)
-    at, _, shown = _shown(states, world.tree["sync"].get("multiple_sequences", "latest"))
+    at, _, shown = _shown(states, world.settings["sync"].get("multiple_sequences", "latest"))
     if problem is not None or shown["state"] not in labels:
         return Expected(None, frozenset(), False, None, problem or str(shown["state"]))
     return Expected(labels[shown["state"]], frozenset({at} - {0}), False, listed, None)
@@ -262,7 +262,7 @@ def _people(world: World) -> Iterable[str]:
 
 
 def _wrong(world: World, row: dict[str, Any], pool: Sequence[int]) -> Iterable[str]:
-    fields, edited = world.tree["workbooks"]["fields"], world.history.edited(world, row["id"])
+    fields, edited = world.settings["workbooks"]["fields"], world.history.edited(world, row["id"])
     wanted = expected_person(world, pool)
     if wanted.no_email and row[fields["no_email"]] is not True and fields["no_email"] not in edited:
         yield "No Email is not set although the opt-out holds"
@@ -361,9 +361,9 @@ def _references(world: World) -> Iterable[str]:
 
 
 def _writes(world: World) -> Iterable[str]:
-    configured = set(filter(None, world.tree["workbooks"]["fields"].values()))
-    no_email = world.tree["workbooks"]["fields"]["no_email"]
-    configured_time = world.tree["workbooks"]["fields"]["state_updated_at"]
+    configured = set(filter(None, world.settings["workbooks"]["fields"].values()))
+    no_email = world.settings["workbooks"]["fields"]["no_email"]
+    configured_time = world.settings["workbooks"]["fields"]["state_updated_at"]
     for write in world.workbooks.writes:
         named = {*write.changed, *write.unchanged} - world.history.set_by_workbooks
         allowed = TASK_FIELDS if write.record_class == TASK else configured
@@ -372,7 +372,7 @@ def _writes(world: World) -> Iterable[str]:
         if named - allowed or write.method == "DELETE" or (write.record_class == TASK and write.method != "POST"):
             yield f"{write.method} of {write.record_class} {write.id} touches {sorted(named - allowed)}"
         unchanged = set(write.unchanged) - ({configured_time} if world.history.keeps_minutes else set())
-        unchanged -= {world.tree["workbooks"]["fields"]["sequences"]} if world.history.keeps_characters else set()
+        unchanged -= {world.settings["workbooks"]["fields"]["sequences"]} if world.history.keeps_characters else set()
         if unchanged:  # of a time that lost its seconds, or a text its end, nobody can tell that it is there already
             yield f"{write.record_class} {write.id} was sent what it held: {sorted(unchanged)}"
         if write.changed.get(no_email, (None, True))[1] is not True:

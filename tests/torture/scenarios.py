@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync.errors import OutreachSyncError
 from outreach_sync.sandbox.workbooks.schema import SEQUENCE_STATES
+from tests.harness import PERSON, TASK
 from tests.torture import oracle
 from tests.torture.local_faults import LOCAL
-from tests.torture.world import ALL_FIELDS, DAY, HOUR, PERSON, TASK, USUAL, World, populate
+from tests.torture.world import ALL_FIELDS, DAY, HOUR, USUAL, World, populate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +84,7 @@ def happens(
     try:
         world.send_in(lanes)
         for section, values in {"outreach": {"page_size": 4}, **scenario.config}.items():
-            world.configure(section, **values)
+            world.change(section, **values)
         populate(world)
         if not at_first:
             world.load()
@@ -109,7 +110,7 @@ def _suffer(world: World, scenario: Scenario, times: int | None, after: int) -> 
 
 def _judge(world: World, scenario: Scenario, during: list[int]) -> Outcome:
     world.heal()
-    world.configure("outreach", page_size=1000)
+    world.change("outreach", page_size=1000)
     scenario.mend(world)
     world.note()
     world.pass_time(scenario.wait_ms)
@@ -150,7 +151,7 @@ def go_on(world: World, wave: int) -> None:
 
 
 def _consent_again(world: World) -> None:
-    world.configure("outreach", refresh_token=world.sandbox.outreach.tokens.new_refresh())
+    world.change("outreach", refresh_token=world.sandbox.outreach.tokens.new_refresh())
 
 
 def _give_back_the_label(world: World) -> None:

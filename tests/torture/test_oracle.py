@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync.sandbox.workbooks.store import CommittedWrite
+from tests.harness import PERSON, TASK
 from tests.torture import oracle
-from tests.torture.world import ALL_FIELDS, PERSON, TASK, World, populate
+from tests.torture.world import ALL_FIELDS, World, populate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

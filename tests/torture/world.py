@@ -14,23 +14,18 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from outreach_sync import run
-from outreach_sync.config.load import load_config
 from outreach_sync.reconcile import reconcile
 from outreach_sync.sandbox.pair import Sandbox
-from tests.harness import NoWaiting, Time
+from tests.harness import PERSON, Installation, NoWaiting, Silence, Time
 from tests.torture import oracle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.run import Ended
 
-PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 ALL_FIELDS = {
     "sequence_state": "cf_person_sequence_state",
     "state_updated_at": "cf_person_state_updated_at",
@@ -44,28 +39,16 @@ CROWDED = (3, 5)
 """Objects in a batch and requests at once: of a small world, only small batches are ever under way together."""
 
 
-class Silent:
-    """A log that says nothing."""
-
-    def debug(self, event: str, **values: Any) -> None:
-        pass
-
-    info = warning = debug
-
-
-class World:
+class World(Installation):
     """Both services, the config, the state, and what happened so far."""
 
     def __init__(self, **sync: Any) -> None:
-        self.sandbox = Sandbox()
+        directory = Path(tempfile.mkdtemp(prefix="torture-", dir=_quick_place()))
+        super().__init__(directory, Sandbox(), **{"start": "all", "patience": "20s", **sync})
         self.sandbox.start()
-        self.directory = Path(tempfile.mkdtemp(prefix="torture-", dir=_quick_place()))
-        self.tree = self.sandbox.config(self.directory / "state.db")
-        self.tree["workbooks"]["fields"] = dict(ALL_FIELDS)
-        self.tree["outreach"]["reserve"] = 0
-        self.tree["sync"] = {"start": "all", "patience": "20s", **sync}
+        self.settings["workbooks"]["fields"] = dict(ALL_FIELDS)
+        self.settings["outreach"]["reserve"] = 0
         self.history = oracle.History()
-        self._config: Config | None = None
         self.time = Time()
         self.pass_time = self.time.pass_time
         self._life = ExitStack()
@@ -73,27 +56,9 @@ class World:
 
     # -- running
 
-    @property
-    def state_path(self) -> Path:
-        return self.directory / "state.db"
-
-    @property
-    def config(self) -> Config:
-        if self._config is None:
-            path = self.directory / "config.yaml"
-            path.write_text(yaml.safe_dump(self.tree, allow_unicode=True), encoding="utf-8")
-            path.chmod(0o600)
-            self._config = load_config(path)
-        return self._config
-
-    def configure(self, section: str, **values: Any) -> None:
-        """Change a section of the config from the next run on."""
-        self.tree.setdefault(section, {}).update(values)
-        self._config = None
-
     def send_in(self, lanes: tuple[int, int]) -> None:
         """Set how many objects a batch holds and how many requests go at once."""
-        self.configure("workbooks", batch_size=lanes[0], concurrency=lanes[1])
+        self.change("workbooks", batch_size=lanes[0], concurrency=lanes[1])
 
     def run(self, command: str = "run", *, stop: StopSignal | None = None, **options: Any) -> Ended:
         """Do one `run`, or `reconcile`, as the command does it."""
@@ -102,7 +67,7 @@ class World:
         work = (lambda run: reconcile(run, allow_bulk=bulk)) if command == "reconcile" else None
         asked = run.Options(command, **options)
         try:
-            return run.perform(self.config, asked, stop or NoWaiting(self.time), Silent(), work=work)
+            return run.perform(self.config(), asked, stop or NoWaiting(self.time), Silence(), work=work)
         finally:
             self.note()
 
@@ -169,14 +134,6 @@ class World:
         )
 
     # -- the services
-
-    @property
-    def outreach(self) -> Any:
-        return self.sandbox.outreach.store
-
-    @property
-    def workbooks(self) -> Any:
-        return self.sandbox.workbooks.store
 
     def now(self) -> int:
         """Say what time it is for the services, to the second."""
