@@ -37,22 +37,6 @@ def test_other_kinds_use_nothing_up(board: FaultBoard) -> None:
     assert fired(board, "slow", 2, "list tasks") == [True, False]
 
 
-def test_take_and_peek_give_the_options(board: FaultBoard) -> None:
-    board.on("slow", times=1, seconds=3)
-    assert board.peek("slow") == {"seconds": 3}
-    assert board.option("slow", "seconds") == 3
-    assert board.take("slow") == {"seconds": 3}
-    assert board.peek("slow") is None
-    assert board.option("slow", "seconds") is None
-
-
-def test_peek_is_silent_while_after_counts_down(board: FaultBoard) -> None:
-    board.on("slow", after=1)
-    assert board.peek("slow") is None
-    board.take("slow")
-    assert board.peek("slow") == {}
-
-
 def test_an_unknown_name_is_told_the_nearest(board: FaultBoard) -> None:
     for action in (board.on, board.off, board.take, board.peek):
         with pytest.raises(ValueError, match="'slow'"):
@@ -69,17 +53,6 @@ def test_times_below_one_make_no_sense(board: FaultBoard, times: Any) -> None:
 def test_after_is_a_number_of_occasions(board: FaultBoard, after: Any) -> None:
     with pytest.raises(ValueError, match="at least 0"):
         board.on("slow", after=after)
-
-
-def test_clear_switches_all_off_and_keeps_the_docs(board: FaultBoard) -> None:
-    board.on("slow")
-    board.on("broken")
-    board.clear()
-    assert {name: switch["doc"] for name, switch in board.state().items()} == {
-        "slow": "answers late",
-        "broken": "answers rubbish",
-    }
-    assert not any(switch["active"] for switch in board.state().values())
 
 
 def test_state_tells_what_is_left(board: FaultBoard) -> None:
@@ -114,11 +87,6 @@ def test_throughout_a_request_it_fires_once_and_stays(board: FaultBoard) -> None
         seen.append([board.throughout("slow") is not None for _ in range(3)])
         seen[-1].append(board.collect_fired() == ("slow",))
     assert seen == [[False] * 4, [True] * 4, [False] * 4]
-
-
-def test_outside_a_request_throughout_is_an_occasion_each_time(board: FaultBoard) -> None:
-    board.on("slow", times=1)
-    assert [board.throughout("slow") is not None for _ in range(2)] == [True, False]
 
 
 def test_a_limit_to_a_kind_holds_where_the_kind_is_not_told(board: FaultBoard) -> None:
@@ -164,12 +132,6 @@ def test_a_wrong_option_is_refused_when_the_fault_is_switched_on(
     assert not strict.state()[name]["active"]
 
 
-def test_right_options_are_taken(strict: FaultBoard) -> None:
-    strict.on("slow", seconds=0.5, form="b", rows=3, ids=[1, 2], kind="list")
-    strict.on("picky", field="x", all=True)
-    assert strict.state()["slow"]["options"] == {"seconds": 0.5, "form": "b", "rows": 3, "ids": [1, 2], "kind": "list"}
-
-
 @pytest.mark.parametrize("board", [FaultBoard(outreach_faults.FAULTS), FaultBoard(workbooks_faults.FAULTS)])
 def test_the_line_that_documents_a_fault_names_every_option(board: FaultBoard) -> None:
     said = ("form", "wait")  # "as in rate_limited"
@@ -180,14 +142,3 @@ def test_the_line_that_documents_a_fault_names_every_option(board: FaultBoard) -
         if option not in switch["doc"] and option not in said and "as above" not in switch["doc"]  # type: ignore[operator]
     ]
     assert undocumented == []
-
-
-def test_a_fault_for_ten_occasions_fires_ten_times_in_a_crowd(board: FaultBoard) -> None:
-    board.on("slow", times=10)
-    hits: list[bool] = []
-    threads = [threading.Thread(target=lambda: hits.extend(fired(board, "slow", 50))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert hits.count(True) == 10

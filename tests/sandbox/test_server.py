@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import http.client
 import json
 import socket
@@ -11,7 +10,7 @@ import pytest
 
 from outreach_sync import instants
 from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault, gzipped, takes_gzip
+from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault, takes_gzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,18 +80,6 @@ def test_the_date_header_is_the_clock_s_with_its_skew(service: Echo, connection:
     assert abs(date - service.clock.now() - 3_600_000) < 2000
 
 
-def test_a_service_may_set_its_own_date(service: Echo, connection: http.client.HTTPConnection) -> None:
-    service.answer = Response(200, {"Date": "Tue, 01 Sep 2026 10:15:03 GMT"}, b"")
-    connection.request("GET", "/")
-    assert connection.getresponse().headers.get_all("Date") == ["Tue, 01 Sep 2026 10:15:03 GMT"]
-
-
-def test_head_has_no_body_and_leaves_the_connection_usable(connection: http.client.HTTPConnection) -> None:
-    for _ in range(2):
-        connection.request("HEAD", "/")
-        assert connection.getresponse().read() == b""
-
-
 def test_cut_short_stops_in_the_middle(service: Echo, connection: http.client.HTTPConnection) -> None:
     service.answer = service.answer._replace(wire=WireFault("cut_short"))
     connection.request("GET", "/")
@@ -118,37 +105,6 @@ def test_hang_says_nothing_and_then_hangs_up(service: Echo, connection: http.cli
     with pytest.raises(http.client.RemoteDisconnected):
         connection.getresponse()
     assert instants.now() - start >= 95
-
-
-def test_slow_sends_the_head_at_once_and_the_body_in_pieces(
-    service: Echo, connection: http.client.HTTPConnection
-) -> None:
-    service.answer = service.answer._replace(wire=WireFault("slow", 0.2))
-    start = instants.now()
-    connection.request("GET", "/")
-    response = connection.getresponse()
-    assert instants.now() - start < 150
-    assert response.read() == BODY
-    assert instants.now() - start >= 190
-
-
-def test_latency_is_added_to_every_answer_but_not_in_turn(service: Echo) -> None:
-    with HttpServer(service, latency_ms=100) as server:
-        address = server.url.removeprefix("http://")
-
-        def ask() -> None:
-            opened = http.client.HTTPConnection(address, timeout=5)
-            opened.request("GET", "/")
-            opened.getresponse().read()
-            opened.close()
-
-        threads = [threading.Thread(target=ask) for _ in range(5)]
-        start = instants.now()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert 100 <= instants.now() - start < 450
 
 
 def test_stop_ends_what_hangs_and_frees_the_port(service: Echo) -> None:
@@ -201,12 +157,6 @@ def test_a_service_that_fails_is_answered_for_and_logged(
         assert document["message"]
     assert "echo failed at GET /broken" in caplog.text
     assert "ZeroDivisionError" in caplog.text
-
-
-def test_gzipped_says_so_and_opens_to_the_same() -> None:
-    packed = gzipped(Response(200, {"Content-Type": "text/plain"}, BODY))
-    assert packed.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(packed.body) == BODY
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,6 @@ def test_filters_select_inclusive_ranges_lists_and_nulls(
     assert client.ids("sequenceStates", **filters) == expected
 
 
-def test_new_syntax_lists_repeat_the_parameter(client: Client, states: list[int]) -> None:
-    asked = [("newFilterSyntax", "true"), ("filter[prospect][id][]", "1"), ("filter[id][]", "7"), ("filter[id][]", "9")]
-    rows = client.get("sequenceStates", params=asked).json()["data"]
-    assert [row["id"] for row in rows] == [7, 9]
-
-
 @pytest.mark.parametrize(
     "filters",
     [
@@ -100,12 +94,3 @@ def test_prospects_are_found_by_any_of_their_addresses(service: OutreachSandbox,
     for emails in (["a@example.com", "b@example.com"], ["c@example.com"], []):
         service.store.add_prospect(emails=emails)
     assert client.ids("prospects", **{"filter[emails]": "b@example.com"}) == [1]
-
-
-def test_prospects_are_found_by_the_states_of_their_sequence_states(
-    service: OutreachSandbox, client: Client, states: list[int]
-) -> None:
-    other = service.store.add_prospect()
-    service.store.add_state(other, 1, "opted_out")
-    assert client.ids("prospects", **{"filter[sequenceStates][state]": "opted_out"}) == [other]
-    assert client.ids("prospects", **{"filter[activeSequenceStates][state]": "active"}) == [1]

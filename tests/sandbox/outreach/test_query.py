@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from conftest import Client
-
-    from outreach_sync.sandbox.outreach import OutreachSandbox
 
 
 @pytest.mark.parametrize(
@@ -58,31 +56,3 @@ def test_every_sort_can_be_walked_without_losing_a_row(
 ) -> None:
     pages = client.walk("sequenceStates", {"sort": sort, "page[size]": "3"})
     assert [id_ for page in pages for id_ in page] == expected
-
-
-def test_repeated_parameters_count_once_and_do_not_pile_up_in_links(client: Client, states: list[int]) -> None:
-    asked = [("page[size]", "2"), ("page[size]", "3"), ("sort", "updatedAt"), ("sort", "updatedAt")]
-    answer = client.get("sequenceStates", params=asked).json()
-    assert len(answer["data"]) == 3
-    assert answer["links"]["next"].count("sort=") == 1
-
-
-def test_fields_of_a_type_that_exists_but_is_not_served_are_no_mistake(client: Client, states: list[int]) -> None:
-    asked = {"fields[account]": "name,customId", "include": "account"}
-    assert client.get("prospects", params=asked).json()["included"] == []
-    assert client.get("prospects", params={"fields[accounts]": "name"}).status_code == 422
-
-
-@pytest.mark.parametrize("path", ["prospects", "tasks", "sequenceStates", "prospects/1"])
-def test_data_connections_are_there_for_those_who_ask_where_the_spec_has_them(
-    service: OutreachSandbox, client: Client, states: list[int], path: str
-) -> None:
-    service.store.add_task(1)
-
-    def first(**asked: str) -> Any:
-        rows = client.get(path, params=asked).json()["data"]
-        return (rows[0] if isinstance(rows, list) else rows).get("meta")
-
-    assert first() is None
-    assert first(provideDataConnections="true") == (None if path == "sequenceStates" else {"dataConnections": []})
-    assert first(provideDataConnections="false") is None

@@ -29,22 +29,6 @@ def test_a_row_changed_in_the_middle_of_a_walk_is_met_again_at_the_end(
     assert [id_ for page in pages for id_ in page] == [5, 7, 8, 9, 10, 1, 6]
 
 
-def test_prev_leads_back_to_the_page_before(client: Client, states: list[int]) -> None:
-    first = client.get("sequenceStates", params=WALK).json()
-    second = client.get(first["links"]["next"]).json()
-    back = client.get(second["links"]["prev"]).json()
-    assert [row["id"] for row in back["data"]] == [1, 2, 3, 4]
-    assert "prev" not in back["links"]
-    again = client.get(back["links"]["next"]).json()
-    assert [row["id"] for row in again["data"]] == [5, 6, 7, 8]
-
-
-def test_the_last_page_has_no_next_even_when_it_is_full(client: Client, states: list[int]) -> None:
-    answer = client.get("sequenceStates", params={"page[size]": "10"}).json()
-    assert len(answer["data"]) == 10
-    assert set(answer["links"]) == {"first"}
-
-
 def test_links_are_absent_when_nothing_is_found(client: Client) -> None:
     assert client.get("tasks", params={"page[size]": "10", "count": "false"}).json() == {"data": []}
 
@@ -59,34 +43,6 @@ def test_links_are_absolute_and_repeat_all_parameters_encoded(
         assert "filter%5BupdatedAt%5D=2026-09-01T00%3A00%3A00Z..inf" in link
         assert "include=prospect%2Csequence" in link
     assert "page%5Bafter%5D=" not in links["first"]
-
-
-def test_without_a_page_size_offsets_are_used(client: Client, states: list[int]) -> None:
-    answer = client.get("sequenceStates", params={"page[limit]": "6"}).json()
-    assert "page%5Boffset%5D=6" in answer["links"]["next"]
-    assert [row["id"] for row in client.get(answer["links"]["next"]).json()["data"]] == [7, 8, 9, 10]
-
-
-def test_count_is_made_only_when_asked_for(client: Client, states: list[int]) -> None:
-    assert "meta" not in client.get("sequenceStates", params=WALK).json()
-    counted = client.get("sequenceStates", params={**WALK, "count": "true"}).json()
-    assert counted["meta"] == {"count": 10, "count_truncated": False}
-
-
-def test_a_lookup_by_many_prospects_pages_like_any_list(
-    service: OutreachSandbox, client: Client, states: list[int]
-) -> None:
-    other = service.store.add_prospect()
-    late = service.store.add_state(other, 1, "finished", updatedAt="2026-09-02T00:00:20Z")
-    pages = client.walk("sequenceStates", {"filter[prospect][id]": f"1,{other}", "page[size]": "6"})
-    assert pages == [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, late]]
-
-
-def test_a_count_is_of_the_list_not_of_the_table(client: Client, states: list[int]) -> None:
-    bounded = {"filter[updatedAt]": "2026-09-02T00:00:02Z..2026-09-02T00:00:05Z", "count": "true", "page[size]": "2"}
-    for sort in ("updatedAt", "-updatedAt", "createdAt", "updatedAt,createdAt"):
-        answer = client.get("sequenceStates", params={**bounded, "sort": sort}).json()
-        assert answer["meta"]["count"] == 4, sort
 
 
 def cursor(*parts: Any) -> str:
@@ -114,9 +70,3 @@ def test_a_cursor_fits_the_sort_it_was_made_with_and_no_other(client: Client, st
         onward = client.get("sequenceStates", params={**WALK, "sort": made}).json()["links"]["next"]
         encoded = (f"sort={one.replace(',', '%2C')}" for one in (made, used))
         assert client.get(onward.replace(*encoded)).status_code == 422
-
-
-@pytest.mark.parametrize("part", [None, 5, [False], [False, 5], [True, "x"], ["", ""], [False, None], [0, "x"]])
-def test_a_cursor_with_a_place_of_another_kind_is_refused(client: Client, states: list[int], part: Any) -> None:
-    asked = {**WALK, "sort": "state", "page[after]": cursor("sequenceStates state", part, 3)}
-    assert client.get("sequenceStates", params=asked).status_code == 422
