@@ -6,14 +6,17 @@ straight from what the program promises and without any of its rules, so that a 
 
 from __future__ import annotations
 
+import logging
 import shutil
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import structlog
 import yaml
 from rich.table import Table
 from rich.text import Text
 
+from outreach_sync import files
 from outreach_sync.config.load import load_config
 from outreach_sync.insight import failures
 from outreach_sync.insight.explain import explain_person, explain_task
@@ -44,6 +47,9 @@ _ROWS = 10
 _REQUESTS_OF_A_QUIET_CYCLE = 4  # one for each stream
 _REFUSED_TWICE = 16  # the prospect whose address two People have
 
+_SILENCE = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+"""A log that says nothing: the screen does."""
+
 Row = dict[str, Any]
 
 
@@ -60,10 +66,9 @@ class Expectation:
     def look(self) -> None:
         """Take in what the next cycle can read, and whom Workbooks says to send no e-mail."""
         for id_, prospect in self._rows("prospect").items():
-            if _opted_out(prospect):
-                self._first_seen.setdefault(id_, _ms(prospect["updatedAt"]))
-            else:
-                self._first_seen.pop(id_, None)
+            self._first_seen.setdefault(id_, _ms(prospect["updatedAt"]))
+            if not _opted_out(prospect):
+                del self._first_seen[id_]
         self._no_email |= {one["id"] for one in self.people().values() if one[NO_EMAIL]}
 
     def people(self) -> dict[int, Row]:
@@ -179,16 +184,6 @@ def _ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-class Changed(NamedTuple):
-    """One line of what a cycle changed in Workbooks."""
-
-    record: str
-    who: str
-    before: str
-    after: str
-    why: str
-
-
 class Demo:
     """The story, on a console: each act is a change in the world, a cycle, and a look whether all is as it must be.
 
@@ -246,7 +241,7 @@ class Demo:
         """Run a cycle, show what it changed and why, and compare all of Workbooks with what it must say."""
         self._expectation.look()
         people, tasks = self._expectation.people(), self._expectation.tasks()
-        ended = perform(self._config, Options(), self._stop, _Silence())
+        ended = perform(self._config, Options(), self._stop, _SILENCE)
         if ended.error is not None:
             raise ended.error
         document = dict(ended.document)
@@ -258,9 +253,8 @@ class Demo:
         )
         self._show_changes(people, tasks)
         wrong = self._expectation.mismatches()
-        self.problems += wrong
         counts = f"all {len(self._expectation.people())} people and {len(self._expectation.tasks())} tasks"
-        self._verdict(f"{counts} in Workbooks say what they must", happened=not wrong)
+        self._expect(f"{counts} in Workbooks say what they must", happened=not wrong)
         for sentence in wrong:
             self._say(f"  {sentence}", style="red")
         return document
@@ -275,7 +269,7 @@ class Demo:
         self._expect("Outreach was asked once for each stream at most", happened=few)
 
     def _expect(self, what: str, *, happened: bool) -> None:
-        self._verdict(what, happened=happened)
+        self._say(f"[{'ok' if happened else 'NOT SO'}] {what}", style="green" if happened else "bold red")
         if not happened:
             self.problems.append(f"it is not so that {what}")
 
@@ -301,14 +295,14 @@ class Demo:
         if not changed:
             return
         table = _table("record", "who or what", "before", "after", "why")
-        for one in changed if self._rows is None else changed[: self._rows]:
-            table.add_row(*map(Text, one))
+        for cells in changed[: self._rows]:
+            table.add_row(*map(Text, cells))
         self._say()
         self._console.print(table)
         if len(changed) > table.row_count:
             self._say(f"... and {len(changed) - table.row_count} more (`demo --all` shows them).", style="dim")
 
-    def _people_changed(self, before: dict[int, Row], state: Store) -> Iterator[Changed]:
+    def _people_changed(self, before: dict[int, Row], state: Store) -> Iterator[tuple[str, ...]]:
         now = self._expectation.people()
         for id_, one in sorted({**before, **now}.items()):
             old, new = before.get(id_), now.get(id_)
@@ -317,14 +311,14 @@ class Demo:
                 said, says = f"{said}, {_date(old)}", f"{says}, {_date(new)}"
             if said != says:
                 because = "" if new is None else explain_person(state, self._config, id_)["because"]
-                yield Changed(f"Person {id_}", one["name"], said, says, because)
+                yield f"Person {id_}", one["name"], said, says, because
 
-    def _tasks_made(self, before: dict[int, Row], state: Store) -> Iterator[Changed]:
+    def _tasks_made(self, before: dict[int, Row], state: Store) -> Iterator[tuple[str, ...]]:
         for id_, one in self._expectation.tasks().items():
             if id_ not in before:
                 source = int(one["created_through_reference"].rpartition("-")[2])
                 because = explain_task(state, self._config, source)["because"]
-                yield Changed(f"Task {id_}", one["name"], "", one["activity_status"], because)
+                yield f"Task {id_}", one["name"], "", one["activity_status"], because
 
     def _show_refusals(self) -> None:
         with Store.open(self._config.state.path) as state:
@@ -334,9 +328,6 @@ class Demo:
             for entry in entries:
                 self._say(f"  {entry.id}: {entry.reason}")
             self._say(f"  What to do: {kind.advice}")
-
-    def _verdict(self, what: str, *, happened: bool) -> None:
-        self._say(f"[{'ok' if happened else 'NOT SO'}] {what}", style="green" if happened else "bold red")
 
     def _end(self) -> None:
         self._say()
@@ -370,16 +361,12 @@ def tell(console: Console, directory: Path, stop: StopSignal, *, everything: boo
 def config_of(sandbox: Sandbox, directory: Path) -> Config:
     """Write the config of the demo into a directory and read it."""
     path = directory / "demo.yaml"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(sandbox.config(directory / "state.db"), allow_unicode=True), encoding="utf-8")
+    files.write_whole(path, yaml.safe_dump(sandbox.config(directory / "state.db"), allow_unicode=True))
     return load_config(path)
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold", ratio=None)
-    return table
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
 def _date(person: Row) -> str:
@@ -392,16 +379,3 @@ def _said(person: Row | None) -> str:
         return "-"
     label = person[STATE] or "nothing"
     return f"{label}, No Email" if person[NO_EMAIL] else str(label)
-
-
-class _Silence:
-    """A log that says nothing: the screen does."""
-
-    def debug(self, event: str, **values: Any) -> None:
-        """Say nothing."""
-
-    def info(self, event: str, **values: Any) -> None:
-        """Say nothing."""
-
-    def warning(self, event: str, **values: Any) -> None:
-        """Say nothing."""

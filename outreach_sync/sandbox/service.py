@@ -20,7 +20,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
@@ -134,100 +134,6 @@ def _without_secrets(pairs: list[tuple[str, str]]) -> tuple[tuple[str, str], ...
     )
 
 
-class Records(Protocol):
-    """What the back door needs of a store."""
-
-    def summary(self) -> Mapping[str, int]:
-        """Count the records by type."""
-
-    def dump(self) -> dict[str, Any]:
-        """Give everything as a JSON value."""
-
-    def change(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Apply a change given as JSON and say what came of it.
-
-        Raises:
-            ValueError, KeyError: the change makes no sense.
-        """
-
-
-class BackDoor:
-    """Answers requests below ``/_sandbox/`` for one service."""
-
-    def __init__(self, name: str, *, clock: SandboxClock, faults: FaultBoard, journal: Journal, store: Records) -> None:
-        """Take the parts of the service that it shows and changes."""
-        self._name = name
-        self._clock = clock
-        self._faults = faults
-        self._journal = journal
-        self._store = store
-
-    @staticmethod
-    def concerns(request: Request) -> bool:
-        """Tell whether the request is for the back door."""
-        return request.path == PREFIX or request.path.startswith(PREFIX + "/")
-
-    def respond(self, request: Request) -> Response:
-        """Answer: 200 with JSON, 400 for a change that makes no sense, 404 for anything unknown."""
-        try:
-            endpoint, given = _DOORS.bind("localhost").match(request.path, request.method)
-        except HTTPException:
-            return _json(404, {"error": f"there is no {request.method} {request.path}"})
-        try:
-            return _json(200, getattr(self, f"_{endpoint}")(_document(request), **given))
-        except (KeyError, TypeError, ValueError) as error:
-            return _json(400, {"error": str(error)})
-
-    def _summary(self, _document: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "service": self._name,
-            "now": instants.to_iso(self._clock.now()),
-            "header_skew_ms": self._clock.header_skew,
-            "records": dict(self._store.summary()),
-            "requests": self._journal.counts(),
-            "faults": [name for name, switch in self._faults.state().items() if switch["active"]],
-        }
-
-    def _show_faults(self, _document: dict[str, Any]) -> dict[str, Any]:
-        return dict(self._faults.state())
-
-    def _switch_on(self, document: dict[str, Any]) -> dict[str, Any]:
-        options = document.get("options") or {}
-        if document.keys() - _FAULT_KEYS or "name" not in document or not isinstance(options, dict):
-            raise ValueError(f"a fault is given as {', '.join(_FAULT_KEYS)} (an object); only name is needed")
-        misplaced = options.keys() & _FAULT_KEYS
-        if misplaced:
-            raise ValueError(f"'{min(misplaced)}' stands beside options, not in them")
-        name = document["name"]
-        self._faults.on(name, times=document.get("times"), after=document.get("after") or 0, **options)
-        return self._faults.state()[name]
-
-    def _switch_off(self, _document: dict[str, Any], name: str = "") -> dict[str, Any]:
-        if name:
-            self._faults.off(name)
-        else:
-            self._faults.clear()
-        return {}
-
-    def _show_requests(self, _document: dict[str, Any]) -> list[dict[str, Any]]:
-        return [entry.as_json() for entry in self._journal.entries()]
-
-    def _forget_requests(self, _document: dict[str, Any]) -> dict[str, Any]:
-        self._journal.clear()
-        return {}
-
-    def _move_clock(self, document: dict[str, Any]) -> dict[str, Any]:
-        self._clock.advance(int(document.get("advance_ms", 0)))
-        self._clock.header_skew = int(document.get("header_skew_ms", self._clock.header_skew))
-        return {"now": instants.to_iso(self._clock.now()), "header_skew_ms": self._clock.header_skew}
-
-    def _show_records(self, _document: dict[str, Any]) -> dict[str, Any]:
-        return self._store.dump()
-
-    def _change_records(self, document: dict[str, Any]) -> dict[str, Any]:
-        return self._store.change(document)
-
-
 class SimulatedService(ABC):
     """One simulated service on a port of its own. Usable as a context manager.
 
@@ -239,9 +145,11 @@ class SimulatedService(ABC):
     name: ClassVar[str]
 
     def __init__(
-        self, faults: FaultBoard, store: Records, *, clock: SandboxClock, port: int = 0, latency_ms: float = 0
+        self, faults: FaultBoard, store: Any, *, clock: SandboxClock, port: int = 0, latency_ms: float = 0
     ) -> None:
-        """Bind to a port (0: any free one); answers begin with `start`. `store` is what the back door changes.
+        """Bind to a port (0: any free one); answers begin with `start`.
+
+        `store` is what the back door shows and changes, by its methods `summary`, `dump` and `change`.
 
         Raises:
             OSError: the port is taken.
@@ -249,17 +157,13 @@ class SimulatedService(ABC):
         self.clock = clock
         self.faults = faults
         self.journal = Journal()
-        self._door = BackDoor(self.name, clock=clock, faults=faults, journal=self.journal, store=store)
+        self._store = store
         self._server = HttpServer(self, port=port, latency_ms=latency_ms)
         self.url = self._server.url
 
     @abstractmethod
     def answer(self, request: Request) -> Response:
         """Answer a request that is not for the back door, and write it to the journal."""
-
-    def respond(self, request: Request) -> Response:
-        """Answer any request."""
-        return self._door.respond(request) if BackDoor.concerns(request) else self.answer(request)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -280,12 +184,69 @@ class SimulatedService(ABC):
         """Stop."""
         self.stop()
 
+    def respond(self, request: Request) -> Response:
+        """Answer any request; by the back door 200, 400 for what makes no sense, 404 for anything unknown."""
+        if request.path != PREFIX and not request.path.startswith(f"{PREFIX}/"):
+            return self.answer(request)
+        try:
+            endpoint, given = _DOORS.bind("localhost").match(request.path, request.method)
+            document = json.loads(request.body or b"{}")
+            return _json(200, getattr(self, f"_{endpoint}")(document, **given))
+        except HTTPException:
+            return _json(404, {"error": f"there is no {request.method} {request.path}"})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return _json(400, {"error": str(error)})
 
-def _document(request: Request) -> dict[str, Any]:
-    document = json.loads(request.body or b"{}")
-    if not isinstance(document, dict):
-        raise TypeError("a change is a JSON object")
-    return document
+    def _summary(self, _document: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "service": self.name,
+            "now": instants.to_iso(self.clock.now()),
+            "header_skew_ms": self.clock.header_skew,
+            "records": dict(self._store.summary()),
+            "requests": self.journal.counts(),
+            "faults": [name for name, switch in self.faults.state().items() if switch["active"]],
+        }
+
+    def _show_faults(self, _document: dict[str, Any]) -> dict[str, Any]:
+        return dict(self.faults.state())
+
+    def _switch_on(self, document: dict[str, Any]) -> dict[str, Any]:
+        options = document.get("options") or {}
+        if document.keys() - _FAULT_KEYS or "name" not in document or not isinstance(options, dict):
+            raise ValueError(f"a fault is given as {', '.join(_FAULT_KEYS)} (an object); only name is needed")
+        misplaced = options.keys() & _FAULT_KEYS
+        if misplaced:
+            raise ValueError(f"'{min(misplaced)}' stands beside options, not in them")
+        name = document["name"]
+        self.faults.on(name, times=document.get("times"), after=document.get("after") or 0, **options)
+        return self.faults.state()[name]
+
+    def _switch_off(self, _document: dict[str, Any], name: str = "") -> dict[str, Any]:
+        if name:
+            self.faults.off(name)
+        else:
+            self.faults.clear()
+        return {}
+
+    def _show_requests(self, _document: dict[str, Any]) -> list[dict[str, Any]]:
+        return [entry.as_json() for entry in self.journal.entries()]
+
+    def _forget_requests(self, _document: dict[str, Any]) -> dict[str, Any]:
+        self.journal.clear()
+        return {}
+
+    def _move_clock(self, document: dict[str, Any]) -> dict[str, Any]:
+        self.clock.advance(int(document.get("advance_ms", 0)))
+        self.clock.header_skew = int(document.get("header_skew_ms", self.clock.header_skew))
+        return {"now": instants.to_iso(self.clock.now()), "header_skew_ms": self.clock.header_skew}
+
+    def _show_records(self, _document: dict[str, Any]) -> dict[str, Any]:
+        shown: dict[str, Any] = self._store.dump()
+        return shown
+
+    def _change_records(self, document: dict[str, Any]) -> dict[str, Any]:
+        done: dict[str, Any] = self._store.change(document)
+        return done
 
 
 def _json(status: int, document: object) -> Response:

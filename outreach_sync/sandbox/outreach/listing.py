@@ -6,6 +6,7 @@ import base64
 import bisect
 import json
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
@@ -14,7 +15,7 @@ from outreach_sync.sandbox.outreach import query as queries
 from outreach_sync.sandbox.outreach.rendering import Look, Renderer, pointed_to, related_ids
 from outreach_sync.sandbox.outreach.schema import RESOURCES
 from outreach_sync.sandbox.outreach.store import api_time
-from outreach_sync.sandbox.outreach.trouble import JSON_API, InvalidFilter, InvalidParameter, NotFound
+from outreach_sync.sandbox.outreach.trouble import JSON_API, Refusal
 from outreach_sync.sandbox.server import Response
 
 if TYPE_CHECKING:
@@ -33,11 +34,10 @@ _BEGINNING = "beginning"
 
 
 class Rows(NamedTuple):
-    """One page: its records, and the cursors that lead on and back (None where there is nothing more)."""
+    """One page: its records, and the cursor that leads on (None where there is nothing more)."""
 
     records: tuple[Record, ...]
     after: str | None
-    before: str | None
 
 
 class Selection:
@@ -68,42 +68,31 @@ class Selection:
         """Give one page.
 
         Raises:
-            InvalidParameter: the cursor is none of ours.
+            Refusal: the cursor is none of ours.
         """
+        skipped = page.offset or 0
+        found = tuple(islice(self._matching(page.after), skipped, skipped + page.size + 1))
+        records, more = found[: page.size], len(found) > page.size
         if page.offset is not None:
-            found = self._take(self._from(None, forward=True), page.offset + page.size + 1)
-            onward = str(page.offset + page.size) if len(found) > page.offset + page.size else None
-            back = str(max(0, page.offset - page.size)) if page.offset else None
-            return Rows(tuple(found[page.offset : page.offset + page.size]), onward, back)
-        forward = page.before is None
-        start = page.after if forward else page.before
-        found = self._take(self._from(start, forward=forward), page.size + 1)
-        more, records = len(found) > page.size, found[: page.size]
-        if not forward:
-            records.reverse()
-        leads_on, leads_back = (more, start is not None) if forward else (True, more)
-        return Rows(
-            records=tuple(records),
-            after=self._cursor(records[-1]) if records and leads_on else None,
-            before=self._cursor(records[0]) if records and leads_back else None,
-        )
+            return Rows(records, str(skipped + page.size) if more else None)
+        return Rows(records, self._cursor(records[-1]) if more else None)
 
     def count(self) -> int:
         """Count all rows of the list, not only the page's."""
-        return sum(1 for _ in self._matching(self._from(None, forward=True)))
+        return sum(1 for _ in self._matching(None))
 
     def read(self, cursor: str) -> tuple[int, str, int]:
         """Give page size, stamp and id from a cursor; one made for another list or sort leads nowhere in this one.
 
         Raises:
-            InvalidParameter: it does not fit.
+            Refusal: it does not fit.
         """
         try:
             walk, size, stamp, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         except (ValueError, TypeError, RecursionError):
             walk, size, stamp, id_ = None, 0, "", 0
         if walk != self._walk or not isinstance(stamp, str) or type(id_) is not int or type(size) is not int:
-            raise InvalidParameter("The cursor is not valid for this list.", pointer="page[after]")
+            raise Refusal("validationError", "The cursor is not valid for this list.", pointer="page[after]")
         return size, stamp, id_
 
     def _cursor(self, record: Record) -> str:
@@ -111,40 +100,24 @@ class Selection:
         place = json.dumps([self._walk, self._query.page.size, *record.place])
         return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
-    def _take(self, places: Iterator[int], number: int) -> list[Record]:
-        taken: list[Record] = []
-        for record in self._matching(places):
-            taken.append(record)
-            if len(taken) == number:
-                break
-        return taken
-
-    def _matching(self, places: Iterator[int]) -> Iterator[Record]:
-        for place in places:
-            record = self._store.get(self._resource.type, self._places[place][1])
+    def _matching(self, after: str | None) -> Iterator[Record]:
+        """Give the records of the list, from behind a cursor on."""
+        for number in self._numbers(after):
+            record = self._store.get(self._resource.type, self._places[number][1])
             if self._shows(record) and all(self._accepts(condition, record) for condition in self._query.conditions):
                 yield record
 
-    def _from(self, cursor: str | None, *, forward: bool) -> Iterator[int]:
+    def _numbers(self, after: str | None) -> range:
         """Give the numbers of the places, onward from the cursor, which itself is left out."""
-        ascending = forward != self._descending
         low, high = self._bounds()
-        if cursor not in {None, _BEGINNING}:
-            _, *place = self.read(cursor or "")
-            if ascending:
-                low = max(low, self._number_of(tuple(place)) + 1)
-            else:
-                high = min(high, self._number_of(tuple(place), below=True))
-        return iter(range(low, high)) if ascending else iter(range(high - 1, low - 1, -1))
-
-    def _number_of(self, place: tuple[Any, ...], *, below: bool = False) -> int:
-        """Find where a place is, or would be, in the walk; in a list sorted as a whole it must still be there."""
-        if self._is_walked:
-            return bisect.bisect_left(self._places, place) if below else bisect.bisect_right(self._places, place) - 1
-        try:
-            return next(number for number, (_, id_) in enumerate(self._places) if id_ == place[1])
-        except StopIteration:
-            raise InvalidParameter("The cursor is not valid any more.", pointer="page[after]") from None
+        place = None if after in {None, _BEGINNING} else self.read(after or "")[1:]
+        if place is not None and not self._is_walked:  # where it was in a list sorted as a whole
+            low = next((number + 1 for number, (_, id_) in enumerate(self._places) if id_ == place[1]), high)
+        elif place is not None and self._descending:
+            high = min(high, bisect.bisect_left(self._places, place))
+        elif place is not None:
+            low = max(low, bisect.bisect_right(self._places, place))
+        return range(high - 1, low - 1, -1) if self._descending else range(low, high)
 
     def _bounds(self) -> tuple[int, int]:
         """Give the part of the walk that conditions on the stamp leave."""
@@ -246,15 +219,20 @@ class Reader:
             Refusal: it is not right.
         """
         if any("neginf.." in value for name, value in parameters if name.startswith("filter[")):
-            self._refuse("neginf_refused", InvalidFilter("A range cannot start with neginf."))
+            self._refuse("neginf_refused", Refusal("filterParameter.invalid", "A range cannot start with neginf."))
         by_offset = not any(name == "page[size]" for name, _ in parameters)
         cap = self._faults.take("offset_cap") if by_offset else None
         query = queries.parse(resource, parameters, offset_rows=_of(cap, "rows", 1000, queries.OFFSET_ROWS))
         names = next((one.values for one in query.conditions if one.path == ("name",)), ())
         if resource.type == "event" and len(names) > 1:
-            self._refuse("event_names_refused", InvalidFilter("events are filtered by one name.", pointer="name"))
+            self._refuse(
+                "event_names_refused",
+                Refusal("filterParameter.invalid", "events are filtered by one name.", pointer="name"),
+            )
         if query.page.after is not None:
-            self._refuse("cursor_refused", InvalidParameter("The cursor is not valid any more.", pointer="page[after]"))
+            self._refuse(
+                "cursor_refused", Refusal("validationError", "The cursor is not valid any more.", pointer="page[after]")
+            )
         if self._faults.take("upper_bound_ignored") is None:
             return query
         open_ended = (replace(c, high=None) if c.path == (resource.stamp,) else c for c in query.conditions)
@@ -264,13 +242,13 @@ class Reader:
         """Answer a request for one record; links begin with `base_url`.
 
         Raises:
-            NotFound: it does not exist, or is hidden.
+            Refusal: it does not exist, or is hidden.
         """
         sight = self._sight()
         with self._store.lock:
             record = self._store.visible(resource.type, id_)
             if record is None or not sight.shows(record):
-                raise NotFound(f"Could not find '{resource.type}' with ID '{id_}'.")
+                raise Refusal("resourceNotFound", f"Could not find '{resource.type}' with ID '{id_}'.")
             renderer = self._renderer(query, base_url)
             text = renderer.render(record, query.fields.get(resource.type))
             return _json_api(f'{{"data":{text}{self._included(resource, [record], query, sight, renderer)}}}')
@@ -296,18 +274,18 @@ class Reader:
         links = self._links(resource, parameters, query.page, rows, base_url) if found else ""
         return _json_api(f'{{"data":[{data}]{included}{counted}{links}}}')
 
-    def _refuse(self, fault: str, refusal: InvalidParameter | InvalidFilter) -> None:
+    def _refuse(self, fault: str, refusal: Refusal) -> None:
         if self._faults.take(fault) is not None:
             raise refusal
 
     def _page(self, selection: Selection, page: Page) -> Rows:
         if page.after not in {None, _BEGINNING} and selection.read(page.after or "")[0] != page.size:
-            foreign = InvalidParameter("The cursor was made for another page[size].", pointer="page[after]")
+            foreign = Refusal("validationError", "The cursor was made for another page[size].", pointer="page[after]")
             self._refuse("cursor_bound_to_size", foreign)
         short = self._faults.take("short_pages")
         page = replace(page, size=min(page.size, _of(short, "rows", 1, page.size)))
         if page.offset is None and self._faults.take("empty_page_with_next") is not None:
-            return Rows((), after=page.after or _BEGINNING, before=None)
+            return Rows((), after=page.after or _BEGINNING)
         return selection.page(page)
 
     def _disturbed(self, selection: Selection, resource: Resource, page: Page, rows: Rows) -> Sequence[Record]:
@@ -404,8 +382,8 @@ class Reader:
     def _links(self, resource: Resource, parameters: Parameters, page: Page, rows: Rows, base_url: str) -> str:
         if rows.after and self._faults.take("next_link_missing_links") is not None:
             return ""
-        onward, back = ("page[after]", "page[before]") if page.offset is None else ("page[offset]", "page[offset]")
-        rest = [pair for pair in parameters if pair[0] not in {"page[after]", "page[before]", "page[offset]"}]
+        onward = "page[after]" if page.offset is None else "page[offset]"
+        rest = [pair for pair in parameters if pair[0] != onward]
         own = f"{base_url}/api/v2/{resource.plural}"
         links: dict[str, str | None] = {"first": _url(own, rest)}
         if rows.after:
@@ -416,8 +394,6 @@ class Reader:
             links["next"] = _url(target, [*rest, (onward, str(page.after) if loops else rows.after)])
         elif self._faults.take("next_link_null") is not None:
             links["next"] = None
-        if rows.before:
-            links["prev"] = _url(own, [*rest, (back, rows.before)])
         return f',"links":{json.dumps(links, separators=(",", ":"))}'
 
 

@@ -12,12 +12,12 @@ import json
 import secrets
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach.schema import PLURALS
-from outreach_sync.sandbox.outreach.trouble import NotFound, Unauthorized, json_response
+from outreach_sync.sandbox.outreach.trouble import Refusal, json_response
 from outreach_sync.sandbox.server import Request, Response
 
 if TYPE_CHECKING:
@@ -26,132 +26,18 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
 
-ACCESS_LIFE_MS = 7_200_000
-S2S_LIFE_MS = 3_600_000
-REFRESH_LIFE_MS = 14 * 86_400_000
-CODE_LIFE_MS = 600_000
-MINUTE_MS = 60_000
 LIVE_TOKENS = 100
-
 SCOPES = tuple(
     f"{plural}.read"
     for plural in ("sequenceStates", "tasks", "prospects", "sequences", "sequenceSteps", "users", "stages", "events")
 )
 """What a reader asks for: the scopes of tokens that nobody named scopes for."""
 
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a token stands for. `refreshed` counts the refreshes that led to it; `s2s`: server-to-server."""
-
-    token: str
-    scopes: tuple[str, ...]
-    expires_at: Instant
-    refreshed: int = 0
-    s2s: bool = False
-
-
-class TokenRegistry:
-    """All tokens of the one user and app there is. Thread-safe."""
-
-    def __init__(self, clock: SandboxClock) -> None:
-        """Start without any token."""
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._access: dict[str, Grant] = {}
-        self._refresh: dict[str, Grant] = {}
-        self._codes: dict[str, tuple[Grant, str]] = {}
-        self._issued_at: Instant | None = None
-
-    def new_code(self, redirect_uri: str, scopes: tuple[str, ...]) -> str:
-        """Make an authorization code for one use within ten minutes."""
-        grant = self._grant("code", scopes, CODE_LIFE_MS)
-        with self._lock:
-            self._codes[grant.token] = (grant, redirect_uri)
-        return grant.token
-
-    def redeem_code(self, code: str, redirect_uri: str) -> tuple[Grant, Grant] | None:
-        """Turn a code into (access, refresh), or None if it is unknown, used, too old or for another address."""
-        with self._lock:
-            grant, expected = self._codes.pop(code, (None, ""))
-            if grant is None or expected != redirect_uri or grant.expires_at <= self._clock.now():
-                return None
-            return self._issue(grant.scopes, 0)
-
-    def new_refresh(self, scopes: tuple[str, ...] = SCOPES) -> str:
-        """Make a refresh token as if somebody had consented."""
-        with self._lock:
-            return self._issue_refresh(scopes, 0).token
-
-    def refresh(self, token: str, *, kill_old: bool) -> tuple[Grant, Grant] | None:
-        """Turn a refresh token into new (access, refresh), None if it is not alive. `kill_old`: it dies with that."""
-        with self._lock:
-            grant = _alive(self._refresh, token, self._clock.now())
-            if grant is None:
-                return None
-            if kill_old:
-                del self._refresh[token]
-            return self._issue(grant.scopes, grant.refreshed + 1)
-
-    def new_s2s(self, scopes: tuple[str, ...] = SCOPES) -> Grant:
-        """Make a server-to-server access token."""
-        grant = self._grant("s2s", scopes, S2S_LIFE_MS, s2s=True)
-        with self._lock:
-            _keep(self._access, grant)
-        return grant
-
-    def within_minute(self) -> bool:
-        """Tell whether an access token was issued less than 60 seconds ago."""
-        return self._issued_at is not None and self._clock.now() - self._issued_at < MINUTE_MS
-
-    def authenticate(self, token: str) -> Grant | None:
-        """Find the grant behind an access token, None if it is not alive."""
-        with self._lock:
-            return _alive(self._access, token, self._clock.now())
-
-    def revoke_access(self, token: str) -> None:
-        """Let an access token die now."""
-        with self._lock:
-            self._access.pop(token, None)
-
-    def revoke_all(self) -> None:
-        """Let every token die now, as when the user withdraws the consent."""
-        with self._lock:
-            self._access.clear()
-            self._refresh.clear()
-
-    def _issue(self, scopes: tuple[str, ...], refreshed: int) -> tuple[Grant, Grant]:
-        access = self._grant("access", scopes, ACCESS_LIFE_MS, refreshed=refreshed)
-        _keep(self._access, access)
-        self._issued_at = self._clock.now()
-        return access, self._issue_refresh(scopes, refreshed)
-
-    def _issue_refresh(self, scopes: tuple[str, ...], refreshed: int) -> Grant:
-        grant = self._grant("refresh", scopes, REFRESH_LIFE_MS, refreshed=refreshed)
-        _keep(self._refresh, grant)
-        return grant
-
-    def _grant(
-        self, kind: str, scopes: tuple[str, ...], life_ms: int, *, refreshed: int = 0, s2s: bool = False
-    ) -> Grant:
-        expires_at = Instant(self._clock.now() + life_ms)
-        return Grant(f"{kind}-{secrets.token_urlsafe(24)}", scopes, expires_at, refreshed, s2s)
-
-
-def _alive(tokens: dict[str, Grant], token: str, now: Instant) -> Grant | None:
-    grant = tokens.get(token)
-    return grant if grant is not None and grant.expires_at > now else None
-
-
-def _keep(tokens: dict[str, Grant], grant: Grant) -> None:
-    tokens[grant.token] = grant
-    while len(tokens) > LIVE_TOKENS:
-        del tokens[next(iter(tokens))]
-
-
+_MINUTE_MS = 60_000
+_LIFE_MS = {"code": 600_000, "access": 7_200_000, "s2s": 3_600_000, "refresh": 14 * 86_400_000}
 _SCOPES = frozenset(f"{plural}.{right}" for plural in PLURALS for right in ("read", "write", "delete", "all"))
 _JSON = "application/json; charset=utf-8"
-_GRANT_TYPES = frozenset({"authorization_code", "refresh_token"})
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
 _S2S_LONGEST_S = 3600
 _S2S_CLOCKS_DIFFER_S = 60
 
@@ -166,6 +52,93 @@ class App:
     s2s_guid: str = "7d2f2b1e-0000-4000-8000-000000000001"
     s2s_public_key: str | None = None
     auto_approve: bool = False
+
+
+class Grant(NamedTuple):
+    """What a token stands for. `refreshed` counts the refreshes that led to it; `kind`: code, access, s2s, refresh."""
+
+    token: str
+    kind: str
+    scopes: tuple[str, ...]
+    expires_at: Instant
+    refreshed: int = 0
+    redirect_uri: str = ""
+
+
+class TokenRegistry:
+    """All tokens of the one user and app there is. Thread-safe."""
+
+    def __init__(self, clock: SandboxClock) -> None:
+        """Start without any token."""
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._live: dict[str, dict[str, Grant]] = {"code": {}, "access": {}, "refresh": {}}
+        self._issued_at: Instant | None = None
+
+    def new_code(self, redirect_uri: str, scopes: tuple[str, ...]) -> str:
+        """Make an authorization code for one use within ten minutes."""
+        return self._new("code", scopes, redirect_uri=redirect_uri).token
+
+    def redeem_code(self, code: str, redirect_uri: str) -> tuple[Grant, Grant] | None:
+        """Turn a code into (access, refresh), or None if it is unknown, used, too old or for another address."""
+        with self._lock:
+            grant = self._alive("code", code)
+            self._live["code"].pop(code, None)
+            return None if grant is None or grant.redirect_uri != redirect_uri else self._pair(grant.scopes, 0)
+
+    def new_refresh(self, scopes: tuple[str, ...] = SCOPES) -> str:
+        """Make a refresh token as if somebody had consented."""
+        return self._new("refresh", scopes).token
+
+    def refresh(self, token: str, *, kill_old: bool) -> tuple[Grant, Grant] | None:
+        """Turn a refresh token into new (access, refresh), None if it is not alive. `kill_old`: it dies with that."""
+        with self._lock:
+            grant = self._alive("refresh", token)
+            if grant is not None and kill_old:
+                del self._live["refresh"][token]
+            return None if grant is None else self._pair(grant.scopes, grant.refreshed + 1)
+
+    def new_s2s(self, scopes: tuple[str, ...] = SCOPES) -> Grant:
+        """Make a server-to-server access token."""
+        return self._new("s2s", scopes)
+
+    def within_minute(self) -> bool:
+        """Tell whether an access token was issued less than 60 seconds ago."""
+        return self._issued_at is not None and self._clock.now() - self._issued_at < _MINUTE_MS
+
+    def authenticate(self, token: str) -> Grant | None:
+        """Find the grant behind an access token, None if it is not alive."""
+        with self._lock:
+            return self._alive("access", token)
+
+    def revoke_access(self, token: str) -> None:
+        """Let an access token die now."""
+        with self._lock:
+            self._live["access"].pop(token, None)
+
+    def revoke_all(self) -> None:
+        """Let every token die now, as when the user withdraws the consent."""
+        with self._lock:
+            for live in self._live.values():
+                live.clear()
+
+    def _pair(self, scopes: tuple[str, ...], refreshed: int) -> tuple[Grant, Grant]:
+        self._issued_at = self._clock.now()
+        return self._new("access", scopes, refreshed=refreshed), self._new("refresh", scopes, refreshed=refreshed)
+
+    def _new(self, kind: str, scopes: tuple[str, ...], **more: Any) -> Grant:
+        expires_at = Instant(self._clock.now() + _LIFE_MS[kind])
+        grant = Grant(f"{kind}-{secrets.token_urlsafe(24)}", kind, scopes, expires_at, **more)
+        with self._lock:
+            live = self._live["access" if kind == "s2s" else kind]
+            live[grant.token] = grant
+            while len(live) > LIVE_TOKENS:
+                del live[next(iter(live))]
+        return grant
+
+    def _alive(self, kind: str, token: str) -> Grant | None:
+        grant = self._live[kind].get(token)
+        return grant if grant is not None and grant.expires_at > self._clock.now() else None
 
 
 class OAuth:
@@ -183,52 +156,58 @@ class OAuth:
         asked = dict(request.query)
         problem = self._consent_problem(asked)
         if problem:
-            return Response(
-                400, {"Content-Type": "text/html; charset=utf-8"}, f"<p>{html.escape(problem)}</p>".encode()
-            )
+            return Response(400, dict(_HTML), f"<p>{html.escape(problem)}</p>".encode())
         decision = asked.pop("decision", "approve" if self._app.auto_approve or "auto_approve" in asked else "")
         if not decision:
             return _consent_page(asked)
         back = {"error": "access_denied"}
         if decision == "approve":
-            scopes = tuple(asked["scope"].split())
-            back = {"code": self._tokens.new_code(asked["redirect_uri"], scopes)}
-        if "state" in asked and self._faults.take("consent_state_lost", "authorize") is None:
+            back = {"code": self._tokens.new_code(asked["redirect_uri"], tuple(asked["scope"].split()))}
+        if "state" in asked and self._faults.take("consent_state_lost") is None:
             back["state"] = asked["state"]
         joint = "&" if "?" in asked["redirect_uri"] else "?"
         return Response(302, {"Location": f"{asked['redirect_uri']}{joint}{urlencode(back)}"}, b"")
 
     def token(self, form: dict[str, str]) -> Response:
         """Give an access token and a new refresh token for a code or a refresh token."""
-        early = self._refused_early(form) or _refused_grant_type(form)
-        if early is not None:
-            return early
-        pair = self._redeemed(form)
+        refused = self._refused(form)
+        if refused is not None:
+            return refused
+        if form["grant_type"] == "authorization_code":
+            pair = self._tokens.redeem_code(form.get("code", ""), form.get("redirect_uri", ""))
+        else:
+            hard = self._faults.take("refresh_rotates_hard") is not None
+            pair = self._tokens.refresh(form.get("refresh_token", ""), kill_old=hard)
         if pair is None:
-            return _oauth_error(
-                "invalid_grant", "The provided authorization grant is invalid, expired or revoked.", 400
-            )
-        return json_response(200, _token_document(*pair, at_s=self._clock.now() // 1000), _JSON)
+            return _error("invalid_grant", "The provided authorization grant is invalid, expired or revoked.", 400)
+        access, refresh = pair
+        document = {
+            "access_token": access.token,
+            "token_type": "Bearer",
+            "expires_in": _LIFE_MS["access"] // 1000,
+            "refresh_token": refresh.token,
+            "scope": " ".join(access.scopes),
+            "created_at": self._clock.now() // 1000,
+        }
+        return json_response(200, document, _JSON)
 
     def s2s(self, install_id: str, request: Request) -> Response:
         """Give a server-to-server access token for an RS256-signed JWT with iss, iat and exp <= iat + 3600 s.
 
         Raises:
-            Unauthorized: the JWT is not right.
-            NotFound: no such installation.
+            Refusal: the JWT is not right, or there is no such installation.
         """
         if install_id != self._app.install_id:
-            raise NotFound("Could not find install with that id.")
+            raise Refusal("resourceNotFound", "Could not find install with that id.")
         claims = self._claims(bearer_token(request))
-        if claims.get("iss") != self._app.s2s_guid:
-            raise Unauthorized("The issuer of the token is not this app.")
         now, issued, expires = self._clock.now() / 1000, _time_claim(claims, "iat"), _time_claim(claims, "exp")
+        if claims.get("iss") != self._app.s2s_guid:
+            raise Refusal("unauthorized", "The issuer of the token is not this app.")
         if issued > now + _S2S_CLOCKS_DIFFER_S:
-            raise Unauthorized("The token is not valid yet.")
+            raise Refusal("unauthorized", "The token is not valid yet.")
         if expires <= now or not 0 < expires - issued <= _S2S_LONGEST_S:
-            raise Unauthorized("The token is expired, or valid for more than an hour.")
-        grant = self._tokens.new_s2s()
-        return json_response(200, {"data": {"meta": {"accessToken": grant.token}}})
+            raise Refusal("unauthorized", "The token is expired, or valid for more than an hour.")
+        return json_response(200, {"data": {"meta": {"accessToken": self._tokens.new_s2s().token}}})
 
     def _consent_problem(self, asked: dict[str, str]) -> str:
         if asked.get("client_id") != self._app.client_id:
@@ -238,38 +217,41 @@ class OAuth:
         unknown = set(asked.get("scope", "").split()) - _SCOPES
         return f"Unknown or no scope: {' '.join(sorted(unknown))}." if unknown or not asked.get("scope") else ""
 
-    def _refused_early(self, form: dict[str, str]) -> Response | None:
-        if self._faults.take("refresh_refused_once", "token") is not None:
+    def _refused(self, form: dict[str, str]) -> Response | None:
+        """Refuse a token request, in the words of OAuth (RFC 6749, section 5.2) or as a fault has it."""
+        if self._faults.take("refresh_refused_once") is not None:
             self._faults.off("refresh_refused_once")
             return Response(503, {"Content-Type": "text/plain"}, b"upstream connect error")
         credentials = (form.get("client_id", ""), form.get("client_secret", ""))
         if credentials != (self._app.client_id, self._app.client_secret):
-            return _oauth_error("invalid_client", "Client authentication failed.", 401)
-        revoked = self._faults.take("refresh_revoked", "token")
+            return _error("invalid_client", "Client authentication failed.", 401)
+        revoked = self._faults.take("refresh_revoked")
         if revoked is not None:
             return _revoked(revoked)
-        too_soon = self._faults.take("token_minute_rule", "token") if self._tokens.within_minute() else None
-        return None if too_soon is None else _too_many_tokens(too_soon)
-
-    def _redeemed(self, form: dict[str, str]) -> tuple[Grant, Grant] | None:
-        if form["grant_type"] == "authorization_code":
-            return self._tokens.redeem_code(form.get("code", ""), form.get("redirect_uri", ""))
-        hard = self._faults.take("refresh_rotates_hard", "token") is not None
-        return self._tokens.refresh(form.get("refresh_token", ""), kill_old=hard)
+        too_soon = self._faults.take("token_minute_rule") if self._tokens.within_minute() else None
+        if too_soon is not None:
+            response = Refusal(
+                "rateLimitExceeded", "Only one access token may be created within 60 seconds."
+            ).response()
+            told = {"Retry-After": str(too_soon["retry_after"])} if "retry_after" in too_soon else {}
+            return response._replace(headers={**response.headers, **told})
+        if form.get("grant_type") not in {"authorization_code", "refresh_token"}:
+            return _error("unsupported_grant_type", "The authorization grant type is not supported.", 400)
+        return None
 
     def _claims(self, token: str) -> dict[str, Any]:
         """Verify and read a JWT. Without PyJWT (the extra `s2s`) or a public key nothing can be verified: refuse."""
         try:
             jwt: Any = importlib.import_module("jwt")
         except ImportError:
-            raise Unauthorized("This sandbox verifies tokens with PyJWT, which is not installed.") from None
+            raise Refusal("unauthorized", "This sandbox verifies tokens with PyJWT, which is not installed.") from None
         if self._app.s2s_public_key is None:
-            raise Unauthorized("The app has no public key.")
+            raise Refusal("unauthorized", "The app has no public key.")
         options = {"verify_exp": False, "verify_iat": False}  # the sandbox's clock decides, not this machine's
         try:
             claims: dict[str, Any] = jwt.decode(token, self._app.s2s_public_key, algorithms=["RS256"], options=options)
         except jwt.PyJWTError:
-            raise Unauthorized("The signature is not valid.") from None
+            raise Refusal("unauthorized", "The signature is not valid.") from None
         return claims
 
 
@@ -277,13 +259,6 @@ def bearer_token(request: Request) -> str:
     """Read the bearer token of a request, '' without one; the scheme may be written in any case."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _time_claim(claims: dict[str, Any], name: str) -> float:
-    value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unauthorized(f"The token's {name} is no time.")
-    return value
 
 
 def read_form(request: Request) -> dict[str, str]:
@@ -297,54 +272,31 @@ def read_form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-def _token_document(access: Grant, refresh: Grant, *, at_s: int) -> dict[str, object]:
-    return {
-        "access_token": access.token,
-        "token_type": "Bearer",
-        "expires_in": 7200,
-        "refresh_token": refresh.token,
-        "scope": " ".join(access.scopes),
-        "created_at": at_s,
-    }
+def _time_claim(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refusal("unauthorized", f"The token's {name} is no time.")
+    return value
 
 
-def _refused_grant_type(form: dict[str, str]) -> Response | None:
-    """Refuse what is no way to a token here, in the words of OAuth (RFC 6749, section 5.2)."""
-    asked = form.get("grant_type")
-    if asked is None:
-        return _oauth_error("invalid_request", "The grant_type is missing.", 400)
-    if asked not in _GRANT_TYPES:
-        return _oauth_error("unsupported_grant_type", "The authorization grant type is not supported.", 400)
-    return None
-
-
-def _oauth_error(error: str, description: str, status: int) -> Response:
+def _error(error: str, description: str, status: int) -> Response:
     return json_response(status, {"error": error, "error_description": description}, _JSON)
 
 
-def _revoked(options: Mapping[str, object]) -> Response:
-    status, form = int(str(options.get("status", 400))), options.get("form", "json")
+def _revoked(options: Mapping[str, Any]) -> Response:
+    status, form = options.get("status", 400), options.get("form", "json")
     if form != "json":
-        body = b"<html><body>Unauthorized</body></html>" if form == "html" else b""
-        return Response(status, {"Content-Type": "text/html; charset=utf-8"}, body)
-    return _oauth_error(str(options.get("error", "invalid_grant")), "The refresh token was revoked.", status)
-
-
-def _too_many_tokens(options: Mapping[str, object]) -> Response:
-    detail = "Only one access token may be created per user and application within 60 seconds."
-    document = {"errors": [{"id": "rateLimitExceeded", "title": "Rate Limit Exceeded", "detail": detail}]}
-    response = json_response(429, document, _JSON)
-    if "retry_after" in options:
-        response.headers["Retry-After"] = str(options["retry_after"])
-    return response
+        return Response(status, dict(_HTML), b"<html><body>Unauthorized</body></html>" if form == "html" else b"")
+    return _error(options.get("error", "invalid_grant"), "The refresh token was revoked.", status)
 
 
 def _consent_page(asked: dict[str, str]) -> Response:
-    approve = html.escape(f"/oauth/authorize?{urlencode({**asked, 'decision': 'approve'})}")
-    deny = html.escape(f"/oauth/authorize?{urlencode({**asked, 'decision': 'deny'})}")
+    approve, deny = (
+        html.escape(f"/oauth/authorize?{urlencode({**asked, 'decision': word})}") for word in ("approve", "deny")
+    )
     scopes = "".join(f"<li>{html.escape(scope)}</li>" for scope in asked["scope"].split())
     page = (
         "<!doctype html><title>Sandbox: consent</title><h1>Allow this app to read?</h1>"
         f'<ul>{scopes}</ul><p><a id="approve" href="{approve}">Allow</a> <a id="deny" href="{deny}">Deny</a></p>'
     )
-    return Response(200, {"Content-Type": "text/html; charset=utf-8"}, page.encode())
+    return Response(200, dict(_HTML), page.encode())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from outreach_sync import instants
 from outreach_sync.sandbox.outreach.schema import NAMED_TYPES, RESOURCES
 from outreach_sync.sandbox.outreach.store import api_time
-from outreach_sync.sandbox.outreach.trouble import InvalidDatetime, InvalidFilter, InvalidParameter
+from outreach_sync.sandbox.outreach.trouble import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ _BRACKETED = re.compile(r"\[([^\]]*)\]")
 _BOUND_WORDS = {"gte", "lte"}
 _FIELDS = re.compile(r"fields\[(\w+)\]")
 _KNOWN = {"count", "newFilterSyntax", "provideDataConnections", "sort", "include"} | {
-    f"page[{word}]" for word in ("size", "after", "before", "offset", "limit")
+    f"page[{word}]" for word in ("size", "after", "offset", "limit")
 }
 
 Parameters = list[tuple[str, str]]
@@ -62,11 +62,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for: `size` rows `after` or `before` a cursor, or from `offset` (None: cursors)."""
+    """Which part of a list is asked for: `size` rows `after` a cursor, or from `offset` (None: cursors)."""
 
     size: int
     after: str | None = None
-    before: str | None = None
     offset: int | None = None
 
 
@@ -93,7 +92,7 @@ def parse(resource: Resource, parameters: Parameters, *, offset_rows: int = OFFS
     rest = dict(pair for pair in parameters if not pair[0].startswith("filter["))
     for name in rest:
         if name not in _KNOWN and not _FIELDS.fullmatch(name):
-            raise InvalidParameter(f"There is no parameter {name}.", pointer=name)
+            raise Refusal("validationError", f"There is no parameter {name}.", pointer=name)
     return Query(
         conditions=_conditions(resource, filters, new=rest.get("newFilterSyntax") == "true"),
         sort=_sort(resource, rest.get("sort", "")),
@@ -124,7 +123,7 @@ def _sort(resource: Resource, text: str) -> tuple[tuple[str, bool], ...]:
         attribute = resource.attribute(name)
         by_id = name == "id" and resource.type == "event"  # in use by a commercial connector; unheard of elsewhere
         if not by_id and (attribute is None or not attribute.sortable):
-            raise InvalidParameter(f"{resource.type} cannot be sorted by {name}.", pointer="sort")
+            raise Refusal("validationError", f"{resource.type} cannot be sorted by {name}.", pointer="sort")
     return tuple(order)
 
 
@@ -133,10 +132,10 @@ def _field_names(type_: str, text: str) -> tuple[str, ...]:
     if resource is None and type_ in NAMED_TYPES:
         return tuple(names)  # the type exists, and no record of it is ever shown
     if resource is None:
-        raise InvalidParameter(f"There is no resource type {type_}.", pointer=f"fields[{type_}]")
+        raise Refusal("validationError", f"There is no resource type {type_}.", pointer=f"fields[{type_}]")
     for name in names:
         if not resource.knows(name):
-            raise InvalidParameter(f"{type_} has no field {name}.", pointer=f"fields[{type_}]")
+            raise Refusal("validationError", f"{type_} has no field {name}.", pointer=f"fields[{type_}]")
     return tuple(dict.fromkeys(names))
 
 
@@ -144,33 +143,33 @@ def _include(resource: Resource, text: str) -> tuple[str, ...]:
     for name in _names(text):
         relation = resource.relationships.get(name)
         if relation is None or relation.shape == "links":
-            raise InvalidParameter(f"{resource.type} cannot include {name}.", pointer="include")
+            raise Refusal("validationError", f"{resource.type} cannot include {name}.", pointer="include")
     return tuple(_names(text))
 
 
 def _page(parameters: Mapping[str, str], offset_rows: int) -> Page:
-    after, before = parameters.get("page[after]"), parameters.get("page[before]")
+    after = parameters.get("page[after]")
     by_offset = [name for name in ("page[offset]", "page[limit]") if name in parameters]
     if "page[size]" in parameters:
         size = _number(parameters, "page[size]", DEFAULT_PAGE, lowest=1)
         if by_offset:
-            raise InvalidParameter("Cursors and offsets cannot be mixed.", pointer=by_offset[0])
+            raise Refusal("validationError", "Cursors and offsets cannot be mixed.", pointer=by_offset[0])
         if size > _LARGEST_PAGE:
-            raise InvalidParameter(f"A page has at most {_LARGEST_PAGE} rows.", pointer="page[size]")
-        return Page(size, after, before)
-    if after is not None or before is not None:
-        raise InvalidParameter("A cursor needs page[size].", pointer="page[after]")
+            raise Refusal("validationError", f"A page has at most {_LARGEST_PAGE} rows.", pointer="page[size]")
+        return Page(size, after)
+    if after is not None:
+        raise Refusal("validationError", "A cursor needs page[size].", pointer="page[after]")
     size = min(_number(parameters, "page[limit]", DEFAULT_PAGE, lowest=1), _LARGEST_PAGE)
     offset = _number(parameters, "page[offset]", 0, lowest=0)
     if offset + size > offset_rows:
-        raise InvalidParameter(f"Offsets end at {offset_rows} rows; use page[size].", pointer="page[offset]")
+        raise Refusal("validationError", f"Offsets end at {offset_rows} rows; use page[size].", pointer="page[offset]")
     return Page(size, offset=offset)
 
 
 def _number(parameters: Mapping[str, str], name: str, default: int, *, lowest: int) -> int:
     text = parameters.get(name, str(default))
     if not text.isascii() or not text.isdigit() or int(text) < lowest:
-        raise InvalidParameter(f"{name} takes a whole number from {lowest}.", pointer=name)
+        raise Refusal("validationError", f"{name} takes a whole number from {lowest}.", pointer=name)
     return int(text)
 
 
@@ -181,8 +180,8 @@ def _conditions(resource: Resource, parameters: Sequence[tuple[str, str]], *, ne
     """Read all ``filter[...]`` parameters of a request.
 
     Raises:
-        InvalidFilter: unknown or not filterable, or a syntax that is not on.
-        InvalidDatetime: a bound that is no date and time.
+        Refusal: unknown or not filterable, or a syntax that is not on.
+        Refusal: a bound that is no date and time.
     """
     grouped: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for name, value in parameters:
@@ -212,7 +211,7 @@ def _condition(resource: Resource, path: tuple[str, ...], word: str, values: lis
 def _kind(resource: Resource, path: tuple[str, ...]) -> Kind:
     """Find the kind of value a filter compares with, and refuse what cannot be filtered."""
     name = ".".join(path)
-    refused = InvalidFilter(f"{resource.type} cannot be filtered by {name}.", pointer=name)
+    refused = Refusal("filterParameter.invalid", f"{resource.type} cannot be filtered by {name}.", pointer=name)
     if path == ("id",):
         return "number"
     if len(path) == 1:
@@ -238,10 +237,12 @@ def _parsed(path: tuple[str, ...], kind: Kind, text: str) -> Any:
         try:
             return api_time(instants.parse_iso(text))
         except ValueError:
-            raise InvalidDatetime(f"The value of {name} is not a date and time.", pointer=name) from None
+            raise Refusal(
+                "filterParameter.invalidDatetimeFormat", f"The value of {name} is not a date and time.", pointer=name
+            ) from None
     if kind == "number":
         try:
             return int(text)
         except ValueError:
-            raise InvalidFilter(f"The value of {name} is not a number.", pointer=name) from None
+            raise Refusal("filterParameter.invalid", f"The value of {name} is not a number.", pointer=name) from None
     return text.lower() == "true" if kind == "flag" else text

@@ -1,9 +1,4 @@
-"""The simulated Outreach as a whole: who may ask for what, and where each request goes.
-
-Of the writes, those that matter to a reader are served: DELETE on tasks, sequenceStates and prospects gives 204; the
-state of a sequence state changes by the actions finish, pause and resume only; markComplete completes a task (published
-OpenAPI).
-"""
+"""The simulated Outreach as a whole: who may ask for what, and where each request goes. It can only be read."""
 
 from __future__ import annotations
 
@@ -13,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from outreach_sync.instants import Instant
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.outreach import query as queries
@@ -24,42 +18,28 @@ from outreach_sync.sandbox.outreach.schema import PLURALS, RESOURCES, Resource
 from outreach_sync.sandbox.outreach.store import OutreachStore
 from outreach_sync.sandbox.outreach.trouble import (
     JSON_API,
-    Forbidden,
-    MissingScope,
-    NoRoute,
-    NotFound,
     Quota,
     RateLimit,
     Refusal,
     Trouble,
-    Unauthorized,
-    UnsupportedMediaType,
 )
 from outreach_sync.sandbox.server import Request, Response, gzipped, takes_gzip
 from outreach_sync.sandbox.service import SimulatedService
 
 if TYPE_CHECKING:
-    from outreach_sync.sandbox.outreach.query import Query
+    from collections.abc import Mapping
 
 _HOST = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?", re.ASCII)
 _WORTH_GZIP = 1024
-_STATES = {"finish": "finished", "pause": "paused", "resume": "active"}
-_DELETED = "<any(tasks, sequenceStates, prospects):plural>"
+_READS = frozenset({"GET", "HEAD"})
 _ROUTES = Map(
     [
         Rule("/oauth/token", methods=["POST"], endpoint="token"),
         Rule("/oauth/authorize", methods=["GET"], endpoint="authorize"),
         Rule("/api/app/installs/<install_id>/actions/accessToken", methods=["POST"], endpoint="s2s"),
-        Rule(f"/api/v2/{_DELETED}/<int:id_>", methods=["DELETE"], endpoint="delete"),
-        Rule("/api/v2/<any(tasks):plural>/<int:id_>/actions/<any(markComplete):action>", methods=["POST"]),
-        Rule(
-            "/api/v2/<any(sequenceStates):plural>/<int:id_>/actions/<any(finish, pause, resume):action>",
-            methods=["POST"],
-        ),
-        Rule("/api/v2/<plural>", methods=["GET"], endpoint="list"),
-        Rule("/api/v2/<plural>/<int:id_>", methods=["GET"], endpoint="get"),
-        Rule("/api/v2/<plural>", methods=["POST", "PATCH", "DELETE"], endpoint="other"),
-        Rule("/api/v2/<plural>/<int:id_>", methods=["POST", "PATCH", "DELETE"], endpoint="other"),
+        Rule("/api/v2/<plural>", endpoint="list"),
+        Rule("/api/v2/<plural>/<int:id_>", endpoint="get"),
+        Rule("/api/v2/<plural>/<int:id_>/actions/<action>", methods=["POST"], endpoint="act"),
     ]
 )
 
@@ -102,8 +82,11 @@ class OutreachSandbox(SimulatedService):
 
     def answer(self, request: Request) -> Response:
         """Answer a request and write it to the journal, as of a kind such as ``token`` or ``list tasks``."""
-        endpoint, given = _routed(request)
-        kind = f"{endpoint} {given['plural']}" if "plural" in given and endpoint != "other" else endpoint
+        try:
+            endpoint, given = _ROUTES.bind("localhost").match(request.path, request.method)
+        except HTTPException:
+            endpoint, given = "other", {}
+        kind = f"{endpoint} {given['plural']}" if "plural" in given else endpoint
         form = read_form(request) if kind == "token" else {}
         self.faults.begin(kind)
         response = self._trouble.instead(request, kind)
@@ -114,7 +97,7 @@ class OutreachSandbox(SimulatedService):
         worth = len(response.body) > _WORTH_GZIP and "Content-Encoding" not in response.headers
         return gzipped(response) if worth and takes_gzip(request.headers.get("Accept-Encoding", "")) else response
 
-    def _answer(self, request: Request, endpoint: str, given: dict[str, Any], form: dict[str, str]) -> Response:
+    def _answer(self, request: Request, endpoint: str, given: Mapping[str, Any], form: dict[str, str]) -> Response:
         try:
             if endpoint == "token":
                 return self._oauth.token(form)
@@ -122,11 +105,11 @@ class OutreachSandbox(SimulatedService):
                 return self._oauth.authorize(request)
             if endpoint == "s2s":
                 return self._oauth.s2s(given["install_id"], request)
-            return self._api(request, endpoint, given)
+            return self._api(request, given)
         except Refusal as refusal:
             return refusal.response()
 
-    def _api(self, request: Request, endpoint: str, given: dict[str, Any]) -> Response:
+    def _api(self, request: Request, given: Mapping[str, Any]) -> Response:
         grant = self._authenticated(request)
         spent = self.faults.take("quota_nearly_spent")
         if spent is not None:
@@ -136,7 +119,7 @@ class OutreachSandbox(SimulatedService):
         if quota.remaining < 0:
             return quota.refusal(quota.reset_at, "epoch", self.clock.now())
         try:
-            response = self._resource(request, grant, endpoint, given)
+            response = self._resource(request, grant, given)
         except Refusal as refusal:
             response = refusal.response()
         response.headers.update(self._told(quota))
@@ -160,86 +143,50 @@ class OutreachSandbox(SimulatedService):
             self.tokens.revoke_access(token)
         grant = self.tokens.authenticate(token)
         if grant is None:
-            raise Unauthorized("The access token expired." if token else "There is no access token.")
+            raise Refusal("unauthorized", "The access token expired." if token else "There is no access token.")
         nth = self.faults.option("second_access_token_refused", "nth")
         late = grant.refreshed >= int(str(2 if nth is None else nth))
         if late and self.faults.take("second_access_token_refused") is not None:
-            raise Unauthorized("The access token is not valid.")
+            raise Refusal("unauthorized", "The access token is not valid.")
         return grant
 
-    def _resource(self, request: Request, grant: Grant, endpoint: str, given: dict[str, Any]) -> Response:
+    def _resource(self, request: Request, grant: Grant, given: Mapping[str, Any]) -> Response:
         content_type = request.headers.get("Content-Type")
         if content_type and content_type.partition(";")[0].strip().lower() != JSON_API:
-            raise UnsupportedMediaType(f"The Content-Type must be {JSON_API}.")
+            raise Refusal("unsupportedMediaType", f"The Content-Type must be {JSON_API}.")
         resource = PLURALS.get(given.get("plural", ""))
         if resource is None:
-            raise NoRoute(f"There is no route {request.method} {request.path}.")
-        if endpoint == "other":
-            raise MissingScope(f"{request.method} needs a scope other than {resource.plural}.read.")
-        right = {"get": "read", "list": "read", "delete": "delete"}.get(endpoint, "write")
-        self._permit(resource, grant, right)
+            raise Refusal("routeNotFound", f"There is no route {request.method} {request.path}.")
+        if request.method not in _READS:
+            raise Refusal("unauthorizedOauthScope", f"{request.method} needs more than {resource.plural}.read.")
+        self._permit(resource, grant)
         parameters = queries.without_repeats(request.query)
         query = self._reader.parse(resource, parameters)
-        self._permit_included(resource, query, grant)
-        if right != "read":
-            self._change(resource, given["id_"], endpoint)
-        if right == "delete":
-            return Response(204, {}, b"")
+        for name in query.include:
+            for type_ in resource.relationships[name].types:
+                if type_ in RESOURCES and type_ != resource.type:
+                    self._permit(RESOURCES[type_], grant)
         base_url = self._address(request)
         if "id_" in given:
             return self._reader.single(resource, given["id_"], query, base_url)
         return self._reader.list(resource, query, parameters, base_url)
 
-    def _permit(self, resource: Resource, grant: Grant, right: str) -> None:
+    def _permit(self, resource: Resource, grant: Grant) -> None:
         """Check the scope for a resource, and what the user's profile and the kind of token allow.
 
         Rights do not imply one another, except that `all` is all of them.
         """
-        scope = f"{resource.plural}.{right}"
+        scope = f"{resource.plural}.read"
         withheld = self.faults.option("scope_missing", "scope")
         missing = withheld in {None, scope} and self.faults.take("scope_missing") is not None
         if missing or not {scope, f"{resource.plural}.all"} & set(grant.scopes):
-            raise MissingScope(f"Your access token needs the scope {scope}.")
-        if grant.s2s and resource.type == "sequenceStep":
-            raise Forbidden("Server-to-server tokens cannot read sequenceSteps.")
+            raise Refusal("unauthorizedOauthScope", f"Your access token needs the scope {scope}.")
+        if grant.kind == "s2s" and resource.type == "sequenceStep":
+            raise Refusal("unauthorizedRequest", "Server-to-server tokens cannot read sequenceSteps.")
         if self.faults.take("governance_refuses") is not None:
-            raise Forbidden(f"Your profile does not allow reading {resource.plural}.")
-
-    def _permit_included(self, resource: Resource, query: Query, grant: Grant) -> None:
-        for name in query.include:
-            for type_ in resource.relationships[name].types:
-                if type_ in RESOURCES and type_ != resource.type:
-                    self._permit(RESOURCES[type_], grant, "read")
-
-    def _change(self, resource: Resource, id_: int, action: str) -> None:
-        """Delete a record, or carry an action on it out.
-
-        Raises:
-            NotFound: there is no such record.
-        """
-        with self.store.lock:
-            if self.store.visible(resource.type, id_) is None:
-                raise NotFound(f"Could not find '{resource.type}' with ID '{id_}'.")
-            at = Instant(self.clock.now() // 1000 * 1000)
-            changes: dict[str, Any] = {"state": _STATES.get(action, "complete"), "stateChangedAt": at}
-            if action == "delete":
-                self.store.delete(resource.type, id_)
-                return
-            if action == "markComplete":
-                completer = next((user.id for user in self.store.all("user")), None)
-                changes |= {"completed": True, "completedAt": at, "completer": completer}
-            self.store.update(resource.type, id_, **changes)
+            raise Refusal("unauthorizedRequest", f"Your profile does not allow reading {resource.plural}.")
 
     def _address(self, request: Request) -> str:
         """Say under which address the client knows this service, or where it listens if the client does not say."""
         host = request.headers.get("Host", "")
         return f"http://{host}" if _HOST.fullmatch(host) else self.url
-
-
-def _routed(request: Request) -> tuple[str, dict[str, Any]]:
-    """Say where a request goes: the endpoint, which for an action is its name, and what its path gives."""
-    try:
-        endpoint, given = _ROUTES.bind("localhost").match(request.path, request.method)
-    except HTTPException:
-        return "other", {}
-    return endpoint or given["action"], dict(given)

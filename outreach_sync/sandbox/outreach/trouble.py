@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import instants
 from outreach_sync.instants import Instant
@@ -36,79 +36,36 @@ _ODD = "\u00b2 \x1f0"
 """What passes for a digit or for white space in some places, and not in others."""
 
 
+_REFUSALS: Mapping[str, tuple[int, str]] = {
+    "validationError": (422, "Validation Error"),
+    "filterParameter.invalid": (422, "Invalid Filter Parameter"),
+    "filterParameter.invalidDatetimeFormat": (422, "Invalid Filter Parameter"),
+    "unauthorized": (401, "Unauthorized"),  # the body of this one is not documented
+    "unauthorizedOauthScope": (403, "Unauthorized OAuth Scope"),
+    "unauthorizedRequest": (403, "Unauthorized Request"),
+    "resourceNotFound": (404, "Resource Not Found"),
+    "routeNotFound": (404, "Route Not Found"),
+    "unsupportedMediaType": (415, "Unsupported Media Type"),
+    "rateLimitExceeded": (429, "Rate Limit Exceeded"),
+}
+"""Status and title of each refusal, by the id in its body."""
+
+
 class Refusal(Exception):  # noqa: N818 - an answer of the API, no failure of ours
-    """A request that is answered with an error: a parameter the API does not have, or a value it does not take."""
+    """A request that is answered with an error of one of the ids above."""
 
-    status: ClassVar[int] = 422
-    id: ClassVar[str] = "validationError"
-    title: ClassVar[str] = "Validation Error"
-    key: ClassVar[str] = "detail"
-
-    def __init__(self, detail: str, *, pointer: str | None = None) -> None:
-        """Keep the detail and, where a parameter is to blame, its name."""
+    def __init__(self, id_: str, detail: str, *, pointer: str | None = None) -> None:
+        """Keep the id, the detail and, where a parameter is to blame, its name."""
         super().__init__(detail)
-        self.detail = detail
-        self.pointer = pointer
+        self.status, title = _REFUSALS[id_]
+        key = "details" if self.status == 415 else "detail"  # noqa: PLR2004 - as documented, for this one alone
+        self._error = {"id": id_, "title": title, key: detail}
+        if pointer:
+            self._error["source"] = {"pointer": pointer}  # type: ignore[assignment]
 
     def response(self) -> Response:
         """Build the answer."""
-        source = {"source": {"pointer": self.pointer}} if self.pointer else {}
-        return json_response(
-            self.status, {"errors": [{"id": self.id, "title": self.title, self.key: self.detail, **source}]}
-        )
-
-
-class InvalidParameter(Refusal):
-    """What `Refusal` says by default."""
-
-
-class InvalidFilter(Refusal):
-    """A filter that is not possible."""
-
-    id = "filterParameter.invalid"
-    title = "Invalid Filter Parameter"
-
-
-class InvalidDatetime(InvalidFilter):
-    """A filter value that is no date and time; also what mixing the two filter syntaxes leads to."""
-
-    id = "filterParameter.invalidDatetimeFormat"
-
-
-class Unauthorized(Refusal):
-    """No valid access token. The body of this answer is not documented."""
-
-    status, id, title = 401, "unauthorized", "Unauthorized"
-
-
-class MissingScope(Refusal):
-    """The token lacks the scope."""
-
-    status, id, title = 403, "unauthorizedOauthScope", "Unauthorized OAuth Scope"
-
-
-class Forbidden(Refusal):
-    """The user's governance profile, or the kind of token, does not allow this."""
-
-    status, id, title = 403, "unauthorizedRequest", "Unauthorized Request"
-
-
-class NotFound(Refusal):
-    """No such record: it never was, was deleted, or is hidden."""
-
-    status, id, title = 404, "resourceNotFound", "Resource Not Found"
-
-
-class NoRoute(Refusal):
-    """No such address."""
-
-    status, id, title = 404, "routeNotFound", "Route Not Found"
-
-
-class UnsupportedMediaType(Refusal):
-    """A Content-Type other than JSON:API. This one says ``details``, not ``detail``."""
-
-    status, id, title, key = 415, "unsupportedMediaType", "Unsupported Media Type", "details"
+        return json_response(self.status, {"errors": [self._error]})
 
 
 def json_response(status: int, document: object, content_type: str = _CONTENT_TYPE) -> Response:
@@ -149,8 +106,7 @@ class Quota(NamedTuple):
         """Answer 429, telling in the given form how long."""
         again = written(until, "iso_naive", now)
         detail = f"You have exceeded your permitted rate limit of {self.limit:,}; please try again at {again}."
-        error = {"id": "rateLimitExceeded", "title": "Rate Limit Exceeded", "detail": detail}
-        response = json_response(429, {"errors": [error]})
+        response = Refusal("rateLimitExceeded", detail).response()
         response.headers.update({"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": "0"})
         if form != "none":
             response.headers["Retry-After"] = response.headers["X-RateLimit-Reset"] = written(until, form, now)
