@@ -27,9 +27,11 @@ test: $(READY) ## Run the tests (minutes)
 cover: $(READY) ## Run the tests and show branch coverage
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not torture" --cov --cov-report=term
 
-lint: $(READY) ## Check style and formatting
+lint: $(READY) ## Check style, layers and dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 types: $(READY) ## Check types
 	$(BIN)/mypy

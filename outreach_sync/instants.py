@@ -106,3 +106,12 @@ def parse_moment(text: str) -> Instant:
     if not EARLIEST <= moment < LATEST:
         raise OutOfReachError("is before 1900 or after 2999")
     return moment
+
+
+def ago(span_ms: int) -> str:
+    """Write a span as `40 s`, `12 min`, `3 h` or `5 days`; one that is not over is `0 s`."""
+    seconds = max(span_ms, 0) // 1000
+    for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
+        if seconds >= size:
+            return f"{seconds // {'days': 86_400, 'h': 3_600, 'min': 60}[unit]} {unit}"
+    return f"{seconds} s"

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync.config.load import usual_places
+from outreach_sync.config.starter import Answer, starter_config
 from outreach_sync.errors import ConfigError, UsageError
-from outreach_sync.files import write_whole
+from outreach_sync.files import make_directory, write_whole
 from outreach_sync.instants import parse_duration, parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from outreach_sync.config.starter import Answer
 
 _PLACE = usual_places()[0]
 _TO_STDOUT = Path("-")
@@ -33,8 +32,6 @@ def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT00
     PATH is config/outreach-sync.yaml unless given; - is stdout. Secrets are never asked for: the config takes them
     from the environment, or from files. Exit status: 0; 2 there is a file already.
     """
-    from outreach_sync.config.starter import starter_config  # noqa: PLC0415 - not for --help
-
     target = path or _PLACE
     if target == _TO_STDOUT:
         click.echo(starter_config({}), nl=False)
@@ -94,7 +91,7 @@ def _duration(text: str) -> str:
 def _write(target: Path, text: str, *, replace: bool) -> None:
     """Write the file with mode 0600 from its first moment on; a file that is there is only replaced whole."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(target.parent)
         if replace:
             write_whole(target, text, private=True)
         else:
@@ -136,5 +133,8 @@ def _say_next(target: Path) -> None:
     click.echo(f"Wrote {target}. Next:")
     click.echo("  1. Set OUTREACH_CLIENT_ID, OUTREACH_CLIENT_SECRET and WORKBOOKS_API_KEY in the environment.")
     click.echo(f"  2. {program} auth login")
-    click.echo(f"  3. {program} check")
-    click.echo(f"  4. {program} run --dry-run")
+    click.echo(f"  3. {program} provision     creates the picklist and the fields in Workbooks, where they are missing")
+    click.echo(f"  4. {program} check")
+    click.echo(f"  5. {program} run --dry-run")
+    click.echo(f"  6. {program} run --limit 5  a pilot: look at these people in Workbooks, then run without --limit")
+    click.echo("     (or name the people of a pilot by sync.people.only_where)")

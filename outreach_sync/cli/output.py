@@ -104,15 +104,6 @@ def shown_value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", " | ")
 
 
-def ago(span_ms: int) -> str:
-    """Write a span as `40 s`, `12 min`, `3 h` or `5 days`; one that is not over is `0 s`."""
-    seconds = max(span_ms, 0) // 1000
-    for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
-        if seconds >= size:
-            return f"{seconds // {'days': 86_400, 'h': 3_600, 'min': 60}[unit]} {unit}"
-    return f"{seconds} s"
-
-
 def linked(label: str, url: str) -> Text:
     """Return a text that can be clicked on terminals that know how; without an address it is only a text."""
     return Text(safe(label), style=f"link {url}" if url else "")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from outreach_sync.cli.context import Invocation, as_json, invocation
-from outreach_sync.cli.output import ago, plain_or, print_json, print_table, say
+from outreach_sync.cli.output import plain_or, print_json, print_table, say
 from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN
 from outreach_sync.insight.status import status_document
-from outreach_sync.instants import Instant, now, parse_iso, to_datetime
+from outreach_sync.instants import Instant, ago, now, parse_iso, to_datetime
 from outreach_sync.store import Store
 from outreach_sync.store.lock import holder
 

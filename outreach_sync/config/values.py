@@ -26,7 +26,6 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
 )
-from pydantic_core import core_schema
 
 from outreach_sync.config.cron import checked_cron
 from outreach_sync.config.document import as_yaml
@@ -299,7 +298,7 @@ Start = Annotated[
 ]
 SkipRule = Annotated[
     Condition,
-    GetPydanticSchema(lambda _source, _handler: core_schema.no_info_plain_validator_function(_condition)),
+    GetPydanticSchema(lambda _source, handler: handler(Annotated[Any, PlainValidator(_condition)])),
     says(
         "a map of attribute to a value, null, a list of values, or {not_after: ATTRIBUTE}",
         type="object",

@@ -16,10 +16,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from outreach_sync import __version__
-from outreach_sync.cli.output import ago
 from outreach_sync.errors import UsageError
 from outreach_sync.files import write_whole
-from outreach_sync.instants import to_date, to_datetime
+from outreach_sync.instants import ago, to_date, to_datetime
 from outreach_sync.report.charts import bars, share_bar, spark
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ def test_the_default_place_is_one_where_it_is_found(
     tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "  3. outreach-sync check" in command("init").out
+    assert "  4. outreach-sync check" in command("init").out
     assert (tmp_path / "config" / "outreach-sync.yaml").exists()
 
 
