@@ -104,14 +104,16 @@ def _commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click
 def _run_documents(reader: Reader) -> list[Any]:
     documents = [reader.document("run", "--dry-run"), reader.document("run")]
     reader.sandbox.outreach.faults.on("scope_missing", scope="events.read")
-    reader.change("workbooks", api_key="expired")
     reader.sandbox.evolve(1)
+    documents.append(reader.document("run"))
+    reader.change("workbooks", api_key="expired")
     return [*documents, reader.document("run", "--full")]
 
 
 def _reconcile_documents(reader: Reader) -> list[Any]:
     documents = [reader.document("reconcile", "--dry-run"), reader.document("reconcile")]
     reader.sandbox.outreach.faults.on("scope_missing", scope="events.read")
+    documents.append(reader.document("reconcile"))
     reader.change("workbooks", api_key="expired")
     return [*documents, reader.document("reconcile")]
 
