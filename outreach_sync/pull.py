@@ -32,11 +32,19 @@ if TYPE_CHECKING:
     from outreach_sync.records import Event, Page, SourceTask
     from outreach_sync.rules.watermark import Bound, Progress
     from outreach_sync.run import Run
+    from outreach_sync.store.cache import CachedProspect
 
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
 MERGED, REMOVED = "prospect_merged", frozenset({"prospect_destroyed", "prospect_merged"})
 STATE_REMOVED = "sequence_state_destroyed"
+SHOWN_BY = {
+    "opt_out": ("opted_out", True),
+    "opt_out_revert": ("opted_out", False),
+    "emails_opt_out": ("email_opted_out", True),
+    "emails_opt_out_revert": ("email_opted_out", False),
+}
+"""What a prospect says that has been read since such an event; then it need not be read again."""
 
 _RESTARTS = 2
 _TOGETHER = 1_000
@@ -301,26 +309,39 @@ def queue_skipped(run: Run, task_id: int, prospect_id: int, *, held: bool) -> se
 
 
 def _keep_events(run: Run, events: Sequence[Event], tally: StreamSummary | None) -> int:
-    """Store events and note the records that are to be read again because of them; return how many are new."""
+    """Store events and note the records that are to be read again because of them; return how many are new.
+
+    What the cache shows already, since the other streams were read before, is not read again.
+    """
     cache, kept = run.store.cache, run.store.events
     fresh = kept.keep(events)
     skips = [event for event in fresh if event.name in run.config.sync.tasks.skip_events]
-    kept.add_concerns(Stream.TASKS, {event.task_id for event in skips if event.task_id is not None}, removed=False)
+    tasks = {event.task_id for event in skips if event.task_id is not None}
+    kept.add_concerns(Stream.TASKS, tasks - cache.skipped_among(tasks), removed=False)
     others = [event for event in fresh if event not in skips and event.prospect_id is not None]
-    known = cache.prospects({event.prospect_id for event in others if event.prospect_id is not None})
-    states = cache.pooled_states([event.prospect_id for event in others if event.prospect_id in known])
+    known = cache.prospects({event.prospect_id or 0 for event in others})
+    states = cache.pooled_states(known)
     for event in others:
-        of_prospect = states.get(event.prospect_id or 0, [])
+        prospect_id = event.prospect_id or 0
+        of_prospect = states.get(prospect_id, [])
         if event.name == STATE_REMOVED:
             told = [one for one in of_prospect if one.sequence_id == event.sequence_id] or of_prospect
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=True)
-        elif event.prospect_id in known or event.name not in REMOVED:
-            kept.add_concerns(Stream.PROSPECTS, {event.prospect_id or 0}, removed=event.name in REMOVED)
+        elif not _is_shown(event, known.get(prospect_id)):
+            kept.add_concerns(Stream.PROSPECTS, [prospect_id], removed=event.name in REMOVED)
         if event.name == MERGED:
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in of_prospect}, removed=False)
     if tally is not None:
         tally.skips += len(skips)
     return len(fresh)
+
+
+def _is_shown(event: Event, cached: CachedProspect | None) -> bool:
+    """Say whether what an event tells of a prospect is known already, or is about nobody who is known."""
+    if event.name in REMOVED:
+        return cached is None or cached.gone
+    attribute, value = SHOWN_BY.get(event.name, ("", None))
+    return cached is not None and cached.known and getattr(cached.prospect, attribute, None) is value is not None
 
 
 def _keep_refusals(run: Run, page: Page) -> None:

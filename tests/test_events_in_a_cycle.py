@@ -208,6 +208,21 @@ def test_many_removals_stop_the_guard_as_losses(world: World) -> None:
     assert {one[STATE] for one in world.people()} == {"Not Active"}
 
 
+def test_what_the_other_streams_have_shown_is_not_read_again_for_its_event(world: World) -> None:
+    prospects = [world.prospect(email=f"p{number}@example.com") for number in range(3)]
+    task = open_task(world, prospects[0])
+    world.run()
+    next_minute(world)
+    world.outreach.opt_out(prospects[1])
+    world.outreach.skip_task(task)
+    ended = world.run()
+    assert outreach_requests(ended) == 4
+    assert (len(world.tasks()), ended.document["streams"]["events"]["skips"]) == (1, 1)
+    world.outreach.update("prospect", prospects[1], optedOut=False, emailOptedOut=False)
+    assert outreach_requests(world.run()) == 4
+    assert world.workbooks.get("Private::Crm::Person", world.people()[1]["id"])["no_email_soliciting"] is True
+
+
 def test_a_state_that_an_event_calls_removed_and_that_is_there_stays(world: World) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()

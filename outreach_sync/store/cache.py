@@ -157,16 +157,6 @@ class Cache:
         self._remove_states(stored)
         return {row[1] for row in stored.values()}
 
-    def states_with(self, prospect_ids: Collection[int]) -> dict[int, set[int]]:
-        """Return the ids of the sequence states of each of these prospects."""
-        rows = self._connection.execute(
-            f"SELECT prospect_id, id FROM sequence_state WHERE prospect_id IN {IDS}", (id_list(prospect_ids),)
-        )
-        states: dict[int, set[int]] = {}
-        for prospect_id, state_id in rows:
-            states.setdefault(prospect_id, set()).add(state_id)
-        return states
-
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
         latest = _latest_by_id(prospects, trust)
@@ -318,6 +308,11 @@ class Cache:
         """Return a sequence task as last read."""
         row = self._connection.execute(f"SELECT {_TASK_COLUMNS} FROM task WHERE id = ?", (task_id,)).fetchone()
         return None if row is None else _cached_task(row)
+
+    def skipped_among(self, task_ids: Collection[int]) -> set[int]:
+        """Return which of these tasks are known to be skipped."""
+        rows = self._connection.execute(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", (id_list(task_ids),))
+        return {row[0] for row in rows}
 
     def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
         """Return the skipped tasks of prospects, in the order of their ids."""
