@@ -9,15 +9,15 @@ import pytest
 
 from outreach_sync import http
 from outreach_sync.config.model import Config
-from outreach_sync.http import StopSignal, Transport
 from outreach_sync.outreach.walk import Outreach
 from outreach_sync.sandbox.outreach import OutreachSandbox
+from tests.harness import Pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from outreach_sync.http import RetryNote
+    from outreach_sync.http import RetryNote, StopSignal, Transport
     from outreach_sync.outreach.tokens import TokenFile, Tokens
 
 
@@ -75,7 +75,7 @@ def connect(sandbox: OutreachSandbox, tmp_path: Path) -> Iterator[Callable[..., 
                 "state": {"path": str(tmp_path / "state" / "state.db")},
             }
         )
-        stop, retries = StopSignal(), list[http.RetryNote]()
+        stop, retries = Pauses(still=True), list[http.RetryNote]()
         source = Outreach(config, stop, on_retry=retries.append)
         made.append(source)
         return Side(config, stop, source, retries)

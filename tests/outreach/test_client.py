@@ -121,9 +121,8 @@ def test_the_page_of_a_gateway_may_pass(side: Any, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("page", PAGES[::2])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_the_page_of_a_gateway_that_stays_ends_with_4_and_blames_nobody(
-    sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
+    sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
 ) -> None:
-    side = connect(patience="500ms")
     side.tokens.current()
     Gateway(side, monkeypatch).page = (status, page)
     with pytest.raises(UntrustedAnswerError, match="gateway") as raised:
@@ -211,9 +210,8 @@ def test_a_broken_answer_may_pass(sandbox: Any, side: Any, fault: str) -> None:
     ],
 )
 def test_a_service_that_stays_broken_ends_with_4(
-    sandbox: Any, connect: Any, fault: str, error: type[OutreachSyncError]
+    sandbox: Any, side: Any, fault: str, error: type[OutreachSyncError]
 ) -> None:
-    side = connect(patience="200ms")
     side.tokens.current()
     sandbox.faults.on(fault)
     with pytest.raises(error, match="reading prospects") as raised:

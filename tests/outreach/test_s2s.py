@@ -189,7 +189,7 @@ def test_the_page_of_a_gateway_may_pass(
 def test_the_page_of_a_gateway_that_stays_refuses_no_app(
     connect_s2s: Any, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    tokens, source = connect_s2s(patience="300ms")
+    tokens, source = connect_s2s()
     gateway(source, monkeypatch, status, b"Not Found", 10**6)
     with pytest.raises(UntrustedAnswerError, match="gateway") as raised:
         tokens.current()

@@ -152,11 +152,11 @@ def test_a_broken_answer_is_not_taken_for_a_refusal(sandbox: Any, side: Any, fau
     ("fault", "error"), [("server_error_500", UnavailableError), ("html_with_200", UntrustedAnswerError)]
 )
 def test_an_endpoint_that_stays_broken_ends_with_4(
-    sandbox: Any, connect: Any, fault: str, error: type[OutreachSyncError]
+    sandbox: Any, side: Any, fault: str, error: type[OutreachSyncError]
 ) -> None:
     sandbox.faults.on(fault, kind="token")
     with pytest.raises(error) as raised:
-        connect(patience="200ms").tokens.current()
+        side.tokens.current()
     assert raised.value.exit_status == 4
 
 
@@ -167,8 +167,7 @@ def test_the_rule_of_one_token_a_minute_is_waited_for(sandbox: Any, side: Any) -
     assert [note.why for note in side.retries] == ["the service answered 429, too many requests"] * 2
 
 
-def test_a_minute_that_outlasts_patience_is_no_refusal(sandbox: Any, connect: Any) -> None:
-    side = connect(patience="200ms")
+def test_a_minute_that_outlasts_patience_is_no_refusal(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     sandbox.faults.on("token_minute_rule")
     with pytest.raises(QuotaSpentError):
