@@ -11,7 +11,7 @@ from outreach_sync import http
 from outreach_sync.config.model import Config
 from outreach_sync.outreach.walk import Outreach
 from outreach_sync.sandbox.outreach import OutreachSandbox
-from tests.harness import Pauses
+from tests.harness import NoWaiting, Time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def connect(sandbox: OutreachSandbox, tmp_path: Path) -> Iterator[Callable[..., 
                 "state": {"path": str(tmp_path / "state" / "state.db")},
             }
         )
-        stop, retries = Pauses(still=True), list[http.RetryNote]()
+        stop, retries = NoWaiting(Time()), list[http.RetryNote]()
         source = Outreach(config, stop, on_retry=retries.append)
         made.append(source)
         return Side(config, stop, source, retries)
