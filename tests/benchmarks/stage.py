@@ -47,7 +47,7 @@ class Stage:
         self.sandbox = Sandbox()
         self._servers = {
             side.name: HttpServer(_Tape(side), latency_ms=latency_ms)
-            for side in (self.sandbox.outreach, self.sandbox.workbooks.service)
+            for side in (self.sandbox.outreach, self.sandbox.workbooks)
         }
 
     def set_latency(self, milliseconds: float) -> None:
