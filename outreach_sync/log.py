@@ -90,6 +90,11 @@ class Log(Protocol):
         """Say what somebody may have to look at."""
 
 
+def _in_a_line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave whole documents out of what people read: a command shows what is in them itself."""
+    return {name: value for name, value in event.items() if not isinstance(value, dict)}
+
+
 def start_logging(level: str, form: str, scrubber: Scrubber) -> Log:
     """Set logging up for this process and return its logger.
 
@@ -106,7 +111,7 @@ def start_logging(level: str, form: str, scrubber: Scrubber) -> Log:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             scrubber,
-            render if console else structlog.processors.JSONRenderer(ensure_ascii=False),
+            *([_in_a_line, render] if console else [structlog.processors.JSONRenderer(ensure_ascii=False)]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation
-from outreach_sync.cli.output import linked, print_json, print_table, say
+from outreach_sync.cli.output import ago, linked, print_json, print_table, say
 from outreach_sync.insight import failures as refusals
 from outreach_sync.insight.explain import Links
+from outreach_sync.instants import now
 from outreach_sync.store import Store
 from outreach_sync.store.lock import run_lock
 from outreach_sync.store.store import is_there
@@ -58,8 +59,9 @@ def list_failures(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 -
 def _print_group(entries: Collection[Entry], links: Links) -> None:
     rows = []
     for entry in list(entries)[:_SHOWN]:
-        shown = refusals.failure_document(entry)
-        due = shown["next_attempt_at"] or ("parked" if shown["state"] == "parked" else "next run")
+        due = "parked" if entry.state == "parked" else "next run"
+        if entry.next_attempt_at is not None and entry.next_attempt_at > now():
+            due = f"in {ago(entry.next_attempt_at - now())}"
         rows.append((entry.id, _source(entry, links), _person(entry, links), entry.attempts, due, entry.reason))
     print_table(rows, ("id", "in Outreach", "in Workbooks", "tries", "next try", "reason"), right=(0, 3))
     if len(entries) > _SHOWN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -57,11 +56,8 @@ def history(  # noqa: PLR0917 - click passes one argument for each option
     if as_json and as_csv:
         raise click.UsageError("--csv and --json exclude each other.")
     config = context.config(require_secrets=False)
-    state = Store.open_to_read(config.state.path)
-    with nullcontext() if state is None else state:
-        written = (
-            [] if state is None else state.history.writes(since=at, limit=-1 if as_json or as_csv else _SHOWN, **of)
-        )
+    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
+        written = state.history.writes(since=at, limit=-1 if as_json or as_csv else _SHOWN, **of)
     documents = [written_document(one) for one in written]
     if as_json:
         print_json(documents)

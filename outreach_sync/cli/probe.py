@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,9 +39,8 @@ def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa:
     where events may not be read; 3 not authenticated or not allowed; 4 Outreach is unavailable.
     """
     config = context.config()
-    state = Store.open_to_read(config.state.path)
-    with nullcontext() if state is None else state:
-        open_tasks = [] if state is None else state.cache.newest_open_tasks(_OPEN_TASKS)
+    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
+        open_tasks = state.cache.newest_open_tasks(_OPEN_TASKS)
     with stop_on_signals() as stop:
         source = Outreach(config, stop, want_steps=True)
         since = Instant(source.server_time() - days * _DAY_MS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -30,9 +29,8 @@ def report(context: Invocation, out: str, days: int) -> None:
     that cannot be written.
     """
     config = context.config(require_secrets=False)
-    state = Store.open_to_read(config.state.path)
     running = holder(config.state.path)
-    with nullcontext() if state is None else state:
+    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
         figures = gather(state, config, now(), days=days, scrubber=context.scrubber, holder=running)
     page = render(figures)
     if out == _TO_STDOUT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,8 +33,7 @@ def status(context: Invocation, check: bool, as_json: bool) -> int:  # noqa: FBT
     something needs somebody; 2 config or state.
     """
     config = context.config(require_secrets=False)
-    state = Store.open_to_read(config.state.path)
-    with nullcontext() if state is None else state:
+    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
         document = status_document(state, config, now(), holder(config.state.path))
     if as_json:
         print_json(document)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import instants
@@ -238,8 +237,7 @@ def _state(path: Path) -> Check:
 
 
 def _cost(config: Config) -> Check:
-    state = Store.open_to_read(config.state.path)
-    with nullcontext() if state is None else state:
+    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
         cost = yearly_cost(config, state)
     detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
     hint = "Lengthen schedule.every, or ask Outreach how many your plan allows (250,000 to 1,000,000)."

@@ -44,10 +44,10 @@ class YearlyCost(NamedTuple):
     measured: bool
 
 
-def yearly_cost(config: Config, state: Store | None) -> YearlyCost:
-    """Work out what the schedule costs from what was recorded; `state` None: no run was ever made."""
+def yearly_cost(config: Config, state: Store) -> YearlyCost:
+    """Work out what the schedule costs from what was recorded."""
     schedule = config.schedule
-    runs = [] if state is None else _recorded(state)
+    runs = _recorded(state)
     cycles = firings_a_year(schedule.cron) if schedule.cron else _YEAR_MS // (schedule.every_ms or _YEAR_MS)
     per_cycle = _mean(runs, "run", at_least=_ENOUGH_RUNS)
     measured = per_cycle is not None
@@ -57,8 +57,7 @@ def yearly_cost(config: Config, state: Store | None) -> YearlyCost:
     reconciles = firings_a_year(schedule.reconcile) if schedule.reconcile else 0
     per_reconcile = _mean(runs, "reconcile", at_least=1)
     if per_reconcile is None:
-        cached = 0 if state is None else state.count_states()
-        per_reconcile = float(ceil(cached / _PAGE) + 1) if reconciles else 0.0
+        per_reconcile = float(ceil(state.count_states() / _PAGE) + 1) if reconciles else 0.0
     requests = round(cycles * per_cycle + reconciles * per_reconcile)
     return YearlyCost(cycles, round(per_cycle, 2), reconciles, round(per_reconcile, 1), requests, measured)
 

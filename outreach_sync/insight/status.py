@@ -42,20 +42,19 @@ class Overdue(NamedTuple):
     due_at: Instant
 
 
-def status_document(state: Store | None, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
+def status_document(state: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
     """Return what `status --json` prints.
 
     Args:
-        state: the state, open to read; None: no run was ever made.
+        state: the state, open to read; a scratch one where no run was ever made.
         config: the config.
         now: this machine's clock. Runs that say they began after it are not believed.
         holder: who holds the run lock, as far as that can be seen.
     """
-    recorded = [] if state is None else state.runs.latest(_SHOWN)
-    waiting = {} if state is None else state.outbox.counts()
+    recorded, waiting = state.runs.latest(_SHOWN), state.outbox.counts()
     last = last_begun(state, now)
     overdue = [] if holder is not None else overdue_runs(config, last, now)
-    refused = 0 if state is None else state.outbox.count_failures()
+    refused = state.outbox.count_failures()
     tokens = token_age(config.state.path, now)
     needs = [*_needs(recorded, holder, refused), *map(_overdue, overdue), *_tokens(tokens)]
     return {
@@ -63,7 +62,7 @@ def status_document(state: Store | None, config: Config, now: Instant, holder: H
         "needs": needs,
         "next_run": _iso(None if holder is not None else _next_run(config, last, now)),
         "running": None if holder is None else {**holder._asdict(), "since": _iso(holder.since)},
-        "state": None if state is None else str(config.state.path),
+        "state": str(config.state.path) if config.state.path.exists() else None,
         "watermarks": _watermarks(state, config),
         "last_run": _run(recorded[0]) if recorded else None,
         "runs": [_run(run) for run in recorded],
@@ -71,10 +70,10 @@ def status_document(state: Store | None, config: Config, now: Instant, holder: H
         "parked": sum(count for (_, kind), count in waiting.items() if kind == "parked"),
         "refused": refused,
         "waiting_for_person": sum(count for (_, kind), count in waiting.items() if kind == "waiting"),
-        "undecided": 0 if state is None else state.undecided.count(),
-        "people": 0 if state is None else state.people.known(),
+        "undecided": state.undecided.count(),
+        "people": state.people.known(),
         "overdue": [{"command": one.command, "due_at": to_iso(one.due_at)} for one in overdue],
-        "quota": None if state is None else _quota(state),
+        "quota": _quota(state),
         "yearly": yearly_cost(config, state)._asdict(),
         "tokens": tokens,
     }
@@ -120,13 +119,13 @@ def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> l
     return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
 
 
-def last_begun(state: Store | None, now: Instant) -> dict[str, Instant]:
+def last_begun(state: Store, now: Instant) -> dict[str, Instant]:
     """Return when each scheduled command last began; where it never did, when anything first did.
 
     A run that says it began after `now` was made by a clock that was wrong: the one before it counts.
     """
-    oldest = None if state is None else state.runs.oldest()
-    if state is None or oldest is None:
+    oldest = state.runs.oldest()
+    if oldest is None:
         return {}
     believed = [run for run in state.runs.latest(_SHOWN) if run.started_at <= now + _GRACE_MS]
     last = {}
@@ -169,9 +168,8 @@ def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
     return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
 
 
-def _watermarks(state: Store | None, config: Config) -> dict[str, str | None]:
-    marks = {} if state is None else state.progress.watermarks()
-    known = {stream.value: to_iso(mark) for stream, mark in marks.items()}
+def _watermarks(state: Store, config: Config) -> dict[str, str | None]:
+    known = {stream.value: to_iso(mark) for stream, mark in state.progress.watermarks().items()}
     return {stream: known.get(stream) for stream in dict.fromkeys((*config.sync.streams, *known))}
 
 

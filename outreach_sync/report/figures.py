@@ -19,7 +19,7 @@ from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, parse_iso, to_date
 from outreach_sync.records import Stream
 from outreach_sync.report.charts import Column
-from outreach_sync.store.history import DAY_MS, History, day_of
+from outreach_sync.store.history import DAY_MS, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from outreach_sync.insight.failures import Kind
     from outreach_sync.log import Scrubber
     from outreach_sync.store import Store
-    from outreach_sync.store.history import RunRecord, Written
+    from outreach_sync.store.history import History, RunRecord, Written
     from outreach_sync.store.lock import Holder
     from outreach_sync.store.outbox import Entry
 
@@ -174,12 +174,12 @@ class Report:
 
 
 def gather(  # a state to read, and who looks
-    state: Store | None, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
+    state: Store, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
 ) -> Report:
-    """Gather what the report says; `state` None: no run was ever made.
+    """Gather what the report says.
 
     Args:
-        state: the state, open to read.
+        state: the state, open to read; a scratch one where no run was ever made.
         config: the config.
         now: this machine's clock. Runs that say they began after it are left out.
         days: how many days back, today included; more than a hundred are shown by week.
@@ -193,11 +193,10 @@ def gather(  # a state to read, and who looks
 
     starts = _period_starts(now, days)
     standing = status_document(state, config, now, holder)
-    records = [] if state is None else [run for run in state.runs.since(starts[0]) if run.started_at <= now + DAY_MS]
+    records = [run for run in state.runs.since(starts[0]) if run.started_at <= now + DAY_MS]
     runs = [_run_figures(run, clean) for run in records]
-    history = None if state is None else History(state.connection)
-    last_written = [] if history is None else history.writes(limit=1)
-    changes = [] if history is None or not last_written else history.writes(run_id=last_written[0].run_id)
+    history = state.history
+    changes = _last_changes(history)
     workbooks, outreach = (urlsplit(one.base_url).netloc for one in (config.workbooks, config.outreach))
     return Report(
         title=_tenant(config),
@@ -212,20 +211,16 @@ def gather(  # a state to read, and who looks
         run_count=len(runs),
         busiest_hour=_busiest_hour(runs),
         outages=tuple(_outages(runs)),
-        lag=None
-        if history is None
-        else _lag(history.writes(since=starts[0]), config.workbooks.fields.state_updated_at),
-        trends=() if history is None else _trends(history, starts[0], now, clean),
+        lag=_lag(history, starts[0], config.workbooks.fields.state_updated_at),
+        trends=_trends(history, starts[0], now, clean),
         opt_outs=_opt_outs(history, starts),
-        skipped=() if history is None else tuple(_skipped(history, starts[0], clean)),
-        cancelled=() if history is None else tuple(_cancelled(history, starts[0], clean)),
-        refusals=() if state is None else tuple(_refusals(state, now, clean)),
-        changes=tuple(_cleaned(one, clean) for one in changes[:_SHOWN_CHANGES]),
-        change_count=len(changes),
-        waiting=() if state is None else tuple(_waiting(state.outbox.counts())),
-        walking=frozenset(
-            stream.value for stream in Stream if state is not None and state.progress.of(stream).walk is not None
-        ),
+        skipped=tuple(_skipped(history, starts[0], clean)),
+        cancelled=tuple(_cleaned(one, clean) for one in _cancelled(history, starts[0])),
+        refusals=tuple(_refusals(state, now, clean)),
+        changes=tuple(_cleaned(one, clean) for one in changes),
+        change_count=history.count_writes(changes[0].run_id) if changes else 0,
+        waiting=tuple(_waiting(state.outbox.counts())),
+        walking=frozenset(stream.value for stream in Stream if state.progress.of(stream).walk is not None),
     )
 
 
@@ -322,16 +317,15 @@ def _outage(failing: Sequence[RunFigures], ended_at: Instant | None) -> Outage:
     return Outage(failing[0].started_at, ended_at, len(failing), causes.most_common(1)[0][0])
 
 
-def _lag(written: Sequence[Written], field: str) -> Lag | None:
-    """Measure by the times that were written: when the state changed in Outreach, against when Workbooks took it.
+def _last_changes(history: History) -> list[Written]:
+    """Return the first fields of the last run that wrote."""
+    last = history.writes(limit=1)
+    return history.writes(run_id=last[0].run_id, limit=_SHOWN_CHANGES) if last else []
 
-    Only what changed while the sync watched: a first load writes times of any age.
-    """
-    spans = sorted(
-        one.at - parse_iso(str(one.new))
-        for one in written
-        if one.field == field and one.action == "update" and one.old and one.new and one.at >= parse_iso(str(one.new))
-    )
+
+def _lag(history: History, since: Instant, field: str) -> Lag | None:
+    """Measure by the times that were written: when the state changed in Outreach, against when Workbooks took it."""
+    spans = history.lags(field, since)
     return Lag(round(median(spans)), spans[-max(len(spans) // 20, 1)], len(spans)) if spans else None
 
 
@@ -352,10 +346,9 @@ def _trends(history: History, since: Instant, now: Instant, clean: Callable[[str
     )
 
 
-def _opt_outs(history: History | None, starts: Sequence[Instant]) -> tuple[tuple[Instant, int], ...]:
+def _opt_outs(history: History, starts: Sequence[Instant]) -> tuple[tuple[Instant, int], ...]:
     counts = dict.fromkeys(starts, 0)
-    days = {} if history is None else history.opt_outs_since(starts[0])
-    for day, count in days.items():
+    for day, count in history.opt_outs_since(starts[0]).items():
         counts[max(start for start in starts if start <= day)] += count
     return tuple(counts.items())
 
@@ -367,13 +360,9 @@ def _skipped(history: History, since: Instant, clean: Callable[[str], str]) -> I
         yield {**one._asdict(), "name": named or unnamed}
 
 
-def _cancelled(history: History, since: Instant, clean: Callable[[str], str]) -> Iterator[Written]:
-    """Return the latest Tasks that were made, one field of each: it says of which task, when, and which witness."""
-    seen: set[int | None] = set()
-    for one in history.writes(record="task", since=since):
-        if one.task_id not in seen and len(seen) < _SHOWN_RUNS:
-            seen.add(one.task_id)
-            yield _cleaned(one, clean)
+def _cancelled(history: History, since: Instant) -> list[Written]:
+    """Return the status of the latest Tasks that were made: it says of which task, when, and which witness."""
+    return history.writes(record="task", field="activity_status", since=since, limit=_SHOWN_RUNS)
 
 
 def _cleaned(one: Written, clean: Callable[[str], str]) -> Written:

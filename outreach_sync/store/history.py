@@ -82,7 +82,7 @@ class History:
         Args:
             since: only those accepted from then on, by the clock of this machine.
             limit: at most so many; negative: all.
-            of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id); None: any.
+            of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id, field...); None: any.
         """
         asked = {name: value for name, value in of.items() if value is not None}
         clauses = [f"{name} = :{name}" for name in asked] + (["at >= :since"] if since is not None else [])
@@ -95,6 +95,23 @@ class History:
             Written._make((*row[:8], json.loads(row[8] or "null"), json.loads(row[9] or "null"), row[10]))
             for row in rows
         ]
+
+    def count_writes(self, run_id: str) -> int:
+        """Count the fields that a run wrote."""
+        return int(self._connection.execute("SELECT count(*) FROM write WHERE run_id = ?", (run_id,)).fetchone()[0])
+
+    def lags(self, field: str, since: Instant) -> list[int]:
+        """Return how many milliseconds lie between each time that was written to a field and its write, sorted.
+
+        Only of updates that replaced another time: what a first load writes may be of any age.
+        """
+        rows = self._connection.execute(
+            "SELECT at - CAST(round((julianday(json_extract(new, '$')) - 2440587.5) * 86400000) AS INTEGER) AS lag"
+            " FROM write WHERE at >= ? AND field = ? AND action = 'update' AND coalesce(old, 'null') <> 'null'"
+            " AND lag >= 0 ORDER BY lag",
+            (since, field),
+        )
+        return [row[0] for row in rows]
 
     def note_day(self, now: Instant) -> None:
         """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""

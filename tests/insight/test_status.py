@@ -70,8 +70,8 @@ def test_a_last_run_needs_somebody_only_where_the_next_one_does_not_mend_it(
     assert [need[: len(said or "")] for need in needs] == ([said] if said else [])
 
 
-def test_before_the_first_run_somebody_is_needed_to_make_it(config_of: Any) -> None:
-    document = status_document(None, config_of(), NOON)
+def test_before_the_first_run_somebody_is_needed_to_make_it(state: Store, config_of: Any) -> None:
+    document = status_document(state, config_of(), NOON)
     assert not document["ok"]
     assert "outreach-sync check" in document["needs"][0]
 
@@ -154,9 +154,9 @@ def test_a_token_file_that_others_can_read_is_a_warning_and_does_not_end_status(
 
 
 def test_until_there_are_runs_a_cycle_is_estimated_at_one_request_a_stream_and_what_sweeps_and_tokens_add(
-    config_of: Any,
+    state: Store, config_of: Any
 ) -> None:
-    cost = yearly_cost(config_of(), None)
+    cost = yearly_cost(config_of(), state)
     assert (cost.cycles, cost.measured) == (52_560, False)
     assert cost.requests == 52_560 * 4 + 4 * 365 + 12 * 365
 

@@ -87,12 +87,12 @@ class Parsed(HTMLParser):
 
 
 class PageOf(Protocol):
-    def __call__(self, state: Store | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed: ...
+    def __call__(self, state: Store, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed: ...
 
 
 @pytest.fixture
 def page_of(config: Config) -> PageOf:
-    def parse(state: Store | None, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed:
+    def parse(state: Store, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed:
         return Parsed(render(gather(state, config, NOW, days=days, scrubber=Scrubber(secrets))))
 
     return parse

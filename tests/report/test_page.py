@@ -133,8 +133,8 @@ def _with(filled: Any, text: str, number: int) -> Any:
     return filled.state
 
 
-def test_before_the_first_run_it_says_so_and_what_to_do(page_of: Any) -> None:
-    page = page_of(None)
+def test_before_the_first_run_it_says_so_and_what_to_do(filled: Any, page_of: Any) -> None:
+    page = page_of(filled.state)
     assert "no run was made yet" in page.text
     assert "outreach-sync check" in page.said("code")
     assert page.problems == []
