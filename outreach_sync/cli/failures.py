@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation
-from outreach_sync.cli.output import ago, linked, print_json, print_table, say
+from outreach_sync.cli.output import linked, print_json, print_table, say
 from outreach_sync.insight import failures as refusals
 from outreach_sync.insight.explain import Links
-from outreach_sync.instants import now
+from outreach_sync.instants import ago, now
 from outreach_sync.store import Store
 from outreach_sync.store.lock import run_lock
 from outreach_sync.store.store import is_there
