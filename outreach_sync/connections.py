@@ -118,6 +118,9 @@ class _Watchdog:
         _current.exchange = None
         with self._change:
             self._under_way.discard(exchange)
+        if exchange.line is not None:
+            exchange.line.exchange = None  # a circle would keep the connection open for long
+            exchange.line = None
 
     def _run(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import secrets
 import socket
@@ -9,6 +10,7 @@ import struct
 import threading
 import time
 import traceback
+import weakref
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -390,6 +392,27 @@ def test_the_thread_that_watches_ends_soon_after_the_last_exchange(
     for thread in watching():
         thread.join(30)
     assert watching() == []
+
+
+def test_a_transport_that_nobody_needs_any_more_leaves_no_connection_behind(server: Any, stop: StopSignal) -> None:
+    transport = Transport(server.url, user_agent="a cycle", stop=stop)
+    made: list[weakref.ref[Any]] = []
+    real = connections._Watched.connect
+
+    def connect(self: Any) -> None:
+        made.append(weakref.ref(self))
+        real(self)
+
+    gc.disable()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(connections._Watched, "connect", connect)
+            transport.send("GET", server.url)
+        assert made[0]() is not None
+        del transport
+        assert made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_request_to_stop_is_remembered_with_its_first_signal(stop: StopSignal) -> None:
