@@ -23,7 +23,7 @@ from outreach_sync.store import Store
 from outreach_sync.store.backup import back_up_daily
 from outreach_sync.store.lock import run_lock
 from outreach_sync.summary import RunSummary
-from outreach_sync.workbooks.records import Workbooks, workbooks_from
+from outreach_sync.workbooks.records import Workbooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -253,7 +253,7 @@ def _run(config: Config, store: Store, summary: RunSummary, stop: StopSignal, lo
         id=summary.run_id,
         store=store,
         source=Outreach(config, stop, on_retry=on_retry),
-        target=workbooks_from(config, stop, on_retry=on_retry),
+        target=Workbooks(config, stop, on_retry=on_retry),
         config=config,
         reading=_reading(config, options),
         streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),

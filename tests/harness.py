@@ -100,6 +100,25 @@ class NoWaiting(StopSignal):
         return self.is_set()
 
 
+class Pauses(StopSignal):
+    """A request to stop whose pauses are kept, and move the clock by which patience is measured instead of lasting."""
+
+    def __init__(self, *, still: bool = False) -> None:
+        """Let real time pass too, unless it stands `still`."""
+        super().__init__()
+        self.now = 1000.0
+        self.pauses: list[float] = []
+        self._still = still
+
+    def clock(self) -> float:
+        return self.now if self._still else self.now + super().clock()
+
+    def wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self.now += seconds
+        return self.is_set()
+
+
 class Ran(NamedTuple):
     """How a command ended, and what it printed."""
 

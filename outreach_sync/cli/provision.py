@@ -13,7 +13,7 @@ from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.config.starter import replace_file, rewritten
 from outreach_sync.identity import refuse_another_workbooks
 from outreach_sync.provision import TITLES, Wish, planned, provide
-from outreach_sync.workbooks.records import workbooks_from
+from outreach_sync.workbooks.records import Workbooks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def provision(
     config = context.config()
     wish = _wish(config, datetime_type)
     with stop_on_signals() as stop:
-        target = workbooks_from(config, stop)
+        target = Workbooks(config, stop)
         refuse_another_workbooks(config, target)
         metadata = target.metadata
         steps = planned(metadata, wish)

@@ -19,7 +19,7 @@ from outreach_sync.store.backup import back_up, back_up_elsewhere, problems_of, 
 from outreach_sync.store.lock import run_lock
 from outreach_sync.store.rebind import let_go, scrub
 from outreach_sync.store.store import is_there
-from outreach_sync.workbooks.records import workbooks_from
+from outreach_sync.workbooks.records import Workbooks
 
 if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation
@@ -86,7 +86,7 @@ def rebind(context: Invocation, *, yes: bool) -> None:
     config = context.config()
     path = _existing(context)
     with stop_on_signals() as stop, run_lock(path, "state rebind"), Store.open(path) as opened:
-        look = look_at(config, opened, Outreach(config, stop), workbooks_from(config, stop))
+        look = look_at(config, opened, Outreach(config, stop), Workbooks(config, stop))
         for name, why in look.wrong.items():
             click.echo(context.scrubber.text(f"The state belongs to another {name}: {why}."))
         if look.wrong:

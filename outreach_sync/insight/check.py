@@ -33,7 +33,7 @@ from outreach_sync.rules.skipped import named_attributes
 from outreach_sync.store import Store
 from outreach_sync.store.store import is_there
 from outreach_sync.workbooks import metadata, records
-from outreach_sync.workbooks.records import workbooks_from
+from outreach_sync.workbooks.records import Workbooks
 from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     REFERENCE,
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.workbooks.client import WorkbooksClient
     from outreach_sync.workbooks.metadata import FieldType, RecordType
-    from outreach_sync.workbooks.records import Workbooks
 
 CONFIG, REFUSED, UNAVAILABLE = 2, 3, 4
 """Exit statuses: by what kind of thing is wrong."""
@@ -212,7 +211,7 @@ def _accounts(config: Config, stop: StopSignal) -> Iterator[Check]:
         yield ok(name, "there is no state yet: it will belong to this Outreach and this Workbooks")
         return
     with store:
-        refuse(config, look_at(config, store, Outreach(config, stop), workbooks_from(config, stop)))
+        refuse(config, look_at(config, store, Outreach(config, stop), Workbooks(config, stop)))
     yield ok(name, "the state belongs to this Outreach and this Workbooks")
 
 
@@ -339,7 +338,7 @@ def _clock(name: str, server: Instant | None) -> Check:
 def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Workbooks; where it does not let us in, its other checks say that they were not tried."""
     try:
-        target = workbooks_from(config, stop)
+        target = Workbooks(config, stop)
         types = target.metadata.read_types((PERSON_CLASS, TASK_CLASS))
     except OutreachSyncError as error:
         login = _failed_by(_LOGIN, error)
@@ -351,7 +350,7 @@ def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
     yield from _person(config, person)
     yield from _task(task)
     yield from guarded("workbooks picklists", lambda: _picklists(config, target, person, task))
-    yield from guarded("workbooks eq ignores case", lambda: [_case(target.client)])
+    yield from guarded("workbooks eq ignores case", lambda: [_case(target)])
     yield _clock("workbooks clock", target.server_now())
 
 

@@ -29,8 +29,9 @@ from outreach_sync.workbooks.wire import Reading, Row, read_boolean, read_intege
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from outreach_sync.config.model import Workbooks as Section
+    from outreach_sync.config.model import Config
     from outreach_sync.http import Answer, OnRetry, StopSignal
+    from outreach_sync.instants import Instant
 
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
 _TURNED_AWAY_LIMIT = 3
@@ -71,18 +72,17 @@ class WorkbooksClient:
         patience: how long Workbooks may keep a run waiting, in all.
     """
 
-    def __init__(
-        self, section: Section, stop: StopSignal, *, patience_seconds: float, on_retry: OnRetry | None = None
-    ) -> None:
-        """Send nothing yet. `section` is the config's; `on_retry` is told of each repetition.
+    def __init__(self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
+        """Send nothing yet. `on_retry` is told of each repetition.
 
         Raises:
             ConfigError: the key is missing.
         """
+        section = config.workbooks
         self._key = revealed(section.api_key, "workbooks.api_key")
         self._section = section
         self._stop = stop
-        self.patience = Patience(patience_seconds, stop, on_retry=on_retry)
+        self.patience = Patience(config.sync.patience_ms / 1000, stop, on_retry=on_retry)
         agent = f"{_NOT_A_WORD.sub('_', section.application_name)}/{__version__} (gzip)"
         self.transport = Transport(section.base_url, user_agent=agent, stop=stop, connections=section.concurrency)
         self._brake = _Brake()
@@ -90,6 +90,15 @@ class WorkbooksClient:
         self._counting = threading.Lock()
         self._proven = False
         self._turned_away = 0
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far."""
+        return self.transport.requests
+
+    def server_now(self) -> Instant | None:
+        """Say what Workbooks' clock reads, None before its first answer."""
+        return self.transport.server_now()
 
     def who(self, *, at_most: float | None = None) -> Account:
         """Ask who is behind the key: a log-in whose session is not used, for at most so many seconds.

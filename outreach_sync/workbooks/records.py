@@ -8,7 +8,7 @@ ties a Task to a Person; a Task's description is HTML.
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from outreach_sync.records import Date, PersonRow, TaskRow, Write, WriteValue
 from outreach_sync.rules.matching import mailbox
@@ -30,11 +30,10 @@ from outreach_sync.workbooks.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from outreach_sync.config.model import Config, Workbooks as Section
+    from outreach_sync.config.model import Config
     from outreach_sync.http import OnRetry, StopSignal
     from outreach_sync.instants import Instant
-    from outreach_sync.records import Scalar, Verdict
-    from outreach_sync.workbooks.client import Account
+    from outreach_sync.records import Verdict
     from outreach_sync.workbooks.metadata import Finding
 
 PEOPLE, TASKS = "crm/people", "activity/tasks"
@@ -45,56 +44,31 @@ _PERSON_COLUMNS = (*_TASK_COLUMNS, EMAIL, OBJECT_REF)
 _NAME_LENGTH = 255
 
 
-class Workbooks:
-    """Workbooks as a cycle sees it. Look-ups raise as `WorkbooksClient.read` does, writes as `WorkbooksClient.write`.
+class Workbooks(WorkbooksClient):
+    """Workbooks as a cycle sees it. Look-ups raise as `read` does.
 
     Attributes:
-        client: for what has no method here.
         metadata: what `check` and `provision` read and make.
         fields: the configured fields of a Person, role -> name.
     """
 
-    def __init__(
-        self,
-        section: Section,
-        stop: StopSignal,
-        *,
-        patience_seconds: float,
-        only_where: Mapping[str, Scalar] | None = None,
-        on_retry: OnRetry | None = None,
-    ) -> None:
-        """Send nothing yet. `section` is the config's; raises as `WorkbooksClient`.
-
-        `only_where` maps further fields that are read to the value they are compared with.
-        """
-        self.client = WorkbooksClient(section, stop, patience_seconds=patience_seconds, on_retry=on_retry)
-        self.metadata = Metadata(self.client)
-        self.fields = {role: name for role, name in section.fields.model_dump().items() if name is not None}
+    def __init__(self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
+        """Send nothing yet; raises as `WorkbooksClient`."""
+        super().__init__(config, stop, on_retry=on_retry)
+        self.metadata = Metadata(self)
+        self.fields = {role: name for role, name in config.workbooks.fields.model_dump().items() if name is not None}
+        compared = config.sync.people.only_where
         self._datatypes = {
             **{
-                name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
-                for name, value in (only_where or {}).items()
+                name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT for name, value in compared.items()
             },
             **{name: ROLE_DATATYPES.get(role, Datatype.TEXT) for role, name in self.fields.items()},
         }
-
-    @property
-    def requests(self) -> int:
-        """Requests sent so far."""
-        return self.client.transport.requests
-
-    def server_now(self) -> Instant | None:
-        """Say what Workbooks' clock reads, None before its first answer."""
-        return self.client.transport.server_now()
-
-    def who(self, *, at_most: float | None = None) -> Account:
-        """Ask who is behind the key, for at most so many seconds."""
-        return self.client.who(at_most=at_most)
+        self._columns = (*_PERSON_COLUMNS, *self._datatypes)
 
     def people_by_ids(self, person_ids: Iterable[int]) -> dict[int, PersonRow]:
         """Read People, deleted ones too, with what they hold; those that are absent may be hidden from the key."""
-        columns = (*_PERSON_COLUMNS, *self._datatypes)
-        rows = self.client.by_ids(PEOPLE, person_ids, columns, include_deleted=True)
+        rows = self.by_ids(PEOPLE, person_ids, self._columns, include_deleted=True)
         return {person.id: person for person in map(self._person, rows)}
 
     def people_by_reference(self, references: Iterable[str]) -> dict[str, list[PersonRow]]:
@@ -116,28 +90,25 @@ class Workbooks:
         Whether Workbooks ignores case or blanks is not documented: each address is asked for as it is and in lower
         case, also with a blank before or behind it, and compared here. One stored in yet another spelling is missed.
         """
-        rows = self.client.by_values(
-            PEOPLE, EMAIL, addresses, (*_PERSON_COLUMNS, *self._datatypes), spellings=_spellings, key=mailbox
-        )
-        return {key: list(map(self._person, some)) for key, some in rows.items()}
+        return self._people(EMAIL, addresses, spellings=_spellings, key=mailbox)
 
     def tasks_by_reference(self, references: Iterable[str]) -> dict[str, list[TaskRow]]:
         """Find Tasks by `created_through_reference`, deleted ones too; only what matched is a key."""
-        rows = self.client.by_values(TASKS, REFERENCE, references, _TASK_COLUMNS, include_deleted=True)
+        rows = self.by_values(TASKS, REFERENCE, references, _TASK_COLUMNS, include_deleted=True)
         return {reference: list(map(_task, some)) for reference, some in rows.items()}
 
     def tasks_by_ids(self, task_ids: Iterable[int]) -> dict[int, TaskRow]:
         """Read Tasks, deleted ones too."""
-        rows = self.client.by_ids(TASKS, task_ids, _TASK_COLUMNS, include_deleted=True)
+        rows = self.by_ids(TASKS, task_ids, _TASK_COLUMNS, include_deleted=True)
         return {task.id: task for task in map(_task, rows)}
 
     def write_people(self, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write People, each judged by its own answer, in order."""
-        return self.client.write(PEOPLE, writes)
+        return self.write(PEOPLE, writes)
 
     def write_tasks(self, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write Tasks, each judged by its own answer, in order."""
-        return self.client.write(TASKS, writes)
+        return self.write(TASKS, writes)
 
     def problems(self) -> tuple[Finding, ...]:
         """Compare the configured fields and needed permissions with the metadata, in one request."""
@@ -148,12 +119,9 @@ class Workbooks:
         fatal = [f"{finding.subject}: {finding.problem}" for finding in self.problems() if finding.fatal]
         return "; ".join(fatal) or None
 
-    def _people(
-        self, field: str, values: Iterable[str], *, include_deleted: bool = False
-    ) -> dict[str, list[PersonRow]]:
-        columns = (*_PERSON_COLUMNS, *self._datatypes)
-        rows = self.client.by_values(PEOPLE, field, values, columns, include_deleted=include_deleted)
-        return {value: list(map(self._person, some)) for value, some in rows.items()}
+    def _people(self, field: str, values: Iterable[str], **how: Any) -> dict[str, list[PersonRow]]:
+        rows = self.by_values(PEOPLE, field, values, self._columns, **how)
+        return {key: list(map(self._person, some)) for key, some in rows.items()}
 
     def _person(self, row: Row) -> PersonRow:
         return PersonRow(
@@ -208,19 +176,4 @@ def _task(row: Row) -> TaskRow:
         lock_version=lock_version_of(row),
         is_deleted=bool(read_boolean(row.get("is_deleted"))),
         reference=read_text(row.get(REFERENCE)) or "",
-    )
-
-
-def workbooks_from(config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> Workbooks:
-    """Return Workbooks, ready to be read and written.
-
-    Raises:
-        ConfigError: the key is missing.
-    """
-    return Workbooks(
-        config.workbooks,
-        stop,
-        patience_seconds=config.sync.patience_ms / 1000,
-        only_where=config.sync.people.only_where,
-        on_retry=on_retry,
     )

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from outreach_sync.config.model import Workbooks as Section
+from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
 from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.server import HttpServer, Request, Response
@@ -29,10 +29,10 @@ Form = dict[str, list[str]]
 Step = Response | Callable[[Form], Response]
 
 
-def section(url: str, **keys: Any) -> Section:
-    """Return the part of a config that the client is made with."""
+def configured(url: str, patience: str = "60s", **keys: Any) -> Config:
+    """Return a config of Workbooks alone."""
     given = {"base_url": url, "api_key": "KEY-77", "application_name": "my-sync", "timeout": "5s", "fields": FIELDS}
-    return Section.model_validate({**given, **keys})
+    return Config.model_validate({"workbooks": {**given, **keys}, "sync": {"patience": patience}})
 
 
 def form_of(request: Request) -> Form:
@@ -60,22 +60,21 @@ class Scripted:
 
 
 class Bench:
-    """A target, the service it talks to, and what that got."""
+    """A client, the service it talks to, and what that got."""
 
-    def __init__(self, url: str, service: Scripted, *, patience: float = 60, **keys: Any) -> None:
+    def __init__(self, url: str, service: Scripted, **keys: Any) -> None:
         self.url = url
         self.service = service
         self.stop = Pauses()
-        self.target = Workbooks(section(url, **keys), self.stop, patience_seconds=patience)
-        self.client = self.target.client
+        self.client = Workbooks(configured(url, **keys), self.stop)
 
     def having(self, *steps: Step) -> Bench:
         self.service.steps = list(steps)
         return self
 
-    def with_(self, *, patience: float = 60, **keys: Any) -> Bench:
+    def with_(self, **keys: Any) -> Bench:
         """Return another client for the same service."""
-        return Bench(self.url, self.service, patience=patience, **keys)
+        return Bench(self.url, self.service, **keys)
 
     @property
     def forms(self) -> list[Form]:
@@ -147,6 +146,4 @@ def crm() -> SmallCrm:
 @pytest.fixture
 def workbooks(crm: SmallCrm) -> Iterator[Workbooks]:
     with HttpServer(crm) as server:
-        made = Workbooks(section(server.url), StopSignal(), patience_seconds=5)
-        yield made
-        made.client.transport.close()
+        yield Workbooks(configured(server.url, "5s"), StopSignal())

@@ -14,7 +14,7 @@ from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON
 from outreach_sync.workbooks.records import Workbooks
 from tests.harness import Pauses
-from tests.workbooks.conftest import section
+from tests.workbooks.conftest import configured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def created(number: int) -> dict[str, WriteValue]:
 
 def target(sandbox: WorkbooksSandbox, **keys: Any) -> Workbooks:
     given = {"api_key": sandbox.api_key, "timeout": "1500ms", "fields": FIELDS, **keys}
-    return Workbooks(section(sandbox.url, **given), Pauses(), patience_seconds=60)
+    return Workbooks(configured(sandbox.url, **given), Pauses())
 
 
 @pytest.fixture

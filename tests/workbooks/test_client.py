@@ -23,7 +23,7 @@ from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Write
 from outreach_sync.sandbox.server import Response, WireFault
 from outreach_sync.workbooks.client import WorkbooksClient
 from outreach_sync.workbooks.wire import Filter, Reading, Row
-from tests.workbooks.conftest import Bench, Scripted, form_of, said, section
+from tests.workbooks.conftest import Bench, Scripted, configured, form_of, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +93,7 @@ def test_the_user_agent_starts_with_the_whole_name_and_asks_for_gzip(bench: Benc
 
 def test_without_a_key_nothing_is_asked() -> None:
     with pytest.raises(ConfigError, match=r"workbooks\.api_key"):
-        WorkbooksClient(section("https://x.example", api_key=None), StopSignal(), patience_seconds=1)
+        WorkbooksClient(configured("https://x.example", api_key=None), StopSignal())
 
 
 LOGIN = {
@@ -207,7 +207,7 @@ def test_a_key_that_never_worked_and_is_sent_to_log_in_three_times_is_refused(be
 def test_a_new_process_that_is_slowed_down_is_not_told_that_its_key_is_bad(bench: Bench, location: str) -> None:
     assert read(bench.having(*[redirect(location)] * 5, page(1))) == [1]
     with pytest.raises(UnavailableError):
-        read(bench.with_(patience=5).having(redirect(location)))
+        read(bench.with_(patience="5s").having(redirect(location)))
 
 
 def test_a_key_that_worked_is_not_refused_for_log_in_pages(bench: Bench) -> None:
@@ -302,7 +302,7 @@ def test_a_write_whose_answer_is_lost_is_sent_once_and_left_unknown(bench: Bench
 
 def test_a_write_that_hangs_is_waited_for_as_long_as_patience_and_the_next_request_only_briefly(bench: Bench) -> None:
     bench.having(page()._replace(wire=WireFault("hang", 30)))
-    quick = bench.with_(patience=1.5)
+    quick = bench.with_(patience="1500ms")
     assert isinstance(write(quick, UPDATE)[0], Unknown)
     assert quick.client.patience.left() == 0.5
 
@@ -464,7 +464,7 @@ def test_a_service_that_cannot_be_reached_ends_the_write() -> None:
     bench = Bench(url, Scripted())
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1 cannot be reached: it refuses the connection"):
         write(bench, UPDATE)
-    assert bench.target.requests > 1
+    assert bench.client.requests > 1
 
 
 REFUSALS = [

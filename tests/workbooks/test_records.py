@@ -12,7 +12,7 @@ from outreach_sync.http import StopSignal
 from outreach_sync.instants import parse_iso
 from outreach_sync.records import Accepted, Date, PersonRow, Scalar, TaskRow, Write
 from outreach_sync.workbooks.records import Workbooks, task_write
-from tests.workbooks.conftest import section
+from tests.workbooks.conftest import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,7 @@ TASK = described("Private::Activity::Task", ("create",))
 
 
 def test_without_an_outreach_id_field_nobody_is_looked_up_by_it(crm: SmallCrm) -> None:
-    bare = Workbooks(section("https://127.0.0.1:1", fields={}), StopSignal(), patience_seconds=5)
+    bare = Workbooks(configured("https://127.0.0.1:1", fields={}), StopSignal())
     assert bare.people_by_outreach_id(["18"]) == {}
     assert bare.requests == 0
 
@@ -236,7 +236,7 @@ def test_a_record_without_an_id_that_makes_sense_is_not_trusted(
     workbooks: Workbooks, monkeypatch: pytest.MonkeyPatch, nonsense: object
 ) -> None:
     row = {"id": nonsense, "main_location[email]": "a@b.example"}
-    monkeypatch.setattr(workbooks.client, "read", lambda *_, **__: [row])
+    monkeypatch.setattr(workbooks, "read", lambda *_, **__: [row])
     with pytest.raises(UntrustedAnswerError) as refused:
         workbooks.people_by_email(["a@b.example"])
     assert refused.value.exit_status == 4
