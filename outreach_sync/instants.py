@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import NewType
 
 Instant = NewType("Instant", int)
@@ -62,8 +63,6 @@ def parse_http_date(text: str) -> Instant:
     Raises:
         ValueError: the text is no HTTP date.
     """
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow to import, and only answers have such dates
-
     return from_datetime(parsedate_to_datetime(text))
 
 

@@ -13,6 +13,7 @@ from outreach_sync.config.values import Back, From
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.identity import prove
+from outreach_sync.insight.failures import failure_document
 from outreach_sync.instants import Instant
 from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch
@@ -308,8 +309,6 @@ def _names(run: Run) -> dict[int, str]:
 
 def _refused(store: Store) -> list[dict[str, Any]]:
     """List what would be on the list of refusals after a dry run, which keeps none."""
-    from outreach_sync.insight.failures import failure_document  # noqa: PLC0415 - only for dry runs
-
     return [failure_document(entry) for entry in store.outbox.failures()]
 
 

@@ -11,6 +11,11 @@ import click
 from outreach_sync.cli.context import Invocation, command_log, invocation
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.errors import StateError
+from outreach_sync.insight.status import last_begun, overdue_runs
+from outreach_sync.instants import now
+from outreach_sync.reconcile import reconcile
+from outreach_sync.run import Ended, Options, perform
+from outreach_sync.schedule import RECONCILE, Reload, Scheduler, ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +23,6 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.log import Log
-    from outreach_sync.run import Ended
-    from outreach_sync.schedule import Reload
 
 
 @click.command()
@@ -33,7 +36,6 @@ def schedule(context: Invocation) -> int:
     """
     config = context.config()
     log = command_log(context, config)
-    from outreach_sync.schedule import Scheduler, ServiceManager  # noqa: PLC0415 - APScheduler is slow to import
 
     def read_config() -> Config:
         renewed = context.config()
@@ -49,8 +51,6 @@ def schedule(context: Invocation) -> int:
 @contextmanager
 def reload_on_hangup() -> Iterator[Reload]:
     """Turn SIGHUP into a request to read the config again, for the block."""
-    from outreach_sync.schedule import Reload  # noqa: PLC0415
-
     reload = Reload()
     before = signal.signal(signal.SIGHUP, lambda _number, _frame: reload.ask())
     try:
@@ -60,10 +60,6 @@ def reload_on_hangup() -> Iterator[Reload]:
 
 
 def _begin(stop: StopSignal, log: Log) -> Callable[[Config, str], Ended]:
-    from outreach_sync.reconcile import reconcile  # noqa: PLC0415
-    from outreach_sync.run import Options, perform  # noqa: PLC0415
-    from outreach_sync.schedule import RECONCILE  # noqa: PLC0415
-
     def begin(config: Config, command: str) -> Ended:
         work = reconcile if command == RECONCILE else None
         return perform(config, Options(command), stop, log, work=work)
@@ -73,10 +69,6 @@ def _begin(stop: StopSignal, log: Log) -> Callable[[Config, str], Ended]:
 
 def _reconcile_is_overdue(context: Invocation) -> bool:
     """Say whether a reconcile fell due while no scheduler ran."""
-    from outreach_sync.insight.status import last_begun, overdue_runs  # noqa: PLC0415
-    from outreach_sync.instants import now  # noqa: PLC0415
-    from outreach_sync.schedule import RECONCILE  # noqa: PLC0415
-
     try:
         state = context.state_to_read()
     except StateError:
