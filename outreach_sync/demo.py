@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 import yaml
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +44,7 @@ _LABELS = {
     "paused": "Active – Paused",  # noqa: RUF001
     **{word: word.title() for word in ("finished", "pending", "disabled", "failed", "bounced")},
 }
+_RULE = 100
 _ROWS = 10
 _REQUESTS_OF_A_QUIET_CYCLE = 4  # one for each stream
 _REFUSED_TWICE = 16  # the prospect whose address two People have
@@ -275,10 +277,14 @@ class Demo:
 
     # -- the screen
 
+    def _line(self, title: Text | str = "") -> None:
+        """Draw a line across; off a terminal, where lines have no end, as long as one on a usual terminal."""
+        self._console.print(Rule(title, align="left"), width=min(self._console.width, _RULE))
+
     def _act(self, title: str, *sentences: str) -> None:
         self._acts += 1
         self._say()
-        self._console.rule(Text(f"{self._acts}. {title}", style="bold"), align="left")
+        self._line(Text(f"{self._acts}. {title}", style="bold"))
         for sentence in sentences:
             self._say(sentence)
 
@@ -331,7 +337,7 @@ class Demo:
 
     def _end(self) -> None:
         self._say()
-        self._console.rule()
+        self._line()
         if self.problems:
             self._say(f"{len(self.problems)} things are not as they must be.", style="bold red")
         else:
