@@ -280,7 +280,7 @@ def creating(*sizes: int) -> list[Row]:
             with stage.serving():
                 queued[people] = (program.run("run", "--json", "--allow-bulk").cpu - idle) / people
         say(f"{people:,}: {created[people] * 1e3:.2f} ms a person created, {queued[people] * 1e3:.2f} ms an update")
-    least, most = min(created), max(created)
+    least, most = sorted(created)[1], max(created)  # the smallest is too small to tell its cost from the start
     note = f"CPU of the process, start left out; {most:,} against {least:,}"
     return [
         Row("creating: CPU a person", figure([created[most] * 1e3]), 1, f"{most:,} people", unit="ms"),
