@@ -228,6 +228,8 @@ def test_the_way_of_the_readme_leads_from_nothing_to_a_scheduled_sync(newcomer: 
         "provision --dry-run": 0,
         "provision": 0,
         "run --dry-run": 1,  # the example holds records that are refused
+        "run --limit 10": 1,
+        "history": 0,
         "run": 1,
         "status": 0,
         "schedule": 0,

@@ -7,8 +7,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def _map() -> set[str]:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = [line for line in text.partition("## The map")[2].splitlines() if line.startswith("| `")]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line for line in text.partition("## The way")[0].splitlines() if line.startswith("| `")]
     return {place.rstrip("/") for row in rows for place in re.findall(r"`([^`]+)`", row.split("|")[1])}
 
 
