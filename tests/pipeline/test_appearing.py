@@ -40,7 +40,7 @@ def created(bench: Any) -> Any:
     return bench
 
 
-def test_a_reconcile_takes_what_was_just_created_for_deleted(created: Any) -> None:
+def test_a_reconcile_does_not_take_what_was_just_created_for_deleted(created: Any) -> None:
     hide(created, 3)
     run = created.run()
     survey = Survey(created.state.connection)
@@ -49,7 +49,7 @@ def test_a_reconcile_takes_what_was_just_created_for_deleted(created: Any) -> No
     assert not any(survey.counts().values())
 
 
-def test_a_person_that_was_just_created_is_created_again_for_a_new_task(created: Any) -> None:
+def test_a_person_that_was_just_created_is_not_created_again_for_a_new_task(created: Any) -> None:
     created.keep(tasks=[created.skipped(9002, 1)])
     created.now += 1  # the Person was written before this run began
     hide(created, 3)
@@ -57,7 +57,7 @@ def test_a_person_that_was_just_created_is_created_again_for_a_new_task(created:
     assert (len(created.target.people), len(created.target.tasks)) == (1, 2)
 
 
-def test_a_person_of_whom_nothing_is_certain_is_created_again(created: Any) -> None:
+def test_a_person_just_created_of_whom_nothing_is_certain_is_not_created_again(created: Any) -> None:
     with created.state.transaction():
         created.state.people.doubt_all()
         created.state.undecided.mark_all_changed()
@@ -66,7 +66,7 @@ def test_a_person_of_whom_nothing_is_certain_is_created_again(created: Any) -> N
     assert len(created.target.people) == 1
 
 
-def test_what_never_appears_is_waited_for_without_end(created: Any) -> None:
+def test_what_never_appears_is_not_waited_for_without_end(created: Any) -> None:
     hide(created, 10_000)
     run = created.run()
     survey = Survey(created.state.connection)
@@ -74,7 +74,7 @@ def test_what_never_appears_is_waited_for_without_end(created: Any) -> None:
     assert survey.counts()["people_gone"] == 1
 
 
-def test_what_was_created_long_ago_is_waited_for(created: Any) -> None:
+def test_what_was_created_long_ago_is_not_waited_for(created: Any) -> None:
     created.now += 86_400_000
     hide(created, 1)
     survey = Survey(created.state.connection)

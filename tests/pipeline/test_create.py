@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 from outreach_sync.deliver import deliver
-from outreach_sync.instants import Instant
 from outreach_sync.records import Unknown
 
 
@@ -104,15 +103,7 @@ def test_a_creation_that_never_arrived_is_sent_again(bench: Any) -> None:
     assert len(bench.target.people) == 1
 
 
-def test_creations_are_never_counted_by_the_guard(bench: Any) -> None:
-    with bench.state.transaction():
-        bench.state.facts.put("first_load_done", "run0")
-    for one in range(1, 9):
-        bench.keep(bench.prospect(one), states=bench.states(one, "active", at=Instant(bench.now - one)))
-    assert decide(bench).people.created == 8
-
-
-def test_a_creation_whose_answer_was_lost_is_counted_as_nothing_done(bench: Any) -> None:
+def test_a_creation_whose_answer_was_lost_is_counted_as_created_once(bench: Any) -> None:
     bench.keep(bench.prospect(1), bench.prospect(2), states=[*bench.states(1, "active"), *bench.states(2, "active")])
     bench.target.answers = [lambda writes: bench.target.obey(writes) and [Unknown("time-out")] * len(writes)]
     tally = decide(bench)
@@ -120,7 +111,7 @@ def test_a_creation_whose_answer_was_lost_is_counted_as_nothing_done(bench: Any)
     assert len(bench.target.people) == 2
 
 
-def test_an_attribute_that_was_named_since_the_prospect_was_read_is_left_empty(bench: Any) -> None:
+def test_an_attribute_that_was_named_since_the_prospect_was_read_is_read_before_the_creation(bench: Any) -> None:
     bench.keep(bench.prospect(1), states=bench.states(1, "active"))
     bench.source.prospects = [bench.prospect(1, extra={"title": "Engineer"})]
     decide(bench, config={"sync.people.create_fields": {"person_job_title": "title"}})
@@ -129,7 +120,7 @@ def test_an_attribute_that_was_named_since_the_prospect_was_read_is_left_empty(b
     assert bench.source.prospects_asked == [1]
 
 
-def test_somebody_whose_attributes_are_known_is_read_again(bench: Any) -> None:
+def test_somebody_whose_attributes_are_known_is_not_read_again(bench: Any) -> None:
     bench.keep(bench.prospect(1, extra={"title": None}), states=bench.states(1, "active"))
     decide(bench, config={"sync.people.create_fields": {"person_job_title": "title"}})
     assert bench.source.prospects_asked == []
@@ -147,7 +138,7 @@ def share(bench: Any, *prospect_ids: int) -> None:
         bench.state.undecided.decided(others)
 
 
-def test_somebody_who_shares_an_address_is_created_again_though_their_person_is_there(bench: Any) -> None:
+def test_somebody_who_shares_an_address_is_not_created_again_where_their_person_is_there(bench: Any) -> None:
     """As after a lost state, while a walk is incomplete: nobody looked for the others yet."""
     share(bench, 1, 2, 3)
     bench.target.add(1001, reference="outreach-prospect-1")
@@ -157,7 +148,7 @@ def test_somebody_who_shares_an_address_is_created_again_though_their_person_is_
     assert bench.state.people.of_prospects([1]) == {1: 1001}
 
 
-def test_somebody_who_may_be_one_of_several_is_taken_into_a_new_person(bench: Any) -> None:
+def test_somebody_who_may_be_one_of_several_is_not_taken_into_a_new_person(bench: Any) -> None:
     share(bench, 1, 2)
     for person_id in (1001, 1002):
         bench.target.add(person_id, reference="outreach-prospect-1")

@@ -97,14 +97,14 @@ def test_a_record_that_workbooks_fails_at_holds_up_the_others(bench: Any, due: i
     assert (entry.person_id, entry.state, entry.attempts) == (poison, "queued", 1)
 
 
-def test_what_was_lost_once_makes_every_later_batch_small(bench: Any) -> None:
+def test_what_was_lost_once_makes_only_its_own_next_batches_small(bench: Any) -> None:
     load(bench, 60, first_load_done=False)
     bench.target.answers = [lambda writes: [Unknown("the answer was lost")] * len(writes)]
     assert decide(bench, config={"workbooks.batch_size": 20}).people.updated == 60
     assert sorted(len(batch) for batch in bench.target.person_batches) == [5, 5, 5, 5, 20, 20, 20]
 
 
-def test_a_record_that_workbooks_fails_at_is_tried_for_ever(bench: Any) -> None:
+def test_a_record_that_workbooks_fails_at_is_parked_in_the_end(bench: Any) -> None:
     """Alone it looks like a service that is down, so the cycle ends with 4. It counts an attempt all the same."""
     load(bench, 1, first_load_done=False)
     fail_at(bench, 1001)
@@ -117,7 +117,7 @@ def test_a_record_that_workbooks_fails_at_is_tried_for_ever(bench: Any) -> None:
     decide(bench)
 
 
-def test_a_service_that_takes_nothing_is_asked_for_every_record(bench: Any) -> None:
+def test_a_service_that_takes_nothing_is_not_asked_for_every_record(bench: Any) -> None:
     load(bench, 60, first_load_done=False)
     fail_at(bench, *range(1001, 1061))
     with pytest.raises(UnavailableError):
