@@ -36,9 +36,9 @@ def other() -> Iterator[Sandbox]:
 
 
 def _point_at(setup: Any, sandbox: Sandbox, section: str) -> None:
-    fields = setup.config["workbooks"]["fields"]
-    setup.config[section] = sandbox.config(setup.state_path)[section]
-    setup.config["workbooks"]["fields"] = fields
+    fields = setup.settings["workbooks"]["fields"]
+    setup.settings[section] = sandbox.config(setup.state_path)[section]
+    setup.settings["workbooks"]["fields"] = fields
     setup.write()
     if section == "outreach":
         setup.state_path.with_name("state.db.tokens").unlink()
@@ -91,7 +91,7 @@ def test_the_accounts_are_kept_without_their_secrets(setup: Any, command: Any) -
         facts = dict(connection.execute("SELECT name, value FROM fact"))
     known = json.loads(facts["identity_workbooks"])
     assert (known["address"], known["database"]) == (setup.sandbox.workbooks.url, 3)
-    for secret in (setup.config["workbooks"]["api_key"], setup.config["outreach"]["client_secret"]):
+    for secret in (setup.settings["workbooks"]["api_key"], setup.settings["outreach"]["client_secret"]):
         assert secret not in json.dumps(facts)
 
 
