@@ -140,9 +140,6 @@ class FaultBoard:
         """Switch a fault on: let `after` occasions pass, then fire `times` times (None: until switched off).
 
         The option `kind` limits it to requests whose kind (see the journal) contains that text.
-
-        Raises:
-            ValueError: no fault has this name; the nearest one is named. Or it takes no such options.
         """
         self._switch(name)
         if times is not None and not (_is_whole(times) and times >= 1):
@@ -156,11 +153,7 @@ class FaultBoard:
             self._switches[name] = _Switch(active=True, after=after, times=times, options=options)
 
     def off(self, name: str) -> None:
-        """Switch a fault off.
-
-        Raises:
-            ValueError: no fault has this name.
-        """
+        """Switch a fault off."""
         self._switch(name)
         with self._lock:
             self._switches[name] = _Switch()

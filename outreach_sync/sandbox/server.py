@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import zlib
+from abc import ABC, abstractmethod
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -26,12 +27,13 @@ from werkzeug.http import parse_accept_header
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request as WsgiRequest
 
+from outreach_sync import instants
+from outreach_sync.instants import Instant
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from outreach_sync.instants import Instant
-    from outreach_sync.sandbox.clock import SandboxClock
 
 _BODILESS = {204, 304}
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -41,6 +43,41 @@ _FAILURE = {
     "message": "An error has occurred.",
 }
 """The body of a 500, with the keys that clients of either service look at."""
+
+
+class SandboxClock:
+    """A clock that runs with real time, can be moved, and can tell the outside something else.
+
+    Record stamps and expiries use `now`. The ``Date`` header uses `header_now`, `header_skew` milliseconds off:
+    a server whose stamps and whose header disagree is one of the things a client has to survive. Thread-safe.
+    """
+
+    def __init__(self, at: Instant | None = None) -> None:
+        """Start at the instant `at`, or at this machine's time."""
+        self._lock = threading.Lock()
+        self._offset_ms = 0
+        self.header_skew = 0
+        if at is not None:
+            self.set(at)
+
+    def now(self) -> Instant:
+        """Say what time it is for the services."""
+        return Instant(instants.now() + self._offset_ms)
+
+    def header_now(self) -> Instant:
+        """Say what time the services claim in their ``Date`` header."""
+        return Instant(self.now() + self.header_skew)
+
+    def advance(self, milliseconds: int) -> Instant:
+        """Move the clock forward, or back for a negative number, and return the new time."""
+        with self._lock:
+            self._offset_ms += milliseconds
+        return self.now()
+
+    def set(self, at: Instant) -> None:
+        """Make it the instant `at`; time runs on from there."""
+        with self._lock:
+            self._offset_ms = at - instants.now()
 
 
 class Request(NamedTuple):
@@ -114,8 +151,31 @@ def _blanks(megabytes: int) -> bytes:
     return b"".join([*(packer.compress(b" " * 2**20) for _ in range(megabytes)), packer.flush()])
 
 
-class HttpServer:
-    """Serves one service on a port of a loopback address, a thread for each connection. Usable as a context manager.
+class Running(ABC):
+    """Something that is started and stopped, also as a context manager."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin to answer."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop answering, and free the port."""
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+
+class HttpServer(Running):
+    """Serves one service on a port of a loopback address, a thread for each connection.
 
     Attributes:
         service: what is served.
@@ -124,11 +184,7 @@ class HttpServer:
     """
 
     def __init__(self, service: Service, *, host: str = "127.0.0.1", port: int = 0, latency_ms: float = 0) -> None:
-        """Bind at once, so that `url` is known before `start`; port 0 takes any free one.
-
-        Raises:
-            OSError: the port is taken.
-        """
+        """Bind at once, so that `url` is known before `start`; port 0 takes any free one."""
         self.service = service
         self.latency_ms = latency_ms
         with socket.create_server((host, port), backlog=128) as bound:
@@ -149,17 +205,6 @@ class HttpServer:
             self._thread = None
         self._server.server_close()
         self._server.drop_connections()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
-        self.stop()
 
 
 class _Listener(ThreadedWSGIServer):

@@ -17,25 +17,23 @@ from __future__ import annotations
 
 import json
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter, deque
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from outreach_sync import instants
-from outreach_sync.sandbox.server import HttpServer, Response
+from outreach_sync.sandbox.server import HttpServer, Response, Running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from outreach_sync.instants import Instant
-    from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
-    from outreach_sync.sandbox.server import Request
+    from outreach_sync.sandbox.server import Request, SandboxClock
 
 PREFIX = "/_sandbox"
 _FAULT_KEYS = ("name", "times", "after", "options")
@@ -134,8 +132,8 @@ def _without_secrets(pairs: list[tuple[str, str]]) -> tuple[tuple[str, str], ...
     )
 
 
-class SimulatedService(ABC):
-    """One simulated service on a port of its own. Usable as a context manager.
+class SimulatedService(Running):
+    """One simulated service on a port of its own.
 
     Attributes:
         url: where it listens, without a trailing slash.
@@ -150,9 +148,6 @@ class SimulatedService(ABC):
         """Bind to a port (0: any free one); answers begin with `start`.
 
         `store` is what the back door shows and changes, by its methods `summary`, `dump` and `change`.
-
-        Raises:
-            OSError: the port is taken.
         """
         self.clock = clock
         self.faults = faults
@@ -172,17 +167,6 @@ class SimulatedService(ABC):
     def stop(self) -> None:
         """Stop answering and free the port."""
         self._server.stop()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
-        self.stop()
 
     def respond(self, request: Request) -> Response:
         """Answer any request; by the back door 200, 400 for what makes no sense, 404 for anything unknown."""

@@ -10,7 +10,7 @@ from outreach_sync.instants import Instant
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from outreach_sync.sandbox.pair import Sandbox
+    from outreach_sync.sandbox import Sandbox
 
 _STATES = ("finished", "active", "paused", "bounced", "pending")
 _SEQUENCES = 50

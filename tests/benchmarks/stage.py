@@ -11,7 +11,7 @@ import multiprocessing
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.pair import Sandbox
+from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.server import HttpServer, Request, Response
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from outreach_sync.sandbox.clock import SandboxClock
-    from outreach_sync.sandbox.server import Service
+    from outreach_sync.sandbox.server import SandboxClock, Service
 
 _fork = multiprocessing.get_context("fork")
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outreach_sync.sandbox.outreach.faults import FAULTS as OUTREACH
-from outreach_sync.sandbox.workbooks.faults import FAULTS as WORKBOOKS
+from outreach_sync.sandbox.outreach.trouble import FAULTS as OUTREACH
+from outreach_sync.sandbox.workbooks.trouble import FAULTS as WORKBOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from outreach_sync import instants
-from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.example import load_example
 from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.outreach import OutreachStore
-from outreach_sync.sandbox.outreach.faults import FAULTS
+from outreach_sync.sandbox.outreach.trouble import FAULTS
+from outreach_sync.sandbox.server import SandboxClock
 from outreach_sync.sandbox.workbooks import WorkbooksStore
 
 NOON = instants.parse_iso("2026-09-01T12:00:00Z")

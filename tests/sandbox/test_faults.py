@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from outreach_sync.sandbox.faults import FLAG, TEXT, FaultBoard, fault, needed, numbers, one_of, seconds, whole
-from outreach_sync.sandbox.outreach import faults as outreach_faults
-from outreach_sync.sandbox.workbooks import faults as workbooks_faults
+from outreach_sync.sandbox.outreach import trouble as outreach_faults
+from outreach_sync.sandbox.workbooks import trouble as workbooks_faults
 
 
 @pytest.fixture

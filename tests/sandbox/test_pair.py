@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.sandbox.clock import SandboxClock
+from outreach_sync.sandbox.server import SandboxClock
 
 if TYPE_CHECKING:
     from pathlib import Path

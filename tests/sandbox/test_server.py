@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync import instants
-from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault, takes_gzip
+from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock, WireFault, takes_gzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.server import HttpServer, Request, Response
+from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock
 from tests.harness import Installation, Ran
 
 if TYPE_CHECKING:

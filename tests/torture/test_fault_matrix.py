@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outreach_sync.sandbox.outreach.faults import FAULTS as OUTREACH_FAULTS
-from outreach_sync.sandbox.workbooks.faults import FAULTS as WORKBOOKS_FAULTS
+from outreach_sync.sandbox.outreach.trouble import FAULTS as OUTREACH_FAULTS
+from outreach_sync.sandbox.workbooks.trouble import FAULTS as WORKBOOKS_FAULTS
 from tests.torture.scenarios import SCENARIOS, Scenario, happens
 from tests.torture.world import CROWDED
 

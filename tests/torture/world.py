@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync import run
 from outreach_sync.reconcile import reconcile
-from outreach_sync.sandbox.pair import Sandbox
+from outreach_sync.sandbox import Sandbox
 from tests.harness import PERSON, Installation, NoWaiting, Silence, Time
 from tests.torture import oracle
 

@@ -12,8 +12,7 @@ import pytest
 
 from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
-from outreach_sync.sandbox.clock import SandboxClock
-from outreach_sync.sandbox.server import HttpServer, Request, Response
+from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock
 from outreach_sync.workbooks.records import Workbooks
 from tests.harness import Pauses
 

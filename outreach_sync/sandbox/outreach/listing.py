@@ -21,11 +21,11 @@ from outreach_sync.sandbox.server import Response
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.outreach.query import Condition, Page, Parameters, Query
     from outreach_sync.sandbox.outreach.schema import Resource
     from outreach_sync.sandbox.outreach.store import OutreachStore, Record
+    from outreach_sync.sandbox.server import SandboxClock
 
 _ELSEWHERE = "https://elsewhere.example"
 _STRANGE = (("smsOptedOut", False), ("stageName", "Working"), ("futureFlags", [{"name": "beta", "on": True}]))
@@ -65,11 +65,7 @@ class Selection:
         )
 
     def page(self, page: Page) -> Rows:
-        """Give one page.
-
-        Raises:
-            Refusal: the cursor is none of ours.
-        """
+        """Give one page."""
         skipped = page.offset or 0
         found = tuple(islice(self._matching(page.after), skipped, skipped + page.size + 1))
         records, more = found[: page.size], len(found) > page.size
@@ -82,11 +78,7 @@ class Selection:
         return sum(1 for _ in self._matching(None))
 
     def read(self, cursor: str) -> tuple[int, str, int]:
-        """Give page size, stamp and id from a cursor; one made for another list or sort leads nowhere in this one.
-
-        Raises:
-            Refusal: it does not fit.
-        """
+        """Give page size, stamp and id from a cursor; one made for another list or sort leads nowhere in this one."""
         try:
             walk, size, stamp, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         except (ValueError, TypeError, RecursionError):
@@ -213,11 +205,7 @@ class Reader:
         self._faults = faults
 
     def parse(self, resource: Resource, parameters: Parameters) -> Query:
-        """Read the query string, with the faults that change what it means.
-
-        Raises:
-            Refusal: it is not right.
-        """
+        """Read the query string, with the faults that change what it means."""
         if any("neginf.." in value for name, value in parameters if name.startswith("filter[")):
             self._refuse("neginf_refused", Refusal("filterParameter.invalid", "A range cannot start with neginf."))
         by_offset = not any(name == "page[size]" for name, _ in parameters)
@@ -239,11 +227,7 @@ class Reader:
         return replace(query, conditions=tuple(open_ended))
 
     def single(self, resource: Resource, id_: int, query: Query, base_url: str) -> Response:
-        """Answer a request for one record; links begin with `base_url`.
-
-        Raises:
-            Refusal: it does not exist, or is hidden.
-        """
+        """Answer a request for one record; links begin with `base_url`."""
         sight = self._sight()
         with self._store.lock:
             record = self._store.visible(resource.type, id_)

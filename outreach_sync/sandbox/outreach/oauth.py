@@ -23,8 +23,8 @@ from outreach_sync.sandbox.server import Request, Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.server import SandboxClock
 
 LIVE_TOKENS = 100
 SCOPES = tuple(
@@ -192,11 +192,7 @@ class OAuth:
         return json_response(200, document, _JSON)
 
     def s2s(self, install_id: str, request: Request) -> Response:
-        """Give a server-to-server access token for an RS256-signed JWT with iss, iat and exp <= iat + 3600 s.
-
-        Raises:
-            Refusal: the JWT is not right, or there is no such installation.
-        """
+        """Give a server-to-server access token for an RS256-signed JWT with iss, iat and exp <= iat + 3600 s."""
         if install_id != self._app.install_id:
             raise Refusal("resourceNotFound", "Could not find install with that id.")
         claims = self._claims(bearer_token(request))

@@ -83,11 +83,7 @@ class Query:
 
 
 def parse(resource: Resource, parameters: Parameters, *, offset_rows: int = OFFSET_ROWS) -> Query:
-    """Read the query string of a request for `resource`.
-
-    Raises:
-        Refusal: something in it is unknown, not possible or malformed.
-    """
+    """Read the query string of a request for `resource`."""
     filters = [pair for pair in parameters if pair[0].startswith("filter[")]
     rest = dict(pair for pair in parameters if not pair[0].startswith("filter["))
     for name in rest:
@@ -177,12 +173,7 @@ def _number(parameters: Mapping[str, str], name: str, default: int, *, lowest: i
 
 
 def _conditions(resource: Resource, parameters: Sequence[tuple[str, str]], *, new: bool) -> tuple[Condition, ...]:
-    """Read all ``filter[...]`` parameters of a request.
-
-    Raises:
-        Refusal: unknown or not filterable, or a syntax that is not on.
-        Refusal: a bound that is no date and time.
-    """
+    """Read all ``filter[...]`` parameters of a request."""
     grouped: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for name, value in parameters:
         parts = tuple(_BRACKETED.findall(name))

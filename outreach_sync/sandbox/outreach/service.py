@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.outreach import query as queries
-from outreach_sync.sandbox.outreach.faults import FAULTS
 from outreach_sync.sandbox.outreach.listing import Reader
 from outreach_sync.sandbox.outreach.oauth import App, Grant, OAuth, TokenRegistry, bearer_token, read_form
 from outreach_sync.sandbox.outreach.schema import PLURALS, RESOURCES, Resource
 from outreach_sync.sandbox.outreach.store import OutreachStore
 from outreach_sync.sandbox.outreach.trouble import (
+    FAULTS,
     JSON_API,
     Quota,
     RateLimit,
     Refusal,
     Trouble,
 )
-from outreach_sync.sandbox.server import Request, Response, gzipped, takes_gzip
+from outreach_sync.sandbox.server import Request, Response, SandboxClock, gzipped, takes_gzip
 from outreach_sync.sandbox.service import SimulatedService
 
 if TYPE_CHECKING:

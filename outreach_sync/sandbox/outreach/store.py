@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from outreach_sync import instants
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.outreach.happenings import concerned, names_of_change, names_of_end, names_of_new
-from outreach_sync.sandbox.outreach.schema import RESOURCES, Resource
+from outreach_sync.sandbox.outreach.schema import (
+    RESOURCES,
+    Resource,
+    concerned,
+    names_of_change,
+    names_of_end,
+    names_of_new,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from outreach_sync.sandbox.clock import SandboxClock
     from outreach_sync.sandbox.faults import FaultBoard
+    from outreach_sync.sandbox.server import SandboxClock
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _NULL_SORTS_LAST = "~"
@@ -149,9 +155,6 @@ class OutreachStore:
         """Add a record of any type and return its id, the next free one unless `attributes` holds ``id``.
 
         Times may be given as `Instant` or ISO 8601; createdAt and updatedAt default to now, to the second.
-
-        Raises:
-            ValueError: the type, or an attribute, does not exist; or the id is taken.
         """
         values = _NEW.get(type_, {}) | _checked(_resource(type_), attributes)
         with self.lock:
@@ -183,10 +186,6 @@ class OutreachStore:
         """Change a record. updatedAt moves to now, to the second, unless it is among `attributes` (None: null).
 
         `hidden` and `shapes` alone do not move it. With `visible_after_ms` the record leaves the lists for so long.
-
-        Raises:
-            KeyError: there is no such record.
-            ValueError: an attribute does not exist.
         """
         changes = _checked(_resource(type_), attributes)
         with self.lock:
@@ -204,22 +203,14 @@ class OutreachStore:
                 record.visible_at = self._clock.now() + visible_after_ms
 
     def delete(self, type_: str, id_: int) -> None:
-        """Delete a record, as if it had never been.
-
-        Raises:
-            KeyError: there is no such record.
-        """
+        """Delete a record, as if it had never been."""
         with self.lock:
             record = self.get(type_, id_)
             self._remove(record)
             self._tell(record, names_of_end(type_))
 
     def skip_task(self, id_: int, *, by: Literal["user", "system"] = "user") -> None:
-        """Skip a task as the user interface does, or the system by itself: its sequence state moves on a step.
-
-        Raises:
-            KeyError: there is no such task.
-        """
+        """Skip a task as the user interface does, or the system by itself: its sequence state moves on a step."""
         with self.lock:
             task = self.get("task", id_)
             keep = self._faults.take("skip_keeps_updated_at", "skip_task") is not None
@@ -233,22 +224,14 @@ class OutreachStore:
                 self._tell(task, names_of_end("task"))  # lists and reads hide it
 
     def opt_out(self, id_: int) -> None:
-        """Let a prospect opt out of everything.
-
-        Raises:
-            KeyError: there is no such prospect.
-        """
+        """Let a prospect opt out of everything."""
         with self.lock:
             keep = self._faults.take("opt_out_keeps_updated_at", "opt_out") is not None
             kept = _kept_stamp(self.get("prospect", id_), keep=keep)
             self.update("prospect", id_, optedOut=True, optedOutAt=self._now(), emailOptedOut=True, **kept)
 
     def end_state(self, id_: int, state: str = "finished") -> None:
-        """End a sequence state, as an answer does: its open tasks are withdrawn, that is, deleted.
-
-        Raises:
-            KeyError: there is no such sequence state.
-        """
+        """End a sequence state, as an answer does: its open tasks are withdrawn, that is, deleted."""
         with self.lock:
             self.update("sequenceState", id_, state=state, stateChangedAt=self._now())
             for task in self.pointing_to("task.sequenceState", id_):
@@ -256,11 +239,7 @@ class OutreachStore:
                     self.delete("task", task)
 
     def merge_prospects(self, winner: int, loser: int) -> None:
-        """Merge one prospect into another, which takes over its addresses, sequence states and tasks.
-
-        Raises:
-            KeyError: there is no such prospect.
-        """
+        """Merge one prospect into another, which takes over its addresses, sequence states and tasks."""
         with self.lock:
             kept, gone = self.get("prospect", winner), self.get("prospect", loser)
             emails = dict.fromkeys([*(kept.values.get("emails") or ()), *(gone.values.get("emails") or ())])
@@ -284,11 +263,7 @@ class OutreachStore:
     # -- looking
 
     def get(self, type_: str, id_: int) -> Record:
-        """Give one record, hidden or not.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """Give one record, hidden or not."""
         try:
             return self._records[type_][id_]
         except KeyError:
@@ -341,9 +316,6 @@ class OutreachStore:
         (attributes may hold hidden, visible_after_ms, shapes), ``{"delete": TYPE, "id": N}``,
         ``{"skip": TASK, "by": "user|system"}``, ``{"opt_out": PROSPECT}``, ``{"end": STATE, "state": WORD}`` or
         ``{"merge": LOSER, "into": WINNER}``. Returns ``{"ids": [...]}``, one for each change.
-
-        Raises:
-            KeyError, TypeError, ValueError: it makes no sense; what came before it is applied.
         """
         with self.lock:
             if "load" in document:
@@ -452,11 +424,7 @@ def _resource(type_: str) -> Resource:
 
 
 def _checked(resource: Resource, attributes: Mapping[str, object]) -> dict[str, Any]:
-    """Turn attributes given from outside into the values of a record.
-
-    Raises:
-        ValueError: there is no such attribute, or a time is none.
-    """
+    """Turn attributes given from outside into the values of a record."""
     return {name: _value(resource, name, value) for name, value in attributes.items()}
 
 

@@ -83,11 +83,7 @@ class Form(NamedTuple):
         return [name for name in self.controls if name not in _DOCUMENTED]
 
     def filters(self) -> list[RawFilter]:
-        """Put the filters together.
-
-        Raises:
-            MalformedError: the three arrays are not equally long, or ``_filter_json`` is no list of threes.
-        """
+        """Put the filters together."""
         if "_filter_json" in self.controls:
             return _filters_of_json(self.controls["_filter_json"])
         fields, types, values = (self.lists.get(name, []) for name in ("_ff[]", "_ft[]", "_fc[]"))
@@ -96,12 +92,7 @@ class Form(NamedTuple):
         return [RawFilter(*parts) for parts in zip(fields, types, values, strict=True)]
 
     def rows(self) -> list[Row]:
-        """Read the square array of objects.
-
-        Raises:
-            MalformedError: the arrays differ in length or lack a column, or hold what no request may: too many objects,
-                one twice, an unknown method.
-        """
+        """Read the square array of objects."""
         missing = [name for name in _HEAD if name not in self.arrays]
         if missing:
             raise MalformedError(f"{missing[0]}[] must be given for each object")
@@ -160,11 +151,7 @@ class Call(NamedTuple):
 
 
 def understand(request: Request) -> Call:
-    """Read a request.
-
-    Raises:
-        NotUnderstoodError: the body is no form.
-    """
+    """Read a request."""
     pairs = list(request.query)
     if request.body:
         content_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()

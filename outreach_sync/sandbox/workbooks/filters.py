@@ -86,11 +86,7 @@ class Condition(NamedTuple):
 
 
 def select(filters: Sequence[RawFilter], logic: str, table: Table, setting: Setting) -> Condition:
-    """Turn filters and the ``_fm`` that joins them into one condition.
-
-    Raises:
-        MalformedError: a field or an operator does not exist, a value does not fit, or ``_fm`` cannot be read.
-    """
+    """Turn filters and the ``_fm`` that joins them into one condition."""
     if logic.lower() == "or" and all((one.field, one.operator) == ("id", "eq") for one in filters):
         filters = [RawFilter("id", "eq", ",".join(one.value for one in filters))]  # the usual working set, quicker
     conditions = [_condition(one, table, setting) for one in filters]

@@ -56,11 +56,7 @@ class Values:
         self._zone = zone
 
     def read(self, field: Field, text: str) -> Any:
-        """Read a value that was sent for a field.
-
-        Raises:
-            ValueError: it does not fit; the message says why, in the service's words.
-        """
+        """Read a value that was sent for a field."""
         if field.datatype in TEXT_TYPES:
             text = self._kept_text(field, text)
         if field.datatype != "datetime" or not field.is_custom:
@@ -112,11 +108,7 @@ class Values:
 
 
 def read_value(datatype: str, text: str, zone: str) -> Any:
-    """Read a value for a field of this datatype; emptiness is null for all but text and boolean.
-
-    Raises:
-        ValueError: it does not fit; the message says why, in the service's words.
-    """
+    """Read a value for a field of this datatype; emptiness is null for all but text and boolean."""
     if datatype in TEXT_TYPES:
         if datatype == "string" and len(text) > STRING_LENGTH:
             raise ValueError(f"is too long (maximum is {STRING_LENGTH} characters)")
@@ -127,11 +119,7 @@ def read_value(datatype: str, text: str, zone: str) -> Any:
 
 
 def read_moment(text: str, zone: str) -> Moment:
-    """Read a day or time in any form Workbooks takes; one without zone is read in the user's.
-
-    Raises:
-        ValueError: the text is neither.
-    """
+    """Read a day or time in any form Workbooks takes; one without zone is read in the user's."""
     try:
         if match := _TIME_FORM.fullmatch(text):
             month, day, hour, minute, second, offset, year = match.groups()
@@ -148,11 +136,7 @@ def read_moment(text: str, zone: str) -> Moment:
 
 
 def day_moment(day: str, zone: str) -> Moment:
-    """Take a whole day, ``2026-09-01``, in a zone.
-
-    Raises:
-        ValueError: there is no such day.
-    """
+    """Take a whole day, ``2026-09-01``, in a zone."""
     return Moment(from_datetime(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone))), day)
 
 
@@ -184,11 +168,7 @@ def var_time(at: Instant, zone: str) -> str:
 
 
 def read_var(text: str, zone: str) -> Moment:
-    """Read a ``var_date_time`` in full, or a day or time in any form.
-
-    Raises:
-        ValueError: it is none of these.
-    """
+    """Read a ``var_date_time`` in full, or a day or time in any form."""
     value, _, rest = text.partition(",")
     flag, _, named = rest.partition(",")
     return read_moment(value[:10] if flag == "0" else value, named or zone)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.sandbox.workbooks.faults import is_required, may, may_update_field
 from outreach_sync.sandbox.workbooks.filters import Condition, MalformedError, RawFilter, Setting, select
 from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST
+from outreach_sync.sandbox.workbooks.trouble import is_required, may, may_update_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,11 +34,7 @@ class Reader:
         self._values = values
 
     def page(self, call: Call, table: Table, *, strict: bool) -> dict[str, Any]:
-        """Answer a read of a list.
-
-        Raises:
-            MalformedError: filters or order make no sense.
-        """
+        """Answer a read of a list."""
         form, at = call.form, call.request.at
         with self._store.lock:
             self.check_controls(form, strict=strict)
@@ -55,21 +51,13 @@ class Reader:
         return {"success": True, "data": data, "total": total}
 
     def check_controls(self, form: Form, *, strict: bool) -> None:
-        """Object to parameters that the guide does not name, where a fault has it so.
-
-        Raises:
-            MalformedError: there is one.
-        """
+        """Object to parameters that the guide does not name, where a fault has it so."""
         unknown = form.undocumented()
         if unknown and strict and self._faults.take("strict_objects_to_control_parameters") is not None:
             raise MalformedError(f"'{unknown[0]}' is not a recognised parameter")
 
     def matching(self, table: Table, filters: Sequence[RawFilter], logic: str, at: Instant) -> Iterator[Record]:
-        """Go through the records that filters select and that can be seen, in the order of their ids.
-
-        Raises:
-            MalformedError: the filters make no sense.
-        """
+        """Go through the records that filters select and that can be seen, in the order of their ids."""
         if table.winners:
             filters = [_following_merges(one, table) for one in filters]
         condition = select(filters, logic if filters else "", table, self._setting())

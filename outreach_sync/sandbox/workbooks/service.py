@@ -7,18 +7,24 @@ import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.faults import FaultBoard
-from outreach_sync.sandbox.server import Request, Response, gzipped
+from outreach_sync.sandbox.server import Request, Response, SandboxClock, gzipped
 from outreach_sync.sandbox.service import SimulatedService
 from outreach_sync.sandbox.workbooks.calls import METADATA, Call, NotUnderstoodError, understand
-from outreach_sync.sandbox.workbooks.faults import FAULTS
 from outreach_sync.sandbox.workbooks.filters import MalformedError
 from outreach_sync.sandbox.workbooks.formats import Values
 from outreach_sync.sandbox.workbooks.reading import Reader
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
 from outreach_sync.sandbox.workbooks.store import WorkbooksStore
-from outreach_sync.sandbox.workbooks.trouble import RefusedError, Trouble, json_response, page, redirect, to_login
+from outreach_sync.sandbox.workbooks.trouble import (
+    FAULTS,
+    RefusedError,
+    Trouble,
+    json_response,
+    page,
+    redirect,
+    to_login,
+)
 from outreach_sync.sandbox.workbooks.writing import Manner, UnknownObjectError, Writer, document, refusal
 
 if TYPE_CHECKING:

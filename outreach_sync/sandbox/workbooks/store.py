@@ -17,7 +17,7 @@ from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PERSON, PICKLIS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from outreach_sync.sandbox.clock import SandboxClock
+    from outreach_sync.sandbox.server import SandboxClock
     from outreach_sync.sandbox.workbooks.schema import Picklist, RecordClass
 
 BY_HAND = "workbooks_desktop"
@@ -116,11 +116,7 @@ class Table:
         return self.record_class.name if field.name == "type" else record.values.get(field.name)
 
     def insert(self, values: dict[str, Any], at: Instant, created_through: str, id_: int | None = None) -> Record:
-        """Add a record, under the next free id unless one is given.
-
-        Raises:
-            ValueError: the id is taken.
-        """
+        """Add a record, under the next free id unless one is given."""
         if id_ in self.records:
             raise ValueError(f"{self.record_class.name} {id_} exists")
         defaults = {field.name: field.default for field in self.fields.values() if field.default is not None}
@@ -232,11 +228,7 @@ class WorkbooksStore:
             self.add(PICKLIST_ENTRY, picklist_id=picklist.id, value=value)
 
     def table(self, record_class: str) -> Table:
-        """Give the table of a class, by the class's name or its controller (``crm/people``).
-
-        Raises:
-            KeyError: there is no such class.
-        """
+        """Give the table of a class, by the class's name or its controller (``crm/people``)."""
         if record_class in self.tables:
             return self.tables[record_class]
         return {table.record_class.controller: table for table in self.tables.values()}[record_class]
@@ -250,23 +242,14 @@ class WorkbooksStore:
         return self.add(TASK, name=name, **fields)
 
     def add(self, record_class: str, /, **fields: Any) -> int:
-        """Add a record of any class by hand and return its id; a field ``id`` chooses it.
-
-        Raises:
-            KeyError: the class or a field does not exist.
-            ValueError: a value does not fit its field, or the id is taken.
-        """
+        """Add a record of any class by hand and return its id; a field ``id`` chooses it."""
         with self.lock:
             table = self.table(record_class)
             wanted = fields.pop("id", None)
             return table.insert(self._kept(table, fields), self.second(), BY_HAND, wanted).id
 
     def get(self, record_class: str, id_: int) -> dict[str, Any]:
-        """Give all fields of a record as they are kept, deleted ones included.
-
-        Raises:
-            KeyError: there is no such record.
-        """
+        """Give all fields of a record as they are kept, deleted ones included."""
         with self.lock:
             table = self.table(record_class)
             return {name: table.value(table.records[id_], field) for name, field in table.fields.items()}
@@ -279,12 +262,7 @@ class WorkbooksStore:
             return [self.get(record_class, id_) for id_ in ids]
 
     def update(self, record_class: str, id_: int, **fields: Any) -> None:
-        """Edit a record as a user does.
-
-        Raises:
-            KeyError: the record or a field does not exist.
-            ValueError: a value does not fit its field.
-        """
+        """Edit a record as a user does."""
         with self.lock:
             table = self.table(record_class)
             table.assign(table.records[id_], self._kept(table, fields))
@@ -373,11 +351,7 @@ class WorkbooksStore:
         self.tables[CUSTOM_FIELD].assign(record, {"status": "Available"})
 
     def remove_custom_field(self, name: str) -> None:
-        """Remove a custom field by the name records use, with everything they hold in it.
-
-        Raises:
-            KeyError: there is no such field.
-        """
+        """Remove a custom field by the name records use, with everything they hold in it."""
         with self.lock:
             definitions = self.tables[CUSTOM_FIELD]
             found = definitions.with_value("value_column_name", name)
@@ -387,11 +361,7 @@ class WorkbooksStore:
             definitions.remove(found[0].id)
 
     def remove_picklist_entry(self, value: str, picklist_id: int | None = None) -> None:
-        """Remove an entry from its picklist; records that hold the value keep it.
-
-        Raises:
-            KeyError: there is no such entry.
-        """
+        """Remove an entry from its picklist; records that hold the value keep it."""
         with self.lock:
             entries = self.tables[PICKLIST_ENTRY]
             found = entries.with_value("value", value)
@@ -475,10 +445,6 @@ class WorkbooksStore:
         ``do`` is add, update, touch, delete, restore, purge, read_only, hide, reveal, merge (``winner``, ``loser``,
         ``alias``), remove_custom_field (``name``), remove_picklist_entry (``value``), install_plugin or identify
         (``fields``: another key, database or user).
-
-        Raises:
-            KeyError: what it names does not exist.
-            ValueError: a value does not fit.
         """
         return _CHANGES[document["do"]](self, document) or {}
 

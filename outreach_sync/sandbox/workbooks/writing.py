@@ -10,7 +10,6 @@ from dataclasses import dataclass, field as field_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.sandbox.workbooks import formats
-from outreach_sync.sandbox.workbooks.faults import is_required, may, may_update_field
 from outreach_sync.sandbox.workbooks.filters import MalformedError
 from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, twin_text
 from outreach_sync.sandbox.workbooks.schema import (
@@ -22,6 +21,7 @@ from outreach_sync.sandbox.workbooks.schema import (
     PICKLIST_ENTRY,
     TASK,
 )
+from outreach_sync.sandbox.workbooks.trouble import is_required, may, may_update_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,12 +99,7 @@ class Writer:
         self._coming_fields: dict[int, tuple[int, int]] = {}
 
     def write(self, call: Call, table: Table, manner: Manner) -> list[Plan]:
-        """Carry out a write and say what became of each object, in the order of the request. The lock must be held.
-
-        Raises:
-            MalformedError: the request makes no sense as a whole; nothing is done.
-            UnknownObjectError: the fault ``deleted_id_fails_batch_404`` is on and it concerns this request.
-        """
+        """Carry out a write and say what became of each object, in the order of the request. The lock must be held."""
         self._reader.check_controls(call.form, strict=manner.strict)
         rows = call.form.rows()
         self._meddle(table, rows)

@@ -6,10 +6,10 @@ import pytest
 
 from outreach_sync import instants
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.clock import SandboxClock
 from outreach_sync.sandbox.faults import FaultBoard
-from outreach_sync.sandbox.outreach.faults import FAULTS
 from outreach_sync.sandbox.outreach.store import OutreachStore
+from outreach_sync.sandbox.outreach.trouble import FAULTS
+from outreach_sync.sandbox.server import SandboxClock
 
 NOON = instants.parse_iso("2026-09-01T12:00:00.789Z")
 

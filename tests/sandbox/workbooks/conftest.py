@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from outreach_sync.sandbox.clock import SandboxClock
+from outreach_sync.sandbox.server import SandboxClock
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox, WorkbooksStore
 from outreach_sync.sandbox.workbooks.schema import PERSON
 

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
-from outreach_sync.sandbox.workbooks.faults import FAULTS
 from outreach_sync.sandbox.workbooks.schema import PERSON
+from outreach_sync.sandbox.workbooks.trouble import FAULTS
 
 if TYPE_CHECKING:
     from conftest import Client
