@@ -67,7 +67,8 @@ class Reaper:
         connect, send, write = sqlite3.connect, Transport.send, TokenFile.write
 
         def mortal_connect(*args: Any, **options: Any) -> sqlite3.Connection:
-            connection = connect(*args, factory=_mortal(self), **options)
+            factory = _mortal(self, options.pop("factory", sqlite3.Connection))
+            connection = connect(*args, factory=factory, **options)
             self._connections.append(connection)
             return connection
 
@@ -122,8 +123,8 @@ def _bytes(body: Any) -> bytes:
     return body.encode() if isinstance(body, str) else body or b""
 
 
-def _mortal(reaper: Reaper) -> type[sqlite3.Connection]:
-    class Mortal(sqlite3.Connection):
+def _mortal(reaper: Reaper, factory: type[sqlite3.Connection]) -> type[sqlite3.Connection]:
+    class Mortal(factory):  # type: ignore[misc,valid-type]
         """A connection whose owner may die before any statement that changes the file."""
 
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
