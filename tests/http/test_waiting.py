@@ -104,11 +104,6 @@ def test_of_two_numbers_of_requests_left_the_smaller_counts(text: str, left: int
     assert quota({"X-RateLimit-Remaining": text}, AT).remaining == left
 
 
-def test_the_quota_is_told_with_the_time_of_its_reset() -> None:
-    headers = {"X-RateLimit-Limit": "10000", "X-RateLimit-Remaining": "9987, 19974", "X-RateLimit-Reset": "1800"}
-    assert quota(headers, AT) == Quota(10000, 9987, parse_iso("2026-09-01T10:30:00Z"))
-
-
 @given(st.text() | st.from_regex(r"\s*[0-9., ]{1,40}\s*"), st.none() | st.integers(0, 4_102_444_800_000))
 def test_no_header_raises_or_gives_a_negative_pause(text: str, at: Any) -> None:
     headers = dict.fromkeys(("Retry-After", "X-RateLimit-Reset", "X-RateLimit-Remaining", "Date"), text)

@@ -79,12 +79,6 @@ def test_the_oldest_form_without_a_flag_counts_only_under_plain_success(informat
     assert all(isinstance(verdict, Unknown) for verdict in judge(unclean, [UPDATE, OTHER]))
 
 
-def test_no_information_at_all_counts_only_under_plain_success() -> None:
-    records = [{"id": 1001, "lock_version": 8}]
-    assert one({"success": True, "affected_objects": records}) == Accepted(1001, 8)
-    assert isinstance(one({"affected_objects": records}), Unknown)
-
-
 def test_a_refusal_of_all_explains_the_only_object_that_was_sent() -> None:
     said = answer(({"id": 1001}, {}), success=False, failures=["cf_x is not in the list"])
     assert one(said) == Rejected(("cf_x is not in the list",))
@@ -170,11 +164,6 @@ def test_longer_results_are_paired_by_id_unless_an_id_is_doubled() -> None:
     entry = ({"id": 1009, "lock_version": 2}, DONE)
     assert one(answer(entry, ({"id": 5}, DONE)), OTHER) == Accepted(1009, 2)
     assert isinstance(one(answer(entry, entry), OTHER), Unknown)
-
-
-def test_information_of_another_length_pairs_nothing() -> None:
-    said = {"success": True, "affected_objects": [{"id": 1001}], "affected_object_information": [DONE, DONE]}
-    assert isinstance(one(said), Unknown)
 
 
 @pytest.mark.parametrize("said", [{}, {"success": True}, {"affected_objects": "x"}, {"affected_objects": [None]}])
