@@ -16,8 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError, UnavailableError, UsageError
 from outreach_sync.http import check
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.outreach.auth import LOG_IN, SCOPES, app_of, signed
-from outreach_sync.outreach.tokens import StoredTokens, TokenFile, refuse_another_app
+from outreach_sync.outreach.auth import LOG_IN, SCOPES, StoredTokens, TokenFile, app_of, refuse_another_app, signed
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -14,8 +14,7 @@ import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.errors import NotAllowedError, ServiceError, StateError, UntrustedAnswerError, WrongAccountError
-from outreach_sync.outreach.auth import app_of
-from outreach_sync.outreach.tokens import TokenFile
+from outreach_sync.outreach.auth import TokenFile, app_of
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.store import Store
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from outreach_sync.config.model import Config
-    from outreach_sync.outreach.walk import Outreach
+    from outreach_sync.outreach.client import Outreach
     from outreach_sync.records import PersonRow, Prospect
     from outreach_sync.workbooks.client import Account
     from outreach_sync.workbooks.records import Workbooks

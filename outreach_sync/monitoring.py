@@ -22,7 +22,7 @@ from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateErr
 from outreach_sync.files import write_whole
 from outreach_sync.http import StopSignal, Transport
 from outreach_sync.log import Scrubber
-from outreach_sync.outreach.tokens import TokenFile
+from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

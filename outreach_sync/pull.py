@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync import instants
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
 from outreach_sync.http import check
-from outreach_sync.outreach.client import CursorRefusedError
-from outreach_sync.outreach.walk import PagingLoopError
+from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.records import Stream
 from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition

@@ -17,7 +17,7 @@ from outreach_sync.insight.failures import failure_document
 from outreach_sync.instants import Instant
 from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch
-from outreach_sync.outreach.walk import Outreach
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store

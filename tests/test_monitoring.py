@@ -21,7 +21,7 @@ from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
 from outreach_sync.log import Scrubber
 from outreach_sync.monitoring import FAIL, METRICS, START, SUCCESS, Pings, Tail, address, metrics_text, write_metrics
-from outreach_sync.outreach.tokens import StoredTokens, TokenFile
+from outreach_sync.outreach.auth import StoredTokens, TokenFile
 from outreach_sync.records import Stream
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox

@@ -17,14 +17,14 @@ from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.outreach.auth import SCOPES, OAuthApp
-from outreach_sync.outreach.client import OutreachClient
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.store.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from outreach_sync.config.model import Config
-    from outreach_sync.outreach.tokens import StoredTokens
+    from outreach_sync.outreach.auth import StoredTokens
 
 _CONSENT_SECONDS = 600.0
 
@@ -51,7 +51,7 @@ def login(context: Invocation, paste: bool, as_json: bool) -> None:  # noqa: FBT
             advice="`outreach-sync check` tries whether it works.",
         )
     with stop_on_signals() as stop:
-        tokens = OutreachClient(config, stop).tokens
+        tokens = Outreach(config, stop).tokens
         app = tokens.app
         assert isinstance(app, OAuthApp)  # noqa: S101 - there is no s2s section
         tokens.prove_replaceable()  # a consent for nothing would be asked for again

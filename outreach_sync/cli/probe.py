@@ -12,7 +12,7 @@ from outreach_sync.cli.output import print_json, print_table, say
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.insight.probe import collect, probe_document
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.walk import Outreach
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:

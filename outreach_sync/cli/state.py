@@ -13,7 +13,7 @@ from outreach_sync.cli.context import FullHelp, invocation
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.errors import StateError, UsageError
 from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, remember
-from outreach_sync.outreach.walk import Outreach
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store
 from outreach_sync.store.backup import back_up, back_up_elsewhere, problems_of, restore as put_back
 from outreach_sync.store.lock import run_lock

@@ -24,8 +24,7 @@ from outreach_sync.identity import look_at, refuse
 from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN, yearly_cost
 from outreach_sync.insight.status import token_age
 from outreach_sync.outreach.auth import SCOPES
-from outreach_sync.outreach.client import OutreachClient
-from outreach_sync.outreach.walk import Outreach
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.provision import titled_fields
 from outreach_sync.records import Stream
 from outreach_sync.rules.matching import mailbox
@@ -275,7 +274,7 @@ def _skip_rule(config: Config) -> Check:
 def _outreach(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Outreach; where it does not let us in, its other checks say that they were not tried."""
     try:
-        client = OutreachClient(config, stop)
+        client = Outreach(config, stop)
         client.get("/api/v2/prospects", _ONE_ROW)
         login = ok("outreach login", config.outreach.base_url)
     except NotAllowedError:
@@ -300,7 +299,7 @@ def _scope_name(scope: str) -> str:
     return f"outreach scope {scope}"
 
 
-def _scope(client: OutreachClient, scope: str) -> Check:
+def _scope(client: Outreach, scope: str) -> Check:
     name = _scope_name(scope)
     try:
         rows = client.get(f"/api/v2/{scope.partition('.')[0]}", _ONE_ROW)["data"]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.outreach.walk import EventNames, Outreach
+    from outreach_sync.outreach.client import EventNames, Outreach
     from outreach_sync.records import Scalar, SourceTask
 
 _EXAMPLES = 5

@@ -9,7 +9,7 @@ from outreach_sync.config.cron import next_firing
 from outreach_sync.errors import StateError
 from outreach_sync.insight.cost import yearly_cost
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
-from outreach_sync.outreach.tokens import TokenFile
+from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

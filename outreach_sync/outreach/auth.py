@@ -1,25 +1,46 @@
-"""The two kinds of app that Outreach knows, and how each gets an access token.
+"""Who we are to Outreach: the two kinds of app, and their tokens, got in time, kept on disk, and never lost.
 
 Facts (developers.outreach.io, and public clients where it is silent): an access token lives two hours, and there is one
 for each user and app in 60 s, otherwise 429. Each refresh returns a new refresh token, and whether the old one still
-works is disputed. A server-to-server app has no refresh token: it signs who it is (RS256, `iss` its S2S GUID, `exp` at
-most an hour later) and gets an access token for an hour, in `data.meta.accessToken`.
+works is disputed. So there is one refresh at a time, over all threads and processes, and the new refresh token is on
+disk before the new access token is used. A server-to-server app has no refresh token: it signs who it is (RS256, `iss`
+its S2S GUID, `exp` at most an hour later) and gets an access token for an hour, in `data.meta.accessToken`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
+import os
+import secrets
+import stat
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from outreach_sync import instants
 from outreach_sync.config.model import revealed
-from outreach_sync.errors import ConfigError, NotAuthenticatedError, OutreachSyncError
+from outreach_sync.errors import ConfigError, NotAuthenticatedError, OutreachSyncError, StateError
+from outreach_sync.files import (
+    beside,
+    make_directory,
+    open_private,
+    prove_replaceable,
+    read_limited,
+    refusal,
+    write_whole,
+)
 from outreach_sync.http import BusyError, GarbledError, ThrottledError, retry_after
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.odd import parsed_object
+from outreach_sync.log import keep_secret
+from outreach_sync.outreach.rows import parsed_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from outreach_sync.config.model import S2S, Config
     from outreach_sync.http import Answer, Patience, Transport
 
@@ -34,6 +55,10 @@ _S2S_LIFE_S = 3600
 _STATEMENT_LIFE_S = 3000  # an hour is the most; less leaves room for clocks that differ
 _SHORTEST_KEY_BITS = 2048  # RFC 7518, 3.3
 _LONGEST_WORD = 80
+_EXPIRY_MARGIN_MS = 5 * 60_000
+_REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
+_LARGEST_FILE = 65_536
+_MORE = ("refresh_token", "scope")
 _JSON_API = "application/vnd.api+json"
 _KEYS = {
     "PUBLIC KEY": "is a public key",
@@ -108,7 +133,15 @@ def grant_of(answer: Answer) -> Grant:
     """
     raise_if_not_now(answer)
     if answer.status >= 300:  # noqa: PLR2004 - the status says more than a name
-        raise _refused(refusal_of(answer))
+        error = refusal_of(answer)
+        if error == "invalid_grant":  # consent mends it, unlike an app that is not known
+            raise GrantRefusedError("the grant is refused")
+        if error == "invalid_client":
+            raise NotAuthenticatedError(
+                "Outreach does not know this client_id with this client_secret.",
+                advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
+            )
+        raise NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
     content = parsed_object(answer.body) or {}
     token, created, life = (content.get(name) for name in ("access_token", "created_at", "expires_in"))
     if not isinstance(token, str) or not token:
@@ -116,34 +149,13 @@ def grant_of(answer: Answer) -> Grant:
     at = answer.server_time
     issued = at if at is not None or not isinstance(created, int) else Instant(created * 1000)
     life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
-    return Grant(
-        access_token=token,
-        refresh_token=_text(content.get("refresh_token")),
-        expires_at=None if issued is None else Instant(issued + life_ms),
-        issued_at=issued,
-        scope=_text(content.get("scope")),
-    )
-
-
-def _refused(error: str) -> OutreachSyncError:
-    """Tell a dead refresh token, which consent mends, from an app that is not known."""
-    if error == "invalid_grant":
-        return GrantRefusedError("the grant is refused")
-    if error == "invalid_client":
-        return NotAuthenticatedError(
-            "Outreach does not know this client_id with this client_secret.",
-            advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
-        )
-    return NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
+    rotated, scope = (str(given) if isinstance(given := content.get(name), str) else "" for name in _MORE)
+    return Grant(token, rotated, None if issued is None else Instant(issued + life_ms), issued, scope)
 
 
 def _word(value: object) -> str:
     """Return a word that a service gave, bounded, since it goes into a message."""
     return value[:_LONGEST_WORD] if isinstance(value, str) and value.isprintable() else ""
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 # The two kinds of app
@@ -153,11 +165,7 @@ class OAuthApp:
     """An app that a user gives consent to: a refresh token, rotated with each use, leads to access tokens."""
 
     def __init__(self, config: Config, transport: Transport, patience: Patience) -> None:
-        """Ask for nothing yet.
-
-        Raises:
-            ConfigError: a credential is missing.
-        """
+        """Ask for nothing yet. Raises ConfigError where a credential is missing."""
         outreach = config.outreach
         self.first_token = outreach.refresh_token.get_secret_value() if outreach.refresh_token else ""
         self._client_id = revealed(outreach.client_id, "outreach.client_id")
@@ -235,11 +243,7 @@ class InstalledApp:
     first_token = ""
 
     def __init__(self, config: Config, s2s: S2S, transport: Transport, patience: Patience) -> None:
-        """Ask for nothing yet.
-
-        Raises:
-            ConfigError: a credential is missing.
-        """
+        """Ask for nothing yet. Raises ConfigError where a credential is missing."""
         install = revealed(s2s.install_id, "outreach.s2s.install_id")
         self._guid = revealed(s2s.app_guid, "outreach.s2s.app_guid")
         self._key = revealed(s2s.private_key, "outreach.s2s.private_key")
@@ -329,3 +333,266 @@ def app_of(config: Config) -> tuple[str, str]:
 
 def _digest(*parts: str | None) -> str:
     return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()
+
+
+# Their tokens
+
+
+class StoredTokens(NamedTuple):
+    """What is known of our tokens. Times are by Outreach's clock.
+
+    Attributes:
+        clock_offset_ms: Outreach's clock minus this machine's when the tokens came, for an estimate before the first
+            answer.
+        seed: names the app and the first refresh token of the config that this chain grew from.
+        app: names the app (its client_id, or its installation) that these tokens belong to; '' where an older version
+            wrote them.
+        consent: names the consent that this chain grew from; '' where it grew from a token of the config.
+    """
+
+    access_token: str = ""
+    expires_at: Instant | None = None
+    refresh_token: str = ""
+    issued_at: Instant | None = None
+    scope: str = ""
+    seed: str = ""
+    clock_offset_ms: int | None = None
+    app: str = ""
+    consent: str = ""
+
+
+class DamagedTokensError(StateError):
+    """The token file holds nothing that makes sense."""
+
+
+class TokenFile(NamedTuple):
+    """The tokens on disk: one small JSON file, readable by its owner only, replaced whole."""
+
+    path: Path
+
+    @classmethod
+    def beside(cls, state_path: Path) -> TokenFile:
+        """Name the token file that belongs to a state: beside the file itself, whatever links lead to it."""
+        return cls(beside(state_path, ".tokens"))
+
+    def read(self) -> StoredTokens | None:
+        """Return what is stored, None where there is nothing.
+
+        Raises:
+            StateError: it cannot be read, is not a token file, or others may read it.
+        """
+        try:
+            content = read_limited(self.path, _LARGEST_FILE)
+            mode = self.path.stat().st_mode
+            stored = StoredTokens(**_known_fields(json.loads(content))) if content else None
+        except FileNotFoundError:
+            return None
+        except OSError as failure:
+            raise StateError(
+                f"the token file {self.path} cannot be read ({refusal(self.path, failure)}).",
+                advice="Run this as its owner, or put that right: the tokens may be good, and need no new consent.",
+            ) from None
+        except (ValueError, TypeError, RecursionError):
+            raise DamagedTokensError(
+                f"the token file {self.path} holds no tokens that make sense.",
+                advice="Restore it, or move it away and run `outreach-sync auth login`.",
+            ) from None
+        if stored is not None and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise StateError(
+                f"the token file {self.path} may be read by others than its owner.",
+                advice=f"Run `chmod 600 {self.path}`; if anyone may have read it, revoke the tokens too.",
+            )
+        if stored is not None:
+            keep_secret(stored.access_token, stored.refresh_token)
+        return stored
+
+    def write(self, tokens: StoredTokens) -> None:
+        """Replace the file; when this returns, the tokens are on disk.
+
+        Raises:
+            StateError: they could not be written.
+        """
+        keep_secret(tokens.access_token, tokens.refresh_token)
+        try:
+            make_directory(self.path.parent)
+            write_whole(self.path, json.dumps(tokens._asdict()), private=True)
+        except OSError as failure:
+            raise self._unwritable(failure) from None
+
+    def prove_writable(self) -> None:
+        """Make sure that `write` would work now; a token must not be rotated when its successor cannot be kept.
+
+        Raises:
+            StateError: it would not.
+        """
+        try:
+            make_directory(self.path.parent)
+            prove_replaceable(self.path)
+        except OSError as failure:
+            raise self._unwritable(failure) from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold other processes off while tokens are rotated, by a lock on the file itself: nothing is left beside it.
+
+        Raises:
+            StateError: the file cannot be opened or made.
+        """
+        try:
+            make_directory(self.path.parent)
+            descriptor = self._locked()
+        except OSError as failure:
+            raise self._unwritable(failure) from None
+        try:
+            yield
+        finally:
+            if os.fstat(descriptor).st_size == 0:  # it was made for the lock, and unless it was replaced, nothing came
+                with suppress(OSError):
+                    if self.path.stat().st_size == 0:
+                        self.path.unlink()
+            os.close(descriptor)
+
+    def _locked(self) -> int:
+        """Lock the file that is there now: while we waited, another process may have replaced it."""
+        while True:
+            descriptor = open_private(self.path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                    return descriptor
+            os.close(descriptor)
+
+    def _unwritable(self, failure: OSError) -> StateError:
+        return StateError(
+            f"the token file {self.path} cannot be written ({refusal(self.path, failure)}).",
+            advice="Give the user that runs this the right to write there; until then no token is refreshed.",
+        )
+
+
+def _known_fields(content: Any) -> dict[str, Any]:
+    """Take the known fields; a newer version may have added some."""
+    if not isinstance(content, dict):
+        raise TypeError("a token file holds an object")
+    return {name: content[name] for name in StoredTokens._fields if name in content}
+
+
+def refuse_another_app(config: Config, stored: StoredTokens | None, path: Path) -> None:
+    """Make sure that what is stored, if anything, belongs to the app that the config names.
+
+    Raises:
+        StateError: it belongs to another one.
+    """
+    if stored is not None and stored.app not in {"", app_of(config)[0]}:
+        raise StateError(
+            f"the tokens in {path} belong to another app than the one that the config names.",
+            advice="Give this config a state.path of its own; if the app was replaced, move that file away first.",
+        )
+
+
+class Tokens:
+    """Keeps the tokens of one app (`app`) in `file`; safe to use by several threads, and beside other processes."""
+
+    def __init__(self, config: Config, transport: Transport, patience: Patience) -> None:
+        """Read nothing yet. Raises ConfigError where a credential is missing."""
+        s2s = config.outreach.s2s
+        self._config = config
+        self.file = TokenFile.beside(config.state.path)
+        self.app: OAuthApp | InstalledApp = (
+            OAuthApp(config, transport, patience) if s2s is None else InstalledApp(config, s2s, transport, patience)
+        )
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._stored: StoredTokens | None = None
+
+    def current(self) -> str:
+        """Return an access token, a new one if it is about to expire by Outreach's clock.
+
+        Raises:
+            NotAuthenticatedError: there is no refresh token, or Outreach refuses it, or our signature.
+            ConfigError: the key of a server-to-server app cannot sign.
+            StateError: the token file cannot be read or written, or belongs to another app.
+            ServiceError: Outreach cannot be used now.
+        """
+        with self._lock:
+            stored = self._stored = self._stored or self._load()
+            return stored.access_token if self._is_fresh(stored) else self._renew(stored.access_token)
+
+    def refused(self, token: str) -> str:
+        """Return another access token than `token`, with which a request was refused.
+
+        Asks once for each refused token, whichever thread reports it first. Raises as `current`.
+        """
+        with self._lock:
+            stored = self._stored = self._stored or self._load()
+            return self._renew(token) if stored.access_token == token else stored.access_token
+
+    def refresh(self) -> None:
+        """Get a new one now, whatever the age of the one that there is. Raises as `current`."""
+        with self._lock:
+            self._renew((self._stored or self._load()).access_token)
+
+    def exchange_code(self, code: str) -> StoredTokens:
+        """Exchange the code of a consent for tokens and store them; they replace whatever this app had.
+
+        Raises:
+            NotAuthenticatedError: the code is refused. Otherwise as `current`.
+        """
+        if not isinstance(self.app, OAuthApp):
+            raise TypeError("a server-to-server app needs no code")
+        with self._lock, self.file.alone():
+            self.prove_replaceable()
+            return self._keep(self.app.exchange(code), secrets.token_hex(8))
+
+    def prove_replaceable(self) -> None:
+        """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
+
+        Raises:
+            StateError: it belongs to another app, or the file cannot be written.
+        """
+        self.file.prove_writable()
+        with suppress(DamagedTokensError):
+            refuse_another_app(self._config, self.file.read(), self.file.path)
+
+    def _load(self) -> StoredTokens:
+        """Prefer the stored chain, unless the config holds another first token than the one it grew from."""
+        stored = self.file.read()
+        refuse_another_app(self._config, stored, self.file.path)
+        consented = isinstance(self.app, OAuthApp) and not self.app.first_token
+        if stored is not None and (stored.seed == self.app.seed or consented):
+            return stored
+        return StoredTokens(refresh_token=self.app.first_token)
+
+    def _is_fresh(self, stored: StoredTokens) -> bool:
+        """Say whether to use it; in doubt yes: a refusal costs one request, a needless refresh rotates a token."""
+        if not stored.access_token:
+            return False
+        at = self._transport.server_now()
+        if at is None:
+            if stored.clock_offset_ms is None:
+                return True
+            at = Instant(instants.now() + stored.clock_offset_ms)
+        expires = stored.expires_at is not None and at > stored.expires_at - _EXPIRY_MARGIN_MS
+        ages = stored.issued_at is not None and at > stored.issued_at + _REFRESH_TOKEN_MAX_AGE_MS
+        return not (expires or ages)
+
+    def _renew(self, replaced: str) -> str:
+        """Get a new token, unless another process did so since we read the file."""
+        with self.file.alone():
+            stored = self._load()
+            if stored.access_token == replaced or not self._is_fresh(stored):
+                self.file.prove_writable()
+                stored = self._keep(self.app.obtain(stored.refresh_token), stored.consent)
+            self._stored = stored
+            return stored.access_token
+
+    def _keep(self, grant: Grant, consent: str) -> StoredTokens:
+        now = self._transport.server_now()
+        self._stored = StoredTokens(
+            **grant._asdict(),
+            seed=self.app.seed,
+            clock_offset_ms=None if now is None else now - instants.now(),
+            app=self.app.name,
+            consent=consent,
+        )
+        self.file.write(self._stored)
+        return self._stored

@@ -15,8 +15,7 @@ import requests
 
 from outreach_sync import instants
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.auth import OAuthApp
-from outreach_sync.outreach.tokens import StoredTokens, TokenFile
+from outreach_sync.outreach.auth import OAuthApp, StoredTokens, TokenFile
 from outreach_sync.store.lock import run_lock
 
 if TYPE_CHECKING:

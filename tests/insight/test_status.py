@@ -8,7 +8,7 @@ import pytest
 from outreach_sync.insight.cost import yearly_cost
 from outreach_sync.insight.status import Overdue, last_begun, overdue_runs, status_document, token_age
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.outreach.tokens import StoredTokens, TokenFile
+from outreach_sync.outreach.auth import StoredTokens, TokenFile
 from outreach_sync.store import Store
 from outreach_sync.store.lock import holder, run_lock
 

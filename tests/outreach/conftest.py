@@ -9,7 +9,7 @@ import pytest
 
 from outreach_sync import http
 from outreach_sync.config.model import Config
-from outreach_sync.outreach.walk import Outreach
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.sandbox.outreach import OutreachSandbox
 from tests.harness import NoWaiting, Time
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.http import RetryNote, StopSignal, Transport
-    from outreach_sync.outreach.tokens import TokenFile, Tokens
+    from outreach_sync.outreach.auth import TokenFile, Tokens
 
 
 @dataclass

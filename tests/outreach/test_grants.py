@@ -9,7 +9,7 @@ from outreach_sync.errors import NotAuthenticatedError
 from outreach_sync.http import Answer, BusyError, GarbledError, ThrottledError
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import GrantRefusedError, grant_of, raise_if_not_now
-from outreach_sync.outreach.odd import parsed_object
+from outreach_sync.outreach.rows import parsed_object
 
 AT = parse_iso("2026-09-01T10:00:00Z")
 GIVEN = {

@@ -9,8 +9,8 @@ from hypothesis import given, strategies as st
 from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import parse_iso
-from outreach_sync.outreach import walk
-from outreach_sync.outreach.walk import Outreach
+from outreach_sync.outreach import client as walk
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream
 
 SINCE = parse_iso("2026-09-01T10:00:00Z")

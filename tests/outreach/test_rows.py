@@ -9,8 +9,7 @@ from hypothesis import given, strategies as some
 
 from outreach_sync.instants import parse_iso
 from outreach_sync.outreach import rows
-from outreach_sync.outreach.odd import LARGEST_ID
-from outreach_sync.outreach.rows import Wanted, read_document
+from outreach_sync.outreach.rows import LARGEST_ID, Wanted, read_document
 from outreach_sync.records import Event, Page, Prospect, Refused, Sequence, SequenceState, SourceTask, Stream
 
 STAMP = "2026-09-01T10:12:31.000Z"

@@ -14,8 +14,8 @@ from outreach_sync.http import Answer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outreach_sync.outreach.tokens import Tokens
-    from outreach_sync.outreach.walk import Outreach
+    from outreach_sync.outreach.auth import Tokens
+    from outreach_sync.outreach.client import Outreach
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from outreach_sync.errors import StateError
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.tokens import StoredTokens, TokenFile
+from outreach_sync.outreach.auth import StoredTokens, TokenFile
 
 if TYPE_CHECKING:
     from pathlib import Path

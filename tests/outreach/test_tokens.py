@@ -15,8 +15,7 @@ from outreach_sync.errors import (
     UnavailableError,
     UntrustedAnswerError,
 )
-from outreach_sync.outreach.auth import SCOPES
-from outreach_sync.outreach.tokens import TokenFile
+from outreach_sync.outreach.auth import SCOPES, TokenFile
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

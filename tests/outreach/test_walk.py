@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,9 +17,11 @@ from outreach_sync.errors import (
 )
 from outreach_sync.http import Answer
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.outreach.client import CursorRefusedError, NotUnderstoodError
-from outreach_sync.outreach.walk import PagingLoopError
+from outreach_sync.outreach.client import CursorRefusedError, NotUnderstoodError, PagingLoopError
 from outreach_sync.records import Page, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 START = parse_iso("2026-09-01T10:00:00Z")
 
@@ -273,10 +275,12 @@ def test_a_loop_with_ever_new_links_ends(side: Any, monkeypatch: pytest.MonkeyPa
     real = side.source.fetch_page
     asked: list[str] = []
 
-    def looping(url: str, stream: Stream, **_named: Any) -> Page:
+    def looping(url: str, stream: Stream, on_link: Callable[[str | None], None]) -> Page:
         asked.append(url)
         page: Page = real(url, stream)
-        return page._replace(next_url=f"{side.source.first_url(stream, START)}&x={len(asked)}")
+        link = f"{side.source.first_url(stream, START)}&x={len(asked)}"
+        on_link(link)
+        return page._replace(next_url=link)
 
     monkeypatch.setattr(side.source, "fetch_page", looping)
     monkeypatch.setattr(
@@ -295,8 +299,9 @@ def test_endless_empty_pages_end(side: Any, monkeypatch: pytest.MonkeyPatch) -> 
     empty = Page((), (), (), (), (), (), None, None, 0, 0)
     asked: list[str] = []
 
-    def nothing(url: str, _stream: Stream, **_named: Any) -> Page:
+    def nothing(url: str, _stream: Stream, on_link: Callable[[str | None], None]) -> Page:
         asked.append(url)
+        on_link(f"{url}1")
         return empty._replace(next_url=f"{url}1")
 
     monkeypatch.setattr(side.source, "fetch_page", nothing)

@@ -6,7 +6,7 @@ import pytest
 
 from outreach_sync.insight.failures import recreate
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.outreach.walk import Outreach
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.reconcile import reconcile
 from outreach_sync.store.progress import SURVEY
 

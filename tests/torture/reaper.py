@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from outreach_sync.http import Transport
-from outreach_sync.outreach.tokens import TokenFile
+from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
