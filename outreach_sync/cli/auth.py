@@ -12,7 +12,7 @@ import click
 
 from outreach_sync import instants
 from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation
-from outreach_sync.cli.output import print_json
+from outreach_sync.cli.output import print_json, say
 from outreach_sync.cli.signals import stop_on_signals
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, UsageError
@@ -121,7 +121,7 @@ def status(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 - click 
         print_json(document)
     else:
         for line in _lines(document):
-            click.echo(line)
+            say(line)
     if not document["authenticated"]:
         raise NotAuthenticatedError(document["warning"])
 

@@ -50,11 +50,18 @@ def safe(value: object) -> str:
 
 
 def say(*parts: object, style: str = "") -> None:
-    """Print a line; `Text` keeps its style and link, everything else is made safe."""
+    """Print a line, made safe; `Text` keeps its style and link."""
     line = Text(style=style)
     for part in parts:
-        line.append_text(part if isinstance(part, Text) else Text(safe(part)))
+        line.append_text(_harmless(part))
     terminal().print(line)
+
+
+def _harmless(part: object) -> Text:
+    if not isinstance(part, Text):
+        return Text(safe(part))
+    plain = safe(part.plain)
+    return part if plain == part.plain else Text(plain, style=part.style)
 
 
 def print_json(document: Any) -> None:
@@ -85,7 +92,7 @@ def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str], *, right:
     """Print a table as wide as it has to be; on a terminal long cells are wrapped.
 
     Args:
-        rows: the cells; `Text` keeps its style and link, everything else is made safe.
+        rows: the cells, which are made safe; `Text` keeps its style and link.
         headers: one for each column.
         right: which columns hold numbers.
     """
@@ -93,7 +100,7 @@ def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str], *, right:
     for place, header in enumerate(headers):
         table.add_column(header, justify="right" if place in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
+        table.add_row(*map(_harmless, row))
     terminal().print(table, soft_wrap=False)
 
 
