@@ -1,4 +1,7 @@
-"""Each fault, in the first load and later: nothing lost, nothing twice, and nothing to do once it is over."""
+"""Each fault, in the first load and later: nothing lost, nothing twice, and nothing to do once it is over.
+
+One of each kind is tried by `make test`, all of them by `make torture`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,36 @@ from outreach_sync.sandbox.workbooks.trouble import FAULTS as WORKBOOKS_FAULTS
 from tests.torture.scenarios import SCENARIOS, Scenario, happens
 from tests.torture.world import CROWDED
 
-_OFTEN = ({"times": 1}, {"times": 2, "after": 1}, {"times": 1, "after": 3}, {"times": 3, "after": 2})
+_ONE_OF_EACH_KIND = {
+    "outreach": (
+        *("rate_limited form=http_date", "rate_limited an hour", "quota_nearly_spent", "server_error_500"),
+        *("bad_gateway_large_pages", "maintenance_503 form=iso", "html_with_200", "reset_during_answer", "hang"),
+        *("token_expired_mid_walk", "refresh_revoked", "refresh_rotates_hard", "scope_missing", "governance_hides"),
+        *("gateway_page 403", "changes_while_paged", "duplicate_across_pages", "late_visibility", "cursor_refused"),
+        *("next_link_other_host", "ids_as_strings", "included_missing", "unknown_state", "stamps_ahead"),
+        *("skip_destroys_task", "opt_out_keeps_updated_at", "event_missing"),
+    ),
+    "workbooks": (
+        *("answer_lost_after_commit", "reset_before_answer done", "hang done", "error_500_after_commit"),
+        *("rate_limited_429", "redirect_after_commit_302", "delaying_redirect get done=0.5", "gateway_page 404"),
+        *("key_refused", "filter_ignored", "records_hidden", "page_shift", "created_rows_appear_late", "text_cut"),
+        *("refuse_one", "refuse_value label", "results_reordered", "results_shorter", "information_missing absent"),
+        *("stale_some", "stale_again_and_again", "delete_between_read_and_write", "merge_between_read_and_write"),
+        *("deleted_id_fails_batch_404", "no_permission_to_create", "picklist_entry_missing"),
+    ),
+    "local": ("disk_full", "damaged_database", "two_runs_at_once", "sigterm_in_a_batch", "lost_state", "clock_ahead"),
+}
+_USUAL = {f"{service} {name}" for service, names in _ONE_OF_EACH_KIND.items() for name in names}
+_FIRST_LOAD = {"outreach cursor_refused", "workbooks answer_lost_after_commit", "workbooks key_refused"}
+_CROWDED = {"workbooks answer_lost_after_commit", "workbooks stale_some", "workbooks delaying_redirect get done=0.5"}
+
+
+def _scenarios(usual: set[str], *services: str) -> pytest.MarkDecorator:
+    """Try the scenarios of these services; those that are not among the usual ones only in `make torture`."""
+    some = [one for one in SCENARIOS if one.service in services]
+    assert usual <= {one.name for one in some}, usual
+    marks = {one.name: () if one.name in usual else pytest.mark.torture for one in some}
+    return pytest.mark.parametrize("scenario", [pytest.param(one, id=one.name, marks=marks[one.name]) for one in some])
 
 
 @pytest.mark.parametrize("service", ["outreach", "workbooks"])
@@ -18,33 +50,16 @@ def test_no_fault_switch_is_left_without_a_scenario(service: str) -> None:
     assert set(names) == {scenario.fault for scenario in SCENARIOS if scenario.service == service}
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@_scenarios(_USUAL, "outreach", "workbooks", "local")
 def test_a_fault_that_lasts_loses_and_doubles_nothing(scenario: Scenario) -> None:
     assert not happens(scenario, at_first=False).violations
 
 
-@pytest.mark.parametrize(
-    "scenario", [one for one in SCENARIOS if one.service == "workbooks"], ids=lambda scenario: scenario.name
-)
+@_scenarios(_CROWDED, "workbooks")
 def test_a_fault_while_many_requests_are_under_way_loses_and_doubles_nothing(scenario: Scenario) -> None:
     assert not happens(scenario, at_first=False, lanes=CROWDED).violations
 
 
-@pytest.mark.torture
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@_scenarios(_FIRST_LOAD, "outreach", "workbooks", "local")
 def test_a_fault_from_the_start_loses_and_doubles_nothing(scenario: Scenario) -> None:
     assert not happens(scenario, at_first=True).violations
-
-
-@pytest.mark.torture
-@pytest.mark.parametrize("often", _OFTEN, ids=str)
-@pytest.mark.parametrize("at_first", [True, False], ids=["first load", "later"])
-@pytest.mark.parametrize(
-    "scenario", [one for one in SCENARIOS if one.service != "local"], ids=lambda scenario: scenario.name
-)
-def test_a_fault_that_passes_loses_and_doubles_nothing(
-    scenario: Scenario,
-    at_first: bool,
-    often: dict[str, int],
-) -> None:
-    assert not happens(scenario, at_first=at_first, **often).violations
