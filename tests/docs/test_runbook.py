@@ -53,8 +53,8 @@ def _quoted_lines() -> list[str]:
 
 
 def _pieces(quoted: str) -> list[str]:
-    """Cut what a page quotes at what it leaves out and at numbers, which the program puts in."""
-    pieces = re.split(r"…|: |\b\d+(?:\.\d+)?\b", quoted)
+    """Cut what a page quotes at what it leaves out, and at numbers and variables, which the program puts in."""
+    pieces = re.split(r"…|: |\b[A-Z]+(?:_[A-Z]+)+\b|\b\d+(?:\.\d+)?\b", quoted)
     return [piece for part in pieces if len(piece := part.strip(" :,.()")) > 3 and piece not in _OF_SYSTEM | _OF_CLICK]
 
 

@@ -14,14 +14,14 @@ from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxC
 from tests.harness import Installation, Ran
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
 class Victim(Installation):
     """A config whose secrets come from the environment, from files and from the file itself."""
 
-    def __init__(self, directory: Path, sandbox: Sandbox) -> None:
+    def __init__(self, directory: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(directory, sandbox, start="all", patience="1s")
         self.environment = {"PLANTED_KEY": self.settings["workbooks"]["api_key"]}
         self.settings["workbooks"]["api_key"] = "${PLANTED_KEY}"
@@ -29,6 +29,16 @@ class Victim(Installation):
         secret_file.write_text(str(self.settings["outreach"].pop("client_secret")), encoding="utf-8")
         secret_file.chmod(0o600)
         self.settings["outreach"]["client_secret_file"] = str(secret_file)
+        self._issued: set[str] = set()
+        monkeypatch.setattr(sandbox.outreach.tokens, "_new", self._remembering(sandbox.outreach.tokens._new))
+
+    def _remembering(self, new: Callable[..., Any]) -> Callable[..., Any]:
+        def remember(*arguments: Any, **more: Any) -> Any:
+            grant = new(*arguments, **more)
+            self._issued.add(grant.token)
+            return grant
+
+        return remember
 
     def command(self, *arguments: str) -> list[str]:
         return ["--config", str(self.config_path), "--log-level", "debug", *arguments]
@@ -51,8 +61,7 @@ class Victim(Installation):
     def secrets(self) -> set[str]:
         """Return everything that must not be seen: what the config holds, and every token that was ever issued."""
         outreach = self.sandbox.outreach
-        issued = {*outreach.tokens._access, *outreach.tokens._refresh}
-        return {outreach.client_secret, outreach.refresh_token, self.sandbox.workbooks.api_key, *issued}
+        return {outreach.client_secret, outreach.refresh_token, self.sandbox.workbooks.api_key, *self._issued}
 
     def written(self) -> dict[str, bytes]:
         """Return what the program wrote to disk, the token file aside, whose purpose it is to hold tokens."""
@@ -76,10 +85,10 @@ class Eavesdropper:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Victim]:
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Victim]:
     with Sandbox() as sandbox:
         sandbox.load_example()
-        yield Victim(tmp_path, sandbox)
+        yield Victim(tmp_path, sandbox, monkeypatch)
 
 
 @pytest.fixture
