@@ -1,17 +1,15 @@
-"""The program as its users run it, a process of its own, against both simulated services."""
+"""The program as its users run it, against both simulated services."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.cli import run_command
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock
-from tests.harness import Installation, Ran
+from tests.harness import Installation, Ran, forget_the_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +19,12 @@ if TYPE_CHECKING:
 class Victim(Installation):
     """A config whose secrets come from the environment, from files and from the file itself."""
 
-    def __init__(self, directory: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, directory: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         super().__init__(directory, sandbox, start="all", patience="1s")
-        self.environment = {"PLANTED_KEY": self.settings["workbooks"]["api_key"]}
+        self._capfd = capfd
+        monkeypatch.setenv("PLANTED_KEY", self.settings["workbooks"]["api_key"])
         self.settings["workbooks"]["api_key"] = "${PLANTED_KEY}"
         secret_file = directory / "client-secret"
         secret_file.write_text(str(self.settings["outreach"].pop("client_secret")), encoding="utf-8")
@@ -44,19 +45,12 @@ class Victim(Installation):
         return ["--config", str(self.config_path), "--log-level", "debug", *arguments]
 
     def says(self, *arguments: str, log_format: str = "json") -> Ran:
-        """Run a command in a process of its own."""
+        """Run a command."""
         if not self.config_path.exists():
             self.write()
-        done = subprocess.run(
-            [sys.executable, "-m", "outreach_sync", *self.command("--log-format", log_format, *arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-            timeout=60,
-            env={**os.environ, **self.environment},
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        self._capfd.readouterr()
+        status = run_command(self.command("--log-format", log_format, *arguments))
+        return Ran(status, *self._capfd.readouterr())
 
     def secrets(self) -> set[str]:
         """Return everything that must not be seen: what the config holds, and every token that was ever issued."""
@@ -85,10 +79,13 @@ class Eavesdropper:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Victim]:
+def installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Victim]:
+    forget_the_environment(monkeypatch)
     with Sandbox() as sandbox:
         sandbox.load_example()
-        yield Victim(tmp_path, sandbox, monkeypatch)
+        yield Victim(tmp_path, sandbox, monkeypatch, capfd)
 
 
 @pytest.fixture

@@ -75,7 +75,6 @@ def test_the_traceback_of_a_bug_shows_no_secret(
 
     installation.write()
     monkeypatch.setattr(cycle, "pull_streams", buggy)
-    monkeypatch.setenv("PLANTED_KEY", installation.sandbox.workbooks.api_key)
     status = run_command(installation.command("--log-format", log_format, "run"))
     said = "".join(capfd.readouterr())
     assert status == 70
