@@ -1,32 +1,37 @@
-"""`run` and `reconcile`: one cycle or one comparison, shown as one line, and before it is done as a review."""
+"""`run`, `reconcile`, `schedule`: cycles, by hand and on a schedule."""
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from outreach_sync.cli.context import as_json, command_log, invocation, say_error
-from outreach_sync.cli.output import as_csv, plain_or, print_json, say
-from outreach_sync.cli.review import print_review, print_review_csv
-from outreach_sync.cli.signals import stop_on_signals
+from outreach_sync.cli.context import Invocation, as_json, command_log, invocation, say_error, stop_on_signals
+from outreach_sync.cli.output import as_csv, plain_or, print_json, print_review, print_review_csv, say
 from outreach_sync.config.values import Back
-from outreach_sync.errors import GuardStoppedError, InterruptedByError
-from outreach_sync.instants import Instant, OutOfReachError, parse_duration, parse_moment
+from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateError
+from outreach_sync.insight.status import last_begun, overdue_runs
+from outreach_sync.instants import Instant, OutOfReachError, now, parse_duration, parse_moment
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
-from outreach_sync.run import Options, perform
+from outreach_sync.run import Ended, Options, perform
+from outreach_sync.schedule import RECONCILE, Reload, Scheduler, ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from outreach_sync.cli.context import Invocation
     from outreach_sync.config.model import Config
+    from outreach_sync.http import StopSignal
+    from outreach_sync.log import Log
     from outreach_sync.run import Ended, Run
+
 
 _ID = click.IntRange(1, 2**63 - 1)
 _STREAMS = [stream.value for stream in Stream]
@@ -239,3 +244,60 @@ def _parts(ended: Ended) -> Iterator[str]:
     elif ended.refused:
         needs = "needs" if ended.refused == 1 else "need"
         yield f"{ended.refused:,} {needs} you {plain_or('→', '->')} outreach-sync failures list"
+
+
+@click.command()
+@invocation
+def schedule(context: Invocation) -> int:
+    """Run on a schedule until stopped.
+
+    The first cycle starts at once; the rest follow `schedule` in the config, in UTC. SIGTERM and SIGINT finish the
+    batch in flight and end with 0, within 30 s. SIGHUP reads the config again; if it is wrong, the old one stays in
+    force. No error of a cycle ends it. Reports to systemd when systemd started it.
+    """
+    config = context.config()
+    log = command_log(context, config)
+
+    def read_config() -> Config:
+        renewed = context.config()
+        command_log(context, renewed)
+        return renewed
+
+    with stop_on_signals(forced_status=0) as stop, reload_on_hangup() as reload:
+        scheduler = Scheduler(config, _begin(stop, log), stop=stop, log=log, manager=ServiceManager())
+        scheduler.serve(reload, read_config, reconcile_first=_reconcile_is_overdue(context))
+    return 0
+
+
+@contextmanager
+def reload_on_hangup() -> Iterator[Reload]:
+    """Turn SIGHUP into a request to read the config again, for the block."""
+    reload = Reload()
+    before = signal.signal(signal.SIGHUP, lambda _number, _frame: reload.ask())
+    try:
+        yield reload
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _begin(stop: StopSignal, log: Log) -> Callable[[Config, str], Ended]:
+    def begin(config: Config, command: str) -> Ended:
+        work = repair if command == RECONCILE else None
+        return perform(config, Options(command), stop, log, work=work)
+
+    return begin
+
+
+def _reconcile_is_overdue(context: Invocation) -> bool:
+    """Say whether a reconcile fell due while no scheduler ran."""
+    try:
+        state = context.state_to_read()
+    except StateError:
+        return False  # the first run says what is wrong with it, or brings it up to date
+    if state is None:
+        return False
+    try:
+        overdue = overdue_runs(context.config(require_secrets=False), last_begun(state, now()), now())
+    finally:
+        state.close()
+    return any(one.command == RECONCILE for one in overdue)

@@ -1,21 +1,32 @@
-"""`status`: whether anybody is needed, and how things stand."""
+"""`status`, `history`, `report`: what the store says of runs, writes and people."""
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from outreach_sync.cli.context import Invocation, as_json, invocation
-from outreach_sync.cli.output import plain_or, print_json, print_table, say
+from outreach_sync.cli.output import as_csv, linked, plain_or, print_csv, print_json, print_table, say, shown_value
+from outreach_sync.cli.run import Moment
 from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN
+from outreach_sync.insight.explain import Links, written_document
 from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, ago, now, parse_iso, to_datetime
+from outreach_sync.report import render, write_page
+from outreach_sync.report.figures import gather
 from outreach_sync.store import Store
+from outreach_sync.store.history import Written
 from outreach_sync.store.lock import holder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from outreach_sync.config.values import Back
+
 
 _NEEDED = 1
 _DAY_MS = 86_400_000
@@ -38,11 +49,11 @@ def status(context: Invocation, check: bool, as_json: bool) -> int:  # noqa: FBT
     if as_json:
         print_json(document)
     else:
-        _print(document, now())
+        _print_status(document, now())
     return _NEEDED if check and not document["ok"] else 0
 
 
-def _print(document: Mapping[str, Any], at: Instant) -> None:
+def _print_status(document: Mapping[str, Any], at: Instant) -> None:
     _print_verdict(document, at)
     if document["runs"]:
         say()
@@ -126,3 +137,97 @@ def _facts(document: Mapping[str, Any]) -> Iterator[str]:
         yield "Tokens: none stored yet."
     elif tokens["issued_at"]:
         yield f"Tokens: last renewed {tokens['issued_at']}, {tokens['age_days']:g} days ago."
+
+
+_ID = click.IntRange(1, 2**63 - 1)
+_SHOWN = 200
+
+
+@click.command()
+@click.option("--person", "person_id", type=_ID, help="Only a Person of Workbooks, by id.")
+@click.option("--prospect", "prospect_id", type=_ID, help="Only a prospect of Outreach and its tasks, by id.")
+@click.option("--task", "task_id", type=_ID, help="Only a task of Outreach, by id.")
+@click.option("--run", "run_id", help="Only what one run wrote, by its id.")
+@click.option("--since", type=Moment(), help="Only from this time on: 2026-09-01, or a duration such as 7d.")
+@as_json
+@as_csv
+@invocation
+def history(  # noqa: PLR0917 - click passes one argument for each option
+    context: Invocation,
+    person_id: int | None,
+    prospect_id: int | None,
+    task_id: int | None,
+    run_id: str | None,
+    since: Instant | Back | None,
+    as_json: bool,  # noqa: FBT001 - click's form
+    as_csv: bool,  # noqa: FBT001
+) -> None:
+    """Show every field that Workbooks accepted, newest first: when, by which run, old and new value, and why.
+
+    Reads the local state only; no names or addresses are in it. Kept for as long as state.keep_runs. Exit status: 0;
+    2 config or state.
+    """
+    of: dict[str, Any] = {"prospect_id": prospect_id, "task_id": task_id, "run_id": run_id}
+    if person_id is not None:
+        of |= {"workbooks_id": person_id, "record": "person"}
+    at = None if since is None else since if isinstance(since, int) else Instant(now() - since.ms)
+    if as_json and as_csv:
+        raise click.UsageError("--csv and --json exclude each other.")
+    config = context.config(require_secrets=False)
+    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
+        written = state.history.writes(since=at, limit=-1 if as_json or as_csv else _SHOWN, **of)
+    documents = [written_document(one) for one in written]
+    if as_json:
+        print_json(documents)
+    elif as_csv:
+        print_csv(Written._fields, documents)
+    elif not documents:
+        say("Nothing was written.")
+    else:
+        _print_history(documents, Links.of(config))
+        if len(documents) == _SHOWN:
+            say(f"The last {_SHOWN} fields; --json and --csv have all.")
+
+
+def _print_history(documents: Sequence[dict[str, Any]], links: Links) -> None:
+    """Print each write with its fields below it."""
+    for (at, record, workbooks_id), group in groupby(documents, itemgetter("at", "record", "workbooks_id")):
+        fields = list(group)
+        one = fields[0]
+        prospect = linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
+        url = (links.person if record == "person" else links.task)(workbooks_id)
+        task = "" if one["task_id"] is None else f", task {one['task_id']}"
+        verb = "created" if one["action"] == "create" else "updated"
+        name = linked(f"{record.capitalize()} {workbooks_id}", url)
+        say(f"{at}  ", name, f" {verb} (", prospect, f"{task}) by run {one['run_id']}: {one['because'] or 'unknown'}")
+        width = max(len(field["field"]) for field in fields)
+        for field in fields:
+            say(f"    {field['field']:<{width}}  {shown_value(field['old'])} → {shown_value(field['new'])}")
+
+
+_TO_STDOUT = "-"
+
+
+@click.command()
+@click.option("--out", required=True, metavar="FILE.html", help="Where to write the page; - is stdout.")
+@click.option(
+    "--days", type=click.IntRange(1, 3660), default=30, show_default=True, help="How many days back, today included."
+)
+@invocation
+def report(context: Invocation, out: str, days: int) -> None:
+    """Write a self-contained page: verdict, refusals, last changes, states, skipped tasks, opt-outs, runs and outages.
+
+    Reads the local state only and takes no lock. Exit status: 0, also before the first run; 2 config, state, or a file
+    that cannot be written.
+    """
+    config = context.config(require_secrets=False)
+    running = holder(config.state.path)
+    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
+        figures = gather(state, config, now(), days=days, scrubber=context.scrubber, holder=running)
+    page = render(figures)
+    if out == _TO_STDOUT:
+        click.echo(page, nl=False)
+        return
+    write_page(page, Path(out))
+    runs = f"{figures.run_count:,} run{'' if figures.run_count == 1 else 's'}"
+    click.echo(context.scrubber.text(f"Wrote {out}: {runs} in the last {days} day{'' if days == 1 else 's'}."))

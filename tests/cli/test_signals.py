@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync.cli import signals
-from outreach_sync.cli.schedule import reload_on_hangup
-from outreach_sync.cli.signals import stop_on_signals
+from outreach_sync.cli.context import stop_on_signals
+from outreach_sync.cli.run import reload_on_hangup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,441 @@
+"""`init`, `check`, `provision`, `auth`: from nothing to a config that works."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from outreach_sync import instants
+from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation, stop_on_signals
+from outreach_sync.cli.output import print_json, print_table, say
+from outreach_sync.config.load import usual_places
+from outreach_sync.config.starter import Answer, replace_file, rewritten, starter_config
+from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
+from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedError, UsageError
+from outreach_sync.files import make_directory, write_whole
+from outreach_sync.identity import refuse_another_workbooks
+from outreach_sync.insight.check import check_everything, exit_status
+from outreach_sync.instants import parse_duration, parse_moment
+from outreach_sync.log import keep_secret
+from outreach_sync.outreach.auth import SCOPES, OAuthApp
+from outreach_sync.outreach.client import Outreach
+from outreach_sync.provision import TITLES, Wish, planned, provide
+from outreach_sync.store.lock import run_lock
+from outreach_sync.workbooks.records import Workbooks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from outreach_sync.config.model import Config
+    from outreach_sync.insight.check import Check
+    from outreach_sync.outreach.auth import StoredTokens
+    from outreach_sync.provision import Provisioned, Step
+
+
+_PLACE = usual_places()[0]
+_TO_STDOUT = Path("-")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default=None, required=False)
+@click.option("--defaults", is_flag=True, help="Ask nothing, also on a terminal.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT001 - click's form
+    """Write a commented config that has every key with its default, readable by its owner only.
+
+    PATH is config/outreach-sync.yaml unless given; - is stdout. Secrets are never asked for: the config takes them
+    from the environment, or from files. Exit status: 0; 2 there is a file already.
+    """
+    target = path or _PLACE
+    if target == _TO_STDOUT:
+        click.echo(starter_config({}), nl=False)
+        return
+    if not force and _is_there(target):
+        raise _exists(target)
+    asks = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
+    _write_starter(target, starter_config(_answers() if asks else {}), replace=force)
+    _say_next(target)
+
+
+def _answers() -> Mapping[str, Answer]:
+    """Ask for the few things that matter and have no default that is right for everyone."""
+    click.echo("Press Enter to keep what is in brackets; everything can be changed in the file later.\n")
+    answers: dict[str, Answer] = {
+        "workbooks.base_url": click.prompt(
+            "Your Workbooks address", default="https://secure.workbooks.com", value_proc=_https
+        ),
+        "outreach.redirect_uri": click.prompt(
+            "Redirect URI of your Outreach app", default="https://localhost:8484/callback", value_proc=_https
+        ),
+        "sync.start": click.prompt(
+            "How far back the first run reads (90d, a date, or all)", default="90d", value_proc=_start
+        ),
+        "sync.people.when_missing": click.prompt(
+            "When Workbooks has no Person for a prospect", default="create", type=click.Choice(["create", "skip"])
+        ),
+        "schedule.every": click.prompt("Pause between cycles", default="10m", value_proc=_duration),
+    }
+    return answers
+
+
+def _https(text: str) -> str:
+    if not text.startswith("https://") or len(text) == len("https://"):
+        raise click.BadParameter("an address that begins with https://")
+    return text
+
+
+def _start(text: str) -> str:
+    if text == "all":
+        return text
+    try:
+        parse_moment(text)
+    except ValueError:
+        return _duration(text)
+    return text
+
+
+def _duration(text: str) -> str:
+    try:
+        parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return text
+
+
+def _write_starter(target: Path, text: str, *, replace: bool) -> None:
+    """Write the file with mode 0600 from its first moment on; a file that is there is only replaced whole."""
+    try:
+        make_directory(target.parent)
+        if replace:
+            write_whole(target, text, private=True)
+        else:
+            _create(target, text)
+    except FileExistsError as error:
+        raise (_exists(target) if _is_there(target) else _unwritable(target, error)) from error  # somebody was quicker
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _create(target: Path, text: str) -> None:
+    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        target.unlink()  # half a config would be found, and taken for a whole one
+        raise
+
+
+def _is_there(target: Path) -> bool:
+    try:
+        return target.exists()
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{target} cannot be written: {error.strerror}.")
+
+
+def _exists(target: Path) -> UsageError:
+    return UsageError(f"{target} exists already; it was left as it is.", advice="Name another path, or use --force.")
+
+
+def _say_next(target: Path) -> None:
+    usual = {place.absolute() for place in usual_places()}
+    program = "outreach-sync" if target.absolute() in usual else f"outreach-sync -c {target}"
+    click.echo(f"Wrote {target}. Next:")
+    click.echo("  1. Set OUTREACH_CLIENT_ID, OUTREACH_CLIENT_SECRET and WORKBOOKS_API_KEY in the environment.")
+    click.echo(f"  2. {program} auth login")
+    click.echo(f"  3. {program} provision     creates the picklist and the fields in Workbooks, where they are missing")
+    click.echo(f"  4. {program} check")
+    click.echo(f"  5. {program} run --dry-run")
+    click.echo(f"  6. {program} run --limit 5  a pilot: look at these people in Workbooks, then run without --limit")
+    click.echo("     (or name the people of a pilot by sync.people.only_where)")
+
+
+_SHOWN = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
+
+
+@click.command()
+@as_json
+@invocation
+def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's form
+    """Try config, credentials, scopes, fields, picklists and permissions, each by itself.
+
+    Writes nothing but a rotated token. Exit status: 0 all well, or warnings only; 2 config or state; 3 a login, scope,
+    field or permission is wrong; 4 a service is down.
+    """
+    checks = []
+    with stop_on_signals() as stop:
+        for one in check_everything(
+            lambda: context.config_path, stop, learn=lambda config: keep_secret(*config.secrets)
+        ):
+            checks.append(one)
+            if not as_json:
+                _print(one)
+    status = exit_status(checks)
+    if as_json:
+        print_json({"ok": status == 0, "checks": [_scrubbed(context, one) for one in checks]})
+    else:
+        counts = {word: sum(one.status == word for one in checks) for word in _SHOWN}
+        say()
+        say(f"{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failed.")
+    return status
+
+
+def _print(one: Check) -> None:
+    word, style = _SHOWN[one.status]
+    first, *more = one.detail.split("\n")
+    say(Text(word, style=style), f"  {one.name}: {first}")
+    for line in more:
+        say(f"      {line}")
+    if one.hint and one.status != "ok":
+        say(f"      → {one.hint}")
+
+
+def _scrubbed(context: Invocation, one: Check) -> dict[str, str]:
+    return {name: context.scrubber.text(value) for name, value in one.as_json().items()}
+
+
+_SECTION = ("workbooks", "fields")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
+@click.option("--datetime-type", default="datetime", show_default=True, help="Workbooks' word for a date with a time.")
+@click.option("--write", is_flag=True, help="Write columns that differ into the config without asking.")
+@as_json
+@invocation
+def provision(
+    context: Invocation,
+    dry_run: bool,  # noqa: FBT001 - click passes options so
+    datetime_type: str,
+    write: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Make the picklist, its entries and the custom fields of a Person that the config names, where they are missing.
+
+    Needs an administrator's API key. What exists is left as it is, so it can be run again at any time. Exit status: 3
+    this key may not; 4 Workbooks is not done yet, run it again.
+    """
+    config = context.config()
+    wish = _wish(config, datetime_type)
+    with stop_on_signals() as stop:
+        target = Workbooks(config, stop)
+        refuse_another_workbooks(config, target)
+        metadata = target.metadata
+        steps = planned(metadata, wish)
+        if not as_json:
+            print_table([(step.action, step.kind, step.name, step.column) for step in steps], _HEADERS)
+        done = None
+        if not dry_run:
+            done = provide(metadata, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
+    changes = _changes(wish, steps, done)
+    written = bool(changes) and not dry_run and _write_fields(context, changes, sure=write, may_ask=not as_json)
+    if as_json:
+        print_json(_document(steps, done, changes, dry_run=dry_run, written=written))
+    else:
+        _tell_fields(steps, done, changes, written=written)
+
+
+_HEADERS = ("action", "what", "name", "column")
+
+
+def _wish(config: Config, datetime_type: str) -> Wish:
+    named = config.workbooks.fields.model_dump()
+    fields = {role: named[role] for role in TITLES if named[role] is not None}
+    return Wish(fields, tuple(dict.fromkeys(config.sync.labels.values())), datetime_type)
+
+
+def _changes(wish: Wish, steps: Sequence[Step], done: Provisioned | None) -> dict[str, str]:
+    """Return the columns that the config should name, by role, where it names none or others."""
+    columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
+    columns |= {} if done is None else done.columns
+    return {role: column for role, column in columns.items() if column is not None and wish.fields.get(role) != column}
+
+
+def _write_fields(context: Invocation, changes: Mapping[str, str], *, sure: bool, may_ask: bool) -> bool:
+    """Write the columns into the config, if that is wanted and can be done; say whether it was."""
+    path = context.config_path
+    text = rewritten(path.read_text(encoding="utf-8"), _SECTION, changes)
+    if text is None:
+        return False
+    if not sure:
+        asks = may_ask and sys.stdin.isatty()
+        if not asks or not click.confirm(f"Write {', '.join(changes.values())} into {path}?", err=True):
+            return False
+    replace_file(path, text)
+    return True
+
+
+def _document(
+    steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, dry_run: bool, written: bool
+) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "steps": [{"action": one.action, "kind": one.kind, "name": one.name, "role": one.role} for one in steps],
+        "columns": {} if done is None else dict(done.columns),
+        "findings": [] if done is None else [f"{one.subject}: {one.problem}. {one.hint}" for one in done.findings],
+        "config_changes": {f"workbooks.fields.{role}": column for role, column in changes.items()},
+        "config_written": written,
+    }
+
+
+def _tell_fields(steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, written: bool) -> None:
+    for step in steps:
+        if step.action == "keep":
+            say(
+                f"The picklist spells '{step.name}' differently (dash, blank or case): nothing was added. Set that "
+                f"spelling under sync.labels."
+            )
+        elif step.action == "propose":
+            say(
+                f"Person has '{step.name}' ({step.column}), as the vendor's own integration makes it: people whom that "
+                f"one linked are found by it if workbooks.fields.{step.role} names it."
+            )
+    for one in () if done is None else done.findings:
+        say(f"Warning: {one.subject}: {one.problem}. {one.hint}")
+    if done is None:
+        say("Nothing was made.")
+    elif not changes:
+        say("Workbooks has everything that the config names.")
+    if written:
+        say(f"The config now names {', '.join(changes.values())}.")
+    elif changes:
+        say("The columns are not named so in the config. Change these lines of it, under workbooks.fields:")
+        for role, column in changes.items():
+            say(f"    {role}: {column}")
+
+
+_CONSENT_SECONDS = 600.0
+
+
+@click.group(cls=FullHelp)
+def auth() -> None:
+    """Give consent for Outreach, and see what is known of the tokens."""
+
+
+@auth.command()
+@click.option("--paste", is_flag=True, help="Do not listen: take the address, or the code, from stdin.")
+@as_json
+@invocation
+def login(context: Invocation, paste: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes options so
+    """Open the printed address in a browser and allow access; the tokens are then stored beside the state.
+
+    Where outreach.redirect_uri is an http address on this machine, the code is taken from there. Otherwise the browser
+    ends at an address that it may not be able to open: paste that address here.
+    """
+    config = context.config()
+    if config.outreach.s2s is not None:
+        raise UsageError(
+            "the config uses server-to-server access (outreach.s2s), which needs no consent.",
+            advice="`outreach-sync check` tries whether it works.",
+        )
+    with stop_on_signals() as stop:
+        tokens = Outreach(config, stop).tokens
+        app = tokens.app
+        assert isinstance(app, OAuthApp)  # noqa: S101 - there is no s2s section
+        tokens.prove_replaceable()  # a consent for nothing would be asked for again
+        with run_lock(config.state.path, "auth login"):
+            pass  # no run is under way now; one that begins meanwhile takes the new tokens as soon as it needs them
+        state = secrets.token_urlsafe(24)
+        with ExitStack() as until_it_came:
+            listener = None if paste else _listener(config, state, until_it_came)
+            click.echo(f"Open this address and allow access:\n\n{app.authorize_url(state)}\n", err=as_json)
+            code = _pasted(state) if listener is None else listener.code(stop, seconds=_CONSENT_SECONDS)
+        stored = tokens.exchange_code(code)
+    _tell_tokens(stored, as_json=as_json)
+
+
+def _listener(config: Config, state: str, until: ExitStack) -> Listener | None:
+    """Listen where the browser will bring the code, before anybody can send it there; None where we cannot."""
+    landing = landing_of(config.outreach.redirect_uri)
+    if landing is None:
+        return None
+    try:
+        listener = until.enter_context(Listener(landing, state))
+    except OSError as problem:
+        click.echo(f"Port {landing.port} cannot be listened on ({problem.strerror}).", err=True)
+        return None
+    click.echo(f"Waiting for the browser on port {landing.port}...", err=True)
+    return listener
+
+
+def _pasted(state: str) -> str:
+    """Read a line; signals end it as usual, since a read does not see a request to stop."""
+    click.echo("Paste the address that the browser ended at (it begins with the redirect URI), or the code:", err=True)
+    with ExitStack() as restore:
+        usually = (
+            (signal.SIGINT, signal.default_int_handler),
+            (signal.SIGTERM, signal.SIG_DFL),
+            (signal.SIGHUP, signal.SIG_DFL),
+        )
+        for number, usual in usually:
+            restore.callback(signal.signal, number, signal.signal(number, usual))
+        return code_from(sys.stdin.readline(), state)
+
+
+def _tell_tokens(stored: StoredTokens, *, as_json: bool) -> None:
+    missing = missing_scopes(stored.scope, SCOPES)
+    if as_json:
+        print_json({"stored": True, "scopes": sorted(stored.scope.split()), "missing_scopes": list(missing)})
+    else:
+        click.echo("Stored. Runs renew the tokens by themselves, as long as one is made every 14 days.")
+    if missing:
+        raise NotAllowedError(
+            f"the tokens work, but lack scopes: {', '.join(missing)}.",
+            advice="Add them to the app in Outreach, then run `outreach-sync auth login` again.",
+        )
+
+
+@auth.command()
+@as_json
+@invocation
+def status(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 - click passes options so
+    """Show how long the tokens live and what they allow; never the tokens. Asks nobody.
+
+    Exit status: 0; 3 where consent has to be given before the next run.
+    """
+    config = context.config(require_secrets=False)
+    document = tokens_document(config, instants.now())
+    if as_json:
+        print_json(document)
+    else:
+        for line in _lines(document):
+            say(line)
+    if not document["authenticated"]:
+        raise NotAuthenticatedError(document["warning"])
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    if document["variant"] == "s2s":
+        yield "Server-to-server access: tokens of an hour are made from the private key; no consent, no refresh token."
+    else:
+        yield "OAuth, by a user's consent."
+    access, refresh = document["access_token"], document["refresh_token"]
+    if access is None:
+        yield (
+            "Access token: none stored; the next run asks for one."
+            if document["authenticated"]
+            else "Access token: none."
+        )
+    elif access["expires_at"] is not None:
+        yield f"Access token: until {access['expires_at']} ({access['seconds_left'] // 60} minutes left)."
+    if refresh is not None and refresh["issued_at"] is not None:
+        yield (
+            f"Refresh token: {refresh['age_days']:g} days old, dies after 14 idle days ({refresh['expires_at']}); "
+            f"each run that needs a token renews it."
+        )
+    if document["scopes"]:
+        yield f"Scopes: {', '.join(document['scopes'])}."
+    if document["warning"] and document["authenticated"]:
+        yield f"Warning: {document['warning']}."
