@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outreach_sync.cli import signals
+from outreach_sync.cli import context as signals
 from outreach_sync.cli.context import stop_on_signals
 from outreach_sync.cli.run import reload_on_hangup
 
