@@ -50,6 +50,7 @@ docs: $(READY) ## Write the generated files again: schema, references, example, 
 	$(BIN)/python -m outreach_sync.config example > config/outreach-sync.example.yaml
 	$(BIN)/python -m tests.docs.man
 	$(BIN)/python -m tests.docs.readme
+	$(BIN)/python -m tests.docs.picture
 	$(BIN)/python -m tests.docs.sandbox
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml allows

@@ -1,0 +1,65 @@
+"""The picture in the README: `python -m tests.docs.picture` makes it from the real program and the simulated services."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+from io import StringIO
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from outreach_sync.sandbox import Sandbox
+
+PATH = Path(__file__).parents[2] / "docs" / "terminal.svg"
+_COLUMNS = 112
+_COMMANDS = {("run", "--dry-run"): 22, ("run", "-q"): 2, ("status",): 10}
+"""What is run, and how many lines of it are shown. The progress of a run goes to stderr, which is left out."""
+
+
+def main() -> None:
+    """Run the commands on a terminal of its own and draw what they print."""
+    console = Console(record=True, width=_COLUMNS, file=StringIO())
+    with Sandbox() as sandbox, tempfile.TemporaryDirectory() as directory:
+        sandbox.load_example()
+        config = Path(directory, "outreach-sync.yaml")
+        config.touch(mode=0o600)
+        config.write_text(yaml.safe_dump(sandbox.config(Path(directory, "state.db")), allow_unicode=True), "utf-8")
+        for words, most in _COMMANDS.items():
+            printed = _on_a_terminal([sys.executable, "-m", "outreach_sync", "-c", str(config), *words]).splitlines()
+            console.print(Text(f"$ outreach-sync {' '.join(words)}", style="bold"))
+            console.print(Text.from_ansi("\n".join([*printed[:most], *(["…"] if len(printed) > most else [])])))
+            console.print()
+    drawn = re.sub(r"@font-face \{.*?\}\n", "", console.export_svg(title="outreach-sync"), flags=re.DOTALL)
+    PATH.write_text(drawn, encoding="utf-8")
+
+
+def _on_a_terminal(command: list[str]) -> str:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(_COLUMNS), "LINES": "50", "TERM": "xterm-256color"}
+    quiet = theirs if "-q" in command else subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=quiet, env=environment) as process:
+        os.close(theirs)
+        printed = b""
+        while True:
+            try:
+                piece = os.read(ours, 65_536)
+            except OSError:  # Linux says so that the other end is closed
+                break
+            if not piece:
+                break
+            printed += piece
+        process.wait()
+    os.close(ours)
+    text = printed.decode(errors="replace").replace("\r\n", "\n")
+    return re.sub(r"\x1b\][^\x1b\x07]*(?:\x1b\\|\x07)|\x1b\[\?25[hl]", "", text)
+
+
+if __name__ == "__main__":
+    main()
