@@ -1,4 +1,4 @@
-"""The picture in the README: `python -m tests.docs.picture` makes it from the real program and the simulated services."""
+"""The picture in the README, of the real program: `python -m tests.docs.picture` draws it again."""
 
 from __future__ import annotations
 
