@@ -263,9 +263,7 @@ class _Builder:
         """Add People that only Workbooks knows, one of whom wants no e-mail."""
         for number in range(1, 7):
             self._workbooks.add_person(
-                name=f"Only Workbooks {number}",
-                email=f"only{number}@example.org",
-                no_email_soliciting=number == 1,
+                name=f"Only Workbooks {number}", email=f"only{number}@example.org", no_email_soliciting=number == 1
             )
         self._workbooks.add_task(name="Ring back", primary_contact_id=self._person, primary_contact_type=_PERSON)
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
+import textwrap
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MOST = 10**12
+_ENTRY = re.compile(r"^(\w+)(?:\(([^)]*)\))?:\s+(.*(?:\n +.*)*)", re.MULTILINE)
+_TAKES = re.compile(r"(\w+)=([^\s,]+)")
 
 
 class Option(NamedTuple):
@@ -26,24 +30,14 @@ class Option(NamedTuple):
     needed: bool = False
 
 
-TEXT = Option("a text", lambda value: isinstance(value, str))
-FLAG = Option("true or false", lambda value: isinstance(value, bool))
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def whole(least: int = -_MOST) -> Option:
-    """Allow a whole number from `least`."""
-    says = "a whole number" if least == -_MOST else f"a whole number from {least}"
-    return Option(says, lambda value: _is_whole(value) and least <= value <= _MOST)  # type: ignore[operator]
-
-
-def seconds() -> Option:
-    """Allow a time in seconds, with or without a fraction."""
-    return Option("a number from 0", _is_time)
-
-
-def share() -> Option:
-    """Allow a share, which a probability is too."""
-    return Option("a number from 0 to 1", lambda value: _is_time(value) and value <= 1)  # type: ignore[operator]
+def _is_time(value: object) -> TypeGuard[float]:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) and 0 <= value <= _MOST / 1000
 
 
 def one_of(*values: str | int) -> Option:
@@ -51,19 +45,22 @@ def one_of(*values: str | int) -> Option:
     return Option(", ".join(map(str, values)), lambda value: value in values)
 
 
-def numbers() -> Option:
-    """Allow a list of whole numbers."""
-    return Option(
+def _whole(least: int) -> Option:
+    return Option(f"a whole number from {least}", lambda value: _is_whole(value) and least <= value <= _MOST)
+
+
+_KINDS = {
+    "text": Option("a text", lambda value: isinstance(value, str)),
+    "flag": Option("true or false", lambda value: isinstance(value, bool)),
+    "scalar": Option("a text or a number", lambda value: isinstance(value, str | int | float)),
+    "whole": Option("a whole number", lambda value: _is_whole(value) and abs(value) <= _MOST),
+    "numbers": Option(
         "a list of whole numbers", lambda value: isinstance(value, list | tuple) and all(map(_is_whole, value))
-    )
-
-
-def needed(option: Option) -> Option:
-    """Insist on an option."""
-    return option._replace(needed=True)
-
-
-_KIND = {"kind": TEXT}
+    ),
+    "seconds": Option("a number from 0", _is_time),
+    "share": Option("a number from 0 to 1", lambda value: _is_time(value) and value <= 1),
+}
+_KIND = {"kind": _KINDS["text"]}
 """What every fault takes: a part of the kind of request (see the journal) that it is limited to."""
 
 
@@ -87,9 +84,28 @@ class Fault(NamedTuple):
         return f"the fault '{name}' needs the option '{missing[0]}': {allowed[missing[0]].says}" if missing else None
 
 
-def fault(doc: str, **options: Option) -> Fault:
-    """Describe a fault for a table of them."""
-    return Fault(doc, options)
+def table(text: str, **kinds: Option) -> dict[str, Fault]:
+    """Read faults by name from lines such as ``slow(seconds=seconds): what it does``; an indented line continues.
+
+    An option's kind is one of `kinds` or `_KINDS`, ``1..`` (a whole number from 1) or ``a/b/c`` (one of these); with
+    ``!`` the fault is nothing without it.
+    """
+    known = {**_KINDS, **kinds}
+    return {
+        name: Fault(" ".join(doc.split()), {option: _option(kind, known) for option, kind in _TAKES.findall(options)})
+        for name, options, doc in _ENTRY.findall(textwrap.dedent(text))
+    }
+
+
+def _option(kind: str, known: Mapping[str, Option]) -> Option:
+    word = kind.removesuffix("!")
+    if word in known:
+        option = known[word]
+    elif word.endswith(".."):
+        option = _whole(int(word.removesuffix("..")))
+    else:
+        option = one_of(*(int(value) if value.isdigit() else value for value in word.split("/")))
+    return option._replace(needed=kind.endswith("!"))
 
 
 @dataclass(slots=True)
@@ -235,12 +251,3 @@ class FaultBoard:
             near = difflib.get_close_matches(name, self._switches, n=1, cutoff=0)
             raise ValueError(f"no fault is called '{name}'; the nearest is '{near[0] if near else 'none'}'")
         return switch
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_time(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= _MOST / 1000  # type: ignore[arg-type, operator]

@@ -62,50 +62,6 @@ def test_a_request_arrives_decoded_and_in_order(service: Echo, connection: http.
     assert abs(request.at - service.clock.now()) < 5000
 
 
-def test_one_connection_serves_many_requests(service: Echo, connection: http.client.HTTPConnection) -> None:
-    connection.connect()
-    kept = connection.sock
-    for _ in range(3):
-        connection.request("GET", "/")
-        assert connection.getresponse().read() == BODY
-    assert connection.sock is kept
-
-
-def test_the_date_header_is_the_clock_s_with_its_skew(service: Echo, connection: http.client.HTTPConnection) -> None:
-    service.clock.advance(86_400_000)
-    service.clock.header_skew = 3_600_000
-    connection.request("GET", "/")
-    date = instants.parse_http_date(connection.getresponse().headers["Date"])
-    assert abs(date - service.clock.now() - 3_600_000) < 2000
-
-
-def test_cut_short_stops_in_the_middle(service: Echo, connection: http.client.HTTPConnection) -> None:
-    service.answer = service.answer._replace(wire=WireFault("cut_short"))
-    connection.request("GET", "/")
-    with pytest.raises(http.client.IncompleteRead) as caught:
-        connection.getresponse().read()
-    assert caught.value.partial == BODY[:500]
-
-
-@pytest.mark.parametrize("kind", ["reset_before", "reset_during"])
-def test_resets_are_real_ones(service: Echo, connection: http.client.HTTPConnection, kind: str) -> None:
-    service.answer = service.answer._replace(
-        wire=WireFault("reset_before" if kind == "reset_before" else "reset_during")
-    )
-    connection.request("GET", "/")
-    with pytest.raises(ConnectionResetError):
-        connection.getresponse().read()
-
-
-def test_hang_says_nothing_and_then_hangs_up(service: Echo, connection: http.client.HTTPConnection) -> None:
-    service.answer = service.answer._replace(wire=WireFault("hang", 0.1))
-    start = instants.now()
-    connection.request("GET", "/")
-    with pytest.raises(http.client.RemoteDisconnected):
-        connection.getresponse()
-    assert instants.now() - start >= 95
-
-
 def test_stop_ends_what_hangs_and_frees_the_port(service: Echo) -> None:
     service.answer = service.answer._replace(wire=WireFault("hang", 60))
     server = HttpServer(service)
@@ -124,14 +80,6 @@ def test_stop_ends_what_hangs_and_frees_the_port(service: Echo) -> None:
     again.stop()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1)
-
-
-def test_a_proxy_s_absolute_target_means_its_path_and_query(
-    service: Echo, connection: http.client.HTTPConnection
-) -> None:
-    connection.request("GET", "http://sandbox.example/a/b?x=1")
-    assert connection.getresponse().read() == BODY
-    assert [(one.path, one.query) for one in service.asked] == [("/a/b", [("x", "1")])]
 
 
 def test_a_chunked_body_is_read_whole_and_the_connection_stays_usable(

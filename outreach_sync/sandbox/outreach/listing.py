@@ -1,4 +1,7 @@
-"""Lists and single records: a query answered from the store, as JSON:API, and the faults that strike inside it."""
+"""Lists and single records: a query answered from the store, as JSON:API, and the faults that strike inside it.
+
+What cannot be answered raises `Refusal`, here and in `oauth`.
+"""
 
 from __future__ import annotations
 
@@ -335,12 +338,7 @@ class Reader:
         return None if other is None else {"state": other.get("word", "bypassed")}
 
     def _included(
-        self,
-        resource: Resource,
-        records: Sequence[Record],
-        query: Query,
-        sight: Sight,
-        renderer: Renderer,
+        self, resource: Resource, records: Sequence[Record], query: Query, sight: Sight, renderer: Renderer
     ) -> str:
         """Write the included resources, each once; those that are gone or hidden are simply absent."""
         if not query.include:

@@ -2,7 +2,7 @@
 
 Filters come in two syntaxes. Old (the default): ``A..B``, ``A..inf``, ``neginf..B``, lists ``1,2,3``, ``__null__``,
 ``__notnull__``. New (``newFilterSyntax=true``): ``[gte]``, ``[lte]``, lists as ``[]``. Mixing is refused as Outreach
-does it.
+does it. Whatever is unknown, not possible or malformed raises `Refusal`.
 """
 
 from __future__ import annotations

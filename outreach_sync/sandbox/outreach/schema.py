@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
@@ -18,133 +17,95 @@ if TYPE_CHECKING:
 Kind = Literal["text", "flag", "number", "list", "map", "time"]
 Shape = Literal["one", "many", "links"]
 
-_SEQUENCE_STATE = (
-    """
-    activeAt:time bounceCount:number callCompletedAt:time:FS clickCount:number:FS createdAt:time:FS
-    deliverCount:number:FS errorReason:text failureCount:number negativeReplyCount:number neutralReplyCount:number
-    openCount:number:FS optOutCount:number pauseReason:text:FS positiveReplyCount:number repliedAt:time:FS
-    replyCount:number:FS scheduleCount:number state:text:FS stateChangedAt:time:FS updatedAt:time:FS
-    """,
-    """
-    account:one:account:id activeStepMailings:many:mailing activeStepTasks:many:task batchItemCreator:one:batchItem
-    calls:links:call:id creator:one:user mailbox:one:mailbox:id,email mailings:links:mailing
-    opportunity:one:opportunity:id prospect:one:prospect:id,emails sequence:one:sequence:*
-    sequenceStateRecipients:many:sequenceStateRecipient sequenceStep:one:sequenceStep:* tasks:links:task:id,dueAt
-    user:one:user
-    """,
-)
-_TASK = (
-    """
-    action:text autoskipAt:time:FS compiledSequenceTemplateHtml:text completed:flag completedAt:time
-    createdAt:time:FS dueAt:time:FS note:text opportunityAssociation:text scheduledAt:time:FS state:text:FS
-    stateChangedAt:time:FS taskType:text:FS updatedAt:time:FS
-    """,
-    """
-    account:one:account:id call:one:call:id calls:links:call:id completer:one:user:id
-    creator:one:sequenceStep|stage|user defaultPluginMapping:one:pluginMapping mailing:one:mailing:id
-    mailings:links:mailing:id opportunity:one:opportunity:id owner:one:user:id,email,firstName
-    prospect:one:prospect:id,byPersonaId,byStageId,createdAt,firstName,tags,title,updatedAt
-    prospectAccount:one:account prospectContacts:many:emailAddress prospectOwner:one:user
-    prospectPhoneNumbers:many:phoneNumber prospectStage:one:stage sequence:one:sequence:id,tags
-    sequenceSequenceSteps:many:sequenceStep:id sequenceState:one:sequenceState:id
-    sequenceStateSequenceStep:one:sequenceStep sequenceStateSequenceStepOverrides:many:sequenceStepOverride
-    sequenceStateStartingTemplate:one:template sequenceStep:one:sequenceStep:id,stepType
-    sequenceStepOverrideTemplates:many:template sequenceTemplate:one:sequenceTemplate:id
-    sequenceTemplateTemplate:one:template subject:one:account|opportunity|prospect
-    taskDisposition:one:taskDisposition taskPriority:one:taskPriority:id,name taskPurpose:one:taskPurpose
-    taskTheme:one:taskTheme team:one:team template:one:template:id
-    """,
-)
-_PROSPECT = (
-    """
-    addedAt:time addressCity:text addressCountry:text addressState:text addressStreet:text addressStreet2:text
-    addressZip:text angelListUrl:text availableAt:time callOptedOut:flag callsOptStatus:text callsOptedAt:time
-    campaignName:text clickCount:number company:text contactHistogram:list createdAt:time:FS dateOfBirth:text
-    degree:text emailOptedOut:flag emails:list:F emailsOptStatus:text emailsOptedAt:time engagedAt:time:FS
-    engagedScore:number:FS eventName:text externalId:text externalOwner:text externalSource:text:FS facebookUrl:text
-    firstName:text:FS gender:text githubUrl:text githubUsername:text:FS googlePlusUrl:text graduationDate:text
-    homePhones:list jobStartDate:text lastName:text:FS linkedInConnections:number linkedInId:text:FS
-    linkedInSlug:text:FS linkedInUrl:text middleName:text mobilePhones:list name:text nickname:text occupation:text
-    openCount:number optedOut:flag optedOutAt:time otherPhones:list personalNote1:text personalNote2:text
-    preferredContact:text quoraUrl:text region:text replyCount:number school:text score:number sharingTeamId:text:F
-    source:text specialties:text stackOverflowId:text:FS stackOverflowUrl:text tags:list timeZone:text:F
-    timeZoneIana:text timeZoneInferred:text title:text:FS touchedAt:time:FS trashedAt:time twitterUrl:text
-    twitterUsername:text:FS updatedAt:time:FS voipPhones:list websiteUrl1:text websiteUrl2:text websiteUrl3:text
-    workPhones:list
-    """,
-    """
-    account:one:account:id,customId,name,named,updatedAt activeSequenceStates:many:sequenceState:id,state
-    assignedTeams:many:team assignedUsers:many:user batches:links:batch calls:links:call creator:one:user
-    defaultPluginMapping:one:pluginMapping emailAddresses:many:emailAddress favorites:many:favorite
-    mailings:links:mailing opportunities:many:opportunity:id opportunityProspectRoles:many:opportunityProspectRole
-    owner:one:user:id persona:one:persona:id phoneNumbers:many:phoneNumber
-    sequenceStates:links:sequenceState:id,state stage:one:stage:id,name tasks:links:task
-    trashedByAccount:one:account updater:one:user
-    """,
-)
-_SEQUENCE = (
-    """
-    automationPercentage:number bounceCount:number clickCount:number:FS createdAt:time:FS deliverCount:number:FS
-    description:text durationInDays:number enabled:flag enabledAt:time:FS failureCount:number finishOnReply:flag
-    lastUsedAt:time:FS locked:flag lockedAt:time:FS maxActivations:number name:text:FS negativeReplyCount:number
-    neutralReplyCount:number numContactedProspects:number numRepliedProspects:number openCount:number:FS
-    optOutCount:number positiveReplyCount:number primaryReplyAction:text primaryReplyPauseDuration:number
-    replyCount:number:FS salesMotion:text:F scheduleCount:number scheduleIntervalType:text secondaryReplyAction:text
-    secondaryReplyPauseDuration:number sequenceStepCount:number sequenceType:text shareType:text:FS tags:list
-    throttleCapacity:number:FS throttleMaxAddsPerDay:number:FS throttlePaused:flag throttlePausedAt:time
-    transactional:flag updatedAt:time:FS
-    """,
-    """
-    calls:links:call:id contentCategoryMemberships:many:contentCategoryMembership:id creator:one:user:id
-    mailings:links:mailing owner:one:user:id,email,firstName,lastName ruleset:one:ruleset:id schedule:one:schedule
-    sequenceStates:links:sequenceState:id sequenceSteps:many:sequenceStep:id tasks:links:task:id updater:one:user:id
-    """,
-)
-_SEQUENCE_STEP = (
-    """
-    bounceCount:number clickCount:number createdAt:time:FS date:text:FS deliverCount:number displayName:text
-    failureCount:number interval:number negativeReplyCount:number neutralReplyCount:number openCount:number
-    optOutCount:number order:number:FS positiveReplyCount:number replyCount:number scheduleCount:number
-    stepType:text:FS taskAutoskipDelay:number taskNote:text updatedAt:time:FS
-    """,
-    """
-    callPurpose:one:callPurpose:id calls:links:call:id creator:one:user:id mailings:links:mailing
-    schedule:one:schedule sequence:one:sequence:id,enabledAt,name sequenceTemplates:many:sequenceTemplate:*
-    taskPriority:one:taskPriority:id tasks:links:task:id updater:one:user:id
-    """,
-)
+_SPEC = """
+[sequenceState]
+activeAt:time bounceCount:number callCompletedAt:time:FS clickCount:number:FS createdAt:time:FS
+deliverCount:number:FS errorReason:text failureCount:number negativeReplyCount:number neutralReplyCount:number
+openCount:number:FS optOutCount:number pauseReason:text:FS positiveReplyCount:number repliedAt:time:FS
+replyCount:number:FS scheduleCount:number state:text:FS stateChangedAt:time:FS updatedAt:time:FS
+account:one:account:id activeStepMailings:many:mailing activeStepTasks:many:task batchItemCreator:one:batchItem
+calls:links:call:id creator:one:user mailbox:one:mailbox:id,email mailings:links:mailing
+opportunity:one:opportunity:id prospect:one:prospect:id,emails sequence:one:sequence:*
+sequenceStateRecipients:many:sequenceStateRecipient sequenceStep:one:sequenceStep:* tasks:links:task:id,dueAt
+user:one:user
+[task]
+action:text autoskipAt:time:FS compiledSequenceTemplateHtml:text completed:flag completedAt:time
+createdAt:time:FS dueAt:time:FS note:text opportunityAssociation:text scheduledAt:time:FS state:text:FS
+stateChangedAt:time:FS taskType:text:FS updatedAt:time:FS
+account:one:account:id call:one:call:id calls:links:call:id completer:one:user:id
+creator:one:sequenceStep|stage|user defaultPluginMapping:one:pluginMapping mailing:one:mailing:id
+mailings:links:mailing:id opportunity:one:opportunity:id owner:one:user:id,email,firstName
+prospect:one:prospect:id,byPersonaId,byStageId,createdAt,firstName,tags,title,updatedAt
+prospectAccount:one:account prospectContacts:many:emailAddress prospectOwner:one:user
+prospectPhoneNumbers:many:phoneNumber prospectStage:one:stage sequence:one:sequence:id,tags
+sequenceSequenceSteps:many:sequenceStep:id sequenceState:one:sequenceState:id
+sequenceStateSequenceStep:one:sequenceStep sequenceStateSequenceStepOverrides:many:sequenceStepOverride
+sequenceStateStartingTemplate:one:template sequenceStep:one:sequenceStep:id,stepType
+sequenceStepOverrideTemplates:many:template sequenceTemplate:one:sequenceTemplate:id
+sequenceTemplateTemplate:one:template subject:one:account|opportunity|prospect
+taskDisposition:one:taskDisposition taskPriority:one:taskPriority:id,name taskPurpose:one:taskPurpose
+taskTheme:one:taskTheme team:one:team template:one:template:id
+[prospect]
+addedAt:time addressCity:text addressCountry:text addressState:text addressStreet:text addressStreet2:text
+addressZip:text angelListUrl:text availableAt:time callOptedOut:flag callsOptStatus:text callsOptedAt:time
+campaignName:text clickCount:number company:text contactHistogram:list createdAt:time:FS dateOfBirth:text
+degree:text emailOptedOut:flag emails:list:F emailsOptStatus:text emailsOptedAt:time engagedAt:time:FS
+engagedScore:number:FS eventName:text externalId:text externalOwner:text externalSource:text:FS facebookUrl:text
+firstName:text:FS gender:text githubUrl:text githubUsername:text:FS googlePlusUrl:text graduationDate:text
+homePhones:list jobStartDate:text lastName:text:FS linkedInConnections:number linkedInId:text:FS
+linkedInSlug:text:FS linkedInUrl:text middleName:text mobilePhones:list name:text nickname:text occupation:text
+openCount:number optedOut:flag optedOutAt:time otherPhones:list personalNote1:text personalNote2:text
+preferredContact:text quoraUrl:text region:text replyCount:number school:text score:number sharingTeamId:text:F
+source:text specialties:text stackOverflowId:text:FS stackOverflowUrl:text tags:list timeZone:text:F
+timeZoneIana:text timeZoneInferred:text title:text:FS touchedAt:time:FS trashedAt:time twitterUrl:text
+twitterUsername:text:FS updatedAt:time:FS voipPhones:list websiteUrl1:text websiteUrl2:text websiteUrl3:text
+workPhones:list
+account:one:account:id,customId,name,named,updatedAt activeSequenceStates:many:sequenceState:id,state
+assignedTeams:many:team assignedUsers:many:user batches:links:batch calls:links:call creator:one:user
+defaultPluginMapping:one:pluginMapping emailAddresses:many:emailAddress favorites:many:favorite
+mailings:links:mailing opportunities:many:opportunity:id opportunityProspectRoles:many:opportunityProspectRole
+owner:one:user:id persona:one:persona:id phoneNumbers:many:phoneNumber
+sequenceStates:links:sequenceState:id,state stage:one:stage:id,name tasks:links:task
+trashedByAccount:one:account updater:one:user
+[sequence]
+automationPercentage:number bounceCount:number clickCount:number:FS createdAt:time:FS deliverCount:number:FS
+description:text durationInDays:number enabled:flag enabledAt:time:FS failureCount:number finishOnReply:flag
+lastUsedAt:time:FS locked:flag lockedAt:time:FS maxActivations:number name:text:FS negativeReplyCount:number
+neutralReplyCount:number numContactedProspects:number numRepliedProspects:number openCount:number:FS
+optOutCount:number positiveReplyCount:number primaryReplyAction:text primaryReplyPauseDuration:number
+replyCount:number:FS salesMotion:text:F scheduleCount:number scheduleIntervalType:text secondaryReplyAction:text
+secondaryReplyPauseDuration:number sequenceStepCount:number sequenceType:text shareType:text:FS tags:list
+throttleCapacity:number:FS throttleMaxAddsPerDay:number:FS throttlePaused:flag throttlePausedAt:time
+transactional:flag updatedAt:time:FS
+calls:links:call:id contentCategoryMemberships:many:contentCategoryMembership:id creator:one:user:id
+mailings:links:mailing owner:one:user:id,email,firstName,lastName ruleset:one:ruleset:id schedule:one:schedule
+sequenceStates:links:sequenceState:id sequenceSteps:many:sequenceStep:id tasks:links:task:id updater:one:user:id
+[sequenceStep]
+bounceCount:number clickCount:number createdAt:time:FS date:text:FS deliverCount:number displayName:text
+failureCount:number interval:number negativeReplyCount:number neutralReplyCount:number openCount:number
+optOutCount:number order:number:FS positiveReplyCount:number replyCount:number scheduleCount:number
+stepType:text:FS taskAutoskipDelay:number taskNote:text updatedAt:time:FS
+callPurpose:one:callPurpose:id calls:links:call:id creator:one:user:id mailings:links:mailing
+schedule:one:schedule sequence:one:sequence:id,enabledAt,name sequenceTemplates:many:sequenceTemplate:*
+taskPriority:one:taskPriority:id tasks:links:task:id updater:one:user:id
 # of a user, what clients read: the spec has sixty more attributes, all of them settings of the user interface
-_USER = (
-    """
-    createdAt:time:FS currentSignInAt:time:FS email:text:FS firstName:text:FS lastName:text:FS lastSignInAt:time
-    locked:flag:FS name:text phoneNumber:text phoneType:text title:text updatedAt:time:FS userGuid:text
-    username:text:FS
-    """,
-    """
-    creator:one:user mailbox:one:mailbox mailboxes:many:mailbox phone:one:phone phones:many:phone profile:one:profile:id
-    role:one:role:id teams:many:team:id updater:one:user
-    """,
-)
+[user]
+createdAt:time:FS currentSignInAt:time:FS email:text:FS firstName:text:FS lastName:text:FS lastSignInAt:time
+locked:flag:FS name:text phoneNumber:text phoneType:text title:text updatedAt:time:FS userGuid:text
+username:text:FS
+creator:one:user mailbox:one:mailbox mailboxes:many:mailbox phone:one:phone phones:many:phone profile:one:profile:id
+role:one:role:id teams:many:team:id updater:one:user
 # not in the copy of the spec at hand: as clients read it (tap-outreach asks for stages to test its token)
-_STAGE = (
-    """
-    color:text createdAt:time:FS name:text:FS order:number:FS updatedAt:time:FS
-    """,
-    """
-    creator:one:user updater:one:user
-    """,
-)
-_EVENT = (
-    """
-    body:text createdAt:time:FS eventAt:time:FS externalUrl:text name:text:F payload:map requestCity:text
-    requestDevice:text requestHost:text requestProxied:flag requestRegion:text
-    """,
-    """
-    account:one:account:id call:one:call:id mailing:one:mailing:id note:one:note opportunity:one:opportunity:id
-    plugin:one:plugin prospect:one:prospect:id sequence:one:sequence sequenceStep:one:sequenceStep task:one:task:id
-    user:one:user:id
-    """,
-)
+[stage]
+color:text createdAt:time:FS name:text:FS order:number:FS updatedAt:time:FS
+creator:one:user updater:one:user
+[event]
+body:text createdAt:time:FS eventAt:time:FS externalUrl:text name:text:F payload:map requestCity:text
+requestDevice:text requestHost:text requestProxied:flag requestRegion:text
+account:one:account:id call:one:call:id mailing:one:mailing:id note:one:note opportunity:one:opportunity:id
+plugin:one:plugin prospect:one:prospect:id sequence:one:sequence sequenceStep:one:sequenceStep task:one:task:id
+user:one:user:id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,42 +157,27 @@ class Resource:
 _CUSTOM = re.compile(r"custom(?:[1-9]|[1-9]\d|1[0-4]\d|150)", re.ASCII)
 
 
-def _attribute(word: str) -> Attribute:
-    name, kind, *flags = word.split(":")
-    marks = flags[0] if flags else ""
-    return Attribute(name, cast("Kind", kind), filterable="F" in marks, sortable="S" in marks)
+def _resource(type_: str, words: str) -> Resource:
+    attributes: dict[str, Attribute] = {}
+    relationships: dict[str, Relationship] = {}
+    for word in words.split():
+        name, kind, *rest = word.split(":")
+        if kind in ("one", "many", "links"):
+            by = tuple(rest[1].split(",")) if rest[1:] else ()
+            relationships[name] = Relationship(name, cast("Shape", kind), tuple(rest[0].split("|")), by)
+        else:
+            marks = "".join(rest)
+            attributes[name] = Attribute(name, cast("Kind", kind), filterable="F" in marks, sortable="S" in marks)
+    return Resource(type_, type_ + "s", attributes, relationships)
 
 
-def _relationship(word: str) -> Relationship:
-    name, shape, types, *filters = word.split(":")
-    by = tuple(filters[0].split(",")) if filters else ()
-    return Relationship(name, cast("Shape", shape), tuple(types.split("|")), by)
-
-
-def _resource(type_: str, words: tuple[str, str]) -> Resource:
-    attributes = {attribute.name: attribute for attribute in map(_attribute, words[0].split())}
-    relationships = {relation.name: relation for relation in map(_relationship, words[1].split())}
-    return Resource(type_, type_ + "s", MappingProxyType(attributes), MappingProxyType(relationships))
-
-
-RESOURCES: Mapping[str, Resource] = MappingProxyType(
-    {
-        type_: _resource(type_, words)
-        for type_, words in (
-            ("sequenceState", _SEQUENCE_STATE),
-            ("task", _TASK),
-            ("prospect", _PROSPECT),
-            ("sequence", _SEQUENCE),
-            ("sequenceStep", _SEQUENCE_STEP),
-            ("user", _USER),
-            ("stage", _STAGE),
-            ("event", _EVENT),
-        )
-    }
-)
+RESOURCES: Mapping[str, Resource] = {
+    type_: _resource(type_, words)
+    for type_, words in re.findall(r"^\[(\w+)\]\n((?:[^\[#\n].*\n)+)", _SPEC, re.MULTILINE)
+}
 """Every resource that is served, by its type."""
 
-PLURALS: Mapping[str, Resource] = MappingProxyType({resource.plural: resource for resource in RESOURCES.values()})
+PLURALS: Mapping[str, Resource] = {resource.plural: resource for resource in RESOURCES.values()}
 """The same, by the word in the path."""
 
 NAMED_TYPES = frozenset(
@@ -239,18 +185,16 @@ NAMED_TYPES = frozenset(
 )
 """Every type that the published schema names here, served or not."""
 
-BACK_REFERENCES: Mapping[tuple[str, str], str] = MappingProxyType(
-    {
-        ("prospect", "activeSequenceStates"): "sequenceState.prospect",
-        ("prospect", "sequenceStates"): "sequenceState.prospect",
-        ("prospect", "tasks"): "task.prospect",
-        ("sequence", "sequenceSteps"): "sequenceStep.sequence",
-        ("sequence", "sequenceStates"): "sequenceState.sequence",
-        ("sequence", "tasks"): "task.sequence",
-        ("sequenceState", "tasks"): "task.sequenceState",
-        ("sequenceStep", "tasks"): "task.sequenceStep",
-    }
-)
+BACK_REFERENCES: Mapping[tuple[str, str], str] = {
+    ("prospect", "activeSequenceStates"): "sequenceState.prospect",
+    ("prospect", "sequenceStates"): "sequenceState.prospect",
+    ("prospect", "tasks"): "task.prospect",
+    ("sequence", "sequenceSteps"): "sequenceStep.sequence",
+    ("sequence", "sequenceStates"): "sequenceState.sequence",
+    ("sequence", "tasks"): "task.sequence",
+    ("sequenceState", "tasks"): "task.sequenceState",
+    ("sequenceStep", "tasks"): "task.sequenceStep",
+}
 """To-many relationships that follow from a to-one relationship on the other side."""
 
 ACTIVE_STATES = frozenset({"active", "paused", "failed", "bounced", "pending", "disabled"})

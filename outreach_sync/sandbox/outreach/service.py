@@ -14,14 +14,7 @@ from outreach_sync.sandbox.outreach.listing import Reader
 from outreach_sync.sandbox.outreach.oauth import App, Grant, OAuth, TokenRegistry, bearer_token, read_form
 from outreach_sync.sandbox.outreach.schema import PLURALS, RESOURCES, Resource
 from outreach_sync.sandbox.outreach.store import OutreachStore
-from outreach_sync.sandbox.outreach.trouble import (
-    FAULTS,
-    JSON_API,
-    Quota,
-    RateLimit,
-    Refusal,
-    Trouble,
-)
+from outreach_sync.sandbox.outreach.trouble import FAULTS, JSON_API, Quota, RateLimit, Refusal, Trouble
 from outreach_sync.sandbox.server import Request, Response, SandboxClock, gzipped, takes_gzip
 from outreach_sync.sandbox.service import SimulatedService
 

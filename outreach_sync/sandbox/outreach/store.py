@@ -1,7 +1,8 @@
 """The records of the simulated Outreach: added, changed, hidden and deleted from outside, read by the API.
 
 Values are kept as the API shows them (times as ``2026-09-01T10:00:00.000Z``), so that a page of a thousand is put
-together quickly; a to-one relationship is the id it points to, under its own name. Each change leaves events.
+together quickly; a to-one relationship is the id it points to, under its own name. Each change leaves events. A record
+that does not exist raises KeyError; a type, attribute or value that makes no sense, or an id that is taken, ValueError.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _UNINDEXED = ("lock_version", "created_by", "updated_by", "type", "created_throu
 
 
 class MalformedError(ValueError):
-    """The request makes no sense as it is; the text goes into the answer's ``failures``."""
+    """The request makes no sense (`calls` and writes say so too); the text goes into the answer's ``failures``."""
 
 
 class RawFilter(NamedTuple):

@@ -1,7 +1,8 @@
 """The forms in which Workbooks takes values and shows them (API developers guide: Datatypes, Dates and Times).
 
 Kept values are plain: text, whole numbers, booleans, times as `Instant` cut to the second, days as ``2026-09-01``, and
-a ``var_date_time`` as its documented text ``2026-09-01T09:00:00.000Z,1,Europe/London``.
+a ``var_date_time`` as its documented text ``2026-09-01T09:00:00.000Z,1,Europe/London``. What does not fit raises
+ValueError, with the service's words for it.
 """
 
 from __future__ import annotations

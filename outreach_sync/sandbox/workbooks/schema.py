@@ -6,7 +6,13 @@ differ from customer to customer.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outreach_sync.instants import Instant
 
 PERSON = "Private::Crm::Person"
 TASK = "Private::Activity::Task"
@@ -30,6 +36,37 @@ SEQUENCE_LABELS = (
     "Bounced",
     "Not Active",
 )
+
+
+USER_ID, USER_NAME = 2, "Integration User"
+
+
+@dataclass
+class Account:
+    """Who is behind the key, as a login answers; two sandboxes that differ here are two databases.
+
+    `created_at` is that of the database, in Workbooks' own form.
+    """
+
+    api_key: str = "01234-56789-01234-56789-01234-56789-01234-56789"
+    logical_database_id: int = 3
+    database_name: str = "Example"
+    database_instance_id: int = 1
+    created_at: str = "Mon Jan 05 14:30:11 UTC 2026"
+    user_id: int = USER_ID
+    person_name: str = USER_NAME
+    login_name: str = "integration@example.com"
+
+
+class CommittedWrite(NamedTuple):
+    """One object that the API wrote: which fields changed, (old, new), and which already held what was sent."""
+
+    record_class: str
+    id: int
+    method: str
+    changed: Mapping[str, tuple[Any, Any]]
+    unchanged: tuple[str, ...]
+    at: Instant
 
 
 class Field(NamedTuple):

@@ -7,12 +7,20 @@ import unicodedata
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.workbooks import schema
 from outreach_sync.sandbox.workbooks.formats import read_value, twin_text, twin_value
-from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PERSON, PICKLIST, PICKLIST_ENTRY, TASK, Field
+from outreach_sync.sandbox.workbooks.schema import (
+    CUSTOM_FIELD,
+    PERSON,
+    PICKLIST,
+    PICKLIST_ENTRY,
+    TASK,
+    CommittedWrite,
+    Field,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,36 +30,7 @@ if TYPE_CHECKING:
 
 BY_HAND = "workbooks_desktop"
 """What `created_through` says of records that users, not the API, made."""
-_USER_ID, _USER_NAME = 2, "Integration User"
 _STATE = ("lock_version", "created_at", "updated_at", "created_through", "is_deleted", "read_only", "hidden")
-
-
-@dataclass
-class Account:
-    """Who is behind the key, as a login answers; two sandboxes that differ here are two databases.
-
-    `created_at` is that of the database, in Workbooks' own form.
-    """
-
-    api_key: str = "01234-56789-01234-56789-01234-56789-01234-56789"
-    logical_database_id: int = 3
-    database_name: str = "Example"
-    database_instance_id: int = 1
-    created_at: str = "Mon Jan 05 14:30:11 UTC 2026"
-    user_id: int = _USER_ID
-    person_name: str = _USER_NAME
-    login_name: str = "integration@example.com"
-
-
-class CommittedWrite(NamedTuple):
-    """One object that the API wrote: which fields changed, (old, new), and which already held what was sent."""
-
-    record_class: str
-    id: int
-    method: str
-    changed: Mapping[str, tuple[Any, Any]]
-    unchanged: tuple[str, ...]
-    at: Instant
 
 
 @dataclass(slots=True)
@@ -81,13 +60,13 @@ class Record:
 
 _OWN: dict[str, Callable[[Record], Any]] = {
     **{name: attrgetter(name) for name in ("id", *_STATE[:5])},
-    "created_by": lambda _: _USER_ID,
-    "updated_by": lambda _: _USER_ID,
+    "created_by": lambda _: schema.USER_ID,
+    "updated_by": lambda _: schema.USER_ID,
     "_can_read": lambda record: not record.hidden,
     "_can_modify": lambda record: not record.read_only,
     "_can_delete": lambda record: not record.read_only,
-    "updated_by_user[person_name]": lambda _: _USER_NAME,
-    "created_by_user[person_name]": lambda _: _USER_NAME,
+    "updated_by_user[person_name]": lambda _: schema.USER_NAME,
+    "created_by_user[person_name]": lambda _: schema.USER_NAME,
 }
 
 
@@ -193,6 +172,7 @@ def loose(text: str, *, strip: bool = True) -> str:
 class WorkbooksStore:
     """All records, by class and id. Every method is thread-safe; `lock` makes several of them one.
 
+    What does not exist (a class, record, field or entry) raises KeyError, a value that does not fit ValueError.
     The methods named after what users do (`update`, `delete`, `merge_people`...) raise the lock version and the stamp
     like any edit; `commit` is the API's own write, which `writes` remembers as long as `keep_writes` is set (a load
     test may not want a million of them). Names and values of fields are the API's; a time may also be an `Instant`.
@@ -203,7 +183,7 @@ class WorkbooksStore:
         self.lock = threading.RLock()
         self.clock = clock
         self.zone = "Europe/London"
-        self.account = Account()
+        self.account = schema.Account()
         self.writes: list[CommittedWrite] = []
         self.keep_writes = True
         self.tables = {one.name: Table(one) for one in schema.CLASSES}
@@ -211,6 +191,10 @@ class WorkbooksStore:
             self._add_picklist(picklist)
         if not bare:
             self._add_fields(schema.SYNC_FIELDS)
+
+    def identify(self, **fields: Any) -> None:
+        """Let the account have another key, database or user."""
+        self.account = replace(self.account, **fields)
 
     def install_plugin(self) -> None:
         """Add to a bare account what the vendor's own Outreach integration adds: titles are public, names are not."""
@@ -237,9 +221,9 @@ class WorkbooksStore:
         """Add a Person and return its id; `email` stands for ``main_location[email]``."""
         return self.add(PERSON, name=name, **({} if email is None else {"main_location[email]": email}), **fields)
 
-    def add_task(self, *, name: str, **fields: Any) -> int:
+    def add_task(self, **fields: Any) -> int:
         """Add a Task and return its id."""
-        return self.add(TASK, name=name, **fields)
+        return self.add(TASK, **fields)
 
     def add(self, record_class: str, /, **fields: Any) -> int:
         """Add a record of any class by hand and return its id; a field ``id`` chooses it."""
@@ -272,8 +256,7 @@ class WorkbooksStore:
         """Let some other process change the record in a way nobody sees: only the lock version and the stamp rise."""
         with self.lock:
             record = self.table(record_class).records[id_]
-            record.lock_version += 1
-            record.updated_at = self.second()
+            record.lock_version, record.updated_at = record.lock_version + 1, self.second()
 
     def delete(self, record_class: str, id_: int, *, restored: bool = False) -> None:
         """Delete a record softly: it stays in the bin until it is `restored`."""
@@ -420,8 +403,6 @@ class WorkbooksStore:
         """Say what time it is, cut to the second, as records keep it."""
         return Instant(self.clock.now() // 1000 * 1000)
 
-    # -- for the back door
-
     def summary(self) -> Mapping[str, int]:
         """Count the records of each class, deleted ones included."""
         with self.lock:
@@ -449,10 +430,6 @@ class WorkbooksStore:
         return _CHANGES[document["do"]](self, document) or {}
 
 
-def _identify(store: WorkbooksStore, document: Mapping[str, Any]) -> None:
-    store.account = replace(store.account, **document["fields"])
-
-
 _CHANGES: Mapping[str, Callable[[WorkbooksStore, Mapping[str, Any]], dict[str, Any] | None]] = {
     "add": lambda store, given: {"id": store.add(given["class"], **given.get("fields", {}))},
     "update": lambda store, given: store.update(given["class"], given["id"], **given["fields"]),
@@ -467,5 +444,5 @@ _CHANGES: Mapping[str, Callable[[WorkbooksStore, Mapping[str, Any]], dict[str, A
     "remove_custom_field": lambda store, given: store.remove_custom_field(given["name"]),
     "remove_picklist_entry": lambda store, given: store.remove_picklist_entry(given["value"]),
     "install_plugin": lambda store, _: store.install_plugin(),
-    "identify": _identify,
+    "identify": lambda store, given: store.identify(**given["fields"]),
 }

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import Instant
-from outreach_sync.sandbox.outreach.oauth import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,11 +74,7 @@ def test_a_skip_leaves_an_event_that_names_whom_it_concerns_and_moves_the_state_
     ],
 )
 def test_each_change_leaves_its_events(
-    service: OutreachSandbox,
-    client: Client,
-    open_task: int,
-    change: Callable[[OutreachStore], None],
-    told: list[str],
+    service: OutreachSandbox, client: Client, open_task: int, change: Callable[[OutreachStore], None], told: list[str]
 ) -> None:
     began = names(client)
     assert began == ["prospect_created", "sequence_state_created", "task_created"]
@@ -118,22 +113,6 @@ def test_events_are_walked_by_id_and_by_creation(service: OutreachSandbox, clien
     for sort in ("id", "createdAt", "-createdAt"):
         seen = [id_ for page in client.walk("events", {"sort": sort, "page[size]": "2"}) for id_ in page]
         assert sorted(seen) == [1, 2, 3, 4, 5]
-
-
-def test_events_need_a_scope_of_their_own(service: OutreachSandbox, client: Client) -> None:
-    without = tuple(scope for scope in SCOPES if scope != "events.read")
-    client.refresh_token = service.tokens.new_refresh(without)
-    client.log_in()
-    answer = client.get("events")
-    assert answer.status_code == 403
-    assert answer.json()["errors"][0]["id"] == "unauthorizedOauthScope"
-    assert "events.read" in answer.json()["errors"][0]["detail"]
-    assert client.get("tasks").status_code == 200
-
-
-def test_server_to_server_tokens_read_events(service: OutreachSandbox, client: Client) -> None:
-    client.session.headers["Authorization"] = f"Bearer {service.tokens.new_s2s().token}"
-    assert client.get("events").status_code == 200
 
 
 def test_several_names_can_be_refused(service: OutreachSandbox, client: Client) -> None:
@@ -176,20 +155,6 @@ def test_an_event_can_lose_what_is_gone(service: OutreachSandbox, client: Client
     (event,) = client.rows("events", **SKIPS)
     assert "task" not in pointers(event)
     assert pointers(event)["prospect"] == 1
-
-
-def test_events_can_come_late_out_of_order_and_twice(service: OutreachSandbox, client: Client, open_task: int) -> None:
-    assert open_task
-    service.faults.on("late_visibility", kind="list events", ms=60_000)
-    service.store.opt_out(1)
-    assert names(client) == ["prospect_created", "sequence_state_created", "task_created"]
-    service.clock.advance(61_000)
-    assert names(client)[-1] == "emails_opt_out"
-    service.faults.on("out_of_order", kind="list events")
-    assert client.ids("events", sort="id") == [5, 4, 3, 2, 1]
-    service.faults.clear()
-    service.faults.on("duplicate_across_pages", kind="list events")
-    assert client.walk("events", {"sort": "id", "page[size]": "3"}) == [[1, 2, 3], [3, 4, 5]]
 
 
 def test_a_skip_looks_as_the_hypothesis_has_it(service: OutreachSandbox, client: Client, open_task: int) -> None:

@@ -88,9 +88,3 @@ def test_a_null_stamp_is_in_no_range_but_in_the_unfiltered_list(
     for filters in ({"filter[updatedAt]": "2000-01-01T00:00:00Z..inf"}, {"filter[updatedAt]": f"neginf..{T4}"}):
         assert 1 not in client.ids("sequenceStates", **filters)
     assert client.ids("sequenceStates", **{"filter[updatedAt]": "__null__"}) == [1]
-
-
-def test_prospects_are_found_by_any_of_their_addresses(service: OutreachSandbox, client: Client) -> None:
-    for emails in (["a@example.com", "b@example.com"], ["c@example.com"], []):
-        service.store.add_prospect(emails=emails)
-    assert client.ids("prospects", **{"filter[emails]": "b@example.com"}) == [1]

@@ -45,14 +45,6 @@ def test_consent_returns_a_code_and_the_state_and_the_code_works_once(service: O
     assert client.refresh(**form).json()["error"] == "invalid_grant"
 
 
-def test_the_consent_page_links_to_yes_and_no(service: OutreachSandbox) -> None:
-    page = consent(service)
-    assert page.status_code == 200
-    assert 'id="approve"' in page.text
-    assert returned(consent(service, decision="deny"))["error"] == ["access_denied"]
-    assert "code" in returned(consent(service, decision="approve"))
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -43,15 +43,6 @@ def test_included_resources_come_once_and_sparse(service: OutreachSandbox, clien
     ]
 
 
-def test_a_deleted_resource_is_simply_absent_from_included(
-    service: OutreachSandbox, client: Client, states: list[int]
-) -> None:
-    service.store.delete("prospect", 1)
-    answer = client.get("sequenceStates", params={"include": "prospect"}).json()
-    assert answer["included"] == []
-    assert answer["data"][0]["relationships"]["prospect"]["data"] == {"type": "prospect", "id": 1}
-
-
 def test_each_record_can_point_nowhere_in_its_own_way(service: OutreachSandbox, client: Client) -> None:
     for shape in ("null", "links", "empty"):
         service.store.add("task", {"note": shape}, shapes={"prospect": shape})

@@ -29,10 +29,6 @@ def test_a_row_changed_in_the_middle_of_a_walk_is_met_again_at_the_end(
     assert [id_ for page in pages for id_ in page] == [5, 7, 8, 9, 10, 1, 6]
 
 
-def test_links_are_absent_when_nothing_is_found(client: Client) -> None:
-    assert client.get("tasks", params={"page[size]": "10", "count": "false"}).json() == {"data": []}
-
-
 def test_links_are_absolute_and_repeat_all_parameters_encoded(
     service: OutreachSandbox, client: Client, states: list[int]
 ) -> None:

@@ -70,22 +70,6 @@ def test_the_hourly_quota_counts_down_ends_in_429_and_begins_anew(service: Outre
     assert client.get("tasks").status_code == 200
 
 
-def test_answers_are_compressed_for_clients_that_take_it(client: Client, states: list[int]) -> None:
-    assert client.get("sequenceStates").headers["Content-Encoding"] == "gzip"
-    plain = client.get("sequenceStates", headers={"Accept-Encoding": "identity"})
-    assert "Content-Encoding" not in plain.headers
-    assert len(plain.json()["data"]) == 10
-
-
-def test_a_record_that_becomes_visible_late_keeps_its_stamp(
-    service: OutreachSandbox, client: Client, states: list[int]
-) -> None:
-    service.store.update("sequenceState", 4, visible_after_ms=30_000)
-    assert 4 not in client.ids("sequenceStates")
-    service.clock.advance(30_001)
-    assert client.ids("sequenceStates") == states
-
-
 def test_the_requests_of_a_singer_tap_are_answered(service: OutreachSandbox, client: Client, states: list[int]) -> None:
     """tap-outreach 1.2: no Content-Type, unencoded brackets, old ranges, its parameters again with the next link."""
     service.store.add("stage", {"name": "New"})

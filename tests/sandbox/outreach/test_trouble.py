@@ -52,15 +52,6 @@ def test_rate_limited_tells_the_end_in_the_form_that_was_asked_for(
     assert client.get("tasks").status_code == 200
 
 
-def test_quota_nearly_spent_lets_a_few_requests_through_and_then_refuses(
-    service: OutreachSandbox, client: Client
-) -> None:
-    service.faults.on("quota_nearly_spent", remaining=2)
-    answers = [client.get("tasks") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
-
-
 def test_bad_gateway_strikes_large_pages_only(service: OutreachSandbox, client: Client) -> None:
     service.faults.on("bad_gateway_large_pages", threshold=500)
     sizes = ("1000", "501", "500", "250")
@@ -141,18 +132,21 @@ def test_governance_hides_rows_everywhere(service: OutreachSandbox, client: Clie
     assert answer["included"] == []
 
 
-def test_out_of_order_reverses_each_page_and_loses_nothing(
-    service: OutreachSandbox, client: Client, states: list[int]
+@pytest.mark.parametrize(
+    ("fault", "options", "pages"),
+    [
+        ("out_of_order", {}, [[3, 2, 1], [6, 5, 4], [9, 8, 7], [10]]),
+        ("duplicate_across_pages", {}, [[1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9], [9, 10]]),
+        ("short_pages", {"rows": 2, "times": 2}, [[1, 2], [3, 4], [5, 6, 7], [8, 9, 10]]),
+        ("empty_page_with_next", {"times": 1}, [[], [1, 2, 3], [4, 5, 6], [7, 8, 9], [10]]),
+        ("empty_page_with_next", {"times": 1, "after": 1}, [[1, 2, 3], [], [4, 5, 6], [7, 8, 9], [10]]),
+    ],
+)
+def test_pages_come_as_a_fault_has_them_and_nothing_is_lost(
+    client: Client, states: list[int], fault: str, options: Any, pages: list[list[int]]
 ) -> None:
-    service.faults.on("out_of_order")
-    assert client.walk("sequenceStates", WALK) == [[3, 2, 1], [6, 5, 4], [9, 8, 7], [10]]
-
-
-def test_duplicate_across_pages_repeats_the_last_row(
-    service: OutreachSandbox, client: Client, states: list[int]
-) -> None:
-    service.faults.on("duplicate_across_pages")
-    assert client.walk("sequenceStates", WALK) == [[1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9], [9, 10]]
+    client.service.faults.on(fault, **options)
+    assert client.walk("sequenceStates", WALK) == pages
 
 
 def test_changes_while_paged_move_rows_to_the_end(service: OutreachSandbox, client: Client, states: list[int]) -> None:
@@ -171,18 +165,6 @@ def test_late_visibility_hides_what_just_changed(service: OutreachSandbox, clien
     assert sorted(client.ids("sequenceStates")) == states
 
 
-def test_short_pages_go_on_until_the_last_link(service: OutreachSandbox, client: Client, states: list[int]) -> None:
-    service.faults.on("short_pages", rows=2, times=2)
-    assert client.walk("sequenceStates", WALK) == [[1, 2], [3, 4], [5, 6, 7], [8, 9, 10]]
-
-
-def test_empty_page_with_next_is_not_the_end(service: OutreachSandbox, client: Client, states: list[int]) -> None:
-    service.faults.on("empty_page_with_next", times=1)
-    assert client.walk("sequenceStates", WALK)[:2] == [[], [1, 2, 3]]
-    service.faults.on("empty_page_with_next", times=1, after=1)
-    assert client.walk("sequenceStates", WALK)[:3] == [[1, 2, 3], [], [4, 5, 6]]
-
-
 def test_cursor_bound_to_size_leaves_a_link_alone_that_is_followed_as_it_stands(
     service: OutreachSandbox, client: Client, states: list[int]
 ) -> None:
@@ -195,8 +177,7 @@ def test_cursor_bound_to_size_leaves_a_link_alone_that_is_followed_as_it_stands(
 
 
 @pytest.mark.parametrize(
-    ("fault", "shape"),
-    [("to_one_null", {"data": None}), ("to_one_links_only", {"links"}), ("to_one_empty", {})],
+    ("fault", "shape"), [("to_one_null", {"data": None}), ("to_one_links_only", {"links"}), ("to_one_empty", {})]
 )
 def test_to_one_relationships_can_point_nowhere_in_three_ways(
     service: OutreachSandbox, client: Client, states: list[int], fault: str, shape: Any
@@ -239,18 +220,6 @@ def test_a_huge_answer_is_small_on_the_wire(service: OutreachSandbox, client: Cl
         assert int(answer.headers["Content-Length"]) < 40_000
         assert len(answer.content) > 3_000_000
         assert [row["id"] for row in answer.json()["data"]] == states
-
-
-def test_a_fault_limited_to_a_kind_spares_the_others(service: OutreachSandbox, client: Client) -> None:
-    service.faults.on("server_error_500", kind="list tasks")
-    assert [client.get(path).status_code for path in ("prospects", "tasks", "tasks/1")] == [200, 500, 404]
-
-
-def test_every_fired_fault_is_in_the_journal(service: OutreachSandbox, client: Client, states: list[int]) -> None:
-    service.faults.on("out_of_order", times=1)
-    client.get("sequenceStates")
-    client.get("sequenceStates")
-    assert [entry.faults for entry in service.journal.entries("list sequenceStates")] == [("out_of_order",), ()]
 
 
 def told(answer: requests.Response) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.sandbox.workbooks.schema import PERSON, SEQUENCE_LABELS, SEQUENCE_STATES, TASK
+from outreach_sync.sandbox.workbooks.schema import PERSON, SEQUENCE_STATES, TASK
 
 if TYPE_CHECKING:
     from conftest import Client
@@ -132,19 +132,9 @@ def test_eq_takes_more_or_less_for_the_same(client: Client, fault: str, asked: s
     assert bool(client.ids(PEOPLE, (EMAIL, "eq", asked))) is found
 
 
-def test_a_fault_holds_for_a_whole_request_and_for_as_many_as_it_was_told(people: Client) -> None:
-    people.service.faults.on("eq_case_sensitive", times=1, after=1)
-    asked = (EMAIL, "eq", "ada@example.com,BO@example.com")
-    assert [people.ids(PEOPLE, asked) for _ in range(3)] == [[1001, 1002], [], [1001, 1002]]
-
-
 def test_columns_are_those_selected_and_all_without_a_selection(people: Client) -> None:
     answer = people.get(PEOPLE, ("id", "eq", "1001"), columns=f"id lock_version {EMAIL} nonsense")
-    assert answer == {
-        "success": True,
-        "data": [{"id": 1001, "lock_version": 0, EMAIL: "Ada@Example.com"}],
-        "total": 1,
-    }
+    assert answer == {"success": True, "data": [{"id": 1001, "lock_version": 0, EMAIL: "Ada@Example.com"}], "total": 1}
     row = people.post(PEOPLE, [("_method", "GET")]).json()["data"][0]
     assert (row["object_ref"], row["updated_by_user[person_name]"]) == ("PERS-1001", "Integration User")
     assert row["cf_person_outreach_id"] is None
@@ -228,20 +218,6 @@ def test_metadata_describe_classes_fields_and_picklists(client: Client) -> None:
     assert (client.field("name")["required"], client.field("object_ref")["is_updateable"]) == (True, False)
     client.service.faults.on("custom_datetime_is_var")
     assert client.field(STAMP)["datatype"] == "var_date_time"
-
-
-def test_entries_of_several_picklists_come_in_one_request(client: Client) -> None:
-    rows = client.get("admin/picklist_entries", ("picklist_id", "eq", "77,12"), columns="picklist_id value")["data"]
-    assert {row["picklist_id"] for row in rows} == {77, 12}
-    assert [row["value"] for row in rows if row["picklist_id"] == 77] == list(SEQUENCE_LABELS)
-
-
-def test_the_fields_of_the_vendors_own_integration_are_found_by_their_titles(bare: Client) -> None:
-    bare.service.store.install_plugin()
-    pairs = [("_method", "GET"), ("class_names[]", PERSON)]
-    fields = bare.post("metadata/types", pairs).json()["data"][0]["fields"]
-    found = {one["title"]: one["datatype"] for one in fields if one["name"].startswith("cf_")}
-    assert found == {"Outreach Id": "string", "Sequence State": "picklist_data", "State Updated at": "date"}
 
 
 def test_strict_checking_may_object_to_control_parameters_the_guide_does_not_name(client: Client) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,12 +110,6 @@ def test_the_suffix_the_version_and_a_form_are_mandatory(client: Client) -> None
     assert read(client).status_code == 406
 
 
-def test_answers_are_compressed_only_for_a_user_agent_that_says_gzip(client: Client) -> None:
-    assert read(client).headers["Content-Encoding"] == "gzip"
-    client.session.headers["User-Agent"] = "plain/1.0"
-    assert "Content-Encoding" not in read(client).headers
-
-
 def test_the_journal_tells_what_was_asked_without_the_key_and_which_faults_fired(client: Client) -> None:
     client.write(PEOPLE, {"name": "Ada Example"}, {"name": "Bo Example"})
     client.service.faults.on("unavailable_503", kind="read")
@@ -127,18 +120,6 @@ def test_the_journal_tells_what_was_asked_without_the_key_and_which_faults_fired
     assert dict(write.form)["objects"] == "2"
     assert ("_fc[]", "1001") in asked.form
     assert client.service.api_key not in str((write, asked))
-
-
-def test_requests_that_come_at_once_do_not_give_an_id_twice(client: Client) -> None:
-    def create(number: int) -> list[int]:
-        one = type(client)(client.service)
-        answer = one.write(PEOPLE, *({"name": f"Person {number}"} for _ in range(20)))
-        one.session.close()
-        return [result["id"] for result in answer["affected_objects"]]
-
-    with ThreadPoolExecutor(4) as pool:
-        ids = [id_ for created in pool.map(create, range(8)) for id_ in created]
-    assert sorted(ids) == list(range(1001, 1161))
 
 
 @pytest.mark.parametrize(
@@ -273,10 +254,7 @@ def test_a_redirect_says_nothing_of_whether_the_write_was_done(
 
 
 def test_a_redirected_write_that_becomes_a_read_looks_like_success_and_writes_nothing(client: Client, ada: int) -> None:
-    for fault, options in (
-        ("redirect_delay_302", {}),
-        ("delaying_redirect", {"probability": 1, "follow": "same"}),
-    ):
+    for fault, options in (("redirect_delay_302", {}), ("delaying_redirect", {"probability": 1, "follow": "same"})):
         client.service.faults.on(fault, times=1, **options)
         followed = client.session.get(finish(client, ada).headers["Location"], timeout=5)
         assert followed.status_code == 200

@@ -51,14 +51,6 @@ def test_an_update_changes_what_was_sent_and_what_is_there_already_changes_nothi
     assert kept(client, ada)["updated_at"] == stamp
 
 
-def test_the_log_of_writes_says_what_changed_from_what_to_what(client: Client, ada: int) -> None:
-    finish(client, [ada])
-    client.write(PEOPLE, {"id": ada, "lock_version": 1, STATE: "Bounced", "no_email_soliciting": "0"})
-    last = client.service.store.writes[-1]
-    assert (last.record_class, last.id, last.method) == (PERSON, ada, "PUT")
-    assert (last.changed, last.unchanged) == ({STATE: ("Finished", "Bounced")}, ("no_email_soliciting",))
-
-
 def test_a_stale_lock_version_is_200_and_nothing_is_written(client: Client, three: list[int]) -> None:
     client.service.store.touch(PERSON, three[1])
     response = client.put(PEOPLE, *({"id": id_, STATE: "Finished"} for id_ in three[:2]))
