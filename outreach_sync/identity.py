@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.errors import NotAllowedError, ServiceError, StateError, UntrustedAnswerError, WrongAccountError
 from outreach_sync.outreach.auth import TokenFile, app_of
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.store import Store
+from outreach_sync.workbooks.records import Workbooks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from outreach_sync.config.model import Config
-    from outreach_sync.outreach.client import Outreach
+    from outreach_sync.http import StopSignal
     from outreach_sync.records import PersonRow, Prospect
     from outreach_sync.workbooks.client import Account
-    from outreach_sync.workbooks.records import Workbooks
 
 OUTREACH, WORKBOOKS = "Outreach", "Workbooks"
 FACTS = {OUTREACH: "identity_outreach", WORKBOOKS: "identity_workbooks"}
@@ -105,6 +106,32 @@ def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
     if store is not None:
         with store:
             refuse(config, look_at(config, store, None, target))
+
+
+def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> None:
+    """Refuse to change a state that belongs to another account, for a command that needs neither service.
+
+    Only a service that the config names otherwise than the state remembers it is asked; without its credentials there
+    is nothing to compare.
+
+    Raises:
+        WrongAccountError: it does.
+        OutreachSyncError: a service has to be asked and cannot be.
+    """
+    key = store.facts.get(_KEY)
+    if key is None:
+        return
+    outreach, workbooks = config.outreach, config.workbooks
+    known = _remembered(store, OUTREACH)
+    if (
+        known is not None
+        and (outreach.s2s or outreach.client_secret)
+        and not _is_same(known, _outreach_side(config, key))
+    ):
+        refuse(config, look_at(config, store, Outreach(config, stop), None))
+    known = _remembered(store, WORKBOOKS)
+    if known is not None and workbooks.api_key and not _is_same(known, _workbooks_side(config, key)):
+        refuse(config, look_at(config, store, None, Workbooks(config, stop)))
 
 
 def look_at(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:

@@ -13,6 +13,7 @@ from rich.text import Text
 from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation, stop_on_signals
 from outreach_sync.cli.output import linked, print_json, print_table, say, shown_value
 from outreach_sync.errors import UsageError
+from outreach_sync.identity import refuse_another_account
 from outreach_sync.insight import failures as refusals
 from outreach_sync.insight.explain import Links, explain_person, explain_prospect, explain_task, explain_text
 from outreach_sync.insight.probe import collect, probe_document
@@ -298,6 +299,8 @@ def _change(
     if not is_there(path):
         return refusals.failures_with_ids(None, ids)
     with run_lock(path, f"failures {what}"), Store.open(path) as state:
+        with stop_on_signals() as stop:
+            refuse_another_account(context.config(require_secrets=False), state, stop)
         entries = refusals.failures_with_ids(state, ids)
         change(state, entries)
         return entries

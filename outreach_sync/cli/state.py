@@ -14,7 +14,8 @@ from outreach_sync.cli.context import FullHelp, invocation, stop_on_signals
 from outreach_sync.cli.output import safe
 from outreach_sync.errors import StateError, UsageError
 from outreach_sync.forget import forget as erase, look_up
-from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, remember
+from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_account, remember
+from outreach_sync.outreach.auth import TokenFile, is_of_another_app
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store
 from outreach_sync.store.backup import back_up, back_up_elsewhere, problems_of, restore as put_back
@@ -25,8 +26,8 @@ from outreach_sync.workbooks.records import Workbooks
 
 if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation
+    from outreach_sync.config.model import Config
     from outreach_sync.forget import Erased, Known
-
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -90,6 +91,8 @@ def rebind(context: Invocation, *, yes: bool) -> None:
     config = context.config()
     path = _existing(context)
     with stop_on_signals() as stop, run_lock(path, "state rebind"), Store.open(path) as opened:
+        if _puts_tokens_aside(config, yes=yes):
+            yes = True  # this was asked
         look = look_at(config, opened, Outreach(config, stop), Workbooks(config, stop))
         for name, why in look.wrong.items():
             click.echo(context.scrubber.text(f"The state belongs to another {name}: {why}."))
@@ -107,6 +110,24 @@ def rebind(context: Invocation, *, yes: bool) -> None:
         click.echo("The state belongs to this Outreach and this Workbooks: nothing had to be done.")
         return
     click.echo("The state belongs to this Outreach and this Workbooks now. See what a run would do: `run --dry-run`.")
+
+
+def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
+    """Make way for the tokens of the config's app where those of another one lie beside the state."""
+    file = TokenFile.beside(config.state.path)
+    if not is_of_another_app(config, file.read()):
+        return False
+    aside = file.path.with_name(f"{file.path.name}.replaced")
+    click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")
+    if not yes:
+        _ask()
+    try:
+        file.path.replace(aside)
+    except OSError as failure:
+        raise StateError(
+            f"{file.path} cannot be put aside ({failure.strerror}).", advice="Run this as its owner."
+        ) from None
+    return True
 
 
 def _what_goes(opened: Store, *, outreach: bool) -> str:
@@ -155,6 +176,8 @@ def forget(
     path = context.state_path
     opened = Store.open_scratch if dry_run else Store.open
     with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as state:
+        with stop_on_signals() as stop:
+            refuse_another_account(context.config(require_secrets=False), state, stop)
         someone = look_up(state, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):
             raise UsageError(

@@ -476,16 +476,22 @@ def _known_fields(content: Any) -> dict[str, Any]:
     return {name: content[name] for name in StoredTokens._fields if name in content}
 
 
+def is_of_another_app(config: Config, stored: StoredTokens | None) -> bool:
+    """Say whether tokens are stored, and of another app than the one that the config names."""
+    return stored is not None and stored.app not in {"", app_of(config)[0]}
+
+
 def refuse_another_app(config: Config, stored: StoredTokens | None, path: Path) -> None:
     """Make sure that what is stored, if anything, belongs to the app that the config names.
 
     Raises:
         StateError: it belongs to another one.
     """
-    if stored is not None and stored.app not in {"", app_of(config)[0]}:
+    if is_of_another_app(config, stored):
         raise StateError(
             f"the tokens in {path} belong to another app than the one that the config names.",
-            advice="Give this config a state.path of its own; if the app was replaced, move that file away first.",
+            advice="Give this config a state.path of its own; if the app was replaced, `outreach-sync state rebind` "
+            "puts those tokens aside.",
         )
 
 

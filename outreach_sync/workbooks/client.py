@@ -108,7 +108,7 @@ class WorkbooksClient:
         pairs = [("_method", "POST"), ("_application_name", self._section.application_name)]
         return self.patience.ask(
             "asking Workbooks who is behind the key",
-            lambda left: _account(self._parse(self._send("login", pairs, left))),
+            lambda left: _account(self._parse(self._send("login", pairs, left), "login.api")),
             at_most=at_most,
         )
 
@@ -268,10 +268,10 @@ class WorkbooksClient:
                 grace_seconds=grace_seconds,
             )
 
-    def _parse(self, answer: Answer) -> dict[str, Any]:
+    def _parse(self, answer: Answer, endpoint: str = "") -> dict[str, Any]:
         """Parse an answer and count being turned away: three times with a key that never worked is a refusal."""
         try:
-            said = verdicts.parse(answer)
+            said = verdicts.parse(answer, endpoint)
         except (DelayedError, ThrottledError):
             self._brake.pull()
             raise

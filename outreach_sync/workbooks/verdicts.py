@@ -69,8 +69,8 @@ class BatchRefused(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def parse(answer: Answer) -> dict[str, Any]:
-    """Return the JSON object of a 200 answer.
+def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
+    """Return the JSON object of a 200 answer to a request for `endpoint`, such as ``login.api``.
 
     Invalid UTF-8, which the PHP binding has to work around, is replaced.
 
@@ -80,18 +80,18 @@ def parse(answer: Answer) -> dict[str, Any]:
         UntrustedAnswerError: the request itself was not understood.
     """
     if answer.status != 200:  # noqa: PLR2004 - the status says more than a name, here and below
-        raise _failure(answer)
+        raise _failure(answer, endpoint)
     said = _json_object(answer.body)
     if said is None:
         raise GarbledError("Workbooks answered with something that is not a JSON object")
     return said
 
 
-def _failure(answer: Answer) -> OutreachSyncError:
+def _failure(answer: Answer, endpoint: str) -> OutreachSyncError:
     """Name what an answer other than 200 means."""
     status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
     if 300 <= status < 400 or status in {408, 429}:  # noqa: PLR2004
-        return _put_off(answer, asked)
+        return _put_off(answer, asked, endpoint)
     if status in {401, 403, 404, 422} and _own_form(answer.body) is None:
         return BusyError(f"something before Workbooks answered {status}", status=status, asked_seconds=asked)
     if status in {401, 403}:
@@ -128,8 +128,11 @@ def not_accepted() -> NotAuthenticatedError:
     return NotAuthenticatedError("Workbooks keeps turning the API key away.", advice=_KEY_ADVICE)
 
 
-def _put_off(answer: Answer, asked: float | None) -> RetriableError:
-    """Tell a client that is asked to wait from one that is sent to log in: the Location of a redirect says which."""
+def _put_off(answer: Answer, asked: float | None, endpoint: str) -> RetriableError:
+    """Tell a client that is asked to wait from one that is sent to log in: the Location of a redirect says which.
+
+    One that leads to the endpoint that was asked for is a delay, though it be the one for logging in.
+    """
     if answer.status in {408, 429}:
         return ThrottledError(f"Workbooks asks to wait ({answer.status})", asked_seconds=asked)
     try:
@@ -137,7 +140,8 @@ def _put_off(answer: Answer, asked: float | None) -> RetriableError:
     except ValueError:
         address = urlsplit("")
     first_label = address.netloc.rpartition("@")[2].partition(".")[0]
-    to_log_in = any(_LOG_IN.fullmatch(part) for part in (first_label, *address.path.split("/")))
+    parts = (first_label, *address.path.split("/"))
+    to_log_in = any(_LOG_IN.fullmatch(part) for part in parts if part != endpoint)
     kind = TurnedAwayError if to_log_in else DelayedError
     return kind(f"Workbooks answered with a redirect ({answer.status})", asked_seconds=asked)
 

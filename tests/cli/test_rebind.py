@@ -40,8 +40,6 @@ def _point_at(setup: Any, sandbox: Sandbox, section: str) -> None:
     setup.settings[section] = sandbox.config(setup.state_path)[section]
     setup.settings["workbooks"]["fields"] = fields
     setup.write()
-    if section == "outreach":
-        setup.state_path.with_name("state.db.tokens").unlink()
 
 
 def _tables(setup: Any) -> dict[str, int]:
@@ -59,7 +57,9 @@ def test_nothing_stays_that_belongs_to_the_account_left_behind(
     refused = command("run")
     assert (refused.status, "state rebind" in refused.err) == (2, True)
     checks = {one["name"]: one for one in command("check", "--json").document["checks"]}
-    assert checks["accounts"]["status"] == "fail"
+    assert checks["accounts" if section == "workbooks" else "outreach login"]["status"] == "fail"
+    for change in (["forget", "--prospect", "1", "--yes"], ["failures", "retry"], ["failures", "discard", "1"]):
+        assert (command(*change).status, _tables(setup)["forgotten_address"]) == (2, 0), change
     asked = command("state", "rebind")
     assert (asked.status, "--yes" in asked.err) == (2, True)
     assert _tables(setup)["person"] > 0

@@ -210,6 +210,13 @@ def test_a_new_process_that_is_slowed_down_is_not_told_that_its_key_is_bad(bench
         read(bench.with_(patience="5s").having(redirect(location)))
 
 
+def test_a_log_in_that_is_sent_round_to_itself_is_a_delay_and_to_a_page_a_refusal(bench: Bench) -> None:
+    with pytest.raises(NotAuthenticatedError):
+        bench.having(redirect("/login")).client.who()
+    fresh = bench.with_().having(*[redirect("/login.api?_delayed=1")] * 5, said(**LOGIN))
+    assert fresh.client.who().logical_database_id == 3
+
+
 def test_a_key_that_worked_is_not_refused_for_log_in_pages(bench: Bench) -> None:
     read(bench.having(page(1)))
     with pytest.raises(UnavailableError):
