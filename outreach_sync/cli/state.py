@@ -120,7 +120,7 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
     aside = file.path.with_name(f"{file.path.name}.replaced")
     click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")
     if not yes:
-        _ask()
+        _ask_to_rebind()
     try:
         file.path.replace(aside)
     except OSError as failure:
