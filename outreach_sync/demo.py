@@ -24,8 +24,7 @@ from outreach_sync.insight.explain import explain_person, explain_task
 from outreach_sync.instants import Instant, to_datetime
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.store import Store
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import Store, run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

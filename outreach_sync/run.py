@@ -20,9 +20,8 @@ from outreach_sync.monitoring import Watch
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream
 from outreach_sync.rules.watermark import Reading
-from outreach_sync.store import Store
+from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
-from outreach_sync.store.lock import run_lock
 from outreach_sync.summary import RunSummary
 from outreach_sync.workbooks.records import Workbooks
 

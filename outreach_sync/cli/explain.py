@@ -19,9 +19,7 @@ from outreach_sync.insight.explain import Links, explain_person, explain_prospec
 from outreach_sync.insight.probe import collect, probe_document
 from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
-from outreach_sync.store import Store
-from outreach_sync.store.lock import run_lock
-from outreach_sync.store.store import is_there
+from outreach_sync.store import Store, is_there, run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -17,11 +17,9 @@ from outreach_sync.forget import forget as erase, look_up
 from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_account, remember
 from outreach_sync.outreach.auth import TokenFile, is_of_another_app
 from outreach_sync.outreach.client import Outreach
-from outreach_sync.store import Store
+from outreach_sync.store import Store, is_there, run_lock
 from outreach_sync.store.backup import back_up, back_up_elsewhere, problems_of, restore as put_back
-from outreach_sync.store.lock import run_lock
-from outreach_sync.store.rebind import let_go, scrub
-from outreach_sync.store.store import is_there
+from outreach_sync.store.erasure import let_go, scrub_free_pages
 from outreach_sync.workbooks.records import Workbooks
 
 if TYPE_CHECKING:
@@ -102,10 +100,10 @@ def rebind(context: Invocation, *, yes: bool) -> None:
                 _ask_to_rebind()
         with opened.transaction():
             if look.wrong:
-                let_go(opened, outreach=OUTREACH in look.wrong, workbooks=WORKBOOKS in look.wrong)
+                let_go(opened.connection, outreach=OUTREACH in look.wrong, workbooks=WORKBOOKS in look.wrong)
             remember(opened, look)
         if look.wrong:
-            scrub(opened)
+            scrub_free_pages(opened.connection)
     if not look.wrong:
         click.echo("The state belongs to this Outreach and this Workbooks: nothing had to be done.")
         return

@@ -12,15 +12,13 @@ import click
 from outreach_sync.cli.context import Invocation, as_json, invocation
 from outreach_sync.cli.output import as_csv, linked, plain_or, print_csv, print_json, print_table, say, shown_value
 from outreach_sync.cli.run import Moment
-from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN
 from outreach_sync.insight.explain import Links, written_document
-from outreach_sync.insight.status import status_document
+from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, status_document
 from outreach_sync.instants import Instant, ago, now, parse_iso, to_datetime
 from outreach_sync.report import render, write_page
 from outreach_sync.report.figures import gather
-from outreach_sync.store import Store
+from outreach_sync.store import Store, holder
 from outreach_sync.store.history import Written
-from outreach_sync.store.lock import holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

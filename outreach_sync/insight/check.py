@@ -21,27 +21,17 @@ from outreach_sync.errors import (
     StateError,
 )
 from outreach_sync.identity import look_at, refuse
-from outreach_sync.insight.cost import LARGE_PLAN, SMALL_PLAN, yearly_cost
-from outreach_sync.insight.status import token_age
+from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, token_age, yearly_cost
 from outreach_sync.outreach.auth import SCOPES
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.provision import titled_fields
 from outreach_sync.records import Stream
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.skipped import named_attributes
-from outreach_sync.store import Store
-from outreach_sync.store.store import is_there
+from outreach_sync.store import Store, is_there
 from outreach_sync.workbooks import metadata, records
 from outreach_sync.workbooks.records import Workbooks
-from outreach_sync.workbooks.wire import (
-    PERSON_CLASS,
-    REFERENCE,
-    TASK_CLASS,
-    Filter,
-    Reading,
-    list_value,
-    read_text,
-)
+from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE, TASK_CLASS, Filter, Reading, list_value, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.insight.failures import Kind
     from outreach_sync.log import Scrubber
-    from outreach_sync.store import Store
+    from outreach_sync.store import Holder, Store
     from outreach_sync.store.history import History, RunRecord, Written
-    from outreach_sync.store.lock import Holder
     from outreach_sync.store.outbox import Entry
 
 UNFINISHED = "unfinished"

@@ -1,8 +1,353 @@
 """The SQLite file: what was read, what Workbooks last accepted, what waits, how far each stream is.
 
-One writer at a time (the run lock); everything reaches the file through `Store.transaction`.
+One run at a time holds its lock, and everything reaches it through `Store.transaction`. Durability: WAL with
+`synchronous=FULL`, so that what was committed before a request left is still there after a power cut.
 """
 
-from outreach_sync.store.store import Store
+from __future__ import annotations
 
-__all__ = ["Store"]
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlite_utils import Database
+
+from outreach_sync import instants
+from outreach_sync.errors import LockHeldError, StateError
+from outreach_sync.files import beside, make_directory, open_private, refusal, resolved
+from outreach_sync.store.cache import Cache
+from outreach_sync.store.erasure import Forgotten
+from outreach_sync.store.history import History, Runs
+from outreach_sync.store.outbox import Outbox
+from outreach_sync.store.people import People, Undecided
+from outreach_sync.store.progress import Events, Facts, ProgressStore
+from outreach_sync.store.schema import VERSION, migrations
+from outreach_sync.store.sql import connect, state_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from outreach_sync.instants import Instant
+
+_MAGIC = b"SQLite format 3\0"
+_PRIMARY = 0xFF  # what is above says more exactly how
+
+
+class Store:
+    """An open state file and the stores in it.
+
+    Attributes:
+        cache: what Outreach said.
+        people: links, and what Workbooks last accepted.
+        undecided: prospects whose Person has to be decided again.
+        outbox: what waits to be written, or was refused.
+        progress: watermarks and walks.
+        runs: the runs that were made.
+        events: what the stream of events said, and what is to be read again because of it.
+        history: accepted writes, and counts by day.
+        facts: single named values.
+        forgotten: whom a request for erasure concerned.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+        """Wrap a connection whose tables are current; `path` is None for a scratch copy."""
+        self.connection = connection
+        self.path = path
+        self.cache = Cache(connection)
+        self.people = People(connection)
+        self.undecided = Undecided(connection)
+        self.outbox = Outbox(connection)
+        self.progress = ProgressStore(connection)
+        self.runs = Runs(connection)
+        self.history = History(connection)
+        self.events = Events(connection)
+        self.facts = Facts(connection)
+        self.forgotten = Forgotten(connection)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the file, creating it (0600, in a directory that is created) or bringing it up to date.
+
+        Raises:
+            StateError: it cannot be opened, is damaged, or was written by a newer version.
+        """
+        path = resolved(path)
+        with state_errors(path):
+            _create_private(path)
+            connection = connect(f"{path.as_uri()}?mode=rw", path)
+            try:
+                version = _version_of_ours(connection, path)
+                connection.execute("PRAGMA journal_mode = WAL")  # changes the file: only once it is known to be ours
+                connection.execute("PRAGMA synchronous = FULL")
+                if version not in {0, VERSION}:
+                    before = path.with_name(f"{path.name}.before-{VERSION}-from-{version}")
+                    _create_private(before)
+                    with closing(sqlite3.connect(before)) as copy:
+                        connection.backup(copy)
+                if version != VERSION:
+                    _migrate(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path)
+
+    @classmethod
+    def open_to_read(cls, path: Path) -> Store | None:
+        """Open the file without ever changing it; None where there is none yet.
+
+        On a file system that cannot be written SQLite cannot make the files that it wants beside it; it is then read
+        as it lies there, or from a copy. Of an older version a copy is brought up to date.
+
+        Raises:
+            StateError: as for `open`.
+        """
+        path = resolved(path)
+        if not is_there(path):
+            return None
+        try:
+            return cls._read_in_place(path, "mode=ro")
+        except StateError as error:
+            if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+                raise
+        return cls.open_scratch(path) if _has_log(path) else cls._read_in_place(path, "mode=ro&immutable=1")
+
+    @classmethod
+    def _read_in_place(cls, path: Path, mode: str) -> Store | None:
+        with state_errors(path), ExitStack() as unless_ours:
+            connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?{mode}", path)))
+            version = _version_of_ours(connection, path)
+            if version == 0:
+                return None
+            if version == VERSION:
+                unless_ours.pop_all()
+                return cls(connection, path)
+        return cls.open_scratch(path)
+
+    @classmethod
+    def open_scratch(cls, path: Path) -> Store:
+        """Return a copy of the file, or an empty state where there is none, leaving no trace on the disk.
+
+        It can be changed freely and is gone when closed: what a dry run works on. It is SQLite's unnamed temporary
+        database: in memory while small, else in a file that has no name. Another run may go on meanwhile.
+
+        Raises:
+            StateError: as for `open`.
+        """
+        path = resolved(path)
+        copy = connect("", None, is_uri=False)
+        with state_errors(path):
+            if path.exists():
+                _copy_into(copy, path)
+            copy.execute("PRAGMA journal_mode = MEMORY")
+            if copy.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                _migrate(copy)
+        return cls(copy, None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the block as one transaction: all of it is in the file afterwards, or nothing.
+
+        IMMEDIATE, since a read that turns into a write would fail at once where another process holds the file.
+
+        Raises:
+            StateError: the file could not be written (disk full, read-only, damaged, locked for too long).
+        """
+        with state_errors(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.rollback()
+                raise
+            self.connection.commit()
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in."""
+        with state_errors(self.path):
+            if self.path is not None:
+                with suppress(StateError):  # no reason to fail a run that is done
+                    self.connection.execute("PRAGMA optimize")
+            self.connection.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is a state file.
+
+    Raises:
+        StateError: its directory may not be entered, so that nobody can say.
+    """
+    with state_errors(path):
+        return path.exists()
+
+
+def _create_private(path: Path) -> None:
+    """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
+    make_directory(path.parent)
+    descriptor = open_private(path)
+    try:
+        beginning = os.pread(descriptor, len(_MAGIC), 0)
+    finally:
+        os.close(descriptor)
+    if beginning not in {b"", _MAGIC}:  # SQLite takes a file of a few bytes for an empty one and overwrites it
+        raise sqlite3.DatabaseError("file is not a database")
+
+
+def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables, 0: there are none; refuse a file that is newer, or another program's."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise StateError(
+            f"the state {path} was written by a newer version of outreach-sync (format {version}, this one knows "
+            f"{VERSION}); it was left untouched.",
+            advice="Use the newer program, or `state restore` a backup from before the upgrade.",
+        )
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StateError(
+            f"{path} is a database, but not one of outreach-sync; it was left untouched.",
+            advice="Name another file as state.path.",
+        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date, all of it or nothing.
+
+    sqlite-utils makes its own table outside of its transactions, and a file that holds only that would look like
+    somebody else's.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(Database(connection, execute_plugins=False))
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
+    """Copy a state that may be written to meanwhile, and make no file beside it where none is in use.
+
+    Without a log nobody has it open, and it is read as it lies there; if somebody opened it meanwhile, that is done
+    again. Where the log cannot be used because nothing may be written beside it, both are copied first.
+    """
+    while not _has_log(path):
+        before = _looks(path)
+        with closing(connect(f"{path.as_uri()}?mode=ro&immutable=1", path)) as connection:
+            _version_of_ours(connection, path)
+            connection.backup(copy)
+        if _looks(path) == before and not _has_log(path):
+            return
+    try:
+        with closing(connect(f"{path.as_uri()}?mode=ro", path)) as connection:
+            _version_of_ours(connection, path)
+            connection.backup(copy)
+    except StateError as error:
+        if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+        with tempfile.TemporaryDirectory() as directory:
+            for ending in ("", "-wal"):
+                shutil.copyfile(path.with_name(path.name + ending), f"{directory}/state.db{ending}")
+            with closing(connect(f"{directory}/state.db", path, is_uri=False)) as connection:
+                _version_of_ours(connection, path)
+                connection.backup(copy)
+
+
+def _has_log(path: Path) -> bool:
+    return path.with_name(path.name + "-wal").exists()
+
+
+def _looks(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _code(error: StateError) -> int:
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & _PRIMARY
+
+
+_DO_ITS_WORK = frozenset({"run", "reconcile"})
+"""What does the work of a `run` as well; any other command was asked for something of its own."""
+
+
+@contextmanager
+def run_lock(state_path: Path, command: str) -> Iterator[None]:
+    """Hold the lock of this state for the block. It goes by the file itself, whatever name leads to it.
+
+    It is a kernel lock, which a dead process cannot leave behind. The file stays when the lock is released: removing it
+    would let two processes lock two different files.
+
+    Raises:
+        LockHeldError: another process holds it; the message says which and since when.
+        StateError: the lock file cannot be made.
+    """
+    path = beside(state_path, ".lock")
+    try:
+        make_directory(path.parent)
+        descriptor = open_private(path)
+    except OSError as error:
+        raise StateError(
+            f"the lock {path} cannot be made: {refusal(path, error)}.",
+            advice="Run this as the user that the state belongs to, or give that user the file and its directory.",
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            who, held_for = _noted(descriptor)
+            does_it = command == "run" and held_for in _DO_ITS_WORK
+            advice = "Nothing to do: that run does the work." if does_it else "Try again when that run has ended."
+            raise LockHeldError(f"another run holds {path}{who}.", advice=advice) from error
+        note = {"pid": os.getpid(), "command": command, "since": instants.to_iso(instants.now())}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _noted(descriptor: int) -> tuple[str, str]:
+    """Return who holds the lock, as a part of a sentence, and with which command; nothing where that is not known."""
+    try:
+        note = json.loads(os.pread(descriptor, 1024, 0))
+        return f": process {note['pid']} ({note['command']}), since {note['since']}", note["command"]
+    except (ValueError, KeyError, TypeError):
+        return "", ""
+
+
+class Holder(NamedTuple):
+    """Who holds the run lock: its process, its command, and since when by this machine's clock (None: not known)."""
+
+    pid: int
+    command: str
+    since: Instant | None
+
+
+def holder(state_path: Path) -> Holder | None:
+    """Say who holds the lock of a state, without touching it; None: nobody, as far as can be seen from here.
+
+    Trying the lock would keep a run that begins at that moment from getting it: the kernel's list of locks is read.
+    """
+    path = beside(state_path, ".lock")
+    try:
+        inode = path.stat().st_ino
+        note = json.loads(path.read_text(encoding="utf-8"))
+        held = any(f":{inode} " in line for line in Path("/proc/locks").read_text(encoding="ascii").splitlines())
+        return Holder(int(note["pid"]), str(note["command"]), instants.parse_iso(note["since"])) if held else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

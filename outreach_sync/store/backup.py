@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, open_private, resolved
+from outreach_sync.store import is_there
 from outreach_sync.store.erasure import Forgotten, Persona, erase_rows, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
-from outreach_sync.store.store import CURRENT_VERSION, is_there
+from outreach_sync.store.schema import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,22 +48,22 @@ def copies_of(path: Path) -> list[Path]:
     )
 
 
-def copies_elsewhere(state: Store) -> list[Path]:
+def copies_elsewhere(store: Store) -> list[Path]:
     """Return the copies that were asked for at places of their own, whether they are still there or not."""
-    return [Path(one) for one in json.loads(state.facts.get(_COPIES) or "[]")]
+    return [Path(one) for one in json.loads(store.facts.get(_COPIES) or "[]")]
 
 
-def back_up(state: Store, target: Path) -> None:
+def back_up(store: Store, target: Path) -> None:
     """Copy an open state while it may be written to; the copy appears whole or not at all.
 
     Raises:
         StateError: the copy cannot be written.
     """
     with _said_as(target):
-        _copy(state.connection, target)
+        _copy(store.connection, target)
 
 
-def back_up_elsewhere(state: Store, target: Path) -> None:
+def back_up_elsewhere(store: Store, target: Path) -> None:
     """Copy the state to where somebody wants it, and remember the place: `forget` has to find it.
 
     Raises:
@@ -72,29 +73,29 @@ def back_up_elsewhere(state: Store, target: Path) -> None:
     with _said_as(target):
         if target.exists():
             raise StateError(f"{target} exists already; it was left untouched.", advice="Name another file.")
-    known = copies_elsewhere(state)
-    _note_copies(state, [*known, target])
+    known = copies_elsewhere(store)
+    _note_copies(store, [*known, target])
     try:
-        back_up(state, target)
+        back_up(store, target)
     except StateError:
         with suppress(StateError):  # a disk that is full: `forget` will name one place too many
-            _note_copies(state, known)
+            _note_copies(store, known)
         raise
 
 
-def _note_copies(state: Store, copies: Iterable[Path]) -> None:
-    with state.transaction():
-        state.facts.put(_COPIES, json.dumps(sorted({str(one) for one in copies})))
+def _note_copies(store: Store, copies: Iterable[Path]) -> None:
+    with store.transaction():
+        store.facts.put(_COPIES, json.dumps(sorted({str(one) for one in copies})))
 
 
-def back_up_daily(state: Store, now: Instant) -> Path | None:
+def back_up_daily(store: Store, now: Instant) -> Path | None:
     """Make today's copy unless it is there, and drop the oldest; return it, None where none was made.
 
     Raises:
         StateError: there is no room for it, or it cannot be written. No reason not to go on.
     """
-    path = state.path
-    if path is None or not state.progress.watermarks():
+    path = store.path
+    if path is None or not store.progress.watermarks():
         return None  # nothing yet that could not be read again
     target = path.with_name(f"{path.name}.backup-{instants.to_date(now)}")
     with _said_as(target):
@@ -103,7 +104,7 @@ def back_up_daily(state: Store, now: Instant) -> Path | None:
         room = shutil.disk_usage(path.parent).free
         if room < 2 * path.stat().st_size:
             raise StateError(f"there is no room for a copy of the state beside it ({room >> 20} MiB free).")
-        back_up(state, target)
+        back_up(store, target)
         for old in sorted(path.parent.glob(f"{path.name}.backup-????-??-??"))[:-KEPT]:
             old.unlink()
     return target
@@ -163,7 +164,7 @@ def drop_unfinished(path: Path) -> None:
 
 def _is_whole(copy: Path) -> bool:
     try:
-        return version_of(copy) == CURRENT_VERSION and not problems_of(copy)
+        return version_of(copy) == VERSION and not problems_of(copy)
     except StateError:
         return False
 
@@ -293,7 +294,7 @@ def problems_of(path: Path) -> list[str]:
             damage = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_AT_MOST})")]
             if damage != ["ok"]:
                 return damage
-            return list(_inconsistencies(connection)) if version == CURRENT_VERSION else []
+            return list(_inconsistencies(connection)) if version == VERSION else []
     except sqlite3.Error as error:
         if _is_damage(error):
             return [str(error)]
@@ -324,10 +325,9 @@ def version_of(path: Path) -> int:
 def _judge_version(path: Path, version: int) -> None:
     if version == 0:
         raise StateError(f"{path} is no state of outreach-sync.")
-    if version > CURRENT_VERSION:
+    if version > VERSION:
         raise StateError(
-            f"{path} was written by a newer version of outreach-sync (format {version}, this one knows "
-            f"{CURRENT_VERSION}).",
+            f"{path} was written by a newer version of outreach-sync (format {version}, this one knows {VERSION}).",
             advice="Use the newer program.",
         )
 

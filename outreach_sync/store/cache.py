@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState
-from outreach_sync.store.sql import IDS, id_list, parsed, sample_ids
+from outreach_sync.store.sql import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Container, Iterable
 
     from outreach_sync.instants import Instant
@@ -97,12 +96,8 @@ class CachedTask(NamedTuple):
     sent_at: Instant | None
 
 
-class Cache:
+class Cache(Table):
     """The tables of source records. Every method that changes them must be called inside a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def keep_states(
         self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT, *, written: Container[int] = ()
@@ -149,7 +144,7 @@ class Cache:
         )
 
     def _remove_states(self, state_ids: Iterable[int]) -> None:
-        self._connection.executemany("DELETE FROM sequence_state WHERE id = ?", ((one,) for one in state_ids))
+        self._each("DELETE FROM sequence_state WHERE id = ?", state_ids)
 
     def remove_states(self, state_ids: Collection[int]) -> set[int]:
         """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
@@ -201,19 +196,16 @@ class Cache:
 
         Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays.
         """
-        rows = self._connection.execute(
-            f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", (id_list(prospect_ids),)
-        )
-        fresh = {row[0] for row in rows}
-        self._connection.executemany("UPDATE prospect SET gone = 1 WHERE id = ?", ((one,) for one in fresh))
+        fresh = set(self._column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", (id_list(prospect_ids),)))
+        self._each("UPDATE prospect SET gone = 1 WHERE id = ?", fresh)
         return fresh
 
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
-        self._connection.executemany(
+        self._each(
             "INSERT OR IGNORE INTO prospect (id, known, opted_out, email_opted_out, history_read)"
             " VALUES (?, 0, 0, 0, 0)",
-            ((prospect_id,) for prospect_id in prospect_ids),
+            prospect_ids,
         )
 
     def keep_sequences(self, sequences: Iterable[Sequence]) -> set[int]:
@@ -234,10 +226,11 @@ class Cache:
         """Return the prospects that have a state in one of these sequences; goes through all states."""
         if not sequence_ids:
             return set()
-        rows = self._connection.execute(
-            f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}", (id_list(sequence_ids),)
+        return set(
+            self._column(
+                f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}", (id_list(sequence_ids),)
+            )
         )
-        return {row[0] for row in rows}
 
     def keep_tasks(self, judged: Iterable[JudgedTask], trust: Trust = _STAMPS_COUNT) -> list[JudgedTask]:
         """Store sequence tasks; return those that changed, or that are judged otherwise than before."""
@@ -249,9 +242,7 @@ class Cache:
             ):
                 latest[one.task.id] = one
         stored = self._stored(
-            "task",
-            "id, updated_at, attributes, skipped, prospect_id, sequence_id, sequence_state_id, ahead",
-            latest,
+            "task", "id, updated_at, attributes, skipped, prospect_id, sequence_id, sequence_state_id, ahead", latest
         )
         fresh, changed = list[tuple[Any, ...]](), list[JudgedTask]()
         for task, skipped in latest.values():
@@ -311,8 +302,7 @@ class Cache:
 
     def skipped_among(self, task_ids: Collection[int]) -> set[int]:
         """Return which of these tasks are known to be skipped."""
-        rows = self._connection.execute(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", (id_list(task_ids),))
-        return {row[0] for row in rows}
+        return set(self._column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", (id_list(task_ids),)))
 
     def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
         """Return the skipped tasks of prospects, in the order of their ids."""
@@ -342,14 +332,18 @@ class Cache:
         """Forget which Workbooks Task was made of a skipped task, so that another is made."""
         self._connection.execute("UPDATE task SET workbooks_id = NULL WHERE id = ?", (task_id,))
 
+    def count_states(self) -> int:
+        """Count the sequence states."""
+        return self._number("SELECT count(*) FROM sequence_state")
+
     def sequence_name(self, sequence_id: int | None) -> str | None:
         """Return the name of a sequence, None where it was never seen."""
-        row = self._connection.execute("SELECT name FROM sequence WHERE id = ?", (sequence_id,)).fetchone()
-        return None if row is None else str(row[0])
+        name: str | None = self._first("SELECT name FROM sequence WHERE id = ?", (sequence_id,))
+        return name
 
     def sample_ids(self, most: int) -> list[int]:
         """Return the ids of a few prospects that were read: those with the lowest and the highest."""
-        return sample_ids(self._connection, "prospect", "known AND NOT gone", most)
+        return self._sample("prospect", "known AND NOT gone", most)
 
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
@@ -368,14 +362,11 @@ class Cache:
 
     def prospects_with_external_id(self, external_id: str) -> list[int]:
         """Return the prospects that have an external id."""
-        rows = self._connection.execute("SELECT id FROM prospect WHERE external_id = ? ORDER BY id", (external_id,))
-        return [row[0] for row in rows]
+        return self._column("SELECT id FROM prospect WHERE external_id = ? ORDER BY id", (external_id,))
 
     def history_was_read(self, prospect_ids: Iterable[int]) -> None:
         """Record that all sequence states of these prospects are in the cache, whatever their age."""
-        self._connection.executemany(
-            "UPDATE prospect SET history_read = 1 WHERE id = ?", ((prospect_id,) for prospect_id in prospect_ids)
-        )
+        self._each("UPDATE prospect SET history_read = 1 WHERE id = ?", prospect_ids)
 
     def pooled_prospects(self, prospect_ids: Collection[int]) -> dict[int, PooledProspect]:
         """Return what a decision needs of each prospect."""
@@ -401,20 +392,22 @@ class Cache:
 
     def with_skipped_tasks(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a skipped task."""
-        rows = self._connection.execute(
-            f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}",
-            (id_list(prospect_ids),),
+        return set(
+            self._column(
+                f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}",
+                (id_list(prospect_ids),),
+            )
         )
-        return {row[0] for row in rows}
 
     def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
         """Return for which of the prospects an opt-out is known, whatever else there may be."""
-        rows = self._connection.execute(
-            f"SELECT id FROM prospect p WHERE id IN {IDS} AND (opted_out OR email_opted_out OR EXISTS"
-            " (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = ?))",
-            (id_list(prospect_ids), OPTED_OUT),
+        return set(
+            self._column(
+                f"SELECT id FROM prospect p WHERE id IN {IDS} AND (opted_out OR email_opted_out OR EXISTS"
+                " (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = ?))",
+                (id_list(prospect_ids), OPTED_OUT),
+            )
         )
-        return {row[0] for row in rows}
 
     def with_reason(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a sequence state, an opt-out or a skipped task."""
@@ -423,13 +416,12 @@ class Cache:
 
     def opted_out_among_held(self, after: int, limit: int) -> list[int]:
         """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""
-        rows = self._connection.execute(
+        return self._column(
             "SELECT c.prospect_id FROM changed c JOIN prospect p ON p.id = c.prospect_id"
             " WHERE c.held AND c.prospect_id > ? AND (p.opted_out OR p.email_opted_out OR EXISTS (SELECT 1 FROM"
             " sequence_state s WHERE s.prospect_id = p.id AND s.state = ?)) ORDER BY c.prospect_id LIMIT ?",
             (after, OPTED_OUT, limit),
         )
-        return [row[0] for row in rows]
 
 
 def _latest_by_id(records: Iterable[Any], trust: Trust) -> dict[int, Any]:

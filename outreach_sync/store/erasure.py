@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.errors import StateError
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.store.progress import Facts
-from outreach_sync.store.sql import IDS, parsed
+from outreach_sync.store.sql import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,7 +69,7 @@ class Holdings(NamedTuple):
 
 def holdings(connection: sqlite3.Connection, whom: Persona) -> tuple[bool, Holdings]:
     """Say whether somebody is known at all, and what is stored of them."""
-    prospects, people = json.dumps(sorted(whom.prospects)), json.dumps(sorted(whom.people))
+    prospects, people = id_list(whom.prospects), id_list(whom.people)
 
     def count(table: str, where: str, *values: str) -> int:
         return int(connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()[0])
@@ -113,7 +113,7 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
     Free pages still hold what was there until `scrub_free_pages`.
     """
     texts = _personal_texts(connection, whom)
-    prospects, people = json.dumps(sorted(whom.prospects)), json.dumps(sorted(whom.people))
+    prospects, people = id_list(whom.prospects), id_list(whom.people)
     forgotten = Forgotten(connection)
     for prospect_id in whom.prospects:
         forgotten.add("prospect", prospect_id)
@@ -155,7 +155,7 @@ def scrub_free_pages(connection: sqlite3.Connection) -> None:
 
 
 def _sharing_an_address(connection: sqlite3.Connection, known: Collection[int]) -> set[int]:
-    mailboxes = set(map(mailbox, _addresses(connection, json.dumps(sorted(known)))))
+    mailboxes = set(map(mailbox, _addresses(connection, id_list(known))))
     rows = connection.execute("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
     return {one for one, emails in rows if mailboxes and not mailboxes.isdisjoint(map(mailbox, emails.split("\n")))}
 
@@ -167,7 +167,7 @@ def _addresses(connection: sqlite3.Connection, prospects: str) -> list[str]:
 
 def _personal_texts(connection: sqlite3.Connection, whom: Persona) -> set[str]:
     """Return every text that names somebody, so that it can be found where it stands without an id."""
-    ids = (json.dumps(sorted(whom.prospects)),)
+    ids = (id_list(whom.prospects),)
     rows = connection.execute(
         f"SELECT first_name, last_name, external_id, emails, extra FROM prospect WHERE id IN {IDS}", ids
     ).fetchall()
@@ -207,27 +207,22 @@ _OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})
 
 
 def _ids(connection: sqlite3.Connection, query: str, ids: Collection[int]) -> set[int]:
-    rows = connection.execute(f"{query} {IDS}", (json.dumps(sorted(ids)),))
-    return {row[0] for row in rows}
+    return {row[0] for row in connection.execute(f"{query} {IDS}", (id_list(ids),))}
 
 
 _KEY = "forgotten_key"
 
 
-class Forgotten:
+class Forgotten(Table):
     """The tables of forgotten prospects, People and addresses."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def prospects(self) -> frozenset[int]:
         """Return the ids of forgotten prospects: few, since each was asked for by hand."""
-        return self._ids("prospect")
+        return frozenset(self._column("SELECT id FROM forgotten WHERE kind = 'prospect'"))
 
     def people(self) -> frozenset[int]:
         """Return the Workbooks ids of forgotten people."""
-        return self._ids("person")
+        return frozenset(self._column("SELECT id FROM forgotten WHERE kind = 'person'"))
 
     def add(self, kind: str, record_id: int) -> None:
         """Remember an id (`prospect` or `person`); call it inside a transaction."""
@@ -250,16 +245,55 @@ class Forgotten:
         if key is None:
             return set()
         hashes = {one: {_hash(key, address) for address in some} for one, some in addresses.items()}
-        rows = self._connection.execute(
-            "SELECT hash FROM forgotten_address WHERE hash IN (SELECT value FROM json_each(?))",
-            (json.dumps([one for some in hashes.values() for one in some]),),
+        found = self._column(
+            f"SELECT hash FROM forgotten_address WHERE hash IN {IDS}",
+            (id_list(one for some in hashes.values() for one in some),),
         )
-        known = {row[0] for row in rows}
+        known = set(found)
         return {one for one, some in hashes.items() if not known.isdisjoint(some)}
-
-    def _ids(self, kind: str) -> frozenset[int]:
-        return frozenset(row[0] for row in self._connection.execute("SELECT id FROM forgotten WHERE kind = ?", (kind,)))
 
 
 def _hash(key: str, address: str) -> str:
     return hmac.digest(bytes.fromhex(key), mailbox(address).encode("utf-8", "surrogatepass"), "sha256").hex()
+
+
+_EITHER = (
+    "DELETE FROM outbox",
+    "DELETE FROM person",
+    "DELETE FROM write",
+    "DELETE FROM label_count",
+    "DELETE FROM task",
+    "DELETE FROM event",
+    "DELETE FROM concern",
+    "DELETE FROM address",
+    "DELETE FROM survey_seen",
+    "DELETE FROM forgotten WHERE kind = 'person'",
+)
+_WORKBOOKS = (
+    "UPDATE prospect SET person_id = NULL, no_email_kept = 0, listed = 0",
+    "INSERT INTO changed SELECT id, 0 FROM prospect WHERE true ON CONFLICT DO NOTHING",
+    # What was skipped has to become Tasks there as well: tasks and events are read again from sync.start.
+    "DELETE FROM progress WHERE stream NOT IN ('sequence_states', 'prospects')",
+    "DELETE FROM fact WHERE name IN ('first_load_done', 'identity_workbooks')",
+)
+_OUTREACH = (
+    "DELETE FROM prospect",
+    "DELETE FROM sequence_state",
+    "DELETE FROM sequence",
+    "DELETE FROM changed",
+    "DELETE FROM progress",
+    "DELETE FROM forgotten",
+    "DELETE FROM fact WHERE name NOT IN ('identity_key', 'identity_workbooks', 'forgotten_key', 'backup_paths')",
+)
+
+
+def let_go(connection: sqlite3.Connection, *, outreach: bool, workbooks: bool) -> None:
+    """Forget everything that belongs to the Outreach, or the Workbooks, that the state belonged to.
+
+    Call it inside a transaction, and `scrub_free_pages` after it. Where Workbooks moves, what Outreach said of
+    prospects and their states is kept, and everyone is decided again. Links between the two are kept in neither case;
+    hashes of forgotten addresses, which are people and not ids, and the record of runs in both.
+    """
+    connection.execute("PRAGMA secure_delete = ON")
+    for statement in (*_EITHER, *(_WORKBOOKS if workbooks else ()), *(_OUTREACH if outreach else ())):
+        connection.execute(statement)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.instants import Instant
 from outreach_sync.rules.person import OPTED_OUT
-from outreach_sync.store.sql import parsed
+from outreach_sync.store.sql import Table, parsed
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping
 
     from outreach_sync.records import Scalar
@@ -62,12 +61,8 @@ class Written(NamedTuple):
     because: str | None
 
 
-class History:
+class History(Table):
     """Counts by day, and every accepted write. Call what changes them inside a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def wrote(self, fields: Iterable[Written]) -> None:
         """Record fields that Workbooks accepted; never a name or an address."""
@@ -98,26 +93,24 @@ class History:
 
     def count_writes(self, run_id: str) -> int:
         """Count the fields that a run wrote."""
-        return int(self._connection.execute("SELECT count(*) FROM write WHERE run_id = ?", (run_id,)).fetchone()[0])
+        return self._number("SELECT count(*) FROM write WHERE run_id = ?", (run_id,))
 
     def lags(self, field: str, since: Instant) -> list[int]:
         """Return how many milliseconds lie between each time that was written to a field and its write, sorted.
 
         Only of updates that replaced another time: what a first load writes may be of any age.
         """
-        rows = self._connection.execute(
+        return self._column(
             "SELECT at - CAST(round((julianday(json_extract(new, '$')) - 2440587.5) * 86400000) AS INTEGER) AS lag"
             " FROM write WHERE at >= ? AND field = ? AND action = 'update' AND coalesce(old, 'null') <> 'null'"
             " AND lag >= 0 ORDER BY lag",
             (since, field),
         )
-        return [row[0] for row in rows]
 
     def note_day(self, now: Instant) -> None:
         """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""
         today = day_of(now)
-        noted = self._connection.execute("SELECT EXISTS (SELECT 1 FROM label_count WHERE day = ?)", (today,))
-        if not noted.fetchone()[0]:
+        if not self._number("SELECT EXISTS (SELECT 1 FROM label_count WHERE day = ?)", (today,)):
             self._connection.executemany(
                 "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
             )
@@ -197,12 +190,8 @@ class RunRecord(NamedTuple):
 _COLUMNS = "id, command, started_at, finished_at, exit_status, outcome, summary, number"
 
 
-class Runs:
+class Runs(Table):
     """The table of runs."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def begin(self, run_id: str, command: str, started_at: Instant) -> None:
         """Record that a run began; call it inside a transaction."""

@@ -23,10 +23,9 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Stream
-from outreach_sync.store.sql import IDS, id_list, parsed
+from outreach_sync.store.sql import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterable, Mapping
 
     from outreach_sync.instants import Instant
@@ -91,12 +90,8 @@ class Guarded(NamedTuple):
 _COLUMNS = ", ".join(Entry._fields)
 
 
-class Outbox:
+class Outbox(Table):
     """The queue. Every method that changes it must be called inside a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def queue_person(
         self,
@@ -156,9 +151,8 @@ class Outbox:
 
     def tasks_are_seen(self, task_ids: Iterable[int]) -> None:
         """Drop the refusals of tasks whose Workbooks Task came back."""
-        self._connection.executemany(
-            "DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key = ? AND action = 'hidden'",
-            ((task_id,) for task_id in task_ids),
+        self._each(
+            "DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key = ? AND action = 'hidden'", task_ids
         )
 
     def refuse_source(
@@ -205,16 +199,15 @@ class Outbox:
 
     def has_source_refusals(self) -> bool:
         """Say whether any record of Outreach's is refused."""
-        query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE record = 'source')"
-        return bool(self._connection.execute(query).fetchone()[0])
+        return bool(self._number("SELECT EXISTS (SELECT 1 FROM outbox WHERE record = 'source')"))
 
     def drop(self, entry_ids: Iterable[int]) -> None:
         """Remove entries: accepted, or no longer needed."""
-        self._connection.executemany("DELETE FROM outbox WHERE id = ?", ((entry_id,) for entry_id in entry_ids))
+        self._each("DELETE FROM outbox WHERE id = ?", entry_ids)
 
     def drop_person(self, leads: Collection[int]) -> None:
         """Remove what is queued for the Person of these lead prospects, but not what is being sent."""
-        self._connection.execute(f"DELETE FROM outbox WHERE {_OF_LEADS} AND state <> 'sending'", (_list(leads),))
+        self._connection.execute(f"DELETE FROM outbox WHERE {_OF_LEADS} AND state <> 'sending'", (id_list(leads),))
 
     def drop_task(self, task_id: int) -> None:
         """Remove what is queued for a task that is no longer skipped, unless it may have been sent."""
@@ -224,9 +217,7 @@ class Outbox:
 
     def mark_sending(self, entry_ids: Iterable[int]) -> None:
         """Mark entries as being sent; commit before the request leaves."""
-        self._connection.executemany(
-            "UPDATE outbox SET state = 'sending' WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
-        )
+        self._each("UPDATE outbox SET state = 'sending' WHERE id = ?", entry_ids)
 
     def recover(self) -> int:
         """Turn what was being sent when a process died into entries in doubt; return how many there were."""
@@ -246,9 +237,7 @@ class Outbox:
 
     def certain(self, entry_ids: Iterable[int]) -> None:
         """Note that it has been found out what happened to entries that were in doubt."""
-        self._connection.executemany(
-            "UPDATE outbox SET in_doubt = 0 WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
-        )
+        self._each("UPDATE outbox SET in_doubt = 0 WHERE id = ?", entry_ids)
 
     def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
@@ -260,23 +249,21 @@ class Outbox:
 
     def wait_for_person(self, entry_ids: Iterable[int]) -> None:
         """Let tasks wait whose Person does not exist; no failure."""
-        self._connection.executemany(
-            "UPDATE outbox SET state = 'waiting', reason = NULL WHERE id = ?", ((entry_id,) for entry_id in entry_ids)
-        )
+        self._each("UPDATE outbox SET state = 'waiting', reason = NULL WHERE id = ?", entry_ids)
 
     def person_exists(self, prospect_ids: Iterable[int]) -> None:
         """Make tasks due that waited for the Person of these prospects."""
-        self._connection.executemany(
+        self._each(
             "UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE state = 'waiting' AND prospect_id = ?",
-            ((prospect_id,) for prospect_id in prospect_ids),
+            prospect_ids,
         )
 
     def discard(self, entry_ids: Iterable[int]) -> None:
         """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
-        self._connection.executemany(
+        self._each(
             "UPDATE outbox SET state = 'discarded', next_attempt_at = NULL, admitted = 1"
             " WHERE id = ? AND state IN ('queued', 'parked')",
-            ((entry_id,) for entry_id in entry_ids),
+            entry_ids,
         )
 
     def records_changed(self, prospect_ids: Collection[int]) -> None:
@@ -284,8 +271,7 @@ class Outbox:
         discarded = self._entries("state = 'discarded' AND record = 'person'", ())
         changed = set(prospect_ids)
         for entry in discarded:
-            linked = "SELECT id FROM prospect WHERE person_id = ?"
-            others = {row[0] for row in self._connection.execute(linked, (entry.person_id,))} if entry.person_id else ()
+            others = self._column("SELECT id FROM prospect WHERE person_id = ?", (entry.person_id,))
             if not changed.isdisjoint({entry.prospect_id, *entry.pool, *others}):
                 self._connection.execute("UPDATE outbox SET state = 'queued', attempts = 0 WHERE id = ?", (entry.id,))
 
@@ -297,7 +283,7 @@ class Outbox:
         )
         if entry_ids is None:
             return self._connection.execute(query).rowcount
-        return self._connection.execute(f"{query} AND id IN {IDS}", (_list(entry_ids),)).rowcount
+        return self._connection.execute(f"{query} AND id IN {IDS}", (id_list(entry_ids),)).rowcount
 
     # -- looking
 
@@ -328,23 +314,25 @@ class Outbox:
 
     def of_person(self, leads: Collection[int]) -> list[Entry]:
         """Return what is queued for the Person of these lead prospects."""
-        return self._entries(_OF_LEADS, (_list(leads),))
+        return self._entries(_OF_LEADS, (id_list(leads),))
 
     def lost_answers(self, leads: Collection[int]) -> dict[int, Entry]:
         """Return, by lead prospect, what was sent for a Person and not answered."""
-        return {entry.prospect_id or 0: entry for entry in self._entries(f"{_OF_LEADS} AND in_doubt", (_list(leads),))}
+        return {
+            entry.prospect_id or 0: entry for entry in self._entries(f"{_OF_LEADS} AND in_doubt", (id_list(leads),))
+        }
 
     def sending(self, leads: Collection[int]) -> dict[int, int | None]:
         """Return lead prospect -> Person (None: one that is created) for what is being written at this moment."""
         query = f"SELECT key, person_id FROM outbox WHERE {_OF_LEADS} AND state = 'sending'"
-        return dict(self._connection.execute(query, (_list(leads),)).fetchall())
+        return dict(self._connection.execute(query, (id_list(leads),)).fetchall())
 
     def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
         """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
         rows = self._connection.execute(
             f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {IDS} AND record = 'source' AND stream = ?"
             " ORDER BY id",
-            (_list(prospect_ids), Stream.SEQUENCE_STATES.value),
+            (id_list(prospect_ids), Stream.SEQUENCE_STATES.value),
         )
         return dict(rows.fetchall())
 
@@ -366,11 +354,12 @@ class Outbox:
 
     def to_be_created(self) -> set[int]:
         """Return every prospect of the Persons that are queued to be created."""
-        rows = self._connection.execute(
-            "SELECT member.value FROM outbox, json_each(pool) member WHERE record = 'person' AND person_id IS NULL"
-            " AND action <> 'resolve'"
+        return set(
+            self._column(
+                "SELECT member.value FROM outbox, json_each(pool) member WHERE record = 'person' AND person_id IS NULL"
+                " AND action <> 'resolve'"
+            )
         )
-        return {row[0] for row in rows}
 
     def of_task(self, task_id: int) -> Entry | None:
         """Return what is queued for a task."""
@@ -386,18 +375,17 @@ class Outbox:
 
     def any_failure(self) -> bool:
         """Say whether anything was refused."""
-        query = f"SELECT EXISTS (SELECT 1 FROM outbox WHERE {_REFUSED})"
-        return bool(self._connection.execute(query).fetchone()[0])
+        return bool(self._number(f"SELECT EXISTS (SELECT 1 FROM outbox WHERE {_REFUSED})"))
 
     def refused_in(self, run_ids: Iterable[str]) -> set[int]:
         """Return the ids of the refused entries that were planned by one of these runs."""
-        query = "SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN (SELECT value FROM json_each(?))"
-        return {row[0] for row in self._connection.execute(query, (json.dumps(list(run_ids)),))}
+        return set(
+            self._column(f"SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN {IDS}", (id_list(run_ids),))
+        )
 
     def count_failures(self) -> int:
         """Count every entry that was refused."""
-        query = f"SELECT count(*) FROM outbox WHERE {_REFUSED}"
-        return int(self._connection.execute(query).fetchone()[0])
+        return self._number(f"SELECT count(*) FROM outbox WHERE {_REFUSED}")
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count entries by (record, state)."""
@@ -448,7 +436,3 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         in_doubt=bool(entry.in_doubt),
         admitted=bool(entry.admitted),
     )
-
-
-def _list(ids: Collection[int]) -> str:
-    return id_list(ids)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import Held, RoleValue
 from outreach_sync.store.outbox import IS_DUE, Outbox
-from outreach_sync.store.sql import IDS, id_list, parsed, sample_ids
+from outreach_sync.store.sql import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,12 +47,8 @@ class LinkedPerson(NamedTuple):
     written_at: Instant | None
 
 
-class People:
+class People(Table):
     """The table of Persons and the links to them. Call what changes them inside a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def by_id(self, person_ids: Collection[int]) -> dict[int, LinkedPerson]:
         """Return Persons by their Workbooks id."""
@@ -66,16 +62,14 @@ class People:
     def of_prospects(self, prospect_ids: Collection[int]) -> dict[int, int]:
         """Return prospect id -> Person id for those that are linked."""
         rows = self._connection.execute(
-            f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}",
-            (id_list(prospect_ids),),
+            f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", (id_list(prospect_ids),)
         )
         return dict(rows.fetchall())
 
     def prospects_of(self, person_ids: Collection[int]) -> dict[int, list[int]]:
         """Return Person id -> all its prospects, lowest id first."""
         rows = self._connection.execute(
-            f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id",
-            (id_list(person_ids),),
+            f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id", (id_list(person_ids),)
         )
         pools: dict[int, list[int]] = {}
         for person_id, prospect_id in rows:
@@ -84,17 +78,15 @@ class People:
 
     def known(self) -> int:
         """Count the linked people."""
-        row = self._connection.execute("SELECT count(*) FROM person WHERE NOT deleted").fetchone()
-        return int(row[0])
+        return self._number("SELECT count(*) FROM person WHERE NOT deleted")
 
     def linked_ids(self, after: int, limit: int) -> list[int]:
         """Return the ids of linked people above `after`, in order: a way through all of them."""
-        rows = self._connection.execute("SELECT id FROM person WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
-        return [row[0] for row in rows]
+        return self._column("SELECT id FROM person WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
 
     def sample_ids(self, most: int) -> list[int]:
         """Return the ids of a few linked people: those with the lowest and the highest."""
-        return sample_ids(self._connection, "person", "NOT deleted", most)
+        return self._sample("person", "NOT deleted", most)
 
     def link(self, prospect_ids: Iterable[int], person_id: int) -> None:
         """Record that these prospects are this Person."""
@@ -172,9 +164,7 @@ class People:
 
     def doubt(self, person_ids: Iterable[int]) -> None:
         """Record that it is not certain what these hold: each is read before it is next written."""
-        self._connection.executemany(
-            "UPDATE person SET lock_version = NULL WHERE id = ?", ((person_id,) for person_id in person_ids)
-        )
+        self._each("UPDATE person SET lock_version = NULL WHERE id = ?", person_ids)
 
     def doubt_all(self) -> None:
         """Record that nothing is certain any more, as after a change of the configured fields."""
@@ -208,12 +198,8 @@ def _linked_person(row: tuple[Any, ...]) -> LinkedPerson:
     )
 
 
-class Undecided:
+class Undecided(Table):
     """The prospects to decide. Every method that changes them must be called inside a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def mark_changed(self, prospect_ids: Iterable[int], *, held: bool) -> None:
         """Note prospects of whom a record changed in Outreach, so that their Person has to be decided again.
@@ -235,10 +221,7 @@ class Undecided:
 
     def hold(self, prospect_ids: Iterable[int]) -> None:
         """Hold prospects back until the next run: Outreach does not answer what has to be asked about them."""
-        self._connection.executemany(
-            "INSERT INTO changed VALUES (?, 1) ON CONFLICT (prospect_id) DO UPDATE SET held = 1",
-            ((one,) for one in prospect_ids),
-        )
+        self._each("INSERT INTO changed VALUES (?, 1) ON CONFLICT (prospect_id) DO UPDATE SET held = 1", prospect_ids)
 
     def mark_all_changed(self) -> None:
         """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
@@ -260,25 +243,20 @@ class Undecided:
 
     def ready(self, after: int, limit: int) -> list[int]:
         """Return prospects above `after` to decide now, in order."""
-        rows = self._connection.execute(
+        return self._column(
             "SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
             (after, limit),
         )
-        return [row[0] for row in rows]
 
     def ready_among(self, prospect_ids: Iterable[int]) -> list[int]:
         """Return which of these prospects are to be decided now."""
-        rows = self._connection.execute(
-            f"SELECT prospect_id FROM changed WHERE held = 0 AND prospect_id IN {IDS}",
-            (id_list(prospect_ids),),
+        return self._column(
+            f"SELECT prospect_id FROM changed WHERE held = 0 AND prospect_id IN {IDS}", (id_list(prospect_ids),)
         )
-        return [row[0] for row in rows]
 
     def decided(self, prospect_ids: Iterable[int]) -> None:
         """Note that these prospects have been decided, except those that an incomplete walk holds back."""
-        self._connection.executemany(
-            "DELETE FROM changed WHERE prospect_id = ? AND NOT held", ((prospect_id,) for prospect_id in prospect_ids)
-        )
+        self._each("DELETE FROM changed WHERE prospect_id = ? AND NOT held", prospect_ids)
 
     def revisit_due(self, now: Instant) -> None:
         """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
@@ -290,11 +268,12 @@ class Undecided:
 
     def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
         """Return those of these Persons that have a prospect which has to be decided again."""
-        rows = self._connection.execute(
-            f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}",
-            (id_list(person_ids),),
+        return set(
+            self._column(
+                f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}",
+                (id_list(person_ids),),
+            )
         )
-        return {row[0] for row in rows}
 
     def count_unqueued(self) -> int:
         """Count the prospects that wait to be decided and for whose Person nothing is queued."""
@@ -302,22 +281,22 @@ class Undecided:
             "SELECT count(*) FROM changed WHERE prospect_id NOT IN"
             " (SELECT prospect_id FROM outbox WHERE record = 'person' AND prospect_id IS NOT NULL)"
         )
-        return int(self._connection.execute(query).fetchone()[0])
+        return self._number(query)
 
     def count(self) -> int:
         """Count the prospects that wait to be decided."""
-        return int(self._connection.execute("SELECT count(*) FROM changed").fetchone()[0])
+        return self._number("SELECT count(*) FROM changed")
 
 
 _TOGETHER = 500
 
 
-class Candidates:
+class Candidates(Table):
     """The prospects that a planning pass found no Person for."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Begin an empty set on an open connection."""
-        self._connection = connection
+        super().__init__(connection)
         connection.execute("DROP TABLE IF EXISTS temp.candidate")
         connection.execute("CREATE TEMP TABLE candidate (prospect_id INTEGER PRIMARY KEY, was_sent INTEGER NOT NULL)")
 
@@ -331,11 +310,10 @@ class Candidates:
 
     def not_among(self, prospect_ids: Iterable[int]) -> list[int]:
         """Return which of these prospects nobody was looked for in this pass."""
-        rows = self._connection.execute(
+        return self._column(
             "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)",
             (id_list(prospect_ids),),
         )
-        return [row[0] for row in rows]
 
     def list_addresses(self) -> None:
         """Bring the table of addresses up to date with the prospects without a Person; call it inside a transaction."""
@@ -346,7 +324,7 @@ class Candidates:
                     "INSERT OR IGNORE INTO address VALUES (?, ?)",
                     ((address, one) for one, emails in rows for address in _mailboxes(emails)),
                 )
-                self._connection.executemany("UPDATE prospect SET listed = 1 WHERE id = ?", ((row[0],) for row in rows))
+                self._each("UPDATE prospect SET listed = 1 WHERE id = ?", (one for one, _ in rows))
 
     def pools(self) -> Iterator[tuple[list[int], bool]]:
         """Yield everyone who is one person (prospect ids, lowest first) and whether that person was sent before.
@@ -412,7 +390,7 @@ class Candidates:
 
     def _was_sent(self, pool: list[int]) -> bool:
         query = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN {IDS}"
-        return bool(self._connection.execute(query, (json.dumps(pool),)).fetchone()[0])
+        return bool(self._number(query, (json.dumps(pool),)))
 
 
 def _mailboxes(emails: str | None) -> set[str]:

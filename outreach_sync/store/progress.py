@@ -1,4 +1,4 @@
-"""How far each walk is, what `reconcile` finds out, and single facts that outlive a run.
+"""How far each walk is, what events and `reconcile` find out, and single facts that outlive a run.
 
 The watermark of a stream and the progress of a walk that is not complete are kept apart. Which states the walk of
 `reconcile` has seen outlives the process, so that an interrupted one goes on. What follows from it is kept in temporary
@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import Instant
-from outreach_sync.records import Stream
+from outreach_sync.records import Event, Stream
 from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.rules.watermark import Progress, Walk
-from outreach_sync.store.sql import IDS, id_list
+from outreach_sync.store.sql import IDS, Table, id_list
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 
 SURVEY = "survey"
@@ -28,15 +28,11 @@ _WALK = (
 )
 
 
-class ProgressStore:
+class ProgressStore(Table):
     """The table of walks: one row for each stream, one for the survey.
 
     What changes something must be called inside a transaction.
     """
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def of(self, name: str) -> Progress:
         """Return where a stream (or the survey) stands."""
@@ -133,12 +129,12 @@ class OpenTask(NamedTuple):
     prospect_id: int
 
 
-class Survey:
-    """The findings of one `reconcile`. Every method that changes something must be called inside a transaction."""
+class Survey(Table):
+    """The findings of one `reconcile`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Begin without findings on an open connection."""
-        self._connection = connection
+        super().__init__(connection)
         for statement in _TEMPORARY.split(";\n"):
             connection.execute(statement)
 
@@ -150,16 +146,15 @@ class Survey:
 
     def saw(self, state_ids: Iterable[int]) -> None:
         """Note which states a page held."""
-        self._connection.executemany("INSERT OR IGNORE INTO survey_seen VALUES (?)", ((one,) for one in state_ids))
+        self._each("INSERT OR IGNORE INTO survey_seen VALUES (?)", state_ids)
 
     def unseen(self, after: int, limit: int) -> list[int]:
         """Return cached sequence states above `after` that the walk has not seen, in order."""
-        rows = self._connection.execute(
+        return self._column(
             "SELECT id FROM sequence_state s WHERE id > ?"
             " AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id) ORDER BY id LIMIT ?",
             (after, limit),
         )
-        return [row[0] for row in rows]
 
     def people_with_unseen(self) -> int:
         """Count the linked people of whom the walk did not show every sequence state that is cached."""
@@ -170,17 +165,16 @@ class Survey:
 
     def with_unnamed_sequence(self) -> list[int]:
         """Return one sequence state of each sequence whose name was never seen."""
-        rows = self._connection.execute(
+        return self._column(
             "SELECT min(id) FROM sequence_state WHERE sequence_id IS NOT NULL"
             " AND sequence_id NOT IN (SELECT id FROM sequence) GROUP BY sequence_id"
         )
-        return [row[0] for row in rows]
 
     # -- findings
 
     def note_missing(self, state_ids: Iterable[int]) -> None:
         """Note sequence states that certainly do not exist any more."""
-        self._connection.executemany("INSERT OR IGNORE INTO temp.missing VALUES (?)", ((one,) for one in state_ids))
+        self._each("INSERT OR IGNORE INTO temp.missing VALUES (?)", state_ids)
 
     def missing_among(self, state_ids: Iterable[int]) -> set[int]:
         """Return which of these states count no more: they do not exist, or their prospect does not.
@@ -188,19 +182,19 @@ class Survey:
         An opt-out counts all the same.
         """
         ids = id_list(state_ids)
-        rows = self._connection.execute(
-            f"SELECT state_id FROM temp.missing WHERE state_id IN {IDS} UNION SELECT id FROM sequence_state"
-            f" WHERE id IN {IDS} AND state <> ? AND prospect_id IN (SELECT prospect_id FROM temp.gone)",
-            (ids, ids, OPTED_OUT),
+        return set(
+            self._column(
+                f"SELECT state_id FROM temp.missing WHERE state_id IN {IDS} UNION SELECT id FROM sequence_state"
+                f" WHERE id IN {IDS} AND state <> ? AND prospect_id IN (SELECT prospect_id FROM temp.gone)",
+                (ids, ids, OPTED_OUT),
+            )
         )
-        return {row[0] for row in rows}
 
     def linked_prospects(self, after: int, limit: int) -> list[int]:
         """Return the ids of linked prospects above `after`, in order: a way through all of them."""
-        rows = self._connection.execute(
+        return self._column(
             "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?", (after, limit)
         )
-        return [row[0] for row in rows]
 
     def note_gone(self, prospect_ids: Iterable[int]) -> None:
         """Note prospects that certainly are not there any more, unless it was known."""
@@ -292,23 +286,70 @@ class Survey:
         yield from self._connection.execute("SELECT task_id, prospect_id FROM temp.task_finding ORDER BY task_id")
 
     def _count(self, rows: str) -> int:
-        return int(self._connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
+        return self._number(f"SELECT count(*) FROM {rows}")
 
 
-class Facts:
+class Facts(Table):
     """Named texts in the state file."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self._connection = connection
 
     def get(self, name: str) -> str | None:
         """Return the value of a fact, None where it was never set."""
-        row = self._connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        value: str | None = self._first("SELECT value FROM fact WHERE name = ?", (name,))
+        return value
 
     def put(self, name: str, value: str) -> None:
         """Set a fact; call it inside a transaction."""
         self._connection.execute(
             "INSERT INTO fact VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )
+
+
+_EVENT = ", ".join(Event._fields)
+
+
+class Events(Table):
+    """The tables of events and of what they concern. Call what changes them inside a transaction."""
+
+    def keep(self, events: Iterable[Event]) -> list[Event]:
+        """Store events; return those that were not known. They are never changed, and come again with each overlap."""
+        latest = {event.id: event for event in events}
+        known = set(self._column(f"SELECT id FROM event WHERE id IN {IDS}", (id_list(latest),)))
+        fresh = [event for event in latest.values() if event.id not in known]
+        self._connection.executemany(f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh))
+        return fresh
+
+    def skips_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
+        """Return, by task, the first event of these names that says it was skipped."""
+        rows = self._connection.execute(
+            f"SELECT {_EVENT} FROM event WHERE task_id IN {IDS} AND name IN {IDS} ORDER BY id DESC",
+            (id_list(task_ids), id_list(names)),
+        )
+        return {event.task_id: event for event in map(Event._make, rows) if event.task_id is not None}
+
+    def forget_before(self, instant: Instant) -> None:
+        """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
+        self._connection.execute("DELETE FROM event WHERE task_id IS NULL AND at < ?", (instant,))
+
+    def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
+        """Note records to be read again by id; `removed`: an event says that they are gone."""
+        self._connection.executemany(
+            "INSERT INTO concern VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET removed = excluded.removed",
+            ((stream.value, one, removed) for one in ids),
+        )
+
+    def concerns(self, stream: Stream, limit: int) -> dict[int, bool]:
+        """Return records to be read again by id, and whether an event says that they are gone."""
+        rows = self._connection.execute(
+            "SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", (stream.value, limit)
+        )
+        return {one: bool(removed) for one, removed in rows}
+
+    def any_concern(self) -> bool:
+        """Say whether any record is to be read again by id."""
+        return bool(self._number("SELECT EXISTS (SELECT 1 FROM concern)"))
+
+    def concerns_read(self, stream: Stream, ids: Iterable[int]) -> None:
+        """Note that records have been read again."""
+        self._connection.executemany(
+            "DELETE FROM concern WHERE stream = ? AND id = ?", ((stream.value, one) for one in ids)
         )

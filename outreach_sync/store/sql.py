@@ -121,12 +121,33 @@ def id_list(ids: Iterable[int] | Iterable[str]) -> str:
     return json.dumps(list(ids))
 
 
-def sample_ids(connection: sqlite3.Connection, table: str, condition: str, most: int) -> list[int]:
-    """Return a few ids of a table's rows: half of them the lowest, half the highest."""
-    ways = [
-        f"SELECT id FROM {table} WHERE {condition} ORDER BY id {order} LIMIT {most // 2}" for order in ("ASC", "DESC")
-    ]
-    return sorted({int(row[0]) for way in ways for row in connection.execute(way)})
+class Table:
+    """What the classes of the tables share. What changes a table must be called inside a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Work on an open connection."""
+        self._connection = connection
+
+    def _column(self, query: str, values: Any = ()) -> list[Any]:
+        """Return the first column of what a query finds."""
+        return [row[0] for row in self._connection.execute(query, values)]
+
+    def _first(self, query: str, values: Any = ()) -> Any:
+        """Return the first value of the first row that a query finds, None where there is no row."""
+        return next(iter(self._connection.execute(query, values).fetchone() or ()), None)
+
+    def _number(self, query: str, values: Any = ()) -> int:
+        """Return what a query counts, or 1 or 0: whether there is something."""
+        return int(self._first(query, values))
+
+    def _each(self, statement: str, ids: Iterable[int]) -> None:
+        """Execute a statement for each of these ids."""
+        self._connection.executemany(statement, ((one,) for one in ids))
+
+    def _sample(self, table: str, condition: str, most: int) -> list[int]:
+        """Return a few ids of a table's rows: half of them the lowest, half the highest."""
+        query = f"SELECT id FROM {table} WHERE {condition} ORDER BY id {{}} LIMIT {most // 2}"
+        return sorted({one for order in ("ASC", "DESC") for one in self._column(query.format(order))})
 
 
 def parsed(text: str) -> Any:

@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from outreach_sync import __version__
 from outreach_sync.config.model import revealed
 from outreach_sync.errors import UntrustedAnswerError
-from outreach_sync.http import (
-    Patience,
-    ThrottledError,
-    Transport,
-    pause,
-)
+from outreach_sync.http import Patience, ThrottledError, Transport, pause
 from outreach_sync.instants import now
 from outreach_sync.records import Rejected, Verdict, Write
 from outreach_sync.workbooks import verdicts, wire, writing
@@ -113,12 +108,7 @@ class WorkbooksClient:
         )
 
     def read(
-        self,
-        controller: str,
-        reading: Reading,
-        *,
-        asked_for: Callable[[Row], bool],
-        at_most: int | None = None,
+        self, controller: str, reading: Reading, *, asked_for: Callable[[Row], bool], at_most: int | None = None
     ) -> list[Row]:
         """Read all rows of a look-up, page by page until a short one, in the order of their ids.
 

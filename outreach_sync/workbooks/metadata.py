@@ -159,13 +159,7 @@ class Metadata:
         return tuple(map(_custom_field, rows.get(title, ())))
 
     def create_custom_field(
-        self,
-        *,
-        title: str,
-        class_name: str,
-        data_type: str,
-        description: str,
-        picklist_id: int | None = None,
+        self, *, title: str, class_name: str, data_type: str, description: str, picklist_id: int | None = None
     ) -> Verdict:
         """Create a custom field; `data_type` is a word of the examples (boolean, string, picklist, date...).
 

@@ -34,7 +34,7 @@ _NAMELESS = frozenset(("", "[]", "base"))
 _DEPTH = 6
 _SESSION_REASONS = frozenset(("session_expired", "no_session", "no_session_found"))
 _PASSING_REASONS = frozenset(
-    ("no_available_database", "requested_database_not_available", "database_being_migrated", "database_archived"),
+    ("no_available_database", "requested_database_not_available", "database_being_migrated", "database_archived")
 )
 _ADVICE = {
     "user_agent_required": "Set workbooks.application_name.",
@@ -43,7 +43,7 @@ _ADVICE = {
 }
 _KEY_ADVICE = "Check workbooks.api_key: its expiry date, its permitted IP addresses and its user."
 _OWN_KEYS = frozenset(
-    ("success", "failure_reason", "failure_message", "failures", "errors", "error", "affected_objects"),
+    ("success", "failure_reason", "failure_message", "failures", "errors", "error", "affected_objects")
 )
 _LOG_IN = re.compile(r"(?:users?[-_])?(?:log|sign)[-_]?(?:in|on)(?:\.\w+)?|sso", re.IGNORECASE)
 _CHECK_ADVICE = "Run `outreach-sync check`."

@@ -16,7 +16,7 @@ import requests
 from outreach_sync import instants
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.auth import OAuthApp, StoredTokens, TokenFile
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

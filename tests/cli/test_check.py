@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 
 PERSON = "Private::Crm::Person"
 PICKLIST_ENTRY = "Private::PicklistEntry"

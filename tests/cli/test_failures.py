@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 
 KEYS = ["id", "record", "prospect_id", "task_id", "workbooks_id", "reason", "attempts", "state", "next_attempt_at"]
 PERSON = "Private::Crm::Person"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 
 
 @pytest.fixture

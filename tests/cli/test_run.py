@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import parse_iso
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.cli import run_command
+from outreach_sync.store import run_lock
 from outreach_sync.store.backup import copies_of
-from outreach_sync.store.lock import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

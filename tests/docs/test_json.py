@@ -9,7 +9,7 @@ import click
 import pytest
 
 from outreach_sync.cli import cli
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

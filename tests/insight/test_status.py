@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.insight.cost import yearly_cost
-from outreach_sync.insight.status import Overdue, last_begun, overdue_runs, status_document, token_age
+from outreach_sync.insight.status import Overdue, last_begun, overdue_runs, status_document, token_age, yearly_cost
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
-from outreach_sync.store import Store
-from outreach_sync.store.lock import holder, run_lock
+from outreach_sync.store import Store, holder, run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync.errors import LockHeldError, StateError
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

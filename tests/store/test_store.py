@@ -204,7 +204,7 @@ def test_a_scratch_copy_has_everything_and_gives_nothing_back(state: Store, path
 def _on_a_disk_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let SQLite find that it cannot make its files beside the state, as on a read-only file system."""
     monkeypatch.setattr(
-        "outreach_sync.store.store.connect",
+        "outreach_sync.store.connect",
         lambda address, named, *, is_uri=True: connect(
             address if "immutable" in address or str(path) not in address else f"file:{path}/nowhere?mode=ro",
             named,
@@ -257,7 +257,7 @@ def test_a_copy_that_is_made_while_another_run_begins_is_made_again(
                 began[0].facts.put("name", "value")
         return len(began), 0
 
-    monkeypatch.setattr("outreach_sync.store.store._looks", looks)
+    monkeypatch.setattr("outreach_sync.store._looks", looks)
     with Store.open_scratch(path) as scratch:
         assert scratch.facts.get("name") == "value"
     began[0].close()

@@ -10,7 +10,7 @@ from unittest import mock
 
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
 from outreach_sync.http import Transport
-from outreach_sync.store.lock import run_lock
+from outreach_sync.store import run_lock
 from tests.harness import NoWaiting
 from tests.torture.world import DAY, HOUR
 
