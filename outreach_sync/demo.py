@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outreach_sync import files
-from outreach_sync.config.load import load_config
+from outreach_sync.config.document import load_config
 from outreach_sync.insight import failures
 from outreach_sync.insight.explain import explain_person, explain_task
 from outreach_sync.instants import Instant, to_datetime

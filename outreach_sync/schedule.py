@@ -23,7 +23,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from outreach_sync.config.cron import next_firing
+from outreach_sync.config.values import next_firing
 from outreach_sync.errors import ConfigError, InterruptedByError, LockHeldError, OutreachSyncError
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from rich.text import Text
 from outreach_sync import instants
 from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation, stop_on_signals
 from outreach_sync.cli.output import print_json, print_table, say
-from outreach_sync.config.load import usual_places
-from outreach_sync.config.starter import Answer, replace_file, rewritten, starter_config
+from outreach_sync.config.describe import Answer, starter_config
+from outreach_sync.config.document import replace_file, rewritten, usual_places
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
 from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.files import make_directory, write_whole

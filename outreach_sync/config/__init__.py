@@ -1,9 +1,8 @@
 """The config file: found, read, checked and described."""
 
-from outreach_sync.config.describe import json_schema, reference_markdown
-from outreach_sync.config.load import find_config, load_config, permissions_warning, read_config
+from outreach_sync.config.describe import json_schema, reference_markdown, starter_config
+from outreach_sync.config.document import find_config, load_config, read_config
 from outreach_sync.config.model import Config, decision_fingerprint, revealed, task_rule_fingerprint
-from outreach_sync.config.starter import starter_config
 
 __all__ = [
     "Config",
@@ -11,7 +10,6 @@ __all__ = [
     "find_config",
     "json_schema",
     "load_config",
-    "permissions_warning",
     "read_config",
     "reference_markdown",
     "revealed",

@@ -2,7 +2,6 @@
 
 import sys
 
-from outreach_sync.config.describe import reference_markdown, schema_text
-from outreach_sync.config.starter import starter_config
+from outreach_sync.config.describe import reference_markdown, schema_text, starter_config
 
 sys.stdout.write({"schema": schema_text, "reference": reference_markdown, "example": starter_config}[sys.argv[1]]())

@@ -1,22 +1,26 @@
-"""The config described from its model: JSON Schema for editors, docs/config.md for people."""
+"""The config described from its model: JSON Schema for editors, docs/config.md for people, and a file to start from."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.config.document import Where, shown_way
+import yaml
+
 from outreach_sync.config.model import SECRETS, Config, keys_of
-from outreach_sync.config.values import NAMES
+from outreach_sync.config.values import NAMES, Where, shown_way
+from outreach_sync.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
 Schema = dict[str, Any]
+Answer = str | int | float | bool | None
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
@@ -47,16 +51,32 @@ The config is a YAML file. It is looked for in this order: `--config`, `$OUTREAC
 This page is generated from the program: `make docs`.
 """
 
+_WIDTH = 118
+_COLUMN = 40
+_HEAD = """\
+# outreach-sync: the config. Every key is here with its default; what is right for you already can be left out.
+#
+# ${NAME} takes an environment variable, ${NAME:-default} a default where it is unset or empty, and $${ is a literal ${.
+# A secret may also come from a file: instead of `api_key: …` write `api_key_file: /run/credentials/api_key`
+# (likewise client_secret_file, refresh_token_file, private_key_file, ping_url_file). A relative path starts at the
+# directory of this file. Durations are written 30s, 10m, 24h, 90d or 1h30m. Try a change with `outreach-sync check`.
+"""
+_LEFT_OUT = {
+    ("outreach", "s2s"): 's2s:\n  install_id: "…"\n  app_guid: "…"\n  private_key_file: /etc/outreach-sync/s2s.pem\n',
+    ("state", "path"): "path: /var/lib/outreach-sync/state.db\n",
+}
+"""Keys that stand there as a comment: most configs do without them."""
+
 
 @cache
 def json_schema() -> Schema:
     """Make the schema (draft 2020-12) from the model, with the `_file` variant of every secret."""
     schema = Config.model_json_schema(by_alias=True)
-    for where in sorted(SECRETS, key=str):
-        described = f"A file that holds {where[-1]}, which is then left out."
-        section = _inner(_at(schema, schema, where[:-1]), schema)
-        section["properties"][f"{where[-1]}_file"] = {"type": "string", "description": described}
+    secrets = {where[-1] for where in SECRETS}
     for section in (schema, *schema["$defs"].values()):
+        for key in sorted(secrets & section["properties"].keys()):
+            described = f"A file that holds {key}, which is then left out."
+            section["properties"][f"{key}_file"] = {"type": "string", "description": described}
         for key, described in section["properties"].items():
             described["title"] = key
             if "patternProperties" in described:
@@ -73,14 +93,12 @@ def schema_text() -> str:
 
 def keys_at(where: Where) -> list[str]:
     """List the keys of a section in their order; none where keys are free, or nothing can stand."""
-    schema = json_schema()
-    return list(_inner(_at(schema, schema, where), schema).get("properties", ()))
+    return list(_inner(_at(where)).get("properties", ()))
 
 
 def allowed_at(where: Where) -> str:
     """Say in a few words what is allowed as a value."""
-    schema = json_schema()
-    return _allowed(_at(schema, schema, where))
+    return _allowed(_at(where))
 
 
 def reference_markdown() -> str:
@@ -88,23 +106,24 @@ def reference_markdown() -> str:
     return "\n".join((_INTRODUCTION, *_tables(Config, ())))
 
 
-def _at(here: Schema, root: Schema, where: Where) -> Schema:
-    """Go from a description to that of a value below it; {} where anything goes."""
+def _at(where: Where) -> Schema:
+    """Go to the description of a value; {} where anything goes."""
+    here = json_schema()
     for step in where:
-        inside = _inner(here, root)
+        inside = _inner(here)
         named = inside.get("properties", {}).get(step) or next(iter(inside.get("patternProperties", {}).values()), None)
         found = named or inside.get("items" if isinstance(step, int) else "additionalProperties")
         here = found if isinstance(found, dict) else {}
     return here
 
 
-def _inner(schema: Schema, root: Schema) -> Schema:
+def _inner(schema: Schema) -> Schema:
     """Look through what may be null, and follow a reference."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
-        return _inner(kinds[0], root)
+        return _inner(kinds[0])
     if "$ref" in schema:
-        definition: Schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+        definition: Schema = json_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
         return definition
     return schema
 
@@ -116,7 +135,7 @@ def _allowed(schema: Schema) -> str:
         case {"anyOf": [*forms]}:
             words = ", or ".join(map(_allowed, forms))
         case {"$ref": _} | {"properties": _}:
-            words = ", ".join(_inner(schema, json_schema())["properties"])
+            words = ", ".join(_inner(schema)["properties"])
         case {"enum": [*choices]}:
             words = ", ".join(map(str, choices))
         case {"type": "integer" | "number" as number}:
@@ -163,8 +182,57 @@ def _tables(model: type[BaseModel], where: Where) -> Iterator[str]:
 
 
 def _row(where: Where, field: FieldInfo) -> str:
-    default = _at(json_schema(), json_schema(), where).get("default")
+    default = _at(where).get("default")
     shown = default if isinstance(default, str) else json.dumps(default, ensure_ascii=False).replace('"', "")
     key = f"`{where[-1]}`" + (f" or `{where[-1]}_file`" if where in SECRETS else "")
     cells = (key, allowed_at(where), f"`{shown}`", field.description or "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def starter_config(answers: Mapping[str, Answer] | None = None) -> str:
+    """Write the starter config.
+
+    Args:
+        answers: values to put in place of the defaults, by path: ``{"workbooks.base_url": "https://…"}``.
+
+    Raises:
+        UsageError: an answer is for a key that the starter does not have.
+    """
+    wanted: dict[Where, Answer] = {tuple(path.split(".")): answer for path, answer in (answers or {}).items()}
+    text = _HEAD + "\n".join(_lines(Config, (), wanted)) + "\n"
+    if wanted:
+        raise UsageError(f"{'.'.join(map(str, next(iter(wanted))))} is not a key of the starter config.")
+    return text
+
+
+def _lines(model: type[BaseModel], where: Where, answers: dict[Where, Answer]) -> Iterator[str]:
+    for way, inner, field in keys_of(model, where):
+        if len(way) == 1:
+            yield ""
+        said = (inner.__doc__ if inner else field.description) or ""
+        if way in _LEFT_OUT:
+            yield from _comment(field.description or "")
+            yield from (f"# {line}" for line in _LEFT_OUT[way].splitlines())
+        elif inner is not None:
+            yield from _comment(said)
+            yield f"{way[-1]}:"
+            yield from (f"  {line}".rstrip() for line in _lines(inner, way, answers))
+        else:
+            default = field.examples[0] if field.examples else field.default
+            yield from _entry(str(way[-1]), answers.pop(way, default), said)
+
+
+def _entry(key: str, value: Any, said: str) -> Iterator[str]:
+    flow = None if isinstance(value, list) else False
+    text = yaml.safe_dump({key: value}, allow_unicode=True, default_flow_style=flow, width=_WIDTH, sort_keys=False)
+    first, *more = text.splitlines()
+    comment = f"{first.ljust(_COLUMN)} # {said}"
+    if not more and len(comment) < _WIDTH - 4:
+        yield comment
+        return
+    yield from _comment(said)
+    yield from (first, *more)
+
+
+def _comment(said: str) -> Iterator[str]:
+    yield from (f"# {line}" for line in textwrap.wrap(said, _WIDTH - 6, break_on_hyphens=False, break_long_words=False))

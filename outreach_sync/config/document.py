@@ -1,37 +1,54 @@
-"""The config file as YAML says it: a tree of text, the line of every value, and every mistake that YAML alone shows.
+"""The config file: found, read as YAML, and made into the `Config`, or into all of its mistakes at once.
 
-Numbers and truth values stay text here (`Plain` knows what YAML makes of them), so that a client id of digits keeps
-its leading zeros; what a value has to be is for the model to say. Every value goes through one clean-up, whichever way
-it came: written out, by ``${NAME}`` or ``${NAME:-default}`` (``$${`` is a literal ``${``), or by ``<key>_file: PATH``.
+YAML becomes a tree of text, with the line of every value. Numbers and truth values stay text there (`Plain` knows what
+YAML makes of them), so that a client id of digits keeps its leading zeros; what a value has to be is for the model to
+say. Every value goes through one clean-up, whichever way it came: written out, by ``${NAME}`` or ``${NAME:-default}``
+(``$${`` is a literal ``${``), or by ``<key>_file: PATH``.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
+from pydantic import ValidationError
 
+from outreach_sync.config.describe import allowed_at, keys_at
+from outreach_sync.config.model import CREDENTIALS, DEFAULT_LABELS, SECRETS, Config, Fields
+from outreach_sync.config.values import NAMES, Plain, Where, shown_way
 from outreach_sync.errors import ConfigError
-from outreach_sync.files import read_limited, refusal
+from outreach_sync.files import read_limited, refusal, resolved, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from outreach_sync.records import Scalar
-
-Where = tuple[str | int, ...]
-"""The way to a value: keys, and indexes of lists from 0."""
-
+_SYSTEM = Path("/etc/outreach-sync/config.yaml")
+_SYSTEM_STATE = Path("/var/lib/outreach-sync")
+_OAUTH = ("client_id", "client_secret", "redirect_uri", "refresh_token")
+_OURS = ("id", "lock_version", "name", "person_first_name", "person_last_name", "main_location[email]")
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "a truth value", "string": "text", "tuple": "a list"}
+_WRONG = {
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "literal_error": "is not one of the words",
+    "string_pattern_mismatch": "has characters that do not belong there",
+    "model_type": "is not a mapping",
+    "mapping_type": "is not a mapping",
+    "dict_type": "is not a mapping",
+}
 _LARGEST = 262_144
 _LARGEST_SECRET = 65_536
 _MOST_VALUES = 20_000  # aliases of aliases can make a small file huge
 _DEEPEST = 40
 _LONGEST_FOR_C = 20_000  # the parser in C is quick, but deep nesting in a long text overflows its stack
-_NAME = re.compile(r"\w[\w\[\]-]{0,60}", re.ASCII)
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})?", re.ASCII)
 _AROUND = "".join(map(chr, range(0x21))) + "\x7f\x85\xa0\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"
+"""What surrounds a value by accident: blanks, line ends, a byte order mark, invisible characters."""
 _TAG = "tag:yaml.org,2002:"
 _TYPED = frozenset({_TAG + kind for kind in ("bool", "int", "float")})
 _KNOWN_TAGS = _TYPED | {_TAG + kind for kind in ("str", "null", "timestamp", "value", "map", "seq", "merge")}
@@ -39,17 +56,218 @@ _Loader = type[yaml.SafeLoader] | type[yaml.CSafeLoader]
 _QuickLoader: _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Plain(str):
-    """Unquoted text that YAML reads as a number or a truth value, which is `value`."""
+# The config
 
-    __slots__ = ("value",)
-    value: Scalar
 
-    def __new__(cls, text: str, value: Scalar) -> Self:
-        """Keep both readings."""
-        plain = super().__new__(cls, text)
-        plain.value = value
-        return plain
+class Loaded(NamedTuple):
+    """A config, and what should be said of its file: that others can read a secret in it."""
+
+    config: Config
+    warning: str | None
+
+
+def find_config(explicit: Path | None = None) -> Path:
+    """Find the config: the given path, `$OUTREACH_SYNC_CONFIG`, or the first of three usual places that exists.
+
+    Raises:
+        ConfigError: what was named does not exist, or there is none anywhere; the message says where was looked.
+    """
+    variable = os.environ.get("OUTREACH_SYNC_CONFIG")
+    for named, by in ((explicit, "--config"), (Path(variable) if variable else None, "$OUTREACH_SYNC_CONFIG")):
+        if named is not None:
+            return _existing(named, by)
+    usual = usual_places()
+    closed: list[ConfigError] = []
+    for place in usual:
+        try:
+            if place.is_file():
+                return place
+        except OSError as error:  # the home of another user, say: the system's config is still to be found
+            closed.append(_closed(place, error))
+    if closed:
+        raise closed[0]
+    looked = ", ".join(map(str, usual))
+    raise ConfigError(
+        f"no config was found: $OUTREACH_SYNC_CONFIG is not set, and none of these exists: {looked}.",
+        advice="Write one with `outreach-sync init`, or name one with --config.",
+    )
+
+
+def usual_places() -> list[Path]:
+    """List where a config is looked for: below the current directory, the user's, the system's."""
+    named = Path(os.environ.get("XDG_CONFIG_HOME", ""))  # a relative path does not count, says that specification
+    try:
+        user = [(named if named.is_absolute() else Path.home() / ".config") / "outreach-sync" / "config.yaml"]
+    except RuntimeError:  # a service account without a home
+        user = []
+    return [Path("config/outreach-sync.yaml"), *user, _SYSTEM]
+
+
+def read_config(path: Path, *, require_secrets: bool = True) -> Loaded:
+    """Read, complete and check a config file; relative paths in it start at its directory.
+
+    Commands that talk to no service do not require secrets: a credential that is missing is then None.
+
+    Raises:
+        ConfigError: the file cannot be used; `problems` has a line for each mistake.
+    """
+    environment = {**_unit_directories(path), **os.environ}
+    document = read_document(path, environment, require_secrets=require_secrets)
+    config, problems = _judge(document, path.absolute().parent, require_secrets=require_secrets)
+    if config is None or problems:
+        count = "one mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise ConfigError(f"{path} has {count}:", problems=tuple(problem.shown(path) for problem in problems))
+    state = config.state.model_copy(update={"path": resolved(config.state.path)})  # the state has one name
+    schedule = config.schedule.model_copy(update={"every_ms": None}) if config.schedule.cron else config.schedule
+    return Loaded(config.model_copy(update={"state": state, "schedule": schedule}), _warning(path, document))
+
+
+def load_config(path: Path, *, require_secrets: bool = True) -> Config:
+    """Do as `read_config` and return the config alone.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    return read_config(path, require_secrets=require_secrets).config
+
+
+def _existing(path: Path, by: str) -> Path:
+    try:
+        path = path.expanduser()
+        exists = path.exists()
+    except OSError as error:
+        raise _closed(path, error) from error
+    except RuntimeError:
+        raise ConfigError(
+            f"the config {path}, named by {by}, is in a home directory that does not exist.", advice="Name another."
+        ) from None
+    if not exists:
+        raise ConfigError(
+            f"the config {path}, named by {by}, does not exist.",
+            advice="Name another, or write one with `outreach-sync init`.",
+        )
+    return path
+
+
+def _closed(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the config {path} cannot be used: {error.strerror}.",
+        advice="Give this user the right to enter its directory.",
+    )
+
+
+def _unit_directories(path: Path) -> dict[str, str]:
+    """Return what systemd's unit for a config of the system sets, for commands that are run by hand.
+
+    ``/etc/outreach-sync/acme/config.yaml`` belongs to the tenant acme. Its state is in ``/var/lib/outreach-sync/acme``
+    and its credentials are beside the config: no tenant falls back on what belongs to another.
+    """
+    directory = Path(os.path.abspath(path)).parent  # noqa: PTH100 - as it is named, links not followed
+    if not directory.is_relative_to(_SYSTEM.parent):
+        return {}
+    tenant = directory.relative_to(_SYSTEM.parent)
+    return {"STATE_DIRECTORY": str(_SYSTEM_STATE / tenant), "CREDENTIALS_DIRECTORY": str(directory / "credentials")}
+
+
+def _judge(document: Document, base: Path, *, require_secrets: bool) -> tuple[Config | None, list[Problem]]:
+    """Collect what YAML, the model and the combination of keys have to say, in the order of the file."""
+    problems = {problem.where: problem for problem in reversed(document.problems)}
+    config = None
+    try:
+        config = Config.model_validate(document.tree, context={"base": base})
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            where: Where = tuple(step for step in found["loc"] if step != "[key]")
+            problems.setdefault(where, document.problem(where, _complaint(found["type"], found.get("ctx", {}), where)))
+    for where, text in _inconsistencies(document.tree, require_secrets=require_secrets):
+        if (*where[:-1], f"{where[-1]}_file") not in problems:
+            problems.setdefault(where, document.problem(where, text))
+    return config, sorted(problems.values(), key=lambda one: (one.line, one.where != (), str(one.where)))
+
+
+def _complaint(kind: str, context: Mapping[str, Any], where: Where) -> str:
+    """Say in our words what pydantic found; its own may quote the value."""
+    wrong = _WRONG.get(kind, "is not " + _KINDS.get(kind.partition("_")[0], "as it should be"))
+    match kind:
+        case "extra_forbidden":
+            known = keys_at(where[:-1])
+            nearest = get_close_matches(str(where[-1]), known, 1, cutoff=0.5)
+            return f"unknown key; {f'did you mean {nearest[0]}? ' if nearest else ''}allowed: {', '.join(known)}"
+        case "value_error":
+            wrong = str(context["error"])
+    return f"{wrong}; allowed: {NAMES.get(str(context.get('pattern'))) or allowed_at(where)}"
+
+
+def _inconsistencies(tree: Mapping[str, object], *, require_secrets: bool) -> Iterator[tuple[Where, str]]:
+    """Find what does not go together, in the tree itself so that other mistakes do not hide it."""
+    outreach, s2s = _section(tree, "outreach"), _section(tree, "outreach", "s2s")
+    sync, schedule = _section(tree, "sync"), _section(tree, "schedule")
+    if require_secrets:
+        if outreach.get("s2s") is None:
+            yield from _missing(outreach, ("outreach",), "client_id", "client_secret")
+        elif isinstance(outreach["s2s"], dict):
+            yield from _missing(s2s, ("outreach", "s2s"), "install_id", "app_guid", "private_key")
+        yield from _missing(_section(tree, "workbooks"), ("workbooks",), "api_key")
+    for key in _OAUTH:
+        if outreach.get("s2s") is not None and outreach.get(key):
+            yield ("outreach", key), "does not go with s2s; allowed: either s2s, or " + ", ".join(_OAUTH)
+    yield from _fields_named_twice(tree)
+    yield from _precedence_without_label(sync)
+    if "every" in schedule and not schedule["every"] and not schedule.get("cron"):
+        yield ("schedule", "every"), "is null, and so is cron; allowed: a duration here, or a cron expression there"
+
+
+def _section(tree: Mapping[str, object], *way: str) -> Mapping[str, object]:
+    here: object = tree
+    for key in way:
+        here = here.get(key) if isinstance(here, dict) else None
+    return here if isinstance(here, dict) else {}
+
+
+def _missing(section: Mapping[str, object], way: Where, *keys: str) -> Iterator[tuple[Where, str]]:
+    for key in keys:
+        if not section.get(key):
+            file = f", or {key}_file: PATH" if (*way, key) in SECRETS else ""
+            yield (*way, key), f"is required and is not given; allowed: text such as ${{NAME}}{file}"
+
+
+def _fields_named_twice(tree: Mapping[str, object]) -> Iterator[tuple[Where, str]]:
+    given = _section(tree, "workbooks", "fields")
+    seen = dict.fromkeys((*_OURS, "created_through_reference"), "the program itself")
+    for key, default in Fields().model_dump().items():
+        name = given.get(key, default)
+        if not isinstance(name, str) or not name:
+            continue
+        if name in seen:
+            yield ("workbooks", "fields", key), f"names a field that {seen[name]} writes; allowed: a field of its own"
+        seen.setdefault(name, f"workbooks.fields.{key}")
+    for field in _section(tree, "sync", "people", "create_fields"):
+        if field in seen:
+            way = ("sync", "people", "create_fields", field)
+            yield way, f"is a field that {seen[field]} writes; allowed: other fields"
+
+
+def _precedence_without_label(sync: Mapping[str, object]) -> Iterator[tuple[Where, str]]:
+    listed = sync.get("precedence")
+    known = [state for state in (*DEFAULT_LABELS, *_section(sync, "labels")) if state != "not_active"]
+    for index, state in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(state, str) and state not in known:
+            nearest = get_close_matches(state, known, 1)
+            hint = f"; nearest: {nearest[0]}" if nearest else ""
+            said = f"is not a state that has a label; allowed: states that have one: {', '.join(known)}{hint}"
+            yield ("sync", "precedence", index), said
+
+
+def _warning(path: Path, document: Document) -> str | None:
+    mode = path.stat().st_mode
+    if not document.literals or not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return None
+    who = "everyone" if mode & stat.S_IROTH else "its group"
+    held = ", ".join(sorted(map(shown_way, document.literals)))
+    return f"{path} holds {held} and can be read by {who}; chmod 600 it, or move the secret out of it"
+
+
+# The file
 
 
 class Problem(NamedTuple):
@@ -84,49 +302,16 @@ class Document(NamedTuple):
         return Problem(self.lines.get(here, 1), where, text)
 
 
-def shown_way(where: Where) -> str:
-    """Write the way to a value as ``sync.tasks.skipped_when[0].state``.
-
-    A key that is not a name is not shown: ``{api_key:hush}``, for want of a blank, is a key.
-    """
-    steps = (f"[{one}]" if isinstance(one, int) else f".{one if _NAME.fullmatch(one) else '…'}" for one in where)
-    return "".join(steps).removeprefix(".")
-
-
-def as_yaml(tree: object) -> Any:
-    """Return a part of the tree as YAML reads it, numbers and truth values included."""
-    match tree:
-        case Plain():
-            return tree.value
-        case list():
-            return [as_yaml(one) for one in tree]
-        case dict():
-            return {key: as_yaml(one) for key, one in tree.items()}
-    return tree
-
-
-def read_document(
-    path: Path,
-    environment: Mapping[str, str],
-    *,
-    secrets: Collection[Where],
-    credentials: Collection[Where],
-    require_secrets: bool = True,
-) -> Document:
+def read_document(path: Path, environment: Mapping[str, str], *, require_secrets: bool = True) -> Document:
     """Read a config file, put in what the environment and the secret files hold, and collect the mistakes.
 
-    Args:
-        path: the config file.
-        environment: the variables that may be named.
-        secrets: the ways to values that may come from a file.
-        credentials: the ways to values that may be missing where `require_secrets` is False; they are None then.
-        require_secrets: whether a credential whose variable or file is missing is a mistake.
+    With `require_secrets`, a credential whose variable or file is missing is a mistake; without, it is None.
 
     Raises:
         ConfigError: the file cannot be read, is too large, or is not a YAML mapping at all.
     """
-    root = _compose(path, _text_of(path))
-    reader = _Reader(environment, secrets, credentials, lenient=not require_secrets)
+    root = _compose(path)
+    reader = _Reader(environment, () if require_secrets else CREDENTIALS)
     tree = reader.mapping(root, ())
     reader.take_secret_files(tree, path.parent)
     return Document(tree, reader.lines, tuple(reader.problems), frozenset(reader.literals))
@@ -160,19 +345,15 @@ def _interpolated(text: str, environment: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value_of, text)
 
 
-def _text_of(path: Path) -> str:
+def _compose(path: Path) -> yaml.MappingNode:
     try:
         content = read_limited(path, _LARGEST)
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise _unusable(path, 1, f"the config cannot be read: {refusal(path, error)}") from None
-    try:
-        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _unusable(path, line, "the text is not UTF-8; save the file as UTF-8") from None
-
-
-def _compose(path: Path, text: str) -> yaml.MappingNode:
     loader = (_QuickLoader if len(text) < _LONGEST_FOR_C else yaml.SafeLoader)(text)
     try:
         node = loader.get_single_node()
@@ -199,17 +380,8 @@ def _unusable(path: Path, line: int, text: str) -> ConfigError:
 class _Reader:
     """Turns YAML's nodes into the tree, and remembers lines and mistakes on the way."""
 
-    def __init__(
-        self,
-        environment: Mapping[str, str],
-        secrets: Collection[Where],
-        credentials: Collection[Where],
-        *,
-        lenient: bool,
-    ) -> None:
-        self.environment = environment
-        self.secrets, self.credentials = secrets, credentials
-        self.optional = credentials if lenient else ()
+    def __init__(self, environment: Mapping[str, str], optional: Collection[Where]) -> None:
+        self.environment, self.optional = environment, optional
         self.lines: dict[Where, int] = {}
         self.problems: list[Problem] = []
         self.literals: set[Where] = set()
@@ -233,7 +405,7 @@ class _Reader:
 
     def take_secret_files(self, tree: dict[str, object], base: Path) -> None:
         """Replace every ``<key>_file`` by ``<key>`` with what the file holds."""
-        for *way, key in sorted(self.secrets, key=str):
+        for *way, key in sorted(SECRETS, key=str):
             section: object = tree
             for step in way:
                 section = section.get(str(step)) if isinstance(section, dict) else None
@@ -255,7 +427,7 @@ class _Reader:
         file = Path(named)
         try:
             file = base / file.expanduser()
-            secret = _cleaned(read_limited(file, _LARGEST_SECRET).decode("utf-8-sig"))
+            secret = read_limited(file, _LARGEST_SECRET).decode("utf-8-sig").strip(_AROUND)
         except OSError as error:
             why = f"cannot be read: {refusal(file, error)}"
         except UnicodeDecodeError:
@@ -294,7 +466,7 @@ class _Reader:
         if node.tag == _TAG + "null":
             return None
         named = mentions_variable(source)
-        if where in self.secrets and source and not named:
+        if where in SECRETS and source and not named:
             self.literals.add(where)
         try:
             text = _interpolated(source, self.environment)
@@ -307,12 +479,17 @@ class _Reader:
         except ValueError as malformed:
             self._complain(line, where, str(malformed))
             return None
-        if named or where in self.credentials:
-            text = _cleaned(text)
+        if named or where in CREDENTIALS:
+            text = text.strip(_AROUND)
         tag = node.tag
         if text != source and not node.style:  # type: ignore[attr-defined]  # scalars have a style; the stubs forget
             tag = _QuickLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-        return _typed(text) if tag in _TYPED else text
+        if tag not in _TYPED:
+            return text
+        try:
+            return Plain(text, yaml.safe_load(text))
+        except ValueError:  # such as 0b_, which YAML 1.1 takes for a number until it reads it
+            return text
 
     def _complain(self, line: int, where: Where, text: str) -> None:
         self.problems.append(Problem(line, where, text))
@@ -322,13 +499,53 @@ def _base(where: Where) -> Where:
     return (*where[:-1], str(where[-1]).removesuffix("_file"))
 
 
-def _cleaned(text: str) -> str:
-    """Take away what surrounds a value by accident: blanks, line ends, a byte order mark, invisible characters."""
-    return text.strip(_AROUND)
+# Edits
 
 
-def _typed(text: str) -> str:
+def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) -> str | None:
+    """Return the text of a config with plain words put in as values of a section's keys.
+
+    None where that cannot be done without touching something else: the section is not there or not in block style, or
+    a value comes from the environment.
+    """
+    mapping = _mapping_at(yaml.compose(text), section)
+    if mapping is None or mapping.flow_style or not mapping.value:
+        return None
+    edits = [_edit(mapping, key, value) for key, value in wanted.items()]
+    done = text
+    for begin, end, new in sorted((one for one in edits if one is not None), reverse=True):
+        done = done[:begin] + new + done[end:]
+    again = _mapping_at(yaml.compose(done), section)
+    held = {} if again is None else {name.value: value.value for name, value in again.value}
+    whole = None not in edits and all(held.get(key) == value for key, value in wanted.items())
+    return done if whole else None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a config file atomically; owner, mode and, through a symbolic link, place stay the same.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     try:
-        return Plain(text, yaml.safe_load(text))
-    except ValueError:  # such as 0b_, which YAML 1.1 takes for a number until it reads it
-        return text
+        write_whole(path, text)
+    except OSError as problem:
+        raise ConfigError(f"{path} cannot be written ({problem.strerror}).") from problem
+
+
+def _mapping_at(node: yaml.Node | None, section: tuple[str, ...]) -> yaml.MappingNode | None:
+    for name in section:
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        node = next((value for key, value in node.value if key.value == name), None)
+    return node if isinstance(node, yaml.MappingNode) else None
+
+
+def _edit(mapping: yaml.MappingNode, key: str, value: str) -> tuple[int, int, str] | None:
+    """Return (begin, end, new text): the old value's place, or a new line before the section's first key."""
+    for name, old in mapping.value:
+        if name.value == key:
+            plain = isinstance(old, yaml.ScalarNode) and not mentions_variable(old.value)
+            return (old.start_mark.index, old.end_mark.index, value) if plain else None
+    first = mapping.value[0][0].start_mark
+    return first.index, first.index, f"{key}: {value}\n{' ' * first.column}"

@@ -26,7 +26,6 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo  # noqa: TC002
 
-from outreach_sync.config.document import Where, as_yaml
 from outreach_sync.config.values import (
     DAY_MS,
     SPANS,
@@ -55,6 +54,8 @@ from outreach_sync.config.values import (
     Template,
     Text,
     Value,
+    Where,
+    as_yaml,
     plain_conditions,
     says,
 )
@@ -395,14 +396,10 @@ CREDENTIALS: frozenset[Where] = SECRETS | {
 
 
 def revealed(value: SecretStr | str | None, name: str) -> str:
-    """Take the text of a credential that is needed now.
-
-    Args:
-        value: the credential; None where the config was loaded without its secrets.
-        name: its key, for the complaint.
+    """Take the text of a credential that is needed now; None: the config was loaded without its secrets.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none; the message names its key.
     """
     if value is None:
         raise ConfigError(

@@ -10,11 +10,14 @@ import ipaddress
 import re
 import shlex
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
+from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -27,8 +30,6 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from outreach_sync.config.cron import checked_cron
-from outreach_sync.config.document import as_yaml
 from outreach_sync.instants import LONGEST_MS, Instant, OutOfReachError, parse_duration, parse_moment
 from outreach_sync.records import Scalar
 from outreach_sync.rules.skipped import AnyOf, Clause, Condition, Equals, NotAfter, Requirement, plain_condition
@@ -36,7 +37,12 @@ from outreach_sync.rules.skipped import AnyOf, Clause, Condition, Equals, NotAft
 T = TypeVar("T")
 G = TypeVar("G", str, SecretStr)
 
+Where = tuple[str | int, ...]
+"""The way to a value: keys, and indexes of lists from 0."""
+
 DAY_MS = 86_400_000
+_NAME = re.compile(r"\w[\w\[\]-]{0,60}", re.ASCII)
+_A_YEAR = datetime(2027, 1, 1, tzinfo=UTC)  # not a leap year
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200d\u2060\ufeff]")
 _PLACES = ("action", "sequence", "step", "task_type", "id", "prospect")
 _FIELD, _ATTRIBUTE, _WORD = r"^[A-Za-z_]\w*(\[\w+\])*$", "^[A-Za-z][A-Za-z0-9_]*$", "^[a-z][a-z0-9_]*$"
@@ -46,6 +52,19 @@ NAMES = {
     _WORD: "a name as Outreach writes it, such as opted_out or skip_task",
 }
 """The pattern of a name to what is allowed."""
+
+
+class Plain(str):
+    """Unquoted text that YAML reads as a number or a truth value, which is `value`."""
+
+    __slots__ = ("value",)
+    value: Scalar
+
+    def __new__(cls, text: str, value: Scalar) -> Self:
+        """Keep both readings."""
+        plain = super().__new__(cls, text)
+        plain.value = value
+        return plain
 
 
 class Back(NamedTuple):
@@ -64,12 +83,57 @@ class Everything(NamedTuple):
     """All there is."""
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether a host name is this machine, whatever the resolver thinks of it."""
+def shown_way(where: Where) -> str:
+    """Write the way to a value as ``sync.tasks.skipped_when[0].state``.
+
+    A key that is not a name is not shown: ``{api_key:hush}``, for want of a blank, is a key.
+    """
+    steps = (f"[{one}]" if isinstance(one, int) else f".{one if _NAME.fullmatch(one) else '…'}" for one in where)
+    return "".join(steps).removeprefix(".")
+
+
+def as_yaml(tree: object) -> Any:
+    """Return a part of the tree as YAML reads it, numbers and truth values included."""
+    match tree:
+        case Plain():
+            return tree.value
+        case list():
+            return [as_yaml(one) for one in tree]
+        case dict():
+            return {key: as_yaml(one) for key, one in tree.items()}
+    return tree
+
+
+def checked_cron(text: str) -> str:
+    """Return a cron expression of five fields (crontab(5), UTC) with single blanks.
+
+    Raises:
+        ValueError: it is not one, or never fires; the text names the field, never its content.
+    """
+    fields = text.lower().split()
+    if len(fields) != 5:  # noqa: PLR2004
+        raise ValueError("is not a cron expression of five fields")
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        firing = next(CronSim(" ".join(fields), _A_YEAR), None)
+    except CronSimError as error:
+        raise ValueError(f"is not a cron expression ({str(error).lower()})") from None
+    if firing is None:
+        raise ValueError("never fires")
+    return " ".join(fields)
+
+
+def next_firing(text: str, after: datetime) -> datetime:
+    """Return the first firing after a moment (aware, UTC)."""
+    return next(CronSim(text, after))
+
+
+def firings_a_year(text: str) -> int:
+    """Count the firings of a year of 365 days."""
+    minute, hour, *days = text.split()
+    a_day = CronSim(f"{minute} {hour} * * *", _A_YEAR)
+    firings = CronSim(f"0 0 {' '.join(days)}", _A_YEAR - timedelta(seconds=1))
+    days_a_year = len(list(takewhile(lambda firing: firing.year == _A_YEAR.year, firings)))
+    return len(a_day.minutes) * len(a_day.hours) * days_a_year
 
 
 def _not_blank(text: str) -> str:
@@ -110,7 +174,11 @@ def _secret_address(secret: SecretStr) -> SecretStr:
 def _service_address(given: str) -> str:
     text = given.strip()
     host, parts = _host_of(text), urlsplit(text)
-    if parts.scheme == "http" and not is_loopback(host):
+    try:  # whatever the resolver thinks of it
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if parts.scheme == "http" and not loopback:
         raise ValueError("is http on a host that is not this machine")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("has more than a host and a path")

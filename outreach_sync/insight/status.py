@@ -6,7 +6,7 @@ import json
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.config.cron import firings_a_year, next_firing
+from outreach_sync.config.values import firings_a_year, next_firing
 from outreach_sync.errors import StateError
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.outreach.auth import TokenFile

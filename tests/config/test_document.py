@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from outreach_sync.config.document import Document, Plain, mentions_variable, read_document
-from outreach_sync.config.model import CREDENTIALS, SECRETS
+from outreach_sync.config.document import Document, mentions_variable, read_document
+from outreach_sync.config.values import Plain
 from outreach_sync.errors import ConfigError
 
 Write = Callable[..., Path]
 
 
 def _read(path: Path, *, require_secrets: bool = True) -> Document:
-    return read_document(path, os.environ, secrets=SECRETS, credentials=CREDENTIALS, require_secrets=require_secrets)
+    return read_document(path, os.environ, require_secrets=require_secrets)
 
 
 def _problems(path: Path) -> list[str]:

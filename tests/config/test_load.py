@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from outreach_sync.config import Config, find_config, load_config, permissions_warning
+from outreach_sync.config import Config, find_config, load_config, read_config
 from outreach_sync.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -277,7 +277,7 @@ def test_a_schedule_that_never_starts_is_a_mistake(minimal: Write) -> None:
 def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mode: int, who: str) -> None:
     path = minimal()
     path.chmod(mode)
-    warning = permissions_warning(path)
+    warning = read_config(path, require_secrets=False).warning
     assert warning is not None
     assert f"outreach.client_secret, workbooks.api_key and can be read by {who}" in warning
     assert "planted" not in warning
@@ -286,13 +286,13 @@ def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mo
 def test_a_secret_of_the_owner_alone_is_fine(minimal: Write) -> None:
     path = minimal()
     path.chmod(0o600)
-    assert permissions_warning(path) is None
+    assert read_config(path, require_secrets=False).warning is None
 
 
 def test_a_config_without_a_secret_may_be_read_by_anyone(write: Write) -> None:
     path = write("outreach: {client_id: c, client_secret: '${S}'}\nworkbooks: {api_key_file: /run/key}\n")
     path.chmod(0o644)
-    assert permissions_warning(path) is None
+    assert read_config(path, require_secrets=False).warning is None
 
 
 @pytest.fixture
@@ -335,7 +335,7 @@ def test_a_config_that_is_named_but_missing_is_never_replaced_by_another(
 def test_without_any_the_error_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("outreach_sync.config.load._SYSTEM", tmp_path / "etc/config.yaml")
+    monkeypatch.setattr("outreach_sync.config.document._SYSTEM", tmp_path / "etc/config.yaml")
     with pytest.raises(ConfigError) as caught:
         find_config()
     for place in ("config/outreach-sync.yaml", f"{tmp_path}/.config/outreach-sync/config.yaml", f"{tmp_path}/etc"):
@@ -390,7 +390,7 @@ SHIPPED = Path(__file__).parents[2] / "config/systemd/outreach-sync.yaml"
 def test_a_tenant_falls_back_on_what_is_its_own_and_on_nothing_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outreach_sync.config.load._SYSTEM", tmp_path / "config.yaml")
+    monkeypatch.setattr("outreach_sync.config.document._SYSTEM", tmp_path / "config.yaml")
     for directory in (tmp_path, tmp_path / "acme"):
         (directory / "credentials").mkdir(parents=True)
         for name in ("outreach_client_secret", "workbooks_api_key"):

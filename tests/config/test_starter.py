@@ -8,7 +8,7 @@ import yaml
 
 from outreach_sync.config import load_config, starter_config
 from outreach_sync.config.describe import keys_at
-from outreach_sync.config.starter import replace_file, rewritten
+from outreach_sync.config.document import replace_file, rewritten
 from outreach_sync.errors import UsageError
 
 Write = Callable[..., Path]

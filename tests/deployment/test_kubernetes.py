@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.cron import checked_cron
-from outreach_sync.config.load import load_config
+from outreach_sync.config.document import load_config
+from outreach_sync.config.values import checked_cron
 
 MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes" / "cronjob.yaml"
 SCHEMA = Path(__file__).parent / "kubernetes-1.33.schema.json"
