@@ -18,7 +18,6 @@ from outreach_sync.match import ask_matches, link, look_twice, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.matching import Ambiguous, Found
 from outreach_sync.rules.person import Held, differences, is_opted_out, wanted_person
-from outreach_sync.settle import refuse_decision, wrote
 from outreach_sync.store.erasure import forget_namesakes
 from outreach_sync.store.outbox import HIDDEN
 from outreach_sync.store.people import Candidates
@@ -73,7 +72,7 @@ class Decision(NamedTuple):
 
 
 def decisions(
-    state: Store,
+    store: Store,
     config: Config,
     pools: Mapping[int, Sequence[int]],
     people: Mapping[int, LinkedPerson] | None = None,
@@ -83,18 +82,18 @@ def decisions(
     """Decide what the People behind these prospects should say.
 
     Args:
-        state: the store; nothing in it is changed.
+        store: the store; nothing in it is changed.
         config: the config.
         pools: all the prospects of each Person, by its id (of one to be created: any key).
         people: what is known of them; who is absent holds nothing.
         without: told the ids of sequence states, returns those to leave out, as if they did not exist.
     """
     everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
-    prospects = state.cache.pooled_prospects(everyone)
-    states = state.cache.pooled_states(everyone)
+    prospects = store.cache.pooled_prospects(everyone)
+    states = store.cache.pooled_states(everyone)
     left_out = set(without([one.id for some in states.values() for one in some]))
-    senseless = state.outbox.refused_states(everyone)
-    all_read = state.facts.get(ALL_STATES_READ) is not None
+    senseless = store.outbox.refused_states(everyone)
+    all_read = store.facts.get(ALL_STATES_READ) is not None
     known = people or {}
     decided = {}
     for key, pool in pools.items():
@@ -148,7 +147,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
         for prospect_id, judged in verdicts.items():
             if isinstance(judged, Ambiguous):
-                refuse_decision(run, prospect_id, None, judged.reason)
+                run.refuse_decision(prospect_id, None, judged.reason)
         missing = {one for one in unmatched if one not in verdicts and one not in left}
         if not only_opt_outs:
             run.store.undecided.decided(ids - missing - later)
@@ -201,7 +200,7 @@ def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]
         left.update(pool)
         if hidden:
             run.store.people.not_seen(person_id)
-            refuse_decision(run, min(pool), person_id, _hidden(person_id), action=HIDDEN)
+            run.refuse_decision(min(pool), person_id, _hidden(person_id), action=HIDDEN)
         else:
             run.store.people.left_deleted(person_id)
             run.store.outbox.drop_person(pool)
@@ -291,7 +290,7 @@ def _queue_update(run: Run, person: LinkedPerson, decision: Decision, *, only_op
     elif decision.unread or only_opt_outs:
         return False
     elif decision.problem:
-        refuse_decision(run, lead, person.id, decision.problem)
+        run.refuse_decision(lead, person.id, decision.problem)
     else:
         outbox.drop_person([lead])
     return bool(changes or decision.problem)
@@ -304,7 +303,7 @@ def _count(run: Run, person_id: int, lost: Entry | None, decision: Decision, *, 
         people.unchanged += not changed
         return
     arrived = {role: value for role, value in lost.fields.items() if getattr(decision.held, role) == value}
-    wrote(run, lost, person_id, arrived)
+    run.wrote(lost, person_id, arrived)
     if lost.action in ("create", "recreate"):
         people.created += lost.action == "create"
         people.recreated += lost.action == "recreate"
@@ -346,7 +345,7 @@ def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
     with run.store.transaction():
         for prospect_id, judged in verdicts.items():
             if isinstance(judged, Ambiguous):
-                refuse_decision(run, prospect_id, None, judged.reason)
+                run.refuse_decision(prospect_id, None, judged.reason)
     return bool(verdicts)
 
 
@@ -377,7 +376,7 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
         if not only_opt_outs and not one.unread:
             run.store.undecided.decided(one.pool)
         if not known and not only_opt_outs and one.states:
-            refuse_decision(run, lead, None, _unreadable(lead))  # a skipped task alone waits, and is no failure
+            run.refuse_decision(lead, None, _unreadable(lead))  # a skipped task alone waits, and is no failure
         elif not alive or not _creates(run.config) or not _has_reason(one, alive, with_tasks):
             run.store.outbox.drop_person(one.pool)
             run.summary.people.skipped += 1
@@ -406,7 +405,7 @@ def _queue_creation(run: Run, decision: Decision, *, was_sent: bool, only_opt_ou
     run.store.outbox.drop_person(decision.pool[1:])
     if decision.problem and not wanted.opted_out:
         if not decision.unread:
-            refuse_decision(run, lead, None, decision.problem)
+            run.refuse_decision(lead, None, decision.problem)
     elif fields:
         if wanted.no_email:
             fields["no_email"] = True  # never undone, not by a deletion either

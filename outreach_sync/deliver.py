@@ -11,10 +11,8 @@ transaction that settles the answers which have come meanwhile; worker threads d
 from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync import tasks
-from outreach_sync.batches import Batch, Suspects, creation_fields, person_batch, task_write, workbooks_fields
 from outreach_sync.decide import decide_all
 from outreach_sync.errors import (
     GuardStoppedError,
@@ -24,20 +22,21 @@ from outreach_sync.errors import (
     UnavailableError,
 )
 from outreach_sync.http import pause
-from outreach_sync.match import refresh
+from outreach_sync.match import read_people, refresh
 from outreach_sync.records import Rejected, Unknown
 from outreach_sync.rules import guard
 from outreach_sync.rules.guard import Watched
+from outreach_sync.rules.matching import task_reference
 from outreach_sync.rules.person import NOT_ACTIVE
-from outreach_sync.settle import Settled, plain, refuse, settle
-from outreach_sync.store.outbox import PERSON, TASK, Guarded
+from outreach_sync.settle import Batch, Settled, Suspects, person_batch, settle, task_write, workbooks_fields
+from outreach_sync.store.outbox import DISCARDED, PERSON, TASK, Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
-    from outreach_sync.records import Verdict, WriteValue
+    from outreach_sync.records import TaskRow, Verdict
     from outreach_sync.run import Run
     from outreach_sync.store.outbox import Entry
 
@@ -49,6 +48,8 @@ _LOST_IN_A_ROW = 3
 """So many requests in a row with suspects may get no answer before Workbooks counts as down; of others, one."""
 _LONGEST_PAUSE_S = 10.0
 _TOGETHER = 500
+_TASKS_TOGETHER = 400
+"""Tasks whose People are read together: at most four requests."""
 _ACTIONS = ("update", "create", "recreate")
 _FAILS_AT = "Workbooks fails whenever this record is written"
 _SOMEBODY_ELSE = "somebody else keeps changing this record while it is written"
@@ -72,12 +73,12 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     with run.store.transaction():
         run.store.undecided.revisit_due(run.clock())
         run.pilot.begin(run.store)
-    tasks.doubt_people(run, held=not complete)
+    _doubt_people_of_tasks(run, held=not complete)
     watch = _Guard(run, lifted=allow_bulk)
     if run.dry:
         _decide(run, None, complete=complete)
         run.summary.guard_would_stop = bool(watch.problems())
-        list_changes(run)
+        _list_changes(run)
         return
     suspects, accepted, fruitless = Suspects(run.config.workbooks.batch_size), 0, 0
     while fruitless < (_FRUITLESS_ROUNDS if suspects.all_were_alone() else _FRUITLESS_WITH_SUSPECTS):
@@ -118,7 +119,7 @@ def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tu
         watch.admit()
         pusher.push_all()
         again = _confirm_refusals(run, pusher.settled)
-        for batch in tasks.batches(run, suspects):
+        for batch in _task_batches(run, suspects):
             pusher.send(batch)
         pusher.push_all()
         return pusher.settled, again
@@ -204,7 +205,7 @@ def _blame(run: Run, settled: Settled, suspects: Suspects) -> bool:
     blamed = [entry for entry, _ in settled.unknown if suspects.is_proven(entry)]
     with run.store.transaction():
         for entry in blamed:
-            refuse(run, entry, _FAILS_AT, in_doubt=True)
+            run.refuse(entry, _FAILS_AT, in_doubt=True)
         run.store.undecided.decided(entry.prospect_id or 0 for entry in blamed if entry.record == PERSON)
     settled.unknown = [(entry, together) for entry, together in settled.unknown if entry not in blamed]
     return bool(blamed)
@@ -224,7 +225,7 @@ def _confirm_refusals(run: Run, settled: Settled) -> bool:
                 run.store.outbox.back_to_queue([entry.id], in_doubt=False)
                 run.store.undecided.mark_again([entry.prospect_id or 0])
             else:
-                refuse(run, entry, reason)
+                run.refuse(entry, reason)
     settled.rejected.clear()
     return bool(absent.deleted or absent.hidden)
 
@@ -239,7 +240,7 @@ def _give_up(run: Run, settled: Settled, suspects: Suspects) -> None:
     _blame(run, settled, suspects)
     with run.store.transaction():
         for entry in settled.stale:
-            refuse(run, entry, _SOMEBODY_ELSE)
+            run.refuse(entry, _SOMEBODY_ELSE)
         run.store.undecided.decided(entry.prospect_id or 0 for entry in settled.stale)
     if lost:
         raise UnavailableError(
@@ -420,54 +421,142 @@ class Pusher:
             raise self._failure
 
 
-# -- a dry run
-
-
-def list_changes(run: Run) -> None:
-    """Fill the tally of a dry run with every change, and count what would be done."""
+def _list_changes(run: Run) -> None:
+    """List and count in the summary of a dry run what would be sent."""
+    summary = run.summary
     for action in _ACTIONS:
         after = 0
         while entries := run.store.outbox.due(PERSON, action, run.clock(), after=after, limit=_TOGETHER, run_id=run.id):
             after = entries[-1].id
-            _list_people(run, action, run.pilot.take(entries))
-    for batch in tasks.batches(run, Suspects(run.config.workbooks.batch_size)):
+            batch = person_batch(run, run.pilot.take(entries))
+            for entry, write in zip(batch.entries, batch.writes, strict=True):
+                summary.would_write(entry, workbooks_fields(run, entry.before), write.fields)
+    for batch in _task_batches(run, Suspects(run.config.workbooks.batch_size)):
         for entry, write in zip(batch.entries, batch.writes, strict=True):
-            _list_task(run, entry, write.fields)
+            summary.would_write(entry, {}, write.fields)
     to_be_created = run.store.outbox.to_be_created()
     for entry in run.store.outbox.due(TASK, "create", run.clock(), after=0, limit=-1):
         if entry.prospect_id in to_be_created and run.pilot.covers(entry.prospect_id, None):
             fields = task_write(run, entry.task_id or 0, 0).fields
-            _list_task(run, entry, {name: value or None for name, value in fields.items()})
+            summary.would_write(entry, {}, {name: value or None for name, value in fields.items()})
 
 
-def _list_people(run: Run, action: str, entries: Sequence[Entry]) -> None:
-    created = creation_fields(run, [entry for entry in entries if entry.person_id is None])
+# -- skipped tasks: one Workbooks Task for each, for ever
+#
+# Before any is created it is looked for by its reference, deleted ones included: the state may have been lost since it
+# was sent. One whose creation was sent without an answer is looked for twice, since created records may appear late.
+# No Task is tied to a Person that is gone: whose Person it is gets decided anew first, and the task follows.
+
+
+class _Creatable(NamedTuple):
+    """A queued task that is to be created, and its Person."""
+
+    entry: Entry
+    person_id: int
+
+
+def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
+    """Read the Persons that the due tasks will be tied to; those that are gone are to be decided anew.
+
+    Persons that this run found or wrote were just there. `held`: nothing may be decided yet.
+    """
+    after = 0
+    while entries := run.store.outbox.due(TASK, "create", run.clock(), after=after, limit=_TASKS_TOGETHER):
+        after = entries[-1].id
+        gone = _gone(run, {entry.prospect_id for entry in entries if entry.prospect_id is not None})
+        if gone:
+            pools = run.store.people.prospects_of(gone)
+            with run.store.transaction():
+                run.store.people.doubt(gone)
+                run.store.undecided.mark_again((one for pool in pools.values() for one in pool), held=held)
+
+
+def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
+    people = run.store.people.by_id(set(run.store.people.of_prospects(prospect_ids).values()))
+    unread = [
+        person
+        for person in people.values()
+        if not (person.deleted or person.hidden or person.untouched)
+        and max(person.linked_at, person.written_at or 0) < run.summary.started_at
+    ]
+    if not unread:
+        return []
+    rows = read_people(run, unread)
+    return [person.id for person in unread if person.id not in rows or rows[person.id].is_deleted]
+
+
+def _task_batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
+    """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person."""
+    after = 0
+    while entries := run.store.outbox.due(
+        TASK, "create", run.clock(), after=after, limit=run.config.workbooks.batch_size
+    ):
+        after = entries[-1].id
+        creatable = {one.entry.id: one for one in _to_be_created(run, _with_person(run, entries))}
+        for together in suspects.cut([one.entry for one in creatable.values()]):
+            writes = tuple(task_write(run, entry.task_id or 0, creatable[entry.id].person_id) for entry in together)
+            yield Batch(TASK, tuple(together), writes)
+
+
+def _with_person(run: Run, entries: Sequence[Entry]) -> list[_Creatable]:
+    """Keep the tasks whose Person exists; the others wait, without being a failure, unless that Person is queued.
+
+    A Person that has to be read and decided again may be gone: its tasks stay due until that is done.
+    """
+    prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
+    links = run.store.people.of_prospects(prospects)
+    people = run.store.people.by_id(set(links.values()))
+    queued = [entry for entry in run.store.outbox.of_person(prospects) if entry.state != DISCARDED]
+    coming = {one for entry in queued for one in (*entry.pool, entry.prospect_id)}
+    unsure = run.store.undecided.people_to_decide(one.id for one in people.values() if one.lock_version is None)
+    ready, waiting = [], []
     for entry in entries:
-        old = workbooks_fields(run, entry.before)
-        new = {**created.get(entry.id, {}), **workbooks_fields(run, entry.fields)}
-        run.summary.changes.append(
-            {
-                "record": PERSON,
-                "action": "update" if action == "update" else "create",
-                "prospect_id": entry.prospect_id,
-                "task_id": None,
-                "workbooks_id": entry.person_id,
-                "fields": {name: [plain(old.get(name)), plain(value)] for name, value in new.items()},
-            }
-        )
-    counter = {"update": "updated", "create": "created", "recreate": "recreated"}[action]
-    setattr(run.summary.people, counter, getattr(run.summary.people, counter) + len(entries))
+        person_id = links.get(entry.prospect_id or 0)
+        if person_id in unsure or not run.pilot.covers(entry.prospect_id, person_id):
+            continue
+        if person_id is None:
+            waiting += [] if entry.prospect_id in coming else [entry.id]
+        elif people[person_id].deleted or people[person_id].hidden or people[person_id].untouched:
+            waiting.append(entry.id)
+        else:
+            ready.append(_Creatable(entry, person_id))
+    if waiting:
+        with run.store.transaction():
+            run.store.outbox.wait_for_person(waiting)
+    return ready
 
 
-def _list_task(run: Run, entry: Entry, fields: Mapping[str, WriteValue]) -> None:
-    run.summary.tasks.created += 1
-    run.summary.changes.append(
-        {
-            "record": TASK,
-            "action": "create",
-            "prospect_id": entry.prospect_id,
-            "task_id": entry.task_id,
-            "workbooks_id": None,
-            "fields": {name: [None, plain(value)] for name, value in fields.items()},
-        }
-    )
+def _to_be_created(run: Run, tasks: Sequence[_Creatable]) -> list[_Creatable]:
+    missing = _not_there(run, tasks)
+    in_doubt = [one for one in missing if one.entry.in_doubt]
+    if in_doubt:
+        pause(run.look_again_seconds, run.stop)
+        still_missing = _not_there(run, in_doubt)
+        missing = [one for one in missing if not one.entry.in_doubt or one in still_missing]
+    return missing
+
+
+def _not_there(run: Run, tasks: Sequence[_Creatable]) -> list[_Creatable]:
+    """Look for Tasks by reference; record those that exist, return those that do not."""
+    if not tasks:
+        return []
+    found = run.target.tasks_by_reference([task_reference(one.entry.task_id or 0) for one in tasks])
+    missing = []
+    with run.store.transaction():
+        for one in tasks:
+            existing = _existing(found, one.entry.task_id or 0, recreates=run.config.sync.when_deleted == "recreate")
+            if existing is None:
+                missing.append(one)
+            else:
+                run.store.cache.task_was_sent(one.entry.task_id or 0, existing.id, None)
+                run.store.outbox.drop([one.entry.id])
+                run.summary.tasks.created += one.entry.in_doubt  # it was ours, and its answer was lost
+    return missing
+
+
+def _existing(found: Mapping[str, Sequence[TaskRow]], task_id: int, *, recreates: bool) -> TaskRow | None:
+    """Pick the Task that stands for a skipped task: a live one, else a deleted one that is to stay deleted."""
+    rows = found.get(task_reference(task_id), ())
+    live = [row for row in rows if not row.is_deleted]
+    candidates = live or ([] if recreates else list(rows))
+    return min(candidates, key=lambda row: row.id, default=None)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from outreach_sync.ahead import Ahead, early
 from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthenticatedError, ServiceError
 from outreach_sync.http import pause
+from outreach_sync.prefetch import Ahead, early
 from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
 from outreach_sync.rules.person import Held, recognised

@@ -8,6 +8,7 @@ and so is what is read by id: refused records that are due, and records that an 
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,21 +18,23 @@ from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.records import Stream
 from outreach_sync.rules import watermark
-from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
+from outreach_sync.rules.skipped import is_sequence_task, plain_condition, skipping_condition
 from outreach_sync.rules.watermark import Walk
-from outreach_sync.settle import next_attempt, refuse
 from outreach_sync.store.cache import JudgedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes
+from outreach_sync.store.outbox import next_attempt
 from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
     from outreach_sync.records import Event, Page, SourceTask
     from outreach_sync.rules.watermark import Bound, Progress
     from outreach_sync.run import Run
-    from outreach_sync.store.cache import CachedProspect
+    from outreach_sync.store import Store
+    from outreach_sync.store.cache import CachedProspect, CachedTask
 
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
@@ -84,7 +87,7 @@ def pull(run: Run, stream: Stream) -> None:
         UntrustedAnswerError: the walk cannot be trusted (it loops); it starts again next time.
         InterruptedByError: asked to stop; likewise.
     """
-    tally = run.summary.streams.setdefault(stream, StreamSummary())
+    summary = run.summary.streams.setdefault(stream, StreamSummary())
     before = run.source.requests
     beside = run.reading.is_told and run.store.progress.of(stream).walk is not None
     course = Course(
@@ -98,16 +101,16 @@ def pull(run: Run, stream: Stream) -> None:
         completed=(lambda _walk: None) if beside else partial(_complete, run, stream),
     )
     try:
-        follow(run, course, tally)
+        follow(run, course, summary)
     finally:
-        tally.requests += run.source.requests - before
-        tally.watermark = run.store.progress.of(stream).watermark
-    run.log.info("stream_read", stream=stream.value, **tally.as_json(stream))
-    if tally.without_stamp:
-        run.log.warning("rows_without_updated_at", stream=stream.value, rows=tally.without_stamp)
+        summary.requests += run.source.requests - before
+        summary.watermark = run.store.progress.of(stream).watermark
+    run.log.info("stream_read", stream=stream.value, **summary.as_json(stream))
+    if summary.without_stamp:
+        run.log.warning("rows_without_updated_at", stream=stream.value, rows=summary.without_stamp)
 
 
-def follow(run: Run, course: Course, tally: StreamSummary) -> None:
+def follow(run: Run, course: Course, summary: StreamSummary) -> None:
     """Go on with the walk there is, or begin one; begin again where the service refuses the page token.
 
     Raises as `pull`.
@@ -117,7 +120,7 @@ def follow(run: Run, course: Course, tally: StreamSummary) -> None:
         before = progress.of(course.name) if course.name else watermark.Progress(None, None, None)
         walk = course.resumable(before) or course.begin(before)
         try:
-            _read_pages(run, course, walk, tally)
+            _read_pages(run, course, walk, summary)
         except PagingLoopError:
             _keep(run, course, walk._replace(next_url=None))  # what is stored leads into the circle
             raise
@@ -164,7 +167,7 @@ def _walk_from(run: Run, bound: Bound, *, began_at: Instant | None) -> Walk:
     )  # fmt: skip
 
 
-def _read_pages(run: Run, course: Course, walk: Walk, tally: StreamSummary) -> None:
+def _read_pages(run: Run, course: Course, walk: Walk, summary: StreamSummary) -> None:
     url = walk.next_url or course.first_url(walk)
     for page in run.source.pages(course.stream, url):
         if walk.began_at is None:
@@ -172,9 +175,9 @@ def _read_pages(run: Run, course: Course, walk: Walk, tally: StreamSummary) -> N
             instead = course.instead(walk, page.server_time)
             if instead is not None:
                 _keep(run, course, instead)
-                _read_pages(run, course, instead, tally)
+                _read_pages(run, course, instead, summary)
                 return
-        walk = _store(run, course, walk, page, tally)
+        walk = _store(run, course, walk, page, summary)
         run.on_progress(course.stream.value, page.received)
         if page.next_url is not None and run.stop.is_set():
             raise InterruptedByError(run.stop.signal_number)
@@ -191,7 +194,7 @@ def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | N
     return _walk_from(run, watermark.sweep_bound(progress, reading), began_at=server_now)
 
 
-def _store(run: Run, course: Course, walk: Walk, page: Page, tally: StreamSummary) -> Walk:
+def _store(run: Run, course: Course, walk: Walk, page: Page, summary: StreamSummary) -> Walk:
     """Store a page, the work that follows from it and how far the walk is, in one transaction.
 
     With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
@@ -200,16 +203,16 @@ def _store(run: Run, course: Course, walk: Walk, page: Page, tally: StreamSummar
     newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
     walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
     with run.store.transaction():
-        concerned, changed = keep_page(run, page, tally, as_is=walk.as_is)
+        concerned, changed = keep_page(run, page, summary, as_is=walk.as_is)
         run.store.undecided.mark_changed(concerned, held=True)
         course.page_kept(page)
         if page.next_url is None:
             course.completed(walk)
         elif course.name is not None:
             run.store.progress.keep_walk(course.name, walk)
-    tally.read += page.received
-    tally.changed += changed
-    tally.without_stamp += page.without_stamp
+    summary.read += page.received
+    summary.changed += changed
+    summary.without_stamp += page.without_stamp
     return walk
 
 
@@ -239,13 +242,15 @@ def _keep(run: Run, course: Course, walk: Walk) -> None:
 # -- what a page holds
 
 
-def keep_page(run: Run, page: Page, tally: StreamSummary | None = None, *, as_is: bool = True) -> tuple[set[int], int]:
+def keep_page(
+    run: Run, page: Page, summary: StreamSummary | None = None, *, as_is: bool = True
+) -> tuple[set[int], int]:
     """Store the records of a page, and refuse those that make no sense (inside a transaction).
 
     Args:
         run: the run.
         page: an answer of any request: of a walk, of a history, of records asked for by id.
-        tally: where skipped tasks are counted.
+        summary: where skipped tasks are counted.
         as_is: take every row as it is; a walk that reads what changed leaves newer versions in place.
 
     Returns:
@@ -266,15 +271,15 @@ def keep_page(run: Run, page: Page, tally: StreamSummary | None = None, *, as_is
         trust,
         written={one.id for one in page.included},
     )
-    with_task, changed_tasks = _keep_tasks(run, page.tasks, trust, tally)
-    changed_events = _keep_events(run, [one for one in page.events if one.prospect_id not in forgotten], tally)
+    with_task, changed_tasks = _keep_tasks(run, page.tasks, trust, summary)
+    changed_events = _keep_events(run, [one for one in page.events if one.prospect_id not in forgotten], summary)
     _keep_refusals(run, page)
     changed = changed_prospects + changed_states + changed_tasks + changed_events
     return included | prospects | states | with_task | listing, changed
 
 
 def _keep_tasks(
-    run: Run, tasks: Sequence[SourceTask], trust: Trust, tally: StreamSummary | None
+    run: Run, tasks: Sequence[SourceTask], trust: Trust, summary: StreamSummary | None
 ) -> tuple[set[int], int]:
     """Store sequence tasks and queue what was skipped; return the prospects that need a Person for it."""
     forgotten = run.store.forgotten.prospects()
@@ -293,8 +298,8 @@ def _keep_tasks(
             run.store.outbox.drop_task(task.id)
         elif task.prospect_id is not None:
             concerned |= queue_skipped(run, task.id, task.prospect_id, held=True)
-    if tally is not None:
-        tally.skipped += sum(one.skipped for one in changed)
+    if summary is not None:
+        summary.skipped += sum(one.skipped for one in changed)
     return concerned, len(changed)
 
 
@@ -307,7 +312,7 @@ def queue_skipped(run: Run, task_id: int, prospect_id: int, *, held: bool) -> se
     return {prospect_id}
 
 
-def _keep_events(run: Run, events: Sequence[Event], tally: StreamSummary | None) -> int:
+def _keep_events(run: Run, events: Sequence[Event], summary: StreamSummary | None) -> int:
     """Store events and note the records that are to be read again because of them; return how many are new.
 
     What the cache shows already, since the other streams were read before, is not read again.
@@ -330,8 +335,8 @@ def _keep_events(run: Run, events: Sequence[Event], tally: StreamSummary | None)
             kept.add_concerns(Stream.PROSPECTS, [prospect_id], removed=event.name in REMOVED)
         if event.name == MERGED:
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in of_prospect}, removed=False)
-    if tally is not None:
-        tally.skips += len(skips)
+    if summary is not None:
+        summary.skips += len(skips)
     return len(fresh)
 
 
@@ -393,7 +398,7 @@ def reread_refused(run: Run, stream: Stream) -> None:
     with run.store.transaction():
         run.store.outbox.drop(entry.id for source_id, entry in due.items() if source_id not in still_refused)
         for source_id, reason in still_refused.items():
-            refuse(run, due[source_id], reason)
+            run.refuse(due[source_id], reason)
 
 
 def keep_read(run: Run, page: Page) -> None:
@@ -412,18 +417,18 @@ def read_concerned(run: Run) -> None:
     """
     if not run.store.events.any_concern():
         return
-    tally = run.summary.streams.setdefault(Stream.EVENTS, StreamSummary())
+    summary = run.summary.streams.setdefault(Stream.EVENTS, StreamSummary())
     before = run.source.requests
     try:
         for stream in (Stream.PROSPECTS, Stream.SEQUENCE_STATES, Stream.TASKS):
             while some := run.store.events.concerns(stream, _TOGETHER):
                 check(run.stop)
-                _read_some(run, stream, some, tally)
+                _read_some(run, stream, some, summary)
     finally:
-        tally.requests += run.source.requests - before
+        summary.requests += run.source.requests - before
 
 
-def _read_some(run: Run, stream: Stream, some: dict[int, bool], tally: StreamSummary) -> None:
+def _read_some(run: Run, stream: Stream, some: dict[int, bool], summary: StreamSummary) -> None:
     removed = {one for one, said in some.items() if said}
     absent = absent_among(run, stream, some, certain=removed)
     if stream is Stream.PROSPECTS and removed.difference(absent):
@@ -435,7 +440,7 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool], tally: StreamSum
         elif stream is Stream.SEQUENCE_STATES:
             concerned = run.store.cache.remove_states(absent)
         else:
-            concerned = _skipped_and_gone(run, absent, tally)
+            concerned = _skipped_and_gone(run, absent, summary)
         run.store.undecided.mark_changed(concerned, held=True)
         run.store.events.concerns_read(stream, some)
 
@@ -465,7 +470,7 @@ def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Itera
     return gone
 
 
-def _skipped_and_gone(run: Run, task_ids: Sequence[int], tally: StreamSummary) -> set[int]:
+def _skipped_and_gone(run: Run, task_ids: Sequence[int], summary: StreamSummary) -> set[int]:
     """Queue tasks that an event says were skipped and that are gone; return the prospects that need a Person for it."""
     concerned = set[int]()
     told = run.store.events.skips_of(task_ids, run.config.sync.tasks.skip_events)
@@ -476,7 +481,23 @@ def _skipped_and_gone(run: Run, task_ids: Sequence[int], tally: StreamSummary) -
         if prospect_id in forgotten:
             continue
         made = run.store.cache.gone_task_was_skipped(event)
-        tally.skipped += known is None or not known.skipped
+        summary.skipped += known is None or not known.skipped
         if made.prospect_id is not None:
             concerned |= queue_skipped(run, task_id, made.prospect_id, held=True)
     return concerned
+
+
+def witness(store: Store, config: Config, cached: CachedTask) -> str:
+    """Say what tells that a task was skipped: an event, a condition of the rule, its absence; or that nothing does."""
+    tasks = config.sync.tasks
+    event = store.events.skips_of([cached.task.id], tasks.skip_events).get(cached.task.id)
+    if event is not None:
+        at = event.event_at if event.event_at is not None else event.at
+        return f"event {event.name} {event.id}" + ("" if at is None else f" of {instants.to_iso(at)}")
+    position = skipping_condition(cached.task.attributes, tasks.skipped_when)
+    if position is not None:
+        condition = json.dumps(plain_condition(tasks.skipped_when[position]))
+        return f"condition {position + 1} of sync.tasks.skipped_when takes it: {condition}"
+    if cached.skipped:
+        return "its absence: it is gone although its sequence went on (sync.tasks.vanished_is_skipped)"
+    return "no event of sync.tasks.skip_events names it, and no condition of sync.tasks.skipped_when takes it"

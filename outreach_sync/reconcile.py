@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.ahead import Ahead, early
 from outreach_sync.cycle import (
     count_what_waits,
     first_load_is_done,
@@ -26,6 +25,7 @@ from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.http import check
 from outreach_sync.instants import parse_duration
 from outreach_sync.match import has_values, keep_read as keep_person, made_at, until_shown
+from outreach_sync.prefetch import Ahead, early
 from outreach_sync.pull import Course, absent_among, follow, keep_read
 from outreach_sync.records import Stream
 from outreach_sync.rules import guard
@@ -34,7 +34,6 @@ from outreach_sync.rules.person import NOT_ACTIVE
 from outreach_sync.rules.watermark import Walk
 from outreach_sync.store.progress import SURVEY, Survey
 from outreach_sync.summary import StreamSummary
-from outreach_sync.tasks import hidden_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -116,7 +115,7 @@ def _keep_findings(run: Run, survey: Survey) -> None:
         for task_id, prospect_id in survey.tasks_to_send():
             run.store.outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
         for task in survey.hidden_tasks():
-            run.store.outbox.task_not_seen(task.id, task.prospect_id, hidden_task(task.workbooks_id), run_id=run.id)
+            run.store.outbox.task_not_seen(task.id, task.prospect_id, _hidden_task(task.workbooks_id), run_id=run.id)
             run.summary.tasks.rejected += 1
         run.store.undecided.mark_unmatched_changed()
         _end_walk(run, survey)
@@ -186,7 +185,7 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
     done = run.store.progress.of(SURVEY)
     if done.walk is None and done.watermark is not None and _is_fresh(run, done.watermark):
         return  # it was completed, and what followed was not
-    tally = run.summary.streams.setdefault(Stream.SEQUENCE_STATES, StreamSummary())
+    summary = run.summary.streams.setdefault(Stream.SEQUENCE_STATES, StreamSummary())
     before = run.source.requests
     course = Course(
         Stream.SEQUENCE_STATES,
@@ -199,9 +198,9 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
         completed=lambda walk: run.store.progress.complete(SURVEY, walk.began_at, None),
     )
     try:
-        follow(run, course, tally)
+        follow(run, course, summary)
     finally:
-        tally.requests += run.source.requests - before
+        summary.requests += run.source.requests - before
 
 
 def _begin_walk(run: Run, survey: Survey, _progress: Progress) -> Walk:
@@ -381,3 +380,11 @@ def _find_vanished_tasks(run: Run, survey: Survey) -> int:
         with run.store.transaction():
             survey.note_tasks(vanished, vanished=True)
     return asked_for
+
+
+def _hidden_task(workbooks_id: int) -> str:
+    """Say why a Task that Workbooks does not show is not made again."""
+    return (
+        f"Task {workbooks_id} does not come back from Workbooks, neither alive nor deleted: the API key's user may not "
+        f"see it, or it was removed for good. It is not created again by itself: `failures retry ID --recreate` does"
+    )

@@ -9,10 +9,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.instants import Instant, to_date, to_iso
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from outreach_sync.instants import Instant
 
 Scalar = str | int | float | bool | None
 """What one attribute of a JSON record holds where it is not a list."""
@@ -230,3 +230,10 @@ class Unknown(NamedTuple):
 
 Verdict = Accepted | Stale | Rejected | Unknown
 """What became of one object of a write."""
+
+
+def plain(value: WriteValue) -> Scalar:
+    """Return a value as JSON shows it: times in ISO 8601."""
+    if isinstance(value, DateTime):
+        return to_iso(value.at)
+    return to_date(value.at) if isinstance(value, Date) else value

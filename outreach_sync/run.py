@@ -22,6 +22,8 @@ from outreach_sync.records import Stream
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
+from outreach_sync.store.history import Written
+from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, is_due, next_attempt
 from outreach_sync.summary import RunSummary
 from outreach_sync.workbooks.records import Workbooks
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.http import RetryNote, StopSignal
     from outreach_sync.log import Log
+    from outreach_sync.rules.person import RoleValue
     from outreach_sync.store.outbox import Entry
 
 QUOTA = "outreach_quota"
@@ -165,6 +168,51 @@ class Run:
     def dry(self) -> bool:
         """Whether nothing may be written anywhere."""
         return self.summary.dry_run
+
+    def refuse(self, entry: Entry, reason: str, *, in_doubt: bool = False) -> None:
+        """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction).
+
+        `in_doubt`: it may have arrived all the same.
+        """
+        attempts, reason = entry.attempts + 1, masked(reason)
+        parked = attempts >= self.config.sync.max_attempts
+        again = None if parked else next_attempt(self.clock(), attempts)
+        self.store.outbox.refused(entry, reason, next_attempt_at=again, in_doubt=in_doubt)
+        self.log.warning(
+            "record_refused", record=entry.record, prospect=entry.prospect_id, task=entry.task_id,
+            workbooks_id=entry.person_id, reason=reason, attempts=attempts, parked=parked,
+        )  # fmt: skip
+        if entry.record == TASK or (entry.record == SOURCE and entry.task_id is not None):
+            self.summary.tasks.rejected += 1
+        else:
+            self.summary.people.rejected += 1
+
+    def refuse_decision(self, prospect_id: int, person_id: int | None, reason: str, *, action: str = RESOLVE) -> None:
+        """Refuse a Person for which it cannot be decided what to write (inside a transaction).
+
+        Looked at again before its pause is over (because a record changed), it keeps its attempts; discarded, it stays
+        so.
+        """
+        outbox = self.store.outbox
+        outbox.queue_person(prospect_id, person_id, action, {}, run_id=self.id, reason=reason)
+        for entry in outbox.of_person([prospect_id]):
+            if entry.state == "queued" and is_due(entry.next_attempt_at, self.clock()):
+                self.refuse(entry, reason)
+
+    def wrote(self, entry: Entry, workbooks_id: int, fields: Mapping[str, RoleValue]) -> None:
+        """Record what Workbooks accepted of a Person, by role, for the history (inside a transaction)."""
+
+        def shown(role: str, value: RoleValue) -> RoleValue:
+            return instants.to_iso(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
+
+        names, action = self.config.workbooks.fields, "update" if entry.action == "update" else "create"
+        self.store.history.wrote(
+            Written(
+                self.clock(), self.id, entry.record, action, entry.prospect_id, None, workbooks_id,
+                getattr(names, role), shown(role, entry.before.get(role)), shown(role, value), entry.because,
+            )
+            for role, value in fields.items()
+        )  # fmt: skip
 
 
 def perform(

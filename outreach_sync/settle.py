@@ -1,94 +1,168 @@
-"""Settle: turn what became of an entry of the outbox into what the store says of it. No requests are made here.
+"""Settle: what a write to Workbooks looks like, and what became of it. No requests are made here.
 
-Refused for a later attempt, or accepted: then the Person holds the values, and the history keeps them.
+Queued entries become the objects of a batch. Each object is judged by its own answer: refused for a later attempt, or
+accepted; then the Person holds the values, and the history keeps them.
 """
 
 from __future__ import annotations
 
-import random
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.batches import Batch, witness, workbooks_fields
-from outreach_sync.instants import Instant, to_date, to_iso
-from outreach_sync.log import masked
-from outreach_sync.records import Accepted, Date, DateTime, Rejected, Stale, Unknown, Write
-from outreach_sync.rules.person import Held
+from outreach_sync.instants import Instant, to_date
+from outreach_sync.pull import witness
+from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Write, plain
+from outreach_sync.rules.matching import task_reference
+from outreach_sync.rules.person import Held, base_fields
 from outreach_sync.store.history import Written
-from outreach_sync.store.outbox import IMPLAUSIBLE_PAUSE_MS, RESOLVE, SOURCE, TASK
+from outreach_sync.store.outbox import TASK
+from outreach_sync.workbooks import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from outreach_sync.records import Verdict, WriteValue
+    from outreach_sync.records import Prospect, Verdict, WriteValue
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.run import Run
+    from outreach_sync.store.cache import CachedTask
     from outreach_sync.store.outbox import Entry
 
-_FIRST_MS = 5 * 60_000
-_LONGEST_MS = 24 * 3_600_000
 _NO_EMAIL = "no_email"
 _TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")
 """Fields of a Task that the history keeps: the others may name somebody."""
+_SMALLER = 4
+"""By how much a batch shrinks that was lost."""
+_ENOUGH = 2
+"""So often must an entry be lost alone, since any answer may be lost once."""
 
 
-def is_due(next_attempt_at: Instant | None, now: Instant) -> bool:
-    """Say whether a pause is over; one that is implausibly long was begun by a wrong clock."""
-    return next_attempt_at is None or not now < next_attempt_at <= now + IMPLAUSIBLE_PAUSE_MS
+# -- what a write looks like
 
 
-def next_attempt(now: Instant, attempts: int) -> Instant:
-    """Return when to try again after `attempts` refusals: 5 minutes, doubling, at most a day, give or take a tenth."""
-    pause = min(_FIRST_MS * 2 ** (attempts - 1), _LONGEST_MS)
-    return Instant(now + round(pause * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads load, guards no secret
+class Batch(NamedTuple):
+    """Entries of one kind and, in the same order, what is sent for each.
 
-
-def refuse(run: Run, entry: Entry, reason: str, *, in_doubt: bool = False) -> None:
-    """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction).
-
-    `in_doubt`: it may have arrived all the same.
+    `rescue`: they are the opt-outs alone, after all of each had been refused.
     """
-    attempts, reason = entry.attempts + 1, masked(reason)
-    parked = attempts >= run.config.sync.max_attempts
-    again = None if parked else next_attempt(run.clock(), attempts)
-    run.store.outbox.refused(entry, reason, next_attempt_at=again, in_doubt=in_doubt)
-    run.log.warning(
-        "record_refused", record=entry.record, prospect=entry.prospect_id, task=entry.task_id,
-        workbooks_id=entry.person_id, reason=reason, attempts=attempts, parked=parked,
-    )  # fmt: skip
-    if entry.record == TASK or (entry.record == SOURCE and entry.task_id is not None):
-        run.summary.tasks.rejected += 1
-    else:
-        run.summary.people.rejected += 1
+
+    record: str
+    entries: tuple[Entry, ...]
+    writes: tuple[Write, ...]
+    rescue: bool = False
 
 
-def refuse_decision(run: Run, prospect_id: int, person_id: int | None, reason: str, *, action: str = RESOLVE) -> None:
-    """Refuse a Person for which it cannot be decided what to write (inside a transaction).
+class Suspects:
+    """Entries of which nothing was known after a write, since one of them may be what Workbooks fails at.
 
-    Looked at again before its pause is over (because a record changed), it keeps its attempts; discarded, it stays so.
+    They are sent again in ever smaller batches, in the end alone, and never together with others: so one record that
+    Workbooks fails at is found out, and holds nobody else up.
     """
-    outbox = run.store.outbox
-    outbox.queue_person(prospect_id, person_id, action, {}, run_id=run.id, reason=reason)
-    for entry in outbox.of_person([prospect_id]):
-        if entry.state == "queued" and is_due(entry.next_attempt_at, run.clock()):
-            refuse(run, entry, reason)
+
+    def __init__(self, batch_size: int) -> None:
+        """Suspect nobody yet."""
+        self._batch_size = batch_size
+        self._sizes: dict[int, int] = {}
+        self._alone: Counter[int] = Counter()
+
+    def lost(self, entry: Entry, together: int) -> None:
+        """Note that nothing is known of an entry that was sent in a request of so many objects."""
+        self._sizes[entry.id] = max(1, together // _SMALLER)
+        if together == 1:
+            self._alone[entry.id] += 1
+
+    def is_suspected(self, entry: Entry) -> bool:
+        """Say whether nothing was known of it before."""
+        return entry.id in self._sizes
+
+    def is_proven(self, entry: Entry) -> bool:
+        """Say whether it was lost in requests of its own, often enough."""
+        return self._alone[entry.id] >= _ENOUGH
+
+    def all_were_alone(self) -> bool:
+        """Say whether there is nobody left for whom a smaller batch could be tried."""
+        return all(entry_id in self._alone for entry_id in self._sizes)
+
+    def cut(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+        """Cut entries, in their order, into what may go together."""
+        for size, some in groupby(entries, lambda entry: self._sizes.get(entry.id, self._batch_size)):
+            listed = list(some)
+            for start in range(0, len(listed), size):
+                yield listed[start : start + size]
 
 
-def wrote(run: Run, entry: Entry, workbooks_id: int, fields: Mapping[str, RoleValue]) -> None:
-    """Record what Workbooks accepted of a Person, by role, for the history (inside a transaction)."""
-    names = run.config.workbooks.fields
-    run.store.history.wrote(
-        Written(
-            run.clock(), run.id, entry.record, "update" if entry.action == "update" else "create", entry.prospect_id,
-            None, workbooks_id, getattr(names, role), _shown(role, entry.before.get(role)), _shown(role, value),
-            entry.because,
-        )
-        for role, value in fields.items()
-    )  # fmt: skip
+def person_batch(run: Run, entries: Sequence[Entry]) -> Batch:
+    """Make the writes of Person entries."""
+    people = run.store.people.by_id({entry.person_id for entry in entries if entry.person_id is not None})
+    created = creation_fields(run, [entry for entry in entries if entry.person_id is None])
+    writes = []
+    for entry in entries:
+        fields = workbooks_fields(run, entry.fields)
+        if entry.person_id is None:
+            writes.append(Write(0, 0, {**created[entry.id], **fields}))
+        else:
+            writes.append(Write(entry.person_id, people[entry.person_id].lock_version or 0, fields))
+    return Batch("person", tuple(entries), tuple(writes))
 
 
-def _shown(role: str, value: RoleValue) -> RoleValue:
-    return to_iso(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
+def creation_fields(run: Run, entries: Sequence[Entry]) -> dict[int, Mapping[str, WriteValue]]:
+    """Return who each Person to be created is, by the id of its entry."""
+    cached = run.store.cache.prospects([one for entry in entries for one in entry.pool])
+    fields: dict[int, Mapping[str, WriteValue]] = {}
+    for entry in entries:
+        pool: list[Prospect] = [cached[one].prospect for one in entry.pool if one in cached and cached[one].known]
+        fields[entry.id] = {
+            field: value if isinstance(value, (str, int, bool)) else str(value)
+            for field, value in base_fields(pool, run.config.sync.people.create_fields).items()
+        }
+    return fields
+
+
+def workbooks_fields(run: Run, roles: Mapping[str, RoleValue]) -> dict[str, WriteValue]:
+    """Translate roles into the configured fields."""
+    return {getattr(run.config.workbooks.fields, role): _typed(role, value) for role, value in roles.items()}
+
+
+def _typed(role: str, value: RoleValue) -> WriteValue:
+    return DateTime(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
+
+
+def task_write(run: Run, task_id: int, person_id: int) -> Write:
+    """Make the write that creates the Workbooks Task of a skipped task."""
+    cached = run.store.cache.task(task_id)
+    if cached is None:
+        raise AssertionError(f"task {task_id} is queued and was never read")
+    task, form = cached.task, run.config.sync.tasks
+    places = _places(run, cached)
+    return records.task_write(
+        name=form.name.format(**places),
+        activity_type=form.type.get(task.task_type) or form.type.get(task.action) or form.type["default"],
+        activity_status=form.status,
+        due=task.due_at if task.due_at is not None else task.updated_at,
+        description=form.description.format(**places, note=task.note or "").strip(),
+        person_id=person_id,
+        reference=task_reference(task.id),
+    )
+
+
+def _places(run: Run, cached: CachedTask) -> dict[str, str]:
+    task = cached.task
+    sequence = run.store.cache.sequence_name(task.sequence_id)
+    prospect = run.store.cache.prospects([task.prospect_id or 0]).get(task.prospect_id or 0)
+    names = (prospect.prospect.first_name, prospect.prospect.last_name) if prospect else ()
+    return {
+        "action": task.action or task.task_type,
+        "sequence": sequence or (f"sequence {task.sequence_id}" if task.sequence_id else "a sequence"),
+        "step": str(task.attributes.get("sequenceStep") or ""),
+        "task_type": task.task_type,
+        "id": str(task.id),
+        "prospect": " ".join(name for name in names if name) or f"prospect {task.prospect_id}",
+        "due": to_date(task.due_at) if task.due_at is not None else "",
+    }
+
+
+# -- what became of it
 
 
 @dataclass(slots=True)
@@ -190,7 +264,7 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
         run.summary.people.updated += not sent.rescue
     if fields.get(_NO_EMAIL):
         people.no_email_is_set(verdict.id)
-    wrote(run, entry, verdict.id, fields)
+    run.wrote(entry, verdict.id, fields)
     run.pilot.wrote(verdict.id)
     if sent.rescue:
         settled.rejected.append((entry, entry.reason or ""))
@@ -229,17 +303,10 @@ def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entr
     """Keep a refusal; return the opt-out to be sent alone, where there is one among other fields."""
     entry, write = sent.entry, sent.write
     if entry.person_id is None:
-        refuse(run, entry, reason)
+        run.refuse(entry, reason)
         return None
     if not sent.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
         alone = Write(write.id, write.lock_version, workbooks_fields(run, {_NO_EMAIL: True}))
         return entry._replace(reason=reason), alone
     settled.rejected.append((entry, entry.reason if sent.rescue and entry.reason else reason))
     return None
-
-
-def plain(value: WriteValue) -> Any:
-    """Return a value as JSON shows it: times in ISO 8601."""
-    if isinstance(value, DateTime):
-        return to_iso(value.at)
-    return to_date(value.at) if isinstance(value, Date) else value

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.records import Stream
+from outreach_sync.records import Stream, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from outreach_sync.records import WriteValue
+    from outreach_sync.store.outbox import Entry
 
 
 @dataclass(slots=True)
@@ -80,6 +83,24 @@ class RunSummary:
     guard_would_stop: bool = False
     warnings: list[str] = field(default_factory=list)
 
+    def would_write(self, entry: Entry, before: Mapping[str, WriteValue], fields: Mapping[str, WriteValue]) -> None:
+        """List and count what a dry run would write: `before` and `fields` by the names of the fields in Workbooks."""
+        if entry.record == "task":
+            self.tasks.created += 1
+        else:
+            counter = {"update": "updated", "create": "created", "recreate": "recreated"}[entry.action]
+            setattr(self.people, counter, getattr(self.people, counter) + 1)
+        self.changes.append(
+            {
+                "record": entry.record,
+                "action": "update" if entry.action == "update" else "create",
+                "prospect_id": entry.prospect_id,
+                "task_id": entry.task_id,
+                "workbooks_id": entry.person_id,
+                "fields": {name: [plain(before.get(name)), plain(value)] for name, value in fields.items()},
+            }
+        )
+
     def as_json(self, outcome: str, finished_at: Instant) -> dict[str, Any]:
         """Return the document that `run --json` prints."""
         document: dict[str, Any] = {
@@ -88,7 +109,7 @@ class RunSummary:
             "dry_run": self.dry_run,
             "started_at": to_iso(self.started_at),
             "finished_at": to_iso(finished_at),
-            "streams": {stream.value: tally.as_json(stream) for stream, tally in self.streams.items()},
+            "streams": {stream.value: one.as_json(stream) for stream, one in self.streams.items()},
             "people": self.people.as_json(),
             "tasks": self.tasks.as_json(),
             "requests": {"outreach": self.outreach_requests, "workbooks": self.workbooks_requests},

@@ -25,7 +25,6 @@ from outreach_sync.outreach.auth import StoredTokens, TokenFile
 from outreach_sync.records import Stream
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.settle import refuse_decision
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ def test_a_failed_run_sends_the_end_of_its_log(config: Config, receiver: Receive
 def test_a_run_with_refusals_pings_its_exit_status(config: Config, receiver: Receiver, log: Recorder) -> None:
     def refuse(run: Run) -> None:
         with run.store.transaction():
-            refuse_decision(run, 18, None, "two Persons match")
+            run.refuse_decision(18, None, "two Persons match")
 
     assert (run(config, log, refuse), receiver.paths[-1]) == (1, "/1")
 

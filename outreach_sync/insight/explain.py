@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from outreach_sync.batches import witness
 from outreach_sync.decide import decisions
 from outreach_sync.errors import UsageError
 from outreach_sync.insight.failures import failure_document
 from outreach_sync.instants import Instant, to_iso
+from outreach_sync.pull import witness
 from outreach_sync.rules.matching import prospect_reference, task_reference
 from outreach_sync.rules.person import Held
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 from outreach_sync import __version__
-from outreach_sync.ahead import Ahead
 from outreach_sync.errors import (
     NotAllowedError,
     NotAuthenticatedError,
@@ -32,6 +31,7 @@ from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry,
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.auth import Tokens, raise_if_not_now, refusal_of
 from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, parsed_object, read_document
+from outreach_sync.prefetch import Ahead
 from outreach_sync.records import Event, Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 

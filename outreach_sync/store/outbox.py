@@ -20,15 +20,16 @@ with nothing to write. An entry with a reason is what `failures` lists, unless i
 from __future__ import annotations
 
 import json
+import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
 from outreach_sync.store.sql import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from outreach_sync.instants import Instant
     from outreach_sync.rules.person import RoleValue
 
 PERSON, TASK, SOURCE = "person", "task", "source"
@@ -38,9 +39,22 @@ _REFUSED = "reason IS NOT NULL AND state NOT IN ('waiting', 'discarded')"
 IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
 """A pause that ends later than this from now was begun by a wrong clock."""
 IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
-"""Whether an entry is due; takes the time twice (`settle.is_due` says the same)."""
+"""Whether an entry is due; takes the time twice (`is_due` says the same)."""
+_FIRST_PAUSE_MS = 5 * 60_000
+_LONGEST_PAUSE_MS = 24 * 3_600_000
 _OF_LEADS = f"record = 'person' AND stream = '' AND key IN {IDS}"
 _WATCHED = "record = 'person' AND NOT admitted AND state IN ('queued', 'parked')"
+
+
+def is_due(next_attempt_at: Instant | None, now: Instant) -> bool:
+    """Say whether a pause is over; one that is implausibly long was begun by a wrong clock."""
+    return next_attempt_at is None or not now < next_attempt_at <= now + IMPLAUSIBLE_PAUSE_MS
+
+
+def next_attempt(now: Instant, attempts: int) -> Instant:
+    """Return when to try again after `attempts` refusals: 5 minutes, doubling, at most a day, give or take a tenth."""
+    pause = min(_FIRST_PAUSE_MS * 2 ** (attempts - 1), _LONGEST_PAUSE_MS)
+    return Instant(now + round(pause * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads load, guards no secret
 
 
 class Entry(NamedTuple):

@@ -7,7 +7,6 @@ import pytest
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import GuardStoppedError, UnavailableError
 from outreach_sync.records import Unknown
-from outreach_sync.settle import refuse
 
 
 def decide(bench: Any, *, allow_bulk: bool = False, dry_run: bool = False, **options: Any) -> Any:
@@ -57,7 +56,7 @@ def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None
         for one in range(1, 5):
             bench.state.outbox.queue_person(one, 1000 + one, "update", {"sequence_state": "Running"}, run_id="run0")
         for entry in bench.state.outbox.of_person(range(1, 5)):
-            refuse(bench.run(), entry, "refused before")
+            bench.run().refuse(entry, "refused before")
         bench.state.outbox.admit_all()
     bench.now += 86_400_000
     assert decide(bench).people.updated == 4

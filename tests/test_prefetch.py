@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outreach_sync.ahead import Ahead, early
+from outreach_sync.prefetch import Ahead, early
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
