@@ -12,21 +12,6 @@ def decide(bench: Any, **options: Any) -> Any:
     return run.summary
 
 
-def test_someone_with_a_sequence_state_is_created_with_who_they_are(bench: Any) -> None:
-    bench.keep(bench.prospect(1, email="ada@example.com", last_name="Example"), states=bench.states(1, "active"))
-    assert decide(bench).people.created == 1
-    (write,) = bench.target.person_batches[0]
-    assert write.fields["name"] == "Ada Example"
-    assert write.fields["created_through_reference"] == "outreach-prospect-1"
-    assert write.fields["f_state"] == "Running"
-
-
-def test_someone_merely_not_active_is_not_created(bench: Any) -> None:
-    bench.keep(bench.prospect(1))
-    assert decide(bench).people.skipped == 1
-    assert bench.target.person_batches == []
-
-
 def test_an_opt_out_or_a_skipped_task_is_reason_enough(bench: Any) -> None:
     bench.keep(bench.prospect(1, opted_out=True), bench.prospect(2), tasks=[bench.skipped(7, 2)])
     assert decide(bench).people.created == 2
@@ -44,40 +29,12 @@ def test_a_prospect_that_cannot_be_read_is_refused_instead_of_created_empty(benc
     assert "cannot be read" in bench.state.outbox.failures()[0].reason
 
 
-def test_two_that_share_an_address_are_created_once_from_the_lower_id(bench: Any) -> None:
-    bench.keep(
-        bench.prospect(2, email="ada@example.com", first_name="Bea"),
-        bench.prospect(1, email="ADA@example.com"),
-        states=[*bench.states(1, "active"), *bench.states(2, "finished", at=bench.now)],
-    )
-    assert decide(bench).people.created == 1
-    (write,) = bench.target.person_batches[0]
-    assert (write.fields["name"], write.fields["f_state"]) == ("Ada", "Finished")
-    assert bench.state.people.prospects_of([5000]) == {5000: [1, 2]}
-
-
 def test_the_one_who_comes_later_joins_the_person_that_was_created_before(bench: Any) -> None:
     bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
     decide(bench)
     bench.keep(bench.prospect(2, email="ada@example.com"), states=bench.states(2, "active"))
     assert decide(bench).people.created == 0
     assert bench.state.people.prospects_of([5000]) == {5000: [1, 2]}
-
-
-def test_without_creation_they_are_skipped_without_a_failure_and_looked_up_when_they_change(bench: Any) -> None:
-    bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
-    assert decide(bench, config={"sync.people.when_missing": "skip"}).people.skipped == 1
-    assert bench.state.outbox.failures() == []
-    bench.target.add(1001, email="ada@example.com")
-    bench.keep(bench.prospect(1, email="ada@example.com", first_name="Adah", updated_at=bench.now))
-    decide(bench, config={"sync.people.when_missing": "skip"})
-    assert bench.field(1001, "f_state") == "Running"
-
-
-def test_an_unknown_state_keeps_them_from_being_created_until_it_is_known(bench: Any) -> None:
-    bench.keep(bench.prospect(1), states=bench.states(1, "hibernating"))
-    assert decide(bench).people.rejected == 1
-    assert bench.target.person_batches == []
 
 
 def test_a_creation_without_an_answer_is_looked_for_twice_before_it_is_sent_again(bench: Any) -> None:
@@ -101,14 +58,6 @@ def test_a_creation_that_never_arrived_is_sent_again(bench: Any) -> None:
     assert len(bench.target.person_batches) == 2
     assert len([what for what, _ in bench.target.looked_up if what == "reference"]) == 3
     assert len(bench.target.people) == 1
-
-
-def test_a_creation_whose_answer_was_lost_is_counted_as_created_once(bench: Any) -> None:
-    bench.keep(bench.prospect(1), bench.prospect(2), states=[*bench.states(1, "active"), *bench.states(2, "active")])
-    bench.target.answers = [lambda writes: bench.target.obey(writes) and [Unknown("time-out")] * len(writes)]
-    tally = decide(bench)
-    assert (tally.people.created, tally.people.unchanged, tally.people.updated) == (2, 0, 0)
-    assert len(bench.target.people) == 2
 
 
 def test_an_attribute_that_was_named_since_the_prospect_was_read_is_read_before_the_creation(bench: Any) -> None:

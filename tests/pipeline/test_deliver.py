@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
-from outreach_sync.errors import GuardStoppedError, UnavailableError
+from outreach_sync.errors import UnavailableError
 from outreach_sync.records import Unknown
 
 
@@ -21,16 +21,6 @@ def load(bench: Any, count: int, *, first_load_done: bool = True) -> None:
     if first_load_done:
         with bench.state.transaction():
             bench.state.facts.put(FIRST_LOAD_DONE, "run0")
-
-
-def test_the_guard_stops_before_the_first_write_and_keeps_what_was_read(bench: Any) -> None:
-    load(bench, 4)
-    with pytest.raises(GuardStoppedError, match="4 of 4"):
-        decide(bench)
-    assert bench.target.person_batches == []
-    with pytest.raises(GuardStoppedError):
-        decide(bench)
-    assert decide(bench, allow_bulk=True).people.updated == 4
 
 
 def test_the_guard_is_not_there_before_the_first_load_is_done(bench: Any) -> None:
@@ -62,14 +52,6 @@ def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None
     assert decide(bench).people.updated == 4
 
 
-def test_a_dry_run_says_that_the_guard_would_stop_and_writes_nothing(bench: Any) -> None:
-    load(bench, 4)
-    tally = decide(bench, dry_run=True)
-    assert tally.guard_would_stop
-    assert len(tally.changes) == 4
-    assert bench.target.person_batches == []
-
-
 def fail_at(bench: Any, *person_ids: int) -> None:
     """Let Workbooks answer neither yes nor no whenever one of these is among what is written."""
     obey = bench.target.write_people
@@ -81,19 +63,6 @@ def fail_at(bench: Any, *person_ids: int) -> None:
         return obey(writes)
 
     bench.target.write_people = write_people
-
-
-@pytest.mark.parametrize("due", [2, 4, 6, 9, 30, 150])
-@pytest.mark.parametrize("place", ["first", "last"])
-def test_a_record_that_workbooks_fails_at_holds_up_the_others(bench: Any, due: int, place: str) -> None:
-    load(bench, due, first_load_done=False)
-    poison = 1001 if place == "first" else 1000 + due
-    fail_at(bench, poison)
-    bench.keep(tasks=[bench.skipped(9000 + one, one) for one in range(1, due + 1) if 1000 + one != poison])
-    tally = decide(bench, config={"workbooks.batch_size": 100})
-    assert (tally.people.updated, tally.people.rejected, tally.tasks.created) == (due - 1, 1, due - 1)
-    (entry,) = bench.state.outbox.failures()
-    assert (entry.person_id, entry.state, entry.attempts) == (poison, "queued", 1)
 
 
 def test_what_was_lost_once_makes_only_its_own_next_batches_small(bench: Any) -> None:

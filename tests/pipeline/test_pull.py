@@ -28,13 +28,6 @@ def test_a_first_walk_reads_from_the_start_and_sets_the_watermark_to_the_servers
     assert bench.state.progress.of(STATES).watermark == NOON
 
 
-def test_the_next_walk_reads_the_overlap_back(bench: Any) -> None:
-    walk_states(bench)
-    bench.source.first_urls.clear()
-    walk_states(bench)
-    assert bench.source.first_urls == [(STATES, NOON - 600_000)]
-
-
 def test_a_clock_of_this_machine_that_runs_fast_does_not_move_the_watermark_past_the_server(bench: Any) -> None:
     bench.now = Instant(NOON + 30 * DAY)
     walk_states(bench)
@@ -189,13 +182,6 @@ def test_a_late_sweep_that_is_due_replaces_the_walk_from_the_watermark(bench: An
     assert (progress.watermark, progress.sweep_began_at) == (NOON + DAY, NOON + DAY)
 
 
-def test_a_sweep_that_is_not_due_is_not_made(bench: Any) -> None:
-    walk_states(bench)
-    bench.source.clock = bench.now = Instant(NOON + DAY - 1)
-    walk_states(bench)
-    assert bench.source.first_urls[-1] == (STATES, NOON - 600_000)
-
-
 def test_what_makes_no_sense_stays_visible_until_it_is_read_whole(bench: Any) -> None:
     walk_states(bench, bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")]))
     (entry,) = bench.state.outbox.failures()
@@ -246,11 +232,6 @@ def test_a_skipped_task_is_queued_and_its_prospect_is_to_be_decided(bench: Any) 
     entry = bench.state.outbox.of_task(7)
     assert (entry.prospect_id, entry.state, entry.held) == (1, "queued", True)
     assert bench.count("changed") == 1
-
-
-def test_a_skipped_task_of_nobody_is_counted_and_not_queued(bench: Any) -> None:
-    assert pull_tasks(bench, bench.skipped(7, None)).skipped == 1
-    assert bench.count("outbox") == 0
 
 
 def test_a_task_outside_of_sequences_is_left_alone(bench: Any) -> None:

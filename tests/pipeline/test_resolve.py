@@ -31,12 +31,6 @@ def test_old_states_are_read_before_the_first_decision_unless_everything_was_rea
     assert bench.source.history_asked == [1], "once is enough"
 
 
-def test_a_first_load_of_everything_needs_no_history(bench: Any) -> None:
-    bench.keep(bench.prospect(1), states=bench.states(1, "active"))
-    decide(bench)
-    assert bench.source.history_asked == []
-
-
 def test_a_prospect_that_only_a_state_named_is_read_before_it_is_created(bench: Any) -> None:
     bench.source.prospects = [bench.prospect(1, email="ada@example.com")]
     bench.keep(states=bench.states(1, "active"))
@@ -61,29 +55,11 @@ def test_each_rule_finds_the_person(bench: Any, rule: str, prospect: dict[str, A
     assert bench.state.people.by_id([1001])[1001].rule == rule
 
 
-def test_the_first_rule_that_finds_someone_wins(bench: Any) -> None:
-    bench.target.add(1001, email="ada@example.com")
-    bench.target.add(1002, reference="outreach-prospect-1")
-    bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
-    decide(bench)
-    assert (bench.field(1001, "f_state"), bench.field(1002, "f_state")) == (None, "Running")
-
-
 def test_the_reference_is_looked_for_whatever_the_config_says_since_the_state_may_have_been_lost(bench: Any) -> None:
     bench.target.add(1001, reference="outreach-prospect-1")
     bench.keep(bench.prospect(1), states=bench.states(1, "active"))
     assert decide(bench, config={"sync.people.match": ("link", "email")}).people.created == 0
     assert bench.field(1001, "f_state") == "Running"
-
-
-def test_two_people_under_one_rule_are_refused_with_their_ids_and_nothing_is_guessed(bench: Any) -> None:
-    bench.target.add(1001, email="ada@example.com")
-    bench.target.add(1002, email="ada@example.com")
-    bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
-    assert decide(bench).people.rejected == 1
-    (entry,) = bench.state.outbox.failures()
-    assert "1001, 1002" in entry.reason
-    assert bench.target.person_batches == []
 
 
 def test_a_deleted_person_is_no_match(bench: Any) -> None:

@@ -35,17 +35,6 @@ def test_an_answer_without_a_lock_version_has_the_record_read_before_the_next_wr
     assert bench.state.people.by_id([1001])[1001].lock_version is None
 
 
-def test_a_stale_record_is_read_again_and_the_change_applied_to_what_is_there_now(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.change(1001, f_at=Instant(bench.now - 86_400_000), other="kept")
-    decide(bench)
-    assert [set(write.fields) for batch in bench.target.person_batches for write in batch] == [
-        {"f_state", "f_at"},
-        {"f_state"},
-    ]
-    assert bench.field(1001, "other") == "kept"
-
-
 def test_a_record_that_is_always_stale_is_left_for_later_and_holds_up_nobody(bench: Any) -> None:
     bench.linked(1, 1001, "active")
     bench.linked(2, 1002, "active")
@@ -71,14 +60,6 @@ def test_a_refused_record_stands_with_its_reason_and_is_tried_again_after_a_paus
     decide(bench)
     assert bench.field(1001, "f_state") == "Running"
     assert bench.state.outbox.failures() == []
-
-
-def test_one_bad_record_does_not_hold_up_its_batch(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.linked(2, 1002, "active")
-    bench.target.answers = [lambda writes: [refuse_all(writes)[0], *bench.target.obey(writes[1:])]]
-    tally = decide(bench)
-    assert (tally.people.rejected, tally.people.updated) == (1, 1)
 
 
 def test_an_opt_out_that_is_refused_together_with_other_fields_is_sent_once_more_alone(bench: Any) -> None:

@@ -50,17 +50,6 @@ def test_one_that_was_deleted_follows_when_deleted(bench: Any, recreates: bool, 
     assert bench.count("outbox") == 0
 
 
-def test_a_task_waits_for_its_person_without_being_a_failure(bench: Any) -> None:
-    bench.keep(bench.prospect(1, email="ada@example.com"), tasks=[bench.skipped(7, 1)])
-    decide(bench, config={"sync.people.when_missing": "skip"})
-    assert bench.state.outbox.of_task(7).state == "waiting"
-    assert bench.state.outbox.failures() == []
-    bench.target.add(1001, email="ada@example.com")
-    with bench.state.transaction():
-        bench.state.undecided.mark_unmatched_changed()
-    assert decide(bench, config={"sync.people.when_missing": "skip"}).tasks.created == 1
-
-
 def test_a_creation_without_an_answer_is_looked_for_twice_and_never_doubled(bench: Any) -> None:
     queued(bench)
 
@@ -80,12 +69,6 @@ def test_a_refused_task_is_kept_with_its_reason(bench: Any) -> None:
     assert decide(bench).tasks.rejected == 1
     (entry,) = bench.state.outbox.failures()
     assert (entry.task_id, entry.reason) == (7, "name: is required")
-
-
-def test_the_task_of_a_person_that_is_created_in_the_same_run_is_created_too(bench: Any) -> None:
-    bench.keep(bench.prospect(1), tasks=[bench.skipped(7, 1)])
-    tally = decide(bench)
-    assert (tally.people.created, tally.tasks.created) == (1, 1)
 
 
 def gone(bench: Any) -> None:

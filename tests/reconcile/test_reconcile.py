@@ -83,14 +83,6 @@ def test_a_deleted_sequence_state_gives_way_to_what_remains(world: Any) -> None:
     assert shown not in cached_states(world)
 
 
-def test_the_last_sequence_state_deleted_makes_not_active(world: Any) -> None:
-    prospect = world.prospect()
-    world.run()
-    world.outreach.delete("sequenceState", world.states_of(prospect)[0])
-    repair(world)
-    assert world.person()[STATE] == "Not Active"
-
-
 def test_a_deleted_opt_out_never_clears_no_email(world: Any) -> None:
     prospect = world.prospect(states=("active", "opted_out"))
     world.run()
@@ -306,13 +298,6 @@ def test_a_dry_run_says_that_the_guard_would_stop_and_shows_the_changes(world: A
     assert len(document["changes"]) == 6
 
 
-def test_allow_bulk_lifts_the_guard(world: Any) -> None:
-    hide_states(world, many(world))
-    assert repair(world, allow_bulk=True).exit_status == 0
-    assert {one[STATE] for one in world.people()} == {"Not Active"}
-    assert world.run().exit_status == 0
-
-
 def test_people_that_are_all_hidden_stop_the_guard_instead_of_being_created_again(world: Any) -> None:
     many(world)
     for person in world.people():
@@ -496,15 +481,6 @@ def test_without_the_stream_of_states_none_is_taken_for_missing(world: Any) -> N
         world.outreach.delete("sequenceState", state)
     assert repair(world, sync={"streams": ["tasks", "prospects"]}).exit_status == 0
     assert cached_states(world) == before
-
-
-def test_full_looks_up_again_whoever_had_no_match(world: Any) -> None:
-    world.prospect(email="ada@example.com")
-    skip = {"people": {"when_missing": "skip"}}
-    world.run(sync=skip)
-    person = world.workbooks.add_person(name="Ada", email="ada@example.com")
-    assert world.run(sync=skip, full=True).document["people"]["updated"] == 1
-    assert world.workbooks.get(PERSON, person)[STATE] == RUNNING
 
 
 def test_a_sequence_that_only_the_walk_showed_is_listed_by_its_name(world: Any) -> None:
