@@ -63,7 +63,7 @@ def test_a_cycle_of_four_times_as_many_people_costs_four_times_as_much(
     make_bench: Callable[[], Any], *, linked: bool
 ) -> None:
     cost = {}
-    for count in (300, 1200):
+    for count in (150, 600):
         bench = make_bench()
         many(bench, 1, count, linked=linked)
         steps = [0]
@@ -76,4 +76,4 @@ def test_a_cycle_of_four_times_as_many_people_costs_four_times_as_much(
         bench.state.connection.set_progress_handler(None, 0)
         cost[count] = steps[0] / count
         bench.state.close()
-    assert cost[1200] <= 1.3 * cost[300]
+    assert cost[600] <= 1.3 * cost[150]

@@ -96,7 +96,7 @@ EXPECTED = (
 
 
 @pytest.mark.parametrize("after_commit", [False, True])
-@pytest.mark.parametrize("work", [run_cycle, reconcile])
+@pytest.mark.parametrize("work", [run_cycle, pytest.param(reconcile, marks=pytest.mark.torture)])
 def test_a_power_cut_at_any_commit_loses_nothing_and_doubles_nothing(
     make_bench: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, work: Callable[..., None], after_commit: bool
 ) -> None:
@@ -126,6 +126,7 @@ def test_a_power_cut_at_any_commit_loses_nothing_and_doubles_nothing(
     assert what_workbooks_says(bench) == EXPECTED
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("after_commit", [False, True])
 def test_a_power_cut_while_deletions_are_repaired_leaves_them_to_the_next_reconcile(
     make_bench: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, after_commit: bool
