@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +20,3 @@ def test_it_needs_no_config_ends_with_0_and_leaves_nothing_behind(
     assert "Everything is as it must be." in captured.out
     assert captured.err == ""
     assert list(Path(tmp_path).iterdir()) == []
-
-
-def test_a_narrow_encoding_does_not_end_it(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "outreach_sync", "demo"],
-        capture_output=True,
-        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"Everything is as it must be." in done.stdout

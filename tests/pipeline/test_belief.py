@@ -96,11 +96,6 @@ def test_a_relationship_that_an_answer_does_not_tell_is_as_before_and_one_that_i
     assert cache.pooled_states([18]) == {}
 
 
-def test_a_state_that_moves_to_another_prospect_concerns_both(cache: Cache) -> None:
-    cache.keep_states([state_of("active", NOW)])
-    assert cache.keep_states([state_of("active", NOW)._replace(prospect_id=19)]) == ({18, 19}, 1)
-
-
 @pytest.mark.parametrize("how", ["full", "reconcile"])
 def test_full_and_reconcile_take_a_row_as_it_is_though_its_stamp_is_older(world: World, how: str) -> None:
     prospect = world.prospect(email="ada@example.com")

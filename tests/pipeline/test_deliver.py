@@ -28,12 +28,6 @@ def test_the_guard_is_not_there_before_the_first_load_is_done(bench: Any) -> Non
     assert decide(bench).people.updated == 4
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.99, 4), (1.0, 2)])
-def test_the_guard_needs_both_the_share_and_the_count_to_be_exceeded(bench: Any, share: float, count: int) -> None:
-    load(bench, 4)
-    assert decide(bench, config={"sync.guard": {"share": share, "count": count}}).people.updated == 4
-
-
 def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None:
     load(bench, 4)
     decide_all = bench.run()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from outreach_sync.errors import InterruptedByError, UnavailableError
+from outreach_sync.errors import UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.pull import pull
@@ -25,12 +25,6 @@ def walk_states(bench: Any, *pages: Any, **options: Any) -> Any:
 def test_a_first_walk_reads_from_the_start_and_sets_the_watermark_to_the_servers_time(bench: Any) -> None:
     walk_states(bench, bench.source.page(states=bench.states(1, "active")))
     assert bench.source.first_urls == [(STATES, NOON - 90 * DAY)]
-    assert bench.state.progress.of(STATES).watermark == NOON
-
-
-def test_a_clock_of_this_machine_that_runs_fast_does_not_move_the_watermark_past_the_server(bench: Any) -> None:
-    bench.now = Instant(NOON + 30 * DAY)
-    walk_states(bench)
     assert bench.state.progress.of(STATES).watermark == NOON
 
 
@@ -107,34 +101,6 @@ def test_a_refused_page_token_begins_the_walk_again(bench: Any) -> None:
     assert bench.source.walked[-1] == "sequence_states?0"
 
 
-def test_a_request_to_stop_ends_the_walk_between_two_pages(bench: Any) -> None:
-    bench.source.script[STATES] = [bench.source.page(states=bench.states(one, "active")) for one in (1, 2)]
-    bench.stop.set(15)
-    with pytest.raises(InterruptedByError):
-        pull(bench.run(), STATES)
-    assert bench.count("sequence_state") == 1
-    assert bench.state.progress.any_walk_open([STATES])
-
-
-def test_a_since_later_than_the_watermark_does_not_move_it(bench: Any) -> None:
-    walk_states(bench)
-    bench.source.clock = Instant(NOON + DAY // 2)
-    walk_states(bench, since=Instant(NOON + 1))
-    assert bench.state.progress.of(STATES).watermark == NOON
-
-
-def test_a_since_before_the_watermark_moves_it(bench: Any) -> None:
-    walk_states(bench)
-    bench.source.clock = bench.now = Instant(NOON + DAY // 2)
-    walk_states(bench, since=NOON)
-    assert bench.state.progress.of(STATES).watermark == NOON + DAY // 2
-
-
-def test_a_since_without_a_watermark_sets_none(bench: Any) -> None:
-    walk_states(bench, since=NOON)
-    assert bench.state.progress.of(STATES).watermark is None
-
-
 def test_full_reads_from_the_start_and_never_moves_the_watermark_back(bench: Any) -> None:
     walk_states(bench)
     bench.source.clock = Instant(NOON - 30_000)
@@ -169,17 +135,6 @@ def test_a_walk_is_stuck_once_outreach_has_moved_to_another_host(bench: Any) -> 
     bench.source.moved = True
     walk_states(bench, bench.source.page())
     assert bench.source.walked[-1] == "sequence_states?0"
-
-
-def test_a_late_sweep_that_is_due_replaces_the_walk_from_the_watermark(bench: Any) -> None:
-    walk_states(bench)
-    bench.source.clock = bench.now = Instant(NOON + DAY)
-    bench.source.requests = 0
-    bench.source.first_urls.clear()
-    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
-    assert bench.source.first_urls[-1] == (STATES, NOON - DAY)
-    progress = bench.state.progress.of(STATES)
-    assert (progress.watermark, progress.sweep_began_at) == (NOON + DAY, NOON + DAY)
 
 
 def test_what_makes_no_sense_stays_visible_until_it_is_read_whole(bench: Any) -> None:
