@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outreach_sync.files import beside, make_directory, open_private, read_limited, write_whole
+from outreach_sync.files import beside, make_directory, open_private, read_limited, root_among_others, write_whole
 
 
 def _names(directory: Path) -> list[str]:
@@ -141,3 +141,12 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_beside_it(
         write_whole(path, "new")
     assert path.read_text() == "old"
     assert _names(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is warned")
+def test_root_is_told_where_a_state_belongs_to_somebody_else(tmp_path: Path) -> None:
+    assert root_among_others(tmp_path / "state.db") is None
+    os.chown(tmp_path, 12345, 12345)
+    warning = root_among_others(tmp_path / "state.db")
+    assert warning is not None
+    assert f"{tmp_path} belongs to user 12345, and this is root" in warning

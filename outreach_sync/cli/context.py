@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from outreach_sync.config import Config, find_config, read_config
+from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
 from outreach_sync.log import Scrubber, keep_secret, start_logging
 from outreach_sync.store import Store
@@ -56,8 +57,9 @@ class Invocation:
         """
         loaded = read_config(self.config_path, require_secrets=require_secrets)
         keep_secret(*loaded.config.secrets)
-        if loaded.warning is not None:
-            click.echo(f"outreach-sync: warning: {loaded.warning}", err=True)
+        for warning in (loaded.warning, root_among_others(loaded.config.state.path)):
+            if warning is not None:
+                click.echo(f"outreach-sync: warning: {warning}", err=True)
         return loaded.config
 
     @property
