@@ -111,19 +111,19 @@ class Expectation:
     def _wanted(self, pool: set[int], *, keeps: bool) -> tuple[str, int | None, bool]:
         """Give the label, since when (None: it is not looked at), and No Email."""
         states = self._states_of(pool)
-        opted = [_since(one) for one in states if one["state"] == "opted_out"]
-        if not opted:
-            prospects = {id_: one for id_, one in self._rows("prospect").items() if id_ in pool and _opted_out(one)}
-            for id_, one in prospects.items():
-                by_mail = one.get("emailsOptedAt") if one.get("emailOptedOut") else None
-                given = one.get("optedOutAt") or by_mail
-                opted.append(_ms(given) if given else self._first_seen[id_])
+        opted = [_since(one) for one in states if one["state"] == "opted_out"] or [
+            self._opted_out_since(one) for id_, one in self._rows("prospect").items() if id_ in pool and _opted_out(one)
+        ]
         if opted:
             return "Opted Out", max(opted), True
         if not states:
             return "Not Active", None, keeps
         newest = max(states, key=lambda one: (_since(one), one["id"]))
         return _LABELS[newest["state"]], _since(newest), keeps
+
+    def _opted_out_since(self, prospect: Row) -> int:
+        given = prospect.get("optedOutAt") or (prospect.get("emailOptedOut") and prospect.get("emailsOptedAt"))
+        return _ms(given) if given else self._first_seen[prospect["id"]]
 
     def _states_of(self, pool: set[int]) -> list[Row]:
         prospects = self._rows("prospect")
@@ -150,7 +150,7 @@ class Expectation:
             made.setdefault(one["created_through_reference"], []).append(one)
         for id_, task in self._rows("task").items():
             person_id = homes.get(task.get("prospect") or 0)
-            expected = int(_in_sequence(task) and (id_ in told or _looks_skipped(task)) and person_id is not None)
+            expected = int(_skipped(task, told) and person_id is not None)
             rows = made.pop(f"outreach-task-{id_}", [])
             if len(rows) != expected:
                 yield f"there are {len(rows)} Workbooks Tasks for task {id_}, not {expected}"
@@ -163,14 +163,12 @@ class Expectation:
         return {one.id: {**one.values, "id": one.id} for one in self._sandbox.outreach.store.all(kind)}
 
 
-def _in_sequence(task: Row) -> bool:
+def _skipped(task: Row, told: set[int]) -> bool:
+    """Tell whether it is a task of a sequence that was skipped, by what it says or by an event."""
     related = any(task.get(name) for name in ("sequence", "sequenceState", "sequenceStep"))
-    return related or str(task.get("taskType")).startswith("sequence_")
-
-
-def _looks_skipped(task: Row) -> bool:
     never_done = task.get("completed") is False or task.get("completedAt") is None
-    return task.get("state") == "skipped" or (task.get("state") == "complete" and never_done)
+    says_so = task.get("state") == "skipped" or (task.get("state") == "complete" and never_done)
+    return (related or str(task.get("taskType")).startswith("sequence_")) and (says_so or task["id"] in told)
 
 
 def _opted_out(prospect: Row) -> bool:
@@ -188,29 +186,18 @@ def _ms(text: str) -> int:
 class Demo:
     """The story, on a console: each act is a change in the world, a cycle, and a look whether all is as it must be.
 
-    Attributes:
-        problems: what did not come as it must, a sentence each.
+    `problems` is what did not come as it must, a sentence each.
     """
 
-    def __init__(
-        self, console: Console, sandbox: Sandbox, config: Config, stop: StopSignal, *, rows: int | None = _ROWS
-    ) -> None:
+    def __init__(self, console: Console, sandbox: Sandbox, config: Config, stop: StopSignal, rows: int | None) -> None:
         """Look at the world before anything happens; `rows` None shows every line of a table."""
         self.problems: list[str] = []
-        self._console = console
-        self._sandbox = sandbox
-        self._config = config
-        self._stop = stop
-        self._rows = rows
-        self._acts = 0
+        self._console, self._sandbox, self._config, self._stop = console, sandbox, config, stop
+        self._rows, self._acts = rows, 0
         self._expectation = Expectation(sandbox)
 
     def tell(self) -> None:
-        """Tell it all.
-
-        Raises:
-            OutreachSyncError: a cycle failed, or somebody asked to stop.
-        """
+        """Tell it all."""
         workbooks = self._sandbox.workbooks
         self._act("The first cycle", "60 prospects in 8 sequences in Outreach. Workbooks knows most of them as People.")
         self._cycle()
@@ -224,8 +211,9 @@ class Demo:
         self._show_happenings(self._sandbox.evolve(2))
         self._say("And somebody saves a Person in the moment before it is written: its lock_version is stale.")
         self._cycle()
-        stale = workbooks.faults.state()["stale_some"]["active"]
-        self._expect("the write with a stale lock_version happened", happened=not stale)
+        self._expect(
+            "the write with a stale lock_version happened", happened=workbooks.faults.peek("stale_some") is None
+        )
         emails = self._sandbox.outreach.store.get("prospect", _REFUSED_TWICE).values["emails"]
         people = self._expectation.people().values()
         winner, loser = (one["id"] for one in people if one["main_location[email]"] in emails)
@@ -236,7 +224,12 @@ class Demo:
         self._cycle()
         self._show_refusals()
         self._quiet_act("A last cycle")
-        self._end()
+        self._say("")
+        self._line()
+        wrong = f"{len(self.problems)} things are not as they must be." if self.problems else ""
+        self._say(wrong or "Everything is as it must be.", style="bold red" if wrong else "bold green")
+        program = "outreach-sync" if shutil.which("outreach-sync") else "python -m outreach_sync"
+        self._say(f"To try the commands yourself: `{program} sandbox`; with your own accounts: `{program} init`.")
 
     def _cycle(self) -> Row:
         """Run a cycle, show what it changed and why, and compare all of Workbooks with what it must say."""
@@ -256,15 +249,14 @@ class Demo:
         wrong = self._expectation.mismatches()
         counts = f"all {len(self._expectation.people())} people and {len(self._expectation.tasks())} tasks"
         self._expect(f"{counts} in Workbooks say what they must", happened=not wrong)
-        for sentence in wrong:
-            self._say(f"  {sentence}", style="red")
+        self._say(*(f"  {sentence}" for sentence in wrong), style="red")
         return document
 
     def _quiet_act(self, title: str) -> None:
         self._act(title, "Nothing changed, so nothing may be written.")
-        writes = len(self._sandbox.workbooks.store.writes)
+        writes = list(self._sandbox.workbooks.store.writes)
         requests = self._cycle()["requests"]
-        self._expect("nothing was written", happened=len(self._sandbox.workbooks.store.writes) == writes)
+        self._expect("nothing was written", happened=self._sandbox.workbooks.store.writes == writes)
         self._expect("Workbooks was not asked", happened=requests["workbooks"] == 0)
         few = requests["outreach"] <= _REQUESTS_OF_A_QUIET_CYCLE
         self._expect("Outreach was asked once for each stream at most", happened=few)
@@ -282,10 +274,9 @@ class Demo:
 
     def _act(self, title: str, *sentences: str) -> None:
         self._acts += 1
-        self._say()
+        self._say("")
         self._line(Text(f"{self._acts}. {title}", style="bold"))
-        for sentence in sentences:
-            self._say(sentence)
+        self._say(*sentences)
 
     def _show_happenings(self, happenings: Sequence[Happening]) -> None:
         table = _table("event in Outreach", "what happens", "what must come of it")
@@ -296,31 +287,25 @@ class Demo:
     def _show_changes(self, people: dict[int, Row], tasks: dict[int, Row]) -> None:
         """Show what every Person and Task that changed, came or went said before and after, and why."""
         with Store.open(self._config.state.path) as state:
-            changed = [*self._people_changed(people, state), *self._tasks_made(tasks, state)]
+            changed = list(self._changes(people, tasks, state))
         if not changed:
             return
         table = _table("record", "who or what", "before", "after", "why")
         for cells in changed[: self._rows]:
             table.add_row(*map(Text, cells))
-        self._say()
-        self._console.print(table)
+        self._console.print("", table)
         if len(changed) > table.row_count:
             self._say(f"... and {len(changed) - table.row_count} more (`demo --all` shows them).", style="dim")
 
-    def _people_changed(self, before: dict[int, Row], state: Store) -> Iterator[tuple[str, ...]]:
+    def _changes(self, people: dict[int, Row], tasks: dict[int, Row], state: Store) -> Iterator[tuple[str, ...]]:
         now = self._expectation.people()
-        for id_, one in sorted({**before, **now}.items()):
-            old, new = before.get(id_), now.get(id_)
-            said, says = _said(old), _said(new)
-            if old and new and said == says and old[SINCE] != new[SINCE]:
-                said, says = f"{said}, {_date(old)}", f"{says}, {_date(new)}"
+        for id_, one in sorted({**people, **now}.items()):
+            said, says = _said(people.get(id_)), _said(now.get(id_))
             if said != says:
-                because = "" if new is None else explain_person(state, self._config, id_)["because"]
+                because = explain_person(state, self._config, id_)["because"] if id_ in now else ""
                 yield f"Person {id_}", one["name"], said, says, because
-
-    def _tasks_made(self, before: dict[int, Row], state: Store) -> Iterator[tuple[str, ...]]:
         for id_, one in self._expectation.tasks().items():
-            if id_ not in before:
+            if id_ not in tasks:
                 source = int(one["created_through_reference"].rpartition("-")[2])
                 because = explain_task(state, self._config, source)["because"]
                 yield f"Task {id_}", one["name"], "", one["activity_status"], because
@@ -329,23 +314,12 @@ class Demo:
         with Store.open(self._config.state.path) as state:
             refused = failures.by_kind(state.outbox.failures())
         for kind, entries in refused.items():
-            self._say(f"\nRefused: {kind.title}")
-            for entry in entries:
-                self._say(f"  {entry.id}: {entry.reason}")
-            self._say(f"  What to do: {kind.advice}")
+            reasons = (f"  {entry.id}: {entry.reason}" for entry in entries)
+            self._say(f"\nRefused: {kind.title}", *reasons, f"  What to do: {kind.advice}")
 
-    def _end(self) -> None:
-        self._say()
-        self._line()
-        if self.problems:
-            self._say(f"{len(self.problems)} things are not as they must be.", style="bold red")
-        else:
-            self._say("Everything is as it must be.", style="bold green")
-        program = "outreach-sync" if shutil.which("outreach-sync") else "python -m outreach_sync"
-        self._say(f"To try the commands yourself: `{program} sandbox`; with your own accounts: `{program} init`.")
-
-    def _say(self, text: str = "", *, style: str = "") -> None:
-        self._console.print(Text(text, style=style))
+    def _say(self, *lines: str, style: str = "") -> None:
+        for line in lines:
+            self._console.print(Text(line, style=style))
 
 
 def tell(console: Console, directory: Path, stop: StopSignal, *, everything: bool = False) -> bool:
@@ -358,7 +332,7 @@ def tell(console: Console, directory: Path, stop: StopSignal, *, everything: boo
     """
     with Sandbox() as sandbox:
         sandbox.load_example()
-        demo = Demo(console, sandbox, config_of(sandbox, directory), stop, rows=None if everything else _ROWS)
+        demo = Demo(console, sandbox, config_of(sandbox, directory), stop, None if everything else _ROWS)
         demo.tell()
     return not demo.problems
 
@@ -374,13 +348,9 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
-def _date(person: Row) -> str:
-    return "no date" if person[SINCE] is None else f"{to_datetime(Instant(person[SINCE])):%Y-%m-%d %H:%M}"
-
-
 def _said(person: Row | None) -> str:
     """Say in short what a Person says."""
     if person is None:
         return "-"
-    label = person[STATE] or "nothing"
-    return f"{label}, No Email" if person[NO_EMAIL] else str(label)
+    since = "" if person[SINCE] is None else f", {to_datetime(Instant(person[SINCE])):%Y-%m-%d %H:%M}"
+    return f"{person[STATE] or 'nothing'}{', No Email' if person[NO_EMAIL] else ''}{since}"

@@ -67,11 +67,7 @@ class Sandbox(Running):
         example.load_example(self.outreach.store, self.workbooks.store, self.now(), seed)
 
     def evolve(self, step: int) -> list[example.Happening]:
-        """Let something happen to the loaded example and say what: a working day (1), hands in Workbooks (2).
-
-        Raises:
-            KeyError: there is no such step.
-        """
+        """Let something happen to the loaded example and say what: a working day (1), hands in Workbooks (2)."""
         to_the_second = Instant(self.now() // 1000 * 1000)
         return example.STEPS[step](self.outreach.store, self.workbooks.store, to_the_second)
 
@@ -191,11 +187,7 @@ def _config(sandbox: Sandbox, directory: Path, *, s2s: bool) -> str:
 
 
 def _prove_ours(path: Path, out: IO[str]) -> None:
-    """Refuse to write over a file that is not from an earlier start.
-
-    Raises:
-        UsageError: it is not.
-    """
+    """Refuse to write over a file that is not from an earlier start."""
     if not path.exists() or _is_same(path, out):
         return
     try:
@@ -218,11 +210,7 @@ def _is_same(path: Path, out: IO[str]) -> bool:
 
 
 def _new_key(sandbox: Sandbox, directory: Path) -> Path:
-    """Make a key pair for the server-to-server app; return the file of the private half.
-
-    Raises:
-        UsageError: the extra `s2s` is not installed.
-    """
+    """Make a key pair for the server-to-server app; return the file of the private half."""
     try:
         import jwt  # noqa: F401, PLC0415 - the service verifies with it; both come with an extra
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415

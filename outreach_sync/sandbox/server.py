@@ -31,10 +31,11 @@ from outreach_sync import instants
 from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 
+HTML = {"Content-Type": "text/html; charset=utf-8"}
 _BODILESS = {204, 304}
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -172,6 +173,19 @@ class Running(ABC):
     ) -> None:
         """Stop."""
         self.stop()
+
+
+def damaged(response: Response, take: Callable[[str], Mapping[str, Any] | None], seconds: float) -> Response:
+    """Damage an answer by the faults that both services have; `take` asks for one, `seconds` is how slow is slow."""
+    if take("broken_json") is not None:
+        response = response._replace(body=response.body[: max(1, len(response.body) // 2)])
+    huge = take("huge_answer")
+    if huge is not None:
+        response = inflated(response, huge.get("megabytes", 625))
+    if take("body_cut_short") is not None:
+        response = response._replace(wire=WireFault("cut_short"))
+    slow = take("slow")
+    return response if slow is None else response._replace(wire=WireFault("slow", slow.get("seconds", seconds)))
 
 
 class HttpServer(Running):

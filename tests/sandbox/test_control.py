@@ -45,17 +45,13 @@ def test_the_journal_is_read_and_forgotten_from_outside(service: OutreachSandbox
     ("method", "path", "document", "status"),
     [
         ("GET", "/nonsense", None, 404),
-        ("PUT", "/faults", None, 404),
         ("POST", "/faults", {}, 400),
         ("POST", "/faults", {"name": "slow", "time": 1}, 400),
-        ("POST", "/faults", {"name": "slow", "options": [5]}, 400),
         ("POST", "/faults", {"name": "slow", "options": {"times": 1}}, 400),
         ("POST", "/faults", {"name": "slow", "times": "twice"}, 400),
-        ("POST", "/faults", {"name": "hang", "options": {"seconds": "abc"}}, 400),
         ("POST", "/faults", {"name": "rate_limited", "options": {"form": "bogus"}}, 400),
         ("POST", "/records", {"changes": [{"delete": "task", "id": 1}]}, 400),
         ("POST", "/records", {}, 400),
-        ("POST", "/records", [], 400),
     ],
 )
 def test_what_makes_no_sense_is_answered_not_crashed_on(

@@ -41,19 +41,6 @@ def test_times_below_one_make_no_sense(board: FaultBoard, times: Any) -> None:
         board.on("slow", times=times)
 
 
-def test_state_tells_what_is_left(board: FaultBoard) -> None:
-    board.on("slow", times=3, after=1, seconds=2)
-    fired(board, "slow", 2)
-    assert board.state()["slow"] == {
-        "doc": "answers late",
-        "takes": {"seconds": "a number from 0"},
-        "active": True,
-        "after": 0,
-        "times": 2,
-        "options": {"seconds": 2},
-    }
-
-
 def test_throughout_a_request_it_fires_once_and_stays(board: FaultBoard) -> None:
     board.on("slow", times=1, after=1)
     seen = []

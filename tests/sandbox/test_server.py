@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync import instants
-from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock, WireFault, takes_gzip
+from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock, WireFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,15 +82,6 @@ def test_stop_ends_what_hangs_and_frees_the_port(service: Echo) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
-def test_a_chunked_body_is_read_whole_and_the_connection_stays_usable(
-    service: Echo, connection: http.client.HTTPConnection
-) -> None:
-    for _ in range(2):
-        connection.request("POST", "/", body=iter([b"fo", b"rm"]), encode_chunked=True)
-        assert connection.getresponse().read() == BODY
-    assert [one.body for one in service.asked] == [b"form", b"form"]
-
-
 def test_a_service_that_fails_is_answered_for_and_logged(
     service: Echo, connection: http.client.HTTPConnection, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,14 +95,3 @@ def test_a_service_that_fails_is_answered_for_and_logged(
         assert document["message"]
     assert "echo failed at GET /broken" in caplog.text
     assert "ZeroDivisionError" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("accepted", "taken"),
-    [
-        *(("gzip", True), ("deflate, gzip", True), ("br;q=1, GZIP ; q=0.5", True), ("gzip;q=1.000", True)),
-        *(("", False), ("identity", False), ("gzip;q=0", False), ("deflate, gzip; q=0.000", False), ("xgzip", False)),
-    ],
-)
-def test_gzip_is_for_those_who_take_it(accepted: str, taken: bool) -> None:
-    assert takes_gzip(accepted) is taken

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach.schema import PLURALS
 from outreach_sync.sandbox.outreach.trouble import Refusal, json_response
-from outreach_sync.sandbox.server import Request, Response
+from outreach_sync.sandbox.server import HTML, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,6 @@ _MINUTE_MS = 60_000
 _LIFE_MS = {"code": 600_000, "access": 7_200_000, "s2s": 3_600_000, "refresh": 14 * 86_400_000}
 _SCOPES = frozenset(f"{plural}.{right}" for plural in PLURALS for right in ("read", "write", "delete", "all"))
 _JSON = "application/json; charset=utf-8"
-_HTML = {"Content-Type": "text/html; charset=utf-8"}
 _S2S_LONGEST_S = 3600
 _S2S_CLOCKS_DIFFER_S = 60
 
@@ -156,7 +155,7 @@ class OAuth:
         asked = dict(request.query)
         problem = self._consent_problem(asked)
         if problem:
-            return Response(400, dict(_HTML), f"<p>{html.escape(problem)}</p>".encode())
+            return Response(400, dict(HTML), f"<p>{html.escape(problem)}</p>".encode())
         decision = asked.pop("decision", "approve" if self._app.auto_approve or "auto_approve" in asked else "")
         if not decision:
             return _consent_page(asked)
@@ -282,7 +281,7 @@ def _error(error: str, description: str, status: int) -> Response:
 def _revoked(options: Mapping[str, Any]) -> Response:
     status, form = options.get("status", 400), options.get("form", "json")
     if form != "json":
-        return Response(status, dict(_HTML), b"<html><body>Unauthorized</body></html>" if form == "html" else b"")
+        return Response(status, dict(HTML), b"<html><body>Unauthorized</body></html>" if form == "html" else b"")
     return _error(options.get("error", "invalid_grant"), "The refresh token was revoked.", status)
 
 
@@ -295,4 +294,4 @@ def _consent_page(asked: dict[str, str]) -> Response:
         "<!doctype html><title>Sandbox: consent</title><h1>Allow this app to read?</h1>"
         f'<ul>{scopes}</ul><p><a id="approve" href="{approve}">Allow</a> <a id="deny" href="{deny}">Deny</a></p>'
     )
-    return Response(200, dict(_HTML), page.encode())
+    return Response(200, dict(HTML), page.encode())

@@ -55,22 +55,13 @@ class OutreachSandbox(SimulatedService):
         self.store = OutreachStore(clock, faults)
         super().__init__(faults, self.store, clock=clock, port=port, latency_ms=latency_ms)
         self.app = App()
+        self.client_id, self.client_secret = self.app.client_id, self.app.client_secret
         self.tokens = TokenRegistry(clock)
         self.limit = RateLimit(clock)
         self.refresh_token = self.tokens.new_refresh()
         self._oauth = OAuth(self.app, self.tokens, clock=clock, faults=faults)
         self._trouble = Trouble(faults, clock)
         self._reader = Reader(self.store, clock=clock, faults=faults)
-
-    @property
-    def client_id(self) -> str:
-        """The app's client id."""
-        return self.app.client_id
-
-    @property
-    def client_secret(self) -> str:
-        """The app's client secret."""
-        return self.app.client_secret
 
     def answer(self, request: Request) -> Response:
         """Answer a request and write it to the journal, as of a kind such as ``token`` or ``list tasks``."""

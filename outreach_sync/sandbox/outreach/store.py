@@ -112,11 +112,11 @@ class OutreachStore:
         self.keep_events = True
         self._clock = clock
         self._faults = faults
-        self._records: dict[str, dict[int, Record]]
-        self._next_id: dict[str, int]
-        self._walks: dict[str, _Walk]
-        self._back: dict[str, dict[int, dict[int, None]]]
-        self.clear()
+        self._records: dict[str, dict[int, Record]] = {type_: {} for type_ in RESOURCES}
+        self._next_id = dict.fromkeys(RESOURCES, 1)
+        self._walks = {type_: _Walk() for type_ in RESOURCES}
+        references = (f"{type_}.{name}" for type_, names in _INDEXED.items() for name in names)
+        self._back: dict[str, dict[int, dict[int, None]]] = {reference: {} for reference in references}
 
     # -- changes, as from outside
 
@@ -253,14 +253,6 @@ class OutreachStore:
             for record, word in ((gone, "loser"), (kept, "winner")):
                 self._tell(record, ["prospect_merged"] if which in {word, "both"} else [])
 
-    def clear(self) -> None:
-        """Delete everything."""
-        with self.lock:
-            self._records = {type_: {} for type_ in RESOURCES}
-            self._next_id = dict.fromkeys(RESOURCES, 1)
-            self._walks = {type_: _Walk() for type_ in RESOURCES}
-            self._back = {f"{type_}.{name}": {} for type_, names in _INDEXED.items() for name in names}
-
     # -- looking
 
     def get(self, type_: str, id_: int) -> Record:
@@ -311,7 +303,7 @@ class OutreachStore:
         }
 
     def change(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Apply changes given as JSON: ``{"changes": [...]}``, or ``{"load": DUMP}`` in the place of everything.
+        """Apply changes given as JSON: ``{"changes": [...]}``.
 
         A change is ``{"add": TYPE, "attributes": {...}}``, ``{"update": TYPE, "id": N, "attributes": {...}}``
         (attributes may hold hidden, visible_after_ms, shapes), ``{"delete": TYPE, "id": N}``,
@@ -319,19 +311,7 @@ class OutreachStore:
         ``{"merge": LOSER, "into": WINNER}``. Returns ``{"ids": [...]}``, one for each change.
         """
         with self.lock:
-            if "load" in document:
-                self._load(document["load"])
-                return {"ids": []}
             return {"ids": [self._apply(change) for change in document["changes"]]}
-
-    def _load(self, document: Mapping[str, list[dict[str, Any]]]) -> None:
-        self.clear()
-        keep_events, self.keep_events = self.keep_events, False
-        for type_, rows in document.items():
-            for row in rows:
-                attributes = {**row["values"], "id": row["id"]}
-                self.add(type_, attributes, hidden=row.get("hidden", False), shapes=row.get("shapes"))
-        self.keep_events = keep_events
 
     def _apply(self, change: dict[str, Any]) -> int:
         attributes = dict(change.get("attributes") or {})

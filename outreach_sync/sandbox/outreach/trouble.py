@@ -16,7 +16,7 @@ from outreach_sync import instants
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.faults import one_of, table
 from outreach_sync.sandbox.outreach.schema import RESOURCES
-from outreach_sync.sandbox.server import Response, WireFault, inflated
+from outreach_sync.sandbox.server import HTML, Response, WireFault, damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +31,6 @@ FORMS = ("seconds", "epoch", "iso", "iso_naive", "http_date", "odd", "none")
 
 _CONTENT_TYPE = JSON_API + "; charset=utf-8"
 _PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
-_HTML = {"Content-Type": "text/html; charset=utf-8"}
 _HOUR_MS = 3_600_000
 _ODD = "\u00b2 \x1f0"
 """What passes for a digit or for white space in some places, and not in others."""
@@ -172,20 +171,10 @@ class Trouble:
         if response.status == 401 and (options := self._take("unauthorized_without_body", kind)) is not None:  # noqa: PLR2004
             html = options.get("form") == "html"
             body = b"<h1>401 Authorization Required</h1>" if html else b""
-            response = Response(401, {**response.headers, **(_HTML if html else _PLAIN_TEXT)}, body)
-        if self._take("broken_json", kind) is not None:
-            response = response._replace(body=response.body[: max(1, len(response.body) // 2)])
-        huge = self._take("huge_answer", kind)
-        if huge is not None:
-            response = inflated(response, huge.get("megabytes", 625))
-        for name in ("cut_short", "reset_during"):
-            if (
-                self._take({"cut_short": "body_cut_short", "reset_during": "reset_during_answer"}[name], kind)
-                is not None
-            ):
-                response = response._replace(wire=WireFault(name))
-        slow = self._take("slow", kind)
-        return response if slow is None else response._replace(wire=WireFault("slow", slow.get("seconds", 5)))
+            response = Response(401, {**response.headers, **(HTML if html else _PLAIN_TEXT)}, body)
+        response = damaged(response, lambda name: self._take(name, kind), seconds=5)
+        broken = self._take("reset_during_answer", kind)
+        return response if broken is None else response._replace(wire=WireFault("reset_during"))
 
     def _take(self, name: str, kind: str) -> Mapping[str, Any] | None:
         if kind in {"token", "s2s"} and self._faults.option(name, "kind") != kind:
@@ -218,14 +207,14 @@ class Trouble:
         """Refuse an address that is too long, or a page that is too large, where a fault says so."""
         most = self._faults.option("url_too_long", "bytes") or 4096
         if len(request.target) > int(str(most)) and self._take("url_too_long", kind) is not None:
-            return Response(414, dict(_HTML), b"<html><head><title>414 Request-URI Too Large</title></head></html>")
+            return Response(414, dict(HTML), b"<html><head><title>414 Request-URI Too Large</title></head></html>")
         size = dict(request.query).get("page[size]", "")
         threshold = self._faults.option("bad_gateway_large_pages", "threshold") or 500
         if not size.isdigit() or int(size) <= int(str(threshold)):
             return None
         if self._take("bad_gateway_large_pages", kind) is None:
             return None
-        return Response(502, dict(_HTML), b"<html><head><title>502 Bad Gateway</title></head></html>")
+        return Response(502, dict(HTML), b"<html><head><title>502 Bad Gateway</title></head></html>")
 
 
 def _gateway_page(options: Mapping[str, Any]) -> Response:
@@ -233,13 +222,13 @@ def _gateway_page(options: Mapping[str, Any]) -> Response:
     status = options.get("status", 403)
     if options.get("text"):
         return Response(status, dict(_PLAIN_TEXT), b"Retry later\n" if status in {403, 429} else b"no healthy upstream")
-    return Response(status, dict(_HTML), f"<html><body><h1>{status}</h1>Request blocked.</body></html>".encode())
+    return Response(status, dict(HTML), f"<html><body><h1>{status}</h1>Request blocked.</body></html>".encode())
 
 
 _STRIKES: Mapping[str, Callable[[Mapping[str, Any]], Response]] = {
     "server_error_500": lambda _: Response(500, dict(_PLAIN_TEXT), b"Internal Server Error"),
     "gateway_timeout_504": lambda _: Response(504, dict(_PLAIN_TEXT), b"upstream request timeout"),
-    "html_with_200": lambda _: Response(200, dict(_HTML), b"<html><body><h1>We will be right back</h1></body></html>"),
+    "html_with_200": lambda _: Response(200, dict(HTML), b"<html><body><h1>We will be right back</h1></body></html>"),
     "gateway_page": _gateway_page,
     "reset_before_answer": lambda _: Response(200, {}, b"", WireFault("reset_before")),
     "hang": lambda options: Response(200, {}, b"", WireFault("hang", options.get("seconds", 60))),

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.sandbox.faults import table
-from outreach_sync.sandbox.server import Response, WireFault, inflated
+from outreach_sync.sandbox.server import HTML, Response, WireFault, damaged
 from outreach_sync.sandbox.workbooks.calls import DELAY
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.workbooks.calls import Call
     from outreach_sync.sandbox.workbooks.schema import Field
 
-HTML = {"Content-Type": "text/html; charset=utf-8"}
 _JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-cache, no-store, must-revalidate"}
 _BACK_SOON = b"<!DOCTYPE html><html><head><title>Workbooks</title></head><body>We will be back soon.</body></html>"
 _LOG_IN = b"<!DOCTYPE html><html><head><title>Workbooks</title></head><body>Please log in.</body></html>"
@@ -164,17 +163,9 @@ class Trouble:
     def _afterwards(self, call: Call, response: Response) -> Response:
         if call.writes:
             response = self._after_commit(call, response)
-        if self._faults.take("broken_json") is not None:
-            response = response._replace(body=response.body[: len(response.body) * 2 // 3])
         if self._faults.take("invalid_utf8") is not None:
             response = response._replace(body=response.body[:-1] + b',"note":"caf\xe9"}')
-        if self._faults.take("body_cut_short") is not None:
-            response = response._replace(wire=WireFault("cut_short"))
-        options = self._faults.take("huge_answer")
-        if options is not None:
-            response = inflated(response, options.get("megabytes", 625))
-        options = self._faults.take("slow")
-        return response if options is None else response._replace(wire=WireFault("slow", options.get("seconds", 1)))
+        return damaged(response, self._faults.take, seconds=1)
 
     def _after_commit(self, call: Call, response: Response) -> Response:
         if self._faults.take("answer_lost_after_commit") is not None:

@@ -107,14 +107,6 @@ def test_events_are_filtered_and_sorted_by_what_the_published_schema_names(
     assert client.get("events", params=parameters).status_code == status
 
 
-def test_events_are_walked_by_id_and_by_creation(service: OutreachSandbox, client: Client, open_task: int) -> None:
-    service.store.opt_out(open_task)
-    assert client.ids("events", **{"filter[id]": "3..inf", "sort": "id"}) == [3, 4, 5]
-    for sort in ("id", "createdAt", "-createdAt"):
-        seen = [id_ for page in client.walk("events", {"sort": sort, "page[size]": "2"}) for id_ in page]
-        assert sorted(seen) == [1, 2, 3, 4, 5]
-
-
 def test_several_names_can_be_refused(service: OutreachSandbox, client: Client) -> None:
     service.faults.on("event_names_refused")
     several = [("newFilterSyntax", "true"), ("filter[name][]", "skip_task"), ("filter[name][]", "opt_out")]

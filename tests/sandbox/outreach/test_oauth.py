@@ -46,17 +46,6 @@ def test_consent_returns_a_code_and_the_state_and_the_code_works_once(service: O
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        *({"scope": scope} for scope in ("tasks.read accounts.read", "", "tasks.admin", "tasks", "task.read")),
-        *({"client_id": "other"}, {"response_type": "token"}),
-    ],
-)
-def test_a_wrong_consent_request_never_redirects(service: OutreachSandbox, changes: dict[str, str]) -> None:
-    assert consent(service, auto_approve="1", **changes).status_code == 400
-
-
-@pytest.mark.parametrize(
     ("changes", "status", "error"),
     [
         ({"client_secret": "wrong"}, 401, "invalid_client"),

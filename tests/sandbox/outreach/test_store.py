@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from outreach_sync import instants
@@ -38,14 +36,3 @@ def test_what_the_api_does_not_have_cannot_be_added(store: OutreachStore) -> Non
         store.add("task", {"id": store.add_task()})
     with pytest.raises(ValueError, match="takes an instant"):
         store.add_task(dueAt=[])
-
-
-def test_dump_and_load_go_round_through_json(store: OutreachStore) -> None:
-    prospect = store.add_prospect(emails=["a@example.com"], custom150="x")
-    store.add("task", {"prospect": prospect, "subject": ("prospect", prospect)}, hidden=True, shapes={"owner": "empty"})
-    dumped = json.loads(json.dumps(store.dump()))
-    other = OutreachStore(SandboxClock(), FaultBoard(FAULTS))
-    other.add_user()
-    other.change({"load": dumped})
-    assert other.dump() == store.dump()
-    assert other.add_prospect() == prospect + 1

@@ -132,15 +132,6 @@ def test_eq_takes_more_or_less_for_the_same(client: Client, fault: str, asked: s
     assert bool(client.ids(PEOPLE, (EMAIL, "eq", asked))) is found
 
 
-def test_columns_are_those_selected_and_all_without_a_selection(people: Client) -> None:
-    answer = people.get(PEOPLE, ("id", "eq", "1001"), columns=f"id lock_version {EMAIL} nonsense")
-    assert answer == {"success": True, "data": [{"id": 1001, "lock_version": 0, EMAIL: "Ada@Example.com"}], "total": 1}
-    row = people.post(PEOPLE, [("_method", "GET")]).json()["data"][0]
-    assert (row["object_ref"], row["updated_by_user[person_name]"]) == ("PERS-1001", "Integration User")
-    assert row["cf_person_outreach_id"] is None
-    assert len(row) > 40
-
-
 def test_a_page_has_at_most_100_rows_pages_join_up_and_a_limit_needs_a_start(many: Client) -> None:
     pages = [many.ids(PEOPLE, ALL, _start=str(start), _limit="500") for start in (0, 100, 200)]
     assert [id_ for page in pages for id_ in page] == list(range(1001, 1251))

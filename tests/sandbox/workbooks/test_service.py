@@ -85,21 +85,6 @@ def test_a_refusal_names_its_reason(client: Client, fault: str, options: Any, st
     assert client.put(PEOPLE, {"name": "Ada"}).json() == {"failure_message": document["failure_reason"]}
 
 
-@pytest.mark.parametrize(
-    ("controller", "changes", "status"),
-    [
-        ("crm/persons", {}, 404),
-        (PEOPLE, {"_method": "DELETE"}, 405),
-        ("metadata/types", {"_method": "PUT"}, 405),
-        (PEOPLE, {"client": "web"}, 406),
-    ],
-)
-def test_a_request_that_is_no_call_of_the_api_is_refused(
-    client: Client, controller: str, changes: dict[str, str], status: int
-) -> None:
-    assert client.post(controller, [("_method", "GET"), *changes.items()]).status_code == status
-
-
 def test_the_suffix_the_version_and_a_form_are_mandatory(client: Client) -> None:
     address = f"{client.service.url}/{PEOPLE}"
     assert client.session.post(address, data=client.key, timeout=5).status_code == 404

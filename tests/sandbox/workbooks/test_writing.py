@@ -79,14 +79,6 @@ def test_a_create_shows_all_it_has_and_a_refused_one_beside_it_a_null_id(client:
     assert client.write(TASKS, {"name": ""})["errors"] == {"name": "is a required field"}
 
 
-def test_create_update_and_delete_mix_in_one_request(client: Client, three: list[int]) -> None:
-    objects = ({"name": "Cy"}, {"id": three[0], "name": ":no_value:", STATE: ":null_value:"})
-    answer = client.write(PEOPLE, *objects, {"id": three[1], "method": "DELETE"})
-    assert successes(answer) == [True, True, True]
-    assert [one["name"] for one in client.service.store.all(PERSON)] == ["Person 0", "Person 2", "Cy"]
-    assert [write.method for write in client.service.store.writes] == ["POST", "PUT", "DELETE"]
-
-
 @pytest.mark.parametrize("name", ["cf_person_nonsense", "object_ref"])
 def test_an_unknown_or_fixed_attribute_is_ignored_unless_checking_is_strict(
     client: Client, ada: int, name: str
