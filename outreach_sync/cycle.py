@@ -121,14 +121,19 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
             if stream is Stream.EVENTS:
                 read_concerned(run)
         except (ServiceError, NotAuthenticatedError, NotAllowedError) as error:
-            _note(run, stream, error)
+            run.summary.streams.setdefault(stream, StreamSummary())
+            run.log.warning("stream_incomplete", stream=stream.value, why=str(error))
             if stream is Stream.EVENTS and isinstance(error, NotAllowedError):
-                _go_without_events(run, error)
+                run.summary.warnings.append(str(error))  # and that holds nothing up: the other streams go on
+                if run.store.progress.of(stream).walk is not None:
+                    with run.store.transaction():
+                        run.store.progress.keep_walk(stream, None)
                 continue
             failure = failure or error
             run.source_is_down |= not isinstance(error, (UntrustedAnswerError, NotAllowedError))
             if isinstance(error, (PutOffError, QuotaSpentError, NotAuthenticatedError)):
-                _remember_who_was_cut_off(run, stream)
+                with run.store.transaction():
+                    run.store.facts.put(_CUT_OFF, stream.value)
                 return error
     return failure
 
@@ -145,19 +150,6 @@ def _in_turn(run: Run) -> list[Stream]:
         position = others.index(Stream(cut_off)) + 1
         others = [*others[position:], *others[:position]]
     return [*(stream for stream in run.streams if stream is Stream.PROSPECTS), *others]
-
-
-def _remember_who_was_cut_off(run: Run, stream: Stream) -> None:
-    with run.store.transaction():
-        run.store.facts.put(_CUT_OFF, stream.value)
-
-
-def _go_without_events(run: Run, error: NotAllowedError) -> None:
-    """Say that events may not be read, and let that hold nothing up: the other streams go on."""
-    run.summary.warnings.append(str(error))
-    if run.store.progress.of(Stream.EVENTS).walk is not None:
-        with run.store.transaction():
-            run.store.progress.keep_walk(Stream.EVENTS, None)
 
 
 def release(run: Run) -> None:
@@ -184,8 +176,3 @@ def count_what_waits(run: Run) -> None:
     run.summary.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")
     run.summary.outreach_requests = run.source.requests
     run.summary.workbooks_requests = run.target.requests
-
-
-def _note(run: Run, stream: Stream, error: OutreachSyncError) -> None:
-    run.summary.streams.setdefault(stream, StreamSummary())
-    run.log.warning("stream_incomplete", stream=stream.value, why=str(error))

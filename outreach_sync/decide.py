@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     from outreach_sync.store.people import LinkedPerson
 
 _TOGETHER = 500
+_HIDDEN = (
+    "Person {} does not come back from Workbooks, neither alive nor deleted: the API key's user may not see it, or it "
+    "was removed for good. It is not created again by itself"
+)
+_UNREADABLE = (
+    "prospect {} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the user the "
+    "integration runs as may not see it"
+)
 _OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")
 
 
@@ -142,7 +150,13 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple
     unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
     verdicts.update(_look_for_doubtful(run, unmatched))
     with run.store.transaction():
-        verdicts.update(_join_pools(run, verdicts, unmatched))
+        joined: dict[int, Found] = {}
+        for entry in run.store.outbox.of_person(list(verdicts)):
+            judged = verdicts[entry.prospect_id or 0]
+            if isinstance(judged, Found):  # the answer to its creation was lost, and it is of all of the pool
+                joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
+                run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
+        verdicts.update(joined)
         left = _settle_absent(run, looked_up, verdicts) | _settle_buried(run, matches.buried, verdicts)
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
         for prospect_id, judged in verdicts.items():
@@ -170,19 +184,6 @@ def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found
     return found
 
 
-def _join_pools(
-    run: Run, verdicts: Mapping[int, Found | Ambiguous], unmatched: Sequence[int]
-) -> dict[int, Found | Ambiguous]:
-    """Link everybody whom a Person was created for that one of them finds: the answer to its creation was lost."""
-    joined: dict[int, Found | Ambiguous] = {}
-    for entry in run.store.outbox.of_person(list(verdicts)):
-        judged = verdicts[entry.prospect_id or 0]
-        if isinstance(judged, Found):
-            joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
-            run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
-    return joined
-
-
 def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]) -> set[int]:
     """Forget People that are deleted, or leave them so; refuse those not to be seen. Return who is left as they are.
 
@@ -200,7 +201,7 @@ def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]
         left.update(pool)
         if hidden:
             run.store.people.not_seen(person_id)
-            run.refuse_decision(min(pool), person_id, _hidden(person_id), action=HIDDEN)
+            run.refuse_decision(min(pool), person_id, _HIDDEN.format(person_id), action=HIDDEN)
         else:
             run.store.people.left_deleted(person_id)
             run.store.outbox.drop_person(pool)
@@ -228,13 +229,6 @@ def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[
         run.store.outbox.drop_person([prospect_id])
         left.add(prospect_id)
     return left
-
-
-def _hidden(person_id: int) -> str:
-    return (
-        f"Person {person_id} does not come back from Workbooks, neither alive nor deleted: the API key's user may not "
-        f"see it, or it was removed for good. It is not created again by itself"
-    )
 
 
 # -- people who are linked
@@ -351,7 +345,8 @@ def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
 
 def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_opt_outs: bool) -> bool:
     """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first."""
-    ask_first = False
+    ask_first, policy = False, run.config.sync.people
+    creates = policy.when_missing == "create" and not policy.only_where  # a new Person has no values to be chosen by
     everyone = [one for pool, _ in some for one in pool]
     taken = set(run.store.people.of_prospects(everyone)) | set(run.store.outbox.sending(everyone))
     free = {pool[0]: (pool, was_sent) for pool, was_sent in some if taken.isdisjoint(pool)}
@@ -376,18 +371,13 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
         if not only_opt_outs and not one.unread:
             run.store.undecided.decided(one.pool)
         if not known and not only_opt_outs and one.states:
-            run.refuse_decision(lead, None, _unreadable(lead))  # a skipped task alone waits, and is no failure
-        elif not alive or not _creates(run.config) or not _has_reason(one, alive, with_tasks):
+            run.refuse_decision(lead, None, _UNREADABLE.format(lead))  # a skipped task alone waits, and is no failure
+        elif not alive or not creates or not _has_reason(one, alive, with_tasks):
             run.store.outbox.drop_person(one.pool)
             run.summary.people.skipped += 1
         else:
             _queue_creation(run, one, was_sent=free[lead][1], only_opt_outs=only_opt_outs)
     return ask_first
-
-
-def _creates(config: Config) -> bool:
-    """Say whether anybody is created: with `only_where` nobody is, since a new Person has no values to be chosen by."""
-    return config.sync.people.when_missing == "create" and not config.sync.people.only_where
 
 
 def _has_reason(decision: Decision, alive: Collection[int], with_tasks: Collection[int]) -> bool:
@@ -413,10 +403,3 @@ def _queue_creation(run: Run, decision: Decision, *, was_sent: bool, only_opt_ou
             lead, None, "recreate" if was_sent else "create", fields, run_id=run.id, pool=decision.pool,
             because=wanted.because, reason=None if decision.unread else decision.problem,
         )  # fmt: skip
-
-
-def _unreadable(prospect_id: int) -> str:
-    return (
-        f"prospect {prospect_id} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
-        f"user the integration runs as may not see it"
-    )

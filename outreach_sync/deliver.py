@@ -32,11 +32,11 @@ from outreach_sync.settle import Batch, Settled, Suspects, person_batch, settle,
 from outreach_sync.store.outbox import DISCARDED, PERSON, TASK, Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
-    from outreach_sync.records import TaskRow, Verdict
+    from outreach_sync.records import Verdict
     from outreach_sync.run import Run
     from outreach_sync.store.outbox import Entry
 
@@ -53,6 +53,7 @@ _TASKS_TOGETHER = 400
 _ACTIONS = ("update", "create", "recreate")
 _FAILS_AT = "Workbooks fails whenever this record is written"
 _SOMEBODY_ELSE = "somebody else keeps changing this record while it is written"
+_GUARD_STOPPED = "the guard stopped this cycle before its first write, opt-outs excepted: {}."
 _GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
 
 
@@ -115,7 +116,7 @@ def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tu
         problems = watch.problems()
         if problems:
             _push_opt_outs(run, pusher, problems)
-            raise GuardStoppedError(_guard_message(problems), advice=_GUARD_ADVICE)
+            raise GuardStoppedError(_GUARD_STOPPED.format("; ".join(problems.values())), advice=_GUARD_ADVICE)
         watch.admit()
         pusher.push_all()
         again = _confirm_refusals(run, pusher.settled)
@@ -146,27 +147,12 @@ class _Guard:
 
     def could_stop(self) -> bool:
         """Say whether the guard could stop this cycle at all, whatever it will decide."""
-        waiting = self._run.store.undecided.count() + sum(self._new())
-        at_most = Guarded(*(one + waiting for one in self._passed))
-        return bool(self._exceeded(at_most))
+        waiting = self._run.store.undecided.count() + sum(self._total()) - sum(self._passed)
+        return bool(self.problems(Guarded(*(one + waiting for one in self._passed))))
 
-    def problems(self) -> dict[Watched, str]:
-        """Return what this cycle would change too much of, in words."""
-        return self._exceeded(self._total())
-
-    def admit(self) -> None:
-        """Note that what is queued now has been counted and may be written."""
-        self._passed = self._total()
-        with self._run.store.transaction():
-            self._run.store.outbox.admit_all()
-
-    def _new(self) -> Guarded:
-        return self._run.store.outbox.guarded(self._run.config.sync.labels[NOT_ACTIVE])
-
-    def _total(self) -> Guarded:
-        return Guarded(*(one + new for one, new in zip(self._passed, self._new(), strict=True)))
-
-    def _exceeded(self, numbers: Guarded) -> dict[Watched, str]:
+    def problems(self, numbers: Guarded | None = None) -> dict[Watched, str]:
+        """Return what this cycle would change too much of, in words; `numbers`: in place of what it counted."""
+        numbers = numbers or self._total()
         limits, most = self._run.config.sync.guard, self._run.pilot.limit
         if most is not None:
             numbers = Guarded(*(min(one, most) for one in numbers))
@@ -174,6 +160,16 @@ class _Guard:
             return {}  # without counting everybody, which takes longer than a small cycle
         counts = dict(zip(Watched, numbers, strict=True))
         return guard.exceeded(counts, self._run.store.people.known(), limits, loaded=self._loaded)
+
+    def admit(self) -> None:
+        """Note that what is queued now has been counted and may be written."""
+        self._passed = self._total()
+        with self._run.store.transaction():
+            self._run.store.outbox.admit_all()
+
+    def _total(self) -> Guarded:
+        new = self._run.store.outbox.guarded(self._run.config.sync.labels[NOT_ACTIVE])
+        return Guarded(*map(sum, zip(self._passed, new, strict=True)))
 
 
 def _push_opt_outs(run: Run, pusher: Pusher, problems: Mapping[Watched, str]) -> None:
@@ -188,10 +184,6 @@ def _push_opt_outs(run: Run, pusher: Pusher, problems: Mapping[Watched, str]) ->
     with run.store.transaction():
         run.store.outbox.admit_opt_outs(actions)
     pusher.push_all(only_admitted=True)
-
-
-def _guard_message(problems: Mapping[Watched, str]) -> str:
-    return f"the guard stopped this cycle before its first write, opt-outs excepted: {'; '.join(problems.values())}."
 
 
 # -- what does not settle
@@ -285,8 +277,8 @@ class Pusher:
             with self._run.store.transaction():
                 entries = [entry.id for entry, _ in self.settled.rejected]
                 self._run.store.outbox.back_to_queue(entries, in_doubt=False)
-        if kind is None:
-            self._raise_failure()
+        if kind is None and self._failure is not None:
+            raise self._failure
 
     def pump(self) -> None:
         """Settle what has been answered and send the updates that are due, without waiting.
@@ -312,29 +304,29 @@ class Pusher:
         while self._in_flight:
             self._collect(block=True)
             self._fill(_ACTIONS)
-        self._raise_failure()
+        if self._failure is not None:
+            raise self._failure
         if self._run.stop.is_set():
             raise InterruptedByError(self._run.stop.signal_number)
 
     def send(self, batch: Batch) -> None:
-        """Send one batch as soon as there is room for it."""
-        while self._full():
+        """Send one batch as soon as there is room for it, marked as being sent before it leaves."""
+        while len(self._in_flight) > self._concurrency:
             self._collect(block=True)
         if self._may_send():
-            self._submit([batch])
+            with self._run.store.transaction():
+                self._run.store.outbox.mark_sending(entry.id for entry in batch.entries)
+            self._start(batch)
 
     def _may_send(self) -> bool:
         return self._failure is None and self._lost_in_a_row < _LOST_IN_A_ROW and not self._run.stop.is_set()
 
-    def _full(self) -> bool:
-        return len(self._in_flight) > self._concurrency
-
     def _fill(self, actions: Sequence[str]) -> None:
-        while self._may_send() and not self._full():
+        while self._may_send() and len(self._in_flight) <= self._concurrency:
             batch = self._next_batch(actions)
             if batch is None:
                 return
-            self._submit([batch])
+            self.send(batch)
 
     def _next_batch(self, actions: Sequence[str]) -> Batch | None:
         """Take the next entries of one of the actions that are due."""
@@ -352,20 +344,9 @@ class Pusher:
                     return person_batch(run, chosen)
         return None
 
-    def _submit(self, batches: Sequence[Batch]) -> None:
-        with self._run.store.transaction():
-            self._mark(batches)
-        self._start(batches)
-
-    def _mark(self, batches: Sequence[Batch]) -> None:
-        for batch in batches:
-            self._run.store.outbox.mark_sending(entry.id for entry in batch.entries)
-
-    def _start(self, batches: Sequence[Batch]) -> None:
-        target = self._run.target
-        for batch in batches:
-            write = target.write_tasks if batch.record == TASK else target.write_people
-            self._in_flight[self._workers.submit(write, batch.writes)] = batch
+    def _start(self, batch: Batch) -> None:
+        write = self._run.target.write_tasks if batch.record == TASK else self._run.target.write_people
+        self._in_flight[self._workers.submit(write, batch.writes)] = batch
 
     def _collect(self, *, block: bool) -> None:
         """Settle the answers there are (one at least, if `block`), and send what follows from them."""
@@ -379,8 +360,9 @@ class Pusher:
                 rescue = settle(self._run, batch, verdicts, self.settled)
                 if rescue is not None:
                     rescues.append(rescue)
-            self._mark(rescues)
-        self._start(rescues)
+                    self._run.store.outbox.mark_sending(entry.id for entry in rescue.entries)
+        for rescue in rescues:
+            self._start(rescue)
         for batch, verdicts in answered:
             self._run.on_progress("written", len(batch.entries))
             self._look_for_a_systemic_cause(verdicts)
@@ -415,10 +397,6 @@ class Pusher:
                 f"Workbooks refuses what is written: {problem}.",
                 advice="Run `outreach-sync check`; everything stays queued.",
             )
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
 
 def _list_changes(run: Run) -> None:
@@ -456,33 +434,27 @@ class _Creatable(NamedTuple):
 
 
 def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
-    """Read the Persons that the due tasks will be tied to; those that are gone are to be decided anew.
+    """Read the People that the due tasks will be tied to; those that are gone are to be decided anew.
 
-    Persons that this run found or wrote were just there. `held`: nothing may be decided yet.
+    People that this run found or wrote were just there. `held`: nothing may be decided yet.
     """
     after = 0
     while entries := run.store.outbox.due(TASK, "create", run.clock(), after=after, limit=_TASKS_TOGETHER):
         after = entries[-1].id
-        gone = _gone(run, {entry.prospect_id for entry in entries if entry.prospect_id is not None})
+        links = run.store.people.of_prospects({one.prospect_id for one in entries if one.prospect_id is not None})
+        unread = [
+            person
+            for person in run.store.people.by_id(set(links.values())).values()
+            if not (person.deleted or person.hidden or person.untouched)
+            and max(person.linked_at, person.written_at or 0) < run.summary.started_at
+        ]
+        rows = read_people(run, unread) if unread else {}
+        gone = [one.id for one in unread if one.id not in rows or rows[one.id].is_deleted]
         if gone:
             pools = run.store.people.prospects_of(gone)
             with run.store.transaction():
                 run.store.people.doubt(gone)
                 run.store.undecided.mark_again((one for pool in pools.values() for one in pool), held=held)
-
-
-def _gone(run: Run, prospect_ids: Collection[int]) -> list[int]:
-    people = run.store.people.by_id(set(run.store.people.of_prospects(prospect_ids).values()))
-    unread = [
-        person
-        for person in people.values()
-        if not (person.deleted or person.hidden or person.untouched)
-        and max(person.linked_at, person.written_at or 0) < run.summary.started_at
-    ]
-    if not unread:
-        return []
-    rows = read_people(run, unread)
-    return [person.id for person in unread if person.id not in rows or rows[person.id].is_deleted]
 
 
 def _task_batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
@@ -492,7 +464,13 @@ def _task_batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
         TASK, "create", run.clock(), after=after, limit=run.config.workbooks.batch_size
     ):
         after = entries[-1].id
-        creatable = {one.entry.id: one for one in _to_be_created(run, _with_person(run, entries))}
+        missing = _not_there(run, _with_person(run, entries))
+        in_doubt = [one for one in missing if one.entry.in_doubt]
+        if in_doubt:
+            pause(run.look_again_seconds, run.stop)
+            still_missing = _not_there(run, in_doubt)
+            missing = [one for one in missing if not one.entry.in_doubt or one in still_missing]
+        creatable = {one.entry.id: one for one in missing}
         for together in suspects.cut([one.entry for one in creatable.values()]):
             writes = tuple(task_write(run, entry.task_id or 0, creatable[entry.id].person_id) for entry in together)
             yield Batch(TASK, tuple(together), writes)
@@ -526,25 +504,21 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[_Creatable]:
     return ready
 
 
-def _to_be_created(run: Run, tasks: Sequence[_Creatable]) -> list[_Creatable]:
-    missing = _not_there(run, tasks)
-    in_doubt = [one for one in missing if one.entry.in_doubt]
-    if in_doubt:
-        pause(run.look_again_seconds, run.stop)
-        still_missing = _not_there(run, in_doubt)
-        missing = [one for one in missing if not one.entry.in_doubt or one in still_missing]
-    return missing
-
-
 def _not_there(run: Run, tasks: Sequence[_Creatable]) -> list[_Creatable]:
-    """Look for Tasks by reference; record those that exist, return those that do not."""
+    """Look for Tasks by reference; record those that exist, return those that do not.
+
+    A live one stands for a skipped task, else a deleted one that is to stay deleted.
+    """
     if not tasks:
         return []
     found = run.target.tasks_by_reference([task_reference(one.entry.task_id or 0) for one in tasks])
     missing = []
     with run.store.transaction():
         for one in tasks:
-            existing = _existing(found, one.entry.task_id or 0, recreates=run.config.sync.when_deleted == "recreate")
+            rows = found.get(task_reference(one.entry.task_id or 0), ())
+            live = [row for row in rows if not row.is_deleted]
+            deleted = [] if run.config.sync.when_deleted == "recreate" else rows
+            existing = min(live or deleted, key=lambda row: row.id, default=None)
             if existing is None:
                 missing.append(one)
             else:
@@ -552,11 +526,3 @@ def _not_there(run: Run, tasks: Sequence[_Creatable]) -> list[_Creatable]:
                 run.store.outbox.drop([one.entry.id])
                 run.summary.tasks.created += one.entry.in_doubt  # it was ours, and its answer was lost
     return missing
-
-
-def _existing(found: Mapping[str, Sequence[TaskRow]], task_id: int, *, recreates: bool) -> TaskRow | None:
-    """Pick the Task that stands for a skipped task: a live one, else a deleted one that is to stay deleted."""
-    rows = found.get(task_reference(task_id), ())
-    live = [row for row in rows if not row.is_deleted]
-    candidates = live or ([] if recreates else list(rows))
-    return min(candidates, key=lambda row: row.id, default=None)

@@ -139,10 +139,15 @@ def _unread(run: Run, prospect_ids: Collection[int]) -> list[int]:
 
 
 def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
+    """Look up those without a Person; while Outreach does not answer, not those whom it is to be asked about first."""
     _keep_what_outreach_told(run, asked)
     prospects = run.store.cache.prospects(asked.prospects)  # as they are now
     if run.source_is_down:
-        prospects = _decidable(run, prospects)
+        # An opt-out needs no asking: it holds whatever else there is. Of linked ones the rest waits (`decide`).
+        nobodys = [one for one, cached in prospects.items() if cached.person_id is None]
+        waiting = {*_unread(run, nobodys), *(one for one in nobodys if not prospects[one].known)}
+        waiting -= run.store.cache.opted_out_among(waiting)
+        prospects = {one: cached for one, cached in prospects.items() if one not in waiting}
     unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
     wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
     matches = ask_matches(run, [cached.prospect for cached in wanted.values()])
@@ -150,7 +155,17 @@ def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
 
 
 def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
-    """Store what Outreach was asked for. Where it does not answer, nobody waits for it that it is not needed for."""
+    """Store what Outreach was asked for. Where it does not answer, nobody waits for it that it is not needed for.
+
+    Those without a Person are read where they were never seen themselves, or not all that they are created from (where
+    `sync.people.create_fields` has changed since).
+    """
+    attributes = set(run.config.sync.people.create_fields.values())
+    unseen = [
+        prospect_id
+        for prospect_id, one in asked.prospects.items()
+        if one.person_id is None and not (one.known and attributes <= one.prospect.extra.keys())
+    ]
     try:
         if asked.history is not None:
             pages = asked.history.result()
@@ -158,39 +173,13 @@ def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
                 for page in pages:
                     keep_page(run, page)
                 run.store.cache.history_was_read(asked.unread)
-        _read_unseen(run, asked.prospects)
+        for page in run.source.prospects_by_id(unseen) if unseen and not run.source_is_down else ():
+            with run.store.transaction():
+                keep_page(run, page)
     except (ServiceError, NotAllowedError, NotAuthenticatedError) as failure:
         run.log.warning("history_unread", prospects=len(asked.unread), why=str(failure))
         run.source_is_down = True
         run.source_failure = run.source_failure or failure
-
-
-def _read_unseen(run: Run, prospects: Mapping[int, CachedProspect]) -> None:
-    """Read those without a Person that were never seen themselves, or not all that they are created from.
-
-    The latter where `sync.people.create_fields` has changed since they were read.
-    """
-    attributes = set(run.config.sync.people.create_fields.values())
-    unseen = [
-        prospect_id
-        for prospect_id, one in prospects.items()
-        if one.person_id is None and not (one.known and attributes <= one.prospect.extra.keys())
-    ]
-    if unseen and not run.source_is_down:
-        for page in run.source.prospects_by_id(unseen):
-            with run.store.transaction():
-                keep_page(run, page)
-
-
-def _decidable(run: Run, prospects: Mapping[int, CachedProspect]) -> dict[int, CachedProspect]:
-    """Leave out, while Outreach does not answer, whom it would have to be asked about first.
-
-    An opt-out needs no asking: it holds whatever else there is. Of linked ones the rest waits (`decide`).
-    """
-    unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
-    waiting = {*_unread(run, unlinked), *(one for one in unlinked if not prospects[one].known)}
-    waiting -= run.store.cache.opted_out_among(waiting)
-    return {one: cached for one, cached in prospects.items() if one not in waiting}
 
 
 # -- look-ups in Workbooks
@@ -265,19 +254,15 @@ def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> Absent:
         for person in doubtful:
             row = rows.get(person.id)
             if row is not None and row.is_deleted:
-                _keep_last_words(run, person, row)
+                no_email = row.fields.get(run.config.workbooks.fields.no_email)
+                if isinstance(no_email, bool):
+                    run.store.people.last_said_no_email(person.id, no_email)
             elif row is not None:
                 keep_read(run, row, person, person.rule)
     return Absent(
         {one: row for one, row in rows.items() if row.is_deleted},
         frozenset(person.id for person in doubtful if person.id not in rows),
     )
-
-
-def _keep_last_words(run: Run, person: LinkedPerson, row: PersonRow) -> None:
-    no_email = row.fields.get(run.config.workbooks.fields.no_email)
-    if isinstance(no_email, bool):
-        run.store.people.last_said_no_email(person.id, no_email)
 
 
 def read_people(run: Run, people: Iterable[LinkedPerson]) -> dict[int, PersonRow]:
@@ -342,16 +327,14 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
             if person_id in forgotten:  # whoever was forgotten stays so under another prospect's id
                 erase_rows(run.store.connection, Persona(frozenset({prospect_id}), frozenset()))
                 continue
-            if person_id not in doubtful and not _is_older(matches.rows[person_id], known.get(person_id)):
-                keep_read(run, matches.rows[person_id], known.get(person_id), judged.rule)
+            row, before = matches.rows[person_id], known.get(person_id)
+            newest = before is None or before.lock_version is None or row.lock_version >= before.lock_version
+            if person_id not in doubtful and newest:
+                keep_read(run, row, before, judged.rule)
             run.store.people.link([prospect_id], person_id)
             run.store.outbox.person_exists([prospect_id])
     refresh(run, doubtful)
     return matches.verdicts
-
-
-def _is_older(row: PersonRow, known: LinkedPerson | None) -> bool:
-    return known is not None and known.lock_version is not None and row.lock_version < known.lock_version
 
 
 def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -> Held:

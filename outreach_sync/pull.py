@@ -168,6 +168,10 @@ def _walk_from(run: Run, bound: Bound, *, began_at: Instant | None) -> Walk:
 
 
 def _read_pages(run: Run, course: Course, walk: Walk, summary: StreamSummary) -> None:
+    """Store each page, the work that follows from it and how far the walk is, in one transaction.
+
+    With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
+    """
     url = walk.next_url or course.first_url(walk)
     for page in run.source.pages(course.stream, url):
         if walk.began_at is None:
@@ -177,7 +181,20 @@ def _read_pages(run: Run, course: Course, walk: Walk, summary: StreamSummary) ->
                 _keep(run, course, instead)
                 _read_pages(run, course, instead, summary)
                 return
-        walk = _store(run, course, walk, page, summary)
+        stamps = [row.updated_at for row in page.rows]
+        newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
+        walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
+        with run.store.transaction():
+            concerned, changed = keep_page(run, page, summary, as_is=walk.as_is)
+            run.store.undecided.mark_changed(concerned, held=True)
+            course.page_kept(page)
+            if page.next_url is None:
+                course.completed(walk)
+            elif course.name is not None:
+                run.store.progress.keep_walk(course.name, walk)
+        summary.read += page.received
+        summary.changed += changed
+        summary.without_stamp += page.without_stamp
         run.on_progress(course.stream.value, page.received)
         if page.next_url is not None and run.stop.is_set():
             raise InterruptedByError(run.stop.signal_number)
@@ -192,28 +209,6 @@ def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | N
     if not watermark.sweep_is_due(progress, reading, server_now):
         return None
     return _walk_from(run, watermark.sweep_bound(progress, reading), began_at=server_now)
-
-
-def _store(run: Run, course: Course, walk: Walk, page: Page, summary: StreamSummary) -> Walk:
-    """Store a page, the work that follows from it and how far the walk is, in one transaction.
-
-    With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
-    """
-    stamps = [row.updated_at for row in page.rows]
-    newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
-    walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
-    with run.store.transaction():
-        concerned, changed = keep_page(run, page, summary, as_is=walk.as_is)
-        run.store.undecided.mark_changed(concerned, held=True)
-        course.page_kept(page)
-        if page.next_url is None:
-            course.completed(walk)
-        elif course.name is not None:
-            run.store.progress.keep_walk(course.name, walk)
-    summary.read += page.received
-    summary.changed += changed
-    summary.without_stamp += page.without_stamp
-    return walk
 
 
 def _complete(run: Run, stream: Stream, walk: Walk) -> None:

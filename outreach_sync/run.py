@@ -242,7 +242,7 @@ def perform(
     path = config.state.path
     opened = Store.open_scratch if options.dry_run else Store.open
     lock = nullcontext() if options.dry_run else run_lock(path, options.command)
-    work = _proven(work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk)))
+    work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
     with lock, opened(path) as store, Watch(config, log) as watch:
         log = watch.log
         summary = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
@@ -251,59 +251,58 @@ def perform(
         log.info("run_started", run=summary.run_id, command=options.command, dry_run=options.dry_run)
         if not options.dry_run:
             watch.begin(summary.run_id)
-            work = _noted_down(options.command, work)
-        ended = _ended(run, _attempt(run, work, log))
+        ended = _ended(run, _attempt(run, lambda: _carry_out(run, options.command, work)))
         if not options.dry_run:
-            ended = _recorded(config, run, ended, log)
-        log.info("run_finished", exit_status=ended.exit_status, **_canonical(ended.document))
+            error = _attempt(run, lambda: _record(run, ended))
+            if error is not None and ended.error is None:  # a full disk ends it as it would have in its midst
+                ended = _ended(run, error)
+        unsaid = ("changes", "started_at", "finished_at")
+        known_by = {name: value for name, value in ended.document.items() if name not in unsaid}
+        log.info("run_finished", exit_status=ended.exit_status, **known_by)
         watch.end(ended, store)
         return ended
 
 
-def _proven(work: Callable[[Run], None]) -> Callable[[Run], None]:
-    """Have nothing done before it is known that the state belongs to both services."""
+def _carry_out(run: Run, command: str, work: Callable[[Run], None]) -> None:
+    """Do the work once it is known that the store belongs to both services.
 
-    def prove_and_work(run: Run) -> None:
-        prove(run.config, run.store, run.source, run.target)
-        work(run)
-
-    return prove_and_work
-
-
-def _noted_down(command: str, work: Callable[[Run], None]) -> Callable[[Run], None]:
-    """Have a run recorded before it does anything: one that is killed is seen."""
-
-    def begin_and_work(run: Run) -> None:
+    The run is recorded before anything else, so that one that is killed is seen, and today's copy of the store is made,
+    without which a run goes on.
+    """
+    if not run.dry:
         with run.store.transaction():
             run.store.runs.begin(run.id, command, run.summary.started_at)
-        _back_up(run.store, run.log)
-        work(run)
-
-    return begin_and_work
-
-
-def _back_up(store: Store, log: Log) -> None:
-    """Make today's copy of the state, unless it is there; a run goes on without."""
-    try:
-        copy = back_up_daily(store, instants.now())
-    except StateError as error:
-        log.warning("no_backup", why=str(error))
-        return
-    if copy is not None:
-        log.info("backed_up", copy=str(copy))
+        try:
+            copy = back_up_daily(run.store, instants.now())
+        except StateError as error:
+            run.log.warning("no_backup", why=str(error))
+        else:
+            if copy is not None:
+                run.log.info("backed_up", copy=str(copy))
+    prove(run.config, run.store, run.source, run.target)
+    work(run)
 
 
 def _run(config: Config, store: Store, summary: RunSummary, stop: StopSignal, log: Log, *, options: Options) -> Run:
     def on_retry(note: RetryNote) -> None:
         log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
 
+    start, since = config.sync.start, options.since
     return Run(
         id=summary.run_id,
         store=store,
         source=Outreach(config, stop, on_retry=on_retry),
         target=Workbooks(config, stop, on_retry=on_retry),
         config=config,
-        reading=_reading(config, options),
+        reading=Reading(
+            start=start.ms if isinstance(start, Back) else None,
+            start_at=start.at if isinstance(start, From) else None,
+            overlap=config.sync.overlap_ms,
+            late_sweep=config.sync.late_sweep_ms,
+            full=options.full,
+            since=None if isinstance(since, Back) else since,
+            ago=since.ms if isinstance(since, Back) else None,
+        ),
         streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
         pilot=Pilot(options.limit, frozenset(options.prospects) or None),
         summary=summary,
@@ -312,25 +311,11 @@ def _run(config: Config, store: Store, summary: RunSummary, stop: StopSignal, lo
     )
 
 
-def _reading(config: Config, options: Options) -> Reading:
-    """Return from where a run reads, as the config and the command line say."""
-    start = config.sync.start
-    return Reading(
-        start=start.ms if isinstance(start, Back) else None,
-        start_at=start.at if isinstance(start, From) else None,
-        overlap=config.sync.overlap_ms,
-        late_sweep=config.sync.late_sweep_ms,
-        full=options.full,
-        since=None if isinstance(options.since, Back) else options.since,
-        ago=options.since.ms if isinstance(options.since, Back) else None,
-    )
-
-
-def _attempt(run: Run, work: Callable[[Run], None], log: Log) -> OutreachSyncError | None:
+def _attempt(run: Run, work: Callable[[], None]) -> OutreachSyncError | None:
     try:
-        work(run)
+        work()
     except OutreachSyncError as error:
-        log.debug("run_failed", exc_info=True)
+        run.log.debug("run_failed", exc_info=True)
         return error
     return None
 
@@ -339,24 +324,15 @@ def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
     status = exit_status(run.store, error)
     document = run.summary.as_json(outcome(run.summary, status), instants.now())
     if run.summary.dry_run:
-        document["refused"] = _refused(run.store)
+        document["refused"] = [failure_document(entry) for entry in run.store.outbox.failures()]
     if error is not None:
         document["error"] = masked(str(error))
-    return Ended(document, status, error, run.store.outbox.count_failures(), _names(run))
-
-
-def _names(run: Run) -> dict[int, str]:
-    """Return the names of those whom a dry run would change: its copy of the state is gone when somebody reads it."""
-    ids = {change["prospect_id"] for change in run.summary.changes if change["prospect_id"] is not None}
-    cached = run.store.cache.prospects(ids)
-    return {
-        one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip() for one, row in cached.items()
+    concerned = {change["prospect_id"] for change in run.summary.changes if change["prospect_id"] is not None}
+    names = {  # the copy of the store that a dry run works on is gone when somebody reads them
+        one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip()
+        for one, row in run.store.cache.prospects(concerned).items()
     }
-
-
-def _refused(store: Store) -> list[dict[str, Any]]:
-    """List what would be on the list of refusals after a dry run, which keeps none."""
-    return [failure_document(entry) for entry in store.outbox.failures()]
+    return Ended(document, status, error, run.store.outbox.count_failures(), names)
 
 
 def exit_status(store: Store, error: OutreachSyncError | None) -> int:
@@ -378,13 +354,7 @@ def outcome(summary: RunSummary, status: int) -> str:
     return "partial" if status == _REFUSED or done else "failed"
 
 
-def _recorded(config: Config, run: Run, ended: Ended, log: Log) -> Ended:
-    """Record the run; a state that cannot be written (a full disk) ends it as it would have in its midst."""
-    error = _attempt(run, lambda one: _record(config, one, ended), log)
-    return ended if error is None or ended.error is not None else _ended(run, error)
-
-
-def _record(config: Config, run: Run, ended: Ended) -> None:
+def _record(run: Run, ended: Ended) -> None:
     """Keep what the run did, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard."""
     store, heard = run.store, run.source.heard_time()
     with store.transaction():
@@ -392,22 +362,11 @@ def _record(config: Config, run: Run, ended: Ended) -> None:
             run.id, instants.now(), ended.exit_status, str(ended.document["outcome"]), ended.document, heard_at=heard
         )
         if heard is not None:
-            oldest = Instant(heard - config.state.keep_runs_ms)
+            oldest = Instant(heard - run.config.state.keep_runs_ms)
             if store.runs.forget_before(oldest, heard):
                 store.history.note_day(heard)
                 store.history.forget_before(oldest)
-        quota = _quota(run.source)
-        if quota is not None:
-            store.facts.put(QUOTA, quota)
-
-
-def _quota(source: Outreach) -> str | None:
-    quota = source.quota
-    if quota.remaining is None:
-        return None
-    return json.dumps({"limit": quota.limit, "remaining": quota.remaining, "resets_at": quota.resets_at})
-
-
-def _canonical(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the one line a run is known by: everything but the list of changes."""
-    return {name: value for name, value in document.items() if name not in ("changes", "started_at", "finished_at")}
+        quota = run.source.quota
+        if quota.remaining is not None:
+            kept = {"limit": quota.limit, "remaining": quota.remaining, "resets_at": quota.resets_at}
+            store.facts.put(QUOTA, json.dumps(kept))

@@ -23,7 +23,7 @@ from outreach_sync.workbooks import records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from outreach_sync.records import Prospect, Verdict, WriteValue
+    from outreach_sync.records import Verdict, WriteValue
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.run import Run
     from outreach_sync.store.cache import CachedTask
@@ -93,39 +93,33 @@ class Suspects:
 
 
 def person_batch(run: Run, entries: Sequence[Entry]) -> Batch:
-    """Make the writes of Person entries."""
+    """Make the writes of Person entries; one to be created is told who they are."""
     people = run.store.people.by_id({entry.person_id for entry in entries if entry.person_id is not None})
-    created = creation_fields(run, [entry for entry in entries if entry.person_id is None])
+    cached = run.store.cache.prospects([one for entry in entries if entry.person_id is None for one in entry.pool])
     writes = []
     for entry in entries:
         fields = workbooks_fields(run, entry.fields)
         if entry.person_id is None:
-            writes.append(Write(0, 0, {**created[entry.id], **fields}))
+            pool = [cached[one].prospect for one in entry.pool if one in cached and cached[one].known]
+            created = base_fields(pool, run.config.sync.people.create_fields).items()
+            plain_enough = {
+                name: value if isinstance(value, (str, int, bool)) else str(value) for name, value in created
+            }
+            writes.append(Write(0, 0, {**plain_enough, **fields}))
         else:
             writes.append(Write(entry.person_id, people[entry.person_id].lock_version or 0, fields))
     return Batch("person", tuple(entries), tuple(writes))
 
 
-def creation_fields(run: Run, entries: Sequence[Entry]) -> dict[int, Mapping[str, WriteValue]]:
-    """Return who each Person to be created is, by the id of its entry."""
-    cached = run.store.cache.prospects([one for entry in entries for one in entry.pool])
-    fields: dict[int, Mapping[str, WriteValue]] = {}
-    for entry in entries:
-        pool: list[Prospect] = [cached[one].prospect for one in entry.pool if one in cached and cached[one].known]
-        fields[entry.id] = {
-            field: value if isinstance(value, (str, int, bool)) else str(value)
-            for field, value in base_fields(pool, run.config.sync.people.create_fields).items()
-        }
-    return fields
-
-
 def workbooks_fields(run: Run, roles: Mapping[str, RoleValue]) -> dict[str, WriteValue]:
     """Translate roles into the configured fields."""
-    return {getattr(run.config.workbooks.fields, role): _typed(role, value) for role, value in roles.items()}
-
-
-def _typed(role: str, value: RoleValue) -> WriteValue:
-    return DateTime(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
+    names = run.config.workbooks.fields
+    return {
+        getattr(names, role): DateTime(Instant(value))
+        if role == "state_updated_at" and isinstance(value, int)
+        else value
+        for role, value in roles.items()
+    }
 
 
 def task_write(run: Run, task_id: int, person_id: int) -> Write:
@@ -184,15 +178,11 @@ class Settled:
 
 
 class Sent(NamedTuple):
-    """One object as it was sent, in a request of `together` objects.
-
-    `rescue`: it was the opt-out alone, after all of it had been refused.
-    """
+    """One object as it was sent; `rescue`: it was the opt-out alone, after all of it had been refused."""
 
     entry: Entry
     write: Write
     rescue: bool
-    together: int
 
 
 def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled) -> Batch | None:
@@ -215,10 +205,18 @@ def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled
     rescues: list[tuple[Entry, Write]] = []
     for position, (entry, write) in enumerate(zip(batch.entries, batch.writes, strict=True)):
         verdict = verdicts[position] if verdicts else Unknown("the request failed")
-        sent = Sent(entry, write, rescue=batch.rescue, together=len(batch.entries))
-        rescue = _settle_one(run, sent, verdict, settled)
-        if rescue is not None:
-            rescues.append(rescue)
+        match verdict:
+            case Accepted():
+                settled.accepted += 1
+                _accepted(run, Sent(entry, write, batch.rescue), verdict, settled)
+            case Stale():
+                settled.stale.append(entry)
+                _look_again(run, entry, in_doubt=False)
+            case Unknown():
+                settled.unknown.append((entry, len(batch.entries)))
+                _look_again(run, entry, in_doubt=True)
+            case Rejected(reasons):
+                rescues += _rejected(run, Sent(entry, write, batch.rescue), "; ".join(reasons), settled)
     run.log.info(
         "batch_settled", record=batch.record, objects=len(batch.entries),
         accepted=sum(isinstance(verdict, Accepted) for verdict in verdicts),
@@ -228,22 +226,6 @@ def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled
         return None
     entries, writes = zip(*rescues, strict=True)
     return Batch(batch.record, entries, writes, rescue=True)
-
-
-def _settle_one(run: Run, sent: Sent, verdict: Verdict, settled: Settled) -> tuple[Entry, Write] | None:
-    match verdict:
-        case Accepted():
-            settled.accepted += 1
-            _accepted(run, sent, verdict, settled)
-        case Stale():
-            settled.stale.append(sent.entry)
-            _look_again(run, sent.entry, in_doubt=False)
-        case Unknown():
-            settled.unknown.append((sent.entry, sent.together))
-            _look_again(run, sent.entry, in_doubt=True)
-        case Rejected(reasons):
-            return _rejected(run, sent, "; ".join(reasons), settled)
-    return None
 
 
 def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None:
@@ -299,14 +281,14 @@ def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
         run.store.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
 
 
-def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> tuple[Entry, Write] | None:
+def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> list[tuple[Entry, Write]]:
     """Keep a refusal; return the opt-out to be sent alone, where there is one among other fields."""
     entry, write = sent.entry, sent.write
     if entry.person_id is None:
         run.refuse(entry, reason)
-        return None
+        return []
     if not sent.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
         alone = Write(write.id, write.lock_version, workbooks_fields(run, {_NO_EMAIL: True}))
-        return entry._replace(reason=reason), alone
+        return [(entry._replace(reason=reason), alone)]
     settled.rejected.append((entry, entry.reason if sent.rescue and entry.reason else reason))
-    return None
+    return []

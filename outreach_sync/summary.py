@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant, to_iso
@@ -49,10 +49,6 @@ class PeopleSummary:
     rejected: int = 0
     queued: int = 0
 
-    def as_json(self) -> dict[str, int]:
-        """Return the document's part for people."""
-        return {name: getattr(self, name) for name in PeopleSummary.__slots__}
-
 
 @dataclass(slots=True)
 class TaskSummary:
@@ -61,10 +57,6 @@ class TaskSummary:
     created: int = 0
     rejected: int = 0
     queued: int = 0
-
-    def as_json(self) -> dict[str, int]:
-        """Return the document's part for tasks."""
-        return {"created": self.created, "rejected": self.rejected, "queued": self.queued}
 
 
 @dataclass(slots=True)
@@ -110,8 +102,8 @@ class RunSummary:
             "started_at": to_iso(self.started_at),
             "finished_at": to_iso(finished_at),
             "streams": {stream.value: one.as_json(stream) for stream, one in self.streams.items()},
-            "people": self.people.as_json(),
-            "tasks": self.tasks.as_json(),
+            "people": asdict(self.people),
+            "tasks": asdict(self.tasks),
             "requests": {"outreach": self.outreach_requests, "workbooks": self.workbooks_requests},
         }
         if self.warnings:
