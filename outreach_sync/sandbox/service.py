@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import threading
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,7 +26,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from outreach_sync import instants
-from outreach_sync.sandbox.server import HttpServer, Response, Running
+from outreach_sync.sandbox.server import HttpServer, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,12 +132,10 @@ def _without_secrets(pairs: list[tuple[str, str]]) -> tuple[tuple[str, str], ...
     )
 
 
-class SimulatedService(Running):
+class SimulatedService(HttpServer, ABC):
     """One simulated service on a port of its own.
 
-    Attributes:
-        url: where it listens, without a trailing slash.
-        clock, faults, journal: its time, its faults (all off at first), what was asked of it.
+    It has a `clock`, `faults` (all off at first) and a `journal` of what was asked of it.
     """
 
     name: ClassVar[str]
@@ -153,20 +151,11 @@ class SimulatedService(Running):
         self.faults = faults
         self.journal = Journal()
         self._store = store
-        self._server = HttpServer(self, port=port, latency_ms=latency_ms)
-        self.url = self._server.url
+        super().__init__(self, port=port, latency_ms=latency_ms)
 
     @abstractmethod
     def answer(self, request: Request) -> Response:
         """Answer a request that is not for the back door, and write it to the journal."""
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """Stop answering and free the port."""
-        self._server.stop()
 
     def respond(self, request: Request) -> Response:
         """Answer any request; by the back door 200, 400 for what makes no sense, 404 for anything unknown."""
