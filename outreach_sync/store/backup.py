@@ -164,8 +164,9 @@ def drop_unfinished(path: Path) -> None:
 
 def _is_whole(copy: Path) -> bool:
     try:
-        return version_of(copy) == VERSION and not problems_of(copy)
-    except StateError:
+        with closing(_read(copy)) as connection:
+            return connection.execute("PRAGMA user_version").fetchone() == (VERSION,) and not problems_of(copy)
+    except (StateError, sqlite3.Error):
         return False
 
 
@@ -290,48 +291,25 @@ def problems_of(path: Path) -> list[str]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            _judge_version(path, version)
+            if version == 0:
+                raise StateError(f"{path} is no state of outreach-sync.")
+            if version > VERSION:
+                raise StateError(
+                    f"{path} was written by a newer version of outreach-sync (format {version}, this one knows "
+                    f"{VERSION}).",
+                    advice="Use the newer program.",
+                )
             damage = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_AT_MOST})")]
-            if damage != ["ok"]:
-                return damage
-            return list(_inconsistencies(connection)) if version == VERSION else []
+            if damage != ["ok"] or version != VERSION:
+                return [] if damage == ["ok"] else damage
+            counts = (
+                (what, connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]) for what, rows in _CHECKS
+            )
+            return [f"{count} {what}" for what, count in counts if count]
     except sqlite3.Error as error:
-        if _is_damage(error):
-            return [str(error)]
+        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return [str(error)]  # of a file that cannot be opened, is locked or may not be read, that is not said
         raise StateError(
             f"{path} cannot be read: {error}.",
             advice="Check that this user may read it; nothing is said of its content.",
         ) from error
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Tell damage from a file that cannot be opened, is locked or may not be read: a backup would not help there."""
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def version_of(path: Path) -> int:
-    """Return the format of a state file, 0 where it has none.
-
-    Raises:
-        StateError: it is no database.
-    """
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("PRAGMA user_version").fetchone()[0])
-    except sqlite3.Error as error:
-        raise StateError(f"{path} is no state of outreach-sync: {error}.") from error
-
-
-def _judge_version(path: Path, version: int) -> None:
-    if version == 0:
-        raise StateError(f"{path} is no state of outreach-sync.")
-    if version > VERSION:
-        raise StateError(
-            f"{path} was written by a newer version of outreach-sync (format {version}, this one knows {VERSION}).",
-            advice="Use the newer program.",
-        )
-
-
-def _inconsistencies(connection: sqlite3.Connection) -> list[str]:
-    counted = ((what, connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]) for what, rows in _CHECKS)
-    return [f"{count} {what}" for what, count in counted if count]

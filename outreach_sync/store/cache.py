@@ -32,11 +32,20 @@ _TASK_COLUMNS = (
     "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, updated_at, attributes, skipped,"
     " workbooks_id, sent_at"
 )
+_TASK_WRITTEN = _TASK_COLUMNS.replace("workbooks_id, sent_at", "ahead")
+_TASK_PLACES = {
+    "prospect": ("prospect_id", 4),
+    "sequence": ("sequence_id", 5),
+    "sequenceState": ("sequence_state_id", 6),
+}
+"""The field of each relationship of a task, and where it stands in what `keep_tasks` looks at."""
 _UPDATED_AT = 9
 _DECIDING = slice(4, 9)
 """Where in `_PROSPECT_COLUMNS` stands what a decision about a linked Person looks at: opt-outs and deletion."""
 _SHOWN = slice(1, 5)
 """Where in `_STATE_COLUMNS` stands what a Person shows of a state."""
+_STATE_PLACES = {"prospect": 1, "sequence": 2, "sequenceStep": 6}
+"""Where in `_STATE_COLUMNS` each relationship stands."""
 
 
 class Trust(NamedTuple):
@@ -112,7 +121,10 @@ class Cache(Table):
         fresh, taken, concerned, changed = list[tuple[Any, ...]](), list[int](), set[int](), 0
         for state in latest.values():
             before = stored.get(state.id)
-            row = _state_row(state, before, trust)
+            row: tuple[Any, ...] = (*state[:6], state.sequence_step_id, state.replied_at, trust.ahead(state.updated_at))
+            if before is not None and state.untold:  # what an answer does not tell of it is as before
+                untold = {_STATE_PLACES[name] for name in state.untold}
+                row = tuple(before[place] if place in untold else value for place, value in enumerate(row))
             if row == before or (before is None and row[1] is None):
                 continue
             if before is not None and not trust.replaces(state.updated_at, before[5], before[8]):
@@ -124,8 +136,8 @@ class Cache(Table):
             if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[5] != row[5]):
                 changed += 1
                 concerned.update(one for one in (row[1], before[1] if before else None) if one is not None)
-        self._write_states(fresh)
-        self._remove_states(taken)
+        self._upsert("sequence_state", _STATE_COLUMNS, fresh)
+        self._each("DELETE FROM sequence_state WHERE id = ?", taken)
         self.know(one for one in concerned if one not in written)
         return concerned, changed
 
@@ -135,21 +147,19 @@ class Cache(Table):
         rows = self._connection.execute(f"SELECT {columns} FROM {table} WHERE id IN {IDS}", (id_list(ids),))
         return {row[0]: row for row in rows}
 
-    def _write_states(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        assignments = ", ".join(f"{name} = excluded.{name}" for name in _STATE_COLUMNS.split(", ")[1:])
+    def _upsert(self, table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Write rows, in place of those with the same id, which is the first of the columns."""
+        names = columns.split(", ")
         self._connection.executemany(
-            f"INSERT INTO sequence_state ({_STATE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            f" ON CONFLICT (id) DO UPDATE SET {assignments}",
+            f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"
+            f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names[1:])}",
             rows,
         )
-
-    def _remove_states(self, state_ids: Iterable[int]) -> None:
-        self._each("DELETE FROM sequence_state WHERE id = ?", state_ids)
 
     def remove_states(self, state_ids: Collection[int]) -> set[int]:
         """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
         stored = self._stored("sequence_state", "id, prospect_id", state_ids)
-        self._remove_states(stored)
+        self._each("DELETE FROM sequence_state WHERE id = ?", stored)
         return {row[1] for row in stored.values()}
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
@@ -167,7 +177,7 @@ class Cache(Table):
                     continue
                 if not gone and not trust.replaces(prospect.updated_at, stored_row[_UPDATED_AT], stored_ahead):
                     continue
-            fresh.append((prospect.id, *row, prospect.updated_at if _opted_out(prospect) else None, ahead))
+            fresh.append((prospect.id, *row, prospect.updated_at if row[4] or row[6] else None, ahead))
             if (
                 before is None
                 or not known
@@ -176,20 +186,8 @@ class Cache(Table):
                 or before[1:12][_DECIDING] != row[_DECIDING]
             ):
                 concerned.add(prospect.id)
-        self._write_prospects(fresh)
-        return concerned, len(fresh)
 
-    def _write_prospects(self, rows: list[tuple[Any, ...]]) -> None:
-        assignments = ", ".join(f"{name} = excluded.{name}" for name in _PROSPECT_COLUMNS.split(", "))
-        self._connection.executemany(
-            f"INSERT INTO prospect (id, {_PROSPECT_COLUMNS}, opt_out_seen_at, ahead, known, history_read)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"
-            f" ON CONFLICT (id) DO UPDATE SET known = 1, gone = 0, {assignments}, ahead = excluded.ahead,"
-            " listed = listed AND emails IS excluded.emails, opt_out_seen_at ="
-            " iif(excluded.opted_out OR excluded.email_opted_out,"
-            " coalesce(opt_out_seen_at, excluded.opt_out_seen_at), NULL)",
-            rows,
-        )
+        return concerned, len(fresh)
 
     def prospects_are_gone(self, prospect_ids: Collection[int]) -> set[int]:
         """Record that prospects were asked for by id and are not there; return those of whom it was not known.
@@ -247,7 +245,11 @@ class Cache(Table):
         fresh, changed = list[tuple[Any, ...]](), list[JudgedTask]()
         for task, skipped in latest.values():
             before, ahead = stored.get(task.id), trust.ahead(task.updated_at)
-            said = _told_before(task, before[4:7]) if before is not None and task.untold else task
+            said = task
+            if before is not None:  # what an answer does not tell of it is as before
+                said = task._replace(
+                    **{field: before[place] for name, (field, place) in _TASK_PLACES.items() if name in task.untold}
+                )
             row = (said.updated_at, _attributes_text(said), int(skipped), said.prospect_id)
             if before is not None:
                 if (*row, ahead) == (*before[1:5], before[7]):
@@ -257,20 +259,9 @@ class Cache(Table):
             fresh.append(_task_row(said, ahead, skipped=skipped))
             if before is None or row != before[1:5]:
                 changed.append(JudgedTask(said, skipped))
-        self._write_tasks(fresh)
+        self._upsert("task", _TASK_WRITTEN, fresh)
         self.know({one.task.prospect_id for one in changed if one.task.prospect_id is not None})
         return changed
-
-    def _write_tasks(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        names = (
-            "prospect_id", "sequence_id", "sequence_state_id", "task_type", "action", "due_at", "note", "updated_at",
-            "attributes", "skipped", "ahead",
-        )  # fmt: skip
-        self._connection.executemany(
-            f"INSERT INTO task (id, {', '.join(names)}) VALUES (?{', ?' * len(names)}) ON CONFLICT (id) DO UPDATE SET"
-            f" {', '.join(f'{name} = excluded.{name}' for name in names)}",
-            rows,
-        )
 
     def gone_task_was_skipped(self, event: Event) -> SourceTask:
         """Note that a task which an event says was skipped is gone, and return it.
@@ -290,7 +281,7 @@ class Cache(Table):
             sequence_id=task.sequence_id or event.sequence_id,
             due_at=happened if happened is not None else task.due_at,
         )
-        self._write_tasks([_task_row(made, 0, skipped=True)])
+        self._upsert("task", _TASK_WRITTEN, [_task_row(made, 0, skipped=True)])
         if made.prospect_id is not None:
             self.know([made.prospect_id])
         return made
@@ -443,37 +434,11 @@ def _newer(incoming: Instant | None, stored: Instant | None) -> bool:
     return incoming is None or stored is None or incoming >= stored
 
 
-def _state_row(state: SequenceState, before: tuple[Any, ...] | None, trust: Trust) -> tuple[Any, ...]:
-    """Return a state as it is stored; what an answer does not tell of it is as before."""
-    if before is not None and state.untold:
-        known = {
-            "prospect": ("prospect_id", 1),
-            "sequence": ("sequence_id", 2),
-            "sequenceStep": ("sequence_step_id", 6),
-        }
-        state = state._replace(**{known[name][0]: before[known[name][1]] for name in state.untold})
-    return (*state[:6], state.sequence_step_id, state.replied_at, trust.ahead(state.updated_at))
-
-
-def _told_before(task: SourceTask, before: tuple[int | None, ...]) -> SourceTask:
-    """Fill in what an answer does not tell of a task: `before` has its prospect, sequence and sequence state."""
-    prospect_id, sequence_id, state_id = before
-    return task._replace(
-        prospect_id=prospect_id if "prospect" in task.untold else task.prospect_id,
-        sequence_id=sequence_id if "sequence" in task.untold else task.sequence_id,
-        sequence_state_id=state_id if "sequenceState" in task.untold else task.sequence_state_id,
-    )
-
-
 def _task_row(task: SourceTask, ahead: int, *, skipped: bool) -> tuple[Any, ...]:
     return (
         *(task.id, task.prospect_id, task.sequence_id, task.sequence_state_id, task.task_type, task.action),
         *(task.due_at, task.note if skipped else None, task.updated_at, _attributes_text(task), int(skipped), ahead),
     )
-
-
-def _opted_out(prospect: Prospect) -> bool:
-    return prospect.opted_out or prospect.email_opted_out
 
 
 def _prospect_row(prospect: Prospect) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.person import Held, RoleValue
@@ -57,7 +57,16 @@ class People(Table):
             f" FROM person WHERE id IN {IDS}",
             (id_list(person_ids),),
         )
-        return {row[0]: _linked_person(row) for row in rows}
+        found = {}
+        for person_id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, *values in rows:
+            held = Held(*values)
+            found[person_id] = LinkedPerson(
+                *(person_id, lock_version, bool(deleted), bool(hidden), bool(untouched)),
+                held._replace(no_email=None if held.no_email is None else bool(held.no_email)),
+                parsed(kept_as) if kept_as else {},
+                *(linked_at, rule, written_at),
+            )
+        return found
 
     def of_prospects(self, prospect_ids: Collection[int]) -> dict[int, int]:
         """Return prospect id -> Person id for those that are linked."""
@@ -179,23 +188,6 @@ class People(Table):
     def not_seen(self, person_id: int) -> None:
         """Record that Workbooks does not show a Person; it is asked for again whenever there is something to write."""
         self._connection.execute("UPDATE person SET hidden = 1, lock_version = NULL WHERE id = ?", (person_id,))
-
-
-def _linked_person(row: tuple[Any, ...]) -> LinkedPerson:
-    person_id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, *values = row
-    held = Held(*values)
-    return LinkedPerson(
-        person_id,
-        lock_version,
-        bool(deleted),
-        bool(hidden),
-        bool(untouched),
-        held._replace(no_email=None if held.no_email is None else bool(held.no_email)),
-        parsed(kept_as) if kept_as else {},
-        linked_at,
-        rule,
-        written_at,
-    )
 
 
 class Undecided(Table):
@@ -333,64 +325,54 @@ class Candidates(Table):
         of several People takes no part: who they are is for people to say. Call `list_addresses` before.
         """
         after, done = 0, set[int]()
-        while some := self._following(after):
-            after = some[-1][0]
-            sharing = self._sharing([one for one, _ in some])
-            for one, was_sent in some:
+        some = "SELECT prospect_id, was_sent FROM temp.candidate WHERE prospect_id > ? ORDER BY prospect_id LIMIT ?"
+        any_sent = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN {IDS}"
+        while following := self._connection.execute(some, (after, _TOGETHER)).fetchall():
+            after = following[-1][0]
+            sharing = self._sharing([one for one, _ in following])
+            for one, was_sent in following:
                 if one in done:
                     continue
                 if one not in sharing:
-                    yield [one], was_sent
+                    yield [one], bool(was_sent)
                     continue
                 pool = self._connected(one)
                 done.update(pool)
-                yield pool, self._was_sent(pool)
-
-    def _following(self, after: int) -> list[tuple[int, bool]]:
-        rows = self._connection.execute(
-            "SELECT prospect_id, was_sent FROM temp.candidate WHERE prospect_id > ? ORDER BY prospect_id LIMIT ?",
-            (after, _TOGETHER),
-        )
-        return [(one, bool(was_sent)) for one, was_sent in rows]
+                yield pool, bool(self._number(any_sent, (id_list(pool),)))
 
     def _sharing(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of these have an address that somebody else has too."""
-        addresses = self._addresses(prospect_ids)
-        owners = self._owners({address for some in addresses.values() for address in some})
+        addresses, owners = self._addresses(prospect_ids)
         return {one for one, some in addresses.items() if any(owners[address] - {one} for address in some)}
 
     def _connected(self, prospect_id: int) -> list[int]:
         """Follow shared addresses from one prospect to the next."""
         pool, fresh = {prospect_id}, {prospect_id}
         while fresh:
-            addresses = self._addresses(fresh)
-            owners = self._owners({address for some in addresses.values() for address in some})
-            fresh = set().union(*owners.values()) - pool if owners else set()
+            _, owners = self._addresses(fresh)
+            fresh = set[int]().union(*owners.values()) - pool
             pool |= fresh
         return sorted(pool)
 
-    def _addresses(self, prospect_ids: Collection[int]) -> dict[int, set[str]]:
-        rows = self._connection.execute(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", (id_list(prospect_ids),))
-        return {one: _mailboxes(emails) for one, emails in rows}
+    def _addresses(self, prospect_ids: Collection[int]) -> tuple[dict[int, set[str]], dict[str, set[int]]]:
+        """Return the addresses of each prospect, and by address which prospects without a Person have it.
 
-    def _owners(self, addresses: Collection[str]) -> dict[str, set[int]]:
-        """Return by address which prospects without a Person have it, candidates that got one meanwhile included."""
-        owners: dict[str, set[int]] = {address: set() for address in addresses}
+        Candidates that got one meanwhile are among those.
+        """
+        rows = self._connection.execute(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", (id_list(prospect_ids),))
+        addresses = {one: _mailboxes(emails) for one, emails in rows}
+        owners: dict[str, set[int]] = {address: set() for some in addresses.values() for address in some}
         rows = self._connection.execute(
             "SELECT a.address, p.id, p.emails FROM json_each(?) j CROSS JOIN address a ON a.address = j.value"
             " JOIN prospect p ON p.id = a.prospect_id WHERE p.id IN (SELECT prospect_id FROM temp.candidate)"
             " OR (p.person_id IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.record = 'person'"
             " AND o.stream = '' AND o.key = p.id AND o.reason LIKE 'ambiguous:%'))",
-            (id_list(addresses),),
+            (id_list(owners),),
         )
         for address, one, emails in rows:
             if address in _mailboxes(emails):  # as they were last read: the table may still list an older one
                 owners[address].add(one)
-        return owners
-
-    def _was_sent(self, pool: list[int]) -> bool:
-        query = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN {IDS}"
-        return bool(self._number(query, (json.dumps(pool),)))
+        return addresses, owners
 
 
 def _mailboxes(emails: str | None) -> set[str]:

@@ -26,57 +26,52 @@ _BUSY_MS = 10_000
 _CACHE_KIB = 8_192
 
 
-class Connection(sqlite3.Connection):
-    """A connection to a state; every failure of it is a `StateError` that names `path`."""
-
-    path: Path | None = None
-
-    def cursor(self, *_: Any) -> Cursor:  # type: ignore[override]  # no other class of cursor is ever wanted
-        """Make a cursor whose failures name the file."""
-        return super().cursor(Cursor)
-
-    def execute(self, *arguments: Any) -> Cursor:
-        """Execute a statement. Raises as `Cursor.execute`."""
-        return self.cursor().execute(*arguments)
-
-    def executemany(self, *arguments: Any) -> Cursor:
-        """Execute a statement for each of many rows. Raises as `Cursor.execute`."""
-        return self.cursor().executemany(*arguments)
-
-
 class Cursor(sqlite3.Cursor):
-    """A cursor of such a connection."""
+    """A cursor whose failures are each a `StateError` that names the file: damaged, unusable, or a number too large."""
 
     def execute(self, *arguments: Any) -> Self:
-        """Execute a statement.
-
-        Raises:
-            StateError: the file is damaged or cannot be used, or a number is larger than it can hold.
-        """
+        """Execute a statement."""
         with state_errors(self.connection.path):  # type: ignore[attr-defined]  # it is one of ours
             return super().execute(*arguments)
 
     def executemany(self, *arguments: Any) -> Self:
-        """Execute a statement for each of many rows. Raises as `execute`."""
+        """Execute a statement for each of many rows."""
         with state_errors(self.connection.path):  # type: ignore[attr-defined]
             return super().executemany(*arguments)
 
-    def fetchone(self) -> Any:
-        """Return the next row, None where there is none. Raises as `execute`."""
-        with state_errors(self.connection.path):  # type: ignore[attr-defined]
-            return super().fetchone()
-
-    def fetchall(self) -> list[Any]:
-        """Return all other rows. Raises as `execute`."""
-        with state_errors(self.connection.path):  # type: ignore[attr-defined]
-            return super().fetchall()
-
     def __next__(self) -> Any:
-        """Return the next row. Raises as `execute`."""
+        """Return the next row."""
         try:
             return super().__next__()
         except sqlite3.Error as error:
             raise state_error(self.connection.path, error) from error  # type: ignore[attr-defined]
+
+    def fetchone(self) -> Any:
+        """Return the next row, None where there is none."""
+        return next(self, None)
+
+    def fetchall(self) -> list[Any]:
+        """Return all other rows."""
+        with state_errors(self.connection.path):  # type: ignore[attr-defined]
+            return super().fetchall()
+
+
+class Connection(sqlite3.Connection):
+    """A connection to the state at `path` (None: a copy), with such cursors."""
+
+    path: Path | None = None
+
+    def cursor(self, *_: Any) -> Cursor:  # type: ignore[override]  # no other class of cursor is ever wanted
+        """Make a cursor."""
+        return super().cursor(Cursor)
+
+    def execute(self, *arguments: Any) -> Cursor:
+        """Execute a statement. Raises as the cursor does."""
+        return self.cursor().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> Cursor:
+        """Execute a statement for each of many rows. Raises as the cursor does."""
+        return self.cursor().executemany(*arguments)
 
 
 def connect(address: str, path: Path | None, *, is_uri: bool = True) -> Connection:
@@ -130,7 +125,7 @@ class Table:
 
     def _column(self, query: str, values: Any = ()) -> list[Any]:
         """Return the first column of what a query finds."""
-        return [row[0] for row in self._connection.execute(query, values)]
+        return [row[0] for row in self._connection.execute(query, values).fetchall()]
 
     def _first(self, query: str, values: Any = ()) -> Any:
         """Return the first value of the first row that a query finds, None where there is no row."""

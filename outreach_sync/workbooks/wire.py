@@ -9,9 +9,9 @@ boolean sent as ``1`` returns as ``true``, a day as `` 2 May 2026``), so nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from outreach_sync.errors import UntrustedAnswerError
@@ -32,6 +32,8 @@ LOCK_UNKNOWN = -1
 PAGE_ROWS = 100
 """The documented safe maximum of rows in an answer, and of objects in a write."""
 
+_VALUES = 96
+T = TypeVar("T")
 Pair = tuple[str, str]
 
 Row = Mapping[str, Any]
@@ -56,6 +58,37 @@ class Reading(NamedTuple):
     columns: tuple[str, ...]
     logic: str = ""
     extra: tuple[Pair, ...] = ()
+
+
+def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut values into parts of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def value_chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut values into requests; one with a backslash, which may escape its neighbour, goes alone.
+
+    A look-up has been read to its end only when a page was short. So where there are several, each asks for a few less
+    than a page has rows: even if each matches once, and a few match several records, no further page is needed.
+    """
+    plain = [value for value in values if "\\" not in value]
+    yield from chunks(plain, PAGE_ROWS if len(plain) <= PAGE_ROWS else _VALUES)
+    yield from ((value,) for value in values if "\\" in value)
+
+
+def spelled_lists(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Put values as they can be asked for: together, but one with a backslash alone and in two ways.
+
+    Whether a backslash escapes more than a comma, and so itself, is not documented; what the wrong way finds is not
+    what was asked for.
+    """
+    if not any("\\" in value for value in values):
+        yield values
+        return
+    for value in values:
+        yield (value,)
+        yield (value.replace("\\", "\\\\"),)
 
 
 def encode(pairs: Iterable[Pair]) -> bytes:
