@@ -40,16 +40,16 @@ class Erased(NamedTuple):
     unreachable: tuple[Path, ...]
 
 
-def look_up(state: Store, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
+def look_up(store: Store, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
     """Say who somebody is, with all prospects that are the same Person, and what is stored of them."""
     prospects = () if prospect_id is None else (prospect_id,)
     people = () if person_id is None else (person_id,)
-    whom = persona(state.connection, prospects=prospects, people=people)
-    known, held = holdings(state.connection, whom)
+    whom = persona(store.connection, prospects=prospects, people=people)
+    known, held = holdings(store.connection, whom)
     return Known(whom, known, held)
 
 
-def forget(state: Store, someone: Known) -> Erased:
+def forget(store: Store, someone: Known) -> Erased:
     """Remove everything that is known of somebody; call it under the run lock.
 
     Their ids are remembered, and a keyed hash of each address: what is needed never to create them again. Doing it
@@ -58,15 +58,15 @@ def forget(state: Store, someone: Known) -> Erased:
     Raises:
         StateError: the state cannot be written, or another program keeps reading it.
     """
-    connection = state.connection
+    connection = store.connection
     connection.execute("PRAGMA secure_delete = ON")
-    with state.transaction():
+    with store.transaction():
         erase_rows(connection, someone.whom)
     scrub_free_pages(connection)
-    if state.path is not None:
-        drop_unfinished(state.path)
-    elsewhere = copies_elsewhere(state)
-    copies = [*(() if state.path is None else copies_of(state.path)), *filter(_is_there, elsewhere)]
+    if store.path is not None:
+        drop_unfinished(store.path)
+    elsewhere = copies_elsewhere(store)
+    copies = [*(() if store.path is None else copies_of(store.path)), *filter(_is_there, elsewhere)]
     rewritten = {copy: erase_from_copy(copy, someone.whom) for copy in copies}
     return Erased(
         someone,

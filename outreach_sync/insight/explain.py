@@ -60,83 +60,83 @@ class Links(NamedTuple):
         return f"{self.workbooks}/activity/tasks/{task_id}" if self.workbooks and task_id else ""
 
 
-def explain_prospect(state: Store, config: Config, prospect_id: int) -> dict[str, Any]:
+def explain_prospect(store: Store, config: Config, prospect_id: int) -> dict[str, Any]:
     """Explain the Person that a prospect is, or would be.
 
     Raises:
         UsageError: the prospect was never read, or was forgotten.
     """
-    cached = state.cache.prospects([prospect_id]).get(prospect_id)
+    cached = store.cache.prospects([prospect_id]).get(prospect_id)
     if cached is None:
-        forgotten = prospect_id in state.forgotten.prospects()
+        forgotten = prospect_id in store.forgotten.prospects()
         raise _unknown(f"prospect {prospect_id}", forgotten=forgotten)
     if cached.person_id is not None:
-        return explain_person(state, config, cached.person_id)
-    creating = state.outbox.creating(prospect_id)
-    return _explanation(state, config, creating[0].pool if creating else (prospect_id,), None)
+        return explain_person(store, config, cached.person_id)
+    creating = store.outbox.creating(prospect_id)
+    return _explanation(store, config, creating[0].pool if creating else (prospect_id,), None)
 
 
-def explain_person(state: Store, config: Config, person_id: int) -> dict[str, Any]:
+def explain_person(store: Store, config: Config, person_id: int) -> dict[str, Any]:
     """Explain a Person.
 
     Raises:
         UsageError: no prospect is linked to it, or it was forgotten.
     """
-    person = state.people.by_id([person_id]).get(person_id)
-    pool = state.people.prospects_of([person_id]).get(person_id)
+    person = store.people.by_id([person_id]).get(person_id)
+    pool = store.people.prospects_of([person_id]).get(person_id)
     if person is None or not pool:
-        raise _unknown(f"Person {person_id}", forgotten=person_id in state.forgotten.people())
-    return _explanation(state, config, pool, person)
+        raise _unknown(f"Person {person_id}", forgotten=person_id in store.forgotten.people())
+    return _explanation(store, config, pool, person)
 
 
-def explain_task(state: Store, config: Config, task_id: int) -> dict[str, Any]:
+def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
     """Explain what became of a task of Outreach.
 
     Raises:
         UsageError: it was never read, or belongs to no sequence.
     """
-    cached = state.cache.task(task_id)
+    cached = store.cache.task(task_id)
     if cached is None:
         raise UsageError(
             f"task {task_id} is not in the state: it was never read, or belongs to no sequence.",
             advice="`outreach-sync probe-skips` reads tasks as they are now.",
         )
     prospect_id = cached.task.prospect_id
-    person_id = state.people.of_prospects([prospect_id]).get(prospect_id) if prospect_id is not None else None
-    entry = state.outbox.of_task(task_id)
+    person_id = store.people.of_prospects([prospect_id]).get(prospect_id) if prospect_id is not None else None
+    entry = store.outbox.of_task(task_id)
     return {
-        "task": _task(state, config, cached),
+        "task": _task(store, config, cached),
         "attributes": dict(cached.task.attributes),
         "prospect_id": prospect_id,
         "person_id": person_id,
-        "because": witness(state, config, cached),
+        "because": witness(store, config, cached),
         "queued": [] if entry is None else [_queued(entry)],
-        "history": [written_document(one) for one in state.history.writes(record="task", task_id=task_id)],
+        "history": [written_document(one) for one in store.history.writes(record="task", task_id=task_id)],
     }
 
 
-def explain_text(state: Store, config: Config, text: str) -> dict[str, Any]:
+def explain_text(store: Store, config: Config, text: str) -> dict[str, Any]:
     """Explain whom an e-mail address or `PERS-n` names: a prospect's external id, else the Person with that number.
 
     Raises:
         UsageError: nobody has it, or several people do; the message names them.
     """
     if text.upper().startswith(_REFERENCE):
-        found = state.cache.prospects_with_external_id(text.upper())
+        found = store.cache.prospects_with_external_id(text.upper())
         number = text[len(_REFERENCE) :]
         if not found and number.isascii() and number.isdigit():
-            return explain_person(state, config, int(number))
+            return explain_person(store, config, int(number))
     elif "@" in text:
-        found = state.cache.prospects_with_address(text)
+        found = store.cache.prospects_with_address(text)
     else:
         raise UsageError(f"'{text}' is neither an e-mail address nor a reference such as PERS-123.")
     if not found:
         raise _unknown(f"anybody with {text}", forgotten=False)
-    people = set(state.people.of_prospects(found).values())
+    people = set(store.people.of_prospects(found).values())
     if len(people) > 1:
         named = ", ".join(map(str, found))
         raise UsageError(f"several prospects have {text}: {named}.", advice="Name one of them by --prospect.")
-    return explain_person(state, config, people.pop()) if people else explain_prospect(state, config, min(found))
+    return explain_person(store, config, people.pop()) if people else explain_prospect(store, config, min(found))
 
 
 def written_document(one: Written) -> dict[str, Any]:
@@ -144,10 +144,10 @@ def written_document(one: Written) -> dict[str, Any]:
     return {**one._asdict(), "at": to_iso(one.at)}
 
 
-def _explanation(state: Store, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
-    decision = decisions(state, config, {0: pool}, None if person is None else {0: person})[0]
-    cached = state.cache.prospects(pool)
-    entries = {entry.id: entry for one in pool for entry in state.outbox.of_prospect(one)}
+def _explanation(store: Store, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
+    decision = decisions(store, config, {0: pool}, None if person is None else {0: person})[0]
+    cached = store.cache.prospects(pool)
+    entries = {entry.id: entry for one in pool for entry in store.outbox.of_prospect(one)}
     return {
         "person": None if person is None else _person(config, person),
         "prospects": [_prospect(cached[one]) for one in pool],
@@ -157,16 +157,16 @@ def _explanation(state: Store, config: Config, pool: Sequence[int], person: Link
         "problem": decision.problem,
         "differs": _named(config, decision.changes()),
         "queued": [_queued(entry) for entry in entries.values()],
-        "tasks": [_task(state, config, one) for one in state.cache.skipped_tasks_of(pool)],
-        "history": _timeline(state, pool, person),
+        "tasks": [_task(store, config, one) for one in store.cache.skipped_tasks_of(pool)],
+        "history": _timeline(store, pool, person),
     }
 
 
-def _timeline(state: Store, pool: Sequence[int], person: LinkedPerson | None) -> list[dict[str, Any]]:
+def _timeline(store: Store, pool: Sequence[int], person: LinkedPerson | None) -> list[dict[str, Any]]:
     """Return what was written of them and of their tasks, newest first."""
-    written = {one for prospect_id in pool for one in state.history.writes(prospect_id=prospect_id)}
+    written = {one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id)}
     if person is not None:
-        written |= set(state.history.writes(record="person", workbooks_id=person.id))
+        written |= set(store.history.writes(record="person", workbooks_id=person.id))
     return [written_document(one) for one in sorted(written, key=lambda one: -one.at)]
 
 
@@ -214,14 +214,14 @@ def _state(config: Config, one: PooledState) -> dict[str, Any]:
     }
 
 
-def _task(state: Store, config: Config, cached: CachedTask) -> dict[str, Any]:
+def _task(store: Store, config: Config, cached: CachedTask) -> dict[str, Any]:
     return {
         "id": cached.task.id,
         "task_type": cached.task.task_type,
-        "sequence": state.cache.sequence_name(cached.task.sequence_id),
+        "sequence": store.cache.sequence_name(cached.task.sequence_id),
         "updated_at": _iso(cached.task.updated_at),
         "skipped": cached.skipped,
-        "because": witness(state, config, cached),
+        "because": witness(store, config, cached),
         "reference": task_reference(cached.task.id),
         "workbooks_id": cached.workbooks_id,
         "sent_at": _iso(cached.sent_at),

@@ -157,7 +157,16 @@ def probe_document(found: Evidence, days: int, config: Config) -> dict[str, Any]
         "sequence_tasks": sum(map(is_sequence_task, found.tasks.values())),
         "taken": len(taken),
         "skips": [_skip(event, found, taken) for event in list(found.skips.values())],
-        "combinations": [_combination(*one) for one in _combinations(found, taken)],
+        "combinations": [
+            {
+                **looks._asdict(),
+                "count": one.count,
+                "taken": one.by_rule,
+                "skipped": one.by_event,
+                "examples": one.examples,
+            }
+            for looks, one in _combinations(found, taken)
+        ],
         "absence": {
             "asked_for": found.left_behind,
             "gone": len(found.vanished),
@@ -250,16 +259,6 @@ def _autoskip(at: Scalar, changed: Scalar) -> str:
         return "due" if isinstance(changed, str) and parse_iso(at) <= parse_iso(changed) else "later"
     except ValueError:
         return "later"
-
-
-def _combination(looks: Looks, one: Counted) -> dict[str, Any]:
-    return {
-        **looks._asdict(),
-        "count": one.count,
-        "taken": one.by_rule,
-        "skipped": one.by_event,
-        "examples": one.examples,
-    }
 
 
 def _disagreements(found: Evidence, taken: set[int]) -> Iterator[dict[str, Any]]:

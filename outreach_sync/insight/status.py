@@ -41,39 +41,45 @@ class Overdue(NamedTuple):
     due_at: Instant
 
 
-def status_document(state: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
+def status_document(store: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
     """Return what `status --json` prints.
 
     Args:
-        state: the state, open to read; a scratch one where no run was ever made.
+        store: the state, open to read; a scratch one where no run was ever made.
         config: the config.
         now: this machine's clock. Runs that say they began after it are not believed.
         holder: who holds the run lock, as far as that can be seen.
     """
-    recorded, waiting = state.runs.latest(_SHOWN), state.outbox.counts()
-    last = last_begun(state, now)
+    recorded, waiting = store.runs.latest(_SHOWN), store.outbox.counts()
+    last = last_begun(store, now)
     overdue = [] if holder is not None else overdue_runs(config, last, now)
-    refused = state.outbox.count_failures()
+    refused = store.outbox.count_failures()
     tokens = token_age(config.state.path, now)
-    needs = [*_needs(recorded, holder, refused), *map(_overdue, overdue), *_tokens(tokens)]
+    marks = {stream.value: to_iso(mark) for stream, mark in store.progress.watermarks().items()}
+    following = _due(config, "run", last.get("run", now))
+    needs = [
+        *_needs(recorded, holder, refused),
+        *(f"{one.command} is overdue since {to_iso(one.due_at)}: does the scheduler run?" for one in overdue),
+        *([str(tokens["warning"])] if tokens and tokens["warning"] else ()),
+    ]
     return {
         "ok": not needs,
         "needs": needs,
-        "next_run": _iso(None if holder is not None else _next_run(config, last, now)),
+        "next_run": _iso(None if holder is not None or following is None else Instant(max(following, now))),
         "running": None if holder is None else {**holder._asdict(), "since": _iso(holder.since)},
         "state": str(config.state.path) if config.state.path.exists() else None,
-        "watermarks": _watermarks(state, config),
+        "watermarks": {stream: marks.get(stream) for stream in dict.fromkeys((*config.sync.streams, *marks))},
         "last_run": _run(recorded[0]) if recorded else None,
         "runs": [_run(run) for run in recorded],
         "queued": sum(count for (_, kind), count in waiting.items() if kind in {"queued", "sending"}),
         "parked": sum(count for (_, kind), count in waiting.items() if kind == "parked"),
         "refused": refused,
         "waiting_for_person": sum(count for (_, kind), count in waiting.items() if kind == "waiting"),
-        "undecided": state.undecided.count(),
-        "people": state.people.known(),
+        "undecided": store.undecided.count(),
+        "people": store.people.known(),
         "overdue": [{"command": one.command, "due_at": to_iso(one.due_at)} for one in overdue],
-        "quota": _quota(state),
-        "yearly": yearly_cost(config, state)._asdict(),
+        "quota": _quota(store),
+        "yearly": yearly_cost(config, store)._asdict(),
         "tokens": tokens,
     }
 
@@ -97,15 +103,6 @@ def _needs(recorded: Sequence[RunRecord], holder: Holder | None, refused: int) -
         yield f"{records} refused: `outreach-sync failures list` says why and what to do"
 
 
-def _overdue(one: Overdue) -> str:
-    return f"{one.command} is overdue since {to_iso(one.due_at)}: does the scheduler run?"
-
-
-def _tokens(tokens: Mapping[str, Any] | None) -> Iterator[str]:
-    if tokens and tokens["warning"]:
-        yield str(tokens["warning"])
-
-
 def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> list[Overdue]:
     """Say which scheduled commands should have begun since they last did, five minutes' grace given.
 
@@ -118,26 +115,20 @@ def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> l
     return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
 
 
-def last_begun(state: Store, now: Instant) -> dict[str, Instant]:
+def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
     """Return when each scheduled command last began; where it never did, when anything first did.
 
     A run that says it began after `now` was made by a clock that was wrong: the one before it counts.
     """
-    oldest = state.runs.oldest()
+    oldest = store.runs.oldest()
     if oldest is None:
         return {}
-    believed = [run for run in state.runs.latest(_SHOWN) if run.started_at <= now + _GRACE_MS]
+    believed = [run for run in store.runs.latest(_SHOWN) if run.started_at <= now + _GRACE_MS]
     last = {}
     for command in ("run", "reconcile"):
-        latest = next((run for run in believed if run.command == command), None) or state.runs.latest_of(command)
+        latest = next((run for run in believed if run.command == command), None) or store.runs.latest_of(command)
         last[command] = min((latest or oldest).started_at, now)
     return last
-
-
-def _next_run(config: Config, last: Mapping[str, Instant], now: Instant) -> Instant | None:
-    """Return when the schedule wants the next cycle; `now` where one is due."""
-    at = _due(config, "run", last.get("run", now))
-    return None if at is None else max(at, now)
 
 
 def _due(config: Config, command: str, after: Instant) -> Instant | None:
@@ -167,11 +158,6 @@ def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
     return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
 
 
-def _watermarks(state: Store, config: Config) -> dict[str, str | None]:
-    known = {stream.value: to_iso(mark) for stream, mark in state.progress.watermarks().items()}
-    return {stream: known.get(stream) for stream in dict.fromkeys((*config.sync.streams, *known))}
-
-
 def _run(run: RunRecord) -> dict[str, Any]:
     return {
         "run_id": run.id,
@@ -184,8 +170,8 @@ def _run(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _quota(state: Store) -> dict[str, Any] | None:
-    text = state.facts.get(QUOTA)
+def _quota(store: Store) -> dict[str, Any] | None:
+    text = store.facts.get(QUOTA)
     if text is None:
         return None
     told = json.loads(text)

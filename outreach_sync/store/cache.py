@@ -186,7 +186,16 @@ class Cache(Table):
                 or before[1:12][_DECIDING] != row[_DECIDING]
             ):
                 concerned.add(prospect.id)
-
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in _PROSPECT_COLUMNS.split(", "))
+        self._connection.executemany(
+            f"INSERT INTO prospect (id, {_PROSPECT_COLUMNS}, opt_out_seen_at, ahead, known, history_read)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"
+            f" ON CONFLICT (id) DO UPDATE SET known = 1, gone = 0, {assignments}, ahead = excluded.ahead,"
+            " listed = listed AND emails IS excluded.emails, opt_out_seen_at ="
+            " iif(excluded.opted_out OR excluded.email_opted_out,"
+            " coalesce(opt_out_seen_at, excluded.opt_out_seen_at), NULL)",
+            fresh,
+        )
         return concerned, len(fresh)
 
     def prospects_are_gone(self, prospect_ids: Collection[int]) -> set[int]:
@@ -246,7 +255,7 @@ class Cache(Table):
         for task, skipped in latest.values():
             before, ahead = stored.get(task.id), trust.ahead(task.updated_at)
             said = task
-            if before is not None:  # what an answer does not tell of it is as before
+            if before is not None and task.untold:  # what an answer does not tell of it is as before
                 said = task._replace(
                     **{field: before[place] for name, (field, place) in _TASK_PLACES.items() if name in task.untold}
                 )
