@@ -39,8 +39,8 @@ def test_it_shows_what_the_last_run_did_and_what_waits(setup: Any, command: Any)
     assert document["quota"]["remaining"] > 0
     assert document["tokens"]["age_days"] < 1
     said = command("status").out
-    assert re.search(r"^run +0 s ago +partial +1 +9 created, 47 updated, 2 rejected +23 created$", said, re.MULTILINE)
-    assert re.search(r"^last run 0 s ago · next \d\d:\d\d UTC$", said, re.MULTILINE)
+    assert re.search(r"^run +\d+ s ago +partial +1 +9 created, 47 updated, 2 rejected +23 created$", said, re.MULTILINE)
+    assert re.search(r"^last run \d+ s ago · next \d\d:\d\d UTC$", said, re.MULTILINE)
 
 
 def test_parked_records_are_counted_apart(setup: Any, command: Any) -> None:
@@ -99,7 +99,8 @@ def test_the_verdict_is_ok_and_check_ends_with_0_where_nobody_is_needed(setup: A
     assert refused.out.startswith("✗ 2 records were refused: `outreach-sync failures list` says why")
     command("failures", "discard", *(str(one["id"]) for one in listed))
     well = command("status", "--check")
-    assert (well.status, well.out.splitlines()[0][:26]) == (0, "OK · last run 0 s ago · ne")
+    assert well.status == 0
+    assert re.match(r"OK · last run \d+ s ago · ne", well.out)
 
 
 def _shift_runs(path: Path, by_ms: int) -> None:
