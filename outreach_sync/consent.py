@@ -185,28 +185,28 @@ def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
     stored = file.read() or StoredTokens()
     at = Instant(now + (stored.clock_offset_ms or 0))
     by_consent = config.outreach.s2s is None
+    expires = stored.expires_at
+    access: dict[str, Any] = {"expires_at": None, "seconds_left": None}
+    if expires is not None:
+        access = {"expires_at": to_iso(expires), "seconds_left": max((expires - at) // 1000, 0)}
     refresh = _refresh_token(stored, at) if by_consent else None
     missing = missing_scopes(stored.scope, SCOPES) if by_consent else ()
     try:
         refuse_another_app(config, stored, file.path)
-        problem = _problem_of_consent(config, stored, refresh) if by_consent else _problem_of_key(config)
-    except StateError as error:
+        problem = _problem_of_consent(config, stored, refresh) if by_consent else None
+        if config.outreach.s2s is not None and config.outreach.s2s.private_key is not None:
+            signed({}, config.outreach.s2s.private_key.get_secret_value())
+    except (StateError, ConfigError) as error:
         problem = str(error)
     return {
         "variant": "oauth" if by_consent else "s2s",
         "authenticated": problem is None,
-        "access_token": _access_token(stored, at) if stored.access_token else None,
+        "access_token": access if stored.access_token else None,
         "refresh_token": refresh,
         "scopes": sorted(stored.scope.split()),
         "missing_scopes": list(missing),
         "warning": problem or _warning(config, refresh, missing),
     }
-
-
-def _access_token(stored: StoredTokens, at: Instant) -> dict[str, Any]:
-    if stored.expires_at is None:
-        return {"expires_at": None, "seconds_left": None}
-    return {"expires_at": to_iso(stored.expires_at), "seconds_left": max((stored.expires_at - at) // 1000, 0)}
 
 
 def _refresh_token(stored: StoredTokens, at: Instant) -> dict[str, Any] | None:
@@ -226,22 +226,12 @@ def _refresh_token(stored: StoredTokens, at: Instant) -> dict[str, Any] | None:
 
 def _problem_of_consent(config: Config, stored: StoredTokens, refresh: dict[str, Any] | None) -> str | None:
     """Say why the next run cannot get a token; a first token that the stored chain did not grow from may still work."""
-    untried = config.outreach.refresh_token is not None and stored.seed != app_of(config)[1]
-    if untried:
+    if config.outreach.refresh_token is not None and stored.seed != app_of(config)[1]:
         return None
     if refresh is None:
         return f"there is no refresh token. {LOG_IN}"
     if refresh["days_left"] == 0:
         return f"the refresh token was idle for more than {TOKEN_DAYS} days and is dead. {LOG_IN}"
-    return None
-
-
-def _problem_of_key(config: Config) -> str | None:
-    key = config.outreach.s2s and config.outreach.s2s.private_key
-    try:
-        signed({}, key.get_secret_value()) if key else None
-    except ConfigError as error:
-        return str(error)
     return None
 
 

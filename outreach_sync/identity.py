@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync.errors import NotAllowedError, ServiceError, StateError, UntrustedAnswerError, WrongAccountError
 from outreach_sync.outreach.auth import TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
+from outreach_sync.records import Stream
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.store import Store
 from outreach_sync.workbooks.records import Workbooks
@@ -205,7 +206,7 @@ def _outreach(store: Store, source: Outreach, now: Side) -> Found:
     if not ids:
         return Found(now)
     cached = store.cache.prospects(ids)
-    seen = {row.id: row for page in source.prospects_by_id(ids) for row in page.prospects}
+    seen = {row.id: row for page in source.by_id(Stream.PROSPECTS, ids) for row in page.prospects}
     same = sum(_same_prospect(cached[one].prospect, row) for one, row in seen.items() if one in cached)
     return Found(now, _judged("prospects", len(ids), len(seen), same))
 

@@ -15,6 +15,7 @@ from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthent
 from outreach_sync.http import pause
 from outreach_sync.prefetch import Ahead, early
 from outreach_sync.pull import ALL_STATES_READ, keep_page
+from outreach_sync.records import Stream
 from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
 from outreach_sync.rules.person import Held, recognised
 from outreach_sync.store.erasure import Persona, erase_rows
@@ -173,7 +174,7 @@ def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
                 for page in pages:
                     keep_page(run, page)
                 run.store.cache.history_was_read(asked.unread)
-        for page in run.source.prospects_by_id(unseen) if unseen and not run.source_is_down else ():
+        for page in run.source.by_id(Stream.PROSPECTS, unseen) if unseen and not run.source_is_down else ():
             with run.store.transaction():
                 keep_page(run, page)
     except (ServiceError, NotAllowedError, NotAuthenticatedError) as failure:

@@ -74,8 +74,23 @@ def find_config(explicit: Path | None = None) -> Path:
     """
     variable = os.environ.get("OUTREACH_SYNC_CONFIG")
     for named, by in ((explicit, "--config"), (Path(variable) if variable else None, "$OUTREACH_SYNC_CONFIG")):
-        if named is not None:
-            return _existing(named, by)
+        if named is None:
+            continue
+        try:
+            path = named.expanduser()
+            if path.exists():
+                return path
+        except OSError as error:
+            raise _closed(named, error) from error
+        except RuntimeError:
+            raise ConfigError(
+                f"the config {named}, named by {by}, is in a home directory that does not exist.",
+                advice="Name another.",
+            ) from None
+        raise ConfigError(
+            f"the config {path}, named by {by}, does not exist.",
+            advice="Name another, or write one with `outreach-sync init`.",
+        )
     usual = usual_places()
     closed: list[ConfigError] = []
     for place in usual:
@@ -131,24 +146,6 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
     return read_config(path, require_secrets=require_secrets).config
 
 
-def _existing(path: Path, by: str) -> Path:
-    try:
-        path = path.expanduser()
-        exists = path.exists()
-    except OSError as error:
-        raise _closed(path, error) from error
-    except RuntimeError:
-        raise ConfigError(
-            f"the config {path}, named by {by}, is in a home directory that does not exist.", advice="Name another."
-        ) from None
-    if not exists:
-        raise ConfigError(
-            f"the config {path}, named by {by}, does not exist.",
-            advice="Name another, or write one with `outreach-sync init`.",
-        )
-    return path
-
-
 def _closed(path: Path, error: OSError) -> ConfigError:
     return ConfigError(
         f"the config {path} cannot be used: {error.strerror}.",
@@ -200,14 +197,16 @@ def _complaint(kind: str, context: Mapping[str, Any], where: Where) -> str:
 
 def _inconsistencies(tree: Mapping[str, object], *, require_secrets: bool) -> Iterator[tuple[Where, str]]:
     """Find what does not go together, in the tree itself so that other mistakes do not hide it."""
-    outreach, s2s = _section(tree, "outreach"), _section(tree, "outreach", "s2s")
-    sync, schedule = _section(tree, "sync"), _section(tree, "schedule")
-    if require_secrets:
-        if outreach.get("s2s") is None:
-            yield from _missing(outreach, ("outreach",), "client_id", "client_secret")
-        elif isinstance(outreach["s2s"], dict):
-            yield from _missing(s2s, ("outreach", "s2s"), "install_id", "app_guid", "private_key")
-        yield from _missing(_section(tree, "workbooks"), ("workbooks",), "api_key")
+    outreach, sync, schedule = (_section(tree, name) for name in ("outreach", "sync", "schedule"))
+    needed: list[tuple[str, ...]] = [("workbooks", "api_key")]
+    if outreach.get("s2s") is None:
+        needed += [("outreach", key) for key in ("client_id", "client_secret")]
+    elif isinstance(outreach["s2s"], dict):
+        needed += [("outreach", "s2s", key) for key in ("install_id", "app_guid", "private_key")]
+    for *way, key in needed if require_secrets else ():
+        if not _section(tree, *way).get(key):
+            file = f", or {key}_file: PATH" if (*way, key) in SECRETS else ""
+            yield (*way, key), f"is required and is not given; allowed: text such as ${{NAME}}{file}"
     for key in _OAUTH:
         if outreach.get("s2s") is not None and outreach.get(key):
             yield ("outreach", key), "does not go with s2s; allowed: either s2s, or " + ", ".join(_OAUTH)
@@ -222,13 +221,6 @@ def _section(tree: Mapping[str, object], *way: str) -> Mapping[str, object]:
     for key in way:
         here = here.get(key) if isinstance(here, dict) else None
     return here if isinstance(here, dict) else {}
-
-
-def _missing(section: Mapping[str, object], way: Where, *keys: str) -> Iterator[tuple[Where, str]]:
-    for key in keys:
-        if not section.get(key):
-            file = f", or {key}_file: PATH" if (*way, key) in SECRETS else ""
-            yield (*way, key), f"is required and is not given; allowed: text such as ${{NAME}}{file}"
 
 
 def _fields_named_twice(tree: Mapping[str, object]) -> Iterator[tuple[Where, str]]:

@@ -171,11 +171,9 @@ class OAuthApp:
         self._client_id = revealed(outreach.client_id, "outreach.client_id")
         self._secret = revealed(outreach.client_secret, "outreach.client_secret")
         self.name, self.seed = app_of(config)
-        self._redirect_uri = outreach.redirect_uri
-        self._base_url = outreach.base_url
+        self._redirect_uri, self._base_url = outreach.redirect_uri, outreach.base_url
         self._timeout = outreach.timeout_ms / 1000
-        self._transport = transport
-        self._patience = patience
+        self._transport, self._patience = transport, patience
 
     def obtain(self, refresh_token: str) -> Grant:
         """Refresh with the stored token; if that is refused and the config has another, once with that.
@@ -210,19 +208,13 @@ class OAuthApp:
 
     def authorize_url(self, state: str) -> str:
         """Say where a user gives consent; `state` comes back with the code."""
-        query = {
-            "client_id": self._client_id,
-            "redirect_uri": self._redirect_uri,
-            "response_type": "code",
-            "scope": " ".join(SCOPES),
-            "state": state,
-        }
+        app = {"client_id": self._client_id, "redirect_uri": self._redirect_uri}
+        query = app | {"response_type": "code", "scope": " ".join(SCOPES), "state": state}
         return f"{self._base_url}/oauth/authorize?{urlencode(query)}"
 
     def _ask(self, what: str, **parameters: str) -> Grant:
         form = {"client_id": self._client_id, "client_secret": self._secret, **parameters}
-        if self._redirect_uri:
-            form["redirect_uri"] = self._redirect_uri
+        form["redirect_uri"] = self._redirect_uri
 
         def attempt(left: float) -> Grant:
             answer = self._transport.send(
@@ -250,8 +242,7 @@ class InstalledApp:
         self.name, self.seed = app_of(config)
         self._url = f"{config.outreach.base_url}/api/app/installs/{install}/actions/accessToken"
         self._timeout = config.outreach.timeout_ms / 1000
-        self._transport = transport
-        self._patience = patience
+        self._transport, self._patience = transport, patience
 
     def obtain(self, _refresh_token: str) -> Grant:
         """Sign who we are.
@@ -342,11 +333,9 @@ class StoredTokens(NamedTuple):
     """What is known of our tokens. Times are by Outreach's clock.
 
     Attributes:
-        clock_offset_ms: Outreach's clock minus this machine's when the tokens came, for an estimate before the first
-            answer.
+        clock_offset_ms: Outreach's clock minus this machine's when the tokens came, until the first answer tells.
         seed: names the app and the first refresh token of the config that this chain grew from.
-        app: names the app (its client_id, or its installation) that these tokens belong to; '' where an older version
-            wrote them.
+        app: names the app (its client_id, or its installation) that has these tokens; '': an older version wrote them.
         consent: names the consent that this chain grew from; '' where it grew from a token of the config.
     """
 
@@ -384,7 +373,9 @@ class TokenFile(NamedTuple):
         try:
             content = read_limited(self.path, _LARGEST_FILE)
             mode = self.path.stat().st_mode
-            stored = StoredTokens(**_known_fields(json.loads(content))) if content else None
+            held = json.loads(content) if content else {}  # a newer version's file may hold more
+            known = {name: value for name, value in held.items() if name in StoredTokens._fields}
+            stored = StoredTokens(**known) if content else None
         except FileNotFoundError:
             return None
         except OSError as failure:
@@ -392,7 +383,7 @@ class TokenFile(NamedTuple):
                 f"the token file {self.path} cannot be read ({refusal(self.path, failure)}).",
                 advice="Run this as its owner, or put that right: the tokens may be good, and need no new consent.",
             ) from None
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, AttributeError, RecursionError):
             raise DamagedTokensError(
                 f"the token file {self.path} holds no tokens that make sense.",
                 advice="Restore it, or move it away and run `outreach-sync auth login`.",
@@ -413,11 +404,8 @@ class TokenFile(NamedTuple):
             StateError: they could not be written.
         """
         keep_secret(tokens.access_token, tokens.refresh_token)
-        try:
-            make_directory(self.path.parent)
+        with self._writing():
             write_whole(self.path, json.dumps(tokens._asdict()), private=True)
-        except OSError as failure:
-            raise self._unwritable(failure) from None
 
     def prove_writable(self) -> None:
         """Make sure that `write` would work now; a token must not be rotated when its successor cannot be kept.
@@ -425,11 +413,8 @@ class TokenFile(NamedTuple):
         Raises:
             StateError: it would not.
         """
-        try:
-            make_directory(self.path.parent)
+        with self._writing():
             prove_replaceable(self.path)
-        except OSError as failure:
-            raise self._unwritable(failure) from None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -438,11 +423,8 @@ class TokenFile(NamedTuple):
         Raises:
             StateError: the file cannot be opened or made.
         """
-        try:
-            make_directory(self.path.parent)
+        with self._writing():
             descriptor = self._locked()
-        except OSError as failure:
-            raise self._unwritable(failure) from None
         try:
             yield
         finally:
@@ -462,18 +444,16 @@ class TokenFile(NamedTuple):
                     return descriptor
             os.close(descriptor)
 
-    def _unwritable(self, failure: OSError) -> StateError:
-        return StateError(
-            f"the token file {self.path} cannot be written ({refusal(self.path, failure)}).",
-            advice="Give the user that runs this the right to write there; until then no token is refreshed.",
-        )
-
-
-def _known_fields(content: Any) -> dict[str, Any]:
-    """Take the known fields; a newer version may have added some."""
-    if not isinstance(content, dict):
-        raise TypeError("a token file holds an object")
-    return {name: content[name] for name in StoredTokens._fields if name in content}
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            make_directory(self.path.parent)
+            yield
+        except OSError as failure:
+            raise StateError(
+                f"the token file {self.path} cannot be written ({refusal(self.path, failure)}).",
+                advice="Give the user that runs this the right to write there; until then no token is refreshed.",
+            ) from None
 
 
 def is_of_another_app(config: Config, stored: StoredTokens | None) -> bool:

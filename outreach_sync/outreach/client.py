@@ -68,6 +68,7 @@ _SAME_PAGE_AT_MOST = 3
 _EMPTY_PAGES_AT_MOST = 100
 _AHEAD_AT_MOST = 2
 _EXAMPLES = 5
+_CIRCLES, _AGAIN = "Outreach's pages go in circles; the walk was stopped.", "The next run starts this walk again."
 
 
 class NotFoundError(ServiceError):
@@ -268,7 +269,7 @@ class Outreach:
         reserve = self.config.outreach.reserve
         with self._counting:
             told, seen = self.quota, self._quota_seen
-            now = self.transport.server_now()
+        now = self.transport.server_now()
         if told.resets_at is not None and now is not None:
             starts_anew = now >= told.resets_at
         else:
@@ -318,10 +319,6 @@ class Outreach:
     def by_id(self, stream: Stream, ids: Iterable[int]) -> Iterator[Page]:
         """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`."""
         return self._walk((self._url(stream, [("filter[id]", listed)]) for listed in id_lists(ids)), stream)
-
-    def prospects_by_id(self, prospect_ids: Iterable[int]) -> Iterator[Page]:
-        """Walk through these prospects; those deleted or hidden are absent. Raises as `pages`."""
-        return self.by_id(Stream.PROSPECTS, prospect_ids)
 
     def event_names(self, since: Instant, *, requests: int) -> EventNames:
         """Count the events of every name since then, the newest first, as far as so many requests reach.
@@ -398,7 +395,7 @@ class Outreach:
                 contents[content] += 1
                 often = contents[content] >= (_SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST)
                 if often or hash(page.next_url) in links:
-                    raise _loop(None)
+                    raise PagingLoopError(_CIRCLES, advice=_AGAIN)
                 links.add(hash(page.next_url))
             yield page
 
@@ -421,10 +418,8 @@ class Outreach:
         if not size or reply.document.received < size or reply.document.says_what_follows:
             return reply
         asked_for = size - 1 or size + 1
-        shorter = self.reply(
-            with_page_size(url, asked_for),
-            parse=lambda body: read_document(body, stream, self._wanted),
-        )
+        url = with_page_size(url, asked_for)
+        shorter = self.reply(url, parse=lambda body: read_document(body, stream, self._wanted))
         if shorter.document.next_url is None and shorter.document.received >= asked_for:
             raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
         return shorter
@@ -444,7 +439,7 @@ class Outreach:
                 advice="Compare outreach.base_url with the address in your Outreach account.",
             )
         if absolute == url:
-            raise _loop(stream)
+            raise PagingLoopError(_CIRCLES, advice=_AGAIN)
         return absolute
 
     def _url(
@@ -549,9 +544,7 @@ class _PagesAhead:
     """The pages that follow, in order, each asked for as soon as its link is known and there is room for it."""
 
     def __init__(self, source: Outreach, starts: Iterator[str], stream: Stream) -> None:
-        self._source = source
-        self._starts = starts
-        self._stream = stream
+        self._source, self._starts, self._stream = source, starts, stream
         self._pages: deque[Ahead[Page]] = deque()
         self._waiting: str | None = None
         self._turn = threading.Lock()
@@ -602,10 +595,3 @@ class _Halving:
             self._failures += _FAILURES_BEFORE_HALVING
         if self._failures >= _FAILURES_BEFORE_HALVING:
             raise PageTooLargeError(failure.message) from None
-
-
-def _loop(stream: Stream | None) -> PagingLoopError:
-    return PagingLoopError(
-        f"Outreach's pages{f' of {stream}' if stream else ''} go in circles; the walk was stopped.",
-        advice="The next run starts this walk again.",
-    )

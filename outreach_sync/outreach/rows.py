@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -248,20 +249,11 @@ def _state(row: Any, _raw: Json | None, _wanted: Wanted) -> SequenceState:
     changed, updated = attributes.stateChangedAt, attributes.updatedAt
     updated_at = _instant(updated)
     changed_at = updated_at if changed == updated else _instant(changed)
-    untold = _ALL_TOLD
-    if prospect is UNSET or sequence is UNSET:
-        untold = _untold({"prospect": prospect, "sequence": sequence})
-    return SequenceState(
-        row.id,
-        prospect or None,
-        sequence or None,
-        attributes.state,
-        changed_at,
-        updated_at,
-        untold,
-        _target(relationships.sequenceStep) or None,
-        _instant(attributes.repliedAt),
-    )
+    all_told = prospect is not UNSET and sequence is not UNSET
+    untold = _ALL_TOLD if all_told else _untold({"prospect": prospect, "sequence": sequence})
+    step, replied = _target(relationships.sequenceStep) or None, _instant(attributes.repliedAt)
+    pointed = (prospect or None, sequence or None)
+    return SequenceState(row.id, *pointed, attributes.state, changed_at, updated_at, untold, step, replied)
 
 
 def _prospect(row: Any, raw: Json | None, wanted: Wanted) -> Prospect:
@@ -272,7 +264,7 @@ def _prospect(row: Any, raw: Json | None, wanted: Wanted) -> Prospect:
         one.firstName,
         one.lastName,
         tuple([stripped for address in one.emails if (stripped := address.strip())]) if one.emails else (),
-        _reference(one.externalId),
+        None if (reference := (one.externalId or "").strip()) in {"", "null"} else reference,
         one.optedOut is True,
         _instant(one.optedOutAt),
         one.emailOptedOut is True,
@@ -291,20 +283,10 @@ def _task(row: Any, raw: Json | None, wanted: Wanted) -> SourceTask:
     del looks["note"]  # long, personal, and in its own field
     if raw is not None:
         looks |= {name: _look(raw, name) for name in wanted.task if name not in looks}
-    return SourceTask(
-        row.id,
-        pointed["prospect"],
-        pointed["sequence"],
-        pointed["sequenceState"],
-        pointed["sequenceStep"],
-        str(one.taskType or ""),
-        str(one.action or ""),
-        _parsed_time(one.dueAt),
-        one.note,
-        _parsed_time(one.updatedAt),
-        looks,
-        _untold(targets),
-    )
+    prospect, sequence, state, step = (pointed[name] for name in _TASK_TARGETS)
+    kind, action, untold = str(one.taskType or ""), str(one.action or ""), _untold(targets)
+    due, updated = _parsed_time(one.dueAt), _parsed_time(one.updatedAt)
+    return SourceTask(row.id, prospect, sequence, state, step, kind, action, due, one.note, updated, looks, untold)
 
 
 def _event(row: Any, _raw: Json | None, _wanted: Wanted) -> Event:
@@ -315,7 +297,7 @@ def _event(row: Any, _raw: Json | None, _wanted: Wanted) -> Event:
     return Event(row.id, one.name, _instant(one.createdAt), _instant(one.eventAt), task, prospect, sequence, step)
 
 
-_EVENT_TARGETS = KINDS[Stream.EVENTS].relationships
+_EVENT_TARGETS, _TASK_TARGETS = KINDS[Stream.EVENTS].relationships, KINDS[Stream.TASKS].relationships[:4]
 _MAKERS: dict[Stream, Callable[[Any, Json | None, Wanted], Any]] = {
     Stream.SEQUENCE_STATES: _state,
     Stream.TASKS: _task,
@@ -331,12 +313,6 @@ def _instant(moment: datetime | None) -> Instant | None:
 @lru_cache(maxsize=4_096)  # rows come in the order of their stamps, and bulk actions give many the same one
 def _parsed_time(text: str | None) -> Instant | None:
     return None if text is None else parse_iso(text)
-
-
-def _reference(text: str | None) -> str | None:
-    """Read an id of another system; empty and "null" are none."""
-    stripped = "" if text is None else text.strip()
-    return None if stripped in {"", "null"} else stripped
 
 
 def _target(related: _ToOne | UnsetType | None) -> Target:
@@ -391,12 +367,17 @@ def _read_row_by_row(body: bytes, stream: Stream, wanted: Wanted) -> Document | 
 
 def _read(rows: Iterable[Any], stream: Stream, wanted: Wanted, refused: list[Refused]) -> list[Any]:
     """Read each row; one that makes no sense goes to `refused`, and is read besides if it tells of an opt-out."""
-    made = []
+    made, kind = [], KINDS[stream]
     for raw in rows:
         try:
             made.append(_MAKERS[stream](msgspec.convert(raw, _shape(stream).row), raw, wanted))
         except _UNUSUAL:
-            record, problems = _read_unusual(raw, stream, wanted)
+            record = None
+            try:
+                usual, problems = usual_row(raw, kind.type, kind.attributes, kind.relationships)
+                record = _MAKERS[stream](msgspec.convert(usual, _shape(stream).row), raw, wanted)
+            except _UNUSUAL as problem:
+                problems = [str(problem)]
             if problems:
                 refused.append(_refusal(raw, stream, "; ".join(problems)))
             if record is not None and (not problems or _tells_of_an_opt_out(record)):
@@ -404,37 +385,21 @@ def _read(rows: Iterable[Any], stream: Stream, wanted: Wanted, refused: list[Ref
     return made
 
 
-def _read_unusual(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Any, list[str]]:
-    """Return the record of a row, None where nothing can be made of it, and what in it made no sense."""
-    kind = KINDS[stream]
-    try:
-        usual, problems = usual_row(raw, kind.type, kind.attributes, kind.relationships)
-        return _MAKERS[stream](msgspec.convert(usual, _shape(stream).row), raw, wanted), problems
-    except _UNUSUAL as problem:
-        return None, [str(problem)]
-
-
 def _tells_of_an_opt_out(record: SequenceState | SourceTask | Prospect | Event) -> bool:
-    match record:
-        case Prospect():
-            return record.opted_out or record.email_opted_out
-        case SequenceState():
-            return record.state == "opted_out"
-        case Event():
-            return record.name in _OPT_OUT_EVENTS
-        case _:
-            return False
+    if isinstance(record, Prospect):
+        return record.opted_out or record.email_opted_out
+    if isinstance(record, SequenceState):
+        return record.state == "opted_out"
+    return isinstance(record, Event) and record.name in _OPT_OUT_EVENTS
 
 
 def _named_sequences(included: list[Any]) -> list[Sequence]:
     """Read the names; a sequence without one (or without an id) is as if it were not included."""
     found = []
     for raw in included:
-        try:
+        with suppress(ValueError, TypeError, AttributeError):
             row = msgspec.convert(raw | {"id": identifier(raw.get("id"))}, _SequenceRow)
-        except (ValueError, TypeError, AttributeError):
-            continue
-        found.append(Sequence(row.id, row.attributes.name))
+            found.append(Sequence(row.id, row.attributes.name))
     return [sequence for sequence in found if sequence.name]
 
 
@@ -559,11 +524,6 @@ def _time_text(name: str, value: Any) -> str | None:
     raise ValueError(f"{name} {_quote(value)} is no time")
 
 
-def _moment(name: str, value: Any) -> datetime | None:
-    text = _time_text(name, value)
-    return None if text is None else datetime.fromisoformat(text)
-
-
 def _text(name: str, value: Any) -> str | None:
     if isinstance(value, (dict, list, bool)):
         raise ValueError(f"{name} {_quote(value)} is no text")  # noqa: TRY004
@@ -585,11 +545,6 @@ def _flag(name: str, value: Any) -> Flag:
     raise ValueError(f"{name} {_quote(value)} is neither yes nor no")
 
 
-def _addresses(_name: str, value: Any) -> list[str]:
-    """Read addresses in their order; null, one text, and lists with nulls occur."""
-    return [address for address in (value if isinstance(value, list) else [value]) if isinstance(address, str)]
-
-
 def scalar(_name: str, value: Any) -> Scalar:
     """Keep a scalar as it came; a list (tags, phones) becomes one text, an object nothing."""
     if isinstance(value, list):
@@ -606,9 +561,9 @@ _USUAL: dict[Any, Callable[[str, Any], Any]] = {
     str: _required_text,
     Text: _text,
     Flag: _flag,
-    Time: _moment,
+    Time: lambda name, value: None if (text := _time_text(name, value)) is None else datetime.fromisoformat(text),
     TimeAsText: _time_text,
-    Texts: _addresses,
+    Texts: lambda _name, value: [one for one in (value if isinstance(value, list) else [value]) if type(one) is str],
     Scalar: scalar,
 }
-"""How each type of the schema is made of what came instead."""
+"""How each type of the schema is made of what came instead: null for a list, one text, lists with nulls, and so on."""

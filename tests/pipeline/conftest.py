@@ -89,15 +89,12 @@ class FakeSource:
         self.history_asked += prospect_ids
         yield self.page(states=[one for one in self.states if one.prospect_id in prospect_ids])
 
-    def prospects_by_id(self, prospect_ids: Sequence[int]) -> Iterator[Page]:
-        self.prospects_asked += prospect_ids
-        yield self.page(prospects=[one for one in self.prospects if one.id in prospect_ids])
-
     def all_states_url(self) -> str:
         return "all?0"
 
     def by_id(self, stream: Stream, ids: Sequence[int]) -> Iterator[Page]:
         if stream is Stream.PROSPECTS:
+            self.prospects_asked += ids
             shown = [page for page in self.script.get(stream, ()) if isinstance(page, Page)]
             known = {one.id: one for page in shown for one in page.prospects} | {one.id: one for one in self.prospects}
             yield self.page(prospects=[known[one] for one in ids if one in known])
