@@ -18,7 +18,7 @@ def logged() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(func=ast.Attribute(attr=level), args=[ast.Constant(value=str(event)), *_]):
-                    if level in LEVELS:
+                    if level in LEVELS and event.isidentifier():  # `zlib.error("…")` is no event
                         yield event, level
 
 
