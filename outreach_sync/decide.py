@@ -143,7 +143,7 @@ def decide_all(run: Run, pump: Callable[[], None], *, only_opt_outs: bool = Fals
 
 
 def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple[int, bool]]:
-    """Decide a few prospects; return those without a Person, and whether one of theirs was sent before."""
+    """Decide a few prospects; return those without a Person, and whether one of theirs was there before."""
     ids, unlinked = {*looked_up.prospects, *looked_up.unlinked}, looked_up.unlinked
     matches = looked_up.matches.result()
     verdicts = link(run, matches)
@@ -165,7 +165,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple
         missing = {one for one in unmatched if one not in verdicts and one not in left}
         if not only_opt_outs:
             run.store.undecided.decided(ids - missing - later)
-    was_sent = {one for person in looked_up.absent.deleted for one in looked_up.pools[person]} | set(matches.buried)
+    was_sent = run.store.people.bereft_among(missing) | set(matches.buried)
     if run.pilot.limit:
         run.pilot.expect(len(run.store.cache.with_reason(missing)))
     return [(one, one in was_sent) for one in sorted(missing)]

@@ -159,7 +159,7 @@ class _Guard:
         if self._lifted or max(numbers) <= min(limits.count, limits.lost_count, limits.create):
             return {}  # without counting everybody, which takes longer than a small cycle
         counts = dict(zip(Watched, numbers, strict=True))
-        return guard.exceeded(counts, self._run.store.people.known(), limits, loaded=self._loaded)
+        return guard.exceeded(counts, self._run.store.people.known_or_lost(), limits, loaded=self._loaded)
 
     def admit(self) -> None:
         """Note that what is queued now has been counted and may be written."""

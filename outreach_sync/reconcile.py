@@ -133,7 +133,7 @@ def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | No
     loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
     found, limits = survey.counts(), run.config.sync.guard
     numbers = {**survey.people_to_change(), Watched.CREATIONS: 0}
-    problems = list(guard.exceeded(numbers, run.store.people.known(), limits, loaded=loaded).values())
+    problems = list(guard.exceeded(numbers, run.store.people.known_or_lost(), limits, loaded=loaded).values())
     judged = (
         ("create again, or no longer see, {} of {} tasks", found["tasks_gone"] + found["tasks_hidden"], asked[0]),
         ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
@@ -153,7 +153,7 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
         GuardStoppedError: more people than the guard allows miss states, and none of a few hundred that were asked for
             exists.
     """
-    missing, known, limits = survey.people_with_unseen(), run.store.people.known(), run.config.sync.guard
+    missing, known, limits = survey.people_with_unseen(), run.store.people.known_or_lost(), run.config.sync.guard
     if not guard.stops(missing, known, share=limits.lost_share, count=limits.lost_count):
         return
     sample = survey.unseen(0, _SAMPLE)

@@ -18,6 +18,7 @@ from outreach_sync.run import outcome
 from outreach_sync.store import run_lock
 from outreach_sync.store.history import Runs
 from outreach_sync.summary import RunSummary, StreamSummary
+from tests.harness import PERSON
 
 if TYPE_CHECKING:
     from outreach_sync.run import Run
@@ -157,3 +158,38 @@ def test_a_service_that_failed_is_not_forgotten_for_a_full_disk(world: World, mo
     monkeypatch.setattr(Runs, "finish", full)
     world.sandbox.outreach.stop()
     assert world.run(sync={"patience": "1s"}).exit_status == 4
+
+
+def fifteen(world: World) -> list[tuple[int, int]]:
+    """Link fifteen people; return the ids of prospect and Person."""
+    people = [
+        (world.prospect(email=f"u{n}@example.com"), world.workbooks.add_person(name="U", email=f"u{n}@example.com"))
+        for n in range(15)
+    ]
+    world.run()
+    return people
+
+
+def test_a_pilot_lets_nothing_pass_the_guard_but_what_it_writes(world: World) -> None:
+    people = fifteen(world)
+    for prospect, _ in people:
+        (state,) = world.states_of(prospect)
+        world.outreach.update("sequenceState", state, prospect=None)
+    assert world.run().exit_status == 6
+    assert world.run(limit=2).document["people"]["updated"] == 2
+    assert world.run(prospects=(people[-1][0],)).document["people"]["updated"] == 1
+    for full in (False, True):
+        ended = world.run(full=full)
+        assert (ended.exit_status, ended.document["people"]["updated"]) == (6, 0)
+
+
+def test_the_guard_stops_until_it_is_lifted_though_who_was_deleted_is_unlinked(world: World) -> None:
+    people = fifteen(world)
+    for prospect, person in people:
+        world.workbooks.delete(PERSON, person)
+        (state,) = world.states_of(prospect)
+        world.outreach.update("sequenceState", state, state="paused")
+    for _ in range(3):
+        ended = world.run()
+        assert (ended.exit_status, "15 of 15 linked people" in str(ended.error), world.people()) == (6, True, [])
+    assert world.run(allow_bulk=True).document["people"]["recreated"] == 15

@@ -270,7 +270,7 @@ _EITHER = (
     "DELETE FROM forgotten WHERE kind = 'person'",
 )
 _WORKBOOKS = (
-    "UPDATE prospect SET person_id = NULL, no_email_kept = 0, listed = 0",
+    "UPDATE prospect SET person_id = NULL, no_email_kept = 0, person_lost = 0, listed = 0",
     "INSERT INTO changed SELECT id, 0 FROM prospect WHERE true ON CONFLICT DO NOTHING",
     # What was skipped has to become Tasks there as well: tasks and events are read again from sync.start.
     "DELETE FROM progress WHERE stream NOT IN ('sequence_states', 'prospects')",

@@ -43,7 +43,9 @@ IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at >
 _FIRST_PAUSE_MS = 5 * 60_000
 _LONGEST_PAUSE_MS = 24 * 3_600_000
 _OF_LEADS = f"record = 'person' AND stream = '' AND key IN {IDS}"
-_WATCHED = "record = 'person' AND NOT admitted AND state IN ('queued', 'parked')"
+_DECIDED = "NOT EXISTS (SELECT 1 FROM changed c WHERE c.prospect_id = outbox.prospect_id AND NOT c.held)"
+"""A pilot leaves the others to be decided: they are not sent, and no guard has counted them."""
+_WATCHED = f"record = 'person' AND NOT admitted AND state IN ('queued', 'parked') AND {_DECIDED}"
 
 
 def is_due(next_attempt_at: Instant | None, now: Instant) -> bool:
@@ -432,8 +434,8 @@ class Outbox(Table):
         )
 
     def admit_all(self) -> None:
-        """Note that a passed guard has counted everything that is queued."""
-        self._connection.execute("UPDATE outbox SET admitted = 1 WHERE NOT admitted")
+        """Note that a passed guard has counted everything that is queued and decided."""
+        self._connection.execute(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
 
     def _entries(self, where: str, values: tuple[Any, ...]) -> list[Entry]:
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)

@@ -112,8 +112,20 @@ class People(Table):
             f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND (SELECT no_email FROM person WHERE id = ?)",
             (id_list(pool), person_id),
         )
-        self._connection.execute("UPDATE prospect SET person_id = NULL WHERE person_id = ?", (person_id,))
+        self._connection.execute(
+            "UPDATE prospect SET person_id = NULL, person_lost = 1 WHERE person_id = ?", (person_id,)
+        )
         self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
+
+    def bereft_among(self, prospect_ids: Collection[int]) -> set[int]:
+        """Return which of these prospects lost a Person and have none now."""
+        query = f"SELECT id FROM prospect WHERE person_lost AND person_id IS NULL AND id IN {IDS}"
+        return {row[0] for row in self._connection.execute(query, (id_list(prospect_ids),))}
+
+    def known_or_lost(self) -> int:
+        """Count the linked people, and the prospects that lost theirs and have none now."""
+        query = "SELECT count(*) FROM prospect WHERE person_lost AND person_id IS NULL"
+        return self.known() + int(self._connection.execute(query).fetchone()[0])
 
     def keep_no_email(self, prospect_ids: Iterable[int], *, kept: bool) -> None:
         """Record whether the Person that these prospects had was last seen with No Email, which the next one gets."""

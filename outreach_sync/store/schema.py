@@ -244,6 +244,9 @@ def version_2(db: Database) -> None:
     db.table("progress").add_column("walk_as_is", int)
     # `gone`: asked for by its id and not there; it counts as trashed until it is read again.
     db.table("prospect").add_column("gone", int, not_null_default=0)
+    # `person_lost`: a Person of its was deleted in Workbooks, so that the next one is that one again.
+    db.table("prospect").add_column("person_lost", int, not_null_default=0)
+    db.execute("CREATE INDEX prospect_bereft ON prospect (id) WHERE person_lost AND person_id IS NULL")
     # The folded addresses of prospects without a Person. `listed`: they are in this table as they were last read.
     db.table("prospect").add_column("listed", int, not_null_default=0)
     db.execute(
