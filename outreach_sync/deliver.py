@@ -162,7 +162,9 @@ class _Guard:
         return guard.exceeded(counts, self._run.store.people.known_or_lost(), limits, loaded=self._loaded)
 
     def admit(self) -> None:
-        """Note that what is queued now has been counted and may be written."""
+        """Note that what is queued now has been counted and may be written; of a pilot with a limit, nothing is."""
+        if self._run.pilot.limit is not None:
+            return
         self._passed = self._total()
         with self._run.store.transaction():
             self._run.store.outbox.admit_all()

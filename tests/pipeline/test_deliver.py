@@ -36,12 +36,12 @@ def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None
         bench.target.change(1000 + one, f_state="Finished")
     with bench.state.transaction():
         bench.state.people.doubt_all()
-        bench.state.undecided.mark_all_changed()
         for one in range(1, 5):
             bench.state.outbox.queue_person(one, 1000 + one, "update", {"sequence_state": "Running"}, run_id="run0")
         for entry in bench.state.outbox.of_person(range(1, 5)):
             bench.run().refuse(entry, "refused before")
         bench.state.outbox.admit_all()
+        bench.state.undecided.mark_all_changed()
     bench.now += 86_400_000
     assert decide(bench).people.updated == 4
 
