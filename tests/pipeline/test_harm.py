@@ -64,7 +64,7 @@ def test_somebody_who_knows_better_has_it_created_again_with_its_no_email(bench:
     hide(bench, 1001)
     decide(bench)
     recreate(bench.state, bench.state.outbox.failures())
-    assert decide(bench).people.created == 1
+    assert decide(bench).people.recreated == 1
     assert (bench.field(5000, "f_no_email"), bench.state.outbox.failures()) == (True, [])
 
 
