@@ -297,17 +297,17 @@ class Demo:
         if len(changed) > table.row_count:
             self._say(f"... and {len(changed) - table.row_count} more (`demo --all` shows them).", style="dim")
 
-    def _changes(self, people: dict[int, Row], tasks: dict[int, Row], state: Store) -> Iterator[tuple[str, ...]]:
+    def _changes(self, people: dict[int, Row], tasks: dict[int, Row], store: Store) -> Iterator[tuple[str, ...]]:
         now = self._expectation.people()
         for id_, one in sorted({**people, **now}.items()):
             said, says = _said(people.get(id_)), _said(now.get(id_))
             if said != says:
-                because = explain_person(state, self._config, id_)["because"] if id_ in now else ""
+                because = explain_person(store, self._config, id_)["because"] if id_ in now else ""
                 yield f"Person {id_}", one["name"], said, says, because
         for id_, one in self._expectation.tasks().items():
             if id_ not in tasks:
                 source = int(one["created_through_reference"].rpartition("-")[2])
-                because = explain_task(state, self._config, source)["because"]
+                because = explain_task(store, self._config, source)["because"]
                 yield f"Task {id_}", one["name"], "", one["activity_status"], because
 
     def _show_refusals(self) -> None:

@@ -101,14 +101,14 @@ class Watch:
         if self._pings is not None:
             self._pings.send(START, run_id)
 
-    def end(self, ended: Ended, state: Store) -> None:
+    def end(self, ended: Ended, store: Store) -> None:
         """Tell how a run ended; `state` holds its record already."""
         if not self._run_id:
             return
-        self._tell(_signal(ended), str(ended.document["outcome"]), ended.exit_status, previous=_previous_status(state))
+        self._tell(_signal(ended), str(ended.document["outcome"]), ended.exit_status, previous=_previous_status(store))
         path = self._config.monitoring.metrics_file
         if path is not None:
-            write_metrics(path, metrics_text(state, self._config.state.path, instants.now()), self.log)
+            write_metrics(path, metrics_text(store, self._config.state.path, instants.now()), self.log)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -135,9 +135,9 @@ class Watch:
             hook.settle(self.log)
 
 
-def _previous_status(state: Store) -> int | None:
+def _previous_status(store: Store) -> int | None:
     """Return how the run before this one ended, so that a hook can tell news from what is known."""
-    before = state.runs.latest(2)[1:]
+    before = store.runs.latest(2)[1:]
     return before[0].exit_status if before else None
 
 
@@ -286,15 +286,15 @@ class Sample(NamedTuple):
     value: float
 
 
-def metrics_text(state: Store, state_path: Path, now: Instant) -> str:
+def metrics_text(store: Store, state_path: Path, now: Instant) -> str:
     """Return the whole file, by what the state and the token file say."""
     samples = [
         Sample("build_info", (("version", __version__),), 1),
         Sample("written_timestamp_seconds", (), now / 1000),
-        *_of_runs(state.runs.latest(_LOOK_BACK)),
-        *_of_outbox(state),
-        *_of_watermarks(state),
-        *_of_quota(state),
+        *_of_runs(store.runs.latest(_LOOK_BACK)),
+        *_of_outbox(store),
+        *_of_watermarks(store),
+        *_of_quota(store),
         *_of_tokens(state_path),
     ]
     return "".join(_lines(samples))
@@ -356,20 +356,20 @@ def _of_run(run: RunRecord) -> Iterator[Sample]:
         yield Sample("last_run_requests", (*command, ("service", service)), count)
 
 
-def _of_outbox(state: Store) -> Iterator[Sample]:
+def _of_outbox(store: Store) -> Iterator[Sample]:
     """Tell of what waits; zeros too, so that an alert sees a value fall."""
     waiting = {("person", "queued"): 0, ("person", "parked"): 0, ("task", "queued"): 0, ("task", "parked"): 0}
-    for (record, condition), count in sorted({**waiting, **state.outbox.counts()}.items()):
+    for (record, condition), count in sorted({**waiting, **store.outbox.counts()}.items()):
         yield Sample("outbox_entries", (("record", record), ("state", condition)), count)
 
 
-def _of_watermarks(state: Store) -> Iterator[Sample]:
-    for stream, mark in state.progress.watermarks().items():
+def _of_watermarks(store: Store) -> Iterator[Sample]:
+    for stream, mark in store.progress.watermarks().items():
         yield Sample("watermark_timestamp_seconds", (("stream", stream.value),), mark / 1000)
 
 
-def _of_quota(state: Store) -> Iterator[Sample]:
-    quota = json.loads(state.facts.get(QUOTA) or "{}")
+def _of_quota(store: Store) -> Iterator[Sample]:
+    quota = json.loads(store.facts.get(QUOTA) or "{}")
     for name in ("limit", "remaining"):
         if quota.get(name) is not None:
             yield Sample(f"quota_{name}", (), quota[name])

@@ -101,13 +101,13 @@ def failure_document(entry: Entry) -> dict[str, Any]:
     }
 
 
-def failures_with_ids(state: Store | None, ids: Collection[int]) -> list[Entry]:
+def failures_with_ids(store: Store | None, ids: Collection[int]) -> list[Entry]:
     """Return the refusals with these ids, all of them where none is given.
 
     Raises:
         UsageError: there is no refusal of one of the ids.
     """
-    listed = [] if state is None else state.outbox.failures()
+    listed = [] if store is None else store.outbox.failures()
     unknown = sorted(set(ids) - {entry.id for entry in listed})
     if unknown:
         named = ", ".join(map(str, unknown))
@@ -115,19 +115,19 @@ def failures_with_ids(state: Store | None, ids: Collection[int]) -> list[Entry]:
     return [entry for entry in listed if not ids or entry.id in ids]
 
 
-def retry(state: Store, entries: Collection[Entry]) -> None:
+def retry(store: Store, entries: Collection[Entry]) -> None:
     """Make refusals due now, parked ones too, with their attempts reset; the next run decides them anew."""
-    with state.transaction():
-        state.outbox.retry([entry.id for entry in entries])
+    with store.transaction():
+        store.outbox.retry([entry.id for entry in entries])
 
 
-def discard(state: Store, entries: Collection[Entry]) -> None:
+def discard(store: Store, entries: Collection[Entry]) -> None:
     """Give refusals up, until a record of theirs next changes in Outreach."""
-    with state.transaction():
-        state.outbox.discard(entry.id for entry in entries)
+    with store.transaction():
+        store.outbox.discard(entry.id for entry in entries)
 
 
-def recreate(state: Store, entries: Collection[Entry]) -> None:
+def recreate(store: Store, entries: Collection[Entry]) -> None:
     """Have People and Tasks that Workbooks does not show created again by the next run, unless they are found.
 
     What was last known of No Email holds for People that are created.
@@ -141,13 +141,13 @@ def recreate(state: Store, entries: Collection[Entry]) -> None:
             f"--recreate is for records that Workbooks does not show, and failure {others[0]} is another kind.",
             advice="Retry it without --recreate.",
         )
-    with state.transaction():
+    with store.transaction():
         for entry in entries:
             if entry.task_id is not None:
-                state.cache.task_is_gone(entry.task_id)
-                state.outbox.queue_task(entry.task_id, entry.prospect_id or 0, held=False, run_id="")
+                store.cache.task_is_gone(entry.task_id)
+                store.outbox.queue_task(entry.task_id, entry.prospect_id or 0, held=False, run_id="")
                 continue
-            pool = state.people.prospects_of([entry.person_id or 0]).get(entry.person_id or 0, [])
-            state.people.unlink(entry.person_id or 0, pool)
-            state.outbox.drop([entry.id])
-            state.undecided.mark_again(pool)
+            pool = store.people.prospects_of([entry.person_id or 0]).get(entry.person_id or 0, [])
+            store.people.unlink(entry.person_id or 0, pool)
+            store.outbox.drop([entry.id])
+            store.undecided.mark_again(pool)

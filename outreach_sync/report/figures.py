@@ -173,12 +173,12 @@ class Report:
 
 
 def gather(  # a state to read, and who looks
-    state: Store, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
+    store: Store, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
 ) -> Report:
     """Gather what the report says.
 
     Args:
-        state: the state, open to read; a scratch one where no run was ever made.
+        store: the state, open to read; a scratch one where no run was ever made.
         config: the config.
         now: this machine's clock. Runs that say they began after it are left out.
         days: how many days back, today included; more than a hundred are shown by week.
@@ -191,10 +191,10 @@ def gather(  # a state to read, and who looks
         return _ADDRESS.sub("(address)", text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
 
     starts = _period_starts(now, days)
-    standing = status_document(state, config, now, holder)
-    records = [run for run in state.runs.since(starts[0]) if run.started_at <= now + DAY_MS]
+    standing = status_document(store, config, now, holder)
+    records = [run for run in store.runs.since(starts[0]) if run.started_at <= now + DAY_MS]
     runs = [_run_figures(run, clean) for run in records]
-    history = state.history
+    history = store.history
     changes = _last_changes(history)
     workbooks, outreach = (urlsplit(one.base_url).netloc for one in (config.workbooks, config.outreach))
     return Report(
@@ -215,11 +215,11 @@ def gather(  # a state to read, and who looks
         opt_outs=_opt_outs(history, starts),
         skipped=tuple(_skipped(history, starts[0], clean)),
         cancelled=tuple(_cleaned(one, clean) for one in _cancelled(history, starts[0])),
-        refusals=tuple(_refusals(state, now, clean)),
+        refusals=tuple(_refusals(store, now, clean)),
         changes=tuple(_cleaned(one, clean) for one in changes),
         change_count=history.count_writes(changes[0].run_id) if changes else 0,
-        waiting=tuple(_waiting(state.outbox.counts())),
-        walking=frozenset(stream.value for stream in Stream if state.progress.of(stream).walk is not None),
+        waiting=tuple(_waiting(store.outbox.counts())),
+        walking=frozenset(stream.value for stream in Stream if store.progress.of(stream).walk is not None),
     )
 
 
@@ -369,9 +369,9 @@ def _cleaned(one: Written, clean: Callable[[str], str]) -> Written:
     return one._replace(old=old, new=new, because=clean(one.because or ""))
 
 
-def _refusals(state: Store, now: Instant, clean: Callable[[str], str]) -> Iterator[Refusals]:
-    recent = state.outbox.refused_in(run.id for run in state.runs.since(Instant(now - DAY_MS)))
-    for kind, entries in by_kind(state.outbox.failures()).items():
+def _refusals(store: Store, now: Instant, clean: Callable[[str], str]) -> Iterator[Refusals]:
+    recent = store.outbox.refused_in(run.id for run in store.runs.since(Instant(now - DAY_MS)))
+    for kind, entries in by_kind(store.outbox.failures()).items():
         shown = tuple(_failure(entry, recent, clean) for entry in entries[:_SHOWN_FAILURES])
         parked = sum(entry.state == "parked" for entry in entries)
         yield Refusals(kind, len(entries), parked, sum(entry.id in recent for entry in entries), shown)
