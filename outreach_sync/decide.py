@@ -35,14 +35,6 @@ if TYPE_CHECKING:
     from outreach_sync.store.people import LinkedPerson
 
 _TOGETHER = 500
-_HIDDEN = (
-    "Person {} does not come back from Workbooks, neither alive nor deleted: the API key's user may not see it, or it "
-    "was removed for good. It is not created again by itself"
-)
-_UNREADABLE = (
-    "prospect {} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the user the "
-    "integration runs as may not see it"
-)
 _OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")
 
 
@@ -201,7 +193,11 @@ def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]
         left.update(pool)
         if hidden:
             run.store.people.not_seen(person_id)
-            run.refuse_decision(min(pool), person_id, _HIDDEN.format(person_id), action=HIDDEN)
+            reason = (
+                f"Person {person_id} does not come back from Workbooks, neither alive nor deleted: the API key's user "
+                f"may not see it, or it was removed for good. It is not created again by itself"
+            )
+            run.refuse_decision(min(pool), person_id, reason, action=HIDDEN)
         else:
             run.store.people.left_deleted(person_id)
             run.store.outbox.drop_person(pool)
@@ -371,7 +367,11 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
         if not only_opt_outs and not one.unread:
             run.store.undecided.decided(one.pool)
         if not known and not only_opt_outs and one.states:
-            run.refuse_decision(lead, None, _UNREADABLE.format(lead))  # a skipped task alone waits, and is no failure
+            reason = (
+                f"prospect {lead} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
+                f"user the integration runs as may not see it"
+            )
+            run.refuse_decision(lead, None, reason)  # a skipped task alone waits, and is no failure
         elif not alive or not creates or not _has_reason(one, alive, with_tasks):
             run.store.outbox.drop_person(one.pool)
             run.summary.people.skipped += 1

@@ -53,7 +53,6 @@ _TASKS_TOGETHER = 400
 _ACTIONS = ("update", "create", "recreate")
 _FAILS_AT = "Workbooks fails whenever this record is written"
 _SOMEBODY_ELSE = "somebody else keeps changing this record while it is written"
-_GUARD_STOPPED = "the guard stopped this cycle before its first write, opt-outs excepted: {}."
 _GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
 
 
@@ -116,7 +115,11 @@ def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tu
         problems = watch.problems()
         if problems:
             _push_opt_outs(run, pusher, problems)
-            raise GuardStoppedError(_GUARD_STOPPED.format("; ".join(problems.values())), advice=_GUARD_ADVICE)
+            raise GuardStoppedError(
+                "the guard stopped this cycle before its first write, opt-outs excepted: "
+                f"{'; '.join(problems.values())}.",
+                advice=_GUARD_ADVICE,
+            )
         watch.admit()
         pusher.push_all()
         again = _confirm_refusals(run, pusher.settled)

@@ -344,10 +344,10 @@ def _of_run(run: RunRecord) -> Iterator[Sample]:
     yield Sample("last_run_exit_status", command, run.exit_status or 0)
     for outcome in OUTCOMES:
         yield Sample("last_run_outcome", (*command, ("outcome", outcome)), int(run.outcome == outcome))
-    for stream, tally in run.summary.get("streams", {}).items():
-        yield Sample("last_run_records_read", (*command, ("stream", stream)), tally["read"])
-        if "changed" in tally:  # events are never changed
-            yield Sample("last_run_records_changed", (*command, ("stream", stream)), tally["changed"])
+    for stream, one in run.summary.get("streams", {}).items():
+        yield Sample("last_run_records_read", (*command, ("stream", stream)), one["read"])
+        if "changed" in one:  # events are never changed
+            yield Sample("last_run_records_changed", (*command, ("stream", stream)), one["changed"])
     for record in ("people", "tasks"):
         for action, count in run.summary.get(record, {}).items():
             if action != "queued":  # outbox_entries tells it as it is now

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.config.model import Config
+from outreach_sync.deliver import deliver
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
 from outreach_sync.pull import ALL_STATES_READ, keep_page
@@ -260,6 +261,15 @@ class Bench:
         self.runs = 0
         with self.state.transaction():
             self.state.facts.put(ALL_STATES_READ, "yes")
+
+    def decide(
+        self, *, complete: bool = True, source_is_down: bool = False, allow_bulk: bool = False, **options: Any
+    ) -> RunSummary:
+        """Decide and deliver in a run of its own."""
+        run = self.run(**options)
+        run.source_is_down = source_is_down
+        deliver(run, complete=complete, allow_bulk=allow_bulk)
+        return run.summary
 
     def run(
         self,

@@ -2,38 +2,103 @@ from __future__ import annotations
 
 from typing import Any
 
-from outreach_sync.deliver import deliver
+import pytest
+
+from outreach_sync.errors import InterruptedByError
+from outreach_sync.instants import Instant
 from outreach_sync.records import Unknown
 
 
-def decide(bench: Any, **options: Any) -> Any:
-    run = bench.run(**options)
-    deliver(run, complete=True, allow_bulk=False)
-    return run.summary
+def test_only_what_differs_is_written(bench: Any) -> None:
+    bench.linked(1, 1001, "active")
+    bench.decide()
+    bench.keep(states=[one._replace(state="paused", updated_at=bench.now) for one in bench.states(1, "active")])
+    bench.decide()
+    assert [set(write.fields) for batch in bench.target.person_batches for write in batch] == [
+        {"f_state", "f_at"},
+        {"f_state"},
+    ]
+
+
+def test_a_refusal_goes_when_its_cause_does(bench: Any) -> None:
+    bench.linked(1, 1001, "hibernating")
+    bench.decide()
+    bench.keep(states=[one._replace(state="active", updated_at=bench.now) for one in bench.states(1, "active")])
+    bench.decide()
+    assert bench.state.outbox.failures() == []
+
+
+def test_the_same_refusal_again_keeps_its_attempts_and_its_pause(bench: Any) -> None:
+    bench.linked(1, 1001, "hibernating")
+    bench.decide()
+    first = bench.state.outbox.failures()[0]
+    with bench.state.transaction():
+        bench.state.undecided.mark_changed([1], held=False)
+    bench.decide()
+    again = bench.state.outbox.failures()[0]
+    assert (again.attempts, again.next_attempt_at) == (first.attempts, first.next_attempt_at)
+
+
+def test_a_refusal_is_parked_after_max_attempts(bench: Any) -> None:
+    bench.linked(1, 1001, "hibernating")
+    for _ in range(3):
+        bench.decide()
+        bench.now = Instant(bench.now + 2 * 86_400_000)
+    assert bench.state.outbox.failures()[0].state == "parked"
+
+
+def test_while_outreach_is_down_whom_it_must_be_asked_about_waits_and_the_others_go_on(bench: Any) -> None:
+    bench.linked(1, 1001, "active")
+    bench.keep(states=bench.states(2, "active"))
+    bench.decide(source_is_down=True)
+    assert bench.field(1001, "f_state") == "Running"
+    assert bench.source.prospects_asked == []
+    assert bench.state.undecided.count() == 1
+
+
+def test_a_request_to_stop_ends_the_planning_and_loses_nobody(bench: Any) -> None:
+    bench.linked(1, 1001, "active")
+    bench.stop.set(15)
+    with pytest.raises(InterruptedByError):
+        bench.decide()
+    assert bench.state.undecided.count() == 1
+    assert bench.target.person_batches == []
+
+
+def test_a_pause_that_a_wrong_clock_began_keeps_a_refusal_waiting_for_years(bench: Any) -> None:
+    bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
+    for one in (1001, 1002):
+        bench.target.add(one, email="ada@example.com")
+    bench.now += 3650 * 86_400_000
+    bench.decide()
+    bench.now -= 3650 * 86_400_000
+    bench.target.change(1002, deleted=True)
+    bench.decide()
+    assert bench.field(1001, "f_state") == "Running"
 
 
 def test_an_opt_out_or_a_skipped_task_is_reason_enough(bench: Any) -> None:
     bench.keep(bench.prospect(1, opted_out=True), bench.prospect(2), tasks=[bench.skipped(7, 2)])
-    assert decide(bench).people.created == 2
+    assert bench.decide().people.created == 2
 
 
 def test_a_deleted_prospect_is_not_created(bench: Any) -> None:
     bench.keep(bench.prospect(1, trashed_at=bench.now), states=bench.states(1, "active"))
-    assert decide(bench).people.skipped == 1
+    assert bench.decide().people.skipped == 1
     assert bench.target.person_batches == []
 
 
 def test_a_prospect_that_cannot_be_read_is_refused_instead_of_created_empty(bench: Any) -> None:
     bench.keep(states=bench.states(1, "active"))
-    assert decide(bench).people.rejected == 1
+    assert bench.decide().people.rejected == 1
     assert "cannot be read" in bench.state.outbox.failures()[0].reason
 
 
 def test_the_one_who_comes_later_joins_the_person_that_was_created_before(bench: Any) -> None:
     bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
-    decide(bench)
+    bench.decide()
     bench.keep(bench.prospect(2, email="ada@example.com"), states=bench.states(2, "active"))
-    assert decide(bench).people.created == 0
+    assert bench.decide().people.created == 0
     assert bench.state.people.prospects_of([5000]) == {5000: [1, 2]}
 
 
@@ -45,7 +110,7 @@ def test_a_creation_without_an_answer_is_looked_for_twice_before_it_is_sent_agai
         return [Unknown("time-out") for _ in writes]
 
     bench.target.answers = [lost]
-    decide(bench)
+    bench.decide()
     assert len(bench.target.people) == 1
     assert bench.count("outbox") == 0
     assert bench.state.people.of_prospects([1]) == {1: 5000}
@@ -54,7 +119,7 @@ def test_a_creation_without_an_answer_is_looked_for_twice_before_it_is_sent_agai
 def test_a_creation_that_never_arrived_is_sent_again(bench: Any) -> None:
     bench.keep(bench.prospect(1), states=bench.states(1, "active"))
     bench.target.answers = [lambda writes: [Unknown("time-out") for _ in writes]]
-    decide(bench)
+    bench.decide()
     assert len(bench.target.person_batches) == 2
     assert len([what for what, _ in bench.target.looked_up if what == "reference"]) == 3
     assert len(bench.target.people) == 1
@@ -63,7 +128,7 @@ def test_a_creation_that_never_arrived_is_sent_again(bench: Any) -> None:
 def test_an_attribute_that_was_named_since_the_prospect_was_read_is_read_before_the_creation(bench: Any) -> None:
     bench.keep(bench.prospect(1), states=bench.states(1, "active"))
     bench.source.prospects = [bench.prospect(1, extra={"title": "Engineer"})]
-    decide(bench, config={"sync.people.create_fields": {"person_job_title": "title"}})
+    bench.decide(config={"sync.people.create_fields": {"person_job_title": "title"}})
     (write,) = bench.target.person_batches[0]
     assert write.fields["person_job_title"] == "Engineer"
     assert bench.source.prospects_asked == [1]
@@ -71,7 +136,7 @@ def test_an_attribute_that_was_named_since_the_prospect_was_read_is_read_before_
 
 def test_somebody_whose_attributes_are_known_is_not_read_again(bench: Any) -> None:
     bench.keep(bench.prospect(1, extra={"title": None}), states=bench.states(1, "active"))
-    decide(bench, config={"sync.people.create_fields": {"person_job_title": "title"}})
+    bench.decide(config={"sync.people.create_fields": {"person_job_title": "title"}})
     assert bench.source.prospects_asked == []
 
 
@@ -91,7 +156,7 @@ def test_somebody_who_shares_an_address_is_not_created_again_where_their_person_
     """As after a lost state, while a walk is incomplete: nobody looked for the others yet."""
     share(bench, 1, 2, 3)
     bench.target.add(1001, reference="outreach-prospect-1")
-    decide(bench)
+    bench.decide()
     references = [row.reference for row in bench.target.people.values()]
     assert sorted(references) == ["outreach-prospect-1", "outreach-prospect-2"]
     assert bench.state.people.of_prospects([1]) == {1: 1001}
@@ -101,6 +166,6 @@ def test_somebody_who_may_be_one_of_several_is_not_taken_into_a_new_person(bench
     share(bench, 1, 2)
     for person_id in (1001, 1002):
         bench.target.add(person_id, reference="outreach-prospect-1")
-    decide(bench)
+    bench.decide()
     assert bench.state.people.of_prospects([1, 2]) == {2: 5002}
     assert [entry.prospect_id for entry in bench.state.outbox.failures()] == [1]
