@@ -46,7 +46,11 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
         for (pool,) in connection.execute("SELECT pool FROM outbox WHERE pool <> '[]'").fetchall():
             together = set(parsed(pool))
             known |= together if together & known else set()
-        known |= _sharing_an_address(connection, known)
+        mailboxes = set(map(mailbox, _addresses(connection, id_list(known))))
+        alone = connection.execute("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
+        known |= {
+            one for one, emails in alone if mailboxes and not mailboxes.isdisjoint(map(mailbox, emails.split("\n")))
+        }
         if len(known) + len(linked) == before:
             return Persona(frozenset(known), frozenset(linked))
 
@@ -136,7 +140,11 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
     connection.execute(f"DELETE FROM prospect WHERE id IN {IDS}", (prospects,))
     connection.execute(f"DELETE FROM write WHERE record = 'person' AND workbooks_id IN {IDS}", (people,))
     connection.execute(f"DELETE FROM person WHERE id IN {IDS}", (people,))
-    _erase_from_summaries(connection, texts)
+    for run_id, summary in connection.execute("SELECT id, summary FROM run WHERE summary IS NOT NULL").fetchall():
+        document = parsed(summary)
+        blanked = _blank(document, texts)  # an error that ended a run may quote a record
+        if blanked != document:
+            connection.execute("UPDATE run SET summary = ? WHERE id = ?", (json.dumps(blanked), run_id))
 
 
 def scrub_free_pages(connection: sqlite3.Connection) -> None:
@@ -152,12 +160,6 @@ def scrub_free_pages(connection: sqlite3.Connection) -> None:
             "the rows are erased, but the write-ahead log still holds them: another program reads the state.",
             advice="Close it and run `forget` again.",
         )
-
-
-def _sharing_an_address(connection: sqlite3.Connection, known: Collection[int]) -> set[int]:
-    mailboxes = set(map(mailbox, _addresses(connection, id_list(known))))
-    rows = connection.execute("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
-    return {one for one, emails in rows if mailboxes and not mailboxes.isdisjoint(map(mailbox, emails.split("\n")))}
 
 
 def _addresses(connection: sqlite3.Connection, prospects: str) -> list[str]:
@@ -177,16 +179,6 @@ def _personal_texts(connection: sqlite3.Connection, whom: Persona) -> set[str]:
     notes = connection.execute(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {IDS}", ids)
     texts |= {row[0] for row in notes}
     return {text for text in texts if len(text) >= _SHORTEST_TEXT}
-
-
-def _erase_from_summaries(connection: sqlite3.Connection, texts: Collection[str]) -> None:
-    """Blank personal texts in the history of runs: an error that ended one may quote a record."""
-    rows = connection.execute("SELECT id, summary FROM run WHERE summary IS NOT NULL").fetchall()
-    for run_id, summary in rows:
-        document = parsed(summary)
-        blanked = _blank(document, texts)
-        if blanked != document:
-            connection.execute("UPDATE run SET summary = ? WHERE id = ?", (json.dumps(blanked), run_id))
 
 
 def _blank(value: Any, texts: Collection[str]) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import __version__
@@ -166,7 +167,8 @@ class WorkbooksClient:
         rows: list[Row] = []
         for chunk in wire.chunks(sorted(set(ids)), wire.PAGE_ROWS):
             reading = wire.look_up("id", map(str, chunk), columns, include_deleted=include_deleted)
-            rows += self.read(controller, reading, asked_for=_has_id_in(frozenset(chunk)), at_most=len(chunk))
+            asked_for = partial(_has_id_in, frozenset(chunk))
+            rows += self.read(controller, reading, asked_for=asked_for, at_most=len(chunk))
         return rows
 
     def by_values(
@@ -242,7 +244,10 @@ class WorkbooksClient:
             rows += wanted
             if not full or (at_most is not None and len(rows) >= at_most):
                 return rows
-            last_id = _next_start(page, last_id)
+            ids = [read_integer(row.get("id")) or 0 for row in page]
+            if ids != sorted(ids) or ids[0] <= last_id:  # ids must ascend, or rows would be skipped
+                raise _StrangeRowsError
+            last_id = ids[-1]
 
     def _page(self, controller: str, reading: Reading, *, paged: bool = True) -> list[Row]:
         return self.patience.ask(
@@ -257,7 +262,10 @@ class WorkbooksClient:
         except UntrustedAnswerError:
             if not (paged and spellings and b"skip_total_rows" in answer.body):
                 raise
-        self._skip_totals = _accepted_spellings(answer.body, spellings)
+        # One spelling may be named only as a part of the other. Where the objection names none, both are dropped.
+        body = answer.body
+        left_over = tuple(one for one in spellings if one.encode() not in body.replace(b"_" + one.encode(), b""))
+        self._skip_totals = left_over if left_over != spellings else ()
         return self._read_once(controller, reading, left, paged=paged)
 
     def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | BatchRefused:
@@ -332,8 +340,8 @@ class _Brake:
         self._clean_answers_to_come = max(self._clean_answers_to_come - 1, 0)
 
 
-def _has_id_in(ids: frozenset[int]) -> Callable[[Row], bool]:
-    return lambda row: read_integer(row.get("id")) in ids
+def _has_id_in(ids: frozenset[int], row: Row) -> bool:
+    return read_integer(row.get("id")) in ids
 
 
 def _account(said: Mapping[str, Any]) -> Account:
@@ -364,20 +372,6 @@ def _rows(said: Mapping[str, Any]) -> list[Row]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UntrustedAnswerError("Workbooks answered a look-up without a list of rows.")
     return rows
-
-
-def _next_start(page: Sequence[Row], last_id: int) -> int:
-    """Return the id the next page starts after; ids must ascend, or rows would be skipped."""
-    ids = [read_integer(row.get("id")) or 0 for row in page]
-    if ids != sorted(ids) or ids[0] <= last_id:
-        raise _StrangeRowsError
-    return ids[-1]
-
-
-def _accepted_spellings(objection: bytes, spellings: tuple[str, ...]) -> tuple[str, ...]:
-    """Drop the spellings that an objection names; one may be named only as a part of the other. If none, drop all."""
-    left = tuple(name for name in spellings if name.encode() not in objection.replace(b"_" + name.encode(), b""))
-    return left if left != spellings else ()
 
 
 def _settle(
