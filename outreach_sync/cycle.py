@@ -120,6 +120,9 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
             pull(run, stream)
             if stream is Stream.EVENTS:
                 read_concerned(run)
+                if run.source.refused_names:
+                    names = ", ".join(sorted(run.source.refused_names))
+                    run.summary.warnings.append(f"Outreach refuses to list events of these names: {names}.")
         except (ServiceError, NotAuthenticatedError, NotAllowedError) as error:
             run.summary.streams.setdefault(stream, StreamSummary())
             run.log.warning("stream_incomplete", stream=stream.value, why=str(error))

@@ -148,7 +148,10 @@ class Outreach:
         self._page_size = config.outreach.page_size
         self._smallest = max(self._page_size // _SMALLEST_PART, 1)
         self._sizes: dict[Stream, int] = {}
+        self._event_names = tuple(dict.fromkeys((*config.sync.tasks.skip_events, *EVENT_NAMES)))
         self._name_by_name = False
+        self.refused_names: set[str] = set()
+        """Names of events that Outreach refuses to list, though it lists others."""
 
     # One request
 
@@ -296,7 +299,7 @@ class Outreach:
         if since is not None:
             query.append((f"filter[{KINDS[stream].stamp}][gte]", to_iso(since)))
         if stream is Stream.EVENTS:
-            query += [(_NAMES, name) for name in dict.fromkeys((*self.config.sync.tasks.skip_events, *EVENT_NAMES))]
+            query += [(_NAMES, name) for name in self._event_names]
         return self._url(stream, query)
 
     def all_states_url(self) -> str:
@@ -346,7 +349,8 @@ class Outreach:
         The size that a page needed is the most that later walks of the stream begin with: the service may refuse the
         token of a page at another size, and a walk that begins again must not come to the same point. `on_link` is told
         `next_url` before the rows are read. Where Outreach refuses to list events of several names, each name is walked
-        by itself, one after the other; `next_url` then leads from the end of one to the next.
+        by itself, one after the other; `next_url` then leads from the end of one to the next. A name that is refused by
+        itself is left out, since names were observed, not promised; all of them are a refusal of the stream.
 
         Raises:
             CursorRefusedError: the page token in the URL is no longer accepted; start again.
@@ -372,9 +376,15 @@ class Outreach:
                 on_link(link)
                 return reply.document.page(reply.server_time)._replace(next_url=link)
             except NotUnderstoodError:
-                if self._name_by_name or first_name(url) is None:
+                if not self._name_by_name and first_name(url) is not None:
+                    self._name_by_name = True
+                    continue
+                self.refused_names |= _single_name(url)
+                if not _single_name(url) or len(self.refused_names) >= len(self._event_names):
                     raise
-                self._name_by_name = True
+                if not rest:
+                    return Page((), (), (), (), (), (), None, self.heard_time(), 0, 0)
+                url, rest = rest, ""
             except PageTooLargeError:
                 self._sizes[stream] = max((page_size(url) or 0) // 2, self._smallest)
                 url = with_page_size(url, self._sizes[stream])
@@ -522,6 +532,12 @@ def page_size(url: str) -> int | None:
 def with_page_size(url: str, size: int) -> str:
     """Change the page size and nothing else, so that a page token in the URL stays as it was given."""
     return _PAGE_SIZE.sub(lambda found: f"{found[1]}{size}", url)
+
+
+def _single_name(url: str) -> set[str]:
+    """Return the one name of events that a first page filters on; none where it is another page, or a list."""
+    query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    return set() if has_cursor(url) else {value for key, value in query if key == "filter[name]"}
 
 
 def first_name(url: str) -> tuple[str, str] | None:

@@ -213,7 +213,26 @@ def test_a_walk_name_by_name_goes_on_after_any_page(sandbox: Any, connect: Any) 
     assert all(side.transport.trusts(page.next_url) for page in pages[:-1])
 
 
-def test_a_single_name_that_is_refused_ends_the_walk(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refused", [0, 3, -1])
+def test_a_name_that_is_refused_by_itself_is_left_out(
+    sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    sandbox.faults.on("event_names_refused")
+    happened(sandbox, *NAMES)
+    side = connect(page_size=2)
+    side.tokens.current()
+    name, send = sorted(NEEDED)[refused], side.transport.send
+    body = b'{"errors": [{"id": "validationError"}]}'
+
+    def refuses(method: str, url: str, **how: Any) -> Answer:
+        return Answer(422, {}, body, None, 1) if f"name%5D={name}&" in f"{url}&" else send(method, url, **how)
+
+    monkeypatch.setattr(side.transport, "send", refuses)
+    assert sorted(names(walk(side, Stream.EVENTS))) == sorted(one for one in NEEDED if one != name)
+    assert side.source.refused_names == {name}
+
+
+def test_the_refusal_of_every_name_ends_the_walk(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     body = b'{"errors": [{"id": "validationError"}]}'
     side.tokens.current()
     monkeypatch.setattr(side.transport, "send", lambda *_, **__: Answer(422, {}, body, None, 1))
