@@ -17,7 +17,7 @@ from outreach_sync.prefetch import Ahead, early
 from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.records import Stream
 from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
-from outreach_sync.rules.person import Held, recognised
+from outreach_sync.rules.person import Held, RoleValue, recognised
 from outreach_sync.store.erasure import Persona, erase_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
     from outreach_sync.records import Page, PersonRow, Prospect, Scalar
-    from outreach_sync.rules.person import RoleValue
     from outreach_sync.run import Run
     from outreach_sync.store.cache import CachedProspect
     from outreach_sync.store.people import LinkedPerson
@@ -343,7 +342,12 @@ def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -
 
     The tasks that waited for one which was deleted or not to be seen are due again.
     """
-    held, kept_as = held_by(run, row, known)
+    fields, kept_as = run.config.workbooks.fields, dict[str, RoleValue]()
+    values = {role: row.fields.get(name) for role in Held._fields if (name := getattr(fields, role)) is not None}
+    held = Held(**values)  # type: ignore[arg-type]  # the client parsed each by its datatype
+    if known is not None:
+        same = known.lock_version == row.lock_version
+        held, kept_as = recognised(held, known.held, known.kept_as, same_version=same)
     untouched = not has_values(row.fields, run.config.sync.people.only_where)
     run.store.people.read(
         row.id, row.lock_version, held, rule=rule, now=run.clock(), kept_as=kept_as, untouched=untouched
@@ -351,16 +355,6 @@ def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -
     if known is not None and (known.deleted or known.hidden or known.untouched) and not untouched:
         run.store.outbox.person_exists(run.store.people.prospects_of([row.id]).get(row.id, ()))
     return held
-
-
-def held_by(run: Run, row: PersonRow, known: LinkedPerson | None) -> tuple[Held, dict[str, RoleValue]]:
-    """Return what a Person holds, by role, and what Workbooks made of our values; `known`: what was known before."""
-    fields = run.config.workbooks.fields
-    values = {role: row.fields.get(name) for role in Held._fields if (name := getattr(fields, role)) is not None}
-    read = Held(**values)  # type: ignore[arg-type]  # the client parsed each by its datatype
-    if known is None:
-        return read, {}
-    return recognised(read, known.held, known.kept_as, same_version=known.lock_version == row.lock_version)
 
 
 def has_values(fields: Mapping[str, Scalar], wanted: Mapping[str, Scalar]) -> bool:

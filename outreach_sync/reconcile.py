@@ -89,7 +89,9 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
     try:
         if Stream.SEQUENCE_STATES in run.all_streams:
             _walk_all_states(run, survey)
-            _name_sequences(run, survey)
+            unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
+            for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
+                keep_read(run, page)  # the walk's own pages include no sequence
             if not allow_bulk and not run.dry:
                 _stop_before_asking(run, survey)
             _confirm_missing(run, survey)
@@ -234,13 +236,6 @@ def _ids(page: Page) -> list[int]:
     return [*(state.id for state in page.states), *(one.id for one in page.refused if one.id is not None)]
 
 
-def _name_sequences(run: Run, survey: Survey) -> None:
-    """Learn the names of sequences that only the walk has shown: its pages include nothing."""
-    unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
-    for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
-        keep_read(run, page)
-
-
 def _confirm_missing(run: Run, survey: Survey) -> None:
     """Ask by id for every cached state that the walk did not show; what is absent then is missing."""
     after = 0
@@ -317,16 +312,10 @@ def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson,
     if not changes:
         run.summary.people.unchanged += 1
     elif has_values(row.fields, run.config.sync.people.only_where):
-        watched = _watched(run, decision, changes)
-        counts = watched is not None and not _was_admitted(run, person.id, changes)
+        is_loss = changes.get("sequence_state") == run.config.sync.labels[NOT_ACTIVE]
+        watched = Watched.LOSSES if is_loss else Watched.UPDATES
+        counts = not decision.wanted.opted_out and not _was_admitted(run, person.id, changes)
         survey.note_disagreement(person.id, gone=False, watched=watched if counts else None)
-
-
-def _watched(run: Run, decision: Decision, changes: Mapping[str, RoleValue]) -> Watched | None:
-    if decision.wanted.opted_out:
-        return None  # always safe to write
-    is_loss = changes.get("sequence_state") == run.config.sync.labels[NOT_ACTIVE]
-    return Watched.LOSSES if is_loss else Watched.UPDATES
 
 
 def _was_admitted(run: Run, person_id: int, changes: Mapping[str, RoleValue]) -> bool:

@@ -7,17 +7,10 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.deliver import deliver
 from outreach_sync.records import Rejected, Unknown
 from outreach_sync.run import Pilot
 
 TICKED = {"sync.people.only_where": {"f_pilot": True}}
-
-
-def decide(bench: Any, **options: Any) -> Any:
-    run = bench.run(**options)
-    deliver(run, complete=True, allow_bulk=False)
-    return run.summary
 
 
 def said(bench: Any) -> dict[int, Any]:
@@ -34,10 +27,10 @@ def test_a_limited_run_writes_the_first_people_and_the_next_run_the_others(bench
         bench.linked(one, 1000 + one, "active")
     for one in range(4, 7):
         bench.keep(bench.prospect(one), states=bench.states(one, "active"), tasks=[bench.skipped(70 + one, one)])
-    tally = decide(bench, pilot=Pilot(limit=4))
+    tally = bench.decide(pilot=Pilot(limit=4))
     assert (tally.people.updated, tally.people.created, tally.people.rejected) == (3, 1, 0)
     assert tally.tasks.created == 1
-    tally = decide(bench)
+    tally = bench.decide()
     assert (tally.people.updated, tally.people.created, tally.tasks.created) == (0, 2, 2)
 
 
@@ -45,7 +38,7 @@ def test_a_pilot_of_ten_needs_no_lifted_guard_and_looks_nobody_else_up(bench: An
     for one in range(1, 41):
         bench.keep(bench.prospect(one, email=f"p{one}@example.com"), states=bench.states(one, "active"))
     config = {"sync.guard": {"create": 5}}
-    assert decide(bench, pilot=Pilot(limit=3), config=config).people.created == 3
+    assert bench.decide(pilot=Pilot(limit=3), config=config).people.created == 3
     asked = {value for what, values in bench.target.looked_up if what == "email" for value in values}
     assert len(asked) < 20
 
@@ -56,17 +49,17 @@ def test_a_run_for_some_prospects_writes_the_people_they_are_and_nobody_else(ben
         bench.keep(tasks=[bench.skipped(70 + one, one)])
     with bench.state.transaction():
         bench.state.people.link([3], 1002)
-    tally = decide(bench, pilot=Pilot(prospects=frozenset({3})))
+    tally = bench.decide(pilot=Pilot(prospects=frozenset({3})))
     assert said(bench) == {1001: None, 1002: "Running", 1003: None}
     assert (tally.tasks.created, tally.people.rejected) == (2, 0)
-    decide(bench)
+    bench.decide()
     assert said(bench) == {1001: "Running", 1002: "Running", 1003: None}
 
 
 def test_a_dry_pilot_lists_what_the_pilot_would_write(bench: Any) -> None:
     for one in range(1, 4):
         bench.linked(one, 1000 + one, "active")
-    tally = decide(bench, dry_run=True, pilot=Pilot(limit=2))
+    tally = bench.decide(dry_run=True, pilot=Pilot(limit=2))
     assert [change["workbooks_id"] for change in tally.changes] == [1001, 1002]
 
 
@@ -78,7 +71,7 @@ def test_only_people_with_the_values_that_are_named_are_touched_and_nobody_is_cr
             tasks=[bench.skipped(70 + one, one)],
         )  # fmt: skip
     bench.keep(bench.prospect(4), states=bench.states(4, "active"))
-    tally = decide(bench, config=TICKED)
+    tally = bench.decide(config=TICKED)
     assert (tally.people.updated, tally.people.created, tally.people.skipped) == (1, 0, 3)
     assert (said(bench), tally.tasks.created) == ({1001: "Running", 1002: None, 1003: None}, 1)
     assert bench.state.outbox.failures() == []
@@ -89,17 +82,17 @@ def test_a_person_that_gets_the_value_is_touched_when_there_is_next_something_to
     bench.keep(
         bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"), tasks=[bench.skipped(7, 1)]
     )
-    decide(bench, config=TICKED)
+    bench.decide(config=TICKED)
     bench.target.change(1001, f_pilot=True)
     with bench.state.transaction():
         bench.state.undecided.mark_again([1])
-    tally = decide(bench, config=TICKED)
+    tally = bench.decide(config=TICKED)
     assert (said(bench), tally.tasks.created) == ({1001: "Running"}, 1)
 
 
 def test_every_accepted_field_is_kept_with_what_was_there_before_and_why(bench: Any) -> None:
     bench.linked(1, 1001, "active", opted_out=True)
-    decide(bench)
+    bench.decide()
     rows = history(bench, "record", "action", "prospect_id", "workbooks_id", "field", "old", "new", "because")
     why = "opt-out: prospect 1 has optedOut"
     assert {row[4]: (json.loads(row[5]), json.loads(row[6])) for row in rows} == {
@@ -115,7 +108,7 @@ def test_the_history_of_a_created_person_and_task_names_nobody(bench: Any) -> No
         bench.prospect(1, email="ada@example.com", last_name="Example"), states=bench.states(1, "active"),
         tasks=[bench.skipped(7, 1, note="call Ada")],
     )  # fmt: skip
-    decide(bench)
+    bench.decide()
     rows = history(bench, "record", "action", "task_id", "field", "new")
     assert {(row[0], row[1], row[2]) for row in rows} == {("person", "create", None), ("task", "create", 7)}
     assert not [row for row in rows if "Ada" in row[4] or "example.com" in row[4]]
@@ -124,7 +117,7 @@ def test_the_history_of_a_created_person_and_task_names_nobody(bench: Any) -> No
 def test_a_write_whose_answer_was_lost_is_in_the_history_once(bench: Any) -> None:
     bench.linked(1, 1001, "active")
     bench.target.answers = [lambda writes: bench.target.obey(writes) and [Unknown("time-out")]]
-    decide(bench)
+    bench.decide()
     assert sorted(row[0] for row in history(bench, "field")) == ["f_at", "f_state"]
 
 
@@ -135,5 +128,5 @@ def test_what_was_refused_is_not_in_the_history(bench: Any, action: str) -> None
     else:
         bench.keep(bench.prospect(1), states=bench.states(1, "active"))
     bench.target.answers = [lambda writes: [Rejected(("no",))] * len(writes)]
-    decide(bench)
+    bench.decide()
     assert history(bench, "field") == []
