@@ -168,10 +168,15 @@ def root_among_others(path: Path) -> str | None:
     """Warn root of working on a file, or in a directory, of somebody else's; None where there is nothing to warn of."""
     if os.geteuid() != 0:
         return None
-    place = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
-    if place.stat().st_uid == 0:
+    try:
+        place, uid = next(
+            (one, seen.st_uid) for one in (path.absolute(), *path.absolute().parents) if (seen := _stat(one))
+        )
+    except OSError:  # opening it says so, in words of its own
         return None
-    owner = _user(place.stat().st_uid)
+    if uid == 0:
+        return None
+    owner = _user(uid)
     return f"{place} belongs to {owner}, and this is root: run the command as {owner}, or with outreach-sync-as-service"
 
 
