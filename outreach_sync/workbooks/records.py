@@ -88,7 +88,8 @@ class Workbooks(WorkbooksClient):
         """Find live People by main e-mail address, whatever its case and the blanks around it, by its `mailbox`.
 
         Whether Workbooks ignores case or blanks is not documented: each address is asked for as it is and in lower
-        case, also with a blank before or behind it, and compared here. One stored in yet another spelling is missed.
+        case, also with a blank before it, behind it or on both sides, and compared here. One stored in yet another
+        spelling is missed.
         """
         return self._people(EMAIL, addresses, spellings=_spellings, key=mailbox)
 
@@ -167,7 +168,7 @@ def task_write(
 def _spellings(address: str) -> Iterable[str]:
     plain = address.strip()
     forms: Mapping[str, None] = dict.fromkeys((address, plain, plain.lower()))
-    return dict.fromkeys(spelling for form in forms for spelling in (form, f" {form}", f"{form} "))
+    return dict.fromkeys(spelling for form in forms for spelling in (form, f" {form}", f"{form} ", f" {form} "))
 
 
 def _task(row: Row) -> TaskRow:
