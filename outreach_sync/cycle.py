@@ -173,7 +173,7 @@ def first_load_is_done(run: Run) -> None:
 
 def count_what_waits(run: Run) -> None:
     """Fill in what is still queued, and the requests."""
-    waiting = run.store.outbox.counts()
+    waiting = {kind: count for kind, count in run.store.outbox.counts().items() if "discarded" not in kind}
     run.summary.people.queued = sum(count for (record, _), count in waiting.items() if record in ("person", "source"))
     run.summary.people.queued += run.store.undecided.count_unqueued()
     run.summary.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")

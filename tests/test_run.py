@@ -193,3 +193,11 @@ def test_the_guard_stops_until_it_is_lifted_though_who_was_deleted_is_unlinked(w
         ended = world.run()
         assert (ended.exit_status, "15 of 15 linked people" in str(ended.error), world.people()) == (6, True, [])
     assert world.run(allow_bulk=True).document["people"]["recreated"] == 15
+
+
+def test_what_was_discarded_does_not_count_as_waiting(world: World) -> None:
+    world.prospect(email="ada@example.com", states=("hibernating",))
+    assert world.run().document["people"]["queued"] == 1
+    with world.state() as state, state.transaction():
+        state.outbox.discard([entry.id for entry in state.outbox.failures()])
+    assert world.run().document["people"]["queued"] == 0
