@@ -56,7 +56,7 @@ class Service:
         self.line.close()
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
@@ -81,7 +81,7 @@ def test_it_runs_cycles_heeds_a_hangup_and_ends_with_0_when_asked_to(service: Se
     service.process.send_signal(signal.SIGHUP)
     eventually(lambda: service.events("config_reloaded"))
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(20) == 0
+    assert service.process.wait(60) == 0
     assert service.events("schedule_stopped")
     told = service.told()
     assert {"READY=1", "STOPPING=1"} <= set(told)

@@ -48,7 +48,10 @@ def _started_runs(path: Path) -> int:
 # -- whoever reads our stdout has seen enough
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("init", "-"), ("status",), ("run",), ("check",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("run",), *(pytest.param(one, marks=pytest.mark.torture) for one in (("status",), ("check",)))],
+)
 def test_a_reader_that_has_gone_is_not_reported_as_refused_records(arguments: tuple[str, ...], empty: Any) -> None:
     program = _program("-c", str(empty.config_path), *arguments)
     assert program.stdout is not None
@@ -86,7 +89,7 @@ def test_a_full_stdout_is_no_bug(arguments: tuple[str, ...], empty: Any, monkeyp
     )
 
 
-@pytest.mark.parametrize("redirect", [">&-", ">&- <&-"])
+@pytest.mark.parametrize("redirect", [">&-", pytest.param(">&- <&-", marks=pytest.mark.torture)])
 def test_a_closed_stdout_is_said_once_the_run_is_done(redirect: str, empty: Any) -> None:
     _, said = _program("-c", str(empty.config_path), "run", "--json", redirect=redirect).communicate()
     last = said.splitlines()[-1]
@@ -106,7 +109,7 @@ def test_what_was_not_written_is_not_tried_again_when_the_program_ends() -> None
 # -- stderr cannot be written
 
 
-@pytest.mark.parametrize("redirect", ["2>&-", "2>&- >&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("redirect", ["2>&-", "<&- >&- 2>&-", pytest.param("2>&- >&-", marks=pytest.mark.torture)])
 def test_a_run_is_done_without_a_stderr(redirect: str, empty: Any) -> None:
     program = _program("-c", str(empty.config_path), "run", redirect=redirect)
     program.communicate()
