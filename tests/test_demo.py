@@ -31,7 +31,7 @@ def told(
     return well, out.getvalue()
 
 
-@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("width", [80, pytest.param(140, marks=pytest.mark.torture)])
 def test_everything_comes_as_it_must_and_fits_the_terminal(tmp_path: Path, width: int) -> None:
     well, said = told(tmp_path, width=width)
     assert well

@@ -36,7 +36,7 @@ def test_a_cycle_of_four_times_as_many_people_costs_four_times_as_much(
     make_bench: Callable[[], Any], *, linked: bool
 ) -> None:
     cost = {}
-    for count in (150, 600):
+    for count in (100, 400):
         bench = make_bench()
         many(bench, 1, count, linked=linked)
         steps = [0]
@@ -49,4 +49,4 @@ def test_a_cycle_of_four_times_as_many_people_costs_four_times_as_much(
         bench.state.connection.set_progress_handler(None, 0)
         cost[count] = steps[0] / count
         bench.state.close()
-    assert cost[600] <= 1.3 * cost[150]
+    assert cost[400] <= 1.3 * cost[100]

@@ -95,7 +95,7 @@ EXPECTED = (
 )
 
 
-@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("after_commit", [False, pytest.param(True, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("work", [run_cycle, pytest.param(reconcile, marks=pytest.mark.torture)])
 def test_a_power_cut_at_any_commit_loses_nothing_and_doubles_nothing(
     make_bench: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, work: Callable[..., None], after_commit: bool
