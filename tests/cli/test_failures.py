@@ -122,4 +122,4 @@ def test_a_person_whom_workbooks_does_not_show_is_created_again_only_when_told(s
     refused = command("failures", "retry", str(others[0]), "--recreate")
     assert (refused.status, "another kind" in refused.err) == (2, True)
     assert command("failures", "retry", str(hidden["id"]), "--recreate").out.startswith("1 due now")
-    assert command("run", "--json").document["people"]["created"] == 1
+    assert command("run", "--json").document["people"]["recreated"] == 1
