@@ -131,7 +131,7 @@ def explain_text(store: Store, config: Config, text: str) -> dict[str, Any]:
     else:
         raise UsageError(f"'{text}' is neither an e-mail address nor a reference such as PERS-123.")
     if not found:
-        raise _unknown(f"anybody with {text}", forgotten=False)
+        raise _unknown(f"a prospect with {text}", forgotten=False)
     people = set(store.people.of_prospects(found).values())
     if len(people) > 1:
         named = ", ".join(map(str, found))
