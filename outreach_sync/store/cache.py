@@ -182,6 +182,7 @@ class Cache(Table):
                 before is None
                 or not known
                 or before[13] is None
+                or before[14]  # since when an opt-out was seen may have been read from a stamp that was ahead
                 or before[15]
                 or before[1:12][_DECIDING] != row[_DECIDING]
             ):
@@ -192,8 +193,8 @@ class Cache(Table):
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"
             f" ON CONFLICT (id) DO UPDATE SET known = 1, gone = 0, {assignments}, ahead = excluded.ahead,"
             " listed = listed AND emails IS excluded.emails, opt_out_seen_at ="
-            " iif(excluded.opted_out OR excluded.email_opted_out,"
-            " coalesce(opt_out_seen_at, excluded.opt_out_seen_at), NULL)",
+            " iif(excluded.opted_out OR excluded.email_opted_out, iif(prospect.ahead, excluded.opt_out_seen_at,"
+            " coalesce(opt_out_seen_at, excluded.opt_out_seen_at)), NULL)",
             fresh,
         )
         return concerned, len(fresh)

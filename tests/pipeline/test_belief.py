@@ -8,7 +8,7 @@ import pytest
 
 from outreach_sync.cycle import pull_streams
 from outreach_sync.errors import QuotaSpentError
-from outreach_sync.instants import Instant
+from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.pull import keep_page, pull
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Event, Prospect, SequenceState, SourceTask, Stream
@@ -83,6 +83,20 @@ def test_a_stamp_that_was_ahead_when_it_was_stored_proves_nothing_later_either(c
     cache.keep_states([state_of("active", AHEAD)], Trust(NOW))
     cache.keep_states([state_of("opted_out", NOW)], Trust(Instant(AHEAD + 60_000)))
     assert cache.pooled_states([18])[18][0].state == "opted_out"
+
+
+def test_since_when_an_opt_out_was_seen_is_not_kept_from_a_stamp_that_was_ahead(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com", emailOptedOut=True)
+    world.sandbox.outreach.faults.on("stamps_ahead", ms=3_600_000)
+    world.run()
+    wrong = world.person()["cf_person_state_updated_at"]
+    world.sandbox.outreach.faults.off("stamps_ahead")
+    repair(world)
+    right = world.person()["cf_person_state_updated_at"]
+    assert right is not None
+    assert wrong != right
+    (updated,) = [one.values["updatedAt"] for one in world.outreach.all("prospect") if one.id == prospect]
+    assert parse_iso(updated) // 1000 == right // 1000
 
 
 def test_a_relationship_that_an_answer_does_not_tell_is_as_before_and_one_that_is_null_is_gone(cache: Cache) -> None:
