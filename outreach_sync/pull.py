@@ -26,7 +26,7 @@ from outreach_sync.store.outbox import next_attempt
 from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
@@ -432,12 +432,20 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool], summary: StreamS
     with run.store.transaction():
         if stream is Stream.PROSPECTS:
             concerned = run.store.cache.prospects_are_gone(absent)
+            concerned |= run.store.cache.gone_prospects_opted_out(_opt_outs_told_of(run, absent))
         elif stream is Stream.SEQUENCE_STATES:
             concerned = run.store.cache.remove_states(absent)
         else:
             concerned = _skipped_and_gone(run, absent, summary)
         run.store.undecided.mark_changed(concerned, held=True)
         run.store.events.concerns_read(stream, some)
+
+
+def _opt_outs_told_of(run: Run, prospect_ids: Collection[int]) -> list[Event]:
+    """Return, for each prospect and kind of opt-out, the event that told of it last, unless that took it back."""
+    told = run.store.events.of_prospects(prospect_ids, list(SHOWN_BY))
+    last = {(event.prospect_id, SHOWN_BY[event.name][0]): event for event in told}
+    return [event for event in last.values() if SHOWN_BY[event.name][1]]
 
 
 def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Iterable[int] = ()) -> list[int]:

@@ -243,6 +243,20 @@ def test_a_destroyed_prospect_counts_no_more_and_keeps_its_opt_out(world: World)
     assert sorted(one[STATE] for one in world.people()) == ["Not Active", "Opted Out"]
 
 
+def test_an_opt_out_of_a_prospect_who_is_gone_at_the_next_run_is_not_missed(world: World) -> None:
+    out, back, removed = (world.prospect(email=f"{name}@example.com") for name in ("ada", "bo", "cy"))
+    world.run()
+    next_minute(world)
+    world.outreach.opt_out(out)
+    world.outreach.opt_out(back)
+    world.outreach.update("prospect", back, optedOut=False, emailOptedOut=False)
+    for prospect in (out, back, removed):
+        world.outreach.delete("prospect", prospect)
+    world.run()
+    assert [one["no_email_soliciting"] for one in world.people()] == [True, False, False]
+    assert [one[STATE] for one in world.people()] == ["Opted Out", "Not Active", "Not Active"]
+
+
 @pytest.mark.parametrize("which", ["loser", "winner", "both"])
 def test_a_merged_prospect_hands_its_states_over(world: World, which: str) -> None:
     world.sandbox.outreach.faults.on("merge_names", which=which)

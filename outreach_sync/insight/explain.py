@@ -129,7 +129,10 @@ def explain_text(store: Store, config: Config, text: str) -> dict[str, Any]:
     elif "@" in text:
         found = store.cache.prospects_with_address(text)
     else:
-        raise UsageError(f"'{text}' is neither an e-mail address nor a reference such as PERS-123.")
+        raise UsageError(
+            f"'{text}' is neither an e-mail address nor a reference such as PERS-123.",
+            advice="Name an id with --person, --prospect or --task.",
+        )
     if not found:
         raise _unknown(f"a prospect with {text}", forgotten=False)
     people = set(store.people.of_prospects(found).values())

@@ -28,6 +28,11 @@ _PROSPECT_COLUMNS = (
     "first_name, last_name, emails, external_id, opted_out, opted_out_at, email_opted_out, emails_opted_at,"
     " trashed_at, updated_at, extra"
 )
+_OPT_OUT_COLUMNS = {
+    "opt_out": ("opted_out", "opted_out_at"),
+    "emails_opt_out": ("email_opted_out", "emails_opted_at"),
+}
+"""What an event of this name sets: a flag, and since when."""
 _TASK_COLUMNS = (
     "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, updated_at, attributes, skipped,"
     " workbooks_id, sent_at"
@@ -207,6 +212,24 @@ class Cache(Table):
         fresh = set(self._column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", (id_list(prospect_ids),)))
         self._each("UPDATE prospect SET gone = 1 WHERE id = ?", fresh)
         return fresh
+
+    def gone_prospects_opted_out(self, events: Iterable[Event]) -> set[int]:
+        """Believe events that tell of an opt-out of prospects who are gone; return those of whom it was not known.
+
+        Each is the last word on its prospect. What was read of the prospect after it happened stands.
+        """
+        concerned = set()
+        for event in events:
+            flag, since = _OPT_OUT_COLUMNS[event.name]
+            happened = event.event_at if event.event_at is not None else event.at
+            changed = self._connection.execute(
+                f"UPDATE prospect SET {flag} = 1, {since} = ? WHERE id = ? AND known AND NOT {flag}"
+                " AND coalesce(updated_at < ?, 1)",
+                (happened, event.prospect_id, happened),
+            )
+            if changed.rowcount and event.prospect_id is not None:
+                concerned.add(event.prospect_id)
+        return concerned
 
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""

@@ -326,6 +326,14 @@ class Events(Table):
         )
         return {event.task_id: event for event in map(Event._make, rows) if event.task_id is not None}
 
+    def of_prospects(self, prospect_ids: Collection[int], names: Collection[str]) -> list[Event]:
+        """Return the events of these names that say something of these prospects, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT {_EVENT} FROM event WHERE prospect_id IN {IDS} AND name IN {IDS} ORDER BY id",
+            (id_list(prospect_ids), id_list(names)),
+        )
+        return list(map(Event._make, rows))
+
     def forget_before(self, instant: Instant) -> None:
         """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
         self._connection.execute("DELETE FROM event WHERE task_id IS NULL AND at < ?", (instant,))
