@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -28,7 +30,6 @@ from outreach_sync.store import Store, run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -228,7 +229,8 @@ class Demo:
         self._line()
         wrong = f"{len(self.problems)} things are not as they must be." if self.problems else ""
         self._say(wrong or "Everything is as it must be.", style="bold red" if wrong else "bold green")
-        program = "outreach-sync" if shutil.which("outreach-sync") else "python -m outreach_sync"
+        started_as = sys.argv[0] if Path(sys.argv[0]).name == "outreach-sync" else "python -m outreach_sync"
+        program = "outreach-sync" if shutil.which("outreach-sync") else started_as
         self._say(f"To try the commands yourself: `{program} sandbox`; with your own accounts: `{program} init`.")
 
     def _cycle(self) -> Row:

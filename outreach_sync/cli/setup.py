@@ -188,7 +188,8 @@ def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's 
     else:
         counts = {word: sum(one.status == word for one in checks) for word in _SHOWN}
         say()
-        say(f"{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failed.")
+        warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
+        say(f"{counts['ok']} ok, {warnings}, {counts['fail']} failed.")
     return status
 
 

@@ -168,7 +168,7 @@ class SimulatedService(HttpServer, ABC):
         except HTTPException:
             return _json(404, {"error": f"there is no {request.method} {request.path}"})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            return _json(400, {"error": str(error)})
+            return _json(400, {"error": str(error.args[0] if error.args else error)})  # a KeyError quotes its text
 
     def _summary(self, _document: dict[str, Any]) -> dict[str, Any]:
         return {
