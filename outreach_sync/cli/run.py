@@ -231,9 +231,9 @@ def _parts(ended: Ended) -> Iterator[str]:
         case _:
             yield "not complete"
     done = [
-        f"{document[part][key]:,} {would if document['dry_run'] else did}"
+        f"{count:,} {words.replace('tasks', 'task') if count == 1 else words}"
         for part, key, did, would in _DONE
-        if document[part][key]
+        if (count := document[part][key]) and (words := would if document["dry_run"] else did)
     ]
     yield from done or (["nothing to do"] if ended.error is None else [])
     waiting = document["people"]["queued"] + document["tasks"]["queued"] - ended.refused
