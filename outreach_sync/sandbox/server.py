@@ -23,6 +23,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
 from urllib.parse import parse_qsl
 
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.http import parse_accept_header
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request as WsgiRequest
@@ -273,12 +274,17 @@ class _Exchange(WSGIRequestHandler):
     def run_wsgi(self) -> None:
         service = self.server.owner.service
         asked = WsgiRequest(self.make_environ())
+        try:
+            body = asked.get_data()
+        except ClientDisconnected:  # a client that was killed while it sent
+            self.close_connection = True
+            return
         request = Request(
             method=asked.method,
             path=asked.path,
             query=parse_qsl(asked.query_string.decode("latin-1"), keep_blank_values=True),
             headers=cast("Mapping[str, str]", asked.headers),
-            body=asked.get_data(),
+            body=body,
             at=service.clock.now(),
             target=self.path,
         )

@@ -95,3 +95,16 @@ def test_a_service_that_fails_is_answered_for_and_logged(
         assert document["message"]
     assert "echo failed at GET /broken" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_client_that_leaves_while_it_sends_asked_nothing_and_leaves_no_trace(
+    service: Echo, server: HttpServer, connection: http.client.HTTPConnection, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as leaving:
+        leaving.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+    connection.request("GET", "/after")
+    assert connection.getresponse().status == 200
+    server.stop()
+    assert [request.path for request in service.asked] == ["/after"]
+    assert "Traceback" not in capfd.readouterr().err
