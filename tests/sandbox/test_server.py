@@ -103,6 +103,9 @@ def test_a_client_that_leaves_while_it_sends_asked_nothing_and_leaves_no_trace(
     host, _, port = server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as leaving:
         leaving.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        leaving.shutdown(socket.SHUT_WR)
+        while leaving.recv(1024):
+            pass  # until the service has given it up
     connection.request("GET", "/after")
     assert connection.getresponse().status == 200
     server.stop()
