@@ -14,7 +14,7 @@ env: $(READY) ## Make the environment from the pinned versions
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . # setuptools warns of every editable install
 	$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	touch $(READY)
 
