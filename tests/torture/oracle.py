@@ -254,6 +254,8 @@ def _people(world: World) -> Iterable[str]:
             if person_id not in world.history.matched[prospect]:
                 yield f"prospect {prospect} is linked to Person {person_id}, which no rule ever found"
         row = crm.get(person_id)
+        if person_id in world.workbooks.tables[PERSON].winners:
+            continue  # it stands for another id and does not come back itself: refused, for people to settle
         if row is None or row["is_deleted"]:
             if (PERSON, person_id) not in world.history.deleted - world.history.compared and row is not None:
                 yield f"prospects {pool} are linked to Person {person_id}, which is gone"
@@ -387,6 +389,7 @@ def _failures(world: World) -> Iterable[str]:
         blamed = (
             (problem is not None and f"'{problem}'" in reason)
             or (ambiguous and "ambiguous" in reason and all(str(one) in reason for one in ambiguous))
+            or (person in world.workbooks.tables[PERSON].winners and "does not come back" in reason)
             or person in world.history.unwritable
             or task in world.history.unwritable_tasks
         )
