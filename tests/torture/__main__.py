@@ -1,4 +1,4 @@
-"""`make torture`: faults, kills and properties at length, and one summary. Exit status 1 if anything was lost."""
+"""`make torture`: faults, kills, random lives and properties at length. Exit status 1 if one failed."""
 
 from __future__ import annotations
 
@@ -7,55 +7,68 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.torture.kills import MATRICES, kill_at_each, summary
 from tests.torture.machine import Torture
-from tests.torture.scenarios import SCENARIOS, Outcome, Scenario, happens
+from tests.torture.scenarios import SCENARIOS, happens
 from tests.torture.world import CROWDED, USUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _OCCASIONS: tuple[dict[str, int], ...] = (
     {}, {"times": 1}, {"times": 2, "after": 1}, {"times": 1, "after": 3}, {"times": 3, "after": 2}
 )  # fmt: skip
+_SLICES = 8
+_LIVES_AT_ONCE = 100
+
+
+class Done(NamedTuple):
+    """What one job came to: whether all was well, and what to print."""
+
+    well: bool
+    lines: str
 
 
 def main() -> int:
-    """Do all parts; return how many failed."""
+    """Do all parts, a process for each core; return 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--examples", type=int, default=3000, help="lives of the state machine (3000)")
     parser.add_argument("--every", type=int, default=1, help="kill at every so-manieth moment (1: all)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once (one for each core)")
     parser.add_argument("--only", choices=("faults", "kills", "lives", "properties"), help="one part only")
     asked = parser.parse_args()
-    parts: dict[str, Callable[[], bool]] = {
-        "faults": fault_table,
-        "kills": lambda: kill_table(asked.every),
-        "lives": lambda: lives(asked.examples),
-        "properties": properties,
+    parts: dict[str, list[tuple[Callable[..., Done], *tuple[int, ...]]]] = {
+        "faults": [(fault, number) for number in range(len(SCENARIOS))],
+        "kills": [(kills, matrix, part, asked.every) for matrix in range(len(MATRICES)) for part in range(_SLICES)],
+        "lives": [(lives, min(_LIVES_AT_ONCE, asked.examples - n)) for n in range(0, asked.examples, _LIVES_AT_ONCE)],
+        "properties": [(properties,)],
     }
-    failed = 0
-    for name, part in parts.items():
-        if asked.only in {None, name}:
-            started = time.monotonic()
-            failed += not part()
-            _say(f"({name}: {time.monotonic() - started:.0f} s)\n")
-    _say("Nothing lost, nothing twice." if not failed else f"{failed} of the parts failed.")
-    return int(failed > 0)
+    failed = []
+    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
+        for name, jobs in parts.items():
+            if asked.only in {None, name}:
+                started = time.monotonic()
+                done = []
+                for one in as_completed([pool.submit(*job) for job in jobs]):
+                    done.append(one.result())
+                    _say(done[-1].lines)
+                bad = sum(not one.well for one in done)
+                failed += [name] * bool(bad)
+                _say(f"{name}: {len(done) - bad} of {len(done)} well, {time.monotonic() - started:.0f} s\n")
+    _say(f"Failed: {', '.join(failed)}." if failed else "Nothing lost, nothing twice.")
+    return int(bool(failed))
 
 
-def fault_table() -> bool:
-    """Let every fault happen on every occasion; print a line for each fault; return whether all was well."""
-    _say(f"{'fault':<64} {'runs':>4} {'exit statuses':<16} {'lost':>4} {'doubled':>7}")
-    outcomes = [(scenario, list(_outcomes(scenario))) for scenario in SCENARIOS]
-    return not any(outcome.violations for _, some in outcomes for outcome in some)
-
-
-def _outcomes(scenario: Scenario) -> Iterator[Outcome]:
+def fault(number: int) -> Done:
+    """Let one fault happen on every occasion."""
+    scenario = SCENARIOS[number]
     occasions = _OCCASIONS if scenario.service != "local" else _OCCASIONS[:1]
     some = [
         happens(scenario, at_first=first, lanes=lanes, **occasion)
@@ -65,51 +78,45 @@ def _outcomes(scenario: Scenario) -> Iterator[Outcome]:
     ]
     statuses = ", ".join(str(status) for status in sorted({status for one in some for status in one.during}))
     lost, doubled = sum(one.lost for one in some), sum(one.doubled for one in some)
-    _say(f"{scenario.name:<64} {len(some):>4} {statuses:<16} {lost:>4} {doubled:>7}")
-    for one in some:
-        for violation in one.violations:
-            _say(f"    {violation}")
-    yield from some
+    line = f"{scenario.name:<64} {len(some):>2} runs, exit {statuses:<12} lost {lost}, doubled {doubled}"
+    wrong = [f"    {violation}" for one in some for violation in one.violations]
+    return Done(not wrong, "\n".join((line, *wrong)))
 
 
-def kill_table(every: int) -> bool:
-    """Kill at every moment; print what came of it; return whether everything converged."""
-    broken = 0
-    for one in MATRICES:
-        matrix = kill_at_each(*one, every=every)
-        broken += len(matrix.broken)
-        _say(summary([matrix]))
-    return not broken
+def kills(matrix: int, part: int, every: int) -> Done:
+    """Kill at every moment of a slice of a matrix."""
+    result = kill_at_each(*MATRICES[matrix], every=every, part=(part, _SLICES))
+    return Done(not result.broken, summary([result]))
 
 
-def lives(examples: int) -> bool:
-    """Live through so many random lives; return whether all ended well."""
+def lives(examples: int) -> Done:
+    """Live through so many random lives."""
     machine = settings(
         max_examples=examples,
         stateful_step_count=25,
         deadline=None,
         database=None,
+        derandomize=False,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
     try:
         run_state_machine_as_test(Torture, settings=machine)
     except AssertionError as error:
-        _say(f"a life ended badly: {error}")
-        return False
-    _say(f"{examples} random lives, all ended well")
-    return True
+        return Done(well=False, lines=f"a life ended badly: {error}")
+    return Done(well=True, lines=f"{examples} random lives, all ended well")
 
 
-def properties() -> bool:
-    """Try every property on thousands of random examples, and whatever `make test` leaves out; say whether all held."""
-    marks = "hypothesis or torture"
-    command = [sys.executable, "-m", "pytest", "-q", "-m", marks, "--ignore=tests/torture", "tests"]
-    return subprocess.run(command, env={**os.environ, "HYPOTHESIS_PROFILE": "torture"}, check=False).returncode == 0
+def properties() -> Done:
+    """Try every property on thousands of random examples, and whatever `make test` leaves out."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis or torture", "--ignore=tests/torture", "tests"]
+    environment = {**os.environ, "HYPOTHESIS_PROFILE": "torture"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return Done(ended.returncode == 0, ended.stdout if ended.returncode else ended.stdout.splitlines()[-1])
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def _say(lines: str) -> None:
+    sys.stdout.write(lines + "\n")
     sys.stdout.flush()
 
 

@@ -96,12 +96,18 @@ def rehearse(prepare: Callable[[World], None], command: str, lanes: tuple[int, i
         world.close()
 
 
-def kill_at_each(name: str, command: str, lanes: tuple[int, int], *, every: int = 1) -> Matrix:
-    """Kill a run at every moment, and look what is left; with `every`, at each so-manieth and around each request."""
+def kill_at_each(
+    name: str, command: str, lanes: tuple[int, int], *, every: int = 1, part: tuple[int, int] = (0, 1)
+) -> Matrix:
+    """Kill a run at every moment, and look what is left.
+
+    With `every`, at each so-manieth and around each request only; with `part` (k, n), only at the k-th of every n.
+    """
     prepare = SITUATIONS[name]
     matrix = Matrix(f"{name}, {command}, {lanes[1]} requests at once", rehearse(prepare, command, lanes))
     for moment, what in enumerate(matrix.moments, 1):
-        if moment % every == 0 or what.endswith(("Workbooks", "token request", "token file")):
+        wanted = moment % every == 0 or what.endswith(("Workbooks", "token request", "token file"))
+        if wanted and moment % part[1] == part[0]:
             _kill_at(matrix, prepare, moment, command, lanes)
     return matrix
 
