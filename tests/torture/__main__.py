@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
-
-from tests.torture.kills import MATRICES, kill_at_each, summary
-from tests.torture.machine import Torture
-from tests.torture.scenarios import SCENARIOS, happens
-from tests.torture.world import CROWDED, USUAL
+from tests.torture.kills import MATRICES
+from tests.torture.parts import SLICES, fault, kills, lives, properties
+from tests.torture.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OCCASIONS: tuple[dict[str, int], ...] = (
-    {}, {"times": 1}, {"times": 2, "after": 1}, {"times": 1, "after": 3}, {"times": 3, "after": 2}
-)  # fmt: skip
-_SLICES = 8
+    from tests.torture.parts import Done
+
 _LIVES_AT_ONCE = 100
-
-
-class Done(NamedTuple):
-    """What one job came to: whether all was well, and what to print."""
-
-    well: bool
-    lines: str
 
 
 def main() -> int:
@@ -46,7 +32,7 @@ def main() -> int:
     asked = parser.parse_args()
     parts: dict[str, list[tuple[Callable[..., Done], *tuple[int, ...]]]] = {
         "faults": [(fault, number) for number in range(len(SCENARIOS))],
-        "kills": [(kills, matrix, part, asked.every) for matrix in range(len(MATRICES)) for part in range(_SLICES)],
+        "kills": [(kills, matrix, part, asked.every) for matrix in range(len(MATRICES)) for part in range(SLICES)],
         "lives": [(lives, min(_LIVES_AT_ONCE, asked.examples - n)) for n in range(0, asked.examples, _LIVES_AT_ONCE)],
         "properties": [(properties,)],
     }
@@ -64,55 +50,6 @@ def main() -> int:
                 _say(f"{name}: {len(done) - bad} of {len(done)} well, {time.monotonic() - started:.0f} s\n")
     _say(f"Failed: {', '.join(failed)}." if failed else "Nothing lost, nothing twice.")
     return int(bool(failed))
-
-
-def fault(number: int) -> Done:
-    """Let one fault happen on every occasion."""
-    scenario = SCENARIOS[number]
-    occasions = _OCCASIONS if scenario.service != "local" else _OCCASIONS[:1]
-    some = [
-        happens(scenario, at_first=first, lanes=lanes, **occasion)
-        for lanes in ((USUAL, CROWDED) if scenario.service == "workbooks" else (USUAL,))
-        for occasion in occasions
-        for first in (False, True)
-    ]
-    statuses = ", ".join(str(status) for status in sorted({status for one in some for status in one.during}))
-    lost, doubled = sum(one.lost for one in some), sum(one.doubled for one in some)
-    line = f"{scenario.name:<64} {len(some):>2} runs, exit {statuses:<12} lost {lost}, doubled {doubled}"
-    wrong = [f"    {violation}" for one in some for violation in one.violations]
-    return Done(not wrong, "\n".join((line, *wrong)))
-
-
-def kills(matrix: int, part: int, every: int) -> Done:
-    """Kill at every moment of a slice of a matrix."""
-    result = kill_at_each(*MATRICES[matrix], every=every, part=(part, _SLICES))
-    return Done(not result.broken, summary([result]))
-
-
-def lives(examples: int) -> Done:
-    """Live through so many random lives."""
-    machine = settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        deadline=None,
-        database=None,
-        derandomize=False,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],
-    )
-    try:
-        run_state_machine_as_test(Torture, settings=machine)
-    except AssertionError as error:
-        return Done(well=False, lines=f"a life ended badly: {error}")
-    return Done(well=True, lines=f"{examples} random lives, all ended well")
-
-
-def properties() -> Done:
-    """Try every property on thousands of random examples, and whatever `make test` leaves out."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis or torture", "--ignore=tests/torture", "tests"]
-    environment = {**os.environ, "HYPOTHESIS_PROFILE": "torture"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return Done(ended.returncode == 0, ended.stdout if ended.returncode else ended.stdout.splitlines()[-1])
 
 
 def _say(lines: str) -> None:
