@@ -21,8 +21,7 @@ from rich.text import Text
 
 from outreach_sync import files
 from outreach_sync.config.document import load_config
-from outreach_sync.insight import failures
-from outreach_sync.insight.explain import explain_person, explain_task
+from outreach_sync.insight.explain import by_kind, explain_person, explain_task, retry_refused
 from outreach_sync.instants import Instant, to_datetime
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
@@ -221,7 +220,7 @@ class Demo:
         workbooks.store.merge_people(winner, loser)
         self._act("What was refused is mended", f"People {winner} and {loser}, with one address, are merged.")
         with run_lock(self._config.state.path, "failures retry"), Store.open(self._config.state.path) as state:
-            failures.retry(state, state.outbox.failures())
+            retry_refused(state, state.outbox.failures())
         self._cycle()
         self._show_refusals()
         self._quiet_act("A last cycle")
@@ -314,7 +313,7 @@ class Demo:
 
     def _show_refusals(self) -> None:
         with Store.open(self._config.state.path) as state:
-            refused = failures.by_kind(state.outbox.failures())
+            refused = by_kind(state.outbox.failures())
         for kind, entries in refused.items():
             reasons = (f"  {entry.id}: {entry.reason}" for entry in entries)
             self._say(f"\nRefused: {kind.title}", *reasons, f"  What to do: {kind.advice}")

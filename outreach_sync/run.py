@@ -13,7 +13,7 @@ from outreach_sync.config.values import Back, From
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.identity import prove
-from outreach_sync.insight.failures import failure_document
+from outreach_sync.insight.explain import failure_document
 from outreach_sync.instants import Instant
 from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch

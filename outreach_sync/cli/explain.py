@@ -14,8 +14,20 @@ from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation,
 from outreach_sync.cli.output import linked, print_json, print_table, say, shown_value
 from outreach_sync.errors import UsageError
 from outreach_sync.identity import refuse_another_account
-from outreach_sync.insight import failures as refusals
-from outreach_sync.insight.explain import Links, explain_person, explain_prospect, explain_task, explain_text
+from outreach_sync.insight.explain import (
+    Links,
+    by_kind,
+    discard_refused,
+    explain_person,
+    explain_prospect,
+    explain_task,
+    explain_text,
+    failure_document,
+    failures_with_ids,
+    kind_of,
+    recreate_hidden,
+    retry_refused,
+)
 from outreach_sync.insight.probe import collect, probe_document
 from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
@@ -197,13 +209,13 @@ def list_failures(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 -
     """List what was refused, by kind, and what to do about each kind."""
     links = Links.of(context.config(require_secrets=False))
     with _read(context) as state:
-        entries = refusals.failures_with_ids(state, ())
+        entries = failures_with_ids(state, ())
     if as_json:
-        print_json([refusals.failure_document(entry) for entry in entries])
+        print_json([failure_document(entry) for entry in entries])
         return
     if not entries:
         say("Nothing is refused.")
-    for kind, group in refusals.by_kind(entries).items():
+    for kind, group in by_kind(entries).items():
         say(f"{kind.title}: {len(group):,}", style="bold")
         say(f"  What to do: {kind.advice}")
         say()
@@ -241,12 +253,12 @@ def _person(entry: Entry, links: Links) -> Text | str:
 def show(context: Invocation, failure_id: int, as_json: bool) -> None:  # noqa: FBT001
     """Show one refusal: what was to be written, why it was refused, what to do."""
     with _read(context) as state:
-        entry = refusals.failures_with_ids(state, [failure_id])[0]
+        entry = failures_with_ids(state, [failure_id])[0]
     document = {
-        **refusals.failure_document(entry),
+        **failure_document(entry),
         "action": entry.action,
         "fields": dict(entry.fields),
-        "advice": refusals.kind_of(entry).advice,
+        "advice": kind_of(entry).advice,
     }
     if as_json:
         print_json(document)
@@ -264,7 +276,7 @@ def retry(context: Invocation, ids: tuple[int, ...], recreate: bool, as_json: bo
     """Make all refusals, or those named, due now; parked ones too. The next run tries them."""
     if recreate and not ids:
         raise click.UsageError("--recreate needs the ids of the refusals: whoever is only hidden would be made twice.")
-    entries = _change(context, "retry", ids, refusals.recreate if recreate else refusals.retry)
+    entries = _change(context, "retry", ids, recreate_hidden if recreate else retry_refused)
     if as_json:
         print_json({"retried": [entry.id for entry in entries]})
     else:
@@ -277,7 +289,7 @@ def retry(context: Invocation, ids: tuple[int, ...], recreate: bool, as_json: bo
 @invocation
 def discard(context: Invocation, ids: tuple[int, ...], as_json: bool) -> None:  # noqa: FBT001
     """Give up the refusals named, until a record of theirs next changes in Outreach."""
-    entries = _change(context, "discard", ids, refusals.discard)
+    entries = _change(context, "discard", ids, discard_refused)
     if as_json:
         print_json({"discarded": [entry.id for entry in entries]})
     else:
@@ -295,11 +307,11 @@ def _change(
     """Change the queue under the run lock; where no run was ever made there is nothing to change."""
     path = context.state_path
     if not is_there(path):
-        return refusals.failures_with_ids(None, ids)
+        return failures_with_ids(None, ids)
     with run_lock(path, f"failures {what}"), Store.open(path) as state:
         with stop_on_signals() as stop:
             refuse_another_account(context.config(require_secrets=False), state, stop)
-        entries = refusals.failures_with_ids(state, ids)
+        entries = failures_with_ids(state, ids)
         change(state, entries)
         return entries
 

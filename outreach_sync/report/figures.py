@@ -13,19 +13,17 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from outreach_sync.insight.explain import Links
-from outreach_sync.insight.failures import by_kind, failure_document
+from outreach_sync.insight.explain import Links, by_kind, failure_document
 from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, parse_iso, to_date
 from outreach_sync.records import Stream
-from outreach_sync.report.charts import Column
 from outreach_sync.store.history import DAY_MS, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.insight.failures import Kind
+    from outreach_sync.insight.explain import Kind
     from outreach_sync.log import Scrubber
     from outreach_sync.store import Holder, Store
     from outreach_sync.store.history import History, RunRecord, Written
@@ -42,6 +40,14 @@ _WELL = (0, 1)
 _WRITTEN = ("created", "updated", "recreated")
 _ADDRESS = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]+@[^\s@<>"'(),;:]+""")
 """Tried at the beginnings of words only, so that it takes no longer than the text is long."""
+
+
+class Column(NamedTuple):
+    """One column: what a pointer over it shows, its parts from the bottom up, and whether its trouble is new."""
+
+    tip: str
+    parts: tuple[int, ...]
+    new: bool = True
 
 
 class RunFigures(NamedTuple):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from outreach_sync import errors
-from outreach_sync.insight import failures
-from outreach_sync.insight.failures import Kind
+from outreach_sync.insight import explain
+from outreach_sync.insight.explain import Kind
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -71,12 +71,12 @@ def test_every_exit_status_has_an_entry() -> None:
 
 
 def test_every_kind_of_refusal_has_an_entry_by_the_name_under_which_failures_lists_it() -> None:
-    kinds = [failures._OF_SOURCE, failures._BY_WORKBOOKS, *failures._KINDS]
+    kinds = [explain._OF_SOURCE, explain._BY_WORKBOOKS, *explain._KINDS]
     assert all(isinstance(kind, Kind) for kind in kinds)
     assert not [kind.title for kind in kinds if kind.title not in _HEADINGS]
 
 
-@pytest.mark.parametrize("kind", failures._KINDS, ids=lambda kind: kind.title)
+@pytest.mark.parametrize("kind", explain._KINDS, ids=lambda kind: kind.title)
 def test_the_example_of_a_kind_is_a_reason_that_the_program_gives(kind: Kind) -> None:
     section = RUNBOOK.partition(f"### {kind.title}\n")[2]
     example = re.search(r"`([^`]+)`", section)

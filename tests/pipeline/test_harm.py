@@ -8,7 +8,7 @@ import pytest
 
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import GuardStoppedError, UnavailableError
-from outreach_sync.insight.failures import recreate
+from outreach_sync.insight.explain import recreate_hidden
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import Held
@@ -63,7 +63,7 @@ def test_somebody_who_knows_better_has_it_created_again_with_its_no_email(bench:
         bench.state.people.read(1001, 1, Held(no_email=True), rule="email", now=bench.now)
     hide(bench, 1001)
     decide(bench)
-    recreate(bench.state, bench.state.outbox.failures())
+    recreate_hidden(bench.state, bench.state.outbox.failures())
     assert decide(bench).people.recreated == 1
     assert (bench.field(5000, "f_no_email"), bench.state.outbox.failures()) == (True, [])
 

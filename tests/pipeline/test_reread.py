@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.insight import failures
+from outreach_sync.insight.explain import retry_refused
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _listed(world: Any) -> list[Entry]:
 
 def _retry(world: Any) -> None:
     with Store.open(world.state_path) as state:
-        failures.retry(state, state.outbox.failures())
+        retry_refused(state, state.outbox.failures())
 
 
 def _beyond_the_overlap(world: Any) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.insight.failures import recreate
+from outreach_sync.insight.explain import recreate_hidden
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.reconcile import reconcile
@@ -332,7 +332,7 @@ def test_a_task_that_is_hidden_is_refused_and_made_again_only_by_somebody_who_kn
     repair(world)
     with world.state() as store:
         (entry,) = store.outbox.failures()
-        recreate(store, [entry])
+        recreate_hidden(store, [entry])
     assert world.run().document["tasks"]["created"] == 1
     assert (repair(world).exit_status, len(world.tasks())) == (0, 1)
 
