@@ -19,7 +19,7 @@ from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.store import Store
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -25,7 +25,7 @@ from outreach_sync.store.backup import back_up_daily
 from outreach_sync.store.history import Written
 from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, is_due, next_attempt
 from outreach_sync.summary import RunSummary
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

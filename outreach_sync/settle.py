@@ -18,7 +18,7 @@ from outreach_sync.rules.matching import task_reference
 from outreach_sync.rules.person import Held, base_fields
 from outreach_sync.store.history import Written
 from outreach_sync.store.outbox import TASK
-from outreach_sync.workbooks import records
+from outreach_sync.workbooks import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +129,7 @@ def task_write(run: Run, task_id: int, person_id: int) -> Write:
         raise AssertionError(f"task {task_id} is queued and was never read")
     task, form = cached.task, run.config.sync.tasks
     places = _places(run, cached)
-    return records.task_write(
+    return client.task_write(
         name=form.name.format(**places),
         activity_type=form.type.get(task.task_type) or form.type.get(task.action) or form.type["default"],
         activity_status=form.status,

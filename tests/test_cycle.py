@@ -8,7 +8,7 @@ import pytest
 
 from outreach_sync.instants import parse_duration, parse_iso
 from outreach_sync.records import Unknown
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,7 +29,7 @@ from outreach_sync.outreach.auth import SCOPES, OAuthApp
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.provision import TITLES, Wish, planned, provide
 from outreach_sync.store import run_lock
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -20,7 +20,7 @@ from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store, is_there, run_lock
 from outreach_sync.store.backup import back_up, back_up_elsewhere, problems_of, restore as put_back
 from outreach_sync.store.erasure import let_go, scrub_free_pages
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation

@@ -29,8 +29,8 @@ from outreach_sync.records import Stream
 from outreach_sync.rules.matching import mailbox
 from outreach_sync.rules.skipped import named_attributes
 from outreach_sync.store import Store, is_there
-from outreach_sync.workbooks import metadata, records
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks import metadata, wire
+from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE, TASK_CLASS, Filter, Reading, list_value, read_text
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.instants import Instant
-    from outreach_sync.workbooks.client import WorkbooksClient
     from outreach_sync.workbooks.metadata import FieldType, RecordType
 
 CONFIG, REFUSED, UNAVAILABLE = 2, 3, 4
@@ -78,7 +77,7 @@ _ONE_ROW = (("page[size]", "1"), ("count", "false"))
 _LOGIN = "workbooks login"
 _REST = ("workbooks fields", "workbooks picklists", "workbooks permissions", "workbooks eq ignores case")
 _NO_EMAIL_TITLE = "no email"
-_PERSON_FIELDS = ("name", "person_first_name", "person_last_name", records.EMAIL, REFERENCE)
+_PERSON_FIELDS = ("name", "person_first_name", "person_last_name", wire.EMAIL, REFERENCE)
 _TASK_FIELDS = (
     *("name", "activity_type", "activity_status", "description", "due_date"),
     *("primary_contact_id", "primary_contact_type", REFERENCE),
@@ -486,21 +485,21 @@ def _labels(wanted: _Labels, entries: Mapping[int, tuple[str, ...]]) -> Check:
     return fail(wanted.check, detail, hint)
 
 
-def _case(client: WorkbooksClient) -> Check:
+def _case(client: Workbooks) -> Check:
     """Find out whether `eq` ignores case, by somebody's address in the other case."""
     name = "workbooks eq ignores case"
-    reading = Reading((Filter(records.EMAIL, "not_blank", ""),), ("id", records.EMAIL))
-    rows = client.read(records.PEOPLE, reading, asked_for=lambda row: bool(row.get(records.EMAIL)), at_most=1)
-    known = [(str(row.get("id")), read_text(row.get(records.EMAIL)) or "") for row in rows]
+    reading = Reading((Filter(wire.EMAIL, "not_blank", ""),), ("id", wire.EMAIL))
+    rows = client.read(wire.PEOPLE, reading, asked_for=lambda row: bool(row.get(wire.EMAIL)), at_most=1)
+    known = [(str(row.get("id")), read_text(row.get(wire.EMAIL)) or "") for row in rows]
     cased = [(one, email) for one, email in known if email.isascii() and email.swapcase() != email]
     if not cased:
         return ok(name, "nobody has an address to try it with")
     person_id, email = cased[0]
-    reading = Reading((Filter(records.EMAIL, "eq", list_value([email.swapcase()])),), ("id", records.EMAIL))
+    reading = Reading((Filter(wire.EMAIL, "eq", list_value([email.swapcase()])),), ("id", wire.EMAIL))
     found = client.read(
-        records.PEOPLE,
+        wire.PEOPLE,
         reading,
-        asked_for=lambda row: mailbox(read_text(row.get(records.EMAIL)) or "") == mailbox(email),
+        asked_for=lambda row: mailbox(read_text(row.get(wire.EMAIL)) or "") == mailbox(email),
     )
     if any(str(row.get("id")) == person_id for row in found):
         return ok(name, "it does")

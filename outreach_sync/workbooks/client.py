@@ -15,6 +15,7 @@ What becomes of a write, object by object, and never in a way that could write a
 
 from __future__ import annotations
 
+import html
 import re
 import threading
 from contextlib import contextmanager, suppress
@@ -36,13 +37,25 @@ from outreach_sync.http import (
     pause,
 )
 from outreach_sync.instants import now
-from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks import verdicts, wire
-from outreach_sync.workbooks.verdicts import BatchRefused, DelayedError, FailedError, TurnedAwayError, settle_single
+from outreach_sync.records import Accepted, Date, PersonRow, Rejected, Stale, TaskRow, Unknown, Verdict, Write
+from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.person import Datatype
+from outreach_sync.workbooks import wire
+from outreach_sync.workbooks.metadata import Metadata
 from outreach_sync.workbooks.wire import (
+    EMAIL,
+    OBJECT_REF,
+    PEOPLE,
+    PERSON_CLASS,
     REFERENCE,
+    ROLE_DATATYPES,
+    TASKS,
+    BatchRefused,
+    DelayedError,
+    FailedError,
     Reading,
     Row,
+    TurnedAwayError,
     is_kept,
     lock_version_of,
     read_boolean,
@@ -57,7 +70,12 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.http import Answer, OnRetry, StopSignal
     from outreach_sync.instants import Instant
+    from outreach_sync.records import WriteValue
+    from outreach_sync.workbooks.metadata import Finding
 
+_TASK_COLUMNS = ("id", "lock_version", "is_deleted", REFERENCE)
+_PERSON_COLUMNS = (*_TASK_COLUMNS, EMAIL, OBJECT_REF)
+_NAME_LENGTH = 255
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
 _TURNED_AWAY_LIMIT = 3
 _READINGS_LIMIT = 3
@@ -87,7 +105,7 @@ class _StrangeRowsError(Exception):
     """Rows came that were not asked for: a filter was ignored, and what is absent proves nothing."""
 
 
-class WorkbooksClient:
+class Workbooks:
     """Reads and writes records of any controller; safe to be used by several threads.
 
     Rows are maps of column to raw value, which `wire.read` parses.
@@ -95,6 +113,8 @@ class WorkbooksClient:
     Attributes:
         transport: what it sends with.
         patience: how long Workbooks may keep a run waiting, in all.
+        metadata: what `check` and `provision` read and make.
+        fields: the configured fields of a Person, role -> name.
     """
 
     def __init__(self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
@@ -115,6 +135,13 @@ class WorkbooksClient:
         self._counting = threading.Lock()
         self._proven = False
         self._turned_away = 0
+        self.metadata = Metadata(self)
+        self.fields = {role: name for role, name in section.fields.model_dump().items() if name is not None}
+        self._datatypes = {
+            name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
+            for name, value in config.sync.people.only_where.items()
+        } | {name: ROLE_DATATYPES.get(role, Datatype.TEXT) for role, name in self.fields.items()}
+        self._columns = (*_PERSON_COLUMNS, *self._datatypes)
 
     @property
     def requests(self) -> int:
@@ -230,6 +257,75 @@ class WorkbooksClient:
                 settled[place] = verdict
         return tuple(settled)
 
+    def people_by_ids(self, person_ids: Iterable[int]) -> dict[int, PersonRow]:
+        """Read People, deleted ones too, with what they hold; those that are absent may be hidden from the key."""
+        rows = self.by_ids(PEOPLE, person_ids, self._columns, include_deleted=True)
+        return {person.id: person for person in map(self._person, rows)}
+
+    def people_by_reference(self, references: Iterable[str]) -> dict[str, list[PersonRow]]:
+        """Find People by `created_through_reference`, which need not be unique, deleted ones too; by reference."""
+        return self._people(REFERENCE, references, include_deleted=True)
+
+    def people_by_object_ref(self, object_refs: Iterable[str]) -> dict[str, list[PersonRow]]:
+        """Find live People by `PERS-<n>`."""
+        return self._people(OBJECT_REF, object_refs)
+
+    def people_by_outreach_id(self, outreach_ids: Iterable[str]) -> dict[str, list[PersonRow]]:
+        """Find live People by the configured Outreach id field, to the letter; nobody where none is configured."""
+        field = self.fields.get("outreach_id")
+        return self._people(field, outreach_ids) if field else {}
+
+    def people_by_email(self, addresses: Iterable[str]) -> dict[str, list[PersonRow]]:
+        """Find live People by main e-mail address, whatever its case and the blanks around it, by its `mailbox`.
+
+        Whether Workbooks ignores case or blanks is not documented: each address is asked for as it is and in lower
+        case, also with a blank before it, behind it or on both sides, and compared here. One stored in yet another
+        spelling is missed.
+        """
+        return self._people(EMAIL, addresses, spellings=_spellings, key=mailbox)
+
+    def tasks_by_reference(self, references: Iterable[str]) -> dict[str, list[TaskRow]]:
+        """Find Tasks by `created_through_reference`, deleted ones too; only what matched is a key."""
+        rows = self.by_values(TASKS, REFERENCE, references, _TASK_COLUMNS, include_deleted=True)
+        return {reference: list(map(_task, some)) for reference, some in rows.items()}
+
+    def tasks_by_ids(self, task_ids: Iterable[int]) -> dict[int, TaskRow]:
+        """Read Tasks, deleted ones too."""
+        rows = self.by_ids(TASKS, task_ids, _TASK_COLUMNS, include_deleted=True)
+        return {task.id: task for task in map(_task, rows)}
+
+    def write_people(self, writes: Sequence[Write]) -> tuple[Verdict, ...]:
+        """Write People, each judged by its own answer, in order."""
+        return self.write(PEOPLE, writes)
+
+    def write_tasks(self, writes: Sequence[Write]) -> tuple[Verdict, ...]:
+        """Write Tasks, each judged by its own answer, in order."""
+        return self.write(TASKS, writes)
+
+    def problems(self) -> tuple[Finding, ...]:
+        """Compare the configured fields and needed permissions with the metadata, in one request."""
+        return self.metadata.problems(self.fields)
+
+    def systemic_problem(self) -> str | None:
+        """Say what makes Workbooks refuse everything (a field gone, a permission), None where nothing does."""
+        fatal = [f"{finding.subject}: {finding.problem}" for finding in self.problems() if finding.fatal]
+        return "; ".join(fatal) or None
+
+    def _people(self, field: str, values: Iterable[str], **how: Any) -> dict[str, list[PersonRow]]:
+        rows = self.by_values(PEOPLE, field, values, self._columns, **how)
+        return {key: list(map(self._person, some)) for key, some in rows.items()}
+
+    def _person(self, row: Row) -> PersonRow:
+        return PersonRow(
+            id=record_id(row),
+            lock_version=lock_version_of(row),
+            is_deleted=bool(read_boolean(row.get("is_deleted"))),
+            email=read_text(row.get(EMAIL)),
+            reference=read_text(row.get(REFERENCE)),
+            object_ref=read_text(row.get(OBJECT_REF)),
+            fields={name: wire.read(row.get(name), datatype) for name, datatype in self._datatypes.items()},
+        )
+
     def _read_all(
         self, controller: str, reading: Reading, asked_for: Callable[[Row], bool], at_most: int | None
     ) -> list[Row]:
@@ -269,13 +365,13 @@ class WorkbooksClient:
         return self._read_once(controller, reading, left, paged=paged)
 
     def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | BatchRefused:
-        """Send objects once and judge the answer. Raises as `verdicts.parse` does, and what sending raises."""
+        """Send objects once and judge the answer. Raises as `wire.parse` does, and what sending raises."""
         answer = self._send(controller, wire.write_pairs(writes), left, _WRITE_GRACE_SECONDS)
-        refusal = verdicts.request_refusal(answer)
+        refusal = wire.request_refusal(answer)
         if refusal is not None:
             return refusal
         said = self._parse(answer)
-        return verdicts.batch_refusal(said) or verdicts.judge(said, writes)
+        return wire.batch_refusal(said) or wire.judge(said, writes)
 
     def look_again(self) -> None:
         """Wait for rows that were created a moment ago, which may appear late. Raises InterruptedByError."""
@@ -296,7 +392,7 @@ class WorkbooksClient:
     def _parse(self, answer: Answer, endpoint: str = "") -> dict[str, Any]:
         """Parse an answer and count being turned away: three times with a key that never worked is a refusal."""
         try:
-            said = verdicts.parse(answer, endpoint)
+            said = wire.parse(answer, endpoint)
         except (DelayedError, ThrottledError):
             self._brake.pull()
             raise
@@ -305,7 +401,7 @@ class WorkbooksClient:
                 self._turned_away += 1
                 refused = self._turned_away >= _TURNED_AWAY_LIMIT and not self._proven
             if refused:
-                raise verdicts.not_accepted() from None
+                raise wire.not_accepted() from None
             raise
         self._brake.ease()
         with self._counting:
@@ -367,7 +463,7 @@ def _account(said: Mapping[str, Any]) -> Account:
 
 def _rows(said: Mapping[str, Any]) -> list[Row]:
     if said.get("success") is False:
-        raise verdicts.refused_reading(said)
+        raise wire.refused_reading(said)
     rows = said.get("data")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UntrustedAnswerError("Workbooks answered a look-up without a list of rows.")
@@ -375,14 +471,14 @@ def _rows(said: Mapping[str, Any]) -> list[Row]:
 
 
 def _settle(
-    client: WorkbooksClient,
+    client: Workbooks,
     controller: str,
     writes: Sequence[Write],
     *,
     was_put_off: bool = False,
     at_most: float | None = None,
 ) -> tuple[Verdict, ...]:
-    """Send one batch until it is settled; the verdicts are parallel to `writes`. Raises as `WorkbooksClient.write`.
+    """Send one batch until it is settled; the verdicts are parallel to `writes`. Raises as `Workbooks.write`.
 
     `was_put_off`: it is part of a batch that was, and may have been carried out. `at_most`: for so many seconds.
     """
@@ -399,7 +495,7 @@ def _settle(
     if not isinstance(outcome, BatchRefused):
         return outcome
     if not middle:
-        return (settle_single(outcome),)
+        return (wire.settle_single(outcome),)
     halves = writes[:middle], writes[middle:]
     put_off = delivery.was_put_off
     first, second = (_settle(client, controller, half, was_put_off=put_off, at_most=at_most) for half in halves)
@@ -407,7 +503,7 @@ def _settle(
 
 
 def _without_the_one_to_blame(
-    client: WorkbooksClient, controller: str, writes: Sequence[Write], failure: UnavailableError
+    client: Workbooks, controller: str, writes: Sequence[Write], failure: UnavailableError
 ) -> tuple[Verdict, ...]:
     """Send halves of what does not get through: of what a gateway stops at, nothing is known; the rest is settled.
 
@@ -430,7 +526,7 @@ def _without_the_one_to_blame(
 
 
 def _blame(
-    client: WorkbooksClient, controller: str, writes: Sequence[Write], failure: UnavailableError
+    client: Workbooks, controller: str, writes: Sequence[Write], failure: UnavailableError
 ) -> tuple[Verdict, ...]:
     if len(writes) > 1:
         with suppress(UnavailableError):
@@ -441,7 +537,7 @@ def _blame(
 class _Delivery:
     """One batch on its way: sent until Workbooks looks at it, and never in a way that could write anything twice."""
 
-    def __init__(self, client: WorkbooksClient, controller: str, writes: Sequence[Write], *, was_put_off: bool) -> None:
+    def __init__(self, client: Workbooks, controller: str, writes: Sequence[Write], *, was_put_off: bool) -> None:
         self._client = client
         self._controller = controller
         self._writes = writes
@@ -524,3 +620,47 @@ class _Delivery:
             ):
                 written[place] = Accepted(write.id, lock_version)
         return written
+
+
+def task_write(
+    *,
+    name: str,
+    activity_type: str,
+    activity_status: str,
+    due: Instant | None,
+    description: str,
+    person_id: int,
+    reference: str,
+) -> Write:
+    """Describe the create of one Task for a Person.
+
+    `description` is plain text; `due` becomes its UTC day, and without one no due date is sent. A name longer than the
+    255 characters a string may have is cut.
+    """
+    fields: dict[str, WriteValue] = {
+        "name": name[:_NAME_LENGTH],
+        "activity_type": activity_type,
+        "activity_status": activity_status,
+        "description": html.escape(description).replace("\r\n", "\n").replace("\n", "<br>"),
+        "primary_contact_id": person_id,
+        "primary_contact_type": PERSON_CLASS,
+        REFERENCE: reference,
+    }
+    if due is not None:
+        fields["due_date"] = Date(due)
+    return Write(0, 0, fields)
+
+
+def _spellings(address: str) -> Iterable[str]:
+    plain = address.strip()
+    forms: Mapping[str, None] = dict.fromkeys((address, plain, plain.lower()))
+    return dict.fromkeys(spelling for form in forms for spelling in (form, f" {form}", f"{form} ", f" {form} "))
+
+
+def _task(row: Row) -> TaskRow:
+    return TaskRow(
+        id=record_id(row),
+        lock_version=lock_version_of(row),
+        is_deleted=bool(read_boolean(row.get("is_deleted"))),
+        reference=read_text(row.get(REFERENCE)) or "",
+    )

@@ -26,7 +26,7 @@ from outreach_sync.workbooks.wire import (
 
 if TYPE_CHECKING:
     from outreach_sync.records import Verdict
-    from outreach_sync.workbooks.client import WorkbooksClient
+    from outreach_sync.workbooks.client import Workbooks
 
 _TYPES = "metadata/types"
 _PICKLISTS = "admin/picklists"
@@ -110,9 +110,9 @@ class MissingLabel(NamedTuple):
 
 
 class Metadata:
-    """Reads and extends the description of one Workbooks. Reading raises as `WorkbooksClient.read` does."""
+    """Reads and extends the description of one Workbooks. Reading raises as `Workbooks.read` does."""
 
-    def __init__(self, client: WorkbooksClient) -> None:
+    def __init__(self, client: Workbooks) -> None:
         """Send nothing yet."""
         self._client = client
 
@@ -145,11 +145,11 @@ class Metadata:
         return tuple(map(record_id, self._client.by_values(_PICKLISTS, "name", (name,), ("id",)).get(name, ())))
 
     def create_picklist(self, name: str, description: str) -> Verdict:
-        """Create an empty picklist. Needs an administrator's key. Raises as `WorkbooksClient.write` does."""
+        """Create an empty picklist. Needs an administrator's key. Raises as `Workbooks.write` does."""
         return self._create(_PICKLISTS, {"name": name, "description": description})
 
     def add_picklist_entries(self, picklist_id: int, values: Sequence[str]) -> tuple[Verdict, ...]:
-        """Add entries to a picklist, in order. Raises as `WorkbooksClient.write` does."""
+        """Add entries to a picklist, in order. Raises as `Workbooks.write` does."""
         writes = [Write(0, 0, {"picklist_id": picklist_id, "value": value}) for value in values]
         return self._client.write(_ENTRIES, writes)
 
@@ -163,7 +163,7 @@ class Metadata:
     ) -> Verdict:
         """Create a custom field; `data_type` is a word of the examples (boolean, string, picklist, date...).
 
-        Needs an administrator's key. Raises as `WorkbooksClient.write` does.
+        Needs an administrator's key. Raises as `Workbooks.write` does.
         """
         fields: dict[str, WriteValue] = {
             "title": title,

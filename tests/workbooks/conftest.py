@@ -13,7 +13,7 @@ import pytest
 from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
 from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks.client import Workbooks
 from tests.harness import Pauses
 
 STATE, STAMP = "cf_person_sequence_state", "cf_person_state_updated_at"

@@ -12,7 +12,7 @@ from outreach_sync.instants import parse_iso
 from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Verdict, Write, WriteValue
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON
-from outreach_sync.workbooks.records import Workbooks
+from outreach_sync.workbooks.client import Workbooks
 from tests.harness import Pauses
 from tests.workbooks.conftest import configured
 

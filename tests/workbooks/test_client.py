@@ -21,7 +21,7 @@ from outreach_sync.errors import (
 from outreach_sync.http import StopSignal
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Write
 from outreach_sync.sandbox.server import Response, WireFault
-from outreach_sync.workbooks.client import WorkbooksClient
+from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.wire import Filter, Reading, Row
 from tests.workbooks.conftest import Bench, Scripted, configured, form_of, said
 
@@ -93,7 +93,7 @@ def test_the_user_agent_starts_with_the_whole_name_and_asks_for_gzip(bench: Benc
 
 def test_without_a_key_nothing_is_asked() -> None:
     with pytest.raises(ConfigError, match=r"workbooks\.api_key"):
-        WorkbooksClient(configured("https://x.example", api_key=None), StopSignal())
+        Workbooks(configured("https://x.example", api_key=None), StopSignal())
 
 
 LOGIN = {

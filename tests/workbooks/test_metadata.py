@@ -20,7 +20,7 @@ from outreach_sync.workbooks.metadata import (
 )
 
 if TYPE_CHECKING:
-    from outreach_sync.workbooks.records import Workbooks
+    from outreach_sync.workbooks.client import Workbooks
     from tests.workbooks.conftest import SmallCrm
 
 PERSON = "Private::Crm::Person"

@@ -11,7 +11,7 @@ from outreach_sync.errors import UntrustedAnswerError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import parse_iso
 from outreach_sync.records import Accepted, Date, PersonRow, Scalar, TaskRow, Write
-from outreach_sync.workbooks.records import Workbooks, task_write
+from outreach_sync.workbooks.client import Workbooks, task_write
 from tests.workbooks.conftest import configured
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks.verdicts import BatchRefused, batch_refusal, clean_text, judge, reasons_in
+from outreach_sync.workbooks.wire import BatchRefused, batch_refusal, clean_text, judge, reasons_in
 
 STALE_SENTENCE = "This record cannot be saved since it has already been updated elsewhere."
 DONE = {"success": True, "errors": {}, "warnings": {}}
