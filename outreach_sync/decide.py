@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.match import ask_matches, link, look_twice, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
-from outreach_sync.rules.matching import Ambiguous, Found
-from outreach_sync.rules.person import Held, differences, is_opted_out, wanted_person
+from outreach_sync.rules.person import Ambiguous, Found, Held, differences, is_opted_out, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
 from outreach_sync.store.outbox import HIDDEN
 from outreach_sync.store.people import Candidates

@@ -24,10 +24,8 @@ from outreach_sync.errors import (
 from outreach_sync.http import pause
 from outreach_sync.match import read_people, refresh
 from outreach_sync.records import Rejected, Unknown
-from outreach_sync.rules import guard
-from outreach_sync.rules.guard import Watched
-from outreach_sync.rules.matching import task_reference
-from outreach_sync.rules.person import NOT_ACTIVE
+from outreach_sync.rules.person import NOT_ACTIVE, task_reference
+from outreach_sync.rules.watermark import Watched, guard_problems
 from outreach_sync.settle import Batch, Settled, Suspects, person_batch, settle, task_write, workbooks_fields
 from outreach_sync.store.outbox import DISCARDED, PERSON, TASK, Guarded
 
@@ -162,7 +160,7 @@ class _Guard:
         if self._lifted or max(numbers) <= min(limits.count, limits.lost_count, limits.create):
             return {}  # without counting everybody, which takes longer than a small cycle
         counts = dict(zip(Watched, numbers, strict=True))
-        return guard.exceeded(counts, self._run.store.people.known_or_lost(), limits, loaded=self._loaded)
+        return guard_problems(counts, self._run.store.people.known_or_lost(), limits, loaded=self._loaded)
 
     def admit(self) -> None:
         """Note that what is queued now has been counted and may be written; of a pilot with a limit, nothing is."""

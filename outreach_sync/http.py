@@ -11,7 +11,9 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -554,3 +556,33 @@ def _origin(url: str) -> tuple[str, str, int]:
     if "@" in parts.netloc or parts.scheme not in _PORTS:
         return _NOWHERE
     return (parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme])
+
+
+# Requests begun before their answers are needed
+
+
+def ahead(call: Callable[[], T], *, name: str) -> Future[T]:
+    """Begin a call in a thread of its own and return what holds its result, or what it raised.
+
+    The thread, of that name, is a daemon: one that hangs must not hold up the end of the process.
+    """
+    future = Future[T]()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as failure:  # noqa: BLE001 - the outermost one of this thread; raised again in the caller's
+            future.set_exception(failure)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def early(items: Iterator[T], count: int) -> Iterator[T]:
+    """Yield the items, each taken from `items` so many others before it is its turn."""
+    taken: deque[T] = deque()
+    for item in items:
+        taken.append(item)
+        if len(taken) > count:
+            yield taken.popleft()
+    yield from taken

@@ -17,7 +17,7 @@ from outreach_sync.errors import NotAllowedError, ServiceError, StateError, Untr
 from outreach_sync.outreach.auth import TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream
-from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.person import mailbox
 from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthenticatedError, ServiceError
-from outreach_sync.http import pause
-from outreach_sync.prefetch import Ahead, early
+from outreach_sync.http import ahead, early, pause
 from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.records import Stream
-from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
-from outreach_sync.rules.person import Held, RoleValue, recognised
+from outreach_sync.rules.person import Ambiguous, Found, Held, RoleValue, mailbox, questions, recognised, verdict
 from outreach_sync.store.erasure import Persona, erase_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from outreach_sync.instants import Instant
     from outreach_sync.records import Page, PersonRow, Prospect, Scalar
@@ -78,7 +77,7 @@ class LookedUp(NamedTuple):
     absent: Absent
     pools: Mapping[int, Sequence[int]]
     unlinked: Mapping[int, CachedProspect]
-    matches: Ahead[Matches]
+    matches: Future[Matches]
 
 
 class _Asked(NamedTuple):
@@ -88,7 +87,7 @@ class _Asked(NamedTuple):
     absent: Absent
     pools: Mapping[int, Sequence[int]]
     unread: Sequence[int]
-    history: Ahead[list[Page]] | None
+    history: Future[list[Page]] | None
 
 
 def look_up_all(run: Run, *, only_opt_outs: bool) -> Iterator[LookedUp]:
@@ -127,7 +126,7 @@ def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
     unread = _unread(run, everyone)
     history = None
     if unread and not run.source_is_down:
-        history = Ahead(lambda: list(run.source.states_of(unread)), name="history-ahead")
+        history = ahead(lambda: list(run.source.states_of(unread)), name="history-ahead")
     return _Asked(prospects, absent, {one: pools[one] for one in (*absent.deleted, *absent.hidden)}, unread, history)
 
 
@@ -185,7 +184,7 @@ def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
 # -- look-ups in Workbooks
 
 
-def ask_matches(run: Run, prospects: Sequence[Prospect]) -> Ahead[Matches]:
+def ask_matches(run: Run, prospects: Sequence[Prospect]) -> Future[Matches]:
     """Look prospects up in Workbooks by the configured rules.
 
     A rule asks for all that are still open in one look-up for each hundred values. Whatever the config says, the
@@ -194,7 +193,7 @@ def ask_matches(run: Run, prospects: Sequence[Prospect]) -> Ahead[Matches]:
     unusable = {"link"} if run.config.workbooks.fields.outreach_id else {"link", "outreach_id"}
     rules: list[str] = [rule for rule in run.config.sync.people.match if rule not in unusable]
     rules += [] if _REFERENCE in rules else [_REFERENCE]
-    return Ahead(lambda: _look(run, rules, prospects), name="match-ahead")
+    return ahead(lambda: _look(run, rules, prospects), name="match-ahead")
 
 
 def look_twice(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:

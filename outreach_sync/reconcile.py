@@ -22,21 +22,19 @@ from outreach_sync.cycle import (
 from outreach_sync.decide import decisions
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import GuardStoppedError, ServiceError
-from outreach_sync.http import check
+from outreach_sync.http import ahead, check, early
 from outreach_sync.instants import parse_duration
 from outreach_sync.match import has_values, keep_read as keep_person, made_at, until_shown
-from outreach_sync.prefetch import Ahead, early
 from outreach_sync.pull import Course, absent_among, follow, keep_read
 from outreach_sync.records import Stream
-from outreach_sync.rules import guard
-from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import NOT_ACTIVE
-from outreach_sync.rules.watermark import Walk
+from outreach_sync.rules.watermark import Walk, Watched, guard_problems, is_mass_change
 from outreach_sync.store.progress import SURVEY, Survey
 from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from outreach_sync.decide import Decision
     from outreach_sync.records import Page, PersonRow
@@ -135,7 +133,7 @@ def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | No
     loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
     found, limits = survey.counts(), run.config.sync.guard
     numbers = {**survey.people_to_change(), Watched.CREATIONS: 0}
-    problems = list(guard.exceeded(numbers, run.store.people.known_or_lost(), limits, loaded=loaded).values())
+    problems = list(guard_problems(numbers, run.store.people.known_or_lost(), limits, loaded=loaded).values())
     judged = (
         ("create again, or no longer see, {} of {} tasks", found["tasks_gone"] + found["tasks_hidden"], asked[0]),
         ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
@@ -143,7 +141,7 @@ def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | No
     problems += [
         f"it would {text.format(changes, known)} (sync.guard)"
         for text, changes, known in judged
-        if loaded and guard.stops(changes, known, share=limits.share, count=limits.count)
+        if loaded and is_mass_change(changes, known, share=limits.share, count=limits.count)
     ]
     return "; ".join(problems) or None
 
@@ -156,7 +154,7 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
             exists.
     """
     missing, known, limits = survey.people_with_unseen(), run.store.people.known_or_lost(), run.config.sync.guard
-    if not guard.stops(missing, known, share=limits.lost_share, count=limits.lost_count):
+    if not is_mass_change(missing, known, share=limits.lost_share, count=limits.lost_count):
         return
     sample = survey.unseen(0, _SAMPLE)
     if sample and len(absent_among(run, Stream.SEQUENCE_STATES, sample)) == len(sample):
@@ -266,7 +264,7 @@ class Asked(NamedTuple):
     """A few linked people, on their way from Workbooks."""
 
     ids: Sequence[int]
-    rows: Ahead[Mapping[int, PersonRow]]
+    rows: Future[Mapping[int, PersonRow]]
 
 
 def compare_people(run: Run, survey: Survey) -> None:
@@ -294,7 +292,7 @@ def _asked(run: Run) -> Iterator[Asked]:
     while ids := run.store.people.linked_ids(after, _TOGETHER):
         check(run.stop)
         after = ids[-1]
-        yield Asked(ids, Ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
+        yield Asked(ids, ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
 
 
 def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson, row: PersonRow | None) -> None:

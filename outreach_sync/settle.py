@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync.instants import Instant, to_date
 from outreach_sync.pull import witness
 from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Write, plain
-from outreach_sync.rules.matching import task_reference
-from outreach_sync.rules.person import Held, base_fields
+from outreach_sync.rules.person import Held, base_fields, task_reference
 from outreach_sync.store.history import Written
 from outreach_sync.store.outbox import TASK
 from outreach_sync.workbooks import client

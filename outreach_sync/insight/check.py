@@ -26,7 +26,7 @@ from outreach_sync.outreach.auth import SCOPES
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.provision import titled_fields
 from outreach_sync.records import Stream
-from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.person import mailbox
 from outreach_sync.rules.skipped import named_attributes
 from outreach_sync.store import Store, is_there
 from outreach_sync.workbooks import metadata, wire

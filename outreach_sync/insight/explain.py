@@ -12,8 +12,7 @@ from outreach_sync.decide import decisions
 from outreach_sync.errors import UsageError
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.pull import witness
-from outreach_sync.rules.matching import prospect_reference, task_reference
-from outreach_sync.rules.person import Held
+from outreach_sync.rules.person import Held, prospect_reference, task_reference
 from outreach_sync.store.outbox import HIDDEN, PERSON, SOURCE, TASK
 
 if TYPE_CHECKING:

@@ -27,16 +27,26 @@ from outreach_sync.errors import (
     ServiceError,
     UntrustedAnswerError,
 )
-from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry, Patience, Quota, Transport, quota
+from outreach_sync.http import (
+    BusyError,
+    GarbledError,
+    MaybeSentError,
+    OnRetry,
+    Patience,
+    Quota,
+    Transport,
+    ahead,
+    quota,
+)
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.auth import Tokens, raise_if_not_now, refusal_of
 from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, parsed_object, read_document
-from outreach_sync.prefetch import Ahead
 from outreach_sync.records import Event, Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from outreach_sync.config.model import Config
     from outreach_sync.http import Answer, StopSignal
@@ -396,8 +406,8 @@ class Outreach:
         endless ones are not.
         """
         links, contents = set[int](), Counter[int]()
-        ahead = _PagesAhead(self, (self._begun(url, stream) for url in starts), stream)
-        while (page := ahead.take()) is not None:
+        pages = _PagesAhead(self, (self._begun(url, stream) for url in starts), stream)
+        while (page := pages.take()) is not None:
             if page.next_url is None:
                 links, contents = set(), Counter()
             else:
@@ -561,7 +571,7 @@ class _PagesAhead:
 
     def __init__(self, source: Outreach, starts: Iterator[str], stream: Stream) -> None:
         self._source, self._starts, self._stream = source, starts, stream
-        self._pages: deque[Ahead[Page]] = deque()
+        self._pages: deque[Future[Page]] = deque()
         self._waiting: str | None = None
         self._turn = threading.Lock()
         self._go_on(None)
@@ -587,7 +597,7 @@ class _PagesAhead:
         self._waiting = url
         if url is not None and len(self._pages) < _AHEAD_AT_MOST:
             self._waiting, fetch = None, self._source.fetch_page
-            self._pages.append(Ahead(lambda: fetch(url, self._stream, on_link=self._go_on), name="page-ahead"))
+            self._pages.append(ahead(lambda: fetch(url, self._stream, on_link=self._go_on), name="page-ahead"))
 
 
 class _Halving:

@@ -1,4 +1,4 @@
-"""From where a stream is read, and how far its watermark may move.
+"""From where a stream is read, how far its watermark may move, and how much a cycle may change (the guard).
 
 The watermark is the server's clock when the walk began, but never later than what this machine's clock or the data
 itself bears out: `min(server, max(local, newest row))`. Whichever one of the clocks is wrong, by a day either way, the
@@ -8,9 +8,15 @@ clock says alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outreach_sync.config.model import Guard
 
 _CLOCKS_DIFFER = 60_000
 """Servers behind one name may differ by a little."""
@@ -147,3 +153,49 @@ def trusted_time(walk: Walk) -> Instant | None:
     witnesses = [clock for clock in (walk.local_at, walk.newest) if clock is not None]
     proven = min(walk.began_at, max(witnesses)) if witnesses else walk.began_at
     return proven if walk.since is None else max(proven, min(walk.since, walk.began_at))
+
+
+# The guard against a mass change that nobody meant: three numbers, each with its own limit
+
+
+class Watched(StrEnum):
+    """What the guard counts.
+
+    UPDATES: linked people that would be changed, opt-outs left out, once the first load is done.
+    LOSSES: people who would become Not Active, and records that are not to be seen or would be created again.
+    CREATIONS: people that would be created, in the first load too.
+    """
+
+    UPDATES = "updates"
+    LOSSES = "losses"
+    CREATIONS = "creations"
+
+
+def is_mass_change(changes: int, known: int, *, share: float, count: int) -> bool:
+    """Say whether so many changes among `known` records are too many: more than the share, and more than the count."""
+    return changes > count and changes > share * known
+
+
+def guard_problems(numbers: Mapping[Watched, int], linked: int, limits: Guard, *, loaded: bool) -> dict[Watched, str]:
+    """Return which limits would be passed, and each problem in words.
+
+    Args:
+        numbers: how many people a cycle would change, lose or create.
+        linked: how many people are linked.
+        limits: what is allowed, as the config has it.
+        loaded: whether the first load is done. Before, updates are not watched.
+    """
+    updates, losses, creations = (numbers[one] for one in Watched)
+    found: dict[Watched, str] = {}
+    if loaded and is_mass_change(updates, linked, share=limits.share, count=limits.count):
+        allowed = f"allowed: {limits.count}, or a share of {limits.share:g}"
+        found[Watched.UPDATES] = f"it would change {updates} of {linked} linked people ({allowed})"
+    if is_mass_change(losses, linked, share=limits.lost_share, count=limits.lost_count):
+        allowed = f"allowed: {limits.lost_count}, or a share of {limits.lost_share:g}"
+        found[Watched.LOSSES] = (
+            f"{losses} of {linked} linked people would become Not Active, are not to be seen any more or would be "
+            f"created again ({allowed})"
+        )
+    if creations > limits.create:
+        found[Watched.CREATIONS] = f"it would create {creations} people (allowed: {limits.create})"
+    return found

@@ -12,8 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask
-from outreach_sync.rules.matching import mailbox
-from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState
+from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState, mailbox
 from outreach_sync.store.sql import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import StateError
-from outreach_sync.rules.matching import mailbox
+from outreach_sync.rules.person import mailbox
 from outreach_sync.store.progress import Facts
 from outreach_sync.store.sql import IDS, Table, id_list, parsed
 

@@ -96,7 +96,7 @@ class Entry(NamedTuple):
 
 
 class Guarded(NamedTuple):
-    """What is queued that no guard has counted yet, as the three numbers that it watches (`rules.guard`)."""
+    """What is queued that no guard has counted yet, as the three numbers that it watches (`rules.watermark`)."""
 
     updates: int
     losses: int

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.rules.matching import mailbox
-from outreach_sync.rules.person import Held, RoleValue
+from outreach_sync.rules.person import Held, RoleValue, mailbox
 from outreach_sync.store.outbox import IS_DUE, Outbox
 from outreach_sync.store.sql import IDS, Table, id_list, parsed
 

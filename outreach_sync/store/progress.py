@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Event, Stream
-from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import OPTED_OUT
-from outreach_sync.rules.watermark import Progress, Walk
+from outreach_sync.rules.watermark import Progress, Walk, Watched
 from outreach_sync.store.sql import IDS, Table, id_list
 
 if TYPE_CHECKING:

@@ -38,8 +38,7 @@ from outreach_sync.http import (
 )
 from outreach_sync.instants import now
 from outreach_sync.records import Accepted, Date, PersonRow, Rejected, Stale, TaskRow, Unknown, Verdict, Write
-from outreach_sync.rules.matching import mailbox
-from outreach_sync.rules.person import Datatype
+from outreach_sync.rules.person import Datatype, mailbox
 from outreach_sync.workbooks import wire
 from outreach_sync.workbooks.metadata import Metadata
 from outreach_sync.workbooks.wire import (

@@ -4,7 +4,7 @@ from typing import Any
 
 from outreach_sync.insight.explain import by_kind, failure_document, kind_of
 from outreach_sync.instants import Instant
-from outreach_sync.rules.matching import Ambiguous
+from outreach_sync.rules.person import Ambiguous
 from outreach_sync.store.outbox import Entry
 
 

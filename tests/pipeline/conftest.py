@@ -25,8 +25,7 @@ from outreach_sync.records import (
     Verdict,
     Write,
 )
-from outreach_sync.rules.matching import mailbox
-from outreach_sync.rules.person import Held
+from outreach_sync.rules.person import Held, mailbox
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.run import Pilot, Run
 from outreach_sync.store import Store

@@ -8,9 +8,11 @@ import pytest
 
 from outreach_sync import match
 from outreach_sync.deliver import Pusher, deliver
+from outreach_sync.http import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
 
 def forget_that_all_states_were_read(bench: Any) -> None:
@@ -89,15 +91,11 @@ def test_a_person_in_doubt_is_read_before_it_is_written(bench: Any) -> None:
 DAY, NOON = 86_400_000, 1_790_000_000_000
 
 
-class AtOnce:
-    """A call ahead that is over before anything else happens."""
-
-    def __init__(self, call: Callable[[], Any], *, name: str) -> None:
-        self.name = name
-        self._result = call()
-
-    def result(self) -> Any:
-        return self._result
+def _at_once(call: Callable[[], Any], *, name: str) -> Future[Any]:
+    """Have a call that is begun early be over before anything else happens."""
+    future = ahead(call, name=name)
+    future.result()
+    return future
 
 
 _pump = Pusher.pump
@@ -112,7 +110,7 @@ def _settled_at_once(pusher: Pusher) -> None:
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match, "CHUNK", 1)
-    monkeypatch.setattr(match, "Ahead", AtOnce)
+    monkeypatch.setattr(match, "ahead", _at_once)
     monkeypatch.setattr(Pusher, "pump", _settled_at_once)
 
 

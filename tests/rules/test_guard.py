@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.config.model import Guard
-from outreach_sync.rules.guard import Watched, exceeded, stops
+from outreach_sync.rules.watermark import Watched, guard_problems, is_mass_change
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from outreach_sync.rules.guard import Watched, exceeded, stops
     ],
 )
 def test_both_the_share_and_the_count_must_be_exceeded(changes: int, known: int, stopped: bool) -> None:
-    assert stops(changes, known, share=0.5, count=500) is stopped
+    assert is_mass_change(changes, known, share=0.5, count=500) is stopped
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,5 @@ def test_both_the_share_and_the_count_must_be_exceeded(changes: int, known: int,
 )
 def test_each_number_has_its_own_limit(updates: int, losses: int, creations: int, linked: int, found: set[str]) -> None:
     numbers = dict(zip(Watched, (updates, losses, creations), strict=True))
-    assert set(exceeded(numbers, linked, Guard(), loaded=True)) == found
-    assert set(exceeded(numbers, linked, Guard(), loaded=False)) == found - {Watched.UPDATES}
+    assert set(guard_problems(numbers, linked, Guard(), loaded=True)) == found
+    assert set(guard_problems(numbers, linked, Guard(), loaded=False)) == found - {Watched.UPDATES}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outreach_sync.records import Prospect
-from outreach_sync.rules.matching import Ambiguous, Found, mailbox, questions, verdict
+from outreach_sync.rules.person import Ambiguous, Found, mailbox, questions, verdict
 
 ADA = Prospect(
     18, "Ada", "Example", (" Ada@Example.com", "ada@work.example", ""), " pers-12 ", False, None, False, None, None, 1

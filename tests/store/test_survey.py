@@ -6,8 +6,8 @@ import pytest
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState, SourceTask
-from outreach_sync.rules.guard import Watched
 from outreach_sync.rules.person import OPTED_OUT, Held
+from outreach_sync.rules.watermark import Watched
 from outreach_sync.store.cache import JudgedTask
 from outreach_sync.store.progress import OpenTask, SentTask, Survey
 

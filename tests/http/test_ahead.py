@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outreach_sync.prefetch import Ahead, early
+from outreach_sync.http import ahead, early
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_a_call_waits_until_its_result_is_asked_for() -> None:
     begun = threading.Event()
-    Ahead(begun.set, name="test")
+    ahead(begun.set, name="test")
     assert begun.wait(5)
 
 
@@ -24,7 +24,7 @@ def test_a_failure_ahead_is_lost() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        Ahead(fail, name="test").result()
+        ahead(fail, name="test").result()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
