@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from outreach_sync.log import Log
     from outreach_sync.run import Ended
     from outreach_sync.store import Store
-    from outreach_sync.store.history import RunRecord
+    from outreach_sync.store.progress import RunRecord
 
 START, SUCCESS, FAIL, LOG = "/start", "", "/fail", "/log"
 

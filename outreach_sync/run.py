@@ -22,8 +22,8 @@ from outreach_sync.records import Stream
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
-from outreach_sync.store.history import Written
 from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, is_due, next_attempt
+from outreach_sync.store.progress import Written
 from outreach_sync.summary import RunSummary
 from outreach_sync.workbooks.client import Workbooks
 

@@ -15,8 +15,8 @@ from outreach_sync.instants import Instant, to_date
 from outreach_sync.pull import witness
 from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Write, plain
 from outreach_sync.rules.person import Held, base_fields, task_reference
-from outreach_sync.store.history import Written
 from outreach_sync.store.outbox import TASK
+from outreach_sync.store.progress import Written
 from outreach_sync.workbooks import client
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.errors import StateError
-from outreach_sync.forget import forget, look_up
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Refused, Stream
-from outreach_sync.store.backup import back_up, back_up_elsewhere, copies_of, problems_of
+from outreach_sync.store.backup import back_up, back_up_elsewhere, copies_of, forget, look_up, problems_of
 
 if TYPE_CHECKING:
     from pathlib import Path

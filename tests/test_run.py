@@ -16,7 +16,7 @@ from outreach_sync.log import keep_secret
 from outreach_sync.records import Stream
 from outreach_sync.run import outcome
 from outreach_sync.store import run_lock
-from outreach_sync.store.history import Runs
+from outreach_sync.store.progress import Runs
 from outreach_sync.summary import RunSummary, StreamSummary
 from tests.harness import PERSON
 

@@ -13,19 +13,25 @@ from outreach_sync import instants
 from outreach_sync.cli.context import FullHelp, invocation, stop_on_signals
 from outreach_sync.cli.output import safe
 from outreach_sync.errors import StateError, UsageError
-from outreach_sync.forget import forget as erase, look_up
 from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_account, remember
 from outreach_sync.outreach.auth import TokenFile, is_of_another_app
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store, is_there, run_lock
-from outreach_sync.store.backup import back_up, back_up_elsewhere, problems_of, restore as put_back
+from outreach_sync.store.backup import (
+    back_up,
+    back_up_elsewhere,
+    forget as erase,
+    look_up,
+    problems_of,
+    restore as put_back,
+)
 from outreach_sync.store.erasure import let_go, scrub_free_pages
 from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
     from outreach_sync.cli.context import Invocation
     from outreach_sync.config.model import Config
-    from outreach_sync.forget import Erased, Known
+    from outreach_sync.store.backup import Erased, Known
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

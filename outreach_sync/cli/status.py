@@ -18,7 +18,7 @@ from outreach_sync.instants import Instant, ago, now, parse_iso, to_datetime
 from outreach_sync.report import render, write_page
 from outreach_sync.report.figures import gather
 from outreach_sync.store import Store, holder
-from outreach_sync.store.history import Written
+from outreach_sync.store.progress import Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from outreach_sync.rules.person import PooledState, RoleValue, Wanted
     from outreach_sync.store import Store
     from outreach_sync.store.cache import CachedProspect, CachedTask
-    from outreach_sync.store.history import Written
     from outreach_sync.store.outbox import Entry
     from outreach_sync.store.people import LinkedPerson
+    from outreach_sync.store.progress import Written
 
 _REFERENCE = "PERS-"
 _OUTREACH_SITE = "https://web.outreach.io"

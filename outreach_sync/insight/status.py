@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.store import Holder, Store
-    from outreach_sync.store.history import RunRecord
+    from outreach_sync.store.progress import RunRecord
 
 QUOTA = "outreach_quota"
 """The fact that holds what Outreach last told of its hourly quota (each run puts it there)."""

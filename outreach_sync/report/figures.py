@@ -17,7 +17,7 @@ from outreach_sync.insight.explain import Links, by_kind, failure_document
 from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, parse_iso, to_date
 from outreach_sync.records import Stream
-from outreach_sync.store.history import DAY_MS, day_of
+from outreach_sync.store.progress import DAY_MS, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from outreach_sync.insight.explain import Kind
     from outreach_sync.log import Scrubber
     from outreach_sync.store import Holder, Store
-    from outreach_sync.store.history import History, RunRecord, Written
     from outreach_sync.store.outbox import Entry
+    from outreach_sync.store.progress import History, RunRecord, Written
 
 UNFINISHED = "unfinished"
 """The outcome of a run that goes on, or whose process was killed."""

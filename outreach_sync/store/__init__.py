@@ -23,12 +23,10 @@ from outreach_sync.errors import LockHeldError, StateError
 from outreach_sync.files import beside, make_directory, open_private, refusal, resolved
 from outreach_sync.store.cache import Cache
 from outreach_sync.store.erasure import Forgotten
-from outreach_sync.store.history import History, Runs
 from outreach_sync.store.outbox import Outbox
 from outreach_sync.store.people import People, Undecided
-from outreach_sync.store.progress import Events, Facts, ProgressStore
-from outreach_sync.store.schema import VERSION, migrations
-from outreach_sync.store.sql import connect, state_errors
+from outreach_sync.store.progress import Events, Facts, History, ProgressStore, Runs
+from outreach_sync.store.schema import VERSION, connect, migrations, state_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

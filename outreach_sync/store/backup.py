@@ -1,7 +1,8 @@
 """Copies of the state: one a day by itself, one before a format changes, others when asked for; and the way back.
 
 A lost state is rebuilt from both services, but only as far back as `sync.start`; a copy knows more. Copies are whole
-database files that only their owner can read, made while the state may be in use.
+database files that only their owner can read, made while the state may be in use. A request for erasure reaches them
+too, and changes nothing in Outreach or Workbooks.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import shutil
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, open_private, resolved
 from outreach_sync.store import is_there
-from outreach_sync.store.erasure import Forgotten, Persona, erase_rows, persona, scrub_free_pages
+from outreach_sync.store.erasure import Forgotten, Holdings, Persona, erase_rows, holdings, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
 from outreach_sync.store.schema import VERSION
 
@@ -313,3 +314,70 @@ def problems_of(path: Path) -> list[str]:
             f"{path} cannot be read: {error}.",
             advice="Check that this user may read it; nothing is said of its content.",
         ) from error
+
+
+class Known(NamedTuple):
+    """Somebody as they are known here. `known`: whether any of their ids is; `held`: what is stored of them."""
+
+    whom: Persona
+    known: bool
+    held: Holdings
+
+
+class Erased(NamedTuple):
+    """What was done.
+
+    Attributes:
+        known: who they were, and what was removed.
+        copies: backups that were rewritten without them.
+        removed: backups that could not be (damaged, or of another version), and are gone.
+        unreachable: copies that were made elsewhere and are not there now; they may have been moved.
+    """
+
+    known: Known
+    copies: tuple[Path, ...]
+    removed: tuple[Path, ...]
+    unreachable: tuple[Path, ...]
+
+
+def look_up(store: Store, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
+    """Say who somebody is, with all prospects that are the same Person, and what is stored of them."""
+    prospects = () if prospect_id is None else (prospect_id,)
+    people = () if person_id is None else (person_id,)
+    whom = persona(store.connection, prospects=prospects, people=people)
+    known, held = holdings(store.connection, whom)
+    return Known(whom, known, held)
+
+
+def forget(store: Store, someone: Known) -> Erased:
+    """Remove everything that is known of somebody; call it under the run lock.
+
+    Their ids are remembered, and a keyed hash of each address: what is needed never to create them again. Doing it
+    again does no harm, and finishes what was interrupted.
+
+    Raises:
+        StateError: the state cannot be written, or another program keeps reading it.
+    """
+    connection = store.connection
+    connection.execute("PRAGMA secure_delete = ON")
+    with store.transaction():
+        erase_rows(connection, someone.whom)
+    scrub_free_pages(connection)
+    if store.path is not None:
+        drop_unfinished(store.path)
+    elsewhere = copies_elsewhere(store)
+    copies = [*(() if store.path is None else copies_of(store.path)), *filter(_is_there, elsewhere)]
+    rewritten = {copy: erase_from_copy(copy, someone.whom) for copy in copies}
+    return Erased(
+        someone,
+        tuple(copy for copy, whole in rewritten.items() if whole),
+        tuple(copy for copy, whole in rewritten.items() if not whole),
+        tuple(one for one in elsewhere if one not in rewritten),
+    )
+
+
+def _is_there(copy: Path) -> bool:
+    try:
+        return copy.exists()
+    except OSError:  # a directory that may not be entered any more
+        return False

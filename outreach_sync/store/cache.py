@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask
 from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState, mailbox
-from outreach_sync.store.sql import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable

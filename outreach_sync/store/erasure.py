@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.errors import StateError
 from outreach_sync.rules.person import mailbox
 from outreach_sync.store.progress import Facts
-from outreach_sync.store.sql import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3

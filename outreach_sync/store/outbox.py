@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
-from outreach_sync.store.sql import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

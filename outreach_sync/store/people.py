@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.rules.person import Held, RoleValue, mailbox
 from outreach_sync.store.outbox import IS_DUE, Outbox
-from outreach_sync.store.sql import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3

@@ -15,7 +15,7 @@ from outreach_sync.report.figures import gather
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.cache import JudgedTask
-from outreach_sync.store.history import DAY_MS, History, Written
+from outreach_sync.store.progress import DAY_MS, History, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

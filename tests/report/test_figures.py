@@ -11,7 +11,7 @@ from outreach_sync.instants import Instant, parse_iso, to_iso
 from outreach_sync.log import Scrubber
 from outreach_sync.report import duration, share, write_page
 from outreach_sync.report.figures import gather
-from outreach_sync.store.history import DAY_MS
+from outreach_sync.store.progress import DAY_MS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.cache import JudgedTask
-from outreach_sync.store.history import DAY_MS, History, SkippedBySequence, day_of
+from outreach_sync.store.progress import DAY_MS, History, SkippedBySequence, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

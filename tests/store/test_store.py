@@ -15,8 +15,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
 from outreach_sync.store import Store
 from outreach_sync.store.backup import problems_of
-from outreach_sync.store.schema import migrations
-from outreach_sync.store.sql import connect
+from outreach_sync.store.schema import connect, migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
