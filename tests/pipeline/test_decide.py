@@ -2,30 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from outreach_sync.errors import InterruptedByError
 from outreach_sync.instants import Instant
 from outreach_sync.records import Unknown
-
-
-def test_only_what_differs_is_written(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.decide()
-    bench.keep(states=[one._replace(state="paused", updated_at=bench.now) for one in bench.states(1, "active")])
-    bench.decide()
-    assert [set(write.fields) for batch in bench.target.person_batches for write in batch] == [
-        {"f_state", "f_at"},
-        {"f_state"},
-    ]
-
-
-def test_a_refusal_goes_when_its_cause_does(bench: Any) -> None:
-    bench.linked(1, 1001, "hibernating")
-    bench.decide()
-    bench.keep(states=[one._replace(state="active", updated_at=bench.now) for one in bench.states(1, "active")])
-    bench.decide()
-    assert bench.state.outbox.failures() == []
 
 
 def test_the_same_refusal_again_keeps_its_attempts_and_its_pause(bench: Any) -> None:
@@ -47,24 +25,6 @@ def test_a_refusal_is_parked_after_max_attempts(bench: Any) -> None:
     assert bench.state.outbox.failures()[0].state == "parked"
 
 
-def test_while_outreach_is_down_whom_it_must_be_asked_about_waits_and_the_others_go_on(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.keep(states=bench.states(2, "active"))
-    bench.decide(source_is_down=True)
-    assert bench.field(1001, "f_state") == "Running"
-    assert bench.source.prospects_asked == []
-    assert bench.state.undecided.count() == 1
-
-
-def test_a_request_to_stop_ends_the_planning_and_loses_nobody(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.stop.set(15)
-    with pytest.raises(InterruptedByError):
-        bench.decide()
-    assert bench.state.undecided.count() == 1
-    assert bench.target.person_batches == []
-
-
 def test_a_pause_that_a_wrong_clock_began_keeps_a_refusal_waiting_for_years(bench: Any) -> None:
     bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
     for one in (1001, 1002):
@@ -77,43 +37,10 @@ def test_a_pause_that_a_wrong_clock_began_keeps_a_refusal_waiting_for_years(benc
     assert bench.field(1001, "f_state") == "Running"
 
 
-def test_an_opt_out_or_a_skipped_task_is_reason_enough(bench: Any) -> None:
-    bench.keep(bench.prospect(1, opted_out=True), bench.prospect(2), tasks=[bench.skipped(7, 2)])
-    assert bench.decide().people.created == 2
-
-
-def test_a_deleted_prospect_is_not_created(bench: Any) -> None:
-    bench.keep(bench.prospect(1, trashed_at=bench.now), states=bench.states(1, "active"))
-    assert bench.decide().people.skipped == 1
-    assert bench.target.person_batches == []
-
-
 def test_a_prospect_that_cannot_be_read_is_refused_instead_of_created_empty(bench: Any) -> None:
     bench.keep(states=bench.states(1, "active"))
     assert bench.decide().people.rejected == 1
     assert "cannot be read" in bench.state.outbox.failures()[0].reason
-
-
-def test_the_one_who_comes_later_joins_the_person_that_was_created_before(bench: Any) -> None:
-    bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
-    bench.decide()
-    bench.keep(bench.prospect(2, email="ada@example.com"), states=bench.states(2, "active"))
-    assert bench.decide().people.created == 0
-    assert bench.state.people.prospects_of([5000]) == {5000: [1, 2]}
-
-
-def test_a_creation_without_an_answer_is_looked_for_twice_before_it_is_sent_again(bench: Any) -> None:
-    bench.keep(bench.prospect(1), states=bench.states(1, "active"))
-
-    def lost(writes: Any) -> Any:
-        bench.target.obey(writes)
-        return [Unknown("time-out") for _ in writes]
-
-    bench.target.answers = [lost]
-    bench.decide()
-    assert len(bench.target.people) == 1
-    assert bench.count("outbox") == 0
-    assert bench.state.people.of_prospects([1]) == {1: 5000}
 
 
 def test_a_creation_that_never_arrived_is_sent_again(bench: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
-from outreach_sync.errors import InterruptedByError, NotAllowedError, UnavailableError
+from outreach_sync.errors import UnavailableError
 from outreach_sync.instants import Instant
-from outreach_sync.records import Accepted, Rejected, Stale, TaskRow, Unknown
+from outreach_sync.records import Rejected, Stale, TaskRow, Unknown
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 
@@ -91,14 +91,6 @@ def link(bench: Any, count: int) -> None:
         bench.linked(one, 1000 + one, "active")
 
 
-def test_no_batch_is_larger_than_configured_and_nobody_is_sent_twice(bench: Any) -> None:
-    link(bench, 7)
-    bench.decide()
-    assert sorted(len(batch) for batch in bench.target.person_batches) == [1, 3, 3]
-    ids = [write.id for batch in bench.target.person_batches for write in batch]
-    assert len(ids) == len(set(ids)) == 7
-
-
 def test_an_entry_is_durably_marked_as_being_sent_before_its_request_leaves(bench: Any) -> None:
     link(bench, 1)
     seen: list[str] = []
@@ -112,23 +104,6 @@ def test_an_entry_is_durably_marked_as_being_sent_before_its_request_leaves(benc
     bench.target.answers = [look]
     bench.decide()
     assert seen == ["sending"]
-
-
-def test_what_was_being_sent_when_a_process_died_is_read_before_it_is_sent_again(bench: Any) -> None:
-    link(bench, 1)
-
-    def die(writes: Any) -> Any:
-        bench.target.obey(writes)
-        raise KeyboardInterrupt
-
-    bench.target.answers = [die]
-    with pytest.raises(KeyboardInterrupt):
-        bench.decide()
-    with bench.state.transaction():
-        bench.state.outbox.recover()
-    bench.decide()
-    assert len(bench.target.person_batches) == 1
-    assert bench.count("outbox") == 0
 
 
 def test_no_more_requests_are_in_flight_than_configured(bench: Any) -> None:
@@ -150,39 +125,8 @@ def test_no_more_requests_are_in_flight_than_configured(bench: Any) -> None:
     assert 1 <= most <= 2
 
 
-def test_a_request_to_stop_settles_what_is_in_flight_and_keeps_the_rest_queued(bench: Any) -> None:
-    link(bench, 9)
-
-    def stop(writes: Any) -> Any:
-        bench.stop.set(15)
-        return bench.target.obey(writes)
-
-    bench.target.answers = [stop]
-    with pytest.raises(InterruptedByError):
-        bench.decide()
-    written = sum(len(batch) for batch in bench.target.person_batches)
-    assert written < 9
-    assert bench.count("outbox WHERE state = 'sending'") == 0
-    assert bench.count("outbox") + bench.count("changed") >= 9 - written
-
-
 def refuse_all(writes: Any) -> Any:
     return [Rejected(("f_state: is not in the list",)) for _ in writes]
-
-
-def test_what_was_accepted_leaves_the_queue_and_is_what_workbooks_holds(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    assert bench.decide().people.updated == 1
-    person = bench.state.people.by_id([1001])[1001]
-    assert (person.lock_version, person.held.sequence_state) == (2, "Running")
-    assert bench.count("outbox") == 0
-
-
-def test_an_answer_without_a_lock_version_has_the_record_read_before_the_next_write(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.answers = [lambda writes: bench.target.obey(writes) and [Accepted(1001, -1)]]
-    bench.decide()
-    assert bench.state.people.by_id([1001])[1001].lock_version is None
 
 
 def test_a_record_that_is_always_stale_is_left_for_later_and_holds_up_nobody(bench: Any) -> None:
@@ -212,64 +156,12 @@ def test_a_refused_record_stands_with_its_reason_and_is_tried_again_after_a_paus
     assert bench.state.outbox.failures() == []
 
 
-def test_an_opt_out_that_is_refused_together_with_other_fields_is_sent_once_more_alone(bench: Any) -> None:
-    bench.linked(1, 1001, "active", opted_out=True)
-    bench.target.answers = [refuse_all]
-    bench.decide()
-    assert set(bench.target.person_batches[1][0].fields) == {"f_no_email"}
-    assert (bench.field(1001, "f_no_email"), bench.field(1001, "f_state")) == (True, None)
-    assert len(bench.state.outbox.failures()) == 1
-
-
 def test_a_refused_record_that_turns_out_to_be_gone_is_created_again(bench: Any) -> None:
     bench.linked(1, 1001, "active")
     bench.target.change(1001, deleted=True)
     bench.target.answers = [refuse_all]
     tally = bench.decide()
     assert (tally.people.recreated, tally.people.rejected) == (1, 0)
-
-
-def test_a_lost_answer_is_looked_up_and_not_sent_again_where_it_took_effect(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.answers = [lambda writes: bench.target.obey(writes) and [Unknown("time-out")]]
-    tally = bench.decide()
-    assert len(bench.target.person_batches) == 1
-    assert bench.count("outbox") == 0
-    assert (tally.people.updated, tally.people.unchanged) == (1, 0)
-
-
-def test_a_request_that_failed_altogether_leaves_its_entries_queued_in_doubt(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-
-    def down(_writes: Any) -> Any:
-        raise UnavailableError("Workbooks is down.")
-
-    bench.target.answers = [down]
-    with pytest.raises(UnavailableError):
-        bench.decide()
-    (entry,) = bench.state.outbox.of_person([1])
-    assert (entry.state, entry.in_doubt) == ("queued", True)
-    bench.decide()
-    assert bench.field(1001, "f_state") == "Running"
-
-
-def test_answers_that_keep_being_lost_end_the_run_with_a_service_error_and_lose_nothing(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.answers = [lambda writes: [Unknown("time-out") for _ in writes]] * 10
-    with pytest.raises(UnavailableError, match="1 in doubt"):
-        bench.decide()
-    assert bench.state.outbox.of_person([1])[0].in_doubt
-    assert len(bench.target.person_batches) == 3
-
-
-def test_a_workbooks_that_refuses_everything_stops_the_run_before_every_record_is_marked(bench: Any) -> None:
-    for one in range(1, 10):
-        bench.linked(one, 1000 + one, "active")
-    bench.target.problem = "f_state: Person has no such field"
-    bench.target.answers = [refuse_all] * 10
-    with pytest.raises(NotAllowedError, match="no such field"):
-        bench.decide()
-    assert len(bench.target.person_batches) < 3
 
 
 def queued(bench: Any, **values: Any) -> None:
@@ -280,52 +172,12 @@ def queued(bench: Any, **values: Any) -> None:
         bench.state.outbox.queue_task(7, 1, held=False, run_id="run0")
 
 
-def test_a_skipped_task_becomes_one_cancelled_task_of_the_person(bench: Any) -> None:
-    queued(bench, note="Ring <b>first</b>")
-    assert bench.decide().tasks.created == 1
-    (write,) = bench.target.task_batches[0]
-    fields = write.fields
-    assert (fields["activity_status"], fields["activity_type"]) == ("Cancelled", "Email")
-    assert (fields["primary_contact_id"], fields["created_through_reference"]) == (1001, "outreach-task-7")
-    assert fields["description"] == "Ring &lt;b&gt;first&lt;/b&gt;"
-    assert bench.state.cache.task(7).workbooks_id == 9000
-
-
-def test_one_that_exists_is_adopted_instead_of_created(bench: Any) -> None:
-    queued(bench)
-    bench.target.tasks[1] = TaskRow(1, 0, False, "outreach-task-7")
-    assert bench.decide().tasks.created == 0
-    assert bench.target.task_batches == []
-    assert bench.state.cache.task(7).workbooks_id == 1
-
-
 @pytest.mark.parametrize(("recreates", "created"), [(True, 1), (False, 0)])
 def test_one_that_was_deleted_follows_when_deleted(bench: Any, recreates: bool, created: int) -> None:
     queued(bench)
     bench.target.tasks[1] = TaskRow(1, 0, True, "outreach-task-7")
     assert bench.decide(config={"sync.when_deleted": "recreate" if recreates else "leave"}).tasks.created == created
     assert bench.count("outbox") == 0
-
-
-def test_a_creation_without_an_answer_is_looked_for_twice_and_never_doubled(bench: Any) -> None:
-    queued(bench)
-
-    def lost(writes: Any) -> Any:
-        bench.target.obey_tasks(writes)
-        return [Unknown("time-out") for _ in writes]
-
-    bench.target.answers = [bench.target.obey, lost]
-    assert bench.decide().tasks.created == 1
-    assert len(bench.target.tasks) == 1
-    assert bench.count("outbox") == 0
-
-
-def test_a_refused_task_is_kept_with_its_reason(bench: Any) -> None:
-    queued(bench)
-    bench.target.answers = [bench.target.obey, lambda _: [Rejected(("name: is required",))]]
-    assert bench.decide().tasks.rejected == 1
-    (entry,) = bench.state.outbox.failures()
-    assert (entry.task_id, entry.reason) == (7, "name: is required")
 
 
 def gone(bench: Any) -> None:

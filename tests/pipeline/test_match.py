@@ -15,32 +15,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
-def forget_that_all_states_were_read(bench: Any) -> None:
-    with bench.state.transaction():
-        bench.state.connection.execute("DELETE FROM fact")
-
-
-def test_old_states_are_read_before_the_first_decision_unless_everything_was_read(bench: Any) -> None:
-    forget_that_all_states_were_read(bench)
-    bench.source.states = bench.states(1, "opted_out")
-    bench.target.add(1001, email="ada@example.com")
-    bench.keep(bench.prospect(1, email="ada@example.com"))
-    bench.decide()
-    assert bench.source.history_asked == [1]
-    assert (bench.field(1001, "f_state"), bench.field(1001, "f_no_email")) == ("Opted Out", True)
-    bench.keep(bench.prospect(1, email="ada@example.com", opted_out=True, updated_at=bench.now))
-    bench.decide()
-    assert bench.source.history_asked == [1], "once is enough"
-
-
-def test_a_prospect_that_only_a_state_named_is_read_before_it_is_created(bench: Any) -> None:
-    bench.source.prospects = [bench.prospect(1, email="ada@example.com")]
-    bench.keep(states=bench.states(1, "active"))
-    bench.decide()
-    assert bench.source.prospects_asked == [1]
-    assert bench.target.people[5000].email == "ada@example.com"
-
-
 @pytest.mark.parametrize(
     ("rule", "prospect", "person"),
     [
@@ -64,28 +38,11 @@ def test_the_reference_is_looked_for_whatever_the_config_says_since_the_state_ma
     assert bench.field(1001, "f_state") == "Running"
 
 
-def test_a_deleted_person_is_no_match(bench: Any) -> None:
-    bench.target.add(1001, email="ada@example.com")
-    bench.target.change(1001, deleted=True)
-    bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
-    assert bench.decide().people.created == 1
-
-
 def test_no_more_is_asked_for_those_a_rule_has_found(bench: Any) -> None:
     bench.target.add(1001, reference="outreach-prospect-1")
     bench.keep(bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"))
     bench.decide()
     assert "email" not in {what for what, _ in bench.target.looked_up}
-
-
-def test_a_person_in_doubt_is_read_before_it_is_written(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.change(1001, f_state="Running")
-    with bench.state.transaction():
-        bench.state.people.doubt([1001])
-    bench.decide()
-    (batch,) = bench.target.person_batches
-    assert set(batch[0].fields) == {"f_at"}, "what is there already is not written again"
 
 
 DAY, NOON = 86_400_000, 1_790_000_000_000
@@ -130,17 +87,3 @@ def test_a_row_that_is_older_than_our_own_write_hides_that_write(bench: Any, loc
         )
     deliver(bench.run(), complete=True, allow_bulk=False)
     assert bench.field(1001, "f_state") == "Paused", "of two states at the same time the higher id is shown"
-
-
-@pytest.mark.usefixtures("one_by_one")
-def test_everybody_is_decided_once_however_few_at_a_time(bench: Any) -> None:
-    for number in range(1, 8):
-        bench.target.add(1000 + number, email=f"{number}@example.com")
-    bench.keep(
-        *(bench.prospect(number, email=f"{number}@example.com") for number in range(1, 8)),
-        states=[one for number in range(1, 8) for one in bench.states(number, "active")],
-    )
-    run = bench.run()
-    deliver(run, complete=True, allow_bulk=False)
-    assert run.summary.people.updated == 7
-    assert all(bench.field(1000 + number, "f_state") == "Running" for number in range(1, 8))

@@ -22,12 +22,6 @@ def walk_states(bench: Any, *pages: Any, **options: Any) -> Any:
     return run
 
 
-def test_a_first_walk_reads_from_the_start_and_sets_the_watermark_to_the_servers_time(bench: Any) -> None:
-    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
-    assert bench.source.first_urls == [(STATES, NOON - 90 * DAY)]
-    assert bench.state.progress.of(STATES).watermark == NOON
-
-
 def test_a_clock_of_this_machine_that_runs_slow_costs_the_newest_rows_and_no_sweep(bench: Any) -> None:
     bench.now = Instant(NOON - 400 * DAY)
     newest = bench.source.page(states=bench.states(1, "active"))
@@ -58,36 +52,6 @@ def test_a_server_that_once_named_a_time_ahead_of_its_own_loses_nothing_of_what_
     assert bench.state.progress.of(STATES).watermark == bench.now
     walk_states(bench)
     assert bench.source.first_urls[-1] == (STATES, bench.now - 600_000)
-
-
-def test_an_interrupted_walk_leaves_the_watermark_and_goes_on_with_the_next_page(bench: Any) -> None:
-    pages = [bench.source.page(states=bench.states(one, "active")) for one in (1, 2, 3)]
-    bench.source.script[STATES] = [pages[0], UnavailableError("down"), pages[2]]
-    with pytest.raises(UnavailableError):
-        pull(bench.run(), STATES)
-    assert bench.state.progress.of(STATES).watermark is None
-    assert bench.count("sequence_state") == 1
-    walk_states(bench, *pages)
-    assert bench.source.walked == ["sequence_states?0", "sequence_states?1"]
-    assert bench.count("sequence_state") == 3
-    assert bench.state.progress.of(STATES).watermark == NOON
-
-
-def test_a_page_and_its_consequences_are_stored_together_or_not_at_all(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench.source.script[STATES] = [bench.source.page(states=bench.states(1, "active"))]
-    run = bench.run()
-    kept = bench.state.progress.keep_walk
-
-    def die(stream: Stream, walk: Any) -> None:
-        kept(stream, walk)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(bench.state.progress, "keep_walk", die)
-    with pytest.raises(KeyboardInterrupt):
-        pull(run, STATES)
-    assert (bench.count("sequence_state"), bench.count("changed")) == (0, 0)
 
 
 def test_a_refused_page_token_begins_the_walk_again(bench: Any) -> None:
@@ -137,14 +101,6 @@ def test_a_walk_is_stuck_once_outreach_has_moved_to_another_host(bench: Any) -> 
     assert bench.source.walked[-1] == "sequence_states?0"
 
 
-def test_what_makes_no_sense_stays_visible_until_it_is_read_whole(bench: Any) -> None:
-    walk_states(bench, bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")]))
-    (entry,) = bench.state.outbox.failures()
-    assert (entry.record, entry.prospect_id) == ("source", 1)
-    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
-    assert bench.state.outbox.failures() == []
-
-
 def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(bench: Any) -> None:
     page = bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")])
     counts = [walk_states(bench, page).summary.people.rejected for _ in range(3)]
@@ -164,34 +120,11 @@ def test_what_makes_no_sense_is_never_parked_where_one_attempt_is_all(bench: Any
     assert (run.summary.tasks.rejected, run.summary.people.rejected) == (1, 0)
 
 
-def test_what_was_forgotten_is_not_stored_again(bench: Any) -> None:
-    with bench.state.transaction():
-        bench.state.forgotten.add("prospect", 1)
-    walk_states(bench, bench.source.page(states=bench.states(1, "active"), included=[bench.prospect(1)]))
-    bench.source.script[TASKS] = [bench.source.page(tasks=[bench.skipped(7, 1)])]
-    pull(bench.run(), TASKS)
-    bench.source.script[PROSPECTS] = [bench.source.page(prospects=[bench.prospect(1)])]
-    pull(bench.run(), PROSPECTS)
-    assert [bench.count(table) for table in ("prospect", "sequence_state", "task", "changed", "outbox")] == [0] * 5
-
-
 def pull_tasks(bench: Any, *tasks: Any) -> Any:
     bench.source.script[TASKS] = [bench.source.page(tasks=tasks)]
     run = bench.run()
     pull(run, TASKS)
     return run.summary.streams[TASKS]
-
-
-def test_a_skipped_task_is_queued_and_its_prospect_is_to_be_decided(bench: Any) -> None:
-    assert pull_tasks(bench, bench.skipped(7, 1)).skipped == 1
-    entry = bench.state.outbox.of_task(7)
-    assert (entry.prospect_id, entry.state, entry.held) == (1, "queued", True)
-    assert bench.count("changed") == 1
-
-
-def test_a_task_outside_of_sequences_is_left_alone(bench: Any) -> None:
-    pull_tasks(bench, bench.skipped(7, 1, task_type="manual"))
-    assert bench.count("task") == 0
 
 
 def test_a_task_that_is_no_longer_skipped_leaves_the_queue(bench: Any) -> None:
@@ -206,15 +139,6 @@ def test_a_task_that_may_have_been_sent_stays_in_the_queue(bench: Any) -> None:
         bench.state.outbox.back_to_queue([bench.state.outbox.of_task(7).id], in_doubt=True)
     pull_tasks(bench, bench.skipped(7, 1, state="incomplete", updated_at=NOON))
     assert bench.state.outbox.of_task(7) is not None
-
-
-def test_a_task_that_was_sent_is_not_queued_again_however_it_changes(bench: Any) -> None:
-    pull_tasks(bench, bench.skipped(7, 1))
-    with bench.state.transaction():
-        bench.state.outbox.drop([bench.state.outbox.of_task(7).id])
-        bench.state.cache.task_was_sent(7, 9000, NOON)
-    pull_tasks(bench, bench.skipped(7, 1, updated_at=NOON, note="changed"))
-    assert bench.count("outbox") == 0
 
 
 def test_rows_without_a_stamp_are_stored_and_reported(bench: Any) -> None:

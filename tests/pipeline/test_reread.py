@@ -72,10 +72,3 @@ def test_a_record_that_is_gone_from_outreach_is_refused_no_more(world: Any, refu
 def test_nothing_is_asked_for_while_nothing_is_due(world: Any, refused: int) -> None:
     _beyond_the_overlap(world)
     assert world.run().document["requests"]["outreach"] == 4
-
-
-def test_a_dry_run_rereads_too_and_keeps_nothing(world: Any, refused: int) -> None:
-    _retry(world)
-    before = _listed(world)
-    world.run(dry_run=True)
-    assert _listed(world) == before
