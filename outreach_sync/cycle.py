@@ -22,7 +22,6 @@ from outreach_sync.errors import (
 )
 from outreach_sync.pull import pull, read_concerned, reread_refused
 from outreach_sync.records import Stream
-from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
     from outreach_sync.run import Run
@@ -124,7 +123,7 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
                     names = ", ".join(sorted(run.source.refused_names))
                     run.summary.warnings.append(f"Outreach refuses to list events of these names: {names}.")
         except (ServiceError, NotAuthenticatedError, NotAllowedError) as error:
-            run.summary.streams.setdefault(stream, StreamSummary())
+            _ = run.summary.streams[stream]  # it is in the summary, if with zeros
             run.log.warning("stream_incomplete", stream=stream.value, why=str(error))
             if stream is Stream.EVENTS and isinstance(error, NotAllowedError):
                 run.summary.warnings.append(str(error))  # and that holds nothing up: the other streams go on

@@ -23,7 +23,6 @@ from outreach_sync.rules.watermark import Walk
 from outreach_sync.store.cache import JudgedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes
 from outreach_sync.store.outbox import next_attempt
-from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.records import Event, Page, SourceTask
     from outreach_sync.rules.watermark import Bound, Progress
-    from outreach_sync.run import Run
+    from outreach_sync.run import Run, StreamSummary
     from outreach_sync.store import Store
     from outreach_sync.store.cache import CachedProspect, CachedTask
 
@@ -87,7 +86,7 @@ def pull(run: Run, stream: Stream) -> None:
         UntrustedAnswerError: the walk cannot be trusted (it loops); it starts again next time.
         InterruptedByError: asked to stop; likewise.
     """
-    summary = run.summary.streams.setdefault(stream, StreamSummary())
+    summary = run.summary.streams[stream]
     before = run.source.requests
     beside = run.reading.is_told and run.store.progress.of(stream).walk is not None
     course = Course(
@@ -412,7 +411,7 @@ def read_concerned(run: Run) -> None:
     """
     if not run.store.events.any_concern():
         return
-    summary = run.summary.streams.setdefault(Stream.EVENTS, StreamSummary())
+    summary = run.summary.streams[Stream.EVENTS]
     before = run.source.requests
     try:
         for stream in (Stream.PROSPECTS, Stream.SEQUENCE_STATES, Stream.TASKS):

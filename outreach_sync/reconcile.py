@@ -30,7 +30,6 @@ from outreach_sync.records import Stream
 from outreach_sync.rules.person import NOT_ACTIVE
 from outreach_sync.rules.watermark import Walk, Watched, guard_problems, is_mass_change
 from outreach_sync.store.progress import SURVEY, Survey
-from outreach_sync.summary import StreamSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -185,7 +184,7 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
     done = run.store.progress.of(SURVEY)
     if done.walk is None and done.watermark is not None and _is_fresh(run, done.watermark):
         return  # it was completed, and what followed was not
-    summary = run.summary.streams.setdefault(Stream.SEQUENCE_STATES, StreamSummary())
+    summary = run.summary.streams[Stream.SEQUENCE_STATES]
     before = run.source.requests
     course = Course(
         Stream.SEQUENCE_STATES,

@@ -1,11 +1,12 @@
-"""One run: what all of its steps share, and what is around the cycle: lock, store, record, and how it ended."""
+"""One run: what all of its steps share, what it did, and what is around it: lock, store, record, how it ended."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections import defaultdict
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import instants
@@ -14,17 +15,16 @@ from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.identity import prove
 from outreach_sync.insight.explain import failure_document
-from outreach_sync.instants import Instant
+from outreach_sync.instants import Instant, to_iso
 from outreach_sync.log import masked
 from outreach_sync.monitoring import Watch
 from outreach_sync.outreach.client import Outreach
-from outreach_sync.records import Stream
+from outreach_sync.records import Stream, plain
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
 from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, is_due, next_attempt
 from outreach_sync.store.progress import Written
-from outreach_sync.summary import RunSummary
 from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.http import RetryNote, StopSignal
     from outreach_sync.log import Log
+    from outreach_sync.records import WriteValue
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.store.outbox import Entry
 
@@ -65,6 +66,105 @@ class Ended(NamedTuple):
     error: OutreachSyncError | None
     refused: int = 0
     names: Mapping[int, str] = {}
+
+
+@dataclass(slots=True)
+class StreamSummary:
+    """What was read of one stream. `without_stamp`: rows whose stamp is null; `skips`: events that tell of a skip."""
+
+    read: int = 0
+    changed: int = 0
+    skipped: int = 0
+    skips: int = 0
+    requests: int = 0
+    without_stamp: int = 0
+    watermark: Instant | None = None
+
+    def as_json(self, stream: Stream) -> dict[str, Any]:
+        """Return the stream's part of the document."""
+        of_its_own = {
+            Stream.TASKS: {"changed": self.changed, "skipped": self.skipped},
+            Stream.EVENTS: {"skips": self.skips},
+        }.get(stream, {"changed": self.changed})
+        watermark = None if self.watermark is None else to_iso(self.watermark)
+        return {"read": self.read, **of_its_own, "requests": self.requests, "watermark": watermark}
+
+
+@dataclass(slots=True)
+class PeopleSummary:
+    """What became of people. `queued` is what waits at the end of the run, the others are this run's."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    recreated: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    queued: int = 0
+
+
+@dataclass(slots=True)
+class TaskSummary:
+    """What became of skipped tasks."""
+
+    created: int = 0
+    rejected: int = 0
+    queued: int = 0
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """Everything a run did. `changes` is filled by a dry run only; `warnings` are sentences that do not end the run."""
+
+    run_id: str
+    started_at: Instant
+    dry_run: bool
+    streams: dict[Stream, StreamSummary] = field(default_factory=lambda: defaultdict(StreamSummary))
+    people: PeopleSummary = field(default_factory=PeopleSummary)
+    tasks: TaskSummary = field(default_factory=TaskSummary)
+    outreach_requests: int = 0
+    workbooks_requests: int = 0
+    changes: list[Mapping[str, Any]] = field(default_factory=list)
+    guard_would_stop: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    def would_write(self, entry: Entry, before: Mapping[str, WriteValue], fields: Mapping[str, WriteValue]) -> None:
+        """List and count what a dry run would write: `before` and `fields` by the names of the fields in Workbooks."""
+        if entry.record == "task":
+            self.tasks.created += 1
+        else:
+            counter = {"update": "updated", "create": "created", "recreate": "recreated"}[entry.action]
+            setattr(self.people, counter, getattr(self.people, counter) + 1)
+        self.changes.append(
+            {
+                "record": entry.record,
+                "action": "update" if entry.action == "update" else "create",
+                "prospect_id": entry.prospect_id,
+                "task_id": entry.task_id,
+                "workbooks_id": entry.person_id,
+                "fields": {name: [plain(before.get(name)), plain(value)] for name, value in fields.items()},
+            }
+        )
+
+    def as_json(self, outcome: str, finished_at: Instant) -> dict[str, Any]:
+        """Return the document that `run --json` prints."""
+        document: dict[str, Any] = {
+            "run_id": self.run_id,
+            "outcome": outcome,
+            "dry_run": self.dry_run,
+            "started_at": to_iso(self.started_at),
+            "finished_at": to_iso(finished_at),
+            "streams": {stream.value: one.as_json(stream) for stream, one in self.streams.items()},
+            "people": asdict(self.people),
+            "tasks": asdict(self.tasks),
+            "requests": {"outreach": self.outreach_requests, "workbooks": self.workbooks_requests},
+        }
+        if self.warnings:
+            document["warnings"] = list(self.warnings)
+        if self.dry_run:
+            document["changes"] = list(self.changes)
+            document["guard_would_stop"] = self.guard_would_stop
+        return document
 
 
 @dataclass(slots=True)
@@ -203,7 +303,7 @@ class Run:
         """Record what Workbooks accepted of a Person, by role, for the history (inside a transaction)."""
 
         def shown(role: str, value: RoleValue) -> RoleValue:
-            return instants.to_iso(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
+            return to_iso(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
 
         names, action = self.config.workbooks.fields, "update" if entry.action == "update" else "create"
         self.store.history.wrote(

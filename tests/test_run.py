@@ -14,10 +14,9 @@ from outreach_sync.errors import LockHeldError, UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.log import keep_secret
 from outreach_sync.records import Stream
-from outreach_sync.run import outcome
+from outreach_sync.run import RunSummary, StreamSummary, outcome
 from outreach_sync.store import run_lock
 from outreach_sync.store.progress import Runs
-from outreach_sync.summary import RunSummary, StreamSummary
 from tests.harness import PERSON
 
 if TYPE_CHECKING:

@@ -10,8 +10,18 @@ import click
 import yaml
 from rich.text import Text
 
-from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation, stop_on_signals
-from outreach_sync.cli.output import linked, print_json, print_table, say, shown_value
+from outreach_sync.cli.context import (
+    FullHelp,
+    Invocation,
+    as_json,
+    invocation,
+    linked,
+    print_json,
+    print_table,
+    say,
+    shown_value,
+    stop_on_signals,
+)
 from outreach_sync.errors import UsageError
 from outreach_sync.identity import refuse_another_account
 from outreach_sync.insight.explain import (

@@ -5,28 +5,45 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from outreach_sync.cli.context import Invocation, as_json, command_log, invocation, say_error, stop_on_signals
-from outreach_sync.cli.output import as_csv, plain_or, print_json, print_review, print_review_csv, say
+from outreach_sync.cli.context import (
+    Invocation,
+    as_csv,
+    as_json,
+    command_log,
+    invocation,
+    linked,
+    plain_or,
+    print_csv,
+    print_json,
+    print_table,
+    say,
+    say_error,
+    shown_value,
+    stop_on_signals,
+)
 from outreach_sync.config.values import Back
 from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateError
+from outreach_sync.insight.explain import Links
 from outreach_sync.insight.status import last_begun, overdue_runs
 from outreach_sync.instants import Instant, OutOfReachError, now, parse_duration, parse_moment
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
+from outreach_sync.rules.person import ROLES
 from outreach_sync.run import Ended, Options, perform
 from outreach_sync.schedule import RECONCILE, Reload, Scheduler, ServiceManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from outreach_sync.cli.context import Invocation
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.log import Log
@@ -301,3 +318,114 @@ def _reconcile_is_overdue(context: Invocation) -> bool:
     finally:
         state.close()
     return any(one.command == RECONCILE for one in overdue)
+
+
+# -- the review of a dry run
+
+_CSV = ("record", "action", "prospect_id", "task_id", "workbooks_id", "name", "field", "old", "new")
+_NEW = "(new Person)"
+_SHOWN_REFUSALS = 25
+_INDENT = "    "
+
+
+def print_review(ended: Ended, config: Config) -> None:
+    """Print what a dry run found; the fields go by the titles that people see in Workbooks."""
+    document = ended.document
+    people = [one for one in document["changes"] if one["record"] == "person"]
+    tasks = [one for one in document["changes"] if one["record"] == "task"]
+    if document["guard_would_stop"]:
+        say("The guard would stop this before its first write; `--allow-bulk` would let it go on.", style="bold red")
+    _print_matrix(people, tasks, config)
+    titles = _titles(config)
+    links = Links.of(config)
+    for one in sorted(people, key=lambda one: (_name(ended, one).casefold(), one["prospect_id"] or 0)):
+        _print_person(one, _name(ended, one), titles, links)
+    for one in tasks:
+        _print_task(one, _name(ended, one), links)
+    _print_refused(document["refused"])
+
+
+def print_review_csv(ended: Ended) -> None:
+    """Print the same for a spreadsheet: a row for each field."""
+    print_csv(_CSV, _csv_rows(ended))
+
+
+def _csv_rows(ended: Ended) -> Iterator[Mapping[str, Any]]:
+    for one in ended.document["changes"]:
+        for field, (old, new) in one["fields"].items():
+            yield {**one, "name": _name(ended, one), "field": field, "old": old, "new": new}
+
+
+def _print_matrix(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], config: Config) -> None:
+    state, no_email = config.workbooks.fields.sequence_state, config.workbooks.fields.no_email
+    moves = Counter(_move(one, state) for one in people)
+    others = moves.pop(None, 0)
+    opt_outs = sum(one["fields"].get(no_email, [None, False])[1] is True for one in people)
+    created = sum(one["action"] == "create" for one in people)
+    rows: list[tuple[Any, ...]] = [(*move, f"{count:,}") for move, count in moves.most_common() if move is not None]
+    if others:
+        rows.append(("(other fields only)", "", f"{others:,}"))
+    if rows:
+        print_table(rows, ("Sequence State from", "to", "people"), right=(2,))
+    arrow = plain_or("→", "->")
+    say(
+        f"{len(people):,} people would change: {opt_outs:,} new opt-outs (No Email {arrow} true), {created:,} new "
+        f"People. {len(tasks):,} Tasks would be made as {config.sync.tasks.status}."
+    )
+    say()
+
+
+def _move(one: Mapping[str, Any], state: str) -> tuple[str, str] | None:
+    if state not in one["fields"]:
+        return None
+    old, new = one["fields"][state]
+    return (_NEW if one["workbooks_id"] is None else shown_value(old), shown_value(new))
+
+
+def _print_person(one: Mapping[str, Any], name: str, titles: Mapping[str, str], links: Links) -> None:
+    person = one["workbooks_id"]
+    again = " (created again)" if person is not None and one["action"] == "create" else ""
+    say(
+        Text(name or "(no name)", style="bold"), "  ", _prospect(one, links),
+        f"  {_NEW}" if person is None else linked(f"  Person {person}", links.person(person)), again,
+    )  # fmt: skip
+    width = max(len(titles.get(field, field)) for field in one["fields"])
+    for field in sorted(one["fields"], key=lambda field: field not in titles):
+        old, new = one["fields"][field]
+        say(
+            f"{_INDENT}{titles.get(field, field):<{width}}  {shown_value(old)} {plain_or('→', '->')} {shown_value(new)}"
+        )
+
+
+def _print_task(one: Mapping[str, Any], name: str, links: Links) -> None:
+    new = {field: values[1] for field, values in one["fields"].items()}
+    due = f", due {new['due_date']}" if new.get("due_date") else ""
+    task = f"  task {one['task_id']}: {new.get('activity_status')} Task '{new.get('name')}'{due}"
+    say(Text(name or "(no name)", style="bold"), "  ", _prospect(one, links), task)
+
+
+def _prospect(one: Mapping[str, Any], links: Links) -> Text:
+    return linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
+
+
+def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
+    """Show what would be refused: a dry run keeps no list."""
+    if refused:
+        say()
+        say(f"Would be refused ({len(refused):,}); a dry run keeps no list, `failures list` has it after a run:")
+    for one in refused[:_SHOWN_REFUSALS]:
+        source = f"prospect {one['prospect_id']}" if one["task_id"] is None else f"task {one['task_id']}"
+        say(f"{_INDENT}{source}: {one['reason']}")
+    if len(refused) > _SHOWN_REFUSALS:
+        say(f"{_INDENT}and {len(refused) - _SHOWN_REFUSALS:,} more; --json has all.")
+    say()
+
+
+def _titles(config: Config) -> dict[str, str]:
+    """Return the titles of the configured fields, by column."""
+    named = config.workbooks.fields.model_dump()
+    return {column: role.title for role in ROLES if (column := named[role.name])}
+
+
+def _name(ended: Ended, one: Mapping[str, Any]) -> str:
+    return ended.names.get(one["prospect_id"], "")

@@ -13,8 +13,7 @@ import click
 import requests
 import yaml
 
-from outreach_sync.cli.context import stop_on_signals
-from outreach_sync.cli.output import print_table, say, terminal
+from outreach_sync.cli.context import print_table, say, stop_on_signals, terminal
 from outreach_sync.demo import tell
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.sandbox.serve import CONFIG_FILE, ServeOptions, serve

@@ -14,8 +14,16 @@ import click
 from rich.text import Text
 
 from outreach_sync import instants
-from outreach_sync.cli.context import FullHelp, Invocation, as_json, invocation, stop_on_signals
-from outreach_sync.cli.output import print_json, print_table, say
+from outreach_sync.cli.context import (
+    FullHelp,
+    Invocation,
+    as_json,
+    invocation,
+    print_json,
+    print_table,
+    say,
+    stop_on_signals,
+)
 from outreach_sync.config.describe import Answer, starter_config
 from outreach_sync.config.document import replace_file, rewritten, usual_places
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document

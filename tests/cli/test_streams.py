@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.cli import run_command
-from outreach_sync.cli.streams import Messages, Results
+from outreach_sync.cli import Messages, Results, run_command
 from outreach_sync.errors import OutputError
 from outreach_sync.insight import status as status_module
 from outreach_sync.log import keep_secret
@@ -120,7 +119,7 @@ def test_a_run_is_done_without_a_stderr(redirect: str, empty: Any) -> None:
 def test_a_closed_stderr_leaves_its_number_to_no_file(empty: Any) -> None:
     """What a library writes to 2 would go into the lock or the database."""
     program = (
-        "import os, sys; from outreach_sync.cli import run_command; from outreach_sync.cli.streams import *\n"
+        "import os, sys; from outreach_sync.cli import dependable_streams\n"
         "with dependable_streams(): print(os.readlink('/proc/self/fd/2'))"
     )
     line = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", program]

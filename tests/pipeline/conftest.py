@@ -27,9 +27,8 @@ from outreach_sync.records import (
 )
 from outreach_sync.rules.person import Held, mailbox
 from outreach_sync.rules.watermark import Reading
-from outreach_sync.run import Pilot, Run
+from outreach_sync.run import Pilot, Run, RunSummary
 from outreach_sync.store import Store
-from outreach_sync.summary import RunSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
