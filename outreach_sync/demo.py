@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outreach_sync import files
-from outreach_sync.config.document import load_config
+from outreach_sync.config import load_config
 from outreach_sync.insight.explain import by_kind, explain_person, explain_task, retry_refused
 from outreach_sync.instants import Instant, to_datetime
 from outreach_sync.run import Options, perform

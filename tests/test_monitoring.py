@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from outreach_sync import monitoring
-from outreach_sync.config.document import load_config
+from outreach_sync.config import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant

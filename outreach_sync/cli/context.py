@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outreach_sync.config import Config, find_config, read_config
+from outreach_sync.config import find_config, read_config
 from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
 from outreach_sync.log import Scrubber, keep_secret, start_logging
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from outreach_sync.config.model import Config
     from outreach_sync.errors import OutreachSyncError
     from outreach_sync.log import Log
 

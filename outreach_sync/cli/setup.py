@@ -24,8 +24,8 @@ from outreach_sync.cli.context import (
     say,
     stop_on_signals,
 )
-from outreach_sync.config.describe import Answer, starter_config
-from outreach_sync.config.document import replace_file, rewritten, usual_places
+from outreach_sync.config import usual_places
+from outreach_sync.config.__main__ import Answer, replace_file, rewritten, starter_config
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
 from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.files import make_directory, write_whole

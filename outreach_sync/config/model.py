@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping  # noqa: TC003 - pydantic reads annotations at run time
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -28,6 +29,7 @@ from pydantic.fields import FieldInfo  # noqa: TC002
 
 from outreach_sync.config.values import (
     DAY_MS,
+    NAMES,
     SPANS,
     Address,
     AtLeastOne,
@@ -61,6 +63,9 @@ from outreach_sync.config.values import (
 )
 from outreach_sync.errors import ConfigError
 from outreach_sync.instants import LONGEST_MS
+
+Schema = dict[str, Any]
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 DEFAULT_LABELS = {
     "active": "Active – Running",  # noqa: RUF001 - the en dash is what Workbooks' own page uses
@@ -439,3 +444,79 @@ def task_rule_fingerprint(config: Config) -> str:
 
 def _mark(content: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def json_schema() -> Schema:
+    """Make the schema (draft 2020-12) from the model, with the `_file` variant of every secret."""
+    schema = Config.model_json_schema(by_alias=True)
+    secrets = {where[-1] for where in SECRETS}
+    for section in (schema, *schema["$defs"].values()):
+        for key in sorted(secrets & section["properties"].keys()):
+            described = f"A file that holds {key}, which is then left out."
+            section["properties"][f"{key}_file"] = {"type": "string", "description": described}
+        for key, described in section["properties"].items():
+            described["title"] = key
+            if "patternProperties" in described:
+                described["additionalProperties"] = False
+            if "$ref" in described:  # all keys of a section may be commented out
+                described["anyOf"] = [{"$ref": described.pop("$ref")}, {"type": "null"}]
+    return {"$schema": _DIALECT, **schema, "title": "outreach-sync", "description": "The config of outreach-sync."}
+
+
+def keys_at(where: Where) -> list[str]:
+    """List the keys of a section in their order; none where keys are free, or nothing can stand."""
+    return list(_inner(described_at(where)).get("properties", ()))
+
+
+def allowed_at(where: Where) -> str:
+    """Say in a few words what is allowed as a value."""
+    return _allowed(described_at(where))
+
+
+def described_at(where: Where) -> Schema:
+    """Go to the description of a value; {} where anything goes."""
+    here = json_schema()
+    for step in where:
+        inside = _inner(here)
+        named = inside.get("properties", {}).get(step) or next(iter(inside.get("patternProperties", {}).values()), None)
+        found = named or inside.get("items" if isinstance(step, int) else "additionalProperties")
+        here = found if isinstance(found, dict) else {}
+    return here
+
+
+def _inner(schema: Schema) -> Schema:
+    """Look through what may be null, and follow a reference."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        return _inner(kinds[0])
+    if "$ref" in schema:
+        definition: Schema = json_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+        return definition
+    return schema
+
+
+def _allowed(schema: Schema) -> str:
+    match schema:
+        case {"errorMessage": str(words)}:
+            pass
+        case {"anyOf": [*forms]}:
+            words = ", or ".join(map(_allowed, forms))
+        case {"$ref": _} | {"properties": _}:
+            words = ", ".join(_inner(schema)["properties"])
+        case {"enum": [*choices]}:
+            words = ", ".join(map(str, choices))
+        case {"type": "integer" | "number" as number}:
+            least, most = schema.get("minimum"), schema.get("maximum")
+            words = "a whole number" if number == "integer" else "a number"
+            words += f", {least} or more" if most is None else f" from {least} to {most}"
+        case {"type": "array", "items": items}:
+            words = f"a list; each: {_allowed(items)}"
+        case {"patternProperties": _}:
+            ((pattern, value),) = schema["patternProperties"].items()
+            words = f"a map; each key: {NAMES[pattern]}; each value: {_allowed(value)}"
+        case {"type": str(kind)}:
+            words = {"boolean": "true or false", "null": "null"}.get(kind, "text")
+        case _:
+            words = "text, a number, true, false or null"
+    return words

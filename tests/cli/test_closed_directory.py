@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.config.document import find_config
+from outreach_sync.config import find_config
 from outreach_sync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def test_a_home_that_cannot_be_entered_does_not_hide_the_config_of_the_system(
     system = tmp_path / "system.yaml"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("outreach_sync.config.document._SYSTEM", system)
+    monkeypatch.setattr("outreach_sync.config._SYSTEM", system)
     close(tmp_path / "home")
     with pytest.raises(ConfigError, match="cannot be used: Permission denied"):
         find_config()

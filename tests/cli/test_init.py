@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from outreach_sync.config.document import load_config
+from outreach_sync.config import load_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from outreach_sync.config import json_schema, reference_markdown, starter_config
-from outreach_sync.config.describe import keys_at, schema_text
+from outreach_sync.config.__main__ import reference_markdown, schema_text, starter_config
+from outreach_sync.config.model import json_schema, keys_at
 
 ROOT = Path(__file__).parents[2]
 

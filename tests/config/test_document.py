@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from outreach_sync.config.document import Document, mentions_variable, read_document
+from outreach_sync.config import Document, mentions_variable, read_document
 from outreach_sync.config.values import Plain
 from outreach_sync.errors import ConfigError
 

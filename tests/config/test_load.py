@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from outreach_sync.config import Config, find_config, load_config, read_config
+from outreach_sync.config import find_config, load_config, read_config
+from outreach_sync.config.model import Config
 from outreach_sync.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -335,7 +336,7 @@ def test_a_config_that_is_named_but_missing_is_never_replaced_by_another(
 def test_without_any_the_error_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("outreach_sync.config.document._SYSTEM", tmp_path / "etc/config.yaml")
+    monkeypatch.setattr("outreach_sync.config._SYSTEM", tmp_path / "etc/config.yaml")
     with pytest.raises(ConfigError) as caught:
         find_config()
     for place in ("config/outreach-sync.yaml", f"{tmp_path}/.config/outreach-sync/config.yaml", f"{tmp_path}/etc"):
@@ -390,7 +391,7 @@ SHIPPED = Path(__file__).parents[2] / "config/systemd/outreach-sync.yaml"
 def test_a_tenant_falls_back_on_what_is_its_own_and_on_nothing_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outreach_sync.config.document._SYSTEM", tmp_path / "config.yaml")
+    monkeypatch.setattr("outreach_sync.config._SYSTEM", tmp_path / "config.yaml")
     for directory in (tmp_path, tmp_path / "acme"):
         (directory / "credentials").mkdir(parents=True)
         for name in ("outreach_client_secret", "workbooks_api_key"):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import SecretStr, ValidationError
 
-from outreach_sync.config import decision_fingerprint, load_config, revealed, task_rule_fingerprint
-from outreach_sync.config.model import CREDENTIALS, SECRETS
+from outreach_sync.config import load_config
+from outreach_sync.config.model import CREDENTIALS, SECRETS, decision_fingerprint, revealed, task_rule_fingerprint
 from outreach_sync.config.values import Back, Everything, From
 from outreach_sync.errors import ConfigError
 from outreach_sync.instants import Instant

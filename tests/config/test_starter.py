@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from outreach_sync.config import load_config, starter_config
-from outreach_sync.config.describe import keys_at
-from outreach_sync.config.document import replace_file, rewritten
+from outreach_sync.config import load_config
+from outreach_sync.config.__main__ import replace_file, rewritten, starter_config
+from outreach_sync.config.model import keys_at
 from outreach_sync.errors import UsageError
 
 Write = Callable[..., Path]

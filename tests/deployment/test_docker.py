@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.document import load_config
+from outreach_sync.config import load_config
 
 PLACE = Path(__file__).parents[2] / "config" / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((PLACE / "compose.yaml").read_text(encoding="utf-8"))

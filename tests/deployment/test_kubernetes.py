@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.document import load_config
+from outreach_sync.config import load_config
 from outreach_sync.config.values import checked_cron
 
 MANIFEST = Path(__file__).parents[2] / "config" / "kubernetes" / "cronjob.yaml"

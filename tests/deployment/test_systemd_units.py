@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.document import load_config
+from outreach_sync.config import load_config
 from outreach_sync.errors import ConfigError
 
 UNITS = Path(__file__).parents[2] / "config" / "systemd"
