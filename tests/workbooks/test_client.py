@@ -28,7 +28,7 @@ from tests.workbooks.conftest import Bench, Scripted, configured, form_of, said
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.workbooks.conftest import Form, Step
+    from tests.workbooks.conftest import Form
 
 READING = Reading((Filter("name", "eq", "x"),), ("name",))
 UPDATE = Write(1001, 7, {"name": "good"})
@@ -376,12 +376,6 @@ def test_a_creation_that_was_put_off_is_looked_for_twice_before_it_goes_again(be
     assert 2.0 in bench.stop.pauses
 
 
-def test_creations_that_were_all_carried_out_are_not_sent_again(bench: Bench) -> None:
-    found = rows(*({"id": 500 + n, "lock_version": 0, REFERENCE: f"outreach-prospect-{n}"} for n in (1, 2)))
-    assert write(bench.having(redirect(), found), creation(1), creation(2)) == (Accepted(501, 0), Accepted(502, 0))
-    assert methods(bench) == ["PUT", "GET"]
-
-
 def test_a_creation_that_cannot_be_looked_for_is_not_sent_twice(bench: Bench) -> None:
     first, second = write(bench.having(redirect(), accept), Write(0, 0, {"name": "a picklist"}), UPDATE)
     assert isinstance(first, Unknown)
@@ -511,27 +505,3 @@ def test_a_text_that_is_a_command_is_refused_alone_and_never_sent(bench: Bench) 
 def test_a_refused_key_ends_the_write(bench: Bench, fault: Response, error: type[Exception]) -> None:
     with pytest.raises(error):
         write(bench.having(fault), UPDATE)
-
-
-def by_turns(*steps: Step) -> Callable[[Form], Response]:
-    """Return a step that takes these in turn, for ever."""
-    count = 0
-
-    def step(form: Form) -> Response:
-        nonlocal count
-        count += 1
-        chosen = steps[(count - 1) % len(steps)]
-        return chosen if isinstance(chosen, Response) else chosen(form)
-
-    return step
-
-
-def test_a_service_that_redirects_three_of_five_requests_costs_less_than_four_times_the_requests(bench: Bench) -> None:
-    slow = by_turns(redirect(), accept, redirect(), redirect(), accept)
-    bench.having(slow)
-    client = bench.with_(batch_size=100)
-    updates = [Write(number, 0, {"name": "good"}) for number in range(1, 1001)]
-    assert write(client, *updates) == tuple(Accepted(one.id, 1) for one in updates)
-    assert bench.count <= 25
-    assert {len(form["id[]"]) for form in bench.forms} == {100}
-    assert sum(client.stop.pauses) < 30

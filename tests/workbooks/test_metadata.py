@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.records import Accepted
 from outreach_sync.workbooks.metadata import (
-    CustomField,
     FieldType,
     Metadata,
     MissingLabel,
-    PicklistLink,
     RecordType,
     field_problems,
     missing_labels,
@@ -24,48 +21,11 @@ if TYPE_CHECKING:
     from tests.workbooks.conftest import SmallCrm
 
 PERSON = "Private::Crm::Person"
-STATE = {
-    "name": "cf_person_sequence_state",
-    "title": "Sequence State",
-    "datatype": "picklist_data",
-    "is_createable": True,
-    "is_updateable": True,
-    "picklist": {"picklist_id": 77, "name": "Sequence States", "unrestricted": False, "auto_create": True},
-}
-TYPE = {
-    "class_name": PERSON,
-    "controller_path": "crm/people",
-    "actions": [{"name": "create", "permitted": True}, {"name": "update", "permitted": False}],
-    "fields": [STATE, {"name": "no_email_soliciting", "title": "No Email", "datatype": "boolean"}],
-}
 
 
 @pytest.fixture
 def metadata(workbooks: Workbooks) -> Metadata:
     return workbooks.metadata
-
-
-def test_record_types_are_described(metadata: Metadata, crm: SmallCrm) -> None:
-    crm.records["metadata/types"] = [TYPE, {"class_name": "Other"}]
-    described = metadata.read_types([PERSON])
-    assert set(described) == {PERSON}
-    assert described[PERSON].permitted == {"create"}
-    assert described[PERSON].controller == "crm/people"
-    assert described[PERSON].fields == {
-        "cf_person_sequence_state": FieldType(
-            "cf_person_sequence_state",
-            "Sequence State",
-            "picklist_data",
-            createable=True,
-            updateable=True,
-            picklist=PicklistLink(77, "Sequence States", unrestricted=False, auto_create=True),
-        ),
-        "no_email_soliciting": FieldType(
-            "no_email_soliciting", "No Email", "boolean", createable=False, updateable=False, picklist=None
-        ),
-    }
-    assert crm.forms[0]["class_names[]"] == [PERSON]
-    assert "_start" not in crm.forms[0]
 
 
 @pytest.mark.parametrize("broken", [{"fields": None, "actions": "x"}, {}, {"fields": [1]}])
@@ -84,34 +44,6 @@ def test_picklist_entries_are_kept_apart(metadata: Metadata, crm: SmallCrm) -> N
         {"id": 4, "picklist_id": 5, "value": "Foreign"},
     ]
     assert metadata.read_picklist_entries([77, 12, 99]) == {77: ("Finished", "Paused"), 12: ("Cancelled",), 99: ()}
-
-
-def test_a_picklist_is_made_and_filled(metadata: Metadata, crm: SmallCrm) -> None:
-    assert metadata.create_picklist("Sequence States", "From Outreach") == Accepted(500, 0)
-    assert metadata.find_picklists("Sequence States") == (500,)
-    assert metadata.find_picklists("sequence states") == ()
-    assert all(isinstance(verdict, Accepted) for verdict in metadata.add_picklist_entries(500, ["a", "b"]))
-    assert [(entry["picklist_id"], entry["value"]) for entry in crm.records["admin/picklist_entries"]] == [
-        ("500", "a"),
-        ("500", "b"),
-    ]
-
-
-def test_a_custom_field_is_made_and_watched_until_it_is_available(metadata: Metadata, crm: SmallCrm) -> None:
-    made = metadata.create_custom_field(
-        title="Sequence State", class_name=PERSON, data_type="picklist", description="d", picklist_id=77
-    )
-    assert made == Accepted(500, 0)
-    (field,) = metadata.find_custom_fields("Sequence State")
-    assert not field.available
-    (record,) = crm.records["admin/custom_fields"]
-    assert (record["resource_type"], record["data_type"], record["picklist_id"]) == (PERSON, "picklist", "77")
-    record |= {"status": "Available", "value_column_name": "cf_person_sequence_state"}
-    ready = metadata.read_custom_field(500)
-    assert ready == CustomField(500, "Sequence State", "Available", "cf_person_sequence_state")
-    assert ready is not None
-    assert ready.available
-    assert metadata.read_custom_field(501) is None
 
 
 RUNNING = "Active \u2013 Running"

@@ -10,7 +10,7 @@ import pytest
 from outreach_sync.errors import UntrustedAnswerError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import parse_iso
-from outreach_sync.records import Accepted, Date, PersonRow, Scalar, TaskRow, Write
+from outreach_sync.records import Date, Write
 from outreach_sync.workbooks.client import Workbooks, task_write
 from tests.workbooks.conftest import configured
 
@@ -48,19 +48,8 @@ def test_a_task_is_described_with_its_person_and_its_reference() -> None:
     }
 
 
-def test_a_task_without_a_due_date_sends_none() -> None:
-    assert not {"due", "due_date", "due_datetime"} & set(skipped(due=None).fields)
-
-
 def test_a_long_name_is_cut_to_what_a_string_holds() -> None:
     assert skipped("n" * 300).fields["name"] == "n" * 255
-
-
-def test_tasks_are_created_and_found_by_reference_and_id(workbooks: Workbooks) -> None:
-    assert workbooks.write_tasks([skipped()]) == (Accepted(500, 0),)
-    row = TaskRow(500, 0, is_deleted=False, reference="outreach-task-9001")
-    assert workbooks.tasks_by_reference(["outreach-task-9001", "outreach-task-9002"]) == {"outreach-task-9001": [row]}
-    assert workbooks.tasks_by_ids([500, 501]) == {500: row}
 
 
 def test_deleted_and_double_tasks_are_found_too(workbooks: Workbooks, crm: SmallCrm) -> None:
@@ -69,32 +58,6 @@ def test_deleted_and_double_tasks_are_found_too(workbooks: Workbooks, crm: Small
         {"id": 2, "is_deleted": False, "created_through_reference": "r"},
     ]
     assert [task.is_deleted for task in workbooks.tasks_by_reference(["r"])["r"]] == [True, False]
-
-
-def test_a_person_is_read_with_the_configured_fields_parsed(workbooks: Workbooks, crm: SmallCrm) -> None:
-    crm.records["crm/people"] = [
-        {
-            "id": 1001,
-            "lock_version": 7,
-            "is_deleted": False,
-            "main_location[email]": "Ada@Example.com",
-            "created_through_reference": "outreach-prospect-18",
-            "object_ref": "PERS-1",
-            "cf_person_sequence_state": "Pending",
-            "cf_person_state_updated_at": "Tue Sep 01 10:00:04 UTC 2026",
-            "no_email_soliciting": "t",
-            "cf_person_outreach_id": 18,
-        }
-    ]
-    fields: dict[str, Scalar] = {
-        "cf_person_sequence_state": "Pending",
-        "cf_person_state_updated_at": parse_iso("2026-09-01T10:00:04Z"),
-        "no_email_soliciting": True,
-        "cf_person_outreach_id": "18",
-    }
-    wanted = PersonRow(1001, 7, False, "Ada@Example.com", "outreach-prospect-18", "PERS-1", fields)
-    assert workbooks.people_by_ids([1001]) == {1001: wanted}
-    assert set(crm.forms[0]["_select_columns[]"]) >= {"id", "lock_version", "is_deleted", *fields}
 
 
 def test_a_bare_answer_leaves_lock_and_fields_unknown(workbooks: Workbooks, crm: SmallCrm) -> None:
@@ -110,12 +73,6 @@ def test_deleted_people_are_found_by_id_but_by_nothing_else(workbooks: Workbooks
     assert workbooks.people_by_ids([2])[2].is_deleted
     assert workbooks.people_by_email(["a@b.example"]) == {}
     assert [row.is_deleted for row in workbooks.people_by_reference(["r"])["r"]] == [True]
-
-
-def test_hundred_ids_cost_one_request_each_hundred(workbooks: Workbooks, crm: SmallCrm) -> None:
-    crm.records["crm/people"] = [{"id": number} for number in range(1, 301)]
-    assert len(workbooks.people_by_ids(range(1, 301))) == 300
-    assert len(crm.forms) == 3
 
 
 @pytest.mark.parametrize("count", [1000, 3000])
@@ -156,20 +113,6 @@ def test_other_mailboxes_that_a_lenient_service_returns_are_dropped(workbooks: W
     }
 
 
-def test_two_people_with_one_address_are_both_found_on_whatever_page(workbooks: Workbooks, crm: SmallCrm) -> None:
-    crm.records["crm/people"] = [{"id": number, "main_location[email]": "same@b.example"} for number in range(1, 151)]
-    assert len(workbooks.people_by_email(["same@b.example"])["same@b.example"]) == 150
-    assert len(crm.forms) == 2
-
-
-def test_a_comma_stays_in_its_value_and_a_backslash_goes_alone_in_both_readings(
-    workbooks: Workbooks, crm: SmallCrm
-) -> None:
-    crm.records["crm/people"] = [{"id": 1, "created_through_reference": "a,b"}]
-    assert list(workbooks.people_by_reference(["a,b", "c\\d", "e"])) == ["a,b"]
-    assert [form["_fc[]"][0] for form in crm.forms] == [r"a\,b,e", "c\\d", "c\\\\d"]
-
-
 def test_values_are_compared_to_the_letter_where_they_are_no_addresses(workbooks: Workbooks, crm: SmallCrm) -> None:
     crm.records["crm/people"] = [{"id": 1, "cf_person_outreach_id": "AB"}, {"id": 2, "object_ref": "PERS-2"}]
     assert workbooks.people_by_outreach_id(["ab"]) == {}
@@ -200,18 +143,6 @@ def test_without_an_outreach_id_field_nobody_is_looked_up_by_it(crm: SmallCrm) -
     bare = Workbooks(configured("https://127.0.0.1:1", fields={}), StopSignal())
     assert bare.people_by_outreach_id(["18"]) == {}
     assert bare.requests == 0
-
-
-def test_a_sound_workbooks_has_no_problem(workbooks: Workbooks, crm: SmallCrm) -> None:
-    crm.records["metadata/types"] = [PERSON, TASK]
-    assert workbooks.systemic_problem() is None
-    assert workbooks.requests == 1
-
-
-def test_a_field_that_is_gone_explains_why_everything_is_refused(workbooks: Workbooks, crm: SmallCrm) -> None:
-    without = {**PERSON, "fields": PERSON["fields"][1:]}
-    crm.records["metadata/types"] = [without, TASK]
-    assert "cf_person_sequence_state" in (workbooks.systemic_problem() or "")
 
 
 def test_lost_permissions_and_hidden_types_explain_it_too(workbooks: Workbooks, crm: SmallCrm) -> None:

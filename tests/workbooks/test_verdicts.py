@@ -59,18 +59,6 @@ def test_the_documented_creates_with_the_second_refused() -> None:
     )
 
 
-def test_success_at_the_top_does_not_save_an_object_that_failed() -> None:
-    said = answer(({"id": 1001}, failed(cf_x=["is not in the list"])), success=True)
-    assert one(said) == Rejected(("cf_x: is not in the list",))
-
-
-def test_failure_at_the_top_does_not_undo_an_object_that_succeeded() -> None:
-    said = answer(
-        ({"id": 1001, "lock_version": 8}, DONE), ({"id": 1009}, failed(cf_x=["no"])), success=False, failures=["no"]
-    )
-    assert judge(said, [UPDATE, OTHER]) == (Accepted(1001, 8), Rejected(("cf_x: no",)))
-
-
 @pytest.mark.parametrize("information", [{}, {"message": ["saved"]}])
 def test_the_oldest_form_without_a_flag_counts_only_under_plain_success(information: dict[str, Any]) -> None:
     assert one(answer(({"id": 1001, "lock_version": 8}, information))) == Accepted(1001, 8)
@@ -145,19 +133,6 @@ def test_a_refusal_that_names_another_record_is_not_ours() -> None:
 def test_contradictions_are_unknown() -> None:
     said = answer(({"id": 1001}, {"success": True, "errors": {"cf_x": ["no"]}}))
     assert one(said) == Unknown("the answer does not clearly say that this record was saved: cf_x: no")
-
-
-def test_reordered_results_are_not_credited_to_the_wrong_object() -> None:
-    said = answer(({"id": 1009, "lock_version": 2}, DONE), ({"id": 1001, "lock_version": 8}, DONE))
-    assert all(isinstance(verdict, Unknown) for verdict in judge(said, [UPDATE, OTHER]))
-
-
-def test_shorter_results_are_paired_by_id_and_creates_looked_up() -> None:
-    said = answer(({"id": 1009, "lock_version": 2}, DONE))
-    first, second, third = judge(said, [UPDATE, OTHER, CREATE])
-    assert isinstance(first, Unknown)
-    assert second == Accepted(1009, 2)
-    assert isinstance(third, Unknown)
 
 
 def test_longer_results_are_paired_by_id_unless_an_id_is_doubled() -> None:

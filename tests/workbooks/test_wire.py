@@ -10,7 +10,6 @@ from hypothesis import given, strategies as st
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Date, DateTime, Write, WriteValue
 from outreach_sync.workbooks.wire import (
-    Datatype,
     Filter,
     Pair,
     Reading,
@@ -19,7 +18,6 @@ from outreach_sync.workbooks.wire import (
     is_kept,
     look_up,
     nested_name,
-    read,
     read_boolean,
     read_datetime,
     read_integer,
@@ -100,12 +98,6 @@ def test_the_filter_selects_exactly_the_objects() -> None:
     assert column(pairs, "_fm") == ["or"]
     assert column(pairs, "_ff[]") == ["id"] * 3
     assert column(pairs, "_fc[]") == ["5", "0", "9"]
-
-
-def test_creates_alone_are_filtered_by_id_zero() -> None:
-    pairs = write_pairs([Write(0, 0, {"name": "x"})])
-    assert column(pairs, "_fc[]") == ["0"]
-    assert not column(pairs, "_fm")
 
 
 def test_every_write_is_strict_and_saves_each_object_by_itself() -> None:
@@ -195,12 +187,6 @@ def test_a_bare_day_is_its_midnight(raw: str) -> None:
 )
 def test_what_is_no_time_is_none(raw: str) -> None:
     assert read_datetime(raw) is None
-
-
-@pytest.mark.parametrize("raw", [None, ""])
-def test_emptiness_is_none_for_text_and_time(raw: object) -> None:
-    assert read(raw, Datatype.TEXT) is None
-    assert read(raw, Datatype.DATETIME) is None
 
 
 @pytest.mark.parametrize(
