@@ -14,7 +14,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.match import ask_matches, link, look_twice, look_up_all
+from outreach_sync.match import ask_matches, link, look_behind_blanks, look_twice, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, is_opted_out, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
@@ -316,9 +316,27 @@ def _decide_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool) 
         if _look_for(run, candidates.not_among(one for pool, _ in some for one in pool)):
             found = True
             continue
+        verdicts = _look_behind_blanks(run, some)
+        found |= any(isinstance(one, Found) or not only_opt_outs for one in verdicts.values())
         with run.store.transaction():
-            found |= _decide_pools(run, some, only_opt_outs=only_opt_outs)
+            for prospect_id, judged in verdicts.items():
+                if isinstance(judged, Ambiguous):
+                    run.refuse_decision(prospect_id, None, judged.reason)
+                    if not only_opt_outs:
+                        run.store.undecided.decided([prospect_id])
+            left = [(pool, was_sent) for pool, was_sent in some if verdicts.keys().isdisjoint(pool)]
+            found |= _decide_pools(run, left, only_opt_outs=only_opt_outs)
     return found
+
+
+def _look_behind_blanks(run: Run, some: Sequence[tuple[Sequence[int], bool]]) -> Mapping[int, Found | Ambiguous]:
+    """Look once more for those whom there is a reason to create: one request for each hundred."""
+    everyone = [one for pool, _ in some for one in pool]
+    reason = run.store.cache.with_reason(everyone)
+    likely = [one for pool, _ in some if not reason.isdisjoint(pool) for one in pool]
+    cached = run.store.cache.prospects(likely)
+    prospects = [one.prospect for one in cached.values() if one.person_id is None]
+    return look_behind_blanks(run, prospects) if "email" in run.config.sync.people.match and prospects else {}
 
 
 def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:

@@ -35,6 +35,8 @@ CHUNK = 380
 
 _CREATED = "created"
 _REFERENCE = "reference"
+_EMAIL, _PADDED = "email", "padded email"
+"""The match rule, and the second look that belongs to it."""
 _LOOKS = 15
 """How often to look again for a record made a moment ago, each time after `look_again_seconds`: for half a minute."""
 
@@ -202,6 +204,11 @@ def look_twice(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Amb
     return link(run, _look(run, [_REFERENCE], prospects))
 
 
+def look_behind_blanks(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:
+    """Look for People whose address has blanks around it, which `eq` may heed, before they are created again."""
+    return link(run, _look(run, [_PADDED], prospects))
+
+
 def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> Matches:
     verdicts: dict[int, Found | Ambiguous] = {}
     found_rows: dict[int, PersonRow] = {}
@@ -212,7 +219,7 @@ def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> Matc
             break
         for prospect_id, rows in ask(run, rule, still_open).items():
             alive = [row for row in rows if not row.is_deleted]
-            judged = verdict([row.id for row in alive], rule)
+            judged = verdict([row.id for row in alive], _EMAIL if rule == _PADDED else rule)
             if judged is not None:
                 verdicts[prospect_id] = judged
                 found_rows.update((row.id, row) for row in alive)
@@ -223,12 +230,13 @@ def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> Matc
 
 def ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:
     """Look prospects up by one rule; return prospect id -> the People it finds, by reference deleted ones too."""
-    asked = {prospect.id: questions(rule, prospect) for prospect in prospects}
+    by_email = rule in (_EMAIL, _PADDED)
+    asked = {prospect.id: questions(_EMAIL if by_email else rule, prospect) for prospect in prospects}
     values = tuple(dict.fromkeys(value for some in asked.values() for value in some))
     if not values:
         return {}
-    if rule == "email":
-        rows = run.target.people_by_email(values)
+    if by_email:
+        rows = (run.target.people_by_email if rule == _EMAIL else run.target.people_by_padded_email)(values)
         asked = {one: tuple(map(mailbox, some)) for one, some in asked.items()}
     else:
         look_up = {

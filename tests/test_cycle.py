@@ -108,6 +108,31 @@ def test_two_prospects_that_share_an_address_are_created_once_from_the_lower_id(
     assert people(world.run()) == {}
 
 
+@pytest.mark.parametrize("stored", ["  Ada@example.com", "\t ada@example.com\u00a0", "ada@example.com   "])
+@pytest.mark.parametrize("when_missing", ["create", "skip"])
+def test_however_many_blanks_are_around_an_address_its_person_is_found(
+    world: World, stored: str, when_missing: str
+) -> None:
+    person = world.workbooks.add_person(name="Ada", email=stored)
+    world.workbooks.add_person(name="Another", email="  canada@example.com")
+    world.prospect(email="ada@example.com", states=("finished",))
+    config = {"people": {"when_missing": when_missing}}
+    first, second = world.run(sync=config), world.run(sync=config)
+    assert [people(first), people(second)] == [{"updated": 1}, {}]
+    assert world.workbooks.get(PERSON, person)[STATE] == "Finished"
+
+
+def test_two_people_whose_address_has_many_blanks_around_it_are_ambiguous(world: World) -> None:
+    for blanks in ("  ", "   "):
+        world.workbooks.add_person(name="Ada", email=f"{blanks}ada@example.com")
+    world.prospect(emails=["ada@example.com", "other@example.com"])
+    world.prospect(emails=["other@example.com"])
+    assert [people(world.run()) for _ in range(2)] == [{"created": 1, "rejected": 1, "queued": 1}, {"queued": 1}]
+    with world.state() as state:
+        (refused,) = state.outbox.failures()
+    assert str(refused.reason).startswith("ambiguous: the rule 'email' finds 2 people")
+
+
 def test_an_ambiguous_person_is_refused_by_name_and_everything_else_goes_on(world: World) -> None:
     twins = [world.workbooks.add_person(name=name, email="twin@example.com") for name in ("A", "B")]
     world.prospect(email="twin@example.com")

@@ -64,7 +64,7 @@ from outreach_sync.workbooks.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.http import Answer, OnRetry, StopSignal
@@ -84,6 +84,7 @@ _BRIEFLY = 1.0
 _LOST = (MaybeSentError, GarbledError, FailedError)
 _CLEAN_ANSWERS = 10
 """So many answers must come without a redirect before several requests go at once again."""
+_ADDRESS = re.compile(r"[^\s,\\@]+@[^\s,\\@]+\.[^\s,\\@]+")
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 
 
@@ -279,9 +280,26 @@ class Workbooks:
 
         Whether Workbooks ignores case or blanks is not documented: each address is asked for as it is and in lower
         case, also with a blank before it, behind it or on both sides, and compared here. One stored in yet another
-        spelling is missed.
+        spelling is missed; `people_by_padded_email` finds any number of blanks.
         """
         return self._people(EMAIL, addresses, spellings=_spellings, key=mailbox)
+
+    def people_by_padded_email(self, addresses: Iterable[str]) -> dict[str, list[PersonRow]]:
+        """Find live People whose main e-mail address has one of these in it and nothing else but blanks, by `mailbox`.
+
+        `ct` (contains) is slower than `eq`, and finds longer addresses too; only what is the same mailbox is returned.
+        What does not look like an address is not asked for, since it may be part of every other.
+        """
+        wanted = {mailbox(address): address.strip() for address in addresses if _ADDRESS.fullmatch(address.strip())}
+        grouped: dict[str, list[PersonRow]] = {}
+        for chunk in wire.chunks(tuple(wanted), wire.PAGE_ROWS):
+            parts = tuple(dict.fromkeys(form for one in chunk for form in (wanted[one], one)))
+            logic = " OR ".join(str(number) for number in range(1, len(parts) + 1)) if len(parts) > 1 else ""
+            reading = Reading(tuple(wire.Filter(EMAIL, "ct", part) for part in parts), self._columns, logic)
+            for row in self.read(PEOPLE, reading, asked_for=partial(_holds_one_of, frozenset(chunk))):
+                if (box := mailbox(read_text(row.get(EMAIL)) or "")) in wanted:
+                    grouped.setdefault(box, []).append(self._person(row))
+        return grouped
 
     def tasks_by_reference(self, references: Iterable[str]) -> dict[str, list[TaskRow]]:
         """Find Tasks by `created_through_reference`, deleted ones too; only what matched is a key."""
@@ -648,6 +666,11 @@ def task_write(
     if due is not None:
         fields["due_date"] = Date(due)
     return Write(0, 0, fields)
+
+
+def _holds_one_of(boxes: Collection[str], row: Row) -> bool:
+    address = mailbox(read_text(row.get(EMAIL)) or "")
+    return not read_boolean(row.get("is_deleted")) and any(box in address for box in boxes)
 
 
 def _spellings(address: str) -> Iterable[str]:

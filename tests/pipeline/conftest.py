@@ -156,6 +156,10 @@ class FakeTarget:
     def people_by_email(self, addresses: Collection[str]) -> dict[str, list[PersonRow]]:
         return self._by("email", {mailbox(one) for one in addresses}, lambda row: mailbox(row.email or ""))
 
+    def people_by_padded_email(self, addresses: Collection[str]) -> dict[str, list[PersonRow]]:
+        self.looked_up.append(("padded email", tuple(addresses)))
+        return {}
+
     def tasks_by_reference(self, references: Collection[str]) -> dict[str, list[TaskRow]]:
         self.looked_up.append(("task", tuple(references)))
         found: dict[str, list[TaskRow]] = {}
