@@ -19,7 +19,6 @@ from outreach_sync.outreach.client import (
     CursorRefusedError,
     NotFoundError,
     NotUnderstoodError,
-    has_cursor,
     json_api_document,
 )
 
@@ -158,29 +157,6 @@ def test_a_misunderstanding_is_explained_and_not_repeated(sandbox: Any, side: An
     assert statuses(sandbox) == [422]
 
 
-def test_a_refused_cursor_is_told_from_a_misunderstanding(sandbox: Any, side: Any) -> None:
-    for _ in range(3):
-        sandbox.store.add_prospect()
-    link = side.source.get("/api/v2/prospects", ONE)["links"]["next"]
-    sandbox.faults.on("cursor_refused")
-    with pytest.raises(CursorRefusedError):
-        side.source.get(link)
-
-
-@pytest.mark.parametrize(
-    ("url", "holds"),
-    [
-        ("https://x/api/v2/tasks?page[after]=abc&page[size]=1", True),
-        ("https://x/api/v2/tasks?page%5Bafter%5D=abc", True),
-        ("https://x/api/v2/tasks?page%5bbefore%5d=abc", True),
-        ("https://x/api/v2/tasks?page%5Bsize%5D=10", False),
-        ("https://x/api/v2/tasks", False),
-    ],
-)
-def test_a_page_token_is_seen_in_a_url(url: str, *, holds: bool) -> None:
-    assert has_cursor(url) is holds
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -296,9 +272,3 @@ def test_the_time_is_that_of_the_service(sandbox: Any, connect: Any) -> None:
     side = connect()
     assert abs(side.source.server_time() - sandbox.clock.now()) < 3000
     assert 401 in statuses(sandbox) or sandbox.journal.counts()["token"] == 2
-
-
-def test_the_token_never_leaves_for_another_host(sandbox: Any, side: Any) -> None:
-    with pytest.raises(UntrustedAnswerError):
-        side.source.get("http://127.0.0.1:9/api/v2/prospects")
-    assert statuses(sandbox) == []

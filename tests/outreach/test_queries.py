@@ -123,7 +123,3 @@ def test_the_page_size_alone_is_changed_in_a_link(url: str, smaller: str) -> Non
     assert walk.page_size(url) == 1000
     assert walk.with_page_size(url, 500) == smaller
     assert walk.page_size(smaller) == 500
-
-
-def test_a_link_may_have_no_page_size() -> None:
-    assert walk.page_size("https://x/t?a=1") is None

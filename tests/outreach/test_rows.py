@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given, strategies as some
 from outreach_sync.instants import parse_iso
 from outreach_sync.outreach import rows
 from outreach_sync.outreach.rows import LARGEST_ID, Wanted, read_document
-from outreach_sync.records import Event, Page, Prospect, Refused, Sequence, SequenceState, SourceTask, Stream
+from outreach_sync.records import Event, Page, Prospect, Sequence, SequenceState, SourceTask, Stream
 
 STAMP = "2026-09-01T10:12:31.000Z"
 AT = parse_iso(STAMP)
@@ -97,11 +96,6 @@ def test_an_event_without_a_name_is_refused(name: Any) -> None:
     found = page(Stream.EVENTS, event(name=name), {**event(), "id": 78})
     assert [one.id for one in found.events] == ([77, 78] if name == 5 else [78])
     assert len(found.refused) == (name != 5)
-
-
-def test_ids_may_be_text() -> None:
-    row = state(id="501", relationships={"prospect": to_one("prospect", "18")})
-    assert page(Stream.SEQUENCE_STATES, row).states[0][:2] == (501, 18)
 
 
 @pytest.mark.parametrize("relationship", [None, {"data": None}, {"data": None, "links": {"related": "/prospects/18"}}])
@@ -552,31 +546,3 @@ def test_a_usual_page_is_not_read_row_by_row(stream: Stream, monkeypatch: pytest
     sequence = {"type": "sequence", "id": 42, "attributes": {"name": "Trial follow-up"}}
     found = page(stream, row, included=[prospect(), sequence], links={"next": "https://x/2"})
     assert (len(found.rows), len(found.included), found.next_url) == (1, 1, "https://x/2")
-
-
-def test_a_full_page_is_read_in_time() -> None:
-    stamps = [f"2026-09-01T10:{i // 60:02}:{i % 60:02}.000Z" for i in range(1, 1001)]
-    data = [
-        state(id=i, attributes={"state": "active", "stateChangedAt": stamp, "updatedAt": STAMP})
-        for i, stamp in enumerate(stamps, 1)
-    ]
-    one = prospect(firstName="Ada", lastName="Example", emails=["a@example.com"])
-    included = [{**one, "id": i} for i in range(1, 1001)]
-    body = json.dumps({"data": data, "included": included}).encode()
-    assert min(_cpu_seconds(body) for _ in range(5)) < 0.1  # about 10 ms where nothing else runs
-
-
-def _cpu_seconds(body: bytes) -> float:
-    started = time.process_time()
-    assert len(read(body, Stream.SEQUENCE_STATES).states) == 1000
-    return time.process_time() - started
-
-
-def test_what_was_refused_names_whom_it_concerns() -> None:
-    links = {"prospect": {"links": {"related": "/api/v2/prospects/18"}}}
-    found = page(
-        Stream.SEQUENCE_STATES, state(attributes={"state": "active", "updatedAt": "soon"}, relationships=links)
-    )
-    assert found.refused == (
-        Refused(Stream.SEQUENCE_STATES, 501, 18, "sequence state 501: updatedAt 'soon' is no time"),
-    )

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError, UntrustedAnswerError
+from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
 from outreach_sync.http import Answer
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ def connect_s2s(sandbox: Any, connect: Any, keys: tuple[str, str]) -> Any:
     return _connect
 
 
-def test_a_server_to_server_app_reads(connect_s2s: Any) -> None:
-    _, client = connect_s2s()
-    assert client.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
-
-
 def test_a_token_is_used_by_the_next_process(connect_s2s: Any) -> None:
     token = connect_s2s()[0].current()
     tokens, client = connect_s2s()
@@ -71,17 +66,6 @@ def test_a_dead_token_is_replaced(sandbox: Any, connect_s2s: Any) -> None:
     assert client.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
     assert tokens.current() != first
     assert tokens.refused(first) == tokens.current()
-
-
-def test_a_token_is_replaced_before_it_dies(sandbox: Any, connect_s2s: Any) -> None:
-    tokens, client = connect_s2s()
-    first = tokens.current()
-    sandbox.clock.advance(3_600_000 - 240_000)
-    client.get("/api/v2/prospects", [("page[size]", "1")])
-    assert tokens.current() != first
-    second = tokens.current()
-    tokens.refresh()
-    assert tokens.current() != second
 
 
 @pytest.mark.parametrize("change", [{"install_id": "other"}, {"app_guid": "other"}])
@@ -183,14 +167,3 @@ def test_the_page_of_a_gateway_may_pass(
     tokens, source = connect_s2s()
     gateway(source, monkeypatch, status, page, 4)
     assert tokens.current()
-
-
-@pytest.mark.parametrize("status", [401, 404])
-def test_the_page_of_a_gateway_that_stays_refuses_no_app(
-    connect_s2s: Any, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    tokens, source = connect_s2s()
-    gateway(source, monkeypatch, status, b"Not Found", 10**6)
-    with pytest.raises(UntrustedAnswerError, match="gateway") as raised:
-        tokens.current()
-    assert raised.value.exit_status == 4

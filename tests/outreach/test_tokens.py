@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+import json
+import os
 import threading
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from outreach_sync import instants
 from outreach_sync.errors import (
     NotAuthenticatedError,
-    OutreachSyncError,
     QuotaSpentError,
     StateError,
-    UnavailableError,
-    UntrustedAnswerError,
 )
-from outreach_sync.outreach.auth import SCOPES, TokenFile
+from outreach_sync.http import Answer
+from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.outreach.auth import SCOPES, StoredTokens, TokenFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -51,15 +55,6 @@ def test_the_clock_of_this_machine_does_not_matter(sandbox: Any, connect: Any, s
     sandbox.clock.advance(2 * HOUR)
     assert connect().source.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
     assert asked(sandbox) == 2
-
-
-def test_a_dead_token_is_replaced_though_the_clock_was_set(
-    sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect().tokens.current()
-    sandbox.clock.advance(3 * HOUR)
-    monkeypatch.setattr(instants, "now", lambda: instants.Instant(1_000))
-    assert connect().source.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
 
 
 def test_the_new_refresh_token_is_on_disk_before_the_access_token_is_used(sandbox: Any, side: Any) -> None:
@@ -147,18 +142,6 @@ def test_a_broken_answer_is_not_taken_for_a_refusal(sandbox: Any, side: Any, fau
     assert side.tokens.current()
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"), [("server_error_500", UnavailableError), ("html_with_200", UntrustedAnswerError)]
-)
-def test_an_endpoint_that_stays_broken_ends_with_4(
-    sandbox: Any, side: Any, fault: str, error: type[OutreachSyncError]
-) -> None:
-    sandbox.faults.on(fault, kind="token")
-    with pytest.raises(error) as raised:
-        side.tokens.current()
-    assert raised.value.exit_status == 4
-
-
 def test_the_rule_of_one_token_a_minute_is_waited_for(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     sandbox.faults.on("token_minute_rule", times=2)
@@ -199,11 +182,6 @@ def test_a_live_token_in_the_config_replaces_a_dead_chain(sandbox: Any, side: An
     assert asked(sandbox) == 3
 
 
-def test_a_config_without_a_token_uses_the_stored_one(sandbox: Any, connect: Any) -> None:
-    token = connect().tokens.current()
-    assert connect(refresh_token=None).tokens.current() == token
-
-
 def test_no_token_at_all_says_what_to_do(connect: Any) -> None:
     with pytest.raises(NotAuthenticatedError, match="auth login"):
         connect(refresh_token=None).tokens.current()
@@ -212,14 +190,6 @@ def test_no_token_at_all_says_what_to_do(connect: Any) -> None:
 def test_a_wrong_secret_is_not_blamed_on_the_token(connect: Any) -> None:
     with pytest.raises(NotAuthenticatedError, match="client_secret"):
         connect(client_secret="wrong").tokens.current()
-
-
-def test_no_error_shows_a_secret(sandbox: Any, connect: Any) -> None:
-    sandbox.faults.on("server_error_500", kind="token")
-    with pytest.raises(OutreachSyncError) as raised:
-        connect(patience="100ms").tokens.current()
-    assert sandbox.client_secret not in str(raised.value)
-    assert sandbox.refresh_token not in str(raised.value)
 
 
 def test_a_refresh_token_is_renewed_after_a_week(sandbox: Any, side: Any) -> None:
@@ -254,8 +224,131 @@ def test_a_login_mends_a_damaged_file(sandbox: Any, side: Any) -> None:
     assert side.tokens.exchange_code(code) == side.file.read()
 
 
-def test_a_code_works_once(sandbox: Any, side: Any) -> None:
-    code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
-    side.tokens.exchange_code(code)
-    with pytest.raises(NotAuthenticatedError, match="refused the code"):
-        side.tokens.exchange_code(code)
+TOKENS = StoredTokens(
+    access_token="access",
+    expires_at=Instant(2),
+    refresh_token="refresh",
+    issued_at=Instant(1),
+    scope="tasks.read",
+    seed="seed",
+    clock_offset_ms=-5,
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> TokenFile:
+    return TokenFile(tmp_path / "made" / "tokens.json")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_tokens_that_others_may_read_are_refused(file: TokenFile, mode: int) -> None:
+    file.write(TOKENS)
+    file.path.chmod(mode)
+    with pytest.raises(StateError, match="chmod 600"):
+        file.read()
+
+
+def test_a_failed_write_leaves_what_was_there(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write(TOKENS)
+
+    def no_space(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(StateError, match="No space left"):
+        file.write(TOKENS._replace(access_token="other"))
+    assert file.read() == TOKENS
+    assert list(file.path.parent.iterdir()) == [file.path]
+
+
+def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> None:
+    (tmp_path / "made").write_text("a file where the directory should be")
+    file = TokenFile(tmp_path / "made" / "tokens.json")
+    with pytest.raises(StateError, match="cannot be written"):
+        file.prove_writable()
+    with pytest.raises(StateError, match="cannot be written"), file.alone():
+        pass
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "7", '{"access_token"'])
+def test_a_damaged_file_is_not_taken_for_no_file(file: TokenFile, content: str) -> None:
+    file.write(TOKENS)
+    file.path.write_text(content)
+    with pytest.raises(StateError, match="auth login"):
+        file.read()
+
+
+def test_a_field_of_a_newer_version_is_passed_over(file: TokenFile) -> None:
+    file.write(TOKENS)
+    file.path.write_text(json.dumps({"access_token": "a", "invented": 1}))
+    assert file.read() == StoredTokens(access_token="a")
+
+
+def test_one_process_rotates_at_a_time(file: TokenFile) -> None:
+    inside: list[int] = []
+    overlaps: list[int] = []
+
+    def rotate() -> None:
+        with TokenFile(file.path).alone():
+            inside.append(1)
+            overlaps.append(len(inside))
+            time.sleep(0.01)
+            inside.pop()
+
+    threads = [threading.Thread(target=rotate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert overlaps == [1, 1, 1, 1]
+
+
+def answers_once(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, content: Any) -> None:
+    """Have the token endpoint answer the first request so."""
+    body, real, given = content if isinstance(content, bytes) else json.dumps(content).encode(), side.transport.send, []
+
+    def send(*args: Any, **named: Any) -> Answer:
+        given.append(1)
+        return Answer(status, {}, body, AT, 1) if len(given) == 1 else real(*args, **named)
+
+    monkeypatch.setattr(side.transport, "send", send)
+
+
+AT = parse_iso("2026-09-01T10:00:00Z")
+GIVEN = {"access_token": "access", "token_type": "Bearer", "expires_in": 7200, "created_at": AT // 1000 + 5}
+
+
+@pytest.mark.parametrize("life", [7200, None, "7200", -1, 0])
+def test_a_life_that_makes_no_sense_is_not_believed(side: Any, monkeypatch: pytest.MonkeyPatch, life: object) -> None:
+    answers_once(side, monkeypatch, 200, {**GIVEN, "expires_in": life, "refresh_token": "new", "scope": "tasks.read"})
+    assert side.tokens.current() == "access"
+    assert side.file.read()[:5] == ("access", AT + 7_200_000, "new", AT, "tasks.read")
+
+
+def test_an_answer_may_hold_no_new_refresh_token(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers_once(side, monkeypatch, 200, {**GIVEN, "refresh_token": None, "scope": None})
+    assert (side.tokens.current(), side.file.read().refresh_token) == ("access", sandbox.refresh_token)
+
+
+@pytest.mark.parametrize(
+    "content", [{"error": "unauthorized_client"}, {"errors": [{"id": "unauthorized"}]}, {"errors": [{}]}]
+)
+def test_a_refusal_of_the_app_is_final(side: Any, monkeypatch: pytest.MonkeyPatch, content: object) -> None:
+    answers_once(side, monkeypatch, 401, content)
+    with pytest.raises(NotAuthenticatedError, match="auth login"):
+        side.tokens.current()
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        *[(200, b"<html>"), (401, b"<html>"), (400, b"[]"), (200, {**GIVEN, "access_token": ""}), (404, {})],
+        *[(401, {"error": {}}), (401, {"errors": []}), (403, {"message": "Forbidden"}), (400, b"Retry later")],
+        *[(200, {"expires_in": 7200}), (502, b""), (429, b"")],
+    ],
+)
+def test_a_page_of_a_gateway_is_no_refusal_of_the_app(
+    side: Any, monkeypatch: pytest.MonkeyPatch, status: int, content: Any
+) -> None:
+    answers_once(side, monkeypatch, status, content)
+    assert side.tokens.current()
