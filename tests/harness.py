@@ -44,6 +44,21 @@ class Silence:
     info = warning = debug
 
 
+class Recorder:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def debug(self, event: str, **values: Any) -> None:
+        self.events.append((event, values))
+
+    info = warning = debug
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [values for name, values in self.events if name == event]
+
+
 class Time:
     """The time of this machine and of both services: real time, and what was passed, or waited for, in no time."""
 

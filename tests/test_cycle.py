@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from outreach_sync.instants import parse_duration, parse_iso
+from outreach_sync.instants import parse_duration
 from outreach_sync.records import Unknown
 from outreach_sync.workbooks.client import Workbooks
 
@@ -71,25 +71,6 @@ def test_an_opt_out_is_written_and_never_undone(world: World, opt_out: dict[str,
     world.outreach.update("prospect", prospect, **dict.fromkeys(opt_out, False))
     world.run()
     assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Active \u2013 Running", True)
-
-
-def test_no_email_that_somebody_cleared_is_not_set_again_by_an_unrelated_change(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    world.edit_person(world.person()["id"], **{NO_EMAIL: True})
-    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
-    world.run()
-    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Finished", True)
-
-
-def test_an_old_state_is_found_before_anybody_is_called_not_active(world: World) -> None:
-    world.workbooks.add_person(name="Ada", email="ada@example.com")
-    long_ago = parse_iso("2020-01-01T00:00:00Z")
-    prospect = world.prospect(email="ada@example.com", states=())
-    world.outreach.add_state(prospect, 1, "opted_out", updatedAt="2020-01-01T00:00:00.000Z")
-    world.run(sync={"start": "90d"})
-    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Opted Out", True)
-    assert long_ago  # the state is older than the first load reads
 
 
 def test_two_prospects_that_are_one_person_are_pooled(world: World) -> None:
@@ -209,15 +190,6 @@ def test_a_deleted_person_is_created_again_when_there_is_something_to_write(worl
     assert world.person()[STATE] == "Finished"
 
 
-def test_no_email_outlives_the_person_that_had_it(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com", optedOut=True)
-    world.run()
-    world.workbooks.delete(PERSON, world.person()["id"])
-    world.outreach.update("prospect", prospect, optedOut=False)
-    assert people(world.run()) == {"recreated": 1}
-    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Active \u2013 Running", True)
-
-
 def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()
@@ -228,18 +200,6 @@ def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World)
     assert world.people() == []
 
 
-def test_a_merged_person_is_found_under_the_winner(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    loser = world.person()["id"]
-    winner = world.workbooks.add_person(name="Ada E.", email="ada@example.com")
-    world.workbooks.merge_people(winner, loser)
-    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
-    world.run()
-    assert [one["id"] for one in world.people()] == [winner]
-    assert world.person()[STATE] == "Finished"
-
-
 def test_a_stale_record_is_read_again_and_the_user_s_other_edits_stay(world: World) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()
@@ -247,14 +207,6 @@ def test_a_stale_record_is_read_again_and_the_user_s_other_edits_stay(world: Wor
     world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
     assert people(world.run()) == {"updated": 1}
     assert (world.person()["person_job_title"], world.person()[STATE]) == ("CTO", "Finished")
-
-
-def test_the_outreach_id_is_written_only_where_it_is_empty(world: World) -> None:
-    world.settings["workbooks"]["fields"] = {"outreach_id": "cf_person_outreach_id"}
-    world.workbooks.add_person(name="Ada", email="ada@example.com", cf_person_outreach_id="4711")
-    world.prospect(email="ada@example.com")
-    world.run()
-    assert (world.person()["cf_person_outreach_id"], world.person()[STATE]) == ("4711", "Active \u2013 Running")
 
 
 def several(world: World, count: int) -> list[int]:
@@ -281,12 +233,6 @@ def test_a_dry_run_shows_what_the_guard_would_stop_and_changes_nothing(world: Wo
     assert ended.document["guard_would_stop"] is True
     assert [change["fields"] for change in ended.document["changes"]] == [{STATE: ["Finished", "Failed"]}] * 5
     assert (world.writes(), world.state_path.read_bytes()) == before
-
-
-def test_a_dry_run_on_a_new_machine_leaves_no_state_behind(world: World) -> None:
-    world.prospect(email="ada@example.com")
-    ended = world.run(dry_run=True)
-    assert (len(ended.document["changes"]), world.people(), world.state_path.exists()) == (1, [], False)
 
 
 def test_a_lost_state_is_rebuilt_from_the_references_and_nothing_is_created_twice(world: World) -> None:
@@ -369,29 +315,6 @@ def test_a_dead_login_to_outreach_does_not_hold_up_what_is_queued(world: World) 
     world.sandbox.outreach.tokens.revoke_all()
     assert world.run().exit_status == 3
     assert world.person()[STATE] == "Finished"
-
-
-def test_fields_of_people_the_config_does_not_name_are_never_written(world: World) -> None:
-    world.workbooks.add_person(name="Ada", email="ada@example.com", person_job_title="CTO")
-    world.skipped_task(world.prospect(email="ada@example.com", optedOut=True))
-    world.run()
-    written: set[str] = set()
-    for write in world.workbooks.writes:
-        if write.record_class == PERSON:
-            written |= set(write.changed) | set(write.unchanged)
-    assert written == {STATE, SINCE, NO_EMAIL}
-
-
-def writes_to_people(world: World) -> list[Any]:
-    return [write for write in world.workbooks.writes if write.record_class == PERSON]
-
-
-def test_no_value_is_written_that_was_already_there(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
-    world.run()
-    assert all(write.unchanged == () for write in writes_to_people(world))
 
 
 @pytest.mark.parametrize("fault", ["answer_lost_after_commit", "error_500_after_commit", "redirect_after_commit_302"])

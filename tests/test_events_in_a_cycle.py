@@ -113,15 +113,6 @@ def test_a_manual_task_stays_out_and_a_task_without_a_prospect_is_no_failure(wor
     assert ended.document["streams"]["events"]["skips"] == 2
 
 
-def test_event_and_rule_at_once_make_one_task(world: World) -> None:
-    task = open_task(world, world.prospect(email="ada@example.com"))
-    world.run()
-    world.outreach.skip_task(task)
-    world.run()
-    world.run()
-    assert len(world.tasks()) == 1
-
-
 @pytest.mark.parametrize("fate", ["trashed", "hidden", "destroyed", "unlinked"])
 def test_skips_of_people_who_are_gone_or_unknown_are_never_a_failure(world: World, fate: str) -> None:
     prospect = world.prospect(email="ada@example.com", states=())
@@ -137,18 +128,6 @@ def test_skips_of_people_who_are_gone_or_unknown_are_never_a_failure(world: Worl
         assert world.run(sync=NEVER).exit_status == 0
     assert len(world.tasks()) == (fate == "unlinked")
     assert len(world.people()) == (fate == "unlinked")
-
-
-def test_what_was_forgotten_is_not_brought_back_by_an_event(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    task = open_task(world, prospect)
-    with world.state() as state, state.transaction():
-        state.forgotten.add("prospect", prospect)
-    world.outreach.skip_task(task)
-    assert world.run(sync=NEVER).exit_status == 0
-    assert (world.tasks(), world.people()) == ([], [])
-    with world.state() as state:
-        assert state.cache.task(task) is None
 
 
 def test_a_thousand_skips_cost_one_request_for_the_events_and_ten_for_the_tasks(world: World) -> None:
@@ -171,11 +150,6 @@ def test_a_thousand_skips_cost_one_request_for_the_events_and_ten_for_the_tasks(
 
 
 # -- removals, merges, opt-outs
-
-
-def beyond_the_overlap(world: World) -> None:
-    with world.state() as state, state.transaction():
-        state.connection.execute("UPDATE progress SET watermark = watermark + 3600000 WHERE stream <> 'events'")
 
 
 def outreach_requests(ended: Ended) -> int:
@@ -269,17 +243,6 @@ def test_a_merged_prospect_hands_its_states_over(world: World, which: str) -> No
     shown = {one["id"]: one[STATE] for one in world.people()}
     assert shown[people["ada@example.com"]] == RUNNING
     assert shown[people["a.example@example.com"]] == "Not Active"
-
-
-def test_an_opt_out_that_moved_no_stamp_is_found_by_its_event(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    beyond_the_overlap(world)
-    world.sandbox.outreach.faults.on("opt_out_keeps_updated_at")
-    world.outreach.opt_out(prospect)
-    world.run()
-    person = world.person()
-    assert (person[STATE], person["no_email_soliciting"]) == ("Opted Out", True)
 
 
 # -- the stream itself

@@ -26,6 +26,7 @@ from outreach_sync.records import Stream
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import Store
+from tests.harness import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,18 +79,6 @@ class Receiver:
     @property
     def paths(self) -> list[str]:
         return [ping.path.removeprefix("/ping/top-secret") for ping in self.pings]
-
-
-class Recorder:
-    """A log that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, dict[str, Any]]] = []
-
-    def debug(self, event: str, **values: Any) -> None:
-        self.events.append((event, values))
-
-    info = warning = debug
 
 
 @pytest.fixture
@@ -253,15 +242,6 @@ def test_quota_watermarks_and_tokens_are_told_where_known(state: Store, tmp_path
     assert found['watermark_timestamp_seconds{stream="tasks"}'] == NOW / 1000 - 60
 
 
-def test_the_file_is_replaced_and_readable_by_a_collector(tmp_path: Path, log: Recorder) -> None:
-    path = tmp_path / "sync.prom"
-    path.write_text("old")
-    write_metrics(path, "new\n", log)
-    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new\n", 0o644)
-    assert [each.name for each in tmp_path.iterdir()] == ["sync.prom"]
-    assert log.events == []
-
-
 def test_a_pipe_is_neither_replaced_nor_waited_for(tmp_path: Path, log: Recorder) -> None:
     os.mkfifo(tmp_path / "pipe")
     write_metrics(tmp_path / "pipe", "text\n", log)
@@ -308,14 +288,6 @@ def test_a_receiver_that_is_gone_is_logged_without_its_address(log: Recorder) ->
     ((event, told),) = log.events
     assert (event, told["what"]) == ("ping_failed", "fail")
     assert told["why"].startswith("the address cannot be reached: it refuses the connection")
-
-
-def test_a_refusal_is_logged_too(receiver: Receiver, log: Recorder) -> None:
-    receiver.status = 404
-    pings = Pings(receiver.url, log)
-    pings.send(SUCCESS, "abc")
-    pings.settle()
-    assert log.events == [("ping_failed", {"what": "success", "why": "answered 404"})]
 
 
 def test_a_receiver_that_never_answers_holds_nobody_up(

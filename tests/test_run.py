@@ -117,11 +117,6 @@ def test_two_runs_at_once_are_one_run_and_an_error_that_names_the_holder(world: 
         world.run()
 
 
-def test_a_lock_is_free_again_after_the_run(world: World) -> None:
-    world.run()
-    assert world.run().exit_status == 0
-
-
 def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World) -> None:
     keep_secret("S3CRETKEYWB")
 

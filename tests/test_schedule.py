@@ -14,6 +14,7 @@ from outreach_sync.errors import ConfigError, LockHeldError, NotAuthenticatedErr
 from outreach_sync.http import StopSignal
 from outreach_sync.run import Ended
 from outreach_sync.schedule import CYCLE, RECONCILE, NextTime, Reload, Scheduler, ServiceManager, trigger_of
+from tests.harness import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,21 +40,6 @@ class Told(ServiceManager):
 
     def tell(self, *assignments: str) -> None:
         self.messages.append("\n".join(assignments))
-
-
-class Recorder:
-    """A log that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, dict[str, Any]]] = []
-
-    def debug(self, event: str, **values: Any) -> None:
-        self.events.append((event, values))
-
-    info = warning = debug
-
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [values for name, values in self.events if name == event]
 
 
 class World:

@@ -352,3 +352,10 @@ def test_a_page_of_a_gateway_is_no_refusal_of_the_app(
 ) -> None:
     answers_once(side, monkeypatch, status, content)
     assert side.tokens.current()
+
+
+def test_a_code_works_once(sandbox: Any, side: Any) -> None:
+    code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
+    side.tokens.exchange_code(code)
+    with pytest.raises(NotAuthenticatedError, match="refused the code"):
+        side.tokens.exchange_code(code)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.insight.explain import recreate_hidden
-from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.instants import Instant
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.reconcile import reconcile
 from outreach_sync.store.progress import SURVEY
@@ -63,15 +63,6 @@ def test_a_time_that_workbooks_keeps_in_its_own_way_is_not_written_again_and_aga
     assert world.writes() == before
 
 
-def test_another_time_in_the_same_minute_is_written_all_the_same(world: Any) -> None:
-    prospect = world.prospect(states=())
-    world.outreach.add_state(prospect, 1, "active", stateChangedAt="2026-09-01T10:00:00Z")
-    world.run()
-    world.outreach.update("sequenceState", world.states_of(prospect)[0], stateChangedAt="2026-09-01T10:00:31Z")
-    assert world.run().document["people"]["updated"] == 1
-    assert world.person()["cf_person_state_updated_at"] == parse_iso("2026-09-01T10:00:31Z")
-
-
 def test_a_deleted_sequence_state_gives_way_to_what_remains(world: Any) -> None:
     prospect = world.prospect(states=("finished", "active"))
     world.run()
@@ -81,16 +72,6 @@ def test_a_deleted_sequence_state_gives_way_to_what_remains(world: Any) -> None:
     assert repair(world).document["people"]["updated"] == 1
     assert world.person()[STATE] == "Finished"
     assert shown not in cached_states(world)
-
-
-def test_a_deleted_opt_out_never_clears_no_email(world: Any) -> None:
-    prospect = world.prospect(states=("active", "opted_out"))
-    world.run()
-    assert world.person()["no_email_soliciting"] is True
-    world.outreach.delete("sequenceState", world.states_of(prospect)[1])
-    repair(world)
-    assert world.person()[STATE] == RUNNING
-    assert world.person()["no_email_soliciting"] is True
 
 
 def test_a_state_that_no_cycle_saw_is_stored_and_shown(world: Any) -> None:
@@ -248,12 +229,6 @@ def test_an_answer_at_the_first_step_withdraws_tasks_and_skips_none(world: Any) 
     assert world.tasks() == []
 
 
-def test_an_open_task_that_is_still_there_has_not_vanished(world: Any) -> None:
-    open_task_of_a_state(world)
-    repair(world, sync={"tasks": {"vanished_is_skipped": True}})
-    assert world.tasks() == []
-
-
 def test_a_dry_run_shows_the_drift_and_changes_nothing(world: Any) -> None:
     prospect = world.prospect(states=("finished", "active"))
     world.run()
@@ -288,22 +263,6 @@ def test_a_stopped_reconcile_keeps_nothing_that_it_found_missing(world: Any) -> 
     assert world.run().exit_status == 0, "the next cycle is not affected"
     hide_states(world, prospects, hidden=False)
     assert repair(world).exit_status == 0
-    assert world.writes() == before
-
-
-def test_a_dry_run_says_that_the_guard_would_stop_and_shows_the_changes(world: Any) -> None:
-    hide_states(world, many(world))
-    document = repair(world, dry_run=True).document
-    assert document["guard_would_stop"] is True
-    assert len(document["changes"]) == 6
-
-
-def test_people_that_are_all_hidden_stop_the_guard_instead_of_being_created_again(world: Any) -> None:
-    many(world)
-    for person in world.people():
-        world.workbooks.hide(person["id"])
-    before = world.writes()
-    assert repair(world).exit_status == 6
     assert world.writes() == before
 
 
@@ -418,18 +377,6 @@ def test_what_a_strange_walk_does_not_show_is_not_removed(world: Any, fault: str
     assert world.writes() == before
 
 
-def test_an_outreach_that_is_down_repairs_nothing_and_ends_with_4(world: Any) -> None:
-    world.prospect()
-    world.run()
-    world.edit_person(world.person()["id"], **{STATE: "Finished"})
-    world.sandbox.outreach.faults.on("server_error_500")
-    assert repair(world).exit_status == 4
-    assert world.person()[STATE] == "Finished"
-    world.sandbox.outreach.faults.clear()
-    assert repair(world).exit_status == 0
-    assert world.person()[STATE] == RUNNING
-
-
 def test_the_quota_that_is_left_for_others_is_respected_and_the_walk_goes_on_later(world: Any) -> None:
     world.settings["outreach"] |= {"page_size": 2, "reserve": 10}
     many(world)
@@ -492,17 +439,6 @@ def test_a_sequence_that_only_the_walk_showed_is_listed_by_its_name(world: Any) 
     world.outreach.add_state(prospect, unseen, "finished", **old)
     repair(world)
     assert world.person()["cf_person_sequences"].splitlines()[1] == "Old campaign: Finished (2020-01-01)"
-
-
-def test_what_stopped_a_cycle_stops_a_reconcile_too_until_bulk_is_allowed(world: Any) -> None:
-    for prospect in many(world):
-        world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
-    before = world.writes()
-    assert [world.run().exit_status, repair(world).exit_status, world.run().exit_status] == [6, 6, 6]
-    assert world.writes() == before
-    assert repair(world, allow_bulk=True).exit_status == 0
-    assert {one[STATE] for one in world.people()} == {"Finished"}
-    assert world.run().exit_status == 0
 
 
 def test_a_user_who_sees_no_state_any_more_costs_a_sample_and_not_one_question_a_hundred(
