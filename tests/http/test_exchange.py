@@ -38,17 +38,6 @@ def test_an_answer_comes_back_whole(server: Any, transport: Transport) -> None:
     assert b"User-Agent: test agent\r\n" in server.received[0]
 
 
-def test_the_clock_of_the_service_goes_on_from_its_last_answer(server: Any, transport: Transport) -> None:
-    assert transport.server_now() is None
-    server.script = lambda connection: connection.sendall(OK)
-    transport.send("GET", server.url)
-    server.script = lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    transport.send("GET", server.url)
-    now = transport.server_now()
-    assert now is not None
-    assert parse_iso("2026-09-01T10:15:03Z") <= now
-
-
 def test_connections_are_kept_and_requests_of_several_threads_counted(server: Any, transport: Transport) -> None:
     for _ in range(5):
         transport.send("GET", server.url)
@@ -326,14 +315,6 @@ def test_a_server_that_never_finishes_is_cut_off_once_its_time_is_over(
     with pytest.raises(MaybeSentError, match="too long") as raised:
         transport.send("GET", server.url, timeout_seconds=60)
     assert raised.value.timed_out
-
-
-def test_an_exchange_is_over_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    exchange = connections.Exchange(60, lambda: False)
-    assert not exchange.is_over()
-    monkeypatch.setattr(exchange, "started", exchange.started - 61)
-    assert exchange.is_over()
-    assert (exchange.overdue, exchange.interrupted) == (True, False)
 
 
 @pytest.mark.parametrize("grace", [0.0, 0.2])

@@ -86,11 +86,6 @@ def test_nonsense_counts_as_nothing_said(text: str) -> None:
     assert quota({"X-RateLimit-Remaining": text, "X-RateLimit-Limit": text}, AT) == Quota()
 
 
-def test_an_absolute_time_is_compared_with_the_clock_of_the_service_only() -> None:
-    assert retry_after({"Retry-After": "2026-09-01T10:01:00Z"}, 429, None) is None
-    assert retry_after({"Retry-After": "30"}, 429, None) == 30
-
-
 def test_the_reset_counts_only_where_the_quota_stops_us() -> None:
     headers = {"X-RateLimit-Reset": str(EPOCH + 60)}
     assert [retry_after(headers, status, AT) for status in (429, 503, 500)] == [60, None, None]
@@ -243,11 +238,3 @@ def test_a_request_to_stop_ends_a_pause_and_begins_no_request(fake: Any, patienc
     with pytest.raises(InterruptedByError):
         patience(60).ask("reading", call)
     assert call.given == []
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(2.0, "2 s"), (119.98, "120 s"), (0.5, "0.5 s")])
-def test_the_patience_that_is_quoted_is_the_one_that_was_configured(
-    fake: Any, patience: Any, seconds: float, said: str
-) -> None:
-    with pytest.raises(UnavailableError, match=rf"its patience of {said} is spent"):
-        patience(seconds).ask("a page", Flaky(fake, *[NotSentError("down")] * 99), at_most=0.1)

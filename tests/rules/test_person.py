@@ -7,7 +7,23 @@ from hypothesis import given, strategies as st
 
 from outreach_sync.config.model import DEFAULT_LABELS, Config, Fields, Sync, Workbooks
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.rules.person import PooledProspect, PooledState, shown_state, wanted_person
+from outreach_sync.records import Prospect
+from outreach_sync.rules.person import (
+    Ambiguous,
+    Found,
+    Held,
+    PooledProspect,
+    PooledState,
+    Wanted,
+    base_fields,
+    differences,
+    mailbox,
+    questions,
+    recognised,
+    shown_state,
+    verdict,
+    wanted_person,
+)
 
 SEEN = parse_iso("2026-09-01T00:00:00Z")
 OLD = parse_iso("2026-09-02T10:00:00Z")
@@ -123,16 +139,6 @@ def test_the_time_of_an_opt_out_is_that_of_the_state_else_of_the_prospect(
     assert wanted_person([who], states, LATEST).state_updated_at == at
 
 
-def test_one_opted_out_prospect_of_a_pool_opts_the_person_out() -> None:
-    wanted = wanted_person([prospect(5), prospect(9, opted_out=True)], [state(1, "active", NEW, owner=5)], LATEST)
-    assert wanted.no_email
-
-
-def test_a_resumed_person_gets_the_new_state_and_no_email_is_not_spoken_of() -> None:
-    wanted = wanted_person([prospect()], [state(1, "active", NEW)], LATEST)
-    assert (wanted.sequence_state, wanted.no_email) == ("Active \u2013 Running", False)
-
-
 def test_states_of_a_pool_are_pooled_and_the_lowest_id_is_written() -> None:
     states = [state(1, "finished", OLD, owner=5), state(2, "active", NEW, owner=9, sequence=2, name="Renewal")]
     wanted = wanted_person([prospect(9), prospect(5)], states, LISTING)
@@ -219,3 +225,206 @@ def test_the_order_in_which_states_are_read_never_matters(
 def test_no_email_is_wanted_exactly_when_an_opt_out_holds(states: list[PooledState], opted_out: bool) -> None:
     wanted = wanted_person([prospect(opted_out=opted_out)], states, LATEST)
     assert wanted.no_email == (opted_out or any(one.state == "opted_out" for one in states))
+
+
+ADA = Prospect(18, "Ada", "Example", ("ada@example.com",), None, False, None, False, None, None, 1, {"title": "CTO"})
+
+
+def test_a_person_gets_names_address_reference_and_the_configured_attributes() -> None:
+    assert base_fields([ADA], {"person_job_title": "title", "cf_person_source": "absent"}) == {
+        "name": "Ada Example",
+        "person_first_name": "Ada",
+        "person_last_name": "Example",
+        "main_location[email]": "ada@example.com",
+        "created_through_reference": "outreach-prospect-18",
+        "person_job_title": "CTO",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"first_name": None}, "Example"),
+        ({"last_name": " "}, "Ada"),
+        ({"first_name": None, "last_name": None}, "ada@example.com"),
+        ({"first_name": None, "last_name": None, "emails": ()}, "Outreach prospect 18"),
+    ],
+)
+def test_the_required_name_is_never_empty(changes: dict[str, object], name: str) -> None:
+    assert base_fields([ADA._replace(**changes)], {})["name"] == name
+
+
+def test_an_address_is_taken_from_the_pool_where_the_lead_has_none() -> None:
+    assert base_fields([ADA._replace(emails=()), ADA], {})["main_location[email]"] == "ada@example.com"
+
+
+def test_a_name_too_long_for_workbooks_is_cut_instead_of_refused() -> None:
+    fields = base_fields([ADA._replace(last_name="x" * 300)], {})
+    assert [len(str(fields[name])) for name in ("name", "person_last_name")] == [255, 255]
+
+
+AT = parse_iso("2026-09-01T10:12:31Z")
+WANTED = Wanted(
+    "Finished", AT, no_email=False, outreach_id="18", sequences="A: Finished", opted_out=False, problem=None, because=""
+)
+SAME = Held("Finished", AT, no_email=False, outreach_id="18", sequences="A: Finished")
+
+
+def test_nothing_is_written_where_everything_is_there() -> None:
+    assert differences(WANTED, SAME) == {}
+
+
+@pytest.mark.parametrize(
+    ("held", "written"),
+    [
+        (SAME._replace(sequence_state="Pending"), {"sequence_state": "Finished"}),
+        (SAME._replace(sequence_state=None), {"sequence_state": "Finished"}),
+        (SAME._replace(state_updated_at=None), {"state_updated_at": AT}),
+        (SAME._replace(state_updated_at=Instant(AT + 1000)), {"state_updated_at": AT}),
+        (SAME._replace(outreach_id=None), {"outreach_id": "18"}),
+        (SAME._replace(outreach_id=""), {"outreach_id": "18"}),
+        (SAME._replace(sequences="B"), {"sequences": "A: Finished"}),
+        (SAME._replace(sequences=None), {"sequences": "A: Finished"}),
+    ],
+)
+def test_exactly_the_field_that_differs_is_written(held: Held, written: dict[str, object]) -> None:
+    assert differences(WANTED, held) == written
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        SAME._replace(state_updated_at=Instant(AT + 999)),
+        SAME._replace(state_updated_at=parse_iso("2026-09-01")),
+        SAME._replace(sequences="A: Finished\r\n"),
+        SAME._replace(outreach_id="17"),
+        SAME._replace(no_email=True),
+    ],
+    ids=["milliseconds", "a field that keeps days", "line ends", "an id that is taken", "No Email set by hand"],
+)
+def test_what_only_looks_different_is_left_alone(held: Held) -> None:
+    assert differences(WANTED, held) == {}
+
+
+OURS = SAME._replace(sequence_state="Läuft 🎉", sequences="Q & A: Läuft")
+
+
+@pytest.mark.parametrize(
+    ("role", "made"),
+    [
+        ("sequence_state", "Läuft ?"),
+        ("sequences", "Q &amp; A: Läuft"),
+        ("sequences", "Q & A"),
+        ("state_updated_at", parse_iso("2026-09-01T10:12:00Z")),
+        ("state_updated_at", parse_iso("2026-09-01")),
+    ],
+)
+def test_what_workbooks_made_of_our_value_is_known_as_ours_now_and_later(role: str, made: object) -> None:
+    read = OURS._replace(**{role: made})
+    assert recognised(read, OURS, {}, same_version=True) == (OURS, {role: made})
+    assert recognised(read, OURS, {role: made}, same_version=False) == (OURS, {role: made})
+
+
+def test_what_somebody_wrote_since_is_not_taken_for_ours() -> None:
+    edited = OURS._replace(sequence_state="Pending")
+    assert recognised(edited, OURS, {}, same_version=False) == (edited, {})
+    assert recognised(edited, OURS, {"sequence_state": "Läuft ?"}, same_version=False) == (edited, {})
+
+
+@pytest.mark.parametrize(
+    ("role", "now", "known"),
+    [
+        ("sequence_state", None, "Finished"),
+        ("sequences", None, "A: Finished"),
+        ("state_updated_at", AT, parse_iso("2026-09-01")),
+        ("state_updated_at", parse_iso("2026-08-01"), AT),
+    ],
+)
+def test_an_empty_field_and_another_time_are_not_what_workbooks_made_of_ours(
+    role: str, now: object, known: object
+) -> None:
+    read = SAME._replace(**{role: now})
+    assert recognised(read, SAME._replace(**{role: known}), {}, same_version=True) == (read, {})
+
+
+def test_a_no_email_that_did_not_stay_is_no_form_of_ours() -> None:
+    cleared = OURS._replace(no_email=False)
+    assert recognised(cleared, OURS._replace(no_email=True), {}, same_version=True) == (cleared, {})
+
+
+@pytest.mark.parametrize("now", [False, None])
+def test_an_opt_out_sets_no_email_where_it_is_not_set(now: bool | None) -> None:
+    assert differences(WANTED._replace(no_email=True), SAME._replace(no_email=now)) == {"no_email": True}
+
+
+def test_none_means_leave_alone() -> None:
+    leave = Wanted(
+        None, None, no_email=False, outreach_id=None, sequences=None, opted_out=False, problem=None, because=""
+    )
+    assert differences(leave, Held("x", AT, no_email=True, outreach_id="1", sequences="y")) == {}
+
+
+MATCHED = Prospect(
+    18, "Ada", "Example", (" Ada@Example.com", "ada@work.example", ""), " pers-12 ", False, None, False, None, None, 1
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked"),
+    [
+        ("link", ()),
+        ("outreach_id", ("18",)),
+        ("reference", ("outreach-prospect-18",)),
+        ("external_id", ("PERS-12",)),
+        ("email", ("Ada@Example.com", "ada@work.example")),
+    ],
+)
+def test_each_rule_asks_for_its_own_values(rule: str, asked: tuple[str, ...]) -> None:
+    assert questions(rule, MATCHED) == asked
+
+
+@pytest.mark.parametrize("external", [None, "", "12", "ORG-12", "PERS-", "PERS-12x", "PERS-१२"])
+def test_an_external_id_that_is_no_reference_to_a_person_is_not_asked_for(external: str | None) -> None:
+    assert questions("external_id", MATCHED._replace(external_id=external)) == ()
+
+
+def test_exactly_one_person_is_a_match_however_often_it_is_found() -> None:
+    assert verdict([7, 7], "email") == Found(7, "email")
+
+
+def test_nobody_is_no_match() -> None:
+    assert verdict([], "email") is None
+
+
+def test_several_people_are_never_resolved_by_guessing() -> None:
+    found = verdict([9, 7, 9], "email")
+    assert found == Ambiguous((7, 9), "email")
+    assert isinstance(found, Ambiguous)
+    assert "7, 9" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ada@Example.COM", "ada@example.com"),
+        (" ada@example.com\t", "ada@example.com"),
+        ("JÖRG@EXAMPLE.COM", "jörg@example.com"),
+        ("STRAẞE@EXAMPLE.COM", "straße@example.com"),
+    ],
+)
+def test_case_and_blanks_around_an_address_make_no_other_mailbox(one: str, other: str) -> None:
+    assert mailbox(one) == mailbox(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("info@straße.example", "info@strasse.example"),
+        ("o\ufb03ce@example.com", "office@example.com"),
+        ("\u212aate@example.com", "kate@example.com"),
+        ("\u0130da@example.com", "ida@example.com"),
+        ("a da@example.com", "ada@example.com"),
+    ],
+)
+def test_what_is_more_than_case_is_another_mailbox(one: str, other: str) -> None:
+    assert mailbox(one) != mailbox(other)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
+from outreach_sync.config.model import Guard
 from outreach_sync.instants import Instant, parse_duration, parse_iso
 from outreach_sync.rules.watermark import (
     Bound,
     Progress,
     Reading,
     Walk,
+    Watched,
     first_bound,
+    guard_problems,
+    is_mass_change,
     sweep_bound,
     sweep_is_due,
     trusted_time,
@@ -48,11 +52,6 @@ def test_a_first_load_without_a_duration_needs_no_clock(reading: Reading, since:
     assert first_bound(progress(), reading, None) == Bound(since, moves_watermark=True, counts_as_sweep=True)
 
 
-def test_each_run_reads_the_overlap_back() -> None:
-    bound = first_bound(progress(ago("1h"), ago("2h")), READING, NOW)
-    assert bound == Bound(ago("1h10m"), moves_watermark=True, counts_as_sweep=False)
-
-
 def test_a_full_run_ignores_the_watermark() -> None:
     bound = first_bound(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW)
     assert bound == Bound(ago("90d"), moves_watermark=True, counts_as_sweep=True)
@@ -77,11 +76,6 @@ def test_a_sweep_that_began_in_the_future_was_dated_wrongly_and_is_due() -> None
     assert not sweep_is_due(progress(ago("1m"), Instant(NOW + 1000)), READING, NOW)
 
 
-def test_a_walk_that_found_nothing_proves_the_time_up_to_its_bound_though_our_clock_is_behind() -> None:
-    walk = WALK._replace(since=ago("1h"), began_at=NOW, local_at=ago("400d"))
-    assert trusted_time(walk) == ago("1h")
-
-
 @pytest.mark.parametrize(("swept", "due"), [("23h59m", False), ("24h", True), ("30d", True)])
 def test_a_sweep_is_due_once_its_time_has_passed(swept: str, due: bool) -> None:
     assert sweep_is_due(progress(ago("1m"), ago(swept)), READING, NOW) is due
@@ -90,12 +84,6 @@ def test_a_sweep_is_due_once_its_time_has_passed(swept: str, due: bool) -> None:
 def test_a_sweep_reads_from_its_period_before_the_last_one_began() -> None:
     bound = sweep_bound(progress(ago("1m"), ago("25h")), READING)
     assert bound == Bound(ago("49h"), moves_watermark=True, counts_as_sweep=True)
-
-
-def test_a_run_that_knows_the_time_sweeps_at_once() -> None:
-    assert first_bound(progress(ago("1m"), ago("25h")), READING, NOW) == sweep_bound(
-        progress(ago("1m"), ago("25h")), READING
-    )
 
 
 @pytest.mark.parametrize(
@@ -138,3 +126,38 @@ def test_one_wrong_clock_never_moves_the_watermark_past_what_was_read(server: in
         return  # both wrong the same way at once is beyond the promise
     walk = WALK._replace(began_at=NOW + server, local_at=NOW + local, newest=NOW - age)
     assert (trusted_time(walk) or NOW) <= NOW
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "stopped"),
+    [
+        (501, 1000, True),
+        (500, 999, False),
+        (501, 1002, False),
+        (502, 1002, True),
+        (10, 10, False),
+        (0, 0, False),
+        (501, 0, True),
+    ],
+)
+def test_both_the_share_and_the_count_must_be_exceeded(changes: int, known: int, stopped: bool) -> None:
+    assert is_mass_change(changes, known, share=0.5, count=500) is stopped
+
+
+@pytest.mark.parametrize(
+    ("updates", "losses", "creations", "linked", "found"),
+    [
+        (600, 0, 0, 1000, {Watched.UPDATES}),
+        (0, 11, 0, 60, {Watched.LOSSES}),
+        (60, 60, 0, 60, {Watched.LOSSES}),
+        (0, 10, 0, 60, set()),
+        (0, 11, 0, 110, set()),
+        (0, 0, 501, 0, {Watched.CREATIONS}),
+        (0, 0, 500, 0, set()),
+        (600, 200, 600, 1000, set(Watched)),
+    ],
+)
+def test_each_number_has_its_own_limit(updates: int, losses: int, creations: int, linked: int, found: set[str]) -> None:
+    numbers = dict(zip(Watched, (updates, losses, creations), strict=True))
+    assert set(guard_problems(numbers, linked, Guard(), loaded=True)) == found
+    assert set(guard_problems(numbers, linked, Guard(), loaded=False)) == found - {Watched.UPDATES}
