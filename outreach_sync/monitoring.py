@@ -14,20 +14,21 @@ import subprocess
 import threading
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import structlog
 
 from outreach_sync import __version__, instants
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.files import write_whole
 from outreach_sync.http import StopSignal, Transport
-from outreach_sync.log import Scrubber
+from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, MutableMapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from outreach_sync.store import Store
     from outreach_sync.store.progress import RunRecord
 
-START, SUCCESS, FAIL, LOG = "/start", "", "/fail", "/log"
+    Sample = tuple[str, float, dict[str, str]]  # the metric without its prefix, its value, its labels
+
+START, FAIL, LOG = "/start", "/fail", "/log"
+QUOTA = "outreach_quota"
 
 _TIMEOUT_SECONDS = 4.0
 _SETTLE_SECONDS = 5.0
@@ -46,8 +50,6 @@ _OK = range(200, 300)
 _LINES = 50
 _LONGEST = 500
 
-QUOTA = "outreach_quota"
-OUTCOMES = ("ok", "partial", "failed")
 _PREFIX = "outreach_sync_"
 _LOOK_BACK = 300
 _DONE = (0, 1)
@@ -76,140 +78,137 @@ METRICS = {
 
 
 class Watch:
-    """Watches one run from its begin to its end, as a context manager; a run that ends otherwise has broken down.
+    """Watches one run from its begin to its end. One that is closed in between has broken down.
 
     Attributes:
         log: what the run shall log to, so that a failure can be told with the last lines of its log.
     """
 
     def __init__(self, config: Config, log: Log) -> None:
-        """Tell nobody yet."""
-        self._secrets = frozenset(config.secrets)
-        self.log = Tail(log, Scrubber(self._secrets))
+        """Tell nobody before `begin`: a dry run is watched by nobody."""
         self._config = config
         self._run_id = ""
-        url = config.monitoring.ping_url
-        self._pings = None if url is None else Pings(url.get_secret_value(), log)
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._pings: list[tuple[str, _Errand]] = []
+        self.log: Log = structlog.wrap_logger(log, [self._keep], structlog.BoundLogger)
 
-    def __enter__(self) -> Self:
-        """Wait for `begin`: a dry run is watched by nobody."""
-        return self
+    def _keep(self, _logger: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Hand an event on, and keep what it says unless it is a detail: a processor of structlog's."""
+        if level != "debug":
+            values = (f"{name}={value}" for name, value in event.items() if name not in ("event", "exc_info"))
+            self._lines.append(scrubbed(" ".join((str(event["event"]), *values)))[:_LONGEST])
+        return event
 
     def begin(self, run_id: str) -> None:
         """Tell that a run begins."""
         self._run_id = run_id
-        if self._pings is not None:
-            self._pings.send(START, run_id)
+        self._ping(START)
 
     def end(self, ended: Ended, store: Store) -> None:
-        """Tell how a run ended; `state` holds its record already."""
+        """Tell how a run ended; the store holds its record already."""
         if not self._run_id:
             return
-        self._tell(_signal(ended), str(ended.document["outcome"]), ended.exit_status, previous=_previous_status(store))
+        signal = "" if ended.exit_status == 0 else f"/{ended.exit_status}"
+        if ended.error is not None:  # a run that was stopped has not failed, and the next one goes on
+            signal = LOG if isinstance(ended.error, InterruptedByError) else FAIL
+        before = store.runs.latest(2)[1:]
+        previous = before[0].exit_status if before else None
+        self._tell(signal, str(ended.document["outcome"]), ended.exit_status, previous)
         path = self._config.monitoring.metrics_file
         if path is not None:
-            write_metrics(path, metrics_text(store, self._config.state.path, instants.now()), self.log)
+            try:  # readable by everyone, as a collector under another user needs it
+                write_whole(path, metrics_text(store, self._config.state.path, instants.now()), mode=0o644)
+            except OSError as problem:
+                self.log.warning("metrics_not_written", file=str(path), why=problem.strerror)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Tell that a run broke down, if it began and did not end."""
         if self._run_id:
-            self._tell(FAIL, "broke down", OutreachSyncError.exit_status, previous=None)
+            self._tell(FAIL, "broke down", OutreachSyncError.exit_status, None)
 
-    def _tell(self, signal: str, outcome: str, exit_status: int, *, previous: int | None) -> None:
-        run_id, self._run_id = self._run_id, ""
-        text = "\n".join((f"run {run_id}: {outcome}", *self.log.lines))[-_LONGEST_BODY:]
+    def _tell(self, signal: str, outcome: str, exit_status: int, previous: int | None) -> None:
+        text = "\n".join((f"run {self._run_id}: {outcome}", *self._lines))[-_LONGEST_BODY:]
         monitoring = self._config.monitoring
         command = monitoring.on_success if exit_status == 0 else monitoring.on_failure
         hook = None
         if command is not None and signal != LOG:
-            told = {"RUN_ID": run_id, "OUTCOME": outcome, "EXIT_STATUS": exit_status, "PREVIOUS_STATUS": previous}
-            named = {f"OUTREACH_SYNC_{name}": "" if value is None else str(value) for name, value in told.items()}
-            inherited = {name: value for name, value in os.environ.items() if value not in self._secrets}
-            hook = Hook.start(command, {**inherited, **named}, text, self.log)
-        if self._pings is not None:
-            self._pings.send(signal, run_id, text)
-            self._pings.settle()
+            told = {"RUN_ID": self._run_id, "OUTCOME": outcome, "EXIT_STATUS": exit_status, "PREVIOUS_STATUS": previous}
+            secrets = set(self._config.secrets)
+            environment = {name: value for name, value in os.environ.items() if value not in secrets}
+            for name, value in told.items():
+                environment[f"OUTREACH_SYNC_{name}"] = "" if value is None else str(value)
+            hook = _Errand(lambda: _run_command(command, environment, text), unfinished=None)
+        self._ping(signal, text)
+        self._run_id = ""
+        for _, ping in self._pings[-1:]:
+            ping.join(_SETTLE_SECONDS)
+        for what, ping in self._pings:
+            if ping.problem is not None:
+                self.log.warning("ping_failed", what=what.lstrip("/") or "success", why=ping.problem)
         if hook is not None:
-            hook.settle(self.log)
+            hook.join(_SETTLE_SECONDS)
+            if hook.problem is not None:
+                self.log.warning("hook_failed", command=str(command), why=hook.problem)
+
+    def _ping(self, signal: str, body: str = "") -> None:
+        """Call in the background: a run does not wait for its begin to be known."""
+        if self._config.monitoring.ping_url is None:
+            return
+        url = address(self._config.monitoring.ping_url.get_secret_value(), signal, self._run_id)
+        earlier = [ping for _, ping in self._pings[-1:]]
+
+        def call() -> str | None:
+            for one in earlier:
+                one.join(_SETTLE_SECONDS)  # an end that arrives before its start would leave the run open
+            return _call(url, body)
+
+        self._pings.append((signal, _Errand(call, unfinished="no answer in time")))
 
 
-def _previous_status(store: Store) -> int | None:
-    """Return how the run before this one ended, so that a hook can tell news from what is known."""
-    before = store.runs.latest(2)[1:]
-    return before[0].exit_status if before else None
+class _Errand(threading.Thread):
+    """Something that is done in the background; one that takes long is left to itself.
 
-
-def _signal(ended: Ended) -> str:
-    """Choose what to send: a run that was stopped has not failed, and the next one goes on."""
-    if ended.error is None:
-        return SUCCESS if ended.exit_status == 0 else f"/{ended.exit_status}"
-    return LOG if isinstance(ended.error, InterruptedByError) else FAIL
-
-
-class Hook:
-    """A command that is told of a run: by variables of its environment, and on stdin by the end of the run's log.
-
-    It is given a few seconds; one that takes longer goes on by itself.
+    Attributes:
+        problem: why it failed; as long as it goes on, what to say of that.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], text: str) -> None:
-        """Feed the command in the background."""
-        self._process = process
-        self._feeding = threading.Thread(target=process.communicate, args=(text.encode(),), daemon=True)
-        self._feeding.start()
+    def __init__(self, work: Callable[[], str | None], *, unfinished: str | None) -> None:
+        super().__init__(daemon=True)
+        self.problem = unfinished
+        self._work = work
+        self.start()
 
-    @classmethod
-    def start(cls, command: Sequence[str], environment: Mapping[str, str], text: str, log: Log) -> Self | None:
-        """Start it; None, and a line in the log, where that is not possible."""
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the administrator's own command
-                command,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as problem:
-            log.warning("hook_failed", command=command[0], why=str(problem))
-            return None
-        return cls(process, text)
-
-    def settle(self, log: Log) -> None:
-        """Give it a few seconds, and log what went wrong."""
-        self._feeding.join(_SETTLE_SECONDS)
-        if self._process.returncode not in (0, None):
-            log.warning("hook_failed", command=str(self._process.args), why=f"ended with {self._process.returncode}")
+    def run(self) -> None:
+        self.problem = self._work()
 
 
-class Pings:
-    """Calls one address. The address is a secret: whoever has it can forge pings, so it is never said."""
+def _run_command(command: Sequence[str], environment: dict[str, str], text: str) -> str | None:
+    """Run a command that is told of a run by its environment and its stdin; say why it failed."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the administrator's own command
+            command,
+            env=environment,
+            input=text.encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            check=False,
+        )
+    except (OSError, ValueError) as problem:
+        return str(problem)
+    return f"ended with {done.returncode}" if done.returncode else None
 
-    def __init__(self, url: str, log: Log) -> None:
-        """Call nobody yet."""
-        self._url = url
-        self._log = log
-        self._under_way: list[_Call] = []
 
-    def send(self, signal: str, run_id: str, body: str = "") -> None:
-        """Call in the background: a run does not wait for its begin to be known."""
-        earlier = self._under_way[-1] if self._under_way else None
-        call = _Call(signal, address(self._url, signal, run_id), body, after=earlier)
-        self._under_way.append(call)
-        call.start()
-
-    def settle(self) -> None:
-        """Give what is under way a few seconds, and log what did not arrive."""
-        last = self._under_way[-1:]
-        for call in last:
-            call.join(_SETTLE_SECONDS)
-        for call in self._under_way:
-            problem = "no answer in time" if call.is_alive() else call.problem
-            if problem is not None:
-                self._log.warning("ping_failed", what=call.signal.lstrip("/") or "success", why=problem)
-        self._under_way.clear()
+def _call(url: str, body: str) -> str | None:
+    """Call an address, and say why it failed, without the address: whoever has it can forge pings."""
+    transport = Transport(url, user_agent=f"outreach-sync/{__version__}", stop=StopSignal())
+    try:
+        answer = transport.send("POST", url, body=body.encode(), timeout_seconds=_TIMEOUT_SECONDS)
+    except OutreachSyncError as failure:
+        return failure.message.replace(urlsplit(url).hostname or "", "the address")
+    finally:
+        transport.close()
+    return None if answer.status in _OK else f"answered {answer.status}"
 
 
 def address(url: str, signal: str, run_id: str) -> str:
@@ -220,167 +219,71 @@ def address(url: str, signal: str, run_id: str) -> str:
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + signal, query=query))
 
 
-class _Call(threading.Thread):
-    """One call; `problem` is why it failed, without the address."""
-
-    def __init__(self, signal: str, url: str, body: str, *, after: _Call | None) -> None:
-        super().__init__(name="ping", daemon=True)
-        self.signal = signal
-        self.problem: str | None = None
-        self._target_url = url
-        self._content = body.encode()
-        self._after = after
-
-    def run(self) -> None:
-        if self._after is not None:
-            self._after.join(_SETTLE_SECONDS)  # an end that arrives before its start would leave the run open
-        transport = Transport(self._target_url, user_agent=f"outreach-sync/{__version__}", stop=StopSignal())
-        try:
-            answer = transport.send("POST", self._target_url, body=self._content, timeout_seconds=_TIMEOUT_SECONDS)
-        except OutreachSyncError as failure:
-            host = urlsplit(self._target_url).hostname or ""
-            self.problem = failure.message.replace(host, "the address")
-        else:
-            self.problem = None if answer.status in _OK else f"answered {answer.status}"
-        finally:
-            transport.close()
-
-
-class Tail:
-    """A log that hands everything on and keeps the last lines above debug, without secrets.
-
-    Attributes:
-        lines: those lines, oldest first, as `event name=value name=value`.
-    """
-
-    def __init__(self, log: Log, scrubber: Scrubber) -> None:
-        """Begin with none."""
-        self.lines: deque[str] = deque(maxlen=_LINES)
-        self._log = log
-        self._scrubber = scrubber
-
-    def debug(self, event: str, **values: Any) -> Any:
-        """Hand on a detail."""
-        return self._log.debug(event, **values)
-
-    def info(self, event: str, **values: Any) -> Any:
-        """Hand on and keep what was done."""
-        self._keep(event, values)
-        return self._log.info(event, **values)
-
-    def warning(self, event: str, **values: Any) -> Any:
-        """Hand on and keep what somebody may have to look at."""
-        self._keep(event, values)
-        return self._log.warning(event, **values)
-
-    def _keep(self, event: str, values: dict[str, Any]) -> None:
-        line = " ".join((event, *(f"{name}={value}" for name, value in values.items() if name != "exc_info")))
-        self.lines.append(self._scrubber.text(line)[:_LONGEST])
-
-
-class Sample(NamedTuple):
-    """One value: the metric without its prefix, its labels, and the number."""
-
-    metric: str
-    labels: tuple[tuple[str, str], ...]
-    value: float
-
-
 def metrics_text(store: Store, state_path: Path, now: Instant) -> str:
     """Return the whole file, by what the state and the token file say."""
-    samples = [
-        Sample("build_info", (("version", __version__),), 1),
-        Sample("written_timestamp_seconds", (), now / 1000),
-        *_of_runs(store.runs.latest(_LOOK_BACK)),
-        *_of_outbox(store),
-        *_of_watermarks(store),
-        *_of_quota(store),
-        *_of_tokens(state_path),
-    ]
-    return "".join(_lines(samples))
-
-
-def write_metrics(path: Path, text: str, log: Log) -> None:
-    """Replace the file atomically, readable by everyone, as a collector under another user needs it.
-
-    What is not a regular file is left alone: a pipe that nobody reads would hold up the run.
-    """
-    try:
-        write_whole(path, text, mode=0o644)
-    except OSError as problem:
-        log.warning("metrics_not_written", file=str(path), why=problem.strerror)
-
-
-def _lines(samples: Sequence[Sample]) -> Iterator[str]:
+    samples = [*_of_runs(store.runs.latest(_LOOK_BACK)), *_of_the_state(store, state_path, now)]
+    lines = []
     for metric, meaning in METRICS.items():
-        ours = [sample for sample in samples if sample.metric == metric]
+        ours = [(value, labels) for name, value, labels in samples if name == metric]
         if ours:
-            yield f"# HELP {_PREFIX}{metric} {meaning}\n# TYPE {_PREFIX}{metric} gauge\n"
-        for sample in ours:
-            labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
-            yield f"{_PREFIX}{metric}{'{' + labels + '}' if labels else ''} {sample.value:.15g}\n"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            lines.append(f"# HELP {_PREFIX}{metric} {meaning}\n# TYPE {_PREFIX}{metric} gauge\n")
+        for value, labels in ours:
+            named = ",".join(f"{name}={json.dumps(text, ensure_ascii=False)}" for name, text in labels.items())
+            lines.append(f"{_PREFIX}{metric}{f'{{{named}}}' if named else ''} {value:.15g}\n")
+    return "".join(lines)
 
 
 def _of_runs(newest_first: Sequence[RunRecord]) -> Iterator[Sample]:
     """Tell of the last run of each command, and when one last succeeded."""
-    finished = [run for run in newest_first if run.finished_at is not None]
-    for command in sorted({run.command for run in finished}):
-        ours = [run for run in finished if run.command == command]
-        yield from _of_run(ours[0])
-        done = next((run.finished_at for run in ours if run.exit_status in _DONE), None)
+    for command in sorted({run.command for run in newest_first if run.finished_at is not None}):
+        named = {"command": command}
+        ours = [
+            (run, run.finished_at) for run in newest_first if run.command == command and run.finished_at is not None
+        ]
+        yield from _of_run(*ours[0], named)
+        done = next((finished_at for run, finished_at in ours if run.exit_status in _DONE), None)
         if done is not None:
-            yield Sample("last_success_timestamp_seconds", (("command", command),), done / 1000)
+            yield "last_success_timestamp_seconds", done / 1000, named
 
 
-def _of_run(run: RunRecord) -> Iterator[Sample]:
-    command = (("command", run.command),)
-    finished_at = run.finished_at or run.started_at
-    yield Sample("last_run_timestamp_seconds", command, finished_at / 1000)
-    yield Sample("last_run_duration_seconds", command, (finished_at - run.started_at) / 1000)
-    yield Sample("last_run_exit_status", command, run.exit_status or 0)
-    for outcome in OUTCOMES:
-        yield Sample("last_run_outcome", (*command, ("outcome", outcome)), int(run.outcome == outcome))
+def _of_run(run: RunRecord, finished_at: Instant, named: dict[str, str]) -> Iterator[Sample]:
+    yield "last_run_timestamp_seconds", finished_at / 1000, named
+    yield "last_run_duration_seconds", (finished_at - run.started_at) / 1000, named
+    yield "last_run_exit_status", run.exit_status or 0, named
+    for outcome in ("ok", "partial", "failed"):
+        yield "last_run_outcome", int(run.outcome == outcome), {**named, "outcome": outcome}
     for stream, one in run.summary.get("streams", {}).items():
-        yield Sample("last_run_records_read", (*command, ("stream", stream)), one["read"])
+        yield "last_run_records_read", one["read"], {**named, "stream": stream}
         if "changed" in one:  # events are never changed
-            yield Sample("last_run_records_changed", (*command, ("stream", stream)), one["changed"])
+            yield "last_run_records_changed", one["changed"], {**named, "stream": stream}
     for record in ("people", "tasks"):
         for action, count in run.summary.get(record, {}).items():
             if action != "queued":  # outbox_entries tells it as it is now
-                yield Sample(f"last_run_{record}", (*command, ("action", action)), count)
+                yield f"last_run_{record}", count, {**named, "action": action}
     for service, count in run.summary.get("requests", {}).items():
-        yield Sample("last_run_requests", (*command, ("service", service)), count)
+        yield "last_run_requests", count, {**named, "service": service}
 
 
-def _of_outbox(store: Store) -> Iterator[Sample]:
-    """Tell of what waits; zeros too, so that an alert sees a value fall."""
-    waiting = {("person", "queued"): 0, ("person", "parked"): 0, ("task", "queued"): 0, ("task", "parked"): 0}
-    for (record, condition), count in sorted({**waiting, **store.outbox.counts()}.items()):
-        yield Sample("outbox_entries", (("record", record), ("state", condition)), count)
-
-
-def _of_watermarks(store: Store) -> Iterator[Sample]:
+def _of_the_state(store: Store, state_path: Path, now: Instant) -> Iterator[Sample]:
+    """Tell what is so now: what waits (zeros too, so that an alert sees a value fall), watermarks, quota and token."""
+    yield "build_info", 1, {"version": __version__}
+    yield "written_timestamp_seconds", now / 1000, {}
+    waiting = {(record, state): 0 for record in ("person", "task") for state in ("queued", "parked")}
+    for (record, state), count in sorted({**waiting, **store.outbox.counts()}.items()):
+        yield "outbox_entries", count, {"record": record, "state": state}
     for stream, mark in store.progress.watermarks().items():
-        yield Sample("watermark_timestamp_seconds", (("stream", stream.value),), mark / 1000)
-
-
-def _of_quota(store: Store) -> Iterator[Sample]:
+        yield "watermark_timestamp_seconds", mark / 1000, {"stream": stream.value}
     quota = json.loads(store.facts.get(QUOTA) or "{}")
-    for name in ("limit", "remaining"):
-        if quota.get(name) is not None:
-            yield Sample(f"quota_{name}", (), quota[name])
-    if quota.get("resets_at") is not None:
-        yield Sample("quota_resets_timestamp_seconds", (), quota["resets_at"] / 1000)
-
-
-def _of_tokens(state_path: Path) -> Iterator[Sample]:
+    for name, key, divisor in (
+        ("quota_limit", "limit", 1),
+        ("quota_remaining", "remaining", 1),
+        ("quota_resets_timestamp_seconds", "resets_at", 1000),
+    ):
+        if quota.get(key) is not None:
+            yield name, quota[key] / divisor, {}
     try:
         stored = TokenFile.beside(state_path).read()
     except StateError:
         return  # the run itself has complained
     if stored is not None and stored.refresh_token and stored.issued_at is not None:
-        yield Sample("refresh_token_issued_timestamp_seconds", (), stored.issued_at / 1000)
+        yield "refresh_token_issued_timestamp_seconds", stored.issued_at / 1000, {}

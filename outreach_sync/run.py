@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import defaultdict
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,7 @@ from outreach_sync.identity import prove
 from outreach_sync.insight.explain import failure_document
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.log import masked
-from outreach_sync.monitoring import Watch
+from outreach_sync.monitoring import QUOTA, Watch
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream, plain
 from outreach_sync.rules.watermark import Reading
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.store.outbox import Entry
 
-QUOTA = "outreach_quota"
 _REFUSED = 1
 
 
@@ -343,7 +342,7 @@ def perform(
     opened = Store.open_scratch if options.dry_run else Store.open
     lock = nullcontext() if options.dry_run else run_lock(path, options.command)
     work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
-    with lock, opened(path) as store, Watch(config, log) as watch:
+    with lock, opened(path) as store, closing(Watch(config, log)) as watch:
         log = watch.log
         summary = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
         run = _run(config, store, summary, stop, log, options=options)

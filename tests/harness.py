@@ -14,10 +14,8 @@ import yaml
 
 from outreach_sync import instants
 from outreach_sync.cli import run_command
-from outreach_sync.cli.context import Invocation
 from outreach_sync.config import load_config
 from outreach_sync.http import StopSignal
-from outreach_sync.log import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,4 +198,3 @@ def forget_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a command see nothing of this process's environment and of the commands before it."""
     for name in [name for name in os.environ if name.startswith(("OUTREACH", "WORKBOOKS", "XDG_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(Invocation, "scrubber", Scrubber())

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import threading
-import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,14 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from outreach_sync import monitoring
 from outreach_sync.config import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
-from outreach_sync.log import Scrubber
-from outreach_sync.monitoring import FAIL, METRICS, START, SUCCESS, Pings, Tail, address, metrics_text, write_metrics
+from outreach_sync.log import keep_secret
+from outreach_sync.monitoring import FAIL, METRICS, Watch, address, metrics_text
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
 from outreach_sync.records import Stream
 from outreach_sync.run import Options, perform
@@ -51,12 +51,12 @@ class Ping(NamedTuple):
 
 
 class Receiver:
-    """A service that takes pings; `status` is what it answers, `seconds` how long it takes."""
+    """A service that takes pings; `status` is what it answers, `wait` what it waits for."""
 
     def __init__(self) -> None:
         self.pings: list[Ping] = []
         self.status = 200
-        self.seconds = 0.0
+        self.wait: Callable[[], object] = lambda: None
         receiver = self
 
         class Taker(BaseHTTPRequestHandler):
@@ -64,7 +64,7 @@ class Receiver:
                 parts = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
                 receiver.pings.append(Ping(parts.path, parse_qs(parts.query), body))
-                time.sleep(receiver.seconds)
+                receiver.wait()
                 self.send_response(receiver.status)
                 self.end_headers()
 
@@ -128,6 +128,10 @@ def test_a_good_run_pings_its_start_and_its_success_and_writes_metrics(
     assert receiver.paths == ["/start", ""]
     assert config.monitoring.metrics_file is not None
     assert "outreach_sync_last_run_exit_status" in config.monitoring.metrics_file.read_text()
+    assert config.monitoring.metrics_file.stat().st_mode & 0o777 == 0o644
+    first, second = receiver.pings
+    assert first.query["rid"] == second.query["rid"]
+    assert str(uuid.UUID(first.query["rid"][0])) == first.query["rid"][0]
     assert receiver.url not in json.dumps(log.events)
 
 
@@ -168,10 +172,13 @@ def test_a_dry_run_is_nobodys_business(config: Config, receiver: Receiver, log: 
 
 
 def test_monitoring_that_does_not_work_does_not_fail_a_run(config: Config, receiver: Receiver, log: Recorder) -> None:
-    receiver.status = 500
-    broken = config.monitoring.model_copy(update={"metrics_file": Path("/nowhere/at/all.prom")})
-    assert run(config.model_copy(update={"monitoring": broken}), log, nothing) == 0
+    receiver.status = 404
+    assert config.monitoring.metrics_file is not None
+    os.mkfifo(config.monitoring.metrics_file)  # neither replaced, nor waited for
+    assert run(config, log, nothing) == 0
+    assert config.monitoring.metrics_file.is_fifo()
     assert {"ping_failed", "metrics_not_written"} <= {event for event, _ in log.events}
+    assert {"what": "success", "why": "answered 404"} in [told for event, told in log.events if event == "ping_failed"]
 
 
 @pytest.fixture
@@ -242,31 +249,10 @@ def test_quota_watermarks_and_tokens_are_told_where_known(state: Store, tmp_path
     assert found['watermark_timestamp_seconds{stream="tasks"}'] == NOW / 1000 - 60
 
 
-def test_a_pipe_is_neither_replaced_nor_waited_for(tmp_path: Path, log: Recorder) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    write_metrics(tmp_path / "pipe", "text\n", log)
-    assert (tmp_path / "pipe").is_fifo()
-    assert [event for event, _ in log.events] == ["metrics_not_written"]
-
-
 def test_the_reference_lists_every_metric_with_its_meaning() -> None:
     reference = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `outreach_sync_(\w+)` \|(?:[^|]*\|)? ([^|]+) \|$", reference, re.MULTILINE))
     assert listed == METRICS
-
-
-def test_a_start_arrives_before_its_end_and_both_name_the_same_run(receiver: Receiver, log: Recorder) -> None:
-    receiver.seconds = 0.1
-    pings = Pings(receiver.url, log)
-    pings.send(START, "abc")
-    pings.send(SUCCESS, "abc", "all is well")
-    pings.settle()
-    assert receiver.paths == ["/start", ""]
-    first, second = receiver.pings
-    assert first.query["rid"] == second.query["rid"]
-    assert str(uuid.UUID(first.query["rid"][0])) == first.query["rid"][0]
-    assert second.body == "all is well"
-    assert log.events == []
 
 
 @pytest.mark.parametrize(
@@ -281,43 +267,42 @@ def test_the_signal_goes_behind_the_path_and_the_query_stays(url: str, expected:
     assert address(url, FAIL, "abc").startswith(expected)
 
 
-def test_a_receiver_that_is_gone_is_logged_without_its_address(log: Recorder) -> None:
-    pings = Pings("http://127.0.0.1:9/ping/top-secret", log)
-    pings.send(FAIL, "abc")
-    pings.settle()
-    ((event, told),) = log.events
-    assert (event, told["what"]) == ("ping_failed", "fail")
-    assert told["why"].startswith("the address cannot be reached: it refuses the connection")
+def pinging(config: Config, url: str) -> Config:
+    changed = config.monitoring.model_copy(update={"ping_url": SecretStr(url)})
+    return config.model_copy(update={"monitoring": changed})
+
+
+def failures(log: Recorder) -> list[dict[str, Any]]:
+    return [told for event, told in log.events if event == "ping_failed"]
+
+
+def test_a_receiver_that_is_gone_is_logged_without_its_address(config: Config, log: Recorder) -> None:
+    run(pinging(config, "http://127.0.0.1:9/ping/top-secret"), log, failing(NotAllowedError("a scope is missing.")))
+    start, fail = failures(log)
+    assert (start["what"], fail["what"]) == ("start", "fail")
+    assert fail["why"].startswith("the address cannot be reached: it refuses the connection")
 
 
 def test_a_receiver_that_never_answers_holds_nobody_up(
-    receiver: Receiver, log: Recorder, monkeypatch: pytest.MonkeyPatch
+    config: Config, receiver: Receiver, log: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(monitoring, "_SETTLE_SECONDS", 0.2)
-    receiver.seconds = 3
-    pings = Pings(receiver.url, log)
-    began = time.monotonic()
-    pings.send(START, "abc")
-    pings.settle()
-    assert time.monotonic() - began < 1
-    assert log.events == [("ping_failed", {"what": "start", "why": "no answer in time"})]
+    gate, receiver.wait = threading.Event(), lambda: gate.wait(30)
+    assert run(config, log, nothing) == 0
+    gate.set()
+    assert {"what": "start", "why": "no answer in time"} in failures(log)
 
 
-def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(log: Recorder) -> None:
-    tail = Tail(log, Scrubber(["hunter2hunter2"]))
-    tail.debug("detail", value=1)
-    tail.info("done", count=3, exc_info=True)
-    tail.warning("look", at="hunter2hunter2\x1b[2J")
-    assert list(tail.lines) == ["done count=3", "look at=***\\x1b[2J"]
-    assert [event for event, _ in log.events] == ["detail", "done", "look"]
-
-
-def test_only_the_last_lines_are_kept(log: Recorder) -> None:
-    tail = Tail(log, Scrubber())
+def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(config: Config, log: Recorder) -> None:
+    keep_secret("hunter2hunter2")
+    watch = Watch(config, log)
     for number in range(200):
-        tail.info("line", number=number)
-    assert len(tail.lines) == 50
-    assert tail.lines[-1] == "line number=199"
+        watch.log.info("line", number=number)
+    watch.log.debug("detail", value=1)
+    watch.log.warning("look", at="hunter2hunter2\x1b[2J")
+    assert len(watch._lines) == 50
+    assert list(watch._lines)[-2:] == ["line number=199", "look at=***\\x1b[2J"]
+    assert [event for event, _ in log.events][-3:] == ["line", "detail", "look"]
 
 
 def told_by(config: Config, tmp_path: Path, **hooks: str) -> Config:

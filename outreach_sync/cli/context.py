@@ -20,7 +20,7 @@ from rich.text import Text
 from outreach_sync.config import find_config, read_config
 from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
-from outreach_sync.log import Scrubber, keep_secret, start_logging
+from outreach_sync.log import on_one_line, scrubbed, start_logging
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
 
 
 class Invocation:
-    """One invocation: where its config is, and how it logs. `scrubber` is the choke point of all that is printed.
+    """One invocation: where its config is, and how it logs.
 
     `latest` is the one of this process, for what is said when it has ended; None: the command line made no sense.
     """
 
-    scrubber: ClassVar[Scrubber] = Scrubber()
     latest: ClassVar[Invocation | None] = None
 
     def __init__(self, config: Path | None, log_format: str | None, log_level: str | None) -> None:
@@ -58,13 +57,12 @@ class Invocation:
         return find_config(self.given_config)
 
     def config(self, *, require_secrets: bool = True) -> Config:
-        """Load the config, teach the scrubber its secrets, and warn where others can read one.
+        """Load the config, and warn where others can read one.
 
         Raises:
             ConfigError: it is wrong.
         """
         loaded = read_config(self.config_path, require_secrets=require_secrets)
-        keep_secret(*loaded.config.secrets)
         for warning in (loaded.warning, root_among_others(loaded.config.state.path)):
             if warning is not None:
                 click.echo(f"outreach-sync: warning: {warning}", err=True)
@@ -93,13 +91,13 @@ def command_log(context: Invocation, config: Config, *, level: str | None = None
         level: the least that is said, as far as the command says so itself.
     """
     least = context.log_level or level or config.logging.level
-    context.log = start_logging(least, context.log_format or config.logging.format, context.scrubber)
+    context.log = start_logging(least, context.log_format or config.logging.format)
     return context.log
 
 
 def say_error(error: OutreachSyncError) -> int:
     """Print the line of an error; return its exit status."""
-    click.echo(f"outreach-sync: {Invocation.scrubber.text(str(error))}", err=True)
+    click.echo(f"outreach-sync: {scrubbed(str(error))}", err=True)
     return error.exit_status
 
 
@@ -108,7 +106,7 @@ def say_bug(bug: Exception) -> None:
     context = Invocation.latest
     log = context.log if context is not None else None
     if log is None and context is not None and context.log_level == "debug":
-        log = start_logging("debug", context.log_format or "auto", context.scrubber)
+        log = start_logging("debug", context.log_format or "auto")
     if log is not None:
         log.debug("bug", exc_info=bug)
     click.echo(
@@ -201,7 +199,7 @@ def terminal() -> Console:
 
 def safe(value: object) -> str:
     """Return a value of a service's on one line, without secrets and control characters; None is empty."""
-    return "" if value is None else Invocation.scrubber.line(str(value))
+    return "" if value is None else on_one_line(str(value))
 
 
 def say(*parts: object, style: str = "") -> None:
@@ -237,9 +235,7 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
 
 
 def _cell(value: Any) -> str:
-    text = Invocation.scrubber.text(
-        json.dumps(value) if isinstance(value, bool) else "" if value is None else str(value)
-    )
+    text = scrubbed(json.dumps(value) if isinstance(value, bool) else "" if value is None else str(value))
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

@@ -32,7 +32,7 @@ from outreach_sync.files import make_directory, write_whole
 from outreach_sync.identity import refuse_another_workbooks
 from outreach_sync.insight.check import check_everything, exit_status
 from outreach_sync.instants import parse_duration, parse_moment
-from outreach_sync.log import keep_secret
+from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import SCOPES, OAuthApp
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.provision import TITLES, Wish, planned, provide
@@ -184,15 +184,18 @@ def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's 
     """
     checks = []
     with stop_on_signals() as stop:
-        for one in check_everything(
-            lambda: context.config_path, stop, learn=lambda config: keep_secret(*config.secrets)
-        ):
+        for one in check_everything(lambda: context.config_path, stop):
             checks.append(one)
             if not as_json:
                 _print(one)
     status = exit_status(checks)
     if as_json:
-        print_json({"ok": status == 0, "checks": [_scrubbed(context, one) for one in checks]})
+        print_json(
+            {
+                "ok": status == 0,
+                "checks": [{name: scrubbed(value) for name, value in one.as_json().items()} for one in checks],
+            }
+        )
     else:
         counts = {word: sum(one.status == word for one in checks) for word in _SHOWN}
         say()
@@ -209,10 +212,6 @@ def _print(one: Check) -> None:
         say(f"      {line}")
     if one.hint and one.status != "ok":
         say(f"      → {one.hint}")
-
-
-def _scrubbed(context: Invocation, one: Check) -> dict[str, str]:
-    return {name: context.scrubber.text(value) for name, value in one.as_json().items()}
 
 
 _SECTION = ("workbooks", "fields")

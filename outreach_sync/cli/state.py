@@ -34,6 +34,7 @@ from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_
 from outreach_sync.insight.explain import Links, written_document
 from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, status_document
 from outreach_sync.instants import Instant, ago, now, parse_iso, to_datetime
+from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import TokenFile, is_of_another_app
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.report import render, write_page
@@ -254,14 +255,14 @@ def report(context: Invocation, out: str, days: int) -> None:
     config = context.config(require_secrets=False)
     running = holder(config.state.path)
     with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
-        figures = gather(state, config, now(), days=days, scrubber=context.scrubber, holder=running)
+        figures = gather(state, config, now(), days=days, holder=running)
     page = render(figures)
     if out == _TO_STDOUT:
         click.echo(page, nl=False)
         return
     write_page(page, Path(out))
     runs = f"{figures.run_count:,} run{'' if figures.run_count == 1 else 's'}"
-    click.echo(context.scrubber.text(f"Wrote {out}: {runs} in the last {days} day{'' if days == 1 else 's'}."))
+    click.echo(scrubbed(f"Wrote {out}: {runs} in the last {days} day{'' if days == 1 else 's'}."))
 
 
 # -- the database itself
@@ -332,7 +333,7 @@ def rebind(context: Invocation, *, yes: bool) -> None:
             yes = True  # this was asked
         look = look_at(config, opened, Outreach(config, stop), Workbooks(config, stop))
         for name, why in look.wrong.items():
-            click.echo(context.scrubber.text(f"The state belongs to another {name}: {why}."))
+            click.echo(scrubbed(f"The state belongs to another {name}: {why}."))
         if look.wrong:
             click.echo(_what_goes(opened, outreach=OUTREACH in look.wrong))
             if not yes:

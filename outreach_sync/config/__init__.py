@@ -22,6 +22,7 @@ from outreach_sync.config.model import CREDENTIALS, DEFAULT_LABELS, SECRETS, Con
 from outreach_sync.config.values import NAMES, Plain, Where, shown_way
 from outreach_sync.errors import ConfigError
 from outreach_sync.files import read_limited, refusal, resolved
+from outreach_sync.log import keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -118,7 +119,9 @@ def usual_places() -> list[Path]:
 
 
 def read_config(path: Path, *, require_secrets: bool = True) -> Loaded:
-    """Read, complete and check a config file; relative paths in it start at its directory.
+    """Read, complete and check a config file, and keep its secrets out of all that this process says.
+
+    Relative paths in it start at its directory.
 
     Commands that talk to no service do not require secrets: a credential that is missing is then None.
 
@@ -132,6 +135,7 @@ def read_config(path: Path, *, require_secrets: bool = True) -> Loaded:
         count = "one mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise ConfigError(f"{path} has {count}:", problems=tuple(problem.shown(path) for problem in problems))
     state = config.state.model_copy(update={"path": resolved(config.state.path)})  # the state has one name
+    keep_secret(*config.secrets)
     schedule = config.schedule.model_copy(update={"every_ms": None}) if config.schedule.cron else config.schedule
     return Loaded(config.model_copy(update={"state": state, "schedule": schedule}), _warning(path, document))
 

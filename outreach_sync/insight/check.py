@@ -154,13 +154,12 @@ def _failed_by(name: str, error: OutreachSyncError) -> Check:
     return fail(name, error.message, error.advice)
 
 
-def check_everything(find: Callable[[], Path], stop: StopSignal, *, learn: Callable[[Config], None]) -> Iterator[Check]:
+def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Check]:
     """Check everything, one thing at a time; only a config that cannot be read ends it.
 
     Args:
         find: returns where the config is, or raises ConfigError.
         stop: the request to stop.
-        learn: told the config before anything is said of it, so that its secrets can be kept out.
 
     Raises:
         InterruptedByError: asked to stop.
@@ -172,7 +171,6 @@ def check_everything(find: Callable[[], Path], stop: StopSignal, *, learn: Calla
         yield _failed_by("config", error)
         return
     config = loaded.config
-    learn(config)
     yield from guarded("config", lambda: [_complete(path)])
     name = "config permissions"
     warning = loaded.warning

@@ -1,6 +1,6 @@
 """What the report shows, gathered from the state as plain values.
 
-No personal data: record ids, labels, names of sequences, and reasons. Every text passes the scrubber here, and e-mail
+No personal data: record ids, labels, names of sequences, and reasons. Every text is scrubbed here, and e-mail
 addresses that a service put into a reason are masked, since reports are passed around.
 """
 
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from outreach_sync.insight.explain import Links, by_kind, failure_document
 from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, parse_iso, to_date
+from outreach_sync.log import scrubbed
 from outreach_sync.records import Stream
 from outreach_sync.store.progress import DAY_MS, day_of
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.insight.explain import Kind
-    from outreach_sync.log import Scrubber
     from outreach_sync.store import Holder, Store
     from outreach_sync.store.outbox import Entry
     from outreach_sync.store.progress import History, RunRecord, Written
@@ -179,7 +179,7 @@ class Report:
 
 
 def gather(  # a state to read, and who looks
-    store: Store, config: Config, now: Instant, *, days: int, scrubber: Scrubber, holder: Holder | None = None
+    store: Store, config: Config, now: Instant, *, days: int, holder: Holder | None = None
 ) -> Report:
     """Gather what the report says.
 
@@ -188,12 +188,11 @@ def gather(  # a state to read, and who looks
         config: the config.
         now: this machine's clock. Runs that say they began after it are left out.
         days: how many days back, today included; more than a hundred are shown by week.
-        scrubber: the choke point, knowing the secrets.
         holder: who holds the run lock.
     """
 
     def clean(text: str) -> str:
-        text = scrubber.text(text)
+        text = scrubbed(text)
         return _ADDRESS.sub("(address)", text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
 
     starts = _period_starts(now, days)

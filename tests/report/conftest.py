@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.log import Scrubber
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask, Stream
 from outreach_sync.report import render
 from outreach_sync.report.figures import gather
@@ -87,13 +86,13 @@ class Parsed(HTMLParser):
 
 
 class PageOf(Protocol):
-    def __call__(self, state: Store, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed: ...
+    def __call__(self, state: Store, *, days: int = 30) -> Parsed: ...
 
 
 @pytest.fixture
 def page_of(config: Config) -> PageOf:
-    def parse(state: Store, *, days: int = 30, secrets: tuple[str, ...] = ()) -> Parsed:
-        return Parsed(render(gather(state, config, NOW, days=days, scrubber=Scrubber(secrets))))
+    def parse(state: Store, *, days: int = 30) -> Parsed:
+        return Parsed(render(gather(state, config, NOW, days=days)))
 
     return parse
 
