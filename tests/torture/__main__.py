@@ -37,7 +37,7 @@ def main() -> int:
         "properties": [(properties,)],
     }
     failed = []
-    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
         for name, jobs in parts.items():
             if asked.only in {None, name}:
                 started = time.monotonic()
