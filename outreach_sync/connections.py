@@ -1,8 +1,8 @@
-"""Connections that end in time, and are reached as the environment says.
+"""One exchange with one origin: bounded in time and size, stoppable, and reached as the environment says.
 
 urllib3 bounds each wait for a byte, not the whole: a server that trickles holds a reader for ever, a read that waits
 does not notice a request to stop, and each address of a name is given the whole time anew. Here one exchange has one
-limit for everything, looking its name up included.
+limit for everything, looking its name up included, and a thread that watches cuts its connection.
 """
 
 from __future__ import annotations
@@ -13,37 +13,225 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import suppress
-from http.cookiejar import DefaultCookiePolicy
+import zlib
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
 
-import requests
-import requests.adapters
 import requests.utils
 import urllib3
 import urllib3.connection
-import urllib3.connectionpool
-import urllib3.exceptions
 
-from outreach_sync.errors import ConfigError
+from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
+from outreach_sync.http import MaybeSentError, NotSentError, ahead, server_time
+from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from outreach_sync.http import StopSignal
+
+LONGEST_BODY = 64 * 2**20
+"""Bytes of an answer, unpacked: a page of a thousand rows has two million."""
 
 _CONNECT_SECONDS = 10.0
 _TICK_SECONDS = 0.1
-_IDLE_SECONDS = 1.0
+_PIECE = 2**18
+_NOWHERE = ("", "", 0)
+_PORTS = {"http": 80, "https": 443}
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (requests.exceptions.ProxyError, "the proxy that the environment names does not let us through"),
+    (urllib3.exceptions.ProxyError, "the proxy that the environment names does not let us through"),
     (socket.gaierror, "there is no address for this name (DNS)"),
     (ConnectionRefusedError, "it refuses the connection: nothing listens there, or a firewall is in the way"),
     (ssl.SSLCertVerificationError, "its certificate is not trusted (REQUESTS_CA_BUNDLE can name one of your own)"),
     (ssl.SSLError, "it speaks no TLS that is understood here"),
 )
-_current = threading.local()
+
+
+class Answer(NamedTuple):
+    """What came back. `headers` ignores case; `server_time` is its `Date`; `elapsed_ms` counts to the last byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    server_time: Instant | None
+    elapsed_ms: int
+
+
+class Transport:
+    """Exchanges with one origin (scheme, host, port); safe to be used by several threads.
+
+    Redirects are not followed, cookies not kept, .netrc not read; certificates are always verified. Proxies and CA
+    files come from the environment.
+
+    Attributes:
+        requests: how many were sent so far.
+        server_time: the last `Date` seen.
+    """
+
+    def __init__(self, origin: str, *, user_agent: str, stop: StopSignal, connections: int = 4) -> None:
+        """Open nothing yet. `origin` is a URL whose path does not matter; `connections`: exchanges at once."""
+        self.requests = 0
+        self.server_time: Instant | None = None
+        self._seen_at = 0.0
+        self._origin = _origin(origin)
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
+        self._stop = stop
+        self._counting = threading.Lock()
+        self._connections = connections
+        self._room = threading.BoundedSemaphore(connections)
+        self._pool: urllib3.HTTPConnectionPool | None = None
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Iterable[tuple[str, str]] = (),
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = 60.0,
+        grace_seconds: float = 0.0,
+    ) -> Answer:
+        """Send one request and read its answer to the end, whatever its status.
+
+        It waits for its turn first. The whole exchange lasts at most `timeout_seconds`. After a request to stop it may
+        begin or go on for `grace_seconds` (0 for reads, more for a write that should be finished).
+
+        Raises:
+            NotSentError: it did not reach the service.
+            MaybeSentError: its answer was lost or too slow.
+            UntrustedAnswerError: the URL is not on the configured origin, and nothing was sent; or the answer is larger
+                than any that makes sense.
+            ConfigError: a proxy or CA file that the environment names cannot be used.
+            InterruptedByError: asked to stop.
+        """
+        if not self.trusts(url):
+            raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
+        if self._pool is None:
+            self._pool = _pool(self._origin, self._connections)
+        query = urlencode(list(params))
+        url = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+        with self._room:
+            exchange = Exchange(max(timeout_seconds, 0.01), lambda: self._stop.is_over(grace_seconds))
+            if exchange.is_over():
+                raise InterruptedByError(self._stop.signal_number)
+            with self._counting:
+                self.requests += 1
+            try:
+                with _watched(exchange):
+                    target = url if self._pool.proxy and self._origin[0] == "http" else _target(url)
+                    reply = self._pool.urlopen(
+                        method, target, body=body, headers={**self._headers, **(headers or {})}, retries=False,
+                        redirect=False, assert_same_host=False, timeout=exchange.seconds, preload_content=False,
+                    )  # fmt: skip
+                    content = _body(reply, self._origin[1])
+            except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:
+                lost: Exception | None = self._lost(exchange, failure)
+            else:
+                lost = self._lost(exchange, None) if exchange.severed else None
+            if lost is not None:
+                raise lost
+        at = server_time(reply.headers)
+        if at is not None:
+            self.server_time, self._seen_at = at, time.monotonic()
+        elapsed_ms = round((time.monotonic() - exchange.started) * 1000)
+        return Answer(reply.status, reply.headers, content, at, elapsed_ms)
+
+    def server_now(self) -> Instant | None:
+        """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
+        if self.server_time is None:
+            return None
+        return Instant(self.server_time + round((time.monotonic() - self._seen_at) * 1000))
+
+    def trusts(self, url: str) -> bool:
+        """Say whether this URL is on the configured origin."""
+        return _origin(url) == self._origin != _NOWHERE
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _lost(self, exchange: Exchange, failure: Exception | None) -> Exception:
+        """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
+        host, name = self._origin[1], type(failure).__name__
+        if exchange.interrupted:
+            return InterruptedByError(self._stop.signal_number)
+        if not exchange.connected:
+            return NotSentError(f"{host} cannot be reached: {_reason(failure)}.")
+        timed_out = exchange.overdue or "Timeout" in name
+        why = "it took too long" if timed_out else f"the connection broke, {name}"
+        return MaybeSentError(f"the answer of {host} was lost ({why}).", timed_out=timed_out)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Split off scheme, host and port; user names in a URL belong to no origin of ours."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return _NOWHERE
+    if "@" in parts.netloc or parts.scheme not in _PORTS:
+        return _NOWHERE
+    return (parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme])
+
+
+def _target(url: str) -> str:
+    """Return path and query of a URL as they stand."""
+    rest = url.partition("#")[0].partition("://")[2]
+    start = min((place for mark in "/?" if (place := rest.find(mark)) >= 0), default=len(rest))
+    return rest[start:] if rest[start:].startswith("/") else f"/{rest[start:]}"
+
+
+def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
+    """Read and unpack a body: gzip, of one or more members. What cannot be unpacked raises `zlib.error`.
+
+    Raises:
+        UntrustedAnswerError: it is larger than any that makes sense.
+    """
+    content, unpacked = bytearray(), bytearray()
+    too_large = f"an answer of {host} has more than {LONGEST_BODY // 2**20} MB, unpacked; it was not read."
+    with reply:
+        while piece := reply.read(_PIECE, decode_content=False):
+            content += piece
+            if len(content) > LONGEST_BODY:
+                raise UntrustedAnswerError(too_large)
+    packing = reply.headers.get("Content-Encoding", "").strip().lower()
+    if packing in ("", "identity") or not content:
+        return bytes(content)
+    if packing not in ("gzip", "x-gzip"):
+        raise zlib.error("another packing than was asked for")
+    packed = bytes(content)
+    while packed:
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        unpacked += unpacker.decompress(packed, LONGEST_BODY + 1 - len(unpacked))
+        if len(unpacked) > LONGEST_BODY:
+            raise UntrustedAnswerError(too_large)
+        if not unpacker.eof:
+            raise zlib.error("cut short")
+        packed = unpacker.unused_data.lstrip(b"\0")
+    return bytes(unpacked)
+
+
+def _reason(failure: BaseException | None) -> str:
+    """Say in a person's words why there was no connection."""
+    causes: list[BaseException] = []
+    while failure is not None and failure not in causes:
+        causes.append(failure)
+        failure = failure.__context__
+    for kind, reason in _REASONS:
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    numbers = (cause.errno for cause in causes if isinstance(cause, OSError) and not isinstance(cause, TimeoutError))
+    number = next((number for number in numbers if number), None)
+    return os.strerror(number) if number else "it does not answer"
+
+
+# Watching
 
 
 class Exchange:
@@ -51,8 +239,9 @@ class Exchange:
 
     Attributes:
         connected: whether the connection stood, so that the request may have reached the service.
-        severed: whether the watchdog cut the connection; what then seems to be an answer may be half of one.
-        overdue, interrupted: why it did.
+        severed: whether the connection was cut here; what then seems to be an answer may be half of one.
+        overdue, interrupted: why it was.
+        line: the connection that carries it.
     """
 
     def __init__(self, seconds: float, is_interrupted: Callable[[], bool]) -> None:
@@ -62,10 +251,6 @@ class Exchange:
         self.connected = self.severed = self.overdue = self.interrupted = False
         self.line: _Watched | None = None
         self._is_interrupted = is_interrupted
-
-    def elapsed_ms(self) -> int:
-        """Say how long it has lasted."""
-        return round((time.monotonic() - self.started) * 1000)
 
     def left(self) -> float:
         """Say for how many seconds it may go on."""
@@ -78,7 +263,7 @@ class Exchange:
         return self.overdue or self.interrupted
 
     def cut(self) -> bool:
-        """Shut its connection down; say whether there was one yet."""
+        """Shut its connection down; say whether there was one yet, and no other exchange has taken it."""
         line = self.line
         connection = line.sock if line is not None and line.exchange is self else None
         if connection is None:
@@ -90,49 +275,40 @@ class Exchange:
         return True
 
 
-class _Watchdog:
-    """One daemon thread for all exchanges of the process, which ends soon after the last of them.
+_current = threading.local()
+_under_way: set[Exchange] = set()
+_change = threading.Condition()
+_watchdog: threading.Thread | None = None
 
-    A socket timeout starts anew with each byte, so a server that trickles holds a reader for ever, and a read that
-    waits does not notice a request to stop. The watchdog shuts such a connection down from outside.
-    """
 
-    def __init__(self) -> None:
-        """Start no thread yet."""
-        self._under_way: set[Exchange] = set()
-        self._change = threading.Condition()
-        self._thread: threading.Thread | None = None
-
-    def watch(self, exchange: Exchange) -> None:
-        """Keep an eye on what this thread sends, until `release`."""
-        _current.exchange = exchange
-        with self._change:
-            self._under_way.add(exchange)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="exchange-watchdog", daemon=True)
-                self._thread.start()
-            self._change.notify()
-
-    def release(self, exchange: Exchange) -> None:
-        """Forget it: it has ended."""
+@contextmanager
+def _watched(exchange: Exchange) -> Iterator[None]:
+    """Have an exchange cut as soon as it is over, by one daemon thread for all exchanges of the process."""
+    global _watchdog  # noqa: PLW0603 - begun with the first exchange
+    _current.exchange = exchange
+    with _change:
+        _under_way.add(exchange)
+        if _watchdog is None or not _watchdog.is_alive():
+            _watchdog = threading.Thread(target=_watch, name="exchange-watchdog", daemon=True)
+            _watchdog.start()
+        _change.notify()
+    try:
+        yield
+    finally:
         _current.exchange = None
-        with self._change:
-            self._under_way.discard(exchange)
+        with _change:
+            _under_way.discard(exchange)
         if exchange.line is not None:
             exchange.line.exchange = None  # a circle would keep the connection open for long
             exchange.line = None
 
-    def _run(self) -> None:
-        while True:
-            with self._change:
-                if not self._change.wait_for(lambda: self._under_way, _IDLE_SECONDS):
-                    self._thread = None
-                    return
-                self._under_way -= {each for each in self._under_way if each.is_over() and each.cut()}
-            time.sleep(_TICK_SECONDS)
 
-
-watchdog = _Watchdog()
+def _watch() -> None:
+    while True:
+        with _change:
+            _change.wait_for(lambda: _under_way)
+            _under_way.difference_update({each for each in _under_way if each.is_over() and each.cut()})
+        time.sleep(_TICK_SECONDS)
 
 
 class _Watched:
@@ -162,12 +338,19 @@ class _Watched:
     def _new_conn(self) -> socket.socket:
         """Connect, with one limit for looking the name up and for all of its addresses together.
 
-        urllib3 gives each address the whole time, and the look-up any.
+        urllib3 gives each address the whole time, and the look-up any. Nothing ends a look-up that hangs, so it has a
+        thread of its own.
         """
         whole = _CONNECT_SECONDS if self.exchange is None else self.exchange.left()
         ends = time.monotonic() + min(_CONNECT_SECONDS, whole)
+        host, kind = self._dns_host.strip("[]"), socket.SOCK_STREAM
+        looking = ahead(lambda: socket.getaddrinfo(host, self.port, type=kind), name="name-look-up")
+        try:
+            addresses = looking.result(max(ends - time.monotonic(), 0.0))
+        except UnicodeError:
+            raise socket.gaierror(socket.EAI_NONAME, "not a name that can be looked up") from None
         failure: OSError = TimeoutError("the look-up of the name took too long")
-        for family, kind, protocol, _, address in _addresses(self._dns_host, self.port, ends):
+        for family, kind, protocol, _, address in addresses:
             left = ends - time.monotonic()
             if left <= 0:
                 break
@@ -186,153 +369,86 @@ class _Watched:
         raise failure
 
 
-def _addresses(host: str, port: int, ends: float) -> list[Any]:
-    """Look a name up in a thread of its own, since nothing ends a look-up that hangs; [] where it takes too long."""
-    found: list[Any] = []
-
-    def look_up() -> None:
-        try:
-            found.append(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as failure:
-            found.append(failure)
-
-    looking = threading.Thread(target=look_up, name="name-look-up", daemon=True)
-    looking.start()
-    looking.join(max(ends - time.monotonic(), 0.0))
-    if not found:
-        return []
-    if isinstance(found[0], UnicodeError):
-        raise socket.gaierror(socket.EAI_NONAME, "not a name that can be looked up")
-    if isinstance(found[0], OSError):
-        raise found[0]
-    return list(found[0])
-
-
-class _HttpConnection(_Watched, urllib3.connection.HTTPConnection):
-    """Plain HTTP, for loopback."""
-
-
-class _HttpsConnection(_Watched, urllib3.connection.HTTPSConnection):
-    """HTTPS."""
-
-
 class _HttpPool(urllib3.HTTPConnectionPool):
-    """A pool of watched connections."""
-
-    ConnectionCls = _HttpConnection
+    class ConnectionCls(_Watched, urllib3.connection.HTTPConnection):
+        """Plain HTTP, for loopback."""
 
 
 class _HttpsPool(urllib3.HTTPSConnectionPool):
-    """A pool of watched connections."""
-
-    ConnectionCls = _HttpsConnection
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Requests' adapter over watched connections, through a proxy too; it never retries by itself."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        return manager
+    class ConnectionCls(_Watched, urllib3.connection.HTTPSConnection):
+        """HTTPS."""
 
 
-def session(user_agent: str, connections: int) -> requests.Session:
-    """Return a session of watched connections, which keeps no cookies and reads no .netrc."""
-    made = requests.Session()
-    made.trust_env = False  # no .netrc; what else the environment says, `surroundings` reads
-    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    made.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip"})
-    adapter = _Adapter(pool_maxsize=connections)
-    made.mount("https://", adapter)
-    made.mount("http://", adapter)
-    return made
+# What the environment says
 
 
-def surroundings(url: str) -> dict[str, Any]:
-    """Return what the environment says about reaching a URL, as arguments for a request: `proxies` and `verify`.
-
-    A loopback address never goes through a proxy. The CA file is that of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or
-    SSL_CERT_FILE, the first that is set.
+def _pool(origin: tuple[str, str, int], connections: int) -> urllib3.HTTPConnectionPool:
+    """Make the connections to an origin, through the proxy and with the CA file that the environment names.
 
     Raises:
         ConfigError: a CA file is missing or holds no certificate; a proxy is not one that can be used.
     """
+    scheme, host, port = origin
+    proxy = proxy_for(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
+    trusted = trusted_certificates() if scheme == "https" else None
+    made: urllib3.PoolManager
+    if proxy is None:
+        made = urllib3.PoolManager(maxsize=connections, ssl_context=trusted)
+    else:
+        user, password = requests.utils.get_auth_from_url(proxy)
+        login = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
+        made = urllib3.ProxyManager(
+            proxy, maxsize=connections, proxy_headers=login, ssl_context=trusted, proxy_ssl_context=trusted
+        )
+    made.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return made.connection_from_host(host, port, scheme)
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL, None for none; a loopback address never has one.
+
+    Raises:
+        ConfigError: it is not one that can be used.
+    """
     parts = urlsplit(url)
-    loopback = _is_loopback(parts.hostname or "")
-    return {
-        "proxies": {} if loopback else _proxies(url, parts.scheme),
-        "verify": _ca_file() if parts.scheme == "https" else True,
-    }
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _proxies(url: str, scheme: str) -> dict[str, str]:
+    host, scheme = parts.hostname or "", parts.scheme
+    loopback = host == "localhost" or host.endswith(".localhost")
+    with suppress(ValueError):
+        loopback = ipaddress.ip_address(host).is_loopback
     proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
-    if not proxy:
-        return {}
+    if loopback or not proxy:
+        return None
     names = (f"{scheme}_proxy", "all_proxy")
     variable = next((name for name, value in os.environ.items() if name.lower() in names and value == proxy), names[0])
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
-        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        usable = urllib3.util.parse_url(proxy)
     except urllib3.exceptions.LocationParseError:
-        parts = urllib3.util.Url()
-    kind = parts.scheme or ""
-    if not parts.host or kind not in ("http", "https"):
-        what = "names a SOCKS proxy, which is not supported" if kind.startswith("socks") else "is not a proxy"
+        usable = urllib3.util.Url()
+    if not usable.host or usable.scheme not in ("http", "https"):
+        socks = (usable.scheme or "").startswith("socks")
         raise ConfigError(
-            f"{variable} in the environment {what}.",
+            f"{variable} in the environment "
+            f"{'names a SOCKS proxy, which is not supported' if socks else 'is not a proxy'}.",
             advice="It should look like http://proxy.example:3128; NO_PROXY names hosts to reach without it.",
         )
-    return {scheme: proxy}
+    return proxy
 
 
-def _ca_file() -> bool | str:
-    named = {variable: os.environ[variable] for variable in _CA_VARIABLES if os.environ.get(variable)}
-    for variable, path in named.items():
-        try:
-            if not Path(path).is_dir():
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-        except (OSError, ValueError) as failure:  # a file without a certificate is an SSLError, which is an OSError
-            why = "holds no certificate" if isinstance(failure, ssl.SSLError) else "cannot be read"
-            raise ConfigError(
-                f"{variable} in the environment names {path}, which {why}.", advice="Correct the variable or unset it."
-            ) from None
-    return next(iter(named.values()), True)
+def trusted_certificates() -> ssl.SSLContext:
+    """Return what to verify a service by: the CA file of the first variable that is set, else that of `certifi`.
 
-
-def reason(failure: Exception | None) -> str:
-    """Say in a person's words why there was no connection."""
-    causes = list(_causes(failure))
-    for kind, reason in _REASONS:
-        if any(isinstance(cause, kind) for cause in causes):
-            return reason
-    numbers = (cause.errno for cause in causes if isinstance(cause, OSError) and not isinstance(cause, TimeoutError))
-    number = next((number for number in numbers if number), None)
-    return os.strerror(number) if number else "it does not answer"
-
-
-def _causes(failure: BaseException | None) -> Iterable[BaseException]:
-    """Walk through what a failure wraps; requests and urllib3 keep it in different places."""
-    seen: list[BaseException] = []
-    waiting = [failure]
-    while waiting:
-        one = waiting.pop(0)
-        if one is None or one in seen:
-            continue
-        seen.append(one)
-        inner = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-        waiting += [each for each in inner if isinstance(each, BaseException)]
-    return seen
+    Raises:
+        ConfigError: it is missing or holds no certificate.
+    """
+    variable = next((one for one in _CA_VARIABLES if os.environ.get(one)), "")
+    path = os.environ[variable] if variable else requests.utils.DEFAULT_CA_BUNDLE_PATH
+    try:
+        if Path(path).is_dir():
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as failure:  # a file without a certificate is an SSLError, which is an OSError
+        why = "holds no certificate" if isinstance(failure, ssl.SSLError) else "cannot be read"
+        raise ConfigError(
+            f"{variable} in the environment names {path}, which {why}.", advice="Correct the variable or unset it."
+        ) from None

@@ -1,7 +1,7 @@
-"""How bytes reach a service and come back: one origin, bounded in time and size, stoppable, with patience.
+"""How a service is waited for: what its headers say about it, with how much patience, and until a stop is asked for.
 
-`Transport` makes one exchange, `Patience` repeats it, `retry_after` and `quota` read what a service says about waiting,
-and `StopSignal` ends every pause.
+`connections.Transport` makes one exchange, `Patience` repeats it, `retry_after` and `quota` read what a service says
+about waiting, `StopSignal` ends every pause, and `ahead` begins a request before its answer is needed.
 """
 
 from __future__ import annotations
@@ -10,23 +10,12 @@ import random
 import re
 import threading
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, ClassVar, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from typing import ClassVar, NamedTuple, TypeVar
 
-import requests
-import requests.adapters
-import requests.utils
-import urllib3
-import urllib3.connection
-import urllib3.connectionpool
-import urllib3.exceptions
-
-from outreach_sync.connections import Exchange, reason, session, surroundings, watchdog
 from outreach_sync.errors import (
     InterruptedByError,
     PutOffError,
@@ -38,17 +27,11 @@ from outreach_sync.errors import (
 from outreach_sync.instants import Instant, parse_http_date, parse_iso
 
 T = TypeVar("T")
-Params = Iterable[tuple[str, str]]
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-LONGEST_BODY = 64 * 2**20
-"""Bytes of an answer, unpacked: a page of a thousand rows has two million."""
 
 _LAST_TRY = (0.5, 10.0)
-_PIECE = 2**18
-_NOWHERE = ("", "", 0)
-_PORTS = {"http": 80, "https": 443}
 _FEW = 10
 _CHANCE = random.SystemRandom()
 
@@ -83,13 +66,9 @@ class StopSignal:
         """Say whether a stop was asked for."""
         return self._asked_at is not None
 
-    def seconds_since(self) -> float:
-        """Say how long ago it was asked for; 0.0 while it was not."""
-        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
-
     def is_over(self, grace_seconds: float) -> bool:
         """Say whether a stop was asked for, so long ago or longer."""
-        return self.is_set() and self.seconds_since() >= grace_seconds
+        return self._asked_at is not None and time.monotonic() - self._asked_at >= grace_seconds
 
     def clock(self) -> float:
         """Read the clock by which pauses are measured, in seconds since no particular moment."""
@@ -97,9 +76,7 @@ class StopSignal:
 
     def wait(self, seconds: float) -> bool:
         """Sleep until a stop is asked for, but no longer than `seconds`; say whether it was."""
-        if self._asked_at is not None:
-            return True
-        if self._gate.acquire(timeout=max(seconds, 0.0)):
+        if self._asked_at is None and self._gate.acquire(timeout=max(seconds, 0.0)):
             self._gate.release()  # for others who wait
         return self.is_set()
 
@@ -128,21 +105,27 @@ def check(stop: StopSignal) -> None:
 
 
 class RetriableError(ServiceError):
-    """An attempt failed in a way that may pass.
+    """An attempt failed in a way that may pass. Its message holds no secret, no URL with a query and no body.
 
     Attributes:
         gives_up_as: what a caller raises when patience is over.
         eagerness: by how much the pauses before trying again are shorter than usual.
         asked_seconds: the pause that the service asked for, None where it said nothing.
+        status: the status of a `BusyError`.
+        timed_out: whether the answer took too long, rather than being cut off.
     """
 
     gives_up_as: ClassVar[type[ServiceError]] = UnavailableError
     eagerness: ClassVar[float] = 1.0
 
-    def __init__(self, message: str, *, asked_seconds: float | None = None) -> None:
-        """Keep the message (no secret, no URL with a query, no body) and the pause asked for."""
+    def __init__(
+        self, message: str, *, asked_seconds: float | None = None, status: int = 0, timed_out: bool = False
+    ) -> None:
+        """Keep what is known of it."""
         super().__init__(message)
         self.asked_seconds = asked_seconds
+        self.status = status
+        self.timed_out = timed_out
 
 
 class NotSentError(RetriableError):
@@ -150,15 +133,7 @@ class NotSentError(RetriableError):
 
 
 class MaybeSentError(RetriableError):
-    """The answer was lost: the request may have been carried out. Look before repeating a write.
-
-    `timed_out` says that it took too long, rather than being cut off.
-    """
-
-    def __init__(self, message: str, *, timed_out: bool = False) -> None:
-        """Keep how it was lost."""
-        super().__init__(message)
-        self.timed_out = timed_out
+    """The answer was lost: the request may have been carried out. Look before repeating a write."""
 
 
 class ThrottledError(RetriableError):
@@ -169,11 +144,6 @@ class ThrottledError(RetriableError):
 
 class BusyError(RetriableError):
     """The service answered that it cannot now; `status` is its 5xx."""
-
-    def __init__(self, message: str, *, status: int, asked_seconds: float | None = None) -> None:
-        """Keep the status beside what every failure has."""
-        super().__init__(message, asked_seconds=asked_seconds)
-        self.status = status
 
 
 class GarbledError(RetriableError):
@@ -248,21 +218,23 @@ class Patience:
             try:
                 result = attempt(max(ends - self._stop.clock(), 0.0))
             except RetriableError as failure:
-                seconds = _pause_after(number, failure)
-                since = self.spend(since)
+                since = self._spend(since)
                 if isinstance(failure, final):
                     raise
+                growing = min(FIRST_PAUSE * 2.0 ** min(number - 1, 20), LONGEST_PAUSE) + _CHANCE.uniform(0, FIRST_PAUSE)
+                seconds = max(growing / failure.eagerness, failure.asked_seconds or 0.0)
                 if since + seconds >= ends:
-                    raise self.given_up(failure, what) from None
+                    raise self._given_up(failure, what) from None
                 if self._on_retry is not None:
                     self._on_retry(RetryNote(what, failure.message, number, round(seconds, 3)))
             else:
-                self.answered()
+                with self._lock:
+                    self._spent = 0.0
                 return result
             pause(seconds, self._stop)
             number += 1
 
-    def spend(self, since: float) -> float:
+    def _spend(self, since: float) -> float:
         """Count the time since then, of several threads but once; return what the clock reads."""
         now = self._stop.clock()
         with self._lock:
@@ -270,18 +242,13 @@ class Patience:
             self._counted_to = now
         return now
 
-    def answered(self) -> None:
-        """Take note that the service answered."""
-        with self._lock:
-            self._spent = 0.0
-
-    def given_up(self, failure: RetriableError, what: str) -> ServiceError:
+    def _given_up(self, failure: RetriableError, what: str) -> ServiceError:
         """Spend what is left, and say why it ends here, in the class that the last failure stands for."""
         with self._lock:
             self._spent = max(self._spent, self.seconds)
         kind = failure.gives_up_as
         patience = round(self.seconds, 1 if self.seconds < _FEW else None)
-        if failure.asked_seconds is not None and failure.asked_seconds > 0:
+        if failure.asked_seconds:
             kind = PutOffError if kind is UnavailableError else kind
             reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience:g} s in all"
         else:
@@ -290,12 +257,6 @@ class Patience:
             f"{what}: {failure.message.rstrip('.')} ({reason}).",
             advice="Nothing that was read is lost; the next run goes on from here.",
         )
-
-
-def _pause_after(number: int, failure: RetriableError) -> float:
-    """Grow the pause with each attempt, never below what the service asked for."""
-    growing = min(FIRST_PAUSE * 2.0 ** min(number - 1, 20), LONGEST_PAUSE) + _CHANCE.uniform(0, FIRST_PAUSE)
-    return max(growing / failure.eagerness, failure.asked_seconds or 0.0)
 
 
 # What a service says about waiting
@@ -318,7 +279,7 @@ class Quota(NamedTuple):
 
 def server_time(headers: Mapping[str, str]) -> Instant | None:
     """Read the `Date` header; None where it is missing or not a date."""
-    return _parsed(parse_http_date, headers.get("Date", ""))
+    return _moment(headers.get("Date", ""), parse_http_date)
 
 
 def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> float | None:
@@ -350,212 +311,23 @@ def _numbers(text: str) -> list[float]:
 
 
 def _seconds_until(text: str, at: Instant | None) -> float | None:
-    numbers = _numbers(text)
-    if numbers and max(numbers) < _EPOCH_SECONDS:
-        seconds: float | None = max(numbers)
+    number = max(_numbers(text), default=None)
+    if number is not None and number < _EPOCH_SECONDS:
+        seconds: float | None = number
     else:
-        moment = _moment(text.strip(), numbers)
+        if number is None:
+            moment = _moment(text.strip().upper(), parse_iso, parse_http_date)
+        else:
+            moment = Instant(round(number if number >= _EPOCH_MILLISECONDS else number * 1000))
         seconds = None if moment is None or at is None else max((moment - at) / 1000, 0.0)
     return seconds if seconds is not None and seconds <= _LONGEST_ASKED else None
 
 
-def _moment(text: str, numbers: list[float]) -> Instant | None:
-    if numbers:
-        number = max(numbers)
-        return Instant(round(number if number >= _EPOCH_MILLISECONDS else number * 1000))
-    iso = _parsed(parse_iso, text.upper())
-    return iso if iso is not None else _parsed(parse_http_date, text)
-
-
-def _parsed(parse: Callable[[str], Instant], text: str) -> Instant | None:
-    try:
-        return parse(text)
-    except (ValueError, OverflowError, TypeError, IndexError):  # the standard library's dates fail in several ways
-        return None
-
-
-# One exchange
-
-
-class Answer(NamedTuple):
-    """What came back. `headers` ignores case; `server_time` is its `Date`; `elapsed_ms` counts to the last byte."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    server_time: Instant | None
-    elapsed_ms: int
-
-
-class Transport:
-    """Exchanges with one origin (scheme, host, port); safe to be used by several threads.
-
-    Redirects are not followed, cookies not kept, .netrc not read; certificates are always verified. Proxies and CA
-    files come from the environment (`surroundings`).
-
-    Attributes:
-        requests: how many were sent so far.
-        server_time: the last `Date` seen.
-    """
-
-    def __init__(self, origin: str, *, user_agent: str, stop: StopSignal, connections: int = 4) -> None:
-        """Open nothing yet. `origin` is a URL whose path does not matter; `connections`: exchanges at once."""
-        self.requests = 0
-        self.server_time: Instant | None = None
-        self._seen_at = 0.0
-        self._origin = _origin(origin)
-        self._stop = stop
-        self._counting = threading.Lock()
-        self._room = threading.BoundedSemaphore(connections)
-        self._session = session(user_agent, connections)
-        self._surroundings: Mapping[str, Any] | None = None
-
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        params: Params = (),
-        body: bytes | str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_seconds: float = 60.0,
-        grace_seconds: float = 0.0,
-    ) -> Answer:
-        """Send one request and read its answer to the end, whatever its status.
-
-        It waits for its turn first. The whole exchange lasts at most `timeout_seconds`. After a request to stop it may
-        begin or go on for `grace_seconds` (0 for reads, more for a write that should be finished).
-
-        Raises:
-            NotSentError: it did not reach the service.
-            MaybeSentError: its answer was lost or too slow.
-            UntrustedAnswerError: the URL is not on the configured origin, and nothing was sent; or the answer is larger
-                than any that makes sense.
-            ConfigError: a proxy or CA file that the environment names cannot be used.
-            InterruptedByError: asked to stop.
-        """
-        if not self.trusts(url):
-            raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
-        if self._surroundings is None:
-            self._surroundings = surroundings(url)
-        prepared = self._prepare(method, url, params, body, headers)
-        with self._room:
-            exchange = Exchange(max(timeout_seconds, 0.01), lambda: self._stop.is_over(grace_seconds))
-            if exchange.is_over():
-                raise InterruptedByError(self._stop.signal_number)
-            with self._counting:
-                self.requests += 1
-            reply, content = self._exchange(prepared, exchange)
-        at = server_time(reply.headers)
-        if at is not None:
-            self.server_time, self._seen_at = at, time.monotonic()
-        return Answer(reply.status_code, reply.headers, content, at, exchange.elapsed_ms())
-
-    def server_now(self) -> Instant | None:
-        """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
-        if self.server_time is None:
-            return None
-        return Instant(self.server_time + round((time.monotonic() - self._seen_at) * 1000))
-
-    def trusts(self, url: str) -> bool:
-        """Say whether this URL is on the configured origin."""
-        return _origin(url) == self._origin != _NOWHERE
-
-    def close(self) -> None:
-        """Close the connections that are kept alive."""
-        self._session.close()
-
-    def _prepare(
-        self, method: str, url: str, params: Params, body: bytes | str | None, headers: Mapping[str, str] | None
-    ) -> requests.PreparedRequest:
-        query = list(params)
-        whole = not query and url.isascii() and url.isprintable() and " " not in url
-        address = url.partition("?")[0] if whole else url
-        prepared = self._session.prepare_request(
-            requests.Request(method, address, params=query, data=body, headers=dict(headers or {}))
-        )
-        if whole:
-            prepared.url = url  # a followed link as it stands; looking for what to encode in it takes milliseconds
-        return prepared
-
-    def _exchange(self, prepared: requests.PreparedRequest, exchange: Exchange) -> tuple[requests.Response, bytes]:
-        watchdog.watch(exchange)
-        try:
-            # not Session.send, which reads and parses redirects even where they are not to be followed
-            adapter = self._session.get_adapter(prepared.url or "")
-            reply = adapter.send(prepared, timeout=exchange.seconds, stream=True, **self._surroundings or {})
-            with reply:
-                content = _body(reply)
-        except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:  # requests' own errors are OSErrors
-            lost = self._lost(exchange, failure)
-        except _TooLargeError:
-            raise UntrustedAnswerError(
-                f"an answer of {self._origin[1]} has more than {LONGEST_BODY // 2**20} MB, unpacked; it was not read."
-            ) from None
-        else:
-            if not exchange.severed:
-                return reply, content
-            lost = self._lost(exchange, None)
-        finally:
-            watchdog.release(exchange)
-        raise lost
-
-    def _lost(self, exchange: Exchange, failure: Exception | None) -> Exception:
-        """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
-        if exchange.interrupted:
-            return InterruptedByError(self._stop.signal_number)
-        host = self._origin[1]
-        name = type(failure).__name__
-        timed_out = exchange.overdue or "Timeout" in name
-        if not exchange.connected:
-            return NotSentError(f"{host} cannot be reached: {reason(failure)}.")
-        why = "it took too long" if timed_out else f"the connection broke, {name}"
-        return MaybeSentError(f"the answer of {host} was lost ({why}).", timed_out=timed_out)
-
-
-class _TooLargeError(Exception):
-    """A body is larger than any that makes sense."""
-
-
-def _body(reply: requests.Response) -> bytes:
-    """Read and unpack a body. What cannot be unpacked raises `zlib.error`, what is too large `_TooLargeError`."""
-    content = bytearray()
-    while piece := reply.raw.read(_PIECE, decode_content=False):
-        content += piece
-        if len(content) > LONGEST_BODY:
-            raise _TooLargeError
-    packing = reply.headers.get("Content-Encoding", "").strip().lower()
-    if packing in ("", "identity") or not content:
-        return bytes(content)
-    if packing not in ("gzip", "x-gzip"):
-        raise zlib.error("another packing than was asked for")
-    return _unpacked(bytes(content))
-
-
-def _unpacked(packed: bytes) -> bytes:
-    """Unpack gzip, of one or more members."""
-    content = bytearray()
-    while packed:
-        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        content += unpacker.decompress(packed, LONGEST_BODY + 1 - len(content))
-        if len(content) > LONGEST_BODY:
-            raise _TooLargeError
-        if not unpacker.eof:
-            raise zlib.error("cut short")
-        packed = unpacker.unused_data.lstrip(b"\0")
-    return bytes(content)
-
-
-def _origin(url: str) -> tuple[str, str, int]:
-    """Split off scheme, host and port; user names in a URL belong to no origin of ours."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return _NOWHERE
-    if "@" in parts.netloc or parts.scheme not in _PORTS:
-        return _NOWHERE
-    return (parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme])
+def _moment(text: str, *forms: Callable[[str], Instant]) -> Instant | None:
+    for parse in forms:
+        with suppress(ValueError, OverflowError, TypeError, IndexError):  # the standard library fails in several ways
+            return parse(text)
+    return None
 
 
 # Requests begun before their answers are needed

@@ -20,9 +20,10 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import structlog
 
 from outreach_sync import __version__, instants
+from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.files import write_whole
-from outreach_sync.http import StopSignal, Transport
+from outreach_sync.http import StopSignal
 from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import TokenFile
 

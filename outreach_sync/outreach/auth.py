@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.config.model import S2S, Config
-    from outreach_sync.http import Answer, Patience, Transport
+    from outreach_sync.connections import Answer, Transport
+    from outreach_sync.http import Patience
 
 LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outreach.refresh_token."
 """What to do when consent is needed anew."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 from outreach_sync import __version__
+from outreach_sync.connections import Transport
 from outreach_sync.errors import (
     NotAllowedError,
     NotAuthenticatedError,
@@ -27,17 +28,7 @@ from outreach_sync.errors import (
     ServiceError,
     UntrustedAnswerError,
 )
-from outreach_sync.http import (
-    BusyError,
-    GarbledError,
-    MaybeSentError,
-    OnRetry,
-    Patience,
-    Quota,
-    Transport,
-    ahead,
-    quota,
-)
+from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry, Patience, Quota, ahead, quota
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.auth import Tokens, raise_if_not_now, refusal_of
 from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, parsed_object, read_document
@@ -49,7 +40,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from outreach_sync.config.model import Config
-    from outreach_sync.http import Answer, StopSignal
+    from outreach_sync.connections import Answer
+    from outreach_sync.http import StopSignal
     from outreach_sync.outreach.rows import Document
 
 T = TypeVar("T")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import __version__
 from outreach_sync.config.model import revealed
+from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, ServiceError, UnavailableError, UntrustedAnswerError
 from outreach_sync.http import (
     BusyError,
@@ -33,7 +34,6 @@ from outreach_sync.http import (
     Patience,
     RetriableError,
     ThrottledError,
-    Transport,
     pause,
 )
 from outreach_sync.instants import now
@@ -67,7 +67,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.http import Answer, OnRetry, StopSignal
+    from outreach_sync.connections import Answer
+    from outreach_sync.http import OnRetry, StopSignal
     from outreach_sync.instants import Instant
     from outreach_sync.records import WriteValue
     from outreach_sync.workbooks.metadata import Finding

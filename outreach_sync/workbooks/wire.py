@@ -33,7 +33,7 @@ from outreach_sync.records import (
 from outreach_sync.rules.person import ROLES, Datatype
 
 if TYPE_CHECKING:
-    from outreach_sync.http import Answer
+    from outreach_sync.connections import Answer
 
 PEOPLE, TASKS = "crm/people", "activity/tasks"
 EMAIL, OBJECT_REF = "main_location[email]", "object_ref"

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from outreach_sync.http import StopSignal, Transport
+from outreach_sync.connections import Transport
+from outreach_sync.http import StopSignal
 from tests.harness import Pauses
 
 Script = Callable[[socket.socket], None]

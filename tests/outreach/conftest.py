@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from outreach_sync.http import RetryNote, StopSignal, Transport
+    from outreach_sync.connections import Transport
+    from outreach_sync.http import RetryNote, StopSignal
     from outreach_sync.outreach.auth import TokenFile, Tokens
 
 

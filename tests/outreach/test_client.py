@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from outreach_sync.connections import Answer
 from outreach_sync.errors import (
     NotAllowedError,
     NotAuthenticatedError,
@@ -13,7 +14,6 @@ from outreach_sync.errors import (
     UnavailableError,
     UntrustedAnswerError,
 )
-from outreach_sync.http import Answer
 from outreach_sync.outreach import client as clients
 from outreach_sync.outreach.client import (
     CursorRefusedError,

@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from outreach_sync.connections import Answer
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
-from outreach_sync.http import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from outreach_sync.connections import Answer
 from outreach_sync.errors import (
     InterruptedByError,
     QuotaSpentError,
     UnavailableError,
     UntrustedAnswerError,
 )
-from outreach_sync.http import Answer
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.client import CursorRefusedError, NotUnderstoodError, PagingLoopError
 from outreach_sync.records import Page, Stream

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from outreach_sync.http import NotSentError, StopSignal, Transport
+from outreach_sync.connections import Transport
+from outreach_sync.http import NotSentError, StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

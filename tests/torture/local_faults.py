@@ -8,8 +8,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
-from outreach_sync.http import Transport
 from outreach_sync.store import run_lock
 from tests.harness import NoWaiting
 from tests.torture.world import DAY, HOUR

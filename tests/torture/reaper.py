@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from outreach_sync.http import Transport
+from outreach_sync.connections import Transport
 from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
