@@ -317,7 +317,7 @@ def _reconcile_is_overdue(context: Invocation) -> bool:
         overdue = overdue_runs(context.config(require_secrets=False), last_begun(state, now()), now())
     finally:
         state.close()
-    return any(one.command == RECONCILE for one in overdue)
+    return RECONCILE in overdue
 
 
 # -- the review of a dry run

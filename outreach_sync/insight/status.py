@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from math import ceil
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.config.values import firings_a_year, next_firing
+from outreach_sync.consent import TOKEN_DAYS, TOKEN_WARN_DAYS
+from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import StateError
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.outreach.auth import TokenFile
@@ -22,23 +25,21 @@ if TYPE_CHECKING:
 QUOTA = "outreach_quota"
 """The fact that holds what Outreach last told of its hourly quota (each run puts it there)."""
 
-TOKEN_DAYS, TOKEN_WARN_DAYS = 14, 7
-"""How long a refresh token lives, and from which age on it is worth a warning."""
+SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
+"""Requests a year that Outreach's plans allow."""
 
 _DAY_MS = 86_400_000
+_YEAR_MS = 365 * _DAY_MS
 _SHOWN = 10
 _GRACE_MS = 5 * 60_000
 _UNAVAILABLE = 4
 _UNAVAILABLE_RUNS = 3
 _NEEDS_SOMEBODY = (2, 3, 6, 70)
 _SUMMARY = ("people", "tasks", "requests", "error")
-
-
-class Overdue(NamedTuple):
-    """A run that the schedule wanted and that did not begin."""
-
-    command: str
-    due_at: Instant
+_TOKENS_A_YEAR = 365 * 12  # an access token lives two hours
+_ENOUGH_RUNS = 10
+_MEASURED_RUNS = 300
+_PAGE = 1000
 
 
 def status_document(store: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
@@ -52,33 +53,37 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
     """
     recorded, waiting = store.runs.latest(_SHOWN), store.outbox.counts()
     last = last_begun(store, now)
-    overdue = [] if holder is not None else overdue_runs(config, last, now)
-    refused = store.outbox.count_failures()
-    tokens = token_age(config.state.path, now)
+    overdue = {} if holder is not None else overdue_runs(config, last, now)
+    refused, tokens = store.outbox.count_failures(), token_age(config.state.path, now)
     marks = {stream.value: to_iso(mark) for stream, mark in store.progress.watermarks().items()}
-    following = _due(config, "run", last.get("run", now))
+    following = None if holder is not None else _due(config, "run", last.get("run", now))
+    quota = json.loads(store.facts.get(QUOTA) or "null")
     needs = [
         *_needs(recorded, holder, refused),
-        *(f"{one.command} is overdue since {to_iso(one.due_at)}: does the scheduler run?" for one in overdue),
+        *(f"{command} is overdue since {to_iso(at)}: does the scheduler run?" for command, at in overdue.items()),
         *([str(tokens["warning"])] if tokens and tokens["warning"] else ()),
     ]
+
+    def count(*kinds: str) -> int:
+        return sum(number for (_, kind), number in waiting.items() if kind in kinds)
+
     return {
         "ok": not needs,
         "needs": needs,
-        "next_run": _iso(None if holder is not None or following is None else Instant(max(following, now))),
-        "running": None if holder is None else {**holder._asdict(), "since": _iso(holder.since)},
+        "next_run": None if following is None else to_iso(Instant(max(following, now))),
+        "running": None if holder is None else {**holder._asdict(), "since": iso(holder.since)},
         "state": str(config.state.path) if config.state.path.exists() else None,
         "watermarks": {stream: marks.get(stream) for stream in dict.fromkeys((*config.sync.streams, *marks))},
         "last_run": _run(recorded[0]) if recorded else None,
         "runs": [_run(run) for run in recorded],
-        "queued": sum(count for (_, kind), count in waiting.items() if kind in {"queued", "sending"}),
-        "parked": sum(count for (_, kind), count in waiting.items() if kind == "parked"),
+        "queued": count("queued", "sending"),
+        "parked": count("parked"),
         "refused": refused,
-        "waiting_for_person": sum(count for (_, kind), count in waiting.items() if kind == "waiting"),
+        "waiting_for_person": count("waiting"),
         "undecided": store.undecided.count(),
         "people": store.people.known(),
-        "overdue": [{"command": one.command, "due_at": to_iso(one.due_at)} for one in overdue],
-        "quota": _quota(store),
+        "overdue": [{"command": command, "due_at": to_iso(at)} for command, at in overdue.items()],
+        "quota": quota and {**quota, "resets_at": iso(quota.get("resets_at"))},
         "yearly": yearly_cost(config, store)._asdict(),
         "tokens": tokens,
     }
@@ -103,16 +108,10 @@ def _needs(recorded: Sequence[RunRecord], holder: Holder | None, refused: int) -
         yield f"{records} refused: `outreach-sync failures list` says why and what to do"
 
 
-def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> list[Overdue]:
-    """Say which scheduled commands should have begun since they last did, five minutes' grace given.
-
-    Args:
-        config: the config with the schedule.
-        last: command -> when it last began, or since when it could have; absent: nothing was ever scheduled.
-        now: this machine's clock.
-    """
-    due = [(command, _due(config, command, at)) for command, at in last.items()]
-    return [Overdue(command, at) for command, at in due if at is not None and at + _GRACE_MS < now]
+def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> dict[str, Instant]:
+    """Say which scheduled commands should have begun, and when, since they `last` did; five minutes' grace is given."""
+    due = {command: _due(config, command, at) for command, at in last.items()}
+    return {command: at for command, at in due.items() if at is not None and at + _GRACE_MS < now}
 
 
 def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
@@ -163,37 +162,16 @@ def _run(run: RunRecord) -> dict[str, Any]:
         "run_id": run.id,
         "command": run.command,
         "started_at": to_iso(run.started_at),
-        "finished_at": _iso(run.finished_at),
+        "finished_at": iso(run.finished_at),
         "outcome": run.outcome,
         "exit_status": run.exit_status,
         **{name: run.summary[name] for name in _SUMMARY if name in run.summary},
     }
 
 
-def _quota(store: Store) -> dict[str, Any] | None:
-    text = store.facts.get(QUOTA)
-    if text is None:
-        return None
-    told = json.loads(text)
-    resets_at = told.get("resets_at")
-    return {**told, "resets_at": _iso(None if resets_at is None else Instant(resets_at))}
-
-
-def _iso(instant: Instant | None) -> str | None:
+def iso(instant: Instant | None) -> str | None:
+    """Write a time that may not be known."""
     return None if instant is None else to_iso(instant)
-
-
-SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
-"""Requests a year that Outreach's plans allow."""
-
-FIRST_LOAD = "first_load_done"
-"""The fact that names the run which completed the first load (`deliver` puts it there)."""
-
-_YEAR_MS = 365 * 86_400_000
-_TOKENS_A_YEAR = 365 * 12  # an access token lives two hours
-_ENOUGH_RUNS = 10
-_MEASURED_RUNS = 300
-_PAGE = 1000
 
 
 class YearlyCost(NamedTuple):
@@ -215,29 +193,24 @@ def yearly_cost(config: Config, store: Store) -> YearlyCost:
 
     Measured on recent runs but the first load, and the last reconcile; estimated until there are enough.
     """
-    schedule = config.schedule
-    first_load, reconcile = store.facts.get(FIRST_LOAD), store.runs.latest_of("reconcile")
-    recorded = [*store.runs.latest(_MEASURED_RUNS), *([] if reconcile is None else [reconcile])]
-    runs = list({run.id: run for run in recorded if run.id != first_load}.values())
+    schedule, streams = config.schedule, len(config.sync.streams)
     cycles = firings_a_year(schedule.cron) if schedule.cron else _YEAR_MS // (schedule.every_ms or _YEAR_MS)
-    per_cycle = _mean(runs, "run", at_least=_ENOUGH_RUNS)
-    measured = per_cycle is not None
-    if per_cycle is None:
-        extra = len(config.sync.streams) * (_YEAR_MS / config.sync.late_sweep_ms) + _TOKENS_A_YEAR
-        per_cycle = len(config.sync.streams) + extra / cycles if cycles else 0.0
     reconciles = firings_a_year(schedule.reconcile) if schedule.reconcile else 0
-    per_reconcile = _mean(runs, "reconcile", at_least=1)
-    if per_reconcile is None:
+    first_load, last = store.facts.get(FIRST_LOAD_DONE), store.runs.latest_of("reconcile")
+    recorded = {run.id: run for run in (*store.runs.latest(_MEASURED_RUNS), *([] if last is None else [last]))}
+    asked: dict[str, list[int]] = {"run": [], "reconcile": []}
+    for run in recorded.values():
+        if run.id != first_load and run.exit_status in (0, 1) and "requests" in run.summary:  # not cut short
+            asked.setdefault(run.command, []).append(run.summary["requests"]["outreach"])
+    measured = len(asked["run"]) >= _ENOUGH_RUNS
+    if measured:
+        per_cycle = fmean(asked["run"])
+    else:
+        extra = streams * (_YEAR_MS / config.sync.late_sweep_ms) + _TOKENS_A_YEAR
+        per_cycle = streams + extra / cycles if cycles else 0.0
+    if asked["reconcile"]:
+        per_reconcile = fmean(asked["reconcile"])
+    else:
         per_reconcile = float(ceil(store.cache.count_states() / _PAGE) + 1) if reconciles else 0.0
     requests = round(cycles * per_cycle + reconciles * per_reconcile)
     return YearlyCost(cycles, round(per_cycle, 2), reconciles, round(per_reconcile, 1), requests, measured)
-
-
-def _mean(runs: Sequence[RunRecord], command: str, *, at_least: int) -> float | None:
-    """Return the mean of the Outreach requests of the runs that were not cut short; None: there are too few."""
-    counts = [
-        run.summary["requests"]["outreach"]
-        for run in runs
-        if run.command == command and run.exit_status in (0, 1) and "requests" in run.summary
-    ]
-    return sum(counts) / len(counts) if len(counts) >= at_least else None

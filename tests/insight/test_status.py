@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.insight.status import Overdue, last_begun, overdue_runs, status_document, token_age, yearly_cost
+from outreach_sync.insight.status import last_begun, overdue_runs, status_document, token_age, yearly_cost
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
 from outreach_sync.store import Store, holder, run_lock
@@ -95,29 +95,29 @@ def test_what_goes_on_now_is_told_by_the_lock_without_taking_it(state: Store, co
 
 def test_a_cycle_is_overdue_only_after_its_pause_and_five_minutes(config_of: Any) -> None:
     config = config_of()
-    assert overdue_runs(config, {"run": parse_iso("2026-09-02T11:46:00Z")}, NOON) == []
+    assert overdue_runs(config, {"run": parse_iso("2026-09-02T11:46:00Z")}, NOON) == {}
     late = overdue_runs(config, {"run": parse_iso("2026-09-02T11:44:00Z")}, NOON)
-    assert late == [Overdue("run", parse_iso("2026-09-02T11:54:00Z"))]
-    assert overdue_runs(config, {}, NOON) == []
+    assert late == {"run": parse_iso("2026-09-02T11:54:00Z")}
+    assert overdue_runs(config, {}, NOON) == {}
 
 
 def test_a_cron_schedule_that_does_not_fire_at_night_is_not_overdue_in_the_morning(config_of: Any) -> None:
     config = config_of(schedule={"cron": "0 14-18 * * *"})
-    assert overdue_runs(config, {"run": parse_iso("2026-09-01T18:00:05Z")}, NOON) == []
-    assert overdue_runs(config, {"run": parse_iso("2026-09-01T17:00:05Z")}, NOON) != []
+    assert overdue_runs(config, {"run": parse_iso("2026-09-01T18:00:05Z")}, NOON) == {}
+    assert overdue_runs(config, {"run": parse_iso("2026-09-01T17:00:05Z")}, NOON) != {}
 
 
 def test_a_missed_weekly_reconcile_is_overdue_although_cycles_run(config_of: Any) -> None:
     last = {"run": parse_iso("2026-09-02T11:55:00Z"), "reconcile": parse_iso("2026-08-23T03:00:01Z")}
     weekly = config_of(schedule={"reconcile": "0 3 * * sun"})
-    assert overdue_runs(weekly, last, NOON) == [Overdue("reconcile", parse_iso("2026-08-30T03:00:00Z"))]
-    assert overdue_runs(config_of(), last, NOON) == []
+    assert overdue_runs(weekly, last, NOON) == {"reconcile": parse_iso("2026-08-30T03:00:00Z")}
+    assert overdue_runs(config_of(), last, NOON) == {}
 
 
 def test_a_run_in_the_wrong_year_does_not_hide_that_nothing_runs(state: Store, config_of: Any) -> None:
     _ran(state, NOON - 7_200_000)
     _ran(state, NOON + 10 * 365 * DAY_MS)
-    assert [one.command for one in overdue_runs(config_of(), last_begun(state, NOON), NOON)] == ["run"]
+    assert list(overdue_runs(config_of(), last_begun(state, NOON), NOON)) == ["run"]
 
 
 def test_a_reconcile_long_before_the_latest_runs_still_counts(state: Store, config_of: Any) -> None:
