@@ -21,7 +21,7 @@ from rich.text import Text
 
 from outreach_sync import files
 from outreach_sync.config import load_config
-from outreach_sync.insight.explain import by_kind, explain_person, explain_task, retry_refused
+from outreach_sync.insight.explain import by_kind, explain_person, explain_task
 from outreach_sync.instants import Instant, to_datetime
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
@@ -219,8 +219,9 @@ class Demo:
         winner, loser = (one["id"] for one in people if one["main_location[email]"] in emails)
         workbooks.store.merge_people(winner, loser)
         self._act("What was refused is mended", f"People {winner} and {loser}, with one address, are merged.")
-        with run_lock(self._config.state.path, "failures retry"), Store.open(self._config.state.path) as state:
-            retry_refused(state, state.outbox.failures())
+        path = self._config.state.path
+        with run_lock(path, "failures retry"), Store.open(path) as state, state.transaction():
+            state.outbox.retry([entry.id for entry in state.outbox.failures()])
         self._cycle()
         self._show_refusals()
         self._quiet_act("A last cycle")

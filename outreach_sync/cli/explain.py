@@ -27,7 +27,6 @@ from outreach_sync.identity import refuse_another_account
 from outreach_sync.insight.explain import (
     Links,
     by_kind,
-    discard_refused,
     explain_person,
     explain_prospect,
     explain_task,
@@ -36,7 +35,6 @@ from outreach_sync.insight.explain import (
     failures_with_ids,
     kind_of,
     recreate_hidden,
-    retry_refused,
 )
 from outreach_sync.insight.probe import collect, probe_document
 from outreach_sync.instants import Instant, ago, now
@@ -286,11 +284,15 @@ def retry(context: Invocation, ids: tuple[int, ...], recreate: bool, as_json: bo
     """Make all refusals, or those named, due now; parked ones too. The next run tries them."""
     if recreate and not ids:
         raise click.UsageError("--recreate needs the ids of the refusals: whoever is only hidden would be made twice.")
-    entries = _change(context, "retry", ids, recreate_hidden if recreate else retry_refused)
+    entries = _change(context, "retry", ids, recreate_hidden if recreate else _make_due)
     if as_json:
         print_json({"retried": [entry.id for entry in entries]})
     else:
         say(f"{len(entries):,} due now; the next run tries them.")
+
+
+def _make_due(store: Store, entries: Collection[Entry]) -> None:
+    store.outbox.retry([entry.id for entry in entries])
 
 
 @failures.command()
@@ -299,7 +301,7 @@ def retry(context: Invocation, ids: tuple[int, ...], recreate: bool, as_json: bo
 @invocation
 def discard(context: Invocation, ids: tuple[int, ...], as_json: bool) -> None:  # noqa: FBT001
     """Give up the refusals named, until a record of theirs next changes in Outreach."""
-    entries = _change(context, "discard", ids, discard_refused)
+    entries = _change(context, "discard", ids, lambda store, found: store.outbox.discard(one.id for one in found))
     if as_json:
         print_json({"discarded": [entry.id for entry in entries]})
     else:
@@ -312,7 +314,7 @@ def _read(context: Invocation) -> AbstractContextManager[Store | None]:
 
 
 def _change(
-    context: Invocation, what: str, ids: tuple[int, ...], change: Callable[[Store, Collection[Entry]], None]
+    context: Invocation, what: str, ids: tuple[int, ...], change: Callable[[Store, Collection[Entry]], object]
 ) -> list[Entry]:
     """Change the queue under the run lock; where no run was ever made there is nothing to change."""
     path = context.state_path
@@ -322,7 +324,8 @@ def _change(
         with stop_on_signals() as stop:
             refuse_another_account(context.config(require_secrets=False), state, stop)
         entries = failures_with_ids(state, ids)
-        change(state, entries)
+        with state.transaction():
+            change(state, entries)
         return entries
 
 

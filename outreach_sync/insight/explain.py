@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from outreach_sync.decide import decisions
 from outreach_sync.errors import UsageError
+from outreach_sync.insight.status import iso
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.pull import witness
 from outreach_sync.rules.person import Held, prospect_reference, task_reference
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.rules.person import PooledState, RoleValue, Wanted
+    from outreach_sync.rules.person import PooledState, RoleValue
     from outreach_sync.store import Store
     from outreach_sync.store.cache import CachedProspect, CachedTask
     from outreach_sync.store.outbox import Entry
@@ -31,7 +32,10 @@ _OUTREACH_SITE = "https://web.outreach.io"
 
 
 class Links(NamedTuple):
-    """Where people look at records: the site of either service, empty where none is known (a service on loopback)."""
+    """Where people look at records: the site of either service, empty where none is known (a service on loopback).
+
+    A Person is shown by its id, since the reference in the address bar is not known here.
+    """
 
     outreach: str
     workbooks: str
@@ -47,11 +51,11 @@ class Links(NamedTuple):
         )
 
     def prospect(self, prospect_id: int | None) -> str:
-        """Return where a prospect is shown."""
+        """Return where a prospect is shown; empty where that is not known, here and below."""
         return f"{self.outreach}/prospects/{prospect_id}/overview" if self.outreach and prospect_id else ""
 
     def person(self, person_id: int | None) -> str:
-        """Return where a Person is shown: by its id, since the reference in the address bar is not known here."""
+        """Return where a Person is shown."""
         return f"{self.workbooks}/crm/people/{person_id}" if self.workbooks and person_id else ""
 
     def task(self, task_id: int | None) -> str:
@@ -150,26 +154,22 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
     decision = decisions(store, config, {0: pool}, None if person is None else {0: person})[0]
     cached = store.cache.prospects(pool)
     entries = {entry.id: entry for one in pool for entry in store.outbox.of_prospect(one)}
+    wanted = {role: getattr(decision.wanted, role) for role in Held._fields}
+    written = {one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id)}
+    if person is not None:
+        written |= set(store.history.writes(record="person", workbooks_id=person.id))
     return {
         "person": None if person is None else _person(config, person),
         "prospects": [_prospect(cached[one]) for one in pool],
         "sequence_states": [_state(config, one) for one in sorted(decision.states, key=lambda one: -(one.at or 0))],
-        "wanted": _named(config, _wanted_roles(decision.wanted)),
+        "wanted": _named(config, {role: value for role, value in wanted.items() if value not in (None, False)}),
         "because": decision.wanted.because,
         "problem": decision.problem,
         "differs": _named(config, decision.changes()),
         "queued": [_queued(entry) for entry in entries.values()],
         "tasks": [_task(store, config, one) for one in store.cache.skipped_tasks_of(pool)],
-        "history": _timeline(store, pool, person),
+        "history": [written_document(one) for one in sorted(written, key=lambda one: -one.at)],
     }
-
-
-def _timeline(store: Store, pool: Sequence[int], person: LinkedPerson | None) -> list[dict[str, Any]]:
-    """Return what was written of them and of their tasks, newest first."""
-    written = {one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id)}
-    if person is not None:
-        written |= set(store.history.writes(record="person", workbooks_id=person.id))
-    return [written_document(one) for one in sorted(written, key=lambda one: -one.at)]
 
 
 def _person(config: Config, person: LinkedPerson) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _person(config: Config, person: LinkedPerson) -> dict[str, Any]:
         "untouched": person.untouched,
         "holds": _named(config, person.held._asdict()),
         "certain": person.lock_version is not None,
-        "last_written_at": _iso(person.written_at),
+        "last_written_at": iso(person.written_at),
     }
 
 
@@ -196,11 +196,11 @@ def _prospect(cached: CachedProspect) -> dict[str, Any]:
         "external_id": prospect.external_id,
         "reference": prospect_reference(prospect.id),
         "opted_out": prospect.opted_out,
-        "opted_out_at": _iso(prospect.opted_out_at),
+        "opted_out_at": iso(prospect.opted_out_at),
         "email_opted_out": prospect.email_opted_out,
-        "emails_opted_at": _iso(prospect.emails_opted_at),
-        "trashed_at": _iso(prospect.trashed_at),
-        "updated_at": _iso(prospect.updated_at),
+        "emails_opted_at": iso(prospect.emails_opted_at),
+        "trashed_at": iso(prospect.trashed_at),
+        "updated_at": iso(prospect.updated_at),
     }
 
 
@@ -212,7 +212,7 @@ def _state(config: Config, one: PooledState) -> dict[str, Any]:
         "sequence": one.sequence_name,
         "state": one.state,
         "label": config.sync.labels.get(one.state),
-        "at": _iso(one.at),
+        "at": iso(one.at),
     }
 
 
@@ -221,26 +221,20 @@ def _task(store: Store, config: Config, cached: CachedTask) -> dict[str, Any]:
         "id": cached.task.id,
         "task_type": cached.task.task_type,
         "sequence": store.cache.sequence_name(cached.task.sequence_id),
-        "updated_at": _iso(cached.task.updated_at),
+        "updated_at": iso(cached.task.updated_at),
         "skipped": cached.skipped,
         "because": witness(store, config, cached),
         "reference": task_reference(cached.task.id),
         "workbooks_id": cached.workbooks_id,
-        "sent_at": _iso(cached.sent_at),
+        "sent_at": iso(cached.sent_at),
     }
 
 
 def _queued(entry: Entry) -> dict[str, Any]:
     waits = {"waiting": "its Person does not exist", "sending": "it was being sent when a run ended"}
-    why = (
-        entry.reason or waits.get(entry.state) or ("a walk is not complete" if entry.held else "the next run sends it")
-    )
+    later = "a walk is not complete" if entry.held else "the next run sends it"
+    why = entry.reason or waits.get(entry.state) or later
     return {**failure_document(entry), "state": entry.state, "action": entry.action, "why": why}
-
-
-def _wanted_roles(wanted: Wanted) -> dict[str, RoleValue]:
-    roles = {role: getattr(wanted, role) for role in Held._fields}
-    return {role: value for role, value in roles.items() if value not in (None, False)}
 
 
 def _named(config: Config, roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
@@ -248,12 +242,8 @@ def _named(config: Config, roles: Mapping[str, RoleValue]) -> dict[str, RoleValu
     fields = config.workbooks.fields
     shown = dict(roles)
     if isinstance(at := shown.get("state_updated_at"), int):
-        shown["state_updated_at"] = _iso(Instant(at))
+        shown["state_updated_at"] = iso(Instant(at))
     return {name: value for role, value in shown.items() if (name := getattr(fields, role)) is not None}
-
-
-def _iso(instant: Instant | None) -> str | None:
-    return None if instant is None else to_iso(instant)
 
 
 def _unknown(what: str, *, forgotten: bool) -> UsageError:
@@ -327,8 +317,7 @@ def kind_of(entry: Entry) -> Kind:
     """Say of which kind a refusal is."""
     if entry.record == SOURCE:
         return _OF_SOURCE
-    reason = entry.reason or ""
-    return next((kind for kind in _KINDS if kind.words in reason), _BY_WORKBOOKS)
+    return next((kind for kind in _KINDS if kind.words in (entry.reason or "")), _BY_WORKBOOKS)
 
 
 def by_kind(entries: Iterable[Entry]) -> dict[Kind, list[Entry]]:
@@ -350,7 +339,7 @@ def failure_document(entry: Entry) -> dict[str, Any]:
         "reason": entry.reason,
         "attempts": entry.attempts,
         "state": "parked" if entry.state == "parked" else "queued",
-        "next_attempt_at": None if entry.next_attempt_at is None else to_iso(entry.next_attempt_at),
+        "next_attempt_at": iso(entry.next_attempt_at),
     }
 
 
@@ -368,22 +357,10 @@ def failures_with_ids(store: Store | None, ids: Collection[int]) -> list[Entry]:
     return [entry for entry in listed if not ids or entry.id in ids]
 
 
-def retry_refused(store: Store, entries: Collection[Entry]) -> None:
-    """Make refusals due now, parked ones too, with their attempts reset; the next run decides them anew."""
-    with store.transaction():
-        store.outbox.retry([entry.id for entry in entries])
-
-
-def discard_refused(store: Store, entries: Collection[Entry]) -> None:
-    """Give refusals up, until a record of theirs next changes in Outreach."""
-    with store.transaction():
-        store.outbox.discard(entry.id for entry in entries)
-
-
 def recreate_hidden(store: Store, entries: Collection[Entry]) -> None:
     """Have People and Tasks that Workbooks does not show created again by the next run, unless they are found.
 
-    What was last known of No Email holds for People that are created.
+    What was last known of No Email holds for People that are created. Call it inside a transaction.
 
     Raises:
         UsageError: one of the refusals is of another kind; nothing is changed.
@@ -394,13 +371,12 @@ def recreate_hidden(store: Store, entries: Collection[Entry]) -> None:
             f"--recreate is for records that Workbooks does not show, and failure {others[0]} is another kind.",
             advice="Retry it without --recreate.",
         )
-    with store.transaction():
-        for entry in entries:
-            if entry.task_id is not None:
-                store.cache.task_is_gone(entry.task_id)
-                store.outbox.queue_task(entry.task_id, entry.prospect_id or 0, held=False, run_id="")
-                continue
-            pool = store.people.prospects_of([entry.person_id or 0]).get(entry.person_id or 0, [])
-            store.people.unlink(entry.person_id or 0, pool)
-            store.outbox.drop([entry.id])
-            store.undecided.mark_again(pool)
+    for entry in entries:
+        if entry.task_id is not None:
+            store.cache.task_is_gone(entry.task_id)
+            store.outbox.queue_task(entry.task_id, entry.prospect_id or 0, held=False, run_id="")
+            continue
+        pool = store.people.prospects_of([entry.person_id or 0]).get(entry.person_id or 0, [])
+        store.people.unlink(entry.person_id or 0, pool)
+        store.outbox.drop([entry.id])
+        store.undecided.mark_again(pool)

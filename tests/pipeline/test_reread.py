@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.insight.explain import retry_refused
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ def _listed(world: Any) -> list[Entry]:
 
 
 def _retry(world: Any) -> None:
-    with Store.open(world.state_path) as state:
-        retry_refused(state, state.outbox.failures())
+    with Store.open(world.state_path) as state, state.transaction():
+        state.outbox.retry([entry.id for entry in state.outbox.failures()])
 
 
 def _beyond_the_overlap(world: Any) -> None:

@@ -289,7 +289,7 @@ def test_a_task_that_is_hidden_is_refused_and_made_again_only_by_somebody_who_kn
     assert repair(world).exit_status == 0
     world.workbooks.purge(TASK, task["id"])
     repair(world)
-    with world.state() as store:
+    with world.state() as store, store.transaction():
         (entry,) = store.outbox.failures()
         recreate_hidden(store, [entry])
     assert world.run().document["tasks"]["created"] == 1
