@@ -36,7 +36,7 @@ from outreach_sync.insight.explain import (
     kind_of,
     recreate_hidden,
 )
-from outreach_sync.insight.probe import collect, probe_document
+from outreach_sync.insight.probe import probe
 from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store, is_there, run_lock
@@ -355,8 +355,7 @@ def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa:
     with stop_on_signals() as stop:
         source = Outreach(config, stop, want_steps=True)
         since = Instant(source.server_time() - days * _DAY_MS)
-        found = collect(source, since, config, open_tasks)
-    document = probe_document(found, days, config)
+        document = probe(source, since, days, config, open_tasks)
     if as_json:
         print_json(document)
     else:
