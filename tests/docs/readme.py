@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from outreach_sync.cli import cli
 
 PATH = Path(__file__).parents[2] / "README.md"
-_HELP = re.compile(r"(?<=<!-- help: checked by tests/docs/test_readme.py -->\n).*?(?=<!-- /help -->)", re.DOTALL)
+_HELP = re.compile(r"(?<=<!-- help: checked by tests/docs/test_pages.py -->\n).*?(?=<!-- /help -->)", re.DOTALL)
 
 
 def with_current_help(readme: str) -> str:

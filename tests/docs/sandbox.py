@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.faults import Fault
 
 PATH = Path(__file__).parents[2] / "docs" / "sandbox.md"
-_TABLES = re.compile(r"(?<=<!-- faults: checked by tests/docs/test_sandbox.py -->\n).*?(?=<!-- /faults -->)", re.DOTALL)
+_TABLES = re.compile(r"(?<=<!-- faults: checked by tests/docs/test_pages.py -->\n).*?(?=<!-- /faults -->)", re.DOTALL)
 
 
 def with_current_faults(page: str) -> str:
