@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
     from outreach_sync.records import PersonRow, Prospect
-    from outreach_sync.workbooks.client import Account
 
 OUTREACH, WORKBOOKS = "Outreach", "Workbooks"
 FACTS = {OUTREACH: "identity_outreach", WORKBOOKS: "identity_workbooks"}
@@ -53,30 +52,20 @@ class Side(NamedTuple):
     created_at: str = ""
 
 
-class Found(NamedTuple):
-    """What was found out of one service.
+class Look(NamedTuple):
+    """What was found out.
 
     Attributes:
-        side: what it is now.
-        wrong: why it is not the one that the state belongs to; '' where it is.
-        known: whether the state remembers it as it is.
+        key: the key of the hashes.
+        sides: what each service is now, by name.
+        wrong: by name, why a service is another than the state's.
+        known: whether the state remembers all of it.
     """
 
-    side: Side
-    wrong: str = ""
-    known: bool = False
-
-
-class Look(NamedTuple):
-    """What was found out of both, by name, and the key of the hashes."""
-
     key: str
-    sides: Mapping[str, Found]
-
-    @property
-    def wrong(self) -> dict[str, str]:
-        """Why either is another than the state's, by name."""
-        return {name: found.wrong for name, found in self.sides.items() if found.wrong}
+    sides: Mapping[str, Side]
+    wrong: Mapping[str, str]
+    known: bool
 
 
 def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> None:
@@ -88,7 +77,7 @@ def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> 
     """
     look = look_at(config, store, source, target)
     refuse(config, look)
-    if not all(found.known for found in look.sides.values()):
+    if not look.known:
         with store.transaction():
             remember(store, look)
 
@@ -96,9 +85,7 @@ def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> 
 def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
     """Refuse to go on where there is a state and it belongs to another Workbooks; one that cannot be read says nothing.
 
-    Raises:
-        WrongAccountError: it does.
-        OutreachSyncError: Workbooks has to be asked and cannot be.
+    Raises as `prove`.
     """
     try:
         store = Store.open_to_read(config.state.path)
@@ -113,26 +100,13 @@ def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> No
     """Refuse to change a state that belongs to another account, for a command that needs neither service.
 
     Only a service that the config names otherwise than the state remembers it is asked; without its credentials there
-    is nothing to compare.
-
-    Raises:
-        WrongAccountError: it does.
-        OutreachSyncError: a service has to be asked and cannot be.
+    is nothing to compare. Raises as `prove`.
     """
-    key = store.facts.get(_KEY)
-    if key is None:
-        return
-    outreach, workbooks = config.outreach, config.workbooks
-    known = _remembered(store, OUTREACH)
-    if (
-        known is not None
-        and (outreach.s2s or outreach.client_secret)
-        and not _is_same(known, _outreach_side(config, key))
-    ):
-        refuse(config, look_at(config, store, Outreach(config, stop), None))
-    known = _remembered(store, WORKBOOKS)
-    if known is not None and workbooks.api_key and not _is_same(known, _workbooks_side(config, key)):
-        refuse(config, look_at(config, store, None, Workbooks(config, stop)))
+    outreach = config.outreach
+    logs_in = (outreach.s2s or outreach.client_secret) and _remembered(store, OUTREACH)
+    has_key = config.workbooks.api_key and _remembered(store, WORKBOOKS)
+    source, target = Outreach(config, stop) if logs_in else None, Workbooks(config, stop) if has_key else None
+    refuse(config, look_at(config, store, source, target))
 
 
 def look_at(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
@@ -142,12 +116,22 @@ def look_at(config: Config, store: Store, source: Outreach | None, target: Workb
         OutreachSyncError: a service that has to be asked cannot be.
     """
     key = store.facts.get(_KEY) or secrets.token_hex(32)
-    sides = {}
-    if source is not None:
-        sides[OUTREACH] = _outreach(store, source, _outreach_side(config, key))
-    if target is not None:
-        sides[WORKBOOKS] = _workbooks(store, target, _workbooks_side(config, key))
-    return Look(key, sides)
+    sides, wrong, known = dict[str, Side](), dict[str, str](), True
+    for name, client in ((OUTREACH, source), (WORKBOOKS, target)):
+        if client is None:
+            continue
+        now, before = _as_configured(config, key, name), _remembered(store, name)
+        if before is not None and (before.address, before.mark) == (now.address, now.mark):
+            sides[name] = before
+            continue
+        known = False
+        if isinstance(client, Workbooks):
+            sides[name], why = _workbooks(store, client, before, now)
+        else:
+            sides[name], why = now, _outreach(store, client)
+        if why:
+            wrong[name] = why
+    return Look(key, sides, wrong, known)
 
 
 def refuse(config: Config, look: Look) -> None:
@@ -167,26 +151,21 @@ def refuse(config: Config, look: Look) -> None:
 def remember(store: Store, look: Look) -> None:
     """Keep who the services are; call it inside a transaction."""
     store.facts.put(_KEY, look.key)
-    for name, found in look.sides.items():
-        store.facts.put(FACTS[name], json.dumps(found.side._asdict()))
+    for name, side in look.sides.items():
+        store.facts.put(FACTS[name], json.dumps(side._asdict()))
 
 
-def _outreach_side(config: Config, key: str) -> Side:
-    outreach = config.outreach
-    held = outreach.client_secret if outreach.s2s is None else outreach.s2s.private_key
-    secret = "" if held is None else held.get_secret_value()
-    stored = TokenFile.beside(config.state.path).read()
-    consent = stored.consent if stored is not None else ""
-    return Side(outreach.base_url, _mark(key, *app_of(config), secret, consent))
-
-
-def _workbooks_side(config: Config, key: str) -> Side:
-    api_key = config.workbooks.api_key
-    return Side(config.workbooks.base_url, _mark(key, "" if api_key is None else api_key.get_secret_value()))
-
-
-def _mark(key: str, *parts: str) -> str:
-    return hmac.digest(key.encode(), "\0".join(parts).encode(), "sha256").hex()
+def _as_configured(config: Config, key: str, name: str) -> Side:
+    outreach, workbooks = config.outreach, config.workbooks
+    if name == OUTREACH:
+        stored = TokenFile.beside(config.state.path).read()
+        held = outreach.client_secret if outreach.s2s is None else outreach.s2s.private_key
+        parts = [*app_of(config), held and held.get_secret_value(), stored and stored.consent]
+    else:
+        parts = [workbooks.api_key and workbooks.api_key.get_secret_value()]
+    text = "\0".join(part or "" for part in parts)
+    address = outreach.base_url if name == OUTREACH else workbooks.base_url
+    return Side(address, hmac.digest(key.encode(), text.encode(), "sha256").hex())
 
 
 def _remembered(store: Store, name: str) -> Side | None:
@@ -194,71 +173,46 @@ def _remembered(store: Store, name: str) -> Side | None:
     return None if text is None else Side(**json.loads(text))
 
 
-def _is_same(known: Side | None, now: Side) -> bool:
-    return known is not None and (known.address, known.mark) == (now.address, now.mark)
-
-
-def _outreach(store: Store, source: Outreach, now: Side) -> Found:
-    known = _remembered(store, OUTREACH)
-    if known is not None and _is_same(known, now):
-        return Found(known, known=True)
+def _outreach(store: Store, source: Outreach) -> str:
+    """Say why this is another Outreach than the state's; '' where it is not."""
     ids = store.cache.sample_ids(_SAMPLE)
-    if not ids:
-        return Found(now)
     cached = store.cache.prospects(ids)
-    seen = {row.id: row for page in source.by_id(Stream.PROSPECTS, ids) for row in page.prospects}
+    seen = {row.id: row for page in source.by_id(Stream.PROSPECTS, ids) for row in page.prospects} if ids else {}
     same = sum(_same_prospect(cached[one].prospect, row) for one, row in seen.items() if one in cached)
-    return Found(now, _judged("prospects", len(ids), len(seen), same))
+    return _judged("prospects", len(ids), len(seen), same)
 
 
-def _workbooks(store: Store, target: Workbooks, now: Side) -> Found:
-    known = _remembered(store, WORKBOOKS)
-    if known is not None and _is_same(known, now):
-        return Found(known, known=True)
+def _workbooks(store: Store, target: Workbooks, before: Side | None, now: Side) -> tuple[Side, str]:
+    """Ask Workbooks who it is; return that, and why it is another than the state's ('' where it is not)."""
     ids = store.people.sample_ids(_SAMPLE)
-    account = _account(target, needed=bool(ids))
-    now = _with_account(now, account)
-    if not ids:
-        return Found(now)
-    if known is not None and known.database is not None and now.database is not None:
-        if (known.database, known.created_at) != (now.database, now.created_at):
-            return Found(now, f"it is database {known.database}, and the key is for database {now.database}")
-        proven = known.address == now.address
-    else:
-        proven = False
-    seen = target.people_by_ids(ids)
+    try:
+        account = target.who(at_most=None if ids else _BRIEFLY_SECONDS)
+        now = now._replace(database=account.logical_database_id, created_at=account.database_created_at)
+    except (NotAllowedError, UntrustedAnswerError):
+        pass  # it does not say
+    except ServiceError:
+        if ids:
+            raise
+    proven = False
+    if ids and before is not None and before.database is not None and now.database is not None:
+        if (before.database, before.created_at) != (now.database, now.created_at):
+            return now, f"it is database {before.database}, and the key is for database {now.database}"
+        proven = before.address == now.address
+    seen = target.people_by_ids(ids) if ids else {}
     if proven and not seen:
-        return Found(now)  # the same database; this key's user does not see them, which the guard watches
+        return now, ""  # the same database; this key's user does not see them, which the guard watches
     pools = store.people.prospects_of(ids)
     cached = store.cache.prospects({one for pool in pools.values() for one in pool})
     same = 0
     for one, row in seen.items():
         prospects = [cached[prospect].prospect for prospect in pools.get(one, ()) if prospect in cached]
         same += _same_person(prospects, row, target.fields.get("outreach_id"))
-    return Found(now, _judged("linked people", len(seen) if proven else len(ids), len(seen), same))
-
-
-def _with_account(side: Side, account: Account | None) -> Side:
-    if account is None:
-        return side
-    return side._replace(database=account.logical_database_id, created_at=account.database_created_at)
-
-
-def _account(target: Workbooks, *, needed: bool) -> Account | None:
-    """Ask who is behind the key; None where Workbooks does not say, or where it is down and nothing depends on it."""
-    try:
-        return target.who(at_most=None if needed else _BRIEFLY_SECONDS)
-    except (NotAllowedError, UntrustedAnswerError):
-        return None
-    except ServiceError:
-        if needed:
-            raise
-        return None
+    return now, _judged("linked people", len(seen) if proven else len(ids), len(seen), same)
 
 
 def _judged(what: str, asked: int, seen: int, same: int) -> str:
     """Say why a sample is of another account; '' where it is of the same: most who are there are the ones we know."""
-    if same and same * 2 >= seen and same * _SEEN >= asked:
+    if not asked or (same and same * 2 >= seen and same * _SEEN >= asked):
         return ""
     return f"of {asked} {what} that it knows, {seen} are there by their ids, and {same} of those are the same"
 
@@ -276,13 +230,12 @@ def _same_prospect(known: Prospect, row: Prospect) -> bool:
 def _same_person(prospects: Collection[Prospect], row: PersonRow, outreach_id: str | None) -> bool:
     """Say whether a Person is the one that was linked: by what we gave it, or by an address of its prospects."""
     ids = {str(one.id) for one in prospects}
-    if row.reference and row.reference.removeprefix("outreach-prospect-") in ids:
-        return True
-    if row.object_ref and row.object_ref in {one.external_id for one in prospects}:
-        return True
-    if outreach_id is not None and str(row.fields.get(outreach_id)) in ids:
-        return True
-    return bool(row.email) and mailbox(row.email or "") in _mailboxes(one for each in prospects for one in each.emails)
+    return (
+        (row.reference or "").removeprefix("outreach-prospect-") in ids
+        or (outreach_id is not None and str(row.fields.get(outreach_id)) in ids)
+        or (row.object_ref is not None and row.object_ref in {one.external_id for one in prospects})
+        or mailbox(row.email or "") in _mailboxes(one for each in prospects for one in each.emails)
+    )
 
 
 def _mailboxes(addresses: Iterable[str]) -> set[str]:
