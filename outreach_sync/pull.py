@@ -18,7 +18,7 @@ from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.records import Stream
 from outreach_sync.rules import watermark
-from outreach_sync.rules.skipped import is_sequence_task, plain_condition, skipping_condition
+from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.rules.watermark import Walk
 from outreach_sync.store.cache import JudgedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes
@@ -498,7 +498,7 @@ def witness(store: Store, config: Config, cached: CachedTask) -> str:
         return f"event {event.name} {event.id}" + ("" if at is None else f" of {instants.to_iso(at)}")
     position = skipping_condition(cached.task.attributes, tasks.skipped_when)
     if position is not None:
-        condition = json.dumps(plain_condition(tasks.skipped_when[position]))
+        condition = json.dumps(tasks.skipped_when[position])
         return f"condition {position + 1} of sync.tasks.skipped_when takes it: {condition}"
     if cached.skipped:
         return "its absence: it is gone although its sequence went on (sync.tasks.vanished_is_skipped)"

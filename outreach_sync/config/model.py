@@ -21,7 +21,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     SecretStr,
     model_validator,
 )
@@ -58,7 +57,6 @@ from outreach_sync.config.values import (
     Value,
     Where,
     as_yaml,
-    plain_conditions,
     says,
 )
 from outreach_sync.errors import ConfigError
@@ -235,7 +233,7 @@ class Tasks(Section):
     skip_events: Annotated[tuple[OutreachWord, ...], EachOnce] = key(
         ["skip_task"], "Events that say that a task was skipped, whatever it looks like afterwards; [] for none."
     )
-    skipped_when: Annotated[tuple[SkipRule, ...], PlainSerializer(plain_conditions)] = key(
+    skipped_when: tuple[SkipRule, ...] = key(
         [
             {"state": "skipped"},
             {"state": "complete", "completed": False},
@@ -438,7 +436,7 @@ def field_fingerprint(config: Config) -> str:
 
 def task_rule_fingerprint(config: Config) -> str:
     """Mark what decides whether a task was skipped. The order of the conditions does not count."""
-    conditions = plain_conditions(config.sync.tasks.skipped_when)
+    conditions = config.sync.tasks.skipped_when
     return _mark({"skipped_when": sorted(json.dumps(one, sort_keys=True) for one in conditions)})
 
 

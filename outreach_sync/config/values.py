@@ -32,7 +32,7 @@ from pydantic import (
 
 from outreach_sync.instants import LONGEST_MS, Instant, OutOfReachError, parse_duration, parse_moment
 from outreach_sync.records import Scalar
-from outreach_sync.rules.skipped import AnyOf, Clause, Condition, Equals, NotAfter, Requirement, plain_condition
+from outreach_sync.rules.skipped import Condition
 
 T = TypeVar("T")
 G = TypeVar("G", str, SecretStr)
@@ -261,7 +261,7 @@ def _condition(raw: object) -> Condition:
     given = as_yaml(raw)
     if not isinstance(given, Mapping) or not given:
         raise ValueError("is not a condition")
-    return tuple(Clause(_attribute(name), _requirement(wanted)) for name, wanted in given.items())
+    return {_attribute(name): _requirement(wanted) for name, wanted in given.items()}
 
 
 def _attribute(raw: object) -> str:
@@ -270,24 +270,17 @@ def _attribute(raw: object) -> str:
     return raw
 
 
-def _requirement(raw: object) -> Requirement:
+def _requirement(raw: object) -> Any:
     match raw:
         case {"not_after": other, **more} if not more:
-            return NotAfter(_attribute(other))
+            return {"not_after": _attribute(other)}
         case dict():
             raise ValueError("has a map that is not {not_after: ATTRIBUTE}")
         case []:
             raise ValueError("has an empty list, which nothing can match")
-        case list() if not any(isinstance(one, list | dict) for one in raw):
-            return AnyOf(tuple(raw))
-        case list():
+        case list() if any(isinstance(one, list | dict) for one in raw):
             raise ValueError("has a value that is neither text, a number, a truth value nor null")
-    return Equals(raw)  # type: ignore[arg-type]  # YAML has nothing else
-
-
-def plain_conditions(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
-    """Write conditions as they stand in the config file."""
-    return [plain_condition(one) for one in conditions]
+    return raw
 
 
 def says(allowed: str, **schema: Any) -> WithJsonSchema:

@@ -14,12 +14,8 @@ from outreach_sync.insight.status import iso
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.records import Event, Stream
 from outreach_sync.rules.skipped import (
-    Clause,
     Condition,
-    Equals,
-    NotAfter,
     is_sequence_task,
-    plain_condition,
     skipping_condition,
 )
 from outreach_sync.store.progress import ENDED
@@ -35,13 +31,12 @@ _EXAMPLES = 5
 _NAME_REQUESTS = 10
 """Requests for the count of all events by name: the stream is by far too large to be read whole."""
 
-_DUE = (Clause("autoskipAt", NotAfter("stateChangedAt")),)
-_COMPLETE = Clause("state", Equals("complete"))
+_DUE = {"autoskipAt": {"not_after": "stateChangedAt"}}
 _NEVER_COMPLETED: tuple[Condition, ...] = (
-    (_COMPLETE, Clause("completed", Equals(value=False))),
-    (_COMPLETE, Clause("completedAt", Equals(None))),
+    {"state": "complete", "completed": False},
+    {"state": "complete", "completedAt": None},
 )
-_BY_NOBODY: tuple[Condition, ...] = ((_COMPLETE, Clause("completer", Equals(None)), *_DUE),)
+_BY_NOBODY: tuple[Condition, ...] = ({"state": "complete", "completer": None, **_DUE},)
 """What a skipped task may look like by its attributes: never completed, or completed by nobody once due."""
 
 
@@ -134,8 +129,8 @@ def probe(
             "examples": sorted(found.vanished)[:_EXAMPLES],
         },
         "disagreements": list(_disagreements(found)),
-        "rule": [plain_condition(condition) for condition in rule],
-        "recommended": [plain_condition(condition) for condition in (*rule, *lacking)],
+        "rule": list(rule),
+        "recommended": [*rule, *lacking],
         "recommendations": list(_recommendations(found, config, lacking=bool(lacking))),
     }
 
@@ -263,7 +258,7 @@ def _lacking(found: Evidence) -> Iterator[Condition]:
     guesses = [
         *([_NEVER_COMPLETED] if any_done else []),
         _BY_NOBODY,
-        *(((Clause("state", Equals(word)),),) for word in sorted(words) if "skip" in word.lower()),
+        *(({"state": word},) for word in sorted(words) if "skip" in word.lower()),
     ]
     for guess in guesses:
         matching = {task.id for task in ours if skipping_condition(task.attributes, guess) is not None}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from outreach_sync.config.model import Tasks
 from outreach_sync.errors import (
     ConfigError,
     InterruptedByError,
@@ -14,7 +15,7 @@ from outreach_sync.errors import (
 from outreach_sync.insight.check import TASK_FIELDS, Check, exit_status, tried
 from outreach_sync.outreach.rows import Wanted, fields_of
 from outreach_sync.records import Stream
-from outreach_sync.rules.skipped import DEFAULT_SKIPPED_WHEN, named_attributes
+from outreach_sync.rules.skipped import named_attributes
 from outreach_sync.sandbox.outreach.schema import RESOURCES
 
 
@@ -55,4 +56,4 @@ def test_the_known_attributes_are_those_of_the_published_reference() -> None:
 
 def test_nothing_that_is_asked_for_or_in_the_default_rule_is_unknown() -> None:
     assert set(fields_of(Stream.TASKS, Wanted())) <= TASK_FIELDS
-    assert named_attributes(DEFAULT_SKIPPED_WHEN) <= TASK_FIELDS
+    assert named_attributes(Tasks().skipped_when) <= TASK_FIELDS
