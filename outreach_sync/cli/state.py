@@ -38,7 +38,7 @@ from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import TokenFile, is_of_another_app
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.report import render, write_page
-from outreach_sync.report.figures import gather
+from outreach_sync.report.figures import Report
 from outreach_sync.store import Store, holder, is_there, run_lock
 from outreach_sync.store.backup import (
     back_up,
@@ -255,13 +255,13 @@ def report(context: Invocation, out: str, days: int) -> None:
     config = context.config(require_secrets=False)
     running = holder(config.state.path)
     with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
-        figures = gather(state, config, now(), days=days, holder=running)
-    page = render(figures)
+        figures = Report(state, config, now(), days=days, holder=running)
+        page = render(figures)
     if out == _TO_STDOUT:
         click.echo(page, nl=False)
         return
     write_page(page, Path(out))
-    runs = f"{figures.run_count:,} run{'' if figures.run_count == 1 else 's'}"
+    runs = f"{len(figures.runs):,} run{'' if len(figures.runs) == 1 else 's'}"
     click.echo(scrubbed(f"Wrote {out}: {runs} in the last {days} day{'' if days == 1 else 's'}."))
 
 

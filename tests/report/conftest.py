@@ -10,7 +10,7 @@ import pytest
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask, Stream
 from outreach_sync.report import render
-from outreach_sync.report.figures import gather
+from outreach_sync.report.figures import Report
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.cache import JudgedTask
@@ -92,7 +92,7 @@ class PageOf(Protocol):
 @pytest.fixture
 def page_of(config: Config) -> PageOf:
     def parse(state: Store, *, days: int = 30) -> Parsed:
-        return Parsed(render(gather(state, config, NOW, days=days)))
+        return Parsed(render(Report(state, config, NOW, days=days)))
 
     return parse
 

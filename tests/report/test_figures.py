@@ -10,13 +10,12 @@ from outreach_sync.errors import UsageError
 from outreach_sync.instants import Instant, parse_iso, to_iso
 from outreach_sync.log import keep_secret
 from outreach_sync.report import duration, share, write_page
-from outreach_sync.report.figures import gather
+from outreach_sync.report.figures import Report
 from outreach_sync.store.progress import DAY_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from outreach_sync.report.figures import Report
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 TODAY = parse_iso("2026-09-30T00:00:00Z")
@@ -24,7 +23,7 @@ MINUTE_MS = 60_000
 
 
 def _gather(filled: Any, *, days: int = 30) -> Report:
-    return gather(filled.state, filled.config, NOW, days=days)
+    return Report(filled.state, filled.config, NOW, days=days)
 
 
 # -- runs
@@ -64,7 +63,7 @@ def test_a_run_in_the_wrong_year_neither_stands_in_the_way_nor_counts(filled: An
     filled.run("right", Instant(NOW - MINUTE_MS), requests={"outreach": 3})
     filled.run("wrong", Instant(NOW + 3650 * DAY_MS), requests={"outreach": 900})
     report = _gather(filled)
-    assert (report.run_count, report.busiest_hour) == (1, (parse_iso("2026-09-30T11:00:00Z"), 3))
+    assert (len(report.runs), report.busiest_hour) == (1, (parse_iso("2026-09-30T11:00:00Z"), 3))
 
 
 def test_runs_before_the_period_are_not_counted_and_the_newest_are_listed_first(filled: Any) -> None:
@@ -72,7 +71,7 @@ def test_runs_before_the_period_are_not_counted_and_the_newest_are_listed_first(
     for hour in reversed(range(25)):
         filled.run(f"run-{hour}", Instant(NOW - hour * 3_600_000))
     report = _gather(filled, days=7)
-    assert (report.run_count, len(report.last_runs)) == (25, 20)
+    assert (len(report.runs), len(report.last_runs)) == (25, 20)
     assert [run.started_at for run in report.last_runs[:2]] == [NOW, NOW - 3_600_000]
 
 
@@ -116,8 +115,8 @@ def test_the_last_changes_are_those_of_the_last_run_that_wrote_and_each_task_nam
 
 def test_before_the_first_run_everything_is_empty_but_the_streams_are_named(filled: Any) -> None:
     report = _gather(filled)
-    assert (report.run_count, report.trends, report.refusals, report.waiting) == (0, (), (), ())
-    assert list(report.marks()) == [(name, None) for name in ("sequence_states", "tasks", "prospects", "events")]
+    assert (len(report.runs), report.trends, report.refusals, report.waiting) == (0, [], [], [])
+    assert list(report.marks()) == [(name, None, False) for name in ("sequence_states", "tasks", "prospects", "events")]
     assert len(report.periods) == 30
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.report import render
-from outreach_sync.report.figures import gather
+from outreach_sync.report.figures import Report
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 HOSTILE = (
@@ -179,7 +179,7 @@ def test_ninety_days_of_a_run_every_ten_minutes_make_a_page_fast_and_small(fille
             ),
         )
     began = time.process_time()
-    page = render(gather(filled.state, filled.config, NOW, days=90))
+    page = render(Report(filled.state, filled.config, NOW, days=90))
     assert time.process_time() - began < 3
     assert "12,888 runs" in page
     assert len(page) < 300_000
