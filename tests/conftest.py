@@ -94,6 +94,32 @@ class World(Installation):
     def state(self) -> Store:
         return Store.open(self.state_path)
 
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.state() as state, state.transaction():
+            return state.connection.execute(statement).fetchall()
+
+    def failures(self) -> list[Any]:
+        with self.state() as state:
+            return state.outbox.failures()
+
+    def known(self, count: int, *words: str, **keywords: Any) -> list[int]:
+        """Add so many prospects with their People, and bring them into step; return the ids of the prospects."""
+        for number in range(count):
+            self.workbooks.add_person(name="P", email=f"p{number}@example.com")
+        given = {"states": words or ("active",), **keywords}
+        prospects = [self.prospect(email=f"p{number}@example.com", **given) for number in range(count)]
+        self.run(allow_bulk=True)
+        return prospects
+
+    def move(self, prospect: int, word: str) -> None:
+        """Let the first sequence state of a prospect become another."""
+        self.outreach.update("sequenceState", self.states_of(prospect)[0], state=word)
+
+    def lose_the_state(self) -> None:
+        for file in self.state_path.parent.glob("state.db*"):
+            if not file.name.endswith(".tokens"):
+                file.unlink()
+
 
 @pytest.fixture
 def config_of(tmp_path: Path) -> Callable[..., Config]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
+from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.records import Rejected, Stale, TaskRow, Unknown
@@ -19,29 +19,6 @@ def load(bench: Any, count: int, *, first_load_done: bool = True) -> None:
     if first_load_done:
         with bench.state.transaction():
             bench.state.facts.put(FIRST_LOAD_DONE, "run0")
-
-
-def test_the_guard_is_not_there_before_the_first_load_is_done(bench: Any) -> None:
-    load(bench, 4, first_load_done=False)
-    assert bench.decide().people.updated == 4
-
-
-def test_what_a_guard_has_let_pass_once_is_not_counted_again(bench: Any) -> None:
-    load(bench, 4)
-    decide_all = bench.run()
-    deliver(decide_all, complete=True, allow_bulk=True)
-    for one in range(1, 5):
-        bench.target.change(1000 + one, f_state="Finished")
-    with bench.state.transaction():
-        bench.state.people.doubt_all()
-        for one in range(1, 5):
-            bench.state.outbox.queue_person(one, 1000 + one, "update", {"sequence_state": "Running"}, run_id="run0")
-        for entry in bench.state.outbox.of_person(range(1, 5)):
-            bench.run().refuse(entry, "refused before")
-        bench.state.outbox.admit_all()
-        bench.state.undecided.mark_all_changed()
-    bench.now += 86_400_000
-    assert bench.decide().people.updated == 4
 
 
 def fail_at(bench: Any, *person_ids: int) -> None:
