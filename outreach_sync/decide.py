@@ -158,7 +158,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple
             run.store.undecided.decided(ids - missing - later)
     was_sent = run.store.people.bereft_among(missing) | set(matches.buried)
     if run.pilot.limit:
-        run.pilot.expect(len(run.store.cache.with_reason(missing)))
+        run.pilot.expected += len(run.store.cache.with_reason(missing))
     return [(one, one in was_sent) for one in sorted(missing)]
 
 
@@ -274,7 +274,7 @@ def _queue_update(run: Run, person: LinkedPerson, decision: Decision, *, only_op
             lead, person.id, "update", changes, run_id=run.id, before=before, because=decision.wanted.because,
             reason=None if decision.unread else decision.problem,
         )  # fmt: skip
-        run.pilot.expect(1)
+        run.pilot.expected += 1
         run.log.debug("person_planned", person=person.id, prospects=decision.pool, because=decision.wanted.because)
     elif decision.unread or only_opt_outs:
         return False

@@ -73,7 +73,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         run.pilot.begin(run.store)
     _doubt_people_of_tasks(run, held=not complete)
     watch = _Guard(run, lifted=allow_bulk)
-    if run.dry:
+    if run.summary.dry_run:
         _decide(run, None, complete=complete)
         run.summary.guard_would_stop = bool(watch.problems())
         _list_changes(run)
@@ -129,7 +129,7 @@ def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tu
 
 def _decide(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
     """Decide everything that is ready; with a pusher, what is queued leaves meanwhile."""
-    run.pilot.count_again()
+    run.pilot.expected = len(run.pilot.taken)
     for only_opt_outs in (False,) if complete else (False, True):
         decide_all(run, pusher.pump if pusher is not None else lambda: None, only_opt_outs=only_opt_outs)
 

@@ -89,7 +89,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
             unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
             for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
                 keep_read(run, page)  # the walk's own pages include no sequence
-            if not allow_bulk and not run.dry:
+            if not allow_bulk and not run.summary.dry_run:
                 _stop_before_asking(run, survey)
             _confirm_missing(run, survey)
         _read_prospects(run, survey)
@@ -101,7 +101,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
         return error, False
     run.log.info("compared", **survey.counts())
     problem = None if allow_bulk else _guard_problem(run, survey, asked)
-    if problem is not None and not run.dry:
+    if problem is not None and not run.summary.dry_run:
         raise _stopped(run, survey, problem)
     _keep_findings(run, survey)
     return None, problem is not None

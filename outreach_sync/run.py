@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync import instants
 from outreach_sync.config.values import Back, From
 from outreach_sync.cycle import run_cycle
-from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
+from outreach_sync.errors import OutreachSyncError, StateError
 from outreach_sync.identity import prove
 from outreach_sync.insight.explain import failure_document
 from outreach_sync.instants import Instant, to_iso
@@ -51,20 +51,6 @@ class Options(NamedTuple):
     allow_bulk: bool = False
     prospects: tuple[int, ...] = ()
     limit: int | None = None
-
-
-class Ended(NamedTuple):
-    """How a run ended: its document (`run --json`), its exit status, and the error that ended it, if one did.
-
-    `refused`: what `failures list` lists now (after a dry run, what it would list). `names`: of a dry run, the names of
-    the prospects that would change, by id.
-    """
-
-    document: Mapping[str, Any]
-    exit_status: int
-    error: OutreachSyncError | None
-    refused: int = 0
-    names: Mapping[int, str] = {}
 
 
 @dataclass(slots=True)
@@ -113,7 +99,11 @@ class TaskSummary:
 
 @dataclass(slots=True)
 class RunSummary:
-    """Everything a run did. `changes` is filled by a dry run only; `warnings` are sentences that do not end the run."""
+    """Everything a run did; what it prints and keeps are views of it.
+
+    `changes` and `refused` are filled by a dry run only; `warnings` are sentences that do not end the run. `outcome`,
+    `finished_at` and `error` are known at its end.
+    """
 
     run_id: str
     started_at: Instant
@@ -124,12 +114,16 @@ class RunSummary:
     outreach_requests: int = 0
     workbooks_requests: int = 0
     changes: list[Mapping[str, Any]] = field(default_factory=list)
+    refused: list[Mapping[str, Any]] = field(default_factory=list)
     guard_would_stop: bool = False
     warnings: list[str] = field(default_factory=list)
+    outcome: str = ""
+    finished_at: Instant | None = None
+    error: str | None = None
 
     def would_write(self, entry: Entry, before: Mapping[str, WriteValue], fields: Mapping[str, WriteValue]) -> None:
         """List and count what a dry run would write: `before` and `fields` by the names of the fields in Workbooks."""
-        if entry.record == "task":
+        if entry.record == TASK:
             self.tasks.created += 1
         else:
             counter = {"update": "updated", "create": "created", "recreate": "recreated"}[entry.action]
@@ -145,25 +139,49 @@ class RunSummary:
             }
         )
 
-    def as_json(self, outcome: str, finished_at: Instant) -> dict[str, Any]:
+    def end(self, exit_status: int, finished_at: Instant, error: str | None = None) -> None:
+        """Say in a word how it went: partial where something was read or written but not everything done."""
+        people, tasks = self.people, self.tasks
+        done = people.created + people.updated + people.recreated + tasks.created
+        done += sum(stream.read for stream in self.streams.values())
+        self.outcome = "ok" if exit_status == 0 else "partial" if exit_status == _REFUSED or done else "failed"
+        self.finished_at, self.error = finished_at, error
+
+    def as_json(self) -> dict[str, Any]:
         """Return the document that `run --json` prints."""
         document: dict[str, Any] = {
             "run_id": self.run_id,
-            "outcome": outcome,
+            "outcome": self.outcome,
             "dry_run": self.dry_run,
             "started_at": to_iso(self.started_at),
-            "finished_at": to_iso(finished_at),
+            "finished_at": None if self.finished_at is None else to_iso(self.finished_at),
             "streams": {stream.value: one.as_json(stream) for stream, one in self.streams.items()},
             "people": asdict(self.people),
             "tasks": asdict(self.tasks),
             "requests": {"outreach": self.outreach_requests, "workbooks": self.workbooks_requests},
         }
         if self.warnings:
-            document["warnings"] = list(self.warnings)
+            document["warnings"] = self.warnings
         if self.dry_run:
-            document["changes"] = list(self.changes)
-            document["guard_would_stop"] = self.guard_would_stop
+            document |= {"changes": self.changes, "guard_would_stop": self.guard_would_stop, "refused": self.refused}
+        if self.error is not None:
+            document["error"] = self.error
         return document
+
+
+class Ended(NamedTuple):
+    """How a run ended: what it did, its document (`run --json`), its exit status, the error that ended it, if one did.
+
+    `refused`: what `failures list` lists now (after a dry run, what it would list). `names`: of a dry run, the names of
+    the prospects that would change, by id.
+    """
+
+    summary: RunSummary
+    document: Mapping[str, Any]
+    exit_status: int
+    error: OutreachSyncError | None
+    refused: int = 0
+    names: Mapping[int, str] = {}
 
 
 @dataclass(slots=True)
@@ -173,12 +191,14 @@ class Pilot:
     Attributes:
         limit: write at most so many people; None: no limit.
         prospects: write only the people of these prospects; None: everybody's.
+        expected: how many people of this round were decided and are to be written, or were.
+        taken: the entries that were sent.
     """
 
     limit: int | None = None
     prospects: frozenset[int] | None = None
-    _expected: int = 0
-    _taken: set[int] = field(default_factory=set)
+    expected: int = 0
+    taken: set[int] = field(default_factory=set)
     _people: set[int] = field(default_factory=set)
 
     def begin(self, store: Store) -> None:
@@ -194,30 +214,22 @@ class Pilot:
         """Return those of the prospects that may be decided."""
         return prospect_ids if self.prospects is None else [one for one in prospect_ids if one in self.prospects]
 
-    def count_again(self) -> None:
-        """Begin a round: nobody is expected to be written but who was."""
-        self._expected = len(self._taken)
-
-    def expect(self, people: int) -> None:
-        """Take note of people that were decided and are to be written."""
-        self._expected += people
-
     def is_full(self) -> bool:
         """Say whether nobody else has to be decided in this round."""
-        return self.limit is not None and self._expected >= self.limit
+        return self.limit is not None and self.expected >= self.limit
 
     def is_over(self) -> bool:
         """Say whether as many were written as may be."""
-        return self.limit is not None and len(self._taken) >= self.limit
+        return self.limit is not None and len(self.taken) >= self.limit
 
     def take(self, entries: list[Entry]) -> list[Entry]:
         """Return which of the entries may be sent: not more than the limit, one that was sent before included."""
         if self.limit is None:
             return entries
         for entry in entries:
-            if len(self._taken) < self.limit:
-                self._taken.add(entry.id)
-        return [entry for entry in entries if entry.id in self._taken]
+            if len(self.taken) < self.limit:
+                self.taken.add(entry.id)
+        return [entry for entry in entries if entry.id in self.taken]
 
     def wrote(self, person_id: int) -> None:
         """Take note of a Person that was written."""
@@ -263,11 +275,6 @@ class Run:
         """Every stream that the config names, whether this run reads it or not."""
         return tuple(Stream(name) for name in self.config.sync.streams)
 
-    @property
-    def dry(self) -> bool:
-        """Whether nothing may be written anywhere."""
-        return self.summary.dry_run
-
     def refuse(self, entry: Entry, reason: str, *, in_doubt: bool = False) -> None:
         """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction).
 
@@ -300,18 +307,19 @@ class Run:
 
     def wrote(self, entry: Entry, workbooks_id: int, fields: Mapping[str, RoleValue]) -> None:
         """Record what Workbooks accepted of a Person, by role, for the history (inside a transaction)."""
-
-        def shown(role: str, value: RoleValue) -> RoleValue:
-            return to_iso(Instant(value)) if role == "state_updated_at" and isinstance(value, int) else value
-
         names, action = self.config.workbooks.fields, "update" if entry.action == "update" else "create"
-        self.store.history.wrote(
-            Written(
-                self.clock(), self.id, entry.record, action, entry.prospect_id, None, workbooks_id,
-                getattr(names, role), shown(role, entry.before.get(role)), shown(role, value), entry.because,
-            )
-            for role, value in fields.items()
-        )  # fmt: skip
+        rows = []
+        for role, new in fields.items():
+            old = entry.before.get(role)
+            if role == "state_updated_at":
+                old, new = (to_iso(Instant(one)) if isinstance(one, int) else one for one in (old, new))  # noqa: PLW2901
+            rows.append(
+                Written(
+                    self.clock(), self.id, entry.record, action, entry.prospect_id, None, workbooks_id,
+                    getattr(names, role), old, new, entry.because,
+                )
+            )  # fmt: skip
+        self.store.history.wrote(rows)
 
 
 def perform(
@@ -341,20 +349,26 @@ def perform(
     path = config.state.path
     opened = Store.open_scratch if options.dry_run else Store.open
     lock = nullcontext() if options.dry_run else run_lock(path, options.command)
-    work = work or (lambda run: run_cycle(run, allow_bulk=options.allow_bulk))
     with lock, opened(path) as store, closing(Watch(config, log)) as watch:
         log = watch.log
-        summary = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
-        run = _run(config, store, summary, stop, log, options=options)
+        run = _begun(config, options, store, stop, log)
         run.on_progress = on_progress
-        log.info("run_started", run=summary.run_id, command=options.command, dry_run=options.dry_run)
+        log.info("run_started", run=run.id, command=options.command, dry_run=options.dry_run)
         if not options.dry_run:
-            watch.begin(summary.run_id)
-        ended = _ended(run, _attempt(run, lambda: _carry_out(run, options.command, work)))
-        if not options.dry_run:
-            error = _attempt(run, lambda: _record(run, ended))
-            if error is not None and ended.error is None:  # a full disk ends it as it would have in its midst
-                ended = _ended(run, error)
+            watch.begin(run.id)
+        error: OutreachSyncError | None = None
+        try:
+            _carry_out(run, options, work)
+        except OutreachSyncError as problem:
+            log.debug("run_failed", exc_info=True)
+            error = problem
+        ended = _ended(run, error)
+        try:
+            if not options.dry_run:
+                _record(run, ended)
+        except OutreachSyncError as problem:
+            log.debug("run_failed", exc_info=True)
+            ended = ended if error is not None else _ended(run, problem)  # a full disk, as if in the midst of it
         unsaid = ("changes", "started_at", "finished_at")
         known_by = {name: value for name, value in ended.document.items() if name not in unsaid}
         log.info("run_finished", exit_status=ended.exit_status, **known_by)
@@ -362,33 +376,14 @@ def perform(
         return ended
 
 
-def _carry_out(run: Run, command: str, work: Callable[[Run], None]) -> None:
-    """Do the work once it is known that the store belongs to both services.
-
-    The run is recorded before anything else, so that one that is killed is seen, and today's copy of the store is made,
-    without which a run goes on.
-    """
-    if not run.dry:
-        with run.store.transaction():
-            run.store.runs.begin(run.id, command, run.summary.started_at)
-        try:
-            copy = back_up_daily(run.store, instants.now())
-        except StateError as error:
-            run.log.warning("no_backup", why=str(error))
-        else:
-            if copy is not None:
-                run.log.info("backed_up", copy=str(copy))
-    prove(run.config, run.store, run.source, run.target)
-    work(run)
-
-
-def _run(config: Config, store: Store, summary: RunSummary, stop: StopSignal, log: Log, *, options: Options) -> Run:
+def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log: Log) -> Run:
     def on_retry(note: RetryNote) -> None:
         log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
 
     start, since = config.sync.start, options.since
+    run_id = uuid.uuid4().hex[:12]
     return Run(
-        id=summary.run_id,
+        id=run_id,
         store=store,
         source=Outreach(config, stop, on_retry=on_retry),
         target=Workbooks(config, stop, on_retry=on_retry),
@@ -404,62 +399,55 @@ def _run(config: Config, store: Store, summary: RunSummary, stop: StopSignal, lo
         ),
         streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
         pilot=Pilot(options.limit, frozenset(options.prospects) or None),
-        summary=summary,
+        summary=RunSummary(run_id, instants.now(), options.dry_run),
         stop=stop,
         log=log,
     )
 
 
-def _attempt(run: Run, work: Callable[[], None]) -> OutreachSyncError | None:
-    try:
-        work()
-    except OutreachSyncError as error:
-        run.log.debug("run_failed", exc_info=True)
-        return error
-    return None
+def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -> None:
+    """Do the work once it is known that the store belongs to both services.
+
+    The run is recorded before anything else, so that one that is killed is seen, and today's copy of the store is made,
+    without which a run goes on.
+    """
+    if not options.dry_run:
+        with run.store.transaction():
+            run.store.runs.begin(run.id, options.command, run.summary.started_at)
+        try:
+            copy = back_up_daily(run.store, instants.now())
+        except StateError as error:
+            run.log.warning("no_backup", why=str(error))
+        else:
+            if copy is not None:
+                run.log.info("backed_up", copy=str(copy))
+    prove(run.config, run.store, run.source, run.target)
+    if work is None:
+        run_cycle(run, allow_bulk=options.allow_bulk)
+    else:
+        work(run)
 
 
 def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
-    status = exit_status(run.store, error)
-    document = run.summary.as_json(outcome(run.summary, status), instants.now())
-    if run.summary.dry_run:
-        document["refused"] = [failure_document(entry) for entry in run.store.outbox.failures()]
-    if error is not None:
-        document["error"] = masked(str(error))
-    concerned = {change["prospect_id"] for change in run.summary.changes if change["prospect_id"] is not None}
+    """Sum the run up: it ends with what its error says, else with 1 as long as anything is refused or parked."""
+    outbox, summary = run.store.outbox, run.summary
+    status = error.exit_status if error is not None else _REFUSED if outbox.any_failure() else 0
+    if summary.dry_run:
+        summary.refused = [failure_document(entry) for entry in outbox.failures()]
+    summary.end(status, instants.now(), None if error is None else masked(str(error)))
+    concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}
     names = {  # the copy of the store that a dry run works on is gone when somebody reads them
         one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip()
         for one, row in run.store.cache.prospects(concerned).items()
     }
-    return Ended(document, status, error, run.store.outbox.count_failures(), names)
-
-
-def exit_status(store: Store, error: OutreachSyncError | None) -> int:
-    """Return what a run ends with: what its error says, else 1 as long as anything is refused or parked."""
-    if isinstance(error, InterruptedByError):
-        return 128 + error.signal_number
-    if error is not None:
-        return error.exit_status
-    return _REFUSED if store.outbox.any_failure() else 0
-
-
-def outcome(summary: RunSummary, status: int) -> str:
-    """Say in a word how it went: partial where something was read or written but not everything done."""
-    if status == 0:
-        return "ok"
-    people, tasks = summary.people, summary.tasks
-    done = people.created + people.updated + people.recreated + tasks.created
-    done += sum(stream.read for stream in summary.streams.values())
-    return "partial" if status == _REFUSED or done else "failed"
+    return Ended(summary, summary.as_json(), status, error, outbox.count_failures(), names)
 
 
 def _record(run: Run, ended: Ended) -> None:
     """Keep what the run did, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard."""
-    store, heard = run.store, run.source.heard_time()
+    store, heard, outcome = run.store, run.source.heard_time(), run.summary.outcome
     with store.transaction():
-        store.runs.finish(
-            run.id, instants.now(), ended.exit_status, str(ended.document["outcome"]), ended.document, heard_at=heard
-        )
+        store.runs.finish(run.id, instants.now(), ended.exit_status, outcome, ended.document, heard_at=heard)
         if heard is not None:
             oldest = Instant(heard - run.config.state.keep_runs_ms)
             if store.runs.forget_before(oldest, heard):

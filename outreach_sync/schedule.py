@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config, Schedule
     from outreach_sync.http import StopSignal
     from outreach_sync.log import Log
-    from outreach_sync.run import Ended
 
 CYCLE, RECONCILE = "run", "reconcile"
 """The two commands that are scheduled, by the names under which their runs are recorded."""
@@ -117,7 +116,7 @@ class Scheduler:
     def __init__(
         self,
         config: Config,
-        begin: Callable[[Config, str], Ended],
+        begin: Callable[[Config, str], OutreachSyncError | None],
         *,
         stop: StopSignal,
         log: Log,
@@ -128,7 +127,7 @@ class Scheduler:
 
         Args:
             config: the config to begin with.
-            begin: does one run of a command, CYCLE or RECONCILE, from beginning to end.
+            begin: does one run of a command, CYCLE or RECONCILE, from beginning to end; returns what ended it.
             stop: the request to stop; a run that is going on must heed it by itself.
             log: where it says what it does.
             manager: told how the service fares.
@@ -220,7 +219,7 @@ class Scheduler:
                 return
             self._manager.tell(f"STATUS={command} is running")
             try:
-                error = self._begin(self.config, command).error
+                error = self._begin(self.config, command)
             except OutreachSyncError as failure:
                 error = failure
             self._judge(command, error)

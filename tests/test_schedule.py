@@ -12,7 +12,6 @@ import time_machine
 from outreach_sync.config.model import Config
 from outreach_sync.errors import ConfigError, LockHeldError, NotAuthenticatedError, OutreachSyncError
 from outreach_sync.http import StopSignal
-from outreach_sync.run import Ended
 from outreach_sync.schedule import CYCLE, RECONCILE, NextTime, Reload, Scheduler, ServiceManager, trigger_of
 from tests.harness import Recorder
 
@@ -49,7 +48,7 @@ class World:
         self.clock, self.passed = clock, 0.0
         self.stop, self.log, self.manager = StopSignal(), Recorder(), Told()
         self.ended: queue.Queue[str] = queue.Queue()
-        self.do: Callable[[str], Ended | None] = lambda _command: None
+        self.do: Callable[[str], OutreachSyncError | None] = lambda _command: None
         self.scheduler: Scheduler
 
     def start(self, first: Config, *, reconcile_first: bool = False) -> None:
@@ -58,9 +57,9 @@ class World:
         )
         self.scheduler.start(reconcile_first=reconcile_first)
 
-    def _begin(self, _config: Config, command: str) -> Ended:
+    def _begin(self, _config: Config, command: str) -> OutreachSyncError | None:
         try:
-            return self.do(command) or Ended({}, 0, None)
+            return self.do(command)
         finally:
             self.ended.put(command)
 
@@ -156,7 +155,7 @@ def test_what_falls_due_while_the_same_goes_on_is_skipped_logged_and_counted(wor
 def test_an_error_is_logged_shown_to_the_service_manager_and_tried_again(
     world: World, failure: OutreachSyncError
 ) -> None:
-    def fail(_command: str) -> Ended:
+    def fail(_command: str) -> OutreachSyncError | None:
         raise failure
 
     world.do = fail
@@ -171,14 +170,14 @@ def test_an_error_is_logged_shown_to_the_service_manager_and_tried_again(
 
 
 def test_an_error_that_the_run_itself_reports_is_logged_too(world: World) -> None:
-    world.do = lambda _command: Ended({}, 3, NotAuthenticatedError("no."))
+    world.do = lambda _command: NotAuthenticatedError("no.")
     world.start(config())
     world.runs()
     assert "the last run ended with 3: no." in world.manager.messages[-1]
 
 
 def test_another_run_that_holds_the_lock_is_not_a_complaint(world: World) -> None:
-    def held(_command: str) -> Ended:
+    def held(_command: str) -> OutreachSyncError | None:
         raise LockHeldError("another run")
 
     world.do = held
@@ -188,7 +187,7 @@ def test_another_run_that_holds_the_lock_is_not_a_complaint(world: World) -> Non
 
 
 def test_a_bug_in_one_run_does_not_end_the_service(world: World, capfd: pytest.CaptureFixture[str]) -> None:
-    def bug(_command: str) -> Ended:
+    def bug(_command: str) -> OutreachSyncError | None:
         raise ZeroDivisionError
 
     world.do = bug

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import signal
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -32,67 +32,41 @@ if TYPE_CHECKING:
     from outreach_sync.log import Log
 
 
+@dataclass
 class Invocation:
-    """One invocation: where its config is, and how it logs.
+    """One invocation: where its config is, and how it logs; None: not given.
 
     `latest` is the one of this process, for what is said when it has ended; None: the command line made no sense.
     """
 
     latest: ClassVar[Invocation | None] = None
-
-    def __init__(self, config: Path | None, log_format: str | None, log_level: str | None) -> None:
-        """Keep the program's own options; None: not given."""
-        self.given_config = config
-        self.log_format = log_format
-        self.log_level = log_level
-        self.log: Log | None = None
-
-    @property
-    def config_path(self) -> Path:
-        """Where the config is.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        return find_config(self.given_config)
+    given_config: Path | None
+    log_format: str | None
+    log_level: str | None
+    log: Log | None = None
 
     def config(self, *, require_secrets: bool = True) -> Config:
         """Load the config, and warn where others can read one.
 
         Raises:
-            ConfigError: it is wrong.
+            ConfigError: there is none, or it is wrong.
         """
-        loaded = read_config(self.config_path, require_secrets=require_secrets)
+        loaded = read_config(find_config(self.given_config), require_secrets=require_secrets)
         for warning in (loaded.warning, root_among_others(loaded.config.state.path)):
             if warning is not None:
                 click.echo(f"outreach-sync: warning: {warning}", err=True)
         return loaded.config
 
-    @property
-    def state_path(self) -> Path:
-        """Where the state is.
-
-        Raises:
-            ConfigError: the config is wrong.
-        """
-        return self.config(require_secrets=False).state.path
-
-    def state_to_read(self) -> Store | None:
-        """Open the state without changing it; None: there is none yet."""
-        return Store.open_to_read(self.state_path)
+    def start_log(self, config: Config, level: str | None = None) -> Log:
+        """Return the logger: the command line's wishes, then the command's `level`, then the config's."""
+        least = self.log_level or level or config.logging.level
+        self.log = start_logging(least, self.log_format or config.logging.format)
+        return self.log
 
 
-def command_log(context: Invocation, config: Config, *, level: str | None = None) -> Log:
-    """Return the logger of this invocation: the command line's wishes, then the command's, then the config's.
-
-    Args:
-        context: what was asked for before the command.
-        config: the config.
-        level: the least that is said, as far as the command says so itself.
-    """
-    least = context.log_level or level or config.logging.level
-    context.log = start_logging(least, context.log_format or config.logging.format)
-    return context.log
+def store_of(config: Config) -> Store:
+    """Open the state without changing it; an empty one in its place before the first run."""
+    return Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path)
 
 
 def say_error(error: OutreachSyncError) -> int:
@@ -116,25 +90,14 @@ def say_bug(bug: Exception) -> None:
     )
 
 
-class FullHelp(click.Group):
-    """A group whose help shows the first sentence of each command whole."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        lines = [
-            (name, " ".join((command.help or "").partition("\n\n")[0].split())) for name, command in commands if command
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(lines)
-
-
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print one line for each field, for a spreadsheet.")
 invocation = click.make_pass_decorator(Invocation)
+ID = click.IntRange(1, 2**63 - 1)
 
 
 _GRACE_SECONDS = 25.0
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_HANDLED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 @contextmanager
@@ -151,16 +114,13 @@ def stop_on_signals(*, forced_status: int | None = None) -> Iterator[StopSignal]
             _end_after_grace(number if forced_status is None else forced_status - 128)
         stop.set(number)
 
-    before = {number: signal.signal(number, ask) for number in _HANDLED if not _is_ignored_hangup(number)}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, ask) for number in _HANDLED - ignored}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _is_ignored_hangup(number: signal.Signals) -> bool:
-    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _end_after_grace(number: int) -> None:
@@ -171,11 +131,6 @@ def _end_after_grace(number: int) -> None:
 
 
 # -- what is printed
-
-as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print one line for each field, for a spreadsheet.")
-
-NOTHING = "∅"
-"""How an empty value is shown."""
 
 _UNLIMITED_COLUMNS = 10_000
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -203,18 +158,8 @@ def safe(value: object) -> str:
 
 
 def say(*parts: object, style: str = "") -> None:
-    """Print a line, made safe; `Text` keeps its style and link."""
-    line = Text(style=style)
-    for part in parts:
-        line.append_text(_harmless(part))
-    terminal().print(line)
-
-
-def _harmless(part: object) -> Text:
-    if not isinstance(part, Text):
-        return Text(safe(part))
-    plain = safe(part.plain)
-    return part if plain == part.plain else Text(plain, style=part.style)
+    """Print a line; what is no `Text` is made safe."""
+    terminal().print(Text.assemble(*(one if isinstance(one, Text) else safe(one) for one in parts), style=style))
 
 
 def print_json(document: Any) -> None:
@@ -227,23 +172,19 @@ def print_json(document: Any) -> None:
 
 def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Print rows for a spreadsheet; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
-    click.echo(out.getvalue(), nl=False)
-
-
-def _cell(value: Any) -> str:
-    text = scrubbed(json.dumps(value) if isinstance(value, bool) else "" if value is None else str(value))
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    for row in rows:
+        cells = (json.dumps(one) if isinstance(one, bool) else one for one in map(row.get, columns))
+        texts = ("" if one is None else scrubbed(str(one)) for one in cells)
+        writer.writerow([f"'{text}" if text.startswith(_FORMULA_STARTS) else text for text in texts])
 
 
 def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str], *, right: Sequence[int] = ()) -> None:
     """Print a table as wide as it has to be; on a terminal long cells are wrapped.
 
     Args:
-        rows: the cells, which are made safe; `Text` keeps its style and link.
+        rows: the cells; what is no `Text` is made safe.
         headers: one for each column.
         right: which columns hold numbers.
     """
@@ -251,14 +192,14 @@ def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str], *, right:
     for place, header in enumerate(headers):
         table.add_column(header, justify="right" if place in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(_harmless, row))
+        table.add_row(*(cell if isinstance(cell, Text) else safe(cell) for cell in row))
     terminal().print(table, soft_wrap=False)
 
 
 def shown_value(value: Any) -> str:
     """Write a field's value on one line; nothing is `∅`."""
     if value is None or value == "":
-        return plain_or(NOTHING, "-")
+        return plain_or("∅", "-")
     return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", " | ")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 from rich.text import Text
 
+from outreach_sync.cli import FullHelp
 from outreach_sync.cli.context import (
-    FullHelp,
+    ID,
     Invocation,
     as_json,
     invocation,
@@ -21,6 +20,7 @@ from outreach_sync.cli.context import (
     say,
     shown_value,
     stop_on_signals,
+    store_of,
 )
 from outreach_sync.errors import UsageError
 from outreach_sync.identity import refuse_another_account
@@ -43,20 +43,18 @@ from outreach_sync.store import Store, is_there, run_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from outreach_sync.store.outbox import Entry
 
 
-_ID = click.IntRange(1, 2**63 - 1)
 _SHOWN_WRITES = 25
 
 
 @click.command()
 @click.argument("who", required=False, metavar="[EMAIL|PERS-n]")
-@click.option("--prospect", "prospect_id", type=_ID, help="A prospect's id in Outreach.")
-@click.option("--person", "person_id", type=_ID, help="A Person's id in Workbooks.")
-@click.option("--task", "task_id", type=_ID, help="A task's id in Outreach.")
+@click.option("--prospect", "prospect_id", type=ID, help="A prospect's id in Outreach.")
+@click.option("--person", "person_id", type=ID, help="A Person's id in Workbooks.")
+@click.option("--task", "task_id", type=ID, help="A task's id in Outreach.")
 @as_json
 @invocation
 def explain(context: Invocation, /, *, who: str | None, as_json: bool, **ids: int | None) -> None:
@@ -91,29 +89,42 @@ def explain(context: Invocation, /, *, who: str | None, as_json: bool, **ids: in
 _Line = str | tuple[str | Text, ...]
 
 
+def _lines_of_person(person: Mapping[str, Any], links: Links) -> Iterator[_Line]:
+    name = linked(f"Person {person['id']}", links.person(person["id"]))
+    yield name, f", found by the rule '{person['linked_by']}' at {person['linked_at']}."
+    if person["deleted"]:
+        yield "It is deleted in Workbooks, and stays so (sync.when_deleted)."
+    if person["hidden"]:
+        yield "Workbooks does not show it any more, neither alive nor deleted: nothing is written to it."
+    if person["untouched"]:
+        yield "It is left alone: it does not have the values of sync.people.only_where."
+    yield f"Last written: {person['last_written_at'] or 'never, nothing differed'}."
+    yield "It holds, as last accepted or read:"
+    yield from _fields(person["holds"])
+    if not person["certain"]:
+        yield "  (not certain any more: it is read before it is next written)"
+
+
 def _person_lines(document: Mapping[str, Any], links: Links) -> Iterator[_Line]:
-    person = document["person"]
-    if person is None:
+    if document["person"] is None:
         yield "No Person is linked."
     else:
-        name = linked(f"Person {person['id']}", links.person(person["id"]))
-        yield name, f", found by the rule '{person['linked_by']}' at {person['linked_at']}."
-        if person["deleted"]:
-            yield "It is deleted in Workbooks, and stays so (sync.when_deleted)."
-        if person["hidden"]:
-            yield "Workbooks does not show it any more, neither alive nor deleted: nothing is written to it."
-        if person["untouched"]:
-            yield "It is left alone: it does not have the values of sync.people.only_where."
-        yield f"Last written: {person['last_written_at'] or 'never, nothing differed'}."
-        yield "It holds, as last accepted or read:"
-        yield from _fields(person["holds"])
-        if not person["certain"]:
-            yield "  (not certain any more: it is read before it is next written)"
+        yield from _lines_of_person(document["person"], links)
     yield ""
     yield "Behind it in Outreach, as last read:"
     for one in document["prospects"]:
-        yield "  ", linked(f"prospect {one['id']}", links.prospect(one["id"])), f" {_about(one)}"
-    yield from map(_state_line, document["sequence_states"])
+        marks = {
+            "never seen itself": not one["known"],
+            "opted out": one["opted_out"],
+            "opted out of e-mail": one["email_opted_out"],
+            f"deleted {one['trashed_at']}": one["trashed_at"],
+        }
+        who = f" {one['name']} ({', '.join(one['emails']) or 'no address'})"
+        marked = "; ".join((who, *(mark for mark, holds in marks.items() if holds)))
+        yield "  ", linked(f"prospect {one['id']}", links.prospect(one["id"])), marked
+    for one in document["sequence_states"]:
+        sequence = one["sequence"] or f"sequence {one['sequence_id']}"
+        yield f"  sequence state {one['id']}: {one['state']} since {one['at'] or 'unknown'}, in {sequence}"
     yield ""
     yield f"It should say, because of: {document['because']}"
     yield from _fields(document["wanted"])
@@ -121,25 +132,13 @@ def _person_lines(document: Mapping[str, Any], links: Links) -> Iterator[_Line]:
         yield f"Not decided: {document['problem']}"
     yield "Nothing differs." if not document["differs"] else "What differs:"
     yield from _fields(document["differs"])
-    yield from _tasks(document["tasks"])
-    yield from _queue(document["queued"])
-    yield from _timeline(document["history"])
-
-
-def _about(prospect: Mapping[str, Any]) -> str:
-    marks = [
-        *(["never seen itself"] if not prospect["known"] else []),
-        *(["opted out"] if prospect["opted_out"] else []),
-        *(["opted out of e-mail"] if prospect["email_opted_out"] else []),
-        *([f"deleted {prospect['trashed_at']}"] if prospect["trashed_at"] else []),
-    ]
-    emails = ", ".join(prospect["emails"]) or "no address"
-    return "; ".join((f"{prospect['name']} ({emails})", *marks))
-
-
-def _state_line(one: Mapping[str, Any]) -> str:
-    sequence = one["sequence"] or f"sequence {one['sequence_id']}"
-    return f"  sequence state {one['id']}: {one['state']} since {one['at'] or 'unknown'}, in {sequence}"
+    if document["tasks"]:
+        yield ""
+        yield "Skipped tasks:"
+    for task in document["tasks"]:
+        became = "not sent yet" if task["workbooks_id"] is None else f"Workbooks Task {task['workbooks_id']}"
+        yield f"  task {task['id']} ({task['task_type']}): {became}; {task['because']}"
+    yield from _what_waits_and_was_written(document)
 
 
 def _task_lines(document: Mapping[str, Any], links: Links) -> Iterator[_Line]:
@@ -155,29 +154,17 @@ def _task_lines(document: Mapping[str, Any], links: Links) -> Iterator[_Line]:
     elif task["skipped"]:
         person = document["person_id"]
         yield f"Not in Workbooks yet; its Person is {'unknown' if person is None else person}."
-    yield from _queue(document["queued"])
-    yield from _timeline(document["history"])
+    yield from _what_waits_and_was_written(document)
 
 
-def _tasks(tasks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if tasks:
-        yield ""
-        yield "Skipped tasks:"
-    for task in tasks:
-        became = "not sent yet" if task["workbooks_id"] is None else f"Workbooks Task {task['workbooks_id']}"
-        yield f"  task {task['id']} ({task['task_type']}): {became}; {task['because']}"
-
-
-def _queue(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if entries:
+def _what_waits_and_was_written(document: Mapping[str, Any]) -> Iterator[str]:
+    if document["queued"]:
         yield ""
         yield "Queued:"
-    for entry in entries:
+    for entry in document["queued"]:
         due = f", next try {entry['next_attempt_at']}" if entry["next_attempt_at"] else ""
         yield f"  {entry['id']} {entry['action']} {entry['record']}, {entry['state']}{due}: {entry['why']}"
-
-
-def _timeline(written: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    written: Sequence[Mapping[str, Any]] = document["history"]
     if written:
         yield ""
         yield "Written, newest first:"
@@ -194,7 +181,7 @@ def _timeline(written: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _fields(fields: Mapping[str, Any]) -> Iterator[str]:
     """Show fields one below the other; a value of several lines (sequences) keeps them."""
     for name, value in fields.items():
-        first, *more = re.split(r"\n", str(value) if value is not None else "-")
+        first, *more = ("-" if value is None else str(value)).split("\n")
         yield f"  {name:<29} {first}"
         yield from (f"{'':<32}{line}" for line in more)
 
@@ -215,8 +202,8 @@ def failures() -> None:
 @invocation
 def list_failures(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 - click's form, here and below
     """List what was refused, by kind, and what to do about each kind."""
-    links = Links.of(context.config(require_secrets=False))
-    with _read(context) as state:
+    config = context.config(require_secrets=False)
+    with store_of(config) as state:
         entries = failures_with_ids(state, ())
     if as_json:
         print_json([failure_document(entry) for entry in entries])
@@ -227,31 +214,22 @@ def list_failures(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 -
         say(f"{kind.title}: {len(group):,}", style="bold")
         say(f"  What to do: {kind.advice}")
         say()
-        _print_group(group, links)
+        rows = [_failure_cells(entry, Links.of(config)) for entry in group[:_SHOWN]]
+        print_table(rows, ("id", "in Outreach", "in Workbooks", "tries", "next try", "reason"), right=(0, 3))
+        if len(group) > _SHOWN:
+            say(f"and {len(group) - _SHOWN:,} more; `failures list --json` has all.")
         say()
 
 
-def _print_group(entries: Collection[Entry], links: Links) -> None:
-    rows = []
-    for entry in list(entries)[:_SHOWN]:
-        due = "parked" if entry.state == "parked" else "next run"
-        if entry.next_attempt_at is not None and entry.next_attempt_at > now():
-            due = f"in {ago(entry.next_attempt_at - now())}"
-        rows.append((entry.id, _source(entry, links), _person(entry, links), entry.attempts, due, entry.reason))
-    print_table(rows, ("id", "in Outreach", "in Workbooks", "tries", "next try", "reason"), right=(0, 3))
-    if len(entries) > _SHOWN:
-        say(f"and {len(entries) - _SHOWN:,} more; `failures list --json` has all.")
-
-
-def _source(entry: Entry, links: Links) -> Text | str:
-    if entry.prospect_id is None:
-        return "unknown" if entry.task_id is None else f"task {entry.task_id}"
-    label = f"prospect {entry.prospect_id}" if entry.task_id is None else f"task {entry.task_id}"
-    return linked(label, links.prospect(entry.prospect_id))
-
-
-def _person(entry: Entry, links: Links) -> Text | str:
-    return "" if entry.person_id is None else linked(f"Person {entry.person_id}", links.person(entry.person_id))
+def _failure_cells(entry: Entry, links: Links) -> tuple[object, ...]:
+    due = "parked" if entry.state == "parked" else "next run"
+    if entry.next_attempt_at is not None and entry.next_attempt_at > now():
+        due = f"in {ago(entry.next_attempt_at - now())}"
+    named = "unknown" if entry.prospect_id is None else f"prospect {entry.prospect_id}"
+    named = named if entry.task_id is None else f"task {entry.task_id}"
+    source = named if entry.prospect_id is None else linked(named, links.prospect(entry.prospect_id))
+    person = "" if entry.person_id is None else linked(f"Person {entry.person_id}", links.person(entry.person_id))
+    return entry.id, source, person, entry.attempts, due, entry.reason
 
 
 @failures.command()
@@ -260,7 +238,7 @@ def _person(entry: Entry, links: Links) -> Text | str:
 @invocation
 def show(context: Invocation, failure_id: int, as_json: bool) -> None:  # noqa: FBT001
     """Show one refusal: what was to be written, why it was refused, what to do."""
-    with _read(context) as state:
+    with store_of(context.config(require_secrets=False)) as state:
         entry = failures_with_ids(state, [failure_id])[0]
     document = {
         **failure_document(entry),
@@ -284,11 +262,11 @@ def retry(context: Invocation, ids: tuple[int, ...], recreate: bool, as_json: bo
     """Make all refusals, or those named, due now; parked ones too. The next run tries them."""
     if recreate and not ids:
         raise click.UsageError("--recreate needs the ids of the refusals: whoever is only hidden would be made twice.")
-    entries = _change(context, "retry", ids, recreate_hidden if recreate else _make_due)
+    changed = _change(context, "retry", ids, recreate_hidden if recreate else _make_due)
     if as_json:
-        print_json({"retried": [entry.id for entry in entries]})
+        print_json({"retried": changed})
     else:
-        say(f"{len(entries):,} due now; the next run tries them.")
+        say(f"{len(changed):,} due now; the next run tries them.")
 
 
 def _make_due(store: Store, entries: Collection[Entry]) -> None:
@@ -301,38 +279,33 @@ def _make_due(store: Store, entries: Collection[Entry]) -> None:
 @invocation
 def discard(context: Invocation, ids: tuple[int, ...], as_json: bool) -> None:  # noqa: FBT001
     """Give up the refusals named, until a record of theirs next changes in Outreach."""
-    entries = _change(context, "discard", ids, lambda store, found: store.outbox.discard(one.id for one in found))
+    changed = _change(context, "discard", ids, lambda store, found: store.outbox.discard(one.id for one in found))
     if as_json:
-        print_json({"discarded": [entry.id for entry in entries]})
+        print_json({"discarded": changed})
     else:
-        say(f"{len(entries):,} discarded.")
-
-
-def _read(context: Invocation) -> AbstractContextManager[Store | None]:
-    state = context.state_to_read()
-    return nullcontext() if state is None else state
+        say(f"{len(changed):,} discarded.")
 
 
 def _change(
     context: Invocation, what: str, ids: tuple[int, ...], change: Callable[[Store, Collection[Entry]], object]
-) -> list[Entry]:
-    """Change the queue under the run lock; where no run was ever made there is nothing to change."""
-    path = context.state_path
-    if not is_there(path):
-        return failures_with_ids(None, ids)
-    with run_lock(path, f"failures {what}"), Store.open(path) as state:
+) -> list[int]:
+    """Change the queue under the run lock; return the ids. Before the first run there is nothing to change."""
+    config = context.config(require_secrets=False)
+    if not is_there(config.state.path):
+        return [entry.id for entry in failures_with_ids(None, ids)]
+    with run_lock(config.state.path, f"failures {what}"), Store.open(config.state.path) as state:
         with stop_on_signals() as stop:
-            refuse_another_account(context.config(require_secrets=False), state, stop)
+            refuse_another_account(config, state, stop)
         entries = failures_with_ids(state, ids)
         with state.transaction():
             change(state, entries)
-        return entries
+        return [entry.id for entry in entries]
 
 
 _DAY_MS = 86_400_000
 _YES_NO = {True: "yes", False: "no", None: "null"}
 _OPEN_TASKS = 1_000
-_SHOWN_NAMES, _SHOWN_SKIPS = 25, 25
+_TAKEN_BY = ("rule_takes_it", "absence_takes_it")
 _TO_SETTLE_IT = (
     "To settle it: skip one e-mail task and one call task in a test account, complete one, let one be skipped by "
     "itself, and compare this page before and after."
@@ -350,7 +323,7 @@ def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa:
     where events may not be read; 3 not authenticated or not allowed; 4 Outreach is unavailable.
     """
     config = context.config()
-    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
+    with store_of(config) as state:
         open_tasks = state.cache.newest_open_tasks(_OPEN_TASKS)
     with stop_on_signals() as stop:
         source = Outreach(config, stop, want_steps=True)
@@ -358,33 +331,14 @@ def probe_skips(context: Invocation, days: int, as_json: bool) -> None:  # noqa:
         document = probe(source, since, days, config, open_tasks)
     if as_json:
         print_json(document)
-    else:
-        _print(document)
-
-
-def _print(document: Mapping[str, Any]) -> None:
+        return
     _print_events(document["events"], document["since"])
     _print_skips(document["skips"])
     say(
         f"{document['read']:,} tasks changed or were named by an event, {document['sequence_tasks']:,} of them belong "
         f"to a sequence; the rule takes {document['taken']:,}."
     )
-    print_table(
-        map(_row, document["combinations"]),
-        (
-            "sequence",
-            "state",
-            "completed",
-            "completedAt",
-            "completer",
-            "autoskipAt",
-            "tasks",
-            "rule",
-            "event",
-            "such as",
-        ),
-        right=(6, 7, 8),
-    )
+    print_table(map(_combination_cells, document["combinations"]), _COMBINATION, right=(6, 7, 8))
     say()
     absence = document["absence"]
     say(
@@ -412,48 +366,38 @@ def _print_events(events: Mapping[str, Any], since: str) -> None:
     part = "" if events["complete"] else f", the newest {events['read']:,} only"
     say(f"Events since {since} by name{part}:")
     names = events["names"]
-    print_table(
-        [
-            (one["name"], f"{one['count']:,}", "skipped" if one["means_skipped"] else "", _listed(one["examples"]))
-            for one in names[:_SHOWN_NAMES]
-        ],
-        ("event", "count", "means", "such as"),
-        right=(1,),
-    )
-    if len(names) > _SHOWN_NAMES:
-        say(f"and {len(names) - _SHOWN_NAMES:,} more names; --json has all.")
+    rows = [
+        (one["name"], f"{one['count']:,}", "skipped" if one["means_skipped"] else "", _listed(one["examples"]))
+        for one in names[:_SHOWN]
+    ]
+    print_table(rows, ("event", "count", "means", "such as"), right=(1,))
+    if len(names) > _SHOWN:
+        say(f"and {len(names) - _SHOWN:,} more names; --json has all.")
     say(f"{events['skips']:,} say that a task was skipped, {events['skips_without_task']:,} of them name no task.")
     say()
 
 
-def _print_skips(skips: list[Mapping[str, Any]]) -> None:
-    if not skips:
-        return
-    say("What the task of each skip looks like now:")
-    print_table(
-        [
-            (
-                *(one["at"], one["task_id"], one["prospect_id"]),
-                *(
-                    ("gone", "", "")
-                    if one["gone"]
-                    else (one["state"], _shown(one["completed"]), _shown(one["completer"]))
-                ),
-                *(
-                    "no sequence" if not one["in_sequence"] else "yes" if one[name] else "no"
-                    for name in ("rule_takes_it", "absence_takes_it")
-                ),
-            )
-            for one in skips[-_SHOWN_SKIPS:]
-        ],
-        ("at", "task", "prospect", "state", "completed", "completer", "rule", "absence"),
-    )
-    if len(skips) > _SHOWN_SKIPS:
-        say(f"and {len(skips) - _SHOWN_SKIPS:,} earlier ones; --json has all.")
-    say()
+def _print_skips(skips: Sequence[Mapping[str, Any]]) -> None:
+    rows = []
+    for one in skips[-_SHOWN:]:
+        now_ = ("gone", "", "") if one["gone"] else (one["state"], _shown(one["completed"]), _shown(one["completer"]))
+        says = ("no sequence" if not one["in_sequence"] else _shown(one[name]) for name in _TAKEN_BY)
+        rows.append((one["at"], one["task_id"], one["prospect_id"], *now_, *says))
+    if rows:
+        say("What the task of each skip looks like now:")
+        print_table(rows, ("at", "task", "prospect", "state", "completed", "completer", "rule", "absence"))
+        if len(skips) > _SHOWN:
+            say(f"and {len(skips) - _SHOWN:,} earlier ones; --json has all.")
+        say()
 
 
-def _row(one: Mapping[str, Any]) -> tuple[Any, ...]:
+_COMBINATION = (
+    *("sequence", "state", "completed", "completedAt", "completer"),
+    *("autoskipAt", "tasks", "rule", "event", "such as"),
+)
+
+
+def _combination_cells(one: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         *(_YES_NO[one["in_sequence"]], one["state"], _shown(one["completed"])),
         *("null" if one[name] else "set" for name in ("completed_at_null", "completer_null")),

@@ -15,21 +15,22 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from outreach_sync.cli.context import (
+    ID,
     Invocation,
     as_csv,
     as_json,
-    command_log,
     invocation,
     linked,
     plain_or,
     print_csv,
     print_json,
     print_table,
+    safe,
     say,
     say_error,
     shown_value,
     stop_on_signals,
-)
+)  # fmt: skip
 from outreach_sync.config.values import Back
 from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateError
 from outreach_sync.insight.explain import Links
@@ -40,17 +41,16 @@ from outreach_sync.records import Stream
 from outreach_sync.rules.person import ROLES
 from outreach_sync.run import Ended, Options, perform
 from outreach_sync.schedule import RECONCILE, Reload, Scheduler, ServiceManager
+from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.http import StopSignal
-    from outreach_sync.log import Log
-    from outreach_sync.run import Ended, Run
+    from outreach_sync.errors import OutreachSyncError
+    from outreach_sync.run import Run, RunSummary
 
 
-_ID = click.IntRange(1, 2**63 - 1)
 _STREAMS = [stream.value for stream in Stream]
 _DOING = {
     **{stream.value: f"{stream.value.replace('_', ' ')} read" for stream in Stream},
@@ -64,7 +64,7 @@ _DONE = (
     ("tasks", "created", "tasks cancelled", "tasks to cancel"),
     ("people", "skipped", "without a Person, left out", "without a Person, left out"),
 )
-"""What the line says: section and key of the document, what was done, and what a dry run would do."""
+"""What the line says: part and count of the summary, what was done, and what a dry run would do."""
 
 
 class Moment(click.ParamType[Instant | Back]):
@@ -74,9 +74,7 @@ class Moment(click.ParamType[Instant | Back]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Instant | Back:
         """Parse it."""
-        if isinstance(value, (int, Back)):
-            return value if isinstance(value, Back) else Instant(value)
-        for reads in (parse_moment, _back):
+        for reads in (parse_moment, lambda text: Back(parse_duration(text))):
             try:
                 return reads(value)
             except OutOfReachError as error:
@@ -88,10 +86,6 @@ class Moment(click.ParamType[Instant | Back]):
         )
 
 
-def _back(text: str) -> Back:
-    return Back(parse_duration(text))
-
-
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")
 
@@ -101,7 +95,7 @@ verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it
 @click.option("--full", is_flag=True, help="Ignore the watermarks: read again from sync.start.")
 @click.option("--since", type=Moment(), help="Read from this time instead of the watermarks.")
 @click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only this stream; repeatable.")
-@click.option("--prospect", "prospects", multiple=True, type=_ID, help="Write only this person; repeatable.")
+@click.option("--prospect", "prospects", multiple=True, type=ID, help="Write only this person; repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Write only so many people: a pilot. The rest stays to be done.")
 @click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
 @as_json
@@ -169,74 +163,57 @@ def _carry_out(
     """
     if shown["as_csv"] and (shown["as_json"] or not options.dry_run):
         raise click.UsageError("--csv lists the changes of a --dry-run, and --json prints them in another form.")
-    began = time.monotonic()
-    with stop_on_signals() as stop, _progress(quiet=shown["quiet"]) as on_progress:
-        log = command_log(context, config, level=_level(context, config, shown))
+    began, quiet = time.monotonic(), shown["quiet"]
+    with stop_on_signals() as stop, _progress(quiet=quiet) as on_progress:
+        log = context.start_log(config, _level(context, config, shown))
         ended = perform(config, options, stop, log, work=work, on_progress=on_progress)
     if shown["as_json"]:
         print_json(ended.document)
     elif shown["as_csv"]:
-        print_review_csv(ended)
+        print_csv(_CSV, _csv_rows(ended))
     else:
-        if options.dry_run and not shown["quiet"]:
-            print_review(ended, config)
-        for warning in ended.document.get("warnings", ()):
+        if options.dry_run and not quiet:
+            _print_review(ended, config)
+        for warning in ended.summary.warnings:
             say(f"! {warning}", style="yellow")
-        _print_end(ended, time.monotonic() - began)
+        failed = ended.error is not None
+        mark = plain_or("✗", "FAILED:") if failed else plain_or("✓", "OK:")
+        parts = plain_or(" · ", ", ").join((*_parts(ended), f"{time.monotonic() - began:.1f} s"))
+        say(f"{mark} ", parts, style={0: "green", 1: "yellow"}.get(ended.exit_status, "red"))
     return ended.exit_status if ended.error is None else say_error(ended.error)
 
 
 def _level(context: Invocation, config: Config, shown: Mapping[str, bool]) -> str | None:
     """Say what is logged: on a terminal, where the last line sums it up, only what is wrong; None: as configured."""
-    if shown["quiet"] or (shown["verbose"] and config.logging.level != "debug"):
-        return "error" if shown["quiet"] else "info"
+    if shown["quiet"]:
+        return "error"
+    if shown["verbose"]:
+        return None if config.logging.level == "debug" else "info"
     readable = (context.log_format or config.logging.format) != "json" and sys.stderr.isatty()
-    return "warning" if readable and not shown["verbose"] else None
+    return "warning" if readable else None
 
 
-class _progress:  # noqa: N801 - used like a function
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
     """Show what was done so far on a terminal, above the line that says how it ended; elsewhere the log says it."""
+    columns = (SpinnerColumn(), TextColumn("{task.completed:>9,}"), TextColumn("{task.description}"))
+    hidden = quiet or not sys.stderr.isatty()
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=hidden) as bars:
+        rows: dict[str, Any] = {}
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._bars: Progress | None = None
-        self._rows: dict[str, Any] = {}
-        if sys.stderr.isatty() and not quiet:
-            columns = (SpinnerColumn(), TextColumn("{task.completed:>9,}"), TextColumn("{task.description}"))
-            self._bars = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+        def advance(what: str, count: int) -> None:
+            if what not in rows:
+                rows[what] = bars.add_task(_DOING.get(what, what), total=None)
+            bars.advance(rows[what], count)
 
-    def __enter__(self) -> Callable[[str, int], None]:
-        if self._bars is not None:
-            self._bars.start()
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-
-    def _advance(self, what: str, count: int) -> None:
-        if self._bars is None:
-            return
-        if what not in self._rows:
-            self._rows[what] = self._bars.add_task(_DOING.get(what, what), total=None)
-        self._bars.advance(self._rows[what], count)
-
-
-def _print_end(ended: Ended, seconds: float) -> None:
-    """Print the one line that says how it ended."""
-    dot = plain_or(" · ", ", ")
-    style = {0: "green", 1: "yellow"}.get(ended.exit_status, "red")
-    say(f"{_mark(ended)} ", dot.join((*_parts(ended), f"{seconds:.1f} s")), style=style)
-
-
-def _mark(ended: Ended) -> str:
-    if ended.error is not None:
-        return plain_or("✗", "FAILED:")
-    return plain_or("✓", "OK:")
+        yield advance
 
 
 def _parts(ended: Ended) -> Iterator[str]:
-    document = ended.document
-    if document["dry_run"]:
+    """Say how it ended, piece by piece."""
+    summary = ended.summary
+    if summary.dry_run:
         yield "dry run, nothing was written"
     match ended.error:
         case None:
@@ -250,13 +227,13 @@ def _parts(ended: Ended) -> Iterator[str]:
     done = [
         f"{count:,} {words.replace('tasks', 'task') if count == 1 else words}"
         for part, key, did, would in _DONE
-        if (count := document[part][key]) and (words := would if document["dry_run"] else did)
+        if (count := getattr(getattr(summary, part), key)) and (words := would if summary.dry_run else did)
     ]
     yield from done or (["nothing to do"] if ended.error is None else [])
-    waiting = document["people"]["queued"] + document["tasks"]["queued"] - ended.refused
-    if waiting > 0 and not document["dry_run"]:
+    waiting = summary.people.queued + summary.tasks.queued - ended.refused
+    if waiting > 0 and not summary.dry_run:
         yield f"{waiting:,} waiting"
-    if ended.refused and document["dry_run"]:
+    if ended.refused and summary.dry_run:
         yield f"{ended.refused:,} would need you"
     elif ended.refused:
         needs = "needs" if ended.refused == 1 else "need"
@@ -273,16 +250,19 @@ def schedule(context: Invocation) -> int:
     force. No error of a cycle ends it. Reports to systemd when systemd started it.
     """
     config = context.config()
-    log = command_log(context, config)
+    log = context.start_log(config)
 
     def read_config() -> Config:
         renewed = context.config()
-        command_log(context, renewed)
+        context.start_log(renewed)
         return renewed
 
+    def begin(config: Config, command: str) -> OutreachSyncError | None:
+        return perform(config, Options(command), stop, log, work=repair if command == RECONCILE else None).error
+
     with stop_on_signals(forced_status=0) as stop, reload_on_hangup() as reload:
-        scheduler = Scheduler(config, _begin(stop, log), stop=stop, log=log, manager=ServiceManager())
-        scheduler.serve(reload, read_config, reconcile_first=_reconcile_is_overdue(context))
+        scheduler = Scheduler(config, begin, stop=stop, log=log, manager=ServiceManager())
+        scheduler.serve(reload, read_config, reconcile_first=_reconcile_is_overdue(config))
     return 0
 
 
@@ -297,27 +277,16 @@ def reload_on_hangup() -> Iterator[Reload]:
         signal.signal(signal.SIGHUP, before)
 
 
-def _begin(stop: StopSignal, log: Log) -> Callable[[Config, str], Ended]:
-    def begin(config: Config, command: str) -> Ended:
-        work = repair if command == RECONCILE else None
-        return perform(config, Options(command), stop, log, work=work)
-
-    return begin
-
-
-def _reconcile_is_overdue(context: Invocation) -> bool:
+def _reconcile_is_overdue(config: Config) -> bool:
     """Say whether a reconcile fell due while no scheduler ran."""
     try:
-        state = context.state_to_read()
+        store = Store.open_to_read(config.state.path)
     except StateError:
         return False  # the first run says what is wrong with it, or brings it up to date
-    if state is None:
+    if store is None:
         return False
-    try:
-        overdue = overdue_runs(context.config(require_secrets=False), last_begun(state, now()), now())
-    finally:
-        state.close()
-    return RECONCILE in overdue
+    with store:
+        return RECONCILE in overdue_runs(config, last_begun(store, now()), now())
 
 
 # -- the review of a dry run
@@ -328,88 +297,77 @@ _SHOWN_REFUSALS = 25
 _INDENT = "    "
 
 
-def print_review(ended: Ended, config: Config) -> None:
+def _csv_rows(ended: Ended) -> Iterator[Mapping[str, Any]]:
+    for one in ended.summary.changes:
+        for field, (old, new) in one["fields"].items():
+            yield {**one, "name": ended.names.get(one["prospect_id"], ""), "field": field, "old": old, "new": new}
+
+
+def _print_review(ended: Ended, config: Config) -> None:
     """Print what a dry run found; the fields go by the titles that people see in Workbooks."""
-    document = ended.document
-    people = [one for one in document["changes"] if one["record"] == "person"]
-    tasks = [one for one in document["changes"] if one["record"] == "task"]
-    if document["guard_would_stop"]:
+    summary, links = ended.summary, Links.of(config)
+    people = [one for one in summary.changes if one["record"] == "person"]
+    tasks = [one for one in summary.changes if one["record"] == "task"]
+    if summary.guard_would_stop:
         say("The guard would stop this before its first write; `--allow-bulk` would let it go on.", style="bold red")
     _print_matrix(people, tasks, config)
-    titles = _titles(config)
-    links = Links.of(config)
-    for one in sorted(people, key=lambda one: (_name(ended, one).casefold(), one["prospect_id"] or 0)):
-        _print_person(one, _name(ended, one), titles, links)
+    columns = config.workbooks.fields.model_dump()
+    titles = {columns[role.name]: role.title for role in ROLES if columns[role.name]}
+
+    def name(one: Mapping[str, Any]) -> str:
+        return ended.names.get(one["prospect_id"], "")
+
+    for one in sorted(people, key=lambda one: (name(one).casefold(), one["prospect_id"] or 0)):
+        person = one["workbooks_id"]
+        there = f"  {_NEW}" if person is None else linked(f"  Person {person}", links.person(person))
+        again = " (created again)" if person is not None and one["action"] == "create" else ""
+        say(*_whose(one, name(one), links), there, again)
+        _print_fields(one["fields"], titles)
     for one in tasks:
-        _print_task(one, _name(ended, one), links)
-    _print_refused(document["refused"])
-
-
-def print_review_csv(ended: Ended) -> None:
-    """Print the same for a spreadsheet: a row for each field."""
-    print_csv(_CSV, _csv_rows(ended))
-
-
-def _csv_rows(ended: Ended) -> Iterator[Mapping[str, Any]]:
-    for one in ended.document["changes"]:
-        for field, (old, new) in one["fields"].items():
-            yield {**one, "name": _name(ended, one), "field": field, "old": old, "new": new}
+        new = {field: values[1] for field, values in one["fields"].items()}
+        due = f", due {new['due_date']}" if new.get("due_date") else ""
+        task = f"  task {one['task_id']}: {new.get('activity_status')} Task '{new.get('name')}'{due}"
+        say(*_whose(one, name(one), links), task)
+    _print_refused(summary)
 
 
 def _print_matrix(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], config: Config) -> None:
+    """Print how many go from which Sequence State to which, and what else is counted."""
     state, no_email = config.workbooks.fields.sequence_state, config.workbooks.fields.no_email
-    moves = Counter(_move(one, state) for one in people)
-    others = moves.pop(None, 0)
+    moves: Counter[tuple[str, str]] = Counter()
+    for one in people:
+        old, new = one["fields"].get(state, ("", ""))
+        before = _NEW if one["workbooks_id"] is None else shown_value(old)
+        moves[(before, shown_value(new)) if state in one["fields"] else ("(other fields only)", "")] += 1
+    if moves:
+        ordered = sorted(moves.most_common(), key=lambda move: move[0] == ("(other fields only)", ""))
+        print_table(
+            [(*move, f"{count:,}") for move, count in ordered], ("Sequence State from", "to", "people"), right=(2,)
+        )
     opt_outs = sum(one["fields"].get(no_email, [None, False])[1] is True for one in people)
     created = sum(one["action"] == "create" for one in people)
-    rows: list[tuple[Any, ...]] = [(*move, f"{count:,}") for move, count in moves.most_common() if move is not None]
-    if others:
-        rows.append(("(other fields only)", "", f"{others:,}"))
-    if rows:
-        print_table(rows, ("Sequence State from", "to", "people"), right=(2,))
-    arrow = plain_or("→", "->")
     say(
-        f"{len(people):,} people would change: {opt_outs:,} new opt-outs (No Email {arrow} true), {created:,} new "
-        f"People. {len(tasks):,} Tasks would be made as {config.sync.tasks.status}."
+        f"{len(people):,} people would change: {opt_outs:,} new opt-outs (No Email {plain_or('→', '->')} true), "
+        f"{created:,} new People. {len(tasks):,} Tasks would be made as {config.sync.tasks.status}."
     )
     say()
 
 
-def _move(one: Mapping[str, Any], state: str) -> tuple[str, str] | None:
-    if state not in one["fields"]:
-        return None
-    old, new = one["fields"][state]
-    return (_NEW if one["workbooks_id"] is None else shown_value(old), shown_value(new))
+def _whose(one: Mapping[str, Any], name: str, links: Links) -> tuple[Text | str, ...]:
+    prospect = linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
+    return Text(safe(name or "(no name)"), style="bold"), "  ", prospect
 
 
-def _print_person(one: Mapping[str, Any], name: str, titles: Mapping[str, str], links: Links) -> None:
-    person = one["workbooks_id"]
-    again = " (created again)" if person is not None and one["action"] == "create" else ""
-    say(
-        Text(name or "(no name)", style="bold"), "  ", _prospect(one, links),
-        f"  {_NEW}" if person is None else linked(f"  Person {person}", links.person(person)), again,
-    )  # fmt: skip
-    width = max(len(titles.get(field, field)) for field in one["fields"])
-    for field in sorted(one["fields"], key=lambda field: field not in titles):
-        old, new = one["fields"][field]
-        say(
-            f"{_INDENT}{titles.get(field, field):<{width}}  {shown_value(old)} {plain_or('→', '->')} {shown_value(new)}"
-        )
+def _print_fields(fields: Mapping[str, Sequence[Any]], titles: Mapping[str, str]) -> None:
+    width = max(len(titles.get(field, field)) for field in fields)
+    for field in sorted(fields, key=lambda field: field not in titles):
+        old, new = map(shown_value, fields[field])
+        say(f"{_INDENT}{titles.get(field, field):<{width}}  {old} {plain_or('→', '->')} {new}")
 
 
-def _print_task(one: Mapping[str, Any], name: str, links: Links) -> None:
-    new = {field: values[1] for field, values in one["fields"].items()}
-    due = f", due {new['due_date']}" if new.get("due_date") else ""
-    task = f"  task {one['task_id']}: {new.get('activity_status')} Task '{new.get('name')}'{due}"
-    say(Text(name or "(no name)", style="bold"), "  ", _prospect(one, links), task)
-
-
-def _prospect(one: Mapping[str, Any], links: Links) -> Text:
-    return linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
-
-
-def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
+def _print_refused(summary: RunSummary) -> None:
     """Show what would be refused: a dry run keeps no list."""
+    refused = summary.refused
     if refused:
         say()
         say(f"Would be refused ({len(refused):,}); a dry run keeps no list, `failures list` has it after a run:")
@@ -419,13 +377,3 @@ def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
     if len(refused) > _SHOWN_REFUSALS:
         say(f"{_INDENT}and {len(refused) - _SHOWN_REFUSALS:,} more; --json has all.")
     say()
-
-
-def _titles(config: Config) -> dict[str, str]:
-    """Return the titles of the configured fields, by column."""
-    named = config.workbooks.fields.model_dump()
-    return {column: role.title for role in ROLES if (column := named[role.name])}
-
-
-def _name(ended: Ended, one: Mapping[str, Any]) -> str:
-    return ended.names.get(one["prospect_id"], "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ import click
 from rich.text import Text
 
 from outreach_sync import instants
+from outreach_sync.cli import FullHelp
 from outreach_sync.cli.context import (
-    FullHelp,
     Invocation,
     as_json,
     invocation,
@@ -24,8 +24,8 @@ from outreach_sync.cli.context import (
     say,
     stop_on_signals,
 )
-from outreach_sync.config import usual_places
-from outreach_sync.config.__main__ import Answer, replace_file, rewritten, starter_config
+from outreach_sync.config import find_config, usual_places
+from outreach_sync.config.__main__ import replace_file, rewritten, starter_config
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
 from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.files import make_directory, write_whole
@@ -66,32 +66,32 @@ def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT00
     if target == _TO_STDOUT:
         click.echo(starter_config({}), nl=False)
         return
-    if not force and _is_there(target):
-        raise _exists(target)
-    asks = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
-    _write_starter(target, starter_config(_answers() if asks else {}), replace=force)
-    _say_next(target)
+    try:
+        if not force and target.exists():
+            advice = "Name another path, or use --force."
+            raise UsageError(f"{target} exists already; it was left as it is.", advice=advice)
+        asks = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
+        if asks:
+            click.echo("Press Enter to keep what is in brackets; everything can be changed in the file later.\n")
+        text = starter_config({key: click.prompt(**asked) for key, asked in _QUESTIONS.items()} if asks else {})
+        make_directory(target.parent)
+        write_whole(target, text, private=True)
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}.") from error
+    usual = {place.absolute() for place in usual_places()}
+    program = "outreach-sync" if target.absolute() in usual else f"outreach-sync -c {target}"
+    click.echo(_NEXT.format(target=target, program=program))
 
 
-def _answers() -> Mapping[str, Answer]:
-    """Ask for the few things that matter and have no default that is right for everyone."""
-    click.echo("Press Enter to keep what is in brackets; everything can be changed in the file later.\n")
-    answers: dict[str, Answer] = {
-        "workbooks.base_url": click.prompt(
-            "Your Workbooks address", default="https://secure.workbooks.com", value_proc=_https
-        ),
-        "outreach.redirect_uri": click.prompt(
-            "Redirect URI of your Outreach app", default="https://localhost:8484/callback", value_proc=_https
-        ),
-        "sync.start": click.prompt(
-            "How far back the first run reads (90d, a date, or all)", default="90d", value_proc=_start
-        ),
-        "sync.people.when_missing": click.prompt(
-            "When Workbooks has no Person for a prospect", default="create", type=click.Choice(["create", "skip"])
-        ),
-        "schedule.every": click.prompt("Pause between cycles", default="10m", value_proc=_duration),
-    }
-    return answers
+_NEXT = """\
+Wrote {target}. Next:
+  1. Set OUTREACH_CLIENT_ID, OUTREACH_CLIENT_SECRET and WORKBOOKS_API_KEY in the environment.
+  2. {program} auth login
+  3. {program} provision     creates the picklist and the fields in Workbooks, where they are missing
+  4. {program} check
+  5. {program} run --dry-run
+  6. {program} run --limit 5  a pilot: look at these people in Workbooks, then run without --limit
+     (or name the people of a pilot by sync.people.only_where)"""
 
 
 def _https(text: str) -> str:
@@ -101,12 +101,10 @@ def _https(text: str) -> str:
 
 
 def _start(text: str) -> str:
-    if text == "all":
-        return text
     try:
         parse_moment(text)
     except ValueError:
-        return _duration(text)
+        return text if text == "all" else _duration(text)
     return text
 
 
@@ -118,56 +116,24 @@ def _duration(text: str) -> str:
     return text
 
 
-def _write_starter(target: Path, text: str, *, replace: bool) -> None:
-    """Write the file with mode 0600 from its first moment on; a file that is there is only replaced whole."""
-    try:
-        make_directory(target.parent)
-        if replace:
-            write_whole(target, text, private=True)
-        else:
-            _create(target, text)
-    except FileExistsError as error:
-        raise (_exists(target) if _is_there(target) else _unwritable(target, error)) from error  # somebody was quicker
-    except OSError as error:
-        raise _unwritable(target, error) from error
-
-
-def _create(target: Path, text: str) -> None:
-    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError:
-        target.unlink()  # half a config would be found, and taken for a whole one
-        raise
-
-
-def _is_there(target: Path) -> bool:
-    try:
-        return target.exists()
-    except OSError as error:
-        raise _unwritable(target, error) from error
-
-
-def _unwritable(target: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{target} cannot be written: {error.strerror}.")
-
-
-def _exists(target: Path) -> UsageError:
-    return UsageError(f"{target} exists already; it was left as it is.", advice="Name another path, or use --force.")
-
-
-def _say_next(target: Path) -> None:
-    usual = {place.absolute() for place in usual_places()}
-    program = "outreach-sync" if target.absolute() in usual else f"outreach-sync -c {target}"
-    click.echo(f"Wrote {target}. Next:")
-    click.echo("  1. Set OUTREACH_CLIENT_ID, OUTREACH_CLIENT_SECRET and WORKBOOKS_API_KEY in the environment.")
-    click.echo(f"  2. {program} auth login")
-    click.echo(f"  3. {program} provision     creates the picklist and the fields in Workbooks, where they are missing")
-    click.echo(f"  4. {program} check")
-    click.echo(f"  5. {program} run --dry-run")
-    click.echo(f"  6. {program} run --limit 5  a pilot: look at these people in Workbooks, then run without --limit")
-    click.echo("     (or name the people of a pilot by sync.people.only_where)")
+_QUESTIONS: Mapping[str, dict[str, Any]] = {
+    "workbooks.base_url": {
+        "text": "Your Workbooks address", "default": "https://secure.workbooks.com", "value_proc": _https,
+    },
+    "outreach.redirect_uri": {
+        "text": "Redirect URI of your Outreach app", "default": "https://localhost:8484/callback",
+        "value_proc": _https,
+    },
+    "sync.start": {
+        "text": "How far back the first run reads (90d, a date, or all)", "default": "90d", "value_proc": _start,
+    },
+    "sync.people.when_missing": {
+        "text": "When Workbooks has no Person for a prospect", "default": "create",
+        "type": click.Choice(["create", "skip"]),
+    },
+    "schedule.every": {"text": "Pause between cycles", "default": "10m", "value_proc": _duration},
+}  # fmt: skip
+"""The few things that matter and have no default that is right for everyone, by config key."""
 
 
 _SHOWN = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
@@ -184,7 +150,7 @@ def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's 
     """
     checks = []
     with stop_on_signals() as stop:
-        for one in check_everything(lambda: context.config_path, stop):
+        for one in check_everything(lambda: find_config(context.given_config), stop):
             checks.append(one)
             if not as_json:
                 _print(one)
@@ -194,7 +160,7 @@ def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's 
         found = [{name: scrubbed(getattr(one, name)) for name in shown} for one in checks]
         print_json({"ok": status == 0, "checks": found})
     else:
-        counts = {word: sum(one.status == word for one in checks) for word in _SHOWN}
+        counts = Counter(one.status for one in checks)
         say()
         warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
         say(f"{counts['ok']} ok, {warnings}, {counts['fail']} failed.")
@@ -209,9 +175,6 @@ def _print(one: Check) -> None:
         say(f"      {line}")
     if one.hint and one.status != "ok":
         say(f"      → {one.hint}")
-
-
-_SECTION = ("workbooks", "fields")
 
 
 @click.command()
@@ -233,7 +196,9 @@ def provision(
     this key may not; 4 Workbooks is not done yet, run it again.
     """
     config = context.config()
-    wish = _wish(config, datetime_type)
+    named = config.workbooks.fields.model_dump()
+    fields = {role: named[role] for role in TITLES if named[role] is not None}
+    wish = Wish(fields, tuple(dict.fromkeys(config.sync.labels.values())), datetime_type)
     with stop_on_signals() as stop:
         target = Workbooks(config, stop)
         refuse_another_workbooks(config, target)
@@ -244,55 +209,39 @@ def provision(
         done = None
         if not dry_run:
             done = provide(metadata, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
-    changes = _changes(wish, steps, done)
+    columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
+    columns |= {} if done is None else done.columns
+    changes = {role: column for role, column in columns.items() if fields.get(role) != column}
     written = bool(changes) and not dry_run and _write_fields(context, changes, sure=write, may_ask=not as_json)
-    if as_json:
-        print_json(_document(steps, done, changes, dry_run=dry_run, written=written))
-    else:
+    if not as_json:
         _tell_fields(steps, done, changes, written=written)
+        return
+    print_json(
+        {
+            "dry_run": dry_run,
+            "steps": [{"action": one.action, "kind": one.kind, "name": one.name, "role": one.role} for one in steps],
+            "columns": {} if done is None else dict(done.columns),
+            "findings": [] if done is None else [f"{one.subject}: {one.problem}. {one.hint}" for one in done.findings],
+            "config_changes": {f"workbooks.fields.{role}": column for role, column in changes.items()},
+            "config_written": written,
+        }
+    )
 
 
 _HEADERS = ("action", "what", "name", "column")
 
 
-def _wish(config: Config, datetime_type: str) -> Wish:
-    named = config.workbooks.fields.model_dump()
-    fields = {role: named[role] for role in TITLES if named[role] is not None}
-    return Wish(fields, tuple(dict.fromkeys(config.sync.labels.values())), datetime_type)
-
-
-def _changes(wish: Wish, steps: Sequence[Step], done: Provisioned | None) -> dict[str, str]:
-    """Return the columns that the config should name, by role, where it names none or others."""
-    columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
-    columns |= {} if done is None else done.columns
-    return {role: column for role, column in columns.items() if column is not None and wish.fields.get(role) != column}
-
-
 def _write_fields(context: Invocation, changes: Mapping[str, str], *, sure: bool, may_ask: bool) -> bool:
     """Write the columns into the config, if that is wanted and can be done; say whether it was."""
-    path = context.config_path
-    text = rewritten(path.read_text(encoding="utf-8"), _SECTION, changes)
+    path = find_config(context.given_config)
+    text = rewritten(path.read_text(encoding="utf-8"), ("workbooks", "fields"), changes)
     if text is None:
         return False
-    if not sure:
-        asks = may_ask and sys.stdin.isatty()
-        if not asks or not click.confirm(f"Write {', '.join(changes.values())} into {path}?", err=True):
-            return False
+    asks = may_ask and sys.stdin.isatty()
+    if not sure and not (asks and click.confirm(f"Write {', '.join(changes.values())} into {path}?", err=True)):
+        return False
     replace_file(path, text)
     return True
-
-
-def _document(
-    steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, dry_run: bool, written: bool
-) -> dict[str, Any]:
-    return {
-        "dry_run": dry_run,
-        "steps": [{"action": one.action, "kind": one.kind, "name": one.name, "role": one.role} for one in steps],
-        "columns": {} if done is None else dict(done.columns),
-        "findings": [] if done is None else [f"{one.subject}: {one.problem}. {one.hint}" for one in done.findings],
-        "config_changes": {f"workbooks.fields.{role}": column for role, column in changes.items()},
-        "config_written": written,
-    }
 
 
 def _tell_fields(steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, written: bool) -> None:

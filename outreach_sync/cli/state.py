@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outreach_sync import instants
+from outreach_sync.cli import FullHelp
 from outreach_sync.cli.context import (
-    FullHelp,
+    ID,
     Invocation,
     as_csv,
     as_json,
@@ -27,8 +27,10 @@ from outreach_sync.cli.context import (
     say,
     shown_value,
     stop_on_signals,
+    store_of,
 )
 from outreach_sync.cli.run import Moment
+from outreach_sync.config.values import Back
 from outreach_sync.errors import StateError, UsageError
 from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_account, remember
 from outreach_sync.insight.explain import Links, written_document
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.config.values import Back
     from outreach_sync.store.backup import Erased, Known
 
 
@@ -76,8 +77,8 @@ def status(context: Invocation, check: bool, as_json: bool) -> int:  # noqa: FBT
     something needs somebody; 2 config or state.
     """
     config = context.config(require_secrets=False)
-    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
-        document = status_document(state, config, now(), holder(config.state.path))
+    with store_of(config) as store:
+        document = status_document(store, config, now(), holder(config.state.path))
     if as_json:
         print_json(document)
     else:
@@ -86,13 +87,16 @@ def status(context: Invocation, check: bool, as_json: bool) -> int:  # noqa: FBT
 
 
 def _print_status(document: Mapping[str, Any], at: Instant) -> None:
-    _print_verdict(document, at)
+    """Print in the first line OK, or what needs somebody; then the rest."""
+    dot = plain_or(" · ", ", ")
+    for need in document["needs"]:
+        say(f"{plain_or('✗', '!')} {need}", style="yellow")
+    facts = dot.join(_timing(document, at))
+    say(f"OK{dot}{facts}" if document["ok"] else facts, style="green" if document["ok"] else "")
     if document["runs"]:
         say()
-        print_table(
-            [_run_cells(run, at) for run in document["runs"]],
-            ("last runs", "began", "outcome", "exit", "people", "tasks"),
-        )
+        columns = ("last runs", "began", "outcome", "exit", "people", "tasks")
+        print_table([_run_cells(run, at) for run in document["runs"]], columns)
     if document["state"] is not None:
         say()
         marks = document["watermarks"].items()
@@ -103,18 +107,6 @@ def _print_status(document: Mapping[str, Any], at: Instant) -> None:
     say()
     for line in _facts(document):
         say(line)
-
-
-def _print_verdict(document: Mapping[str, Any], at: Instant) -> None:
-    """Print the first line: OK, or what needs somebody; then the rest of that."""
-    dot = plain_or(" · ", ", ")
-    facts = dot.join(_timing(document, at))
-    if document["ok"]:
-        say(f"OK{dot}{facts}", style="green")
-        return
-    for need in document["needs"]:
-        say(f"{plain_or('✗', '!')} {need}", style="yellow")
-    say(facts)
 
 
 def _timing(document: Mapping[str, Any], at: Instant) -> Iterator[str]:
@@ -136,17 +128,13 @@ def _age(moment: str | None, at: Instant) -> str:
 
 
 def _run_cells(run: Mapping[str, Any], at: Instant) -> tuple[str, ...]:
-    people, tasks = run.get("people") or {}, run.get("tasks") or {}
+    def counts(part: str) -> str:
+        found = ((name, (run.get(part) or {}).get(name)) for name in _DONE)
+        return ", ".join(f"{count:,} {name}" for name, count in found if count) or "-"
+
     outcome = run["outcome"] or ("going on, or killed" if run["finished_at"] is None else "")
     ended = "" if run["exit_status"] is None else str(run["exit_status"])
-    return (
-        run["command"],
-        f"{_age(run['started_at'], at)} ago",
-        outcome,
-        ended,
-        ", ".join(f"{people[name]:,} {name}" for name in _DONE if people.get(name)) or "-",
-        ", ".join(f"{tasks[name]:,} {name}" for name in ("created", "rejected") if tasks.get(name)) or "-",
-    )
+    return (run["command"], f"{_age(run['started_at'], at)} ago", outcome, ended, counts("people"), counts("tasks"))
 
 
 def _facts(document: Mapping[str, Any]) -> Iterator[str]:
@@ -171,14 +159,13 @@ def _facts(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"Tokens: last renewed {tokens['issued_at']}, {tokens['age_days']:g} days ago."
 
 
-_ID = click.IntRange(1, 2**63 - 1)
 _SHOWN = 200
 
 
 @click.command()
-@click.option("--person", "person_id", type=_ID, help="Only a Person of Workbooks, by id.")
-@click.option("--prospect", "prospect_id", type=_ID, help="Only a prospect of Outreach and its tasks, by id.")
-@click.option("--task", "task_id", type=_ID, help="Only a task of Outreach, by id.")
+@click.option("--person", "person_id", type=ID, help="Only a Person of Workbooks, by id.")
+@click.option("--prospect", "prospect_id", type=ID, help="Only a prospect of Outreach and its tasks, by id.")
+@click.option("--task", "task_id", type=ID, help="Only a task of Outreach, by id.")
 @click.option("--run", "run_id", help="Only what one run wrote, by its id.")
 @click.option("--since", type=Moment(), help="Only from this time on: 2026-09-01, or a duration such as 7d.")
 @as_json
@@ -202,21 +189,21 @@ def history(  # noqa: PLR0917 - click passes one argument for each option
     of: dict[str, Any] = {"prospect_id": prospect_id, "task_id": task_id, "run_id": run_id}
     if person_id is not None:
         of |= {"workbooks_id": person_id, "record": "person"}
-    at = None if since is None else since if isinstance(since, int) else Instant(now() - since.ms)
     if as_json and as_csv:
         raise click.UsageError("--csv and --json exclude each other.")
+    at = Instant(now() - since.ms) if isinstance(since, Back) else since
     config = context.config(require_secrets=False)
-    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
-        written = state.history.writes(since=at, limit=-1 if as_json or as_csv else _SHOWN, **of)
+    with store_of(config) as store:
+        written = store.history.writes(since=at, limit=-1 if as_json or as_csv else _SHOWN, **of)
     documents = [written_document(one) for one in written]
     if as_json:
         print_json(documents)
     elif as_csv:
         print_csv(Written._fields, documents)
-    elif not documents:
-        say("Nothing was written.")
     else:
         _print_history(documents, Links.of(config))
+        if not documents:
+            say("Nothing was written.")
         if len(documents) == _SHOWN:
             say(f"The last {_SHOWN} fields; --json and --csv have all.")
 
@@ -254,8 +241,8 @@ def report(context: Invocation, out: str, days: int) -> None:
     """
     config = context.config(require_secrets=False)
     running = holder(config.state.path)
-    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
-        figures = Report(state, config, now(), days=days, holder=running)
+    with store_of(config) as store:
+        figures = Report(store, config, now(), days=days, holder=running)
         page = render(figures)
     if out == _TO_STDOUT:
         click.echo(page, nl=False)
@@ -275,16 +262,22 @@ def state() -> None:
     """Back up, restore, verify or rebind the state."""
 
 
+def _existing(config: Config) -> Path:
+    path = config.state.path
+    if not is_there(path):
+        raise StateError(f"there is no state at {path} yet.", advice="The first run makes it.")
+    return path
+
+
 @state.command()
 @click.argument("path", type=_FILE, required=False)
 @invocation
 def backup(context: Invocation, path: Path | None) -> None:
     """Copy the state to PATH, or beside it. A run may go on meanwhile. One copy a day is made by itself."""
-    source = _existing(context)
-    stamp = instants.to_datetime(instants.now()).strftime("%Y-%m-%dT%H%M%S")
-    target = path or source.with_name(f"{source.name}.backup-{stamp}")
-    with Store.open(source) as opened:
-        (back_up_elsewhere if path else back_up)(opened, target)
+    source = _existing(context.config(require_secrets=False))
+    target = path or source.with_name(f"{source.name}.backup-{to_datetime(now()):%Y-%m-%dT%H%M%S}")
+    with Store.open(source) as store:
+        (back_up_elsewhere if path else back_up)(store, target)
     click.echo(f"Copied to {target}.")
 
 
@@ -293,9 +286,9 @@ def backup(context: Invocation, path: Path | None) -> None:
 @invocation
 def restore(context: Invocation, path: Path) -> None:
     """Put the copy at PATH in the place of the state, which is kept beside it."""
-    target = context.state_path
+    target = context.config(require_secrets=False).state.path
     with run_lock(target, "state restore"):
-        replaced = put_back(target, path, now=instants.now())
+        replaced = put_back(target, path, now=now())
     click.echo(f"Restored {path}.")
     if replaced is not None:
         click.echo(f"What was there is now {replaced}.")
@@ -306,7 +299,7 @@ def restore(context: Invocation, path: Path) -> None:
 @invocation
 def verify(context: Invocation) -> None:
     """Check that the state is whole, without changing it. Exit status 2: it is damaged."""
-    path = _existing(context)
+    path = _existing(context.config(require_secrets=False))
     problems = problems_of(path)
     if problems:
         raise StateError(
@@ -327,27 +320,34 @@ def rebind(context: Invocation, *, yes: bool) -> None:
     down.
     """
     config = context.config()
-    path = _existing(context)
-    with stop_on_signals() as stop, run_lock(path, "state rebind"), Store.open(path) as opened:
-        if _puts_tokens_aside(config, yes=yes):
-            yes = True  # this was asked
-        look = look_at(config, opened, Outreach(config, stop), Workbooks(config, stop))
+    path = _existing(config)
+    with stop_on_signals() as stop, run_lock(path, "state rebind"), Store.open(path) as store:
+        asked = _puts_tokens_aside(config, yes=yes) or yes
+        look = look_at(config, store, Outreach(config, stop), Workbooks(config, stop))
+        outreach, workbooks = OUTREACH in look.wrong, WORKBOOKS in look.wrong
         for name, why in look.wrong.items():
             click.echo(scrubbed(f"The state belongs to another {name}: {why}."))
         if look.wrong:
-            click.echo(_what_goes(opened, outreach=OUTREACH in look.wrong))
-            if not yes:
+            people, waiting = store.people.known(), sum(store.outbox.counts().values())
+            read = ", and everything that was read from Outreach" if outreach else ""
+            click.echo(
+                f"This forgets the links to {people:,} people, their Tasks, the history of writes, {waiting:,} waiting "
+                f"entries{read}. `state backup` first keeps a way back."
+            )
+            if not asked:
                 _ask_to_rebind()
-        with opened.transaction():
+        with store.transaction():
             if look.wrong:
-                let_go(opened.connection, outreach=OUTREACH in look.wrong, workbooks=WORKBOOKS in look.wrong)
-            remember(opened, look)
+                let_go(store.connection, outreach=outreach, workbooks=workbooks)
+            remember(store, look)
         if look.wrong:
-            scrub_free_pages(opened.connection)
-    if not look.wrong:
+            scrub_free_pages(store.connection)
+    if look.wrong:
+        click.echo(
+            "The state belongs to this Outreach and this Workbooks now. See what a run would do: `run --dry-run`."
+        )
+    else:
         click.echo("The state belongs to this Outreach and this Workbooks: nothing had to be done.")
-        return
-    click.echo("The state belongs to this Outreach and this Workbooks now. See what a run would do: `run --dry-run`.")
 
 
 def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
@@ -368,15 +368,6 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
     return True
 
 
-def _what_goes(opened: Store, *, outreach: bool) -> str:
-    people, waiting = opened.people.known(), sum(opened.outbox.counts().values())
-    read = ", and everything that was read from Outreach" if outreach else ""
-    return (
-        f"This forgets the links to {people:,} people, their Tasks, the history of writes, {waiting:,} waiting entries"
-        f"{read}. `state backup` first keeps a way back."
-    )
-
-
 def _ask_to_rebind() -> None:
     if not sys.stdin.isatty():
         raise UsageError("nobody sits at a terminal to confirm this.", advice="Add --yes.")
@@ -384,16 +375,9 @@ def _ask_to_rebind() -> None:
         raise UsageError("nothing was changed.")
 
 
-def _existing(context: Invocation) -> Path:
-    path = context.state_path
-    if not is_there(path):
-        raise StateError(f"there is no state at {path} yet.", advice="The first run makes it.")
-    return path
-
-
 @click.command()
-@click.option("--prospect", "prospect_id", type=_ID, help="The prospect's id in Outreach.")
-@click.option("--person", "person_id", type=_ID, help="The Person's id in Workbooks.")
+@click.option("--prospect", "prospect_id", type=ID, help="The prospect's id in Outreach.")
+@click.option("--person", "person_id", type=ID, help="The Person's id in Workbooks.")
 @click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody sits at a terminal.")
 @click.option("--dry-run", is_flag=True, help="Show whom it would be, and change nothing.")
 @click.option("--unknown", is_flag=True, help="Note the id even if nobody here has it.")
@@ -408,45 +392,37 @@ def forget(
     """
     if (prospect_id is None) == (person_id is None):
         raise click.UsageError("Give either --prospect ID or --person ID.")
-    path = context.state_path
-    opened = Store.open_scratch if dry_run else Store.open
-    with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as state:
+    config = context.config(require_secrets=False)
+    path, opened = config.state.path, Store.open_scratch if dry_run else Store.open
+    with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as store:
         with stop_on_signals() as stop:
-            refuse_another_account(context.config(require_secrets=False), state, stop)
-        someone = look_up(state, prospect_id=prospect_id, person_id=person_id)
+            refuse_another_account(config, store, stop)
+        someone = look_up(store, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):
             raise UsageError(
                 f"{_ids(someone)} is not known here, so there is nothing to erase.",
                 advice="Check the id, or add --unknown to have it noted all the same.",
             )
-        _show(someone)
+        held = someone.held
+        who = ", ".join([*held.names, *held.addresses])
+        click.echo(safe(f"{_ids(someone)}{f': {who}' if who else ''}"))
+        click.echo(
+            f"Stored here: {held.states} sequence states, {held.tasks} tasks, {held.queued} entries of the queue,"
+            f" {held.writes} lines of history."
+        )
         if dry_run:
             click.echo("Nothing was changed (--dry-run).")
             return
         if not yes:
-            _ask_to_forget()
-        _tell(erase(state, someone))
+            if not sys.stdin.isatty():
+                raise UsageError("nobody can be asked whether to erase them.", advice="Add --yes if you are sure.")
+            click.confirm("Erase them? This cannot be undone.", abort=True)
+        _tell(erase(store, someone))
 
 
 def _ids(someone: Known) -> str:
     ids = [f"prospect {one}" for one in sorted(someone.whom.prospects)]
     return ", ".join([*ids, *(f"Person {one}" for one in sorted(someone.whom.people))])
-
-
-def _show(someone: Known) -> None:
-    held = someone.held
-    who = ", ".join([*held.names, *held.addresses])
-    click.echo(safe(f"{_ids(someone)}{f': {who}' if who else ''}"))
-    click.echo(
-        f"Stored here: {held.states} sequence states, {held.tasks} tasks, {held.queued} entries of the queue,"
-        f" {held.writes} lines of history."
-    )
-
-
-def _ask_to_forget() -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked whether to erase them.", advice="Add --yes if you are sure.")
-    click.confirm("Erase them? This cannot be undone.", abort=True)
 
 
 def _tell(erased: Erased) -> None:

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import outreach_sync.__main__  # noqa: F401 - what the command sets up at its start
-from outreach_sync.cli.context import Invocation, command_log
+from outreach_sync.cli.context import Invocation
 from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams
 from outreach_sync.http import StopSignal
@@ -29,7 +28,7 @@ def _pull(run: Run) -> None:
 def main(path: Path) -> int:
     """Read everything; return the exit status."""
     config = load_config(path)
-    log = command_log(Invocation(path, "json", "error"), config)
+    log = Invocation(path, "json", "error").start_log(config)
     return perform(config, Options("run"), StopSignal(), log, work=_pull).exit_status
 
 

@@ -1,6 +1,7 @@
+"""stdout and stderr as they may be: closed, full, a pipe whose reader has gone, or unable to hold every character."""
+
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -10,25 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.cli import Messages, Results, run_command
-from outreach_sync.errors import OutputError
+from outreach_sync.cli import dependable_streams, run_command
 from outreach_sync.insight import status as status_module
 from outreach_sync.log import keep_secret
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class Full(io.StringIO):
-    """A file on a full disk; `room`: there is room again."""
-
-    room = False
-
-    def write(self, text: str) -> int:
-        if text and not self.room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().write(text)
 
 
 def _program(*arguments: str, redirect: str = "", **environment: str) -> subprocess.Popen[str]:
@@ -79,9 +68,10 @@ def test_a_reader_that_has_gone_hides_no_other_exit_status(empty: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("status", "--json"), ("init", "-")])
 def test_a_full_stdout_is_no_bug(arguments: tuple[str, ...], empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert run_command(["-c", str(empty.config_path), *arguments]) == 2
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - no file of ours
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run_command(["-c", str(empty.config_path), *arguments]) == 2
     said = sys.stderr.getvalue()  # type: ignore[attr-defined]
     assert (
         said == "outreach-sync: stdout cannot be written: No space left on device. What was done until then stands.\n"
@@ -95,14 +85,6 @@ def test_a_closed_stdout_is_said_once_the_run_is_done(redirect: str, empty: Any)
     assert last.startswith("outreach-sync: stdout cannot be written: Bad file descriptor.")
     assert "Traceback" not in said
     assert _started_runs(empty.state_path) == 1
-
-
-def test_what_was_not_written_is_not_tried_again_when_the_program_ends() -> None:
-    results = Results(Full())
-    with pytest.raises(OutputError):
-        results.write("one")
-    results.write("two")
-    results.flush()
 
 
 # -- stderr cannot be written
@@ -128,28 +110,35 @@ def test_a_closed_stderr_leaves_its_number_to_no_file(empty: Any) -> None:
 
 
 def test_a_stderr_that_is_full_keeps_no_run_from_being_done(empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Full())
-    assert run_command(["-c", str(empty.config_path), "run"]) == 0
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - no file of ours
+        monkeypatch.setattr(sys, "stderr", full)
+        assert run_command(["-c", str(empty.config_path), "run"]) == 0
     assert _started_runs(empty.state_path) == 1
 
 
-def test_a_stderr_that_has_room_again_is_written_again() -> None:
-    file = Full()
-    messages = Messages(file)
-    messages.write("lost")
-    file.room = True
-    messages.write("said")
-    assert file.getvalue() == "said"
+def test_a_stderr_that_has_room_again_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "said").open("w+") as file, open("/dev/full", "w") as full:  # noqa: PTH123
+        room = os.dup(file.fileno())
+        monkeypatch.setattr(sys, "stderr", file)
+        with dependable_streams():
+            os.dup2(full.fileno(), file.fileno())
+            print("lost", file=sys.stderr)  # noqa: T201
+            os.dup2(room, file.fileno())
+            print("said", file=sys.stderr)  # noqa: T201
+        os.close(room)
+    assert (tmp_path / "said").read_text() == "said\n"
 
 
 # -- what the encoding lacks
 
 
-def test_what_an_encoding_lacks_is_escaped_instead_of_ending_the_command(empty: Any) -> None:
-    program = _program("-c", str(empty.config_path), "init", "-", PYTHONIOENCODING="ascii")
+@pytest.mark.parametrize(("encoding", "dash"), [("latin-1", "\\u2013"), ("ascii", "\u2013")])
+def test_what_an_encoding_lacks_does_not_end_the_command(encoding: str, dash: str, empty: Any) -> None:
+    """It is an escape; where nothing but ASCII is said to be known, click writes UTF-8 all the same."""
+    program = _program("-c", str(empty.config_path), "init", "-", PYTHONIOENCODING=encoding)
     out, _ = program.communicate()
     assert program.returncode == 0
-    assert "Active \\u2013 Running" in out
+    assert f"Active {dash} Running" in out
 
 
 def test_json_stays_json_in_any_encoding(setup: Any) -> None:
