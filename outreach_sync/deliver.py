@@ -28,6 +28,7 @@ from outreach_sync.rules.person import NOT_ACTIVE, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
 from outreach_sync.settle import Batch, Settled, Suspects, person_batch, settle, task_write, workbooks_fields
 from outreach_sync.store.outbox import DISCARDED, PERSON, TASK, Guarded
+from outreach_sync.workbooks.wire import PEOPLE, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -348,8 +349,8 @@ class Pusher:
         return None
 
     def _start(self, batch: Batch) -> None:
-        write = self._run.target.write_tasks if batch.record == TASK else self._run.target.write_people
-        self._in_flight[self._workers.submit(write, batch.writes)] = batch
+        controller = TASKS if batch.record == TASK else PEOPLE
+        self._in_flight[self._workers.submit(self._run.target.write, controller, batch.writes)] = batch
 
     def _collect(self, *, block: bool) -> None:
         """Settle the answers there are (one at least, if `block`), and send what follows from them."""

@@ -6,6 +6,7 @@ accepted; then the Person holds the values, and the history keeps them.
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import Instant, to_date
 from outreach_sync.pull import witness
-from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Unknown, Write, plain
+from outreach_sync.records import Accepted, Date, DateTime, Rejected, Stale, Unknown, Write, plain
 from outreach_sync.rules.person import Held, base_fields, task_reference
 from outreach_sync.store.outbox import TASK
 from outreach_sync.store.progress import Written
-from outreach_sync.workbooks import client
+from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _NO_EMAIL = "no_email"
 _TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")
 """Fields of a Task that the history keeps: the others may name somebody."""
+_NAME_LENGTH = 255
 _SMALLER = 4
 """By how much a batch shrinks that was lost."""
 _ENOUGH = 2
@@ -122,21 +124,27 @@ def workbooks_fields(run: Run, roles: Mapping[str, RoleValue]) -> dict[str, Writ
 
 
 def task_write(run: Run, task_id: int, person_id: int) -> Write:
-    """Make the write that creates the Workbooks Task of a skipped task."""
+    """Make the write that creates the Workbooks Task of a skipped task.
+
+    Its description is HTML. `due`, `due_date` and `due_datetime` are one value, of which only one may be set.
+    """
     cached = run.store.cache.task(task_id)
     if cached is None:
         raise AssertionError(f"task {task_id} is queued and was never read")
     task, form = cached.task, run.config.sync.tasks
     places = _places(run, cached)
-    return client.task_write(
-        name=form.name.format(**places),
-        activity_type=form.type.get(task.task_type) or form.type.get(task.action) or form.type["default"],
-        activity_status=form.status,
-        due=task.due_at if task.due_at is not None else task.updated_at,
-        description=form.description.format(**places, note=task.note or "").strip(),
-        person_id=person_id,
-        reference=task_reference(task.id),
-    )
+    description = html.escape(form.description.format(**places, note=task.note or "").strip())
+    fields: dict[str, WriteValue] = {
+        "name": form.name.format(**places)[:_NAME_LENGTH],
+        "activity_type": form.type.get(task.task_type) or form.type.get(task.action) or form.type["default"],
+        "activity_status": form.status,
+        "description": description.replace("\r\n", "\n").replace("\n", "<br>"),
+        "primary_contact_id": person_id,
+        "primary_contact_type": PERSON_CLASS,
+        REFERENCE: task_reference(task.id),
+    }
+    due = task.due_at if task.due_at is not None else task.updated_at
+    return Write(0, 0, fields if due is None else {**fields, "due_date": Date(due)})
 
 
 def _places(run: Run, cached: CachedTask) -> dict[str, str]:

@@ -393,13 +393,13 @@ def test_one_record_that_workbooks_fails_at_holds_up_nobody_else(world: World, m
     poisoned = world.people()[17]["id"]
     for prospect in prospects:
         world.outreach.update("sequenceState", world.states_of(prospect)[0], state="failed")
-    write = Workbooks.write_people
+    write = Workbooks.write
 
-    def fail_at_one(target: Workbooks, writes: Sequence[Write]) -> Sequence[Verdict]:
+    def fail_at_one(target: Workbooks, controller: str, writes: Sequence[Write]) -> Sequence[Verdict]:
         spoiled = any(one.id == poisoned for one in writes)
-        return [Unknown("500")] * len(writes) if spoiled else write(target, writes)
+        return [Unknown("500")] * len(writes) if spoiled else write(target, controller, writes)
 
-    monkeypatch.setattr(Workbooks, "write_people", fail_at_one)
+    monkeypatch.setattr(Workbooks, "write", fail_at_one)
     ended = world.run(sync=lenient)
     assert ended.exit_status == 1
     assert [one["id"] for one in world.people() if one[STATE] != "Failed"] == [poisoned]

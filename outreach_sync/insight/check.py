@@ -30,7 +30,7 @@ from outreach_sync.rules.skipped import named_attributes
 from outreach_sync.store import Store, is_there
 from outreach_sync.workbooks import metadata, wire
 from outreach_sync.workbooks.client import Workbooks
-from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE, TASK_CLASS, Filter, Reading, list_value, read_text
+from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE, TASK_CLASS, Filter, Reading, look_up, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -286,7 +286,7 @@ def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
             yield Check("fail", f"{hidden.subject}: {hidden.problem}", hidden.hint, "workbooks fields")
     yield from _picklists(config, client, types)
     yield tried("workbooks eq ignores case", _case, client)
-    yield tried("workbooks clock", _clock, client.server_now())
+    yield tried("workbooks clock", _clock, client.transport.server_now())
 
 
 def _person(config: Config, person: RecordType) -> Iterator[Check]:
@@ -424,7 +424,7 @@ def _case(client: Workbooks) -> Check:
     email = next((one for one in known if one.isascii() and one.swapcase() != one), None)
     if email is None:
         return Check("ok", "nobody has an address to try it with")
-    cased = Reading((Filter(wire.EMAIL, "eq", list_value([email.swapcase()])),), columns)
+    cased = look_up(wire.EMAIL, [email.swapcase()], columns)
     found = client.read(
         wire.PEOPLE, cased, asked_for=lambda row: mailbox(read_text(row.get(wire.EMAIL)) or "") == mailbox(email)
     )

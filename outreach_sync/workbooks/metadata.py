@@ -18,6 +18,7 @@ from outreach_sync.workbooks.wire import (
     TASK_CLASS,
     Reading,
     Row,
+    maps,
     read_boolean,
     read_integer,
     read_text,
@@ -119,7 +120,7 @@ class Metadata:
     def read_types(self, class_names: Sequence[str]) -> dict[str, RecordType]:
         """Read record types by class name; one that is absent does not exist or is hidden from us."""
         extra = tuple(("class_names[]", name) for name in class_names)
-        rows = self._client.list_rows(_TYPES, Reading((), _TYPE_COLUMNS, extra=extra))
+        rows = self._client.page(_TYPES, Reading((), _TYPE_COLUMNS, extra=extra), paged=False)
         types = [_record_type(row) for row in rows]
         return {one.class_name: one for one in types if one.class_name in class_names}
 
@@ -185,13 +186,13 @@ class Metadata:
 
 
 def _record_type(row: Row) -> RecordType:
-    fields = [_field_type(field) for field in _maps(row.get("fields"))]
+    fields = [_field_type(field) for field in maps(row.get("fields"))]
     return RecordType(
         class_name=str(row.get("class_name") or ""),
         controller=str(row.get("controller_path") or ""),
-        fields={field.name: field for field in fields},
+        fields={field.name: field for field in fields if field.name},
         permitted=frozenset(
-            str(action.get("name")) for action in _maps(row.get("actions")) if read_boolean(action.get("permitted"))
+            str(action.get("name")) for action in maps(row.get("actions")) if read_boolean(action.get("permitted"))
         ),
     )
 
@@ -226,10 +227,6 @@ def _custom_field(row: Row) -> CustomField:
         status=read_text(row.get("status")) or "",
         column=read_text(row.get("value_column_name")),
     )
-
-
-def _maps(entries: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
 
 
 def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Finding, ...]:

@@ -1,9 +1,17 @@
 """How Workbooks is spoken to: requests as form bodies, the forms of values, and what an answer means.
 
-Pure: nothing is sent here. Facts: the API developers guide (reading, writing, "square arrays", formats) and the PHP
-binding for how nested names are spelled. Everything goes in the body of a POST, with `_method` saying what is meant, so
-that no proxy log holds the key and no list of ids is too long for a URL. What comes back differs from what was sent (a
-boolean sent as ``1`` returns as ``true``, a day as `` 2 May 2026``), so nothing can be compared before it is parsed.
+Nothing is sent here. Facts: the API developers guide (reading, writing, "square arrays", formats) and the PHP binding
+for how nested names are spelled. Everything goes in the body of a POST, with `_method` saying what is meant, so that no
+proxy log holds the key and no list of ids is too long for a URL. What comes back differs from what was sent (a boolean
+sent as ``1`` returns as ``true``, a day as `` 2 May 2026``), so nothing can be compared before it is parsed.
+
+What an answer means is judged first of the whole request (usable, wait, give up), then of each object of a write. The
+HTTP status says nothing of an object and the top level of the answer little (guide: a failed write is 200 with
+``"success": false``; how a mixture is answered is not documented), so an object counts as done only if its own entry
+says so and names its own id. Whatever is not certain is `Unknown`, which makes the caller look.
+
+A refusal counts only in Workbooks' own form, JSON; a page of HTML or text is a gateway's. A redirect slows a client
+down, unless it leads to a log-in page (guide: Rate limiting, Authentication; the lists of reasons there are open).
 """
 
 from __future__ import annotations
@@ -13,7 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, OutreachSyncError, UntrustedAnswerError
 from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, retry_after
@@ -36,11 +44,10 @@ if TYPE_CHECKING:
     from outreach_sync.connections import Answer
 
 PEOPLE, TASKS = "crm/people", "activity/tasks"
-EMAIL, OBJECT_REF = "main_location[email]", "object_ref"
 PERSON_CLASS, TASK_CLASS = "Private::Crm::Person", "Private::Activity::Task"
-
-REFERENCE = "created_through_reference"
-
+EMAIL, OBJECT_REF, REFERENCE = "main_location[email]", "object_ref", "created_through_reference"
+ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}
+"""What each configured field holds, by its role."""
 NO_VALUE = ":no_value:"
 """Leaves a field alone: for the object that lacks it in a request where another has it."""
 NULL_VALUE = ":null_value:"
@@ -55,7 +62,10 @@ T = TypeVar("T")
 Pair = tuple[str, str]
 
 Row = Mapping[str, Any]
-"""One record as it came, by column; `read` parses the values."""
+"""One record as it came, by column; the `read_` functions parse the values."""
+
+
+# Requests
 
 
 class Filter(NamedTuple):
@@ -84,29 +94,26 @@ def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield values[start : start + size]
 
 
-def value_chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut values into requests; one with a backslash, which may escape its neighbour, goes alone.
+def value_lists(
+    values: Iterable[str], spellings: Callable[[str], Iterable[str]], *, one_each: bool
+) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """Cut values into requests: each time some of them, and the spellings of these to ask for; blanks are left out.
 
-    A look-up has been read to its end only when a page was short. So where there are several, each asks for a few less
-    than a page has rows: even if each matches once, and a few match several records, no further page is needed.
+    A look-up has been read to its end only when a page was short. So where there are several and any number of records
+    may match, each asks for a few less than a page has rows: even if each value matches once, and a few match several
+    records, no further page is needed.
+
+    A value with a backslash, which may escape its neighbour, goes alone, and in two ways: whether a backslash escapes
+    more than a comma, and so itself, is not documented; what the wrong way finds is not what was asked for.
     """
-    plain = [value for value in values if "\\" not in value]
-    yield from chunks(plain, PAGE_ROWS if len(plain) <= PAGE_ROWS else _VALUES)
-    yield from ((value,) for value in values if "\\" in value)
-
-
-def spelled_lists(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Put values as they can be asked for: together, but one with a backslash alone and in two ways.
-
-    Whether a backslash escapes more than a comma, and so itself, is not documented; what the wrong way finds is not
-    what was asked for.
-    """
-    if not any("\\" in value for value in values):
-        yield values
-        return
-    for value in values:
-        yield (value,)
-        yield (value.replace("\\", "\\\\"),)
+    given = [value for value in values if value.strip()]
+    usual = [value for value in given if "\\" not in value]
+    for some in chunks(usual, PAGE_ROWS if one_each or len(usual) <= PAGE_ROWS else _VALUES):
+        yield some, list(dict.fromkeys(spelling for value in some for spelling in spellings(value)))
+    for value in given:
+        for spelling in dict.fromkeys(spellings(value)) if "\\" in value else ():
+            yield (value,), (spelling,)
+            yield (value,), (spelling.replace("\\", "\\\\"),)
 
 
 def encode(pairs: Iterable[Pair]) -> bytes:
@@ -114,17 +121,7 @@ def encode(pairs: Iterable[Pair]) -> bytes:
 
     Half a surrogate pair, which JSON can smuggle into a text, has no UTF-8 and becomes a question mark.
     """
-    return "&".join(f"{_quote(name)}={quote(value, safe='', errors='replace')}" for name, value in pairs).encode()
-
-
-def _quote(name: str) -> str:
-    inner, ending = (name[:-2], "[]") if name.endswith("[]") else (name, "")
-    return quote(inner, safe="", errors="replace") + ending
-
-
-def credentials(api_key: str) -> list[Pair]:
-    """Name the key and the API version, as every request must."""
-    return [("client", "api"), ("api_version", "1"), ("api_key", api_key)]
+    return urlencode(list(pairs), quote_via=quote, safe="", errors="replace").replace("%5B%5D=", "[]=").encode()
 
 
 def read_pairs(reading: Reading, *, paged: bool = True, skip_totals: Sequence[str] = ()) -> list[Pair]:
@@ -145,8 +142,11 @@ def read_pairs(reading: Reading, *, paged: bool = True, skip_totals: Sequence[st
 def write_pairs(writes: Sequence[Write]) -> list[Pair]:
     """Spell out a write: a filter that selects exactly the objects, then each object with the same names in one order.
 
+    A name that is nested twice, ``a[b[c]]``, becomes ``a[b][c]``, as in the PHP binding. `unsendable` tells beforehand
+    what must not be among the values.
+
     Raises:
-        ValueError: an id occurs twice, or a value cannot be sent (`unsendable` tells beforehand).
+        ValueError: an id occurs twice.
     """
     ids = [write.id for write in writes if write.id]
     if len(set(ids)) != len(ids):
@@ -155,11 +155,17 @@ def write_pairs(writes: Sequence[Write]) -> list[Pair]:
     pairs = [("_method", "PUT"), ("_strict_attribute_checking", "1"), ("_per_object_transactions", "1")]
     pairs += [("_fm", "or")] if len(selected) > 1 else []
     pairs += _filter_pairs(Filter("id", "eq", record_id) for record_id in selected)
-    columns = tuple(dict.fromkeys(name for write in writes for name in write.fields))
+    columns = {}
+    for name in dict.fromkeys(name for write in writes for name in write.fields):
+        head, *nested = name.replace("]", "").split("[")
+        columns[name] = head + "".join(f"[{part}]" for part in nested) + "[]"
     for write in writes:
         pairs += [("__method[]", "PUT" if write.id else "POST"), ("id[]", str(write.id))]
-        pairs += [("lock_version[]", str(write.lock_version))]
-        pairs += [(f"{nested_name(name)}[]", _field_text(write, name)) for name in columns]
+        pairs.append(("lock_version[]", str(write.lock_version)))
+        pairs += [
+            (spelled, to_wire(write.fields[name]) if name in write.fields else NO_VALUE)
+            for name, spelled in columns.items()
+        ]
     return pairs
 
 
@@ -171,17 +177,14 @@ def unsendable(write: Write) -> str | None:
     return None
 
 
-def list_value(values: Iterable[str]) -> str:
-    """Join values for `eq`, which splits at commas: a comma of their own is escaped with a backslash (guide)."""
-    return ",".join(value.replace(",", "\\,") for value in values)
-
-
-def look_up(field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool) -> Reading:
+def look_up(field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool = False) -> Reading:
     """Ask for the rows whose field is one of the values: `eq` with a list is Workbooks' "in" (guide).
 
-    Deleted rows are hidden unless `is_deleted` is in the filter.
+    It splits at commas, so a comma of their own is escaped with a backslash. Deleted rows are hidden unless
+    `is_deleted` is in the filter.
     """
-    filters: tuple[Filter, ...] = (Filter(field, "eq", list_value(values)),)
+    listed = ",".join(value.replace(",", "\\,") for value in values)
+    filters: tuple[Filter, ...] = (Filter(field, "eq", listed),)
     if include_deleted:
         filters = (*filters, Filter("is_deleted", "true", ""), Filter("is_deleted", "false", ""))
     return Reading(filters, tuple(dict.fromkeys(columns)), "1 AND (2 OR 3)" if include_deleted else "")
@@ -198,22 +201,7 @@ def _filter_pairs(filters: Iterable[Filter]) -> list[Pair]:
     return [pair for one in filters for pair in (("_ff[]", one.field), ("_ft[]", one.operator), ("_fc[]", one.value))]
 
 
-def _field_text(write: Write, name: str) -> str:
-    if name not in write.fields:
-        return NO_VALUE
-    value = write.fields[name]
-    if value in (NO_VALUE, NULL_VALUE):
-        raise ValueError(unsendable(write))
-    return NULL_VALUE if value is None else to_wire(value)
-
-
-def nested_name(name: str) -> str:
-    """Spell a name that is nested twice, ``a[b[c]]``, as the PHP binding does: ``a[b][c]``."""
-    if name.count("[") < 2:  # noqa: PLR2004  # nested once: as it is
-        return name
-    head, *rest = name.replace("]", "").split("[")
-    return head + "".join(f"[{part}]" for part in rest)
-
+# Values
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -229,16 +217,14 @@ _LARGEST = 2**62
 _EPOCH = re.compile(r"-?\d{1,11}(?:\.\d+)?", re.ASCII)
 
 
-ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}
-"""What each configured field holds, by its role."""
-
-
-def to_wire(value: str | int | DateTime | Date) -> str:
+def to_wire(value: WriteValue) -> str:
     """Write one value the way Workbooks documents it, in English whatever the locale.
 
     ``1`` or ``0``, ``Tue Sep 01 10:00:04 UTC 2026`` cut to the second, `` 1 Sep 2026`` for the UTC day padded with a
-    blank, text as it is. Null has no form of its own here: see `write_pairs`.
+    blank, text as it is.
     """
+    if value is None:
+        return NULL_VALUE
     if isinstance(value, DateTime | Date):
         at = to_datetime(value.at)
         if isinstance(value, Date):
@@ -261,18 +247,53 @@ def read_text(raw: object) -> str | None:
 
 def read_boolean(raw: object) -> bool | None:
     """Read a boolean in any of the spellings Workbooks takes for true; everything else is false, null is None."""
-    if raw is None:
-        return None
-    return str(raw).strip().lower() in _TRUE
+    return None if raw is None else str(raw).strip().lower() in _TRUE
 
 
 def read_integer(raw: object) -> int | None:
     """Read a whole number that a database can hold, also one that came as text; anything else is None."""
     if (isinstance(raw, str) and _DIGITS.fullmatch(raw.strip())) or (isinstance(raw, float) and raw.is_integer()):
         raw = int(raw)
-    if isinstance(raw, int) and not isinstance(raw, bool):
-        return raw if abs(raw) <= _LARGEST else None
-    return None
+    is_number = isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) <= _LARGEST
+    return raw if is_number else None  # type: ignore[return-value]
+
+
+def read_datetime(raw: object) -> Instant | None:
+    """Read a point in time in any form Workbooks gives one.
+
+    Returns:
+        The instant; the midnight (UTC) of a day where only a day is stored; None for emptiness, and for what is not a
+        time between 1900 and 3000.
+    """
+    try:
+        moment = _read_known_form((read_text(raw) or "").strip())
+    except (ValueError, OverflowError):
+        return None
+    return moment if EARLIEST <= moment < LATEST else None
+
+
+def _read_known_form(text: str) -> Instant:
+    """Try the forms in turn; raises ValueError or OverflowError where none fits.
+
+    A ``var_date_time`` is ISO 8601 with more behind it: ``<ISO>,<1 with time, 0 a day>,<zone>``.
+    """
+    if match := _DEFAULT_DATETIME.fullmatch(text):
+        month, *numbers = match.groups()
+        day, hour, minute, second, year = map(int, numbers)
+        return from_datetime(datetime(year, _MONTHS.index(month) + 1, day, hour, minute, second, tzinfo=UTC))
+    if _EPOCH.fullmatch(text):
+        return Instant(round(float(text) * 1000))
+    if match := _DEFAULT_DATE.fullmatch(text):
+        return from_datetime(datetime(int(match[3]), _MONTHS.index(match[2]) + 1, int(match[1]), tzinfo=UTC))
+    moment, _, rest = text.partition(",")
+    return parse_iso(moment[:_DAY_LENGTH] if rest.startswith("0") else moment)
+
+
+READERS: dict[Datatype, Callable[[object], Scalar]] = {
+    Datatype.TEXT: read_text,
+    Datatype.BOOLEAN: read_boolean,
+    Datatype.DATETIME: read_datetime,
+}
 
 
 def record_id(row: Row) -> int:
@@ -293,25 +314,6 @@ def lock_version_of(row: Row) -> int:
     return LOCK_UNKNOWN if lock_version is None else lock_version
 
 
-def read_datetime(raw: object) -> Instant | None:
-    """Read a point in time in any form Workbooks gives one.
-
-    Returns:
-        The instant; the midnight (UTC) of a day where only a day is stored; None for emptiness, and for what is not a
-        time between 1900 and 3000.
-    """
-    try:
-        moment = _read_known_form((read_text(raw) or "").strip())
-    except (ValueError, OverflowError):
-        return None
-    return moment if EARLIEST <= moment < LATEST else None
-
-
-def read(raw: object, datatype: Datatype) -> Scalar:
-    """Read a field by its datatype."""
-    return _READERS[datatype](raw)
-
-
 def is_kept(sent: WriteValue, raw: object) -> bool:
     """Say whether a field that reads as `raw` holds what was sent for it; times count by the second."""
     if isinstance(sent, DateTime | Date):
@@ -323,55 +325,30 @@ def is_kept(sent: WriteValue, raw: object) -> bool:
     return (read_text(raw) or "").replace("\r\n", "\n") == wanted.replace("\r\n", "\n")
 
 
-def _read_known_form(text: str) -> Instant:
-    """Try the forms in turn; raises ValueError or OverflowError where none fits.
-
-    A ``var_date_time`` is ISO 8601 with more behind it: ``<ISO>,<1 with time, 0 a day>,<zone>``.
-    """
-    if match := _DEFAULT_DATETIME.fullmatch(text):
-        month, *numbers = match.groups()
-        day, hour, minute, second, year = map(int, numbers)
-        return from_datetime(datetime(year, _MONTHS.index(month) + 1, day, hour, minute, second, tzinfo=UTC))
-    if _EPOCH.fullmatch(text):
-        return Instant(round(float(text) * 1000))
-    if match := _DEFAULT_DATE.fullmatch(text):
-        return from_datetime(datetime(int(match[3]), _MONTHS.index(match[2]) + 1, int(match[1]), tzinfo=UTC))
-    moment, _, rest = text.partition(",")
-    return parse_iso(moment[:_DAY_LENGTH] if rest.startswith("0") else moment)
-
-
-_READERS: dict[Datatype, Callable[[object], Scalar]] = {
-    Datatype.TEXT: read_text,
-    Datatype.BOOLEAN: read_boolean,
-    Datatype.DATETIME: read_datetime,
-}
-
-
-# What an answer means
+# What an answer means for the whole request
 
 STALE_TEXT = "already been updated elsewhere"
 """What Workbooks says of a lock version that is not the current one (guide), in whatever case."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_REASON_LENGTH = 300
-_REASON_COUNT = 10
-_NAMELESS = frozenset(("", "[]", "base"))
-_DEPTH = 6
-_SESSION_REASONS = frozenset(("session_expired", "no_session", "no_session_found"))
-_PASSING_REASONS = frozenset(
-    ("no_available_database", "requested_database_not_available", "database_being_migrated", "database_archived")
-)
+KEY_ADVICE = "Check workbooks.api_key: its expiry date, its permitted IP addresses and its user."
+_CHECK_ADVICE = "Run `outreach-sync check`."
 _ADVICE = {
     "user_agent_required": "Set workbooks.application_name.",
     "invalid_application_name": "Choose another workbooks.application_name.",
     "no_permission_for_api": "Give the user of the API key permission to use the API.",
 }
-_KEY_ADVICE = "Check workbooks.api_key: its expiry date, its permitted IP addresses and its user."
+_SESSION_REASONS = frozenset(("session_expired", "no_session", "no_session_found"))
+_PASSING_REASONS = frozenset(
+    ("no_available_database", "requested_database_not_available", "database_being_migrated", "database_archived")
+)
 _OWN_KEYS = frozenset(
     ("success", "failure_reason", "failure_message", "failures", "errors", "error", "affected_objects")
 )
 _LOG_IN = re.compile(r"(?:users?[-_])?(?:log|sign)[-_]?(?:in|on)(?:\.\w+)?|sso", re.IGNORECASE)
-_CHECK_ADVICE = "Run `outreach-sync check`."
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_REASON_LENGTH = 300
+_REASON_COUNT = 10
+_NAMELESS = frozenset(("", "[]", "base"))
+_DEPTH = 6
 
 
 class DelayedError(RetriableError):
@@ -397,8 +374,6 @@ class BatchRefused(NamedTuple):
 def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
     """Return the JSON object of a 200 answer to a request for `endpoint`, such as ``login.api``.
 
-    Invalid UTF-8, which the PHP binding has to work around, is replaced.
-
     Raises:
         DelayedError, TurnedAwayError, ThrottledError, BusyError, FailedError, GarbledError: it may pass.
         NotAuthenticatedError, NotAllowedError: it will not.
@@ -410,6 +385,47 @@ def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
     if said is None:
         raise GarbledError("Workbooks answered with something that is not a JSON object")
     return said
+
+
+def rows(said: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of the answer to a look-up.
+
+    Raises:
+        UntrustedAnswerError: there are none, or it was refused: a filter or a column that Workbooks does not accept.
+    """
+    if said.get("success") is False:
+        reasons = "; ".join(reasons_in(said)) or "without a reason"
+        raise UntrustedAnswerError(f"Workbooks refused a look-up: {reasons}.", advice=_CHECK_ADVICE)
+    listed = said.get("data")
+    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+        raise UntrustedAnswerError("Workbooks answered a look-up without a list of rows.")
+    return listed
+
+
+def request_refusal(answer: Answer) -> BatchRefused | None:
+    """Recognise a status that refuses a write as a whole, so that none of it was done; None for every other.
+
+    A deleted id may make all of a batch 404 (not documented), so that counts here.
+    """
+    if not 400 <= answer.status < 500 or answer.status in {401, 403, 408, 429}:  # noqa: PLR2004
+        return None
+    said = _own_form(answer.body)
+    if said is None and answer.status in {404, 422}:
+        return None
+    return BatchRefused(reasons_in(said or {}) or (f"refused with status {answer.status}",))
+
+
+def batch_refusal(said: Mapping[str, Any]) -> BatchRefused | None:
+    """Recognise an answer that refuses everything without a word on any object; None where there is such a word."""
+    speaks_of_objects = said.get("affected_objects") or said.get("affected_object_information")
+    if said.get("success") is not False or speaks_of_objects:
+        return None
+    return BatchRefused(reasons_in(said) or ("refused without a reason",))
+
+
+def settle_single(refusal: BatchRefused) -> Verdict:
+    """Turn the refusal of a request that held one object into the verdict on that object."""
+    return Stale() if _stale(refusal.reasons) else Rejected(refusal.reasons)
 
 
 def _failure(answer: Answer, endpoint: str) -> OutreachSyncError:
@@ -427,30 +443,6 @@ def _failure(answer: Answer, endpoint: str) -> OutreachSyncError:
         kind_of_busy = BusyError if status == 503 else FailedError  # noqa: PLR2004
         return kind_of_busy(f"Workbooks failed ({status})", status=status, asked_seconds=asked)
     return UntrustedAnswerError(f"Workbooks did not understand the request ({status}).", advice=_CHECK_ADVICE)
-
-
-def request_refusal(answer: Answer) -> BatchRefused | None:
-    """Recognise a status that refuses a write as a whole, so that none of it was done; None for every other.
-
-    A deleted id may make all of a batch 404 (not documented), so that counts here.
-    """
-    if not 400 <= answer.status < 500 or answer.status in {401, 403, 408, 429}:  # noqa: PLR2004
-        return None
-    said = _own_form(answer.body)
-    if said is None and answer.status in {404, 422}:
-        return None
-    return BatchRefused(reasons_in(said or {}) or (f"refused with status {answer.status}",))
-
-
-def refused_reading(said: Mapping[str, Any]) -> UntrustedAnswerError:
-    """Name a 200 that is not a success on a read: a filter or a column that Workbooks does not accept."""
-    reasons = "; ".join(reasons_in(said)) or "without a reason"
-    return UntrustedAnswerError(f"Workbooks refused a look-up: {reasons}.", advice=_CHECK_ADVICE)
-
-
-def not_accepted() -> NotAuthenticatedError:
-    """Name a key that was only ever met with log-in pages or lost sessions."""
-    return NotAuthenticatedError("Workbooks keeps turning the API key away.", advice=_KEY_ADVICE)
 
 
 def _put_off(answer: Answer, asked: float | None, endpoint: str) -> RetriableError:
@@ -481,8 +473,8 @@ def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
         return RetriableError(f"the Workbooks database cannot be used now ({reason})", asked_seconds=asked)
     shown = f"{answer.status} {reason}".strip()
     if answer.status == 401:  # noqa: PLR2004
-        return NotAuthenticatedError(f"Workbooks does not accept the API key ({shown}).", advice=_KEY_ADVICE)
-    return NotAllowedError(f"Workbooks does not allow this ({shown}).", advice=_ADVICE.get(reason, _KEY_ADVICE))
+        return NotAuthenticatedError(f"Workbooks does not accept the API key ({shown}).", advice=KEY_ADVICE)
+    return NotAllowedError(f"Workbooks does not allow this ({shown}).", advice=_ADVICE.get(reason, KEY_ADVICE))
 
 
 def _own_form(body: bytes) -> dict[str, Any] | None:
@@ -492,11 +484,15 @@ def _own_form(body: bytes) -> dict[str, Any] | None:
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
+    """Read a JSON object, None where it is none; invalid UTF-8, as the PHP binding knows it, is replaced."""
     try:
         said = json.loads(body.decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
+
+
+# What an answer means for each object of a write
 
 
 class _Entry(NamedTuple):
@@ -508,97 +504,51 @@ class _Entry(NamedTuple):
 
 
 class _Whole(NamedTuple):
-    """What the answer says of all objects together; `clean` means success and no error anywhere."""
+    """What the answer says of all objects together; `alone`: there is but one."""
 
-    clean: bool
-    failed: bool
+    success: object
     reasons: tuple[str, ...]
+    alone: bool
 
 
 def judge(answer: Mapping[str, Any], writes: Sequence[Write]) -> tuple[Verdict, ...]:
     """Judge each object of a write from the parsed answer; the result is parallel to `writes`."""
-    reasons, success = reasons_in(answer), answer.get("success")
-    whole = _Whole(clean=success is True and not reasons, failed=success is False, reasons=reasons)
-    entries = _pair(answer, writes)
+    whole = _Whole(answer.get("success"), reasons_in(answer), alone=len(writes) == 1)
+    silent = Unknown(_why("the answer does not say what became of this record", whole.reasons))
     return tuple(
-        _judge_one(write, entry, whole, alone=len(writes) == 1) for write, entry in zip(writes, entries, strict=True)
+        silent if entry is None else _judge_one(write, entry, whole)
+        for write, entry in zip(writes, _pair(answer, writes), strict=True)
     )
 
 
-def batch_refusal(answer: Mapping[str, Any]) -> BatchRefused | None:
-    """Recognise an answer that refuses everything without a word on any object; None where there is such a word."""
-    speaks_of_objects = answer.get("affected_objects") or answer.get("affected_object_information")
-    if answer.get("success") is not False or speaks_of_objects:
-        return None
-    return BatchRefused(reasons_in(answer) or ("refused without a reason",))
-
-
-def settle_single(refusal: BatchRefused) -> Verdict:
-    """Turn the refusal of a request that held one object into the verdict on that object."""
-    return Stale() if _stale(refusal.reasons) else Rejected(refusal.reasons)
-
-
-def reasons_in(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """Collect every reason an answer gives, wherever it stands, fit to be shown."""
-    information = _dicts(answer.get("affected_object_information"))
-    places = [answer.get(key) for key in ("failures", "errors", "affected_object_errors")]
-    return _reasons(*places, *(entry.get("errors") for entry in information))
-
-
-def clean_text(text: str) -> str:
-    """Make a service's text fit to be shown and kept: no control characters, bounded length."""
-    return _CONTROL.sub(" ", read_text(text) or "").strip()[:_REASON_LENGTH]
-
-
-def _judge_one(write: Write, entry: _Entry | None, whole: _Whole, *, alone: bool) -> Verdict:
-    if entry is None:
-        return Unknown(_why("the answer does not say what became of this record", whole.reasons))
+def _judge_one(write: Write, entry: _Entry, whole: _Whole) -> Verdict:
+    """Judge one object; what is said of all is about it if it was alone, or failed without errors of its own."""
+    reasons = whole.reasons
     if _stale(entry.errors):
         return Stale()
+    named, same_reference = read_integer(entry.record.get("id")), _same_reference(write, entry.record)
+    # a failed create comes back with a null id
+    its_own = named in (write.id, None) if write.id else named in (0, None) and same_reference
     if entry.flag is False or (entry.flag is None and entry.errors):
-        return _refused(write, entry, whole)
-    if entry.errors or not (entry.flag or whole.clean):
-        return _undecided(write, entry, whole, alone=alone)
-    return _accepted(write, entry)
+        return _refused(write, entry, reasons, its_own=its_own)
+    if entry.errors or not (entry.flag or (whole.success is True and not reasons)):
+        said = entry.errors or reasons
+        if whole.alone and entry.flag is None and whole.success is False and said and its_own:
+            return settle_single(BatchRefused(said))
+        return Unknown(_why("the answer does not clearly say that this record was saved", said))
+    if named is None or named <= 0 or (named != write.id if write.id else not same_reference):
+        return Unknown("the answer reports success, but for another record")
+    return Accepted(named, lock_version_of(entry.record))
 
 
-def _refused(write: Write, entry: _Entry, whole: _Whole) -> Verdict:
-    """Judge an object that failed; only one without errors of its own is explained by those of the whole."""
-    if not _names_itself_or_nothing(write, entry.record):
+def _refused(write: Write, entry: _Entry, reasons: tuple[str, ...], *, its_own: bool) -> Verdict:
+    if not its_own:
         return Unknown(_why("the answer names another record in this place", entry.errors))
     if entry.errors:
         return Rejected(entry.errors)
-    if write.id and _stale(whole.reasons):
-        return Stale()
-    if write.id and not whole.reasons:
-        return Unknown("refused without a reason")
-    return Rejected(whole.reasons or ("refused without a reason",))
-
-
-def _undecided(write: Write, entry: _Entry, whole: _Whole, *, alone: bool) -> Verdict:
-    """Judge an object whose entry is silent or contradicts itself; what is said of all is about it if it was alone."""
-    reasons = entry.errors or whole.reasons
-    about_it = alone and entry.flag is None and whole.failed and reasons
-    if about_it and _names_itself_or_nothing(write, entry.record):
-        return settle_single(BatchRefused(reasons))
-    return Unknown(_why("the answer does not clearly say that this record was saved", reasons))
-
-
-def _accepted(write: Write, entry: _Entry) -> Verdict:
-    record_id = _id(entry)
-    if record_id is None or record_id <= 0 or (write.id and record_id != write.id):
-        return Unknown("the answer reports success, but for another record")
-    if not write.id and not _same_reference(write, entry.record):
-        return Unknown("the answer reports success, but for another record")
-    return Accepted(record_id, lock_version_of(entry.record))
-
-
-def _names_itself_or_nothing(write: Write, record: Mapping[str, Any]) -> bool:
-    """Say whether a failed object's entry is plausibly its own: a failed create comes back with a null id."""
-    record_id = read_integer(record.get("id"))
-    if write.id:
-        return record_id in (write.id, None)
-    return record_id in (0, None) and _same_reference(write, record)
+    if write.id and (not reasons or _stale(reasons)):
+        return Stale() if reasons else Unknown("refused without a reason")
+    return Rejected(reasons or ("refused without a reason",))
 
 
 def _same_reference(write: Write, record: Mapping[str, Any]) -> bool:
@@ -608,42 +558,40 @@ def _same_reference(write: Write, record: Mapping[str, Any]) -> bool:
 
 
 def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | None]:
-    """Find each object's entry: by position, or where the count is off by id, which no create has yet."""
-    records = _dicts(answer.get("affected_objects"))
-    information = _dicts(answer.get("affected_object_information"))
-    old_errors = answer.get("affected_object_errors")
+    """Find each object's entry: by position, or where the count is off by id, which no create has yet.
+
+    By position there is none whose id is reported for two objects or belongs to another that was sent.
+    """
+    records, information = maps(answer.get("affected_objects")), maps(answer.get("affected_object_information"))
     if information and len(information) != len(records):
         return [None] * len(writes)
-    own_errors = (
-        old_errors if isinstance(old_errors, list) and len(old_errors) == len(records) else [None] * len(records)
-    )
-    facts = information or [{}] * len(records)
-    entries = [_entry(*parts) for parts in zip(records, facts, own_errors, strict=True)]
-    if len(entries) == len(writes):
-        return _without_doubles(writes, entries)
-    by_id = [[entry for entry in entries if write.id and _id(entry) == write.id] for write in writes]
-    return [found[0] if len(found) == 1 else None for found in by_id]
-
-
-def _without_doubles(writes: Sequence[Write], entries: list[_Entry]) -> list[_Entry | None]:
-    """Keep entries by position, but none whose id is reported for two objects or belongs to another that was sent."""
-    reported = [_id(entry) for entry in entries]
+    listed = answer.get("affected_object_errors")
+    old_errors = listed if isinstance(listed, list) and len(listed) == len(records) else [None] * len(records)
+    entries = []
+    for record, facts, old in zip(records, information or [{}] * len(records), old_errors, strict=True):
+        success = facts.get("success")
+        message = facts.get("message") if success is False else None
+        errors = _reasons(facts.get("errors"), old, message)
+        entries.append(_Entry(record, success if isinstance(success, bool) else None, errors))
+    ids = [read_integer(record.get("id")) for record in records]
+    if len(entries) != len(writes):
+        return [entries[ids.index(one.id)] if one.id and ids.count(one.id) == 1 else None for one in writes]
     sent = {write.id for write in writes if write.id}
     return [
-        None if found and (reported.count(found) > 1 or (not write.id and found in sent)) else entry
-        for write, entry, found in zip(writes, entries, reported, strict=True)
+        None if found and (ids.count(found) > 1 or (not write.id and found in sent)) else entry
+        for write, entry, found in zip(writes, entries, ids, strict=True)
     ]
 
 
-def _id(entry: _Entry) -> int | None:
-    return read_integer(entry.record.get("id"))
+def reasons_in(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Collect every reason an answer gives, wherever it stands, fit to be shown."""
+    places = [answer.get(key) for key in ("failures", "errors", "affected_object_errors")]
+    return _reasons(*places, *(entry.get("errors") for entry in maps(answer.get("affected_object_information"))))
 
 
-def _entry(record: Mapping[str, Any], information: Mapping[str, Any], old_errors: object) -> _Entry:
-    success = information.get("success")
-    flag = success if isinstance(success, bool) else None
-    said = information.get("message") if flag is False else None
-    return _Entry(record, flag, _reasons(information.get("errors"), old_errors, said))
+def clean_text(text: str) -> str:
+    """Make a service's text fit to be shown and kept: no control characters, bounded length."""
+    return _CONTROL.sub(" ", read_text(text) or "").strip()[:_REASON_LENGTH]
 
 
 def _reasons(*places: object) -> tuple[str, ...]:
@@ -665,7 +613,7 @@ def _texts(place: object, field: str, depth: int) -> Iterator[str]:
         yield f"{field}: {place}" if field else str(place)
 
 
-def _dicts(entries: object) -> list[Mapping[str, Any]]:
+def maps(entries: object) -> list[Mapping[str, Any]]:
     """Take a list of maps; anything else in a place is an empty map, so that positions stay."""
     if not isinstance(entries, list):
         return []

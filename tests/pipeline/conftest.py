@@ -29,6 +29,7 @@ from outreach_sync.rules.person import Held, mailbox
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.run import Pilot, Run, RunSummary
 from outreach_sync.store import Store
+from outreach_sync.workbooks.wire import PEOPLE, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -171,9 +172,13 @@ class FakeTarget:
     def tasks_by_ids(self, task_ids: Collection[int]) -> dict[int, TaskRow]:
         return {one: self.tasks[one] for one in task_ids if one in self.tasks}
 
-    def write_people(self, writes: Sequence[Write]) -> Sequence[Verdict]:
-        self.person_batches.append(list(writes))
-        return self.answers.pop(0)(writes) if self.answers else self.obey(writes)
+    def write(self, controller: str, writes: Sequence[Write]) -> Sequence[Verdict]:
+        batches, obey = {
+            PEOPLE: (self.person_batches, self.obey),
+            TASKS: (self.task_batches, self.obey_tasks),
+        }[controller]
+        batches.append(list(writes))
+        return self.answers.pop(0)(writes) if self.answers else obey(writes)
 
     def obey(self, writes: Sequence[Write]) -> Sequence[Verdict]:
         return [self._write_person(write) for write in writes]
@@ -189,10 +194,6 @@ class FakeTarget:
             return Stale()
         self.change(write.id, **fields)
         return Accepted(write.id, self.people[write.id].lock_version)
-
-    def write_tasks(self, writes: Sequence[Write]) -> Sequence[Verdict]:
-        self.task_batches.append(list(writes))
-        return self.answers.pop(0)(writes) if self.answers else self.obey_tasks(writes)
 
     def obey_tasks(self, writes: Sequence[Write]) -> Sequence[Verdict]:
         verdicts = []

@@ -8,7 +8,7 @@ import pytest
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import UnavailableError
 from outreach_sync.instants import Instant
-from outreach_sync.records import Rejected, Stale, TaskRow, Unknown
+from outreach_sync.records import Date, Rejected, Stale, TaskRow, Unknown
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 
@@ -23,15 +23,14 @@ def load(bench: Any, count: int, *, first_load_done: bool = True) -> None:
 
 def fail_at(bench: Any, *person_ids: int) -> None:
     """Let Workbooks answer neither yes nor no whenever one of these is among what is written."""
-    obey = bench.target.write_people
+    obey = bench.target.obey
 
-    def write_people(writes: Any) -> Any:
+    def fail_or_obey(writes: Any) -> Any:
         if any(write.id in person_ids for write in writes):
-            bench.target.person_batches.append(list(writes))
             return [Unknown("the service answered 500")] * len(writes)
         return obey(writes)
 
-    bench.target.write_people = write_people
+    bench.target.obey = fail_or_obey
 
 
 def test_what_was_lost_once_makes_only_its_own_next_batches_small(bench: Any) -> None:
@@ -147,6 +146,22 @@ def queued(bench: Any, **values: Any) -> None:
     bench.keep(tasks=[task])
     with bench.state.transaction():
         bench.state.outbox.queue_task(7, 1, held=False, run_id="run0")
+
+
+def test_a_skipped_task_becomes_one_cancelled_task_of_the_person(bench: Any) -> None:
+    queued(bench, note="Ring <b>first</b>\r\nagain", due_at=bench.now)
+    assert bench.decide(config={"sync.tasks.name": "n" * 300}).tasks.created == 1
+    (write,) = bench.target.task_batches[0]
+    assert write.fields == {
+        "name": "n" * 255,
+        "activity_type": "Email",
+        "activity_status": "Cancelled",
+        "description": "Ring &lt;b&gt;first&lt;/b&gt;<br>again",
+        "primary_contact_id": 1001,
+        "primary_contact_type": "Private::Crm::Person",
+        "created_through_reference": "outreach-task-7",
+        "due_date": Date(bench.now),
+    }
 
 
 @pytest.mark.parametrize(("recreates", "created"), [(True, 1), (False, 0)])

@@ -13,11 +13,14 @@ from outreach_sync.records import Accepted, DateTime, Rejected, Stale, Verdict, 
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON
 from outreach_sync.workbooks.client import Workbooks
+from outreach_sync.workbooks.wire import PEOPLE
 from tests.harness import Pauses
 from tests.workbooks.conftest import configured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from outreach_sync.connections import Answer
 
 
 STATE, STAMP = "cf_person_sequence_state", "cf_person_state_updated_at"
@@ -81,7 +84,7 @@ class Bench:
         rows = self.target.people_by_ids(self.ids[:4])
         writes = [Write(row.id, row.lock_version, SAID) for row in rows.values()]
         writes += [Write(0, 0, created(number)) for number in (1, 2)]
-        return writes, list(self.target.write_people(writes))
+        return writes, list(self.target.write(PEOPLE, writes))
 
     def fault(self, name: str, **options: Any) -> None:
         """Let a fault fire once."""
@@ -127,7 +130,7 @@ def test_a_verdict_never_claims_what_is_not_so(bench: Bench, names: tuple[str, .
     for name in names:
         bench.fault(name)
     try:
-        verdicts = bench.target.write_people(writes)
+        verdicts = bench.target.write(PEOPLE, writes)
     except NotAuthenticatedError:
         assert names == ("key_refused",)
         return
@@ -198,7 +201,7 @@ def test_a_time_that_is_a_var_date_time_reads_as_what_was_written(bench: Bench) 
     bench.sandbox.faults.on("custom_datetime_is_var")
     bench.write()
     assert bench.target.people_by_ids(bench.ids[:1])[bench.ids[0]].fields[STAMP] == AT
-    assert not [one for one in bench.target.problems() if one.subject == STAMP]
+    assert not [one for one in bench.target.metadata.problems(bench.target.fields) if one.subject == STAMP]
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.torture)])
@@ -215,9 +218,36 @@ def test_a_service_that_slows_down_most_requests_is_asked_little_more_and_writes
     updates = [Write(row.id, row.lock_version, SAID) for row in rows.values()]
     creations = [Write(0, 0, created(number)) for number in range(30)]
     before = bench.target.requests
-    assert all(isinstance(verdict, Accepted) for verdict in bench.target.write_people(updates))
+    assert all(isinstance(verdict, Accepted) for verdict in bench.target.write(PEOPLE, updates))
     assert bench.target.requests - before <= 4 * undisturbed
-    assert all(isinstance(verdict, Accepted) for verdict in bench.target.write_people(creations))
+    assert all(isinstance(verdict, Accepted) for verdict in bench.target.write(PEOPLE, creations))
     assert [row.lock_version for row in bench.target.people_by_ids(ids).values()] == [1] * 150
     references = [one["created_through_reference"] for one in store.all(PERSON)]
     assert all(references.count(f"outreach-prospect-{number}") == 1 for number in range(30))
+
+
+@pytest.mark.parametrize("done", [0.0, 0.5, 1.0])
+def test_a_redirect_of_a_creation_costs_no_answer_but_those_that_tell_what_became_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, done: float
+) -> None:
+    """What is redirected once more is luck; a look-up that is answered is ours, and two of them tell all."""
+    answers: list[tuple[bool, int]] = []
+    send = bench.target.transport.send
+
+    def noting(*asked: Any, **how: Any) -> Answer:
+        answer = send(*asked, **how)
+        answers.append((b"__method" in how["body"], answer.status))
+        return answer
+
+    monkeypatch.setattr(bench.target.transport, "send", noting)
+    for seed in range(24):
+        answers.clear()
+        bench.sandbox.faults.on("delaying_redirect", probability=0.6, done=done, seed=seed)
+        creations = [Write(0, 0, created(100 * seed + number)) for number in range(100)]
+        assert all(isinstance(verdict, Accepted) for verdict in bench.target.write(PEOPLE, creations))
+        put_off = answers.count((True, 302))
+        looked, written = answers.count((False, 200)), answers.count((True, 200))
+        assert written + looked <= 1 + 2 * put_off
+        assert done < 1 or (written, looked) == ((0, 1) if put_off else (1, 0))
+    references = {one["created_through_reference"] for one in bench.sandbox.store.all(PERSON)} - {None, ""}
+    assert len(references) == len(bench.sandbox.store.all(PERSON)) - 5 == 24 * 100

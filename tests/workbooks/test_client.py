@@ -448,14 +448,16 @@ def test_a_short_pause_that_is_asked_for_is_kept(bench: Bench) -> None:
 
 
 def test_requests_go_one_at_a_time_while_the_service_slows_us_down(bench: Bench) -> None:
-    brake = bench.client._brake
-    read(bench.having(redirect(), page(1)))
-    with brake.turn():
-        assert brake._turn.locked()
-    for _ in range(10):
+    alone: list[bool] = []
+
+    def step(_: Form) -> Response:
+        alone.append(bench.client._turn.locked())
+        return page(1)
+
+    bench.having(redirect(), step)
+    for _ in range(12):
         read(bench)
-    with brake.turn():
-        assert not brake._turn.locked()
+    assert alone == [*[True] * 10, False, False]
 
 
 def test_a_service_that_cannot_be_reached_ends_the_write() -> None:

@@ -9,47 +9,13 @@ import pytest
 
 from outreach_sync.errors import UntrustedAnswerError
 from outreach_sync.http import StopSignal
-from outreach_sync.instants import parse_iso
-from outreach_sync.records import Date, Write
-from outreach_sync.workbooks.client import Workbooks, task_write
+from outreach_sync.workbooks.client import Workbooks
 from tests.workbooks.conftest import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outreach_sync.instants import Instant
     from tests.workbooks.conftest import SmallCrm
-
-DUE = parse_iso("2026-09-01T23:00:00Z")
-
-
-def skipped(name: str = "Skipped: e-mail", due: Instant | None = DUE, description: str = "a < b\nc") -> Write:
-    return task_write(
-        name=name,
-        activity_type="Email",
-        activity_status="Cancelled",
-        due=due,
-        description=description,
-        person_id=1001,
-        reference="outreach-task-9001",
-    )
-
-
-def test_a_task_is_described_with_its_person_and_its_reference() -> None:
-    assert skipped().fields == {
-        "name": "Skipped: e-mail",
-        "activity_type": "Email",
-        "activity_status": "Cancelled",
-        "description": "a &lt; b<br>c",
-        "primary_contact_id": 1001,
-        "primary_contact_type": "Private::Crm::Person",
-        "created_through_reference": "outreach-task-9001",
-        "due_date": Date(DUE),
-    }
-
-
-def test_a_long_name_is_cut_to_what_a_string_holds() -> None:
-    assert skipped("n" * 300).fields["name"] == "n" * 255
 
 
 def test_deleted_and_double_tasks_are_found_too(workbooks: Workbooks, crm: SmallCrm) -> None:
