@@ -1,208 +1,363 @@
+"""What is sent, refused, lost, gone or not shown yet: each object by itself, and nothing twice."""
+
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.deliver import FIRST_LOAD_DONE
-from outreach_sync.errors import UnavailableError
-from outreach_sync.instants import Instant
-from outreach_sync.records import Date, Rejected, Stale, TaskRow, Unknown
-from outreach_sync.rules.person import Held
+from outreach_sync import match
+from outreach_sync.deliver import Pusher
+from outreach_sync.reconcile import reconcile
+from outreach_sync.records import Stale, Unknown
 from outreach_sync.store import Store
+from outreach_sync.workbooks.client import Workbooks
+from tests.harness import PERSON, TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from tests.conftest import World
+
+STATE = "cf_person_sequence_state"
+RUNNING = "Active \u2013 Running"
+DAY = 86_400_000
+LENIENT: dict[str, Any] = {"guard": {"share": 1.0, "count": 9999}, "patience": "5s"}
 
 
-def load(bench: Any, count: int, *, first_load_done: bool = True) -> None:
-    for one in range(1, count + 1):
-        bench.linked(one, 1000 + one, "active")
-    if first_load_done:
-        with bench.state.transaction():
-            bench.state.facts.put(FIRST_LOAD_DONE, "run0")
+class Batches(list[list[Any]]):
+    """What is written to people, and what is said to it: `answer` is asked in place of Workbooks."""
+
+    answer: Callable[[Any, Callable[[Any], Any]], Any] = staticmethod(lambda writes, send: send(writes))
 
 
-def fail_at(bench: Any, *person_ids: int) -> None:
-    """Let Workbooks answer neither yes nor no whenever one of these is among what is written."""
-    obey = bench.target.obey
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> Batches:
+    seen, real = Batches(), Workbooks.write_people
 
-    def fail_or_obey(writes: Any) -> Any:
-        if any(write.id in person_ids for write in writes):
-            return [Unknown("the service answered 500")] * len(writes)
-        return obey(writes)
+    def write(target: Workbooks, writes: Any) -> Any:
+        seen.append(list(writes))
+        return seen.answer(writes, lambda some: real(target, some))
 
-    bench.target.obey = fail_or_obey
-
-
-def test_what_was_lost_once_makes_only_its_own_next_batches_small(bench: Any) -> None:
-    load(bench, 60, first_load_done=False)
-    bench.target.answers = [lambda writes: [Unknown("the answer was lost")] * len(writes)]
-    assert bench.decide(config={"workbooks.batch_size": 20}).people.updated == 60
-    assert sorted(len(batch) for batch in bench.target.person_batches) == [5, 5, 5, 5, 20, 20, 20]
+    monkeypatch.setattr(Workbooks, "write_people", write)
+    return seen
 
 
-def test_a_record_that_workbooks_fails_at_is_parked_in_the_end(bench: Any) -> None:
-    """Alone it looks like a service that is down, so the cycle ends with 4. It counts an attempt all the same."""
-    load(bench, 1, first_load_done=False)
-    fail_at(bench, 1001)
-    for attempts in (1, 2, 3):
-        with pytest.raises(UnavailableError, match="keep being lost"):
-            bench.decide()
-        assert [entry.attempts for entry in bench.state.outbox.failures()] == [attempts]
-        bench.now += 86_400_000
-    assert [entry.state for entry in bench.state.outbox.failures()] == ["parked"]
-    bench.decide()
+def moved(world: World, count: int) -> list[int]:
+    """Link so many people and change what they are to say; return their ids."""
+    for prospect in world.known(count):
+        world.move(prospect, "finished")
+    return [one["id"] for one in world.people()]
 
 
-def test_a_service_that_takes_nothing_is_not_asked_for_every_record(bench: Any) -> None:
-    load(bench, 60, first_load_done=False)
-    fail_at(bench, *range(1001, 1061))
-    with pytest.raises(UnavailableError):
-        bench.decide(config={"workbooks.batch_size": 20})
-    assert len(bench.target.person_batches) < 30
-    assert len(bench.state.outbox.failures()) <= 6
+def lost(writes: Any, _send: Any) -> Any:
+    return [Unknown("the answer was lost")] * len(writes)
 
 
-def link(bench: Any, count: int) -> None:
-    for one in range(1, count + 1):
-        bench.linked(one, 1000 + one, "active")
+# -- sent
 
 
-def test_an_entry_is_durably_marked_as_being_sent_before_its_request_leaves(bench: Any) -> None:
-    link(bench, 1)
+def test_an_entry_is_durably_marked_as_being_sent_before_its_request_leaves(world: World, batches: Batches) -> None:
+    moved(world, 1)
     seen: list[str] = []
 
-    def look(writes: Any) -> Any:
-        other = Store.open_to_read(bench.path)  # what another process would find after a power cut
-        seen.append(other.outbox.of_person([1])[0].state)
-        other.connection.close()
-        return bench.target.obey(writes)
+    def look(writes: Any, send: Any) -> Any:
+        with Store.open_to_read(world.state_path) as other:  # what another process would find after a power cut
+            seen.extend(row[0] for row in other.connection.execute("SELECT state FROM outbox"))
+        return send(writes)
 
-    bench.target.answers = [look]
-    bench.decide()
+    batches.answer = look
+    world.run()
     assert seen == ["sending"]
 
 
-def test_no_more_requests_are_in_flight_than_configured(bench: Any) -> None:
-    link(bench, 12)
+def test_no_more_requests_are_in_flight_than_configured(world: World, batches: Batches) -> None:
+    world.settings["workbooks"] |= {"batch_size": 3, "concurrency": 2}
+    moved(world, 12)
     at_once, most, lock = 0, 0, threading.Lock()
 
-    def watch(writes: Any) -> Any:
+    def watch(writes: Any, send: Any) -> Any:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
-        verdicts = bench.target.obey(writes)
+        verdicts = send(writes)
         with lock:
             at_once -= 1
         return verdicts
 
-    bench.target.answers = [watch] * 4
-    bench.decide(config={"workbooks.concurrency": 2})
+    batches.answer = watch
+    assert world.run(sync=LENIENT).document["people"]["updated"] == 12
     assert 1 <= most <= 2
 
 
-def refuse_all(writes: Any) -> Any:
-    return [Rejected(("f_state: is not in the list",)) for _ in writes]
+def test_people_of_many_tasks_are_read_in_one_request(world: World) -> None:
+    for prospect in world.known(8):
+        world.skipped_task(prospect)
+    assert world.run().document["tasks"]["created"] == 8
+    assert world.run(full=True).document["requests"]["workbooks"] == 0
 
 
-def test_a_record_that_is_always_stale_is_left_for_later_and_holds_up_nobody(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.linked(2, 1002, "active")
-
-    def stale(writes: Any) -> Any:
-        return [Stale() if write.id == 1001 else bench.target.obey([write])[0] for write in writes]
-
-    bench.target.answers = [stale] * 10
-    assert bench.decide().people.rejected == 1
-    assert bench.field(1002, "f_state") == "Running"
-    assert "keeps changing" in bench.state.outbox.failures()[0].reason
+# -- lost
 
 
-def test_a_refused_record_stands_with_its_reason_and_is_tried_again_after_a_pause(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.answers = [refuse_all]
-    assert bench.decide().people.rejected == 1
-    (entry,) = bench.state.outbox.failures()
-    assert entry.reason == "f_state: is not in the list"
-    bench.decide()
-    assert len(bench.target.person_batches) == 1, "not before its pause is over"
-    bench.now = Instant(entry.next_attempt_at)
-    bench.decide()
-    assert bench.field(1001, "f_state") == "Running"
-    assert bench.state.outbox.failures() == []
+def test_what_was_lost_once_makes_only_its_own_next_batches_small(world: World, batches: Batches) -> None:
+    world.settings["workbooks"]["batch_size"] = 20
+    moved(world, 60)
+    batches.clear()
+    batches.answer = lambda writes, send: lost(writes, send) if len(batches) == 1 else send(writes)
+    assert world.run(sync=LENIENT).document["people"]["updated"] == 60
+    assert sorted(len(batch) for batch in batches) == [5, 5, 5, 5, 20, 20, 20]
 
 
-def test_a_refused_record_that_turns_out_to_be_gone_is_created_again(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.change(1001, deleted=True)
-    bench.target.answers = [refuse_all]
-    tally = bench.decide()
-    assert (tally.people.recreated, tally.people.rejected) == (1, 0)
+def test_a_record_that_workbooks_fails_at_is_parked_in_the_end(world: World, batches: Batches) -> None:
+    """Alone it looks like a service that is down, so the cycle ends with 4. It counts an attempt all the same."""
+    moved(world, 1)
+    batches.answer = lost
+    for attempts in (1, 2, 3):
+        ended = world.run(sync={"max_attempts": 3})
+        assert (ended.exit_status, "keep being lost" in str(ended.error)) == (4, True)
+        assert [entry.attempts for entry in world.failures()] == [attempts]
+        world.time.pass_time(DAY)
+    assert [entry.state for entry in world.failures()] == ["parked"]
+    assert world.run().exit_status == 1
 
 
-def queued(bench: Any, **values: Any) -> None:
-    bench.linked(1, 1001, "active")
-    task = bench.skipped(7, 1, **values)
-    bench.keep(tasks=[task])
-    with bench.state.transaction():
-        bench.state.outbox.queue_task(7, 1, held=False, run_id="run0")
+def test_a_service_that_takes_nothing_is_not_asked_for_every_record(world: World, batches: Batches) -> None:
+    world.settings["workbooks"]["batch_size"] = 20
+    moved(world, 60)
+    batches.clear()
+    batches.answer = lost
+    assert world.run(sync=LENIENT).exit_status == 4
+    assert (len(batches) < 30, len(world.failures()) <= 6) == (True, True)
 
 
-def test_a_skipped_task_becomes_one_cancelled_task_of_the_person(bench: Any) -> None:
-    queued(bench, note="Ring <b>first</b>\r\nagain", due_at=bench.now)
-    assert bench.decide(config={"sync.tasks.name": "n" * 300}).tasks.created == 1
-    (write,) = bench.target.task_batches[0]
-    assert write.fields == {
-        "name": "n" * 255,
-        "activity_type": "Email",
-        "activity_status": "Cancelled",
-        "description": "Ring &lt;b&gt;first&lt;/b&gt;<br>again",
-        "primary_contact_id": 1001,
-        "primary_contact_type": "Private::Crm::Person",
-        "created_through_reference": "outreach-task-7",
-        "due_date": Date(bench.now),
-    }
+# -- refused
 
 
-@pytest.mark.parametrize(("recreates", "created"), [(True, 1), (False, 0)])
-def test_one_that_was_deleted_follows_when_deleted(bench: Any, recreates: bool, created: int) -> None:
-    queued(bench)
-    bench.target.tasks[1] = TaskRow(1, 0, True, "outreach-task-7")
-    assert bench.decide(config={"sync.when_deleted": "recreate" if recreates else "leave"}).tasks.created == created
-    assert bench.count("outbox") == 0
+def test_a_record_that_is_always_stale_is_left_for_later_and_holds_up_nobody(world: World, batches: Batches) -> None:
+    first, second = moved(world, 2)
+    batches.answer = lambda writes, send: [Stale() if one.id == first else send([one])[0] for one in writes]
+    assert world.run().document["people"]["rejected"] == 1
+    assert world.workbooks.get(PERSON, second)[STATE] == "Finished"
+    assert "keeps changing" in world.failures()[0].reason
 
 
-def gone(bench: Any) -> None:
-    """Have a skipped task wait for a Person that was in step and has been deleted in Workbooks since."""
-    queued(bench)
-    with bench.state.transaction():
-        bench.state.undecided.decided([1])
-        bench.state.people.read(1001, 1, Held("Running", None, False, "1"), rule="email", now=bench.now - 1)
-    bench.target.change(1001, deleted=True)
+def test_a_refused_record_stands_with_its_reason_and_is_tried_again_after_a_pause(world: World) -> None:
+    moved(world, 1)
+    world.sandbox.workbooks.faults.on("refuse_value", field=STATE, value="Finished", text="is not in the list")
+    assert world.run().document["people"]["rejected"] == 1
+    assert "is not in the list" in world.failures()[0].reason
+    world.sandbox.workbooks.faults.clear()
+    assert world.run().document["requests"]["workbooks"] == 0, "not before its pause is over"
+    world.time.pass_time(DAY)
+    assert (world.run().exit_status, world.person()[STATE], world.failures()) == (0, "Finished", [])
 
 
-def test_a_task_is_never_tied_to_a_person_that_was_deleted_but_to_the_one_created_again(bench: Any) -> None:
-    gone(bench)
-    tally = bench.decide()
-    assert (tally.people.recreated, tally.tasks.created) == (1, 1)
-    (write,) = bench.target.task_batches[0]
-    assert write.fields["primary_contact_id"] not in (1001, None)
+def test_the_same_refusal_again_keeps_its_attempts_and_its_pause(world: World) -> None:
+    prospect = world.prospect(states=("hibernating",))
+    world.run()
+    (first,) = world.failures()
+    world.outreach.update("prospect", prospect, title="CTO")
+    world.run(full=True)
+    (again,) = world.failures()
+    assert (again.attempts, again.next_attempt_at) == (first.attempts, first.next_attempt_at)
 
 
-def test_a_task_whose_deleted_person_is_left_deleted_waits_and_is_no_failure(bench: Any) -> None:
-    gone(bench)
-    bench.decide(config={"sync.when_deleted": "leave"})
-    assert bench.target.task_batches == []
-    assert bench.state.outbox.of_task(7).state == "waiting"
-    assert bench.state.outbox.failures() == []
+def test_a_refusal_is_parked_after_max_attempts(world: World) -> None:
+    world.prospect(states=("hibernating",))
+    for _ in range(3):
+        world.run(sync={"max_attempts": 3})
+        world.time.pass_time(2 * DAY)
+    assert [one.state for one in world.failures()] == ["parked"]
 
 
-def test_people_of_many_tasks_are_read_in_one_request(bench: Any) -> None:
-    for one in range(1, 9):
-        bench.linked(one, 1000 + one, "active")
-        bench.keep(tasks=[bench.skipped(100 + one, one)])
-        with bench.state.transaction():
-            bench.state.outbox.queue_task(100 + one, one, held=False, run_id="run0")
-    bench.decide()
-    assert [sorted(ids) for what, ids in bench.target.looked_up if what == "id"][:1] == [list(range(1001, 1009))]
-    assert len(bench.target.tasks) == 8
+def test_a_pause_that_a_wrong_clock_began_keeps_no_refusal_waiting_for_years(world: World) -> None:
+    twins = [world.workbooks.add_person(name="Ada", email="ada@example.com") for _ in range(2)]
+    world.prospect(email="ada@example.com")
+    world.sandbox.clock.advance(-3650 * DAY)
+    assert world.run().exit_status == 1
+    world.sandbox.clock.advance(3650 * DAY)
+    world.time.pass_time(-3650 * DAY)
+    world.workbooks.delete(PERSON, twins[1])
+    world.run()
+    assert world.person()[STATE] == RUNNING
+
+
+# -- gone
+
+
+def test_a_refused_record_that_turns_out_to_be_gone_is_created_again(world: World) -> None:
+    (person,) = moved(world, 1)
+    world.workbooks.delete(PERSON, person)
+    world.sandbox.workbooks.faults.on("refuse_all", times=1)
+    people = world.run().document["people"]
+    assert (people["recreated"], people["rejected"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("when_deleted", "made"), [("recreate", 1), ("leave", 0)])
+def test_a_task_that_was_sent_and_deleted_before_the_state_was_lost_follows_when_deleted(
+    world: World, when_deleted: str, made: int
+) -> None:
+    world.skipped_task(world.known(1)[0])
+    world.run()
+    world.workbooks.delete(TASK, world.tasks()[0]["id"])
+    world.lose_the_state()
+    assert world.run(sync={"when_deleted": when_deleted}).document["tasks"]["created"] == made
+    assert (len(world.tasks()), world.sql("SELECT * FROM outbox")) == (made, [])
+
+
+def test_a_task_is_never_tied_to_a_person_that_was_deleted_but_to_the_one_created_again(world: World) -> None:
+    prospect = world.known(1)[0]
+    world.workbooks.delete(PERSON, world.person()["id"])
+    world.skipped_task(prospect)
+    ended = world.run()
+    assert (ended.document["people"]["recreated"], ended.document["tasks"]["created"]) == (1, 1)
+    assert world.tasks()[0]["primary_contact_id"] == world.person()["id"]
+
+
+def test_a_task_whose_deleted_person_is_left_deleted_waits_and_is_no_failure(world: World) -> None:
+    prospect = world.known(1)[0]
+    world.workbooks.delete(PERSON, world.person()["id"])
+    world.skipped_task(prospect)
+    ended = world.run(sync={"when_deleted": "leave"})
+    assert (ended.exit_status, world.tasks(), world.failures()) == (0, [], [])
+    assert world.sql("SELECT state FROM outbox WHERE record = 'task'") == [("waiting",)]
+
+
+# -- not shown yet
+
+
+@pytest.mark.parametrize("look_ups", [1, 3])
+def test_what_was_created_a_moment_ago_and_is_not_shown_yet_is_not_gone(world: World, look_ups: int) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.skipped_task(prospect)
+    world.run()
+    for kind in (PERSON, TASK):
+        for record in world.workbooks.table(kind).records.values():
+            record.hidden_reads = look_ups
+            world.workbooks.table(kind).late.add(record.id)
+    world.skipped_task(prospect)
+    for ended in (world.do(reconcile), world.run(full=True)):
+        assert ended.exit_status == 0
+    assert (len(world.people()), len(world.tasks())) == (1, 2)
+
+
+@pytest.mark.parametrize("when", ["just now, for good", "long ago"])
+def test_what_never_appears_is_not_waited_for_without_end(world: World, when: str) -> None:
+    world.prospect(email="ada@example.com")
+    world.run()
+    if when == "long ago":
+        world.time.pass_time(DAY)
+    world.workbooks.hide(world.person()["id"])
+    passed = world.time.waited()
+    assert world.do(reconcile).exit_status == 1
+    assert world.time.waited() - passed <= (60 if when != "long ago" else 1)
+
+
+# -- whose Person
+
+
+@pytest.mark.parametrize(
+    ("rule", "prospect", "person"),
+    [
+        ("reference", {}, {"created_through_reference": "outreach-prospect-1"}),
+        ("external_id", {"externalId": " pers-1001 "}, {}),
+        ("email", {"emails": ["Ada@Example.com"]}, {"email": "ada@example.COM"}),
+    ],
+)
+def test_each_rule_finds_the_person(world: World, rule: str, prospect: dict[str, Any], person: dict[str, Any]) -> None:
+    added = world.workbooks.add_person(name="Ada", **person)
+    world.prospect(**{**prospect, **({"externalId": f" pers-{added} "} if rule == "external_id" else {})})
+    world.run()
+    assert world.person()[STATE] == RUNNING
+    assert world.sql("SELECT rule FROM person") == [(rule,)]
+
+
+def test_the_reference_is_looked_for_whatever_the_config_says_since_the_state_may_have_been_lost(world: World) -> None:
+    world.workbooks.add_person(name="Ada", created_through_reference="outreach-prospect-1")
+    world.prospect()
+    assert world.run(sync={"people": {"match": ["link", "email"]}}).document["people"]["created"] == 0
+    assert world.person()[STATE] == RUNNING
+
+
+def test_no_more_is_asked_for_those_a_rule_has_found(world: World) -> None:
+    world.workbooks.add_person(name="Ada", created_through_reference="outreach-prospect-1")
+    world.prospect(email="ada@example.com")
+    world.run()
+    assert "('_ff[]', 'main_location[email]')" not in str(world.sandbox.workbooks.journal.entries())
+
+
+@pytest.mark.parametrize("lock_version", ["told", "untold"])
+def test_a_row_that_is_older_than_our_own_write_hides_no_write(
+    world: World, batches: Batches, monkeypatch: pytest.MonkeyPatch, lock_version: str
+) -> None:
+    """Two prospects are one Person, and the second was looked up before the first was written."""
+    pump, ahead = Pusher.pump, match.ahead
+
+    def at_once(call: Callable[[], Any], *, name: str) -> Future[Any]:
+        future = ahead(call, name=name)
+        future.result()
+        return future
+
+    def settled_at_once(pusher: Pusher) -> None:
+        pump(pusher)
+        while pusher._in_flight:
+            pusher._collect(block=True)
+
+    monkeypatch.setattr(match, "CHUNK", 1)
+    monkeypatch.setattr(match, "ahead", at_once)
+    monkeypatch.setattr(Pusher, "pump", settled_at_once)
+    world.workbooks.add_person(name="Ada", email="ada@example.com", **{STATE: "Active \u2013 Paused"})
+    at = "2026-09-01T10:00:00Z"
+    for word in ("active", "paused"):
+        prospect = world.prospect(email="ada@example.com", states=())
+        world.outreach.add_state(prospect, 1, word, stateChangedAt=at)
+    if lock_version == "untold":  # the first answer does not say which version it has now
+        batches.answer = lambda writes, send: [
+            one._replace(lock_version=-1) if len(batches) == 1 else one for one in send(writes)
+        ]
+    world.run()
+    assert world.person()[STATE] == "Active \u2013 Paused", "of two states at the same time the higher id is shown"
+
+
+# -- created
+
+
+def test_a_prospect_that_cannot_be_read_is_refused_instead_of_created_empty(world: World) -> None:
+    prospect = world.prospect()
+    world.outreach.update("prospect", prospect, hidden=True)
+    world.run(sync={"streams": ["sequence_states"]})
+    assert (world.people(), "cannot be read" in world.failures()[0].reason) == ([], True)
+
+
+def test_a_creation_that_never_arrived_is_looked_for_and_sent_again(world: World, batches: Batches) -> None:
+    world.prospect()
+    batches.answer = lambda writes, send: lost(writes, send) if len(batches) == 1 else send(writes)
+    assert world.run().exit_status == 0
+    assert (len(batches), len(world.people())) == (2, 1)
+
+
+def test_an_attribute_that_was_named_since_the_prospect_was_read_is_read_before_the_creation(world: World) -> None:
+    skip = {"when_missing": "skip"}
+    world.prospect(title="Engineer")
+    world.run(sync={"people": skip})
+    asks = world.run(sync={"people": {"create_fields": {"person_job_title": "title"}}}, full=True)
+    assert (asks.exit_status, world.person()["person_job_title"]) == (0, "Engineer")
+
+
+@pytest.mark.parametrize("twins", [1, 2])
+def test_somebody_who_shares_an_address_is_not_taken_into_a_person_that_may_be_anothers(
+    world: World, twins: int
+) -> None:
+    """As after a lost state, while a walk is incomplete: nobody looked for the others yet."""
+    for number in range(twins):
+        world.workbooks.add_person(name=f"A{number}", created_through_reference="outreach-prospect-1")
+    world.prospect(email="ada@example.com")
+    world.prospect(email="ada@example.com", optedOut=True)
+    world.sandbox.outreach.faults.on("server_error_500", kind="list sequenceStates")
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
+    references = sorted(str(one["created_through_reference"]) for one in world.people())
+    assert references == ["outreach-prospect-1"] * twins + ["outreach-prospect-2"]

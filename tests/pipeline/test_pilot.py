@@ -3,130 +3,135 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.records import Rejected, Unknown
-from outreach_sync.run import Pilot
+if TYPE_CHECKING:
+    from outreach_sync.run import Ended
+    from tests.conftest import World
 
-TICKED = {"sync.people.only_where": {"f_pilot": True}}
-
-
-def said(bench: Any) -> dict[int, Any]:
-    return {one: bench.field(one, "f_state") for one in sorted(bench.target.people)}
-
-
-def history(bench: Any, *columns: str) -> list[tuple[Any, ...]]:
-    query = f"SELECT {', '.join(columns)} FROM write ORDER BY number"  # noqa: S608
-    return bench.state.connection.execute(query).fetchall()
+STATE = "cf_person_sequence_state"
+RUNNING = "Active \u2013 Running"
+TICKED = {"people": {"only_where": {"person_job_title": "Pilot"}}}
 
 
-def test_a_limited_run_writes_the_first_people_and_the_next_run_the_others(bench: Any) -> None:
-    for one in range(1, 4):
-        bench.linked(one, 1000 + one, "active")
-    for one in range(4, 7):
-        bench.keep(bench.prospect(one), states=bench.states(one, "active"), tasks=[bench.skipped(70 + one, one)])
-    tally = bench.decide(pilot=Pilot(limit=4))
-    assert (tally.people.updated, tally.people.created, tally.people.rejected) == (3, 1, 0)
-    assert tally.tasks.created == 1
-    tally = bench.decide()
-    assert (tally.people.updated, tally.people.created, tally.tasks.created) == (0, 2, 2)
+def counts(ended: Ended) -> dict[str, int]:
+    both = {"tasks": ended.document["tasks"]["created"], **ended.document["people"]}
+    return {name: count for name, count in both.items() if count and name != "queued"}
 
 
-def test_a_pilot_of_ten_needs_no_lifted_guard_and_looks_nobody_else_up(bench: Any) -> None:
-    for one in range(1, 41):
-        bench.keep(bench.prospect(one, email=f"p{one}@example.com"), states=bench.states(one, "active"))
-    config = {"sync.guard": {"create": 5}}
-    assert bench.decide(pilot=Pilot(limit=3), config=config).people.created == 3
-    asked = {value for what, values in bench.target.looked_up if what == "email" for value in values}
-    assert len(asked) < 20
+def somebody(world: World, number: int, **attributes: Any) -> int:
+    """Add a prospect with a skipped task; return the id."""
+    prospect = world.prospect(email=f"p{number}@example.com", **attributes)
+    world.skipped_task(prospect)
+    return prospect
 
 
-def test_a_run_for_some_prospects_writes_the_people_they_are_and_nobody_else(bench: Any) -> None:
-    for one in range(1, 4):
-        bench.linked(one, 1000 + one, "active")
-        bench.keep(tasks=[bench.skipped(70 + one, one)])
-    with bench.state.transaction():
-        bench.state.people.link([3], 1002)
-    tally = bench.decide(pilot=Pilot(prospects=frozenset({3})))
-    assert said(bench) == {1001: None, 1002: "Running", 1003: None}
-    assert (tally.tasks.created, tally.people.rejected) == (2, 0)
-    bench.decide()
-    assert said(bench) == {1001: "Running", 1002: "Running", 1003: None}
+def known(world: World, *titles: str | None) -> list[int]:
+    """Add as many prospects who are known by e-mail, each with a skipped task; return the ids of their People."""
+    people = []
+    for number, title in enumerate(titles):
+        people.append(world.workbooks.add_person(name="P", email=f"p{number}@example.com", person_job_title=title))
+        somebody(world, number)
+    return people
 
 
-def test_a_dry_pilot_lists_what_the_pilot_would_write(bench: Any) -> None:
-    for one in range(1, 4):
-        bench.linked(one, 1000 + one, "active")
-    tally = bench.decide(dry_run=True, pilot=Pilot(limit=2))
-    assert [change["workbooks_id"] for change in tally.changes] == [1001, 1002]
+def said(world: World) -> list[Any]:
+    return [one[STATE] for one in world.people()]
 
 
-def test_only_people_with_the_values_that_are_named_are_touched_and_nobody_is_created(bench: Any) -> None:
-    for one, ticked in ((1, True), (2, False), (3, None)):
-        bench.target.add(1000 + one, email=f"p{one}@example.com", f_pilot=ticked)
-        bench.keep(
-            bench.prospect(one, email=f"p{one}@example.com", opted_out=one == 2), states=bench.states(one, "active"),
-            tasks=[bench.skipped(70 + one, one)],
-        )  # fmt: skip
-    bench.keep(bench.prospect(4), states=bench.states(4, "active"))
-    tally = bench.decide(config=TICKED)
-    assert (tally.people.updated, tally.people.created, tally.people.skipped) == (1, 0, 3)
-    assert (said(bench), tally.tasks.created) == ({1001: "Running", 1002: None, 1003: None}, 1)
-    assert bench.state.outbox.failures() == []
+def history(world: World, *columns: str) -> list[tuple[Any, ...]]:
+    return world.sql(f"SELECT {', '.join(columns)} FROM write ORDER BY number")  # noqa: S608
 
 
-def test_a_person_that_gets_the_value_is_touched_when_there_is_next_something_to_write(bench: Any) -> None:
-    bench.target.add(1001, email="ada@example.com", f_pilot=False)
-    bench.keep(
-        bench.prospect(1, email="ada@example.com"), states=bench.states(1, "active"), tasks=[bench.skipped(7, 1)]
-    )
-    bench.decide(config=TICKED)
-    bench.target.change(1001, f_pilot=True)
-    with bench.state.transaction():
-        bench.state.undecided.mark_again([1])
-    tally = bench.decide(config=TICKED)
-    assert (said(bench), tally.tasks.created) == ({1001: "Running"}, 1)
+def test_a_limited_run_writes_the_first_people_and_the_next_run_the_others(world: World) -> None:
+    known(world, None, None, None)
+    for number in range(3, 6):
+        somebody(world, number)
+    assert counts(world.run(limit=4)) == {"updated": 3, "created": 1, "tasks": 4}
+    assert counts(world.run()) == {"created": 2, "tasks": 2}
 
 
-def test_every_accepted_field_is_kept_with_what_was_there_before_and_why(bench: Any) -> None:
-    bench.linked(1, 1001, "active", opted_out=True)
-    bench.decide()
-    rows = history(bench, "record", "action", "prospect_id", "workbooks_id", "field", "old", "new", "because")
-    why = "opt-out: prospect 1 has optedOut"
+def test_a_pilot_of_ten_needs_no_lifted_guard_and_looks_nobody_else_up(world: World) -> None:
+    for number in range(40):
+        world.prospect(email=f"p{number}@example.com")
+    assert counts(world.run(limit=3, sync={"guard": {"create": 5}})) == {"created": 3}
+    asked = str(world.sandbox.workbooks.journal.entries())
+    assert sum(f"p{number}@example.com" in asked for number in range(40)) < 20
+
+
+def test_a_run_for_some_prospects_writes_the_people_they_are_and_nobody_else(world: World) -> None:
+    prospects = world.known(3)
+    twin = world.prospect(email="p1@example.com", states=())
+    world.run()
+    for prospect in prospects:
+        world.move(prospect, "finished")
+    for prospect in (*prospects, twin):
+        world.skipped_task(prospect)
+    assert counts(world.run(prospects=(twin,))) == {"updated": 1, "tasks": 2}
+    assert said(world) == [RUNNING, "Finished", RUNNING]
+    world.run()
+    assert said(world) == ["Finished"] * 3
+
+
+def test_a_dry_pilot_lists_what_the_pilot_would_write(world: World) -> None:
+    people = known(world, None, None, None)
+    changes = world.run(dry_run=True, limit=2).document["changes"]
+    assert [one["workbooks_id"] for one in changes if one["record"] == "person"] == people[:2]
+
+
+def test_only_people_with_the_values_that_are_named_are_touched_and_nobody_is_created(world: World) -> None:
+    known(world, "Pilot", "CTO", None)
+    world.outreach.update("prospect", 2, optedOut=True)
+    somebody(world, 9)
+    assert counts(world.run(sync=TICKED)) == {"updated": 1, "skipped": 3, "tasks": 1}
+    assert (said(world), world.failures()) == ([RUNNING, None, None], [])
+
+
+def test_a_person_that_gets_the_value_is_touched_when_there_is_next_something_to_write(world: World) -> None:
+    (person,) = known(world, "CTO")
+    world.run(sync=TICKED)
+    world.edit_person(person, person_job_title="Pilot")
+    world.move(1, "finished")
+    assert counts(world.run(sync=TICKED)) == {"updated": 1, "tasks": 1}
+    assert said(world) == ["Finished"]
+
+
+def test_every_accepted_field_is_kept_with_what_was_there_before_and_why(world: World) -> None:
+    person = world.workbooks.add_person(name="Ada", email="ada@example.com")
+    world.prospect(email="ada@example.com", optedOut=True, optedOutAt="2026-09-20T14:13:20Z")
+    world.run()
+    rows = history(world, "record", "action", "prospect_id", "workbooks_id", "field", "old", "new", "because")
     assert {row[4]: (json.loads(row[5]), json.loads(row[6])) for row in rows} == {
-        "f_state": (None, "Opted Out"),
-        "f_at": (None, "2026-09-20T14:13:20Z"),
-        "f_no_email": (None, True),
+        STATE: (None, "Opted Out"),
+        "cf_person_state_updated_at": (None, "2026-09-20T14:13:20Z"),
+        "no_email_soliciting": (False, True),
     }
-    assert {(*row[:4], row[7]) for row in rows} == {("person", "update", 1, 1001, why)}
+    assert {(*row[:4], row[7]) for row in rows} == {("person", "update", 1, person, "opt-out: prospect 1 has optedOut")}
 
 
-def test_the_history_of_a_created_person_and_task_names_nobody(bench: Any) -> None:
-    bench.keep(
-        bench.prospect(1, email="ada@example.com", last_name="Example"), states=bench.states(1, "active"),
-        tasks=[bench.skipped(7, 1, note="call Ada")],
-    )  # fmt: skip
-    bench.decide()
-    rows = history(bench, "record", "action", "task_id", "field", "new")
-    assert {(row[0], row[1], row[2]) for row in rows} == {("person", "create", None), ("task", "create", 7)}
+def test_the_history_of_a_created_person_and_task_names_nobody(world: World) -> None:
+    world.skipped_task(world.prospect(email="ada@example.com"), note="call Ada")
+    world.run()
+    rows = history(world, "record", "action", "task_id", "field", "new")
+    assert {row[:3] for row in rows} == {("person", "create", None), ("task", "create", 1)}
     assert not [row for row in rows if "Ada" in row[4] or "example.com" in row[4]]
 
 
-def test_a_write_whose_answer_was_lost_is_in_the_history_once(bench: Any) -> None:
-    bench.linked(1, 1001, "active")
-    bench.target.answers = [lambda writes: bench.target.obey(writes) and [Unknown("time-out")]]
-    bench.decide()
-    assert sorted(row[0] for row in history(bench, "field")) == ["f_at", "f_state"]
+def test_a_write_whose_answer_was_lost_is_in_the_history_once(world: World) -> None:
+    world.known(1)
+    world.sandbox.workbooks.faults.on("answer_lost_after_commit", times=1, kind="write")
+    world.move(1, "finished")
+    world.run()
+    assert [row[0] for row in history(world, "new") if "Finished" in row[0]] == ['"Finished"']
 
 
 @pytest.mark.parametrize("action", ["update", "create"])
-def test_what_was_refused_is_not_in_the_history(bench: Any, action: str) -> None:
+def test_what_was_refused_is_not_in_the_history(world: World, action: str) -> None:
     if action == "update":
-        bench.linked(1, 1001, "active")
-    else:
-        bench.keep(bench.prospect(1), states=bench.states(1, "active"))
-    bench.target.answers = [lambda writes: [Rejected(("no",))] * len(writes)]
-    bench.decide()
-    assert history(bench, "field") == []
+        world.workbooks.add_person(name="Ada", email="ada@example.com")
+    world.prospect(email="ada@example.com")
+    world.sandbox.workbooks.faults.on("refuse_all")
+    assert world.run().exit_status == 1
+    assert history(world, "field") == []
