@@ -13,6 +13,7 @@ from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Stale, Unknown
 from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
+from outreach_sync.workbooks.wire import PEOPLE
 from tests.harness import PERSON, TASK
 
 if TYPE_CHECKING:
@@ -35,13 +36,15 @@ class Batches(list[list[Any]]):
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> Batches:
-    seen, real = Batches(), Workbooks.write_people
+    seen, real = Batches(), Workbooks.write
 
-    def write(target: Workbooks, writes: Any) -> Any:
+    def write(target: Workbooks, controller: str, writes: Any) -> Any:
+        if controller != PEOPLE:
+            return real(target, controller, writes)
         seen.append(list(writes))
-        return seen.answer(writes, lambda some: real(target, some))
+        return seen.answer(writes, lambda some: real(target, controller, some))
 
-    monkeypatch.setattr(Workbooks, "write_people", write)
+    monkeypatch.setattr(Workbooks, "write", write)
     return seen
 
 
@@ -91,6 +94,23 @@ def test_no_more_requests_are_in_flight_than_configured(world: World, batches: B
     batches.answer = watch
     assert world.run(sync=LENIENT).document["people"]["updated"] == 12
     assert 1 <= most <= 2
+
+
+def test_a_skipped_task_becomes_one_cancelled_task_of_the_person(world: World) -> None:
+    task = world.skipped_task(world.known(1)[0], note="Ring <b>first</b>\r\nagain", dueAt="2026-09-01T23:00:00Z")
+    told = {"name": "n" * 300, "description": "{note}", "type": {"default": "Task", "email": "Email"}}
+    assert world.run(sync={"tasks": told}).document["tasks"]["created"] == 1
+    (write,) = [one for one in world.workbooks.writes if one.record_class == TASK]
+    assert {name: new for name, (_, new) in write.changed.items()} == {
+        "name": "n" * 255,
+        "activity_type": "Email",
+        "activity_status": "Cancelled",
+        "description": "Ring &lt;b&gt;first&lt;/b&gt;<br>again",
+        "primary_contact_id": world.person()["id"],
+        "primary_contact_type": PERSON,
+        "created_through_reference": f"outreach-task-{task}",
+        "due": "2026-09-01,0,Europe/London",
+    }
 
 
 def test_people_of_many_tasks_are_read_in_one_request(world: World) -> None:
