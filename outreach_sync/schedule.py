@@ -27,9 +27,8 @@ from outreach_sync.config.values import next_firing
 from outreach_sync.errors import ConfigError, InterruptedByError, LockHeldError, OutreachSyncError
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Mapping
-
-    from apscheduler.events import JobExecutionEvent, JobSubmissionEvent
 
     from outreach_sync.config.model import Config, Schedule
     from outreach_sync.http import StopSignal
@@ -45,30 +44,23 @@ _SET_BACK_SECONDS = 2.0
 
 
 class NextTime(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """When a command is due next: at the next time of its cron expression, or `every_ms` from now. Times are UTC."""
+    """When a command is due next: at the next time of its cron expression, or so long from now. Times are UTC."""
 
-    def __init__(self, *, cron: str | None, every_ms: int | None, jitter_ms: int) -> None:
-        """Put each time off by up to `jitter_ms`."""
-        self._cron = cron
-        self._every_ms = every_ms
-        self._jitter_ms = jitter_ms
+    def __init__(self, schedule: Schedule, command: str) -> None:
+        """Put each time off by up to the jitter."""
+        self._cron = schedule.reconcile if command == RECONCILE else schedule.cron
+        self._every_ms = None if command == RECONCILE else schedule.every_ms
+        self._jitter_ms = schedule.jitter_ms
 
-    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        """Return the next time after `now`, whatever came before."""
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime | None:
+        """Return the next time after `now`, whatever came before; None: never."""
         if self._cron is not None:
             due = next_firing(self._cron, now)
+        elif self._every_ms is not None:
+            due = now + timedelta(milliseconds=self._every_ms)
         else:
-            due = now + timedelta(milliseconds=self._every_ms or 0)
+            return None
         return due + timedelta(milliseconds=random.uniform(0, self._jitter_ms))  # noqa: S311 - spreads load, no secret
-
-
-def trigger_of(schedule: Schedule, command: str) -> NextTime | None:
-    """Return when a command is due, None: never."""
-    cron = schedule.reconcile if command == RECONCILE else schedule.cron
-    every_ms = None if command == RECONCILE else schedule.every_ms
-    if cron is None and every_ms is None:
-        return None
-    return NextTime(cron=cron, every_ms=every_ms, jitter_ms=schedule.jitter_ms)
 
 
 class Ticking(BaseScheduler):  # type: ignore[misc]  # APScheduler has no types
@@ -84,28 +76,10 @@ class Ticking(BaseScheduler):  # type: ignore[misc]  # APScheduler has no types
         super().shutdown(wait)
 
 
-class Reload:
-    """A request to read the config again, safe to be made by a signal handler."""
-
-    def __init__(self) -> None:
-        """Begin without one."""
-        self._asked = False
-
-    def ask(self) -> None:
-        """Make it."""
-        self._asked = True
-
-    def take(self) -> bool:
-        """Say whether it was made since the last time."""
-        asked, self._asked = self._asked, False
-        return asked
-
-
 class Scheduler:
     """Runs what the config's schedule wants, until asked to stop.
 
-    No error of a run ends it: what is wrong is logged and told to the service
-    manager, and the next time is tried again.
+    No error of a run ends it: it is logged and told to the service manager, and the next time is tried again.
 
     Attributes:
         config: the one in force.
@@ -151,23 +125,24 @@ class Scheduler:
             # without these, a late wake-up drops the run
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        self._jobs.add_listener(self._on_submitted, EVENT_JOB_SUBMITTED)
-        self._jobs.add_listener(self._on_skipped, EVENT_JOB_MAX_INSTANCES)
-        self._jobs.add_listener(self._on_bug, EVENT_JOB_ERROR)
-        _silence_library()
+        self._jobs.add_listener(self._heard, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
+        library = logging.getLogger("apscheduler")  # it would print past the one place that logs
+        library.addHandler(logging.NullHandler())
+        library.propagate = False
 
-    def serve(self, reload: Reload, read_config: Callable[[], Config], *, reconcile_first: bool = False) -> None:
+    def serve(self, hangups: deque[int], read_config: Callable[[], Config], *, reconcile_first: bool = False) -> None:
         """Run the first cycle at once and everything else in time; return when asked to stop and the run has ended.
 
         Args:
-            reload: when to read the config again.
+            hangups: what a signal handler puts in to have the config read again.
             read_config: reads it; a ConfigError keeps the old one.
             reconcile_first: a reconcile fell due while no scheduler ran; it follows the first cycle.
         """
         self.start(reconcile_first=reconcile_first)
         while not self._stop.wait(TICK_SECONDS):
             self.tick()
-            if reload.take():
+            if hangups:
+                hangups.clear()
                 self._reload(read_config)
         self._manager.tell("STOPPING=1")
         self._jobs.shutdown(wait=False)  # its own waiting holds a lock that the run it waits for may need
@@ -203,14 +178,12 @@ class Scheduler:
         return None if job is None else job.next_run_time
 
     def _plan(self, command: str, *, at_once: bool = False) -> None:
-        """Put a command on the schedule, or take it off, as the config in force has it."""
-        trigger = trigger_of(self.config.schedule, command)
-        if trigger is not None:
-            first = datetime.now(UTC) + timedelta(microseconds=command == RECONCILE)  # the cycle goes before it
-            when = {"next_run_time": first} if at_once else {}
-            self._jobs.add_job(self._run, trigger, args=(command,), id=command, replace_existing=True, **when)
-        elif self._jobs.get_job(command):
-            self._jobs.remove_job(command)
+        """Put a command on the schedule as the config in force has it; without a time it stays there and is not run."""
+        trigger, now = NextTime(self.config.schedule, command), datetime.now(UTC)
+        due = trigger.get_next_fire_time(None, now)
+        if at_once and due is not None:
+            due = now + timedelta(microseconds=command == RECONCILE)  # the cycle goes before it
+        self._jobs.add_job(self._run, trigger, args=(command,), id=command, replace_existing=True, next_run_time=due)
 
     def _run(self, command: str) -> None:
         """Do one run in the worker thread, and never let what it may end with end more than itself."""
@@ -222,44 +195,36 @@ class Scheduler:
                 error = self._begin(self.config, command)
             except OutreachSyncError as failure:
                 error = failure
-            self._judge(command, error)
+            if isinstance(error, LockHeldError):
+                self._log.debug("run_held_off", command=command, why=str(error))
+            else:
+                self._trouble.pop(command, None)
+                if error is not None and not isinstance(error, InterruptedByError):
+                    self._trouble[command] = f"the last {command} ended with {error.exit_status}: {error}"
+                    self._log.warning("scheduled_run_failed", command=command, status=error.exit_status, why=str(error))
             self._manager.tell(f"STATUS={self._standing(command)}")
-
-    def _judge(self, command: str, error: OutreachSyncError | None) -> None:
-        """Log what a run ended with, and remember what somebody has to see to."""
-        if isinstance(error, LockHeldError):
-            self._log.debug("run_held_off", command=command, why=str(error))
-            return
-        self._trouble.pop(command, None)
-        if error is not None and not isinstance(error, InterruptedByError):
-            self._trouble[command] = f"the last {command} ended with {error.exit_status}: {error}"
-            self._log.warning("scheduled_run_failed", command=command, status=error.exit_status, why=str(error))
 
     def _standing(self, command: str) -> str:
         due = [moment for moment in map(self.next_time, (CYCLE, RECONCILE)) if moment is not None]
         soonest = f", next at {_iso(min(due))}" if due else ""
         return "; ".join((f"idle: {command} ended at {_iso(datetime.now(UTC))}{soonest}", *self._trouble.values()))
 
-    def _on_submitted(self, event: JobSubmissionEvent) -> None:
-        """Count what is handed over late: the machine slept, or its clock was put forward."""
-        due, now = event.scheduled_run_times[0], datetime.now(UTC)
-        if now - due > _LATE:
+    def _heard(self, event: Any) -> None:
+        """Count and log what the library tells: what is handed over late, what is skipped, and a bug."""
+        command, now = event.job_id, datetime.now(UTC)
+        if event.code == EVENT_JOB_ERROR:  # the next run goes on from what was committed
+            bug = type(event.exception).__name__
+            self._trouble[command] = f"the last {command} ended with a bug ({bug})"
+            self._log.warning("run_broke", command=command, bug=bug)
+            self._log.debug("bug", trace=event.traceback)
+            self._manager.tell(f"STATUS={self._standing(command)}")
+        elif event.code == EVENT_JOB_MAX_INSTANCES:  # the one that goes on does the work
+            self.skipped += 1
+            self._log.warning("run_skipped", command=command, why="the last one still goes on", skipped=self.skipped)
+        elif now - (due := event.scheduled_run_times[0]) > _LATE:  # the machine slept, or its clock was put forward
             self.late += 1
             seconds = round((now - due).total_seconds())
-            self._log.warning("run_late", command=event.job_id, due_at=_iso(due), seconds=seconds)
-
-    def _on_skipped(self, event: JobSubmissionEvent) -> None:
-        """Count what fell due while the same still goes on: the one that goes on does the work."""
-        self.skipped += 1
-        self._log.warning("run_skipped", command=event.job_id, why="the last one still goes on", skipped=self.skipped)
-
-    def _on_bug(self, event: JobExecutionEvent) -> None:
-        """Log a bug; the next run goes on from what was committed."""
-        bug: Any = event.exception
-        self._trouble[event.job_id] = f"the last {event.job_id} ended with a bug ({type(bug).__name__})"
-        self._log.warning("run_broke", command=event.job_id, bug=type(bug).__name__)
-        self._log.debug("bug", trace=event.traceback)
-        self._manager.tell(f"STATUS={self._standing(event.job_id)}")
+            self._log.warning("run_late", command=command, due_at=_iso(due), seconds=seconds)
 
     def _reload(self, read_config: Callable[[], Config]) -> None:
         """Put a new config in force from the next run on; keep the old one if the new one is wrong."""
@@ -315,11 +280,4 @@ def _shown(schedule: Schedule) -> dict[str, Any]:
 
 
 def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _silence_library() -> None:
-    """Keep APScheduler from printing past the one place that logs; its events are logged here."""
-    library = logging.getLogger("apscheduler")
-    library.addHandler(logging.NullHandler())
-    library.propagate = False
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import time_machine
 from outreach_sync.config.model import Config
 from outreach_sync.errors import ConfigError, LockHeldError, NotAuthenticatedError, OutreachSyncError
 from outreach_sync.http import StopSignal
-from outreach_sync.schedule import CYCLE, RECONCILE, NextTime, Reload, Scheduler, ServiceManager, trigger_of
+from outreach_sync.schedule import CYCLE, RECONCILE, NextTime, Scheduler, ServiceManager
 from tests.harness import Recorder
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def test_a_request_to_stop_waits_for_the_run_and_begins_no_other(world: World) -
     assert began.wait(PATIENCE)
     world.stop.set(15)
     world.scheduler._jobs.start = lambda: None  # type: ignore[method-assign]  # it has begun
-    world.scheduler.serve(Reload(), config)
+    world.scheduler.serve(deque(), config)
     assert [world.ended.get_nowait() for _ in range(world.ended.qsize())] == [CYCLE]
     assert world.log.events[-1][0] == "schedule_stopped"
 
@@ -257,14 +258,12 @@ def test_the_watchdog_is_fed_while_a_run_takes_its_time(world: World) -> None:
     ],
 )
 def test_times_are_utc(schedule: dict[str, str], command: str, due: datetime) -> None:
-    trigger = trigger_of(config(**schedule).schedule, command)
-    assert trigger is not None
-    assert trigger.get_next_fire_time(None, START) == due
+    assert NextTime(config(**schedule).schedule, command).get_next_fire_time(None, START) == due
 
 
 def test_each_start_is_put_off_by_up_to_the_jitter() -> None:
-    trigger = NextTime(cron="0 * * * *", every_ms=None, jitter_ms=30_000)
-    due = [trigger.get_next_fire_time(None, START) for _ in range(20)]
+    trigger = NextTime(config(every=None, cron="0 * * * *", jitter="30s").schedule, CYCLE)
+    due = [trigger.get_next_fire_time(None, START) or START for _ in range(20)]
     full = START.replace(hour=11, minute=0)
     assert len(set(due)) > 1
     assert all(full <= each <= full + timedelta(seconds=30) for each in due)

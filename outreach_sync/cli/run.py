@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import ROLES
 from outreach_sync.run import Ended, Options, perform
-from outreach_sync.schedule import RECONCILE, Reload, Scheduler, ServiceManager
+from outreach_sync.schedule import RECONCILE, Scheduler, ServiceManager
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
@@ -260,19 +260,19 @@ def schedule(context: Invocation) -> int:
     def begin(config: Config, command: str) -> OutreachSyncError | None:
         return perform(config, Options(command), stop, log, work=repair if command == RECONCILE else None).error
 
-    with stop_on_signals(forced_status=0) as stop, reload_on_hangup() as reload:
+    with stop_on_signals(forced_status=0) as stop, hangups() as asked:
         scheduler = Scheduler(config, begin, stop=stop, log=log, manager=ServiceManager())
-        scheduler.serve(reload, read_config, reconcile_first=_reconcile_is_overdue(config))
+        scheduler.serve(asked, read_config, reconcile_first=_reconcile_is_overdue(config))
     return 0
 
 
 @contextmanager
-def reload_on_hangup() -> Iterator[Reload]:
-    """Turn SIGHUP into a request to read the config again, for the block."""
-    reload = Reload()
-    before = signal.signal(signal.SIGHUP, lambda _number, _frame: reload.ask())
+def hangups() -> Iterator[deque[int]]:
+    """Collect the SIGHUPs of the block: each asks to read the config again."""
+    asked: deque[int] = deque()
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: asked.append(number))
     try:
-        yield reload
+        yield asked
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ import yaml
 from outreach_sync.cli.context import print_table, say, stop_on_signals, terminal
 from outreach_sync.demo import tell
 from outreach_sync.errors import ConfigError, UsageError
+from outreach_sync.instants import parse_duration
 from outreach_sync.sandbox.serve import CONFIG_FILE, ServeOptions, serve
 
 if TYPE_CHECKING:
@@ -26,30 +26,24 @@ if TYPE_CHECKING:
 
 _PORT = click.IntRange(0, 65_535)
 _SECONDS = 10
-_TYPES = {
-    "prospect": ("outreach", "prospect"),
-    "state": ("outreach", "sequenceState"),
-    "task": ("outreach", "task"),
-    "sequence": ("outreach", "sequence"),
-    "step": ("outreach", "sequenceStep"),
-    "user": ("outreach", "user"),
-    "event": ("outreach", "event"),
-    "person": ("workbooks", "Private::Crm::Person"),
-    "crm-task": ("workbooks", "Private::Activity::Task"),
-}
-_SHOWN = {
-    "prospect": ("name", "emails", "optedOut", "updatedAt"),
-    "state": ("prospect", "sequence", "state", "updatedAt"),
-    "task": ("prospect", "taskType", "state", "updatedAt"),
-    "sequence": ("name", "enabled", "updatedAt"),
-    "step": ("sequence", "order", "stepType", "updatedAt"),
-    "user": ("name", "email"),
-    "event": ("name", "prospect", "task", "createdAt"),
-    "person": ("name", "main_location[email]", "cf_person_sequence_state", "no_email_soliciting"),
-    "crm-task": ("name", "activity_status", "primary_contact_id", "created_through_reference"),
-}
-_SPAN = re.compile(r"([+-]?)(\d+)([smhd])", re.ASCII)
-_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_KINDS = {
+    "prospect": ("outreach", "prospect", ("name", "emails", "optedOut", "updatedAt")),
+    "state": ("outreach", "sequenceState", ("prospect", "sequence", "state", "updatedAt")),
+    "task": ("outreach", "task", ("prospect", "taskType", "state", "updatedAt")),
+    "sequence": ("outreach", "sequence", ("name", "enabled", "updatedAt")),
+    "step": ("outreach", "sequenceStep", ("sequence", "order", "stepType", "updatedAt")),
+    "user": ("outreach", "user", ("name", "email")),
+    "event": ("outreach", "event", ("name", "prospect", "task", "createdAt")),
+    "person": (
+        "workbooks", "Private::Crm::Person",
+        ("name", "main_location[email]", "cf_person_sequence_state", "no_email_soliciting"),
+    ),
+    "crm-task": (
+        "workbooks", "Private::Activity::Task",
+        ("name", "activity_status", "primary_contact_id", "created_through_reference"),
+    ),
+}  # fmt: skip
+"""Kind of record -> whose it is, its name there, and what is shown of it."""
 
 
 @click.group(invoke_without_command=True)
@@ -118,17 +112,17 @@ class _Door:
         Raises:
             ConfigError, UsageError: there is no such config, or it is that of real services.
         """
-        path = self._config
+        path, advice = self._config, "Name the sandbox's with --config."
         try:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
             found = {service: str(config[service]["base_url"]) for service in ("outreach", "workbooks")}
         except OSError as error:
-            advice = "Start `outreach-sync sandbox` here first."
-            raise ConfigError(f"{path}: {error.strerror}.", advice=advice) from None
+            why = f"{path}: {error.strerror}."
+            raise ConfigError(why, advice="Start `outreach-sync sandbox` here first.") from None
         except (yaml.YAMLError, KeyError, TypeError, ValueError):
-            raise ConfigError(f"{path} names no services.", advice="Name the sandbox's with --config.") from None
+            raise ConfigError(f"{path} names no services.", advice=advice) from None
         if not all(address.startswith("http://127.0.0.1:") for address in found.values()):
-            raise UsageError(f"{path} is not the config of a sandbox.", advice="Name the sandbox's with --config.")
+            raise UsageError(f"{path} is not the config of a sandbox.", advice=advice)
         return found
 
     def ask(self, service: str, method: str, path: str, document: object = None) -> Any:
@@ -137,28 +131,54 @@ class _Door:
         Raises:
             UsageError: nothing answers there, or what was asked makes no sense.
         """
+        url = f"{self.addresses[service]}/_sandbox{path}"
         with requests.Session() as session:
             session.trust_env = False  # no proxy stands between two programs of one machine
             try:
-                answer = session.request(
-                    method, f"{self.addresses[service]}/_sandbox{path}", json=document, timeout=_SECONDS
-                )
+                answer = session.request(method, url, json=document, timeout=_SECONDS)
                 said = answer.json()
             except (requests.RequestException, ValueError):
-                raise UsageError(
-                    f"no sandbox answers at {self.addresses[service]}.", advice="Start one: outreach-sync sandbox."
-                ) from None
+                why = f"no sandbox answers at {self.addresses[service]}."
+                raise UsageError(why, advice="Start one: outreach-sync sandbox.") from None
         if not answer.ok:
             raise UsageError(f"{said.get('error', 'the sandbox refuses this')}.", advice="See `sandbox do --help`.")
         return said
 
-    def change(self, change: Mapping[str, object]) -> int:
+    def change(self, **change: object) -> Any:
         """Change a record of Outreach; return its id."""
-        id_: int = self.ask("outreach", "POST", "/records", {"changes": [change]})["ids"][0]
-        return id_
+        return self.ask("outreach", "POST", "/records", {"changes": [change]})["ids"][0]
+
+    def edit(self, verb: str, kind: str, fields: Mapping[str, Any] | None = None, **which: int) -> Any:
+        """Add, update or delete a record of either service, by `id`; return its id."""
+        service, type_, _ = _KINDS[kind]
+        if service == "outreach":
+            attributes = {} if fields is None else {"attributes": fields}
+            return self.change(**{verb: type_}, **which, **attributes)
+        changed = {} if fields is None else {"fields": fields}
+        return self.ask(service, "POST", "/records", {"do": verb, "class": type_, **which, **changed}).get("id")
 
 
 _door = click.make_pass_decorator(_Door)
+_kind = click.argument("kind", type=click.Choice(list(_KINDS)))
+_id = click.argument("id_", metavar="ID", type=int)
+
+
+def _values(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; a value is JSON or else a text.
+
+    Raises:
+        UsageError: there is no `=`.
+    """
+    values: dict[str, Any] = {}
+    for one in given:
+        name, sign, text = one.partition("=")
+        if not sign or not name:
+            raise UsageError(f"'{one}' is not of the form NAME=VALUE.", advice="As in: title=Buyer optedOut=true.")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
 
 
 @sandbox.group("do")
@@ -172,26 +192,22 @@ def do(context: click.Context) -> None:
 
 
 @do.command("list")
-@click.argument("kind", type=click.Choice(list(_TYPES)), required=False)
+@click.argument("kind", type=click.Choice(list(_KINDS)), required=False)
 @_door
 def list_(door: _Door, kind: str | None) -> None:
     """Show what both services hold, or every record of one KIND."""
-    if kind is None:
-        for service in door.addresses:
-            one = door.ask(service, "GET", "/")
-            held = ", ".join(f"{count} {name}" for name, count in one["records"].items() if count)
-            say(f"{service} at {one['now']}: {held or 'nothing'}")
-            say(f"  faults: {', '.join(one['faults']) or 'none'}")
+    if kind is not None:
+        service, type_, columns = _KINDS[kind]
+        records = door.ask(service, "GET", "/records")
+        rows = (records if service == "outreach" else records["records"])[type_]
+        shown = [[row["id"], *map(row["values"].get, columns)] for row in rows if not row.get("is_deleted")]
+        print_table(shown, ("id", *columns))
         return
-    columns = ("id", *_SHOWN[kind])
-    print_table([[row.get(name) for name in columns] for row in _rows(door, kind)], columns)
-
-
-def _rows(door: _Door, kind: str) -> list[dict[str, Any]]:
-    service, type_ = _TYPES[kind]
-    dump = door.ask(service, "GET", "/records")
-    records = dump[type_] if service == "outreach" else dump["records"][type_]
-    return [{**row["values"], "id": row["id"]} for row in records if not row.get("is_deleted")]
+    for service in door.addresses:
+        one = door.ask(service, "GET", "/")
+        held = ", ".join(f"{count} {name}" for name, count in one["records"].items() if count)
+        say(f"{service} at {one['now']}: {held or 'nothing'}")
+        say(f"  faults: {', '.join(one['faults']) or 'none'}")
 
 
 @do.command("skip-task")
@@ -202,7 +218,7 @@ def _rows(door: _Door, kind: str) -> list[dict[str, Any]]:
 @_door
 def skip_task(door: _Door, task: int, by: str) -> None:
     """Skip an Outreach task."""
-    door.change({"skip": task, "by": by})
+    door.change(skip=task, by=by)
     click.echo(f"Task {task} is skipped.")
 
 
@@ -211,7 +227,7 @@ def skip_task(door: _Door, task: int, by: str) -> None:
 @_door
 def opt_out(door: _Door, prospect: int) -> None:
     """Let a prospect opt out of everything."""
-    door.change({"opt_out": prospect})
+    door.change(opt_out=prospect)
     click.echo(f"Prospect {prospect} has opted out.")
 
 
@@ -221,7 +237,7 @@ def opt_out(door: _Door, prospect: int) -> None:
 @_door
 def end_state(door: _Door, state: int, word: str) -> None:
     """End a sequence state, as an answer does: its open tasks are withdrawn."""
-    door.change({"end": state, "state": word})
+    door.change(end=state, state=word)
     click.echo(f"Sequence state {state} is {word}; its open tasks are gone.")
 
 
@@ -231,54 +247,40 @@ def end_state(door: _Door, state: int, word: str) -> None:
 @_door
 def merge(door: _Door, loser: int, winner: int) -> None:
     """Merge prospect LOSER into prospect WINNER."""
-    door.change({"merge": loser, "into": winner})
+    door.change(merge=loser, into=winner)
     click.echo(f"Prospect {loser} is now part of prospect {winner}.")
 
 
 @do.command("add")
-@click.argument("kind", type=click.Choice(list(_TYPES)))
-@click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...")
+@_kind
+@click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...", callback=_values)
 @_door
-def add(door: _Door, kind: str, fields: tuple[str, ...]) -> None:
+def add(door: _Door, kind: str, fields: dict[str, Any]) -> None:
     """Add a record, as in `add state prospect=1 sequence=2 state=paused`."""
-    service, type_ = _TYPES[kind]
-    if service == "outreach":
-        id_ = door.change({"add": type_, "attributes": _values(fields)})
-    else:
-        id_ = door.ask(service, "POST", "/records", {"do": "add", "class": type_, "fields": _values(fields)})["id"]
-    click.echo(f"Added: {kind} {id_}.")
+    click.echo(f"Added: {kind} {door.edit('add', kind, fields)}.")
 
 
 @do.command("set")
-@click.argument("kind", type=click.Choice(list(_TYPES)))
-@click.argument("id_", metavar="ID", type=int)
-@click.argument("fields", nargs=-1, required=True, metavar="NAME=VALUE...")
+@_kind
+@_id
+@click.argument("fields", nargs=-1, required=True, metavar="NAME=VALUE...", callback=_values)
 @_door
-def set_(door: _Door, kind: str, id_: int, fields: tuple[str, ...]) -> None:
+def set_(door: _Door, kind: str, id_: int, fields: dict[str, Any]) -> None:
     """Change a record, as in `set prospect 3 title=Buyer` or `set state 5 prospect=null`.
 
     updatedAt moves unless it is among the names. A value is JSON (true, 5, null, a list) or else a text.
     """
-    service, type_ = _TYPES[kind]
-    if service == "outreach":
-        door.change({"update": type_, "id": id_, "attributes": _values(fields)})
-    else:
-        change = {"do": "update", "class": type_, "id": id_, "fields": _values(fields)}
-        door.ask(service, "POST", "/records", change)
+    door.edit("update", kind, fields, id=id_)
     click.echo(f"Changed: {kind} {id_}.")
 
 
 @do.command("remove")
-@click.argument("kind", type=click.Choice(list(_TYPES)))
-@click.argument("id_", metavar="ID", type=int)
+@_kind
+@_id
 @_door
 def remove(door: _Door, kind: str, id_: int) -> None:
     """Delete a record."""
-    service, type_ = _TYPES[kind]
-    if service == "outreach":
-        door.change({"delete": type_, "id": id_})
-    else:
-        door.ask(service, "POST", "/records", {"do": "delete", "class": type_, "id": id_})
+    door.edit("delete", kind, id=id_)
     click.echo(f"Removed: {kind} {id_}.")
 
 
@@ -287,17 +289,20 @@ def remove(door: _Door, kind: str, id_: int) -> None:
 @_door
 def clock(door: _Door, by: str) -> None:
     """Move the clock of both services, as in `clock +1h` or `clock -30m` (s, m, h, d)."""
-    span = _SPAN.fullmatch(by)
-    if span is None:
-        raise UsageError(f"'{by}' is not a span of time.", advice="Write it like +1h, 90s or -2d.")
-    milliseconds = int(span[2]) * _MS[span[3]] * (-1 if span[1] == "-" else 1)
-    told = door.ask("outreach", "POST", "/clock", {"advance_ms": milliseconds})
+    try:
+        span = parse_duration(by.lstrip("+-")) * (-1 if by.startswith("-") else 1)
+    except ValueError:
+        raise UsageError(f"'{by}' is not a span of time.", advice="Write it like +1h, 90s or -2d.") from None
+    told = door.ask("outreach", "POST", "/clock", {"advance_ms": span})
     click.echo(f"It is {told['now']} for both services.")
 
 
 @do.group("fault")
 def fault() -> None:
     """Switch faults on and off."""
+
+
+_service = click.option("--service", type=click.Choice(["outreach", "workbooks"]), help="Whose, where both have it.")
 
 
 @fault.command("list")
@@ -316,24 +321,21 @@ def fault_list(door: _Door, everything: bool) -> None:  # noqa: FBT001 - click p
 
 @fault.command("on")
 @click.argument("name")
-@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
-@click.option("--service", type=click.Choice(["outreach", "workbooks"]), help="Whose, where both have it.")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...", callback=_values)
+@_service
 @click.option("--times", type=click.IntRange(1), help="How often it fires; else until it is off.")
 @click.option("--after", type=click.IntRange(0), default=0, help="How many occasions it lets pass first.")
 @_door
-def fault_on(  # noqa: PLR0917 - click passes one argument for each option
-    door: _Door, name: str, options: tuple[str, ...], service: str | None, times: int | None, after: int
-) -> None:
+def fault_on(door: _Door, /, *, name: str, service: str | None, **wanted: Any) -> None:
     """Switch a fault on, as in `fault on rate_limited wait=30 --times 2`."""
     owner = _owner(door, name, service)
-    wanted = {"name": name, "times": times, "after": after, "options": _values(options)}
-    door.ask(owner, "POST", "/faults", wanted)
+    door.ask(owner, "POST", "/faults", {"name": name, **wanted})
     click.echo(f"{name} is on in {owner}.")
 
 
 @fault.command("off")
 @click.argument("name", required=False)
-@click.option("--service", type=click.Choice(["outreach", "workbooks"]), help="Whose, where both have it.")
+@_service
 @_door
 def fault_off(door: _Door, name: str | None, service: str | None) -> None:
     """Switch a fault off, or all of them."""
@@ -357,24 +359,6 @@ def _owner(door: _Door, name: str, service: str | None) -> str:
     if service is None and len(owners) > 1:
         raise UsageError(f"both services have the fault '{name}'.", advice="Say which: --service outreach, workbooks.")
     return service or (owners[0] if owners else "outreach")
-
-
-def _values(fields: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE; a value is JSON or else a text.
-
-    Raises:
-        UsageError: there is no `=`.
-    """
-    values: dict[str, Any] = {}
-    for one in fields:
-        name, sign, text = one.partition("=")
-        if not sign or not name:
-            raise UsageError(f"'{one}' is not of the form NAME=VALUE.", advice="As in: title=Buyer optedOut=true.")
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = text
-    return values
 
 
 @click.command()

@@ -8,7 +8,7 @@ import pytest
 
 from outreach_sync.cli import context as signals
 from outreach_sync.cli.context import stop_on_signals
-from outreach_sync.cli.run import reload_on_hangup
+from outreach_sync.cli.run import hangups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def test_a_run_that_was_told_to_survive_its_terminal_does() -> None:
 
 
 def test_a_schedule_that_is_told_to_read_its_config_does_not_stop() -> None:
-    with stop_on_signals() as stop, reload_on_hangup() as reload:
+    with stop_on_signals() as stop, hangups() as asked:
         os.kill(os.getpid(), signal.SIGHUP)
-        assert reload.take()
+        assert asked
         assert not stop.is_set()
