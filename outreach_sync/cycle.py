@@ -47,7 +47,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
     recover(run)
     notice_changed_rules(run)
     failure = pull_streams(run)
-    complete = failure is None and not run.store.progress.any_walk_open(run.all_streams)
+    complete = failure is None and all(run.store.progress.of(one).walk is None for one in run.all_streams)
     if complete:
         release(run)
     try:
@@ -93,7 +93,7 @@ def notice_changed_rules(run: Run) -> None:
             run.store.undecided.mark_all_changed()
             run.log.info("rules_changed", what="labels or fields")
         if facts.get(_FIELDS) not in (None, now[_FIELDS]):
-            run.store.people.doubt_all()
+            run.store.people.doubt(None)
         if facts.get(_SKIP_RULE) not in (None, now[_SKIP_RULE]):
             run.store.progress.reset(Stream.TASKS)
             run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
@@ -174,7 +174,7 @@ def count_what_waits(run: Run) -> None:
     """Fill in what is still queued, and the requests."""
     waiting = {kind: count for kind, count in run.store.outbox.counts().items() if "discarded" not in kind}
     run.summary.people.queued = sum(count for (record, _), count in waiting.items() if record in ("person", "source"))
-    run.summary.people.queued += run.store.undecided.count_unqueued()
+    run.summary.people.queued += run.store.undecided.count(unqueued=True)
     run.summary.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")
     run.summary.outreach_requests = run.source.requests
     run.summary.workbooks_requests = run.target.requests

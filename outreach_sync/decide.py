@@ -18,7 +18,7 @@ from outreach_sync.match import ask_matches, link, look_behind_blanks, look_twic
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, is_opted_out, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
-from outreach_sync.store.outbox import HIDDEN
+from outreach_sync.store.outbox import HIDDEN, SENDING
 from outreach_sync.store.people import Candidates
 
 if TYPE_CHECKING:
@@ -127,14 +127,15 @@ def decide_all(run: Run, pump: Callable[[], None], *, only_opt_outs: bool = Fals
     while found_more:  # somebody to be created turned out to share an address with a Person
         candidates = Candidates(run.store.connection)
         for one in look_up_all(run, only_opt_outs=only_opt_outs):
-            candidates.add(_decide(run, one, only_opt_outs=only_opt_outs))
+            missing, buried = _decide(run, one, only_opt_outs=only_opt_outs)
+            candidates.add(missing, buried=buried)
             run.on_progress("planned", len(one.prospects))
             pump()
         found_more = _decide_creations(run, candidates, only_opt_outs=only_opt_outs)
 
 
-def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple[int, bool]]:
-    """Decide a few prospects; return those without a Person, and whether one of theirs was there before."""
+def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[int], Collection[int]]:
+    """Decide a few prospects; return those without a Person, and those who had one that the state knows nothing of."""
     ids, unlinked = {*looked_up.prospects, *looked_up.unlinked}, looked_up.unlinked
     matches = looked_up.matches.result()
     verdicts = link(run, matches)
@@ -156,10 +157,9 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> list[tuple
         missing = {one for one in unmatched if one not in verdicts and one not in left}
         if not only_opt_outs:
             run.store.undecided.decided(ids - missing - later)
-    was_sent = run.store.people.bereft_among(missing) | set(matches.buried)
     if run.pilot.limit:
         run.pilot.expected += len(run.store.cache.with_reason(missing))
-    return [(one, one in was_sent) for one in sorted(missing)]
+    return missing, matches.buried
 
 
 def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found | Ambiguous]:
@@ -171,7 +171,7 @@ def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found
     cached = run.store.cache.prospects(leads)
     found = look_twice(run, [one.prospect for one in cached.values()])
     with run.store.transaction():
-        run.store.outbox.certain(entry.id for entry in in_doubt if entry.prospect_id not in found)
+        run.store.outbox.mark((one.id for one in in_doubt if one.prospect_id not in found), in_doubt=False)
     return found
 
 
@@ -191,14 +191,14 @@ def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]
             continue
         left.update(pool)
         if hidden:
-            run.store.people.not_seen(person_id)
+            run.store.people.doubt([person_id], hidden=True)
             reason = (
                 f"Person {person_id} does not come back from Workbooks, neither alive nor deleted: the API key's user "
                 f"may not see it, or it was removed for good. It is not created again by itself"
             )
             run.refuse_decision(min(pool), person_id, reason, action=HIDDEN)
         else:
-            run.store.people.left_deleted(person_id)
+            run.store.people.doubt([person_id], deleted=True, hidden=False)
             run.store.outbox.drop_person(pool)
     return left
 
@@ -219,7 +219,7 @@ def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[
             continue
         if row.id not in run.store.people.by_id([row.id]):
             run.store.people.read(row.id, row.lock_version, Held(), rule="reference", now=run.clock())
-        run.store.people.left_deleted(row.id)
+        run.store.people.doubt([row.id], deleted=True, hidden=False)
         run.store.people.link([prospect_id], row.id)
         run.store.outbox.drop_person([prospect_id])
         left.add(prospect_id)
@@ -237,8 +237,9 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
     pools = run.store.people.prospects_of(set(run.store.people.of_prospects(prospect_ids).values()))
     everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
     people = run.store.people.by_id(pools)
-    writing = set(run.store.outbox.sending(everyone).values())
-    lost = run.store.outbox.lost_answers(everyone)
+    queued = run.store.outbox.of_person(everyone)
+    writing = {entry.person_id for entry in queued if entry.state == SENDING}
+    lost = {entry.key: entry for entry in queued if entry.in_doubt}
     later = {one for person_id in writing if person_id is not None for one in pools.get(person_id, ())}
     waiting = {one: pool for one, pool in pools.items() if one not in writing and not people[one].hidden}
     for person_id, one in decisions(run.store, run.config, waiting, people).items():
@@ -361,7 +362,8 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
     ask_first, policy = False, run.config.sync.people
     creates = policy.when_missing == "create" and not policy.only_where  # a new Person has no values to be chosen by
     everyone = [one for pool, _ in some for one in pool]
-    taken = set(run.store.people.of_prospects(everyone)) | set(run.store.outbox.sending(everyone))
+    taken = set(run.store.people.of_prospects(everyone))
+    taken |= {entry.key for entry in run.store.outbox.of_person(everyone) if entry.state == SENDING}
     free = {pool[0]: (pool, was_sent) for pool, was_sent in some if taken.isdisjoint(pool)}
     cached = run.store.cache.prospects(everyone)
     forget_namesakes(run.store.connection, [one.prospect for one in cached.values()])

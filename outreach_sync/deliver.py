@@ -27,7 +27,7 @@ from outreach_sync.records import Rejected, Unknown
 from outreach_sync.rules.person import NOT_ACTIVE, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
 from outreach_sync.settle import Batch, Settled, Suspects, person_batch, settle, task_write, workbooks_fields
-from outreach_sync.store.outbox import DISCARDED, PERSON, TASK, Guarded
+from outreach_sync.store.outbox import DISCARDED, PERSON, SENDING, TASK, Guarded
 from outreach_sync.workbooks.wire import PEOPLE, TASKS
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _anybody_is_ready(run: Run) -> bool:
     if run.source_is_down or run.pilot.is_over():
         return False
     if run.pilot.prospects is not None:
-        return bool(run.store.undecided.ready_among(run.pilot.prospects))
-    return bool(run.store.undecided.ready(0, 1))
+        return bool(run.store.undecided.ready(among=run.pilot.prospects))
+    return bool(run.store.undecided.ready(limit=1))
 
 
 def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tuple[Settled, bool]:
@@ -161,7 +161,7 @@ class _Guard:
         if self._lifted or max(numbers) <= min(limits.count, limits.lost_count, limits.create):
             return {}  # without counting everybody, which takes longer than a small cycle
         counts = dict(zip(Watched, numbers, strict=True))
-        return guard_problems(counts, self._run.store.people.known_or_lost(), limits, loaded=self._loaded)
+        return guard_problems(counts, self._run.store.people.known(or_lost=True), limits, loaded=self._loaded)
 
     def admit(self) -> None:
         """Note that what is queued now has been counted and may be written; of a pilot with a limit, nothing is."""
@@ -218,7 +218,7 @@ def _confirm_refusals(run: Run, settled: Settled) -> bool:
     with run.store.transaction():
         for entry, reason in settled.rejected:
             if entry.person_id in absent.deleted or entry.person_id in absent.hidden:
-                run.store.outbox.back_to_queue([entry.id], in_doubt=False)
+                run.store.outbox.mark([entry.id], state="queued", in_doubt=False, next_attempt_at=None)
                 run.store.undecided.mark_again([entry.prospect_id or 0])
             else:
                 run.refuse(entry, reason)
@@ -280,7 +280,7 @@ class Pusher:
         if self.settled.rejected:
             with self._run.store.transaction():
                 entries = [entry.id for entry, _ in self.settled.rejected]
-                self._run.store.outbox.back_to_queue(entries, in_doubt=False)
+                self._run.store.outbox.mark(entries, state="queued", in_doubt=False, next_attempt_at=None)
         if kind is None and self._failure is not None:
             raise self._failure
 
@@ -319,7 +319,7 @@ class Pusher:
             self._collect(block=True)
         if self._may_send():
             with self._run.store.transaction():
-                self._run.store.outbox.mark_sending(entry.id for entry in batch.entries)
+                self._run.store.outbox.mark((entry.id for entry in batch.entries), state=SENDING)
             self._start(batch)
 
     def _may_send(self) -> bool:
@@ -364,7 +364,7 @@ class Pusher:
                 rescue = settle(self._run, batch, verdicts, self.settled)
                 if rescue is not None:
                     rescues.append(rescue)
-                    self._run.store.outbox.mark_sending(entry.id for entry in rescue.entries)
+                    self._run.store.outbox.mark((entry.id for entry in rescue.entries), state=SENDING)
         for rescue in rescues:
             self._start(rescue)
         for batch, verdicts in answered:
@@ -504,7 +504,7 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[_Creatable]:
             ready.append(_Creatable(entry, person_id))
     if waiting:
         with run.store.transaction():
-            run.store.outbox.wait_for_person(waiting)
+            run.store.outbox.mark(waiting, state="waiting", reason=None)
     return ready
 
 

@@ -16,7 +16,7 @@ from outreach_sync.http import ahead, early, pause
 from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import Ambiguous, Found, Held, RoleValue, mailbox, questions, recognised, verdict
-from outreach_sync.store.erasure import Persona, erase_rows
+from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -116,7 +116,8 @@ def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
         after = ids[-1]
         chosen = run.pilot.named(ids)
         if chosen:
-            yield [*chosen, *run.store.outbox.pooled_with(chosen)]
+            pooled = {one for entry in run.store.outbox.of_person(chosen) for one in entry.pool}
+            yield [*chosen, *sorted(pooled.difference(chosen))]
 
 
 def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
@@ -263,7 +264,7 @@ def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> Absent:
             if row is not None and row.is_deleted:
                 no_email = row.fields.get(run.config.workbooks.fields.no_email)
                 if isinstance(no_email, bool):
-                    run.store.people.last_said_no_email(person.id, no_email)
+                    run.store.people.doubt([person.id], no_email=no_email)
             elif row is not None:
                 keep_read(run, row, person, person.rule)
     return Absent(
@@ -324,7 +325,7 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
     A Person that is linked already may have been written since it was looked up: what is known of it is then newer than
     the row, and where it is not certain it is read once more.
     """
-    forgotten = run.store.forgotten.people()
+    forgotten = forgotten_ids(run.store.connection, "person")
     found = {one: judged for one, judged in matches.verdicts.items() if isinstance(judged, Found)}
     known = run.store.people.by_id({judged.person_id for judged in found.values()})
     doubtful = {one: person for one, person in known.items() if person.lock_version is None and not person.deleted}

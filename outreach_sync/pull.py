@@ -21,7 +21,7 @@ from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.rules.watermark import Walk
 from outreach_sync.store.cache import JudgedTask, Trust
-from outreach_sync.store.erasure import forget_namesakes
+from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
 from outreach_sync.store.outbox import next_attempt
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _complete(run: Run, stream: Stream, walk: Walk) -> None:
     if walk.moves_watermark:
         marks = (before.watermark, watermark.trusted_time(walk))
         moved = max((mark for mark in marks if mark is not None), default=None)
-    run.store.progress.complete(stream, moved, walk.began_at if walk.counts_as_sweep else None)
+    run.store.progress.keep_walk(stream, None, watermark=moved, swept=walk.began_at if walk.counts_as_sweep else None)
     if stream is Stream.SEQUENCE_STATES and walk.since is None:
         run.store.facts.put(ALL_STATES_READ, run.id)
     if stream is Stream.EVENTS and walk.since is not None:
@@ -253,7 +253,7 @@ def keep_page(
     cache = run.store.cache
     trust = Trust(page.server_time or run.source.heard_time(), as_is)
     namesakes = forget_namesakes(run.store.connection, (*page.prospects, *page.included))
-    forgotten = run.store.forgotten.prospects() | namesakes
+    forgotten = forgotten_ids(run.store.connection, "prospect") | namesakes
     renamed = cache.keep_sequences(page.sequences)
     listing = cache.in_sequences(renamed) if run.config.workbooks.fields.sequences is not None else set()
     included, _ = cache.keep_prospects((one for one in page.included if one.id not in forgotten), trust)
@@ -276,7 +276,7 @@ def _keep_tasks(
     run: Run, tasks: Sequence[SourceTask], trust: Trust, summary: StreamSummary | None
 ) -> tuple[set[int], int]:
     """Store sequence tasks and queue what was skipped; return the prospects that need a Person for it."""
-    forgotten = run.store.forgotten.prospects()
+    forgotten = forgotten_ids(run.store.connection, "prospect")
     told = run.store.events.skips_of([task.id for task in tasks], run.config.sync.tasks.skip_events) if tasks else {}
     judged = [
         JudgedTask(
@@ -344,15 +344,15 @@ def _is_shown(event: Event, cached: CachedProspect | None) -> bool:
 
 def _keep_refusals(run: Run, page: Page) -> None:
     """Refuse what makes no sense, and end the refusals of what makes sense now."""
-    outbox, forgotten = run.store.outbox, run.store.forgotten.prospects()
+    outbox, forgotten = run.store.outbox, forgotten_ids(run.store.connection, "prospect")
     refused_ids = {refused.id for refused in page.refused}
-    if outbox.has_source_refusals():
-        for stream, rows in (
-            (Stream.SEQUENCE_STATES, page.states),
-            (Stream.TASKS, page.tasks),
-            (Stream.PROSPECTS, page.prospects),
-            (Stream.EVENTS, page.events),
-        ):
+    for stream, rows in (
+        (Stream.SEQUENCE_STATES, page.states),
+        (Stream.TASKS, page.tasks),
+        (Stream.PROSPECTS, page.prospects),
+        (Stream.EVENTS, page.events),
+    ):
+        if rows:
             outbox.source_made_sense(stream, [row.id for row in rows if row.id not in refused_ids])
     for refused in page.refused:
         if (refused.id if refused.stream is Stream.PROSPECTS else refused.prospect_id) in forgotten:
@@ -409,8 +409,6 @@ def read_concerned(run: Run) -> None:
         ServiceError: Outreach was unavailable or out of quota; the rest is read by the next run.
         InterruptedByError: asked to stop; likewise.
     """
-    if not run.store.events.any_concern():
-        return
     summary = run.summary.streams[Stream.EVENTS]
     before = run.source.requests
     try:
@@ -476,7 +474,7 @@ def _skipped_and_gone(run: Run, task_ids: Sequence[int], summary: StreamSummary)
     """Queue tasks that an event says were skipped and that are gone; return the prospects that need a Person for it."""
     concerned = set[int]()
     told = run.store.events.skips_of(task_ids, run.config.sync.tasks.skip_events)
-    forgotten = run.store.forgotten.prospects()
+    forgotten = forgotten_ids(run.store.connection, "prospect")
     for task_id, event in told.items():
         known = run.store.cache.task(task_id)
         prospect_id = (known.task.prospect_id if known else None) or event.prospect_id

@@ -66,7 +66,7 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     failure = pull_streams(run)
     would_stop = compared = False
     try:
-        if failure is None and not run.store.progress.any_walk_open(run.all_streams):
+        if failure is None and all(run.store.progress.of(one).walk is None for one in run.all_streams):
             release(run)
             failure, would_stop = _compare_all(run, allow_bulk=allow_bulk)
             compared = failure is None
@@ -111,10 +111,10 @@ def _keep_findings(run: Run, survey: Survey) -> None:
     """Put the findings into effect in one transaction; `deliver` does the rest."""
     with run.store.transaction():
         survey.keep()
-        for task_id, prospect_id in survey.tasks_to_send():
+        for task_id, prospect_id, _ in survey.tasks("tasks_gone", "tasks_vanished"):
             run.store.outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
-        for task in survey.hidden_tasks():
-            run.store.outbox.task_not_seen(task.id, task.prospect_id, _hidden_task(task.workbooks_id), run_id=run.id)
+        for task_id, prospect_id, workbooks_id in survey.tasks("tasks_hidden"):
+            run.store.outbox.task_not_seen(task_id, prospect_id, _hidden_task(workbooks_id), run_id=run.id)
             run.summary.tasks.rejected += 1
         run.store.undecided.mark_unmatched_changed()
         _end_walk(run, survey)
@@ -132,7 +132,7 @@ def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | No
     loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
     found, limits = survey.counts(), run.config.sync.guard
     numbers = {**survey.people_to_change(), Watched.CREATIONS: 0}
-    problems = list(guard_problems(numbers, run.store.people.known_or_lost(), limits, loaded=loaded).values())
+    problems = list(guard_problems(numbers, run.store.people.known(or_lost=True), limits, loaded=loaded).values())
     judged = (
         ("create again, or no longer see, {} of {} tasks", found["tasks_gone"] + found["tasks_hidden"], asked[0]),
         ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
@@ -152,7 +152,7 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
         GuardStoppedError: more people than the guard allows miss states, and none of a few hundred that were asked for
             exists.
     """
-    missing, known, limits = survey.people_with_unseen(), run.store.people.known_or_lost(), run.config.sync.guard
+    missing, known, limits = survey.people_with_unseen(), run.store.people.known(or_lost=True), run.config.sync.guard
     if not is_mass_change(missing, known, share=limits.lost_share, count=limits.lost_count):
         return
     sample = survey.unseen(0, _SAMPLE)
@@ -194,7 +194,7 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
         first_url=lambda _walk: run.source.all_states_url(),
         instead=lambda _walk, _now: None,
         page_kept=lambda page: survey.saw(_ids(page)),
-        completed=lambda walk: run.store.progress.complete(SURVEY, walk.began_at, None),
+        completed=lambda walk: run.store.progress.keep_walk(SURVEY, None, watermark=walk.began_at),
     )
     try:
         follow(run, course, summary)
@@ -343,10 +343,8 @@ def find_deleted_tasks(run: Run, survey: Survey) -> int:
         )
         deleted = {row.id for row in rows.values() if row.is_deleted}
         with run.store.transaction():
-            survey.note_tasks(
-                ((task.id, task.prospect_id) for task in sent if task.workbooks_id in deleted), vanished=False
-            )
-            survey.note_hidden_tasks(task for task in sent if task.workbooks_id not in rows)
+            survey.note_tasks("tasks_gone", (task[:3] for task in sent if task.workbooks_id in deleted))
+            survey.note_tasks("tasks_hidden", (task[:3] for task in sent if task.workbooks_id not in rows))
             run.store.outbox.tasks_are_seen(task.id for task in sent if task.workbooks_id in rows)
     return looked_at
 
@@ -359,12 +357,12 @@ def _find_vanished_tasks(run: Run, survey: Survey) -> int:
     after = asked_for = 0
     while run.config.sync.tasks.vanished_is_skipped and (overtaken := survey.overtaken_tasks(after, _TOGETHER)):
         check(run.stop)
-        after = overtaken[-1].id
+        after = max(overtaken)
         asked_for += len(overtaken)
-        absent = set(absent_among(run, Stream.TASKS, [task.id for task in overtaken]))
-        vanished = [(task.id, task.prospect_id) for task in overtaken if task.id in absent]
+        absent = set(absent_among(run, Stream.TASKS, list(overtaken)))
+        vanished = [(one, prospect_id, None) for one, prospect_id in overtaken.items() if one in absent]
         with run.store.transaction():
-            survey.note_tasks(vanished, vanished=True)
+            survey.note_tasks("tasks_vanished", vanished)
     return asked_for
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections import defaultdict
 from contextlib import closing, nullcontext
@@ -25,6 +26,7 @@ from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
 from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, is_due, next_attempt
 from outreach_sync.store.progress import Written
+from outreach_sync.store.schema import state_error
 from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
@@ -359,9 +361,9 @@ def perform(
         error: OutreachSyncError | None = None
         try:
             _carry_out(run, options, work)
-        except OutreachSyncError as problem:
+        except (OutreachSyncError, sqlite3.Error) as problem:
             log.debug("run_failed", exc_info=True)
-            error = problem
+            error = state_error(store.path, problem) if isinstance(problem, sqlite3.Error) else problem
         ended = _ended(run, error)
         try:
             if not options.dry_run:
@@ -413,7 +415,7 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
     """
     if not options.dry_run:
         with run.store.transaction():
-            run.store.runs.begin(run.id, options.command, run.summary.started_at)
+            run.store.history.begin(run.id, options.command, run.summary.started_at)
         try:
             copy = back_up_daily(run.store, instants.now())
         except StateError as error:
@@ -431,7 +433,8 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
 def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
     """Sum the run up: it ends with what its error says, else with 1 as long as anything is refused or parked."""
     outbox, summary = run.store.outbox, run.summary
-    status = error.exit_status if error is not None else _REFUSED if outbox.any_failure() else 0
+    refused = outbox.count_failures()
+    status = error.exit_status if error is not None else _REFUSED if refused else 0
     if summary.dry_run:
         summary.refused = [failure_document(entry) for entry in outbox.failures()]
     summary.end(status, instants.now(), None if error is None else masked(str(error)))
@@ -440,19 +443,16 @@ def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
         one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip()
         for one, row in run.store.cache.prospects(concerned).items()
     }
-    return Ended(summary, summary.as_json(), status, error, outbox.count_failures(), names)
+    return Ended(summary, summary.as_json(), status, error, refused, names)
 
 
 def _record(run: Run, ended: Ended) -> None:
     """Keep what the run did, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard."""
     store, heard, outcome = run.store, run.source.heard_time(), run.summary.outcome
     with store.transaction():
-        store.runs.finish(run.id, instants.now(), ended.exit_status, outcome, ended.document, heard_at=heard)
+        store.history.finish(run.id, instants.now(), ended.exit_status, outcome, ended.document, heard_at=heard)
         if heard is not None:
-            oldest = Instant(heard - run.config.state.keep_runs_ms)
-            if store.runs.forget_before(oldest, heard):
-                store.history.note_day(heard)
-                store.history.forget_before(oldest)
+            store.history.turn_day(Instant(heard - run.config.state.keep_runs_ms), heard)
         quota = run.source.quota
         if quota.remaining is not None:
             kept = {"limit": quota.limit, "remaining": quota.remaining, "resets_at": quota.resets_at}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync.instants import Instant, to_date
 from outreach_sync.pull import witness
 from outreach_sync.records import Accepted, Date, DateTime, Rejected, Stale, Unknown, Write, plain
-from outreach_sync.rules.person import Held, base_fields, task_reference
+from outreach_sync.rules.person import base_fields, task_reference
 from outreach_sync.store.outbox import TASK
 from outreach_sync.store.progress import Written
 from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE
@@ -243,16 +243,13 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
         return
     fields = {_NO_EMAIL: True} if sent.rescue else entry.fields
     if entry.person_id is None:
-        people.created(verdict.id, lock_version, Held(**fields), now)  # type: ignore[arg-type]  # the roles are its names
-        people.link(entry.pool, verdict.id)
+        people.created(verdict.id, lock_version, fields, entry.pool, now)
         run.store.outbox.person_exists(entry.pool)
         run.summary.people.recreated += entry.action == "recreate"
         run.summary.people.created += entry.action == "create"
     else:
         people.accepted(verdict.id, lock_version, fields, now)
         run.summary.people.updated += not sent.rescue
-    if fields.get(_NO_EMAIL):
-        people.no_email_is_set(verdict.id)
     run.wrote(entry, verdict.id, fields)
     run.pilot.wrote(verdict.id)
     if sent.rescue:
@@ -282,7 +279,7 @@ def _task_created(run: Run, entry: Entry, write: Write, workbooks_id: int) -> No
 
 def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
     """Have the record read before it is written again."""
-    run.store.outbox.back_to_queue([entry.id], in_doubt=in_doubt)
+    run.store.outbox.mark([entry.id], state="queued", in_doubt=in_doubt, next_attempt_at=None)
     if entry.record != TASK:
         run.store.people.doubt([entry.person_id] if entry.person_id is not None else [])
         run.store.undecided.mark_again([entry.prospect_id or 0, *entry.pool])

@@ -259,7 +259,7 @@ def test_events_that_may_not_be_read_hold_nothing_up_and_are_named_each_time(wor
     assert world.person()[STATE] == RUNNING
     with world.state() as state:
         assert state.facts.get("first_load_done") is not None
-        assert not state.progress.any_walk_open(list(Stream))
+        assert all(state.progress.of(one).walk is None for one in Stream)
 
 
 def test_records_that_an_event_concerns_are_read_by_the_next_run_where_outreach_fails(world: World) -> None:

@@ -10,6 +10,7 @@ from outreach_sync.errors import StateError
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Refused, Stream
 from outreach_sync.store.backup import back_up, back_up_elsewhere, copies_of, forget, look_up, problems_of
+from outreach_sync.store.erasure import forgotten_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,15 +51,15 @@ def test_no_byte_of_theirs_stays_in_the_state_its_log_or_its_copies(world: Any) 
         back_up(state, world.state_path.with_name("state.db.backup-2026-01-01"))
         back_up_elsewhere(state, world.directory / "elsewhere.db")
         with state.transaction():
-            state.runs.finish(state.runs.latest()[0].id, 1, 1, "partial", {"error": f"{PLANTED[0]} is refused"})
+            state.history.finish(state.history.latest()[0].id, 1, 1, "partial", {"error": f"{PLANTED[0]} is refused"})
     assert {name for name, _ in found_in(world.directory)} >= {"state.db", "elsewhere.db", "state.db.backup-2026-01-01"}
     erased = erase(world, prospect_id=prospect)
     assert found_in(world.directory) == set()
-    assert (erased.known.known, erased.known.held.names) == (True, ("Zephyrine Quillfeather",))
+    assert (erased.known.held.known, erased.known.held.names) == (True, ("Zephyrine Quillfeather",))
     assert len(erased.copies) == 2 + len(list(world.state_path.parent.glob("*.backup-20??-??-??"))) - 1
     with world.state() as state:
         assert set(state.cache.prospects([prospect, other])) == {other}
-        assert "[erased] is refused" in state.runs.latest()[0].summary["error"]
+        assert "[erased] is refused" in state.history.latest()[0].summary["error"]
     assert problems_of(world.state_path) == []
 
 
@@ -115,7 +116,7 @@ def test_a_new_prospect_of_a_forgotten_person_is_forgotten_when_it_is_recognised
     before = world.writes()
     world.run()
     with world.state() as state:
-        assert state.forgotten.prospects() == {prospect}
+        assert forgotten_ids(state.connection, "prospect") == {prospect}
         assert state.cache.prospects([prospect]) == {}
     assert world.writes() == before
 
@@ -123,10 +124,10 @@ def test_a_new_prospect_of_a_forgotten_person_is_forgotten_when_it_is_recognised
 def test_forgetting_again_does_no_harm_and_an_unknown_id_is_noted_all_the_same(world: Any) -> None:
     prospect = plant(world)
     world.run()
-    known = [erase(world, prospect_id=one).known.known for one in (prospect, prospect, 424242)]
+    known = [erase(world, prospect_id=one).known.held.known for one in (prospect, prospect, 424242)]
     assert known == [True, False, False]
     with world.state() as state:
-        assert 424242 in state.forgotten.prospects()
+        assert 424242 in forgotten_ids(state.connection, "prospect")
 
 
 def test_a_copy_that_cannot_be_rewritten_is_removed_and_one_that_was_moved_is_named(world: Any) -> None:
@@ -195,7 +196,7 @@ def test_the_same_human_under_a_new_id_is_not_created_again(world: Any, seen: st
     world.run(full=True)
     assert (world.people(), world.tasks()) == ([], [])
     with world.state() as state:
-        assert prospect + 1 in state.forgotten.prospects()
+        assert prospect + 1 in forgotten_ids(state.connection, "prospect")
     assert found_in(world.directory) == set()
 
 
@@ -205,6 +206,5 @@ def test_nothing_of_an_address_is_kept_but_a_hash_that_needs_the_key_of_the_file
     erase(world, prospect_id=prospect)
     with world.state() as state:
         kept = {row[0] for row in state.connection.execute("SELECT hash FROM forgotten_address")}
-        assert state.forgotten.with_addresses({1: [PLANTED[2].upper()], 2: ["ada@example.com"]}) == {1}
     assert len(kept) == 2
     assert not kept & {hashlib.sha256(address.encode()).hexdigest() for address in PLANTED}

@@ -191,8 +191,8 @@ def state(tmp_path: Path) -> Iterator[Store]:
 def record(state: Store, run_id: str, command: str, ago_s: int, ended: tuple[int, str]) -> None:
     began = Instant(NOW - ago_s * 1000)
     with state.transaction():
-        state.runs.begin(run_id, command, began)
-        state.runs.finish(run_id, Instant(began + 2500), *ended, SUMMARY)
+        state.history.begin(run_id, command, began)
+        state.history.finish(run_id, Instant(began + 2500), *ended, SUMMARY)
 
 
 def values(state: Store, tmp_path: Path) -> dict[str, float]:
@@ -242,7 +242,7 @@ def test_quota_watermarks_and_tokens_are_told_where_known(state: Store, tmp_path
     TokenFile.beside(tmp_path / "state.db").write(StoredTokens("access", None, "refresh", Instant(NOW - 5000)))
     with state.transaction():
         state.facts.put("outreach_quota", '{"limit": 10000, "remaining": 9000, "resets_at": null}')
-        state.progress.complete(Stream.TASKS, Instant(NOW - 60_000), None)
+        state.progress.keep_walk(Stream.TASKS, None, watermark=Instant(NOW - 60_000))
     found = values(state, tmp_path)
     assert found["quota_remaining"] == 9000
     assert found["refresh_token_issued_timestamp_seconds"] == NOW / 1000 - 5

@@ -16,7 +16,7 @@ from outreach_sync.log import keep_secret
 from outreach_sync.records import Stream
 from outreach_sync.run import RunSummary, StreamSummary
 from outreach_sync.store import run_lock
-from outreach_sync.store.progress import Runs
+from outreach_sync.store.progress import History
 from tests.harness import PERSON
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_a_run_is_recorded_with_what_it_did_and_how_it_ended(world: World) -> No
     world.prospect(email="ada@example.com")
     ended = world.run()
     with world.state() as state:
-        (record,) = state.runs.latest()
+        (record,) = state.history.latest()
     assert (record.exit_status, record.outcome, record.id) == (0, "ok", ended.document["run_id"])
     assert record.summary == json.loads(json.dumps(ended.document))
 
@@ -65,7 +65,7 @@ def test_a_run_that_fails_is_recorded_with_its_error(world: World) -> None:
     world.sandbox.outreach.stop()
     ended = world.run(sync={"patience": "1s"})
     with world.state() as state:
-        (record,) = state.runs.latest()
+        (record,) = state.history.latest()
     assert (ended.exit_status, record.exit_status, record.outcome) == (4, 4, "failed")
     assert "Outreach" in record.summary["error"]
 
@@ -79,16 +79,16 @@ def test_a_dry_run_is_not_recorded_takes_no_lock_and_leaves_no_file(world: World
         assert world.run(dry_run=True).exit_status == 0
     assert sorted(one.name for one in world.state_path.parent.iterdir()) == before
     with world.state() as state:
-        assert len(state.runs.latest(9)) == 1
+        assert len(state.history.latest(9)) == 1
 
 
 def test_old_runs_are_dropped_and_young_ones_kept(world: World) -> None:
     with world.state() as state, state.transaction():
-        state.runs.begin("old", "run", Instant(instants.now() - instants.parse_duration("91d")))
-        state.runs.begin("young", "run", Instant(instants.now() - instants.parse_duration("89d")))
+        state.history.begin("old", "run", Instant(instants.now() - instants.parse_duration("91d")))
+        state.history.begin("young", "run", Instant(instants.now() - instants.parse_duration("89d")))
     world.run()
     with world.state() as state:
-        assert [record.id for record in state.runs.latest(9)][1:] == ["young"]
+        assert [record.id for record in state.history.latest(9)][1:] == ["young"]
 
 
 @pytest.mark.parametrize("whose", ["this machine's clock", "Outreach's clock"])
@@ -109,7 +109,7 @@ def test_a_run_in_the_wrong_year_drops_no_history_and_hides_no_later_run(
         world.sandbox.outreach.faults.clear()
     last = world.run()
     with world.state() as state:
-        recorded = state.runs.latest(9)
+        recorded = state.history.latest(9)
         assert len(recorded) == 5
         assert recorded[0].id == last.document["run_id"]
 
@@ -127,7 +127,7 @@ def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World
 
     ended = world.do(fail)
     with world.state() as state:
-        (record,) = state.runs.latest()
+        (record,) = state.history.latest()
     assert "refused" in ended.document["error"]
     assert "S3CRETKEYWB" not in json.dumps([ended.document, record.summary])
 
@@ -139,7 +139,7 @@ def test_a_disk_that_fills_up_when_the_run_is_recorded_does_not_hide_what_it_did
     def full(*_: object, **__: object) -> None:
         raise FULL
 
-    monkeypatch.setattr(Runs, step, full)
+    monkeypatch.setattr(History, step, full)
     world.prospect(email="ada@example.com")
     ended = world.run()
     assert (ended.exit_status, ended.document["outcome"]) == (2, "failed" if step == "begin" else "partial")
@@ -151,7 +151,7 @@ def test_a_service_that_failed_is_not_forgotten_for_a_full_disk(world: World, mo
     def full(*_: object, **__: object) -> None:
         raise FULL
 
-    monkeypatch.setattr(Runs, "finish", full)
+    monkeypatch.setattr(History, "finish", full)
     world.sandbox.outreach.stop()
     assert world.run(sync={"patience": "1s"}).exit_status == 4
 

@@ -398,7 +398,7 @@ def forget(
         with stop_on_signals() as stop:
             refuse_another_account(config, store, stop)
         someone = look_up(store, prospect_id=prospect_id, person_id=person_id)
-        if not (someone.known or unknown):
+        if not (someone.held.known or unknown):
             raise UsageError(
                 f"{_ids(someone)} is not known here, so there is nothing to erase.",
                 advice="Check the id, or add --unknown to have it noted all the same.",
@@ -426,7 +426,7 @@ def _ids(someone: Known) -> str:
 
 
 def _tell(erased: Erased) -> None:
-    known = "erased" if erased.known.known else "was not known here; noted all the same"
+    known = "erased" if erased.known.held.known else "was not known here; noted all the same"
     click.echo(f"{_ids(erased.known)}: {known}. They will not be stored or created again.")
     if erased.copies:
         click.echo(f"Backups rewritten without them: {len(erased.copies)}.")

@@ -14,6 +14,7 @@ from outreach_sync.insight.status import iso
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.pull import witness
 from outreach_sync.rules.person import Held, prospect_reference, task_reference
+from outreach_sync.store.erasure import forgotten_ids
 from outreach_sync.store.outbox import HIDDEN, PERSON, SOURCE, TASK
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def explain_prospect(store: Store, config: Config, prospect_id: int) -> dict[str
     """
     cached = store.cache.prospects([prospect_id]).get(prospect_id)
     if cached is None:
-        forgotten = prospect_id in store.forgotten.prospects()
+        forgotten = prospect_id in forgotten_ids(store.connection, "prospect")
         raise _unknown(f"prospect {prospect_id}", forgotten=forgotten)
     if cached.person_id is not None:
         return explain_person(store, config, cached.person_id)
@@ -88,7 +89,7 @@ def explain_person(store: Store, config: Config, person_id: int) -> dict[str, An
     person = store.people.by_id([person_id]).get(person_id)
     pool = store.people.prospects_of([person_id]).get(person_id)
     if person is None or not pool:
-        raise _unknown(f"Person {person_id}", forgotten=person_id in store.forgotten.people())
+        raise _unknown(f"Person {person_id}", forgotten=person_id in forgotten_ids(store.connection, "person"))
     return _explanation(store, config, pool, person)
 
 
@@ -106,7 +107,7 @@ def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
         )
     prospect_id = cached.task.prospect_id
     person_id = store.people.of_prospects([prospect_id]).get(prospect_id) if prospect_id is not None else None
-    entry = store.outbox.of_task(task_id)
+    entry = next(iter(store.outbox.find(record=TASK, key=task_id)), None)
     return {
         "task": _task(store, config, cached),
         "attributes": dict(cached.task.attributes),
@@ -153,7 +154,7 @@ def written_document(one: Written) -> dict[str, Any]:
 def _explanation(store: Store, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
     decision = decisions(store, config, {0: pool}, None if person is None else {0: person})[0]
     cached = store.cache.prospects(pool)
-    entries = {entry.id: entry for one in pool for entry in store.outbox.of_prospect(one)}
+    entries = {entry.id: entry for one in pool for entry in store.outbox.find(prospect_id=one)}
     wanted = {role: getattr(decision.wanted, role) for role in Held._fields}
     written = {one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id)}
     if person is not None:

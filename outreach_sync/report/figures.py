@@ -140,7 +140,7 @@ class Report:
         self.links = Links.of(config)
         standing = status_document(store, config, now, holder)
         self.standing = {**standing, "needs": [_clean(need) for need in standing["needs"]]}
-        recorded = store.runs.since(self._starts[0])
+        recorded = store.history.since(self._starts[0])
         self.runs = [_run_figures(run) for run in recorded if run.started_at <= now + DAY_MS]
 
     @property
@@ -236,8 +236,8 @@ class Report:
     def trends(self) -> list[Trend]:
         """What was recorded by day, joined with what people say now, which stands in for today."""
         recorded: dict[Instant, dict[str, int]] = {}
-        for one in self._store.history.labels_since(self._starts[0]):
-            recorded.setdefault(one.day, {})[one.label] = one.people
+        for day, said, people in self._store.history.labels_since(self._starts[0]):
+            recorded.setdefault(day, {})[said] = people
         current = dict(self._store.history.labels_now())
         recorded[day_of(self.generated_at)] = current
         labels = [*current, *sorted({label for counts in recorded.values() for label in counts} - current.keys())]
@@ -301,7 +301,7 @@ class Report:
     def refusals(self) -> list[Refusals]:
         """What is refused now, by kind."""
         outbox, since = self._store.outbox, Instant(self.generated_at - DAY_MS)
-        recent = outbox.refused_in(run.id for run in self._store.runs.since(since))
+        recent = outbox.refused_in(run.id for run in self._store.history.since(since))
         found = []
         for kind, entries in by_kind(outbox.failures()).items():
             shown = [(failure_document(entry), entry.id in recent) for entry in entries[:_SHOWN_FAILURES]]

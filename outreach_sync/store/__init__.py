@@ -12,7 +12,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,24 +22,28 @@ from outreach_sync import instants
 from outreach_sync.errors import LockHeldError, StateError
 from outreach_sync.files import beside, make_directory, open_private, refusal, resolved
 from outreach_sync.store.cache import Cache
-from outreach_sync.store.erasure import Forgotten
 from outreach_sync.store.outbox import Outbox
 from outreach_sync.store.people import People, Undecided
-from outreach_sync.store.progress import Events, Facts, History, ProgressStore, Runs
-from outreach_sync.store.schema import VERSION, connect, migrations, state_errors
+from outreach_sync.store.progress import Events, Facts, History, ProgressStore
+from outreach_sync.store.schema import VERSION, connect, migrations, state_error, state_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Self
+    from types import TracebackType
 
     from outreach_sync.instants import Instant
 
 _MAGIC = b"SQLite format 3\0"
 _PRIMARY = 0xFF  # what is above says more exactly how
+_NOTHING_BESIDE_IT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+"""What SQLite says where it cannot make the files that it wants beside a state."""
 
 
-class Store:
+class Store(AbstractContextManager["Store"]):
     """An open state file and the stores in it.
+
+    SQLite notices damage only when it comes to it, which may be at any row of any question. What it says inside a
+    `with` block of the store, or a transaction, leaves that as a `StateError`.
 
     Attributes:
         cache: what Outreach said.
@@ -47,11 +51,9 @@ class Store:
         undecided: prospects whose Person has to be decided again.
         outbox: what waits to be written, or was refused.
         progress: watermarks and walks.
-        runs: the runs that were made.
         events: what the stream of events said, and what is to be read again because of it.
-        history: accepted writes, and counts by day.
+        history: the runs that were made, accepted writes, and counts by day.
         facts: single named values.
-        forgotten: whom a request for erasure concerned.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
@@ -63,11 +65,9 @@ class Store:
         self.undecided = Undecided(connection)
         self.outbox = Outbox(connection)
         self.progress = ProgressStore(connection)
-        self.runs = Runs(connection)
         self.history = History(connection)
         self.events = Events(connection)
         self.facts = Facts(connection)
-        self.forgotten = Forgotten(connection)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -77,23 +77,20 @@ class Store:
             StateError: it cannot be opened, is damaged, or was written by a newer version.
         """
         path = resolved(path)
-        with state_errors(path):
+        with state_errors(path), ExitStack() as unless_ours:
             _create_private(path)
-            connection = connect(f"{path.as_uri()}?mode=rw", path)
-            try:
-                version = _version_of_ours(connection, path)
-                connection.execute("PRAGMA journal_mode = WAL")  # changes the file: only once it is known to be ours
-                connection.execute("PRAGMA synchronous = FULL")
-                if version not in {0, VERSION}:
-                    before = path.with_name(f"{path.name}.before-{VERSION}-from-{version}")
-                    _create_private(before)
-                    with closing(sqlite3.connect(before)) as copy:
-                        connection.backup(copy)
-                if version != VERSION:
-                    _migrate(connection)
-            except BaseException:
-                connection.close()
-                raise
+            connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?mode=rw")))
+            version = _version_of_ours(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")  # changes the file: only once it is known to be ours
+            connection.execute("PRAGMA synchronous = FULL")
+            if version not in {0, VERSION}:
+                before = path.with_name(f"{path.name}.before-{VERSION}-from-{version}")
+                _create_private(before)
+                with closing(sqlite3.connect(before)) as copy:
+                    connection.backup(copy)
+            if version != VERSION:
+                _migrate(connection)
+            unless_ours.pop_all()
         return cls(connection, path)
 
     @classmethod
@@ -109,23 +106,23 @@ class Store:
         path = resolved(path)
         if not is_there(path):
             return None
-        try:
-            return cls._read_in_place(path, "mode=ro")
-        except StateError as error:
-            if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-                raise
-        return cls.open_scratch(path) if _has_log(path) else cls._read_in_place(path, "mode=ro&immutable=1")
-
-    @classmethod
-    def _read_in_place(cls, path: Path, mode: str) -> Store | None:
-        with state_errors(path), ExitStack() as unless_ours:
-            connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?{mode}", path)))
-            version = _version_of_ours(connection, path)
-            if version == 0:
-                return None
-            if version == VERSION:
-                unless_ours.pop_all()
-                return cls(connection, path)
+        for mode in ("mode=ro", "mode=ro&immutable=1"):
+            with state_errors(path), ExitStack() as unless_ours:
+                try:
+                    connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?{mode}")))
+                    version = _version_of_ours(connection, path)
+                except sqlite3.Error as error:
+                    if mode != "mode=ro" or _code(error) not in _NOTHING_BESIDE_IT:
+                        raise
+                    if _has_log(path):
+                        break
+                    continue
+                if version == VERSION:
+                    unless_ours.pop_all()
+                    return cls(connection, path)
+                if version == 0:
+                    return None
+                break
         return cls.open_scratch(path)
 
     @classmethod
@@ -139,8 +136,8 @@ class Store:
             StateError: as for `open`.
         """
         path = resolved(path)
-        copy = connect("", None, is_uri=False)
         with state_errors(path):
+            copy = connect("")
             if path.exists():
                 _copy_into(copy, path)
             copy.execute("PRAGMA journal_mode = MEMORY")
@@ -171,17 +168,17 @@ class Store:
         """Close the file; the write-ahead log is folded in."""
         with state_errors(self.path):
             if self.path is not None:
-                with suppress(StateError):  # no reason to fail a run that is done
+                with suppress(sqlite3.Error):  # no reason to fail a run that is done
                     self.connection.execute("PRAGMA optimize")
             self.connection.close()
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
         """Close."""
         self.close()
+        if isinstance(error, sqlite3.Error) or (isinstance(error, OverflowError) and "SQLite" in str(error)):
+            raise state_error(self.path, error) from error
 
 
 def is_there(path: Path) -> bool:
@@ -246,24 +243,24 @@ def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
     """
     while not _has_log(path):
         before = _looks(path)
-        with closing(connect(f"{path.as_uri()}?mode=ro&immutable=1", path)) as connection:
-            _version_of_ours(connection, path)
-            connection.backup(copy)
+        _back_up_from(f"{path.as_uri()}?mode=ro&immutable=1", copy, path)
         if _looks(path) == before and not _has_log(path):
             return
     try:
-        with closing(connect(f"{path.as_uri()}?mode=ro", path)) as connection:
-            _version_of_ours(connection, path)
-            connection.backup(copy)
-    except StateError as error:
-        if _code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+        _back_up_from(f"{path.as_uri()}?mode=ro", copy, path)
+    except sqlite3.Error as error:
+        if _code(error) not in _NOTHING_BESIDE_IT:
             raise
         with tempfile.TemporaryDirectory() as directory:
             for ending in ("", "-wal"):
                 shutil.copyfile(path.with_name(path.name + ending), f"{directory}/state.db{ending}")
-            with closing(connect(f"{directory}/state.db", path, is_uri=False)) as connection:
-                _version_of_ours(connection, path)
-                connection.backup(copy)
+            _back_up_from(f"{directory}/state.db", copy, path)
+
+
+def _back_up_from(address: str, copy: sqlite3.Connection, path: Path) -> None:
+    with closing(connect(address)) as connection:
+        _version_of_ours(connection, path)
+        connection.backup(copy)
 
 
 def _has_log(path: Path) -> bool:
@@ -275,8 +272,16 @@ def _looks(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _code(error: StateError) -> int:
-    return getattr(error.__cause__, "sqlite_errorcode", 0) & _PRIMARY
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+
+
+class Holder(NamedTuple):
+    """Who holds the run lock: its process, its command, and since when by this machine's clock."""
+
+    pid: int
+    command: str
+    since: Instant
 
 
 _DO_ITS_WORK = frozenset({"run", "reconcile"})
@@ -307,8 +312,9 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            who, held_for = _noted(descriptor)
-            does_it = command == "run" and held_for in _DO_ITS_WORK
+            by = _noted(os.pread(descriptor, 1024, 0))
+            who = f": process {by.pid} ({by.command}), since {instants.to_iso(by.since)}" if by else ""
+            does_it = command == "run" and by is not None and by.command in _DO_ITS_WORK
             advice = "Nothing to do: that run does the work." if does_it else "Try again when that run has ended."
             raise LockHeldError(f"another run holds {path}{who}.", advice=advice) from error
         note = {"pid": os.getpid(), "command": command, "since": instants.to_iso(instants.now())}
@@ -319,23 +325,6 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _noted(descriptor: int) -> tuple[str, str]:
-    """Return who holds the lock, as a part of a sentence, and with which command; nothing where that is not known."""
-    try:
-        note = json.loads(os.pread(descriptor, 1024, 0))
-        return f": process {note['pid']} ({note['command']}), since {note['since']}", note["command"]
-    except (ValueError, KeyError, TypeError):
-        return "", ""
-
-
-class Holder(NamedTuple):
-    """Who holds the run lock: its process, its command, and since when by this machine's clock (None: not known)."""
-
-    pid: int
-    command: str
-    since: Instant | None
-
-
 def holder(state_path: Path) -> Holder | None:
     """Say who holds the lock of a state, without touching it; None: nobody, as far as can be seen from here.
 
@@ -344,8 +333,16 @@ def holder(state_path: Path) -> Holder | None:
     path = beside(state_path, ".lock")
     try:
         inode = path.stat().st_ino
-        note = json.loads(path.read_text(encoding="utf-8"))
         held = any(f":{inode} " in line for line in Path("/proc/locks").read_text(encoding="ascii").splitlines())
-        return Holder(int(note["pid"]), str(note["command"]), instants.parse_iso(note["since"])) if held else None
-    except (OSError, ValueError, KeyError, TypeError):
+        return _noted(path.read_bytes()) if held else None
+    except (OSError, ValueError):
+        return None
+
+
+def _noted(text: bytes) -> Holder | None:
+    """Read what the holder of a lock wrote into its file; None where that makes no sense."""
+    try:
+        note = json.loads(text)
+        return Holder(int(note["pid"]), str(note["command"]), instants.parse_iso(note["since"]))
+    except (ValueError, KeyError, TypeError):
         return None

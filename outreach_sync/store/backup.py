@@ -19,12 +19,20 @@ from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, open_private, resolved
 from outreach_sync.store import is_there
-from outreach_sync.store.erasure import Forgotten, Holdings, Persona, erase_rows, holdings, persona, scrub_free_pages
+from outreach_sync.store.erasure import (
+    Holdings,
+    Persona,
+    erase_rows,
+    forgotten_ids,
+    holdings,
+    persona,
+    scrub_free_pages,
+)
 from outreach_sync.store.progress import SURVEY
 from outreach_sync.store.schema import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from outreach_sync.instants import Instant
     from outreach_sync.store import Store
@@ -74,19 +82,15 @@ def back_up_elsewhere(store: Store, target: Path) -> None:
     with _said_as(target):
         if target.exists():
             raise StateError(f"{target} exists already; it was left untouched.", advice="Name another file.")
-    known = copies_elsewhere(store)
-    _note_copies(store, [*known, target])
+    known = {str(one) for one in copies_elsewhere(store)}
+    with store.transaction():
+        store.facts.put(_COPIES, json.dumps(sorted({*known, str(target)})))
     try:
         back_up(store, target)
     except StateError:
-        with suppress(StateError):  # a disk that is full: `forget` will name one place too many
-            _note_copies(store, known)
+        with suppress(StateError), store.transaction():  # a disk that is full: `forget` will name one place too many
+            store.facts.put(_COPIES, json.dumps(sorted(known)))
         raise
-
-
-def _note_copies(store: Store, copies: Iterable[Path]) -> None:
-    with store.transaction():
-        store.facts.put(_COPIES, json.dumps(sorted({str(one) for one in copies})))
 
 
 def back_up_daily(store: Store, now: Instant) -> Path | None:
@@ -137,44 +141,28 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
     partial = path.with_name(path.name + ".restoring" + _PARTIAL)
     with _said_as(path):
         make_directory(path.parent)
-        with closing(_read(source)) as connection:
+        with closing(_connect(source)) as connection:
             _copy(connection, partial)
-        _prepare(partial, _forgotten_in(path))
+        forgotten = _forgotten_in(path)
+        with closing(_connect(partial, "rw")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("UPDATE person SET lock_version = NULL")
+            connection.execute("DELETE FROM progress WHERE stream = ?", (SURVEY,))
+            connection.execute("DELETE FROM survey_seen")
+            connection.execute("COMMIT")
+            if forgotten.prospects or forgotten.people:
+                _erase(connection, forgotten)
         replaced = _set_aside(path, now)
         partial.replace(path)
         flush_directory(path.parent)
     return replaced
 
 
-def erase_from_copy(copy: Path, whom: Persona) -> bool:
-    """Take somebody out of a copy; return False where it had to be removed instead: damaged, or of another version."""
-    if _is_whole(copy):
-        with _said_as(copy), closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-            _erase(connection, persona(connection, prospects=whom.prospects, people=whom.people))
-        return True
-    for name in ("", *_SIDE_FILES):
-        copy.with_name(copy.name + name).unlink(missing_ok=True)
-    return False
-
-
-def drop_unfinished(path: Path) -> None:
-    """Remove what is left of copies that were never finished."""
-    for partial in path.parent.glob(f"{path.name}.*{_PARTIAL}"):
-        partial.unlink(missing_ok=True)
-
-
-def _is_whole(copy: Path) -> bool:
-    try:
-        with closing(_read(copy)) as connection:
-            return connection.execute("PRAGMA user_version").fetchone() == (VERSION,) and not problems_of(copy)
-    except (StateError, sqlite3.Error):
-        return False
-
-
 def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
+    """Take somebody out of a copy, with whoever is the same human being there."""
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("BEGIN IMMEDIATE")
-    erase_rows(connection, whom)
+    erase_rows(connection, persona(connection, prospects=whom.prospects, people=whom.people))
     connection.execute("COMMIT")
     scrub_free_pages(connection)
 
@@ -184,10 +172,14 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
     partial.unlink(missing_ok=True)
     os.close(open_private(partial))
     try:
-        with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+        with closing(_connect(partial, "rw")) as copy:
             connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, that a look at it does not change
-        _sync(partial)
+        descriptor = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         partial.replace(target)
         flush_directory(target.parent)
     except BaseException:
@@ -195,36 +187,13 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
         raise
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _prepare(copy: Path, forgotten: Persona) -> None:
-    """Make a copy fit to go on with: certain of nothing in Workbooks, without whom was forgotten meanwhile."""
-    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("UPDATE person SET lock_version = NULL")
-        connection.execute("DELETE FROM progress WHERE stream = ?", (SURVEY,))
-        connection.execute("DELETE FROM survey_seen")
-        connection.execute("COMMIT")
-        if forgotten.prospects or forgotten.people:
-            _erase(connection, persona(connection, prospects=forgotten.prospects, people=forgotten.people))
-
-
 def _forgotten_in(path: Path) -> Persona:
     """Return whom the state that is replaced has forgotten; nobody where it cannot be read."""
-    if not path.exists():
-        return Persona(frozenset(), frozenset())
-    try:
-        with closing(_read(path)) as connection:
-            forgotten = Forgotten(connection)
-            return Persona(forgotten.prospects(), forgotten.people())
-    except sqlite3.Error:
-        return Persona(frozenset(), frozenset())
+    with suppress(sqlite3.Error):
+        if path.exists():
+            with closing(_connect(path)) as connection:
+                return Persona(forgotten_ids(connection, "prospect"), forgotten_ids(connection, "person"))
+    return Persona(frozenset(), frozenset())
 
 
 def _set_aside(path: Path, now: Instant) -> Path | None:
@@ -241,8 +210,8 @@ def _set_aside(path: Path, now: Instant) -> Path | None:
     return aside
 
 
-def _read(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+def _connect(path: Path, mode: str = "ro") -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
 
 
 @contextmanager
@@ -290,7 +259,7 @@ def problems_of(path: Path) -> list[str]:
     if not is_there(path):
         raise StateError(f"there is no state at {path}.")
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(_connect(path)) as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
                 raise StateError(f"{path} is no state of outreach-sync.")
@@ -317,10 +286,9 @@ def problems_of(path: Path) -> list[str]:
 
 
 class Known(NamedTuple):
-    """Somebody as they are known here. `known`: whether any of their ids is; `held`: what is stored of them."""
+    """Somebody as they are known here, and what is stored of them."""
 
     whom: Persona
-    known: bool
     held: Holdings
 
 
@@ -345,8 +313,7 @@ def look_up(store: Store, *, prospect_id: int | None = None, person_id: int | No
     prospects = () if prospect_id is None else (prospect_id,)
     people = () if person_id is None else (person_id,)
     whom = persona(store.connection, prospects=prospects, people=people)
-    known, held = holdings(store.connection, whom)
-    return Known(whom, known, held)
+    return Known(whom, holdings(store.connection, whom))
 
 
 def forget(store: Store, someone: Known) -> Erased:
@@ -358,26 +325,35 @@ def forget(store: Store, someone: Known) -> Erased:
     Raises:
         StateError: the state cannot be written, or another program keeps reading it.
     """
-    connection = store.connection
+    connection, path = store.connection, store.path
     connection.execute("PRAGMA secure_delete = ON")
     with store.transaction():
         erase_rows(connection, someone.whom)
     scrub_free_pages(connection)
-    if store.path is not None:
-        drop_unfinished(store.path)
-    elsewhere = copies_elsewhere(store)
-    copies = [*(() if store.path is None else copies_of(store.path)), *filter(_is_there, elsewhere)]
-    rewritten = {copy: erase_from_copy(copy, someone.whom) for copy in copies}
-    return Erased(
-        someone,
-        tuple(copy for copy, whole in rewritten.items() if whole),
-        tuple(copy for copy, whole in rewritten.items() if not whole),
-        tuple(one for one in elsewhere if one not in rewritten),
-    )
+    copies, unreachable = [] if path is None else copies_of(path), list[Path]()
+    for partial in [] if path is None else path.parent.glob(f"{path.name}.*{_PARTIAL}"):
+        partial.unlink(missing_ok=True)
+    for one in copies_elsewhere(store):
+        there = False
+        with suppress(OSError):  # a directory that may not be entered any more
+            there = one.exists()
+        (copies if there else unreachable).append(one)
+    rewritten, removed = list[Path](), list[Path]()
+    for copy in copies:
+        if _is_whole(copy):
+            with _said_as(copy), closing(_connect(copy, "rw")) as opened:
+                _erase(opened, someone.whom)
+            rewritten.append(copy)
+        else:
+            for name in ("", *_SIDE_FILES):
+                copy.with_name(copy.name + name).unlink(missing_ok=True)
+            removed.append(copy)
+    return Erased(someone, tuple(rewritten), tuple(removed), tuple(unreachable))
 
 
-def _is_there(copy: Path) -> bool:
+def _is_whole(copy: Path) -> bool:
     try:
-        return copy.exists()
-    except OSError:  # a directory that may not be entered any more
+        with closing(_connect(copy)) as connection:
+            return connection.execute("PRAGMA user_version").fetchone() == (VERSION,) and not problems_of(copy)
+    except (StateError, sqlite3.Error):
         return False

@@ -16,7 +16,7 @@ from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState, m
 from outreach_sync.store.schema import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable
+    from collections.abc import Callable, Collection, Container, Iterable
 
     from outreach_sync.instants import Instant
 
@@ -46,6 +46,11 @@ _TASK_PLACES = {
 _UPDATED_AT = 9
 _DECIDING = slice(4, 9)
 """Where in `_PROSPECT_COLUMNS` stands what a decision about a linked Person looks at: opt-outs and deletion."""
+_OPTED_OUT = (
+    "(p.opted_out OR p.email_opted_out OR EXISTS"
+    " (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = ?))"
+)
+"""Whether an opt-out of the prospect `p` is known; takes the name of that state."""
 _SHOWN = slice(1, 5)
 """Where in `_STATE_COLUMNS` stands what a Person shows of a state."""
 _STATE_PLACES = {"prospect": 1, "sequence": 2, "sequenceStep": 6}
@@ -68,8 +73,9 @@ class Trust(NamedTuple):
         return int(stamp is not None and self.now is not None and stamp > self.now)
 
     def replaces(self, stamp: Instant | None, stored: Instant | None, stored_ahead: int) -> bool:
-        """Say whether a version is to be stored in place of the one that is there."""
-        return self.as_is or bool(stored_ahead) or _newer(stamp, stored) or bool(self.ahead(stamp))
+        """Say whether a version is to be stored in place of another; without a stamp, what was read later is."""
+        newer = stamp is None or stored is None or stamp >= stored
+        return newer or self.as_is or bool(stored_ahead or self.ahead(stamp))
 
 
 _STAMPS_COUNT = Trust()
@@ -141,7 +147,7 @@ class Cache(Table):
                 changed += 1
                 concerned.update(one for one in (row[1], before[1] if before else None) if one is not None)
         self._upsert("sequence_state", _STATE_COLUMNS, fresh)
-        self._each("DELETE FROM sequence_state WHERE id = ?", taken)
+        self._connection.execute(f"DELETE FROM sequence_state WHERE id IN {IDS}", (id_list(taken),))
         self.know(one for one in concerned if one not in written)
         return concerned, changed
 
@@ -163,7 +169,7 @@ class Cache(Table):
     def remove_states(self, state_ids: Collection[int]) -> set[int]:
         """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
         stored = self._stored("sequence_state", "id, prospect_id", state_ids)
-        self._each("DELETE FROM sequence_state WHERE id = ?", stored)
+        self._connection.execute(f"DELETE FROM sequence_state WHERE id IN {IDS}", (id_list(stored),))
         return {row[1] for row in stored.values()}
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
@@ -208,9 +214,9 @@ class Cache(Table):
 
         Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays.
         """
-        fresh = set(self._column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", (id_list(prospect_ids),)))
-        self._each("UPDATE prospect SET gone = 1 WHERE id = ?", fresh)
-        return fresh
+        fresh = self._column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", id_list(prospect_ids))
+        self._connection.execute(f"UPDATE prospect SET gone = 1 WHERE id IN {IDS}", (id_list(fresh),))
+        return set(fresh)
 
     def gone_prospects_opted_out(self, events: Iterable[Event]) -> set[int]:
         """Believe events that tell of an opt-out of prospects who are gone; return those of whom it was not known.
@@ -232,10 +238,10 @@ class Cache(Table):
 
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
-        self._each(
+        self._connection.execute(
             "INSERT OR IGNORE INTO prospect (id, known, opted_out, email_opted_out, history_read)"
-            " VALUES (?, 0, 0, 0, 0)",
-            prospect_ids,
+            " SELECT value, 0, 0, 0, 0 FROM json_each(?)",
+            (id_list(prospect_ids),),
         )
 
     def keep_sequences(self, sequences: Iterable[Sequence]) -> set[int]:
@@ -254,23 +260,12 @@ class Cache(Table):
 
     def in_sequences(self, sequence_ids: Collection[int]) -> set[int]:
         """Return the prospects that have a state in one of these sequences; goes through all states."""
-        if not sequence_ids:
-            return set()
-        return set(
-            self._column(
-                f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}", (id_list(sequence_ids),)
-            )
-        )
+        query = f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}"
+        return set(self._column(query, id_list(sequence_ids))) if sequence_ids else set()
 
     def keep_tasks(self, judged: Iterable[JudgedTask], trust: Trust = _STAMPS_COUNT) -> list[JudgedTask]:
         """Store sequence tasks; return those that changed, or that are judged otherwise than before."""
-        latest: dict[int, JudgedTask] = {}
-        for one in judged:
-            other = latest.get(one.task.id)
-            if other is None or trust.replaces(
-                one.task.updated_at, other.task.updated_at, trust.ahead(other.task.updated_at)
-            ):
-                latest[one.task.id] = one
+        latest = _latest_by_id(judged, trust, record=lambda one: one.task)
         stored = self._stored(
             "task", "id, updated_at, attributes, skipped, prospect_id, sequence_id, sequence_state_id, ahead", latest
         )
@@ -325,7 +320,7 @@ class Cache(Table):
 
     def skipped_among(self, task_ids: Collection[int]) -> set[int]:
         """Return which of these tasks are known to be skipped."""
-        return set(self._column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", (id_list(task_ids),)))
+        return set(self._column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", id_list(task_ids)))
 
     def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
         """Return the skipped tasks of prospects, in the order of their ids."""
@@ -357,16 +352,19 @@ class Cache(Table):
 
     def count_states(self) -> int:
         """Count the sequence states."""
-        return self._number("SELECT count(*) FROM sequence_state")
+        return self._count("SELECT count(*) FROM sequence_state")
 
     def sequence_name(self, sequence_id: int | None) -> str | None:
         """Return the name of a sequence, None where it was never seen."""
-        name: str | None = self._first("SELECT name FROM sequence WHERE id = ?", (sequence_id,))
-        return name
+        return next(iter(self._column("SELECT name FROM sequence WHERE id = ?", sequence_id)), None)
 
     def sample_ids(self, most: int) -> list[int]:
         """Return the ids of a few prospects that were read: those with the lowest and the highest."""
-        return self._sample("prospect", "known AND NOT gone", most)
+        return self._column(
+            "SELECT * FROM (SELECT id FROM prospect WHERE known AND NOT gone ORDER BY id LIMIT ?1)"
+            " UNION SELECT * FROM (SELECT id FROM prospect WHERE known AND NOT gone ORDER BY id DESC LIMIT ?1)",
+            most // 2,
+        )
 
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
@@ -374,7 +372,13 @@ class Cache(Table):
             f"SELECT id, {_PROSPECT_COLUMNS}, person_id, known, history_read, gone FROM prospect WHERE id IN {IDS}",
             (id_list(prospect_ids),),
         )
-        return {row[0]: _cached_prospect(row) for row in rows}
+        found = {}
+        for row in rows:
+            emails = tuple(row[3].split("\n")) if row[3] else ()
+            flags = (row[4], bool(row[5]), row[6], bool(row[7]), *row[8:11])
+            prospect = Prospect._make((*row[:3], emails, *flags, parsed(row[11] or "{}")))
+            found[prospect.id] = CachedProspect(prospect, row[12], bool(row[13]), bool(row[14]), bool(row[15]))
+        return found
 
     def prospects_with_address(self, address: str) -> list[int]:
         """Return the prospects that have an address, in whatever case; one that asks is answered by looking at all."""
@@ -385,11 +389,11 @@ class Cache(Table):
 
     def prospects_with_external_id(self, external_id: str) -> list[int]:
         """Return the prospects that have an external id."""
-        return self._column("SELECT id FROM prospect WHERE external_id = ? ORDER BY id", (external_id,))
+        return self._column("SELECT id FROM prospect WHERE external_id = ? ORDER BY id", external_id)
 
     def history_was_read(self, prospect_ids: Iterable[int]) -> None:
         """Record that all sequence states of these prospects are in the cache, whatever their age."""
-        self._each("UPDATE prospect SET history_read = 1 WHERE id = ?", prospect_ids)
+        self._connection.execute(f"UPDATE prospect SET history_read = 1 WHERE id IN {IDS}", (id_list(prospect_ids),))
 
     def pooled_prospects(self, prospect_ids: Collection[int]) -> dict[int, PooledProspect]:
         """Return what a decision needs of each prospect."""
@@ -415,22 +419,13 @@ class Cache(Table):
 
     def with_skipped_tasks(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a skipped task."""
-        return set(
-            self._column(
-                f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}",
-                (id_list(prospect_ids),),
-            )
-        )
+        query = f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}"
+        return set(self._column(query, id_list(prospect_ids)))
 
     def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
         """Return for which of the prospects an opt-out is known, whatever else there may be."""
-        return set(
-            self._column(
-                f"SELECT id FROM prospect p WHERE id IN {IDS} AND (opted_out OR email_opted_out OR EXISTS"
-                " (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = ?))",
-                (id_list(prospect_ids), OPTED_OUT),
-            )
-        )
+        query = f"SELECT id FROM prospect p WHERE {_OPTED_OUT} AND id IN {IDS}"
+        return set(self._column(query, OPTED_OUT, id_list(prospect_ids)))
 
     def with_reason(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a sequence state, an opt-out or a skipped task."""
@@ -441,29 +436,22 @@ class Cache(Table):
         """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""
         return self._column(
             "SELECT c.prospect_id FROM changed c JOIN prospect p ON p.id = c.prospect_id"
-            " WHERE c.held AND c.prospect_id > ? AND (p.opted_out OR p.email_opted_out OR EXISTS (SELECT 1 FROM"
-            " sequence_state s WHERE s.prospect_id = p.id AND s.state = ?)) ORDER BY c.prospect_id LIMIT ?",
-            (after, OPTED_OUT, limit),
+            f" WHERE c.held AND c.prospect_id > ? AND {_OPTED_OUT} ORDER BY c.prospect_id LIMIT ?",
+            *(after, OPTED_OUT, limit),
         )
 
 
-def _latest_by_id(records: Iterable[Any], trust: Trust) -> dict[int, Any]:
-    """Keep the newest version of each record of a page; of equal ones the later."""
-    listed = list(records)
-    latest: dict[int, Any] = {record.id: record for record in listed}
-    if len(latest) == len(listed):
-        return latest
-    latest.clear()
-    for record in listed:
-        other = latest.get(record.id)
-        if other is None or trust.ahead(other.updated_at) or _newer(record.updated_at, other.updated_at):
-            latest[record.id] = record
+def _latest_by_id(
+    versions: Iterable[Any], trust: Trust, *, record: Callable[[Any], Any] = lambda one: one
+) -> dict[int, Any]:
+    """Keep the newest version of each record of a page; of equal ones the later. `record` is what bears the stamp."""
+    latest: dict[int, Any] = {}
+    stamps_count = trust._replace(as_is=False)
+    for one in versions:
+        new, other = record(one), latest.get(record(one).id)
+        if other is None or stamps_count.replaces(new.updated_at, record(other).updated_at, 0):
+            latest[new.id] = one
     return latest
-
-
-def _newer(incoming: Instant | None, stored: Instant | None) -> bool:
-    """Say whether a version is at least as new as another; without a stamp, what was read later is."""
-    return incoming is None or stored is None or incoming >= stored
 
 
 def _task_row(task: SourceTask, ahead: int, *, skipped: bool) -> tuple[Any, ...]:
@@ -482,15 +470,6 @@ def _prospect_row(prospect: Prospect) -> tuple[Any, ...]:
         *(first, last, lines or None, external_id, int(out), out_at, int(email_out), emails_at),
         *(trashed_at, updated_at, json.dumps(extra) if extra else None),
     )
-
-
-def _cached_prospect(row: tuple[Any, ...]) -> CachedProspect:
-    emails = tuple(row[3].split("\n")) if row[3] else ()
-    prospect = Prospect(
-        *(row[0], row[1], row[2], emails, row[4], bool(row[5]), row[6], bool(row[7]), row[8], row[9], row[10]),
-        extra=parsed(row[11]) if row[11] else {},
-    )
-    return CachedProspect(prospect, row[12], bool(row[13]), bool(row[14]), bool(row[15]))
 
 
 def _cached_task(row: tuple[Any, ...]) -> CachedTask:

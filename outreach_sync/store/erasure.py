@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.errors import StateError
 from outreach_sync.rules.person import mailbox
 from outreach_sync.store.progress import Facts
-from outreach_sync.store.schema import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
     from outreach_sync.records import Prospect
 
@@ -56,8 +56,9 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
 
 
 class Holdings(NamedTuple):
-    """What is stored of somebody: who they are, and how many rows of each kind."""
+    """What is stored of somebody: who they are, and how many rows of each kind. `known`: whether anything is."""
 
+    known: bool
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     states: int
@@ -65,34 +66,24 @@ class Holdings(NamedTuple):
     queued: int
     writes: int
 
-    @property
-    def any(self) -> bool:
-        """Whether anything at all is stored."""
-        return bool(self.names or self.addresses or self.states or self.tasks or self.queued or self.writes)
 
-
-def holdings(connection: sqlite3.Connection, whom: Persona) -> tuple[bool, Holdings]:
-    """Say whether somebody is known at all, and what is stored of them."""
-    prospects, people = id_list(whom.prospects), id_list(whom.people)
-
-    def count(table: str, where: str, *values: str) -> int:
-        return int(connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()[0])
-
+def holdings(connection: sqlite3.Connection, whom: Persona) -> Holdings:
+    """Say what is stored of somebody."""
+    prospects = id_list(whom.prospects)
     rows = connection.execute(
         f"SELECT first_name, last_name, emails FROM prospect WHERE id IN {IDS} ORDER BY id", (prospects,)
     ).fetchall()
     names = (" ".join(part for part in row[:2] if part) for row in rows)
     addresses = (address for row in rows for address in (row[2] or "").split("\n"))
-    found = Holdings(
-        names=tuple(dict.fromkeys(filter(None, names))),
-        addresses=tuple(dict.fromkeys(filter(None, addresses))),
-        states=count("sequence_state", f"prospect_id IN {IDS}", prospects),
-        tasks=count("task", f"prospect_id IN {IDS}", prospects),
-        queued=count("outbox", f"prospect_id IN {IDS}", prospects),
-        writes=count("write", f"prospect_id IN {IDS}", prospects),
+    counts = [
+        int(connection.execute(f"SELECT count(*) FROM {table} WHERE prospect_id IN {IDS}", (prospects,)).fetchone()[0])
+        for table in ("sequence_state", "task", "outbox", "write")
+    ]
+    linked = _ids(connection, "SELECT id FROM person WHERE id IN", whom.people)
+    known = bool(rows or linked or any(counts))
+    return Holdings(
+        known, tuple(dict.fromkeys(filter(None, names))), tuple(dict.fromkeys(filter(None, addresses))), *counts
     )
-    linked = bool(count("person", f"id IN {IDS}", people))
-    return bool(rows) or linked or found.any, found
 
 
 def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> set[int]:
@@ -101,10 +92,14 @@ def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospec
     One that is linked to a Person is not: it was there before, and shares the address. Returns their ids; call it
     inside a transaction.
     """
-    forgotten = Forgotten(connection)
-    namesakes = forgotten.with_addresses({one.id: one.emails for one in prospects if one.emails})
-    if not namesakes:
+    key = Facts(connection).get(_KEY)
+    if key is None:
         return set()
+    hashes = {one.id: {_hash(key, address) for address in one.emails} for one in prospects if one.emails}
+    asked = id_list(one for some in hashes.values() for one in some)
+    found = connection.execute(f"SELECT hash FROM forgotten_address WHERE hash IN {IDS}", (asked,))
+    known = {one for (one,) in found}
+    namesakes = {one for one, some in hashes.items() if not known.isdisjoint(some)}
     linked = _ids(connection, "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id IN", namesakes)
     for one in namesakes - linked:
         erase_rows(connection, Persona(frozenset({one}), frozenset()))
@@ -118,12 +113,15 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
     """
     texts = _personal_texts(connection, whom)
     prospects, people = id_list(whom.prospects), id_list(whom.people)
-    forgotten = Forgotten(connection)
-    for prospect_id in whom.prospects:
-        forgotten.add("prospect", prospect_id)
-    for person_id in whom.people:
-        forgotten.add("person", person_id)
-    forgotten.add_addresses(_addresses(connection, prospects))
+    for kind, ids in (("prospect", prospects), ("person", people)):
+        connection.execute("INSERT OR IGNORE INTO forgotten SELECT ?, value FROM json_each(?)", (kind, ids))
+    facts = Facts(connection)
+    key = facts.get(_KEY)
+    if key is None:
+        key = secrets.token_hex(32)
+        facts.put(_KEY, key)
+    hashes = id_list(_hash(key, address) for address in _addresses(connection, prospects) if address.strip())
+    connection.execute("INSERT OR IGNORE INTO forgotten_address SELECT value FROM json_each(?)", (hashes,))
     connection.execute(
         f"DELETE FROM outbox WHERE prospect_id IN {IDS} OR person_id IN {IDS} OR task_id IN"
         f" (SELECT id FROM task WHERE prospect_id IN {IDS})"
@@ -205,44 +203,9 @@ def _ids(connection: sqlite3.Connection, query: str, ids: Collection[int]) -> se
 _KEY = "forgotten_key"
 
 
-class Forgotten(Table):
-    """The tables of forgotten prospects, People and addresses."""
-
-    def prospects(self) -> frozenset[int]:
-        """Return the ids of forgotten prospects: few, since each was asked for by hand."""
-        return frozenset(self._column("SELECT id FROM forgotten WHERE kind = 'prospect'"))
-
-    def people(self) -> frozenset[int]:
-        """Return the Workbooks ids of forgotten people."""
-        return frozenset(self._column("SELECT id FROM forgotten WHERE kind = 'person'"))
-
-    def add(self, kind: str, record_id: int) -> None:
-        """Remember an id (`prospect` or `person`); call it inside a transaction."""
-        self._connection.execute("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", (kind, record_id))
-
-    def add_addresses(self, addresses: Iterable[str]) -> None:
-        """Remember addresses, as hashes that say nothing without this file's key; call it inside a transaction."""
-        facts = Facts(self._connection)
-        if facts.get(_KEY) is None:
-            facts.put(_KEY, secrets.token_hex(32))
-        key = facts.get(_KEY) or ""
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO forgotten_address VALUES (?)",
-            ((_hash(key, address),) for address in addresses if address.strip()),
-        )
-
-    def with_addresses(self, addresses: Mapping[int, Iterable[str]]) -> set[int]:
-        """Return whose addresses (by prospect id) are among those of somebody who was forgotten."""
-        key = Facts(self._connection).get(_KEY)
-        if key is None:
-            return set()
-        hashes = {one: {_hash(key, address) for address in some} for one, some in addresses.items()}
-        found = self._column(
-            f"SELECT hash FROM forgotten_address WHERE hash IN {IDS}",
-            (id_list(one for some in hashes.values() for one in some),),
-        )
-        known = set(found)
-        return {one for one, some in hashes.items() if not known.isdisjoint(some)}
+def forgotten_ids(connection: sqlite3.Connection, kind: str) -> frozenset[int]:
+    """Return the ids of forgotten prospects (`prospect`) or people (`person`): few, each was asked for by hand."""
+    return frozenset(one for (one,) in connection.execute("SELECT id FROM forgotten WHERE kind = ?", (kind,)))
 
 
 def _hash(key: str, address: str) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PERSON, TASK, SOURCE = "person", "task", "source"
 RESOLVE, HIDDEN = "resolve", "hidden"
-DISCARDED = "discarded"
+SENDING, DISCARDED = "sending", "discarded"
 _REFUSED = "reason IS NOT NULL AND state NOT IN ('waiting', 'discarded')"
 IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
 """A pause that ends later than this from now was begun by a wrong clock."""
@@ -74,6 +74,7 @@ class Entry(NamedTuple):
         reason: why it was refused, None where it was not.
         before: role -> what the Person held when it was decided.
         because: the rule that decided it.
+        key: the lead prospect, the task, or the id of the record of Outreach's; with `record` it says what this is of.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Entry(NamedTuple):
     reason: str | None
     before: Mapping[str, RoleValue] = {}
     because: str | None = None
+    key: int = 0
 
 
 class Guarded(NamedTuple):
@@ -167,8 +169,9 @@ class Outbox(Table):
 
     def tasks_are_seen(self, task_ids: Iterable[int]) -> None:
         """Drop the refusals of tasks whose Workbooks Task came back."""
-        self._each(
-            "DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key = ? AND action = 'hidden'", task_ids
+        self._connection.execute(
+            f"DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key IN {IDS} AND action = 'hidden'",
+            (id_list(task_ids),),
         )
 
     def refuse_source(
@@ -199,27 +202,19 @@ class Outbox(Table):
 
     def source_made_sense(self, stream: Stream, source_ids: Iterable[int]) -> None:
         """Drop refusals of records that have now been read whole."""
-        self._connection.executemany(
-            "DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key = ?",
-            ((stream.value, source_id) for source_id in source_ids),
+        self._connection.execute(
+            f"DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key IN {IDS}",
+            (stream.value, id_list(source_ids)),
         )
 
     def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
         """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS}, key FROM outbox WHERE record = 'source' AND stream = ? AND key > 0"
-            f" AND state = 'queued' AND {IS_DUE} ORDER BY id",
-            (stream.value, now, now),
-        )
-        return {row[-1]: _entry(row[:-1]) for row in rows}
-
-    def has_source_refusals(self) -> bool:
-        """Say whether any record of Outreach's is refused."""
-        return bool(self._number("SELECT EXISTS (SELECT 1 FROM outbox WHERE record = 'source')"))
+        due = f"record = 'source' AND stream = ? AND key > 0 AND state = 'queued' AND {IS_DUE} ORDER BY id"
+        return {entry.key: entry for entry in self._entries(due, stream.value, now, now)}
 
     def drop(self, entry_ids: Iterable[int]) -> None:
         """Remove entries: accepted, or no longer needed."""
-        self._each("DELETE FROM outbox WHERE id = ?", entry_ids)
+        self._connection.execute(f"DELETE FROM outbox WHERE id IN {IDS}", (id_list(entry_ids),))
 
     def drop_person(self, leads: Collection[int]) -> None:
         """Remove what is queued for the Person of these lead prospects, but not what is being sent."""
@@ -231,9 +226,17 @@ class Outbox(Table):
             "DELETE FROM outbox WHERE record = 'task' AND key = ? AND NOT in_doubt AND state <> 'sending'", (task_id,)
         )
 
-    def mark_sending(self, entry_ids: Iterable[int]) -> None:
-        """Mark entries as being sent; commit before the request leaves."""
-        self._each("UPDATE outbox SET state = 'sending' WHERE id = ?", entry_ids)
+    def mark(self, entry_ids: Iterable[int], **columns: str | bool | None) -> None:
+        """Note a new state of entries, or what is known of them now: values of columns.
+
+        What becomes `sending` is committed before the request leaves. What comes back from there is `in_doubt` where it
+        may have arrived.
+        """
+        assignments = ", ".join(f"{name} = :{name}" for name in columns)
+        self._connection.execute(
+            f"UPDATE outbox SET {assignments} WHERE id IN (SELECT value FROM json_each(:ids))",
+            {**columns, "ids": id_list(entry_ids)},
+        )
 
     def recover(self) -> int:
         """Turn what was being sent when a process died into entries in doubt; return how many there were."""
@@ -244,17 +247,6 @@ class Outbox(Table):
         cursor = self._connection.execute("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
         return cursor.rowcount
 
-    def back_to_queue(self, entry_ids: Iterable[int], *, in_doubt: bool) -> None:
-        """Put entries that were being sent back in the queue, due at once; `in_doubt`: they may have arrived."""
-        self._connection.executemany(
-            "UPDATE outbox SET state = 'queued', in_doubt = ?, next_attempt_at = NULL WHERE id = ?",
-            ((in_doubt, entry_id) for entry_id in entry_ids),
-        )
-
-    def certain(self, entry_ids: Iterable[int]) -> None:
-        """Note that it has been found out what happened to entries that were in doubt."""
-        self._each("UPDATE outbox SET in_doubt = 0 WHERE id = ?", entry_ids)
-
     def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
         self._connection.execute(
@@ -263,33 +255,21 @@ class Outbox(Table):
             ("queued" if next_attempt_at is not None else "parked", next_attempt_at, reason, in_doubt, entry.id),
         )
 
-    def wait_for_person(self, entry_ids: Iterable[int]) -> None:
-        """Let tasks wait whose Person does not exist; no failure."""
-        self._each("UPDATE outbox SET state = 'waiting', reason = NULL WHERE id = ?", entry_ids)
-
     def person_exists(self, prospect_ids: Iterable[int]) -> None:
         """Make tasks due that waited for the Person of these prospects."""
-        self._each(
-            "UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE state = 'waiting' AND prospect_id = ?",
-            prospect_ids,
+        self._connection.execute(
+            "UPDATE outbox SET state = 'queued', next_attempt_at = NULL"
+            f" WHERE state = 'waiting' AND prospect_id IN {IDS}",
+            (id_list(prospect_ids),),
         )
 
     def discard(self, entry_ids: Iterable[int]) -> None:
         """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
-        self._each(
+        self._connection.execute(
             "UPDATE outbox SET state = 'discarded', next_attempt_at = NULL, admitted = 1"
-            " WHERE id = ? AND state IN ('queued', 'parked')",
-            entry_ids,
+            f" WHERE state IN ('queued', 'parked') AND id IN {IDS}",
+            (id_list(entry_ids),),
         )
-
-    def records_changed(self, prospect_ids: Collection[int]) -> None:
-        """Take up again what was discarded for the Person of these prospects: they changed in Outreach."""
-        discarded = self._entries("state = 'discarded' AND record = 'person'", ())
-        changed = set(prospect_ids)
-        for entry in discarded:
-            others = self._column("SELECT id FROM prospect WHERE person_id = ?", (entry.person_id,))
-            if not changed.isdisjoint({entry.prospect_id, *entry.pool, *others}):
-                self._connection.execute("UPDATE outbox SET state = 'queued', attempts = 0 WHERE id = ?", (entry.id,))
 
     def retry(self, entry_ids: Collection[int] | None) -> int:
         """Make entries (None: all) due now, with their attempts reset, parked ones too; return how many."""
@@ -312,36 +292,24 @@ class Outbox(Table):
         be read first, waits until it is planned again), and none of whom is still to be decided: in this run, or, where
         an incomplete walk holds them back, since an earlier one. A wait that a wrong clock began is over.
         """
-        undecided = "(NOT c.held OR o.run_id IS NOT ?)"
+        undecided = "(NOT c.held OR outbox.run_id IS NOT ?)"
         certain = (
-            " AND iif(o.person_id IS NULL, NOT o.in_doubt,"
-            " EXISTS (SELECT 1 FROM person p WHERE p.id = o.person_id AND p.lock_version IS NOT NULL))"
-            f" AND NOT EXISTS (SELECT 1 FROM changed c WHERE c.prospect_id = o.prospect_id AND {undecided})"
-            " AND (o.pool = '[]' OR NOT EXISTS (SELECT 1 FROM json_each(o.pool) m CROSS JOIN changed c"
+            " AND iif(person_id IS NULL, NOT in_doubt,"
+            " EXISTS (SELECT 1 FROM person p WHERE p.id = outbox.person_id AND p.lock_version IS NOT NULL))"
+            f" AND NOT EXISTS (SELECT 1 FROM changed c WHERE c.prospect_id = outbox.prospect_id AND {undecided})"
+            " AND (pool = '[]' OR NOT EXISTS (SELECT 1 FROM json_each(outbox.pool) m CROSS JOIN changed c"
             f" ON c.prospect_id = m.value WHERE {undecided}))"
         )
         people = record == PERSON
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM outbox o WHERE o.record = ? AND o.action = ? AND o.state = 'queued' AND o.held = 0"
-            f" AND o.id > ? AND {IS_DUE}{certain if people else ''} ORDER BY o.id LIMIT ?",
-            (record, action, after, now, now, *((run_id, run_id) if people else ()), limit),
+        return self._entries(
+            f"record = ? AND action = ? AND state = 'queued' AND held = 0 AND id > ? AND {IS_DUE}"
+            f"{certain if people else ''} ORDER BY id LIMIT ?",
+            *(record, action, after, now, now, *((run_id, run_id) if people else ()), limit),
         )
-        return [_entry(row) for row in rows]
 
     def of_person(self, leads: Collection[int]) -> list[Entry]:
         """Return what is queued for the Person of these lead prospects."""
-        return self._entries(_OF_LEADS, (id_list(leads),))
-
-    def lost_answers(self, leads: Collection[int]) -> dict[int, Entry]:
-        """Return, by lead prospect, what was sent for a Person and not answered."""
-        return {
-            entry.prospect_id or 0: entry for entry in self._entries(f"{_OF_LEADS} AND in_doubt", (id_list(leads),))
-        }
-
-    def sending(self, leads: Collection[int]) -> dict[int, int | None]:
-        """Return lead prospect -> Person (None: one that is created) for what is being written at this moment."""
-        query = f"SELECT key, person_id FROM outbox WHERE {_OF_LEADS} AND state = 'sending'"
-        return dict(self._connection.execute(query, (id_list(leads),)).fetchall())
+        return self._entries(_OF_LEADS, id_list(leads))
 
     def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
         """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
@@ -352,20 +320,15 @@ class Outbox(Table):
         )
         return dict(rows.fetchall())
 
-    def pooled_with(self, leads: Collection[int]) -> list[int]:
-        """Return everybody else in the pools that are queued under these lead prospects."""
-        known = set(leads)
-        return sorted({one for entry in self.of_person(leads) for one in entry.pool} - known)
-
-    def of_prospect(self, prospect_id: int) -> list[Entry]:
-        """Return everything that is queued for a prospect, tasks too."""
-        return self._entries("prospect_id = ? ORDER BY id", (prospect_id,))
+    def find(self, **of: int | str) -> list[Entry]:
+        """Return the entries whose columns have these values, such as `id`, `prospect_id`, or `record` and `key`."""
+        return self._entries(f"{' AND '.join(f'{name} = ?' for name in of)} ORDER BY id", *of.values())
 
     def creating(self, prospect_id: int) -> list[Entry]:
         """Return what is queued to create the Person that a prospect will be."""
         return self._entries(
             "record = 'person' AND person_id IS NULL AND EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)",
-            (prospect_id,),
+            prospect_id,
         )
 
     def to_be_created(self) -> set[int]:
@@ -377,31 +340,18 @@ class Outbox(Table):
             )
         )
 
-    def of_task(self, task_id: int) -> Entry | None:
-        """Return what is queued for a task."""
-        return next(iter(self._entries("record = 'task' AND key = ?", (task_id,))), None)
-
-    def by_id(self, entry_id: int) -> Entry | None:
-        """Return one entry."""
-        return next(iter(self._entries("id = ?", (entry_id,))), None)
-
     def failures(self) -> list[Entry]:
         """Return every entry that was refused, oldest first."""
-        return self._entries(f"{_REFUSED} ORDER BY id", ())
-
-    def any_failure(self) -> bool:
-        """Say whether anything was refused."""
-        return bool(self._number(f"SELECT EXISTS (SELECT 1 FROM outbox WHERE {_REFUSED})"))
-
-    def refused_in(self, run_ids: Iterable[str]) -> set[int]:
-        """Return the ids of the refused entries that were planned by one of these runs."""
-        return set(
-            self._column(f"SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN {IDS}", (id_list(run_ids),))
-        )
+        return self._entries(f"{_REFUSED} ORDER BY id")
 
     def count_failures(self) -> int:
         """Count every entry that was refused."""
-        return self._number(f"SELECT count(*) FROM outbox WHERE {_REFUSED}")
+        return self._count(f"SELECT count(*) FROM outbox WHERE {_REFUSED}")
+
+    def refused_in(self, run_ids: Iterable[str]) -> set[int]:
+        """Return the ids of the refused entries that were planned by one of these runs."""
+        query = f"SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN {IDS}"
+        return set(self._column(query, id_list(run_ids)))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count entries by (record, state)."""
@@ -437,18 +387,16 @@ class Outbox(Table):
         """Note that a passed guard has counted everything that is queued and decided."""
         self._connection.execute(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
 
-    def _entries(self, where: str, values: tuple[Any, ...]) -> list[Entry]:
+    def _entries(self, where: str, *values: Any) -> list[Entry]:
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)
-        return [_entry(row) for row in rows]
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    entry = Entry._make(row)
-    return entry._replace(
-        fields=parsed(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three
-        pool=tuple(parsed(entry.pool)),  # type: ignore[arg-type]
-        before=parsed(entry.before),  # type: ignore[arg-type]
-        held=bool(entry.held),
-        in_doubt=bool(entry.in_doubt),
-        admitted=bool(entry.admitted),
-    )
+        return [
+            entry._replace(
+                fields=parsed(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three
+                pool=tuple(parsed(entry.pool)),  # type: ignore[arg-type]
+                before=parsed(entry.before),  # type: ignore[arg-type]
+                held=bool(entry.held),
+                in_doubt=bool(entry.in_doubt),
+                admitted=bool(entry.admitted),
+            )
+            for entry in map(Entry._make, rows)
+        ]

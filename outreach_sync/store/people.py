@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.rules.person import Held, RoleValue, mailbox
-from outreach_sync.store.outbox import IS_DUE, Outbox
+from outreach_sync.store.outbox import IS_DUE
 from outreach_sync.store.schema import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
@@ -84,22 +84,28 @@ class People(Table):
             pools.setdefault(person_id, []).append(prospect_id)
         return pools
 
-    def known(self) -> int:
-        """Count the linked people."""
-        return self._number("SELECT count(*) FROM person WHERE NOT deleted")
+    def known(self, *, or_lost: bool = False) -> int:
+        """Count the linked people; `or_lost`: and the prospects that lost theirs and have none now."""
+        lost = "SELECT count(*) FROM prospect WHERE person_lost AND person_id IS NULL"
+        known = self._count("SELECT count(*) FROM person WHERE NOT deleted")
+        return known + (self._count(lost) if or_lost else 0)
 
     def linked_ids(self, after: int, limit: int) -> list[int]:
         """Return the ids of linked people above `after`, in order: a way through all of them."""
-        return self._column("SELECT id FROM person WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+        return self._column("SELECT id FROM person WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 
     def sample_ids(self, most: int) -> list[int]:
         """Return the ids of a few linked people: those with the lowest and the highest."""
-        return self._sample("person", "NOT deleted", most)
+        return self._column(
+            "SELECT * FROM (SELECT id FROM person WHERE NOT deleted ORDER BY id LIMIT ?1)"
+            " UNION SELECT * FROM (SELECT id FROM person WHERE NOT deleted ORDER BY id DESC LIMIT ?1)",
+            most // 2,
+        )
 
     def link(self, prospect_ids: Iterable[int], person_id: int) -> None:
         """Record that these prospects are this Person."""
-        self._connection.executemany(
-            "UPDATE prospect SET person_id = ? WHERE id = ?", ((person_id, prospect_id) for prospect_id in prospect_ids)
+        self._connection.execute(
+            f"UPDATE prospect SET person_id = ? WHERE id IN {IDS}", (person_id, id_list(prospect_ids))
         )
 
     def unlink(self, person_id: int, pool: Collection[int]) -> None:
@@ -116,32 +122,12 @@ class People(Table):
         )
         self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
 
-    def bereft_among(self, prospect_ids: Collection[int]) -> set[int]:
-        """Return which of these prospects lost a Person and have none now."""
-        query = f"SELECT id FROM prospect WHERE person_lost AND person_id IS NULL AND id IN {IDS}"
-        return {row[0] for row in self._connection.execute(query, (id_list(prospect_ids),))}
-
-    def known_or_lost(self) -> int:
-        """Count the linked people, and the prospects that lost theirs and have none now."""
-        query = "SELECT count(*) FROM prospect WHERE person_lost AND person_id IS NULL"
-        return self.known() + int(self._connection.execute(query).fetchone()[0])
-
     def keep_no_email(self, prospect_ids: Iterable[int], *, kept: bool) -> None:
         """Record whether the Person that these prospects had was last seen with No Email, which the next one gets."""
-        self._connection.executemany(
-            "UPDATE prospect SET no_email_kept = ?1 WHERE id = ?2 AND no_email_kept <> ?1",
-            ((kept, prospect_id) for prospect_id in prospect_ids),
-        )
-
-    def no_email_is_set(self, person_id: int) -> None:
-        """Record that Workbooks took No Email for a Person: what one of its prospects took along is done."""
         self._connection.execute(
-            "UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", (person_id,)
+            f"UPDATE prospect SET no_email_kept = ?1 WHERE no_email_kept <> ?1 AND id IN {IDS.replace('?', '?2')}",
+            (kept, id_list(prospect_ids)),
         )
-
-    def last_said_no_email(self, person_id: int, no_email: bool) -> None:  # noqa: FBT001 - it is the value
-        """Record what a deleted Person was read to say of No Email."""
-        self._connection.execute("UPDATE person SET no_email = ? WHERE id = ?", (no_email, person_id))
 
     def read(
         self,
@@ -173,32 +159,39 @@ class People(Table):
             f" kept_as = json_remove(kept_as{forgotten}) WHERE id = ?",
             (lock_version, now, *(fields[role] for role in roles), person_id),
         )
+        if fields.get("no_email"):  # what one of its prospects took along is done
+            self._connection.execute(
+                "UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", (person_id,)
+            )
 
-    def created(self, person_id: int, lock_version: int | None, held: Held, now: Instant) -> None:
-        """Record a Person that a write of ours created."""
+    def created(
+        self,
+        person_id: int,
+        lock_version: int | None,
+        fields: Mapping[str, RoleValue],
+        pool: Iterable[int],
+        now: Instant,
+    ) -> None:
+        """Record a Person that a write of ours created, and that these prospects are it."""
         self._connection.execute(
-            f"INSERT OR REPLACE INTO person (id, lock_version, {_COLUMNS}, linked_at, rule, written_at)"
-            f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, 'created', ?)",
-            (person_id, lock_version, *held, now, now),
+            "INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", (person_id, now)
         )
+        self.link(pool, person_id)
+        self.accepted(person_id, lock_version, fields, now)
 
-    def doubt(self, person_ids: Iterable[int]) -> None:
-        """Record that it is not certain what these hold: each is read before it is next written."""
-        self._each("UPDATE person SET lock_version = NULL WHERE id = ?", person_ids)
+    def doubt(self, person_ids: Iterable[int] | None, **said: bool) -> None:
+        """Record that it is not certain what these (None: any) hold: each is read before it is next written.
 
-    def doubt_all(self) -> None:
-        """Record that nothing is certain any more, as after a change of the configured fields."""
-        self._connection.execute("UPDATE person SET lock_version = NULL")
-
-    def left_deleted(self, person_id: int) -> None:
-        """Record that a Person is deleted in Workbooks and is to stay so."""
+        Args:
+            person_ids: the people.
+            said: what is known of them all the same: that they are `deleted` in Workbooks and are to stay so, that
+                they are `hidden`, or what a deleted one was read to say of `no_email`.
+        """
+        columns = "".join(f", {name} = :{name}" for name in said)
+        which = "" if person_ids is None else " WHERE id IN (SELECT value FROM json_each(:ids))"
         self._connection.execute(
-            "UPDATE person SET deleted = 1, hidden = 0, lock_version = NULL WHERE id = ?", (person_id,)
+            f"UPDATE person SET lock_version = NULL{columns}{which}", {**said, "ids": id_list(person_ids or ())}
         )
-
-    def not_seen(self, person_id: int) -> None:
-        """Record that Workbooks does not show a Person; it is asked for again whenever there is something to write."""
-        self._connection.execute("UPDATE person SET hidden = 1, lock_version = NULL WHERE id = ?", (person_id,))
 
 
 class Undecided(Table):
@@ -207,24 +200,38 @@ class Undecided(Table):
     def mark_changed(self, prospect_ids: Iterable[int], *, held: bool) -> None:
         """Note prospects of whom a record changed in Outreach, so that their Person has to be decided again.
 
-        What was discarded for them is taken up again. `held`: seen in a walk that is not complete yet.
+        What was discarded for the Person of any of them is taken up again. `held`: seen in a walk that is not complete
+        yet.
         """
-        listed = list(prospect_ids)
-        self._connection.executemany(
-            "INSERT INTO changed VALUES (?, ?) ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
-            ((prospect_id, held) for prospect_id in listed),
+        ids = id_list(prospect_ids)
+        self._connection.execute(
+            "INSERT INTO changed SELECT value, ? FROM json_each(?) WHERE true"
+            " ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
+            (held, ids),
         )
-        Outbox(self._connection).records_changed(listed)
+        changed = "(SELECT value FROM json_each(?1))"
+        self._connection.execute(
+            "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND record = 'person'"
+            f" AND (prospect_id IN {changed}"
+            f" OR EXISTS (SELECT 1 FROM json_each(pool) m WHERE m.value IN {changed})"
+            f" OR EXISTS (SELECT 1 FROM prospect p WHERE p.person_id = outbox.person_id AND p.id IN {changed}))",
+            (ids,),
+        )
 
     def mark_again(self, prospect_ids: Iterable[int], *, held: bool = False) -> None:
         """Note prospects to be decided again; one that an incomplete walk holds back stays held back."""
-        self._connection.executemany(
-            "INSERT INTO changed VALUES (?, ?) ON CONFLICT DO NOTHING", ((one, held) for one in prospect_ids)
+        self._connection.execute(
+            "INSERT INTO changed SELECT value, ? FROM json_each(?) WHERE true ON CONFLICT DO NOTHING",
+            (held, id_list(prospect_ids)),
         )
 
     def hold(self, prospect_ids: Iterable[int]) -> None:
         """Hold prospects back until the next run: Outreach does not answer what has to be asked about them."""
-        self._each("INSERT INTO changed VALUES (?, 1) ON CONFLICT (prospect_id) DO UPDATE SET held = 1", prospect_ids)
+        self._connection.execute(
+            "INSERT INTO changed SELECT value, 1 FROM json_each(?) WHERE true"
+            " ON CONFLICT (prospect_id) DO UPDATE SET held = 1",
+            (id_list(prospect_ids),),
+        )
 
     def mark_all_changed(self) -> None:
         """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
@@ -244,22 +251,24 @@ class Undecided(Table):
         self._connection.execute("UPDATE changed SET held = 0 WHERE held")
         self._connection.execute("UPDATE outbox SET held = 0 WHERE held")
 
-    def ready(self, after: int, limit: int) -> list[int]:
-        """Return prospects above `after` to decide now, in order."""
-        return self._column(
-            "SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
-            (after, limit),
-        )
-
-    def ready_among(self, prospect_ids: Iterable[int]) -> list[int]:
-        """Return which of these prospects are to be decided now."""
-        return self._column(
-            f"SELECT prospect_id FROM changed WHERE held = 0 AND prospect_id IN {IDS}", (id_list(prospect_ids),)
-        )
+    def ready(self, after: int = 0, limit: int = -1, *, among: Iterable[int] | None = None) -> list[int]:
+        """Return prospects above `after` to decide now, in order; `among`: of these only."""
+        chosen = "" if among is None else " AND prospect_id IN (SELECT value FROM json_each(:ids))"
+        values = {"after": after, "limit": limit, "ids": id_list(among or ())}
+        return [
+            one
+            for (one,) in self._connection.execute(
+                f"SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > :after{chosen}"
+                " ORDER BY prospect_id LIMIT :limit",
+                values,
+            )
+        ]
 
     def decided(self, prospect_ids: Iterable[int]) -> None:
         """Note that these prospects have been decided, except those that an incomplete walk holds back."""
-        self._each("DELETE FROM changed WHERE prospect_id = ? AND NOT held", prospect_ids)
+        self._connection.execute(
+            f"DELETE FROM changed WHERE NOT held AND prospect_id IN {IDS}", (id_list(prospect_ids),)
+        )
 
     def revisit_due(self, now: Instant) -> None:
         """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
@@ -274,21 +283,15 @@ class Undecided(Table):
         return set(
             self._column(
                 f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}",
-                (id_list(person_ids),),
+                id_list(person_ids),
             )
         )
 
-    def count_unqueued(self) -> int:
-        """Count the prospects that wait to be decided and for whose Person nothing is queued."""
-        query = (
-            "SELECT count(*) FROM changed WHERE prospect_id NOT IN"
-            " (SELECT prospect_id FROM outbox WHERE record = 'person' AND prospect_id IS NOT NULL)"
-        )
-        return self._number(query)
-
-    def count(self) -> int:
-        """Count the prospects that wait to be decided."""
-        return self._number("SELECT count(*) FROM changed")
+    def count(self, *, unqueued: bool = False) -> int:
+        """Count the prospects that wait to be decided; `unqueued`: only those for whose Person nothing is queued."""
+        queued = "(SELECT prospect_id FROM outbox WHERE record = 'person' AND prospect_id IS NOT NULL)"
+        which = f" WHERE prospect_id NOT IN {queued}" if unqueued else ""
+        return self._count(f"SELECT count(*) FROM changed{which}")
 
 
 _TOGETHER = 500
@@ -303,19 +306,19 @@ class Candidates(Table):
         connection.execute("DROP TABLE IF EXISTS temp.candidate")
         connection.execute("CREATE TEMP TABLE candidate (prospect_id INTEGER PRIMARY KEY, was_sent INTEGER NOT NULL)")
 
-    def add(self, candidates: Iterable[tuple[int, bool]]) -> None:
-        """Add (prospect id, whether a Person of its was sent before)."""
-        self._connection.executemany(
-            "INSERT INTO temp.candidate (prospect_id, was_sent) VALUES (?, ?) ON CONFLICT DO UPDATE SET"
-            " was_sent = was_sent OR excluded.was_sent",
-            candidates,
+    def add(self, prospect_ids: Iterable[int], *, buried: Iterable[int]) -> None:
+        """Add prospects without a Person; one was sent before for those that lost theirs, and for the `buried`."""
+        self._connection.execute(
+            f"INSERT INTO temp.candidate SELECT id, person_lost OR id IN {IDS} FROM prospect WHERE id IN {IDS}"
+            " ON CONFLICT DO UPDATE SET was_sent = was_sent OR excluded.was_sent",
+            (id_list(buried), id_list(prospect_ids)),
         )
 
     def not_among(self, prospect_ids: Iterable[int]) -> list[int]:
         """Return which of these prospects nobody was looked for in this pass."""
         return self._column(
             "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)",
-            (id_list(prospect_ids),),
+            id_list(prospect_ids),
         )
 
     def list_addresses(self) -> None:
@@ -327,7 +330,7 @@ class Candidates(Table):
                     "INSERT OR IGNORE INTO address VALUES (?, ?)",
                     ((address, one) for one, emails in rows for address in _mailboxes(emails)),
                 )
-                self._each("UPDATE prospect SET listed = 1 WHERE id = ?", (one for one, _ in rows))
+                self._connection.executemany("UPDATE prospect SET listed = 1 WHERE id = ?", ((one,) for one, _ in rows))
 
     def pools(self) -> Iterator[tuple[list[int], bool]]:
         """Yield everyone who is one person (prospect ids, lowest first) and whether that person was sent before.
@@ -337,33 +340,22 @@ class Candidates(Table):
         """
         after, done = 0, set[int]()
         some = "SELECT prospect_id, was_sent FROM temp.candidate WHERE prospect_id > ? ORDER BY prospect_id LIMIT ?"
-        any_sent = f"SELECT coalesce(max(was_sent), 0) FROM temp.candidate WHERE prospect_id IN {IDS}"
+        any_sent = f"SELECT count(*) FROM temp.candidate WHERE was_sent AND prospect_id IN {IDS}"
         while following := self._connection.execute(some, (after, _TOGETHER)).fetchall():
             after = following[-1][0]
-            sharing = self._sharing([one for one, _ in following])
+            addresses, owners = self._addresses([one for one, _ in following])
             for one, was_sent in following:
                 if one in done:
                     continue
-                if one not in sharing:
-                    yield [one], bool(was_sent)
-                    continue
-                pool = self._connected(one)
-                done.update(pool)
-                yield pool, bool(self._number(any_sent, (id_list(pool),)))
-
-    def _sharing(self, prospect_ids: Collection[int]) -> set[int]:
-        """Return which of these have an address that somebody else has too."""
-        addresses, owners = self._addresses(prospect_ids)
-        return {one for one, some in addresses.items() if any(owners[address] - {one} for address in some)}
-
-    def _connected(self, prospect_id: int) -> list[int]:
-        """Follow shared addresses from one prospect to the next."""
-        pool, fresh = {prospect_id}, {prospect_id}
-        while fresh:
-            _, owners = self._addresses(fresh)
-            fresh = set[int]().union(*owners.values()) - pool
-            pool |= fresh
-        return sorted(pool)
+                pool = {one}
+                fresh = set[int]().union(*(owners[address] for address in addresses.get(one, ()))) - pool
+                while fresh:  # who shares an address with somebody who shares one
+                    pool |= fresh
+                    _, around = self._addresses(fresh)
+                    fresh = set[int]().union(*around.values()) - pool
+                if len(pool) > 1:
+                    done |= pool
+                yield sorted(pool), bool(self._count(any_sent, id_list(pool)) if len(pool) > 1 else was_sent)
 
     def _addresses(self, prospect_ids: Collection[int]) -> tuple[dict[int, set[str]], dict[str, set[int]]]:
         """Return the addresses of each prospect, and by address which prospects without a Person have it.

@@ -1,8 +1,8 @@
 """How far each walk is, what events and `reconcile` find out, single facts that outlive a run, and what was done.
 
 The watermark of a stream and the progress of a walk that is not complete are kept apart. Which states the walk of
-`reconcile` has seen outlives the process, so that an interrupted one goes on. What follows from it is kept in temporary
-tables: it is proven anew each time, and lost if the guard stops.
+`reconcile` has seen outlives the process, so that an interrupted one goes on. What follows from it is kept in a
+temporary table: it is proven anew each time, and lost if the guard stops.
 
 Runs are ordered by their number, never by a clock. Days are UTC days, stored as the instant at which they begin.
 """
@@ -21,10 +21,9 @@ from outreach_sync.store.schema import IDS, Table, id_list, parsed
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from outreach_sync.records import Scalar
-
 
 SURVEY = "survey"
 """The name under which the walk through all sequence states is kept that `reconcile` makes."""
@@ -34,10 +33,7 @@ _WALK = (
 
 
 class ProgressStore(Table):
-    """The table of walks: one row for each stream, one for the survey.
-
-    What changes something must be called inside a transaction.
-    """
+    """The table of walks: one row for each stream, one for the survey."""
 
     def of(self, name: str) -> Progress:
         """Return where a stream (or the survey) stands."""
@@ -52,35 +48,22 @@ class ProgressStore(Table):
 
     def watermarks(self) -> dict[Stream, Instant]:
         """Return the watermarks there are."""
-        rows = self._connection.execute(
-            "SELECT stream, watermark FROM progress WHERE watermark IS NOT NULL AND stream <> ?", (SURVEY,)
-        )
-        return {Stream(stream): Instant(watermark) for stream, watermark in rows}
+        return {stream: mark for stream in Stream if (mark := self.of(stream).watermark) is not None}
 
-    def any_walk_open(self, streams: Iterable[Stream]) -> bool:
-        """Say whether any of these streams has a walk that is not complete.
+    def keep_walk(
+        self, name: str, walk: Walk | None, *, watermark: Instant | None = None, swept: Instant | None = None
+    ) -> None:
+        """Store how far a walk is (None: there is none to go on with), and the marks that it sets.
 
-        One that the config no longer names is never completed, and must hold nothing up.
+        A mark that is None stays as it is; `swept` is when a late sweep began.
         """
-        rows = self._connection.execute("SELECT stream FROM progress WHERE walk_moves IS NOT NULL")
-        return not {row[0] for row in rows}.isdisjoint(stream.value for stream in streams)
-
-    def keep_walk(self, name: str, walk: Walk | None) -> None:
-        """Store how far a walk is (None: there is none to go on with)."""
-        assignments = ", ".join(f"{column} = excluded.{column}" for column in _WALK.split(", "))
+        columns = f"watermark, sweep_began_at, {_WALK}".split(", ")
         self._connection.execute(
-            f"INSERT INTO progress (stream, {_WALK}) VALUES (?{', ?' * len(Walk._fields)})"
-            f" ON CONFLICT (stream) DO UPDATE SET {assignments}",
-            (str(name), *(walk or (None,) * len(Walk._fields))),
-        )
-
-    def complete(self, name: str, watermark: Instant | None, sweep_began_at: Instant | None) -> None:
-        """End the walk and set the marks (None: leave as it is)."""
-        self.keep_walk(name, None)
-        self._connection.execute(
-            "UPDATE progress SET watermark = coalesce(?, watermark), sweep_began_at = coalesce(?, sweep_began_at)"
-            " WHERE stream = ?",
-            (watermark, sweep_began_at, str(name)),
+            f"INSERT INTO progress (stream, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
+            " ON CONFLICT (stream) DO UPDATE SET watermark = coalesce(excluded.watermark, watermark),"
+            " sweep_began_at = coalesce(excluded.sweep_began_at, sweep_began_at),"
+            f" {', '.join(f'{column} = excluded.{column}' for column in columns[2:])}",
+            (str(name), watermark, swept, *(walk or (None,) * len(Walk._fields))),
         )
 
     def reset(self, name: str) -> None:
@@ -90,31 +73,25 @@ class ProgressStore(Table):
 
 ENDED = ("finished", "opted_out", "bounced", "failed")
 """States in which a sequence has ended for a person: its open tasks were withdrawn, not skipped."""
-_TEMPORARY = """
-DROP TABLE IF EXISTS temp.missing;
-DROP TABLE IF EXISTS temp.gone;
-DROP TABLE IF EXISTS temp.disagreement;
-DROP TABLE IF EXISTS temp.task_finding;
-CREATE TEMP TABLE missing (state_id INTEGER PRIMARY KEY);
-DROP TABLE IF EXISTS temp.hidden_task;
-CREATE TEMP TABLE hidden_task (id INTEGER PRIMARY KEY, prospect_id INTEGER, workbooks_id INTEGER, sent_at INTEGER);
-CREATE TEMP TABLE gone (prospect_id INTEGER PRIMARY KEY);
-CREATE TEMP TABLE disagreement (person_id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, watched TEXT);
-CREATE TEMP TABLE task_finding (task_id INTEGER PRIMARY KEY, prospect_id INTEGER, vanished INTEGER NOT NULL)
-"""
-_KEEP = """
-INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM sequence_state
-  WHERE id IN (SELECT state_id FROM temp.missing) ON CONFLICT DO NOTHING;
-DELETE FROM sequence_state WHERE id IN (SELECT state_id FROM temp.missing);
-UPDATE prospect SET gone = 1 WHERE id IN (SELECT prospect_id FROM temp.gone);
-INSERT INTO changed SELECT prospect_id, 0 FROM temp.gone WHERE TRUE ON CONFLICT DO NOTHING;
-INSERT INTO changed SELECT id, 0 FROM prospect
-  WHERE person_id IN (SELECT person_id FROM temp.disagreement) ON CONFLICT DO NOTHING;
-UPDATE person SET lock_version = NULL, deleted = 0
-  WHERE id IN (SELECT person_id FROM temp.disagreement WHERE gone);
-INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM temp.task_finding WHERE vanished ON CONFLICT DO NOTHING;
-UPDATE task SET workbooks_id = NULL WHERE id IN (SELECT task_id FROM temp.task_finding WHERE NOT vanished);
-UPDATE task SET skipped = 1 WHERE id IN (SELECT task_id FROM temp.task_finding WHERE vanished)
+FINDINGS = (
+    *("states_missing", "prospects_gone", "people_differ", "people_gone"),
+    *("tasks_gone", "tasks_hidden", "tasks_vanished"),
+)
+"""Tasks are gone or hidden in Workbooks, or vanished from Outreach."""
+_FOUND = "(SELECT id FROM temp.finding WHERE kind = '{}')"
+_MISSING, _GONE, _VANISHED = map(_FOUND.format, ("states_missing", "prospects_gone", "tasks_vanished"))
+_KEEP = f"""
+INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM sequence_state WHERE id IN {_MISSING} ON CONFLICT DO NOTHING;
+DELETE FROM sequence_state WHERE id IN {_MISSING};
+UPDATE prospect SET gone = 1 WHERE id IN {_GONE};
+INSERT INTO changed SELECT id, 0 FROM {_GONE} WHERE true ON CONFLICT DO NOTHING;
+INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IN
+  (SELECT id FROM temp.finding WHERE kind IN ('people_differ', 'people_gone')) ON CONFLICT DO NOTHING;
+UPDATE person SET lock_version = NULL, deleted = 0 WHERE id IN {_FOUND.format("people_gone")};
+INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM temp.finding WHERE kind = 'tasks_vanished'
+  ON CONFLICT DO NOTHING;
+UPDATE task SET workbooks_id = NULL WHERE id IN {_FOUND.format("tasks_gone")};
+UPDATE task SET skipped = 1 WHERE id IN {_VANISHED}
 """
 
 
@@ -127,21 +104,17 @@ class SentTask(NamedTuple):
     sent_at: Instant | None
 
 
-class OpenTask(NamedTuple):
-    """A sequence task that was open when last read, although its sequence state is at another step now."""
-
-    id: int
-    prospect_id: int
-
-
 class Survey(Table):
     """The findings of one `reconcile`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Begin without findings on an open connection."""
         super().__init__(connection)
-        for statement in _TEMPORARY.split(";\n"):
-            connection.execute(statement)
+        connection.execute("DROP TABLE IF EXISTS temp.finding")
+        connection.execute(
+            "CREATE TEMP TABLE finding (kind TEXT, id INTEGER, prospect_id INTEGER, workbooks_id INTEGER, watched TEXT,"
+            " PRIMARY KEY (kind, id)) WITHOUT ROWID"
+        )
 
     # -- the walk through all sequence states
 
@@ -151,21 +124,23 @@ class Survey(Table):
 
     def saw(self, state_ids: Iterable[int]) -> None:
         """Note which states a page held."""
-        self._each("INSERT OR IGNORE INTO survey_seen VALUES (?)", state_ids)
+        self._connection.execute(
+            "INSERT OR IGNORE INTO survey_seen SELECT value FROM json_each(?)", (id_list(state_ids),)
+        )
 
     def unseen(self, after: int, limit: int) -> list[int]:
         """Return cached sequence states above `after` that the walk has not seen, in order."""
         return self._column(
             "SELECT id FROM sequence_state s WHERE id > ?"
             " AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id) ORDER BY id LIMIT ?",
-            (after, limit),
+            *(after, limit),
         )
 
     def people_with_unseen(self) -> int:
         """Count the linked people of whom the walk did not show every sequence state that is cached."""
         return self._count(
-            "(SELECT DISTINCT p.person_id FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id WHERE"
-            " p.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id))"
+            "SELECT count(DISTINCT p.person_id) FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id WHERE"
+            " p.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id)"
         )
 
     def with_unnamed_sequence(self) -> list[int]:
@@ -179,7 +154,10 @@ class Survey(Table):
 
     def note_missing(self, state_ids: Iterable[int]) -> None:
         """Note sequence states that certainly do not exist any more."""
-        self._each("INSERT OR IGNORE INTO temp.missing VALUES (?)", state_ids)
+        self._connection.execute(
+            "INSERT OR IGNORE INTO temp.finding (kind, id) SELECT 'states_missing', value FROM json_each(?)",
+            (id_list(state_ids),),
+        )
 
     def missing_among(self, state_ids: Iterable[int]) -> set[int]:
         """Return which of these states count no more: they do not exist, or their prospect does not.
@@ -189,49 +167,50 @@ class Survey(Table):
         ids = id_list(state_ids)
         return set(
             self._column(
-                f"SELECT state_id FROM temp.missing WHERE state_id IN {IDS} UNION SELECT id FROM sequence_state"
-                f" WHERE id IN {IDS} AND state <> ? AND prospect_id IN (SELECT prospect_id FROM temp.gone)",
-                (ids, ids, OPTED_OUT),
+                f"SELECT id FROM temp.finding WHERE kind = 'states_missing' AND id IN {IDS} UNION SELECT id FROM"
+                f" sequence_state WHERE id IN {IDS} AND state <> ? AND prospect_id IN {_GONE}",
+                *(ids, ids, OPTED_OUT),
             )
         )
 
     def linked_prospects(self, after: int, limit: int) -> list[int]:
         """Return the ids of linked prospects above `after`, in order: a way through all of them."""
         return self._column(
-            "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?", (after, limit)
+            "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?", after, limit
         )
 
     def note_gone(self, prospect_ids: Iterable[int]) -> None:
         """Note prospects that certainly are not there any more, unless it was known."""
         self._connection.execute(
-            f"INSERT INTO temp.gone SELECT id FROM prospect WHERE NOT gone AND id IN {IDS} ON CONFLICT DO NOTHING",
+            "INSERT OR IGNORE INTO temp.finding (kind, id) SELECT 'prospects_gone', id FROM prospect"
+            f" WHERE NOT gone AND id IN {IDS}",
             (id_list(prospect_ids),),
         )
 
     def note_disagreement(self, person_id: int, *, gone: bool, watched: Watched | None) -> None:
         """Note a Person that says something else than it should, or is gone; `watched`: as what the guard counts it."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO temp.disagreement VALUES (?, ?, ?)", (person_id, gone, watched and watched.value)
+            "INSERT OR REPLACE INTO temp.finding (kind, id, watched) VALUES (?, ?, ?)",
+            ("people_gone" if gone else "people_differ", person_id, watched and watched.value),
         )
 
-    def note_tasks(self, tasks: Iterable[tuple[int, int]], *, vanished: bool) -> None:
-        """Note tasks (id, prospect id) that are gone: from Workbooks, or (`vanished`) from Outreach."""
+    def note_tasks(self, kind: str, tasks: Iterable[tuple[int, int, int | None]]) -> None:
+        """Note tasks (id, prospect id, Workbooks id) under one of `FINDINGS`.
+
+        A hidden one is left out where it was refused for that before.
+        """
         self._connection.executemany(
-            "INSERT OR REPLACE INTO temp.task_finding VALUES (?, ?, ?)",
-            ((task_id, prospect_id, vanished) for task_id, prospect_id in tasks),
+            "INSERT OR REPLACE INTO temp.finding (kind, id, prospect_id, workbooks_id) SELECT ?1, ?2, ?3, ?4 WHERE"
+            " ?1 <> 'tasks_hidden' OR NOT EXISTS (SELECT 1 FROM outbox WHERE record = 'task' AND stream = ''"
+            " AND key = ?2 AND action = 'hidden')",
+            ((kind, *task) for task in tasks),
         )
 
-    def note_hidden_tasks(self, tasks: Iterable[SentTask]) -> None:
-        """Note tasks whose Workbooks Task is not to be seen, those left out that were refused for it before."""
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO temp.hidden_task SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM outbox"
-            " WHERE record = 'task' AND stream = '' AND key = ?1 AND action = 'hidden')",
-            tasks,
-        )
-
-    def hidden_tasks(self) -> list[SentTask]:
-        """Return the tasks whose Workbooks Task is not to be seen."""
-        return [SentTask._make(row) for row in self._connection.execute("SELECT * FROM temp.hidden_task ORDER BY id")]
+    def tasks(self, *kinds: str) -> list[tuple[int, int, int]]:
+        """Return the tasks (id, prospect id, Workbooks id) that were noted under these kinds."""
+        return self._connection.execute(
+            f"SELECT id, prospect_id, workbooks_id FROM temp.finding WHERE kind IN {IDS} ORDER BY id", (id_list(kinds),)
+        ).fetchall()
 
     def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
         """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
@@ -242,43 +221,41 @@ class Survey(Table):
         )
         return [SentTask._make(row) for row in rows]
 
-    def overtaken_tasks(self, after: int, limit: int) -> list[OpenTask]:
+    def overtaken_tasks(self, after: int, limit: int) -> dict[int, int]:
         """Return open tasks above `after` whose sequence state is still there, has not ended and is at another step.
 
-        One whose state ended (finished, replied, opted out, bounced, failed) was withdrawn with it.
+        One whose state ended (finished, replied, opted out, bounced, failed) was withdrawn with it. Returns their
+        prospects by task, in order.
         """
         rows = self._connection.execute(
             "SELECT t.id, t.prospect_id FROM task t JOIN sequence_state s ON s.id = t.sequence_state_id"
             " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
             " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete'"
             " AND s.sequence_step_id <> CAST(json_extract(t.attributes, '$.sequenceStep') AS INTEGER)"
-            f" AND s.replied_at IS NULL AND s.state NOT IN ({', '.join('?' * len(ENDED))})"
-            " AND NOT EXISTS (SELECT 1 FROM temp.missing WHERE state_id = s.id) ORDER BY t.id LIMIT ?",
-            (after, *ENDED, limit),
+            f" AND s.replied_at IS NULL AND s.state NOT IN {IDS}"
+            f" AND s.id NOT IN {_MISSING} ORDER BY t.id LIMIT ?",
+            (after, id_list(ENDED), limit),
         )
-        return [OpenTask._make(row) for row in rows]
+        return dict(rows.fetchall())
 
     # -- what the findings come to
 
     def counts(self) -> dict[str, int]:
-        """Count findings by kind, such as states_missing, people_differ or tasks_gone."""
-        queries = {
-            "states_missing": "temp.missing",
-            "prospects_gone": "temp.gone",
-            "people_differ": "temp.disagreement WHERE NOT gone",
-            "people_gone": "temp.disagreement WHERE gone",
-            "tasks_gone": "temp.task_finding WHERE NOT vanished",
-            "tasks_hidden": "temp.hidden_task",
-            "tasks_vanished": "temp.task_finding WHERE vanished",
-        }
-        return {kind: self._count(query) for kind, query in queries.items()}
+        """Count findings by kind (`FINDINGS`)."""
+        rows = self._connection.execute("SELECT kind, count(*) FROM temp.finding GROUP BY kind")
+        return {**dict.fromkeys(FINDINGS, 0), **dict(rows.fetchall())}
 
     def people_to_change(self) -> dict[Watched, int]:
         """Count the people that would be changed or lost, and that no passed guard has counted."""
-        waiting = "outbox WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
+        rows = self._connection.execute("SELECT watched, count(*) FROM temp.finding GROUP BY watched")
+        found = dict(rows.fetchall())
+        waiting = self._count(
+            "SELECT count(*) FROM outbox"
+            " WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
+        )
         return {
-            Watched.UPDATES: self._count(f"temp.disagreement WHERE watched = '{Watched.UPDATES}'"),
-            Watched.LOSSES: self._count(f"temp.disagreement WHERE watched = '{Watched.LOSSES}'") + self._count(waiting),
+            Watched.UPDATES: found.get(Watched.UPDATES.value, 0),
+            Watched.LOSSES: found.get(Watched.LOSSES.value, 0) + waiting,
         }
 
     def keep(self) -> None:
@@ -286,56 +263,46 @@ class Survey(Table):
         for statement in _KEEP.split(";\n"):
             self._connection.execute(statement)
 
-    def tasks_to_send(self) -> Iterator[tuple[int, int]]:
-        """Yield (task id, prospect id) of every task that has to be made in Workbooks, again or at last."""
-        yield from self._connection.execute("SELECT task_id, prospect_id FROM temp.task_finding ORDER BY task_id")
-
-    def _count(self, rows: str) -> int:
-        return self._number(f"SELECT count(*) FROM {rows}")
-
 
 class Facts(Table):
     """Named texts in the state file."""
 
     def get(self, name: str) -> str | None:
         """Return the value of a fact, None where it was never set."""
-        value: str | None = self._first("SELECT value FROM fact WHERE name = ?", (name,))
-        return value
+        return next(iter(self._column("SELECT value FROM fact WHERE name = ?", name)), None)
 
     def put(self, name: str, value: str) -> None:
-        """Set a fact; call it inside a transaction."""
-        self._connection.execute(
-            "INSERT INTO fact VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
-        )
+        """Set a fact."""
+        self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
 
 _EVENT = ", ".join(Event._fields)
 
 
 class Events(Table):
-    """The tables of events and of what they concern. Call what changes them inside a transaction."""
+    """The tables of events and of what they concern."""
 
     def keep(self, events: Iterable[Event]) -> list[Event]:
         """Store events; return those that were not known. They are never changed, and come again with each overlap."""
         latest = {event.id: event for event in events}
-        known = set(self._column(f"SELECT id FROM event WHERE id IN {IDS}", (id_list(latest),)))
+        known = set(self._column(f"SELECT id FROM event WHERE id IN {IDS}", id_list(latest))) if latest else ()
         fresh = [event for event in latest.values() if event.id not in known]
         self._connection.executemany(f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh))
         return fresh
 
     def skips_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
         """Return, by task, the first event of these names that says it was skipped."""
-        rows = self._connection.execute(
-            f"SELECT {_EVENT} FROM event WHERE task_id IN {IDS} AND name IN {IDS} ORDER BY id DESC",
-            (id_list(task_ids), id_list(names)),
-        )
-        return {event.task_id: event for event in map(Event._make, rows) if event.task_id is not None}
+        told = self._told("task_id", task_ids, names)
+        return {event.task_id: event for event in reversed(told) if event.task_id is not None}
 
     def of_prospects(self, prospect_ids: Collection[int], names: Collection[str]) -> list[Event]:
         """Return the events of these names that say something of these prospects, oldest first."""
+        return self._told("prospect_id", prospect_ids, names)
+
+    def _told(self, column: str, ids: Collection[int], names: Collection[str]) -> list[Event]:
         rows = self._connection.execute(
-            f"SELECT {_EVENT} FROM event WHERE prospect_id IN {IDS} AND name IN {IDS} ORDER BY id",
-            (id_list(prospect_ids), id_list(names)),
+            f"SELECT {_EVENT} FROM event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id",
+            (id_list(ids), id_list(names)),
         )
         return list(map(Event._make, rows))
 
@@ -345,9 +312,10 @@ class Events(Table):
 
     def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
         """Note records to be read again by id; `removed`: an event says that they are gone."""
-        self._connection.executemany(
-            "INSERT INTO concern VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET removed = excluded.removed",
-            ((stream.value, one, removed) for one in ids),
+        self._connection.execute(
+            "INSERT INTO concern SELECT ?, value, ? FROM json_each(?) WHERE true"
+            " ON CONFLICT DO UPDATE SET removed = excluded.removed",
+            (stream.value, removed, id_list(ids)),
         )
 
     def concerns(self, stream: Stream, limit: int) -> dict[int, bool]:
@@ -357,27 +325,15 @@ class Events(Table):
         )
         return {one: bool(removed) for one, removed in rows}
 
-    def any_concern(self) -> bool:
-        """Say whether any record is to be read again by id."""
-        return bool(self._number("SELECT EXISTS (SELECT 1 FROM concern)"))
-
     def concerns_read(self, stream: Stream, ids: Iterable[int]) -> None:
         """Note that records have been read again."""
-        self._connection.executemany(
-            "DELETE FROM concern WHERE stream = ? AND id = ?", ((stream.value, one) for one in ids)
-        )
+        self._connection.execute(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", (stream.value, id_list(ids)))
 
 
 DAY_MS = 86_400_000
 _LABELS_KEPT = 40  # a picklist has a dozen; a text field that people fill in by hand may hold anything
-
-
-class LabelCount(NamedTuple):
-    """How many linked people said one label at the end of the first run of a day; '' is an empty field."""
-
-    day: Instant
-    label: str
-    people: int
+_GRACE_MS = DAY_MS
+"""Two clocks that are both right for all purposes here may differ by so much."""
 
 
 class SkippedBySequence(NamedTuple):
@@ -410,8 +366,92 @@ class Written(NamedTuple):
     because: str | None
 
 
+class RunRecord(NamedTuple):
+    """One run. `finished_at` is None while it goes on, or for ever where the process was killed.
+
+    `number` says in which order runs were made; the times are this machine's, and may be wrong.
+    """
+
+    id: str
+    command: str
+    started_at: Instant
+    finished_at: Instant | None
+    exit_status: int | None
+    outcome: str | None
+    summary: Mapping[str, Any]
+    number: int = 0
+
+
 class History(Table):
-    """Counts by day, and every accepted write. Call what changes them inside a transaction."""
+    """The runs, every field that was written, and how many people said what on each day."""
+
+    def begin(self, run_id: str, command: str, started_at: Instant) -> None:
+        """Record that a run began."""
+        self._connection.execute(
+            "INSERT INTO run (id, command, started_at) VALUES (?, ?, ?)", (run_id, command, started_at)
+        )
+
+    def finish(
+        self,
+        run_id: str,
+        finished_at: Instant,
+        exit_status: int,
+        outcome: str,
+        summary: Mapping[str, Any],
+        *,
+        heard_at: Instant | None = None,
+    ) -> None:
+        """Record how a run ended. `heard_at` is Outreach's clock, None: not heard."""
+        self._connection.execute(
+            "UPDATE run SET finished_at = ?, exit_status = ?, outcome = ?, summary = ?, heard_at = ? WHERE id = ?",
+            (finished_at, exit_status, outcome, json.dumps(summary), heard_at, run_id),
+        )
+
+    def turn_day(self, oldest: Instant, now: Instant) -> None:
+        """Record what people say today, unless that was done, and drop what is older than `oldest`.
+
+        The runs that go are those made before the first one of the time from `oldest` to `now`, by Outreach's clock: by
+        their order, since a time that a wrong clock put down proves nothing. A run that heard nothing of Outreach's
+        clock is dated by this machine's. Nothing is done where the run before heard a time that is not between the two:
+        one of both was wrong, and the next run will tell.
+        """
+        heard_before = self._column(
+            "SELECT heard_at FROM run WHERE heard_at IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET 1"
+        )
+        if heard_before and not oldest <= heard_before[0] <= now + _GRACE_MS:
+            return
+        (kept,) = self._column(
+            "SELECT min(number) FROM run WHERE coalesce(heard_at, started_at) BETWEEN ? AND ?", oldest, now + _GRACE_MS
+        )
+        if kept is not None:
+            self._connection.execute("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", (kept,))
+            self._connection.execute("DELETE FROM run WHERE number < ?", (kept,))
+        self.note_day(now)
+        self._connection.execute("DELETE FROM label_count WHERE day < ?", (oldest,))
+
+    def note_day(self, now: Instant) -> None:
+        """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""
+        today = day_of(now)
+        if not self._column("SELECT 1 FROM label_count WHERE day = ? LIMIT 1", today):
+            self._connection.executemany(
+                "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
+            )
+
+    def latest(self, count: int = 1, *, command: str | None = None) -> list[RunRecord]:
+        """Return the newest runs (of a command), newest first."""
+        return self._runs("WHERE command = coalesce(?, command) ORDER BY number DESC LIMIT ?", command, count)
+
+    def oldest(self) -> RunRecord | None:
+        """Return the oldest run that is still recorded, None where there is none."""
+        return next(iter(self._runs("ORDER BY number LIMIT 1")), None)
+
+    def since(self, instant: Instant) -> list[RunRecord]:
+        """Return all runs that say they began at or after `instant`, in the order in which they were made."""
+        return self._runs("WHERE started_at >= ? ORDER BY number", instant)
+
+    def _runs(self, which: str, *values: Any) -> list[RunRecord]:
+        rows = self._connection.execute(f"SELECT {', '.join(RunRecord._fields)} FROM run {which}", values)
+        return [RunRecord._make((*row[:6], parsed(row[6] or "{}"), row[7])) for row in rows]
 
     def wrote(self, fields: Iterable[Written]) -> None:
         """Record fields that Workbooks accepted; never a name or an address."""
@@ -429,10 +469,10 @@ class History(Table):
             of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id, field...); None: any.
         """
         asked = {name: value for name, value in of.items() if value is not None}
-        clauses = [f"{name} = :{name}" for name in asked] + (["at >= :since"] if since is not None else [])
-        where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
+        clauses = ["at >= :since" if since is not None else "true", *(f"{name} = :{name}" for name in asked)]
         rows = self._connection.execute(
-            f"SELECT {', '.join(Written._fields)} FROM write{where} ORDER BY number DESC LIMIT :limit",
+            f"SELECT {', '.join(Written._fields)} FROM write WHERE {' AND '.join(clauses)}"
+            " ORDER BY number DESC LIMIT :limit",
             {**asked, "since": since, "limit": limit},
         )
         return [
@@ -442,7 +482,7 @@ class History(Table):
 
     def count_writes(self, run_id: str) -> int:
         """Count the fields that a run wrote."""
-        return self._number("SELECT count(*) FROM write WHERE run_id = ?", (run_id,))
+        return self._count("SELECT count(*) FROM write WHERE run_id = ?", run_id)
 
     def lags(self, field: str, since: Instant) -> list[int]:
         """Return how many milliseconds lie between each time that was written to a field and its write, sorted.
@@ -453,23 +493,11 @@ class History(Table):
             "SELECT at - CAST(round((julianday(json_extract(new, '$')) - 2440587.5) * 86400000) AS INTEGER) AS lag"
             " FROM write WHERE at >= ? AND field = ? AND action = 'update' AND coalesce(old, 'null') <> 'null'"
             " AND lag >= 0 ORDER BY lag",
-            (since, field),
+            *(since, field),
         )
 
-    def note_day(self, now: Instant) -> None:
-        """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""
-        today = day_of(now)
-        if not self._number("SELECT EXISTS (SELECT 1 FROM label_count WHERE day = ?)", (today,)):
-            self._connection.executemany(
-                "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
-            )
-
-    def forget_before(self, instant: Instant) -> None:
-        """Drop the days before `instant`."""
-        self._connection.execute("DELETE FROM label_count WHERE day < ?", (instant,))
-
     def labels_now(self) -> list[tuple[str, int]]:
-        """Return (label, linked people that say it), the most frequent first, at most forty.
+        """Return (label, linked people that say it), the most frequent first, at most forty; '' is an empty field.
 
         Counted here: SQLite would sort everybody for it, in as many megabytes as it may use.
         """
@@ -477,12 +505,11 @@ class History(Table):
         people = Counter(label for (label,) in rows)
         return sorted(people.items(), key=lambda one: (-one[1], one[0]))[:_LABELS_KEPT]
 
-    def labels_since(self, instant: Instant) -> list[LabelCount]:
-        """Return what was recorded on the days from `instant` on, in order."""
-        rows = self._connection.execute(
+    def labels_since(self, instant: Instant) -> list[tuple[Instant, str, int]]:
+        """Return (day, label, people) of the days from `instant` on, in order, each at the end of its first run."""
+        return self._connection.execute(
             "SELECT day, label, people FROM label_count WHERE day >= ? ORDER BY day, label", (instant,)
-        )
-        return [LabelCount._make(row) for row in rows]
+        ).fetchall()
 
     def opt_outs_since(self, instant: Instant) -> dict[Instant, int]:
         """Return day -> prospects whose first opt-out that still holds fell on it; one without a time is left out.
@@ -498,7 +525,7 @@ class History(Table):
             " SELECT at / ? * ?, count(*) FROM first WHERE at >= ? GROUP BY 1 ORDER BY 1",
             (OPTED_OUT, DAY_MS, DAY_MS, instant),
         )
-        return {Instant(day): count for day, count in rows}
+        return dict(rows.fetchall())
 
     def skipped_by_sequence(self, since: Instant) -> list[SkippedBySequence]:
         """Return the skipped tasks of each sequence, the one with the most in the period first."""
@@ -514,100 +541,3 @@ class History(Table):
 def day_of(instant: Instant) -> Instant:
     """Return the beginning of an instant's UTC day."""
     return Instant(instant // DAY_MS * DAY_MS)
-
-
-_GRACE_MS = 86_400_000
-"""Two clocks that are both right for all purposes here may differ by so much."""
-
-
-class RunRecord(NamedTuple):
-    """One run. `finished_at` is None while it goes on, or for ever where the process was killed.
-
-    `number` says in which order runs were made; the times are this machine's, and may be wrong.
-    """
-
-    id: str
-    command: str
-    started_at: Instant
-    finished_at: Instant | None
-    exit_status: int | None
-    outcome: str | None
-    summary: Mapping[str, Any]
-    number: int = 0
-
-
-_COLUMNS = "id, command, started_at, finished_at, exit_status, outcome, summary, number"
-
-
-class Runs(Table):
-    """The table of runs."""
-
-    def begin(self, run_id: str, command: str, started_at: Instant) -> None:
-        """Record that a run began; call it inside a transaction."""
-        self._connection.execute(
-            "INSERT INTO run (id, command, started_at) VALUES (?, ?, ?)", (run_id, command, started_at)
-        )
-
-    def finish(
-        self,
-        run_id: str,
-        finished_at: Instant,
-        exit_status: int,
-        outcome: str,
-        summary: Mapping[str, Any],
-        *,
-        heard_at: Instant | None = None,
-    ) -> None:
-        """Record how a run ended; call it inside a transaction. `heard_at` is Outreach's clock, None: not heard."""
-        self._connection.execute(
-            "UPDATE run SET finished_at = ?, exit_status = ?, outcome = ?, summary = ?, heard_at = ? WHERE id = ?",
-            (finished_at, exit_status, outcome, json.dumps(summary), heard_at, run_id),
-        )
-
-    def forget_before(self, instant: Instant, now: Instant) -> bool:
-        """Drop the runs made before the first one of the time from `instant` to `now`, by Outreach's clock.
-
-        By their order, since a time that a wrong clock put down proves nothing: a run that is newer than one to be kept
-        is kept, whatever it says. A run that heard nothing of Outreach's clock is dated by this machine's. Nothing is
-        dropped where the run before heard a time that is not between the two: one of both was wrong, and the next run
-        will tell. Call it inside a transaction; returns whether `now` is believed.
-        """
-        before = self._connection.execute(
-            "SELECT heard_at FROM run WHERE heard_at IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET 1"
-        ).fetchone()
-        if before is not None and not instant <= before[0] <= now + _GRACE_MS:
-            return False
-        kept = self._connection.execute(
-            "SELECT min(number) FROM run WHERE coalesce(heard_at, started_at) BETWEEN ? AND ?",
-            (instant, now + _GRACE_MS),
-        ).fetchone()[0]
-        if kept is not None:
-            self._connection.execute("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", (kept,))
-            self._connection.execute("DELETE FROM run WHERE number < ?", (kept,))
-        return True
-
-    def latest(self, count: int = 1) -> list[RunRecord]:
-        """Return the newest runs, newest first."""
-        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM run ORDER BY number DESC LIMIT ?", (count,))
-        return [_record(row) for row in rows]
-
-    def latest_of(self, command: str) -> RunRecord | None:
-        """Return the newest run of a command, None where there is none."""
-        query = f"SELECT {_COLUMNS} FROM run WHERE command = ? ORDER BY number DESC LIMIT 1"
-        row = self._connection.execute(query, (command,)).fetchone()
-        return None if row is None else _record(row)
-
-    def oldest(self) -> RunRecord | None:
-        """Return the oldest run that is still recorded, None where there is none."""
-        row = self._connection.execute(f"SELECT {_COLUMNS} FROM run ORDER BY number LIMIT 1").fetchone()
-        return None if row is None else _record(row)
-
-    def since(self, instant: Instant) -> list[RunRecord]:
-        """Return all runs that say they began at or after `instant`, in the order in which they were made."""
-        query = f"SELECT {_COLUMNS} FROM run WHERE started_at >= ? ORDER BY number"
-        return [_record(row) for row in self._connection.execute(query, (instant,))]
-
-
-def _record(row: tuple[Any, ...]) -> RunRecord:
-    record = RunRecord._make(row)
-    return record._replace(summary=parsed(row[6]) if row[6] else {})

@@ -101,7 +101,7 @@ def test_a_reconcile_that_fell_due_while_nobody_was_there_is_made_up_for(setup: 
     setup.change("schedule", every="1h", jitter="0s", reconcile="0 3 * * sun")
     state = Store.open(setup.state_path)
     with state.transaction():
-        state.runs.begin("old", "reconcile", Instant(now() - 8 * 86_400_000))
+        state.history.begin("old", "reconcile", Instant(now() - 8 * 86_400_000))
     state.close()
     service = Service(setup, tmp_path)
     try:

@@ -30,7 +30,7 @@ def _program(*arguments: str, redirect: str = "", **environment: str) -> subproc
 
 def _started_runs(path: Path) -> int:
     with Store.open(path) as state:
-        return len(state.runs.latest(10))
+        return len(state.history.latest(10))
 
 
 # -- whoever reads our stdout has seen enough

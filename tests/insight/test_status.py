@@ -26,11 +26,11 @@ def state(tmp_path: Path) -> Iterator[Store]:
 
 def _ran(state: Store, began: int, status: int | None = 0, *, command: str = "run", **summary: Any) -> None:
     with state.transaction():
-        run_id = f"run {len(state.runs.latest(10_000))}"
-        state.runs.begin(run_id, command, Instant(began))
+        run_id = f"run {len(state.history.latest(10_000))}"
+        state.history.begin(run_id, command, Instant(began))
         if status is not None:
             outcome = {0: "ok", 1: "partial"}.get(status, "failed")
-            state.runs.finish(run_id, Instant(began + 1000), status, outcome, summary)
+            state.history.finish(run_id, Instant(began + 1000), status, outcome, summary)
 
 
 def _asked(state: Store, requests: int, count: int = 1, *, status: int = 0, command: str = "run") -> None:

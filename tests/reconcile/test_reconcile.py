@@ -316,7 +316,7 @@ def test_a_state_that_the_walk_misses_but_that_exists_is_not_removed(world: Any)
     prospect = world.prospect()
     world.run()
     with world.state() as state, state.transaction():  # a complete walk, early, that saw nothing
-        state.progress.complete(SURVEY, Instant(world.sandbox.clock.now() - 5_000), None)
+        state.progress.keep_walk(SURVEY, None, watermark=Instant(world.sandbox.clock.now() - 5_000))
     before = world.writes()
     assert repair(world).exit_status == 0
     assert (world.writes(), cached_states(world)) == (before, set(world.states_of(prospect)))
@@ -411,7 +411,7 @@ def test_a_walk_that_began_long_ago_begins_anew(world: Any) -> None:
     world.run()
     gone = world.states_of(prospect)[1]
     with world.state() as state, state.transaction():
-        state.progress.complete(SURVEY, Instant(0), None)
+        state.progress.keep_walk(SURVEY, None, watermark=Instant(0))
         state.connection.executemany(
             "INSERT INTO survey_seen VALUES (?)", [(one,) for one in world.states_of(prospect)]
         )

@@ -104,10 +104,10 @@ class Filled(NamedTuple):
     def run(self, run_id: str, began: Instant, outcome: str | None = "ok", **summary: Any) -> None:
         """Record a run of 42 seconds."""
         with self.state.transaction():
-            self.state.runs.begin(run_id, "run", began)
+            self.state.history.begin(run_id, "run", began)
             if outcome is not None:
                 status = {"ok": 0, "partial": 1}.get(outcome, 4)
-                self.state.runs.finish(run_id, Instant(began + 42_000), status, outcome, summary)
+                self.state.history.finish(run_id, Instant(began + 42_000), status, outcome, summary)
 
     def person(self, person_id: int, label: str) -> None:
         with self.state.transaction():
@@ -160,7 +160,7 @@ class Filled(NamedTuple):
 
     def watermark(self, stream: Stream, at: Instant) -> None:
         with self.state.transaction():
-            self.state.progress.complete(stream, at, at)
+            self.state.progress.keep_walk(stream, None, watermark=at, swept=at)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from outreach_sync.records import SequenceState, Stream
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.backup import back_up, back_up_daily, back_up_elsewhere, copies_elsewhere, copies_of, restore
+from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ NOW = instants.parse_iso("2026-09-01T10:00:00Z")
 
 def has_read_something(state: Store) -> None:
     with state.transaction():
-        state.progress.complete(Stream.TASKS, NOW, NOW)
+        state.progress.keep_walk(Stream.TASKS, None, watermark=NOW, swept=NOW)
 
 
 def test_a_copy_is_whole_and_private_while_somebody_writes(state: Store, path: Path) -> None:
@@ -52,10 +53,10 @@ def test_a_copy_that_cannot_be_finished_leaves_nothing_and_no_other_copy_is_touc
     target = path.with_name("copy.db")
     target.write_text("an older copy")
 
-    def fail(_path: Path) -> None:
+    def fail(_file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("outreach_sync.store.backup._sync", fail)
+    monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(StateError, match="No space left"):
         back_up(state, target)
     assert target.read_text() == "an older copy"
@@ -185,11 +186,11 @@ def test_whoever_was_forgotten_since_the_copy_was_made_stays_forgotten(state: St
     copy = path.with_name("copy.db")
     back_up(state, copy)
     with state.transaction():
-        state.forgotten.add("prospect", 1)
+        erase_rows(state.connection, Persona(frozenset({1}), frozenset()))
     state.close()
     restore(path, copy, now=NOW)
     with Store.open(path) as restored:
-        assert restored.forgotten.prospects() == {1}
+        assert forgotten_ids(restored.connection, "prospect") == {1}
         assert set(restored.cache.prospects([1, 2])) == {2}
 
 

@@ -20,7 +20,7 @@ def know(state: Store, **addresses: tuple[str, ...]) -> None:
 
 def pools(state: Store, *wanted: tuple[int, bool]) -> list[tuple[list[int], bool]]:
     candidates = Candidates(state.connection)
-    candidates.add(wanted)
+    candidates.add((one for one, _ in wanted), buried=(one for one, was_sent in wanted if was_sent))
     with state.transaction():
         candidates.list_addresses()
     return list(candidates.pools())
@@ -53,7 +53,7 @@ def test_nobody_makes_no_pool(state: Store) -> None:
 def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others(state: Store) -> None:
     know(state, p1=("ada@example.com",), p2=("ada@example.com",))
     candidates = Candidates(state.connection)
-    candidates.add([(1, False), (2, False)])
+    candidates.add([1, 2], buried=[])
     with state.transaction():
         state.people.link([1], 1001)
         candidates.list_addresses()

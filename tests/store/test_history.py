@@ -9,7 +9,7 @@ from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.cache import JudgedTask
-from outreach_sync.store.progress import DAY_MS, History, SkippedBySequence, day_of
+from outreach_sync.store.progress import DAY_MS, SkippedBySequence, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def _task(task_id: int, sequence_id: int | None, updated_at: Instant) -> JudgedT
 
 
 def test_a_day_is_noted_once_however_often_a_run_ends(state: Store) -> None:
-    history = History(state.connection)
+    history = state.history
     _person(state, 1, "Finished")
     for at in (NOON, Instant(NOON + 1), Instant(NOON + DAY_MS)):
         with state.transaction():
@@ -54,18 +54,17 @@ def test_an_empty_field_counts_as_an_empty_label_and_a_person_left_deleted_does_
     for person_id, label in ((1, None), (2, "Opted Out"), (3, "Opted Out"), (4, "Finished")):
         _person(state, person_id, label)
     with state.transaction():
-        state.people.left_deleted(4)
-    assert History(state.connection).labels_now() == [("Opted Out", 2), ("", 1)]
+        state.people.doubt([4], deleted=True, hidden=False)
+    assert state.history.labels_now() == [("Opted Out", 2), ("", 1)]
 
 
 def test_days_that_are_no_longer_kept_are_dropped(state: Store) -> None:
-    history = History(state.connection)
+    history = state.history
     _person(state, 1, "Finished")
     with state.transaction():
         history.note_day(NOON)
-        history.note_day(Instant(NOON + DAY_MS))
-        history.forget_before(Instant(TODAY + 1))
-    assert [count.day for count in history.labels_since(Instant(0))] == [TODAY + DAY_MS]
+        history.turn_day(Instant(TODAY + 1), Instant(NOON + DAY_MS))
+    assert [day for day, _, _ in history.labels_since(Instant(0))] == [TODAY + DAY_MS]
 
 
 def test_an_opt_out_counts_once_on_the_day_of_its_first_sign(state: Store) -> None:
@@ -86,7 +85,7 @@ def test_an_opt_out_counts_once_on_the_day_of_its_first_sign(state: Store) -> No
                 SequenceState(3, 4, 1, "active", later, later),
             ]
         )
-    history = History(state.connection)
+    history = state.history
     assert history.opt_outs_since(TODAY) == {TODAY: 2, day_of(later): 1}
     assert history.opt_outs_since(Instant(TODAY + DAY_MS)) == {day_of(later): 1}
 
@@ -97,7 +96,7 @@ def test_skipped_tasks_are_counted_by_sequence_also_without_a_name_or_a_sequence
         state.cache.keep_sequences([Sequence(7, "Trial follow-up")])
         state.cache.keep_tasks([_task(1, 7, NOON), _task(2, 7, old), _task(3, 8, old), _task(4, None, NOON)])
         state.cache.task_was_sent(2, 900, NOON)
-    assert History(state.connection).skipped_by_sequence(TODAY) == [
+    assert state.history.skipped_by_sequence(TODAY) == [
         SkippedBySequence(7, "Trial follow-up", recent=1, kept=2, sent=1),
         SkippedBySequence(None, None, recent=1, kept=1, sent=0),
         SkippedBySequence(8, None, recent=0, kept=1, sent=0),

@@ -54,7 +54,7 @@ def test_only_what_is_due_and_not_held_is_sent_in_order(state: Store) -> None:
 def test_what_was_being_sent_is_in_doubt_after_a_crash_and_its_person_is_read(state: Store) -> None:
     with state.transaction():
         state.people.read(1001, 4, Held(), rule="email", now=NOW)
-        state.outbox.mark_sending([queue(state).id])
+        state.outbox.mark([queue(state).id], state="sending")
         assert state.outbox.recover() == 1
     (entry,) = state.outbox.of_person([1])
     assert (entry.state, entry.in_doubt) == ("queued", True)
@@ -74,9 +74,8 @@ def test_a_retry_makes_parked_ones_due_with_their_attempts_reset(state: Store) -
 def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: Store) -> None:
     with state.transaction():
         state.outbox.queue_task(7, 1, held=False, run_id="r")
-        entry = state.outbox.of_task(7)
-        assert entry is not None
-        state.outbox.wait_for_person([entry.id])
+        (entry,) = state.outbox.find(record="task", key=7)
+        state.outbox.mark([entry.id], state="waiting", reason=None)
         assert state.outbox.failures() == []
         assert state.outbox.due("task", "create", NOW, after=0, limit=9) == []
         state.outbox.person_exists([1])
@@ -122,7 +121,7 @@ def test_what_was_discarded_stays_so_until_a_record_of_theirs_changes_in_outreac
         state.outbox.refused(queue(state), "no", next_attempt_at=None)
         state.outbox.discard([queue(state).id])
         state.undecided.mark_all_changed()
-        assert (queue(state).state, state.outbox.failures(), state.outbox.any_failure()) == ("discarded", [], False)
+        assert (queue(state).state, state.outbox.failures(), state.outbox.count_failures()) == ("discarded", [], False)
         state.undecided.mark_changed([2], held=False)
         assert queue(state).state == "discarded"
         state.undecided.mark_changed([1], held=False)

@@ -27,7 +27,7 @@ def test_what_a_person_holds_comes_back_as_it_was_read(state: Store) -> None:
 def test_reading_a_person_again_keeps_how_and_when_it_was_found(state: Store) -> None:
     with state.transaction():
         state.people.read(1001, 3, Held(), rule="email", now=NOW)
-        state.people.left_deleted(1001)
+        state.people.doubt([1001], deleted=True, hidden=False)
         state.people.read(1001, 4, Held("Running"), rule="reference", now=Instant(2000))
     person = state.people.by_id([1001])[1001]
     assert (person.rule, person.linked_at, person.deleted, person.lock_version) == ("email", NOW, False, 4)
@@ -56,7 +56,7 @@ def test_those_left_deleted_are_not_known_people(state: Store) -> None:
     with state.transaction():
         state.people.read(1001, 3, Held(), rule="email", now=NOW)
         state.people.read(1002, 3, Held(), rule="email", now=NOW)
-        state.people.left_deleted(1001)
+        state.people.doubt([1001], deleted=True, hidden=False)
     assert state.people.known() == 1
 
 
@@ -71,5 +71,5 @@ def test_all_linked_people_are_gone_through_once_in_order(state: Store) -> None:
 def test_doubt_about_all_has_everybody_read_before_they_are_written(state: Store) -> None:
     with state.transaction():
         state.people.read(1001, 3, Held("Running"), rule="email", now=NOW)
-        state.people.doubt_all()
+        state.people.doubt(None)
     assert state.people.by_id([1001])[1001].lock_version is None

@@ -17,36 +17,28 @@ def test_a_walk_is_progress_apart_from_the_watermark(state: Store) -> None:
     with state.transaction():
         state.progress.keep_walk(TASKS, WALK)
     assert state.progress.of(TASKS) == Progress(None, None, WALK)
-    assert state.progress.any_walk_open([TASKS])
     assert state.progress.watermarks() == {}
 
 
 def test_a_complete_walk_leaves_its_marks_and_no_walk(state: Store) -> None:
     with state.transaction():
         state.progress.keep_walk(TASKS, WALK)
-        state.progress.complete(TASKS, Instant(5), Instant(6))
+        state.progress.keep_walk(TASKS, None, watermark=Instant(5), swept=Instant(6))
     assert state.progress.of(TASKS) == Progress(Instant(5), Instant(6), None)
-    assert not state.progress.any_walk_open([TASKS])
 
 
 def test_marks_that_a_walk_does_not_set_stay(state: Store) -> None:
     with state.transaction():
-        state.progress.complete(TASKS, Instant(5), Instant(6))
-        state.progress.complete(TASKS, None, None)
+        state.progress.keep_walk(TASKS, None, watermark=Instant(5), swept=Instant(6))
+        state.progress.keep_walk(TASKS, None)
     assert state.progress.of(TASKS) == Progress(Instant(5), Instant(6), None)
 
 
 def test_one_stream_says_nothing_of_another(state: Store) -> None:
     with state.transaction():
-        state.progress.complete(TASKS, Instant(5), None)
+        state.progress.keep_walk(TASKS, None, watermark=Instant(5))
         state.progress.reset(Stream.PROSPECTS)
     assert state.progress.watermarks() == {TASKS: 5}
     with state.transaction():
         state.progress.reset(TASKS)
     assert state.progress.of(TASKS) == Progress(None, None, None)
-
-
-def test_a_walk_of_a_stream_that_is_no_longer_read_holds_nothing_up(state: Store) -> None:
-    with state.transaction():
-        state.progress.keep_walk(TASKS, WALK)
-    assert not state.progress.any_walk_open([Stream.SEQUENCE_STATES, Stream.PROSPECTS])

@@ -9,7 +9,7 @@ from outreach_sync.records import SequenceState, SourceTask
 from outreach_sync.rules.person import OPTED_OUT, Held
 from outreach_sync.rules.watermark import Watched
 from outreach_sync.store.cache import JudgedTask
-from outreach_sync.store.progress import OpenTask, SentTask, Survey
+from outreach_sync.store.progress import SentTask, Survey
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
@@ -61,14 +61,14 @@ def test_a_task_is_overtaken_where_its_state_is_open_and_at_another_step(
     with state.transaction():
         state.cache.keep_states([SequenceState(1, 1, 1, "active", NOW, NOW, sequence_step_id=211)._replace(**values)])
     keep_task(state)
-    assert Survey(state.connection).overtaken_tasks(0, 9) == ([OpenTask(7, 1)] if taken else [])
+    assert Survey(state.connection).overtaken_tasks(0, 9) == ({7: 1} if taken else {})
 
 
 @pytest.mark.parametrize("values", [{"word": "complete"}, {"skipped": True}, {"prospect_id": None}])
 def test_a_task_that_is_done_skipped_or_of_nobody_is_not_overtaken(state: Store, values: dict[str, Any]) -> None:
     know(state, 1)
     keep_task(state, **values)
-    assert Survey(state.connection).overtaken_tasks(0, 9) == []
+    assert Survey(state.connection).overtaken_tasks(0, 9) == {}
 
 
 def test_a_task_whose_sequence_state_is_gone_went_with_it(state: Store) -> None:
@@ -77,7 +77,7 @@ def test_a_task_whose_sequence_state_is_gone_went_with_it(state: Store) -> None:
     survey = Survey(state.connection)
     with state.transaction():
         survey.note_missing([1])
-    assert survey.overtaken_tasks(0, 9) == []
+    assert survey.overtaken_tasks(0, 9) == {}
 
 
 def test_a_prospect_that_is_gone_takes_its_states_along_but_not_an_opt_out(state: Store) -> None:
@@ -109,11 +109,11 @@ def test_what_was_found_is_put_into_effect_together(state: Store) -> None:
         assert survey.sent_tasks(0, 9) == [SentTask(7, 1, 9000, NOW)]
         survey.note_missing([1])
         survey.note_disagreement(1002, gone=True, watched=Watched.LOSSES)
-        survey.note_tasks([(7, 1)], vanished=False)
+        survey.note_tasks("tasks_gone", [(7, 1, 9000)])
         assert survey.people_to_change() == {Watched.UPDATES: 0, Watched.LOSSES: 1}
         survey.keep()
     assert state.cache.pooled_states([1, 2]).keys() == {2}
     assert state.undecided.ready(0, 9) == [1, 2]
     assert state.people.by_id([1002])[1002].lock_version is None
     assert survey.sent_tasks(0, 9) == []
-    assert list(survey.tasks_to_send()) == [(7, 1)]
+    assert survey.tasks("tasks_gone", "tasks_vanished") == [(7, 1, 9000)]
