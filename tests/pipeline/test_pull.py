@@ -60,7 +60,7 @@ def test_a_refused_page_token_begins_the_walk_again(bench: Any) -> None:
     with pytest.raises(CursorRefusedError):
         pull(bench.run(), STATES)
     assert bench.source.walked == ["sequence_states?0"] * 3
-    assert bench.log.events == ["walk_restarted"] * 3
+    assert [event for event, _ in bench.log.events].count("walk_restarted") == 3
     walk_states(bench, page)
     assert bench.source.walked[-1] == "sequence_states?0"
 
@@ -114,7 +114,7 @@ def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(ben
 def test_what_makes_no_sense_is_never_parked_where_one_attempt_is_all(bench: Any) -> None:
     page = bench.source.page(refused=[Refused(TASKS, 100, 1, "task 100: no state")])
     bench.source.script[TASKS] = [page]
-    run = bench.run(config={"sync.max_attempts": 1})
+    run = bench.run(sync={"max_attempts": 1})
     pull(run, TASKS)
     assert [entry.state for entry in bench.state.outbox.failures()] == ["parked"]
     assert (run.summary.tasks.rejected, run.summary.people.rejected) == (1, 0)
@@ -129,7 +129,7 @@ def pull_tasks(bench: Any, *tasks: Any) -> Any:
 
 def test_a_task_that_is_no_longer_skipped_leaves_the_queue(bench: Any) -> None:
     pull_tasks(bench, bench.skipped(7, 1))
-    pull_tasks(bench, bench.skipped(7, 1, state="incomplete", updated_at=NOON))
+    pull_tasks(bench, bench.skipped(7, 1, state="incomplete", at=NOON))
     assert bench.state.outbox.find(record="task", key=7) == []
 
 
@@ -139,7 +139,7 @@ def test_a_task_that_may_have_been_sent_stays_in_the_queue(bench: Any) -> None:
         bench.state.outbox.mark(
             [bench.state.outbox.find(record="task", key=7)[0].id], state="queued", in_doubt=True, next_attempt_at=None
         )
-    pull_tasks(bench, bench.skipped(7, 1, state="incomplete", updated_at=NOON))
+    pull_tasks(bench, bench.skipped(7, 1, state="incomplete", at=NOON))
     assert bench.state.outbox.find(record="task", key=7)
 
 
@@ -147,7 +147,7 @@ def test_rows_without_a_stamp_are_stored_and_reported(bench: Any) -> None:
     state = bench.states(1, "active")[0]._replace(updated_at=None)
     walk_states(bench, bench.source.page(states=[state])._replace(without_stamp=1))
     assert bench.count("sequence_state") == 1
-    assert bench.log.events == ["rows_without_updated_at"]
+    assert bench.log.of("rows_without_updated_at")
 
 
 @given(
