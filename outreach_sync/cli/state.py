@@ -46,11 +46,10 @@ from outreach_sync.store.backup import (
     back_up,
     back_up_elsewhere,
     forget as erase,
-    look_up,
     problems_of,
     restore as put_back,
 )
-from outreach_sync.store.erasure import let_go, scrub_free_pages
+from outreach_sync.store.erasure import let_go, look_up, scrub_free_pages
 from outreach_sync.store.progress import Written
 from outreach_sync.workbooks.client import Workbooks
 
@@ -58,7 +57,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.store.backup import Erased, Known
+    from outreach_sync.store.backup import Erased
+    from outreach_sync.store.erasure import Known
 
 
 _NEEDED = 1
@@ -398,17 +398,16 @@ def forget(
         with stop_on_signals() as stop:
             refuse_another_account(config, store, stop)
         someone = look_up(store, prospect_id=prospect_id, person_id=person_id)
-        if not (someone.held.known or unknown):
+        if not (someone.known or unknown):
             raise UsageError(
                 f"{_ids(someone)} is not known here, so there is nothing to erase.",
                 advice="Check the id, or add --unknown to have it noted all the same.",
             )
-        held = someone.held
-        who = ", ".join([*held.names, *held.addresses])
+        who = ", ".join([*someone.names, *someone.addresses])
         click.echo(safe(f"{_ids(someone)}{f': {who}' if who else ''}"))
         click.echo(
-            f"Stored here: {held.states} sequence states, {held.tasks} tasks, {held.queued} entries of the queue,"
-            f" {held.writes} lines of history."
+            f"Stored here: {someone.states} sequence states, {someone.tasks} tasks, {someone.queued} entries of the"
+            f" queue, {someone.writes} lines of history."
         )
         if dry_run:
             click.echo("Nothing was changed (--dry-run).")
@@ -426,7 +425,7 @@ def _ids(someone: Known) -> str:
 
 
 def _tell(erased: Erased) -> None:
-    known = "erased" if erased.known.held.known else "was not known here; noted all the same"
+    known = "erased" if erased.known.known else "was not known here; noted all the same"
     click.echo(f"{_ids(erased.known)}: {known}. They will not be stored or created again.")
     if erased.copies:
         click.echo(f"Backups rewritten without them: {len(erased.copies)}.")

@@ -19,15 +19,7 @@ from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, open_private, resolved
 from outreach_sync.store import is_there
-from outreach_sync.store.erasure import (
-    Holdings,
-    Persona,
-    erase_rows,
-    forgotten_ids,
-    holdings,
-    persona,
-    scrub_free_pages,
-)
+from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
 from outreach_sync.store.schema import VERSION
 
@@ -36,6 +28,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
     from outreach_sync.store import Store
+    from outreach_sync.store.erasure import Known
 
 
 KEPT = 7
@@ -285,13 +278,6 @@ def problems_of(path: Path) -> list[str]:
         ) from error
 
 
-class Known(NamedTuple):
-    """Somebody as they are known here, and what is stored of them."""
-
-    whom: Persona
-    held: Holdings
-
-
 class Erased(NamedTuple):
     """What was done.
 
@@ -306,14 +292,6 @@ class Erased(NamedTuple):
     copies: tuple[Path, ...]
     removed: tuple[Path, ...]
     unreachable: tuple[Path, ...]
-
-
-def look_up(store: Store, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
-    """Say who somebody is, with all prospects that are the same Person, and what is stored of them."""
-    prospects = () if prospect_id is None else (prospect_id,)
-    people = () if person_id is None else (person_id,)
-    whom = persona(store.connection, prospects=prospects, people=people)
-    return Known(whom, holdings(store.connection, whom))
 
 
 def forget(store: Store, someone: Known) -> Erased:

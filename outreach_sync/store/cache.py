@@ -100,11 +100,6 @@ class CachedProspect(NamedTuple):
     history_read: bool
     gone: bool = False
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether it was read, and was neither trashed nor gone then."""
-        return self.known and not self.gone and self.prospect.trashed_at is None
-
 
 class CachedTask(NamedTuple):
     """A sequence task as last read, and what became of it."""

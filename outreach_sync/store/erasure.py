@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from outreach_sync.records import Prospect
+    from outreach_sync.store import Store
 
 
 _SHORTEST_TEXT = 3
@@ -55,9 +56,10 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
             return Persona(frozenset(known), frozenset(linked))
 
 
-class Holdings(NamedTuple):
-    """What is stored of somebody: who they are, and how many rows of each kind. `known`: whether anything is."""
+class Known(NamedTuple):
+    """Somebody as they are known here: whether at all, who they are, and how many rows of each kind are stored."""
 
+    whom: Persona
     known: bool
     names: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -67,23 +69,26 @@ class Holdings(NamedTuple):
     writes: int
 
 
-def holdings(connection: sqlite3.Connection, whom: Persona) -> Holdings:
-    """Say what is stored of somebody."""
+def look_up(store: Store, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
+    """Say who somebody is, with all prospects that are the same Person, and what is stored of them."""
+    connection = store.connection
+    whom = persona(
+        connection,
+        prospects=() if prospect_id is None else (prospect_id,),
+        people=() if person_id is None else (person_id,),
+    )
     prospects = id_list(whom.prospects)
     rows = connection.execute(
-        f"SELECT first_name, last_name, emails FROM prospect WHERE id IN {IDS} ORDER BY id", (prospects,)
+        f"SELECT first_name, last_name FROM prospect WHERE id IN {IDS} ORDER BY id", (prospects,)
     ).fetchall()
-    names = (" ".join(part for part in row[:2] if part) for row in rows)
-    addresses = (address for row in rows for address in (row[2] or "").split("\n"))
+    names = dict.fromkeys(filter(None, (" ".join(part for part in row if part) for row in rows)))
+    addresses = dict.fromkeys(_addresses(connection, prospects))
     counts = [
         int(connection.execute(f"SELECT count(*) FROM {table} WHERE prospect_id IN {IDS}", (prospects,)).fetchone()[0])
         for table in ("sequence_state", "task", "outbox", "write")
     ]
     linked = _ids(connection, "SELECT id FROM person WHERE id IN", whom.people)
-    known = bool(rows or linked or any(counts))
-    return Holdings(
-        known, tuple(dict.fromkeys(filter(None, names))), tuple(dict.fromkeys(filter(None, addresses))), *counts
-    )
+    return Known(whom, bool(rows or linked or any(counts)), tuple(names), tuple(addresses), *counts)
 
 
 def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> set[int]:
@@ -161,7 +166,9 @@ def scrub_free_pages(connection: sqlite3.Connection) -> None:
 
 
 def _addresses(connection: sqlite3.Connection, prospects: str) -> list[str]:
-    rows = connection.execute(f"SELECT emails FROM prospect WHERE emails IS NOT NULL AND id IN {IDS}", (prospects,))
+    rows = connection.execute(
+        f"SELECT emails FROM prospect WHERE emails IS NOT NULL AND id IN {IDS} ORDER BY id", (prospects,)
+    )
     return [address for (emails,) in rows.fetchall() for address in emails.split("\n")]
 
 

@@ -168,25 +168,13 @@ CREATE TABLE changed (              -- prospects whose Person has to be decided 
   prospect_id INTEGER PRIMARY KEY,
   held INTEGER NOT NULL             -- 1: seen in a walk that is not complete; only an opt-out may be acted on
 );
+-- Version 2 makes this one, the runs and the survey anew; their columns are explained there.
 CREATE TABLE outbox (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  record TEXT NOT NULL,             -- person, task, or source: a record of Outreach's that makes no sense
-  key INTEGER NOT NULL,             -- person: lead prospect; task: its Outreach id; source: see outbox.py
-  prospect_id INTEGER,
-  task_id INTEGER,
-  person_id INTEGER,                -- NULL: to be created
-  action TEXT NOT NULL,             -- create, recreate, update, or resolve: what to write could not be decided
-  fields TEXT NOT NULL,             -- JSON: role -> value
-  pool TEXT NOT NULL DEFAULT '[]',  -- JSON: the prospects that a Person to be created will be
-  state TEXT NOT NULL,              -- queued, sending, parked, waiting (for a Person, no failure)
-  held INTEGER NOT NULL DEFAULT 0,
-  in_doubt INTEGER NOT NULL DEFAULT 0, -- it was sent and the answer is not known
-  admitted INTEGER NOT NULL DEFAULT 0, -- a passed guard has counted it
-  attempts INTEGER NOT NULL DEFAULT 0,
-  next_attempt_at INTEGER,
-  reason TEXT,
-  run_id TEXT,                      -- the run that planned it
-  UNIQUE (record, key)
+  id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL, key INTEGER NOT NULL, prospect_id INTEGER,
+  task_id INTEGER, person_id INTEGER, action TEXT NOT NULL, fields TEXT NOT NULL, pool TEXT NOT NULL DEFAULT '[]',
+  state TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0, in_doubt INTEGER NOT NULL DEFAULT 0,
+  admitted INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, next_attempt_at INTEGER, reason TEXT,
+  run_id TEXT, UNIQUE (record, key)
 );
 CREATE INDEX outbox_by_prospect ON outbox (prospect_id);
 
@@ -204,23 +192,14 @@ CREATE TABLE progress (
   walk_newest INTEGER               -- newest updatedAt seen
 );
 
--- How far `reconcile` is in going through all sequence states, and which of them it has seen.
+-- Which states `reconcile` has seen on its way through all of them.
 CREATE TABLE survey (
-  one INTEGER PRIMARY KEY CHECK (one = 1),
-  began_at INTEGER NOT NULL,        -- this machine's clock
-  next_url TEXT,                    -- links.next of the last page that is stored
-  complete INTEGER NOT NULL
+  one INTEGER PRIMARY KEY CHECK (one = 1), began_at INTEGER NOT NULL, next_url TEXT, complete INTEGER NOT NULL
 );
 CREATE TABLE survey_seen (state_id INTEGER PRIMARY KEY);
-
 CREATE TABLE run (
-  id TEXT PRIMARY KEY,
-  command TEXT NOT NULL,
-  started_at INTEGER NOT NULL,
-  finished_at INTEGER,
-  exit_status INTEGER,
-  outcome TEXT,
-  summary TEXT                      -- JSON, as `run --json` prints it
+  id TEXT PRIMARY KEY, command TEXT NOT NULL, started_at INTEGER NOT NULL, finished_at INTEGER, exit_status INTEGER,
+  outcome TEXT, summary TEXT
 );
 CREATE INDEX run_by_start ON run (started_at);
 
