@@ -19,7 +19,6 @@ from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.records import Stream
 from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
-from outreach_sync.rules.watermark import Walk
 from outreach_sync.store.cache import JudgedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
 from outreach_sync.store.outbox import next_attempt
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
     from outreach_sync.records import Event, Page, SourceTask
-    from outreach_sync.rules.watermark import Bound, Progress
+    from outreach_sync.rules.watermark import Progress, Walk
     from outreach_sync.run import Run, StreamSummary
     from outreach_sync.store import Store
     from outreach_sync.store.cache import CachedProspect, CachedTask
@@ -159,11 +158,8 @@ def _begin(run: Run, stream: Stream, _progress: Progress) -> Walk:
     return _walk_from(run, bound, began_at=None)
 
 
-def _walk_from(run: Run, bound: Bound, *, began_at: Instant | None) -> Walk:
-    return Walk(
-        bound.since, bound.moves_watermark, bound.counts_as_sweep, None, began_at, run.clock(),
-        as_is=run.reading.full,
-    )  # fmt: skip
+def _walk_from(run: Run, bound: Walk, *, began_at: Instant | None) -> Walk:
+    return bound._replace(began_at=began_at, local_at=run.clock(), as_is=run.reading.full)
 
 
 def _read_pages(run: Run, course: Course, walk: Walk, summary: StreamSummary) -> None:

@@ -23,10 +23,10 @@ _CLOCKS_DIFFER = 60_000
 
 
 class Walk(NamedTuple):
-    """A walk that began and is not complete.
+    """A walk that is to begin, or began and is not complete.
 
     Attributes:
-        since: the lower bound that was asked for; None: no bound.
+        since: the lower bound that is asked for; None: no bound.
         moves_watermark: whether it covers everything from the watermark on, so that the watermark may follow it.
         counts_as_sweep: whether it reads far enough back to be a late sweep.
         next_url: where it goes on; None: at its first page.
@@ -52,14 +52,6 @@ class Progress(NamedTuple):
     watermark: Instant | None
     sweep_began_at: Instant | None
     walk: Walk | None
-
-
-class Bound(NamedTuple):
-    """A lower bound for a walk, and what the walk is good for (see `Walk`)."""
-
-    since: Instant | None
-    moves_watermark: bool
-    counts_as_sweep: bool
 
 
 class Reading(NamedTuple):
@@ -89,29 +81,20 @@ class Reading(NamedTuple):
         return self.since is not None or self.ago is not None
 
 
-def first_bound(progress: Progress, reading: Reading, server_now: Instant | None) -> Bound | None:
-    """Return from where a new walk reads; None: the server's clock is needed to say, and is not known yet."""
-    if reading.is_told:
-        return _bound_as_told(progress, reading, server_now)
-    if progress.watermark is None or reading.full:
-        if reading.start_at is not None or reading.start is None:
-            return Bound(reading.start_at, moves_watermark=True, counts_as_sweep=True)
+def first_bound(progress: Progress, reading: Reading, server_now: Instant | None) -> Walk | None:
+    """Return a new walk from where it reads; None: the server's clock is needed to say, and is not known yet."""
+    ago = reading.ago if reading.is_told else reading.start
+    since = reading.since if reading.is_told else reading.start_at
+    if not reading.is_told and progress.watermark is not None and not reading.full:
+        if server_now is not None and sweep_is_due(progress, reading, server_now):
+            return sweep_bound(progress, reading)
+        return Walk(Instant(progress.watermark - reading.overlap), moves_watermark=True, counts_as_sweep=False)
+    if since is None and ago is not None:
         if server_now is None:
             return None
-        return Bound(Instant(server_now - reading.start), moves_watermark=True, counts_as_sweep=True)
-    if server_now is not None and sweep_is_due(progress, reading, server_now):
-        return sweep_bound(progress, reading)
-    return Bound(Instant(progress.watermark - reading.overlap), moves_watermark=True, counts_as_sweep=False)
-
-
-def _bound_as_told(progress: Progress, reading: Reading, server_now: Instant | None) -> Bound | None:
-    since = reading.since
-    if since is None:
-        if server_now is None:
-            return None
-        since = Instant(server_now - (reading.ago or 0))
-    covers = progress.watermark is not None and since <= progress.watermark
-    return Bound(since, covers, counts_as_sweep=False)
+        since = Instant(server_now - ago)
+    covers = since is None or (progress.watermark is not None and since <= progress.watermark)
+    return Walk(since, moves_watermark=covers or not reading.is_told, counts_as_sweep=not reading.is_told)
 
 
 def reads_all(walk: Walk, reading: Reading) -> bool:
@@ -135,12 +118,12 @@ def sweep_is_due(progress: Progress, reading: Reading, server_now: Instant) -> b
     return passed >= reading.late_sweep or passed < -_CLOCKS_DIFFER
 
 
-def sweep_bound(progress: Progress, reading: Reading) -> Bound:
-    """Return the bound of a late sweep: as far before the last sweep's beginning as rows may come late."""
+def sweep_bound(progress: Progress, reading: Reading) -> Walk:
+    """Return a late sweep: as far before the last sweep's beginning as rows may come late."""
     marks = [mark for mark in (progress.sweep_began_at, progress.watermark) if mark is not None]
     earliest = min(marks)
     since = min(earliest - reading.late_sweep, (progress.watermark or earliest) - reading.overlap)
-    return Bound(Instant(since), moves_watermark=True, counts_as_sweep=True)
+    return Walk(Instant(since), moves_watermark=True, counts_as_sweep=True)
 
 
 def trusted_time(walk: Walk) -> Instant | None:
@@ -188,13 +171,14 @@ def guard_problems(numbers: Mapping[Watched, int], linked: int, limits: Guard, *
     updates, losses, creations = (numbers[one] for one in Watched)
     found: dict[Watched, str] = {}
     if loaded and is_mass_change(updates, linked, share=limits.share, count=limits.count):
-        allowed = f"allowed: {limits.count}, or a share of {limits.share:g}"
-        found[Watched.UPDATES] = f"it would change {updates} of {linked} linked people ({allowed})"
+        found[Watched.UPDATES] = (
+            f"it would change {updates} of {linked} linked people (allowed: {limits.count}, or a share of "
+            f"{limits.share:g})"
+        )
     if is_mass_change(losses, linked, share=limits.lost_share, count=limits.lost_count):
-        allowed = f"allowed: {limits.lost_count}, or a share of {limits.lost_share:g}"
         found[Watched.LOSSES] = (
             f"{losses} of {linked} linked people would become Not Active, are not to be seen any more or would be "
-            f"created again ({allowed})"
+            f"created again (allowed: {limits.lost_count}, or a share of {limits.lost_share:g})"
         )
     if creations > limits.create:
         found[Watched.CREATIONS] = f"it would create {creations} people (allowed: {limits.create})"

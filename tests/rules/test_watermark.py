@@ -8,7 +8,6 @@ from hypothesis import given, strategies as st
 from outreach_sync.config.model import Guard
 from outreach_sync.instants import Instant, parse_duration, parse_iso
 from outreach_sync.rules.watermark import (
-    Bound,
     Progress,
     Reading,
     Walk,
@@ -36,7 +35,7 @@ def progress(watermark: Instant | None = None, swept: Instant | None = None) -> 
 
 
 def test_the_first_load_reads_back_from_the_server_clock_and_counts_as_a_sweep() -> None:
-    assert first_bound(progress(), READING, NOW) == Bound(ago("90d"), moves_watermark=True, counts_as_sweep=True)
+    assert first_bound(progress(), READING, NOW) == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True)
 
 
 def test_the_first_load_waits_for_the_server_clock_instead_of_using_ours() -> None:
@@ -49,12 +48,12 @@ def test_the_first_load_waits_for_the_server_clock_instead_of_using_ours() -> No
     ids=["all", "a date"],
 )
 def test_a_first_load_without_a_duration_needs_no_clock(reading: Reading, since: Instant | None) -> None:
-    assert first_bound(progress(), reading, None) == Bound(since, moves_watermark=True, counts_as_sweep=True)
+    assert first_bound(progress(), reading, None) == Walk(since, moves_watermark=True, counts_as_sweep=True)
 
 
 def test_a_full_run_ignores_the_watermark() -> None:
     bound = first_bound(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW)
-    assert bound == Bound(ago("90d"), moves_watermark=True, counts_as_sweep=True)
+    assert bound == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(
     moves: bool,
 ) -> None:
     bound = first_bound(progress(watermark, NOW), READING._replace(since=since), NOW)
-    assert bound == Bound(since, moves, counts_as_sweep=False)
+    assert bound == Walk(since, moves_watermark=moves, counts_as_sweep=False)
 
 
 def test_a_sweep_that_began_in_the_future_was_dated_wrongly_and_is_due() -> None:
@@ -83,7 +82,7 @@ def test_a_sweep_is_due_once_its_time_has_passed(swept: str, due: bool) -> None:
 
 def test_a_sweep_reads_from_its_period_before_the_last_one_began() -> None:
     bound = sweep_bound(progress(ago("1m"), ago("25h")), READING)
-    assert bound == Bound(ago("49h"), moves_watermark=True, counts_as_sweep=True)
+    assert bound == Walk(ago("49h"), moves_watermark=True, counts_as_sweep=True)
 
 
 @pytest.mark.parametrize(
