@@ -61,9 +61,6 @@ RoleValue = str | int | bool | None
 """A value by role: text, an `Instant` for `state_updated_at`, a bool for `no_email`."""
 
 _MINUTE_MS, _DAY_MS = 60_000, 86_400_000
-_KEPT_OTHERWISE = ("sequence_state", "state_updated_at", "outreach_id", "sequences")
-"""Roles whose values may be kept in another form; No Email is not among them: an opt-out holds, or is written again."""
-
 _TEXT_LENGTH = 255
 """Workbooks' guide: a string has at most so many characters."""
 
@@ -130,7 +127,9 @@ def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledSt
         config: the config; its labels, its rule for several sequences and its fields decide.
     """
     labels, fields = config.sync.labels, config.workbooks.fields
-    counted = _counted(prospects, states)
+    trashed = {prospect.id for prospect in prospects if prospect.trashed}
+    # what belongs to a deleted prospect is left out, but never its opt-out
+    counted = [state for state in states if state.prospect_id not in trashed or state.state == OPTED_OUT]
     sequences, problem = _sequence_list(counted, labels) if fields.sequences is not None else (None, None)
     outreach_id = str(min(prospect.id for prospect in prospects)) if fields.outreach_id is not None else None
     kept = any(prospect.no_email_kept for prospect in prospects)
@@ -142,25 +141,23 @@ def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledSt
         because = "no sequence state at all"
         return Wanted(labels[NOT_ACTIVE], None, kept, outreach_id, sequences, False, None, because)
     by_precedence = config.sync.multiple_sequences == "precedence"
-    shown = shown_state(counted, config.sync.precedence if by_precedence else None)
-    known = labels.get(shown.state)
-    problem = problem if known else _unknown(shown)
+    shown = shown_state(counted, config.sync.precedence if by_precedence else ())
     how = "the first by precedence" if by_precedence else "the latest"
     because = f"sequence state {shown.id} ({shown.state or 'no state'}), {how} of {len(counted)}"
+    if shown.state not in labels:
+        problem = _unknown(shown)
     if problem:
         return Wanted(None, None, kept, None, None, False, problem, because)
-    return Wanted(known, shown.at, kept, outreach_id, sequences, False, None, because)
+    return Wanted(labels[shown.state], shown.at, kept, outreach_id, sequences, False, None, because)
 
 
-def shown_state(states: Sequence[PooledState], precedence: tuple[str, ...] | None) -> PooledState:
-    """Pick the state to show: the newest, or with a precedence the newest of the first rank; ties: the higher id.
+def shown_state(states: Sequence[PooledState], precedence: Sequence[str]) -> PooledState:
+    """Pick the state to show: the newest of the first rank there is; ties: the higher id.
 
     States that are not in the precedence rank after it.
     """
-    if precedence is None:
-        return max(states, key=_newest)
     rank = {state: position for position, state in enumerate(precedence)}
-    return min(states, key=lambda state: (rank.get(state.state, len(rank)), -(state.at or 0), -state.id))
+    return max(states, key=lambda state: (-rank.get(state.state, len(rank)), *_newest(state)))
 
 
 def is_opted_out(prospects: Iterable[PooledProspect], states: Iterable[PooledState]) -> bool:
@@ -170,23 +167,21 @@ def is_opted_out(prospects: Iterable[PooledProspect], states: Iterable[PooledSta
     )
 
 
-def _counted(prospects: Sequence[PooledProspect], states: Iterable[PooledState]) -> list[PooledState]:
-    """Leave out what belongs to a deleted prospect, but never its opt-out."""
-    trashed = {prospect.id for prospect in prospects if prospect.trashed}
-    return [state for state in states if state.prospect_id not in trashed or state.state == OPTED_OUT]
-
-
 def _newest(state: PooledState) -> tuple[int, int]:
     return (state.at or 0, state.id)
 
 
 def _opt_out(prospects: Iterable[PooledProspect], states: Iterable[PooledState]) -> tuple[Instant | None, str] | None:
     """Return since when an opt-out holds, and what says so: an opted-out state first, else the prospect."""
-    opted = [state for state in states if state.state == OPTED_OUT]
-    if opted:
-        newest = max(opted, key=_newest)
+    newest = max((state for state in states if state.state == OPTED_OUT), key=_newest, default=None)
+    if newest is not None:
         return newest.at, f"opt-out: sequence state {newest.id} is {OPTED_OUT}"
-    carriers = [(_opted_out_at(prospect), prospect) for prospect in prospects if is_opted_out((prospect,), ())]
+    carriers = []
+    for prospect in prospects:
+        by_email = prospect.emails_opted_at if prospect.email_opted_out else None
+        moments = (prospect.opted_out_at, by_email, prospect.opt_out_seen_at)
+        if is_opted_out((prospect,), ()):
+            carriers.append((next((moment for moment in moments if moment is not None), None), prospect))
     if not carriers:
         return None
     at, prospect = max(carriers, key=lambda carrier: (carrier[0] or 0, carrier[1].id))
@@ -194,32 +189,17 @@ def _opt_out(prospects: Iterable[PooledProspect], states: Iterable[PooledState])
     return at, f"opt-out: prospect {prospect.id} has {attribute}"
 
 
-def _opted_out_at(prospect: PooledProspect) -> Instant | None:
-    if prospect.opted_out_at is not None:
-        return prospect.opted_out_at
-    if prospect.email_opted_out and prospect.emails_opted_at is not None:
-        return prospect.emails_opted_at
-    return prospect.opt_out_seen_at
-
-
 def _sequence_list(states: Iterable[PooledState], labels: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Write one line for each sequence, newest first; or say which state has no label."""
-    newest: dict[int | None, PooledState] = {}
-    for state in states:
-        other = newest.get(state.sequence_id)
-        if other is None or _newest(state) > _newest(other):
-            newest[state.sequence_id] = state
+    newest = {state.sequence_id: state for state in sorted(states, key=_newest)}
     lines = []
     for state in sorted(newest.values(), key=_newest, reverse=True):
         if state.state not in labels:
             return None, _unknown(state)
-        lines.append(_sequence_line(state, labels[state.state]))
+        name = " ".join((state.sequence_name or f"Sequence {state.sequence_id}").split())
+        day = f" ({to_date(state.at)})" if state.at is not None else ""
+        lines.append(f"{name}: {labels[state.state]}{day}")
     return "\n".join(lines), None
-
-
-def _sequence_line(state: PooledState, label: str) -> str:
-    name = " ".join((state.sequence_name or f"Sequence {state.sequence_id}").split())
-    return f"{name}: {label} ({to_date(state.at)})" if state.at is not None else f"{name}: {label}"
 
 
 def _unknown(state: PooledState) -> str:
@@ -232,21 +212,28 @@ def _unknown(state: PooledState) -> str:
 def differences(wanted: Wanted, held: Held) -> dict[str, RoleValue]:
     """Return role -> value for what differs; empty: nothing to write.
 
-    No Email is only ever set to true; the Outreach id is only written where there is none.
+    No Email is only ever set to true; the Outreach id is only written where there is none. Times are compared to the
+    second, which is what Workbooks keeps. A field that keeps days only holds the midnight; where another state is shown
+    than before, a midnight may well be a time of day.
     """
     changes: dict[str, RoleValue] = {}
     if wanted.sequence_state is not None and wanted.sequence_state != held.sequence_state:
         changes["sequence_state"] = wanted.sequence_state
-    if wanted.state_updated_at is not None and not _same_time(
-        wanted.state_updated_at, held.state_updated_at, exactly="sequence_state" in changes
-    ):
-        changes["state_updated_at"] = wanted.state_updated_at
+    at, before = wanted.state_updated_at, held.state_updated_at
+    if at is not None:
+        same = before is not None and at // 1000 == before // 1000
+        if not same and (changes or at - at % _DAY_MS != before):
+            changes["state_updated_at"] = at
     if wanted.no_email and held.no_email is not True:
         changes["no_email"] = True
     if wanted.outreach_id is not None and not held.outreach_id:
         changes["outreach_id"] = wanted.outreach_id
-    if wanted.sequences is not None and _lines(wanted.sequences) != _lines(held.sequences or ""):
-        changes["sequences"] = wanted.sequences
+    if wanted.sequences is not None:
+        said, says = (
+            [line.rstrip() for line in text.strip().splitlines()] for text in (held.sequences or "", wanted.sequences)
+        )
+        if said != says:
+            changes["sequences"] = wanted.sequences
     return changes
 
 
@@ -270,11 +257,11 @@ def recognised(
     """
     ours: dict[str, RoleValue] = {}
     made: dict[str, RoleValue] = {}
-    for role in _KEPT_OTHERWISE:
+    for role in Held._fields:
         now, before = getattr(read, role), getattr(known, role)
         seen_so = same_version or (role in kept_as and kept_as[role] == now)
-        if seen_so and now != before and _may_be_made_of(now, before):
-            ours[role], made[role] = before, now
+        if role != "no_email" and seen_so and now != before and _may_be_made_of(now, before):
+            ours[role], made[role] = before, now  # an opt-out holds, or is written again
     return read._replace(**ours), made  # type: ignore[arg-type]  # the values of these roles
 
 
@@ -291,20 +278,6 @@ def _may_be_made_of(now: RoleValue, ours: RoleValue) -> bool:
     return any(now % unit == 0 and abs(now - ours) <= unit for unit in (_MINUTE_MS, _DAY_MS))
 
 
-def _same_time(wanted: Instant, held: Instant | None, *, exactly: bool) -> bool:
-    """Compare to the second, which is what Workbooks keeps; a field that keeps days only holds the midnight.
-
-    `exactly`: another state is shown than before, so that a midnight may well be a time of day.
-    """
-    if held is None:
-        return False
-    return wanted // 1000 == held // 1000 or (not exactly and wanted - wanted % _DAY_MS == held)
-
-
-def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.strip().splitlines()]
-
-
 def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> dict[str, Scalar]:
     """Return Workbooks field -> value for a new Person, from the lead prospect (the first of the pool).
 
@@ -314,19 +287,17 @@ def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> d
     email = next((address for prospect in pool for address in prospect.emails), None)
     full = " ".join(part.strip() for part in (lead.first_name, lead.last_name) if part and part.strip())
     fields: dict[str, Scalar] = {
-        "name": _fitting(full or email or f"Outreach prospect {lead.id}"),
-        "person_first_name": _fitting(lead.first_name),
-        "person_last_name": _fitting(lead.last_name),
+        "name": full or email or f"Outreach prospect {lead.id}",
+        "person_first_name": lead.first_name,
+        "person_last_name": lead.last_name,
         "main_location[email]": email,
         "created_through_reference": prospect_reference(lead.id),
     }
+    for name in ("name", "person_first_name", "person_last_name"):
+        text = fields[name]
+        fields[name] = text[:_TEXT_LENGTH] if isinstance(text, str) else None  # who it is can still be told
     fields.update({field: lead.extra.get(attribute) for field, attribute in create_fields.items()})
     return {field: value for field, value in fields.items() if value is not None}
-
-
-def _fitting(name: str | None) -> str | None:
-    """Cut a name to what a text field of Workbooks holds: who it is can still be told."""
-    return name and name[:_TEXT_LENGTH]
 
 
 # Which Person a prospect is: the first rule that finds exactly one live Person wins, and nothing is ever guessed
@@ -381,12 +352,10 @@ def mailbox(address: str) -> str:
     are other mailboxes.
     """
     bare = address.strip()
-    return bare.lower() if bare.isascii() else "".join(map(_lower, bare))
-
-
-def _lower(character: str) -> str:
-    lower = character.lower()
-    return lower if len(lower) == 1 and unicodedata.normalize("NFC", character) == character else character
+    if bare.isascii():
+        return bare.lower()
+    single = {one: one.lower() for one in bare if len(one.lower()) == 1 and unicodedata.normalize("NFC", one) == one}
+    return "".join(single.get(one, one) for one in bare)
 
 
 def questions(rule: str, prospect: Prospect) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def test_without_any_state_the_person_is_not_active_and_the_time_is_left_alone()
     ],
 )
 def test_the_latest_state_is_shown_and_ties_go_to_the_higher_id(states: list[PooledState], shown: int) -> None:
-    assert shown_state(states, None).id == shown
+    assert shown_state(states, ()).id == shown
 
 
 @pytest.mark.parametrize(
