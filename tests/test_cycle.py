@@ -291,9 +291,7 @@ def test_records_that_become_visible_hours_late_are_found_by_the_late_sweep(worl
     world.run()
     hours = parse_duration("5h")
     world.outreach.add(
-        "sequenceState",
-        {"prospect": prospect, "sequence": 1, "state": "opted_out"},
-        visible_after_ms=hours,
+        "sequenceState", {"prospect": prospect, "sequence": 1, "state": "opted_out"}, visible_after_ms=hours
     )
     world.sandbox.clock.advance(hours + 60_000)
     world.outreach.update("prospect", prospect, title="CTO")

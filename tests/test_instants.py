@@ -61,14 +61,10 @@ def test_the_zone_of_the_machine_changes_nothing(zone: str) -> None:
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
     [
-        ("90d", 7_776_000_000),
-        ("10m", 600_000),
-        ("1h30m", 5_400_000),
-        ("250ms", 250),
-        ("1.5h", 5_400_000),
+        ("90d", 7_776_000_000), ("10m", 600_000), ("1h30m", 5_400_000), ("250ms", 250), ("1.5h", 5_400_000),
         ("2w", 1_209_600_000),
     ],
-)
+)  # fmt: skip
 def test_durations(text: str, milliseconds: int) -> None:
     assert instants.parse_duration(text) == milliseconds
 

@@ -17,7 +17,6 @@ from outreach_sync.records import Stream
 from outreach_sync.run import RunSummary, StreamSummary
 from outreach_sync.store import run_lock
 from outreach_sync.store.progress import History
-from tests.harness import PERSON
 
 if TYPE_CHECKING:
     from outreach_sync.run import Run
@@ -177,18 +176,6 @@ def test_a_pilot_lets_nothing_pass_the_guard_but_what_it_writes(world: World) ->
     for full in (False, True):
         ended = world.run(full=full)
         assert (ended.exit_status, ended.document["people"]["updated"]) == (6, 0)
-
-
-def test_the_guard_stops_until_it_is_lifted_though_who_was_deleted_is_unlinked(world: World) -> None:
-    people = fifteen(world)
-    for prospect, person in people:
-        world.workbooks.delete(PERSON, person)
-        (state,) = world.states_of(prospect)
-        world.outreach.update("sequenceState", state, state="paused")
-    for _ in range(3):
-        ended = world.run()
-        assert (ended.exit_status, "15 of 15 linked people" in str(ended.error), world.people()) == (6, True, [])
-    assert world.run(allow_bulk=True).document["people"]["recreated"] == 15
 
 
 def test_what_was_discarded_does_not_count_as_waiting(world: World) -> None:

@@ -14,16 +14,10 @@ from tests.benchmarks import measures, tenants
 from tests.benchmarks.figures import Row, say, table
 
 _MEASURES = {
-    "start": measures.start,
-    "idle": measures.idle,
-    "requests": measures.requests_needed,
-    "reading": measures.reading,
-    "cycle": measures.whole_cycle,
-    "memory": measures.memory,
-    "flatness": measures.flatness,
-    "creating": measures.creating,
-    "tenants": tenants.tenants,
-}
+    "start": measures.start, "idle": measures.idle, "requests": measures.requests_needed,
+    "reading": measures.reading, "cycle": measures.whole_cycle, "memory": measures.memory,
+    "flatness": measures.flatness, "creating": measures.creating, "tenants": tenants.tenants,
+}  # fmt: skip
 
 
 def main(names: list[str]) -> int:

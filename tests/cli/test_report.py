@@ -42,15 +42,6 @@ def test_the_page_can_be_piped(setup: Any, command: Any) -> None:
     assert ran.out.endswith("</html>\n")
 
 
-def test_neither_the_api_key_nor_the_client_secret_is_in_the_page(setup: Any, command: Any) -> None:
-    key = setup.settings["workbooks"]["api_key"]
-    setup.change("workbooks", application_name="the report's own test")
-    command("run")
-    page = command("report", "--out", "-").out
-    assert key not in page
-    assert setup.settings["outreach"]["client_secret"] not in page
-
-
 def test_a_file_that_cannot_be_written_ends_with_2_and_says_where(setup: Any, command: Any, tmp_path: Path) -> None:
     ran = command("report", "--out", str(tmp_path / "no" / "page.html"))
     assert ran.status == 2

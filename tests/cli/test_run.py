@@ -188,18 +188,6 @@ def test_csv_has_a_row_for_each_field_and_starts_no_formula(setup: Any, command:
 # -- what a second cycle costs
 
 
-def test_a_second_cycle_costs_a_request_for_each_stream_and_writes_nothing(setup: Any, command: Any) -> None:
-    command("run")
-    writes = len(setup.sandbox.workbooks.store.writes)
-    setup.sandbox.outreach.journal.clear()
-    setup.sandbox.workbooks.journal.clear()
-    document = command("run", "--json").document
-    assert document["requests"] == {"outreach": 4, "workbooks": 0}
-    assert setup.sandbox.outreach.journal.total() == 4
-    assert setup.sandbox.workbooks.journal.total() == 0
-    assert len(setup.sandbox.workbooks.store.writes) == writes
-
-
 # -- dry run
 
 

@@ -54,18 +54,11 @@ def test_connections_are_kept_and_requests_of_several_threads_counted(server: An
 @pytest.mark.parametrize(
     "url",
     [
-        "http://127.0.0.1:1/x",
-        "https://{host}/x",
-        "http://localhost:{port}/x",
-        "http://user@{host}/x",
-        "http://{host}@evil.example/x",
-        "http://evil.example/{host}",
-        "//{host}/x",
-        "ftp://{host}/x",
-        "http://127.0.0.1:x/",
-        "",
+        "http://127.0.0.1:1/x", "https://{host}/x", "http://localhost:{port}/x", "http://user@{host}/x",
+        "http://{host}@evil.example/x", "http://evil.example/{host}", "//{host}/x", "ftp://{host}/x",
+        "http://127.0.0.1:x/", "",
     ],
-)
+)  # fmt: skip
 def test_no_request_leaves_for_another_origin(server: Any, transport: Transport, url: str) -> None:
     host = server.url.removeprefix("http://")
     with pytest.raises(UntrustedAnswerError):

@@ -15,12 +15,7 @@ from outreach_sync.errors import (
     UntrustedAnswerError,
 )
 from outreach_sync.outreach import client as clients
-from outreach_sync.outreach.client import (
-    CursorRefusedError,
-    NotFoundError,
-    NotUnderstoodError,
-    json_api_document,
-)
+from outreach_sync.outreach.client import CursorRefusedError, NotFoundError, NotUnderstoodError, json_api_document
 
 ONE = [("page[size]", "1")]
 HOUR = 3_600_000
@@ -160,16 +155,10 @@ def test_a_misunderstanding_is_explained_and_not_repeated(sandbox: Any, side: An
 @pytest.mark.parametrize(
     "fault",
     [
-        "server_error_500",
-        "gateway_timeout_504",
-        "html_with_200",
-        "broken_json",
-        "body_cut_short",
-        "reset_before_answer",
-        "reset_during_answer",
-        "redirect_elsewhere",
+        "server_error_500", "gateway_timeout_504", "html_with_200", "broken_json", "body_cut_short",
+        "reset_before_answer", "reset_during_answer", "redirect_elsewhere",
     ],
-)
+)  # fmt: skip
 def test_a_broken_answer_may_pass(sandbox: Any, side: Any, fault: str) -> None:
     sandbox.store.add_prospect(firstName="Ada" * 100)
     sandbox.faults.on(fault, times=2)

@@ -174,25 +174,9 @@ def test_no_time_comes_in_several_forms_too(other: str) -> None:
 
 
 BROKEN_IDS = [
-    None,
-    "",
-    "x",
-    0,
-    -5,
-    1.5,
-    5.0,
-    True,
-    [],
-    {},
-    2**63 - 1,
-    2**63,
-    2**64,
-    10**30,
-    "²",
-    "-7",
-    "9" * 5000,
+    None, "", "x", 0, -5, 1.5, 5.0, True, [], {}, 2**63 - 1, 2**63, 2**64, 10**30, "²", "-7", "9" * 5000,
     1e300,
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("broken", BROKEN_IDS)
@@ -361,22 +345,11 @@ def test_a_task_is_read_as_it_stands() -> None:
     assert found[:-2] == (9001, 18, 42, 501, 210, "sequence_step_email", "email", AT, "Hi", AT)
     assert found.untold == set()
     assert found.attributes == {
-        "action": "email",
-        "taskType": "sequence_step_email",
-        "state": "complete",
-        "stateChangedAt": None,
-        "completed": False,
-        "completedAt": None,
-        "autoskipAt": None,
-        "dueAt": STAMP,
-        "createdAt": None,
-        "updatedAt": STAMP,
-        "prospect": 18,
-        "sequence": 42,
-        "sequenceState": 501,
-        "sequenceStep": 210,
+        "action": "email", "taskType": "sequence_step_email", "state": "complete", "stateChangedAt": None,
+        "completed": False, "completedAt": None, "autoskipAt": None, "dueAt": STAMP, "createdAt": None,
+        "updatedAt": STAMP, "prospect": 18, "sequence": 42, "sequenceState": 501, "sequenceStep": 210,
         "completer": 1,
-    }
+    }  # fmt: skip
 
 
 def test_a_task_may_be_of_nobody_and_of_no_sequence() -> None:
@@ -418,15 +391,11 @@ def test_included_resources_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("links", "expected"),
     [
-        (None, None),
-        ({}, None),
-        ({"next": None}, None),
-        ({"next": ""}, None),
-        ({"next": "https://x/2"}, "https://x/2"),
-        ({"next": {"href": "https://x/2"}}, "https://x/2"),
+        (None, None), ({}, None), ({"next": None}, None), ({"next": ""}, None),
+        ({"next": "https://x/2"}, "https://x/2"), ({"next": {"href": "https://x/2"}}, "https://x/2"),
         ([], None),
     ],
-)
+)  # fmt: skip
 def test_a_walk_ends_without_a_next_link(links: Any, expected: str | None) -> None:
     assert page(Stream.TASKS, links=links).next_url == expected
 

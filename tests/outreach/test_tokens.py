@@ -10,11 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from outreach_sync.connections import Answer
-from outreach_sync.errors import (
-    NotAuthenticatedError,
-    QuotaSpentError,
-    StateError,
-)
+from outreach_sync.errors import NotAuthenticatedError, QuotaSpentError, StateError
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import SCOPES, StoredTokens, TokenFile
 

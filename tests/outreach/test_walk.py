@@ -9,12 +9,7 @@ from typing import Any
 import pytest
 
 from outreach_sync.connections import Answer
-from outreach_sync.errors import (
-    InterruptedByError,
-    QuotaSpentError,
-    UnavailableError,
-    UntrustedAnswerError,
-)
+from outreach_sync.errors import InterruptedByError, QuotaSpentError, UnavailableError, UntrustedAnswerError
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.client import CursorRefusedError, NotUnderstoodError, PagingLoopError
 from outreach_sync.records import Page, Stream
@@ -99,14 +94,10 @@ def test_a_failure_ahead_comes_after_the_page_before_it(sandbox: Any, connect: A
 @pytest.mark.parametrize(
     "fault",
     [
-        "out_of_order",
-        "duplicate_across_pages",
-        "changes_while_paged",
-        "upper_bound_ignored",
-        "short_pages",
+        "out_of_order", "duplicate_across_pages", "changes_while_paged", "upper_bound_ignored", "short_pages",
         "empty_page_with_next",
     ],
-)
+)  # fmt: skip
 def test_an_odd_page_loses_no_rows(sandbox: Any, connect: Any, fault: str) -> None:
     fill(sandbox, 25)
     sandbox.faults.on(fault, times=1 if fault in {"changes_while_paged", "empty_page_with_next"} else None)
@@ -116,14 +107,10 @@ def test_an_odd_page_loses_no_rows(sandbox: Any, connect: Any, fault: str) -> No
 @pytest.mark.parametrize(
     "fault",
     [
-        "to_one_null",
-        "to_one_links_only",
-        "to_one_empty",
-        "included_missing",
-        "unknown_attributes_added",
+        "to_one_null", "to_one_links_only", "to_one_empty", "included_missing", "unknown_attributes_added",
         "ids_as_strings",
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("stream", list(Stream))
 def test_no_shape_of_json_loses_rows(sandbox: Any, side: Any, fault: str, stream: Stream) -> None:
     fill(sandbox, 3)
@@ -153,11 +140,7 @@ def names(pages: list[Page]) -> list[str]:
 def test_events_are_asked_for_by_the_names_that_are_needed(sandbox: Any, connect: Any) -> None:
     happened(sandbox, *NAMES, "skip_touch")
     happened(sandbox, "skip_task", day=30)
-    pages = walk(
-        connect(sync=SKIPS),
-        Stream.EVENTS,
-        parse_iso("2026-09-01T10:00:00Z"),
-    )
+    pages = walk(connect(sync=SKIPS), Stream.EVENTS, parse_iso("2026-09-01T10:00:00Z"))
     assert names(pages) == [*NEEDED, "skip_touch", "skip_task"]
     (request,) = lists(sandbox)
     assert sorted({name for name, _ in request.query}) == sorted(

@@ -147,11 +147,7 @@ def test_a_state_that_loses_its_prospect_no_longer_counts_for_it(world: World) -
 
 @pytest.mark.parametrize(
     ("change", "shown"),
-    [
-        ({"optedOut": True}, "Opted Out"),
-        ({"trashedAt": "2026-09-01T00:00:00Z"}, "Not Active"),
-        (None, "Not Active"),
-    ],
+    [({"optedOut": True}, "Opted Out"), ({"trashedAt": "2026-09-01T00:00:00Z"}, "Not Active"), (None, "Not Active")],
     ids=["opted out without a stamp", "trashed without a stamp", "hidden from lists"],
 )
 def test_reconcile_reads_linked_prospects_by_id(world: World, change: dict[str, Any] | None, shown: str) -> None:

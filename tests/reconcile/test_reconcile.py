@@ -194,11 +194,7 @@ def open_task_of_a_state(world: Any) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("rule", "created"), [(True, 1), (False, 0)])
-def test_a_vanished_task_counts_as_skipped_only_where_the_config_says_so(
-    world: Any,
-    rule: bool,
-    created: int,
-) -> None:
+def test_a_vanished_task_counts_as_skipped_only_where_the_config_says_so(world: Any, rule: bool, created: int) -> None:
     task, _ = open_task_of_a_state(world)
     world.outreach.delete("task", task)
     for _ in range(2):
@@ -364,10 +360,7 @@ def test_a_walk_that_cannot_be_completed_removes_nothing(world: Any, fault: str)
     assert len(cached_states(world)) == 5
 
 
-@pytest.mark.parametrize(
-    "fault",
-    ["duplicate_across_pages", "out_of_order", "short_pages", "empty_page_with_next"],
-)
+@pytest.mark.parametrize("fault", ["duplicate_across_pages", "out_of_order", "short_pages", "empty_page_with_next"])
 def test_what_a_strange_walk_does_not_show_is_not_removed(world: Any, fault: str) -> None:
     world.settings["outreach"]["page_size"] = 2
     many(world)

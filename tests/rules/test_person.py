@@ -55,16 +55,11 @@ def state(
 @pytest.mark.parametrize(
     ("word", "label"),
     [
-        ("active", "Active \u2013 Running"),
-        ("paused", "Active \u2013 Paused"),
-        ("opted_out", "Opted Out"),
-        ("finished", "Finished"),
-        ("pending", "Pending"),
-        ("disabled", "Disabled"),
-        ("failed", "Failed"),
+        ("active", "Active \u2013 Running"), ("paused", "Active \u2013 Paused"), ("opted_out", "Opted Out"),
+        ("finished", "Finished"), ("pending", "Pending"), ("disabled", "Disabled"), ("failed", "Failed"),
         ("bounced", "Bounced"),
     ],
-)
+)  # fmt: skip
 def test_each_state_gets_its_label_and_its_time(word: str, label: str) -> None:
     wanted = wanted_person([prospect()], [state(1, word)], LATEST)
     assert (wanted.sequence_state, wanted.state_updated_at, wanted.problem) == (label, OLD, None)
@@ -209,11 +204,7 @@ STATES = st.lists(
     st.sampled_from([LATEST, PRECEDENCE, LISTING]),
 )
 def test_the_order_in_which_states_are_read_never_matters(
-    states: list[PooledState],
-    opted_out: bool,
-    email_opted_out: bool,
-    random: object,
-    policy: Config,
+    states: list[PooledState], opted_out: bool, email_opted_out: bool, random: object, policy: Config
 ) -> None:
     who = prospect(opted_out=opted_out, email_opted_out=email_opted_out)
     shuffled = list(states)

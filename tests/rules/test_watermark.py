@@ -62,9 +62,7 @@ def test_a_full_run_ignores_the_watermark() -> None:
     ids=["covers it", "would skip an hour", "nothing was ever read"],
 )
 def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(
-    watermark: Instant | None,
-    since: Instant,
-    moves: bool,
+    watermark: Instant | None, since: Instant, moves: bool
 ) -> None:
     bound = first_bound(progress(watermark, NOW), READING._replace(since=since), NOW)
     assert bound == Walk(since, moves_watermark=moves, counts_as_sweep=False)
@@ -88,28 +86,17 @@ def test_a_sweep_reads_from_its_period_before_the_last_one_began() -> None:
 @pytest.mark.parametrize(
     ("server", "local", "newest", "trusted"),
     [
-        (NOW, NOW, ago("1h"), NOW),
-        (NOW, ago("1d"), ago("1h"), ago("1h")),
-        (Instant(NOW + DAY), NOW, ago("1h"), NOW),
-        (ago("1d"), NOW, ago("1h"), ago("1d")),
+        (NOW, NOW, ago("1h"), NOW), (NOW, ago("1d"), ago("1h"), ago("1h")),
+        (Instant(NOW + DAY), NOW, ago("1h"), NOW), (ago("1d"), NOW, ago("1h"), ago("1d")),
         (Instant(NOW + DAY), ago("1d"), ago("1h"), ago("1h")),
-        (NOW, Instant(NOW + DAY), Instant(NOW + DAY), NOW),
-        (None, NOW, ago("1h"), ago("1h")),
-        (None, NOW, None, None),
-        (NOW, None, None, NOW),
+        (NOW, Instant(NOW + DAY), Instant(NOW + DAY), NOW), (None, NOW, ago("1h"), ago("1h")),
+        (None, NOW, None, None), (NOW, None, None, NOW),
     ],
     ids=[
-        "all agree",
-        "our clock is behind",
-        "the server's is ahead",
-        "the server's is behind",
-        "both are wrong",
-        "ours and a row are ahead",
-        "no Date header",
-        "nothing known",
-        "only the server's",
+        "all agree", "our clock is behind", "the server's is ahead", "the server's is behind",
+        "both are wrong", "ours and a row are ahead", "no Date header", "nothing known", "only the server's",
     ],
-)
+)  # fmt: skip
 def test_the_watermark_trusts_no_clock_alone(
     server: Instant | None, local: Instant | None, newest: Instant | None, trusted: Instant | None
 ) -> None:
@@ -130,15 +117,10 @@ def test_one_wrong_clock_never_moves_the_watermark_past_what_was_read(server: in
 @pytest.mark.parametrize(
     ("changes", "known", "stopped"),
     [
-        (501, 1000, True),
-        (500, 999, False),
-        (501, 1002, False),
-        (502, 1002, True),
-        (10, 10, False),
-        (0, 0, False),
-        (501, 0, True),
+        (501, 1000, True), (500, 999, False), (501, 1002, False), (502, 1002, True), (10, 10, False),
+        (0, 0, False), (501, 0, True),
     ],
-)
+)  # fmt: skip
 def test_both_the_share_and_the_count_must_be_exceeded(changes: int, known: int, stopped: bool) -> None:
     assert is_mass_change(changes, known, share=0.5, count=500) is stopped
 
@@ -146,16 +128,11 @@ def test_both_the_share_and_the_count_must_be_exceeded(changes: int, known: int,
 @pytest.mark.parametrize(
     ("updates", "losses", "creations", "linked", "found"),
     [
-        (600, 0, 0, 1000, {Watched.UPDATES}),
-        (0, 11, 0, 60, {Watched.LOSSES}),
-        (60, 60, 0, 60, {Watched.LOSSES}),
-        (0, 10, 0, 60, set()),
-        (0, 11, 0, 110, set()),
-        (0, 0, 501, 0, {Watched.CREATIONS}),
-        (0, 0, 500, 0, set()),
-        (600, 200, 600, 1000, set(Watched)),
+        (600, 0, 0, 1000, {Watched.UPDATES}), (0, 11, 0, 60, {Watched.LOSSES}),
+        (60, 60, 0, 60, {Watched.LOSSES}), (0, 10, 0, 60, set()), (0, 11, 0, 110, set()),
+        (0, 0, 501, 0, {Watched.CREATIONS}), (0, 0, 500, 0, set()), (600, 200, 600, 1000, set(Watched)),
     ],
-)
+)  # fmt: skip
 def test_each_number_has_its_own_limit(updates: int, losses: int, creations: int, linked: int, found: set[str]) -> None:
     numbers = dict(zip(Watched, (updates, losses, creations), strict=True))
     assert set(guard_problems(numbers, linked, Guard(), loaded=True)) == found

@@ -13,13 +13,9 @@ PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 FORGED = '\n{"event": "forged", "level": "critical"}'
 SEQUENCES = "\x1b[2J\x1b]0;owned\x07\r\u202e"
 HOSTILE = (
-    "Robert'); DROP TABLE person;--",
-    f"Eve{FORGED}",
-    f"Mal{SEQUENCES}lory",
-    "%s {0} ${HOME} {secret}",
-    "a\\,b,c:null_value:",
-    "<script>alert(1)</script>",
-)
+    "Robert'); DROP TABLE person;--", f"Eve{FORGED}", f"Mal{SEQUENCES}lory", "%s {0} ${HOME} {secret}",
+    "a\\,b,c:null_value:", "<script>alert(1)</script>",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -11,29 +11,16 @@ from outreach_sync import cycle
 from outreach_sync.cli import run_command
 
 COMMANDS = (
-    ("run", "--dry-run"),
-    ("run", "--json"),
-    ("run",),
-    ("reconcile",),
-    ("check", "--json"),
-    ("check",),
-    ("status",),
-    ("failures", "list"),
-    ("auth", "status"),
-    ("probe-skips",),
-)
+    ("run", "--dry-run"), ("run", "--json"), ("run",), ("reconcile",), ("check", "--json"), ("check",),
+    ("status",), ("failures", "list"), ("auth", "status"), ("probe-skips",),
+)  # fmt: skip
 FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("outreach", "token_expired_mid_walk", {}),
-    ("outreach", "refresh_revoked", {}),
-    ("outreach", "html_with_200", {}),
-    ("outreach", "redirect_elsewhere", {}),
-    ("outreach", "next_link_other_host", {}),
-    ("outreach", "scope_missing", {}),
-    ("workbooks", "key_refused", {}),
-    ("workbooks", "redirect_delay_302", {}),
-    ("workbooks", "refuse_all", {}),
+    ("outreach", "token_expired_mid_walk", {}), ("outreach", "refresh_revoked", {}),
+    ("outreach", "html_with_200", {}), ("outreach", "redirect_elsewhere", {}),
+    ("outreach", "next_link_other_host", {}), ("outreach", "scope_missing", {}),
+    ("workbooks", "key_refused", {}), ("workbooks", "redirect_delay_302", {}), ("workbooks", "refuse_all", {}),
     ("workbooks", "reset_before_answer", {}),
-)
+)  # fmt: skip
 
 
 def _seen(installation: Any, text: str | bytes) -> list[str]:

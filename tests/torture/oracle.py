@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 LABELS = {
-    "active": "Active \u2013 Running",
-    "paused": "Active \u2013 Paused",
-    "opted_out": "Opted Out",
-    "finished": "Finished",
-    "pending": "Pending",
-    "disabled": "Disabled",
-    "failed": "Failed",
-    "bounced": "Bounced",
-    "not_active": "Not Active",
-}
+    "active": "Active \u2013 Running", "paused": "Active \u2013 Paused", "opted_out": "Opted Out",
+    "finished": "Finished", "pending": "Pending", "disabled": "Disabled", "failed": "Failed",
+    "bounced": "Bounced", "not_active": "Not Active",
+}  # fmt: skip
 PRECEDENCE = ("active", "paused", "pending", "bounced", "failed", "disabled", "finished")
 CREATION = {"name", "person_first_name", "person_last_name", "main_location[email]", "created_through_reference"}
 TASK_FIELDS = {
@@ -123,13 +117,9 @@ class Expected(NamedTuple):
 def violations(world: World) -> list[str]:
     """Return everything that contradicts the contract, in sentences; a healed and converged world has none."""
     return [
-        *_people(world),
-        *_missing_people(world),
-        *_tasks(world),
-        *_references(world),
-        *_writes(world),
+        *_people(world), *_missing_people(world), *_tasks(world), *_references(world), *_writes(world),
         *_failures(world),
-    ]
+    ]  # fmt: skip
 
 
 def not_idle(world: World) -> list[str]:

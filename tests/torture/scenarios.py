@@ -72,12 +72,7 @@ class Outcome:
 
 
 def happens(
-    scenario: Scenario,
-    *,
-    at_first: bool,
-    times: int | None = None,
-    after: int = 0,
-    lanes: tuple[int, int] = USUAL,
+    scenario: Scenario, *, at_first: bool, times: int | None = None, after: int = 0, lanes: tuple[int, int] = USUAL
 ) -> Outcome:
     """Let a scenario happen, in the first load or later, and return what came of it."""
     world = World()
@@ -210,10 +205,7 @@ SCENARIOS = [
     Scenario("outreach", "remaining_two_numbers", statuses=SHRUGGED_OFF),
     Scenario("outreach", "remaining_two_numbers", {"swapped": True}, "swapped", statuses=SHRUGGED_OFF),
     *_variants(
-        "reset_in_form",
-        "form",
-        ("seconds", "epoch", "iso", "iso_naive", "http_date", "none"),
-        statuses=SHRUGGED_OFF,
+        "reset_in_form", "form", ("seconds", "epoch", "iso", "iso_naive", "http_date", "none"), statuses=SHRUGGED_OFF
     ),
     Scenario("outreach", "rate_headers_missing", statuses=SHRUGGED_OFF),
     Scenario("outreach", "url_too_long", statuses=SHRUGGED_OFF),

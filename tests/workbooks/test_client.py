@@ -289,15 +289,10 @@ def test_a_write_is_judged_object_by_object_and_split_into_batches(bench: Bench)
 
 
 LOST = [
-    said(500),
-    said(502),
-    gateway(504),
-    said(501),
-    Response(200, {}, b"<html>"),
-    Response(200, {}, b'{"success": tr'),
-    page()._replace(wire=WireFault("reset_before")),
+    said(500), said(502), gateway(504), said(501), Response(200, {}, b"<html>"),
+    Response(200, {}, b'{"success": tr'), page()._replace(wire=WireFault("reset_before")),
     page()._replace(wire=WireFault("cut_short")),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", LOST)

@@ -60,15 +60,11 @@ def person(*fields: FieldType, permitted: frozenset[str] = frozenset({"create", 
 @pytest.mark.parametrize(
     ("role", "datatype"),
     [
-        ("sequence_state", "picklist_data"),
-        ("sequence_state", "string"),
-        ("state_updated_at", "datetime"),
-        ("state_updated_at", "var_date_time"),
-        ("no_email", "boolean"),
-        ("outreach_id", "String"),
+        ("sequence_state", "picklist_data"), ("sequence_state", "string"), ("state_updated_at", "datetime"),
+        ("state_updated_at", "var_date_time"), ("no_email", "boolean"), ("outreach_id", "String"),
         ("sequences", "text"),
     ],
-)
+)  # fmt: skip
 def test_fields_of_the_right_kind_are_no_problem(role: str, datatype: str) -> None:
     assert field_problems(person(field("cf", datatype)), {role: "cf"}) == ()
 
