@@ -10,7 +10,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import NewType
+from typing import NamedTuple, NewType
 
 Instant = NewType("Instant", int)
 """Whole milliseconds since the epoch, UTC."""
@@ -20,12 +20,17 @@ _MILLISECOND = timedelta(milliseconds=1)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
-
 LONGEST_MS = 36_525 * 86_400_000
 """A hundred years: no span of ours is longer, so that sums of a few stay within the years that a date can have."""
 
 EARLIEST, LATEST = Instant(-2_208_988_800_000), Instant(32_503_680_000_000)
 """The times that somebody may name: from 1900 up to, and not including, 3000."""
+
+
+class Back(NamedTuple):
+    """So many milliseconds before the server's clock."""
+
+    ms: int
 
 
 class OutOfReachError(ValueError):
@@ -87,7 +92,7 @@ def parse_duration(text: str) -> int:
     compact = text.strip().lower()
     parts = _DURATION.findall(compact)
     if not parts or _DURATION.sub("", compact).strip():
-        raise ValueError(f"'{text}' is not a duration such as 10m, 24h or 90d")
+        raise ValueError("is not a duration such as 10m, 24h or 90d")
     span = sum(float(amount) * _UNIT_MS[unit] for amount, unit in parts)
     if span > LONGEST_MS:
         raise OutOfReachError("is longer than a hundred years")
@@ -105,6 +110,21 @@ def parse_moment(text: str) -> Instant:
     if not EARLIEST <= moment < LATEST:
         raise OutOfReachError("is before 1900 or after 2999")
     return moment
+
+
+def parse_since(text: str) -> Back | Instant:
+    """Parse what somebody names as a beginning: a time, or a duration back.
+
+    Raises:
+        OutOfReachError: as `parse_moment` and `parse_duration`.
+        ValueError: it is neither; the message does not show it.
+    """
+    try:
+        return parse_moment(text)
+    except OutOfReachError:
+        raise
+    except ValueError:
+        return Back(parse_duration(text))
 
 
 def ago(span_ms: int) -> str:

@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import instants
-from outreach_sync.config.values import Back, From
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import OutreachSyncError, StateError
 from outreach_sync.identity import prove
 from outreach_sync.insight.explain import failure_document
-from outreach_sync.instants import Instant, to_iso
+from outreach_sync.instants import Back, Instant, to_iso
 from outreach_sync.log import masked
 from outreach_sync.monitoring import QUOTA, Watch
 from outreach_sync.outreach.client import Outreach
@@ -392,7 +391,7 @@ def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log
         config=config,
         reading=Reading(
             start=start.ms if isinstance(start, Back) else None,
-            start_at=start.at if isinstance(start, From) else None,
+            start_at=None if isinstance(start, Back) else start,
             overlap=config.sync.overlap_ms,
             late_sweep=config.sync.late_sweep_ms,
             full=options.full,

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from outreach_sync.config import find_config, read_config
+from outreach_sync.config import exposed_secrets, find_config, load_config
 from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
 from outreach_sync.log import on_one_line, scrubbed, start_logging
@@ -46,16 +46,17 @@ class Invocation:
     log: Log | None = None
 
     def config(self, *, require_secrets: bool = True) -> Config:
-        """Load the config, and warn where others can read one.
+        """Load the config, and warn where others can read a secret in it.
 
         Raises:
             ConfigError: there is none, or it is wrong.
         """
-        loaded = read_config(find_config(self.given_config), require_secrets=require_secrets)
-        for warning in (loaded.warning, root_among_others(loaded.config.state.path)):
+        path = find_config(self.given_config)
+        config = load_config(path, require_secrets=require_secrets)
+        for warning in (exposed_secrets(path), root_among_others(config.state.path)):
             if warning is not None:
                 click.echo(f"outreach-sync: warning: {warning}", err=True)
-        return loaded.config
+        return config
 
     def start_log(self, config: Config, level: str | None = None) -> Log:
         """Return the logger: the command line's wishes, then the command's `level`, then the config's."""

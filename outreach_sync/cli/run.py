@@ -31,11 +31,10 @@ from outreach_sync.cli.context import (
     shown_value,
     stop_on_signals,
 )  # fmt: skip
-from outreach_sync.config.values import Back
 from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateError
 from outreach_sync.insight.explain import Links
 from outreach_sync.insight.status import last_begun, overdue_runs
-from outreach_sync.instants import Instant, OutOfReachError, now, parse_duration, parse_moment
+from outreach_sync.instants import Back, Instant, OutOfReachError, now, parse_since
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import ROLES
@@ -74,16 +73,13 @@ class Moment(click.ParamType[Instant | Back]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Instant | Back:
         """Parse it."""
-        for reads in (parse_moment, lambda text: Back(parse_duration(text))):
-            try:
-                return reads(value)
-            except OutOfReachError as error:
-                raise click.BadParameter(f"'{value}' {error}; --full reads from sync.start", ctx, param) from error
-            except ValueError:
-                continue
-        raise click.BadParameter(
-            f"'{value}' is not a time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d", ctx, param
-        )
+        try:
+            return parse_since(value)
+        except OutOfReachError as error:
+            said = f"{error}; --full reads from sync.start"
+        except ValueError:
+            said = "is not a time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d"
+        raise click.BadParameter(f"'{value}' {said}", ctx, param)
 
 
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")

@@ -31,7 +31,7 @@ from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedE
 from outreach_sync.files import make_directory, write_whole
 from outreach_sync.identity import refuse_another_workbooks
 from outreach_sync.insight.check import check_everything, exit_status
-from outreach_sync.instants import parse_duration, parse_moment
+from outreach_sync.instants import parse_duration, parse_since
 from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import SCOPES, OAuthApp
 from outreach_sync.outreach.client import Outreach
@@ -102,9 +102,10 @@ def _https(text: str) -> str:
 
 def _start(text: str) -> str:
     try:
-        parse_moment(text)
-    except ValueError:
-        return text if text == "all" else _duration(text)
+        if text != "all":
+            parse_since(text)
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' {error}") from error
     return text
 
 
@@ -112,7 +113,7 @@ def _duration(text: str) -> str:
     try:
         parse_duration(text)
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.BadParameter(f"'{text}' {error}") from error
     return text
 
 

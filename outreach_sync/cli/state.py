@@ -30,12 +30,11 @@ from outreach_sync.cli.context import (
     store_of,
 )
 from outreach_sync.cli.run import Moment
-from outreach_sync.config.values import Back
 from outreach_sync.errors import StateError, UsageError
 from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_account, remember
 from outreach_sync.insight.explain import Links, written_document
 from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, status_document
-from outreach_sync.instants import Instant, ago, now, parse_iso, to_datetime
+from outreach_sync.instants import Back, Instant, ago, now, parse_iso, to_datetime
 from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import TokenFile, is_of_another_app
 from outreach_sync.outreach.client import Outreach

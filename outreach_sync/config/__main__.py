@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from outreach_sync.config import mentions_variable
-from outreach_sync.config.model import SECRETS, Config, Schema, allowed_at, described_at, json_schema, keys_of
-from outreach_sync.config.values import Where, shown_way
+from outreach_sync.config import mentions_variable, node_at
+from outreach_sync.config.model import SCHEMA, SECRETS, Schema, allowed, described, inner, keys_at
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.files import write_whole
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
+    from outreach_sync.config.values import Where
 
 Answer = str | int | float | bool | None
 
@@ -74,12 +72,7 @@ _LEFT_OUT = {
 
 def schema_text() -> str:
     """Write the schema as it stands in the repository: a variable fits wherever a single value does."""
-    return json.dumps(_with_variables(json_schema()), indent=2, ensure_ascii=False) + "\n"
-
-
-def reference_markdown() -> str:
-    """Write the reference: a table for each section with key, what is allowed, default and meaning."""
-    return "\n".join((_INTRODUCTION, *_tables(Config, ())))
+    return json.dumps(_with_variables(SCHEMA), indent=2, ensure_ascii=False) + "\n"
 
 
 def _with_variables(node: Any) -> Any:
@@ -96,24 +89,36 @@ def _with_variables(node: Any) -> Any:
     return parts
 
 
-def _tables(model: type[BaseModel], where: Where) -> Iterator[str]:
-    keys = list(keys_of(model, where))
-    rows = [_row(way, field) for way, inner, field in keys if inner is None]
+def _own_keys(where: Where) -> list[str]:
+    """List the keys of a section but the `_file` variants of its secrets."""
+    return [
+        key for key in keys_at(where) if (*where, key.removesuffix("_file")) not in SECRETS or (*where, key) in SECRETS
+    ]
+
+
+def reference_markdown() -> str:
+    """Write the reference: a table for each section with key, what is allowed, default and meaning."""
+    return "\n".join((_INTRODUCTION, *_tables(())))
+
+
+def _tables(where: Where) -> Iterator[str]:
+    ways = [(*where, key) for key in _own_keys(where)]
+    rows = [_row(way) for way in ways if not keys_at(way)]
     if rows:
-        yield f"## `{shown_way(where)}`\n\n{model.__doc__}\n"
+        yield f"## `{'.'.join(map(str, where))}`\n\n{inner(described(where))['description']}\n"
         yield "| key | allowed | default | meaning |\n|---|---|---|---|"
         yield from rows
         yield ""
-    for way, inner, _ in keys:
-        if inner is not None:
-            yield from _tables(inner, way)
+    for way in ways:
+        yield from _tables(way)
 
 
-def _row(where: Where, field: FieldInfo) -> str:
-    default = described_at(where).get("default")
+def _row(where: Where) -> str:
+    said = described(where)
+    default = said.get("default")
     shown = default if isinstance(default, str) else json.dumps(default, ensure_ascii=False).replace('"', "")
     key = f"`{where[-1]}`" + (f" or `{where[-1]}_file`" if where in SECRETS else "")
-    cells = (key, allowed_at(where), f"`{shown}`", field.description or "")
+    cells = (key, allowed(said), f"`{shown}`", said["description"])
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -127,27 +132,27 @@ def starter_config(answers: Mapping[str, Answer] | None = None) -> str:
         UsageError: an answer is for a key that the starter does not have.
     """
     wanted: dict[Where, Answer] = {tuple(path.split(".")): answer for path, answer in (answers or {}).items()}
-    text = _HEAD + "\n".join(_lines(Config, (), wanted)) + "\n"
+    text = _HEAD + "\n".join(_lines((), wanted)) + "\n"
     if wanted:
         raise UsageError(f"{'.'.join(map(str, next(iter(wanted))))} is not a key of the starter config.")
     return text
 
 
-def _lines(model: type[BaseModel], where: Where, answers: dict[Where, Answer]) -> Iterator[str]:
-    for way, inner, field in keys_of(model, where):
-        if len(way) == 1:
+def _lines(where: Where, answers: dict[Where, Answer]) -> Iterator[str]:
+    for key in _own_keys(where):
+        way = (*where, key)
+        said = described(way)
+        if not where:
             yield ""
-        said = (inner.__doc__ if inner else field.description) or ""
         if way in _LEFT_OUT:
-            yield from _comment(field.description or "")
+            yield from _comment(said["description"])
             yield from (f"# {line}" for line in _LEFT_OUT[way].splitlines())
-        elif inner is not None:
-            yield from _comment(said)
-            yield f"{way[-1]}:"
-            yield from (f"  {line}".rstrip() for line in _lines(inner, way, answers))
+        elif keys_at(way):
+            yield from _comment(inner(said)["description"])
+            yield f"{key}:"
+            yield from (f"  {line}".rstrip() for line in _lines(way, answers))
         else:
-            default = field.examples[0] if field.examples else field.default
-            yield from _entry(str(way[-1]), answers.pop(way, default), said)
+            yield from _entry(key, answers.pop(way, said.get("examples", [said["default"]])[0]), said["description"])
 
 
 def _entry(key: str, value: Any, said: str) -> Iterator[str]:
@@ -172,16 +177,16 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
     None where that cannot be done without touching something else: the section is not there or not in block style, or
     a value comes from the environment.
     """
-    mapping = _mapping_at(yaml.compose(text), section)
-    if mapping is None or mapping.flow_style or not mapping.value:
+    mapping = node_at(yaml.compose(text), section)
+    if not isinstance(mapping, yaml.MappingNode) or mapping.flow_style or not mapping.value:
         return None
     edits = [_edit(mapping, key, value) for key, value in wanted.items()]
     done = text
     for begin, end, new in sorted((one for one in edits if one is not None), reverse=True):
         done = done[:begin] + new + done[end:]
-    again = _mapping_at(yaml.compose(done), section)
-    held = {} if again is None else {name.value: value.value for name, value in again.value}
-    whole = None not in edits and all(held.get(key) == value for key, value in wanted.items())
+    again = yaml.compose(done)
+    held = {key: node_at(again, (*section, key)) for key in wanted}
+    whole = None not in edits and all(node is not None and node.value == wanted[key] for key, node in held.items())
     return done if whole else None
 
 
@@ -195,14 +200,6 @@ def replace_file(path: Path, text: str) -> None:
         write_whole(path, text)
     except OSError as problem:
         raise ConfigError(f"{path} cannot be written ({problem.strerror}).") from problem
-
-
-def _mapping_at(node: yaml.Node | None, section: tuple[str, ...]) -> yaml.MappingNode | None:
-    for name in section:
-        if not isinstance(node, yaml.MappingNode):
-            return None
-        node = next((value for key, value in node.value if key.value == name), None)
-    return node if isinstance(node, yaml.MappingNode) else None
 
 
 def _edit(mapping: yaml.MappingNode, key: str, value: str) -> tuple[int, int, str] | None:

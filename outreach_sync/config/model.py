@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping  # noqa: TC003 - pydantic reads annotations at run time
-from functools import cache
+from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,6 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic.fields import FieldInfo  # noqa: TC002
 
 from outreach_sync.config.values import (
     DAY_MS,
@@ -81,20 +80,18 @@ DEFAULT_LABELS = {
 _DEFAULT_TYPES = {"call": "Phone call", "email": "Email", "default": "To-do"}
 
 
-def key(default: Any, description: str, **more: Any) -> Any:
-    """Describe a key: its default as it stands in the file, what it means, and what `Field` may say beside."""
-    return Field(default=default, description=description, validate_default=True, **more)
+def key(default: Any, description: str | None = None, **more: Any) -> Any:
+    """Describe a key: its default as it stands in the file, what it means, and what `Field` may say beside.
 
-
-def section() -> Any:
-    """Describe a key that holds a section: left out, it has all its defaults."""
-    return Field(default={}, validate_default=True)
+    A key without a description holds a section; left out, it has all its defaults.
+    """
+    return Field(default=default, description=description, **more)
 
 
 class Section(BaseModel):
     """A frozen model that refuses keys it does not know and never shows what it was given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -172,7 +169,7 @@ class Workbooks(Section):
     batch_size: int = key(100, "Objects in one write.", ge=1, le=100)
     concurrency: int = key(2, "Requests at the same time.", ge=1, le=5)
     timeout_ms: AtMostADay = key("120s", "How long one request may take.", alias="timeout")
-    fields: Fields = section()
+    fields: Fields = key({})
 
 
 class Guard(Section):
@@ -192,7 +189,7 @@ class People(Section):
 
     when_missing: Literal["create", "skip"] = key("create", "What to do when no Person is found.")
     match: Annotated[
-        tuple[Literal["link", "outreach_id", "reference", "external_id", "email"], ...], EachOnce, AtLeastOne
+        tuple[Literal["link", "outreach_id", "reference", "external_id", "email"], ...], AtLeastOne, EachOnce
     ] = key(
         ["link", "outreach_id", "reference", "external_id", "email"],
         "The rules that find the Person, in order; the first that finds exactly one wins.",
@@ -252,7 +249,7 @@ class Tasks(Section):
 class Sync(Section):
     """What is read, how it is judged, and how hard the sync tries."""
 
-    streams: Annotated[tuple[Literal["sequence_states", "tasks", "prospects", "events"], ...], EachOnce, AtLeastOne] = (
+    streams: Annotated[tuple[Literal["sequence_states", "tasks", "prospects", "events"], ...], AtLeastOne, EachOnce] = (
         key(["sequence_states", "tasks", "prospects", "events"], "What is read from Outreach.")
     )
     start: Start = key("90d", "How far back the first run reads: a duration, a date such as 2026-01-31, or all.")
@@ -265,7 +262,7 @@ class Sync(Section):
         "Which state is shown of a person in several sequences: the one that changed last, or the first "
         "that is found in `precedence`. An opt-out beats everything in both.",
     )
-    precedence: Annotated[tuple[OutreachWord, ...], EachOnce, AtLeastOne] = key(
+    precedence: Annotated[tuple[OutreachWord, ...], AtLeastOne, EachOnce] = key(
         ["active", "paused", "pending", "bounced", "failed", "disabled", "finished"],
         "The order of states for `multiple_sequences: precedence`.",
     )
@@ -287,9 +284,9 @@ class Sync(Section):
     when_deleted: Literal["recreate", "leave"] = key(
         "recreate", "What to do about a record that was deleted in Workbooks."
     )
-    guard: Guard = section()
-    people: People = section()
-    tasks: Tasks = section()
+    guard: Guard = key({})
+    people: People = key({})
+    tasks: Tasks = key({})
 
 
 class Schedule(Section):
@@ -303,19 +300,18 @@ class Schedule(Section):
     reconcile: Maybe[Cron] = key("0 3 * * sun", "When everything is compared; null: never by itself.")
 
 
-def _default_state_path() -> str:
+def _default_state_path() -> Path:
     """Say where the database is unless the config does: the system's directory for root, else the user's."""
     if os.geteuid() == 0:
-        return "/var/lib/outreach-sync/state.db"
+        return Path("/var/lib/outreach-sync/state.db")
     named = os.environ.get("XDG_STATE_HOME", "")  # a relative path does not count, says that specification
-    return f"{named if Path(named).is_absolute() else '~/.local/state'}/outreach-sync/state.db"
+    return Path(named if Path(named).is_absolute() else "~/.local/state", "outreach-sync/state.db")
 
 
 class State(Section):
     """The local database."""
 
     path: FilePath = Field(
-        validate_default=True,
         default_factory=_default_state_path,
         description="The SQLite database; made with mode 0600 in a directory that is created. "
         "For root the default is /var/lib/outreach-sync/state.db.",
@@ -349,53 +345,19 @@ class Monitoring(Section):
 class Config(Section):
     """The whole config."""
 
-    outreach: Outreach = section()
-    workbooks: Workbooks = section()
-    sync: Sync = section()
-    schedule: Schedule = section()
-    state: State = section()
-    logging: Logging = section()
-    monitoring: Monitoring = section()
+    outreach: Outreach = key({})
+    workbooks: Workbooks = key({})
+    sync: Sync = key({})
+    schedule: Schedule = key({})
+    state: State = key({})
+    logging: Logging = key({})
+    monitoring: Monitoring = key({})
 
     @property
     def secrets(self) -> list[str]:
         """Every secret that the config holds, as it is."""
-        held: list[object] = [self.outreach.s2s and self.outreach.s2s.private_key, self.monitoring.ping_url]
-        held += [self.outreach.client_secret, self.outreach.refresh_token, self.workbooks.api_key]
+        held = (reduce(lambda here, step: here and getattr(here, str(step)), way, self) for way in SECRETS)
         return [one.get_secret_value() for one in held if isinstance(one, SecretStr)]
-
-
-def keys_of(model: type[BaseModel], where: Where = ()) -> Iterator[tuple[Where, type[BaseModel] | None, FieldInfo]]:
-    """List the keys of a section in their order: the way to each, its own model if it is a section, its field."""
-    for name, field in model.model_fields.items():
-        kinds = _kinds_in(field.annotation)
-        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        yield (*where, field.alias or name), inner, field
-
-
-def _kinds_in(annotation: Any) -> Iterator[Any]:
-    yield annotation
-    for part in get_args(annotation):
-        yield from _kinds_in(part)
-
-
-def _secret_keys(model: type[BaseModel], where: Where = ()) -> Iterator[Where]:
-    for way, inner, field in keys_of(model, where):
-        if SecretStr in _kinds_in(field.annotation):
-            yield way
-        if inner is not None:
-            yield from _secret_keys(inner, way)
-
-
-SECRETS: frozenset[Where] = frozenset(_secret_keys(Config))
-"""Values that are never shown, and that may come from a file: ``<key>_file: PATH``."""
-
-CREDENTIALS: frozenset[Where] = SECRETS | {
-    ("outreach", "client_id"),
-    ("outreach", "s2s", "install_id"),
-    ("outreach", "s2s", "app_guid"),
-}
-"""Values that commands without a service to talk to can do without."""
 
 
 def revealed(value: SecretStr | str | None, name: str) -> str:
@@ -444,16 +406,14 @@ def _mark(content: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-@cache
 def json_schema() -> Schema:
     """Make the schema (draft 2020-12) from the model, with the `_file` variant of every secret."""
     schema = Config.model_json_schema(by_alias=True)
-    secrets = {where[-1] for where in SECRETS}
     for section in (schema, *schema["$defs"].values()):
-        for key in sorted(secrets & section["properties"].keys()):
-            described = f"A file that holds {key}, which is then left out."
-            section["properties"][f"{key}_file"] = {"type": "string", "description": described}
-        for key, described in section["properties"].items():
+        keys = section["properties"]
+        for key in sorted(key for key, described in keys.items() if _is_secret(described)):
+            keys[f"{key}_file"] = {"type": "string", "description": f"A file that holds {key}, which is then left out."}
+        for key, described in keys.items():
             described["title"] = key
             if "patternProperties" in described:
                 described["additionalProperties"] = False
@@ -462,46 +422,61 @@ def json_schema() -> Schema:
     return {"$schema": _DIALECT, **schema, "title": "outreach-sync", "description": "The config of outreach-sync."}
 
 
-def keys_at(where: Where) -> list[str]:
-    """List the keys of a section in their order; none where keys are free, or nothing can stand."""
-    return list(_inner(described_at(where)).get("properties", ()))
+def _is_secret(described: Schema) -> bool:
+    return any(form.get("writeOnly") for form in described.get("anyOf", ()))
 
 
-def allowed_at(where: Where) -> str:
-    """Say in a few words what is allowed as a value."""
-    return _allowed(described_at(where))
+SCHEMA = json_schema()
+"""The config as JSON Schema: what complaints, the reference and the starter are made from."""
 
 
-def described_at(where: Where) -> Schema:
-    """Go to the description of a value; {} where anything goes."""
-    here = json_schema()
+def described(where: Where) -> Schema:
+    """Return the schema of a value; {} where anything goes."""
+    here = SCHEMA
     for step in where:
-        inside = _inner(here)
+        inside = inner(here)
         named = inside.get("properties", {}).get(step) or next(iter(inside.get("patternProperties", {}).values()), None)
         found = named or inside.get("items" if isinstance(step, int) else "additionalProperties")
         here = found if isinstance(found, dict) else {}
     return here
 
 
-def _inner(schema: Schema) -> Schema:
+def inner(schema: Schema) -> Schema:
     """Look through what may be null, and follow a reference."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
-        return _inner(kinds[0])
-    if "$ref" in schema:
-        definition: Schema = json_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
-        return definition
-    return schema
+        return inner(kinds[0])
+    return SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
-def _allowed(schema: Schema) -> str:
+def keys_at(where: Where) -> list[str]:
+    """List the keys of a section in their order; none where keys are free, or nothing can stand."""
+    return list(inner(described(where)).get("properties", ()))
+
+
+def all_keys(where: Where = ()) -> Iterator[Where]:
+    """List the way to every key of a section, those of its sections included, in their order."""
+    for key in keys_at(where):
+        yield (*where, key)
+        yield from all_keys((*where, key))
+
+
+SECRETS = frozenset(way for way in all_keys() if _is_secret(described(way)))
+"""Values that are never shown, and that may come from a file: ``<key>_file: PATH``."""
+
+CREDENTIALS = SECRETS | {("outreach", "client_id"), ("outreach", "s2s", "install_id"), ("outreach", "s2s", "app_guid")}
+"""Values that commands without a service to talk to can do without."""
+
+
+def allowed(schema: Schema) -> str:
+    """Say in a few words what is allowed as a value."""
     match schema:
         case {"errorMessage": str(words)}:
             pass
         case {"anyOf": [*forms]}:
-            words = ", or ".join(map(_allowed, forms))
+            words = ", or ".join(map(allowed, forms))
         case {"$ref": _} | {"properties": _}:
-            words = ", ".join(_inner(schema)["properties"])
+            words = ", ".join(inner(schema)["properties"])
         case {"enum": [*choices]}:
             words = ", ".join(map(str, choices))
         case {"type": "integer" | "number" as number}:
@@ -509,10 +484,10 @@ def _allowed(schema: Schema) -> str:
             words = "a whole number" if number == "integer" else "a number"
             words += f", {least} or more" if most is None else f" from {least} to {most}"
         case {"type": "array", "items": items}:
-            words = f"a list; each: {_allowed(items)}"
+            words = f"a list; each: {allowed(items)}"
         case {"patternProperties": _}:
             ((pattern, value),) = schema["patternProperties"].items()
-            words = f"a map; each key: {NAMES[pattern]}; each value: {_allowed(value)}"
+            words = f"a map; each key: {NAMES[pattern]}; each value: {allowed(value)}"
         case {"type": str(kind)}:
             words = {"boolean": "true or false", "null": "null"}.get(kind, "text")
         case _:

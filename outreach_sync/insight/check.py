@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import instants
-from outreach_sync.config import read_config
+from outreach_sync.config import exposed_secrets, load_config
 from outreach_sync.errors import (
     ConfigError,
     InterruptedByError,
@@ -125,14 +125,14 @@ def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Che
     """
     try:
         path = find()
-        loaded = read_config(path, require_secrets=False)
+        config = load_config(path, require_secrets=False)
+        exposed = exposed_secrets(path)
     except ConfigError as error:
         yield _failed("config", error)
         return
-    config = loaded.config
     yield tried("config", _complete, path)
     permissions = ("ok", "only its owner can read what is secret in it", "", "config permissions")
-    yield Check(*permissions) if loaded.warning is None else Check("warn", loaded.warning, *permissions[2:])
+    yield Check(*permissions) if exposed is None else Check("warn", exposed, *permissions[2:])
     yield tried("state", _state, config.state.path)
     yield tried("requests a year", _cost, config)
     yield tried("refresh token age", _token, config.state.path)
@@ -149,7 +149,7 @@ def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Che
 
 def _complete(path: Path) -> Check:
     """Load it with all its secrets; without some of them the rest can still be tried."""
-    read_config(path)
+    load_config(path)
     return Check("ok", str(path))
 
 

@@ -1,29 +1,24 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from outreach_sync.config import Document, mentions_variable, read_document
+from outreach_sync.config import Document, load_config, mentions_variable
 from outreach_sync.config.values import Plain
 from outreach_sync.errors import ConfigError
 
 Write = Callable[..., Path]
 
 
-def _read(path: Path, *, require_secrets: bool = True) -> Document:
-    return read_document(path, os.environ, require_secrets=require_secrets)
-
-
 def _problems(path: Path) -> list[str]:
-    return [problem.shown(Path("f")) for problem in _read(path).problems]
+    return [problem.shown(Path("f")) for problem in Document(path).problems.values()]
 
 
 def _refusal(path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        _read(path)
+        Document(path)
     (problem,) = caught.value.problems
     return problem.replace(str(path), "f")
 
@@ -58,7 +53,7 @@ def test_a_file_that_is_not_utf8_is_refused_at_the_line_of_the_first_bad_byte(tm
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "bom.yaml"
     path.write_bytes(b"\xef\xbb\xbfstate: {}\n")
-    assert _read(path).tree == {"state": {}}
+    assert Document(path).tree == {"state": {}}
 
 
 @pytest.mark.parametrize("missing", ["gone.yaml", "."])
@@ -93,7 +88,7 @@ def test_aliases_that_multiply_are_stopped(write: Write) -> None:
 
 
 def test_numbers_keep_their_text_and_know_their_value(write: Write) -> None:
-    tree = _read(write("a: 007\nb: false\nc: '5'\nd: null\ne: 2026-01-31\nf: 0b_\n")).tree
+    tree = Document(write("a: 007\nb: false\nc: '5'\nd: null\ne: 2026-01-31\nf: 0b_\n")).tree
     assert tree == {"a": "007", "b": "false", "c": "5", "d": None, "e": "2026-01-31", "f": "0b_"}
     assert isinstance(tree["b"], Plain)
     assert tree["b"].value is False
@@ -102,7 +97,7 @@ def test_numbers_keep_their_text_and_know_their_value(write: Write) -> None:
 
 def test_a_variable_is_typed_like_the_text_it_stands_for(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSWER", "false")
-    tree = _read(write("a: ${ANSWER}\nb: '${ANSWER}'\n")).tree
+    tree = Document(write("a: ${ANSWER}\nb: '${ANSWER}'\n")).tree
     assert isinstance(tree["a"], Plain)
     assert tree["a"].value is False
     assert not isinstance(tree["b"], Plain)
@@ -110,7 +105,7 @@ def test_a_variable_is_typed_like_the_text_it_stands_for(write: Write, monkeypat
 
 def test_a_secret_file_is_read_from_the_configs_directory_and_cleaned(write: Write, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("\ufeff  hush \r\n\n")
-    assert _read(write("workbooks: {api_key_file: key}\n")).tree == {"workbooks": {"api_key": "hush"}}
+    assert Document(write("workbooks: {api_key_file: key}\n")).tree == {"workbooks": {"api_key": "hush"}}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
@@ -122,8 +117,8 @@ def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_
     path = write("\nworkbooks:\n  api_key_file: key\n")
     (problem,) = _problems(path)
     assert problem.startswith(f"f:3: workbooks.api_key_file: the file {tmp_path / 'key'} ")
-    lenient = _read(path, require_secrets=False)
-    assert (lenient.problems, lenient.tree) == ((), {"workbooks": {"api_key": None}})
+    lenient = Document(path, require_secrets=False)
+    assert (lenient.problems, lenient.tree) == ({}, {"workbooks": {"api_key": None}})
 
 
 def test_a_secret_given_in_two_ways_is_a_mistake(write: Write) -> None:
@@ -133,15 +128,20 @@ def test_a_secret_given_in_two_ways_is_a_mistake(write: Write) -> None:
 
 def test_an_empty_variable_leaves_room_for_the_file(write: Write, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hush")
-    document = _read(write("workbooks:\n  api_key: ${WORKBOOKS_API_KEY:-}\n  api_key_file: key\n"))
+    document = Document(write("workbooks:\n  api_key: ${WORKBOOKS_API_KEY:-}\n  api_key_file: key\n"))
     assert document.tree == {"workbooks": {"api_key": "hush"}}
 
 
 def test_only_credentials_may_be_unset_where_secrets_are_not_needed(write: Write) -> None:
     path = write("outreach:\n  client_id: ${NO_ID}\n  base_url: ${NO_URL}\n  client_secret_file: ${NO_DIR}/x\n")
-    lenient = _read(path, require_secrets=False)
-    assert [problem.where for problem in lenient.problems] == [("outreach", "base_url")]
-    assert len(_read(path).problems) == 3
+    lenient = Document(path, require_secrets=False)
+    assert list(lenient.problems) == [("outreach", "base_url")]
+    assert len(Document(path).problems) == 3
+
+
+def test_a_secret_whose_file_is_named_by_an_unset_variable_is_missing_and_no_unknown_key(write: Write) -> None:
+    path = write("workbooks: {api_key_file: '${NO_DIR}/key'}\n")
+    assert load_config(path, require_secrets=False).workbooks.api_key is None
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_variables_are_put_in_once_and_defaults_stand_in(
 ) -> None:
     monkeypatch.setenv("A", "<${B}>")
     monkeypatch.setenv("EMPTY", "")
-    assert _read(write(f"a: '{text}'\n")).tree == {"a": expected}
+    assert Document(write(f"a: '{text}'\n")).tree == {"a": expected}
 
 
 @pytest.mark.parametrize("text", ["${", "${}", "${1A}", "${A B}", "${A:default}", "${A-b}", "${A", "hush${hush"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from outreach_sync.config import find_config, load_config, read_config
+from outreach_sync.config import exposed_secrets, find_config, load_config
 from outreach_sync.config.model import Config
 from outreach_sync.errors import ConfigError
 
@@ -278,7 +278,7 @@ def test_a_schedule_that_never_starts_is_a_mistake(minimal: Write) -> None:
 def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mode: int, who: str) -> None:
     path = minimal()
     path.chmod(mode)
-    warning = read_config(path, require_secrets=False).warning
+    warning = exposed_secrets(path)
     assert warning is not None
     assert f"outreach.client_secret, workbooks.api_key and can be read by {who}" in warning
     assert "planted" not in warning
@@ -287,13 +287,13 @@ def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mo
 def test_a_secret_of_the_owner_alone_is_fine(minimal: Write) -> None:
     path = minimal()
     path.chmod(0o600)
-    assert read_config(path, require_secrets=False).warning is None
+    assert exposed_secrets(path) is None
 
 
 def test_a_config_without_a_secret_may_be_read_by_anyone(write: Write) -> None:
     path = write("outreach: {client_id: c, client_secret: '${S}'}\nworkbooks: {api_key_file: /run/key}\n")
     path.chmod(0o644)
-    assert read_config(path, require_secrets=False).warning is None
+    assert exposed_secrets(path) is None
 
 
 @pytest.fixture
