@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask
 from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState, mailbox
-from outreach_sync.store.schema import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable
@@ -142,14 +142,14 @@ class Cache(Table):
                 changed += 1
                 concerned.update(one for one in (row[1], before[1] if before else None) if one is not None)
         self._upsert("sequence_state", _STATE_COLUMNS, fresh)
-        self._connection.execute(f"DELETE FROM sequence_state WHERE id IN {IDS}", (id_list(taken),))
+        self._do(f"DELETE FROM sequence_state WHERE id IN {IDS}", taken)
         self.know(one for one in concerned if one not in written)
         return concerned, changed
 
     def _stored(self, table: str, columns: str, ids: Collection[int]) -> dict[int, tuple[Any, ...]]:
         if not ids:
             return {}
-        rows = self._connection.execute(f"SELECT {columns} FROM {table} WHERE id IN {IDS}", (id_list(ids),))
+        rows = self._do(f"SELECT {columns} FROM {table} WHERE id IN {IDS}", ids)
         return {row[0]: row for row in rows}
 
     def _upsert(self, table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -164,7 +164,7 @@ class Cache(Table):
     def remove_states(self, state_ids: Collection[int]) -> set[int]:
         """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
         stored = self._stored("sequence_state", "id, prospect_id", state_ids)
-        self._connection.execute(f"DELETE FROM sequence_state WHERE id IN {IDS}", (id_list(stored),))
+        self._do(f"DELETE FROM sequence_state WHERE id IN {IDS}", stored)
         return {row[1] for row in stored.values()}
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
@@ -209,8 +209,8 @@ class Cache(Table):
 
         Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays.
         """
-        fresh = self._column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", id_list(prospect_ids))
-        self._connection.execute(f"UPDATE prospect SET gone = 1 WHERE id IN {IDS}", (id_list(fresh),))
+        fresh = self._column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", prospect_ids)
+        self._do(f"UPDATE prospect SET gone = 1 WHERE id IN {IDS}", fresh)
         return set(fresh)
 
     def gone_prospects_opted_out(self, events: Iterable[Event]) -> set[int]:
@@ -222,10 +222,10 @@ class Cache(Table):
         for event in events:
             flag, since = _OPT_OUT_COLUMNS[event.name]
             happened = event.event_at if event.event_at is not None else event.at
-            changed = self._connection.execute(
+            changed = self._do(
                 f"UPDATE prospect SET {flag} = 1, {since} = ? WHERE id = ? AND known AND NOT {flag}"
                 " AND coalesce(updated_at < ?, 1)",
-                (happened, event.prospect_id, happened),
+                *(happened, event.prospect_id, happened),
             )
             if changed.rowcount and event.prospect_id is not None:
                 concerned.add(event.prospect_id)
@@ -233,10 +233,10 @@ class Cache(Table):
 
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
-        self._connection.execute(
+        self._do(
             "INSERT OR IGNORE INTO prospect (id, known, opted_out, email_opted_out, history_read)"
             " SELECT value, 0, 0, 0, 0 FROM json_each(?)",
-            (id_list(prospect_ids),),
+            prospect_ids,
         )
 
     def keep_sequences(self, sequences: Iterable[Sequence]) -> set[int]:
@@ -244,7 +244,7 @@ class Cache(Table):
         latest = {sequence.id: sequence for sequence in sequences}
         if not latest:
             return set()
-        stored = self._connection.execute(f"SELECT id, name FROM sequence WHERE id IN {IDS}", (id_list(latest),))
+        stored = self._do(f"SELECT id, name FROM sequence WHERE id IN {IDS}", latest)
         renamed = {one for one, name in stored if name != latest[one].name}
         self._connection.executemany(
             "INSERT INTO sequence VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name"
@@ -256,7 +256,7 @@ class Cache(Table):
     def in_sequences(self, sequence_ids: Collection[int]) -> set[int]:
         """Return the prospects that have a state in one of these sequences; goes through all states."""
         query = f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}"
-        return set(self._column(query, id_list(sequence_ids))) if sequence_ids else set()
+        return set(self._column(query, sequence_ids)) if sequence_ids else set()
 
     def keep_tasks(self, judged: Iterable[JudgedTask], trust: Trust = _STAMPS_COUNT) -> list[JudgedTask]:
         """Store sequence tasks; return those that changed, or that are judged otherwise than before."""
@@ -310,40 +310,39 @@ class Cache(Table):
 
     def task(self, task_id: int) -> CachedTask | None:
         """Return a sequence task as last read."""
-        row = self._connection.execute(f"SELECT {_TASK_COLUMNS} FROM task WHERE id = ?", (task_id,)).fetchone()
+        row = self._do(f"SELECT {_TASK_COLUMNS} FROM task WHERE id = ?", task_id).fetchone()
         return None if row is None else _cached_task(row)
 
     def skipped_among(self, task_ids: Collection[int]) -> set[int]:
         """Return which of these tasks are known to be skipped."""
-        return set(self._column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", id_list(task_ids)))
+        return set(self._column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", task_ids))
 
     def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
         """Return the skipped tasks of prospects, in the order of their ids."""
-        rows = self._connection.execute(
-            f"SELECT {_TASK_COLUMNS} FROM task WHERE skipped AND prospect_id IN {IDS} ORDER BY id",
-            (id_list(prospect_ids),),
+        rows = self._do(
+            f"SELECT {_TASK_COLUMNS} FROM task WHERE skipped AND prospect_id IN {IDS} ORDER BY id", prospect_ids
         )
         return [_cached_task(row) for row in rows]
 
     def newest_open_tasks(self, limit: int) -> list[SourceTask]:
         """Return tasks of sequence states that were open when last read, the newest first."""
-        rows = self._connection.execute(
+        rows = self._do(
             f"SELECT {_TASK_COLUMNS} FROM task WHERE NOT skipped AND workbooks_id IS NULL AND sequence_state_id IS NOT"
             " NULL AND coalesce(json_extract(attributes, '$.state'), '') <> 'complete' ORDER BY id DESC LIMIT ?",
-            (limit,),
+            limit,
         )
         return [_cached_task(row).task for row in rows]
 
     def task_was_sent(self, task_id: int, workbooks_id: int, sent_at: Instant | None) -> None:
         """Record which Workbooks Task was made of a skipped task; `sent_at` None: it was found there."""
-        self._connection.execute(
+        self._do(
             "UPDATE task SET workbooks_id = ?, sent_at = coalesce(?, sent_at) WHERE id = ?",
-            (workbooks_id, sent_at, task_id),
+            *(workbooks_id, sent_at, task_id),
         )
 
     def task_is_gone(self, task_id: int) -> None:
         """Forget which Workbooks Task was made of a skipped task, so that another is made."""
-        self._connection.execute("UPDATE task SET workbooks_id = NULL WHERE id = ?", (task_id,))
+        self._do("UPDATE task SET workbooks_id = NULL WHERE id = ?", task_id)
 
     def count_states(self) -> int:
         """Count the sequence states."""
@@ -363,9 +362,9 @@ class Cache(Table):
 
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
-        rows = self._connection.execute(
+        rows = self._do(
             f"SELECT id, {_PROSPECT_COLUMNS}, person_id, known, history_read, gone FROM prospect WHERE id IN {IDS}",
-            (id_list(prospect_ids),),
+            prospect_ids,
         )
         found = {}
         for row in rows:
@@ -377,8 +376,8 @@ class Cache(Table):
 
     def prospects_with_address(self, address: str) -> list[int]:
         """Return the prospects that have an address, in whatever case; one that asks is answered by looking at all."""
-        rows = self._connection.execute(
-            "SELECT id, emails FROM prospect WHERE instr(lower(emails), lower(?)) ORDER BY id", (address.strip(),)
+        rows = self._do(
+            "SELECT id, emails FROM prospect WHERE instr(lower(emails), lower(?)) ORDER BY id", address.strip()
         )
         return [one for one, emails in rows if mailbox(address) in map(mailbox, emails.split("\n"))]
 
@@ -388,24 +387,24 @@ class Cache(Table):
 
     def history_was_read(self, prospect_ids: Iterable[int]) -> None:
         """Record that all sequence states of these prospects are in the cache, whatever their age."""
-        self._connection.execute(f"UPDATE prospect SET history_read = 1 WHERE id IN {IDS}", (id_list(prospect_ids),))
+        self._do(f"UPDATE prospect SET history_read = 1 WHERE id IN {IDS}", prospect_ids)
 
     def pooled_prospects(self, prospect_ids: Collection[int]) -> dict[int, PooledProspect]:
         """Return what a decision needs of each prospect."""
-        rows = self._connection.execute(
+        rows = self._do(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
             f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {IDS}",
-            (id_list(prospect_ids),),
+            prospect_ids,
         )
         return {row[0]: PooledProspect._make(row) for row in rows}
 
     def pooled_states(self, prospect_ids: Collection[int]) -> dict[int, list[PooledState]]:
         """Return the sequence states of each prospect that has any."""
-        rows = self._connection.execute(
+        rows = self._do(
             "SELECT s.id, s.prospect_id, s.sequence_id, s.state, coalesce(s.state_changed_at, s.updated_at), q.name"
             " FROM sequence_state s LEFT JOIN sequence q ON q.id = s.sequence_id"
             f" WHERE s.prospect_id IN {IDS}",
-            (id_list(prospect_ids),),
+            prospect_ids,
         )
         states: dict[int, list[PooledState]] = {}
         for row in rows:
@@ -415,12 +414,12 @@ class Cache(Table):
     def with_skipped_tasks(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a skipped task."""
         query = f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}"
-        return set(self._column(query, id_list(prospect_ids)))
+        return set(self._column(query, prospect_ids))
 
     def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
         """Return for which of the prospects an opt-out is known, whatever else there may be."""
         query = f"SELECT id FROM prospect p WHERE {_OPTED_OUT} AND id IN {IDS}"
-        return set(self._column(query, OPTED_OUT, id_list(prospect_ids)))
+        return set(self._column(query, OPTED_OUT, prospect_ids))
 
     def with_reason(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a sequence state, an opt-out or a skipped task."""

@@ -130,7 +130,7 @@ class Outbox(Table):
         discarded.
         """
         same = "fields = excluded.fields AND action = excluded.action"
-        self._connection.execute(
+        self._do(
             "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id,"
             " before, because) VALUES ('person', ?1, ?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9)"
             f" ON CONFLICT (record, stream, key) DO UPDATE SET attempts = iif({same}, attempts, 0),"
@@ -141,37 +141,34 @@ class Outbox(Table):
             " action = excluded.action, fields = excluded.fields, pool = excluded.pool,"
             f" reason = iif({same}, coalesce(excluded.reason, reason), excluded.reason), run_id = excluded.run_id,"
             " before = excluded.before, because = excluded.because WHERE state <> 'sending'",
-            (
-                *(lead, person_id, action, json.dumps(fields, sort_keys=True), json.dumps(sorted(pool)), reason),
-                *(run_id, json.dumps(before or {}, sort_keys=True), because),
-            ),
+            *(lead, person_id, action, json.dumps(fields, sort_keys=True), json.dumps(sorted(pool)), reason),
+            *(run_id, json.dumps(before or {}, sort_keys=True), because),
         )
 
     def queue_task(self, task_id: int, prospect_id: int, *, held: bool, run_id: str) -> None:
         """Queue the Workbooks Task of a skipped task, unless it is queued already; a discarded one is due again."""
-        self._connection.execute(
+        self._do(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
             " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
             " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id,"
             " attempts = iif(state = 'discarded' OR action = 'hidden', 0, attempts),"
             " reason = iif(action = 'hidden', NULL, reason), action = 'create',"
             " state = iif(state = 'discarded' OR action = 'hidden', 'queued', state)",
-            (task_id, prospect_id, task_id, held, run_id),
+            *(task_id, prospect_id, task_id, held, run_id),
         )
 
     def task_not_seen(self, task_id: int, prospect_id: int, reason: str, *, run_id: str) -> None:
         """Refuse a task whose Workbooks Task does not come back: it is not created again by itself."""
-        self._connection.execute(
+        self._do(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, attempts, reason, run_id)"
             " VALUES ('task', ?1, ?2, ?1, 'hidden', '{}', 'parked', 1, ?3, ?4) ON CONFLICT DO NOTHING",
-            (task_id, prospect_id, reason, run_id),
+            *(task_id, prospect_id, reason, run_id),
         )
 
     def tasks_are_seen(self, task_ids: Iterable[int]) -> None:
         """Drop the refusals of tasks whose Workbooks Task came back."""
-        self._connection.execute(
-            f"DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key IN {IDS} AND action = 'hidden'",
-            (id_list(task_ids),),
+        self._do(
+            f"DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key IN {IDS} AND action = 'hidden'", task_ids
         )
 
     def refuse_source(
@@ -191,20 +188,19 @@ class Outbox(Table):
         """
         task_id = source_id if stream is Stream.TASKS else None
         state = "queued" if next_attempt_at is not None else "parked"
-        cursor = self._connection.execute(
+        cursor = self._do(
             "INSERT INTO outbox (record, stream, key, prospect_id, task_id, action, fields, state, attempts, reason,"
             " run_id, next_attempt_at) VALUES ('source', ?, ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
             " ON CONFLICT (record, stream, key) DO UPDATE SET reason = excluded.reason,"
             " state = iif(state = 'discarded', excluded.state, state) WHERE reason <> excluded.reason",
-            (stream.value, source_id or 0, prospect_id, task_id, state, reason, run_id, next_attempt_at),
+            *(stream.value, source_id or 0, prospect_id, task_id, state, reason, run_id, next_attempt_at),
         )
         return cursor.rowcount > 0
 
     def source_made_sense(self, stream: Stream, source_ids: Iterable[int]) -> None:
         """Drop refusals of records that have now been read whole."""
-        self._connection.execute(
-            f"DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key IN {IDS}",
-            (stream.value, id_list(source_ids)),
+        self._do(
+            f"DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key IN {IDS}", stream.value, source_ids
         )
 
     def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
@@ -214,16 +210,16 @@ class Outbox(Table):
 
     def drop(self, entry_ids: Iterable[int]) -> None:
         """Remove entries: accepted, or no longer needed."""
-        self._connection.execute(f"DELETE FROM outbox WHERE id IN {IDS}", (id_list(entry_ids),))
+        self._do(f"DELETE FROM outbox WHERE id IN {IDS}", entry_ids)
 
     def drop_person(self, leads: Collection[int]) -> None:
         """Remove what is queued for the Person of these lead prospects, but not what is being sent."""
-        self._connection.execute(f"DELETE FROM outbox WHERE {_OF_LEADS} AND state <> 'sending'", (id_list(leads),))
+        self._do(f"DELETE FROM outbox WHERE {_OF_LEADS} AND state <> 'sending'", leads)
 
     def drop_task(self, task_id: int) -> None:
         """Remove what is queued for a task that is no longer skipped, unless it may have been sent."""
-        self._connection.execute(
-            "DELETE FROM outbox WHERE record = 'task' AND key = ? AND NOT in_doubt AND state <> 'sending'", (task_id,)
+        self._do(
+            "DELETE FROM outbox WHERE record = 'task' AND key = ? AND NOT in_doubt AND state <> 'sending'", task_id
         )
 
     def mark(self, entry_ids: Iterable[int], **columns: str | bool | None) -> None:
@@ -240,35 +236,39 @@ class Outbox(Table):
 
     def recover(self) -> int:
         """Turn what was being sent when a process died into entries in doubt; return how many there were."""
-        self._connection.execute(
+        self._do(
             "UPDATE person SET lock_version = NULL WHERE id IN"
             " (SELECT person_id FROM outbox WHERE state = 'sending' AND record = 'person')"
         )
-        cursor = self._connection.execute("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
+        cursor = self._do("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
         return cursor.rowcount
 
     def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
-        self._connection.execute(
+        self._do(
             "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = ?"
             " WHERE id = ?",
-            ("queued" if next_attempt_at is not None else "parked", next_attempt_at, reason, in_doubt, entry.id),
+            "queued" if next_attempt_at is not None else "parked",
+            next_attempt_at,
+            reason,
+            in_doubt,
+            entry.id,
         )
 
     def person_exists(self, prospect_ids: Iterable[int]) -> None:
         """Make tasks due that waited for the Person of these prospects."""
-        self._connection.execute(
+        self._do(
             "UPDATE outbox SET state = 'queued', next_attempt_at = NULL"
             f" WHERE state = 'waiting' AND prospect_id IN {IDS}",
-            (id_list(prospect_ids),),
+            prospect_ids,
         )
 
     def discard(self, entry_ids: Iterable[int]) -> None:
         """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
-        self._connection.execute(
+        self._do(
             "UPDATE outbox SET state = 'discarded', next_attempt_at = NULL, admitted = 1"
             f" WHERE state IN ('queued', 'parked') AND id IN {IDS}",
-            (id_list(entry_ids),),
+            entry_ids,
         )
 
     def retry(self, entry_ids: Collection[int] | None) -> int:
@@ -278,8 +278,8 @@ class Outbox(Table):
             " WHERE state IN ('queued', 'parked') AND reason IS NOT NULL"
         )
         if entry_ids is None:
-            return self._connection.execute(query).rowcount
-        return self._connection.execute(f"{query} AND id IN {IDS}", (id_list(entry_ids),)).rowcount
+            return self._do(query).rowcount
+        return self._do(f"{query} AND id IN {IDS}", entry_ids).rowcount
 
     # -- looking
 
@@ -309,14 +309,14 @@ class Outbox(Table):
 
     def of_person(self, leads: Collection[int]) -> list[Entry]:
         """Return what is queued for the Person of these lead prospects."""
-        return self._entries(_OF_LEADS, id_list(leads))
+        return self._entries(_OF_LEADS, leads)
 
     def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
         """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
-        rows = self._connection.execute(
+        rows = self._do(
             f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {IDS} AND record = 'source' AND stream = ?"
             " ORDER BY id",
-            (id_list(prospect_ids), Stream.SEQUENCE_STATES.value),
+            *(prospect_ids, Stream.SEQUENCE_STATES.value),
         )
         return dict(rows.fetchall())
 
@@ -351,11 +351,11 @@ class Outbox(Table):
     def refused_in(self, run_ids: Iterable[str]) -> set[int]:
         """Return the ids of the refused entries that were planned by one of these runs."""
         query = f"SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN {IDS}"
-        return set(self._column(query, id_list(run_ids)))
+        return set(self._column(query, run_ids))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count entries by (record, state)."""
-        rows = self._connection.execute("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
+        rows = self._do("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
         return {(record, state): count for record, state, count in rows}
 
     def guarded(self, not_active: str) -> Guarded:
@@ -367,28 +367,28 @@ class Outbox(Table):
             "action IN ('recreate', 'hidden') OR (action = 'update' AND json_extract(fields, '$.sequence_state') = ?"
             " AND coalesce(json_extract(before, '$.sequence_state'), '') <> '')"
         )
-        row = self._connection.execute(
+        row = self._do(
             "SELECT count(*) FILTER (WHERE action = 'update' AND json_extract(fields, '$.no_email') IS NULL),"
             f" count(*) FILTER (WHERE {losing}), count(*) FILTER (WHERE action = 'create')"
             f" FROM outbox WHERE {_WATCHED}",
-            (not_active,),
+            not_active,
         ).fetchone()
         return Guarded(*row)
 
     def admit_opt_outs(self, actions: Collection[str]) -> None:
         """Let the opt-outs among these actions pass a guard that stopped."""
-        self._connection.execute(
+        self._do(
             f"UPDATE outbox SET admitted = 1 WHERE {_WATCHED} AND json_extract(fields, '$.no_email')"
             f" AND action IN {IDS}",
-            (id_list(actions),),
+            actions,
         )
 
     def admit_all(self) -> None:
         """Note that a passed guard has counted everything that is queued and decided."""
-        self._connection.execute(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
+        self._do(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
 
     def _entries(self, where: str, *values: Any) -> list[Entry]:
-        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)
+        rows = self._do(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", *values)
         return [
             entry._replace(
                 fields=parsed(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three

@@ -51,10 +51,10 @@ class People(Table):
 
     def by_id(self, person_ids: Collection[int]) -> dict[int, LinkedPerson]:
         """Return Persons by their Workbooks id."""
-        rows = self._connection.execute(
+        rows = self._do(
             f"SELECT id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, {_COLUMNS}"
             f" FROM person WHERE id IN {IDS}",
-            (id_list(person_ids),),
+            person_ids,
         )
         found = {}
         for person_id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, *values in rows:
@@ -69,16 +69,12 @@ class People(Table):
 
     def of_prospects(self, prospect_ids: Collection[int]) -> dict[int, int]:
         """Return prospect id -> Person id for those that are linked."""
-        rows = self._connection.execute(
-            f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", (id_list(prospect_ids),)
-        )
+        rows = self._do(f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", prospect_ids)
         return dict(rows.fetchall())
 
     def prospects_of(self, person_ids: Collection[int]) -> dict[int, list[int]]:
         """Return Person id -> all its prospects, lowest id first."""
-        rows = self._connection.execute(
-            f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id", (id_list(person_ids),)
-        )
+        rows = self._do(f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id", person_ids)
         pools: dict[int, list[int]] = {}
         for person_id, prospect_id in rows:
             pools.setdefault(person_id, []).append(prospect_id)
@@ -104,29 +100,25 @@ class People(Table):
 
     def link(self, prospect_ids: Iterable[int], person_id: int) -> None:
         """Record that these prospects are this Person."""
-        self._connection.execute(
-            f"UPDATE prospect SET person_id = ? WHERE id IN {IDS}", (person_id, id_list(prospect_ids))
-        )
+        self._do(f"UPDATE prospect SET person_id = ? WHERE id IN {IDS}", person_id, prospect_ids)
 
     def unlink(self, person_id: int, pool: Collection[int]) -> None:
         """Forget a Person that is gone, but not that it had No Email, which its prospects (`pool`) take along.
 
         Links that were made anew meanwhile stay; the other prospects are looked for again.
         """
-        self._connection.execute(
+        self._do(
             f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND (SELECT no_email FROM person WHERE id = ?)",
-            (id_list(pool), person_id),
+            *(pool, person_id),
         )
-        self._connection.execute(
-            "UPDATE prospect SET person_id = NULL, person_lost = 1 WHERE person_id = ?", (person_id,)
-        )
-        self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
+        self._do("UPDATE prospect SET person_id = NULL, person_lost = 1 WHERE person_id = ?", person_id)
+        self._do("DELETE FROM person WHERE id = ?", person_id)
 
     def keep_no_email(self, prospect_ids: Iterable[int], *, kept: bool) -> None:
         """Record whether the Person that these prospects had was last seen with No Email, which the next one gets."""
-        self._connection.execute(
+        self._do(
             f"UPDATE prospect SET no_email_kept = ?1 WHERE no_email_kept <> ?1 AND id IN {IDS.replace('?', '?2')}",
-            (kept, id_list(prospect_ids)),
+            *(kept, prospect_ids),
         )
 
     def read(
@@ -141,12 +133,18 @@ class People(Table):
         untouched: bool = False,
     ) -> None:
         """Record what a Person was read to hold."""
-        self._connection.execute(
+        self._do(
             f"INSERT INTO person (id, lock_version, {_COLUMNS}, kept_as, untouched, linked_at, rule)"
             f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = 0, hidden = 0,"
             " lock_version = excluded.lock_version, kept_as = excluded.kept_as, untouched = excluded.untouched,"
             f" {', '.join(f'{role} = excluded.{role}' for role in _ROLES)}",
-            (person_id, lock_version, *held, json.dumps(kept_as) if kept_as else None, untouched, now, rule),
+            person_id,
+            lock_version,
+            *held,
+            json.dumps(kept_as) if kept_as else None,
+            untouched,
+            now,
+            rule,
         )
 
     def accepted(self, person_id: int, lock_version: int | None, fields: Mapping[str, RoleValue], now: Instant) -> None:
@@ -154,15 +152,13 @@ class People(Table):
         roles = [role for role in _ROLES if role in fields]
         assignments = "".join(f", {role} = ?" for role in roles)
         forgotten = "".join(f", '$.{role}'" for role in roles)
-        self._connection.execute(
+        self._do(
             f"UPDATE person SET lock_version = ?, written_at = ?{assignments},"
             f" kept_as = json_remove(kept_as{forgotten}) WHERE id = ?",
-            (lock_version, now, *(fields[role] for role in roles), person_id),
+            *(lock_version, now, *(fields[role] for role in roles), person_id),
         )
         if fields.get("no_email"):  # what one of its prospects took along is done
-            self._connection.execute(
-                "UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", (person_id,)
-            )
+            self._do("UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", person_id)
 
     def created(
         self,
@@ -173,9 +169,7 @@ class People(Table):
         now: Instant,
     ) -> None:
         """Record a Person that a write of ours created, and that these prospects are it."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", (person_id, now)
-        )
+        self._do("INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", person_id, now)
         self.link(pool, person_id)
         self.accepted(person_id, lock_version, fields, now)
 
@@ -204,52 +198,50 @@ class Undecided(Table):
         yet.
         """
         ids = id_list(prospect_ids)
-        self._connection.execute(
+        self._do(
             "INSERT INTO changed SELECT value, ? FROM json_each(?) WHERE true"
             " ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
-            (held, ids),
+            *(held, ids),
         )
         changed = "(SELECT value FROM json_each(?1))"
-        self._connection.execute(
+        self._do(
             "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND record = 'person'"
             f" AND (prospect_id IN {changed}"
             f" OR EXISTS (SELECT 1 FROM json_each(pool) m WHERE m.value IN {changed})"
             f" OR EXISTS (SELECT 1 FROM prospect p WHERE p.person_id = outbox.person_id AND p.id IN {changed}))",
-            (ids,),
+            ids,
         )
 
     def mark_again(self, prospect_ids: Iterable[int], *, held: bool = False) -> None:
         """Note prospects to be decided again; one that an incomplete walk holds back stays held back."""
-        self._connection.execute(
+        self._do(
             "INSERT INTO changed SELECT value, ? FROM json_each(?) WHERE true ON CONFLICT DO NOTHING",
-            (held, id_list(prospect_ids)),
+            *(held, prospect_ids),
         )
 
     def hold(self, prospect_ids: Iterable[int]) -> None:
         """Hold prospects back until the next run: Outreach does not answer what has to be asked about them."""
-        self._connection.execute(
+        self._do(
             "INSERT INTO changed SELECT value, 1 FROM json_each(?) WHERE true"
             " ON CONFLICT (prospect_id) DO UPDATE SET held = 1",
-            (id_list(prospect_ids),),
+            prospect_ids,
         )
 
     def mark_all_changed(self) -> None:
         """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
-        self._connection.execute(
+        self._do(
             "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NOT NULL"
             " UNION SELECT prospect_id, 0 FROM outbox WHERE record = 'person' ON CONFLICT DO NOTHING"
         )
 
     def mark_unmatched_changed(self) -> None:
         """Note every prospect without a Person, so that it is looked up again."""
-        self._connection.execute(
-            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NULL ON CONFLICT DO NOTHING"
-        )
+        self._do("INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NULL ON CONFLICT DO NOTHING")
 
     def release(self) -> None:
         """Let go of what was held back: every walk is complete."""
-        self._connection.execute("UPDATE changed SET held = 0 WHERE held")
-        self._connection.execute("UPDATE outbox SET held = 0 WHERE held")
+        self._do("UPDATE changed SET held = 0 WHERE held")
+        self._do("UPDATE outbox SET held = 0 WHERE held")
 
     def ready(self, after: int = 0, limit: int = -1, *, among: Iterable[int] | None = None) -> list[int]:
         """Return prospects above `after` to decide now, in order; `among`: of these only."""
@@ -266,24 +258,21 @@ class Undecided(Table):
 
     def decided(self, prospect_ids: Iterable[int]) -> None:
         """Note that these prospects have been decided, except those that an incomplete walk holds back."""
-        self._connection.execute(
-            f"DELETE FROM changed WHERE NOT held AND prospect_id IN {IDS}", (id_list(prospect_ids),)
-        )
+        self._do(f"DELETE FROM changed WHERE NOT held AND prospect_id IN {IDS}", prospect_ids)
 
     def revisit_due(self, now: Instant) -> None:
         """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
-        self._connection.execute(
+        self._do(
             "INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM outbox WHERE record = 'person'"
             f" AND state = 'queued' AND NOT held AND {IS_DUE} ON CONFLICT DO NOTHING",
-            (now, now),
+            *(now, now),
         )
 
     def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
         """Return those of these Persons that have a prospect which has to be decided again."""
         return set(
             self._column(
-                f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}",
-                id_list(person_ids),
+                f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}", person_ids
             )
         )
 
@@ -308,24 +297,23 @@ class Candidates(Table):
 
     def add(self, prospect_ids: Iterable[int], *, buried: Iterable[int]) -> None:
         """Add prospects without a Person; one was sent before for those that lost theirs, and for the `buried`."""
-        self._connection.execute(
+        self._do(
             f"INSERT INTO temp.candidate SELECT id, person_lost OR id IN {IDS} FROM prospect WHERE id IN {IDS}"
             " ON CONFLICT DO UPDATE SET was_sent = was_sent OR excluded.was_sent",
-            (id_list(buried), id_list(prospect_ids)),
+            *(buried, prospect_ids),
         )
 
     def not_among(self, prospect_ids: Iterable[int]) -> list[int]:
         """Return which of these prospects nobody was looked for in this pass."""
         return self._column(
-            "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)",
-            id_list(prospect_ids),
+            "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)", prospect_ids
         )
 
     def list_addresses(self) -> None:
         """Bring the table of addresses up to date with the prospects without a Person; call it inside a transaction."""
         unlisted = "SELECT id, emails FROM prospect WHERE {} AND NOT listed LIMIT 5000"
         for which in ("person_id IS NULL", "id IN (SELECT prospect_id FROM temp.candidate)"):
-            while rows := self._connection.execute(unlisted.format(which)).fetchall():
+            while rows := self._do(unlisted.format(which)).fetchall():
                 self._connection.executemany(
                     "INSERT OR IGNORE INTO address VALUES (?, ?)",
                     ((address, one) for one, emails in rows for address in _mailboxes(emails)),
@@ -341,7 +329,7 @@ class Candidates(Table):
         after, done = 0, set[int]()
         some = "SELECT prospect_id, was_sent FROM temp.candidate WHERE prospect_id > ? ORDER BY prospect_id LIMIT ?"
         any_sent = f"SELECT count(*) FROM temp.candidate WHERE was_sent AND prospect_id IN {IDS}"
-        while following := self._connection.execute(some, (after, _TOGETHER)).fetchall():
+        while following := self._do(some, after, _TOGETHER).fetchall():
             after = following[-1][0]
             addresses, owners = self._addresses([one for one, _ in following])
             for one, was_sent in following:
@@ -355,22 +343,22 @@ class Candidates(Table):
                     fresh = set[int]().union(*around.values()) - pool
                 if len(pool) > 1:
                     done |= pool
-                yield sorted(pool), bool(self._count(any_sent, id_list(pool)) if len(pool) > 1 else was_sent)
+                yield sorted(pool), bool(self._count(any_sent, pool) if len(pool) > 1 else was_sent)
 
     def _addresses(self, prospect_ids: Collection[int]) -> tuple[dict[int, set[str]], dict[str, set[int]]]:
         """Return the addresses of each prospect, and by address which prospects without a Person have it.
 
         Candidates that got one meanwhile are among those.
         """
-        rows = self._connection.execute(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", (id_list(prospect_ids),))
+        rows = self._do(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", prospect_ids)
         addresses = {one: _mailboxes(emails) for one, emails in rows}
         owners: dict[str, set[int]] = {address: set() for some in addresses.values() for address in some}
-        rows = self._connection.execute(
+        rows = self._do(
             "SELECT a.address, p.id, p.emails FROM json_each(?) j CROSS JOIN address a ON a.address = j.value"
             " JOIN prospect p ON p.id = a.prospect_id WHERE p.id IN (SELECT prospect_id FROM temp.candidate)"
             " OR (p.person_id IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.record = 'person'"
             " AND o.stream = '' AND o.key = p.id AND o.reason LIKE 'ambiguous:%'))",
-            (id_list(owners),),
+            owners,
         )
         for address, one, emails in rows:
             if address in _mailboxes(emails):  # as they were last read: the table may still list an older one

@@ -37,8 +37,8 @@ class ProgressStore(Table):
 
     def of(self, name: str) -> Progress:
         """Return where a stream (or the survey) stands."""
-        row = self._connection.execute(
-            f"SELECT watermark, sweep_began_at, {_WALK} FROM progress WHERE stream = ?", (str(name),)
+        row = self._do(
+            f"SELECT watermark, sweep_began_at, {_WALK} FROM progress WHERE stream = ?", str(name)
         ).fetchone()
         if row is None:
             return Progress(None, None, None)
@@ -58,17 +58,17 @@ class ProgressStore(Table):
         A mark that is None stays as it is; `swept` is when a late sweep began.
         """
         columns = f"watermark, sweep_began_at, {_WALK}".split(", ")
-        self._connection.execute(
+        self._do(
             f"INSERT INTO progress (stream, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
             " ON CONFLICT (stream) DO UPDATE SET watermark = coalesce(excluded.watermark, watermark),"
             " sweep_began_at = coalesce(excluded.sweep_began_at, sweep_began_at),"
             f" {', '.join(f'{column} = excluded.{column}' for column in columns[2:])}",
-            (str(name), watermark, swept, *(walk or (None,) * len(Walk._fields))),
+            *(str(name), watermark, swept, *(walk or (None,) * len(Walk._fields))),
         )
 
     def reset(self, name: str) -> None:
         """Forget the watermark of a stream, so that the next run reads it as for the first time."""
-        self._connection.execute("DELETE FROM progress WHERE stream = ?", (str(name),))
+        self._do("DELETE FROM progress WHERE stream = ?", str(name))
 
 
 ENDED = ("finished", "opted_out", "bounced", "failed")
@@ -120,13 +120,11 @@ class Survey(Table):
 
     def begin(self) -> None:
         """Forget what an earlier walk has seen."""
-        self._connection.execute("DELETE FROM survey_seen")
+        self._do("DELETE FROM survey_seen")
 
     def saw(self, state_ids: Iterable[int]) -> None:
         """Note which states a page held."""
-        self._connection.execute(
-            "INSERT OR IGNORE INTO survey_seen SELECT value FROM json_each(?)", (id_list(state_ids),)
-        )
+        self._do("INSERT OR IGNORE INTO survey_seen SELECT value FROM json_each(?)", state_ids)
 
     def unseen(self, after: int, limit: int) -> list[int]:
         """Return cached sequence states above `after` that the walk has not seen, in order."""
@@ -154,9 +152,8 @@ class Survey(Table):
 
     def note_missing(self, state_ids: Iterable[int]) -> None:
         """Note sequence states that certainly do not exist any more."""
-        self._connection.execute(
-            "INSERT OR IGNORE INTO temp.finding (kind, id) SELECT 'states_missing', value FROM json_each(?)",
-            (id_list(state_ids),),
+        self._do(
+            "INSERT OR IGNORE INTO temp.finding (kind, id) SELECT 'states_missing', value FROM json_each(?)", state_ids
         )
 
     def missing_among(self, state_ids: Iterable[int]) -> set[int]:
@@ -181,17 +178,17 @@ class Survey(Table):
 
     def note_gone(self, prospect_ids: Iterable[int]) -> None:
         """Note prospects that certainly are not there any more, unless it was known."""
-        self._connection.execute(
+        self._do(
             "INSERT OR IGNORE INTO temp.finding (kind, id) SELECT 'prospects_gone', id FROM prospect"
             f" WHERE NOT gone AND id IN {IDS}",
-            (id_list(prospect_ids),),
+            prospect_ids,
         )
 
     def note_disagreement(self, person_id: int, *, gone: bool, watched: Watched | None) -> None:
         """Note a Person that says something else than it should, or is gone; `watched`: as what the guard counts it."""
-        self._connection.execute(
+        self._do(
             "INSERT OR REPLACE INTO temp.finding (kind, id, watched) VALUES (?, ?, ?)",
-            ("people_gone" if gone else "people_differ", person_id, watched and watched.value),
+            *("people_gone" if gone else "people_differ", person_id, watched and watched.value),
         )
 
     def note_tasks(self, kind: str, tasks: Iterable[tuple[int, int, int | None]]) -> None:
@@ -208,16 +205,16 @@ class Survey(Table):
 
     def tasks(self, *kinds: str) -> list[tuple[int, int, int]]:
         """Return the tasks (id, prospect id, Workbooks id) that were noted under these kinds."""
-        return self._connection.execute(
-            f"SELECT id, prospect_id, workbooks_id FROM temp.finding WHERE kind IN {IDS} ORDER BY id", (id_list(kinds),)
+        return self._do(
+            f"SELECT id, prospect_id, workbooks_id FROM temp.finding WHERE kind IN {IDS} ORDER BY id", kinds
         ).fetchall()
 
     def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
         """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
-        rows = self._connection.execute(
+        rows = self._do(
             "SELECT id, prospect_id, workbooks_id, sent_at FROM task WHERE skipped AND prospect_id IS NOT NULL"
             " AND workbooks_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
-            (after, limit),
+            *(after, limit),
         )
         return [SentTask._make(row) for row in rows]
 
@@ -227,14 +224,14 @@ class Survey(Table):
         One whose state ended (finished, replied, opted out, bounced, failed) was withdrawn with it. Returns their
         prospects by task, in order.
         """
-        rows = self._connection.execute(
+        rows = self._do(
             "SELECT t.id, t.prospect_id FROM task t JOIN sequence_state s ON s.id = t.sequence_state_id"
             " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
             " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete'"
             " AND s.sequence_step_id <> CAST(json_extract(t.attributes, '$.sequenceStep') AS INTEGER)"
             f" AND s.replied_at IS NULL AND s.state NOT IN {IDS}"
             f" AND s.id NOT IN {_MISSING} ORDER BY t.id LIMIT ?",
-            (after, id_list(ENDED), limit),
+            *(after, ENDED, limit),
         )
         return dict(rows.fetchall())
 
@@ -242,12 +239,12 @@ class Survey(Table):
 
     def counts(self) -> dict[str, int]:
         """Count findings by kind (`FINDINGS`)."""
-        rows = self._connection.execute("SELECT kind, count(*) FROM temp.finding GROUP BY kind")
+        rows = self._do("SELECT kind, count(*) FROM temp.finding GROUP BY kind")
         return {**dict.fromkeys(FINDINGS, 0), **dict(rows.fetchall())}
 
     def people_to_change(self) -> dict[Watched, int]:
         """Count the people that would be changed or lost, and that no passed guard has counted."""
-        rows = self._connection.execute("SELECT watched, count(*) FROM temp.finding GROUP BY watched")
+        rows = self._do("SELECT watched, count(*) FROM temp.finding GROUP BY watched")
         found = dict(rows.fetchall())
         waiting = self._count(
             "SELECT count(*) FROM outbox"
@@ -261,7 +258,7 @@ class Survey(Table):
     def keep(self) -> None:
         """Put the findings into effect: remove the missing states, have every Person concerned looked at again."""
         for statement in _KEEP.split(";\n"):
-            self._connection.execute(statement)
+            self._do(statement)
 
 
 class Facts(Table):
@@ -273,7 +270,7 @@ class Facts(Table):
 
     def put(self, name: str, value: str) -> None:
         """Set a fact."""
-        self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+        self._do("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, value)
 
 
 _EVENT = ", ".join(Event._fields)
@@ -285,7 +282,7 @@ class Events(Table):
     def keep(self, events: Iterable[Event]) -> list[Event]:
         """Store events; return those that were not known. They are never changed, and come again with each overlap."""
         latest = {event.id: event for event in events}
-        known = set(self._column(f"SELECT id FROM event WHERE id IN {IDS}", id_list(latest))) if latest else ()
+        known = set(self._column(f"SELECT id FROM event WHERE id IN {IDS}", latest)) if latest else ()
         fresh = [event for event in latest.values() if event.id not in known]
         self._connection.executemany(f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh))
         return fresh
@@ -300,34 +297,29 @@ class Events(Table):
         return self._told("prospect_id", prospect_ids, names)
 
     def _told(self, column: str, ids: Collection[int], names: Collection[str]) -> list[Event]:
-        rows = self._connection.execute(
-            f"SELECT {_EVENT} FROM event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id",
-            (id_list(ids), id_list(names)),
-        )
+        rows = self._do(f"SELECT {_EVENT} FROM event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id", ids, names)
         return list(map(Event._make, rows))
 
     def forget_before(self, instant: Instant) -> None:
         """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
-        self._connection.execute("DELETE FROM event WHERE task_id IS NULL AND at < ?", (instant,))
+        self._do("DELETE FROM event WHERE task_id IS NULL AND at < ?", instant)
 
     def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
         """Note records to be read again by id; `removed`: an event says that they are gone."""
-        self._connection.execute(
+        self._do(
             "INSERT INTO concern SELECT ?, value, ? FROM json_each(?) WHERE true"
             " ON CONFLICT DO UPDATE SET removed = excluded.removed",
-            (stream.value, removed, id_list(ids)),
+            *(stream.value, removed, ids),
         )
 
     def concerns(self, stream: Stream, limit: int) -> dict[int, bool]:
         """Return records to be read again by id, and whether an event says that they are gone."""
-        rows = self._connection.execute(
-            "SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", (stream.value, limit)
-        )
+        rows = self._do("SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", stream.value, limit)
         return {one: bool(removed) for one, removed in rows}
 
     def concerns_read(self, stream: Stream, ids: Iterable[int]) -> None:
         """Note that records have been read again."""
-        self._connection.execute(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", (stream.value, id_list(ids)))
+        self._do(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", stream.value, ids)
 
 
 DAY_MS = 86_400_000
@@ -387,9 +379,7 @@ class History(Table):
 
     def begin(self, run_id: str, command: str, started_at: Instant) -> None:
         """Record that a run began."""
-        self._connection.execute(
-            "INSERT INTO run (id, command, started_at) VALUES (?, ?, ?)", (run_id, command, started_at)
-        )
+        self._do("INSERT INTO run (id, command, started_at) VALUES (?, ?, ?)", run_id, command, started_at)
 
     def finish(
         self,
@@ -402,9 +392,9 @@ class History(Table):
         heard_at: Instant | None = None,
     ) -> None:
         """Record how a run ended. `heard_at` is Outreach's clock, None: not heard."""
-        self._connection.execute(
+        self._do(
             "UPDATE run SET finished_at = ?, exit_status = ?, outcome = ?, summary = ?, heard_at = ? WHERE id = ?",
-            (finished_at, exit_status, outcome, json.dumps(summary), heard_at, run_id),
+            *(finished_at, exit_status, outcome, json.dumps(summary), heard_at, run_id),
         )
 
     def turn_day(self, oldest: Instant, now: Instant) -> None:
@@ -424,10 +414,10 @@ class History(Table):
             "SELECT min(number) FROM run WHERE coalesce(heard_at, started_at) BETWEEN ? AND ?", oldest, now + _GRACE_MS
         )
         if kept is not None:
-            self._connection.execute("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", (kept,))
-            self._connection.execute("DELETE FROM run WHERE number < ?", (kept,))
+            self._do("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", kept)
+            self._do("DELETE FROM run WHERE number < ?", kept)
         self.note_day(now)
-        self._connection.execute("DELETE FROM label_count WHERE day < ?", (oldest,))
+        self._do("DELETE FROM label_count WHERE day < ?", oldest)
 
     def note_day(self, now: Instant) -> None:
         """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""
@@ -501,14 +491,14 @@ class History(Table):
 
         Counted here: SQLite would sort everybody for it, in as many megabytes as it may use.
         """
-        rows = self._connection.execute("SELECT coalesce(sequence_state, '') FROM person WHERE NOT deleted")
+        rows = self._do("SELECT coalesce(sequence_state, '') FROM person WHERE NOT deleted")
         people = Counter(label for (label,) in rows)
         return sorted(people.items(), key=lambda one: (-one[1], one[0]))[:_LABELS_KEPT]
 
     def labels_since(self, instant: Instant) -> list[tuple[Instant, str, int]]:
         """Return (day, label, people) of the days from `instant` on, in order, each at the end of its first run."""
-        return self._connection.execute(
-            "SELECT day, label, people FROM label_count WHERE day >= ? ORDER BY day, label", (instant,)
+        return self._do(
+            "SELECT day, label, people FROM label_count WHERE day >= ? ORDER BY day, label", instant
         ).fetchall()
 
     def opt_outs_since(self, instant: Instant) -> dict[Instant, int]:
@@ -516,24 +506,24 @@ class History(Table):
 
         Opted out is a prospect by itself, by its e-mail opt-out, or by a sequence state (contract 1.2).
         """
-        rows = self._connection.execute(
+        rows = self._do(
             "WITH moment (prospect_id, at) AS ("
             " SELECT id, coalesce(opted_out_at, opt_out_seen_at) FROM prospect WHERE opted_out"
             " UNION ALL SELECT id, coalesce(emails_opted_at, opt_out_seen_at) FROM prospect WHERE email_opted_out"
             " UNION ALL SELECT prospect_id, coalesce(state_changed_at, updated_at) FROM sequence_state WHERE state = ?"
             "), first (at) AS (SELECT min(at) FROM moment GROUP BY prospect_id)"
             " SELECT at / ? * ?, count(*) FROM first WHERE at >= ? GROUP BY 1 ORDER BY 1",
-            (OPTED_OUT, DAY_MS, DAY_MS, instant),
+            *(OPTED_OUT, DAY_MS, DAY_MS, instant),
         )
         return dict(rows.fetchall())
 
     def skipped_by_sequence(self, since: Instant) -> list[SkippedBySequence]:
         """Return the skipped tasks of each sequence, the one with the most in the period first."""
-        rows = self._connection.execute(
+        rows = self._do(
             "SELECT t.sequence_id, q.name, sum(coalesce(t.updated_at >= ?, 0)) AS recent, count(*) AS kept,"
             " count(t.workbooks_id) FROM task t LEFT JOIN sequence q ON q.id = t.sequence_id WHERE t.skipped"
             " GROUP BY t.sequence_id ORDER BY recent DESC, kept DESC, t.sequence_id",
-            (since,),
+            since,
         )
         return [SkippedBySequence._make(row) for row in rows]
 

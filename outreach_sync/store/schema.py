@@ -72,9 +72,15 @@ class Table:
         """Work on an open connection."""
         self._connection = connection
 
+    def _do(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Execute a statement; a value that is neither a text nor a number is many ids (`IDS`)."""
+        return self._connection.execute(
+            statement, [one if one is None or isinstance(one, (str, int, float)) else id_list(one) for one in values]
+        )
+
     def _column(self, query: str, *values: Any) -> list[Any]:
         """Return the first column of what a query finds."""
-        return [row[0] for row in self._connection.execute(query, values)]
+        return [row[0] for row in self._do(query, *values)]
 
     def _count(self, query: str, *values: Any) -> int:
         """Return what a query counts."""
