@@ -14,9 +14,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.match import ask_matches, link, look_behind_blanks, look_twice, look_up_all
+from outreach_sync.http import pause
+from outreach_sync.match import PADDED_EMAIL, REFERENCE, find_and_link, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
-from outreach_sync.rules.person import Ambiguous, Found, Held, differences, is_opted_out, wanted_person
+from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
 from outreach_sync.store.outbox import HIDDEN, SENDING
 from outreach_sync.store.people import Candidates
@@ -169,7 +170,8 @@ def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found
         return {}
     leads = [entry.prospect_id for entry in in_doubt if entry.prospect_id is not None]
     cached = run.store.cache.prospects(leads)
-    found = look_twice(run, [one.prospect for one in cached.values()])
+    pause(run.look_again_seconds, run.stop)  # it may appear late
+    found = find_and_link(run, [one.prospect for one in cached.values()], [REFERENCE])
     with run.store.transaction():
         run.store.outbox.mark((one.id for one in in_doubt if one.prospect_id not in found), in_doubt=False)
     return found
@@ -183,7 +185,7 @@ def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]
     left = set[int]()
     recreates = run.config.sync.when_deleted == "recreate"
     for person_id, pool in looked_up.pools.items():
-        hidden = person_id in looked_up.absent.hidden
+        hidden = looked_up.absent[person_id]
         moved = any(prospect_id in verdicts for prospect_id in pool)
         run.log.info("person_gone", person=person_id, prospects=list(pool), hidden=hidden, found_elsewhere=moved)
         if moved or (recreates and not hidden):
@@ -307,58 +309,53 @@ def _count(run: Run, person_id: int, lost: Entry | None, decision: Decision, *, 
 def _decide_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool) -> bool:
     """Queue the People that are to be created; leave out whom there is no reason to create.
 
-    Returns whether somebody turned out to have a Person, so that there is more to decide.
+    Those who share an address with somebody to be created are looked for: one of them may be a Person already. And an
+    address in Workbooks may have blanks around it, which `eq` may heed: whom there is a reason to create is looked for
+    once more, in one request for each hundred.
+
+    Returns whether somebody turned out to have a Person, or may be one of several, so that there is more to decide.
     """
-    found = False
+    found_more = False
     with run.store.transaction():
         candidates.list_addresses()
     pools = candidates.pools()
     while some := list(islice(pools, _TOGETHER)):
-        if _look_for(run, candidates.not_among(one for pool, _ in some for one in pool)):
-            found = True
+        everyone = [one for pool, _ in some for one in pool]
+        if _look_for(run, candidates.not_among(everyone)):
+            found_more = True
             continue
-        verdicts = _look_behind_blanks(run, some)
-        found |= any(isinstance(one, Found) or not only_opt_outs for one in verdicts.values())
+        reason = run.store.cache.with_reason(everyone)
+        verdicts: Mapping[int, Found | Ambiguous] = {}
+        if "email" in run.config.sync.people.match:
+            likely = [one for pool, _ in some if not reason.isdisjoint(pool) for one in pool]
+            verdicts = _look_for(run, likely, [PADDED_EMAIL])
+        found_more |= any(isinstance(one, Found) or not only_opt_outs for one in verdicts.values())
+        left = [(pool, was_sent) for pool, was_sent in some if verdicts.keys().isdisjoint(pool)]
         with run.store.transaction():
-            for prospect_id, judged in verdicts.items():
-                if isinstance(judged, Ambiguous):
-                    run.refuse_decision(prospect_id, None, judged.reason)
-                    if not only_opt_outs:
-                        run.store.undecided.decided([prospect_id])
-            left = [(pool, was_sent) for pool, was_sent in some if verdicts.keys().isdisjoint(pool)]
-            found |= _decide_pools(run, left, only_opt_outs=only_opt_outs)
-    return found
+            if not only_opt_outs:
+                run.store.undecided.decided(one for one, judged in verdicts.items() if isinstance(judged, Ambiguous))
+            found_more |= _decide_pools(run, left, reason, only_opt_outs=only_opt_outs)
+    return found_more
 
 
-def _look_behind_blanks(run: Run, some: Sequence[tuple[Sequence[int], bool]]) -> Mapping[int, Found | Ambiguous]:
-    """Look once more for those whom there is a reason to create: one request for each hundred."""
-    everyone = [one for pool, _ in some for one in pool]
-    reason = run.store.cache.with_reason(everyone)
-    likely = [one for pool, _ in some if not reason.isdisjoint(pool) for one in pool]
-    cached = run.store.cache.prospects(likely)
-    prospects = [one.prospect for one in cached.values() if one.person_id is None]
-    return look_behind_blanks(run, prospects) if "email" in run.config.sync.people.match and prospects else {}
-
-
-def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
-    """Look for those who share an address with somebody to be created: one of them may be a Person already.
-
-    Returns whether any is, or may be one of several, so that the pools are others than was thought.
-    """
+def _look_for(run: Run, prospect_ids: Sequence[int], rules: Sequence[str] = ()) -> Mapping[int, Found | Ambiguous]:
+    """Look for those of these prospects who have no Person; refuse who may be one of several."""
     cached = run.store.cache.prospects(prospect_ids) if prospect_ids else {}
-    prospects = [one.prospect for one in cached.values() if one.person_id is None]
-    if not prospects:
-        return False
-    verdicts = link(run, ask_matches(run, prospects).result())
+    verdicts = find_and_link(run, [one.prospect for one in cached.values() if one.person_id is None], rules)
     with run.store.transaction():
         for prospect_id, judged in verdicts.items():
             if isinstance(judged, Ambiguous):
                 run.refuse_decision(prospect_id, None, judged.reason)
-    return bool(verdicts)
+    return verdicts
 
 
-def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_opt_outs: bool) -> bool:
-    """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first."""
+def _decide_pools(
+    run: Run, some: Sequence[tuple[Sequence[int], bool]], reason: Collection[int], *, only_opt_outs: bool
+) -> bool:
+    """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first.
+
+    `reason`: those with a sequence state, an opt-out or a skipped task; merely Not Active is no reason.
+    """
     ask_first, policy = False, run.config.sync.people
     creates = policy.when_missing == "create" and not policy.only_where  # a new Person has no values to be chosen by
     everyone = [one for pool, _ in some for one in pool]
@@ -369,7 +366,6 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
     forget_namesakes(run.store.connection, [one.prospect for one in cached.values()])
     cached = run.store.cache.prospects(everyone)
     free = {lead: pool for lead, pool in free.items() if all(one in cached for one in pool[0])}
-    with_tasks = run.store.cache.with_skipped_tasks(everyone)
     for lead, one in decisions(run.store, run.config, {lead: pool for lead, (pool, _) in free.items()}).items():
         alive = {
             p for p in one.pool if cached[p].known and not cached[p].gone and cached[p].prospect.trashed_at is None
@@ -386,26 +382,17 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
         if not only_opt_outs and not one.unread:
             run.store.undecided.decided(one.pool)
         if not known and not only_opt_outs and one.states:
-            reason = (
+            why = (
                 f"prospect {lead} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
                 f"user the integration runs as may not see it"
             )
-            run.refuse_decision(lead, None, reason)  # a skipped task alone waits, and is no failure
-        elif not alive or not creates or not _has_reason(one, alive, with_tasks):
+            run.refuse_decision(lead, None, why)  # a skipped task alone waits, and is no failure
+        elif not creates or alive.isdisjoint(reason):
             run.store.outbox.drop_person(one.pool)
             run.summary.people.skipped += 1
         else:
             _queue_creation(run, one, was_sent=free[lead][1], only_opt_outs=only_opt_outs)
     return ask_first
-
-
-def _has_reason(decision: Decision, alive: Collection[int], with_tasks: Collection[int]) -> bool:
-    """Say whether there is a sequence state, an opt-out or a skipped task: merely Not Active is no reason."""
-    return (
-        any(one.prospect_id in alive for one in decision.states)
-        or is_opted_out([one for one in decision.prospects if one.id in alive], ())
-        or not set(with_tasks).isdisjoint(alive)
-    )
 
 
 def _queue_creation(run: Run, decision: Decision, *, was_sent: bool, only_opt_outs: bool) -> None:

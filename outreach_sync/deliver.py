@@ -217,13 +217,13 @@ def _confirm_refusals(run: Run, settled: Settled) -> bool:
     absent = refresh(run, run.store.people.by_id(refused))
     with run.store.transaction():
         for entry, reason in settled.rejected:
-            if entry.person_id in absent.deleted or entry.person_id in absent.hidden:
+            if entry.person_id in absent:
                 run.store.outbox.mark([entry.id], state="queued", in_doubt=False, next_attempt_at=None)
                 run.store.undecided.mark_again([entry.prospect_id or 0])
             else:
                 run.refuse(entry, reason)
     settled.rejected.clear()
-    return bool(absent.deleted or absent.hidden)
+    return bool(absent)
 
 
 def _give_up(run: Run, settled: Settled, suspects: Suspects) -> None:

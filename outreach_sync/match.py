@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from outreach_sync.errors import InterruptedByError, NotAllowedError, NotAuthenticatedError, ServiceError
-from outreach_sync.http import ahead, early, pause
+from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, ServiceError
+from outreach_sync.http import ahead, check, early, pause
 from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import Ambiguous, Found, Held, RoleValue, mailbox, questions, recognised, verdict
@@ -33,22 +33,12 @@ Row = TypeVar("Row")
 CHUNK = 380
 """Prospects decided together: four full look-ups by e-mail (`workbooks.people` asks for 95 addresses at a time)."""
 
+REFERENCE, PADDED_EMAIL = "reference", "padded email"
+_RULE_OF = {PADDED_EMAIL: "email"}
+"""A second look that belongs to a match rule."""
 _CREATED = "created"
-_REFERENCE = "reference"
-_EMAIL, _PADDED = "email", "padded email"
-"""The match rule, and the second look that belongs to it."""
 _LOOKS = 15
 """How often to look again for a record made a moment ago, each time after `look_again_seconds`: for half a minute."""
-
-
-class Absent(NamedTuple):
-    """Linked People that are not there: `deleted` with what is left of each, `hidden` that do not come back at all.
-
-    A hidden one may have been deleted for good, or the key's user may no longer see it: nobody can tell which.
-    """
-
-    deleted: Mapping[int, PersonRow]
-    hidden: frozenset[int]
 
 
 class Matches(NamedTuple):
@@ -61,8 +51,8 @@ class Matches(NamedTuple):
     """
 
     verdicts: dict[int, Found | Ambiguous]
-    rows: Mapping[int, PersonRow]
-    buried: Mapping[int, PersonRow]
+    rows: dict[int, PersonRow]
+    buried: dict[int, PersonRow]
 
 
 class LookedUp(NamedTuple):
@@ -70,23 +60,23 @@ class LookedUp(NamedTuple):
 
     Attributes:
         prospects: whom to decide.
-        absent: linked People that are not there, and `pools`: all the prospects of each.
+        absent: linked People that are not there (see `refresh`), and `pools`: all the prospects of each.
         unlinked: those without a Person, the prospects of absent ones included.
         matches: what the match rules find for the unlinked.
     """
 
-    prospects: Mapping[int, CachedProspect]
-    absent: Absent
+    prospects: Collection[int]
+    absent: Mapping[int, bool]
     pools: Mapping[int, Sequence[int]]
-    unlinked: Mapping[int, CachedProspect]
+    unlinked: Collection[int]
     matches: Future[Matches]
 
 
 class _Asked(NamedTuple):
-    """A few prospects of whom Outreach is asked what it does not tell by itself; `history`: their sequence states."""
+    """A few prospects of whom Outreach is asked what it does not tell by itself; `history`: states of the `unread`."""
 
     prospects: Mapping[int, CachedProspect]
-    absent: Absent
+    absent: Mapping[int, bool]
     pools: Mapping[int, Sequence[int]]
     unread: Sequence[int]
     history: Future[list[Page]] | None
@@ -111,33 +101,29 @@ def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
     following = run.store.cache.opted_out_among_held if only_opt_outs else run.store.undecided.ready
     after = 0
     while not run.pilot.is_full() and (ids := following(after, min(CHUNK, run.pilot.limit or CHUNK))):
-        if run.stop.is_set():
-            raise InterruptedByError(run.stop.signal_number)
+        check(run.stop)
         after = ids[-1]
-        chosen = run.pilot.named(ids)
-        if chosen:
+        if chosen := run.pilot.named(ids):
             pooled = {one for entry in run.store.outbox.of_person(chosen) for one in entry.pool}
             yield [*chosen, *sorted(pooled.difference(chosen))]
 
 
 def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
+    """Read linked People that are not certain, and begin to read sequence states that never were.
+
+    Being linked proves nothing about the latter.
+    """
     prospects = run.store.cache.prospects(ids)
     people = run.store.people.by_id({one.person_id for one in prospects.values() if one.person_id is not None})
     pools = run.store.people.prospects_of(people)
     absent = refresh(run, {one: person for one, person in people.items() if not person.deleted})
-    everyone = {*prospects, *(one for pool in pools.values() for one in pool)}
-    unread = _unread(run, everyone)
-    history = None
+    unread, history = list[int](), None
+    if run.store.facts.get(ALL_STATES_READ) is None:
+        everyone = run.store.cache.prospects({*prospects, *(one for pool in pools.values() for one in pool)})
+        unread = [one for one, cached in everyone.items() if not cached.history_read]
     if unread and not run.source_is_down:
         history = ahead(lambda: list(run.source.states_of(unread)), name="history-ahead")
-    return _Asked(prospects, absent, {one: pools[one] for one in (*absent.deleted, *absent.hidden)}, unread, history)
-
-
-def _unread(run: Run, prospect_ids: Collection[int]) -> list[int]:
-    """Return the prospects whose sequence states were never all read; being linked proves nothing."""
-    if run.store.facts.get(ALL_STATES_READ) is not None:
-        return []
-    return [one for one, cached in run.store.cache.prospects(prospect_ids).items() if not cached.history_read]
+    return _Asked(prospects, absent, {one: pools[one] for one in absent}, unread, history)
 
 
 def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
@@ -146,14 +132,18 @@ def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
     prospects = run.store.cache.prospects(asked.prospects)  # as they are now
     if run.source_is_down:
         # An opt-out needs no asking: it holds whatever else there is. Of linked ones the rest waits (`decide`).
-        nobodys = [one for one, cached in prospects.items() if cached.person_id is None]
-        waiting = {*_unread(run, nobodys), *(one for one in nobodys if not prospects[one].known)}
+        all_read = run.store.facts.get(ALL_STATES_READ) is not None
+        waiting = {
+            prospect_id
+            for prospect_id, one in prospects.items()
+            if one.person_id is None and not (one.known and (one.history_read or all_read))
+        }
         waiting -= run.store.cache.opted_out_among(waiting)
         prospects = {one: cached for one, cached in prospects.items() if one not in waiting}
     unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
     wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
-    matches = ask_matches(run, [cached.prospect for cached in wanted.values()])
-    return LookedUp(prospects, asked.absent, asked.pools, wanted, matches)
+    matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()]), name="match-ahead")
+    return LookedUp(prospects.keys(), asked.absent, asked.pools, wanted.keys(), matches)
 
 
 def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
@@ -187,90 +177,74 @@ def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
 # -- look-ups in Workbooks
 
 
-def ask_matches(run: Run, prospects: Sequence[Prospect]) -> Future[Matches]:
-    """Look prospects up in Workbooks by the configured rules.
+def find(run: Run, prospects: Sequence[Prospect], rules: Sequence[str] = ()) -> Matches:
+    """Look prospects up in Workbooks by these rules, else by the configured ones; nothing is stored.
 
     A rule asks for all that are still open in one look-up for each hundred values. Whatever the config says, the
     reference is looked for last, since a Person may have been created from a state that was lost.
     """
     unusable = {"link"} if run.config.workbooks.fields.outreach_id else {"link", "outreach_id"}
-    rules: list[str] = [rule for rule in run.config.sync.people.match if rule not in unusable]
-    rules += [] if _REFERENCE in rules else [_REFERENCE]
-    return ahead(lambda: _look(run, rules, prospects), name="match-ahead")
-
-
-def look_twice(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:
-    """Look once more for People that may have been created although no answer came: they may appear late."""
-    pause(run.look_again_seconds, run.stop)
-    return link(run, _look(run, [_REFERENCE], prospects))
-
-
-def look_behind_blanks(run: Run, prospects: Sequence[Prospect]) -> dict[int, Found | Ambiguous]:
-    """Look for People whose address has blanks around it, which `eq` may heed, before they are created again."""
-    return link(run, _look(run, [_PADDED], prospects))
-
-
-def _look(run: Run, rules: Sequence[str], prospects: Sequence[Prospect]) -> Matches:
-    verdicts: dict[int, Found | Ambiguous] = {}
-    found_rows: dict[int, PersonRow] = {}
-    buried: dict[int, PersonRow] = {}
-    for rule in rules:
-        still_open = [prospect for prospect in prospects if prospect.id not in verdicts]
-        if not still_open:
-            break
-        for prospect_id, rows in ask(run, rule, still_open).items():
-            alive = [row for row in rows if not row.is_deleted]
-            judged = verdict([row.id for row in alive], _EMAIL if rule == _PADDED else rule)
+    configured = (rule for rule in (*run.config.sync.people.match, REFERENCE) if rule not in unusable)
+    matches = Matches({}, {}, {})
+    for rule in dict.fromkeys(rules or configured):
+        still_open = [prospect for prospect in prospects if prospect.id not in matches.verdicts]
+        for prospect_id, rows in _ask(run, rule, still_open).items():
+            alive = {row.id: row for row in rows if not row.is_deleted}
+            judged = verdict(alive, _RULE_OF.get(rule, rule))
             if judged is not None:
-                verdicts[prospect_id] = judged
-                found_rows.update((row.id, row) for row in alive)
+                matches.verdicts[prospect_id] = judged
+                matches.rows.update(alive)
+                matches.buried.pop(prospect_id, None)
             elif rows:
-                buried[prospect_id] = max(rows, key=lambda row: row.id)
-    return Matches(verdicts, found_rows, {one: row for one, row in buried.items() if one not in verdicts})
+                matches.buried[prospect_id] = max(rows, key=lambda row: row.id)
+    return matches
 
 
-def ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:
+def find_and_link(run: Run, prospects: Sequence[Prospect], rules: Sequence[str] = ()) -> dict[int, Found | Ambiguous]:
+    """Look prospects up and link those that are found."""
+    return link(run, find(run, prospects, rules)) if prospects else {}
+
+
+def _ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:
     """Look prospects up by one rule; return prospect id -> the People it finds, by reference deleted ones too."""
-    by_email = rule in (_EMAIL, _PADDED)
-    asked = {prospect.id: questions(_EMAIL if by_email else rule, prospect) for prospect in prospects}
+    asked = {prospect.id: questions(_RULE_OF.get(rule, rule), prospect) for prospect in prospects}
     values = tuple(dict.fromkeys(value for some in asked.values() for value in some))
     if not values:
         return {}
-    if by_email:
-        rows = (run.target.people_by_email if rule == _EMAIL else run.target.people_by_padded_email)(values)
-        asked = {one: tuple(map(mailbox, some)) for one, some in asked.items()}
-    else:
-        look_up = {
-            "outreach_id": run.target.people_by_outreach_id,
-            "reference": run.target.people_by_reference,
-            "external_id": run.target.people_by_object_ref,
-        }[rule]
-        rows = look_up(values)
+    look_up = {
+        "outreach_id": run.target.people_by_outreach_id,
+        REFERENCE: run.target.people_by_reference,
+        "external_id": run.target.people_by_object_ref,
+        "email": run.target.people_by_email,
+        PADDED_EMAIL: run.target.people_by_padded_email,
+    }[rule]
+    rows, form = look_up(values), mailbox if rule in ("email", PADDED_EMAIL) else str
     return {
-        one: list({row.id: row for value in some for row in rows.get(value, ())}.values())
+        one: list({row.id: row for value in some for row in rows.get(form(value), ())}.values())
         for one, some in asked.items()
     }
 
 
-def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> Absent:
-    """Read the People again of which it is not certain what they hold; return those that are not there."""
+def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> dict[int, bool]:
+    """Read the People again of which it is not certain what they hold.
+
+    Returns those that are not there, and whether each is hidden, not deleted: it does not come back at all. It may have
+    been deleted for good, or the key's user may no longer see it; nobody can tell which.
+    """
     doubtful = [person for person in people.values() if person.lock_version is None or person.untouched]
-    if not doubtful:
-        return Absent({}, frozenset())
-    rows = read_people(run, doubtful)
+    rows = read_people(run, doubtful) if doubtful else {}
+    absent: dict[int, bool] = {}
     with run.store.transaction():
         for person in doubtful:
             row = rows.get(person.id)
-            if row is not None and row.is_deleted:
-                no_email = row.fields.get(run.config.workbooks.fields.no_email)
+            if row is None or row.is_deleted:
+                absent[person.id] = row is None
+                no_email = None if row is None else row.fields.get(run.config.workbooks.fields.no_email)
                 if isinstance(no_email, bool):
                     run.store.people.doubt([person.id], no_email=no_email)
-            elif row is not None:
+            else:
                 keep_read(run, row, person, person.rule)
-    return Absent(
-        {one: row for one, row in rows.items() if row.is_deleted},
-        frozenset(person.id for person in doubtful if person.id not in rows),
-    )
+    return absent
 
 
 def read_people(run: Run, people: Iterable[LinkedPerson]) -> dict[int, PersonRow]:
@@ -367,12 +341,12 @@ def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -
 
 def has_values(fields: Mapping[str, Scalar], wanted: Mapping[str, Scalar]) -> bool:
     """Say whether a Person has the values that `sync.people.only_where` names; an empty box is one not ticked."""
-    return all(_same(fields.get(name), value) for name, value in wanted.items())
-
-
-def _same(actual: Scalar, expected: Scalar) -> bool:
-    if isinstance(expected, bool):
-        return bool(actual) is expected
-    if actual is None or expected is None:
-        return actual is expected
-    return str(actual) == str(expected)
+    for name, expected in wanted.items():
+        actual = fields.get(name)
+        if isinstance(expected, bool):
+            same = bool(actual) is expected
+        else:
+            same = actual is expected if actual is None or expected is None else str(actual) == str(expected)
+        if not same:
+            return False
+    return True
