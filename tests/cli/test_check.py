@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from outreach_sync.store import run_lock
+from tests.harness import FIELDS
 
 PERSON = "Private::Crm::Person"
 PICKLIST_ENTRY = "Private::PicklistEntry"
@@ -25,13 +26,6 @@ def test_where_everything_is_in_place_all_is_ok_and_nothing_is_written(setup: An
     assert not setup.state_path.exists()
     assert setup.sandbox.workbooks.store.writes == []
     assert "0 failed" in command("check").out
-
-
-def test_a_missing_scope_fails_alone(setup: Any, command: Any) -> None:
-    setup.sandbox.outreach.faults.on("scope_missing", scope="tasks.read")
-    ran = command("check", "--json")
-    assert (ran.status, _bad(ran)) == (3, {"outreach scope tasks.read": "fail"})
-    assert "tasks.read" in _found(ran)["outreach scope tasks.read"]["hint"]
 
 
 def test_without_the_scope_for_events_runs_go_on_so_it_warns_and_names_the_scope(setup: Any, command: Any) -> None:
@@ -87,14 +81,6 @@ def test_a_wrong_key_does_not_keep_outreach_from_being_checked_and_is_not_shown(
     assert "planted-wrong-key" not in ran.out + ran.err
 
 
-@pytest.mark.parametrize("service", ["outreach", "workbooks"])
-def test_a_service_that_is_down_ends_with_4_and_the_other_is_checked(setup: Any, command: Any, service: str) -> None:
-    getattr(setup.sandbox, service).stop()
-    ran = command("check", "--json")
-    assert ran.status == 4
-    assert {name.partition(" ")[0] for name in _bad(ran)} == {service}
-
-
 def test_a_mistake_in_the_config_ends_with_2_and_still_prints_one_document(setup: Any, command: Any) -> None:
     setup.change("sync", overlap="often", max_attempts=0)
     ran = command("check", "--json")
@@ -102,67 +88,6 @@ def test_a_mistake_in_the_config_ends_with_2_and_still_prints_one_document(setup
     detail = _found(ran)["config"]["detail"]
     assert "sync.overlap" in detail
     assert "sync.max_attempts" in detail
-
-
-def test_without_any_config_it_ends_with_2_and_still_prints_one_document(setup: Any, command: Any) -> None:
-    setup.config_path.unlink()
-    assert command("check", "--json").document["ok"] is False
-    assert command("check").status == 2
-
-
-def test_a_missing_secret_keeps_only_its_own_service_from_being_tried(setup: Any, command: Any) -> None:
-    del setup.settings["workbooks"]["api_key"]
-    setup.write()
-    ran = command("check", "--json")
-    assert ran.status == 2
-    assert _found(ran)["outreach scope tasks.read"]["status"] == "ok"
-    assert "workbooks.api_key" in _found(ran)["config"]["detail"]
-
-
-def test_a_hyphen_in_the_picklist_where_the_label_has_a_dash_is_named(setup: Any, command: Any) -> None:
-    store = setup.sandbox.workbooks.store
-    entry = next(one for one in store.all(PICKLIST_ENTRY) if one["value"].endswith("Running"))
-    store.remove_picklist_entry(entry["value"])
-    store.add(PICKLIST_ENTRY, picklist_id=entry["picklist_id"], value="Active - Running")
-    ran = command("check", "--json")
-    assert (ran.status, _bad(ran)) == (3, {"workbooks labels": "fail"})
-    assert "it has 'Active - Running'" in _found(ran)["workbooks labels"]["detail"]
-
-
-def test_a_task_status_and_types_that_the_picklists_lack_fail(setup: Any, command: Any) -> None:
-    setup.change("sync", tasks={"status": "Canceled", "type": {"call": "Telephone"}})
-    ran = command("check", "--json")
-    assert (ran.status, _bad(ran)) == (3, {"workbooks task status": "fail", "workbooks task types": "fail"})
-    assert "it has 'Cancelled'" in _found(ran)["workbooks task status"]["detail"]
-
-
-def test_a_field_that_does_not_exist_fails_and_the_nearest_is_named(setup: Any, command: Any) -> None:
-    setup.settings["workbooks"]["fields"]["sequence_state"] = "cf_person_sequence_sate"
-    setup.write()
-    ran = command("check", "--json")
-    assert (ran.status, _bad(ran)) == (3, {"workbooks field sequence_state": "fail"})
-    assert "cf_person_sequence_state" in _found(ran)["workbooks field sequence_state"]["hint"]
-
-
-def test_a_field_that_is_not_no_email_is_a_warning_for_people_to_look_at(setup: Any, command: Any) -> None:
-    setup.settings["workbooks"]["fields"]["no_email"] = "no_phone_soliciting"
-    setup.write()
-    ran = command("check", "--json")
-    assert (ran.status, ran.document["ok"]) == (0, True)
-    assert _bad(ran) == {"workbooks field no_email is No Email": "warn"}
-
-
-def test_a_create_field_that_cannot_be_set_fails_unless_nobody_is_created(setup: Any, command: Any) -> None:
-    setup.change("sync", people={"create_fields": {"person_shoe_size": "title"}})
-    assert _bad(command("check", "--json")) == {"workbooks new crm/people": "fail"}
-    setup.change("sync", people={"create_fields": {"person_shoe_size": "title"}, "when_missing": "skip"})
-    assert _bad(command("check", "--json")) == {}
-
-
-def test_a_missing_permission_fails(setup: Any, command: Any) -> None:
-    setup.sandbox.workbooks.faults.on("no_permission_to_create", **{"class": "Private::Activity::Task"})
-    ran = command("check", "--json")
-    assert (ran.status, _bad(ran)) == (3, {"workbooks permission activity/tasks create": "fail"})
 
 
 @pytest.mark.parametrize(
@@ -185,18 +110,6 @@ def test_a_refusal_that_names_its_reason_elsewhere_is_understood(setup: Any, com
     ran = command("check", "--json")
     assert "user_agent_required" in str(ran.document)
     assert "application_name" in str(ran.document)
-
-
-def test_it_finds_out_that_eq_heeds_case(setup: Any, command: Any) -> None:
-    setup.sandbox.workbooks.faults.on("eq_case_sensitive")
-    assert _bad(command("check", "--json")) == {"workbooks eq ignores case": "warn"}
-
-
-def test_a_clock_that_is_an_hour_off_is_a_warning(setup: Any, command: Any) -> None:
-    setup.sandbox.clock.header_skew = -3_600_000
-    ran = command("check", "--json")
-    assert _bad(ran) == {"outreach clock": "warn", "workbooks clock": "warn"}
-    assert "ahead of" in _found(ran)["outreach clock"]["detail"]
 
 
 def test_an_account_whose_records_are_hidden_is_a_warning(empty: Any, command: Any) -> None:
@@ -241,15 +154,89 @@ def test_the_text_names_what_to_do_and_scrubs_what_services_say(setup: Any, comm
     assert setup.settings["workbooks"]["api_key"] not in ran.out
 
 
+@pytest.mark.parametrize(
+    ("service", "fault", "options", "status", "bad", "said"),
+    [
+        ("outreach", "scope_missing", {"scope": "tasks.read"}, 3, {"outreach scope tasks.read": "fail"}, "tasks.read"),
+        (
+            "workbooks", "no_permission_to_create", {"class": "Private::Activity::Task"}, 3,
+            {"workbooks permission activity/tasks create": "fail"}, "",
+        ),
+        ("workbooks", "eq_case_sensitive", {}, 0, {"workbooks eq ignores case": "warn"}, ""),
+    ],
+)  # fmt: skip
+def test_what_a_service_does_otherwise_is_found_alone(
+    setup: Any, command: Any, *, service: str, fault: str, options: dict[str, str], status: int, bad: Any, said: str
+) -> None:
+    getattr(setup.sandbox, service).faults.on(fault, **options)
+    ran = command("check", "--json")
+    assert (ran.status, ran.document["ok"], _bad(ran)) == (status, status == 0, bad)
+    assert said in _found(ran)[next(iter(bad))]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "status", "bad", "said"),
+    [
+        (
+            "sync", {"tasks": {"status": "Canceled", "type": {"call": "Telephone"}}}, 3,
+            {"workbooks task status": "fail", "workbooks task types": "fail"}, "it has 'Cancelled'",
+        ),
+        (
+            "workbooks", {"fields": {"sequence_state": "cf_person_sequence_sate"}}, 3,
+            {"workbooks field sequence_state": "fail", "workbooks field outreach_id": "warn"},
+            "cf_person_sequence_state",
+        ),
+        (
+            "workbooks", {"fields": {**FIELDS, "no_email": "no_phone_soliciting"}}, 0,
+            {"workbooks field no_email is No Email": "warn"}, "",
+        ),
+        (
+            "sync", {"people": {"create_fields": {"person_shoe_size": "title"}}}, 3,
+            {"workbooks new crm/people": "fail"}, "person_shoe_size",
+        ),
+        ("sync", {"people": {"create_fields": {"person_shoe_size": "title"}, "when_missing": "skip"}}, 0, {}, ""),
+    ],
+)  # fmt: skip
+def test_what_the_config_names_and_workbooks_lacks_is_found_with_the_nearest(
+    setup: Any, command: Any, *, section: str, values: dict[str, Any], status: int, bad: dict[str, str], said: str
+) -> None:
+    setup.change(section, **values)
+    ran = command("check", "--json")
+    assert (ran.status, _bad(ran)) == (status, bad)
+    assert said in str([_found(ran)[name] for name in bad])
+
+
+def test_a_hyphen_in_the_picklist_and_a_clock_that_is_an_hour_off_are_named(setup: Any, command: Any) -> None:
+    store = setup.sandbox.workbooks.store
+    entry = next(one for one in store.all(PICKLIST_ENTRY) if one["value"].endswith("Running"))
+    store.remove_picklist_entry(entry["value"])
+    store.add(PICKLIST_ENTRY, picklist_id=entry["picklist_id"], value="Active - Running")
+    setup.sandbox.clock.header_skew = -3_600_000
+    ran = command("check", "--json")
+    bad = {"workbooks labels": "fail", "outreach clock": "warn", "workbooks clock": "warn"}
+    assert (ran.status, _bad(ran)) == (3, bad)
+    assert "it has 'Active - Running'" in _found(ran)["workbooks labels"]["detail"]
+    assert "ahead of" in _found(ran)["outreach clock"]["detail"]
+
+
 @pytest.mark.parametrize("service", ["outreach", "workbooks"])
-def test_whoever_checks_is_not_told_of_the_next_run(setup: Any, command: Any, service: str) -> None:
+def test_a_service_that_is_down_ends_with_4_and_the_other_is_checked(setup: Any, command: Any, service: str) -> None:
     getattr(setup.sandbox, service).stop()
-    hint = _found(command("check", "--json"))[f"{service} login"]["hint"]
+    ran = command("check", "--json")
+    assert ran.status == 4
+    assert {name.partition(" ")[0] for name in _bad(ran)} == {service}
+    hint = _found(ran)[f"{service} login"]["hint"]
     assert hint == "Try again later; the status page of the service may say more."
 
 
-def test_whoever_checks_is_not_told_to_check(setup: Any, command: Any) -> None:
-    setup.change("workbooks", api_key=None)
+def test_a_missing_secret_keeps_only_its_own_service_from_being_tried(setup: Any, command: Any) -> None:
+    del setup.settings["workbooks"]["api_key"]
+    setup.write()
     ran = command("check", "--json")
     assert ran.status == 2
+    assert _found(ran)["outreach scope tasks.read"]["status"] == "ok"
+    assert "workbooks.api_key" in _found(ran)["config"]["detail"]
     assert not [one["hint"] for one in ran.document["checks"] if "outreach-sync check" in one["hint"]]
+    setup.config_path.unlink()
+    assert command("check", "--json").document["ok"] is False
+    assert command("check").status == 2

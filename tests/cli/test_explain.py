@@ -157,15 +157,11 @@ def test_it_asks_neither_service_and_needs_no_secrets(ran: Any, command: Any) ->
     assert _outreach_and_workbooks_requests(ran) == before
 
 
-def test_what_people_typed_in_outreach_cannot_steer_the_terminal(empty: Any, command: Any) -> None:
-    prospect = empty.sandbox.outreach.store.add_prospect(firstName="\x1b[31mAda", emails=["ada@example.com"])
-    empty.sandbox.outreach.store.add_state(prospect, None, "active")
-    command("run")
-    assert "\x1b" not in command("explain", "--prospect", str(prospect)).out
-
-
-@pytest.mark.parametrize("what", ["--prospect", "--person", "--task"])
-def test_an_id_that_no_record_can_have_is_a_mistake_and_no_bug(what: str, empty: Any, command: Any) -> None:
-    ran = command("explain", what, "99999999999999999999999")
-    assert ran.status == 2
-    assert "is not in the range" in ran.err
+@pytest.mark.parametrize("command_", ["explain", "forget", "history"])
+@pytest.mark.parametrize("one", ["99999999999999999999999", "0"])
+def test_an_id_that_no_record_can_have_is_a_mistake_and_no_bug(
+    command_: str, one: str, empty: Any, command: Any
+) -> None:
+    for what in ("--prospect", "--person"):
+        ran = command(command_, what, one)
+        assert (ran.status, f"{one} is not in the range" in ran.err) == (2, True)

@@ -78,12 +78,3 @@ def test_off_a_terminal_it_wants_to_be_told_that_somebody_is_sure(
 @pytest.mark.parametrize("arguments", [(), ("--prospect", "1", "--person", "2"), ("--prospect", "0")])
 def test_exactly_one_id_is_wanted(command: Any, arguments: tuple[str, ...]) -> None:
     assert command(*arguments) == 2
-
-
-@pytest.mark.parametrize("whom", ["--prospect", "--person"])
-@pytest.mark.parametrize("one", ["99999999999999999999999", "0"])
-def test_an_id_that_nobody_can_have_is_a_mistake_and_no_bug(
-    whom: str, one: str, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(whom, one) == 2
-    assert f"{one} is not in the range" in capsys.readouterr().err
