@@ -9,6 +9,7 @@ import pytest
 
 from outreach_sync import match
 from outreach_sync.deliver import Pusher
+from outreach_sync.instants import parse_iso
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Stale, Unknown
 from outreach_sync.store import Store
@@ -326,8 +327,9 @@ def test_a_row_that_is_older_than_our_own_write_hides_no_write(
     monkeypatch.setattr(match, "CHUNK", 1)
     monkeypatch.setattr(match, "ahead", at_once)
     monkeypatch.setattr(Pusher, "pump", settled_at_once)
-    world.workbooks.add_person(name="Ada", email="ada@example.com", **{STATE: "Active \u2013 Paused"})
     at = "2026-09-01T10:00:00Z"
+    held = {STATE: "Active \u2013 Paused", "cf_person_state_updated_at": parse_iso(at)}
+    world.workbooks.add_person(name="Ada", email="ada@example.com", **held)
     for word in ("active", "paused"):
         prospect = world.prospect(email="ada@example.com", states=())
         world.outreach.add_state(prospect, 1, word, stateChangedAt=at)
