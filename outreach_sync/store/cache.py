@@ -443,7 +443,8 @@ def _latest_by_id(
     stamps_count = trust._replace(as_is=False)
     for one in versions:
         new, other = record(one), latest.get(record(one).id)
-        if other is None or stamps_count.replaces(new.updated_at, record(other).updated_at, 0):
+        stamp = None if other is None else record(other).updated_at
+        if other is None or stamps_count.replaces(new.updated_at, stamp, trust.ahead(stamp)):
             latest[new.id] = one
     return latest
 

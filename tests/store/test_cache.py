@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
-from outreach_sync.store.cache import JudgedTask
+from outreach_sync.store.cache import JudgedTask, Trust
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
@@ -56,6 +56,12 @@ def test_a_version_without_a_stamp_is_taken_as_read(state: Store) -> None:
         state.cache.keep_states([state_of(1, "paused", None)])
         state.cache.keep_states([state_of(1, "finished", 1)])
     assert words(state) == ["finished"]
+
+
+def test_a_stamp_that_lies_ahead_beats_no_later_version_of_the_same_page(state: Store) -> None:
+    with state.transaction():
+        state.cache.keep_states([state_of(1, "active", 99), state_of(1, "paused", 5)], Trust(Instant(10)))
+    assert words(state) == ["paused"]
 
 
 def test_what_did_not_change_concerns_nobody(state: Store) -> None:
