@@ -96,7 +96,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
 
 def _anybody_is_ready(run: Run) -> bool:
     """Say whether there is somebody left to decide: not those who wait for Outreach, nor those beyond a pilot."""
-    if run.source_is_down or run.pilot.is_over():
+    if run.source_is_down or (run.pilot.limit is not None and len(run.pilot.taken) >= run.pilot.limit):
         return False
     if run.pilot.prospects is not None:
         return bool(run.store.undecided.ready(among=run.pilot.prospects))

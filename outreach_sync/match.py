@@ -103,7 +103,8 @@ def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
     while not run.pilot.is_full() and (ids := following(after, min(CHUNK, run.pilot.limit or CHUNK))):
         check(run.stop)
         after = ids[-1]
-        if chosen := run.pilot.named(ids):
+        named = run.pilot.prospects
+        if chosen := ids if named is None else [one for one in ids if one in named]:
             pooled = {one for entry in run.store.outbox.of_person(chosen) for one in entry.pool}
             yield [*chosen, *sorted(pooled.difference(chosen))]
 

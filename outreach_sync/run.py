@@ -194,13 +194,14 @@ class Pilot:
         prospects: write only the people of these prospects; None: everybody's.
         expected: how many people of this round were decided and are to be written, or were.
         taken: the entries that were sent.
+        wrote: the People that were written, where there is a limit.
     """
 
     limit: int | None = None
     prospects: frozenset[int] | None = None
     expected: int = 0
     taken: set[int] = field(default_factory=set)
-    _people: set[int] = field(default_factory=set)
+    wrote: set[int] = field(default_factory=set)
 
     def begin(self, store: Store) -> None:
         """Have the chosen prospects decided, with all that are the same Person (inside a transaction)."""
@@ -211,17 +212,9 @@ class Pilot:
         self.prospects |= {one for pool in pools.values() for one in pool}
         store.undecided.mark_again(self.prospects)
 
-    def named(self, prospect_ids: list[int]) -> list[int]:
-        """Return those of the prospects that may be decided."""
-        return prospect_ids if self.prospects is None else [one for one in prospect_ids if one in self.prospects]
-
     def is_full(self) -> bool:
         """Say whether nobody else has to be decided in this round."""
         return self.limit is not None and self.expected >= self.limit
-
-    def is_over(self) -> bool:
-        """Say whether as many were written as may be."""
-        return self.limit is not None and len(self.taken) >= self.limit
 
     def take(self, entries: list[Entry]) -> list[Entry]:
         """Return which of the entries may be sent: not more than the limit, one that was sent before included."""
@@ -232,23 +225,19 @@ class Pilot:
                 self.taken.add(entry.id)
         return [entry for entry in entries if entry.id in self.taken]
 
-    def wrote(self, person_id: int) -> None:
-        """Take note of a Person that was written."""
-        if self.limit is not None:
-            self._people.add(person_id)
-
     def covers(self, prospect_id: int | None, person_id: int | None) -> bool:
         """Say whether the tasks of somebody may be sent: those of people that this run may write, or wrote."""
         if self.prospects is not None and prospect_id not in self.prospects:
             return False
-        return self.limit is None or person_id in self._people
+        return self.limit is None or person_id in self.wrote
 
 
 @dataclass(slots=True)
 class Run:
     """One run: its state (a scratch copy for a dry run), both services, the config, and what it has done so far.
 
-    `streams` are those that this run reads, in this order, and `reading` says from where.
+    `streams` are those that this run reads, in this order, and `reading` says from where; `all_streams` are those that
+    the config names.
     `source_is_down`: Outreach could not be read in this run, and nothing but the streams is asked for.
     `clock` says what time this machine has, for pauses and for the record, never for bounds.
     `look_again_seconds`: how long after a first look a record that may have been created is looked for once more.
@@ -264,17 +253,13 @@ class Run:
     config: Config
     reading: Reading
     streams: tuple[Stream, ...]
+    all_streams: tuple[Stream, ...] = tuple(Stream)
     pilot: Pilot = field(default_factory=Pilot)
     look_again_seconds: float = 2.0
     clock: Callable[[], Instant] = field(default=instants.now)
     source_is_down: bool = False
     source_failure: OutreachSyncError | None = None
     on_progress: Callable[[str, int], None] = field(default=lambda _what, _count: None)
-
-    @property
-    def all_streams(self) -> tuple[Stream, ...]:
-        """Every stream that the config names, whether this run reads it or not."""
-        return tuple(Stream(name) for name in self.config.sync.streams)
 
     def refuse(self, entry: Entry, reason: str, *, in_doubt: bool = False) -> None:
         """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction).
@@ -399,6 +384,7 @@ def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log
             ago=since.ms if isinstance(since, Back) else None,
         ),
         streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
+        all_streams=tuple(Stream(one) for one in config.sync.streams),
         pilot=Pilot(options.limit, frozenset(options.prospects) or None),
         summary=RunSummary(run_id, instants.now(), options.dry_run),
         stop=stop,

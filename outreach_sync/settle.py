@@ -251,7 +251,8 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
         people.accepted(verdict.id, lock_version, fields, now)
         run.summary.people.updated += not sent.rescue
     run.wrote(entry, verdict.id, fields)
-    run.pilot.wrote(verdict.id)
+    if run.pilot.limit is not None:
+        run.pilot.wrote.add(verdict.id)
     if sent.rescue:
         settled.rejected.append((entry, entry.reason or ""))
         return

@@ -7,10 +7,10 @@ import gc
 import io
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -143,20 +143,17 @@ def dependable_streams() -> Iterator[None]:
         if getattr(sys, name) is None:  # its number must not be given to a file, which would then be written into
             setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _dependable(sys.stdout, is_stdout=True), _dependable(sys.stderr, is_stdout=False)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        with suppress(io.UnsupportedOperation):  # it is in memory, and stays as it is
+            below = _Dependable(stream.fileno(), "w", closefd=False)
+            below.is_stdout = name == "stdout"
+            buffer, spelled = io.BufferedWriter(below), {"encoding": stream.encoding, "errors": "backslashreplace"}
+            setattr(sys, name, io.TextIOWrapper(buffer, line_buffering=True, **spelled))
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
-
-
-def _dependable(stream: TextIO, *, is_stdout: bool) -> TextIO:
-    try:
-        below = _Dependable(stream.fileno(), is_stdout=is_stdout)
-    except io.UnsupportedOperation:
-        return stream  # it is in memory
-    buffer = io.BufferedWriter(below)
-    return io.TextIOWrapper(buffer, encoding=stream.encoding, errors="backslashreplace", line_buffering=True)
 
 
 class _Dependable(io.FileIO):
@@ -167,16 +164,15 @@ class _Dependable(io.FileIO):
     said there; it is tried each time, as a disk that is full may have room again.
     """
 
-    def __init__(self, number: int, *, is_stdout: bool) -> None:
-        super().__init__(number, "w", closefd=False)
-        self._is_stdout, self._gone = is_stdout, False
+    is_stdout = False
+    _gone = False
 
     def write(self, some: ReadableBuffer, /) -> int | None:  # type: ignore[override]  # as FileIO does
         try:
             return memoryview(some).nbytes if self._gone else super().write(some)
         except OSError as problem:
-            self._gone = self._is_stdout
-            if self._is_stdout and problem.errno != errno.EPIPE:
+            self._gone = self.is_stdout
+            if self.is_stdout and problem.errno != errno.EPIPE:
                 why = f"stdout cannot be written: {problem.strerror}."
                 raise OutputError(why, advice="What was done until then stands.") from problem
             return memoryview(some).nbytes
