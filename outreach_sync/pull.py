@@ -136,15 +136,11 @@ def follow(run: Run, course: Course, summary: StreamSummary) -> None:
 
 
 def _resumable(run: Run, progress: Progress) -> Walk | None:
-    """Return the walk to go on with; a run that was told where to read from goes on with none.
-
-    A page token of another host than the one that is configured now is worth nothing: that walk starts again.
-    """
+    """Return the walk to go on with; a run that was told where to read from goes on with none."""
     walk, reading = progress.walk, run.reading
     if walk is None or reading.is_told or (reading.full and not watermark.reads_all(walk, reading)):
         return None
-    walk = walk._replace(as_is=walk.as_is or reading.full)
-    return walk if walk.next_url is None or run.source.trusts(walk.next_url) else walk._replace(next_url=None)
+    return walk._replace(as_is=walk.as_is or reading.full)
 
 
 def _begin(run: Run, stream: Stream, _progress: Progress) -> Walk:

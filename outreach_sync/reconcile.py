@@ -211,7 +211,7 @@ def _begin_walk(run: Run, survey: Survey, _progress: Progress) -> Walk:
 def _resumable(run: Run, progress: Progress) -> Walk | None:
     """Return the walk to go on with; one that began long ago proves too little about what it saw first."""
     walk = progress.walk
-    if walk is None or walk.next_url is None or not run.source.trusts(walk.next_url):
+    if walk is None or walk.next_url is None:
         return None
     return walk if walk.began_at is not None and _is_fresh(run, walk.began_at) else None
 

@@ -91,37 +91,34 @@ class Grant(NamedTuple):
     scope: str
 
 
-def raise_if_not_now(answer: Answer) -> None:
-    """Let an answer that means "later" end the attempt.
-
-    Raises:
-        ThrottledError: 429, which at the token endpoint also means a second token within 60 s.
-        BusyError: any 5xx.
-    """
-    asked = retry_after(answer.headers, answer.status, answer.server_time)
-    if answer.status == 429:  # noqa: PLR2004 - the status says more than a name
-        raise ThrottledError("the service answered 429, too many requests", asked_seconds=asked)
-    if answer.status >= 500:  # noqa: PLR2004
-        raise BusyError(f"the service answered {answer.status}", status=answer.status, asked_seconds=asked)
-
-
 def refusal_of(answer: Answer) -> str:
-    """Return the word with which Outreach itself refuses a request.
+    """Return the word with which Outreach itself refuses a request; '' where it does not.
 
     Its API says `{"errors": [{"id": ...}]}`, its token endpoint `{"error": ...}`. A gateway or a challenge page in
     front of it answers 401, 403, 404 and 422 as well, with HTML or text: that refuses nothing, and may pass.
 
     Raises:
-        GarbledError: it is not Outreach that answers.
+        ThrottledError: 429, which at the token endpoint also means a second token within 60 s.
+        BusyError: any 5xx.
+        GarbledError: a redirect, or it is not Outreach that answers.
     """
+    status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
+    if status == 429:  # noqa: PLR2004 - the status says more than a name
+        raise ThrottledError("the service answered 429, too many requests", asked_seconds=asked)
+    if status >= 500:  # noqa: PLR2004
+        raise BusyError(f"the service answered {status}", status=status, asked_seconds=asked)
+    if 200 <= status < 300:  # noqa: PLR2004
+        return ""
+    if 300 <= status < 400:  # noqa: PLR2004
+        raise GarbledError("the answer is a redirect, which is not followed")
     content = parsed_object(answer.body) or {}
-    errors = content.get("errors")
+    errors, word, usual = content.get("errors"), content.get("error"), ""
     if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-        return _word(errors[0].get("id")) or f"status {answer.status}"
-    error = _word(content.get("error"))
-    if not error:
-        raise GarbledError(f"the answer ({answer.status}) is not Outreach's: a gateway in front of it may have made it")
-    return error
+        word, usual = errors[0].get("id"), f"status {status}"
+    word = word[:_LONGEST_WORD] if isinstance(word, str) and word.isprintable() else ""  # it goes into a message
+    if not (word or usual):
+        raise GarbledError(f"the answer ({status}) is not Outreach's: a gateway in front of it may have made it")
+    return word or usual
 
 
 def grant_of(answer: Answer) -> Grant:
@@ -132,9 +129,7 @@ def grant_of(answer: Answer) -> Grant:
         NotAuthenticatedError: it refuses the app, or for another reason.
         ThrottledError, BusyError, GarbledError: it may pass.
     """
-    raise_if_not_now(answer)
-    if answer.status >= 300:  # noqa: PLR2004 - the status says more than a name
-        error = refusal_of(answer)
+    if error := refusal_of(answer):
         if error == "invalid_grant":  # consent mends it, unlike an app that is not known
             raise GrantRefusedError("the grant is refused")
         if error == "invalid_client":
@@ -152,11 +147,6 @@ def grant_of(answer: Answer) -> Grant:
     life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
     rotated, scope = (str(given) if isinstance(given := content.get(name), str) else "" for name in _MORE)
     return Grant(token, rotated, None if issued is None else Instant(issued + life_ms), issued, scope)
-
-
-def _word(value: object) -> str:
-    """Return a word that a service gave, bounded, since it goes into a message."""
-    return value[:_LONGEST_WORD] if isinstance(value, str) and value.isprintable() else ""
 
 
 # The two kinds of app
@@ -259,10 +249,9 @@ class InstalledApp:
         answer = self._send(left)
         if 400 <= answer.status < 500 and by_our_own_clock:  # noqa: PLR2004 - the refusal told the time
             answer = self._send(left)  # and a wrong clock of ours may have been its reason
-        raise_if_not_now(answer)
-        if answer.status >= 300:  # noqa: PLR2004
+        if error := refusal_of(answer):
             raise NotAuthenticatedError(
-                f"Outreach refused the server-to-server app ({answer.status}, {refusal_of(answer)}).",
+                f"Outreach refused the server-to-server app ({answer.status}, {error}).",
                 advice="Compare install_id, app_guid and the key; ask an administrator whether the app is installed.",
             )
         content: Any = parsed_object(answer.body)

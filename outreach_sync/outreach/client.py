@@ -4,7 +4,7 @@ Sparse fields name attributes and relationships alike; what is not named does no
 syntax, lists of ids the older one (docs/decisions/0002-range-filters.md); the two are never mixed in one request.
 
 There is no snapshot behind a walk: a row that changes meanwhile is seen twice or later, a page can arrive out of order.
-The only end is an absent `links.next`. Two pages are asked for ahead of the caller: one is read, one on its way.
+The only end is an absent `links.next`. While the caller works on a page, the next one is on its way.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 from outreach_sync import __version__
@@ -30,23 +31,20 @@ from outreach_sync.errors import (
 )
 from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry, Patience, Quota, ahead, quota
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.outreach.auth import Tokens, raise_if_not_now, refusal_of
-from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, parsed_object, read_document
+from outreach_sync.outreach.auth import Tokens, refusal_of
+from outreach_sync.outreach.rows import KINDS, Document, Wanted, fields_of, parsed_object, read_document
 from outreach_sync.records import Event, Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from outreach_sync.config.model import Config
     from outreach_sync.connections import Answer
     from outreach_sync.http import StopSignal
-    from outreach_sync.outreach.rows import Document
 
 T = TypeVar("T")
-OnLink = Callable[[str | None], None]
-Query = list[tuple[str, str]]
 
 _MEDIA_TYPE = "application/vnd.api+json"
 _QUOTA_HOUR_SECONDS = 3600
@@ -62,13 +60,13 @@ EVENT_NAMES = (
 IDS_IN_A_REQUEST = 100
 _NAMES = "filter[name][]"
 _PAGE_SIZE = re.compile(r"(page(?:\[|%5B)size(?:\]|%5D)=)(\d+)", re.IGNORECASE)
+_CURSOR = re.compile(r"[?&]page(?:\[|%5B)(?:after|before)(?:\]|%5D)=", re.IGNORECASE)
 _SMALLEST_PART = 40
 """A page that fails even at this part of `page_size` is not too large (25 rows where 1,000 were asked for)."""
 _TOO_LARGE = frozenset({502, 504})
 _FAILURES_BEFORE_HALVING = 2
 _SAME_PAGE_AT_MOST = 3
 _EMPTY_PAGES_AT_MOST = 100
-_AHEAD_AT_MOST = 2
 _EXAMPLES = 5
 _CIRCLES, _AGAIN = "Outreach's pages go in circles; the walk was stopped.", "The next run starts this walk again."
 
@@ -83,13 +81,6 @@ class NotUnderstoodError(ServiceError):
 
 class CursorRefusedError(ServiceError):
     """Outreach no longer accepts the page token; the walk starts again."""
-
-
-class Reply(NamedTuple, Generic[T]):
-    """What an answer holds, and the `Date` it came with."""
-
-    document: T
-    server_time: Instant | None
 
 
 class PageTooLargeError(ServiceError):
@@ -121,6 +112,7 @@ class Outreach:
         tokens: who it is.
         quota: the request quota as last told.
         requests: how many were sent so far, those for tokens left out.
+        refused_names: the names of events that Outreach refuses to list, though it lists others.
     """
 
     def __init__(
@@ -147,63 +139,27 @@ class Outreach:
             tuple(sorted(name for name in in_rule if name == "note" or name not in usual)),
             config.sync.tasks.vanished_is_skipped or want_steps,
         )
-        self._page_size = config.outreach.page_size
-        self._smallest = max(self._page_size // _SMALLEST_PART, 1)
-        self._sizes: dict[Stream, int] = {}
+        self._smallest = max(config.outreach.page_size // _SMALLEST_PART, 1)
+        self._sizes = dict.fromkeys(Stream, config.outreach.page_size)
         self._event_names = tuple(dict.fromkeys((*config.sync.tasks.skip_events, *EVENT_NAMES)))
         self._name_by_name = False
         self.refused_names: set[str] = set()
-        """Names of events that Outreach refuses to list, though it lists others."""
 
     # One request
 
-    def get(self, url_or_path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
-        """Return the JSON:API document at a path below the base, or at a URL on the configured host.
+    def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+        """Return the JSON:API document at a path below the base.
 
         Raises:
             NotAuthenticatedError, NotAllowedError: our token, or a missing scope or right.
             NotFoundError: no such record.
             NotUnderstoodError: Outreach refuses the request as it is.
+            CursorRefusedError: likewise, where the path holds a page token.
             QuotaSpentError: the reserve is reached, or Outreach says to wait longer than patience.
             UnavailableError, UntrustedAnswerError: it kept failing, or cannot be right.
             InterruptedByError: asked to stop.
         """
-        return self.reply(url_or_path, params, parse=json_api_document).document
-
-    def reply(
-        self,
-        url_or_path: str,
-        params: Iterable[tuple[str, str]] = (),
-        *,
-        parse: Callable[[bytes], T | None],
-        at_most: float | None = None,
-        on_failure: Callable[[ServiceError], None] = lambda _failure: None,
-    ) -> Reply[T]:
-        """Return document and server time. Raises as `get`, and CursorRefusedError where the URL holds a page token.
-
-        `parse` makes the document of a body, None of one that is none, which is an answer to be had again. `at_most`
-        are the seconds for it, where patience has more. `on_failure` sees each failed attempt, and may raise to end
-        them.
-        """
-        url = self.config.outreach.base_url + url_or_path if url_or_path.startswith("/") else url_or_path
-        query = tuple(params)
-
-        def attempt(left: float) -> Reply[T]:
-            try:
-                answer = self._attempt(url, query, left)
-                raise_if_not_now(answer)
-                if 300 <= answer.status < 400:  # noqa: PLR2004
-                    raise GarbledError("the answer is a redirect, which is not followed")
-                if not 200 <= answer.status < 300:  # noqa: PLR2004
-                    raise _refusal(answer.status, refusal_of(answer), url)
-                if (document := parse(answer.body)) is None:
-                    raise GarbledError("the answer is no JSON:API document")
-            except ServiceError as failure:
-                on_failure(failure)
-                raise
-            return Reply(document, answer.server_time)
-
-        return self.patience.ask(f"Outreach, reading {_resource(url)}", attempt, at_most=at_most)
+        return self._ask(f"{self.config.outreach.base_url}{path}?{urlencode(list(params))}", _document)
 
     def heard_time(self) -> Instant | None:
         """Say what Outreach's clock reads, as last heard; None where it never answered."""
@@ -215,47 +171,68 @@ class Outreach:
         Raises:
             UntrustedAnswerError: its answers carry no `Date`. Otherwise as `get`.
         """
-        if self.transport.server_time is None:
+        if self.heard_time() is None:
             self.tokens.current()  # may itself ask, and learn the time
-        if self.transport.server_time is None:
+        if self.heard_time() is None:
             self.get("/api/v2/prospects", _ANY_ROW)
-        now = self.transport.server_now()
+        now = self.heard_time()
         if now is None:
             raise UntrustedAnswerError("Outreach's answers carry no Date header, so bounds cannot be computed.")
         return now
 
-    def trusts(self, url: str) -> bool:
-        """Say whether a stored URL is on the host that is configured now."""
-        return self.transport.trusts(url)
+    def _ask(self, url: str, parse: Callable[[Answer], T | None], *, at_most: float | None = None) -> T:
+        """Return what `parse` makes of the answer, with patience; None of it is an answer to be had again.
 
-    def _attempt(self, url: str, query: tuple[tuple[str, str], ...], left: float) -> Answer:
-        """Send with a token, and once more with another where this one is refused.
+        Raises:
+            PageTooLargeError: this size of page has failed often enough; a time-out alone suffices, since patience
+                holds few of them. Otherwise as `get`.
+        """
+        shrinks, failures = (page_size(url) or 0) > self._smallest, 0
+
+        def attempt(left: float) -> T:
+            nonlocal failures
+            try:
+                content = parse(self._answer(url, left))
+            except (BusyError, MaybeSentError) as failure:
+                if isinstance(failure, BusyError):
+                    failures += failure.status in _TOO_LARGE
+                elif failure.timed_out:
+                    failures += _FAILURES_BEFORE_HALVING
+                if shrinks and failures >= _FAILURES_BEFORE_HALVING:
+                    raise PageTooLargeError(failure.message) from None
+                raise
+            if content is None:
+                raise GarbledError("the answer is no JSON:API document")
+            return content
+
+        return self.patience.ask(f"Outreach, reading {_resource(url)}", attempt, at_most=at_most)
+
+    def _answer(self, url: str, left: float) -> Answer:
+        """Send with a token, and once more with another where this one is refused; return an answer that is none.
 
         The form of Outreach's own 401 is not documented. One that may be a gateway's is worth another try, then a new
         token, and no more than that.
         """
         self._keep_the_reserve()
         token = self.tokens.current()
-        answer = self._send(url, query, token, left)
-        if answer.status != 401:  # noqa: PLR2004
-            self._doubtful = 0
-            return answer
-        own = False
-        with suppress(GarbledError):
-            own = bool(refusal_of(answer))
-        self._doubtful = 0 if own else self._doubtful + 1
+        answer, own = self._send(url, token, left), False
+        if answer.status == 401:  # noqa: PLR2004
+            with suppress(GarbledError):
+                own = bool(refusal_of(answer))
+        self._doubtful = self._doubtful + 1 if answer.status == 401 and not own else 0  # noqa: PLR2004
         if own or self._doubtful == _DOUBTS:
-            answer = self._send(url, query, self.tokens.refused(token), left)
+            answer = self._send(url, self.tokens.refused(token), left)
             self._doubtful *= answer.status == 401  # noqa: PLR2004
+        if refused := refusal_of(answer):
+            raise _refusal(answer.status, refused, url)
         return answer
 
-    def _send(self, url: str, query: tuple[tuple[str, str], ...], token: str, left: float) -> Answer:
+    def _send(self, url: str, token: str, left: float) -> Answer:
         with self._counting:
             self.requests += 1
         answer = self.transport.send(
             "GET",
             url,
-            params=query,
             headers={"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE},
             timeout_seconds=min(self.config.outreach.timeout_ms / 1000, left),
         )
@@ -295,35 +272,24 @@ class Outreach:
         There is no upper bound: rows that change during the walk are valid rows, and a bound would only hide them. Of
         events, only those of the names that are needed.
         """
-        query: Query = []
-        if since is not None or stream is Stream.EVENTS:
-            query.append(("newFilterSyntax", "true"))
-        if since is not None:
-            query.append((f"filter[{KINDS[stream].stamp}][gte]", to_iso(since)))
+        query = [] if since is None else [(f"filter[{KINDS[stream].stamp}][gte]", to_iso(since))]
         if stream is Stream.EVENTS:
             query += [(_NAMES, name) for name in self._event_names]
-        return self._url(stream, query)
+        return self._url(stream, [("newFilterSyntax", "true"), *query] if query else [])
 
     def all_states_url(self) -> str:
         """Return the first page of all sequence states, nothing included: the leanest walk that makes whole rows."""
-        return self._url(Stream.SEQUENCE_STATES, include=())
-
-    def pages(self, stream: Stream, url: str) -> Iterator[Page]:
-        """Walk from this URL (a first page, or a stored `next_url`) to the end, fetching ahead.
-
-        While the caller works on a page, the next one is read and the one after it on its way, never more. Each page's
-        `next_url` is the progress to keep once its rows are safe. Raises as `fetch_page`, and PagingLoopError.
-        """
-        return self._walk(iter((url,)), stream)
+        return self._url(Stream.SEQUENCE_STATES, include="")
 
     def states_of(self, prospect_ids: Iterable[int]) -> Iterator[Page]:
         """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`."""
-        states, lists = Stream.SEQUENCE_STATES, id_lists(prospect_ids)
-        return self._walk((self._url(states, [("filter[prospect][id]", ids)], ("sequence",)) for ids in lists), states)
+        filters = [("filter[prospect][id]", ids) for ids in id_lists(prospect_ids)]
+        states = Stream.SEQUENCE_STATES
+        return self.pages(states, *(self._url(states, [one], "sequence") for one in filters))
 
     def by_id(self, stream: Stream, ids: Iterable[int]) -> Iterator[Page]:
         """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`."""
-        return self._walk((self._url(stream, [("filter[id]", listed)]) for listed in id_lists(ids)), stream)
+        return self.pages(stream, *(self._url(stream, [("filter[id]", listed)]) for listed in id_lists(ids)))
 
     def event_names(self, since: Instant, *, requests: int) -> EventNames:
         """Count the events of every name since then, the newest first, as far as so many requests reach.
@@ -331,75 +297,41 @@ class Outreach:
         Without a filter on names the stream is by far the largest there is, so it is never read to its end for this.
         Raises as `pages`.
         """
-        counts, examples = Counter[str](), dict[str, list[Event]]()
+        counts, examples, complete = Counter[str](), dict[str, list[Event]](), False
         since_then = [("newFilterSyntax", "true"), ("filter[createdAt][gte]", to_iso(since))]
-        url: str | None = self._url(Stream.EVENTS, since_then, sort="-createdAt")
-        for _ in range(requests):
-            if url is None:
-                break
-            page = self.fetch_page(url, Stream.EVENTS)
+        url = self._url(Stream.EVENTS, since_then, sort="-createdAt")
+        for page in islice(self.pages(Stream.EVENTS, url), requests):
+            complete = page.next_url is None
             for event in page.events:
                 counts[event.name] += 1
                 if counts[event.name] <= _EXAMPLES:
                     examples.setdefault(event.name, []).append(event)
-            url = page.next_url
-        return EventNames(counts.total(), counts, examples, url is None)
+        return EventNames(counts.total(), counts, examples, complete)
 
-    def fetch_page(self, url: str, stream: Stream, *, on_link: OnLink = lambda _next: None) -> Page:
-        """Return one page; one that keeps failing is asked for at half the size, within the same patience.
+    def pages(self, stream: Stream, *starts: str) -> Iterator[Page]:
+        """Walk from each URL (a first page, or a stored `next_url`) to its end.
 
-        The size that a page needed is the most that later walks of the stream begin with: the service may refuse the
-        token of a page at another size, and a walk that begins again must not come to the same point. `on_link` is told
-        `next_url` before the rows are read. Where Outreach refuses to list events of several names, each name is walked
-        by itself, one after the other; `next_url` then leads from the end of one to the next. A name that is refused by
-        itself is left out, since names were observed, not promised; all of them are a refusal of the stream.
+        The next page is asked for before the rows of this one are made. Each page's `next_url` is the progress to keep
+        once its rows are safe. A walk that goes in circles is noticed by its links and by its rows. Rows alone prove
+        little on a small page: one row may well come on two pages. Empty pages may be legitimate, endless ones are not.
 
         Raises:
-            CursorRefusedError: the page token in the URL is no longer accepted; start again.
-            UntrustedAnswerError: the URL, or the next one, is on another host. Otherwise as `Outreach.get`.
+            CursorRefusedError: a page token is no longer accepted, or of another host than the configured one: start
+                again.
+            PagingLoopError: it goes in circles.
+            UntrustedAnswerError: a page leads to another host. Otherwise as `get`.
         """
-        ends = time.monotonic() + self.patience.left()
-        url, _, rest = url.partition("#")
-        rest = unquote(rest)
-        while True:
-            if self._name_by_name and (split := first_name(url)) is not None:
-                url, rest = split
-            try:
-                reply = self.reply(
-                    url,
-                    parse=lambda body: read_document(body, stream, self._wanted),
-                    at_most=max(ends - time.monotonic(), 0.0),
-                    on_failure=_Halving(page_size(url), self._smallest).saw,
-                )
-                reply = self._settled(reply, url, stream)
-                link = self._next(reply.document.next_url, url, stream)
-                if rest:  # in the fragment, which is never sent: what comes after the walk
-                    link = f"{link}#{quote(rest, safe='')}" if link else rest
-                on_link(link)
-                return reply.document.page(reply.server_time)._replace(next_url=link)
-            except NotUnderstoodError:
-                if not self._name_by_name and first_name(url) is not None:
-                    self._name_by_name = True
-                    continue
-                self.refused_names |= _single_name(url)
-                if not _single_name(url) or len(self.refused_names) >= len(self._event_names):
-                    raise
-                if not rest:
-                    return Page((), (), (), (), (), (), None, self.heard_time(), 0, 0)
-                url, rest = rest, ""
-            except PageTooLargeError:
-                self._sizes[stream] = max((page_size(url) or 0) // 2, self._smallest)
-                url = with_page_size(url, self._sizes[stream])
+        following = iter(starts)
 
-    def _walk(self, starts: Iterator[str], stream: Stream) -> Iterator[Page]:
-        """Walk from each start to its end, and notice one that goes in circles by its links and by its rows.
+        def asked(url: str | None) -> Future[Document] | None:
+            return ahead(partial(self._fetch, url, stream), name="page-ahead") if url else None
 
-        Rows alone prove little on a small page: one row may well come on two pages. Empty pages may be legitimate,
-        endless ones are not.
-        """
         links, contents = set[int](), Counter[int]()
-        pages = _PagesAhead(self, (self._begun(url, stream) for url in starts), stream)
-        while (page := pages.take()) is not None:
+        coming = asked(next(following, None))
+        while coming is not None:
+            document = coming.result()
+            coming = asked(document.next_url or next(following, None))
+            page = document.page()._replace(next_url=document.next_url)
             if page.next_url is None:
                 links, contents = set(), Counter()
             else:
@@ -411,83 +343,103 @@ class Outreach:
                 links.add(hash(page.next_url))
             yield page
 
-    def _begun(self, url: str, stream: Stream) -> str:
-        """Return where a walk begins, at the size that its pages are known to need; a page token stays as it is."""
-        size = self._sizes.get(stream, self._page_size)
-        return url if has_cursor(url) or (page_size(url) or 0) <= size else with_page_size(url, size)
+    def _fetch(self, url: str, stream: Stream) -> Document:
+        """Return one page; one that keeps failing is asked for at half the size, within the same patience.
 
-    def _settled(self, reply: Reply[Document], url: str, stream: Stream) -> Reply[Document]:
-        """Return a page of which it is certain whether more follows: in place of a full one that does not say, another.
+        The size that a page needed is the most that later walks of the stream begin with: the service may refuse the
+        token of a page at another size, and a walk that begins again must not come to the same point. Where Outreach
+        refuses to list events of several names, each name is walked by itself, one after the other; `next_url` then
+        leads from the end of one to the next. A name that is refused by itself is left out, since names were observed,
+        not promised; all of them are a refusal of the stream. Raises as `pages`.
+        """
+        if not self.transport.trusts(url):
+            raise CursorRefusedError("the page token is of another host than the one that is configured now.")
+        ends = time.monotonic() + self.patience.left()
+        url, _, rest = url.partition("#")
+        name, rest = "", unquote(rest)
+        while True:
+            if self._name_by_name and (split := first_name(url)) is not None:
+                url, name, rest = split
+            try:
+                document = self._ask(url, self._reader(stream), at_most=max(ends - time.monotonic(), 0.0))
+            except PageTooLargeError:
+                self._sizes[stream] = max((page_size(url) or 0) // 2, self._smallest)
+                url = with_page_size(url, self._sizes[stream])
+            except NotUnderstoodError:
+                if not self._name_by_name and first_name(url) is not None:
+                    self._name_by_name = True
+                    continue
+                self.refused_names |= {name} - {""}
+                if not name or len(self.refused_names) >= len(self._event_names):
+                    raise
+                if not rest:
+                    return Document(0, None, True, lambda: Page((), (), (), (), (), (), None, None, 0, 0))
+                url, name, rest = rest, "", ""
+            else:
+                return self._linked(document, url, stream, rest)
+
+    def _reader(self, stream: Stream) -> Callable[[Answer], Document | None]:
+        return lambda answer: read_document(answer, stream, self._wanted)
+
+    def _linked(self, document: Document, url: str, stream: Stream, rest: str) -> Document:
+        """Return a page of which it is certain what follows, with the absolute URL of that; `rest`: after the walk.
 
         No `links` means the last page; on a full page their lack proves nothing, and to take it for the last one by
         mistake would lose what follows. So a row less is asked for (of one row: one more): a page that is cut short on
         purpose must name the next one, and the walk goes on from there.
 
         Raises:
-            UntrustedAnswerError: it does not.
+            UntrustedAnswerError: it does not, or it leads to another host. PagingLoopError: it leads to itself.
         """
         size = page_size(url)
-        if not size or reply.document.received < size or reply.document.says_what_follows:
-            return reply
-        asked_for = size - 1 or size + 1
-        url = with_page_size(url, asked_for)
-        shorter = self.reply(url, parse=lambda body: read_document(body, stream, self._wanted))
-        if shorter.document.next_url is None and shorter.document.received >= asked_for:
-            raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
-        return shorter
-
-    def _next(self, link: str | None, url: str, stream: Stream) -> str | None:
-        """Return the next page's URL, made absolute.
-
-        Raises:
-            UntrustedAnswerError: it leads to another host or nowhere.
-        """
-        if link is None:
-            return None
-        absolute = link if "://" in link else urljoin(url, link)
-        if not self.trusts(absolute):
+        if size and document.received >= size and not document.says_what_follows:
+            asked_for = size - 1 or size + 1
+            url = with_page_size(url, asked_for)
+            document = self._ask(url, self._reader(stream))
+            if document.next_url is None and document.received >= asked_for:
+                raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
+        link = document.next_url
+        if link and "://" not in link:
+            link = urljoin(url, link)
+        if link and not self.transport.trusts(link):
             raise UntrustedAnswerError(
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
                 advice="Compare outreach.base_url with the address in your Outreach account.",
             )
-        if absolute == url:
+        if link == url:
             raise PagingLoopError(_CIRCLES, advice=_AGAIN)
-        return absolute
+        if rest:  # in the fragment, which is never sent
+            link = f"{link}#{quote(rest, safe='')}" if link else rest
+        return document._replace(next_url=link)
 
     def _url(
         self,
         stream: Stream,
         more: Iterable[tuple[str, str]] = (),
-        include: Sequence[str] = ("prospect", "sequence"),
+        include: str = "prospect,sequence",
         sort: str = "",
     ) -> str:
         kind = KINDS[stream]
-        query = [("sort", sort or kind.stamp), ("count", "false"), ("page[size]", str(self._page_size))]
+        query = [("sort", sort or kind.stamp), ("count", "false"), ("page[size]", str(self._sizes[stream]))]
         query.append((f"fields[{kind.type}]", ",".join(fields_of(stream, self._wanted))))
         if include and stream in {Stream.SEQUENCE_STATES, Stream.TASKS}:
-            query.append(("include", ",".join(include)))
+            query.append(("include", include))
             if "prospect" in include:
                 query.append(("fields[prospect]", ",".join(fields_of(Stream.PROSPECTS, self._wanted))))
             query.append(("fields[sequence]", "name"))
         return f"{self.config.outreach.base_url}/api/v2/{kind.path}?{urlencode([*query, *more])}"
 
 
-def json_api_document(body: bytes) -> dict[str, Any] | None:
+def _document(answer: Answer) -> dict[str, Any] | None:
     """Parse a JSON:API document; None where the body is none."""
-    document = parsed_object(body)
+    document = parsed_object(answer.body)
     return document if document is not None and isinstance(document.get("data"), (list, dict)) else None
-
-
-def has_cursor(url: str) -> bool:
-    """Say whether a URL holds a page token."""
-    query = urlsplit(url).query.lower().replace("%5b", "[").replace("%5d", "]")
-    return "page[after]" in query or "page[before]" in query
 
 
 def _refusal(status: int, error: str, url: str) -> OutreachSyncError:
     """Name what a 4xx of Outreach's own means; `error` is its word."""
     resource = _resource(url)
-    if status in _REFUSES_CURSORS and has_cursor(url):
+    if status in _REFUSES_CURSORS and _CURSOR.search(url):
         return CursorRefusedError(f"Outreach no longer accepts the page token of {resource} ({error}).")
     if status == 401:  # noqa: PLR2004
         return NotAuthenticatedError(
@@ -536,14 +488,8 @@ def with_page_size(url: str, size: int) -> str:
     return _PAGE_SIZE.sub(lambda found: f"{found[1]}{size}", url)
 
 
-def _single_name(url: str) -> set[str]:
-    """Return the one name of events that a first page filters on; none where it is another page, or a list."""
-    query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-    return set() if has_cursor(url) else {value for key, value in query if key == "filter[name]"}
-
-
-def first_name(url: str) -> tuple[str, str] | None:
-    """Split a first page of events that filters on several names: the page of the first name, and that of the others.
+def first_name(url: str) -> tuple[str, str, str] | None:
+    """Split a first page of events that filters on several names: the page of the first name, it, and the others' page.
 
     None where there is nothing to split.
     """
@@ -555,61 +501,4 @@ def first_name(url: str) -> tuple[str, str] | None:
     others = [part for part in query if part[0] != _NAMES]
     one = f"{address}?{urlencode([*others, ('filter[name]', names[0])])}"
     rest = [*others, *((_NAMES, name) for name in names[1:])]
-    return one, f"{address}?{urlencode(rest)}" if len(names) > 1 else ""
-
-
-class _PagesAhead:
-    """The pages that follow, in order, each asked for as soon as its link is known and there is room for it."""
-
-    def __init__(self, source: Outreach, starts: Iterator[str], stream: Stream) -> None:
-        self._source, self._starts, self._stream = source, starts, stream
-        self._pages: deque[Future[Page]] = deque()
-        self._waiting: str | None = None
-        self._turn = threading.Lock()
-        self._go_on(None)
-
-    def take(self) -> Page | None:
-        """Wait for the next page; None: there is none."""
-        with self._turn:
-            first = self._pages[0] if self._pages else None
-        if first is None:
-            return None
-        page = first.result()
-        with self._turn:
-            self._pages.popleft()
-            self._begin(self._waiting)
-        return page
-
-    def _go_on(self, link: str | None) -> None:
-        with self._turn:
-            self._begin(link or next(self._starts, None))
-
-    def _begin(self, url: str | None) -> None:
-        """Ask for a page, or let it wait where enough are ahead (under the lock)."""
-        self._waiting = url
-        if url is not None and len(self._pages) < _AHEAD_AT_MOST:
-            self._waiting, fetch = None, self._source.fetch_page
-            self._pages.append(ahead(lambda: fetch(url, self._stream, on_link=self._go_on), name="page-ahead"))
-
-
-class _Halving:
-    """Counts the failures of one page that a smaller page may mend."""
-
-    def __init__(self, size: int | None, smallest: int) -> None:
-        self._may_shrink = (size or 0) > smallest
-        self._failures = 0
-
-    def saw(self, failure: ServiceError) -> None:
-        """Take note of a failed attempt; a time-out alone suffices, since patience holds few of them.
-
-        Raises:
-            PageTooLargeError: this size has failed often enough.
-        """
-        if not self._may_shrink:
-            return
-        if isinstance(failure, BusyError) and failure.status in _TOO_LARGE:
-            self._failures += 1
-        elif isinstance(failure, MaybeSentError) and failure.timed_out:
-            self._failures += _FAILURES_BEFORE_HALVING
-        if self._failures >= _FAILURES_BEFORE_HALVING:
-            raise PageTooLargeError(failure.message) from None
+    return one, names[0], f"{address}?{urlencode(rest)}" if len(names) > 1 else ""

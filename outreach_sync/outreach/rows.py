@@ -1,10 +1,10 @@
 """Answers of Outreach's API into `records`: one schema of what is read, and one mapping.
 
-A page is decoded whole. Where any part of it has another form than nearly all have, it is decoded row by row, and an
-odd row is brought into the usual form first: ids as text, relationships with only links, flags as numbers or words,
-times as "null", numbers with thousands of digits. What still makes no sense becomes a `Refused`; of such a row an
-opt-out is kept all the same, since it is safe to act on. Facts: Outreach's published OpenAPI; everything may be null,
-and unknown attributes are passed over.
+A page is decoded whole. Where any part of it has another form than nearly all have, it is decoded row by row, and each
+row is brought into the usual form first: ids as text, relationships with only links, flags as numbers or words, times
+as "null", numbers with thousands of digits. What still makes no sense becomes a `Refused`; of such a row an opt-out is
+kept all the same, since it is safe to act on. Facts: Outreach's published OpenAPI; everything may be null, and unknown
+attributes are passed over.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, structs
 
-from outreach_sync.instants import Instant, from_datetime, parse_iso
+from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Event, Page, Prospect, Refused, Scalar, Sequence, SequenceState, SourceTask, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+
+    from outreach_sync.connections import Answer
 
 Json = dict[str, Any]
 
@@ -32,21 +33,21 @@ LARGEST_ID = 2**60 - 1
 """No id of Outreach's comes near it; what is larger is refused, so that it and keys made of it fit any database."""
 
 Id = Annotated[int, Meta(gt=0, le=LARGEST_ID)]
-Time = datetime | None
-TimeAsText = Annotated[str, Meta(title="a time, kept as it came")] | None
+Time = Annotated[str, Meta(title="a time, kept as it came")] | None
 Text = str | None
 Flag = bool | None
 Texts = list[str] | None
-Target = int | UnsetType | None
 
 _UNUSUAL = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
-_ALL_TOLD: frozenset[str] = frozenset()
 _OPT_OUT_EVENTS = frozenset({"opt_out", "emails_opt_out"})
+_OF_STEPS = frozenset({"repliedAt", "sequenceStep"})
+_ALL_TOLD: frozenset[str] = frozenset()
 
 _RELATED_RECORD = re.compile(r"(?:/api/v2)?/[A-Za-z]+/(\d+)/?", re.ASCII)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _YES = frozenset({"true", "t", "yes", "y", "on", "1"})
-_NO = frozenset({"false", "f", "no", "n", "off", "0", "", "null"})
+_NO = frozenset({"false", "f", "no", "n", "off", "0"})
+_NOTHING = frozenset({"", "null"})
 _LONGEST_QUOTE = _LONGEST_NUMBER = 40
 
 
@@ -72,7 +73,7 @@ KINDS = {
     Stream.TASKS: Kind(
         *("tasks", "task", "updatedAt"),
         dict.fromkeys(("action", "taskType", "state", "stateChangedAt", "completed", "completedAt"), Scalar)
-        | {"autoskipAt": Scalar, "dueAt": TimeAsText, "note": Text, "createdAt": Scalar, "updatedAt": TimeAsText},
+        | {"autoskipAt": Scalar, "dueAt": Time, "note": Text, "createdAt": Scalar, "updatedAt": Time},
         ("prospect", "sequence", "sequenceState", "sequenceStep", "completer"),
     ),
     Stream.PROSPECTS: Kind(
@@ -91,9 +92,6 @@ KINDS = {
 """What is asked for, and of which type it usually is. Of a task, all but the note is for the skip rule to look at."""
 
 
-_OF_STEPS = frozenset({"repliedAt", "sequenceStep"})
-
-
 class Wanted(NamedTuple):
     """What is wanted beyond what always is: attributes of a prospect, and of a task (relationships too).
 
@@ -107,21 +105,25 @@ class Wanted(NamedTuple):
 
 def fields_of(stream: Stream, wanted: Wanted) -> tuple[str, ...]:
     """Name the attributes and relationships to ask for: what is not named does not come."""
-    kind = KINDS[stream]
-    more = {Stream.TASKS: wanted.task, Stream.PROSPECTS: wanted.prospect}.get(stream, ())
-    left_out = _OF_STEPS if stream is Stream.SEQUENCE_STATES and not wanted.steps else frozenset()
-    return tuple(dict.fromkeys(n for n in (*kind.attributes, *kind.relationships, *more) if n not in left_out))
+    shape = _shape(stream, wanted)
+    left_out = _OF_STEPS if stream is Stream.SEQUENCE_STATES and not wanted.steps else ()
+    return tuple(dict.fromkeys(n for n in (*shape.attributes, *shape.relationships) if n not in left_out))
 
 
 class _Identifier(Struct, gc=False):
     id: Id
 
 
-class _ToOne(Struct, gc=False):
+class _Links(Struct):
+    next: str | None = None
+    related: Any = None
+
+
+class _ToOne(Struct):
     """A relationship; `data` may be null or, with all else, missing."""
 
     data: _Identifier | UnsetType | None = UNSET
-    links: msgspec.Raw | UnsetType = UNSET
+    links: _Links | UnsetType = UNSET
 
 
 class _Name(Struct, gc=False):
@@ -133,47 +135,46 @@ class _SequenceRow(Struct, gc=False, tag_field="type", tag="sequence"):
     attributes: _Name
 
 
-class _Links(Struct):
-    next: str | None = None
-
-
 class _Shape(NamedTuple):
-    """The types that msgspec decodes a stream into."""
+    """What a row of a stream looks like, with what is wanted besides, and what msgspec decodes it by."""
 
+    attributes: Mapping[str, Any]
+    relationships: tuple[str, ...]
     row: type[Struct]
-    attributes: type[Struct]
-    relationships: type[Struct]
-    answer: msgspec.json.Decoder[Any]
+    decoder: msgspec.json.Decoder[Any]
 
 
 @cache
-def _shape(stream: Stream) -> _Shape:
+def _shape(stream: Stream, wanted: Wanted) -> _Shape:
     kind = KINDS[stream]
+    more = {Stream.TASKS: wanted.task, Stream.PROSPECTS: wanted.prospect}.get(stream, ())
+    types = {**dict.fromkeys(more, Any), **kind.attributes}
+    pointers = (*kind.relationships, *(more if stream is Stream.TASKS else ()))
+    defaults = {str: msgspec.NODEFAULT, Any: UNSET}
     attributes = defstruct(
         f"{kind.type}Attributes",
-        [(name, type_) if type_ is str else (name, type_, None) for name, type_ in kind.attributes.items()],
+        [(name, type_, defaults.get(type_)) for name, type_ in types.items()],
         gc=False,
         kw_only=True,
     )
     relationships = defstruct(
-        f"{kind.type}Relationships", [(name, _ToOne | UnsetType | None, UNSET) for name in kind.relationships], gc=False
+        f"{kind.type}Relationships", [(name, _ToOne | UnsetType | None, UNSET) for name in pointers]
     )
-    parts: list[Any] = [("id", Id), ("attributes", attributes)]
+    parts: list[Any] = [("id", Id), ("attributes", attributes), ("relationships", relationships)]
     if stream is Stream.PROSPECTS:
-        row = defstruct("ProspectRow", parts, gc=False, tag_field="type", tag=kind.type)
-        person = row
+        row = person = defstruct("ProspectRow", parts[:2], gc=False, tag_field="type", tag=kind.type)
     else:
-        row = defstruct(f"{kind.type}Row", [*parts, ("relationships", relationships)], gc=False)
-        person = _shape(Stream.PROSPECTS).row
+        row, person = defstruct(f"{kind.type}Row", parts), _shape(Stream.PROSPECTS, wanted).row
+    others: Any = list[person | _SequenceRow]  # type: ignore[valid-type]
     answer = defstruct(
         f"{kind.type}Answer",
         [
             ("data", list[row]),  # type: ignore[valid-type]
-            ("included", list[person | _SequenceRow], msgspec.field(default_factory=list)),  # type: ignore[valid-type]
+            ("included", others, msgspec.field(default_factory=list)),
             ("links", _Links | UnsetType | None, UNSET),
         ],
     )
-    return _Shape(row, attributes, relationships, msgspec.json.Decoder(answer))
+    return _Shape(types, pointers, row, msgspec.json.Decoder(answer))
 
 
 # Pages
@@ -187,118 +188,153 @@ class Document(NamedTuple):
         next_url: `links.next`, None on the last page.
         says_what_follows: whether it tells that there is a next page, or none; if not, only a page that is not full is
             the last one for certain.
-        page: reads the rows; takes the answer's `Date`.
+        page: reads the rows.
     """
 
     received: int
     next_url: str | None
     says_what_follows: bool
-    page: Callable[[Instant | None], Page]
+    page: Callable[[], Page]
 
 
-def read_document(body: bytes, stream: Stream, wanted: Wanted) -> Document | None:
+def read_document(answer: Answer, stream: Stream, wanted: Wanted) -> Document | None:
     """Parse one answer of a walk; None where it is no JSON:API document with a list of rows."""
     try:
-        content = _shape(stream).answer.decode(body)
+        content = _shape(stream, wanted).decoder.decode(answer.body)
     except _UNUSUAL:
-        return _read_row_by_row(body, stream, wanted)
+        document = parsed_object(answer.body) or {}
+        return _row_by_row(document, answer, stream, wanted) if isinstance(document.get("data"), list) else None
     link = content.links.next if isinstance(content.links, _Links) else None
 
-    def page(server_time: Instant | None) -> Page:
+    def page() -> Page:
         try:
-            return _usual_page(content, body, stream, wanted, server_time)
+            rows = [_MAKERS[stream](row, wanted) for row in content.data]
+            people = [_prospect(row, wanted) for row in content.included if type(row) is not _SequenceRow]
         except _UNUSUAL:
-            document = _read_row_by_row(body, stream, wanted)
-            if document is None:
-                raise
-            return document.page(server_time)
+            return _row_by_row(parsed_object(answer.body) or {}, answer, stream, wanted).page()
+        sequences = [Sequence(row.id, row.attributes.name) for row in content.included if type(row) is _SequenceRow]
+        return _page(answer, stream, rows, people, sequences)._replace(next_url=link or None)
 
     return Document(len(content.data), link or None, content.links is not UNSET and link != "", page)
 
 
-def _usual_page(content: Any, body: bytes, stream: Stream, wanted: Wanted, server_time: Instant | None) -> Page:
-    """Make the page of a decoded answer. Raises what `_UNUSUAL` lists where a row makes no sense."""
-    data: list[Json | None] = [None] * len(content.data)
-    others: list[Json | None] = [None] * len(content.included)
-    if wanted.prospect or wanted.task:
-        document = parsed_object(body) or {}
-        data, others = document["data"], document.get("included", others)
-    make = _MAKERS[stream]
-    rows = [make(row, raw, wanted) for row, raw in zip(content.data, data, strict=True)]
-    pairs = zip(content.included, others, strict=True)
-    included = [_prospect(row, raw, wanted) for row, raw in pairs if type(row) is not _SequenceRow]
-    named = (row for row in content.included if type(row) is _SequenceRow and row.attributes.name)
-    sequences = [Sequence(row.id, row.attributes.name) for row in named]
-    link = content.links.next if isinstance(content.links, _Links) else None
-    return _page(stream, rows, included, sequences)._replace(next_url=link or None, server_time=server_time)
+def _row_by_row(document: Json, answer: Answer, stream: Stream, wanted: Wanted) -> Document:
+    """Read each row by itself; one that makes no sense is refused, and read besides if it tells of an opt-out."""
+    refused: list[Refused] = []
+
+    def read(raw: Any, kind: Stream) -> list[Any]:
+        try:
+            usual, problems = _usual_row(raw, kind, wanted)
+            record = [_MAKERS[kind](msgspec.convert(usual, _shape(kind, wanted).row), wanted)]
+        except _UNUSUAL as problem:
+            record, problems = [], [str(problem)]
+        if problems:
+            refused.append(_refusal(raw, kind, "; ".join(problems)))
+        return record if not problems or (record and _tells_of_an_opt_out(record[0])) else []
+
+    rows = document["data"]
+    made = [one for raw in rows for one in read(raw, stream)]
+    people, sequences = [], list[Sequence]()
+    for raw in document["included"] if isinstance(document.get("included"), list) else ():
+        if not isinstance(raw, dict) or raw.get("type") == KINDS[Stream.PROSPECTS].type:
+            people += read(raw, Stream.PROSPECTS)
+        else:  # a sequence without a name or an id is as if it were not included
+            with suppress(*_UNUSUAL, TypeError):
+                one = msgspec.convert({**raw, "id": identifier(raw.get("id"))}, _SequenceRow)
+                sequences.append(Sequence(one.id, one.attributes.name))
+    links = document.get("links")
+    link = links.get("next") if isinstance(links, dict) else None
+    link = link.get("href", "") if isinstance(link, dict) else link  # JSON:API also allows a link object
+    next_url = link if isinstance(link, str) and link else None
+    page = _page(answer, stream, made, people, sequences)
+    page = page._replace(refused=tuple(refused), next_url=next_url, received=len(rows))
+    return Document(len(rows), next_url, "links" in document and (link is None or next_url is not None), lambda: page)
 
 
-def _page(stream: Stream, rows: list[Any], included: list[Prospect], sequences: list[Sequence]) -> Page:
+def _page(answer: Answer, stream: Stream, rows: list[Any], included: list[Prospect], sequences: list[Sequence]) -> Page:
     states, tasks, prospects, events = (tuple(rows) if stream is each else () for each in KINDS)
+    named = tuple([sequence for sequence in sequences if sequence.name])
     without_stamp = [row.updated_at for row in rows].count(None)
-    read = (states, tasks, prospects, tuple(included), tuple(sequences))
-    return Page(*read, (), None, None, len(rows), without_stamp, events)
+    read = (states, tasks, prospects, tuple(included), named)
+    return Page(*read, (), None, answer.server_time, len(rows), without_stamp, events)
 
 
 # Rows
 
 
-def _state(row: Any, _raw: Json | None, _wanted: Wanted) -> SequenceState:
+def _state(row: Any, _wanted: Wanted) -> SequenceState:
     attributes, relationships = row.attributes, row.relationships
     prospect, sequence = _target(relationships.prospect), _target(relationships.sequence)
-    changed, updated = attributes.stateChangedAt, attributes.updatedAt
-    updated_at = _instant(updated)
-    changed_at = updated_at if changed == updated else _instant(changed)
-    all_told = prospect is not UNSET and sequence is not UNSET
-    untold = _ALL_TOLD if all_told else _untold({"prospect": prospect, "sequence": sequence})
-    step, replied = _target(relationships.sequenceStep) or None, _instant(attributes.repliedAt)
-    pointed = (prospect or None, sequence or None)
-    return SequenceState(row.id, *pointed, attributes.state, changed_at, updated_at, untold, step, replied)
+    untold = _ALL_TOLD
+    if prospect is UNSET or sequence is UNSET:
+        untold = frozenset(name for name, one in (("prospect", prospect), ("sequence", sequence)) if one is UNSET)
+    return SequenceState(
+        row.id,
+        prospect or None,
+        sequence or None,
+        attributes.state,
+        _instant(attributes.stateChangedAt),
+        _instant(attributes.updatedAt),
+        untold,
+        _target(relationships.sequenceStep) or None,
+        _instant(attributes.repliedAt),
+    )
 
 
-def _prospect(row: Any, raw: Json | None, wanted: Wanted) -> Prospect:
+def _prospect(row: Any, wanted: Wanted) -> Prospect:
     one = row.attributes
-    told = raw["attributes"] if raw is not None and wanted.prospect else {}
+    more = {name: value for name in wanted.prospect if (value := getattr(one, name)) is not UNSET}
     return Prospect(
         row.id,
         one.firstName,
         one.lastName,
         tuple([stripped for address in one.emails if (stripped := address.strip())]) if one.emails else (),
-        None if (reference := (one.externalId or "").strip()) in {"", "null"} else reference,
+        None if (reference := (one.externalId or "").strip()) in _NOTHING else reference,
         one.optedOut is True,
         _instant(one.optedOutAt),
         one.emailOptedOut is True,
         _instant(one.emailsOptedAt),
         _instant(one.trashedAt),
         _instant(one.updatedAt),
-        {name: scalar("", told[name]) for name in wanted.prospect if name in told},
+        {name: _scalar(value) for name, value in more.items()},
     )
 
 
-def _task(row: Any, raw: Json | None, wanted: Wanted) -> SourceTask:
+def _task(row: Any, wanted: Wanted) -> SourceTask:
     one = row.attributes
-    targets = {name: _target(related) for name, related in msgspec.structs.asdict(row.relationships).items()}
-    pointed = {name: target or None for name, target in targets.items()}
-    looks: dict[str, Scalar] = {**msgspec.structs.asdict(one), **pointed}
-    del looks["note"]  # long, personal, and in its own field
-    if raw is not None:
-        looks |= {name: _look(raw, name) for name in wanted.task if name not in looks}
-    prospect, sequence, state, step = (pointed[name] for name in _TASK_TARGETS)
-    kind, action, untold = str(one.taskType or ""), str(one.action or ""), _untold(targets)
-    due, updated = _parsed_time(one.dueAt), _parsed_time(one.updatedAt)
-    return SourceTask(row.id, prospect, sequence, state, step, kind, action, due, one.note, updated, looks, untold)
+    targets = {name: _target(related) for name, related in structs.asdict(row.relationships).items()}
+    looks = structs.asdict(one)
+    looks |= {name: None if looks[name] is UNSET else _scalar(looks[name]) for name in wanted.task}
+    if "note" not in wanted.task:
+        del looks["note"]  # long, personal, and in its own field
+    usual = KINDS[Stream.TASKS].relationships
+    looks |= {name: target or None for name, target in targets.items() if name in usual or target is not UNSET}
+    prospect, sequence, state, step = (targets[name] or None for name in usual[:4])
+    return SourceTask(
+        row.id,
+        prospect,
+        sequence,
+        state,
+        step,
+        str(one.taskType or ""),
+        str(one.action or ""),
+        _instant(one.dueAt),
+        one.note,
+        _instant(one.updatedAt),
+        looks,
+        frozenset([name for name in usual if targets[name] is UNSET]),
+    )
 
 
-def _event(row: Any, _raw: Json | None, _wanted: Wanted) -> Event:
+def _event(row: Any, _wanted: Wanted) -> Event:
     one = row.attributes
     if not one.name:
         raise ValueError("it has no name")
-    task, prospect, sequence, step = (_target(getattr(row.relationships, name)) or None for name in _EVENT_TARGETS)
-    return Event(row.id, one.name, _instant(one.createdAt), _instant(one.eventAt), task, prospect, sequence, step)
+    targets = (_target(getattr(row.relationships, name)) or None for name in KINDS[Stream.EVENTS].relationships)
+    return Event(row.id, one.name, _instant(one.createdAt), _instant(one.eventAt), *targets)
 
 
-_EVENT_TARGETS, _TASK_TARGETS = KINDS[Stream.EVENTS].relationships, KINDS[Stream.TASKS].relationships[:4]
-_MAKERS: dict[Stream, Callable[[Any, Json | None, Wanted], Any]] = {
+_MAKERS: dict[Stream, Callable[[Any, Wanted], Any]] = {
     Stream.SEQUENCE_STATES: _state,
     Stream.TASKS: _task,
     Stream.PROSPECTS: _prospect,
@@ -306,83 +342,30 @@ _MAKERS: dict[Stream, Callable[[Any, Json | None, Wanted], Any]] = {
 }
 
 
-def _instant(moment: datetime | None) -> Instant | None:
-    return None if moment is None else from_datetime(moment)
-
-
 @lru_cache(maxsize=4_096)  # rows come in the order of their stamps, and bulk actions give many the same one
-def _parsed_time(text: str | None) -> Instant | None:
+def _instant(text: str | None) -> Instant | None:
     return None if text is None else parse_iso(text)
 
 
-def _target(related: _ToOne | UnsetType | None) -> Target:
+def _target(related: _ToOne | UnsetType | None) -> int | UnsetType | None:
     """Return the id that a relationship points to, None where it says nowhere, UNSET where it says nothing."""
     if related is None or related is UNSET:
         return related
-    data = related.data
-    if type(data) is _Identifier:
-        return data.id
-    if data is None:
-        return None
-    return UNSET if related.links is UNSET else linked(parsed_object(bytes(related.links)))
+    if isinstance(related.data, _Identifier):
+        return related.data.id
+    if related.data is None or related.links is UNSET:
+        return related.data
+    return _linked(related.links.related)
 
 
-def _untold(targets: Mapping[str, Target]) -> frozenset[str]:
-    return frozenset([name for name, target in targets.items() if target is UNSET])
-
-
-def _look(raw: Json, name: str) -> Scalar:
-    """Return an attribute, or what a to-one relationship of that name points to."""
-    relationships = raw.get("relationships")
-    if not isinstance(relationships, dict) or name not in relationships:
-        return scalar(name, raw["attributes"].get(name))
-    return _target(msgspec.convert(relationship(name, relationships[name]), _ToOne | None)) or None
-
-
-# What is unusual in any way
-
-
-def _read_row_by_row(body: bytes, stream: Stream, wanted: Wanted) -> Document | None:
-    document = parsed_object(body)
-    rows = document.get("data") if document is not None else None
-    if document is None or not isinstance(rows, list):
-        return None
-    links = document.get("links")
-    link = links.get("next") if isinstance(links, dict) else None
-    link = link.get("href", "") if isinstance(link, dict) else link  # JSON:API also allows a link object
-    next_url = link if isinstance(link, str) and link else None
-
-    def page(server_time: Instant | None) -> Page:
-        refused: list[Refused] = []
-        others = document["included"] if isinstance(document.get("included"), list) else []
-        people = [row for row in others if not isinstance(row, dict) or row.get("type") == "prospect"]
-        made = _read(rows, stream, wanted, refused)
-        included = _read(people, Stream.PROSPECTS, wanted, refused)
-        return _page(stream, made, included, _named_sequences(others))._replace(
-            refused=tuple(refused), next_url=next_url, server_time=server_time, received=len(rows)
-        )
-
-    return Document(len(rows), next_url, "links" in document and (link is None or next_url is not None), page)
-
-
-def _read(rows: Iterable[Any], stream: Stream, wanted: Wanted, refused: list[Refused]) -> list[Any]:
-    """Read each row; one that makes no sense goes to `refused`, and is read besides if it tells of an opt-out."""
-    made, kind = [], KINDS[stream]
-    for raw in rows:
-        try:
-            made.append(_MAKERS[stream](msgspec.convert(raw, _shape(stream).row), raw, wanted))
-        except _UNUSUAL:
-            record = None
-            try:
-                usual, problems = usual_row(raw, kind.type, kind.attributes, kind.relationships)
-                record = _MAKERS[stream](msgspec.convert(usual, _shape(stream).row), raw, wanted)
-            except _UNUSUAL as problem:
-                problems = [str(problem)]
-            if problems:
-                refused.append(_refusal(raw, stream, "; ".join(problems)))
-            if record is not None and (not problems or _tells_of_an_opt_out(record)):
-                made.append(record)
-    return made
+def _linked(link: Any) -> int | UnsetType:
+    """Return the id of the record that a `related` link leads to (`.../prospects/18`), UNSET where it names none."""
+    link = link.get("href") if isinstance(link, dict) else link
+    try:
+        found = _RELATED_RECORD.fullmatch(urlsplit(link).path) if isinstance(link, str) else None
+        return identifier(found[1]) if found else UNSET
+    except ValueError:
+        return UNSET
 
 
 def _tells_of_an_opt_out(record: SequenceState | SourceTask | Prospect | Event) -> bool:
@@ -393,51 +376,29 @@ def _tells_of_an_opt_out(record: SequenceState | SourceTask | Prospect | Event) 
     return isinstance(record, Event) and record.name in _OPT_OUT_EVENTS
 
 
-def _named_sequences(included: list[Any]) -> list[Sequence]:
-    """Read the names; a sequence without one (or without an id) is as if it were not included."""
-    found = []
-    for raw in included:
-        with suppress(ValueError, TypeError, AttributeError):
-            row = msgspec.convert(raw | {"id": identifier(raw.get("id"))}, _SequenceRow)
-            found.append(Sequence(row.id, row.attributes.name))
-    return [sequence for sequence in found if sequence.name]
-
-
-def _refusal(raw: Any, stream: Stream, reason: str) -> Refused:
-    """Name the record as far as it can be named."""
-    content = raw if isinstance(raw, dict) else {}
-    named = identifier_or_none(content.get("id"))
-    try:
-        pointed = _look({"attributes": {}, **content}, "prospect")
-    except (ValueError, AttributeError):
-        pointed = None
-    prospect = named if stream is Stream.PROSPECTS else identifier_or_none(pointed)
-    record = f"{stream.value[:-1].replace('_', ' ')} {named if named is not None else 'without an id'}"
-    return Refused(stream, named, prospect, f"{record}: {reason}")
+# What is unusual in any way
 
 
 def parsed_object(body: bytes) -> Json | None:
     """Parse a JSON object; None where the body is none.
 
-    Lone surrogates, which JSON can spell but neither SQLite nor Workbooks can take, become question marks.
+    Lone surrogates, which JSON can spell but neither SQLite nor Workbooks can take, become question marks. A number of
+    so many digits that Python would not print it becomes a float: it is no id and no value of ours.
     """
+
+    def number(text: str) -> int | float:
+        return int(text) if len(text) <= _LONGEST_NUMBER else float(text)
+
     try:
-        content = json.loads(body, parse_int=_number)
+        content = json.loads(body, parse_int=number)
         if _SURROGATE.search(body):
-            content = json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"), parse_int=_number)
+            content = json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"), parse_int=number)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
 
-def _number(text: str) -> int | float:
-    """Read a whole number; one of so many digits is no id and no value of ours, and Python would not print it."""
-    return int(text) if len(text) <= _LONGEST_NUMBER else float(text)
-
-
-def usual_row(
-    raw: Any, kind: str, attributes: Mapping[str, Any], relationships: Iterable[str]
-) -> tuple[Json, list[str]]:
+def _usual_row(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Json, list[str]]:
     """Return a row in the form of the schema, and what of it made no sense and is therefore null.
 
     Raises:
@@ -445,51 +406,85 @@ def usual_row(
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("attributes"), dict):
         raise ValueError("its parts are not what the API promises")  # noqa: TRY004 - one class for what makes no sense
-    problems: list[str] = []
-
-    def part(usual: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    shape, problems = _shape(stream, wanted), list[str]()
+    said, told = raw["attributes"], raw["relationships"] if isinstance(raw.get("relationships"), dict) else {}
+    attributes, relationships = dict[str, Any](), dict[str, Any]()
+    for name, type_ in shape.attributes.items():
         try:
-            return usual(name, value)
+            if name in said or type_ is str:
+                attributes[name] = _usual(name, type_, said.get(name))
         except (ValueError, OverflowError) as problem:
             problems.append(str(problem))
-            return "" if usual is _required_text else None
+            attributes[name] = "" if type_ is str else None
+    for name in shape.relationships:
+        try:
+            if name in told:
+                relationships[name] = _usual_relationship(told[name])
+        except ValueError as problem:
+            problems.append(f"{name}: {problem}")
+            relationships[name] = None
+    usual = {"type": KINDS[stream].type, "id": identifier(raw.get("id"))}
+    return {**usual, "attributes": attributes, "relationships": relationships}, problems
 
-    told = raw["relationships"] if isinstance(raw.get("relationships"), dict) else {}
-    usual = {
-        "type": kind,
-        "id": identifier(raw.get("id")),
-        "attributes": {n: part(_USUAL[type_], n, raw["attributes"].get(n)) for n, type_ in attributes.items()},
-        "relationships": {n: part(relationship, n, told[n]) for n in relationships if n in told},
-    }
-    return usual, problems
+
+def _usual(name: str, type_: Any, value: Any) -> Any:
+    """Bring an attribute into the form that its type has: null for a list, one text, lists with nulls, and so on.
+
+    Raises:
+        ValueError: it makes no sense.
+    """
+    if type_ in (Scalar, Any):
+        return _scalar(value)
+    if type_ is Texts:
+        return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+    if type_ is Flag:
+        return _flag(name, value)
+    if type_ is Time:
+        if value is None or value in ("", "null"):
+            return None
+        with suppress(ValueError, OverflowError):
+            if isinstance(value, str):
+                _instant(value)
+                return value
+        raise ValueError(f"{name} {_quote(value)} is no time")
+    if isinstance(value, (dict, list, bool)):
+        raise ValueError(f"{name} {_quote(value)} is no text")  # noqa: TRY004
+    return ("" if type_ is str else None) if value is None else str(value)
 
 
-def relationship(name: str, value: Any) -> Any:
-    """Bring a relationship into the usual form; one that is no object says nothing."""
+def _flag(name: str, value: Any) -> Flag:
+    """Read a truth value in whatever form it comes; one in an unknown form is no "no"."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (str, int, float)):
+        text = str(int(value) if value in (0, 1) else value).strip().lower()
+        if text in _YES | _NO | _NOTHING:
+            return text in _YES
+    raise ValueError(f"{name} {_quote(value)} is neither yes nor no")
+
+
+def _scalar(value: Any) -> Scalar:
+    """Keep a scalar as it came; a list (tags, phones) becomes one text, an object nothing."""
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value if part is not None) or None
+    return None if isinstance(value, dict) else value
+
+
+def _usual_relationship(value: Any) -> Any:
+    """Bring a relationship into the usual form; one that is no object says nothing.
+
+    Raises:
+        ValueError: it points to what is no id.
+    """
     if value is None:
         return None
     content = value if isinstance(value, dict) else {}
-    data = content.get("data", UNSET)
+    data, links = content.get("data", UNSET), content.get("links")
     if data is None:
         return {"data": None}
     if isinstance(data, dict):
-        try:
-            return {"data": {"id": identifier(data.get("id"))}}
-        except ValueError as problem:
-            raise ValueError(f"{name}: {problem}") from None
-    target = linked(content["links"]) if isinstance(content.get("links"), dict) else UNSET
-    return {} if target is UNSET else {"data": {"id": target}}
-
-
-def linked(links: Json | None) -> int | UnsetType:
-    """Return the id of the record that a `related` link leads to (`.../prospects/18`), UNSET where it names none."""
-    related = (links or {}).get("related")
-    link = related.get("href") if isinstance(related, dict) else related
-    try:
-        found = _RELATED_RECORD.fullmatch(urlsplit(link).path) if isinstance(link, str) else None
-        return identifier(found[1]) if found else UNSET
-    except ValueError:
-        return UNSET
+        return {"data": {"id": identifier(data.get("id"))}}
+    return {"links": {"related": links.get("related")}} if isinstance(links, dict) else {}
 
 
 def identifier(value: object) -> int:
@@ -504,66 +499,19 @@ def identifier(value: object) -> int:
     raise ValueError(f"{_quote(value)} is no id")
 
 
-def identifier_or_none(value: object) -> int | None:
-    """Read an id; None where it is none."""
-    try:
-        return identifier(value)
-    except ValueError:
-        return None
-
-
-def _time_text(name: str, value: Any) -> str | None:
-    if value is None or value in ("", "null"):
-        return None
-    try:
-        if isinstance(value, str):
-            parse_iso(value)
-            return value
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(f"{name} {_quote(value)} is no time")
-
-
-def _text(name: str, value: Any) -> str | None:
-    if isinstance(value, (dict, list, bool)):
-        raise ValueError(f"{name} {_quote(value)} is no text")  # noqa: TRY004
-    return None if value is None else str(value)
-
-
-def _required_text(name: str, value: Any) -> str:
-    return _text(name, value) or ""
-
-
-def _flag(name: str, value: Any) -> Flag:
-    """Read a truth value in whatever form it comes; one in an unknown form is no "no"."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, (str, int, float)):
-        text = str(int(value) if value in (0, 1) else value).strip().lower()
-        if text in _YES or text in _NO:
-            return text in _YES
-    raise ValueError(f"{name} {_quote(value)} is neither yes nor no")
-
-
-def scalar(_name: str, value: Any) -> Scalar:
-    """Keep a scalar as it came; a list (tags, phones) becomes one text, an object nothing."""
-    if isinstance(value, list):
-        return ", ".join(str(part) for part in value if part is not None) or None
-    return None if isinstance(value, dict) else value
+def _refusal(raw: Any, stream: Stream, reason: str) -> Refused:
+    """Name the record as far as it can be named."""
+    content = raw if isinstance(raw, dict) else {}
+    named = prospect = None
+    with suppress(ValueError):
+        named = identifier(content.get("id"))
+    with suppress(ValueError, LookupError, TypeError):
+        related = msgspec.convert(_usual_relationship(content["relationships"]["prospect"]), _ToOne | None)
+        prospect = _target(related) or None
+    record = f"{stream.value[:-1].replace('_', ' ')} {named if named is not None else 'without an id'}"
+    return Refused(stream, named, named if stream is Stream.PROSPECTS else prospect, f"{record}: {reason}")
 
 
 def _quote(value: object) -> str:
     text = str(value)
     return f"'{text[:_LONGEST_QUOTE]}{'...' if len(text) > _LONGEST_QUOTE else ''}'"
-
-
-_USUAL: dict[Any, Callable[[str, Any], Any]] = {
-    str: _required_text,
-    Text: _text,
-    Flag: _flag,
-    Time: lambda name, value: None if (text := _time_text(name, value)) is None else datetime.fromisoformat(text),
-    TimeAsText: _time_text,
-    Texts: lambda _name, value: [one for one in (value if isinstance(value, list) else [value]) if type(one) is str],
-    Scalar: scalar,
-}
-"""How each type of the schema is made of what came instead: null for a list, one text, lists with nulls, and so on."""

@@ -29,7 +29,7 @@ def asked(url: str) -> dict[str, str]:
 def urls(monkeypatch: pytest.MonkeyPatch, call: str, *args: Any) -> list[str]:
     """Return where the walks of a call begin."""
     begun: list[str] = []
-    monkeypatch.setattr(Outreach, "_walk", lambda _self, starts, _stream: begun.extend(starts))
+    monkeypatch.setattr(Outreach, "pages", lambda _self, _stream, *starts: begun.extend(starts))
     getattr(source(), call)(*args)
     return begun
 

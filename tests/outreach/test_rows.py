@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as some
 
+from outreach_sync.connections import Answer
 from outreach_sync.instants import parse_iso
 from outreach_sync.outreach import rows
-from outreach_sync.outreach.rows import LARGEST_ID, Wanted, read_document
+from outreach_sync.outreach.rows import LARGEST_ID, Wanted, parsed_object, read_document
 from outreach_sync.records import Event, Page, Prospect, Sequence, SequenceState, SourceTask, Stream
 
 STAMP = "2026-09-01T10:12:31.000Z"
@@ -32,9 +33,13 @@ def page(stream: Stream, *data: Any, included: Any = None, links: Any = None, wa
 
 
 def read(body: bytes, stream: Stream, wanted: Wanted = NOTHING) -> Page:
-    parsed = read_document(body, stream, wanted)
+    parsed = read_document(Answer(200, {}, body, AT, 1), stream, wanted)
     assert parsed is not None
-    return parsed.page(AT)
+    return parsed.page()
+
+
+def is_no_page(body: bytes) -> bool:
+    return read_document(Answer(200, {}, body, AT, 1), Stream.TASKS, NOTHING) is None
 
 
 def to_one(kind: str, number: Any) -> dict[str, Any]:
@@ -402,12 +407,12 @@ def test_a_walk_ends_without_a_next_link(links: Any, expected: str | None) -> No
 
 @pytest.mark.parametrize("data", [None, {}, "x", 7])
 def test_a_document_without_a_list_is_no_page(data: Any) -> None:
-    assert read_document(json.dumps({"data": data}).encode(), Stream.TASKS, NOTHING) is None
+    assert is_no_page(json.dumps({"data": data}).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b'{"data":' * 100_000, b"\xff\xfe", b"7"])
 def test_what_is_no_json_is_no_page(body: bytes) -> None:
-    assert read_document(body, Stream.TASKS, NOTHING) is None
+    assert is_no_page(body)
 
 
 @given(
@@ -488,9 +493,8 @@ def answers(stream: Stream) -> Any:
 
 
 def row_by_row(body: bytes, stream: Stream, wanted: Wanted) -> tuple[Page, bool]:
-    parsed = rows._read_row_by_row(body, stream, wanted)
-    assert parsed is not None
-    return parsed.page(None), parsed.says_what_follows
+    parsed = rows._row_by_row(parsed_object(body) or {}, Answer(200, {}, body, AT, 1), stream, wanted)
+    return parsed.page(), parsed.says_what_follows
 
 
 @pytest.mark.parametrize("wanted", [NOTHING, Wanted(("title", "lastName"), ("owner", "note"))], ids=["usual", "more"])
@@ -498,9 +502,9 @@ def row_by_row(body: bytes, stream: Stream, wanted: Wanted) -> tuple[Page, bool]
 @given(data=some.data())
 def test_a_page_read_at_once_is_the_page_read_row_by_row(stream: Stream, wanted: Wanted, data: some.DataObject) -> None:
     body = json.dumps(data.draw(answers(stream))).encode()
-    parsed = read_document(body, stream, wanted)
+    parsed = read_document(Answer(200, {}, body, AT, 1), stream, wanted)
     assert parsed is not None
-    found = parsed.page(None)
+    found = parsed.page()
     assert (found.received, found.next_url) == (parsed.received, parsed.next_url)
     assert (found, parsed.says_what_follows) == row_by_row(body, stream, wanted)
 
@@ -508,7 +512,7 @@ def test_a_page_read_at_once_is_the_page_read_row_by_row(stream: Stream, wanted:
 @pytest.mark.parametrize("stream", EVERY)
 def test_a_usual_page_is_not_read_row_by_row(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would take many times as long."""
-    monkeypatch.setattr(rows, "_read_row_by_row", None)
+    monkeypatch.setattr(rows, "_row_by_row", None)
     row = {Stream.SEQUENCE_STATES: state(), Stream.TASKS: task({}, TARGETS), Stream.EVENTS: event()}.get(
         stream, prospect(firstName="Zo\u00eb", emails=["a@b.example"], optedOut=True)
     )

@@ -33,7 +33,6 @@ class FakeSource:
         self.script: dict[Stream, list[Page | Exception]] = {}
         self.first_urls: list[tuple[Stream, Instant | None]] = []
         self.walked: list[str] = []
-        self.moved = False
 
     def server_time(self) -> Instant:
         self.requests += 1
@@ -41,9 +40,6 @@ class FakeSource:
 
     def heard_time(self) -> Instant | None:
         return self.clock if self.requests else None
-
-    def trusts(self, url: str) -> bool:
-        return not self.moved
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
         self.first_urls.append((stream, since))

@@ -94,13 +94,6 @@ def test_full_that_was_interrupted_begins_from_the_start_each_time(bench: Any) -
     assert bench.source.walked[-1] == "sequence_states?1"
 
 
-def test_a_walk_is_stuck_once_outreach_has_moved_to_another_host(bench: Any) -> None:
-    interrupted(bench)
-    bench.source.moved = True
-    walk_states(bench, bench.source.page())
-    assert bench.source.walked[-1] == "sequence_states?0"
-
-
 def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(bench: Any) -> None:
     page = bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")])
     counts = [walk_states(bench, page).summary.people.rejected for _ in range(3)]
