@@ -44,37 +44,47 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
         NotAuthenticatedError, NotAllowedError: a service refuses us.
         InterruptedByError: asked to stop; what was in flight is settled.
     """
-    recover(run)
-    notice_changed_rules(run)
-    failure = pull_streams(run)
-    complete = failure is None and all(run.store.progress.of(one).walk is None for one in run.all_streams)
+    failure, complete = begin(run)
     if complete:
         release(run)
     try:
-        deliver(run, complete=complete, allow_bulk=allow_bulk)
-        if complete:
-            first_load_is_done(run)
+        finish(run, complete=complete, allow_bulk=allow_bulk)
     finally:
         count_what_waits(run)
-    failure = failure or run.source_failure or (None if complete else still_open())
+    failure = failure or run.source_failure
+    if failure is None and not complete:
+        failure = ServiceError(
+            "a walk that began earlier is not complete, so nothing but opt-outs was written.",
+            advice="Run without --stream and --since, and it goes on where it stopped.",
+        )
     if failure is not None:
         raise failure
 
 
-def still_open() -> ServiceError:
-    """Say that a walk which this run was not to go on with keeps everything but opt-outs from being written."""
-    return ServiceError(
-        "a walk that began earlier is not complete, so nothing but opt-outs was written.",
-        advice="Run without --stream and --since, and it goes on where it stopped.",
-    )
+def begin(run: Run) -> tuple[OutreachSyncError | None, bool]:
+    """Put in doubt what a process that died was sending, and read every stream.
 
-
-def recover(run: Run) -> None:
-    """Put in doubt what a process that died was sending."""
+    Returns what kept a stream from being read to its end, and whether every walk is complete.
+    """
     with run.store.transaction():
         in_doubt = run.store.outbox.recover()
     if in_doubt:
         run.log.warning("writes_in_doubt", entries=in_doubt)
+    notice_changed_rules(run)
+    failure = pull_streams(run)
+    return failure, failure is None and all(run.store.progress.of(one).walk is None for one in run.all_streams)
+
+
+def finish(run: Run, *, complete: bool, allow_bulk: bool) -> None:
+    """Decide and deliver. Once everything was read and delivered, the guard watches from then on."""
+    deliver(run, complete=complete, allow_bulk=allow_bulk)
+    unread = set(run.all_streams) - set(run.store.progress.watermarks())
+    if run.summary.warnings:
+        unread.discard(Stream.EVENTS)  # they may not be read
+    is_first = complete and run.store.facts.get(FIRST_LOAD_DONE) is None
+    if is_first and not unread and not run.store.undecided.count():
+        with run.store.transaction():
+            run.store.facts.put(FIRST_LOAD_DONE, run.id)
 
 
 def notice_changed_rules(run: Run) -> None:
@@ -158,16 +168,6 @@ def release(run: Run) -> None:
     """Let go of what was held back until every walk was complete."""
     with run.store.transaction():
         run.store.undecided.release()
-
-
-def first_load_is_done(run: Run) -> None:
-    """Note that from now on the guard watches: everything was read and delivered once."""
-    unread = set(run.all_streams) - set(run.store.progress.watermarks())
-    if run.summary.warnings:
-        unread.discard(Stream.EVENTS)  # they may not be read
-    if run.store.facts.get(FIRST_LOAD_DONE) is None and not unread and not run.store.undecided.count():
-        with run.store.transaction():
-            run.store.facts.put(FIRST_LOAD_DONE, run.id)
 
 
 def count_what_waits(run: Run) -> None:

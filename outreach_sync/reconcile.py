@@ -11,16 +11,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.cycle import (
-    count_what_waits,
-    first_load_is_done,
-    notice_changed_rules,
-    pull_streams,
-    recover,
-    release,
-)
+from outreach_sync.cycle import begin, count_what_waits, finish, release
 from outreach_sync.decide import decisions
-from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
+from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.http import ahead, check, early
 from outreach_sync.instants import parse_duration
@@ -36,7 +29,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from outreach_sync.decide import Decision
-    from outreach_sync.records import Page, PersonRow
+    from outreach_sync.records import PersonRow
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.rules.watermark import Progress
     from outreach_sync.run import Run
@@ -61,18 +54,13 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
         NotAuthenticatedError, NotAllowedError: a service refuses us.
         InterruptedByError: asked to stop; what was in flight is settled.
     """
-    recover(run)
-    notice_changed_rules(run)
-    failure = pull_streams(run)
-    would_stop = compared = False
+    failure, complete = begin(run)
+    would_stop = False
     try:
-        if failure is None and all(run.store.progress.of(one).walk is None for one in run.all_streams):
+        if complete:
             release(run)
             failure, would_stop = _compare_all(run, allow_bulk=allow_bulk)
-            compared = failure is None
-        deliver(run, complete=compared, allow_bulk=allow_bulk)
-        if compared:
-            first_load_is_done(run)
+        finish(run, complete=complete and failure is None, allow_bulk=allow_bulk)
     finally:
         count_what_waits(run)
     run.summary.guard_would_stop = run.summary.guard_would_stop or would_stop
@@ -193,7 +181,9 @@ def _walk_all_states(run: Run, survey: Survey) -> None:
         resumable=partial(_resumable, run),
         first_url=lambda _walk: run.source.all_states_url(),
         instead=lambda _walk, _now: None,
-        page_kept=lambda page: survey.saw(_ids(page)),
+        page_kept=lambda page: survey.saw(
+            [*(one.id for one in page.states), *(one.id for one in page.refused if one.id)]
+        ),
         completed=lambda walk: run.store.progress.keep_walk(SURVEY, None, watermark=walk.began_at),
     )
     try:
@@ -226,11 +216,6 @@ def _end_walk(run: Run, survey: Survey) -> None:
     """Have the next reconcile begin anew (inside a transaction)."""
     run.store.progress.reset(SURVEY)
     survey.begin()
-
-
-def _ids(page: Page) -> list[int]:
-    """Return the ids of a page's states; one that makes no sense exists all the same."""
-    return [*(state.id for state in page.states), *(one.id for one in page.refused if one.id is not None)]
 
 
 def _confirm_missing(run: Run, survey: Survey) -> None:
