@@ -281,23 +281,18 @@ class Demo:
         self._say(*sentences)
 
     def _show_happenings(self, happenings: Sequence[Happening]) -> None:
-        table = _table("event in Outreach", "what happens", "what must come of it")
-        for one in happenings:
-            table.add_row(one.event or "(in Workbooks)", Text(one.what), Text(one.effect))
-        self._console.print(table)
+        rows = [(one.event or "(in Workbooks)", one.what, one.effect) for one in happenings]
+        self._console.print(_table(("event in Outreach", "what happens", "what must come of it"), rows))
 
     def _show_changes(self, people: dict[int, Row], tasks: dict[int, Row]) -> None:
         """Show what every Person and Task that changed, came or went said before and after, and why."""
         with Store.open(self._config.state.path) as state:
             changed = list(self._changes(people, tasks, state))
-        if not changed:
-            return
-        table = _table("record", "who or what", "before", "after", "why")
-        for cells in changed[: self._rows]:
-            table.add_row(*map(Text, cells))
-        self._console.print("", table)
-        if len(changed) > table.row_count:
-            self._say(f"... and {len(changed) - table.row_count} more (`demo --all` shows them).", style="dim")
+        shown = changed[: self._rows]
+        if changed:
+            self._console.print("", _table(("record", "who or what", "before", "after", "why"), shown))
+        if len(changed) > len(shown):
+            self._say(f"... and {len(changed) - len(shown)} more (`demo --all` shows them).", style="dim")
 
     def _changes(self, people: dict[int, Row], tasks: dict[int, Row], store: Store) -> Iterator[tuple[str, ...]]:
         now = self._expectation.people()
@@ -346,8 +341,11 @@ def config_of(sandbox: Sandbox, directory: Path) -> Config:
     return load_config(path)
 
 
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def _table(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for cells in rows:
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def _said(person: Row | None) -> str:
