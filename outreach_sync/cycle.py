@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from outreach_sync.config.model import decision_fingerprint, field_fingerprint, task_rule_fingerprint
+from outreach_sync.config.model import fingerprints
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.errors import (
     NotAllowedError,
@@ -91,9 +91,7 @@ def notice_changed_rules(run: Run) -> None:
     """Decide everybody again where a label or field changed; read the tasks again where the skip rule did."""
     facts, config = run.store.facts, run.config
     now = {
-        _DECIDED_BY: decision_fingerprint(config),
-        _FIELDS: field_fingerprint(config),
-        _SKIP_RULE: task_rule_fingerprint(config),
+        **fingerprints(config),
         _SKIP_EVENTS: json.dumps(sorted(config.sync.tasks.skip_events)),
     }
     if not run.reading.full and all(facts.get(name) == mark for name, mark in now.items()):

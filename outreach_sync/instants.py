@@ -120,11 +120,11 @@ def parse_since(text: str) -> Back | Instant:
         ValueError: it is neither; the message does not show it.
     """
     try:
-        return parse_moment(text)
+        return Back(parse_duration(text))
     except OutOfReachError:
         raise
     except ValueError:
-        return Back(parse_duration(text))
+        return parse_moment(text)
 
 
 def ago(span_ms: int) -> str:

@@ -24,7 +24,7 @@ from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.files import write_whole
 from outreach_sync.http import StopSignal
-from outreach_sync.log import scrubbed
+from outreach_sync.log import masked, scrubbed
 from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Watch:
     def __init__(self, config: Config, log: Log) -> None:
         """Tell nobody before `begin`: a dry run is watched by nobody."""
         self._config = config
-        self._run_id = ""
+        self._run_id, self._signal = "", FAIL
+        broke_down = {"OUTCOME": "broke down", "EXIT_STATUS": OutreachSyncError.exit_status, "PREVIOUS_STATUS": None}
+        self._told: dict[str, object] = broke_down
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._pings: list[tuple[str, _Errand]] = []
         self.log: Log = structlog.wrap_logger(log, [self._keep], structlog.BoundLogger)
@@ -106,15 +108,18 @@ class Watch:
         self._ping(START)
 
     def end(self, ended: Ended, store: Store) -> None:
-        """Tell how a run ended; the store holds its record already."""
+        """Tell how a run ended, once this is closed; the store holds its record already."""
         if not self._run_id:
             return
-        signal = "" if ended.exit_status == 0 else f"/{ended.exit_status}"
+        self._signal = "" if ended.exit_status == 0 else f"/{ended.exit_status}"
         if ended.error is not None:  # a run that was stopped has not failed, and the next one goes on
-            signal = LOG if isinstance(ended.error, InterruptedByError) else FAIL
+            self._signal = LOG if isinstance(ended.error, InterruptedByError) else FAIL
         before = store.history.latest(2)[1:]
-        previous = before[0].exit_status if before else None
-        self._tell(signal, str(ended.document["outcome"]), ended.exit_status, previous)
+        self._told = {
+            "OUTCOME": ended.document["outcome"],
+            "EXIT_STATUS": ended.exit_status,
+            "PREVIOUS_STATUS": before[0].exit_status if before else None,
+        }
         path = self._config.monitoring.metrics_file
         if path is not None:
             try:  # readable by everyone, as a collector under another user needs it
@@ -123,24 +128,19 @@ class Watch:
                 self.log.warning("metrics_not_written", file=str(path), why=problem.strerror)
 
     def close(self) -> None:
-        """Tell that a run broke down, if it began and did not end."""
-        if self._run_id:
-            self._tell(FAIL, "broke down", OutreachSyncError.exit_status, None)
-
-    def _tell(self, signal: str, outcome: str, exit_status: int, previous: int | None) -> None:
-        text = "\n".join((f"run {self._run_id}: {outcome}", *self._lines))[-_LONGEST_BODY:]
-        monitoring = self._config.monitoring
-        command = monitoring.on_success if exit_status == 0 else monitoring.on_failure
+        """Tell how the run ended, or that it broke down, if it began; wait a few seconds for whom is told."""
+        monitoring, told = self._config.monitoring, self._told
+        command = monitoring.on_success if told["EXIT_STATUS"] == 0 else monitoring.on_failure
+        if not self._run_id or (command is None and monitoring.ping_url is None):
+            return
+        text = "\n".join((f"run {self._run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
         hook = None
-        if command is not None and signal != LOG:
-            told = {"RUN_ID": self._run_id, "OUTCOME": outcome, "EXIT_STATUS": exit_status, "PREVIOUS_STATUS": previous}
-            secrets = set(self._config.secrets)
-            environment = {name: value for name, value in os.environ.items() if value not in secrets}
-            for name, value in told.items():
+        if command is not None and self._signal != LOG:
+            environment = {name: value for name, value in os.environ.items() if masked(value) == value}
+            for name, value in {"RUN_ID": self._run_id, **told}.items():
                 environment[f"OUTREACH_SYNC_{name}"] = "" if value is None else str(value)
             hook = _Errand(lambda: _run_command(command, environment, text), unfinished=None)
-        self._ping(signal, text)
-        self._run_id = ""
+        self._ping(self._signal, text)
         for _, ping in self._pings[-1:]:
             ping.join(_SETTLE_SECONDS)
         for what, ping in self._pings:

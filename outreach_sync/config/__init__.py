@@ -253,7 +253,14 @@ class Document:
         """
         self.problems: dict[Where, Problem] = {}
         self._path = path
-        self._environment = {**_unit_directories(path), **os.environ}
+        # What systemd's unit for a config of the system sets is also known to commands that are run by hand.
+        # /etc/outreach-sync/acme/config.yaml belongs to the tenant acme. Its state is in /var/lib/outreach-sync/acme,
+        # its credentials are beside the config: no tenant falls back on what belongs to another.
+        directory, unit = Path(os.path.abspath(path)).parent, {}  # noqa: PTH100 - as it is named, links not followed
+        if directory.is_relative_to(_SYSTEM.parent):
+            state = _SYSTEM_STATE / directory.relative_to(_SYSTEM.parent)
+            unit = {"STATE_DIRECTORY": str(state), "CREDENTIALS_DIRECTORY": str(directory / "credentials")}
+        self._environment = {**unit, **os.environ}
         self._optional = frozenset() if require_secrets else CREDENTIALS
         self._lines: dict[Where, int] = {}  # of every key and list item
         self._open: set[int] = set()
@@ -365,19 +372,6 @@ class Document:
             why = "is in a home directory that does not exist"
         if section[key] is None and (*where, key) not in self._optional:
             self.complain(at, f"the file {file} {why}; allowed: a file that holds the secret")
-
-
-def _unit_directories(path: Path) -> dict[str, str]:
-    """Return what systemd's unit for a config of the system sets, for commands that are run by hand.
-
-    ``/etc/outreach-sync/acme/config.yaml`` belongs to the tenant acme. Its state is in ``/var/lib/outreach-sync/acme``
-    and its credentials are beside the config: no tenant falls back on what belongs to another.
-    """
-    directory = Path(os.path.abspath(path)).parent  # noqa: PTH100 - as it is named, links not followed
-    if not directory.is_relative_to(_SYSTEM.parent):
-        return {}
-    tenant = directory.relative_to(_SYSTEM.parent)
-    return {"STATE_DIRECTORY": str(_SYSTEM_STATE / tenant), "CREDENTIALS_DIRECTORY": str(directory / "credentials")}
 
 
 def mentions_variable(text: str) -> bool:

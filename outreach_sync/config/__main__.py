@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from outreach_sync.config import mentions_variable, node_at
-from outreach_sync.config.model import SCHEMA, SECRETS, Schema, allowed, described, inner, keys_at
+from outreach_sync.config.model import SECRETS, Schema, allowed, described, inner, json_schema, keys_at
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.files import write_whole
 
@@ -72,7 +72,7 @@ _LEFT_OUT = {
 
 def schema_text() -> str:
     """Write the schema as it stands in the repository: a variable fits wherever a single value does."""
-    return json.dumps(_with_variables(SCHEMA), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_with_variables(json_schema()), indent=2, ensure_ascii=False) + "\n"
 
 
 def _with_variables(node: Any) -> Any:

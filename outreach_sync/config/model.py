@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping  # noqa: TC003 - pydantic reads annotations at run time
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -373,45 +373,55 @@ def revealed(value: SecretStr | str | None, name: str) -> str:
     return value if isinstance(value, str) else value.get_secret_value()
 
 
-def decision_fingerprint(config: Config) -> str:
-    """Mark what decides the fields of a Person: when the mark changes, everybody is decided anew.
+def fingerprints(config: Config) -> dict[str, str]:
+    """Mark what decides, by the name under which the store keeps it.
 
-    Where the services are does not count: a moved host says the same.
+    Where `decision_fingerprint` changes, the fields of everybody are decided anew (a moved host says the same); where
+    `field_fingerprint` does, what is known of People was read from other fields; where `task_fingerprint` does, other
+    tasks count as skipped (the order of the conditions does not count).
     """
-    sync = config.sync
-    return _mark(
-        {
-            "labels": sync.labels,
-            "multiple_sequences": sync.multiple_sequences,
-            "precedence": list(sync.precedence) if sync.multiple_sequences == "precedence" else None,
-            "fields": config.workbooks.fields.model_dump(),
-            **({"only_where": dict(sync.people.only_where)} if sync.people.only_where else {}),
-        }
-    )
+    sync, fields, only_where = config.sync, config.workbooks.fields.model_dump(), dict(config.sync.people.only_where)
+    pilot = {"only_where": only_where} if only_where else {}
+    decided_by = {
+        "labels": sync.labels,
+        "multiple_sequences": sync.multiple_sequences,
+        "precedence": list(sync.precedence) if sync.multiple_sequences == "precedence" else None,
+        "fields": fields,
+        **pilot,
+    }
+    conditions = sorted(json.dumps(one, sort_keys=True) for one in sync.tasks.skipped_when)
+    content = {
+        "decision_fingerprint": decided_by,
+        "field_fingerprint": {**fields, **pilot},
+        "task_fingerprint": {"skipped_when": conditions},
+    }
+    return {name: hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest() for name, one in content.items()}
 
 
-def field_fingerprint(config: Config) -> str:
-    """Mark which fields of a Person are read: where they change, what is known of People was read from others."""
-    fields, only_where = config.workbooks.fields.model_dump(), dict(config.sync.people.only_where)
-    return _mark({**fields, "only_where": only_where} if only_where else fields)
+def _secret_keys(model: type[BaseModel], where: tuple[str, ...] = ()) -> Iterator[Where]:
+    for name, field in model.model_fields.items():
+        for form in (field.annotation, *get_args(field.annotation)):
+            kind = getattr(form, "__origin__", form)  # what is annotated
+            if kind is SecretStr:
+                yield (*where, name)
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _secret_keys(kind, (*where, name))
 
 
-def task_rule_fingerprint(config: Config) -> str:
-    """Mark what decides whether a task was skipped. The order of the conditions does not count."""
-    conditions = config.sync.tasks.skipped_when
-    return _mark({"skipped_when": sorted(json.dumps(one, sort_keys=True) for one in conditions)})
+SECRETS = frozenset(_secret_keys(Config))
+"""Values that are never shown, and that may come from a file: ``<key>_file: PATH``."""
+
+CREDENTIALS = SECRETS | {("outreach", "client_id"), ("outreach", "s2s", "install_id"), ("outreach", "s2s", "app_guid")}
+"""Values that commands without a service to talk to can do without."""
 
 
-def _mark(content: dict[str, object]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
+@cache
 def json_schema() -> Schema:
     """Make the schema (draft 2020-12) from the model, with the `_file` variant of every secret."""
     schema = Config.model_json_schema(by_alias=True)
     for section in (schema, *schema["$defs"].values()):
         keys = section["properties"]
-        for key in sorted(key for key, described in keys.items() if _is_secret(described)):
+        for key in sorted({str(way[-1]) for way in SECRETS} & keys.keys()):
             keys[f"{key}_file"] = {"type": "string", "description": f"A file that holds {key}, which is then left out."}
         for key, described in keys.items():
             described["title"] = key
@@ -422,17 +432,9 @@ def json_schema() -> Schema:
     return {"$schema": _DIALECT, **schema, "title": "outreach-sync", "description": "The config of outreach-sync."}
 
 
-def _is_secret(described: Schema) -> bool:
-    return any(form.get("writeOnly") for form in described.get("anyOf", ()))
-
-
-SCHEMA = json_schema()
-"""The config as JSON Schema: what complaints, the reference and the starter are made from."""
-
-
 def described(where: Where) -> Schema:
     """Return the schema of a value; {} where anything goes."""
-    here = SCHEMA
+    here = json_schema()
     for step in where:
         inside = inner(here)
         named = inside.get("properties", {}).get(step) or next(iter(inside.get("patternProperties", {}).values()), None)
@@ -446,26 +448,12 @@ def inner(schema: Schema) -> Schema:
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
         return inner(kinds[0])
-    return SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return json_schema()["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
 def keys_at(where: Where) -> list[str]:
     """List the keys of a section in their order; none where keys are free, or nothing can stand."""
     return list(inner(described(where)).get("properties", ()))
-
-
-def all_keys(where: Where = ()) -> Iterator[Where]:
-    """List the way to every key of a section, those of its sections included, in their order."""
-    for key in keys_at(where):
-        yield (*where, key)
-        yield from all_keys((*where, key))
-
-
-SECRETS = frozenset(way for way in all_keys() if _is_secret(described(way)))
-"""Values that are never shown, and that may come from a file: ``<key>_file: PATH``."""
-
-CREDENTIALS = SECRETS | {("outreach", "client_id"), ("outreach", "s2s", "install_id"), ("outreach", "s2s", "app_guid")}
-"""Values that commands without a service to talk to can do without."""
 
 
 def allowed(schema: Schema) -> str:

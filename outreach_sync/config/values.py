@@ -188,10 +188,6 @@ def says(allowed: str, **schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **schema, "errorMessage": allowed})
 
 
-def _name(pattern: str) -> Any:
-    return Field(pattern=pattern, json_schema_extra={"errorMessage": NAMES[pattern]})
-
-
 _SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
 _NOT_AFTER: dict[str, Any] = {
     "type": "object",
@@ -237,9 +233,9 @@ AtMostADay = Annotated[Milliseconds, Field(ge=1, le=DAY_MS), says(f"{SPANS}, lon
 Value = Annotated[
     Scalar, WithJsonSchema({**_SCALAR, "errorMessage": "text, a number, true, false, or null for an empty field"})
 ]
-FieldName = Annotated[str, _name(_FIELD)]
-AttributeName = Annotated[str, _name(_ATTRIBUTE)]
-OutreachWord = Annotated[str, _name(_WORD)]
+FieldName = Annotated[str, Field(pattern=_FIELD, json_schema_extra={"errorMessage": NAMES[_FIELD]})]
+AttributeName = Annotated[str, Field(pattern=_ATTRIBUTE, json_schema_extra={"errorMessage": NAMES[_ATTRIBUTE]})]
+OutreachWord = Annotated[str, Field(pattern=_WORD, json_schema_extra={"errorMessage": NAMES[_WORD]})]
 EachOnce = AfterValidator(_each_once)
 AtLeastOne = Field(min_length=1)
 Template = Annotated[Text, _unless(_TEMPLATE.format(_PLACES), _STRAY), says(f"{_ANY}{_BRACES}")]

@@ -9,7 +9,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 
 from outreach_sync.config import load_config
-from outreach_sync.config.model import CREDENTIALS, SECRETS, decision_fingerprint, revealed, task_rule_fingerprint
+from outreach_sync.config.model import CREDENTIALS, SECRETS, fingerprints, revealed
 from outreach_sync.errors import ConfigError
 from outreach_sync.instants import Back, Instant
 
@@ -119,14 +119,17 @@ def test_events_are_a_stream_and_their_names_are_checked(minimal: Callable[..., 
     ],
 )
 def test_whatever_changes_what_a_person_says_changes_the_mark(minimal: Write, more: str) -> None:
-    before = decision_fingerprint(load_config(minimal()))
-    assert decision_fingerprint(load_config(minimal(more))) != before
+    before = fingerprints(load_config(minimal()))["decision_fingerprint"]
+    assert fingerprints(load_config(minimal(more)))["decision_fingerprint"] != before
 
 
 def test_the_order_of_states_counts_where_it_decides(minimal: Write) -> None:
     one = "sync: {multiple_sequences: precedence, precedence: [active, paused]}\n"
     other = "sync: {multiple_sequences: precedence, precedence: [paused, active]}\n"
-    assert decision_fingerprint(load_config(minimal(one))) != decision_fingerprint(load_config(minimal(other)))
+    assert (
+        fingerprints(load_config(minimal(one)))["decision_fingerprint"]
+        != fingerprints(load_config(minimal(other)))["decision_fingerprint"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,13 +143,13 @@ def test_the_order_of_states_counts_where_it_decides(minimal: Write) -> None:
     ],
 )
 def test_what_changes_nothing_that_is_written_leaves_the_mark(minimal: Write, more: str) -> None:
-    before = decision_fingerprint(load_config(minimal()))
-    assert decision_fingerprint(load_config(minimal(more))) == before
+    before = fingerprints(load_config(minimal()))["decision_fingerprint"]
+    assert fingerprints(load_config(minimal(more)))["decision_fingerprint"] == before
 
 
 def test_the_mark_of_the_task_rule_follows_the_rule_alone(minimal: Write) -> None:
     def mark(more: str) -> str:
-        return task_rule_fingerprint(load_config(minimal(more)))
+        return fingerprints(load_config(minimal(more)))["task_fingerprint"]
 
     assert mark("sync: {tasks: {skipped_when: [{state: skipped}]}}\n") != mark("")
     assert mark("sync: {tasks: {status: Done}}\n") == mark("")
