@@ -9,30 +9,30 @@ and so is what is read by id: refused records that are due, and records that an 
 from __future__ import annotations
 
 import json
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from outreach_sync import instants
-from outreach_sync.errors import InterruptedByError, OutreachSyncError
+from outreach_sync.errors import OutreachSyncError
 from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
-from outreach_sync.records import Stream
+from outreach_sync.records import Prospect, Stream
 from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.store.cache import JudgedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
 from outreach_sync.store.outbox import next_attempt
+from outreach_sync.store.progress import SURVEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.instants import Instant
     from outreach_sync.records import Event, Page, SourceTask
-    from outreach_sync.rules.watermark import Progress, Walk
+    from outreach_sync.rules.watermark import Walk
     from outreach_sync.run import Run, StreamSummary
     from outreach_sync.store import Store
-    from outreach_sync.store.cache import CachedProspect, CachedTask
+    from outreach_sync.store.cache import CachedTask
+    from outreach_sync.store.progress import Survey
 
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
@@ -51,126 +51,82 @@ _TOGETHER = 1_000
 """Records read by id between two commits: ten requests."""
 
 
-class Course(NamedTuple):
-    """What a walk is made for.
-
-    Attributes:
-        stream: what is read.
-        name: under which its progress is kept; None: it is not kept.
-        begin: returns a new walk.
-        resumable: returns the walk to go on with, given how far it is; None: begin anew.
-        first_url: returns its first page.
-        instead: given the walk and the `Date` of its first answer, returns a walk to make in its place.
-        page_kept: what else is done with a page, in its transaction.
-        completed: what is done at its end, in the transaction of the last page.
-    """
-
-    stream: Stream
-    name: str | None
-    begin: Callable[[Progress], Walk]
-    resumable: Callable[[Progress], Walk | None]
-    first_url: Callable[[Walk], str]
-    instead: Callable[[Walk, Instant | None], Walk | None]
-    page_kept: Callable[[Page], None]
-    completed: Callable[[Walk], None]
-
-
-def pull(run: Run, stream: Stream) -> None:
+def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:
     """Read what changed in one stream and store it.
 
-    Where a walk is open and the run was told from where to read, that is read beside it and the walk stays open.
+    `survey`: go on with the walk of `reconcile` instead, and note in it which states there are. Where a walk is open
+    and the run was told from where to read, that is read beside it and the walk stays open. Where the service refuses
+    the page token, the walk begins again.
 
     Raises:
         ServiceError: Outreach was unavailable or out of quota; what was read is kept and the next run goes on.
         UntrustedAnswerError: the walk cannot be trusted (it loops); it starts again next time.
         InterruptedByError: asked to stop; likewise.
     """
-    summary = run.summary.streams[stream]
-    before = run.source.requests
-    beside = run.reading.is_told and run.store.progress.of(stream).walk is not None
-    course = Course(
-        stream,
-        None if beside else stream.value,
-        begin=partial(_begin, run, stream),
-        resumable=partial(_resumable, run),
-        first_url=lambda walk: run.source.first_url(stream, walk.since),
-        instead=partial(_sweep_instead, run, stream),
-        page_kept=lambda _page: None,
-        completed=(lambda _walk: None) if beside else partial(_complete, run, stream),
-    )
+    summary, progress, before = run.summary.streams[stream], run.store.progress, run.source.requests
+    name: str | None = stream.value if survey is None else SURVEY
+    open_walk = progress.of(name or "").walk
+    if run.reading.is_told and open_walk is not None:
+        name = None  # nothing of it is kept
+    restarts_left, complete = _RESTARTS, False
     try:
-        follow(run, course, summary)
+        while not complete:
+            walk = _walk_to_make(run, stream, name)
+            try:
+                _read_pages(run, stream, walk, name, survey)
+                complete = True
+            except (CursorRefusedError, PagingLoopError) as refusal:
+                _keep(run, name, walk._replace(next_url=None))  # what is stored may lead into a circle
+                if isinstance(refusal, PagingLoopError):
+                    raise
+                run.log.warning("walk_restarted", stream=stream.value, why=str(refusal))
+                restarts_left -= 1
+                if restarts_left < 0:
+                    raise
+            except OutreachSyncError:
+                if name is not None and progress.of(name).walk is None:
+                    _keep(run, name, walk)  # nothing came; that it was tried is known all the same
+                raise
     finally:
         summary.requests += run.source.requests - before
-        summary.watermark = run.store.progress.of(stream).watermark
+        summary.watermark = progress.of(stream).watermark
     run.log.info("stream_read", stream=stream.value, **summary.as_json(stream))
     if summary.without_stamp:
         run.log.warning("rows_without_updated_at", stream=stream.value, rows=summary.without_stamp)
 
 
-def follow(run: Run, course: Course, summary: StreamSummary) -> None:
-    """Go on with the walk there is, or begin one; begin again where the service refuses the page token.
-
-    Raises as `pull`.
-    """
-    progress = run.store.progress
-    for restart in range(_RESTARTS + 1):
-        before = progress.of(course.name) if course.name else watermark.Progress(None, None, None)
-        walk = course.resumable(before) or course.begin(before)
-        try:
-            _read_pages(run, course, walk, summary)
-        except PagingLoopError:
-            _keep(run, course, walk._replace(next_url=None))  # what is stored leads into the circle
-            raise
-        except CursorRefusedError as refusal:
-            run.log.warning("walk_restarted", stream=course.stream.value, why=str(refusal))
-            _keep(run, course, walk._replace(next_url=None))
-            if restart == _RESTARTS:
-                raise
-        except OutreachSyncError:
-            if course.name and progress.of(course.name).walk is None:
-                _keep(run, course, walk)  # nothing came; that it was tried is known all the same
-            raise
-        else:
-            return
-
-
-def _resumable(run: Run, progress: Progress) -> Walk | None:
-    """Return the walk to go on with; a run that was told where to read from goes on with none."""
-    walk, reading = progress.walk, run.reading
-    if walk is None or reading.is_told or (reading.full and not watermark.reads_all(walk, reading)):
-        return None
-    return walk._replace(as_is=walk.as_is or reading.full)
-
-
-def _begin(run: Run, stream: Stream, _progress: Progress) -> Walk:
-    progress, heard = run.store.progress.of(stream), run.source.heard_time()
-    bound = watermark.first_bound(progress, run.reading, heard)
-    if bound is None:
-        heard = run.source.server_time()
-        bound = watermark.first_bound(progress, run.reading, heard)
-    if bound is None:
+def _walk_to_make(run: Run, stream: Stream, name: str | None) -> Walk:
+    """Return the walk to go on with, or a new one; a run that was told where to read from goes on with none."""
+    reading, known = run.reading, run.store.progress.of(name or stream)
+    walk = None if reading.is_told else known.walk
+    if walk is not None and (not reading.full or watermark.reads_all(walk, reading)):
+        return walk._replace(as_is=walk.as_is or reading.full)
+    walk = watermark.first_bound(known, reading, run.source.heard_time())
+    walk = walk or watermark.first_bound(known, reading, run.source.server_time())
+    if walk is None:
         raise AssertionError("the server's clock is known and still there is no bound")
-    return _walk_from(run, bound, began_at=None)
+    return walk._replace(local_at=run.clock(), as_is=reading.full)
 
 
-def _walk_from(run: Run, bound: Walk, *, began_at: Instant | None) -> Walk:
-    return bound._replace(began_at=began_at, local_at=run.clock(), as_is=run.reading.full)
-
-
-def _read_pages(run: Run, course: Course, walk: Walk, summary: StreamSummary) -> None:
-    """Store each page, the work that follows from it and how far the walk is, in one transaction.
+def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: Survey | None) -> None:
+    """Store each page, the work that follows from it and how far the walk is (under `name`), in one transaction.
 
     With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
+    Where the first answer shows that a late sweep is due, that is read instead: it covers this walk's bound.
     """
-    url = walk.next_url or course.first_url(walk)
-    for page in run.source.pages(course.stream, url):
+    summary, reading = run.summary.streams[stream], run.reading
+    first = run.source.first_url(stream, walk.since) if survey is None else run.source.all_states_url()
+    for page in run.source.pages(stream, walk.next_url or first):
+        now = page.server_time
         if walk.began_at is None:
-            walk = walk._replace(began_at=page.server_time, local_at=run.clock())
-            instead = course.instead(walk, page.server_time)
-            if instead is not None:
-                _keep(run, course, instead)
-                _read_pages(run, course, instead, summary)
+            walk = walk._replace(began_at=now, local_at=run.clock())
+            usual = walk.moves_watermark and not walk.counts_as_sweep and not reading.is_told
+            known = run.store.progress.of(stream)
+            if usual and now is not None and watermark.sweep_is_due(known, reading, now):
+                sweep = watermark.sweep_bound(known, reading)
+                sweep = sweep._replace(began_at=now, local_at=run.clock(), as_is=reading.full)
+                _keep(run, name, sweep)
+                _read_pages(run, stream, sweep, name, survey)
                 return
         stamps = [row.updated_at for row in page.rows]
         newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
@@ -178,38 +134,31 @@ def _read_pages(run: Run, course: Course, walk: Walk, summary: StreamSummary) ->
         with run.store.transaction():
             concerned, changed = keep_page(run, page, summary, as_is=walk.as_is)
             run.store.undecided.mark_changed(concerned, held=True)
-            course.page_kept(page)
-            if page.next_url is None:
-                course.completed(walk)
-            elif course.name is not None:
-                run.store.progress.keep_walk(course.name, walk)
+            if survey is not None:  # a state that makes no sense exists all the same
+                survey.saw([*(one.id for one in page.states), *(one.id for one in page.refused if one.id is not None)])
+            if page.next_url is None and name is not None:
+                _complete(run, stream, walk, name)
+            elif name is not None:
+                run.store.progress.keep_walk(name, walk)
         summary.read += page.received
         summary.changed += changed
         summary.without_stamp += page.without_stamp
-        run.on_progress(course.stream.value, page.received)
-        if page.next_url is not None and run.stop.is_set():
-            raise InterruptedByError(run.stop.signal_number)
+        run.on_progress(stream.value, page.received)
+        if page.next_url is not None:
+            check(run.stop)
 
 
-def _sweep_instead(run: Run, stream: Stream, walk: Walk, server_now: Instant | None) -> Walk | None:
-    """Where the first answer shows that a late sweep is due, read that instead: it covers this walk's bound."""
-    reading = run.reading
-    if walk.counts_as_sweep or not walk.moves_watermark or server_now is None or reading.is_told:
-        return None
-    progress = run.store.progress.of(stream)
-    if not watermark.sweep_is_due(progress, reading, server_now):
-        return None
-    return _walk_from(run, watermark.sweep_bound(progress, reading), began_at=server_now)
-
-
-def _complete(run: Run, stream: Stream, walk: Walk) -> None:
+def _complete(run: Run, stream: Stream, walk: Walk, name: str) -> None:
     """Move the watermark as far as the walk proves, never back (inside a transaction)."""
-    before = run.store.progress.of(stream)
-    moved = before.watermark
+    progress = run.store.progress
+    if name == SURVEY:
+        progress.keep_walk(name, None, watermark=walk.began_at)
+        return
+    moved = progress.of(stream).watermark
     if walk.moves_watermark:
-        marks = (before.watermark, watermark.trusted_time(walk))
+        marks = (moved, watermark.trusted_time(walk))
         moved = max((mark for mark in marks if mark is not None), default=None)
-    run.store.progress.keep_walk(stream, None, watermark=moved, swept=walk.began_at if walk.counts_as_sweep else None)
+    progress.keep_walk(stream, None, watermark=moved, swept=walk.began_at if walk.counts_as_sweep else None)
     if stream is Stream.SEQUENCE_STATES and walk.since is None:
         run.store.facts.put(ALL_STATES_READ, run.id)
     if stream is Stream.EVENTS and walk.since is not None:
@@ -219,10 +168,10 @@ def _complete(run: Run, stream: Stream, walk: Walk) -> None:
     )
 
 
-def _keep(run: Run, course: Course, walk: Walk) -> None:
-    if course.name is not None:
+def _keep(run: Run, name: str | None, walk: Walk) -> None:
+    if name is not None:
         with run.store.transaction():
-            run.store.progress.keep_walk(course.name, walk)
+            run.store.progress.keep_walk(name, walk)
 
 
 # -- what a page holds
@@ -242,66 +191,82 @@ def keep_page(
     Returns:
         The prospects whose Person has to be decided again, and how many rows of the stream changed.
     """
-    cache = run.store.cache
+    cache, outbox = run.store.cache, run.store.outbox
     trust = Trust(page.server_time or run.source.heard_time(), as_is)
     namesakes = forget_namesakes(run.store.connection, (*page.prospects, *page.included))
-    forgotten = forgotten_ids(run.store.connection, "prospect") | namesakes
+    if forgotten := forgotten_ids(run.store.connection, "prospect") | namesakes:
+        page = _without(page, forgotten)
     renamed = cache.keep_sequences(page.sequences)
-    listing = cache.in_sequences(renamed) if run.config.workbooks.fields.sequences is not None else set()
-    included, _ = cache.keep_prospects((one for one in page.included if one.id not in forgotten), trust)
-    prospects, changed_prospects = cache.keep_prospects(
-        (one for one in page.prospects if one.id not in forgotten), trust
-    )
-    states, changed_states = cache.keep_states(
-        (one for one in page.states if one.prospect_id not in forgotten),
-        trust,
-        written={one.id for one in page.included},
-    )
-    with_task, changed_tasks = _keep_tasks(run, page.tasks, trust, summary)
-    changed_events = _keep_events(run, [one for one in page.events if one.prospect_id not in forgotten], summary)
-    _keep_refusals(run, page)
-    changed = changed_prospects + changed_states + changed_tasks + changed_events
-    return included | prospects | states | with_task | listing, changed
+    concerned = cache.in_sequences(renamed) if run.config.workbooks.fields.sequences is not None else set()
+    concerned |= cache.keep_prospects(page.included, trust)[0]
+    prospects, changed_prospects = cache.keep_prospects(page.prospects, trust)
+    states, changed_states = cache.keep_states(page.states, trust, written={one.id for one in page.included})
+    concerned, changed = concerned | prospects | states, changed_prospects + changed_states
+    if page.tasks:
+        with_task, changed = _keep_tasks(run, page.tasks, trust, summary)
+        concerned |= with_task
+    if page.events:
+        changed = _keep_events(run, page.events, summary)
+    refused = {one.id for one in page.refused}
+    every: tuple[Sequence[Any], ...] = (page.states, page.tasks, page.prospects, page.events)
+    for stream, rows in zip(Stream, every, strict=True):
+        if rows:
+            outbox.source_made_sense(stream, [row.id for row in rows if row.id not in refused])
+    if page.refused:
+        _refuse(run, page)
+    return concerned, changed
+
+
+def _without(page: Page, forgotten: frozenset[int]) -> Page:
+    """Leave out what is told of people who were forgotten."""
+
+    def others(rows: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(one for one in rows if (one.id if isinstance(one, Prospect) else one.prospect_id) not in forgotten)
+
+    named = ("states", "tasks", "prospects", "included", "events", "refused")
+    kept: dict[str, Any] = {name: others(getattr(page, name)) for name in named}
+    return page._replace(**kept)
 
 
 def _keep_tasks(
     run: Run, tasks: Sequence[SourceTask], trust: Trust, summary: StreamSummary | None
 ) -> tuple[set[int], int]:
     """Store sequence tasks and queue what was skipped; return the prospects that need a Person for it."""
-    forgotten = forgotten_ids(run.store.connection, "prospect")
-    told = run.store.events.skips_of([task.id for task in tasks], run.config.sync.tasks.skip_events) if tasks else {}
-    judged = [
-        JudgedTask(
-            task, task.id in told or skipping_condition(task.attributes, run.config.sync.tasks.skipped_when) is not None
-        )
-        for task in tasks
-        if is_sequence_task(task) and task.prospect_id not in forgotten
-    ]
+    rule = run.config.sync.tasks
+    told = run.store.events.skips_of([task.id for task in tasks], rule.skip_events)
+    changed = run.store.cache.keep_tasks(
+        [
+            JudgedTask(task, task.id in told or skipping_condition(task.attributes, rule.skipped_when) is not None)
+            for task in tasks
+            if is_sequence_task(task)
+        ],
+        trust,
+    )
     concerned = set[int]()
-    changed = run.store.cache.keep_tasks(judged, trust)
     for task, skipped in changed:
         if not skipped:
             run.store.outbox.drop_task(task.id)
         elif task.prospect_id is not None:
-            concerned |= queue_skipped(run, task.id, task.prospect_id, held=True)
+            concerned |= _queue_skipped(run, task.id, task.prospect_id)
     if summary is not None:
         summary.skipped += sum(one.skipped for one in changed)
     return concerned, len(changed)
 
 
-def queue_skipped(run: Run, task_id: int, prospect_id: int, *, held: bool) -> set[int]:
+def _queue_skipped(run: Run, task_id: int, prospect_id: int) -> set[int]:
     """Queue the Workbooks Task of a skipped task unless it was made already; return whose Person it needs."""
     cached = run.store.cache.task(task_id)
     if cached is not None and cached.workbooks_id is not None:
         return set()
-    run.store.outbox.queue_task(task_id, prospect_id, held=held, run_id=run.id)
+    run.store.outbox.queue_task(task_id, prospect_id, held=True, run_id=run.id)
     return {prospect_id}
 
 
 def _keep_events(run: Run, events: Sequence[Event], summary: StreamSummary | None) -> int:
     """Store events and note the records that are to be read again because of them; return how many are new.
 
-    What the cache shows already, since the other streams were read before, is not read again.
+    What the cache shows already, since the other streams were read before, or what is about nobody who is known, is not
+    read again.
     """
     cache, kept = run.store.cache, run.store.events
     fresh = kept.keep(events)
@@ -313,11 +278,17 @@ def _keep_events(run: Run, events: Sequence[Event], summary: StreamSummary | Non
     states = cache.pooled_states(known)
     for event in others:
         prospect_id = event.prospect_id or 0
-        of_prospect = states.get(prospect_id, [])
+        cached, of_prospect = known.get(prospect_id), states.get(prospect_id, [])
+        if event.name in REMOVED:
+            is_shown = cached is None or cached.gone
+        else:
+            attribute, value = SHOWN_BY.get(event.name, ("", None))
+            shown = getattr(cached.prospect, attribute, None) if cached is not None and cached.known else None
+            is_shown = shown is not None and shown is value
         if event.name == STATE_REMOVED:
             told = [one for one in of_prospect if one.sequence_id == event.sequence_id] or of_prospect
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=True)
-        elif not _is_shown(event, known.get(prospect_id)):
+        elif not is_shown:
             kept.add_concerns(Stream.PROSPECTS, [prospect_id], removed=event.name in REMOVED)
         if event.name == MERGED:
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in of_prospect}, removed=False)
@@ -326,30 +297,9 @@ def _keep_events(run: Run, events: Sequence[Event], summary: StreamSummary | Non
     return len(fresh)
 
 
-def _is_shown(event: Event, cached: CachedProspect | None) -> bool:
-    """Say whether what an event tells of a prospect is known already, or is about nobody who is known."""
-    if event.name in REMOVED:
-        return cached is None or cached.gone
-    attribute, value = SHOWN_BY.get(event.name, ("", None))
-    return cached is not None and cached.known and getattr(cached.prospect, attribute, None) is value is not None
-
-
-def _keep_refusals(run: Run, page: Page) -> None:
-    """Refuse what makes no sense, and end the refusals of what makes sense now."""
-    outbox, forgotten = run.store.outbox, forgotten_ids(run.store.connection, "prospect")
-    refused_ids = {refused.id for refused in page.refused}
-    for stream, rows in (
-        (Stream.SEQUENCE_STATES, page.states),
-        (Stream.TASKS, page.tasks),
-        (Stream.PROSPECTS, page.prospects),
-        (Stream.EVENTS, page.events),
-    ):
-        if rows:
-            outbox.source_made_sense(stream, [row.id for row in rows if row.id not in refused_ids])
+def _refuse(run: Run, page: Page) -> None:
     for refused in page.refused:
-        if (refused.id if refused.stream is Stream.PROSPECTS else refused.prospect_id) in forgotten:
-            continue
-        is_new = outbox.refuse_source(
+        is_new = run.store.outbox.refuse_source(
             refused.stream,
             refused.id,
             refused.prospect_id,
@@ -421,20 +371,16 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool], summary: StreamS
     with run.store.transaction():
         if stream is Stream.PROSPECTS:
             concerned = run.store.cache.prospects_are_gone(absent)
-            concerned |= run.store.cache.gone_prospects_opted_out(_opt_outs_told_of(run, absent))
+            told = run.store.events.of_prospects(absent, list(SHOWN_BY))  # the last of each kind counts
+            last = {(event.prospect_id, SHOWN_BY[event.name][0]): event for event in told}
+            opt_outs = [event for event in last.values() if SHOWN_BY[event.name][1]]
+            concerned |= run.store.cache.gone_prospects_opted_out(opt_outs)
         elif stream is Stream.SEQUENCE_STATES:
             concerned = run.store.cache.remove_states(absent)
         else:
             concerned = _skipped_and_gone(run, absent, summary)
         run.store.undecided.mark_changed(concerned, held=True)
         run.store.events.concerns_read(stream, some)
-
-
-def _opt_outs_told_of(run: Run, prospect_ids: Collection[int]) -> list[Event]:
-    """Return, for each prospect and kind of opt-out, the event that told of it last, unless that took it back."""
-    told = run.store.events.of_prospects(prospect_ids, list(SHOWN_BY))
-    last = {(event.prospect_id, SHOWN_BY[event.name][0]): event for event in told}
-    return [event for event in last.values() if SHOWN_BY[event.name][1]]
 
 
 def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Iterable[int] = ()) -> list[int]:
@@ -475,7 +421,7 @@ def _skipped_and_gone(run: Run, task_ids: Sequence[int], summary: StreamSummary)
         made = run.store.cache.gone_task_was_skipped(event)
         summary.skipped += known is None or not known.skipped
         if made.prospect_id is not None:
-            concerned |= queue_skipped(run, task_id, made.prospect_id, held=True)
+            concerned |= _queue_skipped(run, task_id, made.prospect_id)
     return concerned
 
 

@@ -18,7 +18,7 @@ from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.http import ahead, check, early
 from outreach_sync.instants import parse_duration
 from outreach_sync.match import has_values, keep_read as keep_person, made_at, until_shown
-from outreach_sync.pull import Course, absent_among, follow, keep_read
+from outreach_sync.pull import absent_among, keep_read, pull
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import NOT_ACTIVE
 from outreach_sync.rules.watermark import Walk, Watched, guard_problems, is_mass_change
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from outreach_sync.decide import Decision
     from outreach_sync.records import PersonRow
     from outreach_sync.rules.person import RoleValue
-    from outreach_sync.rules.watermark import Progress
     from outreach_sync.run import Run
     from outreach_sync.store.people import LinkedPerson
 
@@ -164,52 +163,23 @@ def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
 def _walk_all_states(run: Run, survey: Survey) -> None:
     """Go through all sequence states, or on from where an earlier walk stopped; store what was never seen.
 
+    A walk that began a day ago or longer, by the service's clock, proves too little about what it saw first.
+
     Raises:
         ServiceError: it could not be completed; it goes on the next time, or begins anew where the answers went in
             circles.
         InterruptedByError: asked to stop; it goes on the next time.
     """
-    done = run.store.progress.of(SURVEY)
-    if done.walk is None and done.watermark is not None and _is_fresh(run, done.watermark):
+    done, now = run.store.progress.of(SURVEY), run.source.heard_time()
+    began_at = done.watermark if done.walk is None else done.walk.began_at
+    if now is None or began_at is None or not 0 <= now - began_at < _STALE_MS:
+        walk = Walk(None, moves_watermark=False, counts_as_sweep=False, local_at=run.clock(), as_is=True)
+        with run.store.transaction():
+            _end_walk(run, survey)
+            run.store.progress.keep_walk(SURVEY, walk)
+    elif done.walk is None:
         return  # it was completed, and what followed was not
-    summary = run.summary.streams[Stream.SEQUENCE_STATES]
-    before = run.source.requests
-    course = Course(
-        Stream.SEQUENCE_STATES,
-        SURVEY,
-        begin=partial(_begin_walk, run, survey),
-        resumable=partial(_resumable, run),
-        first_url=lambda _walk: run.source.all_states_url(),
-        instead=lambda _walk, _now: None,
-        page_kept=lambda page: survey.saw(
-            [*(one.id for one in page.states), *(one.id for one in page.refused if one.id)]
-        ),
-        completed=lambda walk: run.store.progress.keep_walk(SURVEY, None, watermark=walk.began_at),
-    )
-    try:
-        follow(run, course, summary)
-    finally:
-        summary.requests += run.source.requests - before
-
-
-def _begin_walk(run: Run, survey: Survey, _progress: Progress) -> Walk:
-    with run.store.transaction():
-        _end_walk(run, survey)
-    return Walk(None, moves_watermark=False, counts_as_sweep=False, local_at=run.clock(), as_is=True)
-
-
-def _resumable(run: Run, progress: Progress) -> Walk | None:
-    """Return the walk to go on with; one that began long ago proves too little about what it saw first."""
-    walk = progress.walk
-    if walk is None or walk.next_url is None:
-        return None
-    return walk if walk.began_at is not None and _is_fresh(run, walk.began_at) else None
-
-
-def _is_fresh(run: Run, began_at: int) -> bool:
-    """Say whether a walk began within a day, by the service's clock."""
-    now = run.source.heard_time()
-    return now is not None and 0 <= now - began_at < _STALE_MS
+    pull(run, Stream.SEQUENCE_STATES, survey)
 
 
 def _end_walk(run: Run, survey: Survey) -> None:
