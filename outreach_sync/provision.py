@@ -7,9 +7,9 @@ that new fields get are read from Workbooks, never derived from their titles.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from outreach_sync.errors import NotAllowedError, OutreachSyncError, UnavailableError, UntrustedAnswerError, UsageError
+from outreach_sync.errors import NotAllowedError, UnavailableError, UntrustedAnswerError, UsageError
 from outreach_sync.http import pause
 from outreach_sync.records import Accepted, Rejected, Unknown
 from outreach_sync.rules.person import ROLES
@@ -43,10 +43,8 @@ _ADMINISTRATOR = (
 class Wish(NamedTuple):
     """What Workbooks shall have.
 
-    Attributes:
-        fields: role -> configured column, for the roles that are configured.
-        labels: the entries of the picklist.
-        datetime_type: Workbooks' word for a date-time field, which is not published.
+    `fields` are the configured columns by role, `labels` the entries of the picklist, and `datetime_type` is Workbooks'
+    word for a date-time field, which is not published.
     """
 
     fields: Mapping[str, str]
@@ -111,48 +109,26 @@ def provide(
         UsageError: Workbooks refuses something, such as the data type.
         InterruptedByError: asked to stop.
     """
-    picklist_id = _provide_picklist(metadata, steps)
-    fields = [step for step in steps if step.kind == "field" and step.action != "propose"]
-    pending = {step.role: _begin_field(metadata, step, wish, picklist_id) for step in fields}
-    ends = time.monotonic() + patience_seconds
-    columns = {
-        str(role): begun if isinstance(begun, str) else _wait_for(metadata, begun, stop, ends)
-        for role, begun in pending.items()
+    picklist_id = None
+    for step in steps:
+        if step.kind == "picklist":
+            picklist_id = step.id or _made(_admin(metadata.create_picklist, step.name, _MADE_BY), step)
+    entries = [step for step in steps if step.kind == "entry" and step.action == "create"]
+    if picklist_id is not None:
+        verdicts = _admin(metadata.add_picklist_entries, picklist_id, [step.name for step in entries])
+        for verdict, step in zip(verdicts, entries, strict=True):
+            _made(verdict, step)
+    fields = {str(step.role): step for step in steps if step.kind == "field" and step.action != "propose"}
+    columns = {role: step.column for role, step in fields.items()}
+    coming = {
+        role: step.id or _make_field(metadata, step, wish, picklist_id)
+        for role, step in fields.items()
+        if step.column is None
     }
-    return Provisioned(columns, field_problems(_person(metadata), columns))
-
-
-def _admin(call: Callable[[], T]) -> T:
-    """Use the administration; where it is closed to us, say what to do.
-
-    Raises:
-        NotAllowedError: it is closed.
-    """
-    try:
-        return call()
-    except NotAllowedError as refusal:
-        raise NotAllowedError(
-            f"this API key may not use Workbooks' administration: {refusal.message}", advice=_ADMINISTRATOR
-        ) from refusal
-
-
-def _person(metadata: Metadata) -> RecordType:
-    person = metadata.read_types((PERSON_CLASS,)).get(PERSON_CLASS)
-    if person is None:
-        raise NotAllowedError("the API key cannot see People.", advice="Give its user access in Workbooks.")
-    return person
-
-
-def _field_step(metadata: Metadata, person: RecordType, role: str, wish: Wish) -> Step:
-    """Find a field by its configured column, by its title, or as one that is being made."""
-    title = TITLES[role]
-    existing = person.fields.get(wish.fields[role]) or _titled(person, title)
-    if existing is not None:
-        return Step("exists", "field", title, role, column=existing.name)
-    for custom in _admin(lambda: metadata.find_custom_fields(title)):
-        if (custom.column or _COLUMN_PREFIX).startswith(_COLUMN_PREFIX):  # even if it became available this moment
-            return Step("exists", "field", title, role, id=custom.id)
-    return Step("create", "field", title, role)
+    ends = time.monotonic() + patience_seconds
+    columns |= {role: _wait_for(metadata, field_id, stop, ends) for role, field_id in coming.items()}
+    there = {role: column for role, column in columns.items() if column is not None}
+    return Provisioned(there, field_problems(_person(metadata), there))
 
 
 def titled_fields(person: RecordType, fields: Mapping[str, str | None]) -> dict[str, str]:
@@ -176,89 +152,92 @@ def _titled(person: RecordType, title: str) -> FieldType | None:
     return next((field for field in custom if field.title.casefold() == title.casefold()), None)
 
 
+def _admin(call: Callable[..., T], *given: Any) -> T:
+    """Use the administration; where it is closed to us, say what to do."""
+    try:
+        return call(*given)
+    except NotAllowedError as refusal:
+        raise NotAllowedError(
+            f"this API key may not use Workbooks' administration: {refusal.message}", advice=_ADMINISTRATOR
+        ) from refusal
+
+
+def _person(metadata: Metadata) -> RecordType:
+    person = metadata.read_types((PERSON_CLASS,)).get(PERSON_CLASS)
+    if person is None:
+        raise NotAllowedError("the API key cannot see People.", advice="Give its user access in Workbooks.")
+    return person
+
+
+def _field_step(metadata: Metadata, person: RecordType, role: str, wish: Wish) -> Step:
+    """Find a field by its configured column, by its title, or as one that is being made."""
+    title = TITLES[role]
+    existing = person.fields.get(wish.fields[role]) or _titled(person, title)
+    if existing is not None:
+        return Step("exists", "field", title, role, column=existing.name)
+    for custom in _admin(metadata.find_custom_fields, title):
+        if (custom.column or _COLUMN_PREFIX).startswith(_COLUMN_PREFIX):  # even if it became available this moment
+            return Step("exists", "field", title, role, id=custom.id)
+    return Step("create", "field", title, role)
+
+
 def _picklist_steps(metadata: Metadata, person: RecordType, fields: Sequence[Step], wish: Wish) -> list[Step]:
     """Find the picklist that the field draws on, else ours by its name; a field of text needs none."""
     column = next((step.column for step in fields if step.role == "sequence_state"), None)
     field = person.fields.get(column) if column else None
-    if field is not None and field.picklist is None:
+    link = None if field is None else field.picklist
+    if field is not None and link is None:
         return []
-    if field is not None and field.picklist is not None and field.picklist.picklist_id is not None:
-        return _entry_steps(metadata, field.picklist.picklist_id, field.picklist.name or PICKLIST, wish)
-    found = _admin(lambda: metadata.find_picklists(PICKLIST))
+    if link is not None and link.picklist_id is not None:
+        name, found = link.name or PICKLIST, [link.picklist_id]
+    else:
+        name, found = PICKLIST, list(_admin(metadata.find_picklists, PICKLIST))
     if len(found) > 1:
         raise UsageError(
             f"Workbooks has several picklists named '{PICKLIST}' (ids {', '.join(map(str, found))}).",
             advice="Rename or delete all but one, then run `outreach-sync provision` again.",
         )
-    if found:
-        return _entry_steps(metadata, found[0], PICKLIST, wish)
-    return [Step("create", "picklist", PICKLIST), *(Step("create", "entry", label) for label in wish.labels)]
-
-
-def _entry_steps(metadata: Metadata, picklist_id: int, name: str, wish: Wish) -> list[Step]:
-    entries = _admin(lambda: metadata.read_picklist_entries((picklist_id,)))[picklist_id]
+    if not found:
+        return [Step("create", "picklist", PICKLIST), *(Step("create", "entry", label) for label in wish.labels)]
+    entries = _admin(metadata.read_picklist_entries, found)[found[0]]
     missing = {one.label for one in missing_labels(entries, wish.labels)}
-
-    def step(label: str) -> Step:
-        if label not in missing:
-            return Step("exists", "entry", label)
-        return Step("create" if typographic_twin(label, entries) is None else "keep", "entry", label)
-
-    return [Step("exists", "picklist", name, id=picklist_id), *map(step, wish.labels)]
+    steps = [Step("exists", "picklist", name, id=found[0])]
+    for label in wish.labels:
+        lacking = "create" if typographic_twin(label, entries) is None else "keep"
+        steps.append(Step(lacking if label in missing else "exists", "entry", label))
+    return steps
 
 
-def _provide_picklist(metadata: Metadata, steps: Sequence[Step]) -> int | None:
-    picklist = next((step for step in steps if step.kind == "picklist"), None)
-    if picklist is None:
-        return None
-    picklist_id = picklist.id
-    if picklist_id is None:
-        picklist_id = _made(_admin(lambda: metadata.create_picklist(picklist.name, _MADE_BY)), picklist)
-    entries = [step for step in steps if step.kind == "entry" and step.action == "create"]
-    verdicts = _admin(lambda: metadata.add_picklist_entries(picklist_id, [step.name for step in entries]))
-    for verdict, step in zip(verdicts, entries, strict=True):
-        _made(verdict, step)
-    return picklist_id
-
-
-def _begin_field(metadata: Metadata, step: Step, wish: Wish, picklist_id: int | None) -> str | int:
-    """Return the column of a field that exists, else the id of one that is being made."""
-    if step.column is not None or step.id is not None:
-        return step.column or step.id or 0
-    role = step.role or ""
-    verdict = _admin(
-        lambda: metadata.create_custom_field(
+def _make_field(metadata: Metadata, step: Step, wish: Wish, picklist_id: int | None) -> int:
+    def make() -> Verdict:
+        return metadata.create_custom_field(
             title=step.name,
             class_name=PERSON_CLASS,
-            data_type=_DATA_TYPES.get(role, wish.datetime_type),
+            data_type=_DATA_TYPES.get(step.role or "", wish.datetime_type),
             description=_MADE_BY,
-            picklist_id=picklist_id if role == "sequence_state" else None,
+            picklist_id=picklist_id if step.role == "sequence_state" else None,
         )
-    )
-    return _made(verdict, step)
+
+    return _made(_admin(make), step)
 
 
 def _made(verdict: Verdict, step: Step) -> int:
+    """Return the id of what was made. A data type that is not known is told from all else, a matter of rights."""
     what = f"the {step.kind} '{step.name}'"
     match verdict:
         case Accepted():
             return verdict.id
         case Rejected():
-            raise _refusal(what, "; ".join(verdict.reasons))
+            message = f"Workbooks refuses {what}: {'; '.join(verdict.reasons)}."
+            if any("data_type" in reason for reason in verdict.reasons):
+                raise UsageError(message, advice="Name Workbooks' word for a date with a time by --datetime-type.")
+            raise NotAllowedError(message, advice=_ADMINISTRATOR)
         case Unknown():
             raise UnavailableError(
                 f"whether {what} was made is not known ({verdict.why}).",
                 advice="Run `outreach-sync provision` again: it finds what exists.",
             )
     raise UntrustedAnswerError(f"Workbooks calls {what} stale, although it is new.")
-
-
-def _refusal(what: str, reasons: str) -> OutreachSyncError:
-    """Tell a data type that is not known from all else, which is a matter of rights as far as can be seen."""
-    message = f"Workbooks refuses {what}: {reasons}."
-    if "data_type" in reasons:
-        return UsageError(message, advice="Name Workbooks' word for a date with a time by --datetime-type.")
-    return NotAllowedError(message, advice=_ADMINISTRATOR)
 
 
 def _wait_for(metadata: Metadata, field_id: int, stop: StopSignal, ends: float) -> str:

@@ -99,11 +99,10 @@ class Trend(NamedTuple):
 
 
 class Lag(NamedTuple):
-    """How long it took from a change in Outreach to its write in Workbooks, of so many writes."""
+    """How long it took from a change in Outreach to its write in Workbooks, in the middle, and of all but 5 in 100."""
 
     median_ms: int
     slow_ms: int
-    writes: int
 
 
 class Refusals(NamedTuple):
@@ -190,11 +189,9 @@ class Report:
         """Return the columns of a chart of runs, each of these numbers of the periods."""
         columns = []
         for period in self.periods:
-            parts = tuple(period.total(name) for name in names)
-            said = ", ".join(
-                f"{part:,} {name.replace('_ms', ' (ms)')}" for part, name in zip(parts, names, strict=True)
-            )
-            columns.append(Column(f"{to_date(period.begins_at)}: {said}", parts, period.new))
+            parts = {name.replace("_ms", " (ms)"): period.total(name) for name in names}
+            said = ", ".join(f"{part:,} {name}" for name, part in parts.items())
+            columns.append(Column(f"{to_date(period.begins_at)}: {said}", tuple(parts.values()), period.new))
         return columns
 
     @property
@@ -230,7 +227,7 @@ class Report:
     def lag(self) -> Lag | None:
         """By the times that were written: when the state changed in Outreach, against when Workbooks took it."""
         spans = self._store.history.lags(self._config.workbooks.fields.state_updated_at, self._starts[0])
-        return Lag(round(median(spans)), spans[-max(len(spans) // 20, 1)], len(spans)) if spans else None
+        return Lag(round(median(spans)), spans[-max(len(spans) // 20, 1)]) if spans else None
 
     @cached_property
     def trends(self) -> list[Trend]:
@@ -313,16 +310,11 @@ class Report:
     @property
     def waiting(self) -> list[tuple[str, int, int, int]]:
         """What waits: (record, queued, parked, tasks that wait for a Person) of each kind of record."""
-        counts = Counter(self._store.outbox.counts())
-        return [
-            (
-                record,
-                counts[record, "queued"] + counts[record, "sending"],
-                counts[record, "parked"],
-                counts[record, "waiting"],
-            )
-            for record in sorted({record for record, _ in counts})
-        ]
+        counts, waiting = Counter(self._store.outbox.counts()), []
+        for record in sorted({record for record, _ in counts}):
+            queued = counts[record, "queued"] + counts[record, "sending"]
+            waiting.append((record, queued, counts[record, "parked"], counts[record, "waiting"]))
+        return waiting
 
     def marks(self) -> Iterator[tuple[str, Instant | None, bool]]:
         """Return how far each stream was read, and whether a walk of it is not complete."""
