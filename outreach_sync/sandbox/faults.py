@@ -1,7 +1,6 @@
 """Named faults, as data: each can be switched on for a number of times, with options, while the services run.
 
-Most faults ask `FaultBoard.take` where they strike, an occasion each time. One that is to hold for a whole request, and
-is asked about many times in it, asks `FaultBoard.throughout`: there, the request is the occasion.
+They ask `FaultBoard.take` where they strike; the occasion is the request that is being answered.
 """
 
 from __future__ import annotations
@@ -189,38 +188,38 @@ class FaultBoard:
         """Say of what kind the request is that has begun, where that was not known at once."""
         self._course.kind = kind
 
-    def take(self, name: str, kind: str | None = None) -> Mapping[str, Any] | None:
-        """Use up an occasion for the fault: its options if it fires now, else None. `kind`: else the request's."""
-        switch = self._switch(name)
-        if not switch.active:
-            return None  # without the lock: this is asked dozens of times in each request
-        with self._lock:
-            if not switch.concerns(self._course.kind if kind is None else kind) or not switch.count_down():
-                return None
-        self._course.fired.append(name)
-        return switch.options
+    def take(self, name: str, kind: str | None = None, **about: object) -> Mapping[str, Any] | None:
+        """Use up an occasion for the fault: its options if it fires now, else None.
 
-    def throughout(self, name: str) -> Mapping[str, Any] | None:
-        """Like `take`, but once in a request: whoever asks again until its end gets the same answer."""
-        decided = self._course.decided
-        if decided is None:
-            return self.take(name)
+        A request is one occasion: whoever asks again until its end gets the same answer. Outside of requests, and of
+        something else than the request, whose `kind` is given, each question is one. `about`: what is asked about; a
+        fault with an option of that name concerns nothing else.
+        """
+        course, switch = self._course, self._switch(name)
+        decided = course.decided if course.decided is not None and kind is None else {}
         if name not in decided:
-            if not self._switch(name).active:
-                return None
-            decided[name] = self.take(name)
-        return decided[name]
+            if not switch.active or _elsewhere(switch.options, about):
+                return None  # without the lock: this is asked dozens of times in each request
+            with self._lock:
+                fires = switch.concerns(course.kind if kind is None else kind) and switch.count_down()
+            decided[name] = switch.options if fires else None
+            course.fired += [name] * fires
+        options = decided[name]
+        return None if options is None or _elsewhere(options, about) else options
+
+    def fires(self, name: str, kind: str | None = None, **about: object) -> bool:
+        """Use up an occasion and tell whether the fault fires, for one whose options do not matter."""
+        return self.take(name, kind, **about) is not None
+
+    def setting(self, name: str, option: str, default: Any) -> Any:
+        """Use up an occasion and give one option, or its default; None where the fault does not fire."""
+        options = self.take(name)
+        return None if options is None else options.get(option, default)
 
     def peek(self, name: str) -> Mapping[str, Any] | None:
-        """Give the options if the fault would fire at the next occasion, else None. Uses nothing up."""
+        """Give the options of a fault that is on, else None. Uses nothing up."""
         switch = self._switch(name)
-        with self._lock:
-            return switch.options if switch.active and switch.after == 0 else None
-
-    def option(self, name: str, option: str) -> object:
-        """Look up one option of a fault that is on; None if the fault is off or has no such option."""
-        switch = self._switch(name)
-        return switch.options.get(option) if switch.active else None
+        return switch.options if switch.active else None
 
     def state(self) -> dict[str, dict[str, object]]:
         """Describe every fault and its switch as JSON: doc, takes, active, after, times, options."""
@@ -251,3 +250,7 @@ class FaultBoard:
             near = difflib.get_close_matches(name, self._switches, n=1, cutoff=0)
             raise ValueError(f"no fault is called '{name}'; the nearest is '{near[0] if near else 'none'}'")
         return switch
+
+
+def _elsewhere(options: Mapping[str, object], about: Mapping[str, object]) -> bool:
+    return any(options.get(option, value) != value for option, value in about.items())

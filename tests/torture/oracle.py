@@ -43,7 +43,6 @@ class History:
         self.edits: dict[int, dict[str, int]] = defaultdict(dict)
         self.deleted: set[tuple[str, int]] = set()
         self.compared: set[tuple[str, int]] = set()
-        self.set_by_workbooks: set[str] = set()
         self.keeps_minutes = False
         self.keeps_characters: int | None = None
         self.unwritable: set[int] = set()
@@ -357,7 +356,7 @@ def _writes(world: World) -> Iterable[str]:
     no_email = world.settings["workbooks"]["fields"]["no_email"]
     configured_time = world.settings["workbooks"]["fields"]["state_updated_at"]
     for write in world.workbooks.writes:
-        named = {*write.changed, *write.unchanged} - world.history.set_by_workbooks
+        named = {*write.changed, *write.unchanged}
         allowed = TASK_FIELDS if write.record_class == TASK else configured
         if write.record_class == PERSON and write.method == "POST":
             allowed = configured | CREATION

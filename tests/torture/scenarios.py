@@ -182,11 +182,6 @@ def _excuse_cut(world: World) -> None:
     world.history.keeps_characters = 30
 
 
-def _excuse_completed(world: World) -> None:
-    """A Task got a completion time that Workbooks itself set."""
-    world.history.set_by_workbooks.add("completed")
-
-
 def _variants(fault: str, option: str, values: tuple[Any, ...], **more: Any) -> list[Scenario]:
     fixed = more.pop("options", {})
     return [Scenario("outreach", fault, {**fixed, option: value}, f"{option}={value}", **more) for value in values]
@@ -264,9 +259,6 @@ SCENARIOS = [
     Scenario("outreach", "next_link_null", statuses=SHRUGGED_OFF),
     Scenario("outreach", "next_link_other_host"),
     Scenario("outreach", "next_link_missing_links"),
-    Scenario("outreach", "neginf_refused", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "count_truncated", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "count_by_default", statuses=SHRUGGED_OFF),
     # Outreach, records
     Scenario("outreach", "trashed_listed", statuses=SHRUGGED_OFF),
     Scenario("outreach", "to_one_null", statuses=SHRUGGED_OFF),
@@ -275,9 +267,7 @@ SCENARIOS = [
     Scenario("outreach", "included_missing", statuses=SHRUGGED_OFF, compare=True),
     Scenario("outreach", "unknown_state", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
     Scenario("outreach", "unknown_attributes_added", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "opt_status_null_text", statuses=SHRUGGED_OFF),
     Scenario("outreach", "ids_as_strings", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "sequences_renamed", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
     # Outreach, what a skipped task looks like
     *(
         Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)
@@ -390,10 +380,7 @@ SCENARIOS = [
         Scenario("workbooks", "field_not_updateable", {"field": ALL_FIELDS[role]}, role)
         for role in ("sequence_state", "no_email", "sequences")
     ),
-    *(
-        Scenario("workbooks", fault, statuses=SHRUGGED_OFF)
-        for fault in (*("errors_flat", "custom_datetime_refuses_iso", "primary_contact_makes_link"),)
-    ),
+    *(Scenario("workbooks", fault, statuses=SHRUGGED_OFF) for fault in ("errors_flat", "custom_datetime_refuses_iso")),
     *(
         Scenario(
             "workbooks",
@@ -406,7 +393,6 @@ SCENARIOS = [
         )
         for how in ("cut", "round")
     ),
-    Scenario("workbooks", "status_sets_completed", statuses=SHRUGGED_OFF, mend=_excuse_completed),
     # Workbooks, the account
     Scenario("workbooks", "picklist_entry_missing", {"value": "Finished"}, mend=_give_back_the_label),
     Scenario(

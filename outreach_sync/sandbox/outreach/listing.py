@@ -8,21 +8,21 @@ from __future__ import annotations
 import base64
 import bisect
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach import query as queries
-from outreach_sync.sandbox.outreach.rendering import Look, Renderer, pointed_to, related_ids
+from outreach_sync.sandbox.outreach.rendering import Renderer, pointed_to, related_ids
 from outreach_sync.sandbox.outreach.schema import RESOURCES
 from outreach_sync.sandbox.outreach.store import api_time
 from outreach_sync.sandbox.outreach.trouble import JSON_API, Refusal
 from outreach_sync.sandbox.server import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.outreach.query import Condition, Page, Parameters, Query
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.server import SandboxClock
 
 _ELSEWHERE = "https://elsewhere.example"
-_STRANGE = (("smsOptedOut", False), ("stageName", "Working"), ("futureFlags", [{"name": "beta", "on": True}]))
 _BEGINNING = "beginning"
 """The cursor before the first row."""
 
@@ -172,28 +171,32 @@ def _sort_key(name: str) -> Callable[[Record], tuple[bool, Any]]:
     return key
 
 
-@dataclass(frozen=True, slots=True)
 class Sight:
-    """Which records the user behind the token gets to see; the defaults hide only what is trashed."""
+    """Which records the user behind the token gets to see now; without faults, all that are not trashed."""
 
-    every: int = 0
-    type: str = ""
-    trashed: bool = False
-    not_after: str = ""
-    skipped: bool = True
+    def __init__(self, faults: FaultBoard, now: Instant) -> None:
+        """Ask the faults that hide something."""
+        self._hides = faults.take("governance_hides")
+        self._trashed = faults.fires("trashed_listed")
+        self._skipped = not faults.fires("skip_destroys_task")
+        late = faults.setting("late_visibility", "ms", 60_000)
+        self._not_after = None if late is None else api_time(Instant(now - late))
+        self._now = now
 
     def shows(self, record: Record) -> bool:
         """Tell whether the user may see the record at all."""
-        if not self.skipped and record.is_skipped:
+        if not self._skipped and record.is_skipped:
             return False
-        concerned = self.every and self.type in {"", record.type}
-        return not (concerned and record.id % self.every == 0)
+        hides = self._hides
+        return hides is None or hides.get("type", record.type) != record.type or record.id % hides.get("every", 2) != 0
 
     def lists(self, record: Record) -> bool:
         """Tell whether lists show the record."""
-        if not self.trashed and record.values.get("trashedAt") is not None:
+        if record.hidden or record.visible_at > self._now:
             return False
-        if self.not_after and (record.values.get(RESOURCES[record.type].stamp) or "") > self.not_after:
+        if not self._trashed and record.values.get("trashedAt") is not None:
+            return False
+        if self._not_after and (record.values.get(RESOURCES[record.type].stamp) or "") > self._not_after:
             return False
         return self.shows(record)
 
@@ -209,133 +212,75 @@ class Reader:
 
     def parse(self, resource: Resource, parameters: Parameters) -> Query:
         """Read the query string, with the faults that change what it means."""
-        if any("neginf.." in value for name, value in parameters if name.startswith("filter[")):
-            self._refuse("neginf_refused", Refusal("filterParameter.invalid", "A range cannot start with neginf."))
         by_offset = not any(name == "page[size]" for name, _ in parameters)
-        cap = self._faults.take("offset_cap") if by_offset else None
-        query = queries.parse(resource, parameters, offset_rows=_of(cap, "rows", 1000, queries.OFFSET_ROWS))
+        cap = self._faults.setting("offset_cap", "rows", 1000) if by_offset else None
+        query = queries.parse(resource, parameters, offset_rows=cap or queries.OFFSET_ROWS)
         names = next((one.values for one in query.conditions if one.path == ("name",)), ())
-        if resource.type == "event" and len(names) > 1:
-            self._refuse(
-                "event_names_refused",
-                Refusal("filterParameter.invalid", "events are filtered by one name.", pointer="name"),
-            )
-        if query.page.after is not None:
-            self._refuse(
-                "cursor_refused", Refusal("validationError", "The cursor is not valid any more.", pointer="page[after]")
-            )
-        if self._faults.take("upper_bound_ignored") is None:
+        if resource.type == "event" and len(names) > 1 and self._faults.fires("event_names_refused"):
+            raise Refusal("filterParameter.invalid", "events are filtered by one name.", pointer="name")
+        if query.page.after is not None and self._faults.fires("cursor_refused"):
+            raise Refusal("validationError", "The cursor is not valid any more.", pointer="page[after]")
+        if not self._faults.fires("upper_bound_ignored"):
             return query
         open_ended = (replace(c, high=None) if c.path == (resource.stamp,) else c for c in query.conditions)
         return replace(query, conditions=tuple(open_ended))
 
     def single(self, resource: Resource, id_: int, query: Query, base_url: str) -> Response:
         """Answer a request for one record; links begin with `base_url`."""
-        sight = self._sight()
+        sight = Sight(self._faults, self._clock.now())
         with self._store.lock:
             record = self._store.visible(resource.type, id_)
             if record is None or not sight.shows(record):
                 raise Refusal("resourceNotFound", f"Could not find '{resource.type}' with ID '{id_}'.")
-            renderer = self._renderer(query, base_url)
+            renderer = Renderer(self._store, self._faults, base_url, data_connections=query.data_connections)
             text = renderer.render(record, query.fields.get(resource.type))
             return _json_api(f'{{"data":{text}{self._included(resource, [record], query, sight, renderer)}}}')
 
     def list(self, resource: Resource, query: Query, parameters: Parameters, base_url: str) -> Response:
         """Answer a request for a list; links begin with `base_url`."""
-        sight, now = self._sight(), self._clock.now()
-
-        def shows(record: Record) -> bool:
-            return not record.hidden and record.visible_at <= now and sight.lists(record)
-
+        sight = Sight(self._faults, self._clock.now())
         with self._store.lock:
-            selection = Selection(self._store, resource, query, shows)
+            selection = Selection(self._store, resource, query, sight.lists)
             rows = self._page(selection, query.page)
             records = self._disturbed(selection, resource, query.page, rows)
-            renderer = self._renderer(query, base_url)
+            renderer = Renderer(self._store, self._faults, base_url, data_connections=query.data_connections)
             names = query.fields.get(resource.type)
             data = ",".join(renderer.render(record, names) for record in records)
             included = self._included(resource, records, query, sight, renderer)
-            counted = self._count(selection, query)
+            counted = f',"meta":{{"count":{selection.count()},"count_truncated":false}}' if query.count else ""
             self._change_rows(resource, selection, rows)
         found = rows.records or rows.after
         links = self._links(resource, parameters, query.page, rows, base_url) if found else ""
         return _json_api(f'{{"data":[{data}]{included}{counted}{links}}}')
 
-    def _refuse(self, fault: str, refusal: Refusal) -> None:
-        if self._faults.take(fault) is not None:
-            raise refusal
-
     def _page(self, selection: Selection, page: Page) -> Rows:
-        if page.after not in {None, _BEGINNING} and selection.read(page.after or "")[0] != page.size:
-            foreign = Refusal("validationError", "The cursor was made for another page[size].", pointer="page[after]")
-            self._refuse("cursor_bound_to_size", foreign)
-        short = self._faults.take("short_pages")
-        page = replace(page, size=min(page.size, _of(short, "rows", 1, page.size)))
-        if page.offset is None and self._faults.take("empty_page_with_next") is not None:
+        foreign = page.after not in {None, _BEGINNING} and selection.read(page.after or "")[0] != page.size
+        if foreign and self._faults.fires("cursor_bound_to_size"):
+            raise Refusal("validationError", "The cursor was made for another page[size].", pointer="page[after]")
+        page = replace(page, size=min(page.size, self._faults.setting("short_pages", "rows", 1) or page.size))
+        if page.offset is None and self._faults.fires("empty_page_with_next"):
             return Rows((), after=page.after or _BEGINNING)
         return selection.page(page)
 
     def _disturbed(self, selection: Selection, resource: Resource, page: Page, rows: Rows) -> Sequence[Record]:
         """Give the page's records the way a fault makes them arrive."""
         records = list(rows.records)
-        if page.after not in {None, _BEGINNING} and self._faults.take("duplicate_across_pages") is not None:
+        if page.after not in {None, _BEGINNING} and self._faults.fires("duplicate_across_pages"):
             last = self._store.visible(resource.type, selection.read(page.after or "")[2])
             records = records if last is None else [last, *records]
-        if self._faults.take("out_of_order") is not None:
+        if self._faults.fires("out_of_order"):
             records.reverse()
         return records
 
     def _change_rows(self, resource: Resource, selection: Selection, rows: Rows) -> None:
         if not rows.records or resource.type == "event":  # what happened does not change
             return
-        changes = self._faults.take("changes_while_paged")
-        if changes is None:
+        count = self._faults.setting("changes_while_paged", "count", 1)
+        if count is None:
             return
         following = selection.page(queries.Page(size=1, after=rows.after)).records if rows.after else ()
-        for record in (*rows.records[: changes.get("count", 1)], *following):
+        for record in (*rows.records[:count], *following):
             self._store.update(resource.type, record.id, updatedAt=Instant(self._clock.now() // 1000 * 1000))
-
-    def _sight(self) -> Sight:
-        hides, late = self._faults.take("governance_hides"), self._faults.take("late_visibility")
-        return Sight(
-            every=_of(hides, "every", 2, 0),
-            type=_of(hides, "type", "", ""),
-            trashed=self._faults.take("trashed_listed") is not None,
-            skipped=self._faults.take("skip_destroys_task") is None,
-            not_after="" if late is None else api_time(Instant(self._clock.now() - late.get("ms", 60_000))),
-        )
-
-    def _renderer(self, query: Query, base_url: str) -> Renderer:
-        take = self._faults.take
-        shape, nowhere = next(
-            ((shape, options) for fault, shape in _SHAPES.items() if (options := take(fault)) is not None), ("null", {})
-        )
-        look = Look(
-            base_url,
-            ids_as_strings=take("ids_as_strings") is not None,
-            null_shape=shape,
-            without=nowhere.get("relationship", ""),
-            dead=_of(take("event_relations_die"), "shape", "null", ""),
-            ahead_ms=_of(take("stamps_ahead"), "ms", 3_600_000, 0),
-            state=_of(take("unknown_state"), "state", "hibernating", ""),
-            suffix=_of(take("sequences_renamed"), "suffix", " (renamed)", ""),
-            extra=_STRANGE if take("unknown_attributes_added") is not None else (),
-            opt_status_text=take("opt_status_null_text") is not None,
-            skip=self._skip(),
-            data_connections=query.data_connections,
-        )
-        return Renderer(self._store, look)
-
-    def _skip(self) -> Mapping[str, Any] | None:
-        """Say what is different about a skipped task; None: its state says so."""
-        if self._faults.take("skip_is_not_completed") is not None:
-            return {"state": "complete", "completed": False, "completedAt": None}
-        like_done = self._faults.take("skip_is_like_done")
-        if like_done is not None:
-            done = {"state": "complete", "completed": True, "completedAt": "at"}
-            return {**done, "completer": 1} if like_done.get("exactly") else {**done, "autoskipAt": "at"}
-        other = self._faults.take("skip_is_another_word")
-        return None if other is None else {"state": other.get("word", "bypassed")}
 
     def _included(
         self, resource: Resource, records: Sequence[Record], query: Query, sight: Sight, renderer: Renderer
@@ -346,45 +291,28 @@ class Reader:
         missing = self._faults.take("included_missing")
         chosen: dict[tuple[str, int], str] = {}
         for name in query.include:
-            for target in _targets(self._store, resource, records, name) if name != renderer.look.without else ():
+            for target in _targets(self._store, resource, records, name) if name != renderer.without else ():
                 other = self._store.visible(*target)
                 left_out = missing is not None and missing.get("type", target[0]) == target[0]
                 if target not in chosen and not left_out and other is not None and sight.shows(other):
                     chosen[target] = renderer.render(other, query.fields.get(target[0]))
         return f',"included":[{",".join(chosen.values())}]'
 
-    def _count(self, selection: Selection, query: Query) -> str:
-        by_default = query.count is None and self._faults.take("count_by_default") is not None
-        if not query.count and not by_default:
-            return ""
-        if self._faults.take("count_truncated") is not None:
-            return ',"meta":{"count":0,"count_truncated":true}'
-        return f',"meta":{{"count":{selection.count()},"count_truncated":false}}'
-
     def _links(self, resource: Resource, parameters: Parameters, page: Page, rows: Rows, base_url: str) -> str:
-        if rows.after and self._faults.take("next_link_missing_links") is not None:
+        if rows.after and self._faults.fires("next_link_missing_links"):
             return ""
         onward = "page[after]" if page.offset is None else "page[offset]"
         rest = [pair for pair in parameters if pair[0] != onward]
         own = f"{base_url}/api/v2/{resource.plural}"
         links: dict[str, str | None] = {"first": _url(own, rest)}
         if rows.after:
-            loops = page.after is not None and self._faults.take("cursor_loops") is not None
-            elsewhere = self._faults.take("next_link_other_host")
-            host = _of(elsewhere, "host", _ELSEWHERE, base_url)
+            loops = page.after is not None and self._faults.fires("cursor_loops")
+            host = self._faults.setting("next_link_other_host", "host", _ELSEWHERE) or base_url
             target = f"{host}/api/v2/{resource.plural}"
             links["next"] = _url(target, [*rest, (onward, str(page.after) if loops else rows.after)])
-        elif self._faults.take("next_link_null") is not None:
+        elif self._faults.fires("next_link_null"):
             links["next"] = None
         return f',"links":{json.dumps(links, separators=(",", ":"))}'
-
-
-_SHAPES = {"to_one_links_only": "links", "to_one_empty": "empty", "to_one_null": "null"}
-
-
-def _of(options: Mapping[str, Any] | None, name: str, default: Any, off: Any) -> Any:
-    """Give an option of a fault or its default, and where the fault is off, what holds without it."""
-    return off if options is None else options.get(name, default)
 
 
 def _targets(

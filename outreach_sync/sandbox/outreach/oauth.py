@@ -162,7 +162,7 @@ class OAuth:
         back = {"error": "access_denied"}
         if decision == "approve":
             back = {"code": self._tokens.new_code(asked["redirect_uri"], tuple(asked["scope"].split()))}
-        if "state" in asked and self._faults.take("consent_state_lost") is None:
+        if "state" in asked and not self._faults.fires("consent_state_lost"):
             back["state"] = asked["state"]
         joint = "&" if "?" in asked["redirect_uri"] else "?"
         return Response(302, {"Location": f"{asked['redirect_uri']}{joint}{urlencode(back)}"}, b"")
@@ -175,7 +175,7 @@ class OAuth:
         if form["grant_type"] == "authorization_code":
             pair = self._tokens.redeem_code(form.get("code", ""), form.get("redirect_uri", ""))
         else:
-            hard = self._faults.take("refresh_rotates_hard") is not None
+            hard = self._faults.fires("refresh_rotates_hard")
             pair = self._tokens.refresh(form.get("refresh_token", ""), kill_old=hard)
         if pair is None:
             return _error("invalid_grant", "The provided authorization grant is invalid, expired or revoked.", 400)
@@ -214,7 +214,7 @@ class OAuth:
 
     def _refused(self, form: dict[str, str]) -> Response | None:
         """Refuse a token request, in the words of OAuth (RFC 6749, section 5.2) or as a fault has it."""
-        if self._faults.take("refresh_refused_once") is not None:
+        if self._faults.fires("refresh_refused_once"):
             self._faults.off("refresh_refused_once")
             return Response(503, {"Content-Type": "text/plain"}, b"upstream connect error")
         credentials = (form.get("client_id", ""), form.get("client_secret", ""))

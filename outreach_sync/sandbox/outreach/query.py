@@ -78,7 +78,7 @@ class Query:
     fields: Mapping[str, tuple[str, ...]]
     include: tuple[str, ...]
     page: Page
-    count: bool | None
+    count: bool
     data_connections: bool
 
 
@@ -95,7 +95,7 @@ def parse(resource: Resource, parameters: Parameters, *, offset_rows: int = OFFS
         fields={m[1]: _field_names(m[1], text) for name, text in rest.items() if (m := _FIELDS.fullmatch(name))},
         include=_include(resource, rest.get("include", "")),
         page=_page(rest, offset_rows),
-        count={"true": True, "false": False}.get(rest.get("count", "")),
+        count=rest.get("count") == "true",
         data_connections=rest.get("provideDataConnections") == "true",
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync import instants
@@ -12,79 +11,59 @@ from outreach_sync.sandbox.outreach.schema import ACTIVE_STATES, BACK_REFERENCES
 from outreach_sync.sandbox.outreach.store import api_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.outreach.schema import Relationship, Resource
     from outreach_sync.sandbox.outreach.store import OutreachStore, Record
 
 _STAMPS = ("updatedAt", "stateChangedAt")
 _CONNECTED = frozenset({"prospect", "task"})
 """The types for which the spec has ``provideDataConnections``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How records are shown in one answer; by default, as documented.
-
-    Attributes:
-        base_url: what links begin with.
-        ids_as_strings: ids are texts, as JSON:API itself has them.
-        null_shape: how a to-one relationship to nothing looks: ``null``, ``links`` or ``empty``.
-        without: a to-one relationship that looks like this although it points somewhere.
-        dead: how an event's relationship to what is gone looks (as `null_shape`); "": it still says the id.
-        ahead_ms: how much later than they are stamps are shown.
-        state: what every sequence state's state is instead.
-        suffix: what every sequence's name ends with.
-        extra: attributes that are added, whatever was asked for.
-        opt_status_text: the opt statuses of prospects are the text "null" instead of null.
-        skip: what is different about a task that was skipped; ``at`` stands for the time at which it was.
-        data_connections: prospects and tasks say in `meta` what they are connected with elsewhere: nothing.
-    """
-
-    base_url: str
-    ids_as_strings: bool = False
-    null_shape: str = "null"
-    without: str = ""
-    dead: str = ""
-    ahead_ms: int = 0
-    state: str = ""
-    suffix: str = ""
-    extra: tuple[tuple[str, Any], ...] = ()
-    opt_status_text: bool = False
-    skip: Mapping[str, Any] | None = None
-    data_connections: bool = False
-
-    def values(self, record: Record) -> Mapping[str, Any]:
-        """Give the values of a record as they are shown."""
-        if self.ahead_ms:
-            return {**record.values, **{name: self._ahead(record.values.get(name)) for name in _STAMPS}}
-        if self.skip is not None and record.is_skipped:
-            at = record.values.get("stateChangedAt") or record.values.get("updatedAt")
-            return {**record.values, **{name: at if value == "at" else value for name, value in self.skip.items()}}
-        if self.state and record.type == "sequenceState":
-            return {**record.values, "state": self.state}
-        if self.suffix and record.type == "sequence":
-            return {**record.values, "name": f"{record.values.get('name')}{self.suffix}"}
-        if self.opt_status_text and record.type == "prospect":
-            statuses = ("emailsOptStatus", "callsOptStatus")
-            return {**record.values, **{name: record.values.get(name) or "null" for name in statuses}}
-        return record.values
-
-    def _ahead(self, stamp: str | None) -> str | None:
-        return None if stamp is None else api_time(Instant(instants.parse_iso(stamp) + self.ahead_ms))
+_SHAPES = {"to_one_links_only": "links", "to_one_empty": "empty", "to_one_null": "null"}
+_STRANGE = {"smsOptedOut": False, "stageName": "Working", "futureFlags": [{"name": "beta", "on": True}]}
+"""Attributes that are added, whatever was asked for."""
 
 
 class Renderer:
-    """Turns records into JSON texts, as its `look` has it. Use it under the store's lock."""
+    """Turns records into JSON texts for one answer, as the faults have it. Use it under the store's lock."""
 
-    def __init__(self, store: OutreachStore, look: Look) -> None:
-        """Take the store for relationships to many."""
+    def __init__(self, store: OutreachStore, faults: FaultBoard, base_url: str, *, data_connections: bool) -> None:
+        """Take the store for relationships to many; links begin with `base_url`.
+
+        With `data_connections`, prospects and tasks say in `meta` what they are connected with elsewhere: nothing.
+        """
         self._store = store
-        self.look = look
+        self._base_url = base_url
+        self._data_connections = data_connections
+        self._id: Callable[[int], str] = '"{}"'.format if faults.fires("ids_as_strings") else str
+        shapes = {shape: options for fault, shape in _SHAPES.items() if (options := faults.take(fault)) is not None}
+        self._null_shape, nowhere = next(iter(shapes.items()), ("null", {}))
+        self.without = nowhere.get("relationship", "")
+        self._dead = faults.setting("event_relations_die", "shape", "null")
+        self._ahead_ms = faults.setting("stamps_ahead", "ms", 3_600_000)
+        self._state = faults.setting("unknown_state", "state", "hibernating")
+        self._strange = faults.fires("unknown_attributes_added")
+        self._skip = _skipped_looks(faults)
+
+    def _values(self, record: Record) -> Mapping[str, Any]:
+        """Give the values of a record as they are shown."""
+        values = record.values
+        if self._ahead_ms is not None:
+            return {**values, **{name: self._ahead(values.get(name)) for name in _STAMPS}}
+        if self._skip is not None and record.is_skipped:
+            at = values.get("stateChangedAt") or values.get("updatedAt")
+            return {**values, **{name: at if value == "at" else value for name, value in self._skip.items()}}
+        if self._state is not None and record.type == "sequenceState":
+            return {**values, "state": self._state}
+        return values
+
+    def _ahead(self, stamp: str | None) -> str | None:
+        return None if stamp is None else api_time(Instant(instants.parse_iso(stamp) + self._ahead_ms))
 
     def render(self, record: Record, names: tuple[str, ...] | None) -> str:
         """Render a record with the attributes and relationships `names` (None: all of them)."""
-        look, resource, values = self.look, RESOURCES[record.type], self.look.values(record)
+        resource, values = RESOURCES[record.type], self._values(record)
         chosen = _all_names(resource, values) if names is None else names
         attributes = {name: values.get(name) for name in chosen if name not in resource.relationships}
         relations = ",".join(
@@ -93,11 +72,12 @@ class Renderer:
             if name in resource.relationships
         )
         shown = f',"relationships":{{{relations}}}' if relations else ""
-        meta = ',"meta":{"dataConnections":[]}' if look.data_connections and record.type in _CONNECTED else ""
-        attributes |= dict(look.extra)
+        meta = ',"meta":{"dataConnections":[]}' if self._data_connections and record.type in _CONNECTED else ""
+        if self._strange:
+            attributes |= _STRANGE
         return (
             f'{{"type":"{record.type}","id":{self._id(record.id)},"attributes":{_text(attributes)}{shown}{meta},'
-            f'"links":{{"self":"{look.base_url}/api/v2/{resource.plural}/{record.id}"}}}}'
+            f'"links":{{"self":"{self._base_url}/api/v2/{resource.plural}/{record.id}"}}}}'
         )
 
     def _relationship(self, record: Record, relation: Relationship, values: Mapping[str, Any]) -> str:
@@ -109,10 +89,11 @@ class Renderer:
             members = ",".join(self._pointer(relation.types[0], id_) for id_ in ids)
             return f'{{"data":[{members}],{self._link(record, relation)},"meta":{{"count":{len(ids)}}}}}'
         target = pointed_to(relation, values.get(relation.name))
-        if target is None or relation.name == self.look.without:
-            return self._nowhere(record, relation, record.shapes.get(relation.name, self.look.null_shape))
-        if self.look.dead and record.type == "event" and self._is_gone(*target):
-            return self._nowhere(record, relation, self.look.dead)
+        if target is None or relation.name == self.without:
+            return self._nowhere(record, relation, record.shapes.get(relation.name, self._null_shape))
+        gone = target[0] in RESOURCES and self._store.visible(*target) is None
+        if self._dead and record.type == "event" and gone:
+            return self._nowhere(record, relation, self._dead)
         return f'{{"data":{self._pointer(*target)}}}'
 
     def _nowhere(self, record: Record, relation: Relationship, shape: str) -> str:
@@ -120,20 +101,26 @@ class Renderer:
             return f"{{{self._link(record, relation)}}}"
         return "{}" if shape == "empty" else '{"data":null}'
 
-    def _is_gone(self, type_: str, id_: int) -> bool:
-        return type_ in RESOURCES and self._store.visible(type_, id_) is None
-
     def _link(self, record: Record, relation: Relationship) -> str:
         """Write the link to the related list, with the filter's brackets percent-encoded as Outreach does."""
         plural = RESOURCES[relation.types[0]].plural if relation.types[0] in RESOURCES else relation.types[0] + "s"
-        address = f"{self.look.base_url}/api/v2/{plural}?filter%5B{record.type}%5D%5Bid%5D={record.id}"
+        address = f"{self._base_url}/api/v2/{plural}?filter%5B{record.type}%5D%5Bid%5D={record.id}"
         return f'"links":{{"related":"{address}"}}'
 
     def _pointer(self, type_: str, id_: int) -> str:
         return f'{{"type":"{type_}","id":{self._id(id_)}}}'
 
-    def _id(self, id_: int) -> str:
-        return f'"{id_}"' if self.look.ids_as_strings else str(id_)
+
+def _skipped_looks(faults: FaultBoard) -> Mapping[str, Any] | None:
+    """Say what is different about a skipped task, ``at`` the time at which it was; None: its state says so."""
+    if faults.fires("skip_is_not_completed"):
+        return {"state": "complete", "completed": False, "completedAt": None}
+    exactly = faults.setting("skip_is_like_done", "exactly", default=False)
+    if exactly is not None:
+        done = {"state": "complete", "completed": True, "completedAt": "at"}
+        return {**done, "completer": 1} if exactly else {**done, "autoskipAt": "at"}
+    word = faults.setting("skip_is_another_word", "word", "bypassed")
+    return None if word is None else {"state": word}
 
 
 def pointed_to(relation: Relationship, value: Any) -> tuple[str, int] | None:

@@ -94,9 +94,9 @@ class OutreachSandbox(SimulatedService):
 
     def _api(self, request: Request, given: Mapping[str, Any]) -> Response:
         grant = self._authenticated(request)
-        spent = self.faults.take("quota_nearly_spent")
-        if spent is not None:
-            self.limit.leave(spent.get("remaining", 3))
+        left = self.faults.setting("quota_nearly_spent", "remaining", 3)
+        if left is not None:
+            self.limit.leave(left)
             self.faults.off("quota_nearly_spent")
         quota = self.limit.use()
         if quota.remaining < 0:
@@ -110,26 +110,24 @@ class OutreachSandbox(SimulatedService):
 
     def _told(self, quota: Quota) -> dict[str, str]:
         """Write the headers about the quota, as the faults will have them."""
-        if self.faults.take("rate_headers_missing") is not None:
+        if self.faults.fires("rate_headers_missing"):
             return {}
-        other = self.faults.take("reset_in_form")
-        told = quota.headers("epoch" if other is None else other.get("form", "seconds"), self.clock.now())
-        two = self.faults.take("remaining_two_numbers")
-        if two is not None:
+        told = quota.headers(self.faults.setting("reset_in_form", "form", "seconds") or "epoch", self.clock.now())
+        swapped = self.faults.setting("remaining_two_numbers", "swapped", default=False)
+        if swapped is not None:
             numbers = [str(max(0, quota.remaining)), str(max(0, quota.remaining) + quota.limit)]
-            told["X-RateLimit-Remaining"] = ", ".join(reversed(numbers) if two.get("swapped") else numbers)
+            told["X-RateLimit-Remaining"] = ", ".join(reversed(numbers) if swapped else numbers)
         return told
 
     def _authenticated(self, request: Request) -> Grant:
         token = bearer_token(request)
-        if self.faults.take("token_expired_mid_walk") is not None:
+        if self.faults.fires("token_expired_mid_walk"):
             self.tokens.revoke_access(token)
         grant = self.tokens.authenticate(token)
         if grant is None:
             raise Refusal("unauthorized", "The access token expired." if token else "There is no access token.")
-        nth = self.faults.option("second_access_token_refused", "nth")
-        late = grant.refreshed >= int(str(2 if nth is None else nth))
-        if late and self.faults.take("second_access_token_refused") is not None:
+        late = grant.refreshed >= (self.faults.peek("second_access_token_refused") or {}).get("nth", 2)
+        if late and self.faults.fires("second_access_token_refused"):
             raise Refusal("unauthorized", "The access token is not valid.")
         return grant
 
@@ -160,13 +158,11 @@ class OutreachSandbox(SimulatedService):
         Rights do not imply one another, except that `all` is all of them.
         """
         scope = f"{resource.plural}.read"
-        withheld = self.faults.option("scope_missing", "scope")
-        missing = withheld in {None, scope} and self.faults.take("scope_missing") is not None
-        if missing or not {scope, f"{resource.plural}.all"} & set(grant.scopes):
+        if self.faults.fires("scope_missing", scope=scope) or not {scope, f"{resource.plural}.all"} & set(grant.scopes):
             raise Refusal("unauthorizedOauthScope", f"Your access token needs the scope {scope}.")
         if grant.kind == "s2s" and resource.type == "sequenceStep":
             raise Refusal("unauthorizedRequest", "Server-to-server tokens cannot read sequenceSteps.")
-        if self.faults.take("governance_refuses") is not None:
+        if self.faults.fires("governance_refuses"):
             raise Refusal("unauthorizedRequest", f"Your profile does not allow reading {resource.plural}.")
 
     def _address(self, request: Request) -> str:

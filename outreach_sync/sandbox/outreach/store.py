@@ -214,7 +214,7 @@ class OutreachStore:
         """Skip a task as the user interface does, or the system by itself: its sequence state moves on a step."""
         with self.lock:
             task = self.get("task", id_)
-            keep = self._faults.take("skip_keeps_updated_at", "skip_task") is not None
+            keep = self._faults.fires("skip_keeps_updated_at", "skip_task")
             changes = {"state": "skipped", "stateChangedAt": self._now(), **_kept_stamp(task, keep=keep)}
             self.update("task", id_, **(changes | {"autoskipAt": self._now()} if by == "system" else changes))
             state = self.visible("sequenceState", task.values.get("sequenceState") or 0)
@@ -227,7 +227,7 @@ class OutreachStore:
     def opt_out(self, id_: int) -> None:
         """Let a prospect opt out of everything."""
         with self.lock:
-            keep = self._faults.take("opt_out_keeps_updated_at", "opt_out") is not None
+            keep = self._faults.fires("opt_out_keeps_updated_at", "opt_out")
             kept = _kept_stamp(self.get("prospect", id_), keep=keep)
             self.update("prospect", id_, optedOut=True, optedOutAt=self._now(), emailOptedOut=True, **kept)
 

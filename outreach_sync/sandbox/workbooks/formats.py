@@ -62,30 +62,28 @@ class Values:
             text = self._kept_text(field, text)
         if field.datatype != "datetime" or not field.is_custom:
             return read_value(field.datatype, text, self._zone)
-        if self._faults.throughout("custom_datetime_is_var") is not None:
+        if self._faults.fires("custom_datetime_is_var"):
             kept = read_value("var_date_time", text, self._zone)
             at = None if kept is None else var_moment(kept).at
-        elif _ISO_DAY.match(text.strip()) and self._faults.throughout("custom_datetime_refuses_iso") is not None:
+        elif _ISO_DAY.match(text.strip()) and self._faults.fires("custom_datetime_refuses_iso"):
             raise ValueError("is not a valid date")
         else:
             at = read_value("datetime", text, self._zone)
-        options = self._faults.throughout("datetime_without_seconds")
-        if at is None or options is None:
+        how = self._faults.setting("datetime_without_seconds", "how", "cut")
+        if at is None or how is None:
             return at
-        return Instant((at + (_MINUTE_MS // 2 if options.get("how") == "round" else 0)) // _MINUTE_MS * _MINUTE_MS)
+        return Instant((at + (_MINUTE_MS // 2 if how == "round" else 0)) // _MINUTE_MS * _MINUTE_MS)
 
     def _kept_text(self, field: Field, text: str) -> str:
         """Make of a text what is kept of it."""
-        if self._faults.throughout("blanks_trimmed") is not None:
+        if self._faults.fires("blanks_trimmed"):
             text = text.strip()
-        if self._faults.throughout("emoji_lost") is not None:
+        if self._faults.fires("emoji_lost"):
             text = _BEYOND_16_BITS.sub("?", text)
-        if self._faults.throughout("ampersand_escaped") is not None:
+        if self._faults.fires("ampersand_escaped"):
             text = text.replace("&", "&amp;")
-        if self._faults.option("text_cut", "field") in (None, field.name):
-            cut = self._faults.throughout("text_cut")
-            text = text if cut is None else text[: cut.get("length", 30)]
-        return text
+        cut = self._faults.take("text_cut", field=field.name)
+        return text if cut is None else text[: cut.get("length", 30)]
 
     def show(self, field: Field, value: Any) -> Any:
         """Show a kept value as JSON."""
@@ -95,15 +93,14 @@ class Values:
             return self._show_time(field, value)
         if field.datatype == "date":
             return show_day(value)
-        if field.datatype == "text" and value and self._faults.throughout("text_line_ends_crlf") is not None:
+        if field.datatype == "text" and value and self._faults.fires("text_line_ends_crlf"):
             return str(value).replace("\r\n", "\n").replace("\n", "\r\n")
         return value
 
     def _show_time(self, field: Field, at: Instant) -> str:
-        fault = "datetime_reads_back_as_date"
-        if self._faults.option(fault, "field") in (None, field.name) and self._faults.throughout(fault) is not None:
+        if self._faults.fires("datetime_reads_back_as_date", field=field.name):
             return show_day(to_date(at))
-        if field.is_custom and self._faults.throughout("custom_datetime_is_var") is not None:
+        if field.is_custom and self._faults.fires("custom_datetime_is_var"):
             return var_time(at, self._zone)
         return show_time(at)
 

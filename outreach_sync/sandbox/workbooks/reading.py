@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync.sandbox.workbooks.filters import Condition, MalformedError, RawFilter, Setting, select
 from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST
-from outreach_sync.sandbox.workbooks.trouble import is_required, may, may_update_field
+from outreach_sync.sandbox.workbooks.trouble import is_required, may
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +39,7 @@ class Reader:
         with self._store.lock:
             self.check_controls(form, strict=strict)
             filters = form.filters()
-            if self._faults.take("filter_ignored") is not None:
+            if self._faults.fires("filter_ignored"):
                 filters = []
             rows, total = self._window(form, table, self.matching(table, filters, form.controls.get("_fm", ""), at))
             columns = form.lists.get("_select_columns[]")
@@ -53,7 +53,7 @@ class Reader:
     def check_controls(self, form: Form, *, strict: bool) -> None:
         """Object to parameters that the guide does not name, where a fault has it so."""
         unknown = form.undocumented()
-        if unknown and strict and self._faults.take("strict_objects_to_control_parameters") is not None:
+        if unknown and strict and self._faults.fires("strict_objects_to_control_parameters"):
             raise MalformedError(f"'{unknown[0]}' is not a recognised parameter")
 
     def matching(self, table: Table, filters: Sequence[RawFilter], logic: str, at: Instant) -> Iterator[Record]:
@@ -67,10 +67,10 @@ class Reader:
     def _setting(self) -> Setting:
         return Setting(
             self._store.zone,
-            case_sensitive=self._faults.throughout("eq_case_sensitive") is not None,
-            without_accents=self._faults.throughout("eq_without_accents") is not None,
-            without_blanks=self._faults.throughout("eq_without_blanks") is not None,
-            backslash_escapes=self._faults.throughout("backslash_escapes") is not None,
+            case_sensitive=self._faults.fires("eq_case_sensitive"),
+            without_accents=self._faults.fires("eq_without_accents"),
+            without_blanks=self._faults.fires("eq_without_blanks"),
+            backslash_escapes=self._faults.fires("backslash_escapes"),
         )
 
     def _selected(self, table: Table, condition: Condition, at: Instant, *, with_deleted: bool) -> Iterator[Record]:
@@ -85,22 +85,23 @@ class Reader:
         """Tell whether the key's user can find a record at this time."""
         if not record.visible(at):
             return False
-        fault = "records_hidden"
-        if (self._faults.option(fault, "class") or PERSON) != table.record_class.name:
+        hidden = self._faults.take("records_hidden")
+        if hidden is None or hidden.get("class", PERSON) != table.record_class.name:
             return True
-        ids: Any = self._faults.option(fault, "ids")
-        return not (ids is None or record.id in ids) or self._faults.throughout(fault) is None
+        return record.id not in hidden.get("ids", [record.id])
 
     def _window(self, form: Form, table: Table, matching: Iterator[Record]) -> tuple[list[Record], int]:
         """Cut out the page that was asked for, in its order, and count: all, or the page where that is wished."""
         start, limit = form.number("_start"), form.number("_limit")
         most = MOST_ROWS if start is None or limit is None else min(limit, MOST_ROWS)  # a limit needs a start (guide)
-        shift = self._faults.take("page_shift") if start else None
-        start = (start or 0) + (0 if shift is None else int(shift.get("shift", 1)))
+        shift = self._faults.setting("page_shift", "shift", 1) if start else None
+        start = (start or 0) + (shift or 0)
         name, descending = form.controls.get("_sort", "id"), form.controls.get("_dir", "ASC").upper() == "DESC"
         if name not in table.fields:
             raise MalformedError(f"'{name}' is not a valid sort column")
-        skips = any(form.flag(name) and self._knows(name) for name in _SKIP_TOTALS)
+        skips = any(
+            form.flag(name) and not self._faults.fires("skip_total_unknown", spelling=name) for name in _SKIP_TOTALS
+        )
         if name == "id" and skips and not descending:
             rows = list(islice(matching, start, start + most))
             return rows, len(rows)
@@ -108,10 +109,6 @@ class Reader:
         found = sorted(matching, key=lambda record: _sort_key(table.value(record, field)), reverse=descending)
         rows = found[start : start + most]
         return rows, len(rows) if skips else len(found)
-
-    def _knows(self, name: str) -> bool:
-        unknown = self._faults.option("skip_total_unknown", "spelling") in (None, name)
-        return not unknown or self._faults.throughout("skip_total_unknown") is None
 
     def show(self, table: Table, record: Record, columns: Iterable[str] | None) -> dict[str, Any]:
         """Show columns of a record as JSON, all of them by default; one that does not exist is left out."""
@@ -140,14 +137,14 @@ class Reader:
 
     def _describe_field(self, record_class: str, field: Field) -> dict[str, Any]:
         is_moment = field.is_custom and field.datatype == "datetime"
-        is_var = is_moment and self._faults.throughout("custom_datetime_is_var") is not None
+        is_var = is_moment and self._faults.fires("custom_datetime_is_var")
         required = is_required(self._faults, record_class, field)
         description: dict[str, Any] = {
             "name": field.name,
             "title": field.title,
             "datatype": "var_date_time" if is_var else field.datatype,
             "is_createable": field.createable,
-            "is_updateable": field.updateable and may_update_field(self._faults, field.name),
+            "is_updateable": field.updateable and not self._faults.fires("field_not_updateable", field=field.name),
             "is_filterable": True,
             "is_nullable": not required,
             "required": required,

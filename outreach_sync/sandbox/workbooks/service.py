@@ -99,7 +99,7 @@ class WorkbooksSandbox(SimulatedService):
         options = self.faults.take("picklist_entry_missing")
         if options is not None and self.store.tables[PICKLIST_ENTRY].with_value("value", options["value"]):
             self.store.remove_picklist_entry(options["value"])
-        if self.faults.take("labels_with_hyphen") is not None:
+        if self.faults.fires("labels_with_hyphen"):
             self.store.spell_entries(_EN_DASH, "-")
         options = self.faults.take("custom_field_removed")
         if options is not None and self.store.tables[CUSTOM_FIELD].with_value("value_column_name", options["field"]):

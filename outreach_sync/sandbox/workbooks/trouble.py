@@ -77,7 +77,7 @@ class Trouble:
 
     def refusal(self, error: RefusedError) -> Response:
         """Answer a request that is not let in."""
-        key = "failure_reason" if self._faults.take("failure_message") is None else "failure_message"
+        key = "failure_reason" if not self._faults.fires("failure_message") else "failure_message"
         return json_response(error.status, {key: error.reason})
 
     def _instead(self, carry_out: Callable[[], Response]) -> Response | None:
@@ -107,7 +107,7 @@ class Trouble:
             options = self._faults.take("error_500_before_commit")
         if options is not None:
             return _server_error(options)
-        if self._faults.take("database_being_migrated") is not None:
+        if self._faults.fires("database_being_migrated"):
             raise RefusedError("database_being_migrated")
         options = self._faults.take("key_refused")
         if options is not None:
@@ -122,7 +122,7 @@ class Trouble:
             if self._dice.random() < options.get("probability", 0.6):
                 answer = carry_out() if self._dice.random() < options.get("done", 0) else None
                 return redirect(self._hold(call, carry_out, options, answer))
-        if self._faults.take("redirect_to_login_302") is not None:
+        if self._faults.fires("redirect_to_login_302"):
             return to_login(call)
         options = self._faults.take("redirect_delay_302")
         return None if options is None else redirect(self._location(call, options.get("location", "same")))
@@ -163,12 +163,12 @@ class Trouble:
     def _afterwards(self, call: Call, response: Response) -> Response:
         if call.writes:
             response = self._after_commit(call, response)
-        if self._faults.take("invalid_utf8") is not None:
+        if self._faults.fires("invalid_utf8"):
             response = response._replace(body=response.body[:-1] + b',"note":"caf\xe9"}')
         return damaged(response, self._faults.take, seconds=1)
 
     def _after_commit(self, call: Call, response: Response) -> Response:
-        if self._faults.take("answer_lost_after_commit") is not None:
+        if self._faults.fires("answer_lost_after_commit"):
             return response._replace(wire=WireFault("reset_before"))
         options = self._faults.take("error_500_after_commit")
         if options is not None:
@@ -317,8 +317,6 @@ text_cut(length=1.., field=text): text is kept cut at option length (30); option
 blanks_trimmed: blanks around text are not kept
 custom_datetime_refuses_iso: custom fields of times take Workbooks' own forms and epochs, not ISO 8601
 datetime_without_seconds(how=cut/round): custom fields of times keep whole minutes; option how: cut, round
-primary_contact_makes_link: a Task with a primary contact gets an activity link to it too
-status_sets_completed: a Task that becomes Complete or Cancelled gets a completion time nobody sent
 # the account
 picklist_entry_missing(value=text!): option value: the entry is removed from its picklist, for good, before the next
     request
@@ -334,25 +332,13 @@ custom_datetime_is_date: a custom field created as datetime turns out to hold da
 
 
 def may(faults: FaultBoard, action: str, record_class: str) -> bool:
-    """Tell whether the key's user may take an action (create, update) on records of a class."""
-    return action not in ("create", "update") or not _holds_for(
-        faults, f"no_permission_to_{action}", "class", record_class
-    )
-
-
-def may_update_field(faults: FaultBoard, field: str) -> bool:
-    """Tell whether a field that can be set in updates really can."""
-    return not _holds_for(faults, "field_not_updateable", "field", field)
+    """Tell whether the key's user may take an action on records of a class."""
+    fault = f"no_permission_to_{action}"
+    return fault not in FAULTS or not faults.fires(fault, **{"class": record_class})
 
 
 def is_required(faults: FaultBoard, record_class: str, field: Field) -> bool:
     """Tell whether a record of a class cannot be created without the field."""
-    if field.name != (faults.option("field_required", "field") or "person_job_title"):
-        return field.required
-    wanted = faults.option("field_required", "class") or "Private::Crm::Person"
-    return field.required or (wanted == record_class and faults.throughout("field_required") is not None)
-
-
-def _holds_for(faults: FaultBoard, name: str, option: str, value: str) -> bool:
-    """Tell whether a fault is on in this request and concerns everything or, by its option, this."""
-    return faults.option(name, option) in (None, value) and faults.throughout(name) is not None
+    options = faults.peek("field_required") or {}
+    wanted = (options.get("class", "Private::Crm::Person"), options.get("field", "person_job_title"))
+    return field.required or (wanted == (record_class, field.name) and faults.fires("field_required"))

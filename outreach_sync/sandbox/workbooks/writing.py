@@ -9,19 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field as field_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.workbooks import formats
 from outreach_sync.sandbox.workbooks.filters import MalformedError
 from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, twin_text
 from outreach_sync.sandbox.workbooks.schema import (
-    ACTIVITY_LINK,
     CUSTOM_FIELD,
     DATA_TYPES,
     PERSON,
     PICKLIST,
     PICKLIST_ENTRY,
-    TASK,
 )
-from outreach_sync.sandbox.workbooks.trouble import is_required, may, may_update_field
+from outreach_sync.sandbox.workbooks.trouble import is_required, may
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +40,6 @@ _OLD_FORMS = {"empty": {}, "message": {"message": [{"title": "Information", "bod
 NOT_FOUND_TEXT = "could not be found"
 REFUSED_TEXT = "is not allowed by a rule of this database"
 REQUIRED_TEXT = "is a required field"
-_CLOSING_STATUSES = ("Complete", "Cancelled")
 
 
 class UnknownObjectError(Exception):
@@ -106,7 +102,7 @@ class Writer:
         rows = [row._replace(id=table.stands_for(row.id)) for row in rows]
         selected = self._working_set(call, table, rows)
         gone = any(row.id and row.id not in selected for row in rows)
-        if gone and self._faults.take("deleted_id_fails_batch_404") is not None:
+        if gone and self._faults.fires("deleted_id_fails_batch_404"):
             raise UnknownObjectError
         plans = [self._plan(table, row, selected, manner) for row in rows]
         self._refuse(plans)
@@ -120,7 +116,7 @@ class Writer:
         """Give the ids that the filter selects; they must be those of the objects, but for ones that are gone."""
         sent = {row.id for row in rows if row.id}
         filters, at = call.form.filters(), call.request.at
-        if not filters and (sent or self._faults.throughout("filterless_creates_refused") is not None):
+        if not filters and (sent or self._faults.fires("filterless_creates_refused")):
             raise MalformedError("a filter must select the objects that are to be changed")
         if not filters:
             return set()
@@ -175,7 +171,7 @@ class Writer:
         name = str(options.get("field"))
         sent = [plan for plan in plans if name in plan.row.fields]
         concerned = [plan for plan in sent if options.get("value", plan.row.fields[name]) == plan.row.fields[name]]
-        if concerned and self._faults.take("refuse_value") is not None:
+        if concerned and self._faults.fires("refuse_value"):
             _blame(concerned, options)
 
     # -- what each object would do, or why it cannot
@@ -227,7 +223,9 @@ class Writer:
         for name, text in plan.row.fields.items():
             field = table.fields.get(name)
             if field is not None and (
-                field.createable if creates else field.updateable and may_update_field(self._faults, name)
+                field.createable
+                if creates
+                else field.updateable and not self._faults.fires("field_not_updateable", field=name)
             ):
                 self._read_field(plan, field, text)
             elif manner.strict:
@@ -265,10 +263,7 @@ class Writer:
     # -- what is done
 
     def _commit(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> None:
-        name = table.record_class.name
         plan.done = True
-        if name == TASK:
-            self._complete(plan, at)
         for picklist_id, value in plan.entries:
             if value not in self._store.picklist_values(picklist_id):
                 self._store.add(PICKLIST_ENTRY, picklist_id=picklist_id, value=value)
@@ -276,11 +271,6 @@ class Writer:
             plan.record = self._create(plan, table, manner, at)
         else:
             self._store.commit(table, plan.record, plan.row.method, plan.changes, plan.unchanged)
-        contact = plan.changes.get("primary_contact_id") if name == TASK else None
-        if contact is not None and self._faults.take("primary_contact_makes_link") is not None:
-            kind = plan.record.values.get("primary_contact_type")
-            link = {"activity_id": plan.record.id, "activity_type": TASK, "resource_id": contact}
-            self._store.add(ACTIVITY_LINK, resource_type=kind, **link)
 
     def _create(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> Record:
         record = self._store.commit_create(table, plan.changes, manner.application)
@@ -296,17 +286,10 @@ class Writer:
             self._coming_fields[record.id] = (int(polls), at + int(pause * 1000))
         return record
 
-    def _complete(self, plan: Plan, at: Instant) -> None:
-        """Let a Task that is about to be closed get a completion time, which the answer then shows."""
-        closes = plan.changes.get("activity_status") in _CLOSING_STATUSES
-        if closes and self._faults.take("status_sets_completed") is not None:
-            plan.changes.setdefault("completed", formats.var_time(at, self._store.zone))
-            plan.shown += ("completed", "completed_date", "completed_datetime")
-
     # -- custom fields, which are available only after a while (example ``custom_field``)
 
     def _check_custom_field(self, plan: Plan) -> None:
-        word = self._faults.throughout("datetime_word")
+        word = self._faults.take("datetime_word")
         words = set(DATA_TYPES) if word is None else {*DATA_TYPES, word.get("word", "date_time")} - {"datetime"}
         wanted = plan.changes
         if wanted["data_type"] not in words:
@@ -326,7 +309,7 @@ class Writer:
             del self._coming_fields[id_]
             record = self._store.tables[CUSTOM_FIELD].records[id_]
             is_time = DATA_TYPES.get(record.values["data_type"], "datetime") == "datetime"
-            as_day = is_time and self._faults.take("custom_datetime_is_date") is not None
+            as_day = is_time and self._faults.fires("custom_datetime_is_date")
             self._store.open_custom_field(record, datatype="date" if as_day else None)
 
 
@@ -337,12 +320,12 @@ def _blame(plans: Sequence[Plan], options: Mapping[str, Any]) -> None:
 
 def document(plans: Sequence[Plan], table: Table, reader: Reader, faults: FaultBoard) -> Document:
     """Build the answer to a write, bent by whichever faults are on. The store's lock must be held."""
-    if any(plan.missing for plan in plans) and faults.take("deleted_id_shortens_results") is not None:
+    if any(plan.missing for plan in plans) and faults.fires("deleted_id_shortens_results"):
         plans = [plan for plan in plans if not plan.missing]
     places = _stale_places(plans, faults)
     answer: Document = {
         "success": all(plan.done for plan in plans),
-        **_top_level_errors(plans, places, flat=faults.throughout("errors_flat") is not None),
+        **_top_level_errors(plans, places, flat=faults.fires("errors_flat")),
         "affected_object_information": [_information(plan, places) for plan in plans],
         "affected_objects": [_result(plan, table, reader) for plan in plans],
     }
@@ -361,7 +344,7 @@ def _stale_places(plans: Sequence[Plan], faults: FaultBoard) -> tuple[str, ...]:
     """Say where the text on a stale object stands."""
     if not any(plan.stale for plan in plans):
         return _USUAL_PLACES
-    if faults.take("stale_without_text") is not None:
+    if faults.fires("stale_without_text"):
         return ()
     options = faults.take("stale_text_in")
     return _USUAL_PLACES if options is None else (options.get("place", "failures"),)
@@ -405,16 +388,16 @@ def _top_level_errors(plans: Sequence[Plan], places: tuple[str, ...], *, flat: b
 def _bend(answer: Document, plans: Sequence[Plan], faults: FaultBoard) -> None:
     failed = not answer["success"]
     results, information = answer["affected_objects"], answer["affected_object_information"]
-    if failed and faults.take("top_level_success_true_on_partial") is not None:
+    if failed and faults.fires("top_level_success_true_on_partial"):
         answer["success"] = True
-    if faults.take("results_longer") is not None:
+    if faults.fires("results_longer"):
         results.insert(0, {"id": 999_999, "lock_version": 3, "name": "Somebody Else"})
         information.insert(0, {"success": True, "errors": {}, "warnings": {}})
     options = faults.take("results_shorter")
     if options is not None and results:
         index = options.get("index", len(results) - 1)
         del results[index : index + 1], information[index : index + 1]
-    if faults.take("results_reordered") is not None:
+    if faults.fires("results_reordered"):
         results.reverse()
         information.reverse()
     options = faults.take("information_missing")
@@ -425,6 +408,6 @@ def _bend(answer: Document, plans: Sequence[Plan], faults: FaultBoard) -> None:
             answer["affected_object_information"] = [dict(_OLD_FORMS[form]) for _ in information]
         if any(plan.fails for plan in plans):
             answer["affected_object_errors"] = [entry["errors"] for entry in information]
-    if not failed and faults.take("top_level_success_false_on_success_info_missing") is not None:
+    if not failed and faults.fires("top_level_success_false_on_success_info_missing"):
         answer["success"] = False
         answer.pop("affected_object_information", None)

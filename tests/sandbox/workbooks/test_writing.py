@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import parse_iso
-from outreach_sync.sandbox.workbooks.schema import ACTIVITY_LINK, PERSON, PICKLIST_ENTRY, SEQUENCE_STATES, TASK
+from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST_ENTRY, SEQUENCE_STATES, TASK
 from outreach_sync.sandbox.workbooks.writing import STALE_TEXT
 
 if TYPE_CHECKING:
@@ -299,16 +299,6 @@ def test_created_rows_appear_late(client: Client, options: dict[str, int]) -> No
     assert [client.ids(TASKS) for _ in range(2)] == [[], []]
     client.service.clock.advance(31_000)
     assert client.ids(TASKS) == [4001]
-
-
-def test_what_the_service_does_by_itself_when_a_task_is_saved(client: Client, ada: int) -> None:
-    client.service.faults.on("status_sets_completed")
-    client.service.faults.on("primary_contact_makes_link")
-    contact = {"primary_contact_id": str(ada), "primary_contact_type": PERSON}
-    result = client.write(TASKS, {"name": "Call", "activity_status": "Cancelled", **contact})["affected_objects"][0]
-    assert result["completed"] == client.service.store.get(TASK, 4001)["completed"] is not None
-    (link,) = client.service.store.all(ACTIVITY_LINK)
-    assert (link["activity_id"], link["resource_id"], link["resource_type"]) == (4001, ada, PERSON)
 
 
 def test_a_merge_leaves_no_pointer_unless_the_losing_id_goes_on_answering(client: Client, three: list[int]) -> None:
