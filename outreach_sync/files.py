@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
-_CHUNK = 65_536
 _NO_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES})
 
 
@@ -33,24 +32,16 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """Read a whole file, a pipe or a device included.
-
-    Args:
-        path: the file.
-        most: how many bytes it may have.
+    """Read a whole file of at most so many bytes, a pipe or a device included.
 
     Raises:
         OSError: it cannot be read, or is larger.
     """
-    parts: list[bytes] = []
-    left = most + 1
-    with path.open("rb", buffering=0) as file:
-        while left and (part := file.read(min(left, _CHUNK))):
-            parts.append(part)
-            left -= len(part)
-    if not left:
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most // 1024} KiB", str(path))
-    return b"".join(parts)
+    return content
 
 
 def make_directory(path: Path) -> None:
@@ -59,19 +50,18 @@ def make_directory(path: Path) -> None:
     Raises:
         OSError: it cannot be made, or is not a directory.
     """
-    if path.is_dir():
-        return
-    if path.parent != path:
-        make_directory(path.parent)
-    try:
-        path.mkdir(mode=_PRIVATE_DIRECTORY)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-        return  # another process was quicker
-    if os.geteuid() == 0:
-        above = path.parent.stat()
-        os.chown(path, above.st_uid, above.st_gid)
+    for directory in (*reversed(path.parents), path):
+        if directory.is_dir():
+            continue
+        try:
+            directory.mkdir(mode=_PRIVATE_DIRECTORY)
+        except FileExistsError:  # another process was quicker
+            if not directory.is_dir():
+                raise
+        else:
+            if os.geteuid() == 0:
+                above = directory.parent.stat()
+                os.chown(directory, above.st_uid, above.st_gid)
 
 
 def open_private(path: Path) -> int:

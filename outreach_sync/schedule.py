@@ -22,8 +22,8 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
+from cronsim import CronSim
 
-from outreach_sync.config.values import next_firing
 from outreach_sync.errors import ConfigError, InterruptedByError, LockHeldError, OutreachSyncError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class NextTime(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime | None:
         """Return the next time after `now`, whatever came before; None: never."""
         if self._cron is not None:
-            due = next_firing(self._cron, now)
+            due = next(CronSim(self._cron, now))
         elif self._every_ms is not None:
             due = now + timedelta(milliseconds=self._every_ms)
         else:

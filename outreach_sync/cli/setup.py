@@ -25,7 +25,7 @@ from outreach_sync.cli.context import (
     stop_on_signals,
 )
 from outreach_sync.config import find_config, usual_places
-from outreach_sync.config.__main__ import replace_file, rewritten, starter_config
+from outreach_sync.config.__main__ import rewritten, starter_config
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
 from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.files import make_directory, write_whole
@@ -241,7 +241,10 @@ def _write_fields(context: Invocation, changes: Mapping[str, str], *, sure: bool
     asks = may_ask and sys.stdin.isatty()
     if not sure and not (asks and click.confirm(f"Write {', '.join(changes.values())} into {path}?", err=True)):
         return False
-    replace_file(path, text)
+    try:
+        write_whole(path, text)
+    except OSError as problem:
+        raise ConfigError(f"{path} cannot be written ({problem.strerror}).") from problem
     return True
 
 

@@ -14,12 +14,10 @@ import yaml
 
 from outreach_sync.config import mentions_variable, node_at
 from outreach_sync.config.model import SECRETS, Schema, allowed, described, inner, json_schema, keys_at
-from outreach_sync.errors import ConfigError, UsageError
-from outreach_sync.files import write_whole
+from outreach_sync.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from outreach_sync.config.values import Where
 
@@ -188,18 +186,6 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
     held = {key: node_at(again, (*section, key)) for key in wanted}
     whole = None not in edits and all(node is not None and node.value == wanted[key] for key, node in held.items())
     return done if whole else None
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Replace a config file atomically; owner, mode and, through a symbolic link, place stay the same.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    try:
-        write_whole(path, text)
-    except OSError as problem:
-        raise ConfigError(f"{path} cannot be written ({problem.strerror}).") from problem
 
 
 def _edit(mapping: yaml.MappingNode, key: str, value: str) -> tuple[int, int, str] | None:

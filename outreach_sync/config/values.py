@@ -90,11 +90,6 @@ def checked_cron(text: str) -> str:
     return " ".join(fields)
 
 
-def next_firing(text: str, after: datetime) -> datetime:
-    """Return the first firing after a moment (aware, UTC)."""
-    return next(CronSim(text, after))
-
-
 def firings_a_year(text: str) -> int:
     """Count the firings of a year of 365 days."""
     minute, hour, *days = text.split()

@@ -7,7 +7,9 @@ from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.config.values import firings_a_year, next_firing
+from cronsim import CronSim
+
+from outreach_sync.config.values import firings_a_year
 from outreach_sync.consent import TOKEN_DAYS, TOKEN_WARN_DAYS
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import StateError
@@ -137,7 +139,7 @@ def _due(config: Config, command: str, after: Instant) -> Instant | None:
     schedule = config.schedule
     cron = schedule.cron if command == "run" else schedule.reconcile
     if cron:
-        return from_datetime(next_firing(cron, to_datetime(after)))
+        return from_datetime(next(CronSim(cron, to_datetime(after))))
     return Instant(after + schedule.every_ms) if command == "run" and schedule.every_ms is not None else None
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from outreach_sync.config import load_config
-from outreach_sync.config.__main__ import replace_file, rewritten, starter_config
+from outreach_sync.config.__main__ import rewritten, starter_config
 from outreach_sync.config.model import keys_at
 from outreach_sync.errors import UsageError
 
@@ -108,13 +108,3 @@ def test_several_values_change_at_once() -> None:
 )
 def test_what_cannot_be_changed_alone_is_left_to_people(text: str) -> None:
     assert rewritten(text, WHERE, {"a": "new"}) is None
-
-
-def test_a_file_is_replaced_in_place_with_its_mode(tmp_path: Path) -> None:
-    real, link = tmp_path / "real.yaml", tmp_path / "link.yaml"
-    real.write_text("old")
-    real.chmod(0o640)
-    link.symlink_to(real)
-    replace_file(link, "new")
-    assert (real.read_text(), real.stat().st_mode & 0o777, link.is_symlink()) == ("new", 0o640, True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "real.yaml"]
