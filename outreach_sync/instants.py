@@ -99,32 +99,20 @@ def parse_duration(text: str) -> int:
     return round(span)
 
 
-def parse_moment(text: str) -> Instant:
-    """Parse a time that somebody names, as `parse_iso` does.
-
-    Raises:
-        OutOfReachError: it is before 1900 or after 2999.
-        ValueError: the text is no ISO 8601 time.
-    """
-    moment = parse_iso(text)
-    if not EARLIEST <= moment < LATEST:
-        raise OutOfReachError("is before 1900 or after 2999")
-    return moment
-
-
 def parse_since(text: str) -> Back | Instant:
-    """Parse what somebody names as a beginning: a time, or a duration back.
+    """Parse what somebody names as a beginning: a time as `parse_iso` reads it, or a duration back.
 
     Raises:
-        OutOfReachError: as `parse_moment` and `parse_duration`.
+        OutOfReachError: it is before 1900 or after 2999, or longer than a hundred years.
         ValueError: it is neither; the message does not show it.
     """
     try:
-        return Back(parse_duration(text))
-    except OutOfReachError:
-        raise
+        moment = parse_iso(text.strip())
     except ValueError:
-        return parse_moment(text)
+        return Back(parse_duration(text))
+    if not EARLIEST <= moment < LATEST:
+        raise OutOfReachError("is before 1900 or after 2999")
+    return moment
 
 
 def ago(span_ms: int) -> str:
