@@ -10,13 +10,22 @@ import hmac
 import re
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError, UnavailableError, UsageError
 from outreach_sync.http import check
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.outreach.auth import LOG_IN, SCOPES, StoredTokens, TokenFile, app_of, refuse_another_app, signed
+from outreach_sync.outreach.auth import (
+    LOG_IN,
+    SCOPES,
+    StoredTokens,
+    TokenFile,
+    app_of,
+    credentials_of,
+    refuse_another_app,
+    signed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
 
-_LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1"}
+_LOOPBACK = "127.0.0.1"
 _TICK_SECONDS = 0.2
 _PAGE = "<!doctype html><title>outreach-sync</title><p>"
 _TAKEN = "Done: you can close this page."
@@ -37,9 +46,8 @@ _DAY_MS = 86_400_000
 
 
 class Landing(NamedTuple):
-    """Where the browser lands: an address that we can listen on."""
+    """Where the browser lands: an address on loopback that we can listen on."""
 
-    host: str
     port: int
     path: str
 
@@ -47,10 +55,9 @@ class Landing(NamedTuple):
 def landing_of(redirect_uri: str) -> Landing | None:
     """Return where to listen for the code; None where that cannot be done and the address has to be pasted."""
     parts = urlsplit(redirect_uri)
-    host = _LOOPBACK.get(parts.hostname or "")
-    if parts.scheme != "http" or host is None:
+    if parts.scheme != "http" or parts.hostname not in {"localhost", _LOOPBACK}:
         return None
-    return Landing(host, parts.port or 80, parts.path or "/")
+    return Landing(parts.port or 80, parts.path or "/")
 
 
 def code_from(pasted: str, state: str) -> str:
@@ -75,8 +82,11 @@ def code_from(pasted: str, state: str) -> str:
     return _code(query)
 
 
-class Listener:
+class Listener(ThreadingHTTPServer):
     """Listens where the browser lands, from its making on. A context manager."""
+
+    daemon_threads = True
+    timeout = _TICK_SECONDS
 
     def __init__(self, landing: Landing, state: str) -> None:
         """Listen; whatever has another state is turned away.
@@ -84,9 +94,9 @@ class Listener:
         Raises:
             OSError: the port is in use.
         """
-        self._brought: list[dict[str, list[str]]] = []
-        self._server = _Quiet((landing.host, landing.port), _visitor(landing, state, self._brought))
-        self._server.timeout = _TICK_SECONDS
+        self.path, self.state = landing.path, state
+        self.brought: list[dict[str, list[str]]] = []
+        super().__init__((_LOOPBACK, landing.port), _Visitor)
 
     def code(self, stop: StopSignal, *, seconds: float) -> str:
         """Wait for the browser and return the code it brings.
@@ -97,32 +107,41 @@ class Listener:
             InterruptedByError: asked to stop.
         """
         ends = time.monotonic() + seconds
-        while not self._brought:
+        while not self.brought:
             check(stop)
             if time.monotonic() > ends:
                 raise UnavailableError(
                     f"nobody gave consent within {seconds:.0f} s.",
                     advice="Run `outreach-sync auth login` again; with --paste where the browser is elsewhere.",
                 )
-            self._server.handle_request()
-        return _code(self._brought[0])
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Listen no more."""
-        self._server.server_close()
-
-
-class _Quiet(ThreadingHTTPServer):
-    """A server that says nothing of visitors who leave before they are answered."""
-
-    daemon_threads = True
+            self.handle_request()
+        return _code(self.brought[0])
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: what a visitor brought was kept, and the rest is their own affair."""
+        """Say nothing of visitors who leave before they are answered: what they brought was kept."""
+
+
+class _Visitor(BaseHTTPRequestHandler):
+    """Answers a browser, and keeps the query that is ours."""
+
+    server: Listener
+    timeout = 5
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        ours = parts.path == self.server.path and _is_ours(query, self.server.state)
+        if ours:
+            self.server.brought.append(query)  # before the answer, which the browser may not wait for
+        says = _DENIED if "error" in query else _TAKEN
+        self.send_response(200 if ours else 400)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(f"{_PAGE}{says if ours else _NOT_OURS}".encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the request line holds the code."""
 
 
 def missing_scopes(granted: str, needed: Collection[str]) -> tuple[str, ...]:
@@ -131,31 +150,6 @@ def missing_scopes(granted: str, needed: Collection[str]) -> tuple[str, ...]:
     if not given:
         return ()
     return tuple(scope for scope in needed if not {scope, scope.rpartition(".")[0] + ".all"} & given)
-
-
-def _visitor(landing: Landing, state: str, brought: list[dict[str, list[str]]]) -> type[BaseHTTPRequestHandler]:
-    """Make the class that answers browsers and keeps the first query that is ours."""
-
-    class Visitor(BaseHTTPRequestHandler):
-        timeout = 5
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = parse_qs(parts.query)
-            ours = parts.path == landing.path and _is_ours(query, state)
-            if ours:
-                brought.append(query)  # before the answer, which the browser may not wait for
-            says = _DENIED if "error" in query else _TAKEN
-            self.send_response(200 if ours else 400)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(f"{_PAGE}{says if ours else _NOT_OURS}".encode())
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: the request line holds the code."""
-
-    return Visitor
 
 
 def _is_ours(query: dict[str, list[str]], state: str) -> bool:
@@ -238,13 +232,7 @@ def _problem_of_consent(config: Config, stored: StoredTokens, refresh: dict[str,
 def _warning(config: Config, refresh: dict[str, Any] | None, missing: tuple[str, ...]) -> str | None:
     if missing:
         return f"scopes are missing: {', '.join(missing)}; add them to the app in Outreach, then `auth login`"
-    outreach, s2s = config.outreach, config.outreach.s2s
-    needed = (
-        {"client_id": outreach.client_id, "client_secret": outreach.client_secret}
-        if s2s is None
-        else {f"s2s.{name}": getattr(s2s, name) for name in ("install_id", "app_guid", "private_key")}
-    )
-    unset = [f"outreach.{name}" for name, value in needed.items() if value is None]
+    unset = [name for name, value in credentials_of(config).items() if value is None]
     if unset:
         return f"{', '.join(unset)} is not set here: a run in this environment could not get a token"
     if refresh is not None and (refresh["age_days"] or 0) >= TOKEN_WARN_DAYS:

@@ -16,8 +16,8 @@ NEEDED = ("tasks.read", "prospects.read")
 @pytest.mark.parametrize(
     ("uri", "landing"),
     [
-        ("http://localhost:8484/callback", Landing("127.0.0.1", 8484, "/callback")),
-        ("http://127.0.0.1/", Landing("127.0.0.1", 80, "/")),
+        ("http://localhost:8484/callback", Landing(8484, "/callback")),
+        ("http://127.0.0.1/", Landing(80, "/")),
         ("https://localhost:8484/callback", None),
         ("http://example.com/callback", None),
     ],
@@ -70,7 +70,7 @@ def test_a_code_may_hold_signs_of_an_address(code: str) -> None:
 
 def test_a_denied_consent_is_not_called_done() -> None:
     port = free_port()
-    with Listener(Landing("127.0.0.1", port, "/"), "s3") as listener:
+    with Listener(Landing(port, "/"), "s3") as listener:
         said: list[str] = []
         url = f"http://127.0.0.1:{port}/?error=access_denied&state=s3"
         browser = threading.Thread(target=lambda: said.append(requests.get(url, timeout=5).text))
@@ -103,7 +103,7 @@ def free_port() -> int:
 
 
 def _listen(stop: StopSignal, *, seconds: float) -> str:
-    with Listener(Landing("127.0.0.1", free_port(), "/"), "s3") as listener:
+    with Listener(Landing(free_port(), "/"), "s3") as listener:
         return listener.code(stop, seconds=seconds)
 
 

@@ -33,7 +33,7 @@ from outreach_sync.identity import refuse_another_workbooks
 from outreach_sync.insight.check import check_everything, exit_status
 from outreach_sync.instants import parse_duration, parse_since
 from outreach_sync.log import scrubbed
-from outreach_sync.outreach.auth import SCOPES, OAuthApp
+from outreach_sync.outreach.auth import SCOPES
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.provision import TITLES, Wish, planned, provide
 from outreach_sync.store import run_lock
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.insight.check import Check
-    from outreach_sync.outreach.auth import StoredTokens
     from outreach_sync.provision import Provisioned, Step
 
 
@@ -300,18 +299,25 @@ def login(context: Invocation, paste: bool, as_json: bool) -> None:  # noqa: FBT
         )
     with stop_on_signals() as stop:
         tokens = Outreach(config, stop).tokens
-        app = tokens.app
-        assert isinstance(app, OAuthApp)  # noqa: S101 - there is no s2s section
         tokens.prove_replaceable()  # a consent for nothing would be asked for again
         with run_lock(config.state.path, "auth login"):
             pass  # no run is under way now; one that begins meanwhile takes the new tokens as soon as it needs them
         state = secrets.token_urlsafe(24)
         with ExitStack() as until_it_came:
             listener = None if paste else _listener(config, state, until_it_came)
-            click.echo(f"Open this address and allow access:\n\n{app.authorize_url(state)}\n", err=as_json)
+            click.echo(f"Open this address and allow access:\n\n{tokens.authorize_url(state)}\n", err=as_json)
             code = _pasted(state) if listener is None else listener.code(stop, seconds=_CONSENT_SECONDS)
         stored = tokens.exchange_code(code)
-    _tell_tokens(stored, as_json=as_json)
+    missing = missing_scopes(stored.scope, SCOPES)
+    if as_json:
+        print_json({"stored": True, "scopes": sorted(stored.scope.split()), "missing_scopes": list(missing)})
+    else:
+        click.echo("Stored. Runs renew the tokens by themselves, as long as one is made every 14 days.")
+    if missing:
+        raise NotAllowedError(
+            f"the tokens work, but lack scopes: {', '.join(missing)}.",
+            advice="Add them to the app in Outreach, then run `outreach-sync auth login` again.",
+        )
 
 
 def _listener(config: Config, state: str, until: ExitStack) -> Listener | None:
@@ -340,19 +346,6 @@ def _pasted(state: str) -> str:
         for number, usual in usually:
             restore.callback(signal.signal, number, signal.signal(number, usual))
         return code_from(sys.stdin.readline(), state)
-
-
-def _tell_tokens(stored: StoredTokens, *, as_json: bool) -> None:
-    missing = missing_scopes(stored.scope, SCOPES)
-    if as_json:
-        print_json({"stored": True, "scopes": sorted(stored.scope.split()), "missing_scopes": list(missing)})
-    else:
-        click.echo("Stored. Runs renew the tokens by themselves, as long as one is made every 14 days.")
-    if missing:
-        raise NotAllowedError(
-            f"the tokens work, but lack scopes: {', '.join(missing)}.",
-            advice="Add them to the app in Outreach, then run `outreach-sync auth login` again.",
-        )
 
 
 @auth.command()

@@ -36,7 +36,7 @@ from outreach_sync.insight.explain import Links, written_document
 from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, status_document
 from outreach_sync.instants import Back, Instant, ago, now, parse_iso, to_datetime
 from outreach_sync.log import scrubbed
-from outreach_sync.outreach.auth import TokenFile, is_of_another_app
+from outreach_sync.outreach.auth import TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.report import render, write_page
 from outreach_sync.report.figures import Report
@@ -352,7 +352,8 @@ def rebind(context: Invocation, *, yes: bool) -> None:
 def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
     """Make way for the tokens of the config's app where those of another one lie beside the state."""
     file = TokenFile.beside(config.state.path)
-    if not is_of_another_app(config, file.read()):
+    stored = file.read()
+    if stored is None or stored.app in {"", app_of(config)[0]}:
         return False
     aside = file.path.with_name(f"{file.path.name}.replaced")
     click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")

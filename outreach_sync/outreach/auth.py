@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 from outreach_sync import instants
 from outreach_sync.config.model import revealed
-from outreach_sync.errors import ConfigError, NotAuthenticatedError, OutreachSyncError, StateError
+from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
 from outreach_sync.files import (
     beside,
     make_directory,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from outreach_sync.config.model import S2S, Config
+    from outreach_sync.config.model import Config
     from outreach_sync.connections import Answer, Transport
     from outreach_sync.http import Patience
 
@@ -75,20 +75,25 @@ _KEYS = {
 # What Outreach answers
 
 
-class GrantRefusedError(OutreachSyncError):
-    """Outreach no longer accepts this refresh token or code."""
+class StoredTokens(NamedTuple):
+    """What is known of our tokens. Times are by Outreach's clock.
 
-    exit_status = 3
+    Attributes:
+        clock_offset_ms: Outreach's clock minus this machine's when the tokens came, until the first answer tells.
+        seed: names the app and the first refresh token of the config that this chain grew from.
+        app: names the app (its client_id, or its installation) that has these tokens; '': an older version wrote them.
+        consent: names the consent that this chain grew from; '' where it grew from a token of the config.
+    """
 
-
-class Grant(NamedTuple):
-    """What Outreach gave. `refresh_token` is '' where it gave none."""
-
-    access_token: str
-    refresh_token: str
-    expires_at: Instant | None
-    issued_at: Instant | None
-    scope: str
+    access_token: str = ""
+    expires_at: Instant | None = None
+    refresh_token: str = ""
+    issued_at: Instant | None = None
+    scope: str = ""
+    seed: str = ""
+    clock_offset_ms: int | None = None
+    app: str = ""
+    consent: str = ""
 
 
 def refusal_of(answer: Answer) -> str:
@@ -121,22 +126,22 @@ def refusal_of(answer: Answer) -> str:
     return word or usual
 
 
-def grant_of(answer: Answer) -> Grant:
-    """Read what the token endpoint gave.
+def granted_by(answer: Answer) -> StoredTokens | None:
+    """Read what the token endpoint gave, its refresh token '' where it gave none; None: the grant is dead.
 
     Raises:
-        GrantRefusedError: the refresh token or code is dead.
         NotAuthenticatedError: it refuses the app, or for another reason.
         ThrottledError, BusyError, GarbledError: it may pass.
     """
-    if error := refusal_of(answer):
-        if error == "invalid_grant":  # consent mends it, unlike an app that is not known
-            raise GrantRefusedError("the grant is refused")
-        if error == "invalid_client":
-            raise NotAuthenticatedError(
-                "Outreach does not know this client_id with this client_secret.",
-                advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
-            )
+    error = refusal_of(answer)
+    if error == "invalid_grant":  # consent mends it, unlike an app that is not known
+        return None
+    if error == "invalid_client":
+        raise NotAuthenticatedError(
+            "Outreach does not know this client_id with this client_secret.",
+            advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
+        )
+    if error:
         raise NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
     content = parsed_object(answer.body) or {}
     token, created, life = (content.get(name) for name in ("access_token", "created_at", "expires_in"))
@@ -146,127 +151,30 @@ def grant_of(answer: Answer) -> Grant:
     issued = at if at is not None or not isinstance(created, int) else Instant(created * 1000)
     life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
     rotated, scope = (str(given) if isinstance(given := content.get(name), str) else "" for name in _MORE)
-    return Grant(token, rotated, None if issued is None else Instant(issued + life_ms), issued, scope)
+    return StoredTokens(token, None if issued is None else Instant(issued + life_ms), rotated, issued, scope)
 
 
 # The two kinds of app
 
 
-class OAuthApp:
-    """An app that a user gives consent to: a refresh token, rotated with each use, leads to access tokens."""
-
-    def __init__(self, config: Config, transport: Transport, patience: Patience) -> None:
-        """Ask for nothing yet. Raises ConfigError where a credential is missing."""
-        outreach = config.outreach
-        self.first_token = outreach.refresh_token.get_secret_value() if outreach.refresh_token else ""
-        self._client_id = revealed(outreach.client_id, "outreach.client_id")
-        self._secret = revealed(outreach.client_secret, "outreach.client_secret")
-        self.name, self.seed = app_of(config)
-        self._redirect_uri, self._base_url = outreach.redirect_uri, outreach.base_url
-        self._timeout = outreach.timeout_ms / 1000
-        self._transport, self._patience = transport, patience
-
-    def obtain(self, refresh_token: str) -> Grant:
-        """Refresh with the stored token; if that is refused and the config has another, once with that.
-
-        Raises:
-            NotAuthenticatedError: there is none, or none is accepted any more.
-        """
-        candidates = tuple(dict.fromkeys(filter(None, (refresh_token, self.first_token))))
-        if not candidates:
-            raise NotAuthenticatedError("there is no refresh token for Outreach.", advice=LOG_IN)
-        for candidate in candidates:
-            try:
-                grant = self._ask("refreshing the token", grant_type="refresh_token", refresh_token=candidate)
-            except GrantRefusedError:
-                continue
-            return grant._replace(refresh_token=grant.refresh_token or candidate)
-        raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=LOG_IN)
-
-    def exchange(self, code: str) -> Grant:
-        """Exchange the code of a consent.
-
-        Raises:
-            NotAuthenticatedError: it is refused.
-        """
-        try:
-            return self._ask("exchanging the code", grant_type="authorization_code", code=code)
-        except GrantRefusedError:
-            raise NotAuthenticatedError(
-                "Outreach refused the code.",
-                advice="Codes work once and briefly: run `outreach-sync auth login` again.",
-            ) from None
-
-    def authorize_url(self, state: str) -> str:
-        """Say where a user gives consent; `state` comes back with the code."""
-        app = {"client_id": self._client_id, "redirect_uri": self._redirect_uri}
-        query = app | {"response_type": "code", "scope": " ".join(SCOPES), "state": state}
-        return f"{self._base_url}/oauth/authorize?{urlencode(query)}"
-
-    def _ask(self, what: str, **parameters: str) -> Grant:
-        form = {"client_id": self._client_id, "client_secret": self._secret, **parameters}
-        form["redirect_uri"] = self._redirect_uri
-
-        def attempt(left: float) -> Grant:
-            answer = self._transport.send(
-                "POST",
-                f"{self._base_url}/oauth/token",
-                body=urlencode(form),
-                headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-                timeout_seconds=min(self._timeout, left),
-            )
-            return grant_of(answer)
-
-        return self._patience.ask(f"Outreach, {what}", attempt)
+def app_of(config: Config) -> tuple[str, str]:
+    """Name the app that the config means, and its first token that the config holds: `app` and `seed` of tokens."""
+    outreach, s2s = config.outreach, config.outreach.s2s
+    if s2s is None:
+        first = outreach.refresh_token.get_secret_value() if outreach.refresh_token else ""
+        named: tuple[tuple[str | None, ...], ...] = ("oauth", outreach.client_id), (outreach.client_id, first)
+    else:
+        named = ("s2s", s2s.install_id), ("s2s", s2s.install_id, s2s.app_guid)
+    app, seed = (hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest() for parts in named)
+    return app, seed
 
 
-class InstalledApp:
-    """A server-to-server app that an administrator installed: it signs who it is."""
-
-    first_token = ""
-
-    def __init__(self, config: Config, s2s: S2S, transport: Transport, patience: Patience) -> None:
-        """Ask for nothing yet. Raises ConfigError where a credential is missing."""
-        install = revealed(s2s.install_id, "outreach.s2s.install_id")
-        self._guid = revealed(s2s.app_guid, "outreach.s2s.app_guid")
-        self._key = revealed(s2s.private_key, "outreach.s2s.private_key")
-        self.name, self.seed = app_of(config)
-        self._url = f"{config.outreach.base_url}/api/app/installs/{install}/actions/accessToken"
-        self._timeout = config.outreach.timeout_ms / 1000
-        self._transport, self._patience = transport, patience
-
-    def obtain(self, _refresh_token: str) -> Grant:
-        """Sign who we are.
-
-        Raises:
-            NotAuthenticatedError: Outreach refuses our statement.
-            ConfigError: the extra `s2s` is not installed, or the key is not one that can sign.
-        """
-        return self._patience.ask("Outreach, asking for a server-to-server token", self._attempt)
-
-    def _attempt(self, left: float) -> Grant:
-        by_our_own_clock = self._transport.server_time is None
-        answer = self._send(left)
-        if 400 <= answer.status < 500 and by_our_own_clock:  # noqa: PLR2004 - the refusal told the time
-            answer = self._send(left)  # and a wrong clock of ours may have been its reason
-        if error := refusal_of(answer):
-            raise NotAuthenticatedError(
-                f"Outreach refused the server-to-server app ({answer.status}, {error}).",
-                advice="Compare install_id, app_guid and the key; ask an administrator whether the app is installed.",
-            )
-        content: Any = parsed_object(answer.body)
-        for name in ("data", "meta", "accessToken"):
-            content = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(content, str) or not content:
-            raise GarbledError(f"the answer ({answer.status}) holds no server-to-server token")
-        at = answer.server_time
-        return Grant(content, "", None if at is None else Instant(at + _S2S_LIFE_S * 1000), at, "")
-
-    def _send(self, left: float) -> Answer:
-        issued = (self._transport.server_now() or instants.now()) // 1000
-        statement = signed({"iat": issued, "exp": issued + _STATEMENT_LIFE_S, "iss": self._guid}, self._key)
-        headers = {"Authorization": f"Bearer {statement}", "Content-Type": _JSON_API, "Accept": _JSON_API}
-        return self._transport.send("POST", self._url, headers=headers, timeout_seconds=min(self._timeout, left))
+def credentials_of(config: Config) -> dict[str, Any]:
+    """Return the keys without which there is no token, and what the config holds of them."""
+    outreach, s2s = config.outreach, config.outreach.s2s
+    if s2s is None:
+        return {f"outreach.{name}": getattr(outreach, name) for name in ("client_id", "client_secret")}
+    return {f"outreach.s2s.{name}": getattr(s2s, name) for name in ("install_id", "app_guid", "private_key")}
 
 
 def signed(claims: dict[str, Any], key: str) -> str:
@@ -303,41 +211,7 @@ def signed(claims: dict[str, Any], key: str) -> str:
     )
 
 
-def app_of(config: Config) -> tuple[str, str]:
-    """Name the app that the config means, and its first token that the config holds: `app` and `seed` of tokens."""
-    outreach, s2s = config.outreach, config.outreach.s2s
-    if s2s is not None:
-        return _digest("s2s", s2s.install_id), _digest("s2s", s2s.install_id, s2s.app_guid)
-    first = outreach.refresh_token.get_secret_value() if outreach.refresh_token else ""
-    return _digest("oauth", outreach.client_id), _digest(outreach.client_id, first)
-
-
-def _digest(*parts: str | None) -> str:
-    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()
-
-
 # Their tokens
-
-
-class StoredTokens(NamedTuple):
-    """What is known of our tokens. Times are by Outreach's clock.
-
-    Attributes:
-        clock_offset_ms: Outreach's clock minus this machine's when the tokens came, until the first answer tells.
-        seed: names the app and the first refresh token of the config that this chain grew from.
-        app: names the app (its client_id, or its installation) that has these tokens; '': an older version wrote them.
-        consent: names the consent that this chain grew from; '' where it grew from a token of the config.
-    """
-
-    access_token: str = ""
-    expires_at: Instant | None = None
-    refresh_token: str = ""
-    issued_at: Instant | None = None
-    scope: str = ""
-    seed: str = ""
-    clock_offset_ms: int | None = None
-    app: str = ""
-    consent: str = ""
 
 
 class DamagedTokensError(StateError):
@@ -446,18 +320,13 @@ class TokenFile(NamedTuple):
             ) from None
 
 
-def is_of_another_app(config: Config, stored: StoredTokens | None) -> bool:
-    """Say whether tokens are stored, and of another app than the one that the config names."""
-    return stored is not None and stored.app not in {"", app_of(config)[0]}
-
-
 def refuse_another_app(config: Config, stored: StoredTokens | None, path: Path) -> None:
     """Make sure that what is stored, if anything, belongs to the app that the config names.
 
     Raises:
         StateError: it belongs to another one.
     """
-    if is_of_another_app(config, stored):
+    if stored is not None and stored.app not in {"", app_of(config)[0]}:
         raise StateError(
             f"the tokens in {path} belong to another app than the one that the config names.",
             advice="Give this config a state.path of its own; if the app was replaced, `outreach-sync state rebind` "
@@ -466,17 +335,17 @@ def refuse_another_app(config: Config, stored: StoredTokens | None, path: Path) 
 
 
 class Tokens:
-    """Keeps the tokens of one app (`app`) in `file`; safe to use by several threads, and beside other processes."""
+    """Keeps the tokens of one app in `file`, and gets new ones; safe to be used by several threads and processes."""
 
     def __init__(self, config: Config, transport: Transport, patience: Patience) -> None:
         """Read nothing yet. Raises ConfigError where a credential is missing."""
-        s2s = config.outreach.s2s
-        self._config = config
         self.file = TokenFile.beside(config.state.path)
-        self.app: OAuthApp | InstalledApp = (
-            OAuthApp(config, transport, patience) if s2s is None else InstalledApp(config, s2s, transport, patience)
-        )
-        self._transport = transport
+        self._config, self._transport, self._patience = config, transport, patience
+        self._credentials = [revealed(value, name) for name, value in credentials_of(config).items()]
+        self._app, self._seed = app_of(config)
+        outreach = config.outreach
+        first = outreach.refresh_token if outreach.s2s is None else None
+        self._first_token = "" if first is None else first.get_secret_value()
         self._lock = threading.Lock()
         self._stored: StoredTokens | None = None
 
@@ -507,17 +376,27 @@ class Tokens:
         with self._lock:
             self._renew((self._stored or self._load()).access_token)
 
+    def authorize_url(self, state: str) -> str:
+        """Say where a user gives consent; `state` comes back with the code."""
+        app = {"client_id": self._credentials[0], "redirect_uri": self._config.outreach.redirect_uri}
+        query = app | {"response_type": "code", "scope": " ".join(SCOPES), "state": state}
+        return f"{self._config.outreach.base_url}/oauth/authorize?{urlencode(query)}"
+
     def exchange_code(self, code: str) -> StoredTokens:
         """Exchange the code of a consent for tokens and store them; they replace whatever this app had.
 
         Raises:
             NotAuthenticatedError: the code is refused. Otherwise as `current`.
         """
-        if not isinstance(self.app, OAuthApp):
-            raise TypeError("a server-to-server app needs no code")
         with self._lock, self.file.alone():
             self.prove_replaceable()
-            return self._keep(self.app.exchange(code), secrets.token_hex(8))
+            granted = self._by_consent("exchanging the code", grant_type="authorization_code", code=code)
+            if granted is None:
+                raise NotAuthenticatedError(
+                    "Outreach refused the code.",
+                    advice="Codes work once and briefly: run `outreach-sync auth login` again.",
+                )
+            return self._keep(granted, secrets.token_hex(8))
 
     def prove_replaceable(self) -> None:
         """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
@@ -533,10 +412,10 @@ class Tokens:
         """Prefer the stored chain, unless the config holds another first token than the one it grew from."""
         stored = self.file.read()
         refuse_another_app(self._config, stored, self.file.path)
-        consented = isinstance(self.app, OAuthApp) and not self.app.first_token
-        if stored is not None and (stored.seed == self.app.seed or consented):
+        consented = self._config.outreach.s2s is None and not self._first_token
+        if stored is not None and (stored.seed == self._seed or consented):
             return stored
-        return StoredTokens(refresh_token=self.app.first_token)
+        return StoredTokens(refresh_token=self._first_token)
 
     def _is_fresh(self, stored: StoredTokens) -> bool:
         """Say whether to use it; in doubt yes: a refusal costs one request, a needless refresh rotates a token."""
@@ -557,18 +436,77 @@ class Tokens:
             stored = self._load()
             if stored.access_token == replaced or not self._is_fresh(stored):
                 self.file.prove_writable()
-                stored = self._keep(self.app.obtain(stored.refresh_token), stored.consent)
+                stored = self._keep(self._obtain(stored.refresh_token), stored.consent)
             self._stored = stored
             return stored.access_token
 
-    def _keep(self, grant: Grant, consent: str) -> StoredTokens:
+    def _keep(self, granted: StoredTokens, consent: str) -> StoredTokens:
         now = self._transport.server_now()
-        self._stored = StoredTokens(
-            **grant._asdict(),
-            seed=self.app.seed,
-            clock_offset_ms=None if now is None else now - instants.now(),
-            app=self.app.name,
-            consent=consent,
-        )
+        offset = None if now is None else now - instants.now()
+        self._stored = granted._replace(seed=self._seed, clock_offset_ms=offset, app=self._app, consent=consent)
         self.file.write(self._stored)
         return self._stored
+
+    def _obtain(self, refresh_token: str) -> StoredTokens:
+        """Sign who we are, or refresh with the stored token; if that is refused and the config has another, with that.
+
+        Raises:
+            NotAuthenticatedError: there is no refresh token, or none is accepted any more.
+        """
+        if self._config.outreach.s2s is not None:
+            return self._patience.ask("Outreach, asking for a server-to-server token", self._by_signature)
+        candidates = tuple(dict.fromkeys(filter(None, (refresh_token, self._first_token))))
+        if not candidates:
+            raise NotAuthenticatedError("there is no refresh token for Outreach.", advice=LOG_IN)
+        for candidate in candidates:
+            granted = self._by_consent("refreshing the token", grant_type="refresh_token", refresh_token=candidate)
+            if granted is not None:
+                return granted._replace(refresh_token=granted.refresh_token or candidate)
+        raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=LOG_IN)
+
+    def _by_consent(self, what: str, **grant: str) -> StoredTokens | None:
+        """Ask for the tokens of a user who gave consent. Returns and raises as `granted_by`."""
+        client_id, secret = self._credentials
+        form = {"client_id": client_id, "client_secret": secret, **grant}
+        form["redirect_uri"] = self._config.outreach.redirect_uri
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        return self._patience.ask(
+            f"Outreach, {what}", lambda left: granted_by(self._post("/oauth/token", left, headers, urlencode(form)))
+        )
+
+    def _by_signature(self, left: float) -> StoredTokens:
+        """Ask for the token of an app that an administrator installed, which signs who it is.
+
+        Raises:
+            NotAuthenticatedError: Outreach refuses our statement.
+            ConfigError: the extra `s2s` is not installed, or the key is not one that can sign.
+        """
+        install, guid, key = self._credentials
+        by_our_own_clock = self._transport.server_time is None
+        while True:
+            issued = (self._transport.server_now() or instants.now()) // 1000
+            statement = signed({"iat": issued, "exp": issued + _STATEMENT_LIFE_S, "iss": guid}, key)
+            headers = {"Authorization": f"Bearer {statement}", "Content-Type": _JSON_API, "Accept": _JSON_API}
+            answer = self._post(f"/api/app/installs/{install}/actions/accessToken", left, headers)
+            if not (by_our_own_clock and 400 <= answer.status < 500):  # noqa: PLR2004
+                break
+            by_our_own_clock = False  # the refusal told the time, and a wrong clock of ours may have been its reason
+        if error := refusal_of(answer):
+            raise NotAuthenticatedError(
+                f"Outreach refused the server-to-server app ({answer.status}, {error}).",
+                advice="Compare install_id, app_guid and the key; ask an administrator whether the app is installed.",
+            )
+        content: Any = parsed_object(answer.body)
+        for name in ("data", "meta", "accessToken"):
+            content = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(content, str) or not content:
+            raise GarbledError(f"the answer ({answer.status}) holds no server-to-server token")
+        at = answer.server_time
+        return StoredTokens(content, None if at is None else Instant(at + _S2S_LIFE_S * 1000), issued_at=at)
+
+    def _post(self, path: str, left: float, headers: dict[str, str], body: str | None = None) -> Answer:
+        outreach = self._config.outreach
+        seconds = min(outreach.timeout_ms / 1000, left)
+        return self._transport.send(
+            "POST", f"{outreach.base_url}{path}", body=body, headers=headers, timeout_seconds=seconds
+        )

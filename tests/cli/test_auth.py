@@ -15,7 +15,7 @@ import requests
 
 from outreach_sync import instants
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.auth import OAuthApp, StoredTokens, TokenFile
+from outreach_sync.outreach.auth import StoredTokens, TokenFile, Tokens
 from outreach_sync.store import run_lock
 
 if TYPE_CHECKING:
@@ -123,13 +123,13 @@ def test_a_browser_on_this_machine_brings_the_code_itself(
 ) -> None:
     land_here(newcomer)
     urls: list[str] = []
-    authorize = OAuthApp.authorize_url
+    authorize = Tokens.authorize_url
 
-    def noted(tokens: OAuthApp, state: str) -> str:
+    def noted(tokens: Tokens, state: str) -> str:
         urls.append(authorize(tokens, state))
         return urls[-1]
 
-    monkeypatch.setattr(OAuthApp, "authorize_url", noted)
+    monkeypatch.setattr(Tokens, "authorize_url", noted)
     statuses: list[int] = []
     browser = threading.Thread(target=browse, args=(urls, statuses))
     browser.start()
@@ -256,9 +256,9 @@ def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
     newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = land_here(newcomer)
-    authorize = OAuthApp.authorize_url
+    authorize = Tokens.authorize_url
 
-    def in_a_hurry(tokens: OAuthApp, state: str) -> str:
+    def in_a_hurry(tokens: Tokens, state: str) -> str:
         """Return the address once somebody has come back from it."""
         url = authorize(tokens, state)
         there = socket.create_connection(("127.0.0.1", port), timeout=5)
@@ -267,7 +267,7 @@ def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
         return url
 
     open_till_the_end: list[socket.socket] = []
-    monkeypatch.setattr(OAuthApp, "authorize_url", in_a_hurry)
+    monkeypatch.setattr(Tokens, "authorize_url", in_a_hurry)
     assert command("auth", "login").status == 0
     open_till_the_end[0].close()
 
@@ -276,9 +276,9 @@ def test_a_browser_that_leaves_before_the_answer_loses_nothing(
     newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = land_here(newcomer)
-    authorize = OAuthApp.authorize_url
+    authorize = Tokens.authorize_url
 
-    def leave(app: OAuthApp, state: str) -> str:
+    def leave(app: Tokens, state: str) -> str:
         url = authorize(app, state)
         there = socket.create_connection(("127.0.0.1", port), timeout=5)
         there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -286,7 +286,7 @@ def test_a_browser_that_leaves_before_the_answer_loses_nothing(
         there.close()
         return url
 
-    monkeypatch.setattr(OAuthApp, "authorize_url", leave)
+    monkeypatch.setattr(Tokens, "authorize_url", leave)
     ran = command("auth", "login")
     assert ran.status == 0
     assert "Traceback" not in ran.out + ran.err

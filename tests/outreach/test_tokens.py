@@ -197,7 +197,7 @@ def test_a_refresh_token_is_renewed_after_a_week(sandbox: Any, side: Any) -> Non
 
 
 def test_consent_asks_for_every_scope(side: Any) -> None:
-    url = urlsplit(side.tokens.app.authorize_url("some state"))
+    url = urlsplit(side.tokens.authorize_url("some state"))
     query = parse_qs(url.query)
     assert url.path == "/oauth/authorize"
     assert query["scope"] == [" ".join(SCOPES)]
