@@ -25,13 +25,7 @@ class OutreachSyncError(Exception):
 
 
 class UsageError(OutreachSyncError):
-    """The command line, or what it names, makes no sense."""
-
-    exit_status = 2
-
-
-class OutputError(OutreachSyncError):
-    """stdout cannot be written: the disk behind it is full, or it is closed."""
+    """The command line, or what it names, makes no sense, or nothing can be written to stdout."""
 
     exit_status = 2
 

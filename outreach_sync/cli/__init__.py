@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync import __version__
-from outreach_sync.errors import OutputError, OutreachSyncError
+from outreach_sync.errors import OutreachSyncError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,5 +174,5 @@ class _Dependable(io.FileIO):
             self._gone = self.is_stdout
             if self.is_stdout and problem.errno != errno.EPIPE:
                 why = f"stdout cannot be written: {problem.strerror}."
-                raise OutputError(why, advice="What was done until then stands.") from problem
+                raise UsageError(why, advice="What was done until then stands.") from problem
             return memoryview(some).nbytes

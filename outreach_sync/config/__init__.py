@@ -116,6 +116,8 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
         ConfigError: the file cannot be used; `problems` has a line for each mistake.
     """
     document = Document(path, require_secrets=require_secrets)
+    values = (_section(document.tree, *map(str, way[:-1])).get(str(way[-1])) for way in SECRETS)
+    keep_secret(*(value for value in values if isinstance(value, str)))
     config = None
     try:
         config = Config.model_validate(document.tree, context={"base": path.absolute().parent})
@@ -130,7 +132,6 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
         problems = sorted(document.problems.values(), key=lambda one: (one.line, one.where != (), str(one.where)))
         count = "one mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise ConfigError(f"{path} has {count}:", problems=tuple(problem.shown(path) for problem in problems))
-    keep_secret(*config.secrets)
     state = config.state.model_copy(update={"path": resolved(config.state.path)})  # the state has one name
     schedule = config.schedule.model_copy(update={"every_ms": None}) if config.schedule.cron else config.schedule
     return config.model_copy(update={"state": state, "schedule": schedule})
@@ -320,23 +321,22 @@ class Document:
         As in a shell, ``:-`` also replaces a variable that is set to nothing.
         """
         source, environment, line = str(node.value), self._environment, node.start_mark.line + 1
-        for match in _VARIABLE.finditer(source):
+        matches = [match for match in _VARIABLE.finditer(source) if match[0] != "$${"]
+        for match in matches:
             name, default = match["name"], match["default"]
-            if name is None and match[0] != "$${":
+            if name is None:
                 said = "'${' starts no variable; allowed: ${NAME}, ${NAME:-default}, or $${ for the characters ${"
                 self.complain(where, said, line=line)
                 return None
-            if name is not None and default is None and name not in environment:
+            if default is None and name not in environment:
                 if (*where[:-1], str(where[-1]).removesuffix("_file")) not in self._optional:
-                    said = (
-                        f"the environment variable {name} is not set; set it, or give a default: ${{{name}:-something}}"
-                    )
-                    self.complain(where, said, line=line)
+                    hint = f"set it, or give a default: ${{{name}:-something}}"
+                    self.complain(where, f"the environment variable {name} is not set; {hint}", line=line)
                 return None
         text = _VARIABLE.sub(
             lambda one: environment.get(one["name"]) or one["default"] or "" if one["name"] else "${", source
         )
-        if mentions_variable(source) or where in CREDENTIALS:
+        if matches or where in CREDENTIALS:
             text = text.strip(_AROUND)
         tag = node.tag
         if text != source and not node.style:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping  # noqa: TC003 - pydantic reads annotations at run time
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -352,12 +352,6 @@ class Config(Section):
     state: State = key({})
     logging: Logging = key({})
     monitoring: Monitoring = key({})
-
-    @property
-    def secrets(self) -> list[str]:
-        """Every secret that the config holds, as it is."""
-        held = (reduce(lambda here, step: here and getattr(here, str(step)), way, self) for way in SECRETS)
-        return [one.get_secret_value() for one in held if isinstance(one, SecretStr)]
 
 
 def revealed(value: SecretStr | str | None, name: str) -> str:
