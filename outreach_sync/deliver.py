@@ -11,7 +11,7 @@ transaction that settles the answers which have come meanwhile; worker threads d
 from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from outreach_sync.decide import decide_all
 from outreach_sync.errors import (
@@ -31,7 +31,7 @@ from outreach_sync.store.outbox import DISCARDED, PERSON, SENDING, TASK, Guarded
 from outreach_sync.workbooks.wire import PEOPLE, TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -83,8 +83,6 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     while fruitless < (_FRUITLESS_ROUNDS if suspects.all_were_alone() else _FRUITLESS_WITH_SUSPECTS):
         settled, again = _round(run, suspects, watch, complete=complete)
         accepted += settled.accepted
-        for entry, together in settled.unknown:
-            suspects.lost(entry, together)
         again = bool(accepted and _blame(run, settled, suspects)) or again
         if not (settled.stale or settled.unknown or again or _anybody_is_ready(run)):
             return
@@ -113,7 +111,14 @@ def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tu
         _decide(run, pusher if streams else None, complete=complete)
         problems = watch.problems()
         if problems:
-            _push_opt_outs(run, pusher, problems)
+            # Opt-outs are safe and must not wait. Those of people that would be created only if that is not what there
+            # is too much of: nobody writes to a Person that does not exist.
+            watched = (None, Watched.CREATIONS, Watched.LOSSES)
+            with run.store.transaction():
+                run.store.outbox.admit_opt_outs(
+                    [action for action, kind in zip(_ACTIONS, watched, strict=True) if kind not in problems]
+                )
+            pusher.push_all(only_admitted=True)
             raise GuardStoppedError(
                 "the guard stopped this cycle before its first write, opt-outs excepted: "
                 f"{'; '.join(problems.values())}.",
@@ -176,20 +181,6 @@ class _Guard:
         return Guarded(*map(sum, zip(self._passed, new, strict=True)))
 
 
-def _push_opt_outs(run: Run, pusher: Pusher, problems: Mapping[Watched, str]) -> None:
-    """Send the opt-outs in spite of the guard: they are safe, and must not wait.
-
-    Those of people that would be created only if that is not what there is too much of: nobody writes to a Person that
-    does not exist.
-    """
-    actions = ["update"]
-    actions += [] if Watched.CREATIONS in problems else ["create"]
-    actions += [] if Watched.LOSSES in problems else ["recreate"]
-    with run.store.transaction():
-        run.store.outbox.admit_opt_outs(actions)
-    pusher.push_all(only_admitted=True)
-
-
 # -- what does not settle
 
 
@@ -198,12 +189,12 @@ def _blame(run: Run, settled: Settled, suspects: Suspects) -> bool:
 
     It may have been written all the same, and is looked for before it is tried again.
     """
-    blamed = [entry for entry, _ in settled.unknown if suspects.is_proven(entry)]
+    blamed = [entry for entry in settled.unknown if suspects.is_proven(entry)]
     with run.store.transaction():
         for entry in blamed:
             run.refuse(entry, _FAILS_AT, in_doubt=True)
         run.store.undecided.decided(entry.prospect_id or 0 for entry in blamed if entry.record == PERSON)
-    settled.unknown = [(entry, together) for entry, together in settled.unknown if entry not in blamed]
+    settled.unknown = [entry for entry in settled.unknown if entry not in blamed]
     return bool(blamed)
 
 
@@ -361,7 +352,7 @@ class Pusher:
         rescues: list[Batch] = []
         with self._run.store.transaction():
             for batch, verdicts in answered:
-                rescue = settle(self._run, batch, verdicts, self.settled)
+                rescue = settle(self._run, batch, verdicts, self.settled, self._suspects)
                 if rescue is not None:
                     rescues.append(rescue)
                     self._run.store.outbox.mark((entry.id for entry in rescue.entries), state=SENDING)
@@ -379,8 +370,7 @@ class Pusher:
             self._failure = self._failure or error
             return ()
         if verdicts and all(isinstance(verdict, Unknown) for verdict in verdicts):
-            suspected = self._suspects.is_suspected(batch.entries[0])
-            self._lost_in_a_row += 1 if suspected else _LOST_IN_A_ROW
+            self._lost_in_a_row += 1 if batch.entries[0].id in self._suspects.lost else _LOST_IN_A_ROW
         else:
             self._lost_in_a_row = 0
         return verdicts
@@ -430,13 +420,6 @@ def _list_changes(run: Run) -> None:
 # No Task is tied to a Person that is gone: whose Person it is gets decided anew first, and the task follows.
 
 
-class _Creatable(NamedTuple):
-    """A queued task that is to be created, and its Person."""
-
-    entry: Entry
-    person_id: int
-
-
 def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
     """Read the People that the due tasks will be tied to; those that are gone are to be decided anew.
 
@@ -468,21 +451,22 @@ def _task_batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
         TASK, "create", run.clock(), after=after, limit=run.config.workbooks.batch_size
     ):
         after = entries[-1].id
-        missing = _not_there(run, _with_person(run, entries))
-        in_doubt = [one for one in missing if one.entry.in_doubt]
+        persons = _persons_of_tasks(run, entries)
+        missing = _not_there(run, [entry for entry in entries if entry.id in persons])
+        in_doubt = [one for one in missing if one.in_doubt]
         if in_doubt:
             pause(run.look_again_seconds, run.stop)
             still_missing = _not_there(run, in_doubt)
-            missing = [one for one in missing if not one.entry.in_doubt or one in still_missing]
-        creatable = {one.entry.id: one for one in missing}
-        for together in suspects.cut([one.entry for one in creatable.values()]):
-            writes = tuple(task_write(run, entry.task_id or 0, creatable[entry.id].person_id) for entry in together)
+            missing = [one for one in missing if not one.in_doubt or one in still_missing]
+        for together in suspects.cut(missing):
+            writes = tuple(task_write(run, entry.task_id or 0, persons[entry.id]) for entry in together)
             yield Batch(TASK, tuple(together), writes)
 
 
-def _with_person(run: Run, entries: Sequence[Entry]) -> list[_Creatable]:
-    """Keep the tasks whose Person exists; the others wait, without being a failure, unless that Person is queued.
+def _persons_of_tasks(run: Run, entries: Sequence[Entry]) -> dict[int, int]:
+    """Return entry id -> Person for the tasks whose Person exists.
 
+    The others wait, without being a failure, unless that Person is queued.
     A Person that has to be read and decided again may be gone: its tasks stay due until that is done.
     """
     prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
@@ -491,7 +475,8 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[_Creatable]:
     queued = [entry for entry in run.store.outbox.of_person(prospects) if entry.state != DISCARDED]
     coming = {one for entry in queued for one in (*entry.pool, entry.prospect_id)}
     unsure = run.store.undecided.people_to_decide(one.id for one in people.values() if one.lock_version is None)
-    ready, waiting = [], []
+    ready: dict[int, int] = {}
+    waiting: list[int] = []
     for entry in entries:
         person_id = links.get(entry.prospect_id or 0)
         if person_id in unsure or not run.pilot.covers(entry.prospect_id, person_id):
@@ -501,32 +486,32 @@ def _with_person(run: Run, entries: Sequence[Entry]) -> list[_Creatable]:
         elif people[person_id].deleted or people[person_id].hidden or people[person_id].untouched:
             waiting.append(entry.id)
         else:
-            ready.append(_Creatable(entry, person_id))
+            ready[entry.id] = person_id
     if waiting:
         with run.store.transaction():
             run.store.outbox.mark(waiting, state="waiting", reason=None)
     return ready
 
 
-def _not_there(run: Run, tasks: Sequence[_Creatable]) -> list[_Creatable]:
+def _not_there(run: Run, tasks: Sequence[Entry]) -> list[Entry]:
     """Look for Tasks by reference; record those that exist, return those that do not.
 
     A live one stands for a skipped task, else a deleted one that is to stay deleted.
     """
     if not tasks:
         return []
-    found = run.target.tasks_by_reference([task_reference(one.entry.task_id or 0) for one in tasks])
+    found = run.target.tasks_by_reference([task_reference(one.task_id or 0) for one in tasks])
     missing = []
     with run.store.transaction():
         for one in tasks:
-            rows = found.get(task_reference(one.entry.task_id or 0), ())
+            rows = found.get(task_reference(one.task_id or 0), ())
             live = [row for row in rows if not row.is_deleted]
             deleted = [] if run.config.sync.when_deleted == "recreate" else rows
             existing = min(live or deleted, key=lambda row: row.id, default=None)
             if existing is None:
                 missing.append(one)
             else:
-                run.store.cache.task_was_sent(one.entry.task_id or 0, existing.id, None)
-                run.store.outbox.drop([one.entry.id])
-                run.summary.tasks.created += one.entry.in_doubt  # it was ours, and its answer was lost
+                run.store.cache.task_was_sent(one.task_id or 0, existing.id, None)
+                run.store.outbox.drop([one.id])
+                run.summary.tasks.created += one.in_doubt  # it was ours, and its answer was lost
     return missing

@@ -7,7 +7,6 @@ accepted; then the Person holds the values, and the history keeps them.
 from __future__ import annotations
 
 import html
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from outreach_sync.records import Verdict, WriteValue
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.run import Run
-    from outreach_sync.store.cache import CachedTask
     from outreach_sync.store.outbox import Entry
 
 _NO_EMAIL = "no_email"
@@ -64,30 +62,24 @@ class Suspects:
     def __init__(self, batch_size: int) -> None:
         """Suspect nobody yet."""
         self._batch_size = batch_size
-        self._sizes: dict[int, int] = {}
-        self._alone: Counter[int] = Counter()
-
-    def lost(self, entry: Entry, together: int) -> None:
-        """Note that nothing is known of an entry that was sent in a request of so many objects."""
-        self._sizes[entry.id] = max(1, together // _SMALLER)
-        if together == 1:
-            self._alone[entry.id] += 1
-
-    def is_suspected(self, entry: Entry) -> bool:
-        """Say whether nothing was known of it before."""
-        return entry.id in self._sizes
+        self.lost: dict[int, list[int]] = {}
+        """Entry id -> with how many it was sent, each time that nothing was known of it afterwards."""
 
     def is_proven(self, entry: Entry) -> bool:
         """Say whether it was lost in requests of its own, often enough."""
-        return self._alone[entry.id] >= _ENOUGH
+        return self.lost.get(entry.id, []).count(1) >= _ENOUGH
 
     def all_were_alone(self) -> bool:
         """Say whether there is nobody left for whom a smaller batch could be tried."""
-        return all(entry_id in self._alone for entry_id in self._sizes)
+        return all(1 in sizes for sizes in self.lost.values())
 
     def cut(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         """Cut entries, in their order, into what may go together."""
-        for size, some in groupby(entries, lambda entry: self._sizes.get(entry.id, self._batch_size)):
+
+        def size_for(entry: Entry) -> int:
+            return max(1, self.lost[entry.id][-1] // _SMALLER) if entry.id in self.lost else self._batch_size
+
+        for size, some in groupby(entries, size_for):
             listed = list(some)
             for start in range(0, len(listed), size):
                 yield listed[start : start + size]
@@ -132,7 +124,18 @@ def task_write(run: Run, task_id: int, person_id: int) -> Write:
     if cached is None:
         raise AssertionError(f"task {task_id} is queued and was never read")
     task, form = cached.task, run.config.sync.tasks
-    places = _places(run, cached)
+    sequence = run.store.cache.sequence_name(task.sequence_id)
+    prospect = run.store.cache.prospects([task.prospect_id or 0]).get(task.prospect_id or 0)
+    names = (prospect.prospect.first_name, prospect.prospect.last_name) if prospect else ()
+    places = {
+        "action": task.action or task.task_type,
+        "sequence": sequence or (f"sequence {task.sequence_id}" if task.sequence_id else "a sequence"),
+        "step": str(task.attributes.get("sequenceStep") or ""),
+        "task_type": task.task_type,
+        "id": str(task.id),
+        "prospect": " ".join(name for name in names if name) or f"prospect {task.prospect_id}",
+        "due": to_date(task.due_at) if task.due_at is not None else "",
+    }
     description = html.escape(form.description.format(**places, note=task.note or "").strip())
     fields: dict[str, WriteValue] = {
         "name": form.name.format(**places)[:_NAME_LENGTH],
@@ -147,22 +150,6 @@ def task_write(run: Run, task_id: int, person_id: int) -> Write:
     return Write(0, 0, fields if due is None else {**fields, "due_date": Date(due)})
 
 
-def _places(run: Run, cached: CachedTask) -> dict[str, str]:
-    task = cached.task
-    sequence = run.store.cache.sequence_name(task.sequence_id)
-    prospect = run.store.cache.prospects([task.prospect_id or 0]).get(task.prospect_id or 0)
-    names = (prospect.prospect.first_name, prospect.prospect.last_name) if prospect else ()
-    return {
-        "action": task.action or task.task_type,
-        "sequence": sequence or (f"sequence {task.sequence_id}" if task.sequence_id else "a sequence"),
-        "step": str(task.attributes.get("sequenceStep") or ""),
-        "task_type": task.task_type,
-        "id": str(task.id),
-        "prospect": " ".join(name for name in names if name) or f"prospect {task.prospect_id}",
-        "due": to_date(task.due_at) if task.due_at is not None else "",
-    }
-
-
 # -- what became of it
 
 
@@ -173,26 +160,18 @@ class Settled:
     Attributes:
         accepted: objects that were written.
         stale: entries whose record somebody else wrote meanwhile.
-        unknown: entries of which it is not known what became of them, each with how many were sent together.
+        unknown: entries of which it is not known what became of them.
         rejected: refused updates, with Workbooks' reasons: to be read before the refusal stands; until then they
             count as being sent.
     """
 
     accepted: int = 0
     stale: list[Entry] = field(default_factory=list)
-    unknown: list[tuple[Entry, int]] = field(default_factory=list)
+    unknown: list[Entry] = field(default_factory=list)
     rejected: list[tuple[Entry, str]] = field(default_factory=list)
 
 
-class Sent(NamedTuple):
-    """One object as it was sent; `rescue`: it was the opt-out alone, after all of it had been refused."""
-
-    entry: Entry
-    write: Write
-    rescue: bool
-
-
-def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled) -> Batch | None:
+def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled, suspects: Suspects) -> Batch | None:
     """Record what became of each object of a batch (inside a transaction).
 
     Accepted: the values are what Workbooks holds now, and the entry goes. Stale or unknown: the record is read before
@@ -205,6 +184,7 @@ def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled
         batch: what was sent.
         verdicts: one for each object; none at all: the request failed, and nothing is known.
         settled: where the outcome is counted.
+        suspects: where those are noted of which nothing is known.
 
     Returns:
         The opt-outs to send once more alone, if there are any.
@@ -215,15 +195,26 @@ def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled
         match verdict:
             case Accepted():
                 settled.accepted += 1
-                _accepted(run, Sent(entry, write, batch.rescue), verdict, settled)
+                if entry.record == TASK:
+                    _task_created(run, entry, write, verdict.id)
+                else:
+                    _person_written(run, entry, verdict, settled, rescue=batch.rescue)
             case Stale():
                 settled.stale.append(entry)
                 _look_again(run, entry, in_doubt=False)
             case Unknown():
-                settled.unknown.append((entry, len(batch.entries)))
+                settled.unknown.append(entry)
+                suspects.lost.setdefault(entry.id, []).append(len(batch.entries))
                 _look_again(run, entry, in_doubt=True)
             case Rejected(reasons):
-                rescues += _rejected(run, Sent(entry, write, batch.rescue), "; ".join(reasons), settled)
+                reason = "; ".join(reasons)
+                if entry.person_id is None:
+                    run.refuse(entry, reason)
+                elif not batch.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
+                    alone = write._replace(fields=workbooks_fields(run, {_NO_EMAIL: True}))
+                    rescues.append((entry._replace(reason=reason), alone))
+                else:
+                    settled.rejected.append((entry, entry.reason if batch.rescue and entry.reason else reason))
     run.log.info(
         "batch_settled", record=batch.record, objects=len(batch.entries),
         accepted=sum(isinstance(verdict, Accepted) for verdict in verdicts),
@@ -235,13 +226,10 @@ def settle(run: Run, batch: Batch, verdicts: Sequence[Verdict], settled: Settled
     return Batch(batch.record, entries, writes, rescue=True)
 
 
-def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None:
-    entry, people, now = sent.entry, run.store.people, run.clock()
+def _person_written(run: Run, entry: Entry, verdict: Accepted, settled: Settled, *, rescue: bool) -> None:
+    people, now = run.store.people, run.clock()
     lock_version = verdict.lock_version if verdict.lock_version >= 0 else None
-    if entry.record == TASK:
-        _task_created(run, entry, sent.write, verdict.id)
-        return
-    fields = {_NO_EMAIL: True} if sent.rescue else entry.fields
+    fields = {_NO_EMAIL: True} if rescue else entry.fields
     if entry.person_id is None:
         people.created(verdict.id, lock_version, fields, entry.pool, now)
         run.store.outbox.person_exists(entry.pool)
@@ -249,11 +237,11 @@ def _accepted(run: Run, sent: Sent, verdict: Accepted, settled: Settled) -> None
         run.summary.people.created += entry.action == "create"
     else:
         people.accepted(verdict.id, lock_version, fields, now)
-        run.summary.people.updated += not sent.rescue
+        run.summary.people.updated += not rescue
     run.wrote(entry, verdict.id, fields)
     if run.pilot.limit is not None:
         run.pilot.wrote.add(verdict.id)
-    if sent.rescue:
+    if rescue:
         settled.rejected.append((entry, entry.reason or ""))
         return
     run.store.outbox.drop([entry.id])
@@ -284,16 +272,3 @@ def _look_again(run: Run, entry: Entry, *, in_doubt: bool) -> None:
     if entry.record != TASK:
         run.store.people.doubt([entry.person_id] if entry.person_id is not None else [])
         run.store.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
-
-
-def _rejected(run: Run, sent: Sent, reason: str, settled: Settled) -> list[tuple[Entry, Write]]:
-    """Keep a refusal; return the opt-out to be sent alone, where there is one among other fields."""
-    entry, write = sent.entry, sent.write
-    if entry.person_id is None:
-        run.refuse(entry, reason)
-        return []
-    if not sent.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
-        alone = Write(write.id, write.lock_version, workbooks_fields(run, {_NO_EMAIL: True}))
-        return [(entry._replace(reason=reason), alone)]
-    settled.rejected.append((entry, entry.reason if sent.rescue and entry.reason else reason))
-    return []

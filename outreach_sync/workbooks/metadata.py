@@ -121,7 +121,21 @@ class Metadata:
         """Read record types by class name; one that is absent does not exist or is hidden from us."""
         extra = tuple(("class_names[]", name) for name in class_names)
         rows = self._client.page(_TYPES, Reading((), _TYPE_COLUMNS, extra=extra), paged=False)
-        types = [_record_type(row) for row in rows]
+        types = [
+            RecordType(
+                class_name=str(row.get("class_name") or ""),
+                controller=str(row.get("controller_path") or ""),
+                fields={
+                    str(field["name"]): _field_type(field) for field in maps(row.get("fields")) if field.get("name")
+                },
+                permitted=frozenset(
+                    str(action.get("name"))
+                    for action in maps(row.get("actions"))
+                    if read_boolean(action.get("permitted"))
+                ),
+            )
+            for row in rows
+        ]
         return {one.class_name: one for one in types if one.class_name in class_names}
 
     def problems(self, fields: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -147,7 +161,7 @@ class Metadata:
 
     def create_picklist(self, name: str, description: str) -> Verdict:
         """Create an empty picklist. Needs an administrator's key. Raises as `Workbooks.write` does."""
-        return self._create(_PICKLISTS, {"name": name, "description": description})
+        return self._client.write(_PICKLISTS, [Write(0, 0, {"name": name, "description": description})])[0]
 
     def add_picklist_entries(self, picklist_id: int, values: Sequence[str]) -> tuple[Verdict, ...]:
         """Add entries to a picklist, in order. Raises as `Workbooks.write` does."""
@@ -174,49 +188,31 @@ class Metadata:
         }
         if picklist_id is not None:
             fields["picklist_id"] = picklist_id
-        return self._create(_CUSTOM_FIELDS, fields)
+        return self._client.write(_CUSTOM_FIELDS, [Write(0, 0, fields)])[0]
 
     def read_custom_field(self, field_id: int) -> CustomField | None:
         """Read one custom field, to see whether it is available yet; None where it is not (yet) to be seen."""
         rows = self._client.by_ids(_CUSTOM_FIELDS, (field_id,), _CUSTOM_FIELD_COLUMNS, include_deleted=False)
         return _custom_field(rows[0]) if rows else None
 
-    def _create(self, controller: str, fields: Mapping[str, WriteValue]) -> Verdict:
-        return self._client.write(controller, [Write(0, 0, fields)])[0]
-
-
-def _record_type(row: Row) -> RecordType:
-    fields = [_field_type(field) for field in maps(row.get("fields"))]
-    return RecordType(
-        class_name=str(row.get("class_name") or ""),
-        controller=str(row.get("controller_path") or ""),
-        fields={field.name: field for field in fields if field.name},
-        permitted=frozenset(
-            str(action.get("name")) for action in maps(row.get("actions")) if read_boolean(action.get("permitted"))
-        ),
-    )
-
 
 def _field_type(field: Mapping[str, Any]) -> FieldType:
+    link = field.get("picklist")
     return FieldType(
-        name=str(field.get("name") or ""),
+        name=str(field["name"]),
         title=str(field.get("title") or ""),
         datatype=str(field.get("datatype") or ""),
         createable=bool(read_boolean(field.get("is_createable"))),
         updateable=bool(read_boolean(field.get("is_updateable"))),
-        picklist=_picklist_link(field.get("picklist")),
+        picklist=None
+        if not isinstance(link, Mapping)
+        else PicklistLink(
+            picklist_id=read_integer(link.get("picklist_id")),
+            name=str(link.get("name") or ""),
+            unrestricted=bool(read_boolean(link.get("unrestricted"))),
+            auto_create=bool(read_boolean(link.get("auto_create"))),
+        ),
         required=bool(read_boolean(field.get("required"))) and field.get("default_value") in {None, ""},
-    )
-
-
-def _picklist_link(link: object) -> PicklistLink | None:
-    if not isinstance(link, Mapping):
-        return None
-    return PicklistLink(
-        picklist_id=read_integer(link.get("picklist_id")),
-        name=str(link.get("name") or ""),
-        unrestricted=bool(read_boolean(link.get("unrestricted"))),
-        auto_create=bool(read_boolean(link.get("auto_create"))),
     )
 
 
@@ -230,9 +226,29 @@ def _custom_field(row: Row) -> CustomField:
 
 
 def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Compare the configured fields, by role, with what the record type has."""
-    checked = (_field_problem(described, role, name) for role, name in wanted.items())
-    return tuple(finding for finding in checked if finding is not None)
+    """Compare the configured fields, by role, with what the record type has.
+
+    The list of Workbooks' words for datatypes is not published, so an unknown one is but a warning.
+    """
+    found = []
+    for role, name in wanted.items():
+        key, field = f"workbooks.fields.{role}", described.fields.get(name)
+        if field is None:
+            near = difflib.get_close_matches(name, described.fields, n=1, cutoff=0.7)
+            hint = f"{f'Did you mean {near[0]}? ' if near else ''}Set {key}, or run `provision`."
+            found.append(Finding(name, f"{described.class_name} has no such field", hint, True))
+            continue
+        expected, word = ROLE_DATATYPES.get(role, Datatype.TEXT), field.datatype.lower()
+        kinds = [kind for kind, words in _DATATYPE_WORDS.items() if any(known in word for known in words)]
+        if not field.updateable:
+            found.append(Finding(name, "the field cannot be written", f"Choose another field for {key}.", True))
+        elif expected is Datatype.DATETIME and expected not in kinds and "date" in word:
+            problem = "the field holds days, so times of day are lost"
+            found.append(Finding(name, problem, f"{key} wants a date-time.", False))
+        elif expected not in kinds:
+            problem = f"the field holds {field.datatype or 'something unnamed'}, not {expected}"
+            found.append(Finding(name, problem, f"Choose another field for {key}.", bool(kinds)))
+    return tuple(found)
 
 
 def permission_problems(described: RecordType, actions: Iterable[str]) -> tuple[Finding, ...]:
@@ -256,45 +272,16 @@ def hidden_type(class_name: str) -> Finding:
 
 def missing_labels(entries: Sequence[str], labels: Iterable[str]) -> tuple[MissingLabel, ...]:
     """Name the labels that are no entry of the picklist, to the letter, each with the nearest entry."""
-    present = set(entries)
-    return tuple(MissingLabel(label, _nearest(label, entries)) for label in labels if label not in present)
+    by_plain = {_plain(entry): entry for entry in reversed(entries)}
+    missing = [label for label in labels if label not in entries]
+    found = (difflib.get_close_matches(_plain(label), by_plain, n=1, cutoff=0.75) for label in missing)
+    nearest = [by_plain[one[0]] if one else None for one in found]
+    return tuple(map(MissingLabel, missing, nearest))
 
 
 def typographic_twin(label: str, entries: Iterable[str]) -> str | None:
     """Return the entry that differs from the label only in dashes, blanks or case; None where there is none."""
     return next((entry for entry in entries if entry != label and _plain(entry) == _plain(label)), None)
-
-
-def _field_problem(described: RecordType, role: str, name: str) -> Finding | None:
-    field = described.fields.get(name)
-    key = f"workbooks.fields.{role}"
-    if field is None:
-        near = difflib.get_close_matches(name, described.fields, n=1, cutoff=0.7)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        return Finding(name, f"{described.class_name} has no such field", f"{hint}Set {key}, or run `provision`.", True)
-    if not field.updateable:
-        return Finding(name, "the field cannot be written", f"Choose another field for {key}.", True)
-    return _datatype_problem(field, role, key)
-
-
-def _datatype_problem(field: FieldType, role: str, key: str) -> Finding | None:
-    """Judge the datatype. The list of Workbooks' words is not published, so an unknown one is but a warning."""
-    expected = ROLE_DATATYPES.get(role, Datatype.TEXT)
-    word = field.datatype.lower()
-    if any(known in word for known in _DATATYPE_WORDS[expected]):
-        return None
-    if expected is Datatype.DATETIME and "date" in word:
-        return Finding(field.name, "the field holds days, so times of day are lost", f"{key} wants a date-time.", False)
-    known_words = [known for words in _DATATYPE_WORDS.values() for known in words]
-    certain = any(known in word for known in known_words)
-    problem = f"the field holds {field.datatype or 'something unnamed'}, not {expected}"
-    return Finding(field.name, problem, f"Choose another field for {key}.", certain)
-
-
-def _nearest(label: str, entries: Sequence[str]) -> str | None:
-    by_plain = {_plain(entry): entry for entry in reversed(entries)}
-    near = difflib.get_close_matches(_plain(label), by_plain, n=1, cutoff=0.75)
-    return by_plain[near[0]] if near else None
 
 
 def _plain(label: str) -> str:
