@@ -38,7 +38,6 @@ from outreach_sync.rules.skipped import named_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from outreach_sync.config.model import Config
     from outreach_sync.connections import Answer
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MEDIA_TYPE = "application/vnd.api+json"
+_BELOW = "/api/v2/"
 _QUOTA_HOUR_SECONDS = 3600
 _ANY_ROW = (("fields[prospect]", "updatedAt"), ("page[size]", "1"), ("count", "false"))
 _DOUBTS = 2
@@ -68,7 +68,6 @@ _FAILURES_BEFORE_HALVING = 2
 _SAME_PAGE_AT_MOST = 3
 _EMPTY_PAGES_AT_MOST = 100
 _EXAMPLES = 5
-_CIRCLES, _AGAIN = "Outreach's pages go in circles; the walk was stopped.", "The next run starts this walk again."
 
 
 class NotFoundError(ServiceError):
@@ -205,7 +204,9 @@ class Outreach:
                 raise GarbledError("the answer is no JSON:API document")
             return content
 
-        return self.patience.ask(f"Outreach, reading {_resource(url)}", attempt, at_most=at_most)
+        return self.patience.ask(
+            f"Outreach, reading {urlsplit(url).path.rpartition(_BELOW)[2]}", attempt, at_most=at_most
+        )
 
     def _answer(self, url: str, left: float) -> Answer:
         """Send with a token, and once more with another where this one is refused; return an answer that is none.
@@ -214,32 +215,31 @@ class Outreach:
         token, and no more than that.
         """
         self._keep_the_reserve()
-        token = self.tokens.current()
-        answer, own = self._send(url, token, left), False
-        if answer.status == 401:  # noqa: PLR2004
-            with suppress(GarbledError):
-                own = bool(refusal_of(answer))
-        self._doubtful = self._doubtful + 1 if answer.status == 401 and not own else 0  # noqa: PLR2004
-        if own or self._doubtful == _DOUBTS:
-            answer = self._send(url, self.tokens.refused(token), left)
-            self._doubtful *= answer.status == 401  # noqa: PLR2004
+        token, renewed = self.tokens.current(), False
+        while True:
+            with self._counting:
+                self.requests += 1
+            answer = self.transport.send(
+                "GET",
+                url,
+                headers={"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE},
+                timeout_seconds=min(self.config.outreach.timeout_ms / 1000, left),
+            )
+            told = quota(answer.headers, answer.server_time)
+            if told.remaining is not None and answer.status != 429:  # noqa: PLR2004 - there, Retry-After has the last word
+                self.quota, self._quota_seen = told, time.monotonic()
+            own = False
+            if answer.status != 401:  # noqa: PLR2004
+                self._doubtful = 0
+            elif not renewed:
+                with suppress(GarbledError):
+                    own = bool(refusal_of(answer))
+                self._doubtful = 0 if own else self._doubtful + 1
+            if renewed or not (own or self._doubtful == _DOUBTS):
+                break
+            token, renewed = self.tokens.refused(token), True
         if refused := refusal_of(answer):
             raise _refusal(answer.status, refused, url)
-        return answer
-
-    def _send(self, url: str, token: str, left: float) -> Answer:
-        with self._counting:
-            self.requests += 1
-        answer = self.transport.send(
-            "GET",
-            url,
-            headers={"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE},
-            timeout_seconds=min(self.config.outreach.timeout_ms / 1000, left),
-        )
-        told = quota(answer.headers, answer.server_time)
-        if told.remaining is not None and answer.status != 429:  # noqa: PLR2004 - there, Retry-After has the last word
-            with self._counting:
-                self.quota, self._quota_seen = told, time.monotonic()
         return answer
 
     def _keep_the_reserve(self) -> None:
@@ -248,14 +248,11 @@ class Outreach:
         Raises:
             QuotaSpentError: no more than the reserve is left, and the quota has not started anew.
         """
-        reserve = self.config.outreach.reserve
-        with self._counting:
-            told, seen = self.quota, self._quota_seen
-        now = self.transport.server_now()
+        told, reserve, now = self.quota, self.config.outreach.reserve, self.heard_time()
         if told.resets_at is not None and now is not None:
             starts_anew = now >= told.resets_at
         else:
-            starts_anew = time.monotonic() - seen >= _QUOTA_HOUR_SECONDS
+            starts_anew = time.monotonic() - self._quota_seen >= _QUOTA_HOUR_SECONDS
         if told.remaining is None or told.remaining > reserve or starts_anew:
             return
         until = f" until {to_iso(told.resets_at)}" if told.resets_at is not None else ""
@@ -322,26 +319,26 @@ class Outreach:
             UntrustedAnswerError: a page leads to another host. Otherwise as `get`.
         """
         following = iter(starts)
-
-        def asked(url: str | None) -> Future[Document] | None:
-            return ahead(partial(self._fetch, url, stream), name="page-ahead") if url else None
-
         links, contents = set[int](), Counter[int]()
-        coming = asked(next(following, None))
-        while coming is not None:
-            document = coming.result()
-            coming = asked(document.next_url or next(following, None))
-            page = document.page()._replace(next_url=document.next_url)
-            if page.next_url is None:
-                links, contents = set(), Counter()
-            else:
+        url, document = next(following, None), None
+        while url is not None or document is not None:
+            coming = ahead(partial(self._fetch, url, stream), name="page-ahead") if url is not None else None
+            if document is not None:
+                page = document.page()._replace(next_url=document.next_url)
                 content = hash((tuple((row.id, row.updated_at) for row in page.rows), page.refused))
                 contents[content] += 1
                 often = contents[content] >= (_SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST)
-                if often or hash(page.next_url) in links:
-                    raise PagingLoopError(_CIRCLES, advice=_AGAIN)
+                if page.next_url is not None and (often or hash(page.next_url) in links):
+                    raise PagingLoopError(
+                        "Outreach's pages go in circles; the walk was stopped.",
+                        advice="The next run starts this walk again.",
+                    )
                 links.add(hash(page.next_url))
-            yield page
+                if page.next_url is None:
+                    links, contents = set(), Counter()
+                yield page
+            document = None if coming is None else coming.result()
+            url = None if document is None else document.next_url or next(following, None)
 
     def _fetch(self, url: str, stream: Stream) -> Document:
         """Return one page; one that keeps failing is asked for at half the size, within the same patience.
@@ -357,11 +354,12 @@ class Outreach:
         ends = time.monotonic() + self.patience.left()
         url, _, rest = url.partition("#")
         name, rest = "", unquote(rest)
+        read = partial(read_document, stream=stream, wanted=self._wanted)
         while True:
             if self._name_by_name and (split := first_name(url)) is not None:
                 url, name, rest = split
             try:
-                document = self._ask(url, self._reader(stream), at_most=max(ends - time.monotonic(), 0.0))
+                document = self._ask(url, read, at_most=max(ends - time.monotonic(), 0.0))
             except PageTooLargeError:
                 self._sizes[stream] = max((page_size(url) or 0) // 2, self._smallest)
                 url = with_page_size(url, self._sizes[stream])
@@ -378,9 +376,6 @@ class Outreach:
             else:
                 return self._linked(document, url, stream, rest)
 
-    def _reader(self, stream: Stream) -> Callable[[Answer], Document | None]:
-        return lambda answer: read_document(answer, stream, self._wanted)
-
     def _linked(self, document: Document, url: str, stream: Stream, rest: str) -> Document:
         """Return a page of which it is certain what follows, with the absolute URL of that; `rest`: after the walk.
 
@@ -389,13 +384,13 @@ class Outreach:
         purpose must name the next one, and the walk goes on from there.
 
         Raises:
-            UntrustedAnswerError: it does not, or it leads to another host. PagingLoopError: it leads to itself.
+            UntrustedAnswerError: it does not, or it leads to another host.
         """
         size = page_size(url)
         if size and document.received >= size and not document.says_what_follows:
             asked_for = size - 1 or size + 1
             url = with_page_size(url, asked_for)
-            document = self._ask(url, self._reader(stream))
+            document = self._ask(url, partial(read_document, stream=stream, wanted=self._wanted))
             if document.next_url is None and document.received >= asked_for:
                 raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
         link = document.next_url
@@ -406,8 +401,6 @@ class Outreach:
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
                 advice="Compare outreach.base_url with the address in your Outreach account.",
             )
-        if link == url:
-            raise PagingLoopError(_CIRCLES, advice=_AGAIN)
         if rest:  # in the fragment, which is never sent
             link = f"{link}#{quote(rest, safe='')}" if link else rest
         return document._replace(next_url=link)
@@ -427,7 +420,7 @@ class Outreach:
             if "prospect" in include:
                 query.append(("fields[prospect]", ",".join(fields_of(Stream.PROSPECTS, self._wanted))))
             query.append(("fields[sequence]", "name"))
-        return f"{self.config.outreach.base_url}/api/v2/{kind.path}?{urlencode([*query, *more])}"
+        return f"{self.config.outreach.base_url}{_BELOW}{kind.path}?{urlencode([*query, *more])}"
 
 
 def _document(answer: Answer) -> dict[str, Any] | None:
@@ -438,7 +431,7 @@ def _document(answer: Answer) -> dict[str, Any] | None:
 
 def _refusal(status: int, error: str, url: str) -> OutreachSyncError:
     """Name what a 4xx of Outreach's own means; `error` is its word."""
-    resource = _resource(url)
+    resource = urlsplit(url).path.rpartition(_BELOW)[2]
     if status in _REFUSES_CURSORS and _CURSOR.search(url):
         return CursorRefusedError(f"Outreach no longer accepts the page token of {resource} ({error}).")
     if status == 401:  # noqa: PLR2004
@@ -463,11 +456,6 @@ def _refusal(status: int, error: str, url: str) -> OutreachSyncError:
         f"Outreach did not understand the request for {resource} ({status}, {error}).",
         advice="If the config names attributes, compare them with Outreach's reference; otherwise report this.",
     )
-
-
-def _resource(url: str) -> str:
-    """Return what a URL asks for, such as `sequenceStates`, without the query."""
-    return urlsplit(url).path.rpartition("/api/v2/")[2] or "the API"
 
 
 def id_lists(ids: Iterable[int]) -> Iterator[str]:
