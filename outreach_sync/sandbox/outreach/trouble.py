@@ -159,8 +159,8 @@ class Trouble:
         for name, strike in _STRIKES.items():
             options = self._take(name, kind)
             if options is not None:
-                return strike(options)
-        return self._limited(kind) or self._moved(request, kind) or self._too_large(request, kind)
+                return strike(options, request, self._clock.now())
+        return self._too_large(request, kind)
 
     def on_the_way(self, response: Response, kind: str) -> Response:
         """Damage an answer."""
@@ -181,28 +181,6 @@ class Trouble:
             return None
         return self._faults.take(name)
 
-    def _limited(self, kind: str) -> Response | None:
-        now = self._clock.now()
-        options = self._take("rate_limited", kind)
-        if options is not None:
-            until = Instant(now + round(options.get("wait", 5) * 1000))
-            return Quota(HOURLY, 0, until).refusal(until, options.get("form", "epoch"), now)
-        options = self._take("maintenance_503", kind)
-        if options is None:
-            return None
-        error = {"id": "scheduledServerMaintenance", "title": "Maintenance", "detail": "Scheduled server maintenance."}
-        response, form = json_response(503, {"errors": [error]}), options.get("form", "iso")
-        if form != "none":
-            until = Instant(now + round(options.get("wait", 60) * 1000))
-            response.headers["Retry-After"] = written(until, form, now)
-        return response
-
-    def _moved(self, request: Request, kind: str) -> Response | None:
-        options = self._take("redirect_elsewhere", kind)
-        if options is None:
-            return None
-        return Response(302, {"Location": f"{options.get('host', 'https://elsewhere.example')}{request.path}"}, b"")
-
     def _too_large(self, request: Request, kind: str) -> Response | None:
         """Refuse an address that is too long, or a page that is too large, where a fault says so."""
         most = (self._faults.peek("url_too_long") or {}).get("bytes", 4096)
@@ -215,7 +193,7 @@ class Trouble:
         return Response(502, dict(HTML), b"<html><head><title>502 Bad Gateway</title></head></html>")
 
 
-def _gateway_page(options: Mapping[str, Any]) -> Response:
+def _gateway_page(options: Mapping[str, Any], _request: Request, _now: Instant) -> Response:
     """Answer as a gateway in front of the service does; both texts were seen at the token endpoint."""
     status = options.get("status", 403)
     if options.get("text"):
@@ -223,13 +201,33 @@ def _gateway_page(options: Mapping[str, Any]) -> Response:
     return Response(status, dict(HTML), f"<html><body><h1>{status}</h1>Request blocked.</body></html>".encode())
 
 
-_STRIKES: Mapping[str, Callable[[Mapping[str, Any]], Response]] = {
-    "server_error_500": lambda _: Response(500, dict(_PLAIN_TEXT), b"Internal Server Error"),
-    "gateway_timeout_504": lambda _: Response(504, dict(_PLAIN_TEXT), b"upstream request timeout"),
-    "html_with_200": lambda _: Response(200, dict(HTML), b"<html><body><h1>We will be right back</h1></body></html>"),
+def _rate_limited(options: Mapping[str, Any], _request: Request, now: Instant) -> Response:
+    until = Instant(now + round(options.get("wait", 5) * 1000))
+    return Quota(HOURLY, 0, until).refusal(until, options.get("form", "epoch"), now)
+
+
+def _maintenance(options: Mapping[str, Any], _request: Request, now: Instant) -> Response:
+    error = {"id": "scheduledServerMaintenance", "title": "Maintenance", "detail": "Scheduled server maintenance."}
+    response, form = json_response(503, {"errors": [error]}), options.get("form", "iso")
+    if form != "none":
+        response.headers["Retry-After"] = written(Instant(now + round(options.get("wait", 60) * 1000)), form, now)
+    return response
+
+
+def _elsewhere(options: Mapping[str, Any], request: Request, _now: Instant) -> Response:
+    return Response(302, {"Location": f"{options.get('host', 'https://elsewhere.example')}{request.path}"}, b"")
+
+
+_STRIKES: Mapping[str, Callable[[Mapping[str, Any], Request, Instant], Response]] = {
+    "server_error_500": lambda *_: Response(500, dict(_PLAIN_TEXT), b"Internal Server Error"),
+    "gateway_timeout_504": lambda *_: Response(504, dict(_PLAIN_TEXT), b"upstream request timeout"),
+    "html_with_200": lambda *_: Response(200, dict(HTML), b"<html><body><h1>We will be right back</h1></body></html>"),
     "gateway_page": _gateway_page,
-    "reset_before_answer": lambda _: Response(200, {}, b"", WireFault("reset_before")),
-    "hang": lambda options: Response(200, {}, b"", WireFault("hang", options.get("seconds", 60))),
+    "reset_before_answer": lambda *_: Response(200, {}, b"", WireFault("reset_before")),
+    "hang": lambda options, *_: Response(200, {}, b"", WireFault("hang", options.get("seconds", 60))),
+    "rate_limited": _rate_limited,
+    "maintenance_503": _maintenance,
+    "redirect_elsewhere": _elsewhere,
 }
 """What is answered instead of anything, by the fault."""
 

@@ -14,6 +14,7 @@ from outreach_sync.sandbox.workbooks.store import loose
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.workbooks.schema import Field
     from outreach_sync.sandbox.workbooks.store import Record, Table
 
@@ -48,26 +49,23 @@ class RawFilter(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What filters are read against: the user's zone, and how open questions about ``eq`` are settled."""
+    """What filters are read against: the user's zone, and the faults that settle open questions about ``eq``."""
 
     zone: str
-    case_sensitive: bool = False
-    without_accents: bool = False
-    without_blanks: bool = False
-    backslash_escapes: bool = False
+    faults: FaultBoard
 
     def alike(self, value: Any) -> str:
         """Give what texts that ``eq`` takes for the same have in common."""
         text = "" if value is None else str(value)
-        if self.without_blanks:
+        if self.faults.fires("eq_without_blanks"):
             text = text.strip()
-        if self.without_accents:
+        if self.faults.fires("eq_without_accents"):
             text = loose(text, strip=False)
-        return text if self.case_sensitive else text.lower()
+        return text if self.faults.fires("eq_case_sensitive") else text.lower()
 
     def values(self, text: str) -> list[str]:
         """Split the value of ``eq`` at commas that no backslash precedes; it may escape other characters too."""
-        if not self.backslash_escapes:
+        if not self.faults.fires("backslash_escapes"):
             return [part.replace("\\,", ",") for part in _UNESCAPED_COMMA.split(text)]
         parts, rest = [""], iter(text)
         for one in rest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from outreach_sync.sandbox.workbooks.filters import Condition, MalformedError, RawFilter, Setting, select
+from outreach_sync.sandbox.workbooks.filters import MalformedError, RawFilter, Setting, select
 from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST
 from outreach_sync.sandbox.workbooks.trouble import is_required, may
 
@@ -60,20 +60,8 @@ class Reader:
         """Go through the records that filters select and that can be seen, in the order of their ids."""
         if table.winners:
             filters = [_following_merges(one, table) for one in filters]
-        condition = select(filters, logic if filters else "", table, self._setting())
+        condition = select(filters, logic if filters else "", table, Setting(self._store.zone, self._faults))
         with_deleted = any(one.field == "is_deleted" for one in filters)
-        return self._selected(table, condition, at, with_deleted=with_deleted)
-
-    def _setting(self) -> Setting:
-        return Setting(
-            self._store.zone,
-            case_sensitive=self._faults.fires("eq_case_sensitive"),
-            without_accents=self._faults.fires("eq_without_accents"),
-            without_blanks=self._faults.fires("eq_without_blanks"),
-            backslash_escapes=self._faults.fires("backslash_escapes"),
-        )
-
-    def _selected(self, table: Table, condition: Condition, at: Instant, *, with_deleted: bool) -> Iterator[Record]:
         candidates = condition.candidates
         ids = table.ids() if candidates is None else candidates if isinstance(candidates, list) else sorted(candidates)
         for id_ in ids:

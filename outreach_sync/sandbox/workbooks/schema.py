@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 PERSON = "Private::Crm::Person"
 TASK = "Private::Activity::Task"
 ORGANISATION = "Private::Crm::Organisation"
-ACTIVITY_LINK = "Private::Activity::ActivityLink"
 PICKLIST = "Private::Picklist"
 PICKLIST_ENTRY = "Private::PicklistEntry"
 CUSTOM_FIELD = "Private::CustomField"
@@ -195,15 +194,6 @@ CLASSES = (
             *_plain("industry", "website", "organisation_annual_revenue", "organisation_category"),
             *_plain("organisation_company_number", "organisation_vat_number"),
             Field("organisation_num_employees", "Employees", "integer"),
-        ),
-    ),
-    RecordClass(
-        *(ACTIVITY_LINK, "activity/activity_links", "LINK", "link", 601),
-        (
-            Field("activity_id", "Activity", "integer", required=True),
-            Field("activity_type", "Activity Type"),
-            Field("resource_id", "Resource", "integer", required=True),
-            Field("resource_type", "Resource Type"),
         ),
     ),
     RecordClass(
