@@ -16,7 +16,7 @@ from outreach_sync.cli.context import print_table, say, stop_on_signals, termina
 from outreach_sync.demo import tell
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.instants import parse_duration
-from outreach_sync.sandbox.serve import CONFIG_FILE, ServeOptions, serve
+from outreach_sync.sandbox.serve import CONFIG_FILE, serve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def sandbox(context: click.Context, /, **options: Any) -> int | None:
     if context.invoked_subcommand is not None:
         return None
     try:
-        return serve(ServeOptions(**options), on_ready=_say_where)
+        return serve(on_ready=_say_where, **options)
     except OSError as error:
         raise UsageError(
             f"the sandbox cannot be served so: {error.strerror}.",

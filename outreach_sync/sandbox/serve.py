@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
@@ -105,32 +104,29 @@ class Sandbox(Running):
         self.workbooks.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """How to serve: ports (0: any free one), milliseconds added to each answer, and what to start with.
-
-    The config goes to `config_file` too. `seed` chooses the example data, which `empty` leaves out. `bare` begins with
-    a Workbooks that lacks the custom fields of the sync. `s2s`: the config reads Outreach server to server.
-    """
-
-    outreach_port: int = 0
-    workbooks_port: int = 0
-    latency_ms: float = 0
-    empty: bool = False
-    bare: bool = False
-    seed: int = 1
-    s2s: bool = False
-    config_file: Path = CONFIG_FILE
-
-
 def serve(
-    options: ServeOptions, out: IO[str] | None = None, *, on_ready: Callable[[Sandbox], None] = lambda _sandbox: None
+    out: IO[str] | None = None,
+    *,
+    on_ready: Callable[[Sandbox], None] = lambda _sandbox: None,
+    config_file: Path = CONFIG_FILE,
+    empty: bool = False,
+    seed: int = 1,
+    s2s: bool = False,
+    **services: Any,
 ) -> int:
-    """Serve until SIGINT or SIGTERM. Writes one complete YAML config to `out` (stdout) and to a file of its own.
+    """Serve until SIGINT or SIGTERM. Writes one complete YAML config to `out` (stdout) and to `config_file`.
 
     The state that the config names is in a directory of this start alone, which goes when it ends: the records of
-    another start are other people. `on_ready` is told once both services answer and the config is out.
-    Must run in the main thread: only there can signals be waited for.
+    another start are other people. Must run in the main thread: only there can signals be waited for.
+
+    Args:
+        out: where the config goes as well.
+        on_ready: told once both services answer and the config is out.
+        config_file: a file that is not from an earlier start is never written over.
+        empty: leave the example data out.
+        seed: which example data.
+        s2s: the config reads Outreach server to server.
+        services: how to make the `Sandbox`.
 
     Returns:
         128 + n, for the signal n that ended it.
@@ -140,7 +136,7 @@ def serve(
         UsageError: the config would replace a file that is not ours, or the extra `s2s` is not installed.
     """
     out = out or sys.stdout
-    _prove_ours(options.config_file, out)
+    _prove_ours(config_file, out)
     caught: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
@@ -150,11 +146,13 @@ def serve(
     try:
         with (
             TemporaryDirectory(prefix="outreach-sync-sandbox-", ignore_cleanup_errors=True) as directory,
-            _prepared(options) as sandbox,
+            Sandbox(**services) as sandbox,
         ):
-            text = _MARK + _config(sandbox, Path(directory), s2s=options.s2s)
-            if not _is_same(options.config_file, out):
-                files.write_whole(options.config_file.absolute(), text)
+            if not empty:
+                sandbox.load_example(seed)
+            text = _MARK + _config(sandbox, Path(directory), s2s=s2s)
+            if not _is_same(config_file, out):
+                files.write_whole(config_file.absolute(), text)
             out.write(text)
             out.flush()
             on_ready(sandbox)
@@ -164,18 +162,6 @@ def serve(
         for number, handler in previous.items():
             signal.signal(number, handler)
     return 128 + caught[0]
-
-
-def _prepared(options: ServeOptions) -> Sandbox:
-    sandbox = Sandbox(
-        outreach_port=options.outreach_port,
-        workbooks_port=options.workbooks_port,
-        latency_ms=options.latency_ms,
-        bare=options.bare,
-    )
-    if not options.empty:
-        sandbox.load_example(options.seed)
-    return sandbox
 
 
 def _config(sandbox: Sandbox, directory: Path, *, s2s: bool) -> str:
