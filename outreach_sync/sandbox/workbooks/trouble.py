@@ -68,7 +68,7 @@ class Trouble:
         """Answer a request, carrying it out unless a fault prevents that."""
         if call.kind == "delay":
             return self._at_delaying_address(call)
-        early = self._instead(carry_out) or self._refused(call) or self._redirected(call, carry_out)
+        early = self._instead(call, carry_out) or self._redirected(call, carry_out)
         return early or self._afterwards(call, carry_out())
 
     def knows_delay(self, call: Call) -> bool:
@@ -80,33 +80,14 @@ class Trouble:
         key = "failure_reason" if not self._faults.fires("failure_message") else "failure_message"
         return json_response(error.status, {key: error.reason})
 
-    def _instead(self, carry_out: Callable[[], Response]) -> Response | None:
-        """Answer with what a broken network gives; the request may be carried out all the same."""
-        answers: tuple[tuple[str, Callable[[Mapping[str, Any]], Response]], ...] = (
-            ("reset_before_answer", lambda _: _broken("reset_before")),
-            ("hang", lambda options: _broken("hang", options.get("seconds", 30))),
-            ("gateway_page", _gateway_page),
-            ("html_with_200", lambda _: Response(200, dict(HTML), _BACK_SOON)),
-        )
-        for name, answer in answers:
-            options = self._faults.take(name)
+    def _instead(self, call: Call, carry_out: Callable[[], Response]) -> Response | None:
+        """Answer with what a fault has instead; the request may be carried out all the same."""
+        for name, answer in _INSTEAD.items():
+            options = self._faults.take(name) if call.writes or name != "error_500_before_commit" else None
             if options is not None:
                 if options.get("committed"):
                     carry_out()
                 return answer(options)
-        return None
-
-    def _refused(self, call: Call) -> Response | None:
-        for name, status in (("rate_limited_429", 429), ("unavailable_503", 503)):
-            options = self._faults.take(name)
-            if options is not None:
-                pause = {"Retry-After": str(options["retry_after"])} if "retry_after" in options else {}
-                return Response(status, {"Content-Type": "text/plain", **pause}, b"Please try again later.")
-        options = self._faults.take("error_500")
-        if options is None and call.writes:
-            options = self._faults.take("error_500_before_commit")
-        if options is not None:
-            return _server_error(options)
         if self._faults.fires("database_being_migrated"):
             raise RefusedError("database_being_migrated")
         options = self._faults.take("key_refused")
@@ -161,20 +142,15 @@ class Trouble:
         return f"{origin}{call.request.path}?_delayed={token}"
 
     def _afterwards(self, call: Call, response: Response) -> Response:
-        if call.writes:
-            response = self._after_commit(call, response)
+        if call.writes and self._faults.fires("answer_lost_after_commit"):
+            response = response._replace(wire=WireFault("reset_before"))
+        elif call.writes and (options := self._faults.take("error_500_after_commit")) is not None:
+            response = _server_error(options)
+        elif call.writes and (where := self._faults.setting("redirect_after_commit_302", "location", "same")):
+            response = redirect(self._location(call, where))
         if self._faults.fires("invalid_utf8"):
             response = response._replace(body=response.body[:-1] + b',"note":"caf\xe9"}')
         return damaged(response, self._faults.take, seconds=1)
-
-    def _after_commit(self, call: Call, response: Response) -> Response:
-        if self._faults.fires("answer_lost_after_commit"):
-            return response._replace(wire=WireFault("reset_before"))
-        options = self._faults.take("error_500_after_commit")
-        if options is not None:
-            return _server_error(options)
-        options = self._faults.take("redirect_after_commit_302")
-        return response if options is None else redirect(self._location(call, options.get("location", "same")))
 
 
 def json_response(status: int, document: object) -> Response:
@@ -201,10 +177,6 @@ def _origin(call: Call) -> str:
     return f"http://{call.request.headers.get('Host') or 'localhost'}"
 
 
-def _broken(kind: Any, seconds: float = 0) -> Response:
-    return json_response(200, {})._replace(wire=WireFault(kind, seconds))
-
-
 def _server_error(options: Mapping[str, Any]) -> Response:
     """Answer 500 with a reference to quote to the support team, or as the gateway before the service does."""
     status = options.get("status", 500)
@@ -219,6 +191,24 @@ def _gateway_page(options: Mapping[str, Any]) -> Response:
     if options.get("text"):
         return Response(status, {"Content-Type": "text/plain"}, f"{status.value} {status.phrase}".encode())
     return Response(status, dict(HTML), _BACK_SOON)
+
+
+def _later(status: int, options: Mapping[str, Any]) -> Response:
+    pause = {"Retry-After": str(options["retry_after"])} if "retry_after" in options else {}
+    return Response(status, {"Content-Type": "text/plain", **pause}, b"Please try again later.")
+
+
+_INSTEAD: Mapping[str, Callable[[Mapping[str, Any]], Response]] = {
+    "reset_before_answer": lambda _: Response(200, {}, b"", WireFault("reset_before")),
+    "hang": lambda options: Response(200, {}, b"", WireFault("hang", options.get("seconds", 30))),
+    "gateway_page": _gateway_page,
+    "html_with_200": lambda _: Response(200, dict(HTML), _BACK_SOON),
+    "rate_limited_429": lambda options: _later(429, options),
+    "unavailable_503": lambda options: _later(503, options),
+    "error_500": _server_error,
+    "error_500_before_commit": _server_error,
+}
+"""What is answered instead of anything, by the fault."""
 
 
 # -- every fault
