@@ -21,9 +21,9 @@ from outreach_sync.outreach.auth import (
     SCOPES,
     StoredTokens,
     TokenFile,
+    another_app,
     app_of,
     credentials_of,
-    refuse_another_app,
     signed,
 )
 
@@ -186,7 +186,8 @@ def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
     refresh = _refresh_token(stored, at) if by_consent else None
     missing = missing_scopes(stored.scope, SCOPES) if by_consent else ()
     try:
-        refuse_another_app(config, stored, file.path)
+        if stored.app not in {"", app_of(config)[0]}:
+            raise another_app(file.path)
         problem = _problem_of_consent(config, stored, refresh) if by_consent else None
         if config.outreach.s2s is not None and config.outreach.s2s.private_key is not None:
             signed({}, config.outreach.s2s.private_key.get_secret_value())

@@ -351,18 +351,17 @@ def read_concerned(run: Run) -> None:
         ServiceError: Outreach was unavailable or out of quota; the rest is read by the next run.
         InterruptedByError: asked to stop; likewise.
     """
-    summary = run.summary.streams[Stream.EVENTS]
     before = run.source.requests
     try:
         for stream in (Stream.PROSPECTS, Stream.SEQUENCE_STATES, Stream.TASKS):
             while some := run.store.events.concerns(stream, _TOGETHER):
                 check(run.stop)
-                _read_some(run, stream, some, summary)
+                _read_some(run, stream, some)
     finally:
-        summary.requests += run.source.requests - before
+        run.summary.streams[Stream.EVENTS].requests += run.source.requests - before
 
 
-def _read_some(run: Run, stream: Stream, some: dict[int, bool], summary: StreamSummary) -> None:
+def _read_some(run: Run, stream: Stream, some: dict[int, bool]) -> None:
     removed = {one for one, said in some.items() if said}
     absent = absent_among(run, stream, some, certain=removed)
     if stream is Stream.PROSPECTS and removed.difference(absent):
@@ -378,7 +377,7 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool], summary: StreamS
         elif stream is Stream.SEQUENCE_STATES:
             concerned = run.store.cache.remove_states(absent)
         else:
-            concerned = _skipped_and_gone(run, absent, summary)
+            concerned = _skipped_and_gone(run, absent)
         run.store.undecided.mark_changed(concerned, held=True)
         run.store.events.concerns_read(stream, some)
 
@@ -408,7 +407,7 @@ def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Itera
     return gone
 
 
-def _skipped_and_gone(run: Run, task_ids: Sequence[int], summary: StreamSummary) -> set[int]:
+def _skipped_and_gone(run: Run, task_ids: Sequence[int]) -> set[int]:
     """Queue tasks that an event says were skipped and that are gone; return the prospects that need a Person for it."""
     concerned = set[int]()
     told = run.store.events.skips_of(task_ids, run.config.sync.tasks.skip_events)
@@ -419,7 +418,6 @@ def _skipped_and_gone(run: Run, task_ids: Sequence[int], summary: StreamSummary)
         if prospect_id in forgotten:
             continue
         made = run.store.cache.gone_task_was_skipped(event)
-        summary.skipped += known is None or not known.skipped
         if made.prospect_id is not None:
             concerned |= _queue_skipped(run, task_id, made.prospect_id)
     return concerned

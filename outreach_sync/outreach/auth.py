@@ -320,18 +320,13 @@ class TokenFile(NamedTuple):
             ) from None
 
 
-def refuse_another_app(config: Config, stored: StoredTokens | None, path: Path) -> None:
-    """Make sure that what is stored, if anything, belongs to the app that the config names.
-
-    Raises:
-        StateError: it belongs to another one.
-    """
-    if stored is not None and stored.app not in {"", app_of(config)[0]}:
-        raise StateError(
-            f"the tokens in {path} belong to another app than the one that the config names.",
-            advice="Give this config a state.path of its own; if the app was replaced, `outreach-sync state rebind` "
-            "puts those tokens aside.",
-        )
+def another_app(path: Path) -> StateError:
+    """Say that stored tokens belong to another app than the one that the config names."""
+    return StateError(
+        f"the tokens in {path} belong to another app than the one that the config names.",
+        advice="Give this config a state.path of its own; if the app was replaced, `outreach-sync state rebind` "
+        "puts those tokens aside.",
+    )
 
 
 class Tokens:
@@ -406,12 +401,13 @@ class Tokens:
         """
         self.file.prove_writable()
         with suppress(DamagedTokensError):
-            refuse_another_app(self._config, self.file.read(), self.file.path)
+            self._load()
 
     def _load(self) -> StoredTokens:
         """Prefer the stored chain, unless the config holds another first token than the one it grew from."""
         stored = self.file.read()
-        refuse_another_app(self._config, stored, self.file.path)
+        if stored is not None and stored.app not in {"", self._app}:  # '': an older version wrote them
+            raise another_app(self.file.path)
         consented = self._config.outreach.s2s is None and not self._first_token
         if stored is not None and (stored.seed == self._seed or consented):
             return stored
