@@ -70,10 +70,6 @@ _EMPTY_PAGES_AT_MOST = 100
 _EXAMPLES = 5
 
 
-class NotFoundError(ServiceError):
-    """There is no such record, or our user may not see it."""
-
-
 class NotUnderstoodError(ServiceError):
     """Outreach refuses the request as it is: a filter, an attribute or a parameter."""
 
@@ -151,7 +147,7 @@ class Outreach:
 
         Raises:
             NotAuthenticatedError, NotAllowedError: our token, or a missing scope or right.
-            NotFoundError: no such record.
+            ServiceError: no such record, or our user may not see it.
             NotUnderstoodError: Outreach refuses the request as it is.
             CursorRefusedError: likewise, where the path holds a page token.
             QuotaSpentError: the reserve is reached, or Outreach says to wait longer than patience.
@@ -451,7 +447,7 @@ def _refusal(status: int, error: str, url: str) -> OutreachSyncError:
             advice="Let the integration run as a user whose profile may see all records.",
         )
     if status == 404:  # noqa: PLR2004
-        return NotFoundError(f"Outreach has no such record among its {resource}, or may not show it ({error}).")
+        return ServiceError(f"Outreach has no such record among its {resource}, or may not show it ({error}).")
     return NotUnderstoodError(
         f"Outreach did not understand the request for {resource} ({status}, {error}).",
         advice="If the config names attributes, compare them with Outreach's reference; otherwise report this.",

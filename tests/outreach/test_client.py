@@ -11,11 +11,12 @@ from outreach_sync.errors import (
     NotAuthenticatedError,
     OutreachSyncError,
     QuotaSpentError,
+    ServiceError,
     UnavailableError,
     UntrustedAnswerError,
 )
 from outreach_sync.outreach import client as clients
-from outreach_sync.outreach.client import CursorRefusedError, NotFoundError, NotUnderstoodError
+from outreach_sync.outreach.client import CursorRefusedError, NotUnderstoodError
 
 ONE = [("page[size]", "1")]
 HOUR = 3_600_000
@@ -140,7 +141,7 @@ def test_governance_is_told_from_a_missing_scope(sandbox: Any, side: Any) -> Non
 
 
 def test_a_missing_record_is_no_outage(side: Any) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ServiceError, match="no such record"):
         side.source.get("/api/v2/prospects/4711")
 
 
