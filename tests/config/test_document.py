@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outreach_sync.config import Document, load_config, mentions_variable
+from outreach_sync.config import Document, load_config
 from outreach_sync.config.values import Plain
 from outreach_sync.errors import ConfigError
 
@@ -103,11 +103,6 @@ def test_a_variable_is_typed_like_the_text_it_stands_for(write: Write, monkeypat
     assert not isinstance(tree["b"], Plain)
 
 
-def test_a_secret_file_is_read_from_the_configs_directory_and_cleaned(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("\ufeff  hush \r\n\n")
-    assert Document(write("workbooks: {api_key_file: key}\n")).tree == {"workbooks": {"api_key": "hush"}}
-
-
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
 def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_needed(
     write: Write, tmp_path: Path, content: bytes | None
@@ -180,8 +175,3 @@ def test_what_is_not_a_variable_is_refused_without_being_shown(write: Write, tex
     (problem,) = _problems(write(f"a: '{text}'\n"))
     assert "starts no variable" in problem
     assert "hush" not in problem
-
-
-def test_only_a_real_variable_counts_as_one() -> None:
-    assert [mentions_variable(text) for text in ("x${A}", "${A:-b}")] == [True, True]
-    assert [mentions_variable(text) for text in ("$${A}", "A$")] == [False, False]

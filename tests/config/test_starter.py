@@ -8,11 +8,9 @@ import yaml
 
 from outreach_sync.config import load_config
 from outreach_sync.config.__main__ import rewritten, starter_config
-from outreach_sync.config.model import keys_at
 from outreach_sync.errors import UsageError
 
 Write = Callable[..., Path]
-OPTIONAL = {"outreach.s2s", "state.path"}
 
 
 @pytest.fixture(autouse=True)
@@ -29,22 +27,6 @@ def test_the_starter_says_the_defaults_and_nothing_else(write: Write, minimal: W
     assert started.workbooks.fields == bare.workbooks.fields
     assert (started.outreach.base_url, started.workbooks.base_url) == (bare.outreach.base_url, bare.workbooks.base_url)
     assert started.outreach.refresh_token is None
-
-
-def test_the_starter_has_every_key() -> None:
-    tree = yaml.safe_load(starter_config())
-    pending: list[tuple[str, ...]] = [()]
-    while pending:
-        where = pending.pop()
-        section = tree
-        for step in where:
-            section = section[step]
-        for key in (key for key in keys_at(where) if not key.endswith("_file") or key == "metrics_file"):
-            if ".".join((*where, key)) in OPTIONAL:
-                assert f"# {key}:" in starter_config()
-                continue
-            assert key in section, (*where, key)
-            pending += [(*where, key)] if keys_at((*where, key)) else []
 
 
 def test_the_addresses_come_from_the_environment_where_it_has_them(
