@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+import requests
+import requests.adapters
 import requests.utils
 import urllib3
 import urllib3.connection
@@ -80,9 +82,9 @@ class Transport:
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
         self._stop = stop
         self._counting = threading.Lock()
-        self._connections = connections
         self._room = threading.BoundedSemaphore(connections)
-        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._adapter = _Adapter(pool_maxsize=connections)
+        self._surroundings: Mapping[str, Any] | None = None
 
     def send(
         self,
@@ -110,10 +112,9 @@ class Transport:
         """
         if not self.trusts(url):
             raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
-        if self._pool is None:
-            self._pool = _pool(self._origin, self._connections)
-        query = urlencode(list(params))
-        url = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+        if self._surroundings is None:
+            self._surroundings = {"proxies": proxies(url), "verify": trusted_certificates()}
+        prepared = _prepared(method, url, params, body, {**self._headers, **(headers or {})})
         with self._room:
             exchange = Exchange(max(timeout_seconds, 0.01), lambda: self._stop.is_over(grace_seconds))
             if exchange.is_over():
@@ -122,13 +123,10 @@ class Transport:
                 self.requests += 1
             try:
                 with _watched(exchange):
-                    target = url if self._pool.proxy and self._origin[0] == "http" else _target(url)
-                    reply = self._pool.urlopen(
-                        method, target, body=body, headers={**self._headers, **(headers or {})}, retries=False,
-                        redirect=False, assert_same_host=False, timeout=exchange.seconds, preload_content=False,
-                    )  # fmt: skip
-                    content = _body(reply, self._origin[1])
-            except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:
+                    # not a session, which reads and parses redirects even where they are not to be followed
+                    reply = self._adapter.send(prepared, timeout=exchange.seconds, stream=True, **self._surroundings)
+                    content = _body(reply.raw, self._origin[1])
+            except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:  # those of requests are OSErrors
                 lost: Exception | None = self._lost(exchange, failure)
             else:
                 lost = self._lost(exchange, None) if exchange.severed else None
@@ -138,7 +136,7 @@ class Transport:
         if at is not None:
             self.server_time, self._seen_at = at, time.monotonic()
         elapsed_ms = round((time.monotonic() - exchange.started) * 1000)
-        return Answer(reply.status, reply.headers, content, at, elapsed_ms)
+        return Answer(reply.status_code, reply.headers, content, at, elapsed_ms)
 
     def server_now(self) -> Instant | None:
         """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
@@ -152,9 +150,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        self._adapter.close()
 
     def _lost(self, exchange: Exchange, failure: Exception | None) -> Exception:
         """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
@@ -180,11 +176,18 @@ def _origin(url: str) -> tuple[str, str, int]:
     return (parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme])
 
 
-def _target(url: str) -> str:
-    """Return path and query of a URL as they stand."""
-    rest = url.partition("#")[0].partition("://")[2]
-    start = min((place for mark in "/?" if (place := rest.find(mark)) >= 0), default=len(rest))
-    return rest[start:] if rest[start:].startswith("/") else f"/{rest[start:]}"
+def _prepared(
+    method: str, url: str, params: Iterable[tuple[str, str]], body: bytes | str | None, headers: Mapping[str, str]
+) -> requests.PreparedRequest:
+    """Make a request; a link that is plain ASCII goes out as it stands."""
+    query = urlencode(list(params))
+    url = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+    plain = url.isascii() and url.isprintable() and " " not in url
+    asked = requests.Request(method, url.partition("?")[0] if plain else url, data=body, headers=dict(headers))
+    prepared = asked.prepare()
+    if plain:
+        prepared.url = url
+    return prepared
 
 
 def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
@@ -222,7 +225,7 @@ def _reason(failure: BaseException | None) -> str:
     causes: list[BaseException] = []
     while failure is not None and failure not in causes:
         causes.append(failure)
-        failure = failure.__context__
+        failure = failure.__cause__ or failure.__context__
     for kind, reason in _REASONS:
         if any(isinstance(cause, kind) for cause in causes):
             return reason
@@ -379,33 +382,24 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
         """HTTPS."""
 
 
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Requests' adapter over watched connections, through a proxy too; it never retries by itself."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        return manager
+
+
 # What the environment says
 
 
-def _pool(origin: tuple[str, str, int], connections: int) -> urllib3.HTTPConnectionPool:
-    """Make the connections to an origin, through the proxy and with the CA file that the environment names.
-
-    Raises:
-        ConfigError: a CA file is missing or holds no certificate; a proxy is not one that can be used.
-    """
-    scheme, host, port = origin
-    proxy = proxy_for(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
-    trusted = trusted_certificates() if scheme == "https" else None
-    made: urllib3.PoolManager
-    if proxy is None:
-        made = urllib3.PoolManager(maxsize=connections, ssl_context=trusted)
-    else:
-        user, password = requests.utils.get_auth_from_url(proxy)
-        login = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
-        made = urllib3.ProxyManager(
-            proxy, maxsize=connections, proxy_headers=login, ssl_context=trusted, proxy_ssl_context=trusted
-        )
-    made.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-    return made.connection_from_host(host, port, scheme)
-
-
-def proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL, None for none; a loopback address never has one.
+def proxies(url: str) -> dict[str, str]:
+    """Return the proxy that the environment names for a URL, by its scheme; a loopback address never has one.
 
     Raises:
         ConfigError: it is not one that can be used.
@@ -417,7 +411,7 @@ def proxy_for(url: str) -> str | None:
         loopback = ipaddress.ip_address(host).is_loopback
     proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url, no_proxy=None))
     if loopback or not proxy:
-        return None
+        return {}
     names = (f"{scheme}_proxy", "all_proxy")
     variable = next((name for name, value in os.environ.items() if name.lower() in names and value == proxy), names[0])
     proxy = proxy if "://" in proxy else f"http://{proxy}"
@@ -432,23 +426,23 @@ def proxy_for(url: str) -> str | None:
             f"{'names a SOCKS proxy, which is not supported' if socks else 'is not a proxy'}.",
             advice="It should look like http://proxy.example:3128; NO_PROXY names hosts to reach without it.",
         )
-    return proxy
+    return {scheme: proxy}
 
 
-def trusted_certificates() -> ssl.SSLContext:
-    """Return what to verify a service by: the CA file of the first variable that is set, else that of `certifi`.
+def trusted_certificates() -> str | bool:
+    """Return what to verify a service by: the CA file of the first variable that is set, else True for `certifi`.
 
     Raises:
         ConfigError: it is missing or holds no certificate.
     """
     variable = next((one for one in _CA_VARIABLES if os.environ.get(one)), "")
-    path = os.environ[variable] if variable else requests.utils.DEFAULT_CA_BUNDLE_PATH
+    path = os.environ.get(variable, "")
     try:
-        if Path(path).is_dir():
-            return ssl.create_default_context(capath=path)
-        return ssl.create_default_context(cafile=path)
+        if path and not Path(path).is_dir():
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except (OSError, ValueError) as failure:  # a file without a certificate is an SSLError, which is an OSError
         why = "holds no certificate" if isinstance(failure, ssl.SSLError) else "cannot be read"
         raise ConfigError(
             f"{variable} in the environment names {path}, which {why}.", advice="Correct the variable or unset it."
         ) from None
+    return path or True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync import connections
-from outreach_sync.connections import Transport, proxy_for, trusted_certificates
+from outreach_sync.connections import Transport, proxies, trusted_certificates
 from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
 from outreach_sync.http import MaybeSentError, NotSentError, StopSignal
 from outreach_sync.instants import parse_iso
@@ -105,10 +105,10 @@ def test_no_proxy_applies_to_loopback_but_to_others_it_does(monkeypatch: pytest.
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.setenv("https_proxy", "proxy.example:3128")
-    assert proxy_for(f"https://{host}:8443/x") is None
-    assert proxy_for("https://api.outreach.io/x") == "http://proxy.example:3128"
+    assert proxies(f"https://{host}:8443/x") == {}
+    assert proxies("https://api.outreach.io/x") == {"https": "http://proxy.example:3128"}
     monkeypatch.setenv("no_proxy", "outreach.io")
-    assert proxy_for("https://api.outreach.io/x") is None
+    assert proxies("https://api.outreach.io/x") == {}
 
 
 def test_a_proxy_of_the_environment_is_asked_with_the_login_that_it_is_named_with(

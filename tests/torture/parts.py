@@ -65,7 +65,8 @@ def lives(examples: int) -> Done:
     try:
         run_state_machine_as_test(Torture, settings=machine)
     except AssertionError as error:
-        return Done(well=False, lines=f"a life ended badly: {error}")
+        steps = getattr(error, "__notes__", [])
+        return Done(well=False, lines="\n".join((f"a life ended badly: {error}", *steps)))
     return Done(well=True, lines=f"{examples} random lives, all ended well")
 
 
