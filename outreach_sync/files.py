@@ -82,7 +82,13 @@ def open_private(path: Path) -> int:
 
 
 def write_whole(
-    path: Path, text: str, *, mode: int = _PRIVATE_FILE, private: bool = False, through: bool = False
+    path: Path,
+    text: str,
+    *,
+    mode: int = _PRIVATE_FILE,
+    private: bool = False,
+    through: bool = False,
+    new: bool = False,
 ) -> None:
     """Put a text, as UTF-8, in the place of a file, on disk when this returns.
 
@@ -92,8 +98,10 @@ def write_whole(
         mode: the permissions of a new file; one that is replaced keeps its own.
         private: whether a file that is replaced loses all permissions but its owner's.
         through: where there is something other than a regular file, write into it as it is.
+        new: whether a file that is there, even since a moment ago, is refused and not replaced.
 
     Raises:
+        FileExistsError: there is a file, and `new` refuses it.
         OSError: it cannot be written, or is not a regular file; what was there is still there, and nothing beside it.
     """
     there = _stat(path)
@@ -106,11 +114,13 @@ def write_whole(
     if there is not None:
         mode = stat.S_IMODE(there.st_mode)
     real = resolved(path)
-    new = _written_beside(real, text, mode & _PRIVATE_DIRECTORY if private else mode, there or real.parent.stat())
+    whole = _written_beside(real, text, mode & _PRIVATE_DIRECTORY if private else mode, there or real.parent.stat())
     try:
-        new.replace(real)
+        if new:
+            real.touch(_PRIVATE_FILE, exist_ok=False)
+        whole.replace(real)
     except OSError:
-        new.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
         raise
     flush_directory(real.parent)
 

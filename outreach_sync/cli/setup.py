@@ -65,16 +65,19 @@ def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT00
     if target == _TO_STDOUT:
         click.echo(starter_config({}), nl=False)
         return
+    taken = UsageError(f"{target} exists already; it was left as it is.", advice="Name another path, or use --force.")
     try:
         if not force and target.exists():
-            advice = "Name another path, or use --force."
-            raise UsageError(f"{target} exists already; it was left as it is.", advice=advice)
+            raise taken
         asks = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
         if asks:
             click.echo("Press Enter to keep what is in brackets; everything can be changed in the file later.\n")
         text = starter_config({key: click.prompt(**asked) for key, asked in _QUESTIONS.items()} if asks else {})
         make_directory(target.parent)
-        write_whole(target, text, private=True)
+        try:
+            write_whole(target, text, private=True, new=not force)
+        except FileExistsError as error:
+            raise taken from error
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}.") from error
     usual = {place.absolute() for place in usual_places()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from outreach_sync.cli import setup
 from outreach_sync.config import load_config
 
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ def test_a_file_that_is_there_is_left_alone_unless_forced(tmp_path: Path, comman
     assert command("init", str(path), "--force").status == 0
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_file_that_appears_while_it_asks_is_left_alone(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+
+    def asked(_answers: Any) -> str:
+        path.write_text("precious")
+        return "ours"
+
+    monkeypatch.setattr(setup, "starter_config", asked)
+    ran = command("init", str(path))
+    assert (ran.status, path.read_text()) == (2, "precious")
+    assert "exists already; it was left as it is" in ran.err
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_place_that_cannot_be_written_ends_with_2(tmp_path: Path, command: Any) -> None:
