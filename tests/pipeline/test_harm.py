@@ -89,12 +89,13 @@ def test_no_email_ticked_by_hand_survives_deletion_and_creation(world: World) ->
     assert said(world) == ("Finished", True)
 
 
-def test_no_email_ticked_by_hand_goes_along_to_the_winner_of_a_merge_once(world: World) -> None:
+@pytest.mark.parametrize("there", [False, True], ids=["which had none", "which had it already"])
+def test_no_email_ticked_by_hand_goes_along_to_the_winner_of_a_merge_once(world: World, *, there: bool) -> None:
     prospect, person = ada(world)
     world.edit_person(person, **{NO_EMAIL: True})
     winner = world.workbooks.add_person(name="Ada E.", email=ADA)
     world.workbooks.merge_people(winner, person)
-    world.edit_person(winner, **{NO_EMAIL: False})
+    world.edit_person(winner, **{NO_EMAIL: there})
     world.move(prospect, "finished")
     world.run()
     assert (world.person()["id"], said(world)) == (winner, ("Finished", True))
