@@ -126,7 +126,8 @@ class Transport:
                     # not a session, which reads and parses redirects even where they are not to be followed
                     reply = self._adapter.send(prepared, timeout=exchange.seconds, stream=True, **self._surroundings)
                     content = _body(reply.raw, self._origin[1])
-            except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:  # those of requests are OSErrors
+            # those of requests are OSErrors; urllib3 has no socket left where one was closed while it sent
+            except (OSError, urllib3.exceptions.HTTPError, zlib.error, AttributeError) as failure:
                 lost: Exception | None = self._lost(exchange, failure)
             else:
                 lost = self._lost(exchange, None) if exchange.severed else None

@@ -412,3 +412,15 @@ def test_a_pause_that_is_over_before_it_begins_ends() -> None:
     pausing.start()
     pausing.join(30)
     assert not pausing.is_alive()
+
+
+def test_a_connection_that_is_gone_before_its_answer_is_read_is_a_lost_answer(
+    server: Any, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(connection: Any) -> None:
+        connection.close()
+        connection.sock.settimeout(1)
+
+    monkeypatch.setattr("urllib3.connection.HTTPConnection.getresponse", gone)
+    with pytest.raises(MaybeSentError):
+        Transport(server.url, user_agent="x", stop=stop).send("GET", server.url)
