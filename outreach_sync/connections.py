@@ -126,8 +126,7 @@ class Transport:
                     # not a session, which reads and parses redirects even where they are not to be followed
                     reply = self._adapter.send(prepared, timeout=exchange.seconds, stream=True, **self._surroundings)
                     content = _body(reply.raw, self._origin[1])
-            # those of requests are OSErrors; urllib3 has no socket left where one was closed while it sent
-            except (OSError, urllib3.exceptions.HTTPError, zlib.error, AttributeError) as failure:
+            except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:  # those of requests are OSErrors
                 lost: Exception | None = self._lost(exchange, failure)
             else:
                 lost = self._lost(exchange, None) if exchange.severed else None
@@ -370,7 +369,8 @@ class _Watched:
             else:
                 connection.settimeout(max(whole, 0.01))
                 return connection
-        raise failure
+        # not bare: urllib3 goes on after a reset, which it takes for one of a connection that stood
+        raise urllib3.exceptions.NewConnectionError(self, "no connection") from failure  # type: ignore[arg-type]
 
 
 class _HttpPool(urllib3.HTTPConnectionPool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import gzip
 import secrets
@@ -414,13 +415,12 @@ def test_a_pause_that_is_over_before_it_begins_ends() -> None:
     assert not pausing.is_alive()
 
 
-def test_a_connection_that_is_gone_before_its_answer_is_read_is_a_lost_answer(
-    server: Any, stop: StopSignal, monkeypatch: pytest.MonkeyPatch
+def test_a_reset_while_connecting_means_that_nothing_was_sent(
+    stop: StopSignal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(connection: Any) -> None:
-        connection.close()
-        connection.sock.settimeout(1)
+    def reset(*_: Any) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
 
-    monkeypatch.setattr("urllib3.connection.HTTPConnection.getresponse", gone)
-    with pytest.raises(MaybeSentError):
-        Transport(server.url, user_agent="x", stop=stop).send("GET", server.url)
+    monkeypatch.setattr("socket.socket.connect", reset)
+    with pytest.raises(NotSentError, match="cannot be reached: Connection reset by peer"):
+        Transport("http://127.0.0.1:9", user_agent="x", stop=stop).send("GET", "http://127.0.0.1:9/x")
