@@ -217,6 +217,8 @@ class Torture(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(WORKBOOKS_FAULTS)), times=st.integers(1, 4), after=st.integers(0, 4))
     def workbooks_fails(self, name: str, times: int, after: int) -> None:
         self.world.sandbox.workbooks.faults.on(name, times=times, after=after, **WORKBOOKS_FAULTS[name])
+        # an ignored filter hides what was deleted: a comparison refuses it as hidden, and takes that back the next time
+        self.compare_at_the_end |= name == "filter_ignored"
 
     @rule()
     def the_faults_go_away(self) -> None:

@@ -81,11 +81,8 @@ class History:
             self.matched[prospect.id] |= {person["id"] for person in people if _may_be(prospect, person)}
             pool = (f"outreach-prospect-{one}" for one in _one_person(everyone, prospect))
             self.matched[prospect.id] |= {made_for[one] for one in pool if one in made_for}
-            stamps = self.opted_out_stamps[prospect.id]
             if _opted_out(prospect):
-                stamps.add(instant(prospect.values.get("updatedAt")) or 0)
-            else:
-                stamps.clear()
+                self.opted_out_stamps[prospect.id].add(instant(prospect.values.get("updatedAt")) or 0)
             if _is_eligible(world, prospect):
                 self.eligible.add(prospect.id)
         self._spread(world)
@@ -93,6 +90,12 @@ class History:
         for kind in (PERSON, TASK):
             rows = world.workbooks.all(kind, include_deleted=True)
             self.deleted |= {(kind, row["id"]) for row in rows if row["is_deleted"]}
+
+    def read_everything(self, world: World) -> None:
+        """Forget since when those opted out who have opted in again, now that a run has seen it; before, it cannot."""
+        for prospect in world.outreach.all("prospect"):
+            if not _opted_out(prospect):
+                self.opted_out_stamps[prospect.id].clear()
 
     def _spread(self, world: World) -> None:
         """Whoever shares an address with somebody who may be created is the same person, also through a third."""

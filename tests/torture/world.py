@@ -67,7 +67,10 @@ class World(Installation):
         work = (lambda run: reconcile(run, allow_bulk=bulk)) if command == "reconcile" else None
         asked = run.Options(command, **options)
         try:
-            return run.perform(self.config(), asked, stop or NoWaiting(self.time), Silence(), work=work)
+            ended = run.perform(self.config(), asked, stop or NoWaiting(self.time), Silence(), work=work)
+            if ended.exit_status in {0, 1} and not (asked.dry_run or asked.streams):
+                self.history.read_everything(self)
+            return ended
         finally:
             self.note()
 
