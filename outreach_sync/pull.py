@@ -76,7 +76,7 @@ def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:
                 _read_pages(run, stream, walk, name, survey)
                 complete = True
             except (CursorRefusedError, PagingLoopError) as refusal:
-                _keep(run, name, walk._replace(next_url=None))  # what is stored may lead into a circle
+                _begin_again(run, name, walk, survey)
                 if isinstance(refusal, PagingLoopError):
                     raise
                 run.log.warning("walk_restarted", stream=stream.value, why=str(refusal))
@@ -168,6 +168,16 @@ def _complete(run: Run, stream: Stream, walk: Walk, name: str) -> None:
     )
 
 
+def _begin_again(run: Run, name: str | None, walk: Walk, survey: Survey | None) -> None:
+    """Forget how far a walk is, which may lead into a circle, and of a survey what it saw, which may be gone by now."""
+    with run.store.transaction():
+        if survey is not None:
+            survey.begin()
+            walk = walk._replace(began_at=None)
+        if name is not None:
+            run.store.progress.keep_walk(name, walk._replace(next_url=None))
+
+
 def _keep(run: Run, name: str | None, walk: Walk) -> None:
     if name is not None:
         with run.store.transaction():
@@ -192,6 +202,11 @@ def keep_page(
         The prospects whose Person has to be decided again, and how many rows of the stream changed.
     """
     cache, outbox = run.store.cache, run.store.outbox
+    refused = {one.id for one in page.refused}
+    every: tuple[Sequence[Any], ...] = (page.states, page.tasks, page.prospects, page.events)
+    for stream, rows in zip(Stream, every, strict=True):
+        if rows:
+            outbox.source_made_sense(stream, [row.id for row in rows if row.id not in refused])
     trust = Trust(page.server_time or run.source.heard_time(), as_is)
     namesakes = forget_namesakes(run.store.connection, (*page.prospects, *page.included))
     if forgotten := forgotten_ids(run.store.connection, "prospect") | namesakes:
@@ -207,11 +222,6 @@ def keep_page(
         concerned |= with_task
     if page.events:
         changed = _keep_events(run, page.events, summary)
-    refused = {one.id for one in page.refused}
-    every: tuple[Sequence[Any], ...] = (page.states, page.tasks, page.prospects, page.events)
-    for stream, rows in zip(Stream, every, strict=True):
-        if rows:
-            outbox.source_made_sense(stream, [row.id for row in rows if row.id not in refused])
     if page.refused:
         _refuse(run, page)
     return concerned, changed

@@ -334,7 +334,11 @@ class Outreach:
                     links, contents = set(), Counter()
                 yield page
             document = None if coming is None else coming.result()
-            url = None if document is None else document.next_url or next(following, None)
+            url = None if document is None else document.next_url or self._sized(next(following, None), stream)
+
+    def _sized(self, url: str | None, stream: Stream) -> str | None:
+        """Return a first page at the size that its stream is known to need by now."""
+        return with_page_size(url, self._sizes[stream]) if url and (page_size(url) or 0) > self._sizes[stream] else url
 
     def _fetch(self, url: str, stream: Stream) -> Document:
         """Return one page; one that keeps failing is asked for at half the size, within the same patience.
@@ -356,6 +360,7 @@ class Outreach:
                 url, name, rest = split
             try:
                 document = self._ask(url, read, at_most=max(ends - time.monotonic(), 0.0))
+                return self._linked(document, url, stream, rest)
             except PageTooLargeError:
                 self._sizes[stream] = max((page_size(url) or 0) // 2, self._smallest)
                 url = with_page_size(url, self._sizes[stream])
@@ -369,8 +374,6 @@ class Outreach:
                 if not rest:
                     return Document(0, None, True, lambda: Page((), (), (), (), (), (), None, None, 0, 0))
                 url, name, rest = rest, "", ""
-            else:
-                return self._linked(document, url, stream, rest)
 
     def _linked(self, document: Document, url: str, stream: Stream, rest: str) -> Document:
         """Return a page of which it is certain what follows, with the absolute URL of that; `rest`: after the walk.

@@ -295,6 +295,24 @@ def test_a_walk_begun_again_gets_past_a_page_that_is_too_large(sandbox: Any, con
     assert sizes == [100, 100, 100, 50, 50, 50, 50]
 
 
+def test_a_full_page_without_links_that_then_fails_is_asked_for_smaller(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 150)
+    side = connect(page_size=100)
+    side.tokens.current()
+    sandbox.faults.on("next_link_missing_links", times=1)
+    sandbox.faults.on("bad_gateway_large_pages", threshold=60, after=1)
+    assert ids(walk(side)) == list(range(1, 151))
+
+
+def test_lists_of_ids_are_asked_for_at_the_size_that_the_first_needed(sandbox: Any, connect: Any) -> None:
+    fill(sandbox, 250)
+    sandbox.faults.on("bad_gateway_large_pages", threshold=60)
+    pages = list(connect(page_size=100).source.by_id(Stream.PROSPECTS, range(1, 251)))
+    assert ids(pages) == list(range(1, 251))
+    sizes = [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)]
+    assert sizes == [100, 100, *[50] * 5]
+
+
 def test_one_bad_gateway_does_not_halve_the_page(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 5)
     sandbox.faults.on("bad_gateway_large_pages", threshold=60, times=1)

@@ -6,7 +6,7 @@ import pytest
 
 from outreach_sync.insight.explain import recreate_hidden
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.client import Outreach
+from outreach_sync.outreach.client import CursorRefusedError, Outreach
 from outreach_sync.reconcile import reconcile
 from outreach_sync.store.progress import SURVEY
 
@@ -356,6 +356,24 @@ def test_a_walk_that_cannot_be_completed_removes_nothing(world: Any, fault: str)
     assert repair_with(world, fault).exit_status == 4
     assert len(cached_states(world)) == 6
     world.sandbox.outreach.faults.clear()
+    assert repair(world).exit_status == 0
+    assert len(cached_states(world)) == 5
+
+
+def test_a_walk_that_begins_again_forgets_what_it_saw_before(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.settings["outreach"]["page_size"] = 1
+    prospects, walk = many(world), Outreach.pages
+
+    def refused_once(source: Outreach, stream: Stream, *starts: str) -> Iterator[Page]:
+        if starts != (source.all_states_url(),):
+            yield from walk(source, stream, *starts)
+            return
+        monkeypatch.setattr(Outreach, "pages", walk)
+        yield next(walk(source, stream, *starts))
+        hide_states(world, prospects[:1])
+        raise CursorRefusedError("the page token is refused")
+
+    monkeypatch.setattr(Outreach, "pages", refused_once)
     assert repair(world).exit_status == 0
     assert len(cached_states(world)) == 5
 
