@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.http import pause
-from outreach_sync.match import PADDED_EMAIL, REFERENCE, find_and_link, link, look_up_all
+from outreach_sync.match import REFERENCE, find_and_link, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
@@ -171,7 +171,7 @@ def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found
     leads = [entry.prospect_id for entry in in_doubt if entry.prospect_id is not None]
     cached = run.store.cache.prospects(leads)
     pause(run.look_again_seconds, run.stop)  # it may appear late
-    found = find_and_link(run, [one.prospect for one in cached.values()], [REFERENCE])
+    found = find_and_link(run, [one.prospect for one in cached.values()], rules=[REFERENCE])
     with run.store.transaction():
         run.store.outbox.mark((one.id for one in in_doubt if one.prospect_id not in found), in_doubt=False)
     return found
@@ -309,56 +309,42 @@ def _count(run: Run, person_id: int, lost: Entry | None, decision: Decision, *, 
 def _decide_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool) -> bool:
     """Queue the People that are to be created; leave out whom there is no reason to create.
 
-    Those who share an address with somebody to be created are looked for: one of them may be a Person already. And an
-    address in Workbooks may have blanks around it, which `eq` may heed: whom there is a reason to create is looked for
-    once more, in one request for each hundred.
-
-    Returns whether somebody turned out to have a Person, or may be one of several, so that there is more to decide.
+    Returns whether somebody turned out to have a Person, so that there is more to decide.
     """
     found_more = False
     with run.store.transaction():
         candidates.list_addresses()
     pools = candidates.pools()
     while some := list(islice(pools, _TOGETHER)):
-        everyone = [one for pool, _ in some for one in pool]
-        if _look_for(run, candidates.not_among(everyone)):
+        if _look_for(run, candidates.not_among(one for pool, _ in some for one in pool)):
             found_more = True
             continue
-        reason = run.store.cache.with_reason(everyone)
-        verdicts: Mapping[int, Found | Ambiguous] = {}
-        if "email" in run.config.sync.people.match:
-            likely = [one for pool, _ in some if not reason.isdisjoint(pool) for one in pool]
-            verdicts = _look_for(run, likely, [PADDED_EMAIL])
-        found_more |= any(isinstance(one, Found) or not only_opt_outs for one in verdicts.values())
-        left = [(pool, was_sent) for pool, was_sent in some if verdicts.keys().isdisjoint(pool)]
         with run.store.transaction():
-            if not only_opt_outs:
-                run.store.undecided.decided(one for one, judged in verdicts.items() if isinstance(judged, Ambiguous))
-            found_more |= _decide_pools(run, left, reason, only_opt_outs=only_opt_outs)
+            found_more |= _decide_pools(run, some, only_opt_outs=only_opt_outs)
     return found_more
 
 
-def _look_for(run: Run, prospect_ids: Sequence[int], rules: Sequence[str] = ()) -> Mapping[int, Found | Ambiguous]:
-    """Look for those of these prospects who have no Person; refuse who may be one of several."""
+def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
+    """Look for those who share an address with somebody to be created: one of them may be a Person already.
+
+    Returns whether any is, or may be one of several, so that the pools are others than was thought.
+    """
     cached = run.store.cache.prospects(prospect_ids) if prospect_ids else {}
-    verdicts = find_and_link(run, [one.prospect for one in cached.values() if one.person_id is None], rules)
+    reason = run.store.cache.with_reason(prospect_ids)
+    verdicts = find_and_link(run, [one.prospect for one in cached.values() if one.person_id is None], reason)
     with run.store.transaction():
         for prospect_id, judged in verdicts.items():
             if isinstance(judged, Ambiguous):
                 run.refuse_decision(prospect_id, None, judged.reason)
-    return verdicts
+    return bool(verdicts)
 
 
-def _decide_pools(
-    run: Run, some: Sequence[tuple[Sequence[int], bool]], reason: Collection[int], *, only_opt_outs: bool
-) -> bool:
-    """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first.
-
-    `reason`: those with a sequence state, an opt-out or a skipped task; merely Not Active is no reason.
-    """
+def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_opt_outs: bool) -> bool:
+    """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first."""
     ask_first, policy = False, run.config.sync.people
     creates = policy.when_missing == "create" and not policy.only_where  # a new Person has no values to be chosen by
     everyone = [one for pool, _ in some for one in pool]
+    reason = run.store.cache.with_reason(everyone)  # merely Not Active is none
     taken = set(run.store.people.of_prospects(everyone))
     taken |= {entry.key for entry in run.store.outbox.of_person(everyone) if entry.state == SENDING}
     free = {pool[0]: (pool, was_sent) for pool, was_sent in some if taken.isdisjoint(pool)}

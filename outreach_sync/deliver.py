@@ -27,7 +27,7 @@ from outreach_sync.records import Rejected, Unknown
 from outreach_sync.rules.person import NOT_ACTIVE, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
 from outreach_sync.settle import Batch, Settled, Suspects, person_batch, settle, task_write, workbooks_fields
-from outreach_sync.store.outbox import DISCARDED, PERSON, SENDING, TASK, Guarded
+from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK, Guarded
 from outreach_sync.workbooks.wire import PEOPLE, TASKS
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     with run.store.transaction():
         run.store.undecided.revisit_due(run.clock())
         run.pilot.begin(run.store)
+    _look_for_hidden_tasks(run)
     _doubt_people_of_tasks(run, held=not complete)
     watch = _Guard(run, lifted=allow_bulk)
     if run.summary.dry_run:
@@ -418,6 +419,27 @@ def _list_changes(run: Run) -> None:
 # Before any is created it is looked for by its reference, deleted ones included: the state may have been lost since it
 # was sent. One whose creation was sent without an answer is looked for twice, since created records may appear late.
 # No Task is tied to a Person that is gone: whose Person it is gets decided anew first, and the task follows.
+
+
+def _look_for_hidden_tasks(run: Run) -> None:
+    """Ask for Tasks that did not come back when they were last looked for, and are due since they are to be retried."""
+    after = 0
+    while entries := run.store.outbox.due(TASK, HIDDEN, run.clock(), after=after, limit=_TASKS_TOGETHER):
+        after = entries[-1].id
+        made = {entry.key: run.store.cache.task(entry.key) for entry in entries}
+        rows = run.target.tasks_by_ids(one.workbooks_id for one in made.values() if one and one.workbooks_id)
+        with run.store.transaction():
+            for entry in entries:
+                task = made[entry.key]
+                row = rows.get(task.workbooks_id or 0) if task is not None else None
+                if row is None:
+                    run.store.outbox.refused(entry, entry.reason or "", next_attempt_at=None)
+                    run.summary.tasks.rejected += 1
+                    continue
+                run.store.outbox.tasks_are_seen([entry.key])
+                if row.is_deleted and run.config.sync.when_deleted == "recreate":
+                    run.store.cache.task_is_gone(entry.key)
+                    run.store.outbox.queue_task(entry.key, entry.prospect_id or 0, held=False, run_id=run.id)
 
 
 def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:

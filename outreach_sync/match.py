@@ -143,7 +143,8 @@ def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
         prospects = {one: cached for one, cached in prospects.items() if one not in waiting}
     unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
     wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
-    matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()]), name="match-ahead")
+    reason = run.store.cache.with_reason(wanted.keys())
+    matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()], reason), name="match-ahead")
     return LookedUp(prospects.keys(), asked.absent, asked.pools, wanted.keys(), matches)
 
 
@@ -178,17 +179,21 @@ def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
 # -- look-ups in Workbooks
 
 
-def find(run: Run, prospects: Sequence[Prospect], rules: Sequence[str] = ()) -> Matches:
+def find(run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), rules: Sequence[str] = ()) -> Matches:
     """Look prospects up in Workbooks by these rules, else by the configured ones; nothing is stored.
 
     A rule asks for all that are still open in one look-up for each hundred values. Whatever the config says, the
-    reference is looked for last, since a Person may have been created from a state that was lost.
+    reference is looked for after them, since a Person may have been created from a state that was lost. Last, those of
+    whom there is a `reason` to create them are looked for behind blanks around an address, which `eq` may heed.
     """
     unusable = {"link"} if run.config.workbooks.fields.outreach_id else {"link", "outreach_id"}
     configured = (rule for rule in (*run.config.sync.people.match, REFERENCE) if rule not in unusable)
     matches = Matches({}, {}, {})
-    for rule in dict.fromkeys(rules or configured):
-        still_open = [prospect for prospect in prospects if prospect.id not in matches.verdicts]
+    padded = [PADDED_EMAIL] if "email" in run.config.sync.people.match else []
+    for rule in dict.fromkeys(rules or (*configured, *padded)):
+        still_open = [one for one in prospects if one.id not in matches.verdicts]
+        if rule == PADDED_EMAIL:
+            still_open = [one for one in still_open if one.id in reason]
         for prospect_id, rows in _ask(run, rule, still_open).items():
             alive = {row.id: row for row in rows if not row.is_deleted}
             judged = verdict(alive, _RULE_OF.get(rule, rule))
@@ -201,9 +206,11 @@ def find(run: Run, prospects: Sequence[Prospect], rules: Sequence[str] = ()) -> 
     return matches
 
 
-def find_and_link(run: Run, prospects: Sequence[Prospect], rules: Sequence[str] = ()) -> dict[int, Found | Ambiguous]:
+def find_and_link(
+    run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), rules: Sequence[str] = ()
+) -> dict[int, Found | Ambiguous]:
     """Look prospects up and link those that are found."""
-    return link(run, find(run, prospects, rules)) if prospects else {}
+    return link(run, find(run, prospects, reason, rules)) if prospects else {}
 
 
 def _ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:

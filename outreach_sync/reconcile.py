@@ -15,7 +15,7 @@ from outreach_sync.cycle import begin, count_what_waits, finish, release
 from outreach_sync.decide import decisions
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import GuardStoppedError, ServiceError
-from outreach_sync.http import ahead, check, early
+from outreach_sync.http import ahead, check, early, pause
 from outreach_sync.instants import parse_duration
 from outreach_sync.match import has_values, keep_read as keep_person, made_at, until_shown
 from outreach_sync.pull import absent_among, keep_read, pull
@@ -296,6 +296,10 @@ def find_deleted_tasks(run: Run, survey: Survey) -> int:
             {task.workbooks_id: task.sent_at for task in sent},
             run.target.tasks_by_ids,
         )
+        absent = [task.workbooks_id for task in sent if task.workbooks_id not in rows]
+        if absent:  # one look that does not show them is little to refuse them by
+            pause(run.look_again_seconds, run.stop)
+            rows |= run.target.tasks_by_ids(absent)
         deleted = {row.id for row in rows.values() if row.is_deleted}
         with run.store.transaction():
             survey.note_tasks("tasks_gone", (task[:3] for task in sent if task.workbooks_id in deleted))

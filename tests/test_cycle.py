@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -112,6 +114,34 @@ def test_two_people_whose_address_has_many_blanks_around_it_are_ambiguous(world:
     with world.state() as state:
         (refused,) = state.outbox.failures()
     assert str(refused.reason).startswith("ambiguous: the rule 'email' finds 2 people")
+
+
+def test_a_run_ends_where_somebody_queued_together_with_another_is_found_to_be_two_people(world: World) -> None:
+    world.prospect(email="shared@example.com")
+    world.prospect(emails=["shared@example.com", "twin@example.com"])
+    world.sandbox.workbooks.faults.on("refuse_all")
+    assert people(world.run())["rejected"] == 1
+    world.sandbox.workbooks.faults.clear()
+    for _ in range(2):
+        world.workbooks.add_person(name="Twin", email="   twin@example.com")
+    world.time.pass_time(86_400_000)
+    asked, look_up = Counter[str](), Workbooks.people_by_padded_email
+
+    def at_most_ten(self: Workbooks, addresses: Any) -> Any:
+        asked["times"] += 1
+        assert asked["times"] <= 10, "the run goes in circles"
+        return look_up(self, addresses)
+
+    with mock.patch.object(Workbooks, "people_by_padded_email", at_most_ten):
+        assert people(world.run())["created"] == 1
+
+
+def test_a_pilot_takes_the_first_of_all_also_where_blanks_are_around_its_address(world: World) -> None:
+    first = world.workbooks.add_person(name="First", email="   first@example.com")
+    world.prospect(email="first@example.com", states=("finished",))
+    world.prospect(email="second@example.com")
+    assert people(world.run(limit=1)) == {"updated": 1, "queued": 1}
+    assert world.workbooks.get(PERSON, first)[STATE] == "Finished"
 
 
 def test_an_ambiguous_person_is_refused_by_name_and_everything_else_goes_on(world: World) -> None:

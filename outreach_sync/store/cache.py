@@ -423,8 +423,12 @@ class Cache(Table):
 
     def with_reason(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a sequence state, an opt-out or a skipped task."""
-        with_states = set(self.pooled_states(prospect_ids))
-        return with_states | self.opted_out_among(prospect_ids) | self.with_skipped_tasks(prospect_ids)
+        query = f"SELECT DISTINCT prospect_id FROM sequence_state WHERE prospect_id IN {IDS}"
+        return (
+            set(self._column(query, prospect_ids))
+            | self.opted_out_among(prospect_ids)
+            | self.with_skipped_tasks(prospect_ids)
+        )
 
     def opted_out_among_held(self, after: int, limit: int) -> list[int]:
         """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""

@@ -83,6 +83,8 @@ _BRIEFLY = 1.0
 _LOST = (MaybeSentError, GarbledError, FailedError)
 _CLEAN_ANSWERS = 10
 """So many answers must come without a redirect before several requests go at once again."""
+_CONTAINED = 50
+"""Addresses in one look-up for a part: no index helps with that."""
 _ADDRESS = re.compile(r"[^\s,\\@]+@[^\s,\\@]+\.[^\s,\\@]+")
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 _TASK_COLUMNS = ("id", "lock_version", "is_deleted", REFERENCE)
@@ -332,7 +334,7 @@ class Workbooks:
             return not read_boolean(row.get("is_deleted")) and any(box in address for box in boxes)
 
         grouped: dict[str, list[PersonRow]] = {}
-        for chunk in wire.chunks(tuple(wanted), wire.PAGE_ROWS):
+        for chunk in wire.chunks(tuple(wanted), _CONTAINED):
             parts = tuple(dict.fromkeys(form for one in chunk for form in (wanted[one], one)))
             logic = " OR ".join(str(number) for number in range(1, len(parts) + 1)) if len(parts) > 1 else ""
             reading = wire.Reading(tuple(wire.Filter(EMAIL, "ct", part) for part in parts), self._columns, logic)

@@ -292,6 +292,34 @@ def test_a_task_that_is_hidden_is_refused_and_made_again_only_by_somebody_who_kn
     assert (repair(world).exit_status, len(world.tasks())) == (0, 1)
 
 
+def test_a_task_that_one_look_does_not_show_is_looked_for_again_before_it_is_refused(world: Any) -> None:
+    world.skipped_task(world.prospect())
+    world.run()
+    world.time.pass_time(86_400_000)
+    (record,) = world.workbooks.table(TASK).records.values()
+    record.hidden_reads = 1
+    world.workbooks.table(TASK).late.add(record.id)
+    assert (repair(world).exit_status, world.failures()) == (0, [])
+
+
+@pytest.mark.parametrize("becomes", ["shown", "deleted", "hidden"])
+def test_a_hidden_task_is_asked_for_again_when_it_is_to_be_retried(world: Any, becomes: str) -> None:
+    world.skipped_task(world.prospect())
+    world.run()
+    (task,) = world.tasks()
+    world.workbooks.hide(task["id"], TASK)
+    assert [repair(world).exit_status, world.run().exit_status] == [1, 1]
+    if becomes != "hidden":
+        world.workbooks.reveal(task["id"], TASK)
+    if becomes == "deleted":
+        world.workbooks.delete(TASK, task["id"])
+    with world.state() as store, store.transaction():
+        store.outbox.retry(None)
+    created = world.run().document["tasks"]["created"]
+    assert (created, len(world.tasks())) == (int(becomes == "deleted"), 1)
+    assert len(world.failures()) == (becomes == "hidden")
+
+
 def test_people_that_stay_hidden_stop_the_guard_once(world: Any) -> None:
     many(world)
     for person in world.people():
