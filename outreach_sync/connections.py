@@ -113,7 +113,8 @@ class Transport:
         if not self.trusts(url):
             raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
         if self._surroundings is None:
-            self._surroundings = {"proxies": proxies(url), "verify": trusted_certificates()}
+            secure = self._origin[0] == "https"
+            self._surroundings = {"proxies": proxies(url), "verify": trusted_certificates() if secure else True}
         prepared = _prepared(method, url, params, body, {**self._headers, **(headers or {})})
         with self._room:
             exchange = Exchange(max(timeout_seconds, 0.01), lambda: self._stop.is_over(grace_seconds))

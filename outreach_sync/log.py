@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger as Log
 
-__all__ = ["Log", "keep_secret", "masked", "on_one_line", "scrubbed", "start_logging"]
+__all__ = ["Log", "holds_secret", "keep_secret", "masked", "on_one_line", "scrubbed", "start_logging"]
 
 _SHORTEST_SECRET = 6
 _kept: set[str] = set()
@@ -23,13 +23,18 @@ _kept: set[str] = set()
 
 def keep_secret(*secrets: str) -> None:
     """Have everything in this process take these out, but for those too short to be told from ordinary text."""
-    _kept.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    _kept.update(filter(None, secrets))
+
+
+def holds_secret(text: str) -> bool:
+    """Say whether a text has a secret in it, or is one, however short."""
+    return text in _kept or masked(text) != text
 
 
 def masked(text: str) -> str:
     """Return a text that came from a service without what this process keeps secret, fit to be stored."""
     for secret in _kept:
-        text = text.replace(secret, "***")
+        text = text if len(secret) < _SHORTEST_SECRET else text.replace(secret, "***")
     return text
 
 

@@ -24,7 +24,7 @@ from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.files import write_whole
 from outreach_sync.http import StopSignal
-from outreach_sync.log import masked, scrubbed
+from outreach_sync.log import holds_secret, scrubbed
 from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Watch:
         text = "\n".join((f"run {self._run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
         hook = None
         if command is not None and self._signal != LOG:
-            environment = {name: value for name, value in os.environ.items() if masked(value) == value}
+            environment = {name: value for name, value in os.environ.items() if not holds_secret(value)}
             for name, value in {"RUN_ID": self._run_id, **told}.items():
                 environment[f"OUTREACH_SYNC_{name}"] = "" if value is None else str(value)
             hook = _Errand(lambda: _run_command(command, environment, text), unfinished=None)

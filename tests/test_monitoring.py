@@ -320,6 +320,8 @@ def test_a_failed_run_starts_its_command_with_what_happened_and_no_secret(
     assert config.workbooks.api_key is not None
     secret = config.workbooks.api_key.get_secret_value()
     monkeypatch.setenv("WORKBOOKS_API_KEY", secret)
+    keep_secret("s3c")
+    monkeypatch.setenv("A_SHORT_ONE", "s3c")
     hooked = told_by(config, tmp_path, on_failure="0", on_success="0")
     run(hooked, log, nothing)
     assert run(hooked, log, failing(NotAllowedError("the scope tasks.read is missing."))) == 3
@@ -328,6 +330,7 @@ def test_a_failed_run_starts_its_command_with_what_happened_and_no_secret(
     assert "OUTREACH_SYNC_PREVIOUS_STATUS=0" in told
     assert "the scope tasks.read is missing." in told
     assert secret not in told
+    assert "A_SHORT_ONE" not in told
     assert "OUTREACH_SYNC_OUTCOME=ok" in (tmp_path / "on_success").read_text()
 
 

@@ -6,6 +6,7 @@ import errno
 import gc
 import io
 import os
+import select
 import sys
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -169,10 +170,16 @@ class _Dependable(io.FileIO):
 
     def write(self, some: ReadableBuffer, /) -> int | None:  # type: ignore[override]  # as FileIO does
         try:
-            return memoryview(some).nbytes if self._gone else super().write(some)
+            while not self._gone:
+                written = super().write(some)
+                if written is not None:
+                    return written
+                if not self.is_stdout:
+                    break
+                select.select((), (self,), ())  # a full pipe that whoever made it does not wait for
         except OSError as problem:
             self._gone = self.is_stdout
             if self.is_stdout and problem.errno != errno.EPIPE:
                 why = f"stdout cannot be written: {problem.strerror}."
                 raise UsageError(why, advice="What was done until then stands.") from problem
-            return memoryview(some).nbytes
+        return memoryview(some).nbytes

@@ -144,11 +144,11 @@ def exposed_secrets(path: Path) -> str | None:
         ConfigError: the file cannot be read.
     """
     mode = path.stat().st_mode
-    if not mode & (stat.S_IRGRP | stat.S_IROTH):
+    if not stat.S_ISREG(mode) or not mode & (stat.S_IRGRP | stat.S_IROTH):  # a pipe can be read only once
         return None
     root = _compose(path)
-    values = {way: node_at(root, way) for way in SECRETS}
-    literal = [way for way, node in values.items() if node and node.value and not mentions_variable(str(node.value))]
+    given = {way: node for way in SECRETS if (node := node_at(root, way)) and node.tag != "tag:yaml.org,2002:null"}
+    literal = [way for way, node in given.items() if node.value and not mentions_variable(str(node.value))]
     who = "everyone" if mode & stat.S_IROTH else "its group"
     held = ", ".join(sorted(".".join(map(str, way)) for way in literal))
     return f"{path} holds {held} and can be read by {who}; chmod 600 it, or move the secret out of it" if held else None

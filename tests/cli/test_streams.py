@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -50,6 +51,27 @@ def test_a_reader_that_has_gone_is_not_reported_as_refused_records(arguments: tu
     assert "BrokenPipe" not in said
     assert "Traceback" not in said
     program.stderr.close()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_pipe_that_is_full_and_does_not_wait_changes_no_exit_status(stream: str, empty: Any) -> None:
+    """A supervisor or a terminal may have made our streams such."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 1024)
+    command = [sys.executable, "-m", "outreach_sync", "-c", str(empty.config_path), "run", "--json"]
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write}
+    program = subprocess.Popen(command, **streams)
+    os.close(write)
+    with os.fdopen(read, "rb") as reader:
+        if stream == "stdout":
+            assert reader.read().endswith(b"}\n")
+        assert program.wait(60) == 0
+        for other in (program.stdout, program.stderr):
+            if other is not None:
+                other.close()
 
 
 def test_a_reader_that_has_gone_hides_no_other_exit_status(empty: Any) -> None:

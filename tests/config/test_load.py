@@ -256,9 +256,17 @@ def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mo
 
 
 def test_a_config_without_a_secret_may_be_read_by_anyone(write: Write) -> None:
-    path = write("outreach: {client_id: c, client_secret: '${S}'}\nworkbooks: {api_key_file: /run/key}\n")
+    path = write(
+        "outreach: {client_id: c, client_secret: '${S}', refresh_token: null}\n"
+        "workbooks: {api_key_file: /run/key}\nmonitoring: {ping_url: null}\n"
+    )
     path.chmod(0o644)
     assert exposed_secrets(path) is None
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    assert exposed_secrets(tmp_path / "pipe") is None
 
 
 @pytest.fixture

@@ -101,6 +101,13 @@ def test_neither_cookies_nor_netrc_nor_a_proxy_get_in_the_way_of_loopback(
     assert b"Cookie" not in server.received[1]
 
 
+def test_no_ca_file_is_looked_at_for_a_service_without_tls(
+    server: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
+    assert transport.send("GET", server.url).body == b"ok"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "[::1]", "sandbox.localhost"])
 def test_no_proxy_applies_to_loopback_but_to_others_it_does(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
