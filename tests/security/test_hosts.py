@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("service", "fault", "option"),
+    ("service", "fault", "option", "more"),
     [
-        ("outreach", "next_link_other_host", "host"),
-        ("outreach", "redirect_elsewhere", "host"),
-        ("workbooks", "redirect_delay_302", "location"),
-        ("workbooks", "redirect_after_commit_302", "location"),
+        ("outreach", "next_link_other_host", "host", {}),
+        ("outreach", "redirect_elsewhere", "host", {}),
+        ("workbooks", "redirect_302", "location", {}),
+        ("workbooks", "redirect_302", "location", {"committed": True, "kind": "write"}),
     ],
 )
-def test_nobody_else_is_sent_anything(installation: Any, elsewhere: Any, service: str, fault: str, option: str) -> None:
+def test_nobody_else_is_sent_anything(
+    installation: Any, elsewhere: Any, service: str, fault: str, option: str, *, more: Any
+) -> None:
     eavesdropper, url = elsewhere
     installation.settings["outreach"]["page_size"] = 5
-    getattr(installation.sandbox, service).faults.on(fault, **{option: url})
+    getattr(installation.sandbox, service).faults.on(fault, **{option: url}, **more)
     installation.says("run")
     fired = getattr(installation.sandbox, service).journal.entries()
     assert any(fault in entry.faults for entry in fired), "the fault never struck"

@@ -18,7 +18,7 @@ FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("outreach", "token_expired_mid_walk", {}), ("outreach", "refresh_revoked", {}),
     ("outreach", "html_with_200", {}), ("outreach", "redirect_elsewhere", {}),
     ("outreach", "next_link_other_host", {}), ("outreach", "scope_missing", {}),
-    ("workbooks", "key_refused", {}), ("workbooks", "redirect_delay_302", {}), ("workbooks", "refuse_all", {}),
+    ("workbooks", "key_refused", {}), ("workbooks", "redirect_302", {}), ("workbooks", "refuse_all", {}),
     ("workbooks", "reset_before_answer", {}),
 )  # fmt: skip
 

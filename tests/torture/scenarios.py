@@ -302,16 +302,19 @@ SCENARIOS = [
     Scenario("workbooks", "html_with_200", {"committed": True}, "done"),
     Scenario("workbooks", "invalid_utf8"),
     # Workbooks, statuses
-    *(Scenario("workbooks", fault) for fault in ("error_500_after_commit", "error_500_before_commit", "error_500")),
+    Scenario("workbooks", "error_500"),
+    Scenario("workbooks", "error_500", {"kind": "write"}, "write"),
+    Scenario("workbooks", "error_500", {"committed": True, "kind": "write"}, "done"),
     *(Scenario("workbooks", "error_500", {"status": status}, str(status)) for status in (502, 504)),
-    Scenario("workbooks", "error_500_after_commit", {"status": 504}, "504"),
+    Scenario("workbooks", "error_500", {"status": 504, "committed": True, "kind": "write"}, "504, done"),
     Scenario("workbooks", "failure_message", statuses=SHRUGGED_OFF),
     Scenario("workbooks", "rate_limited_429", {"retry_after": "1"}),
     Scenario("workbooks", "rate_limited_429", {}, "without a word"),
     Scenario("workbooks", "unavailable_503"),
-    Scenario("workbooks", "redirect_delay_302"),
-    Scenario("workbooks", "redirect_delay_302", {"location": "other"}, "to another host"),
-    Scenario("workbooks", "redirect_after_commit_302"),
+    Scenario("workbooks", "redirect_302"),
+    Scenario("workbooks", "redirect_302", {"location": "other"}, "to another host"),
+    Scenario("workbooks", "redirect_302", {"location": "login"}, "to the login page"),
+    Scenario("workbooks", "redirect_302", {"committed": True, "kind": "write"}, "done"),
     *(
         Scenario("workbooks", "delaying_redirect", {"follow": follow, "done": done}, f"{follow} done={done}")
         for follow, done in (("repeat", 0), ("repeat", 0.5), ("same", 0.5), ("get", 0.5), ("back", 1), ("elsewhere", 1))
@@ -319,7 +322,6 @@ SCENARIOS = [
     *(Scenario("workbooks", "gateway_page", {"status": status}, str(status)) for status in (401, 403, 404, 422)),
     Scenario("workbooks", "gateway_page", {"status": 404, "text": True, "committed": True}, "404 text, done"),
     Scenario("workbooks", "huge_answer", {"megabytes": 80}),
-    Scenario("workbooks", "redirect_to_login_302"),
     Scenario("workbooks", "key_refused"),
     Scenario("workbooks", "key_refused", {"status": 403, "reason": "no_permission_for_api"}, "403"),
     Scenario("workbooks", "database_being_migrated"),

@@ -22,8 +22,8 @@ _ONE_OF_EACH_KIND = {
         *("skip_destroys_task", "opt_out_keeps_updated_at", "event_missing"),
     ),
     "workbooks": (
-        *("answer_lost_after_commit", "reset_before_answer done", "hang done", "error_500_after_commit"),
-        *("rate_limited_429", "redirect_after_commit_302", "delaying_redirect get done=0.5", "gateway_page 404"),
+        *("answer_lost_after_commit", "reset_before_answer done", "hang done", "error_500 done"),
+        *("rate_limited_429", "redirect_302 done", "delaying_redirect get done=0.5", "gateway_page 404"),
         *("key_refused", "filter_ignored", "records_hidden", "page_shift", "created_rows_appear_late", "text_cut"),
         *("refuse_one", "refuse_value label", "results_reordered", "results_shorter", "information_missing absent"),
         *("stale_some", "stale_again_and_again", "delete_between_read_and_write", "merge_between_read_and_write"),

@@ -39,17 +39,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "refuse_value": {"field": STATE},
     "rate_limited_429": {"retry_after": "0"},
     "unavailable_503": {"retry_after": "0"},
+    "redirect_302 login": {"location": "login"},
+    "redirect_302 done": {"committed": True, "kind": "write"},
+    "error_500": {"kind": "write"},
+    "error_500 done": {"committed": True, "kind": "write"},
 }
 ANY_REQUEST = (
     "body_cut_short", "broken_json", "database_being_migrated", "hang", "html_with_200", "invalid_utf8",
-    "key_refused", "rate_limited_429", "redirect_delay_302", "redirect_to_login_302", "reset_before_answer",
+    "key_refused", "rate_limited_429", "redirect_302", "redirect_302 login", "reset_before_answer",
     "slow", "unavailable_503",
 )  # fmt: skip
 WRITE_FAULTS = (
     *ANY_REQUEST,
-    "answer_lost_after_commit", "delete_between_read_and_write", "error_500_after_commit",
-    "error_500_before_commit", "information_missing", "merge_between_read_and_write",
-    "read_only_between_read_and_write", "redirect_after_commit_302", "refuse_all", "refuse_one", "refuse_value",
+    "answer_lost_after_commit", "delete_between_read_and_write", "error_500", "error_500 done",
+    "information_missing", "merge_between_read_and_write",
+    "read_only_between_read_and_write", "redirect_302 done", "refuse_all", "refuse_one", "refuse_value",
     "results_longer", "results_reordered", "results_shorter", "stale_all", "stale_again_and_again",
     "stale_some", "top_level_success_false_on_success_info_missing",
 )  # fmt: skip
@@ -87,11 +91,11 @@ class Bench:
         return writes, list(self.target.write(PEOPLE, writes))
 
     def fault(self, name: str, **options: Any) -> None:
-        """Let a fault fire once."""
-        self.sandbox.faults.on(name, times=1, **{**OPTIONS.get(name, {}), **options})
+        """Let a fault fire once; a second word of its name says which of its options are meant."""
+        self.sandbox.faults.on(name.partition(" ")[0], times=1, **{**OPTIONS.get(name, {}), **options})
 
     def fired(self, name: str) -> bool:
-        return not self.sandbox.faults.state()[name]["active"]
+        return not self.sandbox.faults.state()[name.partition(" ")[0]]["active"]
 
 
 def created(number: int) -> dict[str, WriteValue]:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
-from outreach_sync.sandbox.workbooks.filters import MalformedError, RawFilter
+from outreach_sync.sandbox.workbooks.reading import MalformedError, RawFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

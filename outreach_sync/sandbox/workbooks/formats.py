@@ -48,61 +48,52 @@ class Moment(NamedTuple):
     day: str | None = None
 
 
-class Values:
-    """Reads what is sent and shows what is kept, as the faults that settle open questions have it."""
+class Values(NamedTuple):
+    """Reads what is sent and shows what is kept, as the faults that settle open questions have it.
 
-    def __init__(self, faults: FaultBoard, zone: str) -> None:
-        """Take the faults, and the zone of the key's user, in which a time without a zone is read."""
-        self._faults = faults
-        self._zone = zone
+    A time without a zone is read in `zone`, that of the key's user.
+    """
+
+    faults: FaultBoard
+    zone: str
 
     def read(self, field: Field, text: str) -> Any:
         """Read a value that was sent for a field."""
         if field.datatype in TEXT_TYPES:
-            text = self._kept_text(field, text)
+            if self.faults.fires("blanks_trimmed"):
+                text = text.strip()
+            if self.faults.fires("emoji_lost"):
+                text = _BEYOND_16_BITS.sub("?", text)
+            if self.faults.fires("ampersand_escaped"):
+                text = text.replace("&", "&amp;")
+            cut = self.faults.take("text_cut", field=field.name)
+            text = text if cut is None else text[: cut.get("length", 30)]
         if field.datatype != "datetime" or not field.is_custom:
-            return read_value(field.datatype, text, self._zone)
-        if self._faults.fires("custom_datetime_is_var"):
-            kept = read_value("var_date_time", text, self._zone)
-            at = None if kept is None else var_moment(kept).at
-        elif _ISO_DAY.match(text.strip()) and self._faults.fires("custom_datetime_refuses_iso"):
+            return read_value(field.datatype, text, self.zone)
+        if self.faults.fires("custom_datetime_is_var"):
+            kept = read_value("var_date_time", text, self.zone)
+            at = None if kept is None else read_var(kept, "UTC").at
+        elif _ISO_DAY.match(text.strip()) and self.faults.fires("custom_datetime_refuses_iso"):
             raise ValueError("is not a valid date")
         else:
-            at = read_value("datetime", text, self._zone)
-        how = self._faults.setting("datetime_without_seconds", "how", "cut")
+            at = read_value("datetime", text, self.zone)
+        how = self.faults.setting("datetime_without_seconds", "how", "cut")
         if at is None or how is None:
             return at
         return Instant((at + (_MINUTE_MS // 2 if how == "round" else 0)) // _MINUTE_MS * _MINUTE_MS)
-
-    def _kept_text(self, field: Field, text: str) -> str:
-        """Make of a text what is kept of it."""
-        if self._faults.fires("blanks_trimmed"):
-            text = text.strip()
-        if self._faults.fires("emoji_lost"):
-            text = _BEYOND_16_BITS.sub("?", text)
-        if self._faults.fires("ampersand_escaped"):
-            text = text.replace("&", "&amp;")
-        cut = self._faults.take("text_cut", field=field.name)
-        return text if cut is None else text[: cut.get("length", 30)]
 
     def show(self, field: Field, value: Any) -> Any:
         """Show a kept value as JSON."""
         if value is None:
             return None
-        if field.datatype == "datetime":
-            return self._show_time(field, value)
-        if field.datatype == "date":
-            return show_day(value)
-        if field.datatype == "text" and value and self._faults.fires("text_line_ends_crlf"):
+        if field.datatype == "datetime" and not self.faults.fires("datetime_reads_back_as_date", field=field.name):
+            is_var = field.is_custom and self.faults.fires("custom_datetime_is_var")
+            return var_time(value, self.zone) if is_var else show_time(value)
+        if field.datatype in ("datetime", "date"):
+            return show_day(value if field.datatype == "date" else to_date(value))
+        if field.datatype == "text" and value and self.faults.fires("text_line_ends_crlf"):
             return str(value).replace("\r\n", "\n").replace("\n", "\r\n")
         return value
-
-    def _show_time(self, field: Field, at: Instant) -> str:
-        if self._faults.fires("datetime_reads_back_as_date", field=field.name):
-            return show_day(to_date(at))
-        if field.is_custom and self._faults.fires("custom_datetime_is_var"):
-            return var_time(at, self._zone)
-        return show_time(at)
 
 
 def read_value(datatype: str, text: str, zone: str) -> Any:
@@ -155,11 +146,6 @@ def show_day(day: str) -> str:
     return f"{moment.day:2d} {_MONTHS[moment.month - 1]} {moment.year:04d}"
 
 
-def var_day(day: str, zone: str) -> str:
-    """Write a day as a ``var_date_time``."""
-    return f"{day},0,{zone}"
-
-
 def var_time(at: Instant, zone: str) -> str:
     """Write a time as a ``var_date_time``."""
     return f"{to_datetime(at):%Y-%m-%dT%H:%M:%S}.000Z,1,{zone}"
@@ -172,16 +158,11 @@ def read_var(text: str, zone: str) -> Moment:
     return read_moment(value[:10] if flag == "0" else value, named or zone)
 
 
-def var_moment(value: str) -> Moment:
-    """Read the ``var_date_time`` as it is kept."""
-    return read_var(value, "UTC")
-
-
 def twin_value(datatype: str, value: str | None) -> Any:
     """Show a ``var_date_time`` as its ``_date`` or ``_datetime`` twin does; a day has no time."""
     if value is None:
         return None
-    moment = var_moment(value)
+    moment = read_var(value, "UTC")
     if datatype == "date":
         return moment.day or to_date(moment.at)
     return None if moment.day else moment.at
@@ -191,7 +172,7 @@ def twin_text(field: Field, value: Any, zone: str) -> str | None:
     """Turn what was set through a ``_date`` or ``_datetime`` twin into the ``var_date_time`` behind it."""
     if value is None:
         return None
-    return var_day(value, zone) if field.datatype == "date" else var_time(value, zone)
+    return f"{value},0,{zone}" if field.datatype == "date" else var_time(value, zone)
 
 
 def _read_iso(text: str, zone: str) -> Moment:
@@ -217,7 +198,7 @@ def _read_day(text: str, zone: str) -> str:
 def _read_var(text: str, zone: str) -> str:
     moment = read_var(text, zone)
     own_zone = text.split(",")[2] if text.count(",") > 1 else zone
-    return var_day(moment.day, own_zone) if moment.day else var_time(moment.at, own_zone)
+    return f"{moment.day},0,{own_zone}" if moment.day else var_time(moment.at, own_zone)
 
 
 _READERS: dict[str, Callable[[str, str], Any]] = {

@@ -11,9 +11,8 @@ from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.server import Request, Response, SandboxClock, gzipped
 from outreach_sync.sandbox.service import SimulatedService
 from outreach_sync.sandbox.workbooks.calls import METADATA, Call, NotUnderstoodError, understand
-from outreach_sync.sandbox.workbooks.filters import MalformedError
 from outreach_sync.sandbox.workbooks.formats import Values
-from outreach_sync.sandbox.workbooks.reading import Reader
+from outreach_sync.sandbox.workbooks.reading import MalformedError, Reader
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
 from outreach_sync.sandbox.workbooks.store import WorkbooksStore
 from outreach_sync.sandbox.workbooks.trouble import (
@@ -21,9 +20,9 @@ from outreach_sync.sandbox.workbooks.trouble import (
     RefusedError,
     Trouble,
     json_response,
+    login_page,
     page,
     redirect,
-    to_login,
 )
 from outreach_sync.sandbox.workbooks.writing import Manner, UnknownObjectError, Writer, document, refusal
 
@@ -130,7 +129,7 @@ class WorkbooksSandbox(SimulatedService):
             return self._log_in(call)
         manner = self._admit(call)
         if manner is None:
-            return to_login(call)
+            return redirect(login_page(call))
         if call.method not in ("GET", "PUT") or (call.writes and call.controller == METADATA):
             raise NotUnderstoodError(HTTPStatus.METHOD_NOT_ALLOWED, f"{call.method} is not allowed here")
         return json_response(HTTPStatus.OK, self._document(call, manner))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.sandbox.faults import Fault, FaultBoard
     from outreach_sync.sandbox.workbooks.calls import Call
-    from outreach_sync.sandbox.workbooks.schema import Field
 
 _JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-cache, no-store, must-revalidate"}
 _BACK_SOON = b"<!DOCTYPE html><html><head><title>Workbooks</title></head><body>We will be back soon.</body></html>"
@@ -68,8 +67,15 @@ class Trouble:
         """Answer a request, carrying it out unless a fault prevents that."""
         if call.kind == "delay":
             return self._at_delaying_address(call)
-        early = self._instead(call, carry_out) or self._redirected(call, carry_out)
-        return early or self._afterwards(call, carry_out())
+        early = self._instead(call, carry_out)
+        if early is not None:
+            return early
+        response = carry_out()
+        if call.writes and self._faults.fires("answer_lost_after_commit"):
+            response = response._replace(wire=WireFault("reset_before"))
+        if self._faults.fires("invalid_utf8"):
+            response = response._replace(body=response.body[:-1] + b',"note":"caf\xe9"}')
+        return damaged(response, self._faults.take, seconds=1)
 
     def knows_delay(self, call: Call) -> bool:
         """Tell whether a request comes by a delaying address that was handed out, which lets it in."""
@@ -83,7 +89,7 @@ class Trouble:
     def _instead(self, call: Call, carry_out: Callable[[], Response]) -> Response | None:
         """Answer with what a fault has instead; the request may be carried out all the same."""
         for name, answer in _INSTEAD.items():
-            options = self._faults.take(name) if call.writes or name != "error_500_before_commit" else None
+            options = self._faults.take(name)
             if options is not None:
                 if options.get("committed"):
                     carry_out()
@@ -93,7 +99,7 @@ class Trouble:
         options = self._faults.take("key_refused")
         if options is not None:
             raise RefusedError(options.get("reason", "unrecognised_name_or_password"), options.get("status"))
-        return None
+        return self._redirected(call, carry_out)
 
     def _redirected(self, call: Call, carry_out: Callable[[], Response]) -> Response | None:
         options = self._faults.take("delaying_redirect")
@@ -101,12 +107,14 @@ class Trouble:
             if options is not self._thrown_for:  # switched on anew
                 self._thrown_for, self._dice = options, random.Random(options.get("seed", 1))  # noqa: S311
             if self._dice.random() < options.get("probability", 0.6):
-                answer = carry_out() if self._dice.random() < options.get("done", 0) else None
-                return redirect(self._hold(call, carry_out, options, answer))
-        if self._faults.fires("redirect_to_login_302"):
-            return to_login(call)
-        options = self._faults.take("redirect_delay_302")
-        return None if options is None else redirect(self._location(call, options.get("location", "same")))
+                answered = carry_out() if self._dice.random() < options.get("done", 0) else None
+                return redirect(self._hold(call, carry_out, options, answered))
+        options = self._faults.take("redirect_302")
+        if options is None:
+            return None
+        if options.get("committed"):
+            carry_out()
+        return redirect(self._location(call, options.get("location", "same")))
 
     def _hold(
         self, call: Call, carry_out: Callable[[], Response], options: Mapping[str, Any], answer: Response | None
@@ -134,23 +142,14 @@ class Trouble:
 
     def _location(self, call: Call, wanted: str) -> str:
         """Make a delaying address; whoever follows it is let in, even without a key and with another method."""
+        if wanted == "login":
+            return login_page(call)
         if wanted not in ("same", "other"):
             return wanted
         token = secrets.token_hex(8)
         self._delayed.add(token)
         origin = _origin(call) if wanted == "same" else "https://delay.example.net"
         return f"{origin}{call.request.path}?_delayed={token}"
-
-    def _afterwards(self, call: Call, response: Response) -> Response:
-        if call.writes and self._faults.fires("answer_lost_after_commit"):
-            response = response._replace(wire=WireFault("reset_before"))
-        elif call.writes and (options := self._faults.take("error_500_after_commit")) is not None:
-            response = _server_error(options)
-        elif call.writes and (where := self._faults.setting("redirect_after_commit_302", "location", "same")):
-            response = redirect(self._location(call, where))
-        if self._faults.fires("invalid_utf8"):
-            response = response._replace(body=response.body[:-1] + b',"note":"caf\xe9"}')
-        return damaged(response, self._faults.take, seconds=1)
 
 
 def json_response(status: int, document: object) -> Response:
@@ -163,9 +162,9 @@ def redirect(location: str) -> Response:
     return Response(302, {"Location": location, **HTML}, b"")
 
 
-def to_login(call: Call) -> Response:
-    """Send whoever has no valid session to the login page."""
-    return redirect(f"{_origin(call)}/login")
+def login_page(call: Call) -> str:
+    """Say where anyone without a valid session is sent."""
+    return f"{_origin(call)}/login"
 
 
 def page() -> Response:
@@ -206,7 +205,6 @@ _INSTEAD: Mapping[str, Callable[[Mapping[str, Any]], Response]] = {
     "rate_limited_429": lambda options: _later(429, options),
     "unavailable_503": lambda options: _later(503, options),
     "error_500": _server_error,
-    "error_500_before_commit": _server_error,
 }
 """What is answered instead of anything, by the fault."""
 
@@ -229,23 +227,17 @@ huge_answer(megabytes=1..): the request is carried out, its answer is compressed
 gateway_page(status=401/403/404/422/500/502/504, text=flag, committed=flag): a page of a gateway, nothing is done;
     options status (403; 401, 404, 422, 500, 502, 504), text: plain text instead of HTML, committed: it was done
 # the answer as a whole
-error_500_after_commit(status=500/502/504): the write is done, the answer is 500 with a reference; option status as
-    below
-error_500_before_commit(status=500/502/504): a write is not done, the answer is 500 with a reference; option status as
-    below
-error_500(status=500/502/504): nothing is done, the answer is 500; any request; option status: 502, 504: a page of
-    some gateway
+error_500(status=500/502/504, committed=flag): the answer is 500 with a reference, nothing is done; options status: 502,
+    504: a page of some gateway, committed: it is done
 rate_limited_429(retry_after=scalar): 429; option retry_after: the header's text
 unavailable_503(retry_after=scalar): 503; option retry_after: the header's text
-redirect_delay_302(location=text): 302 to a delaying address, nothing is done; option location: same, other, or an
-    address
-redirect_after_commit_302(location=text): 302 after the write was done; option location as above
+redirect_302(location=text, committed=flag): 302 to a delaying address, nothing is done; options location: same, other,
+    login (the login page, as if the key was not taken), or an address; committed: it is done
 delaying_redirect(probability=share, done=share, seed=whole, seconds=seconds, follow=repeat/same/get/back/elsewhere):
     302 to a delaying address on the same host; options probability (0.6) and done (0), the share of the redirected
     requests that were carried out, both drawn by seed (1); seconds: how long that address takes; follow: what answers
     there: repeat (the request sent there, whatever it is), same (the request, with its method and body), get (the
     first request, asked for by GET), back (a redirect to the first address), elsewhere (nothing: it is another host)
-redirect_to_login_302: 302 to the login page: the key was not taken; nothing is done
 key_refused(reason=text, status=401/403): 401 or 403; options reason (unrecognised_name_or_password), status
 failure_message: a refusal gives its reason as failure_message, not failure_reason
 database_being_migrated: 403 database_being_migrated
@@ -319,16 +311,3 @@ custom_datetime_is_date: a custom field created as datetime turns out to hold da
 """
 )
 """Every fault by name. Every fault also takes the option `kind`: see the journal."""
-
-
-def may(faults: FaultBoard, action: str, record_class: str) -> bool:
-    """Tell whether the key's user may take an action on records of a class."""
-    fault = f"no_permission_to_{action}"
-    return fault not in FAULTS or not faults.fires(fault, **{"class": record_class})
-
-
-def is_required(faults: FaultBoard, record_class: str, field: Field) -> bool:
-    """Tell whether a record of a class cannot be created without the field."""
-    options = faults.peek("field_required") or {}
-    wanted = (options.get("class", "Private::Crm::Person"), options.get("field", "person_job_title"))
-    return field.required or (wanted == (record_class, field.name) and faults.fires("field_required"))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field as field_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.workbooks.filters import MalformedError
 from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, twin_text
+from outreach_sync.sandbox.workbooks.reading import MalformedError, is_required, may
 from outreach_sync.sandbox.workbooks.schema import (
     CUSTOM_FIELD,
     DATA_TYPES,
@@ -18,7 +18,6 @@ from outreach_sync.sandbox.workbooks.schema import (
     PICKLIST,
     PICKLIST_ENTRY,
 )
-from outreach_sync.sandbox.workbooks.trouble import is_required, may
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
