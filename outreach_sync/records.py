@@ -136,16 +136,16 @@ class Page(NamedTuple):
     in `refused` is also among the rows where it tells of an opt-out: then what made no sense in it is None.
     """
 
-    states: tuple[SequenceState, ...]
-    tasks: tuple[SourceTask, ...]
-    prospects: tuple[Prospect, ...]
-    included: tuple[Prospect, ...]
-    sequences: tuple[Sequence, ...]
-    refused: tuple[Refused, ...]
-    next_url: str | None
-    server_time: Instant | None
-    received: int
-    without_stamp: int
+    states: tuple[SequenceState, ...] = ()
+    tasks: tuple[SourceTask, ...] = ()
+    prospects: tuple[Prospect, ...] = ()
+    included: tuple[Prospect, ...] = ()
+    sequences: tuple[Sequence, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    next_url: str | None = None
+    server_time: Instant | None = None
+    received: int = 0
+    without_stamp: int = 0
     events: tuple[Event, ...] = ()
 
     @property

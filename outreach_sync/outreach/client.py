@@ -32,7 +32,7 @@ from outreach_sync.errors import (
 from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry, Patience, Quota, ahead, quota
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.auth import Tokens, refusal_of
-from outreach_sync.outreach.rows import KINDS, Document, Wanted, fields_of, parsed_object, read_document
+from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, parsed_object, read_page
 from outreach_sync.records import Event, Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 
@@ -316,11 +316,10 @@ class Outreach:
         """
         following = iter(starts)
         links, contents = set[int](), Counter[int]()
-        url, document = next(following, None), None
-        while url is not None or document is not None:
+        url, page = next(following, None), None
+        while url is not None or page is not None:
             coming = ahead(partial(self._fetch, url, stream), name="page-ahead") if url is not None else None
-            if document is not None:
-                page = document.page()._replace(next_url=document.next_url)
+            if page is not None:
                 content = hash((tuple((row.id, row.updated_at) for row in page.rows), page.refused))
                 contents[content] += 1
                 often = contents[content] >= (_SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST)
@@ -333,14 +332,10 @@ class Outreach:
                 if page.next_url is None:
                     links, contents = set(), Counter()
                 yield page
-            document = None if coming is None else coming.result()
-            url = None if document is None else document.next_url or self._sized(next(following, None), stream)
+            page = None if coming is None else coming.result()
+            url = None if page is None else page.next_url or next(following, None)
 
-    def _sized(self, url: str | None, stream: Stream) -> str | None:
-        """Return a first page at the size that its stream is known to need by now."""
-        return with_page_size(url, self._sizes[stream]) if url and (page_size(url) or 0) > self._sizes[stream] else url
-
-    def _fetch(self, url: str, stream: Stream) -> Document:
+    def _fetch(self, url: str, stream: Stream) -> Page:
         """Return one page; one that keeps failing is asked for at half the size, within the same patience.
 
         The size that a page needed is the most that later walks of the stream begin with: the service may refuse the
@@ -354,13 +349,15 @@ class Outreach:
         ends = time.monotonic() + self.patience.left()
         url, _, rest = url.partition("#")
         name, rest = "", unquote(rest)
-        read = partial(read_document, stream=stream, wanted=self._wanted)
+        read = partial(read_page, stream=stream, wanted=self._wanted)
         while True:
             if self._name_by_name and (split := first_name(url)) is not None:
                 url, name, rest = split
+            if not _CURSOR.search(url) and (page_size(url) or 0) > self._sizes[stream]:
+                url = with_page_size(url, self._sizes[stream])
             try:
-                document = self._ask(url, read, at_most=max(ends - time.monotonic(), 0.0))
-                return self._linked(document, url, stream, rest)
+                page = self._ask(url, read, at_most=max(ends - time.monotonic(), 0.0))
+                return self._linked(page, url, stream, rest)
             except PageTooLargeError:
                 self._sizes[stream] = max((page_size(url) or 0) // 2, self._smallest)
                 url = with_page_size(url, self._sizes[stream])
@@ -372,10 +369,10 @@ class Outreach:
                 if not name or len(self.refused_names) >= len(self._event_names):
                     raise
                 if not rest:
-                    return Document(0, None, True, lambda: Page((), (), (), (), (), (), None, None, 0, 0))
+                    return Page()
                 url, name, rest = rest, "", ""
 
-    def _linked(self, document: Document, url: str, stream: Stream, rest: str) -> Document:
+    def _linked(self, page: Page, url: str, stream: Stream, rest: str) -> Page:
         """Return a page of which it is certain what follows, with the absolute URL of that; `rest`: after the walk.
 
         No `links` means the last page; on a full page their lack proves nothing, and to take it for the last one by
@@ -386,13 +383,13 @@ class Outreach:
             UntrustedAnswerError: it does not, or it leads to another host.
         """
         size = page_size(url)
-        if size and document.received >= size and not document.says_what_follows:
+        if size and page.received >= size and page.next_url == "":
             asked_for = size - 1 or size + 1
             url = with_page_size(url, asked_for)
-            document = self._ask(url, partial(read_document, stream=stream, wanted=self._wanted))
-            if document.next_url is None and document.received >= asked_for:
+            page = self._ask(url, partial(read_page, stream=stream, wanted=self._wanted))
+            if not page.next_url and page.received >= asked_for:
                 raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
-        link = document.next_url
+        link = page.next_url or None
         if link and "://" not in link:
             link = urljoin(url, link)
         if link and not self.transport.trusts(link):
@@ -402,7 +399,7 @@ class Outreach:
             )
         if rest:  # in the fragment, which is never sent
             link = f"{link}#{quote(rest, safe='')}" if link else rest
-        return document._replace(next_url=link)
+        return page._replace(next_url=link)
 
     def _url(
         self,

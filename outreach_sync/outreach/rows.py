@@ -45,9 +45,11 @@ _ALL_TOLD: frozenset[str] = frozenset()
 
 _RELATED_RECORD = re.compile(r"(?:/api/v2)?/[A-Za-z]+/(\d+)/?", re.ASCII)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_YES = frozenset({"true", "t", "yes", "y", "on", "1"})
-_NO = frozenset({"false", "f", "no", "n", "off", "0"})
-_NOTHING = frozenset({"", "null"})
+_NOTHING = ("", "null")
+_FLAGS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0", *_NOTHING), False),
+}
 _LONGEST_QUOTE = _LONGEST_NUMBER = 40
 
 
@@ -151,16 +153,13 @@ def _shape(stream: Stream, wanted: Wanted) -> _Shape:
     types = {**dict.fromkeys(more, Any), **kind.attributes}
     pointers = (*kind.relationships, *(more if stream is Stream.TASKS else ()))
     defaults = {str: msgspec.NODEFAULT, Any: UNSET}
-    attributes = defstruct(
-        f"{kind.type}Attributes",
-        [(name, type_, defaults.get(type_)) for name, type_ in types.items()],
-        gc=False,
-        kw_only=True,
-    )
-    relationships = defstruct(
-        f"{kind.type}Relationships", [(name, _ToOne | UnsetType | None, UNSET) for name in pointers]
-    )
-    parts: list[Any] = [("id", Id), ("attributes", attributes), ("relationships", relationships)]
+    fields = [(name, type_, defaults.get(type_)) for name, type_ in types.items()]
+    related = [(name, _ToOne | UnsetType | None, UNSET) for name in pointers]
+    parts: list[Any] = [
+        ("id", Id),
+        ("attributes", defstruct(f"{kind.type}Attributes", fields, gc=False, kw_only=True)),
+        ("relationships", defstruct(f"{kind.type}Relationships", related)),
+    ]
     if stream is Stream.PROSPECTS:
         row = person = defstruct("ProspectRow", parts[:2], gc=False, tag_field="type", tag=kind.type)
     else:
@@ -180,45 +179,25 @@ def _shape(stream: Stream, wanted: Wanted) -> _Shape:
 # Pages
 
 
-class Document(NamedTuple):
-    """One answer of a walk, of which the rows are still to be read.
+def read_page(answer: Answer, stream: Stream, wanted: Wanted) -> Page | None:
+    """Parse one answer of a walk; None where it is no JSON:API document with a list of rows.
 
-    Attributes:
-        received: how many rows arrived, whether they make sense or not.
-        next_url: `links.next`, None on the last page.
-        says_what_follows: whether it tells that there is a next page, or none; if not, only a page that is not full is
-            the last one for certain.
-        page: reads the rows.
+    Its `next_url` is '' where it does not tell whether there is a next page: then only a page that is not full is the
+    last one for certain.
     """
-
-    received: int
-    next_url: str | None
-    says_what_follows: bool
-    page: Callable[[], Page]
-
-
-def read_document(answer: Answer, stream: Stream, wanted: Wanted) -> Document | None:
-    """Parse one answer of a walk; None where it is no JSON:API document with a list of rows."""
     try:
         content = _shape(stream, wanted).decoder.decode(answer.body)
+        rows = [_MAKERS[stream](row, wanted) for row in content.data]
+        people = [_prospect(row, wanted) for row in content.included if type(row) is not _SequenceRow]
     except _UNUSUAL:
         document = parsed_object(answer.body) or {}
         return _row_by_row(document, answer, stream, wanted) if isinstance(document.get("data"), list) else None
-    link = content.links.next if isinstance(content.links, _Links) else None
-
-    def page() -> Page:
-        try:
-            rows = [_MAKERS[stream](row, wanted) for row in content.data]
-            people = [_prospect(row, wanted) for row in content.included if type(row) is not _SequenceRow]
-        except _UNUSUAL:
-            return _row_by_row(parsed_object(answer.body) or {}, answer, stream, wanted).page()
-        sequences = [Sequence(row.id, row.attributes.name) for row in content.included if type(row) is _SequenceRow]
-        return _page(answer, stream, rows, people, sequences)._replace(next_url=link or None)
-
-    return Document(len(content.data), link or None, content.links is not UNSET and link != "", page)
+    sequences = [Sequence(row.id, row.attributes.name) for row in content.included if type(row) is _SequenceRow]
+    following = "" if content.links is UNSET else content.links and content.links.next
+    return _page(answer, stream, rows, people, sequences)._replace(next_url=following)
 
 
-def _row_by_row(document: Json, answer: Answer, stream: Stream, wanted: Wanted) -> Document:
+def _row_by_row(document: Json, answer: Answer, stream: Stream, wanted: Wanted) -> Page:
     """Read each row by itself; one that makes no sense is refused, and read besides if it tells of an opt-out."""
     refused: list[Refused] = []
 
@@ -228,12 +207,20 @@ def _row_by_row(document: Json, answer: Answer, stream: Stream, wanted: Wanted) 
             record = [_MAKERS[kind](msgspec.convert(usual, _shape(kind, wanted).row), wanted)]
         except _UNUSUAL as problem:
             record, problems = [], [str(problem)]
-        if problems:
-            refused.append(_refusal(raw, kind, "; ".join(problems)))
-        return record if not problems or (record and _tells_of_an_opt_out(record[0])) else []
+        if not problems:
+            return record
+        named = prospect = None  # as far as the record can be named
+        with suppress(ValueError, AttributeError):
+            named = identifier(raw.get("id"))
+        with suppress(ValueError, LookupError, TypeError, AttributeError):
+            related = msgspec.convert(_usual_relationship(raw["relationships"]["prospect"]), _ToOne | None)
+            prospect = _target(related) or None
+        name = f"{kind.value[:-1].replace('_', ' ')} {named if named is not None else 'without an id'}"
+        whose = named if kind is Stream.PROSPECTS else prospect
+        refused.append(Refused(kind, named, whose, f"{name}: {'; '.join(problems)}"))
+        return [one for one in record if _tells_of_an_opt_out(one)]
 
-    rows = document["data"]
-    made = [one for raw in rows for one in read(raw, stream)]
+    rows = [one for raw in document["data"] for one in read(raw, stream)]
     people, sequences = [], list[Sequence]()
     for raw in document["included"] if isinstance(document.get("included"), list) else ():
         if not isinstance(raw, dict) or raw.get("type") == KINDS[Stream.PROSPECTS].type:
@@ -245,18 +232,21 @@ def _row_by_row(document: Json, answer: Answer, stream: Stream, wanted: Wanted) 
     links = document.get("links")
     link = links.get("next") if isinstance(links, dict) else None
     link = link.get("href", "") if isinstance(link, dict) else link  # JSON:API also allows a link object
-    next_url = link if isinstance(link, str) and link else None
-    page = _page(answer, stream, made, people, sequences)
-    page = page._replace(refused=tuple(refused), next_url=next_url, received=len(rows))
-    return Document(len(rows), next_url, "links" in document and (link is None or next_url is not None), lambda: page)
+    following = link if "links" in document and (link is None or isinstance(link, str)) else ""
+    page = _page(answer, stream, rows, people, sequences)
+    return page._replace(refused=tuple(refused), next_url=following, received=len(document["data"]))
 
 
 def _page(answer: Answer, stream: Stream, rows: list[Any], included: list[Prospect], sequences: list[Sequence]) -> Page:
-    states, tasks, prospects, events = (tuple(rows) if stream is each else () for each in KINDS)
-    named = tuple([sequence for sequence in sequences if sequence.name])
-    without_stamp = [row.updated_at for row in rows].count(None)
-    read = (states, tasks, prospects, tuple(included), named)
-    return Page(*read, (), None, answer.server_time, len(rows), without_stamp, events)
+    rows_of: dict[str, Any] = {"states" if stream is Stream.SEQUENCE_STATES else stream.value: tuple(rows)}
+    return Page(
+        **rows_of,
+        included=tuple(included),
+        sequences=tuple([sequence for sequence in sequences if sequence.name]),
+        server_time=answer.server_time,
+        received=len(rows),
+        without_stamp=[row.updated_at for row in rows].count(None),
+    )
 
 
 # Rows
@@ -348,24 +338,22 @@ def _instant(text: str | None) -> Instant | None:
 
 
 def _target(related: _ToOne | UnsetType | None) -> int | UnsetType | None:
-    """Return the id that a relationship points to, None where it says nowhere, UNSET where it says nothing."""
+    """Return the id that a relationship points to, None where it says nowhere, UNSET where it says nothing.
+
+    One that has only links is followed by its `related` link (`.../prospects/18`).
+    """
     if related is None or related is UNSET:
         return related
     if isinstance(related.data, _Identifier):
         return related.data.id
     if related.data is None or related.links is UNSET:
         return related.data
-    return _linked(related.links.related)
-
-
-def _linked(link: Any) -> int | UnsetType:
-    """Return the id of the record that a `related` link leads to (`.../prospects/18`), UNSET where it names none."""
+    link = related.links.related
     link = link.get("href") if isinstance(link, dict) else link
-    try:
+    with suppress(ValueError):
         found = _RELATED_RECORD.fullmatch(urlsplit(link).path) if isinstance(link, str) else None
         return identifier(found[1]) if found else UNSET
-    except ValueError:
-        return UNSET
+    return UNSET
 
 
 def _tells_of_an_opt_out(record: SequenceState | SourceTask | Prospect | Event) -> bool:
@@ -412,9 +400,9 @@ def _usual_row(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Json, list[str
     for name, type_ in shape.attributes.items():
         try:
             if name in said or type_ is str:
-                attributes[name] = _usual(name, type_, said.get(name))
+                attributes[name] = _usual(type_, said.get(name))
         except (ValueError, OverflowError) as problem:
-            problems.append(str(problem))
+            problems.append(f"{name} {problem}")
             attributes[name] = "" if type_ is str else None
     for name in shape.relationships:
         try:
@@ -427,40 +415,33 @@ def _usual_row(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Json, list[str
     return {**usual, "attributes": attributes, "relationships": relationships}, problems
 
 
-def _usual(name: str, type_: Any, value: Any) -> Any:
+def _usual(type_: Any, value: Any) -> Any:
     """Bring an attribute into the form that its type has: null for a list, one text, lists with nulls, and so on.
 
     Raises:
-        ValueError: it makes no sense.
+        ValueError: it makes no sense. A flag in an unknown form is no "no".
     """
+    if value is None:
+        return "" if type_ is str else None
     if type_ in (Scalar, Any):
         return _scalar(value)
     if type_ is Texts:
         return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+    usual: Any = UNSET
+    problem = "is no text"
     if type_ is Flag:
-        return _flag(name, value)
-    if type_ is Time:
-        if value is None or value in ("", "null"):
-            return None
+        word = str(int(value) if value in (0, 1) else value).strip().lower()
+        usual, problem = _FLAGS.get(word, UNSET), "is neither yes nor no"
+    elif type_ is Time:
+        problem = "is no time"
         with suppress(ValueError, OverflowError):
             if isinstance(value, str):
-                _instant(value)
-                return value
-        raise ValueError(f"{name} {_quote(value)} is no time")
-    if isinstance(value, (dict, list, bool)):
-        raise ValueError(f"{name} {_quote(value)} is no text")  # noqa: TRY004
-    return ("" if type_ is str else None) if value is None else str(value)
-
-
-def _flag(name: str, value: Any) -> Flag:
-    """Read a truth value in whatever form it comes; one in an unknown form is no "no"."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, (str, int, float)):
-        text = str(int(value) if value in (0, 1) else value).strip().lower()
-        if text in _YES | _NO | _NOTHING:
-            return text in _YES
-    raise ValueError(f"{name} {_quote(value)} is neither yes nor no")
+                usual = None if value in _NOTHING or _instant(value) is None else value
+    elif not isinstance(value, (dict, list, bool)):
+        usual = str(value)
+    if usual is UNSET:
+        raise ValueError(f"{_quote(value)} {problem}")
+    return usual
 
 
 def _scalar(value: Any) -> Scalar:
@@ -497,19 +478,6 @@ def identifier(value: object) -> int:
     if type(number) is int and 0 < number <= LARGEST_ID:
         return number
     raise ValueError(f"{_quote(value)} is no id")
-
-
-def _refusal(raw: Any, stream: Stream, reason: str) -> Refused:
-    """Name the record as far as it can be named."""
-    content = raw if isinstance(raw, dict) else {}
-    named = prospect = None
-    with suppress(ValueError):
-        named = identifier(content.get("id"))
-    with suppress(ValueError, LookupError, TypeError):
-        related = msgspec.convert(_usual_relationship(content["relationships"]["prospect"]), _ToOne | None)
-        prospect = _target(related) or None
-    record = f"{stream.value[:-1].replace('_', ' ')} {named if named is not None else 'without an id'}"
-    return Refused(stream, named, named if stream is Stream.PROSPECTS else prospect, f"{record}: {reason}")
 
 
 def _quote(value: object) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as some
 from outreach_sync.connections import Answer
 from outreach_sync.instants import parse_iso
 from outreach_sync.outreach import rows
-from outreach_sync.outreach.rows import LARGEST_ID, Wanted, parsed_object, read_document
+from outreach_sync.outreach.rows import LARGEST_ID, Wanted, parsed_object, read_page
 from outreach_sync.records import Event, Page, Prospect, Sequence, SequenceState, SourceTask, Stream
 
 STAMP = "2026-09-01T10:12:31.000Z"
@@ -33,13 +33,13 @@ def page(stream: Stream, *data: Any, included: Any = None, links: Any = None, wa
 
 
 def read(body: bytes, stream: Stream, wanted: Wanted = NOTHING) -> Page:
-    parsed = read_document(Answer(200, {}, body, AT, 1), stream, wanted)
+    parsed = read_page(Answer(200, {}, body, AT, 1), stream, wanted)
     assert parsed is not None
-    return parsed.page()
+    return parsed
 
 
 def is_no_page(body: bytes) -> bool:
-    return read_document(Answer(200, {}, body, AT, 1), Stream.TASKS, NOTHING) is None
+    return read_page(Answer(200, {}, body, AT, 1), Stream.TASKS, NOTHING) is None
 
 
 def to_one(kind: str, number: Any) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def one_prospect(**attributes: Any) -> Prospect:
 def test_a_state_is_read_as_it_stands() -> None:
     found = page(Stream.SEQUENCE_STATES, state())
     assert found.states == (SequenceState(501, 18, 42, "paused", AT, AT),)
-    assert (found.received, found.without_stamp, found.next_url, found.server_time) == (1, 0, None, AT)
+    assert (found.received, found.without_stamp, found.next_url, found.server_time) == (1, 0, "", AT)
 
 
 def test_an_event_is_read_as_it_stands() -> None:
@@ -396,12 +396,12 @@ def test_included_resources_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("links", "expected"),
     [
-        (None, None), ({}, None), ({"next": None}, None), ({"next": ""}, None),
+        (None, ""), ({}, None), ({"next": None}, None), ({"next": ""}, ""), ({"next": 17}, ""), ({"next": {}}, ""),
         ({"next": "https://x/2"}, "https://x/2"), ({"next": {"href": "https://x/2"}}, "https://x/2"),
         ([], None),
     ],
 )  # fmt: skip
-def test_a_walk_ends_without_a_next_link(links: Any, expected: str | None) -> None:
+def test_a_page_says_what_follows_that_nothing_does_or_neither(links: Any, expected: str | None) -> None:
     assert page(Stream.TASKS, links=links).next_url == expected
 
 
@@ -492,21 +492,13 @@ def answers(stream: Stream) -> Any:
     )
 
 
-def row_by_row(body: bytes, stream: Stream, wanted: Wanted) -> tuple[Page, bool]:
-    parsed = rows._row_by_row(parsed_object(body) or {}, Answer(200, {}, body, AT, 1), stream, wanted)
-    return parsed.page(), parsed.says_what_follows
-
-
 @pytest.mark.parametrize("wanted", [NOTHING, Wanted(("title", "lastName"), ("owner", "note"))], ids=["usual", "more"])
 @pytest.mark.parametrize("stream", EVERY)
 @given(data=some.data())
 def test_a_page_read_at_once_is_the_page_read_row_by_row(stream: Stream, wanted: Wanted, data: some.DataObject) -> None:
     body = json.dumps(data.draw(answers(stream))).encode()
-    parsed = read_document(Answer(200, {}, body, AT, 1), stream, wanted)
-    assert parsed is not None
-    found = parsed.page()
-    assert (found.received, found.next_url) == (parsed.received, parsed.next_url)
-    assert (found, parsed.says_what_follows) == row_by_row(body, stream, wanted)
+    row_by_row = rows._row_by_row(parsed_object(body) or {}, Answer(200, {}, body, AT, 1), stream, wanted)
+    assert read(body, stream, wanted) == row_by_row
 
 
 @pytest.mark.parametrize("stream", EVERY)
