@@ -23,7 +23,7 @@ from outreach_sync.store.outbox import HIDDEN, SENDING
 from outreach_sync.store.people import Candidates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.match import LookedUp
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from outreach_sync.rules.person import PooledProspect, PooledState, RoleValue, Wanted
     from outreach_sync.run import Run
     from outreach_sync.store import Store
-    from outreach_sync.store.outbox import Entry
     from outreach_sync.store.people import LinkedPerson
 
 _TOGETHER = 500
@@ -48,6 +47,7 @@ class Decision(NamedTuple):
         wanted: what it should say.
         obstacle: why nothing but an opt-out may be written now, None where nothing is in the way.
         unread: whether that is only because sequence states are still to be read.
+        problem: why part of it could not be decided: the obstacle, or what the rules say.
     """
 
     pool: tuple[int, ...]
@@ -57,11 +57,7 @@ class Decision(NamedTuple):
     wanted: Wanted
     obstacle: str | None
     unread: bool
-
-    @property
-    def problem(self) -> str | None:
-        """Why part of it could not be decided."""
-        return self.obstacle or self.wanted.problem
+    problem: str | None
 
     def changes(self, *, only_opt_outs: bool = False) -> dict[str, RoleValue]:
         """Return role -> value for what differs and may be written; `only_opt_outs`: of an incomplete walk."""
@@ -99,26 +95,23 @@ def decisions(
     for key, pool in pools.items():
         pooled = tuple(prospects[one] for one in pool if one in prospects)
         theirs = tuple(one for member in pool for one in states.get(member, ()) if one.id not in left_out)
-        reason = next((senseless[one] for one in pool if one in senseless), None)
-        unread = reason is None and not all_read and not all(one.history_read for one in pooled)
-        decided[key] = Decision(
-            pool=tuple(pool),
-            prospects=pooled,
-            states=theirs,
-            held=known[key].held if key in known else Held(),
-            wanted=wanted_person(pooled, theirs, config),
-            obstacle="not all its sequence states were read yet" if unread else reason,
-            unread=unread,
-        )
+        obstacle = next((senseless[one] for one in pool if one in senseless), None)
+        unread = obstacle is None and not all_read and not all(one.history_read for one in pooled)
+        if unread:
+            obstacle = "not all its sequence states were read yet"
+        wanted, held = wanted_person(pooled, theirs, config), known[key].held if key in known else Held()
+        problem = obstacle or wanted.problem
+        decided[key] = Decision(tuple(pool), pooled, theirs, held, wanted, obstacle, unread, problem)
     return decided
 
 
-def decide_all(run: Run, pump: Callable[[], None], *, only_opt_outs: bool = False) -> None:
+def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
     """Decide everybody who is ready and queue what differs, in rounds until nobody else is found.
+
+    Yields each time that some were decided, so that what is queued can leave meanwhile.
 
     Args:
         run: the run.
-        pump: called now and then, to send what is queued already.
         only_opt_outs: of those that an incomplete walk holds back, decide nothing but opt-outs.
 
     Raises:
@@ -131,8 +124,16 @@ def decide_all(run: Run, pump: Callable[[], None], *, only_opt_outs: bool = Fals
             missing, buried = _decide(run, one, only_opt_outs=only_opt_outs)
             candidates.add(missing, buried=buried)
             run.on_progress("planned", len(one.prospects))
-            pump()
-        found_more = _decide_creations(run, candidates, only_opt_outs=only_opt_outs)
+            yield
+        with run.store.transaction():
+            candidates.list_addresses()
+        found_more, pools = False, candidates.pools()
+        while some := list(islice(pools, _TOGETHER)):
+            if _somebody_else_is_found(run, candidates.not_among(one for pool, _ in some for one in pool)):
+                found_more = True
+                continue
+            with run.store.transaction():
+                found_more |= _decide_creations(run, some, only_opt_outs=only_opt_outs)
 
 
 def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[int], Collection[int]]:
@@ -141,20 +142,25 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
     matches = looked_up.matches.result()
     verdicts = link(run, matches)
     unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
-    verdicts.update(_look_for_doubtful(run, unmatched))
+    in_doubt = [entry for entry in run.store.outbox.of_person(unmatched) if entry.in_doubt]
+    if in_doubt:  # a creation was sent and not answered: look a second time before they are created again
+        pause(run.look_again_seconds, run.stop)
+        cached = run.store.cache.prospects([entry.key for entry in in_doubt])
+        found = find_and_link(run, [one.prospect for one in cached.values()], rules=[REFERENCE])
+        with run.store.transaction():
+            run.store.outbox.mark((entry.id for entry in in_doubt if entry.key not in found), in_doubt=False)
+        verdicts.update(found)
     with run.store.transaction():
         joined: dict[int, Found] = {}
         for entry in run.store.outbox.of_person(list(verdicts)):
-            judged = verdicts[entry.prospect_id or 0]
+            judged = verdicts[entry.key]
             if isinstance(judged, Found):  # the answer to its creation was lost, and it is of all of the pool
                 joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
                 run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
         verdicts.update(joined)
         left = _settle_absent(run, looked_up, verdicts) | _settle_buried(run, matches.buried, verdicts)
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
-        for prospect_id, judged in verdicts.items():
-            if isinstance(judged, Ambiguous):
-                run.refuse_decision(prospect_id, None, judged.reason)
+        _refuse_ambiguous(run, verdicts)
         missing = {one for one in unmatched if one not in verdicts and one not in left}
         if not only_opt_outs:
             run.store.undecided.decided(ids - missing - later)
@@ -163,18 +169,10 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
     return missing, matches.buried
 
 
-def _look_for_doubtful(run: Run, unmatched: Sequence[int]) -> Mapping[int, Found | Ambiguous]:
-    """Look a second time for People whose creation was sent and not answered, before they are created again."""
-    in_doubt = [entry for entry in run.store.outbox.of_person(unmatched) if entry.in_doubt]
-    if not in_doubt:
-        return {}
-    leads = [entry.prospect_id for entry in in_doubt if entry.prospect_id is not None]
-    cached = run.store.cache.prospects(leads)
-    pause(run.look_again_seconds, run.stop)  # it may appear late
-    found = find_and_link(run, [one.prospect for one in cached.values()], rules=[REFERENCE])
-    with run.store.transaction():
-        run.store.outbox.mark((one.id for one in in_doubt if one.prospect_id not in found), in_doubt=False)
-    return found
+def _refuse_ambiguous(run: Run, verdicts: Mapping[int, Found | Ambiguous]) -> None:
+    for prospect_id, judged in verdicts.items():
+        if isinstance(judged, Ambiguous):
+            run.refuse_decision(prospect_id, None, judged.reason)
 
 
 def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]) -> set[int]:
@@ -215,12 +213,11 @@ def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[
         if prospect_id in verdicts:
             continue
         if run.config.sync.when_deleted == "recreate":
-            no_email = row.fields.get(run.config.workbooks.fields.no_email)
-            if no_email is True:
+            if row.fields.get(run.config.workbooks.fields.no_email) is True:
                 run.store.people.keep_no_email([prospect_id], kept=True)
             continue
         if row.id not in run.store.people.by_id([row.id]):
-            run.store.people.read(row.id, row.lock_version, Held(), rule="reference", now=run.clock())
+            run.store.people.read(row.id, row.lock_version, Held(), rule=REFERENCE, now=run.clock())
         run.store.people.doubt([row.id], deleted=True, hidden=False)
         run.store.people.link([prospect_id], row.id)
         run.store.outbox.drop_person([prospect_id])
@@ -228,103 +225,78 @@ def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[
     return left
 
 
-# -- people who are linked
-
-
 def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bool) -> set[int]:
     """Queue what linked people should say; return the prospects that stay to be decided.
 
-    Those are of a Person that is being written (they come in the next round), or whose history is not read yet.
+    Those are of a Person that is being written (they come in the next round), or whose history is not read yet. Who
+    says what they should is counted by the write that made it so where its answer was lost.
     """
     pools = run.store.people.prospects_of(set(run.store.people.of_prospects(prospect_ids).values()))
-    everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
-    people = run.store.people.by_id(pools)
-    queued = run.store.outbox.of_person(everyone)
+    people, count = run.store.people.by_id(pools), run.summary.people
+    queued = run.store.outbox.of_person([prospect_id for pool in pools.values() for prospect_id in pool])
     writing = {entry.person_id for entry in queued if entry.state == SENDING}
     lost = {entry.key: entry for entry in queued if entry.in_doubt}
     later = {one for person_id in writing if person_id is not None for one in pools.get(person_id, ())}
     waiting = {one: pool for one, pool in pools.items() if one not in writing and not people[one].hidden}
     for person_id, one in decisions(run.store, run.config, waiting, people).items():
-        person = people[person_id]
-        if person.deleted or person.untouched:
+        if people[person_id].deleted or people[person_id].untouched:
             run.store.outbox.drop_person(one.pool)
-            run.summary.people.skipped += not only_opt_outs
+            count.skipped += not only_opt_outs
             continue
-        changed = _queue_update(run, person, one, only_opt_outs=only_opt_outs)
-        if person.held.no_email:
+        changed = _queue(run, one, person_id, "update", only_opt_outs=only_opt_outs)
+        if one.held.no_email:
             run.store.people.keep_no_email((p.id for p in one.prospects if p.no_email_kept), kept=False)
+        sent = next((lost[p] for p in one.pool if p in lost), None)
         if one.unread:
             later.update(one.pool)
             if run.source_is_down:
                 run.store.undecided.hold(one.pool)
-        elif not only_opt_outs:
-            _count(run, person_id, next((lost[p] for p in one.pool if p in lost), None), one, changed=changed)
+        elif only_opt_outs:
+            continue
+        elif sent is None:
+            count.unchanged += not changed
+        else:
+            arrived = {role: value for role, value in sent.fields.items() if getattr(one.held, role) == value}
+            run.wrote(sent, person_id, run.named(arrived))
+            if sent.action in ("create", "recreate"):
+                run.summary.count(sent)
+            else:
+                count.updated += not changed
     return later
 
 
-def _queue_update(run: Run, person: LinkedPerson, decision: Decision, *, only_opt_outs: bool) -> bool:
+def _queue(run: Run, decision: Decision, person_id: int | None, action: str, *, only_opt_outs: bool) -> bool:
     """Queue what differs; refuse what could not be decided, but not before an opt-out is written.
 
     Returns whether there was anything to queue or to refuse.
     """
-    outbox, (lead, *others) = run.store.outbox, decision.pool
+    outbox, lead, wanted = run.store.outbox, decision.pool[0], decision.wanted
     changes = decision.changes(only_opt_outs=only_opt_outs)
-    if others:
-        outbox.drop_person(others)
+    if person_id is None and decision.problem and not wanted.opted_out:
+        changes = {}  # nobody is created for a No Email alone
+    if len(decision.pool) > 1:
+        outbox.drop_person(decision.pool[1:])
     if changes:
-        before = {role: getattr(person.held, role) for role in changes}
         outbox.queue_person(
-            lead, person.id, "update", changes, run_id=run.id, before=before, because=decision.wanted.because,
+            lead, person_id, action, changes, run_id=run.id, pool=() if person_id is not None else decision.pool,
+            before={role: getattr(decision.held, role) for role in changes}, because=wanted.because,
             reason=None if decision.unread else decision.problem,
         )  # fmt: skip
-        run.pilot.expected += 1
-        run.log.debug("person_planned", person=person.id, prospects=decision.pool, because=decision.wanted.because)
+        run.pilot.expected += person_id is not None  # one to be created was counted when it was looked for
+        run.log.debug("person_planned", person=person_id, prospects=decision.pool, because=wanted.because)
     elif decision.unread or only_opt_outs:
         return False
     elif decision.problem:
-        run.refuse_decision(lead, person.id, decision.problem)
+        run.refuse_decision(lead, person_id, decision.problem)
     else:
         outbox.drop_person([lead])
     return bool(changes or decision.problem)
 
 
-def _count(run: Run, person_id: int, lost: Entry | None, decision: Decision, *, changed: bool) -> None:
-    """Count somebody who says what they should, by the write that made it so where its answer was lost."""
-    people = run.summary.people
-    if lost is None:
-        people.unchanged += not changed
-        return
-    arrived = {role: value for role, value in lost.fields.items() if getattr(decision.held, role) == value}
-    run.wrote(lost, person_id, arrived)
-    if lost.action in ("create", "recreate"):
-        people.created += lost.action == "create"
-        people.recreated += lost.action == "recreate"
-    elif not changed:
-        people.updated += 1
-
-
 # -- people to be created
 
 
-def _decide_creations(run: Run, candidates: Candidates, *, only_opt_outs: bool) -> bool:
-    """Queue the People that are to be created; leave out whom there is no reason to create.
-
-    Returns whether somebody turned out to have a Person, so that there is more to decide.
-    """
-    found_more = False
-    with run.store.transaction():
-        candidates.list_addresses()
-    pools = candidates.pools()
-    while some := list(islice(pools, _TOGETHER)):
-        if _look_for(run, candidates.not_among(one for pool, _ in some for one in pool)):
-            found_more = True
-            continue
-        with run.store.transaction():
-            found_more |= _decide_pools(run, some, only_opt_outs=only_opt_outs)
-    return found_more
-
-
-def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
+def _somebody_else_is_found(run: Run, prospect_ids: Sequence[int]) -> bool:
     """Look for those who share an address with somebody to be created: one of them may be a Person already.
 
     Returns whether any is, or may be one of several, so that the pools are others than was thought.
@@ -333,30 +305,29 @@ def _look_for(run: Run, prospect_ids: Sequence[int]) -> bool:
     reason = run.store.cache.with_reason(prospect_ids)
     verdicts = find_and_link(run, [one.prospect for one in cached.values() if one.person_id is None], reason)
     with run.store.transaction():
-        for prospect_id, judged in verdicts.items():
-            if isinstance(judged, Ambiguous):
-                run.refuse_decision(prospect_id, None, judged.reason)
+        _refuse_ambiguous(run, verdicts)
     return bool(verdicts)
 
 
-def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_opt_outs: bool) -> bool:
-    """Queue a few People to be created; return whether Outreach has to be asked about some of their prospects first."""
+def _decide_creations(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_opt_outs: bool) -> bool:
+    """Queue a few People to be created, leaving out whom there is no reason to create (merely Not Active is none).
+
+    `some`: the pools, and whether each was sent before. Returns whether Outreach has to be asked about some of them
+    first, so that there is more to decide.
+    """
     ask_first, policy = False, run.config.sync.people
     creates = policy.when_missing == "create" and not policy.only_where  # a new Person has no values to be chosen by
     everyone = [one for pool, _ in some for one in pool]
-    reason = run.store.cache.with_reason(everyone)  # merely Not Active is none
+    reason = run.store.cache.with_reason(everyone)
     taken = set(run.store.people.of_prospects(everyone))
     taken |= {entry.key for entry in run.store.outbox.of_person(everyone) if entry.state == SENDING}
-    free = {pool[0]: (pool, was_sent) for pool, was_sent in some if taken.isdisjoint(pool)}
+    forget_namesakes(run.store.connection, [one.prospect for one in run.store.cache.prospects(everyone).values()])
     cached = run.store.cache.prospects(everyone)
-    forget_namesakes(run.store.connection, [one.prospect for one in cached.values()])
-    cached = run.store.cache.prospects(everyone)
-    free = {lead: pool for lead, pool in free.items() if all(one in cached for one in pool[0])}
-    for lead, one in decisions(run.store, run.config, {lead: pool for lead, (pool, _) in free.items()}).items():
-        alive = {
-            p for p in one.pool if cached[p].known and not cached[p].gone and cached[p].prospect.trashed_at is None
-        }
-        known = any(cached[p].known for p in one.pool)
+    free = {pool[0]: pool for pool, _ in some if taken.isdisjoint(pool) and all(one in cached for one in pool)}
+    was_sent = {pool[0] for pool, sent in some if sent}
+    for lead, one in decisions(run.store, run.config, free).items():
+        known = [p for p in one.pool if cached[p].known]
+        alive = {p for p in known if not cached[p].gone and cached[p].prospect.trashed_at is None}
         if not known and run.source_is_down:
             continue  # it was not read: it stays to be decided
         if one.unread and run.source_is_down:
@@ -377,21 +348,5 @@ def _decide_pools(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, only_
             run.store.outbox.drop_person(one.pool)
             run.summary.people.skipped += 1
         else:
-            _queue_creation(run, one, was_sent=free[lead][1], only_opt_outs=only_opt_outs)
+            _queue(run, one, None, "recreate" if lead in was_sent else "create", only_opt_outs=only_opt_outs)
     return ask_first
-
-
-def _queue_creation(run: Run, decision: Decision, *, was_sent: bool, only_opt_outs: bool) -> None:
-    lead, wanted = decision.pool[0], decision.wanted
-    fields = decision.changes(only_opt_outs=only_opt_outs)
-    run.store.outbox.drop_person(decision.pool[1:])
-    if decision.problem and not wanted.opted_out:
-        if not decision.unread:
-            run.refuse_decision(lead, None, decision.problem)
-    elif fields:
-        if wanted.no_email:
-            fields["no_email"] = True  # never undone, not by a deletion either
-        run.store.outbox.queue_person(
-            lead, None, "recreate" if was_sent else "create", fields, run_id=run.id, pool=decision.pool,
-            because=wanted.because, reason=None if decision.unread else decision.problem,
-        )  # fmt: skip

@@ -2,40 +2,40 @@
 
 The last step. A round decides everybody who is ready and sends what differs. Another one is for records that somebody
 else wrote meanwhile, or of which no answer came: they are read, decided anew and sent again if they still differ. The
-states of an entry on its way are drawn in `state.outbox`.
+states of an entry on its way are drawn in `store.outbox`.
 
-Only this thread touches the state. Before a request leaves, its entries are durably marked as being sent, in the same
+Only this thread touches the store. Before a request leaves, its entries are durably marked as being sent, in the same
 transaction that settles the answers which have come meanwhile; worker threads do nothing but the exchange.
 """
 
 from __future__ import annotations
 
+import html
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.decide import decide_all
 from outreach_sync.errors import (
     GuardStoppedError,
-    InterruptedByError,
     NotAllowedError,
     OutreachSyncError,
     UnavailableError,
 )
-from outreach_sync.http import pause
+from outreach_sync.http import check, pause
+from outreach_sync.instants import to_date
 from outreach_sync.match import read_people, refresh
-from outreach_sync.records import Rejected, Unknown
-from outreach_sync.rules.person import NOT_ACTIVE, task_reference
+from outreach_sync.pull import witness
+from outreach_sync.records import Accepted, Date, Rejected, Stale, Unknown, Write
+from outreach_sync.rules.person import NOT_ACTIVE, base_fields, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
-from outreach_sync.settle import Batch, Settled, Suspects, person_batch, settle, task_write, workbooks_fields
 from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK, Guarded
-from outreach_sync.workbooks.wire import PEOPLE, TASKS
+from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
 
-    from outreach_sync.records import Verdict
+    from outreach_sync.records import Verdict, WriteValue
     from outreach_sync.run import Run
     from outreach_sync.store.outbox import Entry
 
@@ -45,14 +45,21 @@ _FRUITLESS_WITH_SUSPECTS = 6
 """So many rounds may come to nothing while smaller batches can be tried: 100 objects are alone after four."""
 _LOST_IN_A_ROW = 3
 """So many requests in a row with suspects may get no answer before Workbooks counts as down; of others, one."""
+_SMALLER = 4
+"""By how much a batch shrinks that was lost."""
+_ENOUGH = 2
+"""So often must an entry be lost alone, since any answer may be lost once."""
 _LONGEST_PAUSE_S = 10.0
 _TOGETHER = 500
 _TASKS_TOGETHER = 400
 """Tasks whose People are read together: at most four requests."""
 _ACTIONS = ("update", "create", "recreate")
+_NO_EMAIL = "no_email"
+_TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")
+"""Fields of a Task that the history keeps: the others may name somebody."""
+_NAME_LENGTH = 255
 _FAILS_AT = "Workbooks fails whenever this record is written"
 _SOMEBODY_ELSE = "somebody else keeps changing this record while it is written"
-_GUARD_ADVICE = "`run --dry-run` shows the changes; `run --allow-bulk` makes them."
 
 
 def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
@@ -74,314 +81,268 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         run.pilot.begin(run.store)
     _look_for_hidden_tasks(run)
     _doubt_people_of_tasks(run, held=not complete)
-    watch = _Guard(run, lifted=allow_bulk)
+    delivery = Delivery(run, complete=complete, lifted=allow_bulk)
     if run.summary.dry_run:
-        _decide(run, None, complete=complete)
-        run.summary.guard_would_stop = bool(watch.problems())
-        _list_changes(run)
+        delivery.decide(pump=False)
+        run.summary.guard_would_stop = bool(delivery.guard_problems())
+        delivery.list_changes()
         return
-    suspects, accepted, fruitless = Suspects(run.config.workbooks.batch_size), 0, 0
-    while fruitless < (_FRUITLESS_ROUNDS if suspects.all_were_alone() else _FRUITLESS_WITH_SUSPECTS):
-        settled, again = _round(run, suspects, watch, complete=complete)
-        accepted += settled.accepted
-        again = bool(accepted and _blame(run, settled, suspects)) or again
-        if not (settled.stale or settled.unknown or again or _anybody_is_ready(run)):
+    any_accepted, fruitless = False, 0
+    while fruitless < delivery.patience():
+        again = delivery.round()
+        any_accepted |= bool(delivery.accepted)
+        again |= any_accepted and delivery.blame()
+        if not (again or delivery.stale or delivery.unknown or _anybody_is_ready(run)):
             return
-        fruitless = 0 if settled.accepted or run.pilot.limit else fruitless + 1
-        if settled.unknown:
+        came_to_something = delivery.accepted or (run.pilot.limit and not (delivery.stale or delivery.unknown))
+        fruitless = 0 if came_to_something else fruitless + 1
+        if delivery.unknown:
             pause(min(2.0**fruitless, _LONGEST_PAUSE_S) if fruitless else 0.0, run.stop)
-    _give_up(run, settled, suspects)
+    delivery.give_up()
 
 
 def _anybody_is_ready(run: Run) -> bool:
     """Say whether there is somebody left to decide: not those who wait for Outreach, nor those beyond a pilot."""
-    if run.source_is_down or (run.pilot.limit is not None and len(run.pilot.taken) >= run.pilot.limit):
+    pilot = run.pilot
+    if run.source_is_down or (pilot.limit is not None and len(pilot.taken) >= pilot.limit):
         return False
-    if run.pilot.prospects is not None:
-        return bool(run.store.undecided.ready(among=run.pilot.prospects))
-    return bool(run.store.undecided.ready(limit=1))
+    return bool(run.store.undecided.ready(limit=1, among=pilot.prospects))
 
 
-def _round(run: Run, suspects: Suspects, watch: _Guard, *, complete: bool) -> tuple[Settled, bool]:
-    """Decide and push once; return what it came to, and whether a refused Person turned out to be gone.
+class Batch(NamedTuple):
+    """Entries of one kind and, in the same order, what is sent for each.
 
-    Where the guard may stop the cycle, everything is decided before the first write.
+    `rescue`: they are the opt-outs alone, after all of each had been refused.
     """
-    streams = not watch.could_stop()
-    with Pusher(run, suspects) as pusher:
-        _decide(run, pusher if streams else None, complete=complete)
-        problems = watch.problems()
-        if problems:
-            # Opt-outs are safe and must not wait. Those of people that would be created only if that is not what there
-            # is too much of: nobody writes to a Person that does not exist.
-            watched = (None, Watched.CREATIONS, Watched.LOSSES)
-            with run.store.transaction():
-                run.store.outbox.admit_opt_outs(
-                    [action for action, kind in zip(_ACTIONS, watched, strict=True) if kind not in problems]
-                )
-            pusher.push_all(only_admitted=True)
-            raise GuardStoppedError(
-                "the guard stopped this cycle before its first write, opt-outs excepted: "
-                f"{'; '.join(problems.values())}.",
-                advice=_GUARD_ADVICE,
-            )
-        watch.admit()
-        pusher.push_all()
-        again = _confirm_refusals(run, pusher.settled)
-        for batch in _task_batches(run, suspects):
-            pusher.send(batch)
-        pusher.push_all()
-        return pusher.settled, again
+
+    entries: Sequence[Entry]
+    writes: Sequence[Write]
+    rescue: bool = False
 
 
-def _decide(run: Run, pusher: Pusher | None, *, complete: bool) -> None:
-    """Decide everything that is ready; with a pusher, what is queued leaves meanwhile."""
-    run.pilot.expected = len(run.pilot.taken)
-    for only_opt_outs in (False,) if complete else (False, True):
-        decide_all(run, pusher.pump if pusher is not None else lambda: None, only_opt_outs=only_opt_outs)
+class Delivery:
+    """Decides and sends, with at most `concurrency` requests at once and one more batch ready behind them.
 
+    Entries of which nothing is known after a write are suspects, since one of them may be what Workbooks fails at. They
+    are sent again in ever smaller batches, in the end alone, and never together with others: so one record that
+    Workbooks fails at is found out, and holds nobody else up.
 
-# -- the guard
+    Attributes:
+        lost: the suspects: entry id -> with how many it was sent, each time that nothing was known of it afterwards.
+        accepted: how many objects were written in this round.
+        stale: entries of this round whose record somebody else wrote meanwhile.
+        unknown: entries of this round of which it is not known what became of them.
+        refused: updates of this round that were refused, with Workbooks' reasons: to be read before the refusal stands;
+            until then they count as being sent.
+    """
 
-
-class _Guard:
-    """What the guard has counted in this cycle. Each round counts what no guard has counted before."""
-
-    def __init__(self, run: Run, *, lifted: bool) -> None:
+    def __init__(self, run: Run, *, complete: bool, lifted: bool) -> None:
+        """Begin nothing yet; `lifted`: the guard does not watch."""
         self._run = run
+        self._complete = complete
         self._lifted = lifted
         self._loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
         self._passed = Guarded(0, 0, 0)
+        self.lost: dict[int, list[int]] = {}
+        self._in_flight: dict[Future[Sequence[Verdict]], Batch] = {}
+        self._begin_round()
 
-    def could_stop(self) -> bool:
-        """Say whether the guard could stop this cycle at all, whatever it will decide."""
-        waiting = self._run.store.undecided.count() + sum(self._total()) - sum(self._passed)
-        return bool(self.problems(Guarded(*(one + waiting for one in self._passed))))
+    def _begin_round(self) -> None:
+        self.accepted = 0
+        self.stale: list[Entry] = []
+        self.unknown: list[Entry] = []
+        self.refused: list[tuple[Entry, str]] = []
+        self._next = dict.fromkeys(_ACTIONS, 0)
+        self._lost_in_a_row = 0
+        self._failure: OutreachSyncError | None = None
+        self._looked_for_a_cause = False
 
-    def problems(self, numbers: Guarded | None = None) -> dict[Watched, str]:
-        """Return what this cycle would change too much of, in words; `numbers`: in place of what it counted."""
-        numbers = numbers or self._total()
-        limits, most = self._run.config.sync.guard, self._run.pilot.limit
+    def patience(self) -> int:
+        """Return how many rounds may come to nothing: more where a smaller batch can still be tried for somebody."""
+        all_were_alone = all(1 in sizes for sizes in self.lost.values())
+        return _FRUITLESS_ROUNDS if all_were_alone else _FRUITLESS_WITH_SUSPECTS
+
+    def round(self) -> bool:
+        """Decide and push once; return whether a refused Person turned out to be gone.
+
+        Where the guard may stop the cycle, everything is decided before the first write.
+
+        Raises:
+            GuardStoppedError: the guard stopped it; nothing but opt-outs was written.
+            OutreachSyncError: Workbooks refused the key, or refuses everything; the rest stays queued.
+            InterruptedByError: asked to stop; what was in flight is settled.
+        """
+        run = self._run
+        self._begin_round()
+        with ThreadPoolExecutor(run.config.workbooks.concurrency, thread_name_prefix="push") as self._workers:
+            try:
+                self.decide(pump=not self.guard_problems(at_worst=True))
+                if problems := self.guard_problems():
+                    self._stop(problems)
+                if (
+                    run.pilot.limit is None
+                ):  # of a pilot with a limit, nothing that the guard has counted may be written
+                    self._passed = self._counted()
+                    with run.store.transaction():
+                        run.store.outbox.admit_all()
+                self._push_all()
+                again = self._confirm_refusals()
+                for batch in self._task_batches():
+                    self._send(batch)
+                self._push_all()
+            finally:  # what is in flight is settled, also when something went wrong elsewhere
+                while self._in_flight:
+                    self._collect(block=True)
+                if self.refused:
+                    with run.store.transaction():
+                        self._queue_again([entry for entry, _ in self.refused])
+        return again
+
+    def decide(self, *, pump: bool) -> None:
+        """Decide everything that is ready; `pump`: what is queued leaves meanwhile.
+
+        Creations wait until all are decided, since two of them may be one person.
+        """
+        self._run.pilot.expected = len(self._run.pilot.taken)
+        for only_opt_outs in (False,) if self._complete else (False, True):
+            for _ in decide_all(self._run, only_opt_outs=only_opt_outs):
+                if pump:
+                    self.pump()
+
+    # -- the guard: each round counts what no guard has counted before
+
+    def guard_problems(self, *, at_worst: bool = False) -> dict[Watched, str]:
+        """Return what this cycle would change too much of, in words; `at_worst`: whatever it will decide yet."""
+        run, numbers = self._run, self._counted()
+        if at_worst:
+            waiting = run.store.undecided.count() + sum(numbers) - sum(self._passed)
+            numbers = Guarded(*(one + waiting for one in self._passed))
+        limits, most = run.config.sync.guard, run.pilot.limit
         if most is not None:
             numbers = Guarded(*(min(one, most) for one in numbers))
         if self._lifted or max(numbers) <= min(limits.count, limits.lost_count, limits.create):
             return {}  # without counting everybody, which takes longer than a small cycle
         counts = dict(zip(Watched, numbers, strict=True))
-        return guard_problems(counts, self._run.store.people.known(or_lost=True), limits, loaded=self._loaded)
+        return guard_problems(counts, run.store.people.known(or_lost=True), limits, loaded=self._loaded)
 
-    def admit(self) -> None:
-        """Note that what is queued now has been counted and may be written; of a pilot with a limit, nothing is."""
-        if self._run.pilot.limit is not None:
-            return
-        self._passed = self._total()
-        with self._run.store.transaction():
-            self._run.store.outbox.admit_all()
-
-    def _total(self) -> Guarded:
+    def _counted(self) -> Guarded:
         new = self._run.store.outbox.guarded(self._run.config.sync.labels[NOT_ACTIVE])
         return Guarded(*map(sum, zip(self._passed, new, strict=True)))
 
+    def _stop(self, problems: dict[Watched, str]) -> None:
+        """Send opt-outs, which are safe and must not wait, and raise.
 
-# -- what does not settle
-
-
-def _blame(run: Run, settled: Settled, suspects: Suspects) -> bool:
-    """Refuse what Workbooks failed at alone, so that it holds nobody up; say whether there was any.
-
-    It may have been written all the same, and is looked for before it is tried again.
-    """
-    blamed = [entry for entry in settled.unknown if suspects.is_proven(entry)]
-    with run.store.transaction():
-        for entry in blamed:
-            run.refuse(entry, _FAILS_AT, in_doubt=True)
-        run.store.undecided.decided(entry.prospect_id or 0 for entry in blamed if entry.record == PERSON)
-    settled.unknown = [entry for entry in settled.unknown if entry not in blamed]
-    return bool(blamed)
-
-
-def _confirm_refusals(run: Run, settled: Settled) -> bool:
-    """Read what was refused: a refusal stands if the record is there; return whether any has to be decided anew."""
-    if not settled.rejected:
-        return False
-    refused = {entry.person_id for entry, _ in settled.rejected if entry.person_id is not None}
-    with run.store.transaction():
-        run.store.people.doubt(refused)
-    absent = refresh(run, run.store.people.by_id(refused))
-    with run.store.transaction():
-        for entry, reason in settled.rejected:
-            if entry.person_id in absent:
-                run.store.outbox.mark([entry.id], state="queued", in_doubt=False, next_attempt_at=None)
-                run.store.undecided.mark_again([entry.prospect_id or 0])
-            else:
-                run.refuse(entry, reason)
-    settled.rejected.clear()
-    return bool(absent)
-
-
-def _give_up(run: Run, settled: Settled, suspects: Suspects) -> None:
-    """Leave for later what does not settle: somebody keeps writing it, or answers keep being lost.
-
-    What was lost alone counts an attempt, whether Workbooks is down or fails at this record: it must not be what every
-    run begins with, for ever.
-    """
-    lost = len(settled.unknown)
-    _blame(run, settled, suspects)
-    with run.store.transaction():
-        for entry in settled.stale:
-            run.refuse(entry, _SOMEBODY_ELSE)
-        run.store.undecided.decided(entry.prospect_id or 0 for entry in settled.stale)
-    if lost:
-        raise UnavailableError(
-            f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
-            advice="They stay queued; the next run looks what became of them.",
+        Those of people that would be created are sent only if that is not what there is too much of: nobody writes to a
+        Person that does not exist.
+        """
+        watched = zip(_ACTIONS, (None, Watched.CREATIONS, Watched.LOSSES), strict=True)
+        with self._run.store.transaction():
+            self._run.store.outbox.admit_opt_outs([action for action, kind in watched if kind not in problems])
+        self._push_all(only_admitted=True)
+        raise GuardStoppedError(
+            f"the guard stopped this cycle before its first write, opt-outs excepted: {'; '.join(problems.values())}.",
+            advice="`run --dry-run` shows the changes; `run --allow-bulk` makes them.",
         )
 
-
-# -- sending
-
-
-class Pusher:
-    """Sends what is due, at most `concurrency` requests at once and one more batch ready behind them.
-
-    Use it as a context manager: leaving the block waits for what is in flight and settles it.
-    """
-
-    def __init__(self, run: Run, suspects: Suspects) -> None:
-        """Prepare the worker threads; none starts before it is needed."""
-        self._run = run
-        self._suspects = suspects
-        self._concurrency = run.config.workbooks.concurrency
-        self._workers = ThreadPoolExecutor(self._concurrency, thread_name_prefix="push")
-        self._in_flight: dict[Future[Sequence[Verdict]], Batch] = {}
-        self._next = dict.fromkeys(_ACTIONS, 0)
-        self._only_admitted = False
-        self._failure: OutreachSyncError | None = None
-        self._checked_systemic = False
-        self.settled = Settled()
-        self._lost_in_a_row = 0
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Wait for the answers in flight and settle them, also when something went wrong elsewhere."""
-        while self._in_flight:
-            self._collect(block=True)
-        self._workers.shutdown()
-        if self.settled.rejected:
-            with self._run.store.transaction():
-                entries = [entry.id for entry, _ in self.settled.rejected]
-                self._run.store.outbox.mark(entries, state="queued", in_doubt=False, next_attempt_at=None)
-        if kind is None and self._failure is not None:
-            raise self._failure
+    # -- sending
 
     def pump(self) -> None:
-        """Settle what has been answered and send the updates that are due, without waiting.
-
-        Creations wait for `push_all`: until all are decided, two of them may be one person.
-        """
+        """Settle what has been answered and send the updates that are due, without waiting."""
         self._collect(block=False)
         self._fill(("update",))
 
-    def push_all(self, *, only_admitted: bool = False) -> None:
-        """Send everything that is due, until it is settled or something stands in the way.
-
-        Args:
-            only_admitted: send only what a guard has let pass.
-
-        Raises:
-            OutreachSyncError: Workbooks refused the key, or refuses everything; the rest stays queued.
-            InterruptedByError: asked to stop; what was in flight is settled.
-        """
-        self._only_admitted = only_admitted
+    def _push_all(self, *, only_admitted: bool = False) -> None:
+        """Send everything that is due, or what a guard has let pass, until it is settled or something is in the way."""
         self._next = dict.fromkeys(_ACTIONS, 0)  # what waited while it was decided is due now
-        self._fill(_ACTIONS)
+        self._fill(_ACTIONS, only_admitted=only_admitted)
         while self._in_flight:
             self._collect(block=True)
-            self._fill(_ACTIONS)
+            self._fill(_ACTIONS, only_admitted=only_admitted)
         if self._failure is not None:
             raise self._failure
-        if self._run.stop.is_set():
-            raise InterruptedByError(self._run.stop.signal_number)
+        check(self._run.stop)
 
-    def send(self, batch: Batch) -> None:
+    def _fill(self, actions: Sequence[str], *, only_admitted: bool = False) -> None:
+        """Take the next entries that are due, and send them, as long as there is room."""
+        run, size = self._run, self._run.config.workbooks.batch_size
+        for action in actions:
+            while self._may_send() and len(self._in_flight) <= run.config.workbooks.concurrency:
+                due = run.store.outbox.due(
+                    PERSON, action, run.clock(), after=self._next[action], limit=size, run_id=run.id
+                )
+                if not due:
+                    break
+                together = next(self._cut(due))
+                self._next[action] = together[-1].id
+                chosen = run.pilot.take([entry for entry in together if entry.admitted or not only_admitted])
+                if chosen:
+                    self._send(_person_batch(run, chosen))
+
+    def _may_send(self) -> bool:
+        return self._failure is None and self._lost_in_a_row < _LOST_IN_A_ROW and not self._run.stop.is_set()
+
+    def _send(self, batch: Batch) -> None:
         """Send one batch as soon as there is room for it, marked as being sent before it leaves."""
-        while len(self._in_flight) > self._concurrency:
+        while len(self._in_flight) > self._run.config.workbooks.concurrency:
             self._collect(block=True)
         if self._may_send():
             with self._run.store.transaction():
                 self._run.store.outbox.mark((entry.id for entry in batch.entries), state=SENDING)
             self._start(batch)
 
-    def _may_send(self) -> bool:
-        return self._failure is None and self._lost_in_a_row < _LOST_IN_A_ROW and not self._run.stop.is_set()
-
-    def _fill(self, actions: Sequence[str]) -> None:
-        while self._may_send() and len(self._in_flight) <= self._concurrency:
-            batch = self._next_batch(actions)
-            if batch is None:
-                return
-            self.send(batch)
-
-    def _next_batch(self, actions: Sequence[str]) -> Batch | None:
-        """Take the next entries of one of the actions that are due."""
-        run = self._run
-        for action in actions:
-            while entries := run.store.outbox.due(
-                PERSON, action, run.clock(), after=self._next[action], limit=run.config.workbooks.batch_size,
-                run_id=run.id,
-            ):  # fmt: skip
-                together = next(self._suspects.cut(entries))
-                self._next[action] = together[-1].id
-                chosen = [entry for entry in together if entry.admitted or not self._only_admitted]
-                chosen = run.pilot.take(chosen)
-                if chosen:
-                    return person_batch(run, chosen)
-        return None
-
     def _start(self, batch: Batch) -> None:
-        controller = TASKS if batch.record == TASK else PEOPLE
+        controller = TASKS if batch.entries[0].record == TASK else PEOPLE
         self._in_flight[self._workers.submit(self._run.target.write, controller, batch.writes)] = batch
+
+    def _cut(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+        """Cut entries, in their order, into what may go together: suspects by how many they were lost with."""
+
+        def size_for(entry: Entry) -> int:
+            most = self._run.config.workbooks.batch_size
+            return max(1, self.lost[entry.id][-1] // _SMALLER) if entry.id in self.lost else most
+
+        for size, some in groupby(entries, size_for):
+            listed = list(some)
+            for start in range(0, len(listed), size):
+                yield listed[start : start + size]
+
+    # -- what became of it
 
     def _collect(self, *, block: bool) -> None:
         """Settle the answers there are (one at least, if `block`), and send what follows from them."""
         done, _ = wait(self._in_flight, None if block else 0, FIRST_COMPLETED)
-        if not done:
+        answered: list[tuple[Batch, Sequence[Verdict]]] = []
+        for future in done:
+            batch = self._in_flight.pop(future)
+            try:
+                verdicts = future.result()
+            except OutreachSyncError as error:
+                self._failure = self._failure or error
+                verdicts = [Unknown("the request failed")] * len(batch.entries)
+            else:
+                if all(isinstance(verdict, Unknown) for verdict in verdicts):
+                    self._lost_in_a_row += 1 if batch.entries[0].id in self.lost else _LOST_IN_A_ROW
+                else:
+                    self._lost_in_a_row = 0
+            answered.append((batch, verdicts))
+        if not answered:
             return
-        answered = [(batch := self._in_flight.pop(future), self._verdicts(future, batch)) for future in done]
-        rescues: list[Batch] = []
         with self._run.store.transaction():
-            for batch, verdicts in answered:
-                rescue = settle(self._run, batch, verdicts, self.settled, self._suspects)
-                if rescue is not None:
-                    rescues.append(rescue)
-                    self._run.store.outbox.mark((entry.id for entry in rescue.entries), state=SENDING)
+            rescues = [rescue for batch, verdicts in answered if (rescue := self._settle(batch, verdicts)) is not None]
+            for rescue in rescues:
+                self._run.store.outbox.mark((entry.id for entry in rescue.entries), state=SENDING)
         for rescue in rescues:
             self._start(rescue)
         for batch, verdicts in answered:
             self._run.on_progress("written", len(batch.entries))
-            self._look_for_a_systemic_cause(verdicts)
+            if all(isinstance(verdict, Rejected) for verdict in verdicts):
+                self._look_for_a_cause()
 
-    def _verdicts(self, future: Future[Sequence[Verdict]], batch: Batch) -> Sequence[Verdict]:
-        """Return the verdicts of a request; of one that failed altogether, that nothing is known."""
-        try:
-            verdicts = future.result()
-        except OutreachSyncError as error:
-            self._failure = self._failure or error
-            return ()
-        if verdicts and all(isinstance(verdict, Unknown) for verdict in verdicts):
-            self._lost_in_a_row += 1 if batch.entries[0].id in self._suspects.lost else _LOST_IN_A_ROW
-        else:
-            self._lost_in_a_row = 0
-        return verdicts
-
-    def _look_for_a_systemic_cause(self, verdicts: Sequence[Verdict]) -> None:
+    def _look_for_a_cause(self) -> None:
         """Where a whole batch was refused, find out once whether everything would be."""
-        refused_whole = bool(verdicts) and all(isinstance(verdict, Rejected) for verdict in verdicts)
-        if self._checked_systemic or not refused_whole:
+        if self._looked_for_a_cause:
             return
-        self._checked_systemic = True
+        self._looked_for_a_cause = True
         try:
             problem = self._run.target.systemic_problem()
         except OutreachSyncError as error:
@@ -393,39 +354,248 @@ class Pusher:
                 advice="Run `outreach-sync check`; everything stays queued.",
             )
 
+    def _settle(self, batch: Batch, verdicts: Sequence[Verdict]) -> Batch | None:
+        """Record what became of each object of a batch (inside a transaction); return the opt-outs to send alone.
 
-def _list_changes(run: Run) -> None:
-    """List and count in the summary of a dry run what would be sent."""
-    summary = run.summary
-    for action in _ACTIONS:
-        after = 0
-        while entries := run.store.outbox.due(PERSON, action, run.clock(), after=after, limit=_TOGETHER, run_id=run.id):
-            after = entries[-1].id
-            batch = person_batch(run, run.pilot.take(entries))
+        Accepted: the values are what Workbooks holds now, and the entry goes. Stale or unknown: the record is read
+        before it is written again, in the next round. Refused: read as well, since a record that is gone is also
+        refused; if it is there, the refusal stands. An opt-out that is refused together with other fields is sent once
+        more alone: a picklist that lacks a label must not keep No Email from being set.
+        """
+        run = self._run
+        rescues: list[tuple[Entry, Write]] = []
+        for entry, write, verdict in zip(batch.entries, batch.writes, verdicts, strict=True):
+            match verdict:
+                case Accepted():
+                    self._accept(entry, write, verdict, rescue=batch.rescue)
+                case Stale():
+                    self.stale.append(entry)
+                    self._look_again(entry, in_doubt=False)
+                case Unknown():
+                    self.unknown.append(entry)
+                    self.lost.setdefault(entry.id, []).append(len(batch.entries))
+                    self._look_again(entry, in_doubt=True)
+                case Rejected(reasons):
+                    reason = "; ".join(reasons)
+                    if entry.person_id is None:
+                        run.refuse(entry, reason)
+                    elif not batch.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
+                        alone = write._replace(fields=run.named({_NO_EMAIL: True}))
+                        rescues.append((entry._replace(reason=reason), alone))
+                    else:
+                        self.refused.append((entry, entry.reason if batch.rescue and entry.reason else reason))
+        run.log.info(
+            "batch_settled", record=batch.entries[0].record, objects=len(batch.entries),
+            accepted=sum(isinstance(verdict, Accepted) for verdict in verdicts),
+            refused=sum(isinstance(verdict, Rejected) for verdict in verdicts),
+        )  # fmt: skip
+        if not rescues:
+            return None
+        entries, writes = zip(*rescues, strict=True)
+        return Batch(entries, writes, rescue=True)
+
+    def _accept(self, entry: Entry, write: Write, verdict: Accepted, *, rescue: bool) -> None:
+        run, now = self._run, self._run.clock()
+        self.accepted += 1
+        if entry.record == TASK:
+            cached = run.store.cache.task(entry.task_id or 0)
+            because = None if cached is None else witness(run.store, run.config, cached)
+            run.store.cache.task_was_sent(entry.task_id or 0, verdict.id, now)
+            run.store.outbox.drop([entry.id])
+            run.summary.count(entry)
+            kept = {name: write.fields[name] for name in _TASK_HISTORY if name in write.fields}
+            run.wrote(entry._replace(because=because), verdict.id, kept)
+            return
+        lock_version = verdict.lock_version if verdict.lock_version >= 0 else None
+        fields = {_NO_EMAIL: True} if rescue else entry.fields
+        if entry.person_id is None:
+            run.store.people.created(verdict.id, lock_version, fields, entry.pool, now)
+            run.store.outbox.person_exists(entry.pool)
+        else:
+            run.store.people.accepted(verdict.id, lock_version, fields, now)
+        run.wrote(entry, verdict.id, run.named(fields))
+        if run.pilot.limit is not None:
+            run.pilot.wrote.add(verdict.id)
+        if rescue:
+            self.refused.append((entry, entry.reason or ""))
+            return
+        run.summary.count(entry)
+        run.store.outbox.drop([entry.id])
+        if entry.reason is not None and entry.prospect_id is not None:
+            run.store.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
+
+    def _queue_again(self, entries: Sequence[Entry], *, in_doubt: bool = False) -> None:
+        ids = (entry.id for entry in entries)
+        self._run.store.outbox.mark(ids, state="queued", in_doubt=in_doubt, next_attempt_at=None)
+
+    def _look_again(self, entry: Entry, *, in_doubt: bool) -> None:
+        """Have the record read before it is written again."""
+        self._queue_again([entry], in_doubt=in_doubt)
+        if entry.record != TASK:
+            self._run.store.people.doubt([entry.person_id] if entry.person_id is not None else [])
+            self._run.store.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
+
+    # -- what does not settle
+
+    def _confirm_refusals(self) -> bool:
+        """Read what was refused: a refusal stands if the record is there; return whether any has to be decided anew."""
+        run, refused = self._run, {entry.person_id for entry, _ in self.refused if entry.person_id is not None}
+        if not refused:
+            return False
+        with run.store.transaction():
+            run.store.people.doubt(refused)
+        absent = refresh(run, run.store.people.by_id(refused))
+        gone = [entry for entry, _ in self.refused if entry.person_id in absent]
+        with run.store.transaction():
+            for entry, reason in self.refused:
+                if entry.person_id not in absent:
+                    run.refuse(entry, reason)
+            self._queue_again(gone)
+            run.store.undecided.mark_again(entry.prospect_id or 0 for entry in gone)
+        self.refused.clear()
+        return bool(absent)
+
+    def blame(self) -> bool:
+        """Refuse what Workbooks failed at alone, so that it holds nobody up; say whether there was any.
+
+        It may have been written all the same, and is looked for before it is tried again.
+        """
+        blamed = [entry for entry in self.unknown if self.lost[entry.id].count(1) >= _ENOUGH]
+        self._leave(blamed, _FAILS_AT, in_doubt=True)
+        self.unknown = [entry for entry in self.unknown if entry not in blamed]
+        return bool(blamed)
+
+    def give_up(self) -> None:
+        """Leave for later what does not settle: somebody keeps writing it, or answers keep being lost.
+
+        What was lost alone counts an attempt, whether Workbooks is down or fails at this record: it must not be what
+        every run begins with, for ever.
+
+        Raises:
+            UnavailableError: answers keep being lost.
+        """
+        lost = len(self.unknown)
+        self.blame()
+        self._leave(self.stale, _SOMEBODY_ELSE, in_doubt=False)
+        if lost:
+            raise UnavailableError(
+                f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
+                advice="They stay queued; the next run looks what became of them.",
+            )
+
+    def _leave(self, entries: Sequence[Entry], reason: str, *, in_doubt: bool) -> None:
+        with self._run.store.transaction():
+            for entry in entries:
+                self._run.refuse(entry, reason, in_doubt=in_doubt)
+            leads = (entry.prospect_id or 0 for entry in entries if entry.record == PERSON)
+            self._run.store.undecided.decided(leads)
+
+    def list_changes(self) -> None:
+        """List and count in the summary of a dry run what would be sent."""
+        run = self._run
+        for action in _ACTIONS:
+            for entries in _due(run, PERSON, action, _TOGETHER):
+                batch = _person_batch(run, run.pilot.take(entries))
+                for entry, write in zip(batch.entries, batch.writes, strict=True):
+                    run.summary.would_write(entry, run.named(entry.before), write.fields)
+        for batch in self._task_batches():
             for entry, write in zip(batch.entries, batch.writes, strict=True):
-                summary.would_write(entry, workbooks_fields(run, entry.before), write.fields)
-    for batch in _task_batches(run, Suspects(run.config.workbooks.batch_size)):
-        for entry, write in zip(batch.entries, batch.writes, strict=True):
-            summary.would_write(entry, {}, write.fields)
-    to_be_created = run.store.outbox.to_be_created()
-    for entry in run.store.outbox.due(TASK, "create", run.clock(), after=0, limit=-1):
-        if entry.prospect_id in to_be_created and run.pilot.covers(entry.prospect_id, None):
-            fields = task_write(run, entry.task_id or 0, 0).fields
-            summary.would_write(entry, {}, {name: value or None for name, value in fields.items()})
+                run.summary.would_write(entry, {}, write.fields)
+        to_be_created = run.store.outbox.to_be_created()
+        for entries in _due(run, TASK, "create", _TOGETHER):
+            for entry in entries:
+                if entry.prospect_id in to_be_created and run.pilot.covers(entry.prospect_id, None):
+                    fields = _task_write(run, entry.task_id or 0, 0).fields
+                    run.summary.would_write(entry, {}, {name: value or None for name, value in fields.items()})
+
+    def _task_batches(self) -> Iterator[Batch]:
+        """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person.
+
+        Before a Task is created it is looked for by its reference, deleted ones included: the state may have been lost
+        since it was sent. One whose creation was sent without an answer is looked for twice, since created records may
+        appear late.
+        """
+        run = self._run
+        for entries in _due(run, TASK, "create", run.config.workbooks.batch_size):
+            persons = _persons_of_tasks(run, entries)
+            missing = _not_there(run, [entry for entry in entries if entry.id in persons])
+            if in_doubt := [one for one in missing if one.in_doubt]:
+                pause(run.look_again_seconds, run.stop)
+                still_missing = _not_there(run, in_doubt)
+                missing = [one for one in missing if not one.in_doubt or one in still_missing]
+            for together in self._cut(missing):
+                yield Batch(together, [_task_write(run, one.task_id or 0, persons[one.id]) for one in together])
+
+
+# -- what a write looks like
+
+
+def _due(run: Run, record: str, action: str, together: int) -> Iterator[list[Entry]]:
+    """Yield what is due, so many at a time."""
+    after = 0
+    while entries := run.store.outbox.due(record, action, run.clock(), after=after, limit=together, run_id=run.id):
+        after = entries[-1].id
+        yield entries
+
+
+def _person_batch(run: Run, entries: Sequence[Entry]) -> Batch:
+    """Make the writes of Person entries; one to be created is told who they are."""
+    people = run.store.people.by_id({entry.person_id for entry in entries if entry.person_id is not None})
+    cached = run.store.cache.prospects([one for entry in entries if entry.person_id is None for one in entry.pool])
+    writes = []
+    for entry in entries:
+        fields = run.named(entry.fields)
+        if entry.person_id is None:
+            pool = [cached[one].prospect for one in entry.pool if one in cached and cached[one].known]
+            writes.append(Write(0, 0, {**base_fields(pool, run.config.sync.people.create_fields), **fields}))
+        else:
+            writes.append(Write(entry.person_id, people[entry.person_id].lock_version or 0, fields))
+    return Batch(entries, writes)
+
+
+def _task_write(run: Run, task_id: int, person_id: int) -> Write:
+    """Make the write that creates the Workbooks Task of a skipped task.
+
+    Its description is HTML. `due`, `due_date` and `due_datetime` are one value, of which only one may be set.
+    """
+    cached = run.store.cache.task(task_id)
+    if cached is None:
+        raise AssertionError(f"task {task_id} is queued and was never read")
+    task, form = cached.task, run.config.sync.tasks
+    sequence = run.store.cache.sequence_name(task.sequence_id)
+    prospect = run.store.cache.prospects([task.prospect_id or 0]).get(task.prospect_id or 0)
+    names = (prospect.prospect.first_name, prospect.prospect.last_name) if prospect else ()
+    places = {
+        "action": task.action or task.task_type,
+        "sequence": sequence or (f"sequence {task.sequence_id}" if task.sequence_id else "a sequence"),
+        "step": str(task.attributes.get("sequenceStep") or ""),
+        "task_type": task.task_type,
+        "id": str(task.id),
+        "prospect": " ".join(name for name in names if name) or f"prospect {task.prospect_id}",
+        "due": to_date(task.due_at) if task.due_at is not None else "",
+    }
+    description = html.escape(form.description.format(**places, note=task.note or "").strip())
+    fields: dict[str, WriteValue] = {
+        "name": form.name.format(**places)[:_NAME_LENGTH],
+        "activity_type": form.type.get(task.task_type) or form.type.get(task.action) or form.type["default"],
+        "activity_status": form.status,
+        "description": description.replace("\r\n", "\n").replace("\n", "<br>"),
+        "primary_contact_id": person_id,
+        "primary_contact_type": PERSON_CLASS,
+        REFERENCE: task_reference(task.id),
+    }
+    due = task.due_at if task.due_at is not None else task.updated_at
+    return Write(0, 0, fields if due is None else {**fields, "due_date": Date(due)})
 
 
 # -- skipped tasks: one Workbooks Task for each, for ever
 #
-# Before any is created it is looked for by its reference, deleted ones included: the state may have been lost since it
-# was sent. One whose creation was sent without an answer is looked for twice, since created records may appear late.
 # No Task is tied to a Person that is gone: whose Person it is gets decided anew first, and the task follows.
 
 
 def _look_for_hidden_tasks(run: Run) -> None:
     """Ask for Tasks that did not come back when they were last looked for, and are due since they are to be retried."""
-    after = 0
-    while entries := run.store.outbox.due(TASK, HIDDEN, run.clock(), after=after, limit=_TASKS_TOGETHER):
-        after = entries[-1].id
+    for entries in _due(run, TASK, HIDDEN, _TASKS_TOGETHER):
         made = {entry.key: run.store.cache.task(entry.key) for entry in entries}
         rows = run.target.tasks_by_ids(one.workbooks_id for one in made.values() if one and one.workbooks_id)
         with run.store.transaction():
@@ -447,9 +617,7 @@ def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
 
     People that this run found or wrote were just there. `held`: nothing may be decided yet.
     """
-    after = 0
-    while entries := run.store.outbox.due(TASK, "create", run.clock(), after=after, limit=_TASKS_TOGETHER):
-        after = entries[-1].id
+    for entries in _due(run, TASK, "create", _TASKS_TOGETHER):
         links = run.store.people.of_prospects({one.prospect_id for one in entries if one.prospect_id is not None})
         unread = [
             person
@@ -466,30 +634,11 @@ def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
                 run.store.undecided.mark_again((one for pool in pools.values() for one in pool), held=held)
 
 
-def _task_batches(run: Run, suspects: Suspects) -> Iterator[Batch]:
-    """Yield what is to be created, a request at a time; adopt what exists, let wait what has no Person."""
-    after = 0
-    while entries := run.store.outbox.due(
-        TASK, "create", run.clock(), after=after, limit=run.config.workbooks.batch_size
-    ):
-        after = entries[-1].id
-        persons = _persons_of_tasks(run, entries)
-        missing = _not_there(run, [entry for entry in entries if entry.id in persons])
-        in_doubt = [one for one in missing if one.in_doubt]
-        if in_doubt:
-            pause(run.look_again_seconds, run.stop)
-            still_missing = _not_there(run, in_doubt)
-            missing = [one for one in missing if not one.in_doubt or one in still_missing]
-        for together in suspects.cut(missing):
-            writes = tuple(task_write(run, entry.task_id or 0, persons[entry.id]) for entry in together)
-            yield Batch(TASK, tuple(together), writes)
-
-
 def _persons_of_tasks(run: Run, entries: Sequence[Entry]) -> dict[int, int]:
     """Return entry id -> Person for the tasks whose Person exists.
 
-    The others wait, without being a failure, unless that Person is queued.
-    A Person that has to be read and decided again may be gone: its tasks stay due until that is done.
+    The others wait, without being a failure, unless that Person is queued. A Person that has to be read and decided
+    again may be gone: its tasks stay due until that is done.
     """
     prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
     links = run.store.people.of_prospects(prospects)

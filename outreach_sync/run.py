@@ -19,7 +19,7 @@ from outreach_sync.instants import Back, Instant, to_iso
 from outreach_sync.log import masked
 from outreach_sync.monitoring import QUOTA, Watch
 from outreach_sync.outreach.client import Outreach
-from outreach_sync.records import Stream, plain
+from outreach_sync.records import DateTime, Stream, plain
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
@@ -122,13 +122,14 @@ class RunSummary:
     finished_at: Instant | None = None
     error: str | None = None
 
+    def count(self, entry: Entry) -> None:
+        """Count an entry that was written, or would be: `update` as updated, and so on."""
+        counters, name = (self.tasks if entry.record == TASK else self.people), f"{entry.action}d"
+        setattr(counters, name, getattr(counters, name) + 1)
+
     def would_write(self, entry: Entry, before: Mapping[str, WriteValue], fields: Mapping[str, WriteValue]) -> None:
         """List and count what a dry run would write: `before` and `fields` by the names of the fields in Workbooks."""
-        if entry.record == TASK:
-            self.tasks.created += 1
-        else:
-            counter = {"update": "updated", "create": "created", "recreate": "recreated"}[entry.action]
-            setattr(self.people, counter, getattr(self.people, counter) + 1)
+        self.count(entry)
         self.changes.append(
             {
                 "record": entry.record,
@@ -291,21 +292,27 @@ class Run:
             if entry.state == "queued" and is_due(entry.next_attempt_at, self.clock()):
                 self.refuse(entry, reason)
 
-    def wrote(self, entry: Entry, workbooks_id: int, fields: Mapping[str, RoleValue]) -> None:
-        """Record what Workbooks accepted of a Person, by role, for the history (inside a transaction)."""
-        names, action = self.config.workbooks.fields, "update" if entry.action == "update" else "create"
-        rows = []
-        for role, new in fields.items():
-            old = entry.before.get(role)
-            if role == "state_updated_at":
-                old, new = (to_iso(Instant(one)) if isinstance(one, int) else one for one in (old, new))  # noqa: PLW2901
-            rows.append(
-                Written(
-                    self.clock(), self.id, entry.record, action, entry.prospect_id, None, workbooks_id,
-                    getattr(names, role), old, new, entry.because,
-                )
-            )  # fmt: skip
-        self.store.history.wrote(rows)
+    def named(self, roles: Mapping[str, RoleValue]) -> dict[str, WriteValue]:
+        """Return what is said by role by the names of the configured fields."""
+        names = self.config.workbooks.fields
+        return {
+            getattr(names, role): DateTime(Instant(value))
+            if role == "state_updated_at" and isinstance(value, int)
+            else value
+            for role, value in roles.items()
+        }
+
+    def wrote(self, entry: Entry, workbooks_id: int, fields: Mapping[str, WriteValue]) -> None:
+        """Keep what Workbooks accepted, by the names of its fields, for the history (inside a transaction)."""
+        now, before = self.clock(), self.named(entry.before)
+        action = "update" if entry.action == "update" else "create"
+        self.store.history.wrote(
+            Written(
+                now, self.id, entry.record, action, entry.prospect_id, entry.task_id, workbooks_id, name,
+                plain(before.get(name)), plain(new), entry.because,
+            )
+            for name, new in fields.items()
+        )  # fmt: skip
 
 
 def perform(

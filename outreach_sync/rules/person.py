@@ -278,7 +278,7 @@ def _may_be_made_of(now: RoleValue, ours: RoleValue) -> bool:
     return any(now % unit == 0 and abs(now - ours) <= unit for unit in (_MINUTE_MS, _DAY_MS))
 
 
-def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> dict[str, Scalar]:
+def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> dict[str, str | int]:
     """Return Workbooks field -> value for a new Person, from the lead prospect (the first of the pool).
 
     The full name is required in Workbooks: where Outreach has none, the address stands in, else the id.
@@ -297,7 +297,11 @@ def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> d
         text = fields[name]
         fields[name] = text[:_TEXT_LENGTH] if isinstance(text, str) else None  # who it is can still be told
     fields.update({field: lead.extra.get(attribute) for field, attribute in create_fields.items()})
-    return {field: value for field, value in fields.items() if value is not None}
+    return {
+        field: value if isinstance(value, (str, int)) else str(value)
+        for field, value in fields.items()
+        if value is not None
+    }
 
 
 # Which Person a prospect is: the first rule that finds exactly one live Person wins, and nothing is ever guessed

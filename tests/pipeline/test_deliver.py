@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync import match
-from outreach_sync.deliver import Pusher
+from outreach_sync.deliver import Delivery
 from outreach_sync.instants import parse_iso
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Stale, Unknown
@@ -149,6 +149,13 @@ def test_a_service_that_takes_nothing_is_not_asked_for_every_record(world: World
     batches.answer = lost
     assert world.run(sync=LENIENT).exit_status == 4
     assert (len(batches) < 30, len(world.failures()) <= 6) == (True, True)
+
+
+def test_a_pilot_ends_as_any_run_while_answers_keep_being_lost(world: World, batches: Batches) -> None:
+    moved(world, 1)
+    batches.clear()
+    batches.answer = lambda writes, send: lost(writes, send) if len(batches) < 20 else send(writes)
+    assert (world.run(limit=5).exit_status, len(batches) <= 6) == (4, True)
 
 
 # -- refused
@@ -312,21 +319,21 @@ def test_a_row_that_is_older_than_our_own_write_hides_no_write(
     world: World, batches: Batches, monkeypatch: pytest.MonkeyPatch, lock_version: str
 ) -> None:
     """Two prospects are one Person, and the second was looked up before the first was written."""
-    pump, ahead = Pusher.pump, match.ahead
+    pump, ahead = Delivery.pump, match.ahead
 
     def at_once(call: Callable[[], Any], *, name: str) -> Future[Any]:
         future = ahead(call, name=name)
         future.result()
         return future
 
-    def settled_at_once(pusher: Pusher) -> None:
-        pump(pusher)
-        while pusher._in_flight:
-            pusher._collect(block=True)
+    def settled_at_once(delivery: Delivery) -> None:
+        pump(delivery)
+        while delivery._in_flight:
+            delivery._collect(block=True)
 
     monkeypatch.setattr(match, "CHUNK", 1)
     monkeypatch.setattr(match, "ahead", at_once)
-    monkeypatch.setattr(Pusher, "pump", settled_at_once)
+    monkeypatch.setattr(Delivery, "pump", settled_at_once)
     at = "2026-09-01T10:00:00Z"
     held = {STATE: "Active \u2013 Paused", "cf_person_state_updated_at": parse_iso(at)}
     world.workbooks.add_person(name="Ada", email="ada@example.com", **held)
