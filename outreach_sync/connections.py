@@ -1,8 +1,8 @@
 """One exchange with one origin: bounded in time and size, stoppable, and reached as the environment says.
 
 urllib3 bounds each wait for a byte, not the whole: a server that trickles holds a reader for ever, a read that waits
-does not notice a request to stop, and each address of a name is given the whole time anew. Here one exchange has one
-limit for everything, looking its name up included, and a thread that watches cuts its connection.
+does not notice a request to stop, each address of a name is given the whole time anew, and looking a name up any. Here
+each exchange has a thread of its own. The caller waits for it as long as it may, then cuts its connection and goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import ssl
 import threading
 import time
 import zlib
-from contextlib import contextmanager, suppress
+from concurrent.futures import wait
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -30,9 +32,9 @@ from outreach_sync.http import MaybeSentError, NotSentError, ahead, server_time
 from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from outreach_sync.http import StopSignal
+    from outreach_sync.http import RetriableError, StopSignal
 
 LONGEST_BODY = 64 * 2**20
 """Bytes of an answer, unpacked: a page of a thousand rows has two million."""
@@ -43,9 +45,9 @@ _PIECE = 2**18
 _NOWHERE = ("", "", 0)
 _PORTS = {"http": 80, "https": 443}
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
+_REASONS = (
     (urllib3.exceptions.ProxyError, "the proxy that the environment names does not let us through"),
-    (socket.gaierror, "there is no address for this name (DNS)"),
+    ((socket.gaierror, urllib3.exceptions.LocationParseError), "there is no address for this name (DNS)"),
     (ConnectionRefusedError, "it refuses the connection: nothing listens there, or a firewall is in the way"),
     (ssl.SSLCertVerificationError, "its certificate is not trusted (REQUESTS_CA_BUNDLE can name one of your own)"),
     (ssl.SSLError, "it speaks no TLS that is understood here"),
@@ -117,27 +119,45 @@ class Transport:
             self._surroundings = {"proxies": proxies(url), "verify": trusted_certificates() if secure else True}
         prepared = _prepared(method, url, params, body, {**self._headers, **(headers or {})})
         with self._room:
-            exchange = Exchange(max(timeout_seconds, 0.01), lambda: self._stop.is_over(grace_seconds))
-            if exchange.is_over():
+            exchange = Exchange(max(timeout_seconds, 0.01))
+            if self._stop.is_over(grace_seconds):
                 raise InterruptedByError(self._stop.signal_number)
             with self._counting:
                 self.requests += 1
-            try:
-                with _watched(exchange):
-                    # not a session, which reads and parses redirects even where they are not to be followed
-                    reply = self._adapter.send(prepared, timeout=exchange.seconds, stream=True, **self._surroundings)
-                    content = _body(reply.raw, self._origin[1])
-            except (OSError, urllib3.exceptions.HTTPError, zlib.error) as failure:  # those of requests are OSErrors
-                lost: Exception | None = self._lost(exchange, failure)
-            else:
-                lost = self._lost(exchange, None) if exchange.severed else None
-            if lost is not None:
-                raise lost
+            carried = ahead(partial(self._carry_out, exchange, prepared), name="exchange")
+            while not (exchange.given_up or wait((carried,), min(max(exchange.left(), 0.0), _TICK_SECONDS)).done):
+                if self._stop.is_over(grace_seconds):
+                    exchange.give_up()
+                    raise InterruptedByError(self._stop.signal_number)
+                if exchange.is_late():
+                    exchange.give_up()
+        failure = None if exchange.given_up else carried.exception()
+        if exchange.given_up or isinstance(failure, (OSError, urllib3.exceptions.HTTPError, zlib.error)):
+            raise self._lost(exchange, failure)  # requests' own errors are OSErrors
+        reply, content = carried.result()
         at = server_time(reply.headers)
         if at is not None:
             self.server_time, self._seen_at = at, time.monotonic()
-        elapsed_ms = round((time.monotonic() - exchange.started) * 1000)
-        return Answer(reply.status_code, reply.headers, content, at, elapsed_ms)
+        return Answer(reply.status_code, reply.headers, content, at, round((time.monotonic() - exchange.began) * 1000))
+
+    def _carry_out(self, exchange: Exchange, prepared: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
+        """Send and read, in a thread of its own."""
+        _current.exchange = exchange
+        try:
+            # not a session, which reads and parses redirects even where they are not to be followed
+            reply = self._adapter.send(prepared, timeout=exchange.seconds, stream=True, **(self._surroundings or {}))
+            return reply, _body(reply.raw, self._origin[1])
+        finally:
+            exchange.line = None  # a circle would keep the connection open for long
+
+    def _lost(self, exchange: Exchange, failure: BaseException | None) -> RetriableError:
+        """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
+        host, name = self._origin[1], type(failure).__name__
+        if not exchange.connected:
+            return NotSentError(f"{host} cannot be reached: {_reason(failure)}.")
+        timed_out = exchange.given_up or "Timeout" in name
+        why = "it took too long" if timed_out else f"the connection broke, {name}"
+        return MaybeSentError(f"the answer of {host} was lost ({why}).", timed_out=timed_out)
 
     def server_now(self) -> Instant | None:
         """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
@@ -153,16 +173,86 @@ class Transport:
         """Close the connections that are kept alive."""
         self._adapter.close()
 
-    def _lost(self, exchange: Exchange, failure: Exception | None) -> Exception:
-        """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
-        host, name = self._origin[1], type(failure).__name__
-        if exchange.interrupted:
-            return InterruptedByError(self._stop.signal_number)
-        if not exchange.connected:
-            return NotSentError(f"{host} cannot be reached: {_reason(failure)}.")
-        timed_out = exchange.overdue or "Timeout" in name
-        why = "it took too long" if timed_out else f"the connection broke, {name}"
-        return MaybeSentError(f"the answer of {host} was lost ({why}).", timed_out=timed_out)
+
+class Exchange:
+    """One request and its answer, from the start of sending to the last byte.
+
+    Attributes:
+        connected: whether the connection stood, so that the request may have reached the service.
+        given_up: nobody waits for it any more. It is set before `connected` is read, and looked at after that is set:
+            where a connection stands too late, either nothing is sent, or it is known that something may have been.
+        line: the connection that carries it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Begin now, and allow `seconds` in all."""
+        self.seconds = seconds
+        self.began = time.monotonic()
+        self.connected = self.given_up = False
+        self.line: _Watched | None = None
+
+    def left(self) -> float:
+        """Say for how many seconds it may go on."""
+        return self.began + self.seconds - time.monotonic()
+
+    def is_late(self) -> bool:
+        """Say whether its time is over, or that for finding and reaching the service, all of its addresses together."""
+        line, elapsed = self.line, time.monotonic() - self.began
+        reached = self.connected or (line is not None and line.sock is not None)
+        return self.left() <= 0 or (not reached and elapsed >= _CONNECT_SECONDS)
+
+    def give_up(self) -> None:
+        """Shut its connection down, unless another exchange has taken it."""
+        self.given_up, line = True, self.line
+        connection = line.sock if line is not None and line.exchange is self else None
+        if connection is not None:
+            with suppress(OSError):  # it may have ended by itself
+                # not SSLSocket's own shutdown, which resets what the reading thread uses
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+_current = threading.local()
+
+
+class _Watched:
+    """What both kinds of connection add: the exchange that they carry knows them, and whether they stood."""
+
+    exchange: Exchange | None = None
+    sock: Any
+
+    def connect(self) -> None:
+        self._carry()
+        super().connect()  # type: ignore[misc]
+        self._carry()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._carry()
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _carry(self) -> None:
+        exchange: Exchange | None = getattr(_current, "exchange", None)
+        if exchange is not None:
+            self.exchange, exchange.line = exchange, self
+            exchange.connected = exchange.connected or self.sock is not None
+            if exchange.given_up:
+                raise TimeoutError
+
+
+class _Http(_Watched, urllib3.connection.HTTPConnection):
+    """Plain HTTP, for loopback."""
+
+
+class _Https(_Watched, urllib3.connection.HTTPSConnection):
+    """HTTPS."""
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Requests' adapter over watched connections, through a proxy too; it never retries by itself."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _Https if pool.scheme == "https" else _Http
+        return pool
 
 
 def _origin(url: str) -> tuple[str, str, int]:
@@ -233,168 +323,6 @@ def _reason(failure: BaseException | None) -> str:
     numbers = (cause.errno for cause in causes if isinstance(cause, OSError) and not isinstance(cause, TimeoutError))
     number = next((number for number in numbers if number), None)
     return os.strerror(number) if number else "it does not answer"
-
-
-# Watching
-
-
-class Exchange:
-    """One request and its answer, from the start of sending to the last byte.
-
-    Attributes:
-        connected: whether the connection stood, so that the request may have reached the service.
-        severed: whether the connection was cut here; what then seems to be an answer may be half of one.
-        overdue, interrupted: why it was.
-        line: the connection that carries it.
-    """
-
-    def __init__(self, seconds: float, is_interrupted: Callable[[], bool]) -> None:
-        """Begin now, and allow `seconds` in all. `is_interrupted` says whether it must end before that."""
-        self.seconds = seconds
-        self.started = time.monotonic()
-        self.connected = self.severed = self.overdue = self.interrupted = False
-        self.line: _Watched | None = None
-        self._is_interrupted = is_interrupted
-
-    def left(self) -> float:
-        """Say for how many seconds it may go on."""
-        return self.started + self.seconds - time.monotonic()
-
-    def is_over(self) -> bool:
-        """Say whether its time is over, or it is interrupted."""
-        self.overdue = self.left() < 0
-        self.interrupted = self._is_interrupted()
-        return self.overdue or self.interrupted
-
-    def cut(self) -> bool:
-        """Shut its connection down; say whether there was one yet, and no other exchange has taken it."""
-        line = self.line
-        connection = line.sock if line is not None and line.exchange is self else None
-        if connection is None:
-            return False
-        self.severed = True
-        with suppress(OSError):  # it may have ended by itself
-            # not SSLSocket's own shutdown, which resets what the reading thread uses
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        return True
-
-
-_current = threading.local()
-_under_way: set[Exchange] = set()
-_change = threading.Condition()
-_watchdog: threading.Thread | None = None
-
-
-@contextmanager
-def _watched(exchange: Exchange) -> Iterator[None]:
-    """Have an exchange cut as soon as it is over, by one daemon thread for all exchanges of the process."""
-    global _watchdog  # noqa: PLW0603 - begun with the first exchange
-    _current.exchange = exchange
-    with _change:
-        _under_way.add(exchange)
-        if _watchdog is None or not _watchdog.is_alive():
-            _watchdog = threading.Thread(target=_watch, name="exchange-watchdog", daemon=True)
-            _watchdog.start()
-        _change.notify()
-    try:
-        yield
-    finally:
-        _current.exchange = None
-        with _change:
-            _under_way.discard(exchange)
-        if exchange.line is not None:
-            exchange.line.exchange = None  # a circle would keep the connection open for long
-            exchange.line = None
-
-
-def _watch() -> None:
-    while True:
-        with _change:
-            _change.wait_for(lambda: _under_way)
-            _under_way.difference_update({each for each in _under_way if each.is_over() and each.cut()})
-        time.sleep(_TICK_SECONDS)
-
-
-class _Watched:
-    """What both kinds of connection add: the exchange that they carry knows them, and whether they stood."""
-
-    exchange: Exchange | None = None
-    sock: Any
-    _dns_host: str
-    port: int
-    socket_options: Any
-
-    def connect(self) -> None:
-        self._carry()
-        super().connect()  # type: ignore[misc]
-        self._carry()
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self._carry()
-        super().request(*args, **kwargs)  # type: ignore[misc]
-
-    def _carry(self) -> None:
-        exchange: Exchange | None = getattr(_current, "exchange", None)
-        if exchange is not None:
-            self.exchange, exchange.line = exchange, self
-            exchange.connected = exchange.connected or self.sock is not None
-
-    def _new_conn(self) -> socket.socket:
-        """Connect, with one limit for looking the name up and for all of its addresses together.
-
-        urllib3 gives each address the whole time, and the look-up any. Nothing ends a look-up that hangs, so it has a
-        thread of its own.
-        """
-        whole = _CONNECT_SECONDS if self.exchange is None else self.exchange.left()
-        ends = time.monotonic() + min(_CONNECT_SECONDS, whole)
-        host, kind = self._dns_host.strip("[]"), socket.SOCK_STREAM
-        looking = ahead(lambda: socket.getaddrinfo(host, self.port, type=kind), name="name-look-up")
-        try:
-            addresses = looking.result(max(ends - time.monotonic(), 0.0))
-        except UnicodeError:
-            raise socket.gaierror(socket.EAI_NONAME, "not a name that can be looked up") from None
-        failure: OSError = TimeoutError("the look-up of the name took too long")
-        for family, kind, protocol, _, address in addresses:
-            left = ends - time.monotonic()
-            if left <= 0:
-                break
-            connection = socket.socket(family, kind, protocol)
-            try:
-                for option in self.socket_options or ():
-                    connection.setsockopt(*option)
-                connection.settimeout(left)
-                connection.connect(address)
-            except OSError as refused:
-                connection.close()
-                failure = refused
-            else:
-                connection.settimeout(max(whole, 0.01))
-                return connection
-        # not bare: urllib3 goes on after a reset, which it takes for one of a connection that stood
-        raise urllib3.exceptions.NewConnectionError(self, "no connection") from failure  # type: ignore[arg-type]
-
-
-class _HttpPool(urllib3.HTTPConnectionPool):
-    class ConnectionCls(_Watched, urllib3.connection.HTTPConnection):
-        """Plain HTTP, for loopback."""
-
-
-class _HttpsPool(urllib3.HTTPSConnectionPool):
-    class ConnectionCls(_Watched, urllib3.connection.HTTPSConnection):
-        """HTTPS."""
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Requests' adapter over watched connections, through a proxy too; it never retries by itself."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        return manager
 
 
 # What the environment says
