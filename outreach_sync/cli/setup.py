@@ -26,11 +26,12 @@ from outreach_sync.cli.context import (
 )
 from outreach_sync.config import find_config, usual_places
 from outreach_sync.config.__main__ import rewritten, starter_config
-from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes, tokens_document
+from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes
 from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.files import make_directory, write_whole
 from outreach_sync.identity import refuse_another_workbooks
 from outreach_sync.insight.check import check_everything, exit_status
+from outreach_sync.insight.status import tokens_document
 from outreach_sync.instants import parse_duration, parse_since
 from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import SCOPES

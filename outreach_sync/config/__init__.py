@@ -1,9 +1,9 @@
 """The config file: found, read as YAML, and made into the `Config`, or into all of its mistakes at once.
 
-YAML becomes a tree of text, with the line of every value. Numbers and truth values stay text there (`Plain` knows what
-YAML makes of them), so that a client id of digits keeps its leading zeros; what a value has to be is for the model to
-say. Every value goes through one clean-up, whichever way it came: written out, by ``${NAME}`` or ``${NAME:-default}``
-(``$${`` is a literal ``${``), or by ``<key>_file: PATH``.
+YAML becomes a tree of text, with the line of every value. Numbers and truth values stay text there (`Plain` marks
+them), so that a client id of digits keeps its leading zeros; what a value has to be is for the model to say. Every
+value goes through one clean-up, whichever way it came: written out, by ``${NAME}`` or ``${NAME:-default}`` (``$${`` is
+a literal ``${``), or by ``<key>_file: PATH``.
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ import os
 import re
 import stat
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
-from outreach_sync.config.model import CREDENTIALS, DEFAULT_LABELS, SECRETS, Config, Fields, allowed, described, keys_at
-from outreach_sync.config.values import NAMES, Plain, Where
+from outreach_sync.config.model import CREDENTIALS, DEFAULT_LABELS, NAMES, SECRETS, Config, Fields, Plain, Where
 from outreach_sync.errors import ConfigError
-from outreach_sync.files import read_limited, refusal, resolved
+from outreach_sync.files import read_limited, refusal
 from outreach_sync.log import keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+
+Schema = dict[str, Any]
 _SYSTEM = Path("/etc/outreach-sync/config.yaml")
 _SYSTEM_STATE = Path("/var/lib/outreach-sync")
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OAUTH = ("client_id", "client_secret", "redirect_uri", "refresh_token")
 _OURS = ("id", "lock_version", "name", "person_first_name", "person_last_name", "main_location[email]")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "a truth value", "string": "text", "tuple": "a list"}
@@ -64,31 +67,27 @@ def find_config(explicit: Path | None = None) -> Path:
     Raises:
         ConfigError: what was named does not exist, or there is none anywhere; the message says where was looked.
     """
-    for named, by in ((explicit, "--config"), (os.environ.get("OUTREACH_SYNC_CONFIG"), "$OUTREACH_SYNC_CONFIG")):
-        if not named:
-            continue
+    by = "$OUTREACH_SYNC_CONFIG" if explicit is None else "--config"
+    named = explicit or os.environ.get("OUTREACH_SYNC_CONFIG")
+    problem, path = None, Path()
+    for place in [named] if named else usual_places():
         try:
-            path = Path(named).expanduser()
-            if path.exists():
+            path = Path(place).expanduser()
+            if path.exists() if named else path.is_file():
                 return path
-        except OSError as error:
-            raise _closed(named, error) from error
+        except OSError as error:  # the home of another user, say: the system's config is still to be found
+            what = f"the config {place} cannot be used: {error.strerror}."
+            problem = problem or ConfigError(what, advice="Give this user the right to enter its directory.")
         except RuntimeError:
             what = f"the config {named}, named by {by}, is in a home directory that does not exist."
-            raise ConfigError(what, advice="Name another.") from None
+            problem = ConfigError(what, advice="Name another.")
+    if problem is None and named:
         what = f"the config {path}, named by {by}, does not exist."
-        raise ConfigError(what, advice="Name another, or write one with `outreach-sync init`.")
-    closed: list[ConfigError] = []
-    for place in usual_places():
-        try:
-            if place.is_file():
-                return place
-        except OSError as error:  # the home of another user, say: the system's config is still to be found
-            closed.append(_closed(place, error))
+        problem = ConfigError(what, advice="Name another, or write one with `outreach-sync init`.")
     looked = ", ".join(map(str, usual_places()))
     none = f"no config was found: $OUTREACH_SYNC_CONFIG is not set, and none of these exists: {looked}."
-    closed.append(ConfigError(none, advice="Write one with `outreach-sync init`, or name one with --config."))
-    raise closed[0]
+    advice = "Write one with `outreach-sync init`, or name one with --config."
+    raise problem or ConfigError(none, advice=advice)
 
 
 def usual_places() -> list[Path]:
@@ -99,11 +98,6 @@ def usual_places() -> list[Path]:
     except RuntimeError:  # a service account without a home
         user = []
     return [Path("config/outreach-sync.yaml"), *user, _SYSTEM]
-
-
-def _closed(path: Path | str, error: OSError) -> ConfigError:
-    what = f"the config {path} cannot be used: {error.strerror}."
-    return ConfigError(what, advice="Give this user the right to enter its directory.")
 
 
 def load_config(path: Path, *, require_secrets: bool = True) -> Config:
@@ -128,13 +122,12 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
     for where, text in _combinations(document.tree, require_secrets=require_secrets):
         if (*where[:-1], f"{where[-1]}_file") not in document.problems:
             document.complain(where, text)
-    if config is None or document.problems:
-        problems = sorted(document.problems.values(), key=lambda one: (one.line, one.where != (), str(one.where)))
+    problems = document.mistakes()
+    if config is None or problems:
         count = "one mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        raise ConfigError(f"{path} has {count}:", problems=tuple(problem.shown(path) for problem in problems))
-    state = config.state.model_copy(update={"path": resolved(config.state.path)})  # the state has one name
+        raise ConfigError(f"{path} has {count}:", problems=problems)
     schedule = config.schedule.model_copy(update={"every_ms": None}) if config.schedule.cron else config.schedule
-    return config.model_copy(update={"state": state, "schedule": schedule})
+    return config.model_copy(update={"schedule": schedule})
 
 
 def exposed_secrets(path: Path) -> str | None:
@@ -152,19 +145,6 @@ def exposed_secrets(path: Path) -> str | None:
     who = "everyone" if mode & stat.S_IROTH else "its group"
     held = ", ".join(sorted(".".join(map(str, way)) for way in literal))
     return f"{path} holds {held} and can be read by {who}; chmod 600 it, or move the secret out of it" if held else None
-
-
-def _complaint(kind: str, context: Mapping[str, Any], where: Where) -> str:
-    """Say in our words what pydantic found; its own may quote the value."""
-    wrong = _WRONG.get(kind, "is not " + _KINDS.get(kind.partition("_")[0], "as it should be"))
-    match kind:
-        case "extra_forbidden":
-            known = keys_at(where[:-1])
-            nearest = get_close_matches(str(where[-1]), known, 1, cutoff=0.5)
-            return f"unknown key; {f'did you mean {nearest[0]}? ' if nearest else ''}allowed: {', '.join(known)}"
-        case "value_error":
-            wrong = str(context["error"])
-    return f"{wrong}; allowed: {NAMES.get(str(context.get('pattern'))) or allowed(described(where))}"
 
 
 def _combinations(tree: Mapping[str, object], *, require_secrets: bool) -> Iterator[tuple[Where, str]]:
@@ -218,30 +198,12 @@ def _section(tree: Mapping[str, object], *way: str) -> Mapping[str, object]:
 # The file
 
 
-class Problem(NamedTuple):
-    """One mistake: its line (from 1), the way to it, and what is wrong; then, after a semicolon, what is allowed."""
-
-    line: int
-    where: Where
-    text: str
-
-    def shown(self, path: Path) -> str:
-        """Write ``file:line: path: what is wrong; what is allowed``.
-
-        A key that is not a name is not shown: ``{api_key:hush}``, for want of a blank, is a key.
-        """
-        steps = (
-            f"[{one}]" if isinstance(one, int) else f".{one if _NAME.fullmatch(one) else '…'}" for one in self.where
-        )
-        return f"{path}:{self.line}: " + ": ".join(filter(None, ("".join(steps).removeprefix("."), self.text)))
-
-
 class Document:
     """A config file that was read, with what the environment and the files of secrets hold put in.
 
     Attributes:
         tree: dicts, lists, text and None.
-        problems: the mistakes, the first of each value.
+        problems: the first mistake of each value: its line (from 1), and what is wrong and allowed.
     """
 
     def __init__(self, path: Path, *, require_secrets: bool = True) -> None:
@@ -252,7 +214,7 @@ class Document:
         Raises:
             ConfigError: the file cannot be read, is too large, or is not a YAML mapping at all.
         """
-        self.problems: dict[Where, Problem] = {}
+        self.problems: dict[Where, tuple[int, str]] = {}
         self._path = path
         # What systemd's unit for a config of the system sets is also known to commands that are run by hand.
         # /etc/outreach-sync/acme/config.yaml belongs to the tenant acme. Its state is in /var/lib/outreach-sync/acme,
@@ -272,7 +234,12 @@ class Document:
         here = where
         while here and here not in self._lines:
             here = here[:-1]
-        self.problems.setdefault(where, Problem(line or self._lines.get(here, 1), where, text))
+        self.problems.setdefault(where, (line or self._lines.get(here, 1), text))
+
+    def mistakes(self) -> tuple[str, ...]:
+        """Write all mistakes, by line: ``file:line: path: what is wrong; what is allowed``."""
+        found = sorted(self.problems.items(), key=lambda one: (one[1][0], one[0] != (), str(one[0])))
+        return tuple(_mistake(self._path, line, where, text) for where, (line, text) in found)
 
     def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, object]:
         """Read a mapping; a key that is given twice or is not text is a mistake, and left out."""
@@ -341,10 +308,7 @@ class Document:
         tag = node.tag
         if text != source and not node.style:
             tag = _QuickLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-        try:
-            return Plain(text, yaml.safe_load(text)) if tag in _TYPED else text
-        except ValueError:  # such as 0b_, which YAML 1.1 takes for a number until it reads it
-            return text
+        return Plain(text) if tag in _TYPED else text
 
     def _take_secret_file(self, section: dict[str, object], key: str, where: Where) -> None:
         """Replace ``<key>_file`` by ``<key>`` with what the file holds."""
@@ -388,9 +352,15 @@ def node_at(node: yaml.Node | None, way: Where) -> yaml.Node | None:
     return node
 
 
+def _mistake(path: Path, line: int, where: Where, text: str) -> str:
+    """Write one; a key that is not a name is not shown: ``{api_key:hush}``, for want of a blank, is a key."""
+    steps = (f"[{one}]" if isinstance(one, int) else f".{one if _NAME.fullmatch(one) else '…'}" for one in where)
+    return f"{path}:{line}: " + ": ".join(filter(None, ("".join(steps).removeprefix("."), text)))
+
+
 def _compose(path: Path) -> yaml.MappingNode:
     def unusable(line: int, text: str) -> ConfigError:
-        return ConfigError(f"{path} cannot be used:", problems=(Problem(line, (), text).shown(path),))
+        return ConfigError(f"{path} cannot be used:", problems=(_mistake(path, line, (), text),))
 
     try:
         content = read_limited(path, _LARGEST)
@@ -417,3 +387,87 @@ def _compose(path: Path) -> yaml.MappingNode:
     if not isinstance(node, yaml.MappingNode):
         raise unusable(node.start_mark.line + 1, "this is not a mapping; allowed: sections like `outreach:`")
     return node
+
+
+# What is allowed
+
+
+def _complaint(kind: str, context: Mapping[str, Any], where: Where) -> str:
+    """Say in our words what pydantic found; its own may quote the value."""
+    wrong = _WRONG.get(kind, "is not " + _KINDS.get(kind.partition("_")[0], "as it should be"))
+    match kind:
+        case "extra_forbidden":
+            known = keys_at(where[:-1])
+            nearest = get_close_matches(str(where[-1]), known, 1, cutoff=0.5)
+            return f"unknown key; {f'did you mean {nearest[0]}? ' if nearest else ''}allowed: {', '.join(known)}"
+        case "value_error":
+            wrong = str(context["error"])
+    return f"{wrong}; allowed: {NAMES.get(str(context.get('pattern'))) or allowed(described(where))}"
+
+
+@cache
+def json_schema() -> Schema:
+    """Make the schema (draft 2020-12) from the model, with the `_file` variant of every secret."""
+    schema = Config.model_json_schema(by_alias=True)
+    for section in (schema, *schema["$defs"].values()):
+        keys = section["properties"]
+        for key in sorted({str(way[-1]) for way in SECRETS} & keys.keys()):
+            keys[f"{key}_file"] = {"type": "string", "description": f"A file that holds {key}, which is then left out."}
+        for key, described in keys.items():
+            described["title"] = key
+            if "patternProperties" in described:
+                described["additionalProperties"] = False
+            if "$ref" in described:  # all keys of a section may be commented out
+                described["anyOf"] = [{"$ref": described.pop("$ref")}, {"type": "null"}]
+    return {"$schema": _DIALECT, **schema, "title": "outreach-sync", "description": "The config of outreach-sync."}
+
+
+def described(where: Where) -> Schema:
+    """Return the schema of a value; {} where anything goes."""
+    here = json_schema()
+    for step in where:
+        inside = inner(here)
+        named = inside.get("properties", {}).get(step) or next(iter(inside.get("patternProperties", {}).values()), None)
+        found = named or inside.get("items" if isinstance(step, int) else "additionalProperties")
+        here = found if isinstance(found, dict) else {}
+    return here
+
+
+def inner(schema: Schema) -> Schema:
+    """Look through what may be null, and follow a reference."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        return inner(kinds[0])
+    return json_schema()["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def keys_at(where: Where) -> list[str]:
+    """List the keys of a section in their order; none where keys are free, or nothing can stand."""
+    return list(inner(described(where)).get("properties", ()))
+
+
+def allowed(schema: Schema) -> str:
+    """Say in a few words what is allowed as a value."""
+    match schema:
+        case {"errorMessage": str(words)}:
+            pass
+        case {"anyOf": [*forms]}:
+            words = ", or ".join(map(allowed, forms))
+        case {"$ref": _} | {"properties": _}:
+            words = ", ".join(inner(schema)["properties"])
+        case {"enum": [*choices]}:
+            words = ", ".join(map(str, choices))
+        case {"type": "integer" | "number" as number}:
+            least, most = schema.get("minimum"), schema.get("maximum")
+            words = "a whole number" if number == "integer" else "a number"
+            words += f", {least} or more" if most is None else f" from {least} to {most}"
+        case {"type": "array", "items": items}:
+            words = f"a list; each: {allowed(items)}"
+        case {"patternProperties": _}:
+            ((pattern, value),) = schema["patternProperties"].items()
+            words = f"a map; each key: {NAMES[pattern]}; each value: {allowed(value)}"
+        case {"type": str(kind)}:
+            words = {"boolean": "true or false", "null": "null"}.get(kind, "text")
+        case _:
+            words = "text, a number, true, false or null"
+    return words

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from outreach_sync.config import mentions_variable, node_at
-from outreach_sync.config.model import SECRETS, Schema, allowed, described, inner, json_schema, keys_at
+from outreach_sync.config import Schema, allowed, described, inner, json_schema, keys_at, mentions_variable, node_at
+from outreach_sync.config.model import SECRETS
 from outreach_sync.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from outreach_sync.config.values import Where
+    from outreach_sync.config.model import Where
 
 Answer = str | int | float | bool | None
 

@@ -1,68 +1,267 @@
-"""The config: every key with what it may be, its default and its meaning.
+"""The config: every key with what it may be, its default and its meaning; before the keys, the types of their values.
 
 A default is written as in the file and read like it. Durations are whole milliseconds once read (`…_ms`), secrets are
 `SecretStr`, and every model is frozen. This is the one place where a key is typed: schema, reference, starter and
-complaints are made from it.
+complaints are made from it. A message never shows what was given: it might be a secret in the wrong place.
+`errorMessage` is what editors show for a value that does not fit, and what our own complaints call allowed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterator, Mapping  # noqa: TC003 - pydantic reads annotations at run time
-from functools import cache
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
+from urllib.parse import SplitResult, urlsplit
 
+import yaml
+from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetPydanticSchema,
+    PlainValidator,
     SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
-from outreach_sync.config.values import (
-    DAY_MS,
-    NAMES,
-    SPANS,
-    Address,
-    AtLeastOne,
-    AtMostADay,
-    AttributeName,
-    BaseAddress,
-    Command,
-    Credential,
-    Cron,
-    EachOnce,
-    FieldName,
-    FilePath,
-    Filled,
-    LongerThanNothing,
-    Maybe,
-    Milliseconds,
-    NoteTemplate,
-    OutreachWord,
-    Secret,
-    SecretAddress,
-    SkipRule,
-    Span,
-    Start,
-    Template,
-    Text,
-    Value,
-    Where,
-    as_yaml,
-    says,
-)
 from outreach_sync.errors import ConfigError
-from outreach_sync.instants import LONGEST_MS
+from outreach_sync.files import resolved
+from outreach_sync.instants import LONGEST_MS, Back, Instant, parse_duration, parse_since
+from outreach_sync.records import Scalar
+from outreach_sync.rules.skipped import Condition
 
-Schema = dict[str, Any]
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+T = TypeVar("T")
+
+Where = tuple[str | int, ...]
+"""The way to a value: keys, and indexes of lists from 0."""
+
+_DAY_MS = 86_400_000
+_A_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
+_FIELD, _ATTRIBUTE, _WORD = r"^[A-Za-z_]\w*(\[\w+\])*$", "^[A-Za-z][A-Za-z0-9_]*$", "^[a-z][a-z0-9_]*$"
+NAMES = {
+    _FIELD: "the name of a field in Workbooks, such as cf_person_outreach_id",
+    _ATTRIBUTE: "the name of an attribute in Outreach, such as customField or completedAt",
+    _WORD: "a name as Outreach writes it, such as opted_out or skip_task",
+}
+"""The pattern of a name to what is allowed."""
+
+
+class Plain(str):
+    """Unquoted text that YAML reads as a number or a truth value."""
+
+    __slots__ = ()
+
+
+def as_yaml(tree: object) -> Any:
+    """Return a part of the tree as YAML reads it, numbers and truth values included."""
+    match tree:
+        case Plain():
+            try:
+                return yaml.safe_load(tree)
+            except ValueError:  # such as 0b_, which YAML 1.1 takes for a number until it reads it
+                return str(tree)
+        case list():
+            return [as_yaml(one) for one in tree]
+        case dict():
+            return {key: as_yaml(one) for key, one in tree.items()}
+    return tree
+
+
+def checked_cron(text: str) -> str:
+    """Return a cron expression of five fields (crontab(5), UTC) with single blanks.
+
+    Raises:
+        ValueError: it is not one, or never fires; the text names the field, never its content.
+    """
+    fields = text.lower().split()
+    if len(fields) != 5:  # noqa: PLR2004
+        raise ValueError("is not a cron expression of five fields")
+    try:
+        firing = next(CronSim(" ".join(fields), _A_YEAR), None)
+    except CronSimError as error:
+        raise ValueError(f"is not a cron expression ({str(error).lower()})") from None
+    if firing is None:
+        raise ValueError("never fires")
+    return " ".join(fields)
+
+
+def _unless(pattern: str, wrong: str) -> AfterValidator:
+    """Refuse a text or a secret that does not match as a whole."""
+
+    def checked(given: str | SecretStr) -> str | SecretStr:
+        if not re.fullmatch(pattern, given if isinstance(given, str) else given.get_secret_value(), re.DOTALL):
+            raise ValueError(wrong)
+        return given
+
+    return AfterValidator(checked)
+
+
+def _parts(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0 and re.fullmatch(_UNBROKEN, text):
+            return parts
+    except ValueError:
+        pass
+    raise ValueError("is not an address")
+
+
+def _service_address(given: str) -> str:
+    text = given.strip()
+    parts = _parts(text)
+    try:  # whatever the resolver thinks of it
+        loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        loopback = parts.hostname == "localhost"
+    if parts.scheme == "http" and not loopback:
+        raise ValueError("is http on a host that is not this machine")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("has more than a host and a path")
+    return text
+
+
+def _path(raw: object, info: ValidationInfo) -> Path:
+    """Expand `~`; a relative path starts at the directory of the config, which the context names."""
+    if not isinstance(raw, str | Path) or not str(raw).strip() or "\0" in str(raw):
+        raise ValueError("is not a path")
+    try:
+        return Path((info.context or {}).get("base", ""), Path(raw).expanduser())
+    except RuntimeError:
+        raise ValueError("names a home directory that does not exist") from None
+
+
+def _each_once(given: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(given)) < len(given):
+        raise ValueError("contains a duplicate")
+    return given
+
+
+def _words(raw: object) -> object:
+    try:
+        return shlex.split(raw) if isinstance(raw, str) else raw
+    except ValueError:
+        raise ValueError("has a quote that is not closed") from None
+
+
+def _condition(raw: object) -> Condition:
+    given = as_yaml(raw)
+    if not isinstance(given, dict) or not given:
+        raise ValueError("is not a condition")
+    for name, wanted in given.items():
+        match wanted:
+            case {"not_after": other, **more} if not more:
+                names = [name, other]
+            case dict():
+                raise ValueError("has a map that is not {not_after: ATTRIBUTE}")
+            case []:
+                raise ValueError("has an empty list, which nothing can match")
+            case list() if any(isinstance(one, list | dict) for one in wanted):
+                raise ValueError("has a value that is neither text, a number, a truth value nor null")
+            case _:
+                names = [name]
+        if not all(isinstance(one, str) and re.fullmatch(_ATTRIBUTE, one) for one in names):
+            raise ValueError("names something that cannot be an attribute")
+    return given
+
+
+def says(allowed: str, **schema: Any) -> WithJsonSchema:
+    """Describe a value to editors and in complaints, where pydantic cannot tell by itself."""
+    return WithJsonSchema({"type": "string", **schema, "errorMessage": allowed})
+
+
+_SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+_NOT_AFTER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"not_after": {"type": "string"}},
+    "required": ["not_after"],
+    "additionalProperties": False,
+}
+_CLAUSE = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}, _NOT_AFTER]}
+_WORDS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+_PLACES = "action|sequence|step|task_type|id|prospect"
+_TEMPLATE = r"([^{{}}]|\{{\{{|\}}\}}|\{{({})\}})*"
+_STRAY = "has a place that is not known, or a brace that stands alone"
+_ANY = "text with any of {action} {sequence} {step} {task_type} {id} {prospect}"
+_BRACES = "; {{ and }} for braces"
+_UNBROKEN = r"[^\s\x00-\x1f\x7f\u200b-\u200d\u2060\ufeff]*"
+_WHOLE = _unless(_UNBROKEN, "has a blank, a line break or an invisible character inside")  # else it was torn or glued
+SPANS = "a duration such as 30s, 10m, 24h or 90d"
+
+Maybe = Annotated[T | None, BeforeValidator(lambda raw: None if raw == "" else raw)]
+"""A value or null; text that is empty (a variable set to nothing) counts as null."""
+Filled = BeforeValidator(lambda raw: {} if raw is None else raw)
+"""A map whose keys are all commented out is empty."""
+
+Text = Annotated[str, _unless(r".*\S.*", "is empty")]
+Credential = Annotated[str, _WHOLE]
+Secret = Annotated[SecretStr, _WHOLE, says("text, best as ${NAME}, or by the key with `_file` added", writeOnly=True)]
+SecretAddress = Annotated[
+    SecretStr,
+    AfterValidator(lambda secret: _parts(secret.get_secret_value()) and secret),
+    says("an address that begins with https:// or http://", writeOnly=True),
+]
+Address = Annotated[
+    str,
+    AfterValidator(_service_address),
+    says("an https:// address without a query (http:// only on a loopback address)"),
+]
+BaseAddress = Annotated[Address, AfterValidator(lambda address: address.rstrip("/"))]
+FilePath = Annotated[Path, BeforeValidator(_path), says("a path; a relative one starts at the config's directory")]
+Milliseconds = Annotated[int, BeforeValidator(lambda raw: parse_duration(str(raw)))]
+Span = Annotated[Milliseconds, Field(ge=0, le=LONGEST_MS), says(SPANS)]
+LongerThanNothing = Annotated[Milliseconds, Field(ge=1, le=LONGEST_MS), says(f"{SPANS}, longer than 0")]
+AtMostADay = Annotated[Milliseconds, Field(ge=1, le=_DAY_MS), says(f"{SPANS}, longer than 0 and at most 24h")]
+Value = Annotated[
+    Scalar, WithJsonSchema({**_SCALAR, "errorMessage": "text, a number, true, false, or null for an empty field"})
+]
+FieldName = Annotated[str, Field(pattern=_FIELD, json_schema_extra={"errorMessage": NAMES[_FIELD]})]
+AttributeName = Annotated[str, Field(pattern=_ATTRIBUTE, json_schema_extra={"errorMessage": NAMES[_ATTRIBUTE]})]
+OutreachWord = Annotated[str, Field(pattern=_WORD, json_schema_extra={"errorMessage": NAMES[_WORD]})]
+EachOnce = AfterValidator(_each_once)
+AtLeastOne = Field(min_length=1)
+Template = Annotated[Text, _unless(_TEMPLATE.format(_PLACES), _STRAY), says(f"{_ANY}{_BRACES}")]
+NoteTemplate = Annotated[Text, _unless(_TEMPLATE.format(_PLACES + "|note"), _STRAY), says(f"{_ANY} {{note}}{_BRACES}")]
+Cron = Annotated[str, AfterValidator(checked_cron), says('five fields as in a cron table, such as "0 3 * * sun"')]
+Command = Annotated[
+    tuple[Text, ...],
+    AtLeastOne,
+    BeforeValidator(_words),
+    WithJsonSchema(
+        {**_WORDS, "errorMessage": "a command as a list of words, or as one line; it is started without a shell"}
+    ),
+]
+Start = Annotated[
+    Back | Instant | None,
+    PlainValidator(lambda raw: None if str(raw).strip().lower() == "all" else parse_since(str(raw))),
+    says("a duration such as 90d, a date such as 2026-01-31, or all"),
+]
+"""How far back to read; None: all there is."""
+SkipRule = Annotated[
+    Condition,
+    GetPydanticSchema(lambda _source, handler: handler(Annotated[Any, PlainValidator(_condition)])),
+    says(
+        "a map of attribute to a value, null, a list of values, or {not_after: ATTRIBUTE}",
+        type="object",
+        minProperties=1,
+        propertyNames={"pattern": _ATTRIBUTE},
+        additionalProperties=_CLAUSE,
+    ),
+]
+
+
+# The keys
 
 DEFAULT_LABELS = {
     "active": "Active – Running",  # noqa: RUF001 - the en dash is what Workbooks' own page uses
@@ -278,7 +477,7 @@ class Sync(Section):
     max_attempts: int = key(
         10, "After so many refusals a record is parked; see `outreach-sync failures`.", ge=1, le=1000
     )
-    patience_ms: Annotated[Milliseconds, Field(ge=0, le=DAY_MS), says(f"{SPANS}, at most 24h")] = key(
+    patience_ms: Annotated[Milliseconds, Field(ge=0, le=_DAY_MS), says(f"{SPANS}, at most 24h")] = key(
         "2m", "How long one run waits in all for a service that is down or refuses.", alias="patience"
     )
     when_deleted: Literal["recreate", "leave"] = key(
@@ -311,7 +510,7 @@ def _default_state_path() -> Path:
 class State(Section):
     """The local database."""
 
-    path: FilePath = Field(
+    path: Annotated[FilePath, AfterValidator(resolved)] = Field(
         default_factory=_default_state_path,
         description="The SQLite database; made with mode 0600 in a directory that is created. "
         "For root the default is /var/lib/outreach-sync/state.db.",
@@ -407,71 +606,3 @@ SECRETS = frozenset(_secret_keys(Config))
 
 CREDENTIALS = SECRETS | {("outreach", "client_id"), ("outreach", "s2s", "install_id"), ("outreach", "s2s", "app_guid")}
 """Values that commands without a service to talk to can do without."""
-
-
-@cache
-def json_schema() -> Schema:
-    """Make the schema (draft 2020-12) from the model, with the `_file` variant of every secret."""
-    schema = Config.model_json_schema(by_alias=True)
-    for section in (schema, *schema["$defs"].values()):
-        keys = section["properties"]
-        for key in sorted({str(way[-1]) for way in SECRETS} & keys.keys()):
-            keys[f"{key}_file"] = {"type": "string", "description": f"A file that holds {key}, which is then left out."}
-        for key, described in keys.items():
-            described["title"] = key
-            if "patternProperties" in described:
-                described["additionalProperties"] = False
-            if "$ref" in described:  # all keys of a section may be commented out
-                described["anyOf"] = [{"$ref": described.pop("$ref")}, {"type": "null"}]
-    return {"$schema": _DIALECT, **schema, "title": "outreach-sync", "description": "The config of outreach-sync."}
-
-
-def described(where: Where) -> Schema:
-    """Return the schema of a value; {} where anything goes."""
-    here = json_schema()
-    for step in where:
-        inside = inner(here)
-        named = inside.get("properties", {}).get(step) or next(iter(inside.get("patternProperties", {}).values()), None)
-        found = named or inside.get("items" if isinstance(step, int) else "additionalProperties")
-        here = found if isinstance(found, dict) else {}
-    return here
-
-
-def inner(schema: Schema) -> Schema:
-    """Look through what may be null, and follow a reference."""
-    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
-    if len(kinds) == 1:
-        return inner(kinds[0])
-    return json_schema()["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-
-
-def keys_at(where: Where) -> list[str]:
-    """List the keys of a section in their order; none where keys are free, or nothing can stand."""
-    return list(inner(described(where)).get("properties", ()))
-
-
-def allowed(schema: Schema) -> str:
-    """Say in a few words what is allowed as a value."""
-    match schema:
-        case {"errorMessage": str(words)}:
-            pass
-        case {"anyOf": [*forms]}:
-            words = ", or ".join(map(allowed, forms))
-        case {"$ref": _} | {"properties": _}:
-            words = ", ".join(inner(schema)["properties"])
-        case {"enum": [*choices]}:
-            words = ", ".join(map(str, choices))
-        case {"type": "integer" | "number" as number}:
-            least, most = schema.get("minimum"), schema.get("maximum")
-            words = "a whole number" if number == "integer" else "a number"
-            words += f", {least} or more" if most is None else f" from {least} to {most}"
-        case {"type": "array", "items": items}:
-            words = f"a list; each: {allowed(items)}"
-        case {"patternProperties": _}:
-            ((pattern, value),) = schema["patternProperties"].items()
-            words = f"a map; each key: {NAMES[pattern]}; each value: {allowed(value)}"
-        case {"type": str(kind)}:
-            words = {"boolean": "true or false", "null": "null"}.get(kind, "text")
-        case _:
-            words = "text, a number, true, false or null"
-    return words

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cronsim import CronSim
 
-from outreach_sync.config.values import firings_a_year
-from outreach_sync.consent import TOKEN_DAYS, TOKEN_WARN_DAYS
+from outreach_sync.consent import missing_scopes
 from outreach_sync.deliver import FIRST_LOAD_DONE
-from outreach_sync.errors import StateError
+from outreach_sync.errors import ConfigError, StateError
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
-from outreach_sync.outreach.auth import TokenFile
+from outreach_sync.outreach.auth import (
+    LOG_IN,
+    SCOPES,
+    StoredTokens,
+    TokenFile,
+    another_app,
+    app_of,
+    credentials_of,
+    signed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +52,8 @@ _TOKENS_A_YEAR = 365 * 12  # an access token lives two hours
 _ENOUGH_RUNS = 10
 _MEASURED_RUNS = 300
 _PAGE = 1000
+_A_YEAR = datetime(2027, 1, 1, tzinfo=UTC)  # not a leap year
+_TOKEN_DAYS, _TOKEN_WARN_DAYS = 14, 7  # how long an idle refresh token lives; from which age on it is worth a warning
 
 
 def status_document(store: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
@@ -143,41 +155,6 @@ def _due(config: Config, command: str, after: Instant) -> Instant | None:
     return Instant(after + schedule.every_ms) if command == "run" and schedule.every_ms is not None else None
 
 
-def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
-    """Say how old the stored tokens are and whether that is worth a warning; None: there are none.
-
-    Each refresh starts the 14 days of a refresh token anew.
-    """
-    try:
-        stored = TokenFile.beside(state_path).read()
-    except StateError as problem:
-        return {"issued_at": None, "age_days": None, "warning": str(problem)}
-    if stored is None or stored.issued_at is None:
-        return None
-    days = (now + (stored.clock_offset_ms or 0) - stored.issued_at) / _DAY_MS
-    warning = None
-    if stored.refresh_token and days >= TOKEN_WARN_DAYS:
-        warning = f"the refresh token is {days:.0f} days old and lives {TOKEN_DAYS}; any run renews it"
-    return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
-
-
-def _run(run: RunRecord) -> dict[str, Any]:
-    return {
-        "run_id": run.id,
-        "command": run.command,
-        "started_at": to_iso(run.started_at),
-        "finished_at": iso(run.finished_at),
-        "outcome": run.outcome,
-        "exit_status": run.exit_status,
-        **{name: run.summary[name] for name in _SUMMARY if name in run.summary},
-    }
-
-
-def iso(instant: Instant | None) -> str | None:
-    """Write a time that may not be known."""
-    return None if instant is None else to_iso(instant)
-
-
 class YearlyCost(NamedTuple):
     """Cycles and reconciles a year, the Outreach requests of one of each, and of all of it.
 
@@ -218,3 +195,117 @@ def yearly_cost(config: Config, store: Store) -> YearlyCost:
         per_reconcile = float(ceil(store.cache.count_states() / _PAGE) + 1) if reconciles else 0.0
     requests = round(cycles * per_cycle + reconciles * per_reconcile)
     return YearlyCost(cycles, round(per_cycle, 2), reconciles, round(per_reconcile, 1), requests, measured)
+
+
+def firings_a_year(text: str) -> int:
+    """Count the firings of a year of 365 days."""
+    minute, hour, *days = text.split()
+    a_day = CronSim(f"{minute} {hour} * * *", _A_YEAR)
+    firings = CronSim(f"0 0 {' '.join(days)}", _A_YEAR - timedelta(seconds=1))
+    days_a_year = len(list(takewhile(lambda firing: firing.year == _A_YEAR.year, firings)))
+    return len(a_day.minutes) * len(a_day.hours) * days_a_year
+
+
+def _run(run: RunRecord) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "command": run.command,
+        "started_at": to_iso(run.started_at),
+        "finished_at": iso(run.finished_at),
+        "outcome": run.outcome,
+        "exit_status": run.exit_status,
+        **{name: run.summary[name] for name in _SUMMARY if name in run.summary},
+    }
+
+
+def iso(instant: Instant | None) -> str | None:
+    """Write a time that may not be known."""
+    return None if instant is None else to_iso(instant)
+
+
+# Tokens
+
+
+def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
+    """Say how old the stored tokens are and whether that is worth a warning; None: there are none."""
+    try:
+        stored = TokenFile.beside(state_path).read()
+    except StateError as problem:
+        return {"issued_at": None, "age_days": None, "warning": str(problem)}
+    if stored is None or stored.issued_at is None:
+        return None
+    days = _days_since(stored.issued_at, stored, now)
+    warning = _age_warning(days) if stored.refresh_token else None
+    return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
+
+
+def _days_since(issued_at: Instant, stored: StoredTokens, now: Instant) -> float:
+    """Tell by Outreach's clock, by its offset that is stored; each refresh starts the days of a refresh token anew."""
+    return (now + (stored.clock_offset_ms or 0) - issued_at) / _DAY_MS
+
+
+def _age_warning(days: float) -> str | None:
+    if days < _TOKEN_WARN_DAYS:
+        return None
+    return f"the refresh token is {days:.0f} days old and lives {_TOKEN_DAYS}; any run renews it"
+
+
+def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
+    """Return what `auth status --json` prints; nobody is asked, and no token is shown. `now`: this machine's clock.
+
+    Raises:
+        StateError: the token file cannot be read.
+    """
+    file = TokenFile.beside(config.state.path)
+    stored, s2s = file.read() or StoredTokens(), config.outreach.s2s
+    refresh = _refresh_token(stored, now) if s2s is None else None
+    missing = missing_scopes(stored.scope, SCOPES) if s2s is None else ()
+    unset = [name for name, value in credentials_of(config).items() if value is None]
+    app, seed = app_of(config)
+    problem = warning = None
+    try:
+        if stored.app not in {"", app}:
+            raise another_app(file.path)
+        if s2s is not None and s2s.private_key is not None:
+            signed({}, s2s.private_key.get_secret_value())
+    except (StateError, ConfigError) as error:
+        problem = str(error)
+    if problem is None and s2s is None and (config.outreach.refresh_token is None or stored.seed == seed):
+        # a first token that the stored chain did not grow from may still work
+        if refresh is None:
+            problem = f"there is no refresh token. {LOG_IN}"
+        elif refresh["days_left"] == 0:
+            problem = f"the refresh token was idle for more than {_TOKEN_DAYS} days and is dead. {LOG_IN}"
+    if missing:
+        warning = f"scopes are missing: {', '.join(missing)}; add them to the app in Outreach, then `auth login`"
+    elif unset:
+        warning = f"{', '.join(unset)} is not set here: a run in this environment could not get a token"
+    elif refresh is not None:
+        warning = _age_warning(refresh["age_days"] or 0)
+    expires = stored.expires_at
+    left_ms = None if expires is None else max(expires - now - (stored.clock_offset_ms or 0), 0)
+    access = {"expires_at": iso(expires), "seconds_left": None if left_ms is None else left_ms // 1000}
+    return {
+        "variant": "oauth" if s2s is None else "s2s",
+        "authenticated": problem is None,
+        "access_token": access if stored.access_token else None,
+        "refresh_token": refresh,
+        "scopes": sorted(stored.scope.split()),
+        "missing_scopes": list(missing),
+        "warning": problem or warning,
+    }
+
+
+def _refresh_token(stored: StoredTokens, now: Instant) -> dict[str, Any] | None:
+    issued = stored.issued_at
+    if not stored.refresh_token:
+        return None
+    if issued is None:
+        return {"issued_at": None, "age_days": None, "days_left": None, "expires_at": None}
+    days = _days_since(issued, stored, now)
+    return {
+        "issued_at": to_iso(issued),
+        "age_days": round(days, 2),
+        "days_left": round(max(_TOKEN_DAYS - days, 0), 2),
+        "expires_at": to_iso(Instant(issued + _TOKEN_DAYS * _DAY_MS)),
+    }

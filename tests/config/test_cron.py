@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from cronsim import CronSim
 
-from outreach_sync.config.values import checked_cron, firings_a_year
+from outreach_sync.config.model import checked_cron
+from outreach_sync.insight.status import firings_a_year
 
 
 def _next_firing(text: str, after: datetime) -> datetime:

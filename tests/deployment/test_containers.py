@@ -10,7 +10,7 @@ import yaml
 
 from outreach_sync.cli import COMMANDS
 from outreach_sync.config import load_config
-from outreach_sync.config.values import checked_cron
+from outreach_sync.config.model import checked_cron
 
 PLACE = Path(__file__).parents[2] / "config" / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((PLACE / "compose.yaml").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from outreach_sync.cli import COMMANDS
-from outreach_sync.config.values import checked_cron
+from outreach_sync.config.model import checked_cron
 
 CRONTAB = Path(__file__).parents[2] / "cron.example"
 VARIABLE = re.compile(r"([A-Z_]+)=(.*)")
