@@ -6,26 +6,24 @@ its attributes and its absence are guesses; here they are compared with the even
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from outreach_sync.errors import NotAllowedError
 from outreach_sync.insight.status import iso
 from outreach_sync.instants import Instant, to_iso
-from outreach_sync.records import Event, Stream
-from outreach_sync.rules.skipped import (
-    Condition,
-    is_sequence_task,
-    skipping_condition,
-)
+from outreach_sync.records import Stream
+from outreach_sync.rules.skipped import Condition, is_sequence_task, skipping_condition
 from outreach_sync.store.progress import ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.outreach.client import EventNames, Outreach
-    from outreach_sync.records import Scalar, SourceTask
+    from outreach_sync.outreach.client import Outreach
+    from outreach_sync.records import Event, SourceTask
 
 _EXAMPLES = 5
 _NAME_REQUESTS = 10
@@ -40,47 +38,34 @@ _BY_NOBODY: tuple[Condition, ...] = ({"state": "complete", "completer": None, **
 """What a skipped task may look like by its attributes: never completed, or completed by nobody once due."""
 
 
-class Looks(NamedTuple):
-    """How a task looks. `autoskip` is null, due (not after stateChangedAt) or later."""
-
-    in_sequence: bool
-    state: str
-    completed: Scalar
-    completed_at_null: bool
-    completer_null: bool
-    autoskip: str
-
-
 @dataclass(slots=True)
 class Evidence:
     """Everything that was read.
 
     Attributes:
         problem: why events could not be read.
-        names: the events of the time by their names.
+        names: how many events of each name there are in the time, as far as they were read; `complete`: all were.
+        examples: the ids of some of the newest of each name.
         skips: the first event of each task that one names.
         without_task: how many events name none.
         tasks: those that changed and those that events name, by id.
-        taken: those of them that the rule takes.
+        ours: those of `skips` that belong to a sequence; of one that is gone, the event says it.
+        taken: those of `tasks` that the rule takes.
         left_behind: tasks that the local database holds as open although their sequence went on.
         vanished: those of them that are gone.
     """
 
     problem: str = ""
-    names: EventNames | None = None
+    names: Counter[str] = field(default_factory=Counter)
+    complete: bool = False
+    examples: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     skips: dict[int, Event] = field(default_factory=dict)
     without_task: int = 0
     tasks: dict[int, SourceTask] = field(default_factory=dict)
+    ours: set[int] = field(default_factory=set)
     taken: set[int] = field(default_factory=set)
     left_behind: list[int] = field(default_factory=list)
     vanished: set[int] = field(default_factory=set)
-
-    def is_ours(self, task_id: int) -> bool:
-        """Say whether a skipped task belongs to a sequence; of one that is gone, the event says it."""
-        task, event = self.tasks.get(task_id), self.skips[task_id]
-        if task is not None:
-            return is_sequence_task(task)
-        return event.sequence_id is not None or event.sequence_step_id is not None
 
 
 def probe(
@@ -100,21 +85,36 @@ def probe(
         NotAllowedError: tasks may not be read.
     """
     found, rule = _collected(source, since, config, open_tasks), config.sync.tasks.skipped_when
-    looks: dict[Looks, list[int]] = {}
+    looks: dict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
     for task in found.tasks.values():
-        looks.setdefault(_looks(task), []).append(task.id)
+        looks[tuple(_looks(task).items())].append(task.id)
     lacking = [one for one in _lacking(found) if frozenset(one) not in set(map(frozenset, rule))]
     return {
         "days": days,
         "since": to_iso(since),
-        "events": _events(found, config),
+        "events": {
+            "problem": found.problem or None,
+            "read": found.names.total(),
+            "complete": found.complete,
+            "names": [
+                {
+                    "name": name,
+                    "count": count,
+                    "means_skipped": name in config.sync.tasks.skip_events,
+                    "examples": found.examples[name],
+                }
+                for name, count in sorted(found.names.items(), key=lambda one: (-one[1], one[0]))
+            ],
+            "skips": len(found.skips) + found.without_task,
+            "skips_without_task": found.without_task,
+        },
         "read": len(found.tasks),
         "sequence_tasks": sum(map(is_sequence_task, found.tasks.values())),
         "taken": len(found.taken),
         "skips": [_skip(found, task_id, event) for task_id, event in found.skips.items()],
         "combinations": [
             {
-                **one._asdict(),
+                **dict(one),
                 "count": len(ids),
                 "taken": len(found.taken.intersection(ids)),
                 "skipped": len(found.skips.keys() & ids),
@@ -137,108 +137,88 @@ def probe(
 
 def _collected(source: Outreach, since: Instant, config: Config, open_tasks: Sequence[SourceTask]) -> Evidence:
     """Read events and tasks, the tasks that events name, and those whose sequence went on without them."""
-    found = Evidence()
+    found, rule = Evidence(), config.sync.tasks
     try:
-        found.names = source.event_names(since, requests=_NAME_REQUESTS)
+        for page in islice(source.pages(Stream.EVENTS, source.newest_events_url(since)), _NAME_REQUESTS):
+            found.complete = page.next_url is None
+            found.names.update(event.name for event in page.events)
+            for event in page.events:
+                found.examples[event.name] += [event.id][: _EXAMPLES - len(found.examples[event.name])]
         for page in source.pages(Stream.EVENTS, source.first_url(Stream.EVENTS, since)):
             for event in page.events:
-                if event.name in config.sync.tasks.skip_events and event.task_id is None:
+                if event.name in rule.skip_events and event.task_id is None:
                     found.without_task += 1
-                elif event.name in config.sync.tasks.skip_events:
+                elif event.name in rule.skip_events:
                     found.skips.setdefault(event.task_id or 0, event)
     except NotAllowedError as refusal:
         found.problem = str(refusal)
     for page in source.pages(Stream.TASKS, source.first_url(Stream.TASKS, since)):
         found.tasks |= {task.id: task for task in page.tasks}
-    found.left_behind = _left_behind(source, open_tasks)
+    of_states = sorted({task.sequence_state_id for task in open_tasks if task.sequence_state_id is not None})
+    steps = {  # those that did not end; an open task of a state at another step was left behind
+        state.id: str(state.sequence_step_id)
+        for page in (source.by_id(Stream.SEQUENCE_STATES, of_states) if of_states else ())
+        for state in page.states
+        if state.state not in ENDED and state.replied_at is None and state.sequence_step_id is not None
+    }
+    found.left_behind = [
+        task.id
+        for task in open_tasks
+        if (step := steps.get(task.sequence_state_id or 0)) and str(task.attributes.get("sequenceStep")) != step
+    ]
     asked = sorted({*found.skips, *found.left_behind} - found.tasks.keys())
     by_id = {task.id: task for page in source.by_id(Stream.TASKS, asked) for task in page.tasks} if asked else {}
     found.vanished = set(found.left_behind) - found.tasks.keys() - by_id.keys()
     found.tasks |= {one: by_id[one] for one in found.skips if one in by_id}
+    in_sequence = {one for one, task in found.tasks.items() if is_sequence_task(task)}
     found.taken = {
-        task.id
-        for task in found.tasks.values()
-        if is_sequence_task(task) and skipping_condition(task.attributes, config.sync.tasks.skipped_when) is not None
+        one for one in in_sequence if skipping_condition(found.tasks[one].attributes, rule.skipped_when) is not None
+    }
+    found.ours = (found.skips.keys() & in_sequence) | {
+        one
+        for one, event in found.skips.items()
+        if one not in found.tasks and (event.sequence_id is not None or event.sequence_step_id is not None)
     }
     return found
-
-
-def _left_behind(source: Outreach, open_tasks: Sequence[SourceTask]) -> list[int]:
-    """Return those of which the sequence state is there, has not ended and is at another step now."""
-    ids = sorted({task.sequence_state_id for task in open_tasks if task.sequence_state_id is not None})
-    steps = {
-        state.id: state.sequence_step_id
-        for page in (source.by_id(Stream.SEQUENCE_STATES, ids) if ids else ())
-        for state in page.states
-        if state.state not in ENDED and state.replied_at is None and state.sequence_step_id is not None
-    }
-    return [
-        task.id
-        for task in open_tasks
-        if (step := steps.get(task.sequence_state_id or 0)) is not None
-        and str(task.attributes.get("sequenceStep")) != str(step)
-    ]
-
-
-def _events(found: Evidence, config: Config) -> dict[str, Any]:
-    names = found.names
-    by_count = [] if names is None else sorted(names.counts.items(), key=lambda one: (-one[1], one[0]))
-    return {
-        "problem": found.problem or None,
-        "read": 0 if names is None else names.read,
-        "complete": names is not None and names.complete,
-        "names": [
-            {
-                "name": name,
-                "count": count,
-                "means_skipped": name in config.sync.tasks.skip_events,
-                "examples": [event.id for event in (names.examples.get(name, ()) if names is not None else ())],
-            }
-            for name, count in by_count
-        ],
-        "skips": len(found.skips) + found.without_task,
-        "skips_without_task": found.without_task,
-    }
 
 
 def _skip(found: Evidence, task_id: int, event: Event) -> dict[str, Any]:
     """Say of a skip what its task looks like, and what the other witnesses say of it."""
     task = found.tasks.get(task_id)
-    seen: Mapping[str, Scalar] = {} if task is None else task.attributes
     return {
         "event_id": event.id,
         "at": iso(event.at),
         "task_id": task_id,
         "prospect_id": event.prospect_id,
         "gone": task is None,
-        "in_sequence": found.is_ours(task_id),
-        **{name: seen.get(name) for name in ("state", "completed", "completer")},
+        "in_sequence": task_id in found.ours,
+        **{name: task and task.attributes.get(name) for name in ("state", "completed", "completer")},
         "rule_takes_it": task_id in found.taken,
         "absence_takes_it": task_id in found.vanished,
     }
 
 
-def _looks(task: SourceTask) -> Looks:
+def _looks(task: SourceTask) -> dict[str, Any]:
+    """Say how a task looks; `autoskip` is null, due (not after stateChangedAt) or later."""
     seen = task.attributes
     due = "due" if skipping_condition(seen, [_DUE]) is not None else "later"
-    return Looks(
-        is_sequence_task(task),
-        str(seen.get("state") or ""),
-        seen.get("completed"),
-        seen.get("completedAt") is None,
-        seen.get("completer") is None,
-        due if isinstance(seen.get("autoskipAt"), str) else "null",
-    )
+    return {
+        "in_sequence": is_sequence_task(task),
+        "state": str(seen.get("state") or ""),
+        "completed": seen.get("completed"),
+        "completed_at_null": seen.get("completedAt") is None,
+        "completer_null": seen.get("completer") is None,
+        "autoskip": due if isinstance(seen.get("autoskipAt"), str) else "null",
+    }
 
 
 def _disagreements(found: Evidence) -> Iterator[dict[str, Any]]:
     """Say where one witness tells of a skip that another one does not know of; without events there is one witness."""
     if found.problem:
         return
-    ours = {one for one in found.skips if found.is_ours(one)}
     pairs = (
-        ("an event says skipped, the rule does not", ours & found.tasks.keys() - found.taken),
-        ("an event says skipped, and the task is gone", ours - found.tasks.keys()),
+        ("an event says skipped, the rule does not", found.ours & found.tasks.keys() - found.taken),
+        ("an event says skipped, and the task is gone", found.ours - found.tasks.keys()),
         ("the rule says skipped, no event does", found.taken - found.skips.keys()),
         ("its absence says skipped, no event does", found.vanished - found.skips.keys()),
     )
@@ -270,8 +250,7 @@ def _recommendations(found: Evidence, config: Config, *, lacking: bool) -> Itera
     tasks = config.sync.tasks
     if found.problem:
         yield f"Events could not be read, and they are the best witness there is: {found.problem}"
-    names = () if found.names is None else found.names.counts
-    others = sorted(name for name in names if "skip" in name and name not in tasks.skip_events)
+    others = sorted(name for name in found.names if "skip" in name and name not in tasks.skip_events)
     if others:
         yield f"Other events speak of skips: {', '.join(others)}. Look at them, and add them to sync.tasks.skip_events."
     if lacking:

@@ -15,8 +15,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 from outreach_sync import __version__
@@ -33,11 +32,11 @@ from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry,
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.auth import Tokens, refusal_of
 from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, parsed_object, read_page
-from outreach_sync.records import Event, Page, Stream
+from outreach_sync.records import Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from outreach_sync.config.model import Config
     from outreach_sync.connections import Answer
@@ -67,7 +66,6 @@ _TOO_LARGE = frozenset({502, 504})
 _FAILURES_BEFORE_HALVING = 2
 _SAME_PAGE_AT_MOST = 3
 _EMPTY_PAGES_AT_MOST = 100
-_EXAMPLES = 5
 
 
 class NotUnderstoodError(ServiceError):
@@ -84,18 +82,6 @@ class PageTooLargeError(ServiceError):
 
 class PagingLoopError(UntrustedAnswerError):
     """The pages go in circles; a stored page token leads into the circle and should be dropped."""
-
-
-class EventNames(NamedTuple):
-    """The events of a time by their names: how many were read and, of each name, how many and some of the newest.
-
-    `complete` says that there are no more in that time.
-    """
-
-    read: int
-    counts: Mapping[str, int]
-    examples: Mapping[str, Sequence[Event]]
-    complete: bool
 
 
 class Outreach:
@@ -154,7 +140,12 @@ class Outreach:
             UnavailableError, UntrustedAnswerError: it kept failing, or cannot be right.
             InterruptedByError: asked to stop.
         """
-        return self._ask(f"{self.config.outreach.base_url}{path}?{urlencode(list(params))}", _document)
+
+        def document(answer: Answer) -> dict[str, Any] | None:
+            content = parsed_object(answer.body)
+            return content if content is not None and isinstance(content.get("data"), (list, dict)) else None
+
+        return self._ask(f"{self.config.outreach.base_url}{path}?{urlencode(list(params))}", document)
 
     def heard_time(self) -> Instant | None:
         """Say what Outreach's clock reads, as last heard; None where it never answered."""
@@ -274,6 +265,11 @@ class Outreach:
         """Return the first page of all sequence states, nothing included: the leanest walk that makes whole rows."""
         return self._url(Stream.SEQUENCE_STATES, include="")
 
+    def newest_events_url(self, since: Instant) -> str:
+        """Return the first page of the events of every name since then, the newest first: too many to be all read."""
+        since_then = [("newFilterSyntax", "true"), ("filter[createdAt][gte]", to_iso(since))]
+        return self._url(Stream.EVENTS, since_then, sort="-createdAt")
+
     def states_of(self, prospect_ids: Iterable[int]) -> Iterator[Page]:
         """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`."""
         filters = [("filter[prospect][id]", ids) for ids in id_lists(prospect_ids)]
@@ -283,23 +279,6 @@ class Outreach:
     def by_id(self, stream: Stream, ids: Iterable[int]) -> Iterator[Page]:
         """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`."""
         return self.pages(stream, *(self._url(stream, [("filter[id]", listed)]) for listed in id_lists(ids)))
-
-    def event_names(self, since: Instant, *, requests: int) -> EventNames:
-        """Count the events of every name since then, the newest first, as far as so many requests reach.
-
-        Without a filter on names the stream is by far the largest there is, so it is never read to its end for this.
-        Raises as `pages`.
-        """
-        counts, examples, complete = Counter[str](), dict[str, list[Event]](), False
-        since_then = [("newFilterSyntax", "true"), ("filter[createdAt][gte]", to_iso(since))]
-        url = self._url(Stream.EVENTS, since_then, sort="-createdAt")
-        for page in islice(self.pages(Stream.EVENTS, url), requests):
-            complete = page.next_url is None
-            for event in page.events:
-                counts[event.name] += 1
-                if counts[event.name] <= _EXAMPLES:
-                    examples.setdefault(event.name, []).append(event)
-        return EventNames(counts.total(), counts, examples, complete)
 
     def pages(self, stream: Stream, *starts: str) -> Iterator[Page]:
         """Walk from each URL (a first page, or a stored `next_url`) to its end.
@@ -417,12 +396,6 @@ class Outreach:
                 query.append(("fields[prospect]", ",".join(fields_of(Stream.PROSPECTS, self._wanted))))
             query.append(("fields[sequence]", "name"))
         return f"{self.config.outreach.base_url}{_BELOW}{kind.path}?{urlencode([*query, *more])}"
-
-
-def _document(answer: Answer) -> dict[str, Any] | None:
-    """Parse a JSON:API document; None where the body is none."""
-    document = parsed_object(answer.body)
-    return document if document is not None and isinstance(document.get("data"), (list, dict)) else None
 
 
 def _refusal(status: int, error: str, url: str) -> OutreachSyncError:

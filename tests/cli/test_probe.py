@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from outreach_sync.instants import Instant, to_iso
 from outreach_sync.store import run_lock
 
 
@@ -98,6 +99,20 @@ def test_where_events_may_not_be_read_the_rest_is_shown_and_the_scope_is_named(
     assert "events.read" in ran.document["events"]["problem"]
     assert "events.read" in ran.document["recommendations"][0]
     assert (ran.document["read"], ran.document["skips"]) == (3, [])
+
+
+def test_events_of_every_name_are_counted_newest_first_in_ten_requests_at_most(empty: Any, command: Any) -> None:
+    for number in range(1, 25):
+        at = to_iso(Instant(empty.sandbox.clock.now() - (25 - number) * 1000))
+        empty.sandbox.outreach.store.add("event", {"name": "odd" if number % 2 else "even", "createdAt": at})
+    empty.change("outreach", page_size=2)
+    events = command("probe-skips", "--json").document["events"]
+    assert (events["read"], events["complete"]) == (20, False)
+    assert [(one["name"], one["count"], one["examples"]) for one in events["names"]] == [
+        ("even", 10, [24, 22, 20, 18, 16]), ("odd", 10, [23, 21, 19, 17, 15]),
+    ]  # fmt: skip
+    empty.change("outreach", page_size=3)
+    assert command("probe-skips", "--json").document["events"]["complete"]
 
 
 def test_every_task_is_counted_once_and_the_rule_takes_what_a_run_takes(setup: Any, command: Any) -> None:

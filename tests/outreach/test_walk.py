@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -196,20 +195,6 @@ def test_the_refusal_of_every_name_ends_the_walk(sandbox: Any, side: Any, monkey
     monkeypatch.setattr(side.transport, "send", lambda *_, **__: Answer(422, {}, body, None, 1))
     with pytest.raises(NotUnderstoodError):
         walk(side, Stream.EVENTS)
-
-
-def test_every_name_is_counted_in_a_bounded_number_of_requests(sandbox: Any, connect: Any) -> None:
-    happened(sandbox, "complete_task", day=1)
-    happened(sandbox, *NAMES, day=2)
-    happened(sandbox, "skip_task", day=3)
-    side = connect(page_size=4)
-    since = parse_iso("2026-09-02T00:00:00Z")
-    found = side.source.event_names(since, requests=2)
-    assert (found.read, found.complete, len(lists(sandbox))) == (8, True, 2)
-    assert found.counts == {**Counter(NAMES), "skip_task": 3}
-    assert [event.name for event in found.examples["skip_task"]] == ["skip_task"] * 3
-    newest = side.source.event_names(since, requests=1)
-    assert (newest.read, newest.complete) == (4, False)
 
 
 def test_a_full_page_without_links_is_not_taken_for_the_last(sandbox: Any, connect: Any) -> None:
