@@ -59,7 +59,6 @@ _LONGEST_WORD = 80
 _EXPIRY_MARGIN_MS = 5 * 60_000
 _REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
 _LARGEST_FILE = 65_536
-_MORE = ("refresh_token", "scope")
 _JSON_API = "application/vnd.api+json"
 _KEYS = {
     "PUBLIC KEY": "is a public key",
@@ -124,34 +123,6 @@ def refusal_of(answer: Answer) -> str:
     if not (word or usual):
         raise GarbledError(f"the answer ({status}) is not Outreach's: a gateway in front of it may have made it")
     return word or usual
-
-
-def granted_by(answer: Answer) -> StoredTokens | None:
-    """Read what the token endpoint gave, its refresh token '' where it gave none; None: the grant is dead.
-
-    Raises:
-        NotAuthenticatedError: it refuses the app, or for another reason.
-        ThrottledError, BusyError, GarbledError: it may pass.
-    """
-    error = refusal_of(answer)
-    if error == "invalid_grant":  # consent mends it, unlike an app that is not known
-        return None
-    if error == "invalid_client":
-        raise NotAuthenticatedError(
-            "Outreach does not know this client_id with this client_secret.",
-            advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
-        )
-    if error:
-        raise NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
-    content = parsed_object(answer.body) or {}
-    token, created, life = (content.get(name) for name in ("access_token", "created_at", "expires_in"))
-    if not isinstance(token, str) or not token:
-        raise GarbledError(f"the token endpoint answered {answer.status} without a token")
-    at = answer.server_time
-    issued = at if at is not None or not isinstance(created, int) else Instant(created * 1000)
-    life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
-    rotated, scope = (str(given) if isinstance(given := content.get(name), str) else "" for name in _MORE)
-    return StoredTokens(token, None if issued is None else Instant(issued + life_ms), rotated, issued, scope)
 
 
 # The two kinds of app
@@ -271,24 +242,22 @@ class TokenFile(NamedTuple):
         with self._writing():
             write_whole(self.path, json.dumps(tokens._asdict()), private=True)
 
-    def prove_writable(self) -> None:
-        """Make sure that `write` would work now; a token must not be rotated when its successor cannot be kept.
-
-        Raises:
-            StateError: it would not.
-        """
-        with self._writing():
-            prove_replaceable(self.path)
-
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold other processes off while tokens are rotated, by a lock on the file itself: nothing is left beside it.
 
         Raises:
-            StateError: the file cannot be opened or made.
+            StateError: `write` would not work; a token must not be rotated when its successor cannot be kept.
         """
         with self._writing():
-            descriptor = self._locked()
+            prove_replaceable(self.path)
+            while True:  # while we waited for the lock, another process may have replaced the file
+                descriptor = open_private(self.path)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                        break
+                os.close(descriptor)
         try:
             yield
         finally:
@@ -296,16 +265,6 @@ class TokenFile(NamedTuple):
                 with suppress(OSError):
                     if self.path.stat().st_size == 0:
                         self.path.unlink()
-            os.close(descriptor)
-
-    def _locked(self) -> int:
-        """Lock the file that is there now: while we waited, another process may have replaced it."""
-        while True:
-            descriptor = open_private(self.path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), self.path.stat()):
-                    return descriptor
             os.close(descriptor)
 
     @contextmanager
@@ -344,8 +303,11 @@ class Tokens:
         self._lock = threading.Lock()
         self._stored: StoredTokens | None = None
 
-    def current(self) -> str:
+    def current(self, refused: str = "") -> str:
         """Return an access token, a new one if it is about to expire by Outreach's clock.
+
+        `refused`: a token with which a request was refused. Another one is asked for once, whichever thread reports it
+        first.
 
         Raises:
             NotAuthenticatedError: there is no refresh token, or Outreach refuses it, or our signature.
@@ -354,28 +316,29 @@ class Tokens:
             ServiceError: Outreach cannot be used now.
         """
         with self._lock:
-            stored = self._stored = self._stored or self._load()
-            return stored.access_token if self._is_fresh(stored) else self._renew(stored.access_token)
-
-    def refused(self, token: str) -> str:
-        """Return another access token than `token`, with which a request was refused.
-
-        Asks once for each refused token, whichever thread reports it first. Raises as `current`.
-        """
-        with self._lock:
-            stored = self._stored = self._stored or self._load()
-            return self._renew(token) if stored.access_token == token else stored.access_token
-
-    def refresh(self) -> None:
-        """Get a new one now, whatever the age of the one that there is. Raises as `current`."""
-        with self._lock:
-            self._renew((self._stored or self._load()).access_token)
+            stored = self._stored or self._load()
+            if stored.access_token == refused or not self._is_fresh(stored):
+                with self.file.alone():
+                    before, stored = stored, self._load()  # another process may have renewed it since
+                    if stored.access_token == before.access_token or not self._is_fresh(stored):
+                        stored = self._keep(self._obtain(stored.refresh_token), stored.consent)
+            self._stored = stored
+            return stored.access_token
 
     def authorize_url(self, state: str) -> str:
         """Say where a user gives consent; `state` comes back with the code."""
         app = {"client_id": self._credentials[0], "redirect_uri": self._config.outreach.redirect_uri}
         query = app | {"response_type": "code", "scope": " ".join(SCOPES), "state": state}
         return f"{self._config.outreach.base_url}/oauth/authorize?{urlencode(query)}"
+
+    def prove_replaceable(self) -> None:
+        """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
+
+        Raises:
+            StateError: it belongs to another app, or the file cannot be written.
+        """
+        with self.file.alone(), suppress(DamagedTokensError):
+            self._load()
 
     def exchange_code(self, code: str) -> StoredTokens:
         """Exchange the code of a consent for tokens and store them; they replace whatever this app had.
@@ -384,24 +347,16 @@ class Tokens:
             NotAuthenticatedError: the code is refused. Otherwise as `current`.
         """
         with self._lock, self.file.alone():
-            self.prove_replaceable()
+            with suppress(DamagedTokensError):
+                self._load()
             granted = self._by_consent("exchanging the code", grant_type="authorization_code", code=code)
             if granted is None:
                 raise NotAuthenticatedError(
                     "Outreach refused the code.",
                     advice="Codes work once and briefly: run `outreach-sync auth login` again.",
                 )
-            return self._keep(granted, secrets.token_hex(8))
-
-    def prove_replaceable(self) -> None:
-        """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
-
-        Raises:
-            StateError: it belongs to another app, or the file cannot be written.
-        """
-        self.file.prove_writable()
-        with suppress(DamagedTokensError):
-            self._load()
+            self._stored = self._keep(granted, secrets.token_hex(8))
+            return self._stored
 
     def _load(self) -> StoredTokens:
         """Prefer the stored chain, unless the config holds another first token than the one it grew from."""
@@ -426,22 +381,12 @@ class Tokens:
         ages = stored.issued_at is not None and at > stored.issued_at + _REFRESH_TOKEN_MAX_AGE_MS
         return not (expires or ages)
 
-    def _renew(self, replaced: str) -> str:
-        """Get a new token, unless another process did so since we read the file."""
-        with self.file.alone():
-            stored = self._load()
-            if stored.access_token == replaced or not self._is_fresh(stored):
-                self.file.prove_writable()
-                stored = self._keep(self._obtain(stored.refresh_token), stored.consent)
-            self._stored = stored
-            return stored.access_token
-
     def _keep(self, granted: StoredTokens, consent: str) -> StoredTokens:
         now = self._transport.server_now()
         offset = None if now is None else now - instants.now()
-        self._stored = granted._replace(seed=self._seed, clock_offset_ms=offset, app=self._app, consent=consent)
-        self.file.write(self._stored)
-        return self._stored
+        stored = granted._replace(seed=self._seed, clock_offset_ms=offset, app=self._app, consent=consent)
+        self.file.write(stored)
+        return stored
 
     def _obtain(self, refresh_token: str) -> StoredTokens:
         """Sign who we are, or refresh with the stored token; if that is refused and the config has another, with that.
@@ -461,14 +406,40 @@ class Tokens:
         raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=LOG_IN)
 
     def _by_consent(self, what: str, **grant: str) -> StoredTokens | None:
-        """Ask for the tokens of a user who gave consent. Returns and raises as `granted_by`."""
+        """Ask for the tokens of a user who gave consent, the refresh token '' where none came; None: the grant is dead.
+
+        Raises:
+            NotAuthenticatedError: Outreach refuses the app, or for another reason.
+        """
         client_id, secret = self._credentials
         form = {"client_id": client_id, "client_secret": secret, **grant}
         form["redirect_uri"] = self._config.outreach.redirect_uri
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        return self._patience.ask(
-            f"Outreach, {what}", lambda left: granted_by(self._post("/oauth/token", left, headers, urlencode(form)))
-        )
+
+        def attempt(left: float) -> StoredTokens | None:
+            answer = self._post("/oauth/token", left, headers, urlencode(form))
+            error = refusal_of(answer)
+            if error == "invalid_grant":  # consent mends it, unlike an app that is not known
+                return None
+            if error == "invalid_client":
+                raise NotAuthenticatedError(
+                    "Outreach does not know this client_id with this client_secret.",
+                    advice="Compare outreach.client_id and outreach.client_secret with the app's page in Outreach.",
+                )
+            if error:
+                raise NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
+            content = parsed_object(answer.body) or {}
+            created, life = content.get("created_at"), content.get("expires_in")
+            at = answer.server_time
+            issued = at if at is not None or not isinstance(created, int) else Instant(created * 1000)
+            life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
+            texts = (content.get(name) for name in ("access_token", "refresh_token", "scope"))
+            token, rotated, scope = (text if isinstance(text, str) else "" for text in texts)
+            if not token:
+                raise GarbledError(f"the token endpoint answered {answer.status} without a token")
+            return StoredTokens(token, None if issued is None else Instant(issued + life_ms), rotated, issued, scope)
+
+        return self._patience.ask(f"Outreach, {what}", attempt)
 
     def _by_signature(self, left: float) -> StoredTokens:
         """Ask for the token of an app that an administrator installed, which signs who it is.

@@ -224,7 +224,7 @@ class Outreach:
                 self._doubtful = 0 if own else self._doubtful + 1
             if renewed or not (own or self._doubtful == _DOUBTS):
                 break
-            token, renewed = self.tokens.refused(token), True
+            token, renewed = self.tokens.current(refused=token), True
         if refused := refusal_of(answer):
             raise _refusal(answer.status, refused, url)
         return answer

@@ -12,6 +12,7 @@ import pytest
 from outreach_sync.connections import Answer
 from outreach_sync.errors import NotAuthenticatedError, QuotaSpentError, StateError
 from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.outreach import auth
 from outreach_sync.outreach.auth import SCOPES, StoredTokens, TokenFile
 
 if TYPE_CHECKING:
@@ -67,18 +68,17 @@ def test_a_rotated_token_passes_from_process_to_process(sandbox: Any, connect: A
     seen = set()
     for _ in range(4):
         side = connect()
-        side.tokens.refresh()
-        seen.add(side.tokens.current())
+        seen.add(side.tokens.current(side.tokens.current()))
     assert len(seen) == 4
 
 
 def test_no_token_is_rotated_whose_successor_cannot_be_kept(
     sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_self: TokenFile) -> None:
-        raise StateError("no space")
+    def full(_path: Path) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(TokenFile, "prove_writable", full)
+    monkeypatch.setattr(auth, "prove_replaceable", full)
     with pytest.raises(StateError):
         side.tokens.current()
     assert asked(sandbox) == 0
@@ -98,7 +98,7 @@ def test_no_access_token_is_used_that_could_not_be_stored(
 def test_many_threads_refresh_one_refused_token_once(sandbox: Any, side: Any) -> None:
     token = side.tokens.current()
     replacements: list[str] = []
-    threads = [threading.Thread(target=lambda: replacements.append(side.tokens.refused(token))) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: replacements.append(side.tokens.current(token))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -112,7 +112,7 @@ def test_two_processes_refresh_one_refused_token_once(sandbox: Any, connect: Any
     one, other = connect(), connect()
     token = one.tokens.current()
     assert other.tokens.current() == token
-    assert other.tokens.refused(token) == one.tokens.refused(token)
+    assert other.tokens.current(token) == one.tokens.current(token)
     assert asked(sandbox) == 2
 
 
@@ -141,7 +141,7 @@ def test_a_broken_answer_is_not_taken_for_a_refusal(sandbox: Any, side: Any, fau
 def test_the_rule_of_one_token_a_minute_is_waited_for(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     sandbox.faults.on("token_minute_rule", times=2)
-    assert side.tokens.refused(side.tokens.current())
+    assert side.tokens.current(side.tokens.current())
     assert [note.why for note in side.retries] == ["the service answered 429, too many requests"] * 2
 
 
@@ -149,7 +149,7 @@ def test_a_minute_that_outlasts_patience_is_no_refusal(sandbox: Any, side: Any) 
     side.tokens.current()
     sandbox.faults.on("token_minute_rule")
     with pytest.raises(QuotaSpentError):
-        side.tokens.refresh()
+        side.tokens.current(side.tokens.current())
 
 
 def test_a_new_token_in_the_config_is_taken(sandbox: Any, connect: Any) -> None:
@@ -162,7 +162,8 @@ def test_a_new_token_in_the_config_is_taken(sandbox: Any, connect: Any) -> None:
 def test_the_rotated_token_outlives_that_of_the_config(sandbox: Any, connect: Any) -> None:
     connect().tokens.current()
     rotated = connect().file.read().refresh_token
-    connect().tokens.refresh()
+    side = connect()
+    side.tokens.current(side.tokens.current())
     forms = [entry for entry in sandbox.journal.entries() if entry.path == "/oauth/token"]
     assert len(forms) == 2
     assert rotated not in {"", sandbox.refresh_token}
@@ -173,7 +174,7 @@ def test_a_live_token_in_the_config_replaces_a_dead_chain(sandbox: Any, side: An
     side.tokens.current()
     stored = side.file.read()
     side.file.write(stored._replace(refresh_token="dead"))
-    side.tokens.refresh()
+    side.tokens.current(side.tokens.current())
     assert side.file.read().refresh_token not in {"dead", ""}
     assert asked(sandbox) == 3
 
@@ -261,7 +262,7 @@ def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> No
     (tmp_path / "made").write_text("a file where the directory should be")
     file = TokenFile(tmp_path / "made" / "tokens.json")
     with pytest.raises(StateError, match="cannot be written"):
-        file.prove_writable()
+        file.write(TOKENS)
     with pytest.raises(StateError, match="cannot be written"), file.alone():
         pass
 
