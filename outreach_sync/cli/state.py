@@ -38,8 +38,7 @@ from outreach_sync.instants import Back, Instant, ago, now, parse_iso, to_dateti
 from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
-from outreach_sync.report import render, write_page
-from outreach_sync.report.figures import Report
+from outreach_sync.report import Report, render, write_page
 from outreach_sync.store import Store, holder, is_there, run_lock
 from outreach_sync.store.backup import (
     back_up,

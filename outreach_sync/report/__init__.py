@@ -1,18 +1,24 @@
 """The report: one self-contained page of how the sync is doing, from the local state alone.
 
-`figures` gathers plain values, the template `page.html.j2` words them, and the charts are drawn here as inline SVG:
-columns over time, small lines, and bars. Their words stand in HTML beside them, so a chart can be as wide as there is
-room without its type growing; colours and patterns are the style sheet's. There is no script on the page,
-and its content security policy allows nothing but its style sheet, by its hash: a hostile name is shown and does
-nothing.
+`Report` gathers plain values; the template `page.html.j2` words them and draws its charts as inline SVG, whose colours
+and patterns are the style sheet's. There is no script on the page, and its content security policy allows nothing but
+its style sheet, by its hash: a hostile name is shown and does nothing.
+
+No personal data: record ids, labels, names of sequences, and reasons. Every text is scrubbed here, and e-mail
+addresses that a service put into a reason are masked, since reports are passed around.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
+from collections import Counter
+from functools import cached_property
 from hashlib import sha256
 from importlib import resources
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -20,20 +26,309 @@ from markupsafe import Markup
 from outreach_sync import __version__
 from outreach_sync.errors import UsageError
 from outreach_sync.files import write_whole
-from outreach_sync.instants import ago, to_date, to_datetime
+from outreach_sync.insight.explain import Links, by_kind, failure_document
+from outreach_sync.insight.status import status_document
+from outreach_sync.instants import Instant, ago, parse_iso, to_date, to_datetime
+from outreach_sync.log import scrubbed
+from outreach_sync.records import Stream
+from outreach_sync.store.progress import DAY_MS, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from outreach_sync.instants import Instant
-    from outreach_sync.report.figures import Column, Report
+    from outreach_sync.config.model import Config
+    from outreach_sync.insight.explain import Kind
+    from outreach_sync.store import Holder, Store
+    from outreach_sync.store.progress import RunRecord, Written
 
-_SECOND_MS = 1_000
-_WIDTH, _HEIGHT = 1000.0, 100.0
-_BAR_SHARE = 0.76
-_LEAST_BAR = 1.5  # what is there at all has to be seen
-_MARGIN = 6.0
+_SHOWN_RUNS, _SHOWN_FAILURES, _SHOWN_CHANGES, _SHOWN_SEQUENCES = 20, 40, 60, 30
+_MOST_DAILY_PERIODS = 100
+_SECOND_MS, _HOUR_MS = 1_000, 3_600_000
+_LONGEST_TEXT = 400
+_WELL = (0, 1)
+_ADDRESS = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]+@[^\s@<>"'(),;:]+""")
+"""Tried at the beginnings of words only, so that it takes no longer than the text is long."""
+
+
+class Column(NamedTuple):
+    """One column of a chart: what a pointer over it shows, its parts from the bottom up, and whether it is the last."""
+
+    tip: str
+    parts: tuple[int, ...]
+    new: bool = True
+
+
+class RunFigures(NamedTuple):
+    """One run. `written` and `refused` count people and tasks; `duration_ms` is None for one that did not finish."""
+
+    started_at: Instant
+    command: str
+    outcome: str
+    exit_status: int | None
+    duration_ms: int | None
+    read: int
+    written: int
+    refused: int
+    outreach: int
+    workbooks: int
+    error: str
+
+
+class Period(NamedTuple):
+    """What the runs of a day, or of a week where days would be too many, did together.
+
+    `failed` counts unfinished runs too. The durations are 0 where no run finished.
+    """
+
+    begins_at: Instant
+    runs: list[RunFigures]
+    ok: int
+    partial: int
+    failed: int
+    median_ms: int
+    longest_ms: int
+
+    def total(self, name: str) -> int:
+        """Return a number of the period, or the sum of one of its runs."""
+        return getattr(self, name) if name in self._fields else sum(getattr(run, name) for run in self.runs)
+
+
+class Outage(NamedTuple):
+    """Runs that failed one after another: from the first to the next that did not (`ended_at` None: it lasts)."""
+
+    began_at: Instant
+    ended_at: Instant | None
+    runs: int
+    cause: str
+
+
+class Trend(NamedTuple):
+    """How many linked people say a label: now, and by day from the first day recorded in the period, now last."""
+
+    label: str
+    now: int
+    days: tuple[tuple[Instant, int], ...]
+
+
+class Refusals(NamedTuple):
+    """Refusals of one kind, the first of them in full, and what to do about them. `new`: found in the last day."""
+
+    kind: Kind
+    records: int
+    parked: int
+    new: int
+    shown: list[Mapping[str, Any]]
+
+
+class Report:
+    """Everything that the page says. Most of it is read when it is asked for, so the state must be open until then."""
+
+    def __init__(self, store: Store, config: Config, now: Instant, *, days: int, holder: Holder | None = None) -> None:
+        """Look at a state, open to read; a scratch one where no run was ever made.
+
+        `now` is this machine's clock: runs that say they began after it are left out. `days` are counted back, today
+        included. `holder` is who holds the run lock.
+        """
+        self._store, self._config = store, config
+        self.generated_at, self.days = now, days
+        self.unit, length = ("day", 1) if days <= _MOST_DAILY_PERIODS else ("week", 7)
+        end, self._length = day_of(now) + DAY_MS, length * DAY_MS
+        self._starts = [Instant(end - back * self._length) for back in range(-(-days // length), 0, -1)]
+        directory = config.state.path.absolute().parent  # the tenant, where it is below one of ours
+        self.title = directory.name if directory.parent.name == "outreach-sync" else "outreach-sync"
+        self.hosts = " → ".join(urlsplit(one.base_url).netloc for one in (config.outreach, config.workbooks))
+        self.links = Links.of(config)
+        standing = status_document(store, config, now, holder)
+        self.standing = {**standing, "needs": [_clean(need) for need in standing["needs"]]}
+        self.next_run = parse_iso(standing["next_run"]) if standing["next_run"] else None
+        recorded = store.history.since(self._starts[0])
+        self.runs = [_run_figures(run) for run in recorded if run.started_at <= now + DAY_MS]
+        self.last_runs = self.runs[: -_SHOWN_RUNS - 1 : -1]
+        ended = [run.exit_status in _WELL for run in self.runs if run.exit_status is not None]
+        self.success = sum(ended) / len(ended) if ended else None
+
+    @cached_property
+    def periods(self) -> list[Period]:
+        """The runs by period; periods without a run are there too."""
+        grouped: dict[int, list[RunFigures]] = {}
+        for run in self.runs:
+            grouped.setdefault((run.started_at - self._starts[0]) // self._length, []).append(run)
+        periods = []
+        for place, start in enumerate(self._starts):
+            runs = grouped.get(place, [])
+            outcomes = Counter(run.outcome for run in runs)
+            ok, partial = outcomes["ok"], outcomes["partial"]
+            durations = [run.duration_ms for run in runs if run.duration_ms is not None] or [0]
+            failed, middle = len(runs) - ok - partial, round(median(durations))
+            periods.append(Period(start, runs, ok, partial, failed, middle, max(durations)))
+        return periods
+
+    def columns(self, *names: str) -> list[Column]:
+        """Return the columns of a chart of runs, each of these numbers of the periods."""
+        columns = []
+        for period in self.periods:
+            parts = {name.replace("_ms", " (ms)"): period.total(name) for name in names}
+            said = ", ".join(f"{part:,} {name}" for name, part in parts.items())
+            tip, new = f"{to_date(period.begins_at)}: {said}", period is self.periods[-1]
+            columns.append(Column(tip, tuple(parts.values()), new))
+        return columns
+
+    @property
+    def busiest_hour(self) -> tuple[Instant, int] | None:
+        """The hour with the most requests to Outreach, the latest of several; None: there were none."""
+        hours: Counter[int] = Counter()
+        for run in self.runs:
+            hours[run.started_at // _HOUR_MS] += run.outreach
+        hour, requests = max(hours.items(), key=lambda one: (one[1], one[0]), default=(0, 0))
+        return (Instant(hour * _HOUR_MS), requests) if requests else None
+
+    @cached_property
+    def outages(self) -> list[Outage]:
+        """The runs that failed one after another, the latest first; what was only stopped ended no outage."""
+        found: list[Outage] = []
+        failing: list[RunFigures] = []
+        for run in (*self.runs, None):
+            if run is not None and run.exit_status not in _WELL:
+                failing += [run] if run.error else []
+            elif failing:
+                cause = Counter(one.error for one in failing).most_common(1)[0][0]
+                found.append(Outage(failing[0].started_at, run and run.started_at, len(failing), cause))
+                failing = []
+        return found[::-1]
+
+    @cached_property
+    def lag(self) -> tuple[int, int] | None:
+        """How long it took from a change in Outreach to its write in Workbooks, in the middle and of all but 5 in 100.
+
+        By the times that were written: when the state changed in Outreach, against when Workbooks took it.
+        """
+        spans = self._store.history.lags(self._config.workbooks.fields.state_updated_at, self._starts[0])
+        return (round(median(spans)), spans[-max(len(spans) // 20, 1)]) if spans else None
+
+    @cached_property
+    def trends(self) -> list[Trend]:
+        """What was recorded by day, joined with what people say now, which stands in for today."""
+        recorded: dict[Instant, dict[str, int]] = {}
+        for day, said, people in self._store.history.labels_since(self._starts[0]):
+            recorded.setdefault(day, {})[said] = people
+        current = recorded[day_of(self.generated_at)] = dict(self._store.history.labels_now())
+        gone = {label for counts in recorded.values() for label in counts} - current.keys()
+        return [
+            Trend(
+                _clean(label) or "(empty)",
+                current.get(label, 0),
+                tuple((day, counts.get(label, 0)) for day, counts in sorted(recorded.items())),
+            )
+            for label in (*current, *sorted(gone))
+        ]
+
+    @cached_property
+    def opt_outs(self) -> list[tuple[Instant, int]]:
+        """How many prospects opted out, by the beginning of each period."""
+        counts = dict.fromkeys(self._starts, 0)
+        for day, count in self._store.history.opt_outs_since(self._starts[0]).items():
+            counts[max(start for start in self._starts if start <= day)] += count
+        return list(counts.items())
+
+    @property
+    def opt_out_columns(self) -> list[Column]:
+        """The columns of the chart of opt-outs."""
+        return [Column(f"{to_date(at)}: {count:,}", (count,)) for at, count in self.opt_outs]
+
+    @cached_property
+    def skipped(self) -> list[dict[str, Any]]:
+        """The skipped tasks of each sequence, the one with the most of them first."""
+        found = []
+        for one in self._store.history.skipped_by_sequence(self._starts[0])[:_SHOWN_SEQUENCES]:
+            unnamed = "(no sequence named)" if one.sequence_id is None else f"sequence {one.sequence_id}"
+            found.append({**one._asdict(), "name": _clean(one.name or "").strip() or unnamed})
+        return found
+
+    @cached_property
+    def cancelled(self) -> list[Written]:
+        """The status of the latest Tasks that were made: it says of which task, when, and which witness."""
+        history, since = self._store.history, self._starts[0]
+        found = history.writes(record="task", field="activity_status", since=since, limit=_SHOWN_RUNS)
+        return [_cleaned(one) for one in found]
+
+    @cached_property
+    def changes(self) -> list[Written]:
+        """The first fields of the last run that wrote."""
+        history = self._store.history
+        found = [history.writes(run_id=last.run_id, limit=_SHOWN_CHANGES) for last in history.writes(limit=1)]
+        return [_cleaned(one) for fields in found for one in fields]
+
+    @property
+    def change_count(self) -> int:
+        """How many fields the last run that wrote has written."""
+        return self._store.history.count_writes(self.changes[0].run_id) if self.changes else 0
+
+    @cached_property
+    def refusals(self) -> list[Refusals]:
+        """What is refused now, by kind."""
+        outbox, since = self._store.outbox, Instant(self.generated_at - DAY_MS)
+        recent = outbox.refused_in(run.id for run in self._store.history.since(since))
+        found = []
+        for kind, entries in by_kind(outbox.failures()).items():
+            shown = [(failure_document(entry), entry.id in recent) for entry in entries[:_SHOWN_FAILURES]]
+            rows: list[Mapping[str, Any]] = [
+                {**one, "reason": _clean(one["reason"] or ""), "new": new} for one, new in shown
+            ]
+            parked = sum(entry.state == "parked" for entry in entries)
+            found.append(Refusals(kind, len(entries), parked, sum(entry.id in recent for entry in entries), rows))
+        return found
+
+    @property
+    def waiting(self) -> list[tuple[str, int, int, int]]:
+        """What waits: (record, queued, parked, tasks that wait for a Person) of each kind of record."""
+        counts, waiting = Counter(self._store.outbox.counts()), []
+        for record in sorted({record for record, _ in counts}):
+            queued = counts[record, "queued"] + counts[record, "sending"]
+            waiting.append((record, queued, counts[record, "parked"], counts[record, "waiting"]))
+        return waiting
+
+    def marks(self) -> Iterator[tuple[str, Instant | None, bool]]:
+        """Return how far each stream was read, and whether a walk of it is not complete."""
+        for stream, mark in self.standing["watermarks"].items():
+            walking = self._store.progress.of(Stream(stream)).walk is not None
+            yield stream, None if mark is None else parse_iso(mark), walking
+
+
+def _clean(text: str) -> str:
+    text = scrubbed(text)
+    return _ADDRESS.sub("(address)", text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…")
+
+
+def _cleaned(one: Written) -> Written:
+    old, new = (_clean(value) if isinstance(value, str) else value for value in (one.old, one.new))
+    return one._replace(old=old, new=new, because=_clean(one.because or ""))
+
+
+def _run_figures(run: RunRecord) -> RunFigures:
+    def numbers(part: Any) -> Counter[str]:
+        """Return the whole numbers of a part of the summary; an older version may have written it otherwise."""
+        given = part if isinstance(part, dict) else {}
+        return Counter({key: one for key, one in given.items() if isinstance(one, int)})
+
+    summary = run.summary
+    people, tasks, requests = (numbers(summary.get(name)) for name in ("people", "tasks", "requests"))
+    return RunFigures(
+        started_at=run.started_at,
+        command=run.command,
+        outcome=run.outcome or "unfinished",  # it goes on, or its process was killed
+        exit_status=run.exit_status,
+        duration_ms=None if run.finished_at is None else max(run.finished_at - run.started_at, 0),
+        read=sum(numbers(stream)["read"] for stream in (summary.get("streams") or {}).values()),
+        written=people["created"] + people["updated"] + people["recreated"] + tasks["created"],
+        refused=people["rejected"] + tasks["rejected"],
+        outreach=requests["outreach"],
+        workbooks=requests["workbooks"],
+        error=_clean(str(summary.get("error") or "")),
+    )
+
+
+# -- the page
 
 
 def render(report: Report) -> str:
@@ -43,10 +338,12 @@ def render(report: Report) -> str:
     page = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    page.filters.update(number="{:,}".format, ago=_ago, moment=_moment, day=_day, duration=duration, share=share)
-    page.globals.update(bars=bars, spark=spark, share_bar=share_bar, version=__version__)
+    page.filters.update(number="{:,}".format, ago=ago, date=to_date, time=to_datetime, duration=duration, share=share)
     return page.from_string(files.joinpath("page.html.j2").read_text(encoding="utf-8")).render(
-        report=report, style=style, style_hash=b64encode(sha256(style.encode()).digest()).decode()
+        report=report,
+        version=__version__,
+        style=Markup(style),  # noqa: S704 - it is our own
+        style_hash=b64encode(sha256(style.encode()).digest()).decode(),
     )
 
 
@@ -83,83 +380,3 @@ def share(part: float) -> str:
     if 0 < percent < 1:
         return "<1%"
     return f"{percent:.1f}%" if 99 <= percent < 100 else f"{percent:.0f}%"  # noqa: PLR2004 - percent
-
-
-def _ago(at: Instant, report: Report) -> str:
-    return f"{ago(report.generated_at - at)} ago"
-
-
-def _moment(at: Instant) -> Markup:
-    """Write a time as `2026-09-01 10:15`, machine-readable. All times are UTC."""
-    return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}">{:%Y-%m-%d %H:%M}</time>').format(*[to_datetime(at)] * 2)
-
-
-def _day(at: Instant) -> Markup:
-    """Write a day as `2026-09-01`, machine-readable."""
-    return Markup('<time datetime="{0}">{0}</time>').format(to_date(at))
-
-
-# -- charts
-
-
-def bars(slug: str, title: str, columns: Sequence[Column], looks: Sequence[str]) -> Markup:
-    """Draw columns over time, the highest as high as the chart.
-
-    Args:
-        slug: names the chart on the page.
-        title: what it shows, in a sentence.
-        columns: oldest first; at least one.
-        looks: classes of the style sheet for the parts, from the bottom up.
-    """
-    highest = max(*(sum(column.parts) for column in columns), 1)
-    slot = _WIDTH / len(columns)
-    drawn = (
-        _column(column, slot * (place + (1 - _BAR_SHARE) / 2), slot * _BAR_SHARE, highest, looks)
-        for place, column in enumerate(columns)
-        if any(column.parts)
-    )
-    return _image(slug, title, "chart", Markup("").join(drawn))
-
-
-def _column(column: Column, left: float, width: float, highest: int, looks: Sequence[str]) -> Markup:
-    rects, base = Markup(""), _HEIGHT
-    for part, look in zip(column.parts, looks, strict=True):
-        if part:
-            height = max(part / highest * _HEIGHT, _LEAST_BAR)
-            base -= height
-            rects += Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>').format(
-                look if column.new else f"{look} old", left, base, width, height
-            )
-    return Markup("<g><title>{}</title>{}</g>").format(column.tip, rects)
-
-
-def spark(slug: str, title: str, values: Sequence[int]) -> Markup:
-    """Draw a small line over time, from zero up so that small changes do not look large."""
-    highest = max(*values, 1)
-    shown = [*values, *values] if len(values) == 1 else values
-    across = (_WIDTH - 2 * _MARGIN) / (len(shown) - 1)
-    points = [
-        (_MARGIN + across * place, _HEIGHT - _MARGIN - value / highest * (_HEIGHT - 2 * _MARGIN))
-        for place, value in enumerate(shown)
-    ]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    floor = f"{_HEIGHT - _MARGIN:.1f}"
-    drawn = Markup('<path class="area" d="M{:.1f},{} L{} L{:.1f},{} Z"/><polyline class="line" points="{}"/>').format(
-        points[0][0], floor, path, points[-1][0], floor, path
-    )
-    return _image(slug, title, "spark", drawn)
-
-
-def share_bar(part: int, whole: int) -> Markup:
-    """Draw a part of a whole as a bar: decoration of a number that stands beside it."""
-    return Markup(
-        '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="track" width="100" height="6"/><rect class="fill" width="{:.2f}" height="6"/></svg>'
-    ).format(part / (whole or 1) * 100)
-
-
-def _image(slug: str, title: str, look: str, drawn: Markup) -> Markup:
-    return Markup(
-        '<svg class="{}" role="img" viewBox="0 0 {:g} {:g}" preserveAspectRatio="none" aria-labelledby="{}-title">'
-        '<title id="{}-title">{}</title>{}</svg>'
-    ).format(look, _WIDTH, _HEIGHT, slug, slug, title, drawn)

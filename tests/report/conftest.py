@@ -9,8 +9,7 @@ import pytest
 
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask, Stream
-from outreach_sync.report import render
-from outreach_sync.report.figures import Report
+from outreach_sync.report import Report, render
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.cache import JudgedTask

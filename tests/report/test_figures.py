@@ -9,8 +9,7 @@ import pytest
 from outreach_sync.errors import UsageError
 from outreach_sync.instants import Instant, parse_iso, to_iso
 from outreach_sync.log import keep_secret
-from outreach_sync.report import duration, render, share, write_page
-from outreach_sync.report.figures import Report
+from outreach_sync.report import Report, duration, render, share, write_page
 from outreach_sync.store.progress import DAY_MS
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def test_a_period_tells_done_partial_and_failed_apart_and_counts_the_unfinished_
         filled.run(str(place), Instant(TODAY + place), outcome)
     *earlier, today = _gather(filled, days=3).periods
     assert [len(period.runs) for period in earlier] == [0, 0]
-    assert (today.ok, today.partial, today.failed, today.longest_ms, today.new) == (1, 1, 2, 42_000, True)
+    assert (today.ok, today.partial, today.failed, today.longest_ms) == (1, 1, 2, 42_000)
     assert _gather(filled).success == pytest.approx(2 / 3)
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.report import render
-from outreach_sync.report.figures import Report
+from outreach_sync.report import Report, render
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 HOSTILE = (
