@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.instants import Instant
     from outreach_sync.log import Log
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
     from outreach_sync.store import Store
     from outreach_sync.store.progress import RunRecord
 
@@ -107,7 +107,7 @@ class Watch:
         self._run_id = run_id
         self._ping(START)
 
-    def end(self, ended: Ended, store: Store) -> None:
+    def end(self, ended: RunSummary, store: Store) -> None:
         """Tell how a run ended, once this is closed; the store holds its record already."""
         if not self._run_id:
             return
@@ -116,7 +116,7 @@ class Watch:
             self._signal = LOG if isinstance(ended.error, InterruptedByError) else FAIL
         before = store.history.latest(2)[1:]
         self._told = {
-            "OUTCOME": ended.document["outcome"],
+            "OUTCOME": ended.outcome,
             "EXIT_STATUS": ended.exit_status,
             "PREVIOUS_STATUS": before[0].exit_status if before else None,
         }

@@ -100,10 +100,15 @@ class TaskSummary:
 
 @dataclass(slots=True)
 class RunSummary:
-    """Everything a run did; what it prints and keeps are views of it.
+    """Everything a run did, and how it ended; what is printed, kept and told of it are views of this.
 
-    `changes` and `refused` are filled by a dry run only; `warnings` are sentences that do not end the run. `outcome`,
-    `finished_at` and `error` are known at its end.
+    Attributes:
+        changes, refused, names: of a dry run: what it would write, what `failures list` would show of it, and the names
+            of the prospects concerned.
+        warnings: sentences that do not end the run.
+        exit_status, finished_at: known at its end.
+        error: what ended it, if anything did.
+        failing: how many entries `failures list` lists now (after a dry run, would list).
     """
 
     run_id: str
@@ -116,11 +121,13 @@ class RunSummary:
     workbooks_requests: int = 0
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     refused: list[Mapping[str, Any]] = field(default_factory=list)
+    names: Mapping[int, str] = field(default_factory=dict)
     guard_would_stop: bool = False
     warnings: list[str] = field(default_factory=list)
-    outcome: str = ""
+    exit_status: int = 0
     finished_at: Instant | None = None
-    error: str | None = None
+    error: OutreachSyncError | None = None
+    failing: int = 0
 
     def count(self, entry: Entry) -> None:
         """Count an entry that was written, or would be: `update` as updated, and so on."""
@@ -141,16 +148,17 @@ class RunSummary:
             }
         )
 
-    def end(self, exit_status: int, finished_at: Instant, error: str | None = None) -> None:
-        """Say in a word how it went: partial where something was read or written but not everything done."""
+    @property
+    def outcome(self) -> str:
+        """How it went, in a word: `partial` where something was read or written but not everything done."""
         people, tasks = self.people, self.tasks
         done = people.created + people.updated + people.recreated + tasks.created
         done += sum(stream.read for stream in self.streams.values())
-        self.outcome = "ok" if exit_status == 0 else "partial" if exit_status == _REFUSED or done else "failed"
-        self.finished_at, self.error = finished_at, error
+        return "ok" if self.exit_status == 0 else "partial" if self.exit_status == _REFUSED or done else "failed"
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the document that `run --json` prints."""
+    @property
+    def document(self) -> dict[str, Any]:
+        """The document that `run --json` prints."""
         document: dict[str, Any] = {
             "run_id": self.run_id,
             "outcome": self.outcome,
@@ -167,23 +175,8 @@ class RunSummary:
         if self.dry_run:
             document |= {"changes": self.changes, "guard_would_stop": self.guard_would_stop, "refused": self.refused}
         if self.error is not None:
-            document["error"] = self.error
+            document["error"] = masked(str(self.error))
         return document
-
-
-class Ended(NamedTuple):
-    """How a run ended: what it did, its document (`run --json`), its exit status, the error that ended it, if one did.
-
-    `refused`: what `failures list` lists now (after a dry run, what it would list). `names`: of a dry run, the names of
-    the prospects that would change, by id.
-    """
-
-    summary: RunSummary
-    document: Mapping[str, Any]
-    exit_status: int
-    error: OutreachSyncError | None
-    refused: int = 0
-    names: Mapping[int, str] = {}
 
 
 @dataclass(slots=True)
@@ -323,7 +316,7 @@ def perform(
     *,
     work: Callable[[Run], None] | None = None,
     on_progress: Callable[[str, int], None] = lambda _what, _count: None,
-) -> Ended:
+) -> RunSummary:
     """Do one run under the lock and record it; a dry run works on a copy, takes no lock and leaves nothing behind.
 
     Args:
@@ -345,28 +338,29 @@ def perform(
     with lock, opened(path) as store, closing(Watch(config, log)) as watch:
         log = watch.log
         run = _begun(config, options, store, stop, log)
-        run.on_progress = on_progress
+        run.on_progress, summary = on_progress, run.summary
         log.info("run_started", run=run.id, command=options.command, dry_run=options.dry_run)
         if not options.dry_run:
             watch.begin(run.id)
-        error: OutreachSyncError | None = None
         try:
             _carry_out(run, options, work)
         except (OutreachSyncError, sqlite3.Error) as problem:
             log.debug("run_failed", exc_info=True)
-            error = state_error(store.path, problem) if isinstance(problem, sqlite3.Error) else problem
-        ended = _ended(run, error)
+            summary.error = state_error(store.path, problem) if isinstance(problem, sqlite3.Error) else problem
+        _sum_up(run)
         try:
             if not options.dry_run:
-                _record(run, ended)
+                _record(run)
         except OutreachSyncError as problem:
             log.debug("run_failed", exc_info=True)
-            ended = ended if error is not None else _ended(run, problem)  # a full disk, as if in the midst of it
+            if summary.error is None:  # a full disk, as if in the midst of it
+                summary.error = problem
+                _sum_up(run)
         unsaid = ("changes", "started_at", "finished_at")
-        known_by = {name: value for name, value in ended.document.items() if name not in unsaid}
-        log.info("run_finished", exit_status=ended.exit_status, **known_by)
-        watch.end(ended, store)
-        return ended
+        known_by = {name: value for name, value in summary.document.items() if name not in unsaid}
+        log.info("run_finished", exit_status=summary.exit_status, **known_by)
+        watch.end(summary, store)
+        return summary
 
 
 def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log: Log) -> Run:
@@ -422,27 +416,29 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
         work(run)
 
 
-def _ended(run: Run, error: OutreachSyncError | None) -> Ended:
-    """Sum the run up: it ends with what its error says, else with 1 as long as anything is refused or parked."""
-    outbox, summary = run.store.outbox, run.summary
-    refused = outbox.count_failures()
-    status = error.exit_status if error is not None else _REFUSED if refused else 0
-    if summary.dry_run:
+def _sum_up(run: Run) -> None:
+    """Say how the run ended: with what its error says, else with 1 as long as anything is refused or parked."""
+    summary, outbox = run.summary, run.store.outbox
+    summary.failing, summary.finished_at = outbox.count_failures(), instants.now()
+    summary.exit_status = _REFUSED if summary.failing else 0
+    if summary.error is not None:
+        summary.exit_status = summary.error.exit_status
+    if summary.dry_run:  # the copy of the store that it worked on is gone when somebody reads these
         summary.refused = [failure_document(entry) for entry in outbox.failures()]
-    summary.end(status, instants.now(), None if error is None else masked(str(error)))
-    concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}
-    names = {  # the copy of the store that a dry run works on is gone when somebody reads them
-        one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip()
-        for one, row in run.store.cache.prospects(concerned).items()
-    }
-    return Ended(summary, summary.as_json(), status, error, refused, names)
+        concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}
+        summary.names = {
+            one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip()
+            for one, row in run.store.cache.prospects(concerned).items()
+        }
 
 
-def _record(run: Run, ended: Ended) -> None:
+def _record(run: Run) -> None:
     """Keep what the run did, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard."""
-    store, heard, outcome = run.store, run.source.heard_time(), run.summary.outcome
+    store, heard, summary = run.store, run.source.heard_time(), run.summary
     with store.transaction():
-        store.history.finish(run.id, instants.now(), ended.exit_status, outcome, ended.document, heard_at=heard)
+        store.history.finish(
+            run.id, instants.now(), summary.exit_status, summary.outcome, summary.document, heard_at=heard
+        )
         if heard is not None:
             store.history.turn_day(Instant(heard - run.config.state.keep_runs_ms), heard)
         quota = run.source.quota

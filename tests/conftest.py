@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from outreach_sync import log
 from outreach_sync.config import load_config
-from outreach_sync.run import Ended, Options, perform
+from outreach_sync.run import Options, RunSummary, perform
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import Store
 from tests.harness import PERSON, TASK, Installation, NoWaiting, Silence, Time
@@ -48,10 +48,12 @@ class World(Installation):
         self.time = clock
         self.stop = NoWaiting(clock)
 
-    def run(self, *, sync: dict[str, Any] | None = None, **options: Any) -> Ended:
+    def run(self, *, sync: dict[str, Any] | None = None, **options: Any) -> RunSummary:
         return perform(self.config(**(sync or {})), Options(**options), self.stop, Silence())
 
-    def do(self, work: Callable[[Run], None], *, sync: dict[str, Any] | None = None, dry_run: bool = False) -> Ended:
+    def do(
+        self, work: Callable[[Run], None], *, sync: dict[str, Any] | None = None, dry_run: bool = False
+    ) -> RunSummary:
         options = Options("test", dry_run)
         return perform(self.config(**(sync or {})), options, self.stop, Silence(), work=work)
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outreach_sync.records import Verdict, Write
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
     from tests.conftest import World
 
 STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 
 
-def people(ended: Ended) -> dict[str, int]:
+def people(ended: RunSummary) -> dict[str, int]:
     return {name: count for name, count in ended.document["people"].items() if count}
 
 

@@ -10,7 +10,7 @@ from outreach_sync.instants import parse_iso
 from outreach_sync.records import Stream
 
 if TYPE_CHECKING:
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
     from tests.conftest import World
 
 STATE = "cf_person_sequence_state"
@@ -152,7 +152,7 @@ def test_a_thousand_skips_cost_one_request_for_the_events_and_ten_for_the_tasks(
 # -- removals, merges, opt-outs
 
 
-def outreach_requests(ended: Ended) -> int:
+def outreach_requests(ended: RunSummary) -> int:
     return int(ended.document["requests"]["outreach"])
 
 

@@ -38,7 +38,7 @@ from outreach_sync.instants import Back, Instant, OutOfReachError, now, parse_si
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import ROLES
-from outreach_sync.run import Ended, Options, perform
+from outreach_sync.run import Options, perform
 from outreach_sync.schedule import RECONCILE, Scheduler, ServiceManager
 from outreach_sync.store import Store
 
@@ -170,7 +170,7 @@ def _carry_out(
     else:
         if options.dry_run and not quiet:
             _print_review(ended, config)
-        for warning in ended.summary.warnings:
+        for warning in ended.warnings:
             say(f"! {warning}", style="yellow")
         failed = ended.error is not None
         mark = plain_or("✗", "FAILED:") if failed else plain_or("✓", "OK:")
@@ -206,10 +206,9 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
         yield advance
 
 
-def _parts(ended: Ended) -> Iterator[str]:
+def _parts(ended: RunSummary) -> Iterator[str]:
     """Say how it ended, piece by piece."""
-    summary = ended.summary
-    if summary.dry_run:
+    if ended.dry_run:
         yield "dry run, nothing was written"
     match ended.error:
         case None:
@@ -223,17 +222,17 @@ def _parts(ended: Ended) -> Iterator[str]:
     done = [
         f"{count:,} {words.replace('tasks', 'task') if count == 1 else words}"
         for part, key, did, would in _DONE
-        if (count := getattr(getattr(summary, part), key)) and (words := would if summary.dry_run else did)
+        if (count := getattr(getattr(ended, part), key)) and (words := would if ended.dry_run else did)
     ]
     yield from done or (["nothing to do"] if ended.error is None else [])
-    waiting = summary.people.queued + summary.tasks.queued - ended.refused
-    if waiting > 0 and not summary.dry_run:
+    waiting = ended.people.queued + ended.tasks.queued - ended.failing
+    if waiting > 0 and not ended.dry_run:
         yield f"{waiting:,} waiting"
-    if ended.refused and summary.dry_run:
-        yield f"{ended.refused:,} would need you"
-    elif ended.refused:
-        needs = "needs" if ended.refused == 1 else "need"
-        yield f"{ended.refused:,} {needs} you {plain_or('→', '->')} outreach-sync failures list"
+    if ended.failing and ended.dry_run:
+        yield f"{ended.failing:,} would need you"
+    elif ended.failing:
+        needs = "needs" if ended.failing == 1 else "need"
+        yield f"{ended.failing:,} {needs} you {plain_or('→', '->')} outreach-sync failures list"
 
 
 @click.command()
@@ -293,18 +292,18 @@ _SHOWN_REFUSALS = 25
 _INDENT = "    "
 
 
-def _csv_rows(ended: Ended) -> Iterator[Mapping[str, Any]]:
-    for one in ended.summary.changes:
+def _csv_rows(ended: RunSummary) -> Iterator[Mapping[str, Any]]:
+    for one in ended.changes:
         for field, (old, new) in one["fields"].items():
             yield {**one, "name": ended.names.get(one["prospect_id"], ""), "field": field, "old": old, "new": new}
 
 
-def _print_review(ended: Ended, config: Config) -> None:
+def _print_review(ended: RunSummary, config: Config) -> None:
     """Print what a dry run found; the fields go by the titles that people see in Workbooks."""
-    summary, links = ended.summary, Links.of(config)
-    people = [one for one in summary.changes if one["record"] == "person"]
-    tasks = [one for one in summary.changes if one["record"] == "task"]
-    if summary.guard_would_stop:
+    links = Links.of(config)
+    people = [one for one in ended.changes if one["record"] == "person"]
+    tasks = [one for one in ended.changes if one["record"] == "task"]
+    if ended.guard_would_stop:
         say("The guard would stop this before its first write; `--allow-bulk` would let it go on.", style="bold red")
     _print_matrix(people, tasks, config)
     columns = config.workbooks.fields.model_dump()
@@ -324,7 +323,7 @@ def _print_review(ended: Ended, config: Config) -> None:
         due = f", due {new['due_date']}" if new.get("due_date") else ""
         task = f"  task {one['task_id']}: {new.get('activity_status')} Task '{new.get('name')}'{due}"
         say(*_whose(one, name(one), links), task)
-    _print_refused(summary)
+    _print_refused(ended.refused)
 
 
 def _print_matrix(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], config: Config) -> None:
@@ -361,9 +360,8 @@ def _print_fields(fields: Mapping[str, Sequence[Any]], titles: Mapping[str, str]
         say(f"{_INDENT}{titles.get(field, field):<{width}}  {old} {plain_or('→', '->')} {new}")
 
 
-def _print_refused(summary: RunSummary) -> None:
+def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
     """Show what would be refused: a dry run keeps no list."""
-    refused = summary.refused
     if refused:
         say()
         say(f"Would be refused ({len(refused):,}); a dry run keeps no list, `failures list` has it after a run:")

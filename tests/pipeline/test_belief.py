@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
     from tests.conftest import World
 
 STATE = "cf_person_sequence_state"
@@ -33,7 +33,7 @@ def cache(tmp_path: Path) -> Iterator[Cache]:
         yield state.cache
 
 
-def repair(world: World, *, allow_bulk: bool = False) -> Ended:
+def repair(world: World, *, allow_bulk: bool = False) -> RunSummary:
     return world.do(lambda run: reconcile(run, allow_bulk=allow_bulk))
 
 

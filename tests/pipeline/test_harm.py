@@ -11,7 +11,7 @@ from outreach_sync.reconcile import reconcile
 from tests.harness import PERSON
 
 if TYPE_CHECKING:
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
     from tests.conftest import World
 
 STATE, NO_EMAIL = "cf_person_sequence_state", "no_email_soliciting"
@@ -20,7 +20,7 @@ DAY = 86_400_000
 ADA = "ada@example.com"
 
 
-def counts(ended: Ended) -> dict[str, int]:
+def counts(ended: RunSummary) -> dict[str, int]:
     both = {"tasks": ended.document["tasks"]["created"], **ended.document["people"]}
     return {name: count for name, count in both.items() if count and name != "queued"}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
     from tests.conftest import World
 
 STATE = "cf_person_sequence_state"
@@ -16,7 +16,7 @@ RUNNING = "Active \u2013 Running"
 TICKED = {"people": {"only_where": {"person_job_title": "Pilot"}}}
 
 
-def counts(ended: Ended) -> dict[str, int]:
+def counts(ended: RunSummary) -> dict[str, int]:
     both = {"tasks": ended.document["tasks"]["created"], **ended.document["people"]}
     return {name: count for name, count in both.items() if count and name != "queued"}
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from outreach_sync.records import Page, Stream
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 STATE = "cf_person_sequence_state"
 RUNNING, PAUSED = "Active \u2013 Running", "Active \u2013 Paused"
 
 
-def repair(world: Any, *, allow_bulk: bool = False, **keywords: Any) -> Ended:
+def repair(world: Any, *, allow_bulk: bool = False, **keywords: Any) -> RunSummary:
     return world.do(lambda run: reconcile(run, allow_bulk=allow_bulk), **keywords)
 
 
@@ -365,7 +365,7 @@ def test_an_interrupted_walk_proves_nothing_and_goes_on_where_it_stopped(world: 
         assert state.connection.execute("SELECT count(*) FROM survey_seen").fetchone()[0] == 0
 
 
-def repair_with(world: Any, fault: str, times: int | None = None) -> Ended:
+def repair_with(world: Any, fault: str, times: int | None = None) -> RunSummary:
     """Reconcile, with a fault that begins when the streams have been read."""
 
     def work(run: Any) -> None:

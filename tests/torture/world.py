@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outreach_sync.http import StopSignal
-    from outreach_sync.run import Ended
+    from outreach_sync.run import RunSummary
 
 ALL_FIELDS = {
     "sequence_state": "cf_person_sequence_state",
@@ -60,7 +60,7 @@ class World(Installation):
         """Set how many objects a batch holds and how many requests go at once."""
         self.change("workbooks", batch_size=lanes[0], concurrency=lanes[1])
 
-    def run(self, command: str = "run", *, stop: StopSignal | None = None, **options: Any) -> Ended:
+    def run(self, command: str = "run", *, stop: StopSignal | None = None, **options: Any) -> RunSummary:
         """Do one `run`, or `reconcile`, as the command does it."""
         self.note()
         bulk = bool(options.get("allow_bulk"))
