@@ -16,8 +16,8 @@ from outreach_sync.errors import OutreachSyncError
 from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.records import Prospect, Stream
-from outreach_sync.rules import watermark
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
+from outreach_sync.rules.watermark import sweep_bound, sweep_is_due, trusted_time, walk_to_make
 from outreach_sync.store.cache import JudgedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
 from outreach_sync.store.outbox import next_attempt
@@ -56,96 +56,92 @@ def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:
 
     `survey`: go on with the walk of `reconcile` instead, and note in it which states there are. Where a walk is open
     and the run was told from where to read, that is read beside it and the walk stays open. Where the service refuses
-    the page token, the walk begins again.
+    the page token, or the pages go in circles, how far the walk is counts no more.
 
     Raises:
         ServiceError: Outreach was unavailable or out of quota; what was read is kept and the next run goes on.
         UntrustedAnswerError: the walk cannot be trusted (it loops); it starts again next time.
         InterruptedByError: asked to stop; likewise.
     """
-    summary, progress, before = run.summary.streams[stream], run.store.progress, run.source.requests
+    summary, progress, reading = run.summary.streams[stream], run.store.progress, run.reading
+    requests_before, restarts_left = run.source.requests, _RESTARTS
     name: str | None = stream.value if survey is None else SURVEY
-    open_walk = progress.of(name or "").walk
-    if run.reading.is_told and open_walk is not None:
+    known, walk = progress.of(name or ""), None
+    if reading.is_told and known.walk is not None:
         name = None  # nothing of it is kept
-    restarts_left, complete = _RESTARTS, False
     try:
-        while not complete:
-            walk = _walk_to_make(run, stream, name)
+        following: Walk | None = walk_to_make(known, reading, run.source.heard_time(), run.source.server_time)
+        while following is not None:
+            walk = following
             try:
-                _read_pages(run, stream, walk, name, survey)
-                complete = True
+                following = _read_pages(run, stream, walk, name, survey)
             except (CursorRefusedError, PagingLoopError) as refusal:
-                _begin_again(run, name, walk, survey)
+                following = _begun_again(run, walk, name, survey)
                 if isinstance(refusal, PagingLoopError):
                     raise
                 run.log.warning("walk_restarted", stream=stream.value, why=str(refusal))
                 restarts_left -= 1
                 if restarts_left < 0:
                     raise
-            except OutreachSyncError:
-                if name is not None and progress.of(name).walk is None:
-                    _keep(run, name, walk)  # nothing came; that it was tried is known all the same
-                raise
+    except OutreachSyncError:
+        if name is not None and walk is not None and progress.of(name).walk is None:
+            with run.store.transaction():  # nothing came; that it was tried is known all the same
+                progress.keep_walk(name, walk)
+        raise
     finally:
-        summary.requests += run.source.requests - before
+        summary.requests += run.source.requests - requests_before
         summary.watermark = progress.of(stream).watermark
     run.log.info("stream_read", stream=stream.value, **summary.as_json(stream))
     if summary.without_stamp:
         run.log.warning("rows_without_updated_at", stream=stream.value, rows=summary.without_stamp)
 
 
-def _walk_to_make(run: Run, stream: Stream, name: str | None) -> Walk:
-    """Return the walk to go on with, or a new one; a run that was told where to read from goes on with none."""
-    reading, known = run.reading, run.store.progress.of(name or stream)
-    walk = None if reading.is_told else known.walk
-    if walk is not None and (not reading.full or watermark.reads_all(walk, reading)):
-        return walk._replace(as_is=walk.as_is or reading.full)
-    walk = watermark.first_bound(known, reading, run.source.heard_time())
-    walk = walk or watermark.first_bound(known, reading, run.source.server_time())
-    if walk is None:
-        raise AssertionError("the server's clock is known and still there is no bound")
-    return walk._replace(local_at=run.clock(), as_is=reading.full)
+def _begun_again(run: Run, walk: Walk, name: str | None, survey: Survey | None) -> Walk:
+    """Forget how far a walk is, which may lead into a circle, and of a survey what it saw, which may be gone by now."""
+    walk = walk._replace(next_url=None, began_at=None)
+    with run.store.transaction():
+        if survey is not None:
+            survey.begin()
+        if name is not None:
+            run.store.progress.keep_walk(name, walk)
+    return walk
 
 
-def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: Survey | None) -> None:
+def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: Survey | None) -> Walk | None:
     """Store each page, the work that follows from it and how far the walk is (under `name`), in one transaction.
 
     With the last page the walk is complete, so that a cycle in which nothing happened costs one commit for a stream.
-    Where the first answer shows that a late sweep is due, that is read instead: it covers this walk's bound.
+    Where the first answer shows that a late sweep is due, that is returned, to be read instead: it covers this walk.
     """
-    summary, reading = run.summary.streams[stream], run.reading
+    summary, reading, progress = run.summary.streams[stream], run.reading, run.store.progress
     first = run.source.first_url(stream, walk.since) if survey is None else run.source.all_states_url()
     for page in run.source.pages(stream, walk.next_url or first):
         now = page.server_time
         if walk.began_at is None:
             walk = walk._replace(began_at=now, local_at=run.clock())
-            usual = walk.moves_watermark and not walk.counts_as_sweep and not reading.is_told
-            known = run.store.progress.of(stream)
-            if usual and now is not None and watermark.sweep_is_due(known, reading, now):
-                sweep = watermark.sweep_bound(known, reading)
-                sweep = sweep._replace(began_at=now, local_at=run.clock(), as_is=reading.full)
-                _keep(run, name, sweep)
-                _read_pages(run, stream, sweep, name, survey)
-                return
-        stamps = [row.updated_at for row in page.rows]
-        newest = max((stamp for stamp in (*stamps, walk.newest) if stamp is not None), default=None)
+            if walk.moves_watermark and not walk.counts_as_sweep and not reading.is_told and now is not None:
+                known = progress.of(stream)
+                if sweep_is_due(known, reading, now):
+                    sweep = sweep_bound(known, reading)
+                    return sweep._replace(began_at=now, local_at=run.clock(), as_is=reading.full)
+        stamps = (walk.newest, *(row.updated_at for row in page.rows))
+        newest = max((stamp for stamp in stamps if stamp is not None), default=None)
         walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
         with run.store.transaction():
-            concerned, changed = keep_page(run, page, summary, as_is=walk.as_is)
+            concerned = keep_page(run, page, summary, as_is=walk.as_is)
             run.store.undecided.mark_changed(concerned, held=True)
             if survey is not None:  # a state that makes no sense exists all the same
                 survey.saw([*(one.id for one in page.states), *(one.id for one in page.refused if one.id is not None)])
             if page.next_url is None and name is not None:
                 _complete(run, stream, walk, name)
             elif name is not None:
-                run.store.progress.keep_walk(name, walk)
+                progress.keep_walk(name, walk)
         summary.read += page.received
-        summary.changed += changed
         summary.without_stamp += page.without_stamp
         run.on_progress(stream.value, page.received)
         if page.next_url is not None:
             check(run.stop)
+    return None
 
 
 def _complete(run: Run, stream: Stream, walk: Walk, name: str) -> None:
@@ -154,10 +150,8 @@ def _complete(run: Run, stream: Stream, walk: Walk, name: str) -> None:
     if name == SURVEY:
         progress.keep_walk(name, None, watermark=walk.began_at)
         return
-    moved = progress.of(stream).watermark
-    if walk.moves_watermark:
-        marks = (moved, watermark.trusted_time(walk))
-        moved = max((mark for mark in marks if mark is not None), default=None)
+    marks = (progress.of(stream).watermark, trusted_time(walk) if walk.moves_watermark else None)
+    moved = max((mark for mark in marks if mark is not None), default=None)
     progress.keep_walk(stream, None, watermark=moved, swept=walk.began_at if walk.counts_as_sweep else None)
     if stream is Stream.SEQUENCE_STATES and walk.since is None:
         run.store.facts.put(ALL_STATES_READ, run.id)
@@ -168,38 +162,20 @@ def _complete(run: Run, stream: Stream, walk: Walk, name: str) -> None:
     )
 
 
-def _begin_again(run: Run, name: str | None, walk: Walk, survey: Survey | None) -> None:
-    """Forget how far a walk is, which may lead into a circle, and of a survey what it saw, which may be gone by now."""
-    with run.store.transaction():
-        if survey is not None:
-            survey.begin()
-            walk = walk._replace(began_at=None)
-        if name is not None:
-            run.store.progress.keep_walk(name, walk._replace(next_url=None))
-
-
-def _keep(run: Run, name: str | None, walk: Walk) -> None:
-    if name is not None:
-        with run.store.transaction():
-            run.store.progress.keep_walk(name, walk)
-
-
 # -- what a page holds
 
 
-def keep_page(
-    run: Run, page: Page, summary: StreamSummary | None = None, *, as_is: bool = True
-) -> tuple[set[int], int]:
+def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_is: bool = True) -> set[int]:
     """Store the records of a page, and refuse those that make no sense (inside a transaction).
 
     Args:
         run: the run.
         page: an answer of any request: of a walk, of a history, of records asked for by id.
-        summary: where skipped tasks are counted.
+        summary: where a walk counts rows that changed, skips and skipped tasks.
         as_is: take every row as it is; a walk that reads what changed leaves newer versions in place.
 
     Returns:
-        The prospects whose Person has to be decided again, and how many rows of the stream changed.
+        The prospects whose Person has to be decided again.
     """
     cache, outbox = run.store.cache, run.store.outbox
     refused = {one.id for one in page.refused}
@@ -210,38 +186,37 @@ def keep_page(
     trust = Trust(page.server_time or run.source.heard_time(), as_is)
     namesakes = forget_namesakes(run.store.connection, (*page.prospects, *page.included))
     if forgotten := forgotten_ids(run.store.connection, "prospect") | namesakes:
-        page = _without(page, forgotten)
+        others: dict[str, Any] = {
+            name: tuple(
+                one
+                for one in getattr(page, name)
+                if (one.id if isinstance(one, Prospect) else one.prospect_id) not in forgotten
+            )
+            for name in ("states", "tasks", "prospects", "included", "events", "refused")
+        }
+        page = page._replace(**others)
     renamed = cache.keep_sequences(page.sequences)
     concerned = cache.in_sequences(renamed) if run.config.workbooks.fields.sequences is not None else set()
     concerned |= cache.keep_prospects(page.included, trust)[0]
     prospects, changed_prospects = cache.keep_prospects(page.prospects, trust)
     states, changed_states = cache.keep_states(page.states, trust, written={one.id for one in page.included})
-    concerned, changed = concerned | prospects | states, changed_prospects + changed_states
-    if page.tasks:
-        with_task, changed = _keep_tasks(run, page.tasks, trust, summary)
-        concerned |= with_task
-    if page.events:
-        changed = _keep_events(run, page.events, summary)
-    if page.refused:
-        _refuse(run, page)
-    return concerned, changed
+    with_task, tasks = _keep_tasks(run, page.tasks, trust) if page.tasks else (set[int](), [])
+    skips = _keep_events(run, page.events) if page.events else 0
+    if summary is not None:
+        summary.changed += changed_prospects + changed_states + len(tasks)
+        summary.skipped += sum(one.skipped for one in tasks)
+        summary.skips += skips
+    for one in page.refused:
+        again = next_attempt(run.clock(), 1) if run.config.sync.max_attempts > 1 else None
+        if outbox.refuse_source(*one, next_attempt_at=again, run_id=run.id):
+            run.log.warning("source_record_refused", stream=one.stream.value, id=one.id, reason=one.reason)
+            count = run.summary.tasks if one.stream is Stream.TASKS else run.summary.people
+            count.rejected += 1
+    return concerned | prospects | states | with_task
 
 
-def _without(page: Page, forgotten: frozenset[int]) -> Page:
-    """Leave out what is told of people who were forgotten."""
-
-    def others(rows: Iterable[Any]) -> tuple[Any, ...]:
-        return tuple(one for one in rows if (one.id if isinstance(one, Prospect) else one.prospect_id) not in forgotten)
-
-    named = ("states", "tasks", "prospects", "included", "events", "refused")
-    kept: dict[str, Any] = {name: others(getattr(page, name)) for name in named}
-    return page._replace(**kept)
-
-
-def _keep_tasks(
-    run: Run, tasks: Sequence[SourceTask], trust: Trust, summary: StreamSummary | None
-) -> tuple[set[int], int]:
-    """Store sequence tasks and queue what was skipped; return the prospects that need a Person for it."""
+def _keep_tasks(run: Run, tasks: Sequence[SourceTask], trust: Trust) -> tuple[set[int], list[JudgedTask]]:
+    """Store sequence tasks and queue what was skipped; return whose Person that needs, and the tasks that changed."""
     rule = run.config.sync.tasks
     told = run.store.events.skips_of([task.id for task in tasks], rule.skip_events)
     changed = run.store.cache.keep_tasks(
@@ -258,9 +233,7 @@ def _keep_tasks(
             run.store.outbox.drop_task(task.id)
         elif task.prospect_id is not None:
             concerned |= _queue_skipped(run, task.id, task.prospect_id)
-    if summary is not None:
-        summary.skipped += sum(one.skipped for one in changed)
-    return concerned, len(changed)
+    return concerned, changed
 
 
 def _queue_skipped(run: Run, task_id: int, prospect_id: int) -> set[int]:
@@ -272,8 +245,8 @@ def _queue_skipped(run: Run, task_id: int, prospect_id: int) -> set[int]:
     return {prospect_id}
 
 
-def _keep_events(run: Run, events: Sequence[Event], summary: StreamSummary | None) -> int:
-    """Store events and note the records that are to be read again because of them; return how many are new.
+def _keep_events(run: Run, events: Sequence[Event]) -> int:
+    """Store events and note the records that are to be read again because of them; return how many tell of a new skip.
 
     What the cache shows already, since the other streams were read before, or what is about nobody who is known, is not
     read again.
@@ -283,47 +256,34 @@ def _keep_events(run: Run, events: Sequence[Event], summary: StreamSummary | Non
     skips = [event for event in fresh if event.name in run.config.sync.tasks.skip_events]
     tasks = {event.task_id for event in skips if event.task_id is not None}
     kept.add_concerns(Stream.TASKS, tasks - cache.skipped_among(tasks), removed=False)
-    others = [event for event in fresh if event not in skips and event.prospect_id is not None]
-    known = cache.prospects({event.prospect_id or 0 for event in others})
+    others = [(event.prospect_id, event) for event in fresh if event not in skips and event.prospect_id is not None]
+    known = cache.prospects({prospect_id for prospect_id, _ in others})
     states = cache.pooled_states(known)
-    for event in others:
-        prospect_id = event.prospect_id or 0
+    for prospect_id, event in others:
         cached, of_prospect = known.get(prospect_id), states.get(prospect_id, [])
-        if event.name in REMOVED:
-            is_shown = cached is None or cached.gone
-        else:
-            attribute, value = SHOWN_BY.get(event.name, ("", None))
-            shown = getattr(cached.prospect, attribute, None) if cached is not None and cached.known else None
-            is_shown = shown is not None and shown is value
         if event.name == STATE_REMOVED:
             told = [one for one in of_prospect if one.sequence_id == event.sequence_id] or of_prospect
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=True)
-        elif not is_shown:
+            continue
+        if event.name in REMOVED:
+            is_shown = cached is None or cached.gone
+        else:
+            attribute, value = SHOWN_BY.get(event.name, ("", True))
+            is_shown = cached is not None and cached.known and getattr(cached.prospect, attribute, None) is value
+        if not is_shown:
             kept.add_concerns(Stream.PROSPECTS, [prospect_id], removed=event.name in REMOVED)
         if event.name == MERGED:
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in of_prospect}, removed=False)
-    if summary is not None:
-        summary.skips += len(skips)
-    return len(fresh)
-
-
-def _refuse(run: Run, page: Page) -> None:
-    for refused in page.refused:
-        is_new = run.store.outbox.refuse_source(
-            refused.stream,
-            refused.id,
-            refused.prospect_id,
-            refused.reason,
-            next_attempt_at=next_attempt(run.clock(), 1) if run.config.sync.max_attempts > 1 else None,
-            run_id=run.id,
-        )
-        if is_new:
-            run.log.warning("source_record_refused", stream=refused.stream.value, id=refused.id, reason=refused.reason)
-            count = run.summary.tasks if refused.stream is Stream.TASKS else run.summary.people
-            count.rejected += 1
+    return len(skips)
 
 
 # -- what is read by id
+
+
+def keep_read(run: Run, page: Page) -> None:
+    """Store what was asked for; as in a walk, nothing is decided from it until every walk is complete."""
+    with run.store.transaction():
+        run.store.undecided.mark_changed(keep_page(run, page), held=True)
 
 
 def reread_refused(run: Run, stream: Stream) -> None:
@@ -335,23 +295,15 @@ def reread_refused(run: Run, stream: Stream) -> None:
         ServiceError: Outreach was unavailable or out of quota; what was not read stays refused.
     """
     due = run.store.outbox.due_sources(stream, run.clock())
-    if not due:
-        return
     still_refused: dict[int, str] = {}
     for page in run.source.by_id(stream, list(due)):
         keep_read(run, page)
         still_refused.update((one.id, one.reason) for one in page.refused if one.stream is stream and one.id in due)
-    with run.store.transaction():
-        run.store.outbox.drop(entry.id for source_id, entry in due.items() if source_id not in still_refused)
-        for source_id, reason in still_refused.items():
-            run.refuse(due[source_id], reason)
-
-
-def keep_read(run: Run, page: Page) -> None:
-    """Store what was asked for; as in a walk, nothing is decided from it until every walk is complete."""
-    with run.store.transaction():
-        concerned, _ = keep_page(run, page)
-        run.store.undecided.mark_changed(concerned, held=True)
+    if due:
+        with run.store.transaction():
+            run.store.outbox.drop(entry.id for source_id, entry in due.items() if source_id not in still_refused)
+            for source_id, reason in still_refused.items():
+                run.refuse(due[source_id], reason)
 
 
 def read_concerned(run: Run) -> None:
@@ -373,23 +325,29 @@ def read_concerned(run: Run) -> None:
 
 def _read_some(run: Run, stream: Stream, some: dict[int, bool]) -> None:
     removed = {one for one, said in some.items() if said}
-    absent = absent_among(run, stream, some, certain=removed)
-    if stream is Stream.PROSPECTS and removed.difference(absent):
-        for page in run.source.states_of(sorted(removed.difference(absent))):
-            keep_read(run, page)  # it took in another one, and that one's states
+    absent, cache, events = absent_among(run, stream, some, certain=removed), run.store.cache, run.store.events
+    if stream is Stream.PROSPECTS and (took_in := sorted(removed.difference(absent))):
+        for page in run.source.states_of(took_in):  # another one, and that one's states
+            keep_read(run, page)
+    concerned = set[int]()
     with run.store.transaction():
         if stream is Stream.PROSPECTS:
-            concerned = run.store.cache.prospects_are_gone(absent)
-            told = run.store.events.of_prospects(absent, list(SHOWN_BY))  # the last of each kind counts
+            concerned = cache.prospects_are_gone(absent)
+            told = events.of_prospects(absent, list(SHOWN_BY))  # the last of each kind counts
             last = {(event.prospect_id, SHOWN_BY[event.name][0]): event for event in told}
             opt_outs = [event for event in last.values() if SHOWN_BY[event.name][1]]
-            concerned |= run.store.cache.gone_prospects_opted_out(opt_outs)
+            concerned |= cache.gone_prospects_opted_out(opt_outs)
         elif stream is Stream.SEQUENCE_STATES:
-            concerned = run.store.cache.remove_states(absent)
-        else:
-            concerned = _skipped_and_gone(run, absent)
+            concerned = cache.remove_states(absent)
+        else:  # skipped, as an event says, and gone
+            forgotten = forgotten_ids(run.store.connection, "prospect")
+            for task_id, event in events.skips_of(absent, run.config.sync.tasks.skip_events).items():
+                known = cache.task(task_id)
+                if ((known.task.prospect_id if known else None) or event.prospect_id) not in forgotten:
+                    made = cache.gone_task_was_skipped(event)
+                    concerned |= _queue_skipped(run, task_id, made.prospect_id) if made.prospect_id else set()
         run.store.undecided.mark_changed(concerned, held=True)
-        run.store.events.concerns_read(stream, some)
+        events.concerns_read(stream, some)
 
 
 def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Iterable[int] = ()) -> list[int]:
@@ -415,22 +373,6 @@ def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Itera
         gone += [one for one in missing if one in sure]
         absent = [one for one in missing if one not in sure]
     return gone
-
-
-def _skipped_and_gone(run: Run, task_ids: Sequence[int]) -> set[int]:
-    """Queue tasks that an event says were skipped and that are gone; return the prospects that need a Person for it."""
-    concerned = set[int]()
-    told = run.store.events.skips_of(task_ids, run.config.sync.tasks.skip_events)
-    forgotten = forgotten_ids(run.store.connection, "prospect")
-    for task_id, event in told.items():
-        known = run.store.cache.task(task_id)
-        prospect_id = (known.task.prospect_id if known else None) or event.prospect_id
-        if prospect_id in forgotten:
-            continue
-        made = run.store.cache.gone_task_was_skipped(event)
-        if made.prospect_id is not None:
-            concerned |= _queue_skipped(run, task_id, made.prospect_id)
-    return concerned
 
 
 def witness(store: Store, config: Config, cached: CachedTask) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from outreach_sync.config.model import Guard
 
@@ -81,27 +81,29 @@ class Reading(NamedTuple):
         return self.since is not None or self.ago is not None
 
 
-def first_bound(progress: Progress, reading: Reading, server_now: Instant | None) -> Walk | None:
-    """Return a new walk from where it reads; None: the server's clock is needed to say, and is not known yet."""
+def walk_to_make(progress: Progress, reading: Reading, heard: Instant | None, ask: Callable[[], Instant]) -> Walk:
+    """Return the walk to go on with, or a new one; a run that was told where to read from goes on with none.
+
+    `heard` is what the server's clock reads, where that is known; `ask` is called only where it is needed and is not.
+    """
+    if progress.walk is not None and not reading.is_told and (not reading.full or _reads_all(progress.walk, reading)):
+        return progress.walk._replace(as_is=progress.walk.as_is or reading.full)
     ago = reading.ago if reading.is_told else reading.start
     since = reading.since if reading.is_told else reading.start_at
     if not reading.is_told and progress.watermark is not None and not reading.full:
-        if server_now is not None and sweep_is_due(progress, reading, server_now):
+        if heard is not None and sweep_is_due(progress, reading, heard):
             return sweep_bound(progress, reading)
         return Walk(Instant(progress.watermark - reading.overlap), moves_watermark=True, counts_as_sweep=False)
     if since is None and ago is not None:
-        if server_now is None:
-            return None
-        since = Instant(server_now - ago)
+        since = Instant((ask() if heard is None else heard) - ago)
     covers = since is None or (progress.watermark is not None and since <= progress.watermark)
-    return Walk(since, moves_watermark=covers or not reading.is_told, counts_as_sweep=not reading.is_told)
+    moves, sweeps = covers or not reading.is_told, not reading.is_told
+    return Walk(since, moves_watermark=moves, counts_as_sweep=sweeps, as_is=reading.full)
 
 
-def reads_all(walk: Walk, reading: Reading) -> bool:
+def _reads_all(walk: Walk, reading: Reading) -> bool:
     """Say whether a walk reads all that a run with `full` is to read, so that such a run may go on with it."""
-    if reading.start is None and reading.start_at is None:
-        return walk.since is None
-    if walk.since is None or walk.began_at is None:
+    if walk.since is None or (reading.start is None and reading.start_at is None) or walk.began_at is None:
         return walk.since is None
     start = reading.start_at if reading.start_at is not None else walk.began_at - (reading.start or 0)
     return walk.since <= start + _CLOCKS_DIFFER

@@ -12,12 +12,12 @@ from outreach_sync.rules.watermark import (
     Reading,
     Walk,
     Watched,
-    first_bound,
     guard_problems,
     is_mass_change,
     sweep_bound,
     sweep_is_due,
     trusted_time,
+    walk_to_make,
 )
 
 DAY = parse_duration("24h")
@@ -30,16 +30,20 @@ def ago(text: str) -> Instant:
     return Instant(NOW - parse_duration(text))
 
 
+def clock() -> Instant:
+    raise AssertionError("the service is asked for nothing")
+
+
 def progress(watermark: Instant | None = None, swept: Instant | None = None) -> Progress:
     return Progress(watermark, swept, None)
 
 
 def test_the_first_load_reads_back_from_the_server_clock_and_counts_as_a_sweep() -> None:
-    assert first_bound(progress(), READING, NOW) == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True)
+    assert walk_to_make(progress(), READING, NOW, clock) == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True)
 
 
 def test_the_first_load_waits_for_the_server_clock_instead_of_using_ours() -> None:
-    assert first_bound(progress(), READING, None) is None
+    assert walk_to_make(progress(), READING, None, lambda: NOW).since == ago("90d")
 
 
 @pytest.mark.parametrize(
@@ -48,12 +52,12 @@ def test_the_first_load_waits_for_the_server_clock_instead_of_using_ours() -> No
     ids=["all", "a date"],
 )
 def test_a_first_load_without_a_duration_needs_no_clock(reading: Reading, since: Instant | None) -> None:
-    assert first_bound(progress(), reading, None) == Walk(since, moves_watermark=True, counts_as_sweep=True)
+    assert walk_to_make(progress(), reading, None, clock) == Walk(since, moves_watermark=True, counts_as_sweep=True)
 
 
 def test_a_full_run_ignores_the_watermark() -> None:
-    bound = first_bound(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW)
-    assert bound == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True)
+    bound = walk_to_make(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW, clock)
+    assert bound == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True, as_is=True)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_a_full_run_ignores_the_watermark() -> None:
 def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(
     watermark: Instant | None, since: Instant, moves: bool
 ) -> None:
-    bound = first_bound(progress(watermark, NOW), READING._replace(since=since), NOW)
+    bound = walk_to_make(progress(watermark, NOW), READING._replace(since=since), None, clock)
     assert bound == Walk(since, moves_watermark=moves, counts_as_sweep=False)
 
 
