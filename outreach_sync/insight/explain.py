@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.rules.person import PooledState, RoleValue
+    from outreach_sync.rules.person import RoleValue
     from outreach_sync.store import Store
     from outreach_sync.store.cache import CachedProspect, CachedTask
     from outreach_sync.store.outbox import Entry
@@ -29,13 +29,12 @@ if TYPE_CHECKING:
     from outreach_sync.store.progress import Written
 
 _REFERENCE = "PERS-"
-_OUTREACH_SITE = "https://web.outreach.io"
 
 
 class Links(NamedTuple):
     """Where people look at records: the site of either service, empty where none is known (a service on loopback).
 
-    A Person is shown by its id, since the reference in the address bar is not known here.
+    A Person is shown by its id, since the reference in the address bar is not known here. What is not known is empty.
     """
 
     outreach: str
@@ -47,12 +46,12 @@ class Links(NamedTuple):
         host = urlsplit(config.outreach.base_url).hostname or ""
         workbooks = urlsplit(config.workbooks.base_url)
         return cls(
-            _OUTREACH_SITE if host.endswith(".outreach.io") else "",
+            "https://web.outreach.io" if host.endswith(".outreach.io") else "",
             f"https://{workbooks.netloc}" if workbooks.scheme == "https" else "",
         )
 
     def prospect(self, prospect_id: int | None) -> str:
-        """Return where a prospect is shown; empty where that is not known, here and below."""
+        """Return where a prospect is shown."""
         return f"{self.outreach}/prospects/{prospect_id}/overview" if self.outreach and prospect_id else ""
 
     def person(self, person_id: int | None) -> str:
@@ -105,16 +104,14 @@ def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
             f"task {task_id} is not in the state: it was never read, or belongs to no sequence.",
             advice="`outreach-sync probe-skips` reads tasks as they are now.",
         )
-    prospect_id = cached.task.prospect_id
-    person_id = store.people.of_prospects([prospect_id]).get(prospect_id) if prospect_id is not None else None
-    entry = next(iter(store.outbox.find(record=TASK, key=task_id)), None)
+    task, prospect_id = _task(store, config, cached), cached.task.prospect_id
     return {
-        "task": _task(store, config, cached),
+        "task": task,
         "attributes": dict(cached.task.attributes),
         "prospect_id": prospect_id,
-        "person_id": person_id,
-        "because": witness(store, config, cached),
-        "queued": [] if entry is None else [_queued(entry)],
+        "person_id": None if prospect_id is None else store.people.of_prospects([prospect_id]).get(prospect_id),
+        "because": task["because"],
+        "queued": [_queued(entry) for entry in store.outbox.find(record=TASK, key=task_id)],
         "history": [written_document(one) for one in store.history.writes(record="task", task_id=task_id)],
     }
 
@@ -152,6 +149,13 @@ def written_document(one: Written) -> dict[str, Any]:
 
 
 def _explanation(store: Store, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
+    def named(roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
+        """Name values by the configured fields; a role without a field is left out."""
+        at = roles.get("state_updated_at")
+        shown = {**roles, "state_updated_at": iso(Instant(at))} if isinstance(at, int) else roles
+        fields = {role: getattr(config.workbooks.fields, role) for role in shown}
+        return {fields[role]: value for role, value in shown.items() if fields[role] is not None}
+
     decision = decisions(store, config, {0: pool}, None if person is None else {0: person})[0]
     cached = store.cache.prospects(pool)
     entries = {entry.id: entry for one in pool for entry in store.outbox.find(prospect_id=one)}
@@ -160,30 +164,38 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
     if person is not None:
         written |= set(store.history.writes(record="person", workbooks_id=person.id))
     return {
-        "person": None if person is None else _person(config, person),
+        "person": person
+        and {
+            "id": person.id,
+            "linked_by": person.rule,
+            "linked_at": to_iso(person.linked_at),
+            "deleted": person.deleted,
+            "hidden": person.hidden,
+            "untouched": person.untouched,
+            "holds": named(person.held._asdict()),
+            "certain": person.lock_version is not None,
+            "last_written_at": iso(person.written_at),
+        },
         "prospects": [_prospect(cached[one]) for one in pool],
-        "sequence_states": [_state(config, one) for one in sorted(decision.states, key=lambda one: -(one.at or 0))],
-        "wanted": _named(config, {role: value for role, value in wanted.items() if value not in (None, False)}),
+        "sequence_states": [
+            {
+                "id": one.id,
+                "prospect_id": one.prospect_id,
+                "sequence_id": one.sequence_id,
+                "sequence": one.sequence_name,
+                "state": one.state,
+                "label": config.sync.labels.get(one.state),
+                "at": iso(one.at),
+            }
+            for one in sorted(decision.states, key=lambda one: -(one.at or 0))
+        ],
+        "wanted": named({role: value for role, value in wanted.items() if value not in (None, False)}),
         "because": decision.wanted.because,
         "problem": decision.problem,
-        "differs": _named(config, decision.changes()),
+        "differs": named(decision.changes()),
         "queued": [_queued(entry) for entry in entries.values()],
         "tasks": [_task(store, config, one) for one in store.cache.skipped_tasks_of(pool)],
         "history": [written_document(one) for one in sorted(written, key=lambda one: -one.at)],
-    }
-
-
-def _person(config: Config, person: LinkedPerson) -> dict[str, Any]:
-    return {
-        "id": person.id,
-        "linked_by": person.rule,
-        "linked_at": to_iso(person.linked_at),
-        "deleted": person.deleted,
-        "hidden": person.hidden,
-        "untouched": person.untouched,
-        "holds": _named(config, person.held._asdict()),
-        "certain": person.lock_version is not None,
-        "last_written_at": iso(person.written_at),
     }
 
 
@@ -202,18 +214,6 @@ def _prospect(cached: CachedProspect) -> dict[str, Any]:
         "emails_opted_at": iso(prospect.emails_opted_at),
         "trashed_at": iso(prospect.trashed_at),
         "updated_at": iso(prospect.updated_at),
-    }
-
-
-def _state(config: Config, one: PooledState) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "prospect_id": one.prospect_id,
-        "sequence_id": one.sequence_id,
-        "sequence": one.sequence_name,
-        "state": one.state,
-        "label": config.sync.labels.get(one.state),
-        "at": iso(one.at),
     }
 
 
@@ -236,15 +236,6 @@ def _queued(entry: Entry) -> dict[str, Any]:
     later = "a walk is not complete" if entry.held else "the next run sends it"
     why = entry.reason or waits.get(entry.state) or later
     return {**failure_document(entry), "state": entry.state, "action": entry.action, "why": why}
-
-
-def _named(config: Config, roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
-    """Name values by the configured fields; a role without a field is left out."""
-    fields = config.workbooks.fields
-    shown = dict(roles)
-    if isinstance(at := shown.get("state_updated_at"), int):
-        shown["state_updated_at"] = iso(Instant(at))
-    return {name: value for role, value in shown.items() if (name := getattr(fields, role)) is not None}
 
 
 def _unknown(what: str, *, forgotten: bool) -> UsageError:

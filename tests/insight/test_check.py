@@ -38,12 +38,12 @@ def test_a_request_to_stop_is_no_finding() -> None:
         tried("it", _fails_with, InterruptedByError(15))
 
 
-def _fails_with(error: OutreachSyncError) -> Check:
+def _fails_with(_name: str, error: OutreachSyncError) -> Check:
     raise error
 
 
 def test_warnings_end_with_0_and_the_nearest_cause_wins() -> None:
-    fine, warning, failure = (Check(status, "") for status in ("ok", "warn", "fail"))
+    fine, warning, failure = (Check("it", status, "") for status in ("ok", "warn", "fail"))
     assert exit_status([warning, fine]) == 0
     assert exit_status([failure._replace(exit_status=4), failure, warning]) == 3
 
