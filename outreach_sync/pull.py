@@ -295,15 +295,16 @@ def reread_refused(run: Run, stream: Stream) -> None:
         ServiceError: Outreach was unavailable or out of quota; what was not read stays refused.
     """
     due = run.store.outbox.due_sources(stream, run.clock())
+    if not due:
+        return
     still_refused: dict[int, str] = {}
     for page in run.source.by_id(stream, list(due)):
         keep_read(run, page)
         still_refused.update((one.id, one.reason) for one in page.refused if one.stream is stream and one.id in due)
-    if due:
-        with run.store.transaction():
-            run.store.outbox.drop(entry.id for source_id, entry in due.items() if source_id not in still_refused)
-            for source_id, reason in still_refused.items():
-                run.refuse(due[source_id], reason)
+    with run.store.transaction():
+        run.store.outbox.drop(entry.id for source_id, entry in due.items() if source_id not in still_refused)
+        for source_id, reason in still_refused.items():
+            run.refuse(due[source_id], reason)
 
 
 def read_concerned(run: Run) -> None:
