@@ -30,6 +30,7 @@ from outreach_sync.records import Accepted, Date, Rejected, Stale, Unknown, Writ
 from outreach_sync.rules.person import NOT_ACTIVE, base_fields, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
 from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK, Guarded
+from outreach_sync.workbooks.metadata import systemic_problem
 from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ class Delivery:
             return
         self._looked_for_a_cause = True
         try:
-            problem = self._run.target.systemic_problem()
+            problem = systemic_problem(self._run.target)
         except OutreachSyncError as error:
             self._failure = self._failure or error
             return

@@ -279,7 +279,7 @@ class Quota(NamedTuple):
 
 def server_time(headers: Mapping[str, str]) -> Instant | None:
     """Read the `Date` header; None where it is missing or not a date."""
-    return _moment(headers.get("Date", ""), parse_http_date)
+    return moment(headers.get("Date", ""), parse_http_date)
 
 
 def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> float | None:
@@ -316,14 +316,15 @@ def _seconds_until(text: str, at: Instant | None) -> float | None:
         seconds: float | None = number
     else:
         if number is None:
-            moment = _moment(text.strip().upper(), parse_iso, parse_http_date)
+            until = moment(text.strip().upper(), parse_iso, parse_http_date)
         else:
-            moment = Instant(round(number if number >= _EPOCH_MILLISECONDS else number * 1000))
-        seconds = None if moment is None or at is None else max((moment - at) / 1000, 0.0)
+            until = Instant(round(number if number >= _EPOCH_MILLISECONDS else number * 1000))
+        seconds = None if until is None or at is None else max((until - at) / 1000, 0.0)
     return seconds if seconds is not None and seconds <= _LONGEST_ASKED else None
 
 
-def _moment(text: str, *forms: Callable[[str], Instant]) -> Instant | None:
+def moment(text: str, *forms: Callable[[str], Instant]) -> Instant | None:
+    """Read a time in the first of these forms that fits; None where none does."""
     for parse in forms:
         with suppress(ValueError, OverflowError, TypeError, IndexError):  # the standard library fails in several ways
             return parse(text)

@@ -17,6 +17,7 @@ from outreach_sync.pull import ALL_STATES_READ, keep_page
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import Ambiguous, Found, Held, RoleValue, mailbox, questions, recognised, verdict
 from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids
+from outreach_sync.workbooks.wire import PADDED_EMAIL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ Row = TypeVar("Row")
 CHUNK = 380
 """Prospects decided together: four full look-ups by e-mail (`workbooks.people` asks for 95 addresses at a time)."""
 
-REFERENCE, PADDED_EMAIL = "reference", "padded email"
+REFERENCE = "reference"
 _RULE_OF = {PADDED_EMAIL: "email"}
 """A second look that belongs to a match rule."""
 _CREATED = "created"
@@ -219,14 +220,7 @@ def _ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[P
     values = tuple(dict.fromkeys(value for some in asked.values() for value in some))
     if not values:
         return {}
-    look_up = {
-        "outreach_id": run.target.people_by_outreach_id,
-        REFERENCE: run.target.people_by_reference,
-        "external_id": run.target.people_by_object_ref,
-        "email": run.target.people_by_email,
-        PADDED_EMAIL: run.target.people_by_padded_email,
-    }[rule]
-    rows, form = look_up(values), mailbox if rule in ("email", PADDED_EMAIL) else str
+    rows, form = run.target.people(rule, values), mailbox if rule in ("email", PADDED_EMAIL) else str
     return {
         one: list({row.id: row for value in some for row in rows.get(form(value), ())}.values())
         for one, some in asked.items()

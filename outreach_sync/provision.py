@@ -7,23 +7,29 @@ that new fields get are read from Workbooks, never derived from their titles.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.errors import NotAllowedError, UnavailableError, UntrustedAnswerError, UsageError
 from outreach_sync.http import pause
-from outreach_sync.records import Accepted, Rejected, Unknown
+from outreach_sync.records import Accepted, Rejected, Unknown, Write
 from outreach_sync.rules.person import ROLES
-from outreach_sync.workbooks.metadata import field_problems, missing_labels, typographic_twin
-from outreach_sync.workbooks.wire import PERSON_CLASS
+from outreach_sync.workbooks.metadata import (
+    field_problems,
+    missing_labels,
+    read_picklist_entries,
+    read_types,
+    typographic_twin,
+)
+from outreach_sync.workbooks.wire import PERSON_CLASS, read_text, record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from outreach_sync.http import StopSignal
-    from outreach_sync.records import Verdict
-    from outreach_sync.workbooks.metadata import FieldType, Finding, Metadata, RecordType
-
-T = TypeVar("T")
+    from outreach_sync.records import WriteValue
+    from outreach_sync.workbooks.client import Workbooks
+    from outreach_sync.workbooks.metadata import FieldType, Finding, RecordType
 
 PICKLIST = "Sequence States"
 TITLES = {role.name: role.title for role in ROLES if role.made_as is not None}
@@ -31,6 +37,8 @@ TITLES = {role.name: role.title for role in ROLES if role.made_as is not None}
 
 _LINK = "outreach_id"
 _DATA_TYPES = {role.name: role.made_as for role in ROLES if role.made_as}
+_PICKLISTS, _ENTRIES, _CUSTOM_FIELDS = "admin/picklists", "admin/picklist_entries", "admin/custom_fields"
+_CUSTOM_FIELD_COLUMNS = ("id", "title", "status", "value_column_name")
 _COLUMN_PREFIX = "cf_person_"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _MADE_BY = "Kept by outreach-sync."
@@ -80,26 +88,26 @@ class Provisioned(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def planned(metadata: Metadata, wish: Wish) -> list[Step]:
+def planned(client: Workbooks, wish: Wish) -> list[Step]:
     """Compare the wish with what is there; nothing is written.
 
     Raises:
         NotAllowedError: the key may not see People, or the administration.
         UsageError: several picklists have our name.
     """
-    person = _person(metadata)
-    fields = [_field_step(metadata, person, role, wish) for role in TITLES if role in wish.fields]
+    person = _person(client)
+    fields = [_field_step(client, person, role, wish) for role in TITLES if role in wish.fields]
     proposed = titled_fields(person, {role: wish.fields.get(role) for role in TITLES})
     others = [
         Step("propose", "field", person.fields[column].title, role, column=column)
         for role, column in proposed.items()
         if role not in wish.fields
     ]
-    return [*_picklist_steps(metadata, person, fields, wish), *fields, *others]
+    return [*_picklist_steps(client, person, fields, wish), *fields, *others]
 
 
 def provide(
-    metadata: Metadata, steps: Sequence[Step], wish: Wish, stop: StopSignal, *, patience_seconds: float
+    client: Workbooks, steps: Sequence[Step], wish: Wish, stop: StopSignal, *, patience_seconds: float
 ) -> Provisioned:
     """Do what was planned, wait until the fields are available, and look at what they are.
 
@@ -112,23 +120,27 @@ def provide(
     picklist_id = None
     for step in steps:
         if step.kind == "picklist":
-            picklist_id = step.id or _made(_admin(metadata.create_picklist, step.name, _MADE_BY), step)
-    entries = [step for step in steps if step.kind == "entry" and step.action == "create"]
+            named: dict[str, WriteValue] = {"name": step.name, "description": _MADE_BY}
+            picklist_id = step.id or _make(client, _PICKLISTS, [(step, named)])[0]
     if picklist_id is not None:
-        verdicts = _admin(metadata.add_picklist_entries, picklist_id, [step.name for step in entries])
-        for verdict, step in zip(verdicts, entries, strict=True):
-            _made(verdict, step)
+        entries = [step for step in steps if step.kind == "entry" and step.action == "create"]
+        _make(client, _ENTRIES, [(step, {"picklist_id": picklist_id, "value": step.name}) for step in entries])
     fields = {str(step.role): step for step in steps if step.kind == "field" and step.action != "propose"}
-    columns = {role: step.column for role, step in fields.items()}
-    coming = {
-        role: step.id or _make_field(metadata, step, wish, picklist_id)
-        for role, step in fields.items()
-        if step.column is None
-    }
+    coming: dict[str, int] = {}
+    for role, step in fields.items():
+        if step.column is None:
+            described: dict[str, WriteValue] = {
+                "title": step.name,
+                "resource_type": PERSON_CLASS,
+                "data_type": _DATA_TYPES.get(role, wish.datetime_type),
+                "description": _MADE_BY,
+            }
+            if picklist_id is not None and role == "sequence_state":
+                described["picklist_id"] = picklist_id
+            coming[role] = step.id or _make(client, _CUSTOM_FIELDS, [(step, described)])[0]
     ends = time.monotonic() + patience_seconds
-    columns |= {role: _wait_for(metadata, field_id, stop, ends) for role, field_id in coming.items()}
-    there = {role: column for role, column in columns.items() if column is not None}
-    return Provisioned(there, field_problems(_person(metadata), there))
+    columns = {role: step.column or _wait_for(client, coming[role], stop, ends) for role, step in fields.items()}
+    return Provisioned(columns, field_problems(_person(client), columns))
 
 
 def titled_fields(person: RecordType, fields: Mapping[str, str | None]) -> dict[str, str]:
@@ -152,36 +164,40 @@ def _titled(person: RecordType, title: str) -> FieldType | None:
     return next((field for field in custom if field.title.casefold() == title.casefold()), None)
 
 
-def _admin(call: Callable[..., T], *given: Any) -> T:
+@contextmanager
+def _administration() -> Iterator[None]:
     """Use the administration; where it is closed to us, say what to do."""
     try:
-        return call(*given)
+        yield
     except NotAllowedError as refusal:
         raise NotAllowedError(
             f"this API key may not use Workbooks' administration: {refusal.message}", advice=_ADMINISTRATOR
         ) from refusal
 
 
-def _person(metadata: Metadata) -> RecordType:
-    person = metadata.read_types((PERSON_CLASS,)).get(PERSON_CLASS)
+def _person(client: Workbooks) -> RecordType:
+    person = read_types(client, (PERSON_CLASS,)).get(PERSON_CLASS)
     if person is None:
         raise NotAllowedError("the API key cannot see People.", advice="Give its user access in Workbooks.")
     return person
 
 
-def _field_step(metadata: Metadata, person: RecordType, role: str, wish: Wish) -> Step:
+def _field_step(client: Workbooks, person: RecordType, role: str, wish: Wish) -> Step:
     """Find a field by its configured column, by its title, or as one that is being made."""
     title = TITLES[role]
     existing = person.fields.get(wish.fields[role]) or _titled(person, title)
     if existing is not None:
         return Step("exists", "field", title, role, column=existing.name)
-    for custom in _admin(metadata.find_custom_fields, title):
-        if (custom.column or _COLUMN_PREFIX).startswith(_COLUMN_PREFIX):  # even if it became available this moment
-            return Step("exists", "field", title, role, id=custom.id)
+    with _administration():
+        rows = client.by_values(_CUSTOM_FIELDS, "title", (title,), _CUSTOM_FIELD_COLUMNS).get(title, ())
+    for row in rows:
+        column = read_text(row.get("value_column_name")) or _COLUMN_PREFIX
+        if column.startswith(_COLUMN_PREFIX):  # even if it became available this moment
+            return Step("exists", "field", title, role, id=record_id(row))
     return Step("create", "field", title, role)
 
 
-def _picklist_steps(metadata: Metadata, person: RecordType, fields: Sequence[Step], wish: Wish) -> list[Step]:
+def _picklist_steps(client: Workbooks, person: RecordType, fields: Sequence[Step], wish: Wish) -> list[Step]:
     """Find the picklist that the field draws on, else ours by its name; a field of text needs none."""
     column = next((step.column for step in fields if step.role == "sequence_state"), None)
     field = person.fields.get(column) if column else None
@@ -191,7 +207,9 @@ def _picklist_steps(metadata: Metadata, person: RecordType, fields: Sequence[Ste
     if link is not None and link.picklist_id is not None:
         name, found = link.name or PICKLIST, [link.picklist_id]
     else:
-        name, found = PICKLIST, list(_admin(metadata.find_picklists, PICKLIST))
+        with _administration():
+            rows = client.by_values(_PICKLISTS, "name", (PICKLIST,), ("id",)).get(PICKLIST, ())
+        name, found = PICKLIST, list(map(record_id, rows))
     if len(found) > 1:
         raise UsageError(
             f"Workbooks has several picklists named '{PICKLIST}' (ids {', '.join(map(str, found))}).",
@@ -199,8 +217,9 @@ def _picklist_steps(metadata: Metadata, person: RecordType, fields: Sequence[Ste
         )
     if not found:
         return [Step("create", "picklist", PICKLIST), *(Step("create", "entry", label) for label in wish.labels)]
-    entries = _admin(metadata.read_picklist_entries, found)[found[0]]
-    missing = {one.label for one in missing_labels(entries, wish.labels)}
+    with _administration():
+        entries = read_picklist_entries(client, found)[found[0]]
+    missing = missing_labels(entries, wish.labels)
     steps = [Step("exists", "picklist", name, id=found[0])]
     for label in wish.labels:
         lacking = "create" if typographic_twin(label, entries) is None else "keep"
@@ -208,45 +227,42 @@ def _picklist_steps(metadata: Metadata, person: RecordType, fields: Sequence[Ste
     return steps
 
 
-def _make_field(metadata: Metadata, step: Step, wish: Wish, picklist_id: int | None) -> int:
-    def make() -> Verdict:
-        return metadata.create_custom_field(
-            title=step.name,
-            class_name=PERSON_CLASS,
-            data_type=_DATA_TYPES.get(step.role or "", wish.datetime_type),
-            description=_MADE_BY,
-            picklist_id=picklist_id if step.role == "sequence_state" else None,
-        )
+def _make(client: Workbooks, controller: str, wanted: Sequence[tuple[Step, Mapping[str, WriteValue]]]) -> list[int]:
+    """Make records of the administration, and return their ids.
 
-    return _made(_admin(make), step)
-
-
-def _made(verdict: Verdict, step: Step) -> int:
-    """Return the id of what was made. A data type that is not known is told from all else, a matter of rights."""
-    what = f"the {step.kind} '{step.name}'"
-    match verdict:
-        case Accepted():
-            return verdict.id
-        case Rejected():
-            message = f"Workbooks refuses {what}: {'; '.join(verdict.reasons)}."
-            if any("data_type" in reason for reason in verdict.reasons):
-                raise UsageError(message, advice="Name Workbooks' word for a date with a time by --datetime-type.")
-            raise NotAllowedError(message, advice=_ADMINISTRATOR)
-        case Unknown():
-            raise UnavailableError(
-                f"whether {what} was made is not known ({verdict.why}).",
-                advice="Run `outreach-sync provision` again: it finds what exists.",
-            )
-    raise UntrustedAnswerError(f"Workbooks calls {what} stale, although it is new.")
+    A data type that is not known is told from all other refusals, which are a matter of rights.
+    """
+    with _administration():
+        verdicts = client.write(controller, [Write(0, 0, fields) for _, fields in wanted])
+    made = []
+    for (step, _), verdict in zip(wanted, verdicts, strict=True):
+        what = f"the {step.kind} '{step.name}'"
+        match verdict:
+            case Accepted():
+                made.append(verdict.id)
+            case Rejected():
+                message = f"Workbooks refuses {what}: {'; '.join(verdict.reasons)}."
+                if any("data_type" in reason for reason in verdict.reasons):
+                    raise UsageError(message, advice="Name Workbooks' word for a date with a time by --datetime-type.")
+                raise NotAllowedError(message, advice=_ADMINISTRATOR)
+            case Unknown():
+                raise UnavailableError(
+                    f"whether {what} was made is not known ({verdict.why}).",
+                    advice="Run `outreach-sync provision` again: it finds what exists.",
+                )
+            case _:
+                raise UntrustedAnswerError(f"Workbooks calls {what} stale, although it is new.")
+    return made
 
 
-def _wait_for(metadata: Metadata, field_id: int, stop: StopSignal, ends: float) -> str:
+def _wait_for(client: Workbooks, field_id: int, stop: StopSignal, ends: float) -> str:
     """Wait until records have the field, and return its column."""
     seconds = _FIRST_PAUSE
     while True:
-        field = metadata.read_custom_field(field_id)
-        if field is not None and field.available and field.column is not None:
-            return field.column
+        for row in client.by_ids(_CUSTOM_FIELDS, (field_id,), _CUSTOM_FIELD_COLUMNS, include_deleted=False):
+            column = read_text(row.get("value_column_name"))
+            if column is not None and (read_text(row.get("status")) or "").lower() == "available":
+                return column
         if time.monotonic() + seconds > ends:
             raise UnavailableError(
                 "Workbooks has not finished making the fields.",

@@ -206,13 +206,12 @@ def provision(
     with stop_on_signals() as stop:
         target = Workbooks(config, stop)
         refuse_another_workbooks(config, target)
-        metadata = target.metadata
-        steps = planned(metadata, wish)
+        steps = planned(target, wish)
         if not as_json:
             print_table([(step.action, step.kind, step.name, step.column) for step in steps], _HEADERS)
         done = None
         if not dry_run:
-            done = provide(metadata, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
+            done = provide(target, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
     columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
     columns |= {} if done is None else done.columns
     changes = {role: column for role, column in columns.items() if fields.get(role) != column}

@@ -255,7 +255,7 @@ def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Workbooks; where it does not let us in, its other checks say that they were not tried."""
     try:
         client = Workbooks(config, stop)
-        types = client.metadata.read_types((PERSON_CLASS, TASK_CLASS))
+        types = metadata.read_types(client, (PERSON_CLASS, TASK_CLASS))
     except OutreachSyncError as error:
         login = _failed("workbooks login", error)
         yield login
@@ -361,7 +361,7 @@ def _picklists(config: Config, client: Workbooks, types: Mapping[str, RecordType
     ]
     ids = {link.picklist_id for _, link, _, _ in links if link is not None and link.picklist_id is not None}
     try:
-        entries = client.metadata.read_picklist_entries(ids)
+        entries = metadata.read_picklist_entries(client, ids)
     except NotAllowedError as error:
         hint = "The entries could not be compared with the labels."
         yield Check("workbooks picklists", "warn", error.message, hint)
@@ -383,7 +383,7 @@ def _labels(
     missing = metadata.missing_labels(entries[link.picklist_id], labels)
     if not missing:
         return "ok", f"all in the picklist '{link.name}'", ""
-    shown = ", ".join(f"'{one.label}'" + (f" (it has '{one.nearest}')" if one.nearest else "") for one in missing)
+    shown = ", ".join(f"'{label}'" + (f" (it has '{near}')" if near else "") for label, near in missing.items())
     detail = f"the picklist '{link.name}' lacks {shown}"
     hint = f"Spell {key} as the picklist does, or add the entries (`outreach-sync provision`)."
     if link.unrestricted or link.auto_create:

@@ -46,15 +46,14 @@ from outreach_sync.instants import now
 from outreach_sync.records import Accepted, PersonRow, Rejected, Stale, TaskRow, Unknown
 from outreach_sync.rules.person import Datatype, mailbox
 from outreach_sync.workbooks import wire
-from outreach_sync.workbooks.metadata import Metadata
 from outreach_sync.workbooks.wire import (
     EMAIL,
     OBJECT_REF,
+    PADDED_EMAIL,
     PEOPLE,
     REFERENCE,
     ROLE_DATATYPES,
     TASKS,
-    BatchRefused,
     DelayedError,
     FailedError,
     TurnedAwayError,
@@ -98,10 +97,7 @@ class Account(NamedTuple):
     """
 
     logical_database_id: int
-    database_name: str
     database_created_at: str
-    user_id: int | None
-    person_name: str
 
 
 class Workbooks:
@@ -111,7 +107,6 @@ class Workbooks:
         transport: what it sends with.
         patience: how long Workbooks may keep a run waiting, in all.
         stop: what ends its pauses.
-        metadata: what `check` and `provision` read and make.
         fields: the configured fields of a Person, role -> name.
     """
 
@@ -135,7 +130,6 @@ class Workbooks:
         self._counting = threading.Lock()
         self._proven = False
         self._turned_away = 0
-        self.metadata = Metadata(self)
         self.fields = {role: name for role, name in section.fields.model_dump().items() if name is not None}
         self._datatypes = {
             name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
@@ -162,16 +156,8 @@ class Workbooks:
         database = read_integer(said.get("logical_database_id"))
         if database is None:
             raise UntrustedAnswerError("Workbooks answered a log-in without a logical_database_id.")
-        own: Row = next(
-            (one for one in wire.maps(said.get("databases")) if read_integer(one.get("id")) == database), {}
-        )
-        return Account(
-            logical_database_id=database,
-            database_name=read_text(said.get("database_name")) or read_text(own.get("name")) or "",
-            database_created_at=read_text(own.get("created_at")) or "",
-            user_id=read_integer(said.get("user_id")),
-            person_name=read_text(said.get("person_name")) or "",
-        )
+        own = (one for one in wire.maps(said.get("databases")) if read_integer(one.get("id")) == database)
+        return Account(database, read_text(next(own, {}).get("created_at")) or "")
 
     # Reading
 
@@ -253,34 +239,34 @@ class Workbooks:
         columns: Iterable[str],
         *,
         include_deleted: bool = False,
-        spellings: Callable[[str], Iterable[str]] = lambda value: (value,),
-        key: Callable[[str], str] = str,
         one_each: bool = False,
     ) -> dict[str, list[Row]]:
-        """Read records whose field equals one of the values, by the key of that value; empty values match nothing.
+        """Read records whose field equals one of the values, by that value; empty values match nothing.
 
-        `spellings` are the forms of one value to ask for. `key` is the form in which a value and what came back must be
-        equal, since Workbooks' own comparison is not documented. `one_each`: it is enough to find each value once.
+        An e-mail address is asked for in several spellings and comes back under its `mailbox`; what came back is
+        compared here, since Workbooks' own comparison is not documented. `one_each`: it is enough to find each once.
         """
+        form: Callable[[str], str] = mailbox if field == EMAIL else str
+
+        def key(row: Row) -> str:
+            return form(read_text(row.get(field)) or "")
 
         def is_wanted(wanted: frozenset[str], row: Row) -> bool:
-            return key(read_text(row.get(field)) or "") in wanted and (
-                include_deleted or not read_boolean(row.get("is_deleted"))
-            )
+            return key(row) in wanted and (include_deleted or not read_boolean(row.get("is_deleted")))
 
         found: dict[int, Row] = {}
-        for some, asked in wire.value_lists(tuple(dict.fromkeys(values)), spellings, one_each=one_each):
+        for some, asked in wire.value_lists(field, values, one_each=one_each):
             rows = self.read(
                 controller,
                 wire.look_up(field, asked, (*columns, field), include_deleted=include_deleted),
-                asked_for=partial(is_wanted, frozenset(map(key, some))),
+                asked_for=partial(is_wanted, frozenset(map(form, some))),
                 at_most=len(some) if one_each else None,
                 of=field,
             )
             found |= {record_id(row): row for row in rows}
         grouped: dict[str, list[Row]] = {}
         for row in found.values():
-            grouped.setdefault(key(read_text(row.get(field)) or ""), []).append(row)
+            grouped.setdefault(key(row), []).append(row)
         return grouped
 
     # People and Tasks
@@ -290,62 +276,45 @@ class Workbooks:
         rows = self.by_ids(PEOPLE, person_ids, self._columns, include_deleted=True)
         return {person.id: person for person in map(self._person, rows)}
 
-    def people_by_reference(self, references: Iterable[str]) -> dict[str, list[PersonRow]]:
-        """Find People by `created_through_reference`, which need not be unique, deleted ones too; by reference."""
-        return self._people(REFERENCE, references, include_deleted=True)
+    def people(self, rule: str, values: Iterable[str]) -> dict[str, list[PersonRow]]:
+        """Find live People by what a match rule, or `PADDED_EMAIL`, asks for; by reference deleted ones too.
 
-    def people_by_object_ref(self, object_refs: Iterable[str]) -> dict[str, list[PersonRow]]:
-        """Find live People by `PERS-<n>`."""
-        return self._people(OBJECT_REF, object_refs)
-
-    def people_by_outreach_id(self, outreach_ids: Iterable[str]) -> dict[str, list[PersonRow]]:
-        """Find live People by the configured Outreach id field, to the letter; nobody where none is configured."""
-        field = self.fields.get("outreach_id")
-        return self._people(field, outreach_ids) if field else {}
-
-    def people_by_email(self, addresses: Iterable[str]) -> dict[str, list[PersonRow]]:
-        """Find live People by main e-mail address, whatever its case and the blanks around it, by its `mailbox`.
-
-        Whether Workbooks ignores case or blanks is not documented: each address is asked for as it is and in lower
-        case, also with a blank before it, behind it or on both sides, and compared here. One stored in yet another
-        spelling is missed; `people_by_padded_email` finds any number of blanks.
+        Returns:
+            Value -> People, an address by its `mailbox`. Nobody by `outreach_id` where no field is configured for it.
         """
+        fields = {"outreach_id": self.fields.get("outreach_id"), "reference": REFERENCE, "external_id": OBJECT_REF}
+        field = fields.get(rule, EMAIL)
+        if field is None:
+            return {}
+        if rule == PADDED_EMAIL:
+            rows = self._padded_emails(values)
+        else:
+            rows = self.by_values(PEOPLE, field, values, self._columns, include_deleted=rule == "reference")
+        return {key: list(map(self._person, some)) for key, some in rows.items()}
 
-        def spellings(address: str) -> Iterable[str]:
-            plain = address.strip()
-            return dict.fromkeys(
-                spelling
-                for form in (address, plain, plain.lower())
-                for spelling in (form, f" {form}", f"{form} ", f" {form} ")
-            )
-
-        return self._people(EMAIL, addresses, spellings=spellings, key=mailbox)
-
-    def people_by_padded_email(self, addresses: Iterable[str]) -> dict[str, list[PersonRow]]:
+    def _padded_emails(self, addresses: Iterable[str]) -> dict[str, list[Row]]:
         """Find live People whose main e-mail address has one of these in it and nothing else but blanks, by `mailbox`.
 
         `ct` (contains) is slower than `eq`, and finds longer addresses too; only what is the same mailbox is returned.
         What does not look like an address is not asked for, since it may be part of every other.
         """
         wanted = {mailbox(address): address.strip() for address in addresses if _ADDRESS.fullmatch(address.strip())}
+        grouped: dict[str, list[Row]] = {}
+
+        def box_of(row: Row) -> str:
+            return mailbox(read_text(row.get(EMAIL)) or "")
 
         def holds_one_of(boxes: Sequence[str], row: Row) -> bool:
-            address = mailbox(read_text(row.get(EMAIL)) or "")
-            return not read_boolean(row.get("is_deleted")) and any(box in address for box in boxes)
+            return not read_boolean(row.get("is_deleted")) and any(box in box_of(row) for box in boxes)
 
-        grouped: dict[str, list[PersonRow]] = {}
         for chunk in wire.chunks(tuple(wanted), _CONTAINED):
             parts = tuple(dict.fromkeys(form for one in chunk for form in (wanted[one], one)))
             logic = " OR ".join(str(number) for number in range(1, len(parts) + 1)) if len(parts) > 1 else ""
             reading = wire.Reading(tuple(wire.Filter(EMAIL, "ct", part) for part in parts), self._columns, logic)
             for row in self.read(PEOPLE, reading, asked_for=partial(holds_one_of, chunk)):
-                if (box := mailbox(read_text(row.get(EMAIL)) or "")) in wanted:
-                    grouped.setdefault(box, []).append(self._person(row))
+                if box_of(row) in wanted:
+                    grouped.setdefault(box_of(row), []).append(row)
         return grouped
-
-    def _people(self, field: str, values: Iterable[str], **how: Any) -> dict[str, list[PersonRow]]:
-        rows = self.by_values(PEOPLE, field, values, self._columns, **how)
-        return {key: list(map(self._person, some)) for key, some in rows.items()}
 
     def _person(self, row: Row) -> PersonRow:
         return PersonRow(
@@ -368,11 +337,6 @@ class Workbooks:
         rows = self.by_ids(TASKS, task_ids, _TASK_COLUMNS, include_deleted=True)
         return {task.id: task for task in map(_task, rows)}
 
-    def systemic_problem(self) -> str | None:
-        """Say what makes Workbooks refuse everything (a field gone, a permission), None where nothing does."""
-        fatal = [one for one in self.metadata.problems(self.fields) if one.fatal]
-        return "; ".join(f"{finding.subject}: {finding.problem}" for finding in fatal) or None
-
     # Writing
 
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
@@ -394,14 +358,10 @@ class Workbooks:
                 settled[place] = verdict
         return tuple(settled)
 
-    def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | BatchRefused:
+    def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | Rejected:
         """Send objects once and judge the answer. Raises as `wire.parse` does, and what sending raises."""
         answer = self._send(controller, wire.write_pairs(writes), left, _WRITE_GRACE_SECONDS)
-        refusal = wire.request_refusal(answer)
-        if refusal is not None:
-            return refusal
-        said = self._parse(answer)
-        return wire.batch_refusal(said) or wire.judge(said, writes)
+        return wire.refusal(answer) or wire.judge(self._parse(answer), writes)
 
     def _send(self, controller: str, pairs: list[Pair], left: float, grace_seconds: float = 0.0) -> Answer:
         """Send one request; while Workbooks slows us down, they go one at a time."""
@@ -482,7 +442,7 @@ class _Delivery:
             if self._at_most is None and len(self.writes) > 1 and self._was_turned_back:
                 return self.around_the_one_to_blame(failure)
             raise
-        if not isinstance(outcome, BatchRefused):
+        if not isinstance(outcome, Rejected):
             return outcome
         if len(self.writes) == 1:
             return (wire.settle_single(outcome),)
@@ -520,7 +480,7 @@ class _Delivery:
                 found += nothing_known * len(half.writes)
         return tuple(found)
 
-    def _attempt(self, left: float) -> tuple[Verdict, ...] | BatchRefused:
+    def _attempt(self, left: float) -> tuple[Verdict, ...] | Rejected:
         if self._to_be_looked_for:
             self._look_for_creations()
             self._to_be_looked_for = False
@@ -534,7 +494,7 @@ class _Delivery:
             if not isinstance(failure, NotSentError):
                 self._was_put_off = self._to_be_looked_for = True
             raise
-        if isinstance(said, BatchRefused):
+        if isinstance(said, Rejected):
             if not self._found:
                 return said
             said = (Unknown("refused together with others, of which some were written"),) * len(waiting)

@@ -10,32 +10,22 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.records import Write, WriteValue
 from outreach_sync.rules.person import Datatype
 from outreach_sync.workbooks.wire import (
     PERSON_CLASS,
     ROLE_DATATYPES,
     TASK_CLASS,
     Reading,
-    Row,
     maps,
     read_boolean,
     read_integer,
     read_text,
-    record_id,
 )
 
 if TYPE_CHECKING:
-    from outreach_sync.records import Verdict
     from outreach_sync.workbooks.client import Workbooks
 
-_TYPES = "metadata/types"
-_PICKLISTS = "admin/picklists"
-_ENTRIES = "admin/picklist_entries"
-_CUSTOM_FIELDS = "admin/custom_fields"
 _TYPE_COLUMNS = ("class_name", "controller_path", "actions", "fields")
-_CUSTOM_FIELD_COLUMNS = ("id", "title", "status", "value_column_name")
-_AVAILABLE = "available"
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
 _DATATYPE_WORDS = {
     Datatype.BOOLEAN: ("boolean",),
@@ -77,20 +67,6 @@ class RecordType(NamedTuple):
     permitted: frozenset[str]
 
 
-class CustomField(NamedTuple):
-    """A custom field as the administration knows it; `column` is its name in records, None while there is none."""
-
-    id: int
-    title: str
-    status: str
-    column: str | None
-
-    @property
-    def available(self) -> bool:
-        """Say whether records have it already; a new one may take a while."""
-        return self.status.lower() == _AVAILABLE and self.column is not None
-
-
 class Finding(NamedTuple):
     """One thing that is wrong: the field, picklist label or action it is about, what is wrong, and what to do.
 
@@ -103,97 +79,43 @@ class Finding(NamedTuple):
     fatal: bool
 
 
-class MissingLabel(NamedTuple):
-    """A label that a picklist lacks, and the entry most like it: a hyphen for a dash, another case; None if none is."""
-
-    label: str
-    nearest: str | None
-
-
-class Metadata:
-    """Reads and extends the description of one Workbooks. Reading raises as `Workbooks.read` does."""
-
-    def __init__(self, client: Workbooks) -> None:
-        """Send nothing yet."""
-        self._client = client
-
-    def read_types(self, class_names: Sequence[str]) -> dict[str, RecordType]:
-        """Read record types by class name; one that is absent does not exist or is hidden from us."""
-        extra = tuple(("class_names[]", name) for name in class_names)
-        rows = self._client.page(_TYPES, Reading((), _TYPE_COLUMNS, extra=extra), paged=False)
-        types = [
-            RecordType(
-                class_name=str(row.get("class_name") or ""),
-                controller=str(row.get("controller_path") or ""),
-                fields={
-                    str(field["name"]): _field_type(field) for field in maps(row.get("fields")) if field.get("name")
-                },
-                permitted=frozenset(
-                    str(action.get("name"))
-                    for action in maps(row.get("actions"))
-                    if read_boolean(action.get("permitted"))
-                ),
-            )
-            for row in rows
-        ]
-        return {one.class_name: one for one in types if one.class_name in class_names}
-
-    def problems(self, fields: Mapping[str, str]) -> tuple[Finding, ...]:
-        """Compare the configured fields, by role, and the needed permissions with the metadata, in one request."""
-        types = self.read_types((PERSON_CLASS, TASK_CLASS))
-        person, task = types.get(PERSON_CLASS), types.get(TASK_CLASS)
-        of_person = (
-            (hidden_type(PERSON_CLASS),)
-            if person is None
-            else field_problems(person, fields) + permission_problems(person, ("create", "update"))
+def read_types(client: Workbooks, class_names: Sequence[str]) -> dict[str, RecordType]:
+    """Read record types by class name; one that is absent does not exist or is hidden. Raises as `Workbooks.read`."""
+    extra = tuple(("class_names[]", name) for name in class_names)
+    rows = client.page("metadata/types", Reading((), _TYPE_COLUMNS, extra=extra), paged=False)
+    types = [
+        RecordType(
+            class_name=str(row.get("class_name") or ""),
+            controller=str(row.get("controller_path") or ""),
+            fields={str(field["name"]): _field_type(field) for field in maps(row.get("fields")) if field.get("name")},
+            permitted=frozenset(
+                str(action.get("name")) for action in maps(row.get("actions")) if read_boolean(action.get("permitted"))
+            ),
         )
-        return of_person + ((hidden_type(TASK_CLASS),) if task is None else permission_problems(task, ("create",)))
+        for row in rows
+    ]
+    return {one.class_name: one for one in types if one.class_name in class_names}
 
-    def read_picklist_entries(self, picklist_ids: Iterable[int]) -> dict[int, tuple[str, ...]]:
-        """Read the entries of picklists; each id that was asked for is a key."""
-        ids = sorted(set(picklist_ids))
-        rows = self._client.by_values(_ENTRIES, "picklist_id", map(str, ids), ("id", "value"))
-        return {one: tuple(read_text(row.get("value")) or "" for row in rows.get(str(one), ())) for one in ids}
 
-    def find_picklists(self, name: str) -> tuple[int, ...]:
-        """Find the ids of all picklists of this name."""
-        return tuple(map(record_id, self._client.by_values(_PICKLISTS, "name", (name,), ("id",)).get(name, ())))
+def read_picklist_entries(client: Workbooks, picklist_ids: Iterable[int]) -> dict[int, tuple[str, ...]]:
+    """Read the entries of picklists; each id that was asked for is a key. Raises as `Workbooks.read`."""
+    ids = sorted(set(picklist_ids))
+    rows = client.by_values("admin/picklist_entries", "picklist_id", map(str, ids), ("id", "value"))
+    return {one: tuple(read_text(row.get("value")) or "" for row in rows.get(str(one), ())) for one in ids}
 
-    def create_picklist(self, name: str, description: str) -> Verdict:
-        """Create an empty picklist. Needs an administrator's key. Raises as `Workbooks.write` does."""
-        return self._client.write(_PICKLISTS, [Write(0, 0, {"name": name, "description": description})])[0]
 
-    def add_picklist_entries(self, picklist_id: int, values: Sequence[str]) -> tuple[Verdict, ...]:
-        """Add entries to a picklist, in order. Raises as `Workbooks.write` does."""
-        writes = [Write(0, 0, {"picklist_id": picklist_id, "value": value}) for value in values]
-        return self._client.write(_ENTRIES, writes)
-
-    def find_custom_fields(self, title: str) -> tuple[CustomField, ...]:
-        """Find the custom fields of this title, of whatever record type."""
-        rows = self._client.by_values(_CUSTOM_FIELDS, "title", (title,), _CUSTOM_FIELD_COLUMNS)
-        return tuple(map(_custom_field, rows.get(title, ())))
-
-    def create_custom_field(
-        self, *, title: str, class_name: str, data_type: str, description: str, picklist_id: int | None = None
-    ) -> Verdict:
-        """Create a custom field; `data_type` is a word of the examples (boolean, string, picklist, date...).
-
-        Needs an administrator's key. Raises as `Workbooks.write` does.
-        """
-        fields: dict[str, WriteValue] = {
-            "title": title,
-            "resource_type": class_name,
-            "data_type": data_type,
-            "description": description,
-        }
-        if picklist_id is not None:
-            fields["picklist_id"] = picklist_id
-        return self._client.write(_CUSTOM_FIELDS, [Write(0, 0, fields)])[0]
-
-    def read_custom_field(self, field_id: int) -> CustomField | None:
-        """Read one custom field, to see whether it is available yet; None where it is not (yet) to be seen."""
-        rows = self._client.by_ids(_CUSTOM_FIELDS, (field_id,), _CUSTOM_FIELD_COLUMNS, include_deleted=False)
-        return _custom_field(rows[0]) if rows else None
+def systemic_problem(client: Workbooks) -> str | None:
+    """Say what makes Workbooks refuse everything (a field gone, a permission), None where nothing does; one request."""
+    types = read_types(client, (PERSON_CLASS, TASK_CLASS))
+    found: list[Finding] = []
+    for class_name, actions in ((PERSON_CLASS, ("create", "update")), (TASK_CLASS, ("create",))):
+        described = types.get(class_name)
+        if described is None:
+            found.append(hidden_type(class_name))
+            continue
+        found += field_problems(described, client.fields if class_name == PERSON_CLASS else {})
+        found += permission_problems(described, actions)
+    return "; ".join(f"{one.subject}: {one.problem}" for one in found if one.fatal) or None
 
 
 def _field_type(field: Mapping[str, Any]) -> FieldType:
@@ -213,15 +135,6 @@ def _field_type(field: Mapping[str, Any]) -> FieldType:
             auto_create=bool(read_boolean(link.get("auto_create"))),
         ),
         required=bool(read_boolean(field.get("required"))) and field.get("default_value") in {None, ""},
-    )
-
-
-def _custom_field(row: Row) -> CustomField:
-    return CustomField(
-        id=record_id(row),
-        title=read_text(row.get("title")) or "",
-        status=read_text(row.get("status")) or "",
-        column=read_text(row.get("value_column_name")),
     )
 
 
@@ -270,13 +183,18 @@ def hidden_type(class_name: str) -> Finding:
     return Finding(class_name, "the API key cannot see this record type", "Give its user access in Workbooks.", True)
 
 
-def missing_labels(entries: Sequence[str], labels: Iterable[str]) -> tuple[MissingLabel, ...]:
-    """Name the labels that are no entry of the picklist, to the letter, each with the nearest entry."""
+def missing_labels(entries: Sequence[str], labels: Iterable[str]) -> dict[str, str | None]:
+    """Return the labels that are no entry of the picklist, to the letter, each with the entry most like it, if any is.
+
+    Such as a hyphen for a dash, or another case.
+    """
     by_plain = {_plain(entry): entry for entry in reversed(entries)}
-    missing = [label for label in labels if label not in entries]
-    found = (difflib.get_close_matches(_plain(label), by_plain, n=1, cutoff=0.75) for label in missing)
-    nearest = [by_plain[one[0]] if one else None for one in found]
-    return tuple(map(MissingLabel, missing, nearest))
+    near = {
+        label: difflib.get_close_matches(_plain(label), by_plain, n=1, cutoff=0.75)
+        for label in labels
+        if label not in entries
+    }
+    return {label: by_plain[plain[0]] if plain else None for label, plain in near.items()}
 
 
 def typographic_twin(label: str, entries: Iterable[str]) -> str | None:

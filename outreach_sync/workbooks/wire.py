@@ -19,13 +19,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, OutreachSyncError, UntrustedAnswerError
-from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, retry_after
-from outreach_sync.instants import EARLIEST, LATEST, Instant, from_datetime, parse_iso, to_datetime
+from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, moment, retry_after
+from outreach_sync.instants import EARLIEST, LATEST, Instant, parse_http_date, parse_iso, to_datetime
 from outreach_sync.records import (
     Accepted,
     Date,
@@ -48,6 +47,8 @@ PERSON_CLASS, TASK_CLASS = "Private::Crm::Person", "Private::Activity::Task"
 EMAIL, OBJECT_REF, REFERENCE = "main_location[email]", "object_ref", "created_through_reference"
 ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}
 """What each configured field holds, by its role."""
+PADDED_EMAIL = "padded email"
+"""The match rule `email` behind any number of blanks: a second look."""
 NO_VALUE = ":no_value:"
 """Leaves a field alone: for the object that lacks it in a request where another has it."""
 NULL_VALUE = ":null_value:"
@@ -90,28 +91,33 @@ class Reading(NamedTuple):
 
 def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Cut values into parts of at most `size`."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def value_lists(
-    values: Iterable[str], spellings: Callable[[str], Iterable[str]], *, one_each: bool
-) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """Cut values into requests: each time some of them, and the spellings of these to ask for; blanks are left out.
+def value_lists(field: str, values: Iterable[str], *, one_each: bool) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """Cut values of a field into requests: each time some, and their spellings to ask for; blanks are left out.
 
     A look-up has been read to its end only when a page was short. So where there are several and any number of records
     may match, each asks for a few less than a page has rows: even if each value matches once, and a few match several
     records, no further page is needed.
 
+    Whether Workbooks ignores case or blanks is not documented: an address is asked for as it is and in lower case, also
+    with a blank before it, behind it or on both sides. One stored in yet another spelling is missed.
+
     A value with a backslash, which may escape its neighbour, goes alone, and in two ways: whether a backslash escapes
     more than a comma, and so itself, is not documented; what the wrong way finds is not what was asked for.
     """
-    given = [value for value in values if value.strip()]
-    usual = [value for value in given if "\\" not in value]
+    spelled: dict[str, tuple[str, ...]] = {value: (value,) for value in values if value.strip()}
+    if field == EMAIL:
+        for value in spelled:
+            cases = (value, value.strip(), value.strip().lower())
+            padded = (one for case in cases for one in (case, f" {case}", f"{case} ", f" {case} "))
+            spelled[value] = tuple(dict.fromkeys(padded))
+    usual = [value for value in spelled if "\\" not in value]
     for some in chunks(usual, PAGE_ROWS if one_each or len(usual) <= PAGE_ROWS else _VALUES):
-        yield some, list(dict.fromkeys(spelling for value in some for spelling in spellings(value)))
-    for value in given:
-        for spelling in dict.fromkeys(spellings(value)) if "\\" in value else ():
+        yield some, list(dict.fromkeys(spelling for value in some for spelling in spelled[value]))
+    for value, forms in spelled.items():
+        for spelling in forms if "\\" in value else ():
             yield (value,), (spelling,)
             yield (value,), (spelling.replace("\\", "\\\\"),)
 
@@ -203,18 +209,12 @@ def _filter_pairs(filters: Iterable[Filter]) -> list[Pair]:
 
 # Values
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TRUE = frozenset(("true", "t", "on", "1", "yes", "y"))
-_DEFAULT_DATETIME = re.compile(
-    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d) (?:UTC|GMT|Z|\+0000) (\d{4})", re.ASCII
-)
-_DEFAULT_DATE = re.compile(r"(\d{1,2}) ([A-Z][a-z]{2}) (\d{4})", re.ASCII)
-_DAY_LENGTH = len("2026-09-01")
 _DIGITS = re.compile(r"\d{1,19}", re.ASCII)
+_EPOCH = re.compile(r"-?\d{1,11}(?:\.\d+)?", re.ASCII)
+_DAY_LENGTH = len("2026-09-01")
 _LARGEST = 2**62
 """Larger ids make no sense, and those near 2^63 fit no database."""
-_EPOCH = re.compile(r"-?\d{1,11}(?:\.\d+)?", re.ASCII)
 
 
 def to_wire(value: WriteValue) -> str:
@@ -223,16 +223,15 @@ def to_wire(value: WriteValue) -> str:
     ``1`` or ``0``, ``Tue Sep 01 10:00:04 UTC 2026`` cut to the second, `` 1 Sep 2026`` for the UTC day padded with a
     blank, text as it is.
     """
-    if value is None:
-        return NULL_VALUE
     if isinstance(value, DateTime | Date):
         at = to_datetime(value.at)
+        weekday, month, *_ = at.ctime().split()
         if isinstance(value, Date):
-            return f"{at.day:2d} {_MONTHS[at.month - 1]} {at.year:04d}"
-        return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at:%d %H:%M:%S} UTC {at.year:04d}"
+            return f"{at.day:2d} {month} {at.year:04d}"
+        return f"{weekday} {month} {at:%d %H:%M:%S} UTC {at.year:04d}"
     if isinstance(value, bool):
         return "1" if value else "0"
-    return str(value)
+    return NULL_VALUE if value is None else str(value)
 
 
 def read_text(raw: object) -> str | None:
@@ -261,32 +260,22 @@ def read_integer(raw: object) -> int | None:
 def read_datetime(raw: object) -> Instant | None:
     """Read a point in time in any form Workbooks gives one.
 
+    A ``var_date_time`` is ISO 8601 with more behind it: ``<ISO>,<1 with time, 0 a day>,<zone>``. The default forms are
+    near enough to those of e-mail.
+
     Returns:
         The instant; the midnight (UTC) of a day where only a day is stored; None for emptiness, and for what is not a
         time between 1900 and 3000.
     """
-    try:
-        moment = _read_known_form((read_text(raw) or "").strip())
-    except (ValueError, OverflowError):
-        return None
-    return moment if EARLIEST <= moment < LATEST else None
-
-
-def _read_known_form(text: str) -> Instant:
-    """Try the forms in turn; raises ValueError or OverflowError where none fits.
-
-    A ``var_date_time`` is ISO 8601 with more behind it: ``<ISO>,<1 with time, 0 a day>,<zone>``.
-    """
-    if match := _DEFAULT_DATETIME.fullmatch(text):
-        month, *numbers = match.groups()
-        day, hour, minute, second, year = map(int, numbers)
-        return from_datetime(datetime(year, _MONTHS.index(month) + 1, day, hour, minute, second, tzinfo=UTC))
+    text = (read_text(raw) or "").strip()
+    first, _, rest = text.partition(",")
     if _EPOCH.fullmatch(text):
-        return Instant(round(float(text) * 1000))
-    if match := _DEFAULT_DATE.fullmatch(text):
-        return from_datetime(datetime(int(match[3]), _MONTHS.index(match[2]) + 1, int(match[1]), tzinfo=UTC))
-    moment, _, rest = text.partition(",")
-    return parse_iso(moment[:_DAY_LENGTH] if rest.startswith("0") else moment)
+        found: Instant | None = Instant(round(float(text) * 1000))
+    else:
+        found = moment(first[:_DAY_LENGTH] if rest.startswith("0") else first, parse_iso)
+    if found is None:
+        found = moment(f"{text} 00:00 UTC" if text[:1].isdigit() else text, parse_http_date)
+    return found if found is not None and EARLIEST <= found < LATEST else None
 
 
 READERS: dict[Datatype, Callable[[object], Scalar]] = {
@@ -345,10 +334,9 @@ _OWN_KEYS = frozenset(
 )
 _LOG_IN = re.compile(r"(?:users?[-_])?(?:log|sign)[-_]?(?:in|on)(?:\.\w+)?|sso", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_REASON_LENGTH = 300
-_REASON_COUNT = 10
+_REASON_LENGTH, _REASON_COUNT, _DEPTH = 300, 10, 6
 _NAMELESS = frozenset(("", "[]", "base"))
-_DEPTH = 6
+_WITHOUT_REASON = "refused without a reason"
 
 
 class DelayedError(RetriableError):
@@ -365,12 +353,6 @@ class FailedError(BusyError):
     """Workbooks, or what stands before it, failed at a request; a write may have been carried out."""
 
 
-class BatchRefused(NamedTuple):
-    """Workbooks refused the request as a whole and says nothing of its objects: none was written."""
-
-    reasons: tuple[str, ...]
-
-
 def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
     """Return the JSON object of a 200 answer to a request for `endpoint`, such as ``login.api``.
 
@@ -379,12 +361,27 @@ def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
         NotAuthenticatedError, NotAllowedError: it will not.
         UntrustedAnswerError: the request itself was not understood.
     """
-    if answer.status != 200:  # noqa: PLR2004 - the status says more than a name, here and below
-        raise _failure(answer, endpoint)
-    said = _json_object(answer.body)
-    if said is None:
-        raise GarbledError("Workbooks answered with something that is not a JSON object")
-    return said
+    status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
+    if status == 200:  # noqa: PLR2004 - the status says more than a name, here and below
+        said = _json_object(answer.body)
+        if said is None:
+            raise GarbledError("Workbooks answered with something that is not a JSON object")
+        return said
+    if status in {408, 429}:
+        raise ThrottledError(f"Workbooks asks to wait ({status})", asked_seconds=asked)
+    if 300 <= status < 400:  # noqa: PLR2004
+        kind = TurnedAwayError if _leads_to_log_in(answer.headers.get("Location", ""), endpoint) else DelayedError
+        raise kind(f"Workbooks answered with a redirect ({status})", asked_seconds=asked)
+    if status in {401, 403, 404, 422} and _json_object(answer.body, _OWN_KEYS) is None:
+        raise BusyError(f"something before Workbooks answered {status}", status=status, asked_seconds=asked)
+    if status in {401, 403}:
+        raise _turned_down(answer, asked)
+    if status == 404:  # noqa: PLR2004
+        raise NotAllowedError("Workbooks does not know this kind of record, or hides it (404).", advice=_CHECK_ADVICE)
+    if status >= 500 and status != 501:  # noqa: PLR2004
+        kind_of_busy = BusyError if status == 503 else FailedError  # noqa: PLR2004
+        raise kind_of_busy(f"Workbooks failed ({status})", status=status, asked_seconds=asked)
+    raise UntrustedAnswerError(f"Workbooks did not understand the request ({status}).", advice=_CHECK_ADVICE)
 
 
 def rows(said: Mapping[str, Any]) -> list[Row]:
@@ -402,70 +399,32 @@ def rows(said: Mapping[str, Any]) -> list[Row]:
     return listed
 
 
-def request_refusal(answer: Answer) -> BatchRefused | None:
+def refusal(answer: Answer) -> Rejected | None:
     """Recognise a status that refuses a write as a whole, so that none of it was done; None for every other.
 
     A deleted id may make all of a batch 404 (not documented), so that counts here.
     """
     if not 400 <= answer.status < 500 or answer.status in {401, 403, 408, 429}:  # noqa: PLR2004
         return None
-    said = _own_form(answer.body)
+    said = _json_object(answer.body, _OWN_KEYS)
     if said is None and answer.status in {404, 422}:
         return None
-    return BatchRefused(reasons_in(said or {}) or (f"refused with status {answer.status}",))
+    return Rejected(reasons_in(said or {}) or (f"refused with status {answer.status}",))
 
 
-def batch_refusal(said: Mapping[str, Any]) -> BatchRefused | None:
-    """Recognise an answer that refuses everything without a word on any object; None where there is such a word."""
-    speaks_of_objects = said.get("affected_objects") or said.get("affected_object_information")
-    if said.get("success") is not False or speaks_of_objects:
-        return None
-    return BatchRefused(reasons_in(said) or ("refused without a reason",))
-
-
-def settle_single(refusal: BatchRefused) -> Verdict:
-    """Turn the refusal of a request that held one object into the verdict on that object."""
-    return Stale() if _stale(refusal.reasons) else Rejected(refusal.reasons)
-
-
-def _failure(answer: Answer, endpoint: str) -> OutreachSyncError:
-    """Name what an answer other than 200 means."""
-    status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
-    if 300 <= status < 400 or status in {408, 429}:  # noqa: PLR2004
-        return _put_off(answer, asked, endpoint)
-    if status in {401, 403, 404, 422} and _own_form(answer.body) is None:
-        return BusyError(f"something before Workbooks answered {status}", status=status, asked_seconds=asked)
-    if status in {401, 403}:
-        return _turned_down(answer, asked)
-    if status == 404:  # noqa: PLR2004
-        return NotAllowedError("Workbooks does not know this kind of record, or hides it (404).", advice=_CHECK_ADVICE)
-    if status >= 500 and status != 501:  # noqa: PLR2004
-        kind_of_busy = BusyError if status == 503 else FailedError  # noqa: PLR2004
-        return kind_of_busy(f"Workbooks failed ({status})", status=status, asked_seconds=asked)
-    return UntrustedAnswerError(f"Workbooks did not understand the request ({status}).", advice=_CHECK_ADVICE)
-
-
-def _put_off(answer: Answer, asked: float | None, endpoint: str) -> RetriableError:
-    """Tell a client that is asked to wait from one that is sent to log in: the Location of a redirect says which.
-
-    One that leads to the endpoint that was asked for is a delay, though it be the one for logging in.
-    """
-    if answer.status in {408, 429}:
-        return ThrottledError(f"Workbooks asks to wait ({answer.status})", asked_seconds=asked)
+def _leads_to_log_in(location: str, endpoint: str) -> bool:
+    """Tell a redirect to log in from a delay; one to the endpoint that was asked for is a delay, even for `login`."""
     try:
-        address = urlsplit(answer.headers.get("Location", ""))
+        address = urlsplit(location)
     except ValueError:
-        address = urlsplit("")
+        return False
     first_label = address.netloc.rpartition("@")[2].partition(".")[0]
-    parts = (first_label, *address.path.split("/"))
-    to_log_in = any(_LOG_IN.fullmatch(part) for part in parts if part != endpoint)
-    kind = TurnedAwayError if to_log_in else DelayedError
-    return kind(f"Workbooks answered with a redirect ({answer.status})", asked_seconds=asked)
+    return any(_LOG_IN.fullmatch(part) for part in (first_label, *address.path.split("/")) if part != endpoint)
 
 
 def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
     """Tell, by the reason a 401 or 403 gives, what passes from what does not. The list of reasons is open."""
-    said = _own_form(answer.body) or {}
+    said = _json_object(answer.body) or {}
     reason = clean_text(str(said.get("failure_reason") or said.get("failure_message") or ""))
     if reason in _SESSION_REASONS:
         return TurnedAwayError(f"Workbooks has no session for us ({reason})", asked_seconds=asked)
@@ -477,84 +436,77 @@ def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
     return NotAllowedError(f"Workbooks does not allow this ({shown}).", advice=_ADVICE.get(reason, KEY_ADVICE))
 
 
-def _own_form(body: bytes) -> dict[str, Any] | None:
-    """Return what Workbooks itself says: a JSON object with a key that it uses. None: someone else speaks."""
-    said = _json_object(body)
-    return said if said is not None and not _OWN_KEYS.isdisjoint(said) else None
+def _json_object(body: bytes, keys: frozenset[str] | None = None) -> dict[str, Any] | None:
+    """Read a JSON object, None where it is none, or has none of the keys by which Workbooks itself is known.
 
-
-def _json_object(body: bytes) -> dict[str, Any] | None:
-    """Read a JSON object, None where it is none; invalid UTF-8, as the PHP binding knows it, is replaced."""
+    Invalid UTF-8, as the PHP binding knows it, is replaced.
+    """
     try:
         said = json.loads(body.decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return said if isinstance(said, dict) and (keys is None or not keys.isdisjoint(said)) else None
 
 
 # What an answer means for each object of a write
 
 
 class _Entry(NamedTuple):
-    """What the answer holds about one object; `flag` is its own success, None where it has none."""
+    """What the answer holds about one object, or all of them; `success`: its own flag, None where it has none."""
 
     record: Mapping[str, Any]
-    flag: bool | None
-    errors: tuple[str, ...]
-
-
-class _Whole(NamedTuple):
-    """What the answer says of all objects together; `alone`: there is but one."""
-
-    success: object
+    success: bool | None
     reasons: tuple[str, ...]
-    alone: bool
 
 
-def judge(answer: Mapping[str, Any], writes: Sequence[Write]) -> tuple[Verdict, ...]:
-    """Judge each object of a write from the parsed answer; the result is parallel to `writes`."""
-    whole = _Whole(answer.get("success"), reasons_in(answer), alone=len(writes) == 1)
-    silent = Unknown(_why("the answer does not say what became of this record", whole.reasons))
+def judge(answer: Mapping[str, Any], writes: Sequence[Write]) -> tuple[Verdict, ...] | Rejected:
+    """Judge each object of a write from the parsed answer; the result is parallel to `writes`.
+
+    `Rejected`: the request was refused as a whole, without a word on any object, and nothing was written.
+    """
+    flag, reasons = answer.get("success"), reasons_in(answer)
+    if flag is False and not (answer.get("affected_objects") or answer.get("affected_object_information")):
+        return Rejected(reasons or (_WITHOUT_REASON,))
+    whole = _Entry({}, flag if isinstance(flag, bool) else None, reasons)
     return tuple(
-        silent if entry is None else _judge_one(write, entry, whole)
+        _unknown("the answer does not say what became of this record", reasons)
+        if entry is None
+        else _judge_one(write, entry, whole, alone=len(writes) == 1)
         for write, entry in zip(writes, _pair(answer, writes), strict=True)
     )
 
 
-def _judge_one(write: Write, entry: _Entry, whole: _Whole) -> Verdict:
-    """Judge one object; what is said of all is about it if it was alone, or failed without errors of its own."""
-    reasons = whole.reasons
-    if _stale(entry.errors):
-        return Stale()
-    named, same_reference = read_integer(entry.record.get("id")), _same_reference(write, entry.record)
+def settle_single(refused: Rejected) -> Verdict:
+    """Turn the refusal of a request that held one object into the verdict on that object."""
+    return Stale() if _stale(refused.reasons) else refused
+
+
+def _judge_one(write: Write, entry: _Entry, whole: _Entry, *, alone: bool) -> Verdict:
+    """Judge one object; what is said of all is about it if it was alone, or failed without reasons of its own."""
+    named, sent, seen = read_integer(entry.record.get("id")), write.fields.get(REFERENCE), entry.record.get(REFERENCE)
+    same_reference = sent is None or seen is None or str(seen) == sent
     # a failed create comes back with a null id
     its_own = named in (write.id, None) if write.id else named in (0, None) and same_reference
-    if entry.flag is False or (entry.flag is None and entry.errors):
-        return _refused(write, entry, reasons, its_own=its_own)
-    if entry.errors or not (entry.flag or (whole.success is True and not reasons)):
-        said = entry.errors or reasons
-        if whole.alone and entry.flag is None and whole.success is False and said and its_own:
-            return settle_single(BatchRefused(said))
-        return Unknown(_why("the answer does not clearly say that this record was saved", said))
-    if named is None or named <= 0 or (named != write.id if write.id else not same_reference):
-        return Unknown("the answer reports success, but for another record")
-    return Accepted(named, lock_version_of(entry.record))
-
-
-def _refused(write: Write, entry: _Entry, reasons: tuple[str, ...], *, its_own: bool) -> Verdict:
-    if not its_own:
-        return Unknown(_why("the answer names another record in this place", entry.errors))
-    if entry.errors:
-        return Rejected(entry.errors)
-    if write.id and (not reasons or _stale(reasons)):
-        return Stale() if reasons else Unknown("refused without a reason")
-    return Rejected(reasons or ("refused without a reason",))
-
-
-def _same_reference(write: Write, record: Mapping[str, Any]) -> bool:
-    """Say whether a new record bears the reference that was sent, where both name one."""
-    sent, named = write.fields.get(REFERENCE), record.get(REFERENCE)
-    return sent is None or named is None or str(named) == sent
+    refused = entry.success is False or (entry.success is None and bool(entry.reasons))
+    said = entry.reasons or whole.reasons
+    verdict: Verdict
+    if _stale(entry.reasons):
+        verdict = Stale()
+    elif refused and not its_own:
+        verdict = _unknown("the answer names another record in this place", entry.reasons)
+    elif refused and write.id:
+        verdict = settle_single(Rejected(said)) if said else Unknown(_WITHOUT_REASON)
+    elif refused:
+        verdict = Rejected(said or (_WITHOUT_REASON,))
+    elif entry.reasons or not (entry.success or (whole.success and not whole.reasons)):
+        about_it = alone and entry.success is None and whole.success is False and its_own
+        unclear = "the answer does not clearly say that this record was saved"
+        verdict = settle_single(Rejected(said)) if about_it and said else _unknown(unclear, said)
+    elif named is None or named <= 0 or (named != write.id if write.id else not same_reference):
+        verdict = Unknown("the answer reports success, but for another record")
+    else:
+        verdict = Accepted(named, lock_version_of(entry.record))
+    return verdict
 
 
 def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | None]:
@@ -570,9 +522,8 @@ def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | N
     entries = []
     for record, facts, old in zip(records, information or [{}] * len(records), old_errors, strict=True):
         success = facts.get("success")
-        message = facts.get("message") if success is False else None
-        errors = _reasons(facts.get("errors"), old, message)
-        entries.append(_Entry(record, success if isinstance(success, bool) else None, errors))
+        reasons = _reasons(facts.get("errors"), old, facts.get("message") if success is False else None)
+        entries.append(_Entry(record, success if isinstance(success, bool) else None, reasons))
     ids = [read_integer(record.get("id")) for record in records]
     if len(entries) != len(writes):
         return [entries[ids.index(one.id)] if one.id and ids.count(one.id) == 1 else None for one in writes]
@@ -596,19 +547,16 @@ def clean_text(text: str) -> str:
 
 def _reasons(*places: object) -> tuple[str, ...]:
     """Flatten texts, lists and maps of field to text into ``field: text``, each once and bounded."""
-    texts = (clean_text(text) for place in places for text in _texts(place, "", _DEPTH))
+    texts = (clean_text(text) for text in _texts(list(places), "", _DEPTH + 1))
     return tuple(dict.fromkeys(text for text in texts if text))[:_REASON_COUNT]
 
 
 def _texts(place: object, field: str, depth: int) -> Iterator[str]:
     if place is None or depth == 0:
         return
-    if isinstance(place, Mapping):
-        for name, inner in place.items():
+    if isinstance(place, Mapping | list):
+        for name, inner in place.items() if isinstance(place, Mapping) else (("", one) for one in place):
             yield from _texts(inner, field if name in _NAMELESS else str(name), depth - 1)
-    elif isinstance(place, list):
-        for inner in place:
-            yield from _texts(inner, field, depth - 1)
     elif str(place).strip():
         yield f"{field}: {place}" if field else str(place)
 
@@ -624,5 +572,5 @@ def _stale(reasons: Sequence[str]) -> bool:
     return any(STALE_TEXT in reason.lower() for reason in reasons)
 
 
-def _why(summary: str, reasons: Sequence[str]) -> str:
-    return f"{summary}: {'; '.join(reasons)}" if reasons else summary
+def _unknown(summary: str, reasons: Sequence[str]) -> Unknown:
+    return Unknown(f"{summary}: {'; '.join(reasons)}" if reasons else summary)

@@ -8,12 +8,12 @@ import pytest
 
 from outreach_sync.workbooks.metadata import (
     FieldType,
-    Metadata,
-    MissingLabel,
     RecordType,
     field_problems,
     missing_labels,
     permission_problems,
+    read_picklist_entries,
+    read_types,
 )
 
 if TYPE_CHECKING:
@@ -23,27 +23,22 @@ if TYPE_CHECKING:
 PERSON = "Private::Crm::Person"
 
 
-@pytest.fixture
-def metadata(workbooks: Workbooks) -> Metadata:
-    return workbooks.metadata
-
-
 @pytest.mark.parametrize("broken", [{"fields": None, "actions": "x"}, {}, {"fields": [1]}])
-def test_a_type_without_parts_has_none(metadata: Metadata, crm: SmallCrm, broken: dict[str, Any]) -> None:
+def test_a_type_without_parts_has_none(workbooks: Workbooks, crm: SmallCrm, broken: dict[str, Any]) -> None:
     crm.records["metadata/types"] = [{"class_name": PERSON, **broken}]
-    described = metadata.read_types([PERSON])[PERSON]
+    described = read_types(workbooks, [PERSON])[PERSON]
     assert not described.fields
     assert not described.permitted
 
 
-def test_picklist_entries_are_kept_apart(metadata: Metadata, crm: SmallCrm) -> None:
+def test_picklist_entries_are_kept_apart(workbooks: Workbooks, crm: SmallCrm) -> None:
     crm.records["admin/picklist_entries"] = [
         {"id": 1, "picklist_id": 77, "value": "Finished"},
         {"id": 2, "picklist_id": 12, "value": "Cancelled"},
         {"id": 3, "picklist_id": 77, "value": "Paused"},
         {"id": 4, "picklist_id": 5, "value": "Foreign"},
     ]
-    assert metadata.read_picklist_entries([77, 12, 99]) == {77: ("Finished", "Paused"), 12: ("Cancelled",), 99: ()}
+    assert read_picklist_entries(workbooks, [77, 12, 99]) == {77: ("Finished", "Paused"), 12: ("Cancelled",), 99: ()}
 
 
 RUNNING = "Active \u2013 Running"
@@ -126,4 +121,4 @@ def test_missing_permissions_are_named_one_by_one() -> None:
     ],
 )
 def test_a_missing_label_comes_with_the_entry_most_like_it(entries: list[str], nearest: str | None) -> None:
-    assert missing_labels(entries, [RUNNING]) == (MissingLabel(RUNNING, nearest),)
+    assert missing_labels(entries, [RUNNING]) == {RUNNING: nearest}

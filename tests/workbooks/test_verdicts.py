@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.records import Accepted, Rejected, Stale, Unknown, Verdict, Write
-from outreach_sync.workbooks.wire import BatchRefused, batch_refusal, clean_text, judge, reasons_in
+from outreach_sync.workbooks.wire import clean_text, judge, reasons_in
 
 STALE_SENTENCE = "This record cannot be saved since it has already been updated elsewhere."
 DONE = {"success": True, "errors": {}, "warnings": {}}
@@ -152,10 +152,8 @@ def test_a_missing_lock_version_is_marked_as_unknown() -> None:
 
 
 def test_a_refusal_of_the_request_is_told_from_answers_about_objects() -> None:
-    assert batch_refusal({"success": False, "failures": ["bad filter"]}) == BatchRefused(("bad filter",))
-    assert batch_refusal({"success": False}) == BatchRefused(("refused without a reason",))
-    assert batch_refusal({"success": True}) is None
-    assert batch_refusal(answer(({"id": 1001}, DONE), success=False)) is None
+    assert judge({"success": False, "failures": ["bad filter"]}, [UPDATE]) == Rejected(("bad filter",))
+    assert judge({"success": False}, [UPDATE]) == Rejected(("refused without a reason",))
 
 
 def test_reasons_are_collected_from_all_four_places_each_once() -> None:
@@ -187,7 +185,6 @@ KEYS = ["success", "failures", "errors", "affected_objects", "affected_object_in
 def test_no_answer_breaks_the_judging_and_none_is_accepted_without_its_own_id(
     said: dict[str, Any], ids: list[int]
 ) -> None:
-    batch_refusal(said)
     writes = [Write(record_id, 0, {}) for record_id in ids]
     verdicts = judge(said, writes)
     assert len(verdicts) == len(writes)
