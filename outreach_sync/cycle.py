@@ -22,6 +22,7 @@ from outreach_sync.errors import (
 )
 from outreach_sync.pull import pull, read_concerned, reread_refused
 from outreach_sync.records import Stream
+from outreach_sync.store.people import EVERYBODY, WITHOUT_PERSON
 
 if TYPE_CHECKING:
     from outreach_sync.run import Run
@@ -98,7 +99,7 @@ def notice_changed_rules(run: Run) -> None:
         return
     with run.store.transaction():
         if facts.get(_DECIDED_BY) not in (None, now[_DECIDED_BY]):
-            run.store.undecided.mark_all_changed()
+            run.store.undecided.mark_again(EVERYBODY)
             run.log.info("rules_changed", what="labels or fields")
         if facts.get(_FIELDS) not in (None, now[_FIELDS]):
             run.store.people.doubt(None)
@@ -109,7 +110,7 @@ def notice_changed_rules(run: Run) -> None:
             run.store.progress.reset(Stream.EVENTS)
             run.log.info("rules_changed", what="the events of skips: events are read again from sync.start")
         if run.reading.full:
-            run.store.undecided.mark_unmatched_changed()
+            run.store.undecided.mark_again(WITHOUT_PERSON)
         for name, mark in now.items():
             facts.put(name, mark)
 

@@ -19,7 +19,7 @@ from outreach_sync.match import REFERENCE, find_and_link, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
-from outreach_sync.store.outbox import HIDDEN, SENDING
+from outreach_sync.store.outbox import HIDDEN, PERSON, SENDING
 from outreach_sync.store.people import Candidates
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]
             run.refuse_decision(min(pool), person_id, reason, action=HIDDEN)
         else:
             run.store.people.doubt([person_id], deleted=True, hidden=False)
-            run.store.outbox.drop_person(pool)
+            run.store.outbox.drop(pool, PERSON)
     return left
 
 
@@ -220,7 +220,7 @@ def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[
             run.store.people.read(row.id, row.lock_version, Held(), rule=REFERENCE, now=run.clock())
         run.store.people.doubt([row.id], deleted=True, hidden=False)
         run.store.people.link([prospect_id], row.id)
-        run.store.outbox.drop_person([prospect_id])
+        run.store.outbox.drop([prospect_id], PERSON)
         left.add(prospect_id)
     return left
 
@@ -240,7 +240,7 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
     waiting = {one: pool for one, pool in pools.items() if one not in writing and not people[one].hidden}
     for person_id, one in decisions(run.store, run.config, waiting, people).items():
         if people[person_id].deleted or people[person_id].untouched:
-            run.store.outbox.drop_person(one.pool)
+            run.store.outbox.drop(one.pool, PERSON)
             count.skipped += not only_opt_outs
             continue
         changed = _queue(run, one, person_id, "update", only_opt_outs=only_opt_outs)
@@ -275,7 +275,7 @@ def _queue(run: Run, decision: Decision, person_id: int | None, action: str, *, 
     if person_id is None and decision.problem and not wanted.opted_out:
         changes = {}  # nobody is created for a No Email alone
     if len(decision.pool) > 1:
-        outbox.drop_person(decision.pool[1:])
+        outbox.drop(decision.pool[1:], PERSON)
     if changes:
         outbox.queue_person(
             lead, person_id, action, changes, run_id=run.id, pool=() if person_id is not None else decision.pool,
@@ -289,7 +289,7 @@ def _queue(run: Run, decision: Decision, person_id: int | None, action: str, *, 
     elif decision.problem:
         run.refuse_decision(lead, person_id, decision.problem)
     else:
-        outbox.drop_person([lead])
+        outbox.drop([lead], PERSON)
     return bool(changes or decision.problem)
 
 
@@ -345,7 +345,7 @@ def _decide_creations(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, o
             )
             run.refuse_decision(lead, None, why)  # a skipped task alone waits, and is no failure
         elif not creates or alive.isdisjoint(reason):
-            run.store.outbox.drop_person(one.pool)
+            run.store.outbox.drop(one.pool, PERSON)
             run.summary.people.skipped += 1
         else:
             _queue(run, one, None, "recreate" if lead in was_sent else "create", only_opt_outs=only_opt_outs)

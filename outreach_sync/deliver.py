@@ -30,6 +30,7 @@ from outreach_sync.records import Accepted, Date, Rejected, Stale, Unknown, Writ
 from outreach_sync.rules.person import NOT_ACTIVE, base_fields, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
 from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK, Guarded
+from outreach_sync.store.people import DUE
 from outreach_sync.workbooks.metadata import systemic_problem
 from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS
 
@@ -78,7 +79,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         InterruptedByError: asked to stop; what was in flight is settled.
     """
     with run.store.transaction():
-        run.store.undecided.revisit_due(run.clock())
+        run.store.undecided.mark_again(DUE, run.clock(), run.clock())
         run.pilot.begin(run.store)
     _look_for_hidden_tasks(run)
     _doubt_people_of_tasks(run, held=not complete)
@@ -410,7 +411,7 @@ class Delivery:
         lock_version = verdict.lock_version if verdict.lock_version >= 0 else None
         fields = {_NO_EMAIL: True} if rescue else entry.fields
         if entry.person_id is None:
-            run.store.people.created(verdict.id, lock_version, fields, entry.pool, now)
+            run.store.people.accepted(verdict.id, lock_version, fields, now, pool=entry.pool)
             run.store.outbox.person_exists(entry.pool)
         else:
             run.store.people.accepted(verdict.id, lock_version, fields, now)
@@ -607,9 +608,9 @@ def _look_for_hidden_tasks(run: Run) -> None:
                     run.store.outbox.refused(entry, entry.reason or "", next_attempt_at=None)
                     run.summary.tasks.rejected += 1
                     continue
-                run.store.outbox.tasks_are_seen([entry.key])
+                run.store.outbox.drop([entry.key], HIDDEN)
                 if row.is_deleted and run.config.sync.when_deleted == "recreate":
-                    run.store.cache.task_is_gone(entry.key)
+                    run.store.cache.task_was_sent(entry.key, None)
                     run.store.outbox.queue_task(entry.key, entry.prospect_id or 0, held=False, run_id=run.id)
 
 

@@ -175,7 +175,7 @@ def _remembered(store: Store, name: str) -> Side | None:
 
 def _outreach(store: Store, source: Outreach) -> str:
     """Say why this is another Outreach than the state's; '' where it is not."""
-    ids = store.cache.sample_ids(_SAMPLE)
+    ids = store.sample_ids("prospect", _SAMPLE)
     cached = store.cache.prospects(ids)
     seen = {row.id: row for page in source.by_id(Stream.PROSPECTS, ids) for row in page.prospects} if ids else {}
     same = sum(_same_prospect(cached[one].prospect, row) for one, row in seen.items() if one in cached)
@@ -184,7 +184,7 @@ def _outreach(store: Store, source: Outreach) -> str:
 
 def _workbooks(store: Store, target: Workbooks, before: Side | None, now: Side) -> tuple[Side, str]:
     """Ask Workbooks who it is; return that, and why it is another than the state's ('' where it is not)."""
-    ids = store.people.sample_ids(_SAMPLE)
+    ids = store.sample_ids("person", _SAMPLE)
     try:
         account = target.who(at_most=None if ids else _BRIEFLY_SECONDS)
         now = now._replace(database=account.logical_database_id, created_at=account.database_created_at)

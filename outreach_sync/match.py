@@ -99,9 +99,9 @@ def look_up_all(run: Run, *, only_opt_outs: bool) -> Iterator[LookedUp]:
 
 def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
     """Yield a few hundred at a time; whoever was queued to be created together is decided together."""
-    following = run.store.cache.opted_out_among_held if only_opt_outs else run.store.undecided.ready
     after = 0
-    while not run.pilot.is_full() and (ids := following(after, min(CHUNK, run.pilot.limit or CHUNK))):
+    size = min(CHUNK, run.pilot.limit or CHUNK)
+    while not run.pilot.is_full() and (ids := run.store.undecided.ready(after, size, only_opt_outs=only_opt_outs)):
         check(run.stop)
         after = ids[-1]
         named = run.pilot.prospects

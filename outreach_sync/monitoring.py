@@ -114,7 +114,7 @@ class Watch:
         self._signal = "" if ended.exit_status == 0 else f"/{ended.exit_status}"
         if ended.error is not None:  # a run that was stopped has not failed, and the next one goes on
             self._signal = LOG if isinstance(ended.error, InterruptedByError) else FAIL
-        before = store.history.latest(2)[1:]
+        before = store.history.runs(2)[1:]
         self._told = {
             "OUTCOME": ended.outcome,
             "EXIT_STATUS": ended.exit_status,
@@ -222,7 +222,7 @@ def address(url: str, signal: str, run_id: str) -> str:
 
 def metrics_text(store: Store, state_path: Path, now: Instant) -> str:
     """Return the whole file, by what the state and the token file say."""
-    samples = [*_of_runs(store.history.latest(_LOOK_BACK)), *_of_the_state(store, state_path, now)]
+    samples = [*_of_runs(store.history.runs(_LOOK_BACK)), *_of_the_state(store, state_path, now)]
     lines = []
     for metric, meaning in METRICS.items():
         ours = [(value, labels) for name, value, labels in samples if name == metric]

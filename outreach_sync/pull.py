@@ -18,9 +18,9 @@ from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.records import Prospect, Stream
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.rules.watermark import sweep_bound, sweep_is_due, trusted_time, walk_to_make
-from outreach_sync.store.cache import JudgedTask, Trust
+from outreach_sync.store.cache import CachedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
-from outreach_sync.store.outbox import next_attempt
+from outreach_sync.store.outbox import TASK, next_attempt
 from outreach_sync.store.progress import SURVEY
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from outreach_sync.rules.watermark import Walk
     from outreach_sync.run import Run, StreamSummary
     from outreach_sync.store import Store
-    from outreach_sync.store.cache import CachedTask
     from outreach_sync.store.progress import Survey
 
 ALL_STATES_READ = "all_states_read"
@@ -129,7 +128,7 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: 
         walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
         with run.store.transaction():
             concerned = keep_page(run, page, summary, as_is=walk.as_is)
-            run.store.undecided.mark_changed(concerned, held=True)
+            run.store.undecided.hold(concerned, changed=True)
             if survey is not None:  # a state that makes no sense exists all the same
                 survey.saw([*(one.id for one in page.states), *(one.id for one in page.refused if one.id is not None)])
             if page.next_url is None and name is not None:
@@ -182,7 +181,7 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
     every: tuple[Sequence[Any], ...] = (page.states, page.tasks, page.prospects, page.events)
     for stream, rows in zip(Stream, every, strict=True):
         if rows:
-            outbox.source_made_sense(stream, [row.id for row in rows if row.id not in refused])
+            outbox.drop([row.id for row in rows if row.id not in refused], stream)
     trust = Trust(page.server_time or run.source.heard_time(), as_is)
     namesakes = forget_namesakes(run.store.connection, (*page.prospects, *page.included))
     if forgotten := forgotten_ids(run.store.connection, "prospect") | namesakes:
@@ -195,11 +194,10 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
             for name in ("states", "tasks", "prospects", "included", "events", "refused")
         }
         page = page._replace(**others)
-    renamed = cache.keep_sequences(page.sequences)
-    concerned = cache.in_sequences(renamed) if run.config.workbooks.fields.sequences is not None else set()
+    concerned = cache.keep_sequences(page.sequences, shown=run.config.workbooks.fields.sequences is not None)
     concerned |= cache.keep_prospects(page.included, trust)[0]
     prospects, changed_prospects = cache.keep_prospects(page.prospects, trust)
-    states, changed_states = cache.keep_states(page.states, trust, written={one.id for one in page.included})
+    states, changed_states = cache.keep_states(page.states, trust)
     with_task, tasks = _keep_tasks(run, page.tasks, trust) if page.tasks else (set[int](), [])
     skips = _keep_events(run, page.events) if page.events else 0
     if summary is not None:
@@ -215,22 +213,22 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
     return concerned | prospects | states | with_task
 
 
-def _keep_tasks(run: Run, tasks: Sequence[SourceTask], trust: Trust) -> tuple[set[int], list[JudgedTask]]:
+def _keep_tasks(run: Run, tasks: Sequence[SourceTask], trust: Trust) -> tuple[set[int], list[CachedTask]]:
     """Store sequence tasks and queue what was skipped; return whose Person that needs, and the tasks that changed."""
     rule = run.config.sync.tasks
     told = run.store.events.skips_of([task.id for task in tasks], rule.skip_events)
     changed = run.store.cache.keep_tasks(
         [
-            JudgedTask(task, task.id in told or skipping_condition(task.attributes, rule.skipped_when) is not None)
+            CachedTask(task, task.id in told or skipping_condition(task.attributes, rule.skipped_when) is not None)
             for task in tasks
             if is_sequence_task(task)
         ],
         trust,
     )
     concerned = set[int]()
-    for task, skipped in changed:
+    for task, skipped, *_ in changed:
         if not skipped:
-            run.store.outbox.drop_task(task.id)
+            run.store.outbox.drop([task.id], TASK)
         elif task.prospect_id is not None:
             concerned |= _queue_skipped(run, task.id, task.prospect_id)
     return concerned, changed
@@ -283,7 +281,7 @@ def _keep_events(run: Run, events: Sequence[Event]) -> int:
 def keep_read(run: Run, page: Page) -> None:
     """Store what was asked for; as in a walk, nothing is decided from it until every walk is complete."""
     with run.store.transaction():
-        run.store.undecided.mark_changed(keep_page(run, page), held=True)
+        run.store.undecided.hold(keep_page(run, page), changed=True)
 
 
 def reread_refused(run: Run, stream: Stream) -> None:
@@ -333,11 +331,10 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool]) -> None:
     concerned = set[int]()
     with run.store.transaction():
         if stream is Stream.PROSPECTS:
-            concerned = cache.prospects_are_gone(absent)
-            told = events.of_prospects(absent, list(SHOWN_BY))  # the last of each kind counts
+            told = events.told("prospect_id", absent, list(SHOWN_BY))  # the last of each kind counts
             last = {(event.prospect_id, SHOWN_BY[event.name][0]): event for event in told}
             opt_outs = [event for event in last.values() if SHOWN_BY[event.name][1]]
-            concerned |= cache.gone_prospects_opted_out(opt_outs)
+            concerned = cache.prospects_are_gone(absent, opt_outs)
         elif stream is Stream.SEQUENCE_STATES:
             concerned = cache.remove_states(absent)
         else:  # skipped, as an event says, and gone
@@ -347,7 +344,7 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool]) -> None:
                 if ((known.task.prospect_id if known else None) or event.prospect_id) not in forgotten:
                     made = cache.gone_task_was_skipped(event)
                     concerned |= _queue_skipped(run, task_id, made.prospect_id) if made.prospect_id else set()
-        run.store.undecided.mark_changed(concerned, held=True)
+        run.store.undecided.hold(concerned, changed=True)
         events.concerns_read(stream, some)
 
 

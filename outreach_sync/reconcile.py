@@ -22,7 +22,9 @@ from outreach_sync.pull import absent_among, keep_read, pull
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import NOT_ACTIVE
 from outreach_sync.rules.watermark import Walk, Watched, guard_problems, is_mass_change
-from outreach_sync.store.progress import SURVEY, Survey
+from outreach_sync.store.outbox import HIDDEN
+from outreach_sync.store.people import WITHOUT_PERSON
+from outreach_sync.store.progress import LINKED_PEOPLE, LINKED_PROSPECTS, SURVEY, UNSEEN, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,7 +105,7 @@ def _keep_findings(run: Run, survey: Survey) -> None:
         for task_id, prospect_id, workbooks_id in survey.tasks("tasks_hidden"):
             run.store.outbox.task_not_seen(task_id, prospect_id, _hidden_task(workbooks_id), run_id=run.id)
             run.summary.tasks.rejected += 1
-        run.store.undecided.mark_unmatched_changed()
+        run.store.undecided.mark_again(WITHOUT_PERSON)
         _end_walk(run, survey)
 
 
@@ -142,7 +144,7 @@ def _stop_before_asking(run: Run, survey: Survey) -> None:
     missing, known, limits = survey.people_with_unseen(), run.store.people.known(or_lost=True), run.config.sync.guard
     if not is_mass_change(missing, known, share=limits.lost_share, count=limits.lost_count):
         return
-    sample = survey.unseen(0, _SAMPLE)
+    sample = survey.following(UNSEEN, 0, _SAMPLE)
     if sample and len(absent_among(run, Stream.SEQUENCE_STATES, sample)) == len(sample):
         what = f"Outreach no longer shows the sequence states of {missing} of {known} known people"
         raise _stopped(run, survey, what)
@@ -191,23 +193,23 @@ def _end_walk(run: Run, survey: Survey) -> None:
 def _confirm_missing(run: Run, survey: Survey) -> None:
     """Ask by id for every cached state that the walk did not show; what is absent then is missing."""
     after = 0
-    while unseen := survey.unseen(after, _BY_ID):
+    while unseen := survey.following(UNSEEN, after, _BY_ID):
         check(run.stop)
         after = unseen[-1]
         absent = absent_among(run, Stream.SEQUENCE_STATES, unseen)
         with run.store.transaction():
-            survey.note_missing(absent)
+            survey.note("states_missing", ((one,) for one in absent))
 
 
 def _read_prospects(run: Run, survey: Survey) -> None:
     """Ask by id for every linked prospect: who was changed without a stamp, trashed or deleted is found."""
     after = 0
-    while linked := survey.linked_prospects(after, _BY_ID):
+    while linked := survey.following(LINKED_PROSPECTS, after, _BY_ID):
         check(run.stop)
         after = linked[-1]
         absent = absent_among(run, Stream.PROSPECTS, linked)
         with run.store.transaction():
-            survey.note_gone(absent)
+            survey.note("prospects_gone", ((one,) for one in absent))
         run.on_progress(Stream.PROSPECTS.value, len(linked))
 
 
@@ -230,7 +232,7 @@ def compare_people(run: Run, survey: Survey) -> None:
         ServiceError: Workbooks could not be read to the end.
         InterruptedByError: asked to stop.
     """
-    for some in early(_asked(run), run.config.workbooks.concurrency):
+    for some in early(_asked(run, survey), run.config.workbooks.concurrency):
         people = run.store.people.by_id(some.ids)
         rows = until_shown(run, some.rows.result(), made_at(people.values()), run.target.people_by_ids)
         pools = run.store.people.prospects_of(some.ids)
@@ -241,9 +243,9 @@ def compare_people(run: Run, survey: Survey) -> None:
         run.on_progress("compared", len(some.ids))
 
 
-def _asked(run: Run) -> Iterator[Asked]:
+def _asked(run: Run, survey: Survey) -> Iterator[Asked]:
     after = 0
-    while ids := run.store.people.linked_ids(after, _TOGETHER):
+    while ids := survey.following(LINKED_PEOPLE, after, _TOGETHER):
         check(run.stop)
         after = ids[-1]
         yield Asked(ids, ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
@@ -257,7 +259,7 @@ def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson,
             counted = Watched.LOSSES if recreates or row is None else None
             if row is None and person.hidden and _was_admitted(run, person.id, {}):
                 counted = None  # nobody saw it before either
-            survey.note_disagreement(person.id, gone=True, watched=counted)
+            survey.note("people_gone", [(person.id, None, None, counted)])
         return
     held = keep_person(run, row, person, person.rule)
     changes = decision._replace(held=held).changes()
@@ -267,7 +269,7 @@ def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson,
         is_loss = changes.get("sequence_state") == run.config.sync.labels[NOT_ACTIVE]
         watched = Watched.LOSSES if is_loss else Watched.UPDATES
         counts = not decision.wanted.opted_out and not _was_admitted(run, person.id, changes)
-        survey.note_disagreement(person.id, gone=False, watched=watched if counts else None)
+        survey.note("people_differ", [(person.id, None, None, watched if counts else None)])
 
 
 def _was_admitted(run: Run, person_id: int, changes: Mapping[str, RoleValue]) -> bool:
@@ -302,9 +304,9 @@ def find_deleted_tasks(run: Run, survey: Survey) -> int:
             rows |= run.target.tasks_by_ids(absent)
         deleted = {row.id for row in rows.values() if row.is_deleted}
         with run.store.transaction():
-            survey.note_tasks("tasks_gone", (task[:3] for task in sent if task.workbooks_id in deleted))
-            survey.note_tasks("tasks_hidden", (task[:3] for task in sent if task.workbooks_id not in rows))
-            run.store.outbox.tasks_are_seen(task.id for task in sent if task.workbooks_id in rows)
+            survey.note("tasks_gone", (task[:3] for task in sent if task.workbooks_id in deleted))
+            survey.note("tasks_hidden", (task[:3] for task in sent if task.workbooks_id not in rows))
+            run.store.outbox.drop((task.id for task in sent if task.workbooks_id in rows), HIDDEN)
     return looked_at
 
 
@@ -321,7 +323,7 @@ def _find_vanished_tasks(run: Run, survey: Survey) -> int:
         absent = set(absent_among(run, Stream.TASKS, list(overtaken)))
         vanished = [(one, prospect_id, None) for one, prospect_id in overtaken.items() if one in absent]
         with run.store.transaction():
-            survey.note_tasks("tasks_vanished", vanished)
+            survey.note("tasks_vanished", vanished)
     return asked_for
 
 

@@ -51,7 +51,7 @@ def test_no_byte_of_theirs_stays_in_the_state_its_log_or_its_copies(world: Any) 
         back_up(state, world.state_path.with_name("state.db.backup-2026-01-01"))
         back_up_elsewhere(state, world.directory / "elsewhere.db")
         with state.transaction():
-            state.history.finish(state.history.latest()[0].id, 1, 1, "partial", {"error": f"{PLANTED[0]} is refused"})
+            state.history.finish(state.history.runs(1)[0].id, 1, 1, "partial", {"error": f"{PLANTED[0]} is refused"})
     assert {name for name, _ in found_in(world.directory)} >= {"state.db", "elsewhere.db", "state.db.backup-2026-01-01"}
     erased = erase(world, prospect_id=prospect)
     assert found_in(world.directory) == set()
@@ -59,7 +59,7 @@ def test_no_byte_of_theirs_stays_in_the_state_its_log_or_its_copies(world: Any) 
     assert len(erased.copies) == 2 + len(list(world.state_path.parent.glob("*.backup-20??-??-??"))) - 1
     with world.state() as state:
         assert set(state.cache.prospects([prospect, other])) == {other}
-        assert "[erased] is refused" in state.history.latest()[0].summary["error"]
+        assert "[erased] is refused" in state.history.runs(1)[0].summary["error"]
     assert problems_of(world.state_path) == []
 
 
@@ -189,7 +189,7 @@ def test_the_same_human_under_a_new_id_is_not_created_again(world: Any, seen: st
     world.run(sync=skip)
     if seen == "before":  # both would have been one Person: forget only the first, as if the second came in between
         with world.state() as state, state.transaction():
-            state.outbox.drop_person([prospect, prospect + 1])
+            state.outbox.drop([prospect, prospect + 1], "person")
     erase(world, prospect_id=prospect)
     if seen == "after":
         plant(world, email=f" {PLANTED[2].upper()}")

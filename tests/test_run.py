@@ -55,7 +55,7 @@ def test_a_run_is_recorded_with_what_it_did_and_how_it_ended(world: World) -> No
     world.prospect(email="ada@example.com")
     ended = world.run()
     with world.state() as state:
-        (record,) = state.history.latest()
+        (record,) = state.history.runs(1)
     assert (record.exit_status, record.outcome, record.id) == (0, "ok", ended.document["run_id"])
     assert record.summary == json.loads(json.dumps(ended.document))
 
@@ -64,7 +64,7 @@ def test_a_run_that_fails_is_recorded_with_its_error(world: World) -> None:
     world.sandbox.outreach.stop()
     ended = world.run(sync={"patience": "1s"})
     with world.state() as state:
-        (record,) = state.history.latest()
+        (record,) = state.history.runs(1)
     assert (ended.exit_status, record.exit_status, record.outcome) == (4, 4, "failed")
     assert "Outreach" in record.summary["error"]
 
@@ -78,7 +78,7 @@ def test_a_dry_run_is_not_recorded_takes_no_lock_and_leaves_no_file(world: World
         assert world.run(dry_run=True).exit_status == 0
     assert sorted(one.name for one in world.state_path.parent.iterdir()) == before
     with world.state() as state:
-        assert len(state.history.latest(9)) == 1
+        assert len(state.history.runs(9)) == 1
 
 
 def test_old_runs_are_dropped_and_young_ones_kept(world: World) -> None:
@@ -87,7 +87,7 @@ def test_old_runs_are_dropped_and_young_ones_kept(world: World) -> None:
         state.history.begin("young", "run", Instant(instants.now() - instants.parse_duration("89d")))
     world.run()
     with world.state() as state:
-        assert [record.id for record in state.history.latest(9)][1:] == ["young"]
+        assert [record.id for record in state.history.runs(9)][1:] == ["young"]
 
 
 @pytest.mark.parametrize("whose", ["this machine's clock", "Outreach's clock"])
@@ -108,7 +108,7 @@ def test_a_run_in_the_wrong_year_drops_no_history_and_hides_no_later_run(
         world.sandbox.outreach.faults.clear()
     last = world.run()
     with world.state() as state:
-        recorded = state.history.latest(9)
+        recorded = state.history.runs(9)
         assert len(recorded) == 5
         assert recorded[0].id == last.document["run_id"]
 
@@ -126,7 +126,7 @@ def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World
 
     ended = world.do(fail)
     with world.state() as state:
-        (record,) = state.history.latest()
+        (record,) = state.history.runs(1)
     assert "refused" in ended.document["error"]
     assert "S3CRETKEYWB" not in json.dumps([ended.document, record.summary])
 

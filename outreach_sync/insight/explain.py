@@ -123,12 +123,12 @@ def explain_text(store: Store, config: Config, text: str) -> dict[str, Any]:
         UsageError: nobody has it, or several people do; the message names them.
     """
     if text.upper().startswith(_REFERENCE):
-        found = store.cache.prospects_with_external_id(text.upper())
+        found = store.cache.prospects_with(external_id=text.upper())
         number = text[len(_REFERENCE) :]
         if not found and number.isascii() and number.isdigit():
             return explain_person(store, config, int(number))
     elif "@" in text:
-        found = store.cache.prospects_with_address(text)
+        found = store.cache.prospects_with(address=text)
     else:
         raise UsageError(
             f"'{text}' is neither an e-mail address nor a reference such as PERS-123.",
@@ -365,7 +365,7 @@ def recreate_hidden(store: Store, entries: Collection[Entry]) -> None:
         )
     for entry in entries:
         if entry.task_id is not None:
-            store.cache.task_is_gone(entry.task_id)
+            store.cache.task_was_sent(entry.task_id, None)
             store.outbox.queue_task(entry.task_id, entry.prospect_id or 0, held=False, run_id="")
             continue
         pool = store.people.prospects_of([entry.person_id or 0]).get(entry.person_id or 0, [])

@@ -65,7 +65,7 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
         now: this machine's clock. Runs that say they began after it are not believed.
         holder: who holds the run lock, as far as that can be seen.
     """
-    recorded, waiting = store.history.latest(_SHOWN), store.outbox.counts()
+    recorded, waiting = store.history.runs(_SHOWN), store.outbox.counts()
     last = last_begun(store, now)
     overdue = {} if holder is not None else overdue_runs(config, last, now)
     refused, tokens = store.outbox.count_failures(), token_age(config.state.path, now)
@@ -133,14 +133,14 @@ def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
 
     A run that says it began after `now` was made by a clock that was wrong: the one before it counts.
     """
-    oldest = store.history.oldest()
+    oldest = next(iter(store.history.runs(1, order="ASC")), None)
     if oldest is None:
         return {}
-    believed = [run for run in store.history.latest(_SHOWN) if run.started_at <= now + _GRACE_MS]
+    believed = [run for run in store.history.runs(_SHOWN) if run.started_at <= now + _GRACE_MS]
     last = {}
     for command in ("run", "reconcile"):
         latest = next(
-            (run for run in (*believed, *store.history.latest(command=command)) if run.command == command), None
+            (run for run in (*believed, *store.history.runs(1, command=command)) if run.command == command), None
         )
         last[command] = min((latest or oldest).started_at, now)
     return last
@@ -177,8 +177,8 @@ def yearly_cost(config: Config, store: Store) -> YearlyCost:
     schedule, streams = config.schedule, len(config.sync.streams)
     cycles = firings_a_year(schedule.cron) if schedule.cron else _YEAR_MS // (schedule.every_ms or _YEAR_MS)
     reconciles = firings_a_year(schedule.reconcile) if schedule.reconcile else 0
-    first_load, last = store.facts.get(FIRST_LOAD_DONE), store.history.latest(command="reconcile")
-    recorded = {run.id: run for run in (*store.history.latest(_MEASURED_RUNS), *last)}
+    first_load, last = store.facts.get(FIRST_LOAD_DONE), store.history.runs(1, command="reconcile")
+    recorded = {run.id: run for run in (*store.history.runs(_MEASURED_RUNS), *last)}
     asked: dict[str, list[int]] = {"run": [], "reconcile": []}
     for run in recorded.values():
         if run.id != first_load and run.exit_status in (0, 1) and "requests" in run.summary:  # not cut short

@@ -142,7 +142,7 @@ class Report:
         standing = status_document(store, config, now, holder)
         self.standing = {**standing, "needs": [_clean(need) for need in standing["needs"]]}
         self.next_run = parse_iso(standing["next_run"]) if standing["next_run"] else None
-        recorded = store.history.since(self._starts[0])
+        recorded = store.history.runs(since=self._starts[0], order="ASC")
         self.runs = [_run_figures(run) for run in recorded if run.started_at <= now + DAY_MS]
         self.last_runs = self.runs[: -_SHOWN_RUNS - 1 : -1]
         ended = [run.exit_status in _WELL for run in self.runs if run.exit_status is not None]
@@ -268,7 +268,7 @@ class Report:
     def refusals(self) -> list[Refusals]:
         """What is refused now, by kind."""
         outbox, since = self._store.outbox, Instant(self.generated_at - DAY_MS)
-        recent = outbox.refused_in(run.id for run in self._store.history.since(since))
+        recent = outbox.refused_in(run.id for run in self._store.history.runs(since=since))
         found = []
         for kind, entries in by_kind(outbox.failures()).items():
             shown = [(failure_document(entry), entry.id in recent) for entry in entries[:_SHOWN_FAILURES]]

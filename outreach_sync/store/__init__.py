@@ -164,6 +164,12 @@ class Store(AbstractContextManager["Store"]):
                 raise
             self.connection.commit()
 
+    def sample_ids(self, table: str, most: int) -> list[int]:
+        """Return the ids of a few prospects that were read, or linked people: those with the lowest and the highest."""
+        known = f"SELECT id FROM {table} WHERE {'known AND NOT gone' if table == 'prospect' else 'NOT deleted'}"
+        query = f"SELECT * FROM ({known} ORDER BY id LIMIT ?1) UNION SELECT * FROM ({known} ORDER BY id DESC LIMIT ?1)"
+        return [one for (one,) in self.connection.execute(query, (most // 2,))]
+
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         with state_errors(self.path):

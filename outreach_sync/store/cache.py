@@ -9,6 +9,7 @@ written, and only prospects whose Person could say something else because of it 
 from __future__ import annotations
 
 import json
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask
@@ -16,45 +17,33 @@ from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState, m
 from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from outreach_sync.instants import Instant
 
-_STATE_COLUMNS = (
-    "id, prospect_id, sequence_id, state, state_changed_at, updated_at, sequence_step_id, replied_at, ahead"
-)
-_PROSPECT_COLUMNS = (
-    "first_name, last_name, emails, external_id, opted_out, opted_out_at, email_opted_out, emails_opted_at,"
-    " trashed_at, updated_at, extra"
-)
-_OPT_OUT_COLUMNS = {
-    "opt_out": ("opted_out", "opted_out_at"),
-    "emails_opt_out": ("email_opted_out", "emails_opted_at"),
-}
-"""What an event of this name sets: a flag, and since when."""
-_TASK_COLUMNS = (
-    "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, updated_at, attributes, skipped,"
-    " workbooks_id, sent_at"
-)
-_TASK_WRITTEN = _TASK_COLUMNS.replace("workbooks_id, sent_at", "ahead")
-_TASK_PLACES = {
-    "prospect": ("prospect_id", 4),
-    "sequence": ("sequence_id", 5),
-    "sequenceState": ("sequence_state_id", 6),
-}
-"""The field of each relationship of a task, and where it stands in what `keep_tasks` looks at."""
-_UPDATED_AT = 9
-_DECIDING = slice(4, 9)
-"""Where in `_PROSPECT_COLUMNS` stands what a decision about a linked Person looks at: opt-outs and deletion."""
-_OPTED_OUT = (
-    "(p.opted_out OR p.email_opted_out OR EXISTS"
-    " (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = ?))"
-)
-"""Whether an opt-out of the prospect `p` is known; takes the name of that state."""
+_Row = tuple[Any, ...]
+
+# What is stored of each record: first its id, last its stamp and whether that lies ahead (see `Trust`).
+_STATE = "id, prospect_id, sequence_id, state, state_changed_at, sequence_step_id, replied_at, updated_at, ahead"
 _SHOWN = slice(1, 5)
-"""Where in `_STATE_COLUMNS` stands what a Person shows of a state."""
-_STATE_PLACES = {"prospect": 1, "sequence": 2, "sequenceStep": 6}
-"""Where in `_STATE_COLUMNS` each relationship stands."""
+"""What a Person shows of a state."""
+_PROSPECT = (
+    "id, first_name, last_name, emails, external_id, extra, opted_out, opted_out_at, email_opted_out, emails_opted_at,"
+    " trashed_at, known, gone, updated_at, ahead"
+)
+_DECIDING = slice(6, 13)
+"""What a decision about a linked Person looks at: opt-outs, and whether the prospect is there."""
+_TASK = (
+    "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, attributes, skipped, updated_at,"
+    " ahead"
+)
+_JUDGED = slice(8, 11)
+"""What a task is judged by, and how it was."""
+_IDS_OF = {"prospect": "prospect_id", "sequence": "sequence_id", "sequenceState": "sequence_state_id"}
+"""The columns of the relationships of which an answer may say nothing."""
+_UNTOLD = object()
+_OPT_OUTS = {"opt_out": ("opted_out", "opted_out_at"), "emails_opt_out": ("email_opted_out", "emails_opted_at")}
+"""What an event of this name sets: a flag, and since when."""
 
 
 class Trust(NamedTuple):
@@ -72,20 +61,14 @@ class Trust(NamedTuple):
         """Say (1 or 0) whether a stamp proves nothing."""
         return int(stamp is not None and self.now is not None and stamp > self.now)
 
-    def replaces(self, stamp: Instant | None, stored: Instant | None, stored_ahead: int) -> bool:
+    def replaces(self, row: _Row, stored: _Row) -> bool:
         """Say whether a version is to be stored in place of another; without a stamp, what was read later is."""
-        newer = stamp is None or stored is None or stamp >= stored
-        return newer or self.as_is or bool(stored_ahead or self.ahead(stamp))
+        (stamp, ahead), (stored_stamp, stored_ahead) = row[-2:], stored[-2:]
+        newer = stamp is None or stored_stamp is None or stamp >= stored_stamp
+        return newer or self.as_is or bool(stored_ahead or ahead)
 
 
 _STAMPS_COUNT = Trust()
-
-
-class JudgedTask(NamedTuple):
-    """A sequence task as read, and what the rule made of it."""
-
-    task: SourceTask
-    skipped: bool
 
 
 class CachedProspect(NamedTuple):
@@ -102,127 +85,140 @@ class CachedProspect(NamedTuple):
 
 
 class CachedTask(NamedTuple):
-    """A sequence task as last read, and what became of it."""
+    """A sequence task as last read, what the rule made of it, and the Workbooks Task that was made of it."""
 
     task: SourceTask
     skipped: bool
-    workbooks_id: int | None
-    sent_at: Instant | None
+    workbooks_id: int | None = None
+    sent_at: Instant | None = None
 
 
 class Cache(Table):
     """The tables of source records. Every method that changes them must be called inside a transaction."""
 
-    def keep_states(
-        self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT, *, written: Container[int] = ()
-    ) -> tuple[set[int], int]:
-        """Store sequence states; return the prospects concerned and how many states changed.
+    def _to_store(
+        self,
+        table: str,
+        columns: str,
+        rows: Iterable[_Row],
+        trust: Trust,
+    ) -> Iterator[tuple[_Row, _Row | None]]:
+        """Yield the rows that differ from what is stored and are to be believed, each with what is stored of it.
 
-        A state without a prospect shows on nobody: it is left out, and one that was stored is removed, which concerns
-        the prospect that it was taken from. `written` holds prospects that certainly have a row.
+        Of several with one id, the newest counts. What an answer does not tell of (`_UNTOLD`) is as before.
         """
-        latest = _latest_by_id(states, trust)
-        stored = self._stored("sequence_state", _STATE_COLUMNS, latest)
-        fresh, taken, concerned, changed = list[tuple[Any, ...]](), list[int](), set[int](), 0
-        for state in latest.values():
-            before = stored.get(state.id)
-            row: tuple[Any, ...] = (*state[:6], state.sequence_step_id, state.replied_at, trust.ahead(state.updated_at))
-            if before is not None and state.untold:  # what an answer does not tell of it is as before
-                untold = {_STATE_PLACES[name] for name in state.untold}
-                row = tuple(before[place] if place in untold else value for place, value in enumerate(row))
-            if row == before or (before is None and row[1] is None):
-                continue
-            if before is not None and not trust.replaces(state.updated_at, before[5], before[8]):
-                continue
-            if row[1] is None:
-                taken.append(state.id)
-            else:
-                fresh.append(row)
-            if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[5] != row[5]):
-                changed += 1
-                concerned.update(one for one in (row[1], before[1] if before else None) if one is not None)
-        self._upsert("sequence_state", _STATE_COLUMNS, fresh)
-        self._do(f"DELETE FROM sequence_state WHERE id IN {IDS}", taken)
-        self.know(one for one in concerned if one not in written)
-        return concerned, changed
+        latest: dict[int, _Row] = {}
+        for row in rows:
+            if row[0] not in latest or trust._replace(as_is=False).replaces(row, latest[row[0]]):
+                latest[row[0]] = row
+        if not latest:
+            return
+        # a prospect that was gone and is there again is believed, whatever its stamp
+        read = columns.replace("updated_at", "iif(gone, NULL, updated_at)") if table == "prospect" else columns
+        stored = {row[0]: row for row in self.do(f"SELECT {read} FROM {table} WHERE id IN {IDS}", latest)}
+        for one, told in latest.items():
+            before, row = stored.get(one), told
+            if _UNTOLD in told:
+                row = tuple(old if new is _UNTOLD else new for new, old in zip(told, before or repeat(None)))  # noqa: B905
+            if before is None or (row != before and trust.replaces(row, before)):
+                yield row, before
 
-    def _stored(self, table: str, columns: str, ids: Collection[int]) -> dict[int, tuple[Any, ...]]:
-        if not ids:
-            return {}
-        rows = self._do(f"SELECT {columns} FROM {table} WHERE id IN {IDS}", ids)
-        return {row[0]: row for row in rows}
-
-    def _upsert(self, table: str, columns: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write rows, in place of those with the same id, which is the first of the columns."""
+    def _upsert(self, table: str, columns: str, rows: Iterable[_Row], **otherwise: str) -> None:
+        """Write rows, in place of those with the same id; `otherwise`: what other columns become then."""
         names = columns.split(", ")
+        become = {name: f"excluded.{name}" for name in names[1:]} | otherwise
         self._connection.executemany(
             f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"
-            f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in names[1:])}",
+            f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = {value}' for name, value in become.items())}",
             rows,
         )
 
+    def know(self, prospect_ids: Iterable[int]) -> None:
+        """Make sure there is a row for each prospect, even one that was never seen itself."""
+        self.do(
+            "INSERT OR IGNORE INTO prospect (id, known, opted_out, email_opted_out, history_read)"
+            " SELECT value, 0, 0, 0, 0 FROM json_each(?)",
+            prospect_ids,
+        )
+
+    def keep_states(self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
+        """Store sequence states; return the prospects concerned and how many states changed.
+
+        A state without a prospect shows on nobody: it is left out, and one that was stored is removed, which concerns
+        the prospect that it was taken from.
+        """
+        rows = (
+            (*state[:5], state.sequence_step_id, state.replied_at, state.updated_at, trust.ahead(state.updated_at))
+            for state in map(_as_told, states)
+        )
+        fresh, taken, concerned, changed = list[_Row](), list[int](), set[int](), 0
+        for row, before in self._to_store("sequence_state", _STATE, rows, trust):
+            if row[1] is not None:
+                fresh.append(row)
+            elif before is not None:
+                taken.append(row[0])
+            else:
+                continue
+            if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[7] != row[7]):
+                changed += 1
+                concerned.update(one[1] for one in (row, before) if one is not None and one[1] is not None)
+        self._upsert("sequence_state", _STATE, fresh)
+        self.remove_states(taken)
+        self.know(concerned)
+        return concerned, changed
+
     def remove_states(self, state_ids: Collection[int]) -> set[int]:
         """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
-        stored = self._stored("sequence_state", "id, prospect_id", state_ids)
-        self._do(f"DELETE FROM sequence_state WHERE id IN {IDS}", stored)
-        return {row[1] for row in stored.values()}
+        concerned = self.column(f"SELECT prospect_id FROM sequence_state WHERE id IN {IDS}", state_ids)
+        self.do(f"DELETE FROM sequence_state WHERE id IN {IDS}", state_ids)
+        return set(concerned)
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
-        latest = _latest_by_id(prospects, trust)
-        stored = self._stored("prospect", f"id, {_PROSPECT_COLUMNS}, known, person_id, ahead, gone", latest)
-        fresh, concerned = list[tuple[Any, ...]](), set[int]()
-        for prospect in latest.values():
-            row, ahead = _prospect_row(prospect), trust.ahead(prospect.updated_at)
-            before = stored.get(prospect.id)
-            known = before is not None and bool(before[12])
-            if before is not None and known:
-                stored_row, stored_ahead, gone = before[1:12], before[14], before[15]
-                if (row, ahead, 0) == (stored_row, stored_ahead, gone):
-                    continue
-                if not gone and not trust.replaces(prospect.updated_at, stored_row[_UPDATED_AT], stored_ahead):
-                    continue
-            fresh.append((prospect.id, *row, prospect.updated_at if row[4] or row[6] else None, ahead))
-            if (
-                before is None
-                or not known
-                or before[13] is None
-                or before[14]  # since when an opt-out was seen may have been read from a stamp that was ahead
-                or before[15]
-                or before[1:12][_DECIDING] != row[_DECIDING]
-            ):
-                concerned.add(prospect.id)
-        assignments = ", ".join(f"{name} = excluded.{name}" for name in _PROSPECT_COLUMNS.split(", "))
-        self._connection.executemany(
-            f"INSERT INTO prospect (id, {_PROSPECT_COLUMNS}, opt_out_seen_at, ahead, known, history_read)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"
-            f" ON CONFLICT (id) DO UPDATE SET known = 1, gone = 0, {assignments}, ahead = excluded.ahead,"
-            " listed = listed AND emails IS excluded.emails, opt_out_seen_at ="
-            " iif(excluded.opted_out OR excluded.email_opted_out, iif(prospect.ahead, excluded.opt_out_seen_at,"
-            " coalesce(opt_out_seen_at, excluded.opt_out_seen_at)), NULL)",
-            fresh,
+        rows = (
+            (
+                *(one.id, one.first_name, one.last_name, _lines(one.emails) or None, one.external_id),
+                json.dumps(one.extra) if one.extra else None,
+                *(int(one.opted_out), one.opted_out_at, int(one.email_opted_out), one.emails_opted_at, one.trashed_at),
+                *(1, 0, one.updated_at, trust.ahead(one.updated_at)),
+            )
+            for one in prospects
         )
+        fresh, concerned = list[_Row](), set[int]()
+        for row, before in self._to_store("prospect", _PROSPECT, rows, trust):
+            fresh.append((*row, row[-2] if row[6] or row[8] else None, 0))
+            # since when an opt-out was seen may have been read from a stamp that lay ahead
+            if before is None or before[-1] or before[_DECIDING] != row[_DECIDING]:
+                concerned.add(row[0])
+        self._upsert(
+            "prospect",
+            f"{_PROSPECT}, opt_out_seen_at, history_read",
+            fresh,
+            opt_out_seen_at="iif(excluded.opted_out OR excluded.email_opted_out, iif(prospect.ahead,"
+            " excluded.opt_out_seen_at, coalesce(opt_out_seen_at, excluded.opt_out_seen_at)), NULL)",
+            history_read="history_read",
+            listed="listed AND emails IS excluded.emails",
+        )
+        without_person = f"SELECT id FROM prospect WHERE person_id IS NULL AND id IN {IDS}"
+        concerned.update(self.column(without_person, [row[0] for row in fresh]) if fresh else ())
         return concerned, len(fresh)
 
-    def prospects_are_gone(self, prospect_ids: Collection[int]) -> set[int]:
-        """Record that prospects were asked for by id and are not there; return those of whom it was not known.
+    def prospects_are_gone(self, prospect_ids: Collection[int], opt_outs: Iterable[Event]) -> set[int]:
+        """Record that prospects were asked for by id and are not there; return those who are concerned.
 
         Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays.
-        """
-        fresh = self._column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", prospect_ids)
-        self._do(f"UPDATE prospect SET gone = 1 WHERE id IN {IDS}", fresh)
-        return set(fresh)
 
-    def gone_prospects_opted_out(self, events: Iterable[Event]) -> set[int]:
-        """Believe events that tell of an opt-out of prospects who are gone; return those of whom it was not known.
-
-        Each is the last word on its prospect. What was read of the prospect after it happened stands.
+        Args:
+            prospect_ids: the prospects.
+            opt_outs: events that tell of an opt-out of theirs, each the last word on its prospect. They are believed,
+                but what was read of the prospect after one happened stands.
         """
-        concerned = set()
-        for event in events:
-            flag, since = _OPT_OUT_COLUMNS[event.name]
+        concerned = set(self.column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", prospect_ids))
+        self.do(f"UPDATE prospect SET gone = 1 WHERE id IN {IDS}", concerned)
+        for event in opt_outs:
+            flag, since = _OPT_OUTS[event.name]
             happened = event.event_at if event.event_at is not None else event.at
-            changed = self._do(
+            changed = self.do(
                 f"UPDATE prospect SET {flag} = 1, {since} = ? WHERE id = ? AND known AND NOT {flag}"
                 " AND coalesce(updated_at < ?, 1)",
                 *(happened, event.prospect_id, happened),
@@ -231,57 +227,31 @@ class Cache(Table):
                 concerned.add(event.prospect_id)
         return concerned
 
-    def know(self, prospect_ids: Iterable[int]) -> None:
-        """Make sure there is a row for each prospect, even one that was never seen itself."""
-        self._do(
-            "INSERT OR IGNORE INTO prospect (id, known, opted_out, email_opted_out, history_read)"
-            " SELECT value, 0, 0, 0, 0 FROM json_each(?)",
-            prospect_ids,
-        )
+    def keep_sequences(self, sequences: Iterable[Sequence], *, shown: bool) -> set[int]:
+        """Store the names of sequences; return the prospects concerned by another name, where names are `shown`.
 
-    def keep_sequences(self, sequences: Iterable[Sequence]) -> set[int]:
-        """Store the names of sequences; return the ids of those that have another name than before."""
+        To find them all states are looked at.
+        """
         latest = {sequence.id: sequence for sequence in sequences}
         if not latest:
             return set()
-        stored = self._do(f"SELECT id, name FROM sequence WHERE id IN {IDS}", latest)
-        renamed = {one for one, name in stored if name != latest[one].name}
-        self._connection.executemany(
-            "INSERT INTO sequence VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name"
-            " WHERE name <> excluded.name",
-            latest.values(),
-        )
-        return renamed
+        stored = dict(self.do(f"SELECT id, name FROM sequence WHERE id IN {IDS}", latest).fetchall())
+        differ = [sequence for sequence in latest.values() if stored.get(sequence.id) != sequence.name]
+        self._upsert("sequence", "id, name", differ)
+        renamed = [sequence.id for sequence in differ if sequence.id in stored]
+        if not (renamed and shown):
+            return set()
+        return set(self.column(f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}", renamed))
 
-    def in_sequences(self, sequence_ids: Collection[int]) -> set[int]:
-        """Return the prospects that have a state in one of these sequences; goes through all states."""
-        query = f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}"
-        return set(self._column(query, sequence_ids)) if sequence_ids else set()
-
-    def keep_tasks(self, judged: Iterable[JudgedTask], trust: Trust = _STAMPS_COUNT) -> list[JudgedTask]:
+    def keep_tasks(self, judged: Iterable[CachedTask], trust: Trust = _STAMPS_COUNT) -> list[CachedTask]:
         """Store sequence tasks; return those that changed, or that are judged otherwise than before."""
-        latest = _latest_by_id(judged, trust, record=lambda one: one.task)
-        stored = self._stored(
-            "task", "id, updated_at, attributes, skipped, prospect_id, sequence_id, sequence_state_id, ahead", latest
-        )
-        fresh, changed = list[tuple[Any, ...]](), list[JudgedTask]()
-        for task, skipped in latest.values():
-            before, ahead = stored.get(task.id), trust.ahead(task.updated_at)
-            said = task
-            if before is not None and task.untold:  # what an answer does not tell of it is as before
-                said = task._replace(
-                    **{field: before[place] for name, (field, place) in _TASK_PLACES.items() if name in task.untold}
-                )
-            row = (said.updated_at, _attributes_text(said), int(skipped), said.prospect_id)
-            if before is not None:
-                if (*row, ahead) == (*before[1:5], before[7]):
-                    continue
-                if not trust.replaces(said.updated_at, before[1], before[7]):
-                    continue
-            fresh.append(_task_row(said, ahead, skipped=skipped))
-            if before is None or row != before[1:5]:
-                changed.append(JudgedTask(said, skipped))
-        self._upsert("task", _TASK_WRITTEN, fresh)
+        rows = (_task_row(one.task, trust.ahead(one.task.updated_at), skipped=one.skipped) for one in judged)
+        fresh, changed = list[_Row](), list[CachedTask]()
+        for row, before in self._to_store("task", _TASK, rows, trust):
+            fresh.append(row)
+            if before is None or row[1] != before[1] or row[_JUDGED] != before[_JUDGED]:
+                changed.append(_cached_task(row))
+        self._upsert("task", _TASK, fresh)
         self.know({one.task.prospect_id for one in changed if one.task.prospect_id is not None})
         return changed
 
@@ -303,95 +273,84 @@ class Cache(Table):
             sequence_id=task.sequence_id or event.sequence_id,
             due_at=happened if happened is not None else task.due_at,
         )
-        self._upsert("task", _TASK_WRITTEN, [_task_row(made, 0, skipped=True)])
+        self._upsert("task", _TASK, [_task_row(made, 0, skipped=True)])
         if made.prospect_id is not None:
             self.know([made.prospect_id])
         return made
 
-    def task(self, task_id: int) -> CachedTask | None:
-        """Return a sequence task as last read."""
-        row = self._do(f"SELECT {_TASK_COLUMNS} FROM task WHERE id = ?", task_id).fetchone()
-        return None if row is None else _cached_task(row)
+    def task_was_sent(self, task_id: int, workbooks_id: int | None, sent_at: Instant | None = None) -> None:
+        """Record which Workbooks Task was made of a skipped task; `sent_at` None: it was found there.
 
-    def skipped_among(self, task_ids: Collection[int]) -> set[int]:
-        """Return which of these tasks are known to be skipped."""
-        return set(self._column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", task_ids))
-
-    def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
-        """Return the skipped tasks of prospects, in the order of their ids."""
-        rows = self._do(
-            f"SELECT {_TASK_COLUMNS} FROM task WHERE skipped AND prospect_id IN {IDS} ORDER BY id", prospect_ids
-        )
-        return [_cached_task(row) for row in rows]
-
-    def newest_open_tasks(self, limit: int) -> list[SourceTask]:
-        """Return tasks of sequence states that were open when last read, the newest first."""
-        rows = self._do(
-            f"SELECT {_TASK_COLUMNS} FROM task WHERE NOT skipped AND workbooks_id IS NULL AND sequence_state_id IS NOT"
-            " NULL AND coalesce(json_extract(attributes, '$.state'), '') <> 'complete' ORDER BY id DESC LIMIT ?",
-            limit,
-        )
-        return [_cached_task(row).task for row in rows]
-
-    def task_was_sent(self, task_id: int, workbooks_id: int, sent_at: Instant | None) -> None:
-        """Record which Workbooks Task was made of a skipped task; `sent_at` None: it was found there."""
-        self._do(
+        `workbooks_id` None: that one is gone, and another is to be made.
+        """
+        self.do(
             "UPDATE task SET workbooks_id = ?, sent_at = coalesce(?, sent_at) WHERE id = ?",
             *(workbooks_id, sent_at, task_id),
         )
 
-    def task_is_gone(self, task_id: int) -> None:
-        """Forget which Workbooks Task was made of a skipped task, so that another is made."""
-        self._do("UPDATE task SET workbooks_id = NULL WHERE id = ?", task_id)
+    def history_was_read(self, prospect_ids: Iterable[int]) -> None:
+        """Record that all sequence states of these prospects are in the cache, whatever their age."""
+        self.do(f"UPDATE prospect SET history_read = 1 WHERE id IN {IDS}", prospect_ids)
+
+    # -- looking
+
+    def task(self, task_id: int) -> CachedTask | None:
+        """Return a sequence task as last read."""
+        return next(iter(self._tasks("id = ?", task_id)), None)
+
+    def skipped_among(self, task_ids: Collection[int]) -> set[int]:
+        """Return which of these tasks are known to be skipped."""
+        return set(self.column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", task_ids))
+
+    def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
+        """Return the skipped tasks of prospects, in the order of their ids."""
+        return self._tasks(f"skipped AND prospect_id IN {IDS} ORDER BY id", prospect_ids)
+
+    def newest_open_tasks(self, limit: int) -> list[SourceTask]:
+        """Return tasks of sequence states that were open when last read, the newest first."""
+        found = self._tasks(
+            "NOT skipped AND workbooks_id IS NULL AND sequence_state_id IS NOT NULL"
+            " AND coalesce(json_extract(attributes, '$.state'), '') <> 'complete' ORDER BY id DESC LIMIT ?",
+            limit,
+        )
+        return [one.task for one in found]
+
+    def _tasks(self, where: str, *values: Any) -> list[CachedTask]:
+        rows = self.do(f"SELECT {_TASK}, workbooks_id, sent_at FROM task WHERE {where}", *values)
+        return list(map(_cached_task, rows))
 
     def count_states(self) -> int:
         """Count the sequence states."""
-        return self._count("SELECT count(*) FROM sequence_state")
+        return int(self.value("SELECT count(*) FROM sequence_state"))
 
     def sequence_name(self, sequence_id: int | None) -> str | None:
         """Return the name of a sequence, None where it was never seen."""
-        return next(iter(self._column("SELECT name FROM sequence WHERE id = ?", sequence_id)), None)
-
-    def sample_ids(self, most: int) -> list[int]:
-        """Return the ids of a few prospects that were read: those with the lowest and the highest."""
-        return self._column(
-            "SELECT * FROM (SELECT id FROM prospect WHERE known AND NOT gone ORDER BY id LIMIT ?1)"
-            " UNION SELECT * FROM (SELECT id FROM prospect WHERE known AND NOT gone ORDER BY id DESC LIMIT ?1)",
-            most // 2,
-        )
+        return next(iter(self.column("SELECT name FROM sequence WHERE id = ?", sequence_id)), None)
 
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
-        rows = self._do(
-            f"SELECT id, {_PROSPECT_COLUMNS}, person_id, known, history_read, gone FROM prospect WHERE id IN {IDS}",
-            prospect_ids,
-        )
+        rows = self.do(f"SELECT {_PROSPECT}, person_id, history_read FROM prospect WHERE id IN {IDS}", prospect_ids)
         found = {}
-        for row in rows:
-            emails = tuple(row[3].split("\n")) if row[3] else ()
-            flags = (row[4], bool(row[5]), row[6], bool(row[7]), *row[8:11])
-            prospect = Prospect._make((*row[:3], emails, *flags, parsed(row[11] or "{}")))
-            found[prospect.id] = CachedProspect(prospect, row[12], bool(row[13]), bool(row[14]), bool(row[15]))
+        for one, first, last, emails, external_id, extra, *told, known, gone, updated_at, _, person_id, read in rows:
+            out, out_at, email_out, emails_at, trashed_at = told
+            flags = (bool(out), out_at, bool(email_out), emails_at, trashed_at, updated_at)
+            lines = tuple(emails.split("\n")) if emails else ()
+            prospect = Prospect._make((one, first, last, lines, external_id, *flags, parsed(extra or "{}")))
+            found[prospect.id] = CachedProspect(prospect, person_id, bool(known), bool(read), bool(gone))
         return found
 
-    def prospects_with_address(self, address: str) -> list[int]:
-        """Return the prospects that have an address, in whatever case; one that asks is answered by looking at all."""
-        rows = self._do(
+    def prospects_with(self, *, external_id: str | None = None, address: str = "") -> list[int]:
+        """Return the prospects that have an external id, or an address in whatever case; looks at all of them."""
+        if external_id is not None:
+            return self.column("SELECT id FROM prospect WHERE external_id = ? ORDER BY id", external_id)
+        rows = self.do(
             "SELECT id, emails FROM prospect WHERE instr(lower(emails), lower(?)) ORDER BY id", address.strip()
         )
         return [one for one, emails in rows if mailbox(address) in map(mailbox, emails.split("\n"))]
 
-    def prospects_with_external_id(self, external_id: str) -> list[int]:
-        """Return the prospects that have an external id."""
-        return self._column("SELECT id FROM prospect WHERE external_id = ? ORDER BY id", external_id)
-
-    def history_was_read(self, prospect_ids: Iterable[int]) -> None:
-        """Record that all sequence states of these prospects are in the cache, whatever their age."""
-        self._do(f"UPDATE prospect SET history_read = 1 WHERE id IN {IDS}", prospect_ids)
-
     def pooled_prospects(self, prospect_ids: Collection[int]) -> dict[int, PooledProspect]:
         """Return what a decision needs of each prospect."""
-        rows = self._do(
+        rows = self.do(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
             f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {IDS}",
             prospect_ids,
@@ -400,7 +359,7 @@ class Cache(Table):
 
     def pooled_states(self, prospect_ids: Collection[int]) -> dict[int, list[PooledState]]:
         """Return the sequence states of each prospect that has any."""
-        rows = self._do(
+        rows = self.do(
             "SELECT s.id, s.prospect_id, s.sequence_id, s.state, coalesce(s.state_changed_at, s.updated_at), q.name"
             " FROM sequence_state s LEFT JOIN sequence q ON q.id = s.sequence_id"
             f" WHERE s.prospect_id IN {IDS}",
@@ -411,70 +370,45 @@ class Cache(Table):
             states.setdefault(row[1], []).append(PooledState._make(row))
         return states
 
-    def with_skipped_tasks(self, prospect_ids: Collection[int]) -> set[int]:
-        """Return which of the prospects have a skipped task."""
-        query = f"SELECT DISTINCT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}"
-        return set(self._column(query, prospect_ids))
-
     def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
         """Return for which of the prospects an opt-out is known, whatever else there may be."""
-        query = f"SELECT id FROM prospect p WHERE {_OPTED_OUT} AND id IN {IDS}"
-        return set(self._column(query, OPTED_OUT, prospect_ids))
+        return set(self.column(f"SELECT id FROM prospect p WHERE {OPT_OUT_IS_KNOWN} AND id IN {IDS}", prospect_ids))
 
     def with_reason(self, prospect_ids: Collection[int]) -> set[int]:
         """Return which of the prospects have a sequence state, an opt-out or a skipped task."""
-        query = f"SELECT DISTINCT prospect_id FROM sequence_state WHERE prospect_id IN {IDS}"
-        return (
-            set(self._column(query, prospect_ids))
-            | self.opted_out_among(prospect_ids)
-            | self.with_skipped_tasks(prospect_ids)
+        query = (
+            f"SELECT prospect_id FROM sequence_state WHERE prospect_id IN {IDS}"
+            f" UNION SELECT prospect_id FROM task WHERE skipped AND prospect_id IN {IDS}"
+            f" UNION SELECT id FROM prospect WHERE (opted_out OR email_opted_out) AND id IN {IDS}"
         )
-
-    def opted_out_among_held(self, after: int, limit: int) -> list[int]:
-        """Return prospects above `after`, held back by an incomplete walk, for which an opt-out holds; in order."""
-        return self._column(
-            "SELECT c.prospect_id FROM changed c JOIN prospect p ON p.id = c.prospect_id"
-            f" WHERE c.held AND c.prospect_id > ? AND {_OPTED_OUT} ORDER BY c.prospect_id LIMIT ?",
-            *(after, OPTED_OUT, limit),
-        )
+        return set(self.column(query, prospect_ids, prospect_ids, prospect_ids))
 
 
-def _latest_by_id(
-    versions: Iterable[Any], trust: Trust, *, record: Callable[[Any], Any] = lambda one: one
-) -> dict[int, Any]:
-    """Keep the newest version of each record of a page; of equal ones the later. `record` is what bears the stamp."""
-    latest: dict[int, Any] = {}
-    stamps_count = trust._replace(as_is=False)
-    for one in versions:
-        new, other = record(one), latest.get(record(one).id)
-        stamp = None if other is None else record(other).updated_at
-        if other is None or stamps_count.replaces(new.updated_at, stamp, trust.ahead(stamp)):
-            latest[new.id] = one
-    return latest
+OPT_OUT_IS_KNOWN = (
+    "(p.opted_out OR p.email_opted_out OR EXISTS"
+    f" (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = '{OPTED_OUT}'))"
+)
+"""Whether an opt-out of the prospect `p` is known."""
 
 
-def _task_row(task: SourceTask, ahead: int, *, skipped: bool) -> tuple[Any, ...]:
-    return (
-        *(task.id, task.prospect_id, task.sequence_id, task.sequence_state_id, task.task_type, task.action),
-        *(task.due_at, task.note if skipped else None, task.updated_at, _attributes_text(task), int(skipped), ahead),
-    )
+def _lines(emails: Iterable[str]) -> str:
+    return "\n".join(address for address in emails if "\n" not in address)
 
 
-def _prospect_row(prospect: Prospect) -> tuple[Any, ...]:
-    _, first, last, emails, external_id, out, out_at, email_out, emails_at, trashed_at, updated_at, extra = prospect
-    lines = "\n".join(emails)
-    if lines.count("\n") >= len(emails) > 0:
-        lines = "\n".join(address for address in emails if "\n" not in address)
-    return (
-        *(first, last, lines or None, external_id, int(out), out_at, int(email_out), emails_at),
-        *(trashed_at, updated_at, json.dumps(extra) if extra else None),
-    )
+def _as_told(record: Any) -> Any:
+    """Mark the relationships of a state or task of which the answer says nothing."""
+    if not record.untold:
+        return record
+    return record._replace(**{_IDS_OF[name]: _UNTOLD for name in record.untold if name in _IDS_OF})
 
 
-def _cached_task(row: tuple[Any, ...]) -> CachedTask:
-    task = SourceTask._make((*row[:4], None, *row[4:9], parsed(row[9]), frozenset()))
-    return CachedTask(task, bool(row[10]), row[11], row[12])
+def _task_row(told: SourceTask, ahead: int, *, skipped: bool) -> _Row:
+    task = _as_told(told)
+    attributes = json.dumps(dict(task.attributes), separators=(",", ":"), sort_keys=True)
+    note = task.note if skipped else None
+    return (*task[:4], *task[5:8], note, attributes, int(skipped), task.updated_at, ahead)
 
 
-def _attributes_text(task: SourceTask) -> str:
-    return json.dumps(dict(task.attributes), separators=(",", ":"), sort_keys=True)
+def _cached_task(row: _Row) -> CachedTask:
+    task = SourceTask._make((*row[:4], None, *row[4:8], row[10], parsed(row[8]), frozenset()))
+    return CachedTask(task, bool(row[9]), *row[12:])

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
-from outreach_sync.store.schema import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -42,7 +42,13 @@ IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at >
 """Whether an entry is due; takes the time twice (`is_due` says the same)."""
 _FIRST_PAUSE_MS = 5 * 60_000
 _LONGEST_PAUSE_MS = 24 * 3_600_000
-_OF_LEADS = f"record = 'person' AND stream = '' AND key IN {IDS}"
+_OF = f"record = ? AND stream = '' AND key IN {IDS}"
+_MAY_GO = {
+    PERSON: "state <> 'sending'",
+    TASK: "NOT in_doubt AND state <> 'sending'",
+    HIDDEN: "action = 'hidden'",
+}
+"""Which entries of a record go when they are no longer needed: not what may have been sent."""
 _DECIDED = "NOT EXISTS (SELECT 1 FROM changed c WHERE c.prospect_id = outbox.prospect_id AND NOT c.held)"
 """A pilot leaves the others to be decided: they are not sent, and no guard has counted them."""
 _WATCHED = f"record = 'person' AND NOT admitted AND state IN ('queued', 'parked') AND {_DECIDED}"
@@ -130,7 +136,7 @@ class Outbox(Table):
         discarded.
         """
         same = "fields = excluded.fields AND action = excluded.action"
-        self._do(
+        self.do(
             "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id,"
             " before, because) VALUES ('person', ?1, ?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9)"
             f" ON CONFLICT (record, stream, key) DO UPDATE SET attempts = iif({same}, attempts, 0),"
@@ -147,7 +153,7 @@ class Outbox(Table):
 
     def queue_task(self, task_id: int, prospect_id: int, *, held: bool, run_id: str) -> None:
         """Queue the Workbooks Task of a skipped task, unless it is queued already; a discarded one is due again."""
-        self._do(
+        self.do(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
             " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
             " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id,"
@@ -159,16 +165,10 @@ class Outbox(Table):
 
     def task_not_seen(self, task_id: int, prospect_id: int, reason: str, *, run_id: str) -> None:
         """Refuse a task whose Workbooks Task does not come back: it is not created again by itself."""
-        self._do(
+        self.do(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, attempts, reason, run_id)"
             " VALUES ('task', ?1, ?2, ?1, 'hidden', '{}', 'parked', 1, ?3, ?4) ON CONFLICT DO NOTHING",
             *(task_id, prospect_id, reason, run_id),
-        )
-
-    def tasks_are_seen(self, task_ids: Iterable[int]) -> None:
-        """Drop the refusals of tasks whose Workbooks Task came back."""
-        self._do(
-            f"DELETE FROM outbox WHERE record = 'task' AND stream = '' AND key IN {IDS} AND action = 'hidden'", task_ids
         )
 
     def refuse_source(
@@ -188,7 +188,7 @@ class Outbox(Table):
         """
         task_id = source_id if stream is Stream.TASKS else None
         state = "queued" if next_attempt_at is not None else "parked"
-        cursor = self._do(
+        cursor = self.do(
             "INSERT INTO outbox (record, stream, key, prospect_id, task_id, action, fields, state, attempts, reason,"
             " run_id, next_attempt_at) VALUES ('source', ?, ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
             " ON CONFLICT (record, stream, key) DO UPDATE SET reason = excluded.reason,"
@@ -197,30 +197,27 @@ class Outbox(Table):
         )
         return cursor.rowcount > 0
 
-    def source_made_sense(self, stream: Stream, source_ids: Iterable[int]) -> None:
-        """Drop refusals of records that have now been read whole."""
-        self._do(
-            f"DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key IN {IDS}", stream.value, source_ids
-        )
-
     def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
         """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
         due = f"record = 'source' AND stream = ? AND key > 0 AND state = 'queued' AND {IS_DUE} ORDER BY id"
         return {entry.key: entry for entry in self._entries(due, stream.value, now, now)}
 
-    def drop(self, entry_ids: Iterable[int]) -> None:
-        """Remove entries: accepted, or no longer needed."""
-        self._do(f"DELETE FROM outbox WHERE id IN {IDS}", entry_ids)
+    def drop(self, ids: Iterable[int], of: str | Stream | None = None) -> None:
+        """Remove entries: accepted, or no longer needed.
 
-    def drop_person(self, leads: Collection[int]) -> None:
-        """Remove what is queued for the Person of these lead prospects, but not what is being sent."""
-        self._do(f"DELETE FROM outbox WHERE {_OF_LEADS} AND state <> 'sending'", leads)
-
-    def drop_task(self, task_id: int) -> None:
-        """Remove what is queued for a task that is no longer skipped, unless it may have been sent."""
-        self._do(
-            "DELETE FROM outbox WHERE record = 'task' AND key = ? AND NOT in_doubt AND state <> 'sending'", task_id
-        )
+        Args:
+            ids: the entries, or what they are `of`.
+            of: `PERSON`: what is queued for the Person of these lead prospects, but not what is being sent. `TASK`:
+                what is queued for these tasks, unless it may have been sent. `HIDDEN`: refusals of these tasks, whose
+                Workbooks Task came back. A stream: refusals of its records with these ids, which make sense now.
+        """
+        if of is None:
+            self.do(f"DELETE FROM outbox WHERE id IN {IDS}", ids)
+        elif isinstance(of, Stream):
+            self.do(f"DELETE FROM outbox WHERE record = 'source' AND stream = ? AND key IN {IDS}", of.value, ids)
+        else:
+            record = PERSON if of == PERSON else TASK
+            self.do(f"DELETE FROM outbox WHERE {_OF} AND {_MAY_GO[of]}", record, ids)
 
     def mark(self, entry_ids: Iterable[int], **columns: str | bool | None) -> None:
         """Note a new state of entries, or what is known of them now: values of columns.
@@ -228,24 +225,21 @@ class Outbox(Table):
         What becomes `sending` is committed before the request leaves. What comes back from there is `in_doubt` where it
         may have arrived.
         """
-        assignments = ", ".join(f"{name} = :{name}" for name in columns)
-        self._connection.execute(
-            f"UPDATE outbox SET {assignments} WHERE id IN (SELECT value FROM json_each(:ids))",
-            {**columns, "ids": id_list(entry_ids)},
-        )
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        self.do(f"UPDATE outbox SET {assignments} WHERE id IN {IDS}", *columns.values(), entry_ids)
 
     def recover(self) -> int:
         """Turn what was being sent when a process died into entries in doubt; return how many there were."""
-        self._do(
+        self.do(
             "UPDATE person SET lock_version = NULL WHERE id IN"
             " (SELECT person_id FROM outbox WHERE state = 'sending' AND record = 'person')"
         )
-        cursor = self._do("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
+        cursor = self.do("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
         return cursor.rowcount
 
     def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
-        self._do(
+        self.do(
             "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = ?"
             " WHERE id = ?",
             "queued" if next_attempt_at is not None else "parked",
@@ -257,7 +251,7 @@ class Outbox(Table):
 
     def person_exists(self, prospect_ids: Iterable[int]) -> None:
         """Make tasks due that waited for the Person of these prospects."""
-        self._do(
+        self.do(
             "UPDATE outbox SET state = 'queued', next_attempt_at = NULL"
             f" WHERE state = 'waiting' AND prospect_id IN {IDS}",
             prospect_ids,
@@ -265,7 +259,7 @@ class Outbox(Table):
 
     def discard(self, entry_ids: Iterable[int]) -> None:
         """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
-        self._do(
+        self.do(
             "UPDATE outbox SET state = 'discarded', next_attempt_at = NULL, admitted = 1"
             f" WHERE state IN ('queued', 'parked') AND id IN {IDS}",
             entry_ids,
@@ -278,8 +272,8 @@ class Outbox(Table):
             " WHERE state IN ('queued', 'parked') AND reason IS NOT NULL"
         )
         if entry_ids is None:
-            return self._do(query).rowcount
-        return self._do(f"{query} AND id IN {IDS}", entry_ids).rowcount
+            return self.do(query).rowcount
+        return self.do(f"{query} AND id IN {IDS}", entry_ids).rowcount
 
     # -- looking
 
@@ -309,11 +303,11 @@ class Outbox(Table):
 
     def of_person(self, leads: Collection[int]) -> list[Entry]:
         """Return what is queued for the Person of these lead prospects."""
-        return self._entries(_OF_LEADS, leads)
+        return self._entries(_OF, PERSON, leads)
 
     def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
         """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
-        rows = self._do(
+        rows = self.do(
             f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {IDS} AND record = 'source' AND stream = ?"
             " ORDER BY id",
             *(prospect_ids, Stream.SEQUENCE_STATES.value),
@@ -334,7 +328,7 @@ class Outbox(Table):
     def to_be_created(self) -> set[int]:
         """Return every prospect of the Persons that are queued to be created."""
         return set(
-            self._column(
+            self.column(
                 "SELECT member.value FROM outbox, json_each(pool) member WHERE record = 'person' AND person_id IS NULL"
                 " AND action <> 'resolve'"
             )
@@ -346,16 +340,16 @@ class Outbox(Table):
 
     def count_failures(self) -> int:
         """Count every entry that was refused."""
-        return self._count(f"SELECT count(*) FROM outbox WHERE {_REFUSED}")
+        return int(self.value(f"SELECT count(*) FROM outbox WHERE {_REFUSED}"))
 
     def refused_in(self, run_ids: Iterable[str]) -> set[int]:
         """Return the ids of the refused entries that were planned by one of these runs."""
         query = f"SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN {IDS}"
-        return set(self._column(query, run_ids))
+        return set(self.column(query, run_ids))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count entries by (record, state)."""
-        rows = self._do("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
+        rows = self.do("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
         return {(record, state): count for record, state, count in rows}
 
     def guarded(self, not_active: str) -> Guarded:
@@ -367,7 +361,7 @@ class Outbox(Table):
             "action IN ('recreate', 'hidden') OR (action = 'update' AND json_extract(fields, '$.sequence_state') = ?"
             " AND coalesce(json_extract(before, '$.sequence_state'), '') <> '')"
         )
-        row = self._do(
+        row = self.do(
             "SELECT count(*) FILTER (WHERE action = 'update' AND json_extract(fields, '$.no_email') IS NULL),"
             f" count(*) FILTER (WHERE {losing}), count(*) FILTER (WHERE action = 'create')"
             f" FROM outbox WHERE {_WATCHED}",
@@ -377,7 +371,7 @@ class Outbox(Table):
 
     def admit_opt_outs(self, actions: Collection[str]) -> None:
         """Let the opt-outs among these actions pass a guard that stopped."""
-        self._do(
+        self.do(
             f"UPDATE outbox SET admitted = 1 WHERE {_WATCHED} AND json_extract(fields, '$.no_email')"
             f" AND action IN {IDS}",
             actions,
@@ -385,10 +379,10 @@ class Outbox(Table):
 
     def admit_all(self) -> None:
         """Note that a passed guard has counted everything that is queued and decided."""
-        self._do(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
+        self.do(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
 
     def _entries(self, where: str, *values: Any) -> list[Entry]:
-        rows = self._do(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", *values)
+        rows = self.do(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", *values)
         return [
             entry._replace(
                 fields=parsed(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.rules.person import Held, RoleValue, mailbox
+from outreach_sync.store.cache import OPT_OUT_IS_KNOWN
 from outreach_sync.store.outbox import IS_DUE
-from outreach_sync.store.schema import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,7 +52,7 @@ class People(Table):
 
     def by_id(self, person_ids: Collection[int]) -> dict[int, LinkedPerson]:
         """Return Persons by their Workbooks id."""
-        rows = self._do(
+        rows = self.do(
             f"SELECT id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, {_COLUMNS}"
             f" FROM person WHERE id IN {IDS}",
             person_ids,
@@ -69,12 +70,12 @@ class People(Table):
 
     def of_prospects(self, prospect_ids: Collection[int]) -> dict[int, int]:
         """Return prospect id -> Person id for those that are linked."""
-        rows = self._do(f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", prospect_ids)
+        rows = self.do(f"SELECT id, person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", prospect_ids)
         return dict(rows.fetchall())
 
     def prospects_of(self, person_ids: Collection[int]) -> dict[int, list[int]]:
         """Return Person id -> all its prospects, lowest id first."""
-        rows = self._do(f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id", person_ids)
+        rows = self.do(f"SELECT person_id, id FROM prospect WHERE person_id IN {IDS} ORDER BY id", person_ids)
         pools: dict[int, list[int]] = {}
         for person_id, prospect_id in rows:
             pools.setdefault(person_id, []).append(prospect_id)
@@ -83,40 +84,28 @@ class People(Table):
     def known(self, *, or_lost: bool = False) -> int:
         """Count the linked people; `or_lost`: and the prospects that lost theirs and have none now."""
         lost = "SELECT count(*) FROM prospect WHERE person_lost AND person_id IS NULL"
-        known = self._count("SELECT count(*) FROM person WHERE NOT deleted")
-        return known + (self._count(lost) if or_lost else 0)
-
-    def linked_ids(self, after: int, limit: int) -> list[int]:
-        """Return the ids of linked people above `after`, in order: a way through all of them."""
-        return self._column("SELECT id FROM person WHERE id > ? ORDER BY id LIMIT ?", after, limit)
-
-    def sample_ids(self, most: int) -> list[int]:
-        """Return the ids of a few linked people: those with the lowest and the highest."""
-        return self._column(
-            "SELECT * FROM (SELECT id FROM person WHERE NOT deleted ORDER BY id LIMIT ?1)"
-            " UNION SELECT * FROM (SELECT id FROM person WHERE NOT deleted ORDER BY id DESC LIMIT ?1)",
-            most // 2,
-        )
+        known = int(self.value("SELECT count(*) FROM person WHERE NOT deleted"))
+        return known + (int(self.value(lost)) if or_lost else 0)
 
     def link(self, prospect_ids: Iterable[int], person_id: int) -> None:
         """Record that these prospects are this Person."""
-        self._do(f"UPDATE prospect SET person_id = ? WHERE id IN {IDS}", person_id, prospect_ids)
+        self.do(f"UPDATE prospect SET person_id = ? WHERE id IN {IDS}", person_id, prospect_ids)
 
     def unlink(self, person_id: int, pool: Collection[int]) -> None:
         """Forget a Person that is gone, but not that it had No Email, which its prospects (`pool`) take along.
 
         Links that were made anew meanwhile stay; the other prospects are looked for again.
         """
-        self._do(
+        self.do(
             f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND (SELECT no_email FROM person WHERE id = ?)",
             *(pool, person_id),
         )
-        self._do("UPDATE prospect SET person_id = NULL, person_lost = 1 WHERE person_id = ?", person_id)
-        self._do("DELETE FROM person WHERE id = ?", person_id)
+        self.do("UPDATE prospect SET person_id = NULL, person_lost = 1 WHERE person_id = ?", person_id)
+        self.do("DELETE FROM person WHERE id = ?", person_id)
 
     def keep_no_email(self, prospect_ids: Iterable[int], *, kept: bool) -> None:
         """Record whether the Person that these prospects had was last seen with No Email, which the next one gets."""
-        self._do(
+        self.do(
             f"UPDATE prospect SET no_email_kept = ?1 WHERE no_email_kept <> ?1 AND id IN {IDS.replace('?', '?2')}",
             *(kept, prospect_ids),
         )
@@ -133,7 +122,7 @@ class People(Table):
         untouched: bool = False,
     ) -> None:
         """Record what a Person was read to hold."""
-        self._do(
+        self.do(
             f"INSERT INTO person (id, lock_version, {_COLUMNS}, kept_as, untouched, linked_at, rule)"
             f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = 0, hidden = 0,"
             " lock_version = excluded.lock_version, kept_as = excluded.kept_as, untouched = excluded.untouched,"
@@ -147,31 +136,37 @@ class People(Table):
             rule,
         )
 
-    def accepted(self, person_id: int, lock_version: int | None, fields: Mapping[str, RoleValue], now: Instant) -> None:
-        """Record that Workbooks took these values; `lock_version` None: it did not say which version it has now."""
-        roles = [role for role in _ROLES if role in fields]
-        assignments = "".join(f", {role} = ?" for role in roles)
-        forgotten = "".join(f", '$.{role}'" for role in roles)
-        self._do(
-            f"UPDATE person SET lock_version = ?, written_at = ?{assignments},"
-            f" kept_as = json_remove(kept_as{forgotten}) WHERE id = ?",
-            *(lock_version, now, *(fields[role] for role in roles), person_id),
-        )
-        if fields.get("no_email"):  # what one of its prospects took along is done
-            self._do("UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", person_id)
-
-    def created(
+    def accepted(
         self,
         person_id: int,
         lock_version: int | None,
         fields: Mapping[str, RoleValue],
-        pool: Iterable[int],
         now: Instant,
+        *,
+        pool: Iterable[int] | None = None,
     ) -> None:
-        """Record a Person that a write of ours created, and that these prospects are it."""
-        self._do("INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", person_id, now)
-        self.link(pool, person_id)
-        self.accepted(person_id, lock_version, fields, now)
+        """Record that Workbooks took these values.
+
+        Args:
+            person_id: the Person.
+            lock_version: the version it has now; None: Workbooks did not say.
+            fields: role -> value.
+            now: when.
+            pool: the prospects that it is, where the write created it; None: it was there.
+        """
+        if pool is not None:
+            self.do("INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", person_id, now)
+            self.link(pool, person_id)
+        roles = [role for role in _ROLES if role in fields]
+        assigned = "".join(f", {role} = ?" for role in roles)
+        forgotten = "".join(f", '$.{role}'" for role in roles)
+        self.do(
+            f"UPDATE person SET lock_version = ?, written_at = ?{assigned},"
+            f" kept_as = json_remove(kept_as{forgotten}) WHERE id = ?",
+            *(lock_version, now, *(fields[role] for role in roles), person_id),
+        )
+        if fields.get("no_email"):  # what one of its prospects took along is done
+            self.do("UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", person_id)
 
     def doubt(self, person_ids: Iterable[int] | None, **said: bool) -> None:
         """Record that it is not certain what these (None: any) hold: each is read before it is next written.
@@ -181,106 +176,105 @@ class People(Table):
             said: what is known of them all the same: that they are `deleted` in Workbooks and are to stay so, that
                 they are `hidden`, or what a deleted one was read to say of `no_email`.
         """
-        columns = "".join(f", {name} = :{name}" for name in said)
-        which = "" if person_ids is None else " WHERE id IN (SELECT value FROM json_each(:ids))"
-        self._connection.execute(
-            f"UPDATE person SET lock_version = NULL{columns}{which}", {**said, "ids": id_list(person_ids or ())}
-        )
+        update = f"UPDATE person SET lock_version = NULL{''.join(f', {name} = ?' for name in said)}"
+        if person_ids is None:
+            self.do(update, *said.values())
+        else:
+            self.do(f"{update} WHERE id IN {IDS}", *said.values(), person_ids)
+
+
+EVERYBODY = (
+    "SELECT id FROM prospect WHERE person_id IS NOT NULL UNION SELECT prospect_id FROM outbox WHERE record = 'person'"
+)
+"""Every linked prospect, and anyone who could not be decided or written."""
+WITHOUT_PERSON = "SELECT id FROM prospect WHERE person_id IS NULL"
+DUE = f"SELECT DISTINCT prospect_id FROM outbox WHERE record = 'person' AND state = 'queued' AND NOT held AND {IS_DUE}"
+"""Those of every entry that is due; takes the time twice."""
 
 
 class Undecided(Table):
     """The prospects to decide. Every method that changes them must be called inside a transaction."""
 
-    def mark_changed(self, prospect_ids: Iterable[int], *, held: bool) -> None:
-        """Note prospects of whom a record changed in Outreach, so that their Person has to be decided again.
+    def mark_again(self, prospects: Iterable[int] | str, *values: int, held: bool = False) -> None:
+        """Note prospects to be decided again; one that an incomplete walk holds back stays held back.
 
-        What was discarded for the Person of any of them is taken up again. `held`: seen in a walk that is not complete
-        yet.
+        Args:
+            prospects: their ids, or which: `EVERYBODY`, `WITHOUT_PERSON`, or `DUE`.
+            values: what such a selection takes.
+            held: whether those that were not noted before are held back.
         """
-        ids = id_list(prospect_ids)
-        self._do(
-            "INSERT INTO changed SELECT value, ? FROM json_each(?) WHERE true"
-            " ON CONFLICT (prospect_id) DO UPDATE SET held = excluded.held",
-            *(held, ids),
-        )
-        changed = "(SELECT value FROM json_each(?1))"
-        self._do(
-            "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND record = 'person'"
-            f" AND (prospect_id IN {changed}"
-            f" OR EXISTS (SELECT 1 FROM json_each(pool) m WHERE m.value IN {changed})"
-            f" OR EXISTS (SELECT 1 FROM prospect p WHERE p.person_id = outbox.person_id AND p.id IN {changed}))",
-            ids,
+        named = isinstance(prospects, str)
+        which = f"({prospects})" if named else IDS
+        self.do(
+            f"INSERT INTO changed SELECT *, {int(held)} FROM {which} WHERE true ON CONFLICT DO NOTHING",
+            *(values if named else (prospects,)),
         )
 
-    def mark_again(self, prospect_ids: Iterable[int], *, held: bool = False) -> None:
-        """Note prospects to be decided again; one that an incomplete walk holds back stays held back."""
-        self._do(
-            "INSERT INTO changed SELECT value, ? FROM json_each(?) WHERE true ON CONFLICT DO NOTHING",
-            *(held, prospect_ids),
-        )
+    def hold(self, prospect_ids: Iterable[int], *, changed: bool = False) -> None:
+        """Hold prospects back until every walk is complete, and decide them again then.
 
-    def hold(self, prospect_ids: Iterable[int]) -> None:
-        """Hold prospects back until the next run: Outreach does not answer what has to be asked about them."""
-        self._do(
+        Args:
+            prospect_ids: those of whom a walk that is not complete saw something, or of whom Outreach does not answer
+                what has to be asked about them.
+            changed: a record of theirs changed in Outreach: what was discarded for their Person is taken up again.
+        """
+        ids = list(prospect_ids)
+        self.do(
             "INSERT INTO changed SELECT value, 1 FROM json_each(?) WHERE true"
             " ON CONFLICT (prospect_id) DO UPDATE SET held = 1",
-            prospect_ids,
+            ids,
         )
-
-    def mark_all_changed(self) -> None:
-        """Note every linked prospect, and whoever could not be decided or written: a rule or label changed."""
-        self._do(
-            "INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NOT NULL"
-            " UNION SELECT prospect_id, 0 FROM outbox WHERE record = 'person' ON CONFLICT DO NOTHING"
-        )
-
-    def mark_unmatched_changed(self) -> None:
-        """Note every prospect without a Person, so that it is looked up again."""
-        self._do("INSERT INTO changed SELECT id, 0 FROM prospect WHERE person_id IS NULL ON CONFLICT DO NOTHING")
+        if changed:
+            self.do(
+                "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND record = 'person'"
+                f" AND (prospect_id IN {IDS} OR EXISTS (SELECT 1 FROM json_each(pool) m WHERE m.value IN {IDS})"
+                f" OR EXISTS (SELECT 1 FROM prospect p WHERE p.person_id = outbox.person_id AND p.id IN {IDS}))",
+                *(ids, ids, ids),
+            )
 
     def release(self) -> None:
         """Let go of what was held back: every walk is complete."""
-        self._do("UPDATE changed SET held = 0 WHERE held")
-        self._do("UPDATE outbox SET held = 0 WHERE held")
+        self.do("UPDATE changed SET held = 0 WHERE held")
+        self.do("UPDATE outbox SET held = 0 WHERE held")
 
-    def ready(self, after: int = 0, limit: int = -1, *, among: Iterable[int] | None = None) -> list[int]:
-        """Return prospects above `after` to decide now, in order; `among`: of these only."""
-        chosen = "" if among is None else " AND prospect_id IN (SELECT value FROM json_each(:ids))"
-        values = {"after": after, "limit": limit, "ids": id_list(among or ())}
-        return [
-            one
-            for (one,) in self._connection.execute(
-                f"SELECT prospect_id FROM changed WHERE NOT held AND prospect_id > :after{chosen}"
-                " ORDER BY prospect_id LIMIT :limit",
-                values,
+    def ready(
+        self, after: int = 0, limit: int = -1, *, among: Iterable[int] | None = None, only_opt_outs: bool = False
+    ) -> list[int]:
+        """Return prospects above `after` to decide now, in order.
+
+        Args:
+            after: the last that was returned before.
+            limit: at most so many; negative: all.
+            among: of these only.
+            only_opt_outs: in place of those, the ones that an incomplete walk holds back and that opted out.
+        """
+        which = "NOT held"
+        if only_opt_outs:
+            which = (
+                f"held AND EXISTS (SELECT 1 FROM prospect p WHERE p.id = changed.prospect_id AND {OPT_OUT_IS_KNOWN})"
             )
-        ]
+        if among is not None:
+            which += f" AND prospect_id IN {IDS}"
+        return self.column(
+            f"SELECT prospect_id FROM changed WHERE {which} AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
+            *(() if among is None else (among,)),
+            *(after, limit),
+        )
 
     def decided(self, prospect_ids: Iterable[int]) -> None:
         """Note that these prospects have been decided, except those that an incomplete walk holds back."""
-        self._do(f"DELETE FROM changed WHERE NOT held AND prospect_id IN {IDS}", prospect_ids)
-
-    def revisit_due(self, now: Instant) -> None:
-        """Note the prospects of every entry that is due: what they should say is decided anew before it is sent."""
-        self._do(
-            "INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM outbox WHERE record = 'person'"
-            f" AND state = 'queued' AND NOT held AND {IS_DUE} ON CONFLICT DO NOTHING",
-            *(now, now),
-        )
+        self.do(f"DELETE FROM changed WHERE NOT held AND prospect_id IN {IDS}", prospect_ids)
 
     def people_to_decide(self, person_ids: Iterable[int]) -> set[int]:
         """Return those of these Persons that have a prospect which has to be decided again."""
-        return set(
-            self._column(
-                f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}", person_ids
-            )
-        )
+        query = f"SELECT person_id FROM prospect JOIN changed ON prospect_id = id WHERE person_id IN {IDS}"
+        return set(self.column(query, person_ids))
 
     def count(self, *, unqueued: bool = False) -> int:
         """Count the prospects that wait to be decided; `unqueued`: only those for whose Person nothing is queued."""
         queued = "(SELECT prospect_id FROM outbox WHERE record = 'person' AND prospect_id IS NOT NULL)"
         which = f" WHERE prospect_id NOT IN {queued}" if unqueued else ""
-        return self._count(f"SELECT count(*) FROM changed{which}")
+        return int(self.value(f"SELECT count(*) FROM changed{which}"))
 
 
 _TOGETHER = 500
@@ -297,7 +291,7 @@ class Candidates(Table):
 
     def add(self, prospect_ids: Iterable[int], *, buried: Iterable[int]) -> None:
         """Add prospects without a Person; one was sent before for those that lost theirs, and for the `buried`."""
-        self._do(
+        self.do(
             f"INSERT INTO temp.candidate SELECT id, person_lost OR id IN {IDS} FROM prospect WHERE id IN {IDS}"
             " ON CONFLICT DO UPDATE SET was_sent = was_sent OR excluded.was_sent",
             *(buried, prospect_ids),
@@ -305,7 +299,7 @@ class Candidates(Table):
 
     def not_among(self, prospect_ids: Iterable[int]) -> list[int]:
         """Return which of these prospects nobody was looked for in this pass."""
-        return self._column(
+        return self.column(
             "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)", prospect_ids
         )
 
@@ -313,7 +307,7 @@ class Candidates(Table):
         """Bring the table of addresses up to date with the prospects without a Person; call it inside a transaction."""
         unlisted = "SELECT id, emails FROM prospect WHERE {} AND NOT listed LIMIT 5000"
         for which in ("person_id IS NULL", "id IN (SELECT prospect_id FROM temp.candidate)"):
-            while rows := self._do(unlisted.format(which)).fetchall():
+            while rows := self.do(unlisted.format(which)).fetchall():
                 self._connection.executemany(
                     "INSERT OR IGNORE INTO address VALUES (?, ?)",
                     ((address, one) for one, emails in rows for address in _mailboxes(emails)),
@@ -329,7 +323,7 @@ class Candidates(Table):
         after, done = 0, set[int]()
         some = "SELECT prospect_id, was_sent FROM temp.candidate WHERE prospect_id > ? ORDER BY prospect_id LIMIT ?"
         any_sent = f"SELECT count(*) FROM temp.candidate WHERE was_sent AND prospect_id IN {IDS}"
-        while following := self._do(some, after, _TOGETHER).fetchall():
+        while following := self.do(some, after, _TOGETHER).fetchall():
             after = following[-1][0]
             addresses, owners = self._addresses([one for one, _ in following])
             for one, was_sent in following:
@@ -343,17 +337,17 @@ class Candidates(Table):
                     fresh = set[int]().union(*around.values()) - pool
                 if len(pool) > 1:
                     done |= pool
-                yield sorted(pool), bool(self._count(any_sent, pool) if len(pool) > 1 else was_sent)
+                yield sorted(pool), bool(self.value(any_sent, pool) if len(pool) > 1 else was_sent)
 
     def _addresses(self, prospect_ids: Collection[int]) -> tuple[dict[int, set[str]], dict[str, set[int]]]:
         """Return the addresses of each prospect, and by address which prospects without a Person have it.
 
         Candidates that got one meanwhile are among those.
         """
-        rows = self._do(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", prospect_ids)
+        rows = self.do(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", prospect_ids)
         addresses = {one: _mailboxes(emails) for one, emails in rows}
         owners: dict[str, set[int]] = {address: set() for some in addresses.values() for address in some}
-        rows = self._do(
+        rows = self.do(
             "SELECT a.address, p.id, p.emails FROM json_each(?) j CROSS JOIN address a ON a.address = j.value"
             " JOIN prospect p ON p.id = a.prospect_id WHERE p.id IN (SELECT prospect_id FROM temp.candidate)"
             " OR (p.person_id IS NULL AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.record = 'person'"

@@ -37,9 +37,7 @@ class ProgressStore(Table):
 
     def of(self, name: str) -> Progress:
         """Return where a stream (or the survey) stands."""
-        row = self._do(
-            f"SELECT watermark, sweep_began_at, {_WALK} FROM progress WHERE stream = ?", str(name)
-        ).fetchone()
+        row = self.do(f"SELECT watermark, sweep_began_at, {_WALK} FROM progress WHERE stream = ?", str(name)).fetchone()
         if row is None:
             return Progress(None, None, None)
         watermark, swept, since, moves, sweeps, *rest, as_is = row
@@ -58,7 +56,7 @@ class ProgressStore(Table):
         A mark that is None stays as it is; `swept` is when a late sweep began.
         """
         columns = f"watermark, sweep_began_at, {_WALK}".split(", ")
-        self._do(
+        self.do(
             f"INSERT INTO progress (stream, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
             " ON CONFLICT (stream) DO UPDATE SET watermark = coalesce(excluded.watermark, watermark),"
             " sweep_began_at = coalesce(excluded.sweep_began_at, sweep_began_at),"
@@ -68,7 +66,7 @@ class ProgressStore(Table):
 
     def reset(self, name: str) -> None:
         """Forget the watermark of a stream, so that the next run reads it as for the first time."""
-        self._do("DELETE FROM progress WHERE stream = ?", str(name))
+        self.do("DELETE FROM progress WHERE stream = ?", str(name))
 
 
 ENDED = ("finished", "opted_out", "bounced", "failed")
@@ -93,6 +91,15 @@ INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM temp.finding WHERE kind 
 UPDATE task SET workbooks_id = NULL WHERE id IN {_FOUND.format("tasks_gone")};
 UPDATE task SET skipped = 1 WHERE id IN {_VANISHED}
 """
+
+
+UNSEEN, LINKED_PROSPECTS, LINKED_PEOPLE = "unseen", "prospects", "people"
+_WAYS = {
+    UNSEEN: "sequence_state s WHERE NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id)",
+    LINKED_PROSPECTS: "prospect WHERE person_id IS NOT NULL",
+    LINKED_PEOPLE: "person WHERE true",
+}
+"""What is gone through: cached states that the walk has not seen, linked prospects, linked people."""
 
 
 class SentTask(NamedTuple):
@@ -120,40 +127,46 @@ class Survey(Table):
 
     def begin(self) -> None:
         """Forget what an earlier walk has seen."""
-        self._do("DELETE FROM survey_seen")
+        self.do("DELETE FROM survey_seen")
 
     def saw(self, state_ids: Iterable[int]) -> None:
         """Note which states a page held."""
-        self._do("INSERT OR IGNORE INTO survey_seen SELECT value FROM json_each(?)", state_ids)
+        self.do("INSERT OR IGNORE INTO survey_seen SELECT value FROM json_each(?)", state_ids)
 
-    def unseen(self, after: int, limit: int) -> list[int]:
-        """Return cached sequence states above `after` that the walk has not seen, in order."""
-        return self._column(
-            "SELECT id FROM sequence_state s WHERE id > ?"
-            " AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id) ORDER BY id LIMIT ?",
-            *(after, limit),
-        )
+    def following(self, kind: str, after: int, limit: int) -> list[int]:
+        """Return ids above `after`, in order: a way through all of a kind (`UNSEEN` and the next)."""
+        return self.column(f"SELECT id FROM {_WAYS[kind]} AND id > ? ORDER BY id LIMIT ?", after, limit)
 
     def people_with_unseen(self) -> int:
         """Count the linked people of whom the walk did not show every sequence state that is cached."""
-        return self._count(
-            "SELECT count(DISTINCT p.person_id) FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id WHERE"
-            " p.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id)"
+        return int(
+            self.value(
+                "SELECT count(DISTINCT p.person_id) FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id WHERE"
+                " p.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id)"
+            )
         )
 
     def with_unnamed_sequence(self) -> list[int]:
         """Return one sequence state of each sequence whose name was never seen."""
-        return self._column(
+        return self.column(
             "SELECT min(id) FROM sequence_state WHERE sequence_id IS NOT NULL"
             " AND sequence_id NOT IN (SELECT id FROM sequence) GROUP BY sequence_id"
         )
 
     # -- findings
 
-    def note_missing(self, state_ids: Iterable[int]) -> None:
-        """Note sequence states that certainly do not exist any more."""
-        self._do(
-            "INSERT OR IGNORE INTO temp.finding (kind, id) SELECT 'states_missing', value FROM json_each(?)", state_ids
+    def note(self, kind: str, found: Iterable[tuple[int | str | None, ...]]) -> None:
+        """Note findings of one kind (`FINDINGS`): (id, prospect id, Workbooks id, what the guard counts it as).
+
+        Left out are prospects that were gone before, and hidden tasks that were refused for that before. What is not
+        told at the end of a finding is None.
+        """
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO temp.finding SELECT ?1, ?2, ?3, ?4, ?5"
+            " WHERE (?1 <> 'tasks_hidden' OR NOT EXISTS (SELECT 1 FROM outbox WHERE record = 'task' AND stream = ''"
+            " AND key = ?2 AND action = 'hidden'))"
+            " AND (?1 <> 'prospects_gone' OR EXISTS (SELECT 1 FROM prospect WHERE id = ?2 AND NOT gone))",
+            ((kind, *one, *(None,) * (4 - len(one))) for one in found),
         )
 
     def missing_among(self, state_ids: Iterable[int]) -> set[int]:
@@ -163,55 +176,22 @@ class Survey(Table):
         """
         ids = id_list(state_ids)
         return set(
-            self._column(
+            self.column(
                 f"SELECT id FROM temp.finding WHERE kind = 'states_missing' AND id IN {IDS} UNION SELECT id FROM"
                 f" sequence_state WHERE id IN {IDS} AND state <> ? AND prospect_id IN {_GONE}",
                 *(ids, ids, OPTED_OUT),
             )
         )
 
-    def linked_prospects(self, after: int, limit: int) -> list[int]:
-        """Return the ids of linked prospects above `after`, in order: a way through all of them."""
-        return self._column(
-            "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?", after, limit
-        )
-
-    def note_gone(self, prospect_ids: Iterable[int]) -> None:
-        """Note prospects that certainly are not there any more, unless it was known."""
-        self._do(
-            "INSERT OR IGNORE INTO temp.finding (kind, id) SELECT 'prospects_gone', id FROM prospect"
-            f" WHERE NOT gone AND id IN {IDS}",
-            prospect_ids,
-        )
-
-    def note_disagreement(self, person_id: int, *, gone: bool, watched: Watched | None) -> None:
-        """Note a Person that says something else than it should, or is gone; `watched`: as what the guard counts it."""
-        self._do(
-            "INSERT OR REPLACE INTO temp.finding (kind, id, watched) VALUES (?, ?, ?)",
-            *("people_gone" if gone else "people_differ", person_id, watched and watched.value),
-        )
-
-    def note_tasks(self, kind: str, tasks: Iterable[tuple[int, int, int | None]]) -> None:
-        """Note tasks (id, prospect id, Workbooks id) under one of `FINDINGS`.
-
-        A hidden one is left out where it was refused for that before.
-        """
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO temp.finding (kind, id, prospect_id, workbooks_id) SELECT ?1, ?2, ?3, ?4 WHERE"
-            " ?1 <> 'tasks_hidden' OR NOT EXISTS (SELECT 1 FROM outbox WHERE record = 'task' AND stream = ''"
-            " AND key = ?2 AND action = 'hidden')",
-            ((kind, *task) for task in tasks),
-        )
-
     def tasks(self, *kinds: str) -> list[tuple[int, int, int]]:
         """Return the tasks (id, prospect id, Workbooks id) that were noted under these kinds."""
-        return self._do(
+        return self.do(
             f"SELECT id, prospect_id, workbooks_id FROM temp.finding WHERE kind IN {IDS} ORDER BY id", kinds
         ).fetchall()
 
     def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
         """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
-        rows = self._do(
+        rows = self.do(
             "SELECT id, prospect_id, workbooks_id, sent_at FROM task WHERE skipped AND prospect_id IS NOT NULL"
             " AND workbooks_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
             *(after, limit),
@@ -224,7 +204,7 @@ class Survey(Table):
         One whose state ended (finished, replied, opted out, bounced, failed) was withdrawn with it. Returns their
         prospects by task, in order.
         """
-        rows = self._do(
+        rows = self.do(
             "SELECT t.id, t.prospect_id FROM task t JOIN sequence_state s ON s.id = t.sequence_state_id"
             " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
             " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete'"
@@ -239,14 +219,14 @@ class Survey(Table):
 
     def counts(self) -> dict[str, int]:
         """Count findings by kind (`FINDINGS`)."""
-        rows = self._do("SELECT kind, count(*) FROM temp.finding GROUP BY kind")
+        rows = self.do("SELECT kind, count(*) FROM temp.finding GROUP BY kind")
         return {**dict.fromkeys(FINDINGS, 0), **dict(rows.fetchall())}
 
     def people_to_change(self) -> dict[Watched, int]:
         """Count the people that would be changed or lost, and that no passed guard has counted."""
-        rows = self._do("SELECT watched, count(*) FROM temp.finding GROUP BY watched")
+        rows = self.do("SELECT watched, count(*) FROM temp.finding GROUP BY watched")
         found = dict(rows.fetchall())
-        waiting = self._count(
+        waiting = self.value(
             "SELECT count(*) FROM outbox"
             " WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
         )
@@ -258,7 +238,7 @@ class Survey(Table):
     def keep(self) -> None:
         """Put the findings into effect: remove the missing states, have every Person concerned looked at again."""
         for statement in _KEEP.split(";\n"):
-            self._do(statement)
+            self.do(statement)
 
 
 class Facts(Table):
@@ -266,11 +246,12 @@ class Facts(Table):
 
     def get(self, name: str) -> str | None:
         """Return the value of a fact, None where it was never set."""
-        return next(iter(self._column("SELECT value FROM fact WHERE name = ?", name)), None)
+        value: str | None = self.value("SELECT value FROM fact WHERE name = ?", name)
+        return value
 
     def put(self, name: str, value: str) -> None:
         """Set a fact."""
-        self._do("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, value)
+        self.do("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, value)
 
 
 _EVENT = ", ".join(Event._fields)
@@ -282,31 +263,28 @@ class Events(Table):
     def keep(self, events: Iterable[Event]) -> list[Event]:
         """Store events; return those that were not known. They are never changed, and come again with each overlap."""
         latest = {event.id: event for event in events}
-        known = set(self._column(f"SELECT id FROM event WHERE id IN {IDS}", latest)) if latest else ()
+        known = set(self.column(f"SELECT id FROM event WHERE id IN {IDS}", latest)) if latest else ()
         fresh = [event for event in latest.values() if event.id not in known]
         self._connection.executemany(f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh))
         return fresh
 
     def skips_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
         """Return, by task, the first event of these names that says it was skipped."""
-        told = self._told("task_id", task_ids, names)
-        return {event.task_id: event for event in reversed(told) if event.task_id is not None}
+        told = reversed(self.told("task_id", task_ids, names))
+        return {event.task_id: event for event in told if event.task_id is not None}
 
-    def of_prospects(self, prospect_ids: Collection[int], names: Collection[str]) -> list[Event]:
-        """Return the events of these names that say something of these prospects, oldest first."""
-        return self._told("prospect_id", prospect_ids, names)
-
-    def _told(self, column: str, ids: Collection[int], names: Collection[str]) -> list[Event]:
-        rows = self._do(f"SELECT {_EVENT} FROM event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id", ids, names)
+    def told(self, column: str, ids: Collection[int], names: Collection[str]) -> list[Event]:
+        """Return the events of these names that have one of these ids in a column, oldest first."""
+        rows = self.do(f"SELECT {_EVENT} FROM event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id", ids, names)
         return list(map(Event._make, rows))
 
     def forget_before(self, instant: Instant) -> None:
         """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
-        self._do("DELETE FROM event WHERE task_id IS NULL AND at < ?", instant)
+        self.do("DELETE FROM event WHERE task_id IS NULL AND at < ?", instant)
 
     def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
         """Note records to be read again by id; `removed`: an event says that they are gone."""
-        self._do(
+        self.do(
             "INSERT INTO concern SELECT ?, value, ? FROM json_each(?) WHERE true"
             " ON CONFLICT DO UPDATE SET removed = excluded.removed",
             *(stream.value, removed, ids),
@@ -314,12 +292,12 @@ class Events(Table):
 
     def concerns(self, stream: Stream, limit: int) -> dict[int, bool]:
         """Return records to be read again by id, and whether an event says that they are gone."""
-        rows = self._do("SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", stream.value, limit)
+        rows = self.do("SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", stream.value, limit)
         return {one: bool(removed) for one, removed in rows}
 
     def concerns_read(self, stream: Stream, ids: Iterable[int]) -> None:
         """Note that records have been read again."""
-        self._do(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", stream.value, ids)
+        self.do(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", stream.value, ids)
 
 
 DAY_MS = 86_400_000
@@ -379,7 +357,7 @@ class History(Table):
 
     def begin(self, run_id: str, command: str, started_at: Instant) -> None:
         """Record that a run began."""
-        self._do("INSERT INTO run (id, command, started_at) VALUES (?, ?, ?)", run_id, command, started_at)
+        self.do("INSERT INTO run (id, command, started_at) VALUES (?, ?, ?)", run_id, command, started_at)
 
     def finish(
         self,
@@ -392,7 +370,7 @@ class History(Table):
         heard_at: Instant | None = None,
     ) -> None:
         """Record how a run ended. `heard_at` is Outreach's clock, None: not heard."""
-        self._do(
+        self.do(
             "UPDATE run SET finished_at = ?, exit_status = ?, outcome = ?, summary = ?, heard_at = ? WHERE id = ?",
             *(finished_at, exit_status, outcome, json.dumps(summary), heard_at, run_id),
         )
@@ -405,42 +383,45 @@ class History(Table):
         clock is dated by this machine's. Nothing is done where the run before heard a time that is not between the two:
         one of both was wrong, and the next run will tell.
         """
-        heard_before = self._column(
+        heard_before = self.value(
             "SELECT heard_at FROM run WHERE heard_at IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET 1"
         )
-        if heard_before and not oldest <= heard_before[0] <= now + _GRACE_MS:
+        if heard_before is not None and not oldest <= heard_before <= now + _GRACE_MS:
             return
-        (kept,) = self._column(
+        kept = self.value(
             "SELECT min(number) FROM run WHERE coalesce(heard_at, started_at) BETWEEN ? AND ?", oldest, now + _GRACE_MS
         )
         if kept is not None:
-            self._do("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", kept)
-            self._do("DELETE FROM run WHERE number < ?", kept)
-        self.note_day(now)
-        self._do("DELETE FROM label_count WHERE day < ?", oldest)
-
-    def note_day(self, now: Instant) -> None:
-        """Record how many linked people say which label, unless it was recorded today: counting reads everybody."""
+            self.do("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", kept)
+            self.do("DELETE FROM run WHERE number < ?", kept)
         today = day_of(now)
-        if not self._column("SELECT 1 FROM label_count WHERE day = ? LIMIT 1", today):
+        if not self.value("SELECT 1 FROM label_count WHERE day = ? LIMIT 1", today):  # counting reads everybody
             self._connection.executemany(
                 "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
             )
+        self.do("DELETE FROM label_count WHERE day < ?", oldest)
 
-    def latest(self, count: int = 1, *, command: str | None = None) -> list[RunRecord]:
-        """Return the newest runs (of a command), newest first."""
-        return self._runs("WHERE command = coalesce(?, command) ORDER BY number DESC LIMIT ?", command, count)
+    def runs(
+        self,
+        limit: int = -1,
+        *,
+        command: str | None = None,
+        since: Instant | None = None,
+        order: str = "DESC",
+    ) -> list[RunRecord]:
+        """Return runs in the order in which they were made, newest first; `order` ASC: oldest first.
 
-    def oldest(self) -> RunRecord | None:
-        """Return the oldest run that is still recorded, None where there is none."""
-        return next(iter(self._runs("ORDER BY number LIMIT 1")), None)
-
-    def since(self, instant: Instant) -> list[RunRecord]:
-        """Return all runs that say they began at or after `instant`, in the order in which they were made."""
-        return self._runs("WHERE started_at >= ? ORDER BY number", instant)
-
-    def _runs(self, which: str, *values: Any) -> list[RunRecord]:
-        rows = self._connection.execute(f"SELECT {', '.join(RunRecord._fields)} FROM run {which}", values)
+        Args:
+            limit: at most so many; negative: all.
+            command: only those of this command.
+            since: only those that say they began then or later.
+            order: as above.
+        """
+        rows = self.do(
+            f"SELECT {', '.join(RunRecord._fields)} FROM run WHERE command = coalesce(?, command)"
+            f" AND started_at >= coalesce(?, started_at) ORDER BY number {order} LIMIT ?",
+            *(command, since, limit),
+        )
         return [RunRecord._make((*row[:6], parsed(row[6] or "{}"), row[7])) for row in rows]
 
     def wrote(self, fields: Iterable[Written]) -> None:
@@ -472,14 +453,14 @@ class History(Table):
 
     def count_writes(self, run_id: str) -> int:
         """Count the fields that a run wrote."""
-        return self._count("SELECT count(*) FROM write WHERE run_id = ?", run_id)
+        return int(self.value("SELECT count(*) FROM write WHERE run_id = ?", run_id))
 
     def lags(self, field: str, since: Instant) -> list[int]:
         """Return how many milliseconds lie between each time that was written to a field and its write, sorted.
 
         Only of updates that replaced another time: what a first load writes may be of any age.
         """
-        return self._column(
+        return self.column(
             "SELECT at - CAST(round((julianday(json_extract(new, '$')) - 2440587.5) * 86400000) AS INTEGER) AS lag"
             " FROM write WHERE at >= ? AND field = ? AND action = 'update' AND coalesce(old, 'null') <> 'null'"
             " AND lag >= 0 ORDER BY lag",
@@ -491,13 +472,13 @@ class History(Table):
 
         Counted here: SQLite would sort everybody for it, in as many megabytes as it may use.
         """
-        rows = self._do("SELECT coalesce(sequence_state, '') FROM person WHERE NOT deleted")
+        rows = self.do("SELECT coalesce(sequence_state, '') FROM person WHERE NOT deleted")
         people = Counter(label for (label,) in rows)
         return sorted(people.items(), key=lambda one: (-one[1], one[0]))[:_LABELS_KEPT]
 
     def labels_since(self, instant: Instant) -> list[tuple[Instant, str, int]]:
         """Return (day, label, people) of the days from `instant` on, in order, each at the end of its first run."""
-        return self._do(
+        return self.do(
             "SELECT day, label, people FROM label_count WHERE day >= ? ORDER BY day, label", instant
         ).fetchall()
 
@@ -506,7 +487,7 @@ class History(Table):
 
         Opted out is a prospect by itself, by its e-mail opt-out, or by a sequence state (contract 1.2).
         """
-        rows = self._do(
+        rows = self.do(
             "WITH moment (prospect_id, at) AS ("
             " SELECT id, coalesce(opted_out_at, opt_out_seen_at) FROM prospect WHERE opted_out"
             " UNION ALL SELECT id, coalesce(emails_opted_at, opt_out_seen_at) FROM prospect WHERE email_opted_out"
@@ -519,7 +500,7 @@ class History(Table):
 
     def skipped_by_sequence(self, since: Instant) -> list[SkippedBySequence]:
         """Return the skipped tasks of each sequence, the one with the most in the period first."""
-        rows = self._do(
+        rows = self.do(
             "SELECT t.sequence_id, q.name, sum(coalesce(t.updated_at >= ?, 0)) AS recent, count(*) AS kept,"
             " count(t.workbooks_id) FROM task t LEFT JOIN sequence q ON q.id = t.sequence_id WHERE t.skipped"
             " GROUP BY t.sequence_id ORDER BY recent DESC, kept DESC, t.sequence_id",

@@ -72,19 +72,19 @@ class Table:
         """Work on an open connection."""
         self._connection = connection
 
-    def _do(self, statement: str, *values: Any) -> sqlite3.Cursor:
+    def do(self, statement: str, *values: Any) -> sqlite3.Cursor:
         """Execute a statement; a value that is neither a text nor a number is many ids (`IDS`)."""
         return self._connection.execute(
             statement, [one if one is None or isinstance(one, (str, int, float)) else id_list(one) for one in values]
         )
 
-    def _column(self, query: str, *values: Any) -> list[Any]:
+    def column(self, query: str, *values: Any) -> list[Any]:
         """Return the first column of what a query finds."""
-        return [row[0] for row in self._do(query, *values)]
+        return [row[0] for row in self.do(query, *values)]
 
-    def _count(self, query: str, *values: Any) -> int:
-        """Return what a query counts."""
-        return int(self._column(query, *values)[0])
+    def value(self, query: str, *values: Any) -> Any:
+        """Return the first column of the first row that a query finds; None: it finds none."""
+        return next(iter(self.column(query, *values)), None)
 
 
 def parsed(text: str) -> Any:

@@ -31,7 +31,7 @@ def _program(*arguments: str, redirect: str = "", **environment: str) -> subproc
 
 def _started_runs(path: Path) -> int:
     with Store.open(path) as state:
-        return len(state.history.latest(10))
+        return len(state.history.runs(10))
 
 
 # -- whoever reads our stdout has seen enough

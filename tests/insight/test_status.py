@@ -26,7 +26,7 @@ def state(tmp_path: Path) -> Iterator[Store]:
 
 def _ran(state: Store, began: int, status: int | None = 0, *, command: str = "run", **summary: Any) -> None:
     with state.transaction():
-        run_id = f"run {len(state.history.latest(10_000))}"
+        run_id = f"run {len(state.history.runs(10_000))}"
         state.history.begin(run_id, command, Instant(began))
         if status is not None:
             outcome = {0: "ok", 1: "partial"}.get(status, "failed")

@@ -13,7 +13,7 @@ from outreach_sync.pull import keep_page, pull
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Event, Prospect, SequenceState, SourceTask, Stream
 from outreach_sync.store import Store
-from outreach_sync.store.cache import Cache, JudgedTask, Trust
+from outreach_sync.store.cache import Cache, CachedTask, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,8 @@ def test_an_older_version_is_passed_over_only_where_both_stamps_are_proven(
     cache.keep_prospects([prospect_of(newer, opted_out=False)], trust)
     cache.keep_prospects([prospect_of(older, opted_out=True)], trust)
     assert cache.prospects([18])[18].prospect.opted_out is replaced
-    cache.keep_tasks([JudgedTask(task_of(newer, "incomplete"), skipped=False)], trust)
-    cache.keep_tasks([JudgedTask(task_of(older, "skipped"), skipped=True)], trust)
+    cache.keep_tasks([CachedTask(task_of(newer, "incomplete"), skipped=False)], trust)
+    cache.keep_tasks([CachedTask(task_of(older, "skipped"), skipped=True)], trust)
     cached = cache.task(7)
     assert cached is not None
     assert cached.skipped is replaced

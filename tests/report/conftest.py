@@ -12,8 +12,8 @@ from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask,
 from outreach_sync.report import Report, render
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
-from outreach_sync.store.cache import JudgedTask
-from outreach_sync.store.progress import DAY_MS, History, Written
+from outreach_sync.store.cache import CachedTask
+from outreach_sync.store.progress import DAY_MS, Written, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,7 +117,11 @@ class Filled(NamedTuple):
         for back in range(days, 0, -1):
             self.person(back, LABELS[back % len(LABELS)])
             with self.state.transaction():
-                History(self.state.connection).note_day(Instant(NOW - back * DAY_MS))
+                today = day_of(Instant(NOW - back * DAY_MS))
+                self.state.connection.executemany(
+                    "INSERT INTO label_count VALUES (?, ?, ?)",
+                    [(today, *row) for row in self.state.history.labels_now()],
+                )
 
     def sequence(self, sequence_id: int, name: str, *, skipped: int) -> None:
         tasks = [
@@ -128,8 +132,8 @@ class Filled(NamedTuple):
             for one in range(skipped)
         ]  # fmt: skip
         with self.state.transaction():
-            self.state.cache.keep_sequences([Sequence(sequence_id, name)])
-            self.state.cache.keep_tasks([JudgedTask(task, skipped=True) for task in tasks])
+            self.state.cache.keep_sequences([Sequence(sequence_id, name)], shown=False)
+            self.state.cache.keep_tasks([CachedTask(task, skipped=True) for task in tasks])
 
     def opt_out(self, prospect_id: int, at: Instant) -> None:
         prospect = Prospect(prospect_id, "Ada", "Example", (), None, True, at, False, None, None, at)
@@ -155,7 +159,7 @@ class Filled(NamedTuple):
             other.get("task_id"), person_id, field, old, new, other.get("because", "the newest state"),
         )  # fmt: skip
         with self.state.transaction():
-            History(self.state.connection).wrote([row])
+            self.state.history.wrote([row])
 
     def watermark(self, stream: Stream, at: Instant) -> None:
         with self.state.transaction():

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
-from outreach_sync.store.cache import JudgedTask, Trust
+from outreach_sync.store.cache import CachedTask, Trust
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
@@ -25,8 +25,8 @@ def prospect(at: int | None = 1, **values: Any) -> Prospect:
     return Prospect(**{**whole, **values})
 
 
-def task(at: int = 1, *, skipped: bool = True, **values: Any) -> JudgedTask:
-    whole: dict[str, Any] = dict.fromkeys(SourceTask._fields)
+def task(at: int = 1, *, skipped: bool = True, **values: Any) -> CachedTask:
+    whole: dict[str, Any] = dict.fromkeys(SourceTask._fields) | {"untold": frozenset()}
     whole |= {
         "id": 5,
         "prospect_id": 1,
@@ -35,7 +35,7 @@ def task(at: int = 1, *, skipped: bool = True, **values: Any) -> JudgedTask:
         "updated_at": at,
         "attributes": {"state": "x"},
     }
-    return JudgedTask(SourceTask(**{**whole, **values}), skipped)
+    return CachedTask(SourceTask(**{**whole, **values}), skipped)
 
 
 def words(state: Store) -> list[str]:
@@ -145,7 +145,7 @@ def test_the_note_of_a_task_that_was_not_skipped_is_not_kept(state: Store) -> No
 
 def test_a_sequence_that_was_renamed_has_its_new_name(state: Store) -> None:
     with state.transaction():
-        state.cache.keep_sequences([Sequence(1, "Old"), Sequence(1, "New")])
+        state.cache.keep_sequences([Sequence(1, "Old"), Sequence(1, "New")], shown=True)
     assert (state.cache.sequence_name(1), state.cache.sequence_name(2)) == ("New", None)
 
 

@@ -8,7 +8,7 @@ from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
-from outreach_sync.store.cache import JudgedTask
+from outreach_sync.store.cache import CachedTask
 from outreach_sync.store.progress import DAY_MS, SkippedBySequence, day_of
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def _prospect(prospect_id: int, **opted: Instant | bool | None) -> Prospect:
     return plain._replace(**opted)  # type: ignore[arg-type]
 
 
-def _task(task_id: int, sequence_id: int | None, updated_at: Instant) -> JudgedTask:
+def _task(task_id: int, sequence_id: int | None, updated_at: Instant) -> CachedTask:
     task = SourceTask(task_id, 1, sequence_id, None, None, "sequence_step_email", "email", None, None, updated_at, {})
-    return JudgedTask(task, skipped=True)
+    return CachedTask(task, skipped=True)
 
 
 def test_a_day_is_noted_once_however_often_a_run_ends(state: Store) -> None:
@@ -45,7 +45,7 @@ def test_a_day_is_noted_once_however_often_a_run_ends(state: Store) -> None:
     _person(state, 1, "Finished")
     for at in (NOON, Instant(NOON + 1), Instant(NOON + DAY_MS)):
         with state.transaction():
-            history.note_day(at)
+            history.turn_day(Instant(0), at)
         _person(state, at % 1000 + 2, "Finished")
     assert history.labels_since(TODAY) == [(TODAY, "Finished", 1), (TODAY + DAY_MS, "Finished", 3)]
 
@@ -62,7 +62,7 @@ def test_days_that_are_no_longer_kept_are_dropped(state: Store) -> None:
     history = state.history
     _person(state, 1, "Finished")
     with state.transaction():
-        history.note_day(NOON)
+        history.turn_day(Instant(0), NOON)
         history.turn_day(Instant(TODAY + 1), Instant(NOON + DAY_MS))
     assert [day for day, _, _ in history.labels_since(Instant(0))] == [TODAY + DAY_MS]
 
@@ -93,7 +93,7 @@ def test_an_opt_out_counts_once_on_the_day_of_its_first_sign(state: Store) -> No
 def test_skipped_tasks_are_counted_by_sequence_also_without_a_name_or_a_sequence(state: Store) -> None:
     old = Instant(NOON - 9 * DAY_MS)
     with state.transaction():
-        state.cache.keep_sequences([Sequence(7, "Trial follow-up")])
+        state.cache.keep_sequences([Sequence(7, "Trial follow-up")], shown=False)
         state.cache.keep_tasks([_task(1, 7, NOON), _task(2, 7, old), _task(3, 8, old), _task(4, None, NOON)])
         state.cache.task_was_sent(2, 900, NOON)
     assert state.history.skipped_by_sequence(TODAY) == [

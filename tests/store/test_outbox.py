@@ -7,6 +7,7 @@ import pytest
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import Held
+from outreach_sync.store.people import EVERYBODY
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
@@ -95,7 +96,7 @@ def test_a_record_that_made_no_sense_is_dropped_when_it_is_read_whole(state: Sto
     with state.transaction():
         for each in Stream:
             state.outbox.refuse_source(each, 5, 1, f"{each} 5", next_attempt_at=NOW, run_id="r")
-        state.outbox.source_made_sense(stream, [5])
+        state.outbox.drop([5], stream)
     assert {one.reason for one in state.outbox.failures()} == {f"{each} 5" for each in Stream if each is not stream}
 
 
@@ -120,11 +121,11 @@ def test_what_was_discarded_stays_so_until_a_record_of_theirs_changes_in_outreac
     with state.transaction():
         state.outbox.refused(queue(state), "no", next_attempt_at=None)
         state.outbox.discard([queue(state).id])
-        state.undecided.mark_all_changed()
+        state.undecided.mark_again(EVERYBODY)
         assert (queue(state).state, state.outbox.failures(), state.outbox.count_failures()) == ("discarded", [], False)
-        state.undecided.mark_changed([2], held=False)
+        state.undecided.hold([2], changed=True)
         assert queue(state).state == "discarded"
-        state.undecided.mark_changed([1], held=False)
+        state.undecided.hold([1], changed=True)
         assert (queue(state).state, queue(state).attempts) == ("queued", 0)
         state.outbox.discard([queue(state).id])
         assert queue(state, label="Finished").state == "queued"
@@ -135,15 +136,16 @@ def test_a_discarded_creation_is_taken_up_again_with_any_of_its_prospects(state:
         state.outbox.queue_person(1, None, "create", {}, run_id="r", pool=[1, 2], reason="no")
         (entry,) = state.outbox.of_person([1])
         state.outbox.discard([entry.id])
-        state.undecided.mark_changed([2], held=False)
+        state.undecided.hold([2], changed=True)
         assert [one.state for one in state.outbox.of_person([1])] == ["queued"]
 
 
 def test_what_an_incomplete_walk_showed_is_not_ready_before_it_is_released(state: Store) -> None:
     with state.transaction():
-        state.undecided.mark_changed([1, 2], held=True)
-        state.undecided.mark_changed([2], held=False)
-        assert state.undecided.ready(0, 9) == [2]
+        state.undecided.mark_again([1])
+        state.undecided.hold([1, 2], changed=True)
+        state.undecided.mark_again([2, 3])
+        assert state.undecided.ready(0, 9) == [3]
         state.undecided.release()
-        assert state.undecided.ready(1, 9) == [2]
-    assert state.undecided.count() == 2
+        assert state.undecided.ready(1, 9) == [2, 3]
+    assert state.undecided.count() == 3

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState
 from outreach_sync.rules.person import Held
+from outreach_sync.store.progress import LINKED_PEOPLE, Survey
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
@@ -64,8 +65,8 @@ def test_all_linked_people_are_gone_through_once_in_order(state: Store) -> None:
     with state.transaction():
         for person in (1003, 1001, 1002):
             state.people.read(person, 1, Held(), rule="email", now=NOW)
-    assert state.people.linked_ids(0, 2) == [1001, 1002]
-    assert state.people.linked_ids(1002, 2) == [1003]
+    assert Survey(state.connection).following(LINKED_PEOPLE, 0, 2) == [1001, 1002]
+    assert Survey(state.connection).following(LINKED_PEOPLE, 1002, 2) == [1003]
 
 
 def test_doubt_about_all_has_everybody_read_before_they_are_written(state: Store) -> None:

@@ -150,14 +150,14 @@ def _of_the_first_version(path: Path) -> None:
 def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
     _of_the_first_version(path)
     with Store.open(path) as state:
-        assert [(one.id, one.number) for one in state.history.latest(9)] == [("third", 2), ("second", 1)]
+        assert [(one.id, one.number) for one in state.history.runs(9)] == [("third", 2), ("second", 1)]
         assert state.cache.prospects([18])[18].prospect.first_name == "Ada"
         assert state.outbox.due("person", "update", Instant(0), after=0, limit=9) == []  # its Person has to be read
         assert [(one.id, one.record) for one in state.outbox.failures()] == [(9, "source")]
         with state.transaction():
-            state.outbox.source_made_sense(Stream.TASKS, [500])
+            state.outbox.drop([500], Stream.TASKS)
             assert state.outbox.count_failures() == 1
-            state.outbox.source_made_sense(Stream.TASKS, [501])
+            state.outbox.drop([501], Stream.TASKS)
             assert state.outbox.count_failures() == 0
             state.outbox.queue_person(18, 1001, "update", {"no_email": True}, run_id="third")
         assert [one.id for one in state.outbox.find(prospect_id=18)] == [7]
@@ -284,4 +284,4 @@ def test_a_text_that_was_damaged_is_said(state: Store) -> None:
         state.history.begin("a", "run", Instant(1))
         state.connection.execute("UPDATE run SET summary = '{broken'")
     with pytest.raises(StateError, match="not what was stored"):
-        state.history.latest()
+        state.history.runs(1)

@@ -8,8 +8,8 @@ from outreach_sync.instants import Instant
 from outreach_sync.records import SequenceState, SourceTask
 from outreach_sync.rules.person import OPTED_OUT, Held
 from outreach_sync.rules.watermark import Watched
-from outreach_sync.store.cache import JudgedTask
-from outreach_sync.store.progress import SentTask, Survey
+from outreach_sync.store.cache import CachedTask
+from outreach_sync.store.progress import UNSEEN, SentTask, Survey
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
@@ -27,7 +27,7 @@ def keep_task(state: Store, *, skipped: bool = False, word: str = "incomplete", 
     whole |= {"id": 7, "prospect_id": 1, "sequence_state_id": 1, "task_type": "t", "action": "a", "updated_at": NOW}
     whole["attributes"] = {"state": word, "sequenceStep": 210}
     with state.transaction():
-        state.cache.keep_tasks([JudgedTask(SourceTask(**{**whole, **values}), skipped)])
+        state.cache.keep_tasks([CachedTask(SourceTask(**{**whole, **values}), skipped)])
 
 
 def test_what_the_walk_did_not_see_is_told_in_order_and_findings_do_not_outlive_the_process(state: Store) -> None:
@@ -35,13 +35,13 @@ def test_what_the_walk_did_not_see_is_told_in_order_and_findings_do_not_outlive_
     survey = Survey(state.connection)
     with state.transaction():
         survey.saw([2, 99])
-        survey.note_missing([3])
+        survey.note("states_missing", [(3,)])
     again = Survey(state.connection)
-    assert (again.unseen(0, 2), again.unseen(3, 2)) == ([1, 3], [4])
+    assert (again.following(UNSEEN, 0, 2), again.following(UNSEEN, 3, 2)) == ([1, 3], [4])
     assert again.counts()["states_missing"] == 0
     with state.transaction():
         again.begin()
-    assert again.unseen(0, 9) == [1, 2, 3, 4]
+    assert again.following(UNSEEN, 0, 9) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_task_whose_sequence_state_is_gone_went_with_it(state: Store) -> None:
     keep_task(state)
     survey = Survey(state.connection)
     with state.transaction():
-        survey.note_missing([1])
+        survey.note("states_missing", [(1,)])
     assert survey.overtaken_tasks(0, 9) == {}
 
 
@@ -86,7 +86,7 @@ def test_a_prospect_that_is_gone_takes_its_states_along_but_not_an_opt_out(state
             [SequenceState(one, 1, 1, word, NOW, NOW) for one, word in ((1, "active"), (2, OPTED_OUT))]
         )
         survey = Survey(state.connection)
-        survey.note_gone([1])
+        survey.note("prospects_gone", [(1,)])
         assert survey.missing_among([1, 2]) == {1}
         assert survey.counts()["prospects_gone"] == 1
         survey.keep()
@@ -94,7 +94,7 @@ def test_a_prospect_that_is_gone_takes_its_states_along_but_not_an_opt_out(state
     assert state.cache.pooled_prospects([1])[1].trashed
     with state.transaction():
         survey = Survey(state.connection)
-        survey.note_gone([1])
+        survey.note("prospects_gone", [(1,)])
     assert survey.counts()["prospects_gone"] == 0
 
 
@@ -107,9 +107,9 @@ def test_what_was_found_is_put_into_effect_together(state: Store) -> None:
         state.people.read(1002, 3, Held(), rule="email", now=NOW)
         state.people.link([2], 1002)
         assert survey.sent_tasks(0, 9) == [SentTask(7, 1, 9000, NOW)]
-        survey.note_missing([1])
-        survey.note_disagreement(1002, gone=True, watched=Watched.LOSSES)
-        survey.note_tasks("tasks_gone", [(7, 1, 9000)])
+        survey.note("states_missing", [(1,)])
+        survey.note("people_gone", [(1002, None, None, Watched.LOSSES)])
+        survey.note("tasks_gone", [(7, 1, 9000)])
         assert survey.people_to_change() == {Watched.UPDATES: 0, Watched.LOSSES: 1}
         survey.keep()
     assert state.cache.pooled_states([1, 2]).keys() == {2}
