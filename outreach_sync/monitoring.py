@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import uuid
 from collections import deque
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -23,12 +23,12 @@ from outreach_sync import __version__, instants
 from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
 from outreach_sync.files import write_whole
-from outreach_sync.http import StopSignal
+from outreach_sync.http import StopSignal, ahead
 from outreach_sync.log import holds_secret, scrubbed
 from outreach_sync.outreach.auth import TokenFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableMapping, Sequence
+    from collections.abc import Iterator, MutableMapping, Sequence
     from pathlib import Path
 
     from outreach_sync.config.model import Config
@@ -92,7 +92,7 @@ class Watch:
         broke_down = {"OUTCOME": "broke down", "EXIT_STATUS": OutreachSyncError.exit_status, "PREVIOUS_STATUS": None}
         self._told: dict[str, object] = broke_down
         self._lines: deque[str] = deque(maxlen=_LINES)
-        self._pings: list[tuple[str, _Errand]] = []
+        self._pings: list[tuple[str, Future[str | None]]] = []
         self.log: Log = structlog.wrap_logger(log, [self._keep], structlog.BoundLogger)
 
     def _keep(self, _logger: object, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -131,7 +131,7 @@ class Watch:
         """Tell how the run ended, or that it broke down, if it began; wait a few seconds for whom is told."""
         monitoring, told = self._config.monitoring, self._told
         command = monitoring.on_success if told["EXIT_STATUS"] == 0 else monitoring.on_failure
-        if not self._run_id or (command is None and monitoring.ping_url is None):
+        if not self._run_id:
             return
         text = "\n".join((f"run {self._run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
         hook = None
@@ -139,48 +139,30 @@ class Watch:
             environment = {name: value for name, value in os.environ.items() if not holds_secret(value)}
             for name, value in {"RUN_ID": self._run_id, **told}.items():
                 environment[f"OUTREACH_SYNC_{name}"] = "" if value is None else str(value)
-            hook = _Errand(lambda: _run_command(command, environment, text), unfinished=None)
+            hook = ahead(lambda: _run_command(command, environment, text), name="hook")
         self._ping(self._signal, text)
-        for _, ping in self._pings[-1:]:
-            ping.join(_SETTLE_SECONDS)
+        wait([ping for _, ping in self._pings[-1:]], _SETTLE_SECONDS)
         for what, ping in self._pings:
-            if ping.problem is not None:
-                self.log.warning("ping_failed", what=what.lstrip("/") or "success", why=ping.problem)
-        if hook is not None:
-            hook.join(_SETTLE_SECONDS)
-            if hook.problem is not None:
-                self.log.warning("hook_failed", command=str(command), why=hook.problem)
+            why = ping.result() if ping.done() else "no answer in time"
+            if why is not None:
+                self.log.warning("ping_failed", what=what.lstrip("/") or "success", why=why)
+        if hook is not None:  # one that takes long is left to itself
+            wait([hook], _SETTLE_SECONDS)
+            if hook.done() and (why := hook.result()) is not None:
+                self.log.warning("hook_failed", command=str(command), why=why)
 
     def _ping(self, signal: str, body: str = "") -> None:
         """Call in the background: a run does not wait for its begin to be known."""
         if self._config.monitoring.ping_url is None:
             return
         url = address(self._config.monitoring.ping_url.get_secret_value(), signal, self._run_id)
-        earlier = [ping for _, ping in self._pings[-1:]]
+        earlier = [ping for _, ping in self._pings]
 
         def call() -> str | None:
-            for one in earlier:
-                one.join(_SETTLE_SECONDS)  # an end that arrives before its start would leave the run open
+            wait(earlier, _SETTLE_SECONDS)  # an end that arrives before its start would leave the run open
             return _call(url, body)
 
-        self._pings.append((signal, _Errand(call, unfinished="no answer in time")))
-
-
-class _Errand(threading.Thread):
-    """Something that is done in the background; one that takes long is left to itself.
-
-    Attributes:
-        problem: why it failed; as long as it goes on, what to say of that.
-    """
-
-    def __init__(self, work: Callable[[], str | None], *, unfinished: str | None) -> None:
-        super().__init__(daemon=True)
-        self.problem = unfinished
-        self._work = work
-        self.start()
-
-    def run(self) -> None:
-        self.problem = self._work()
+        self._pings.append((signal, ahead(call, name="ping")))
 
 
 def _run_command(command: Sequence[str], environment: dict[str, str], text: str) -> str | None:
@@ -235,34 +217,25 @@ def metrics_text(store: Store, state_path: Path, now: Instant) -> str:
 
 
 def _of_runs(newest_first: Sequence[RunRecord]) -> Iterator[Sample]:
-    """Tell of the last run of each command, and when one last succeeded."""
-    for command in sorted({run.command for run in newest_first if run.finished_at is not None}):
-        named = {"command": command}
-        ours = [
-            (run, run.finished_at) for run in newest_first if run.command == command and run.finished_at is not None
-        ]
-        yield from _of_run(*ours[0], named)
-        done = next((finished_at for run, finished_at in ours if run.exit_status in _DONE), None)
-        if done is not None:
-            yield "last_success_timestamp_seconds", done / 1000, named
-
-
-def _of_run(run: RunRecord, finished_at: Instant, named: dict[str, str]) -> Iterator[Sample]:
-    yield "last_run_timestamp_seconds", finished_at / 1000, named
-    yield "last_run_duration_seconds", (finished_at - run.started_at) / 1000, named
-    yield "last_run_exit_status", run.exit_status or 0, named
-    for outcome in ("ok", "partial", "failed"):
-        yield "last_run_outcome", int(run.outcome == outcome), {**named, "outcome": outcome}
-    for stream, one in run.summary.get("streams", {}).items():
-        yield "last_run_records_read", one["read"], {**named, "stream": stream}
-        if "changed" in one:  # events are never changed
-            yield "last_run_records_changed", one["changed"], {**named, "stream": stream}
-    for record in ("people", "tasks"):
-        for action, count in run.summary.get(record, {}).items():
-            if action != "queued":  # outbox_entries tells it as it is now
-                yield f"last_run_{record}", count, {**named, "action": action}
-    for service, count in run.summary.get("requests", {}).items():
-        yield "last_run_requests", count, {**named, "service": service}
+    """Tell of the last run of each command, as it was recorded, and when one last succeeded."""
+    ended = [(run, run.finished_at) for run in newest_first if run.finished_at is not None]
+    for command in sorted({run.command for run, _ in ended}):
+        ours, named = [one for one in ended if one[0].command == command], {"command": command}
+        run, finished_at = ours[0]
+        yield "last_run_timestamp_seconds", finished_at / 1000, named
+        yield "last_run_duration_seconds", (finished_at - run.started_at) / 1000, named
+        yield "last_run_exit_status", run.exit_status or 0, named
+        for at in [at for one, at in ours if one.exit_status in _DONE][:1]:
+            yield "last_success_timestamp_seconds", at / 1000, named
+        for outcome in ("ok", "partial", "failed"):
+            yield "last_run_outcome", int(run.outcome == outcome), {**named, "outcome": outcome}
+        for stream, read in run.summary.get("streams", {}).items():
+            for metric in {"read", "changed"} & read.keys():  # events are never changed
+                yield f"last_run_records_{metric}", read[metric], {**named, "stream": stream}
+        for metric, label in (("people", "action"), ("tasks", "action"), ("requests", "service")):
+            for name, count in run.summary.get(metric, {}).items():
+                if name != "queued":  # outbox_entries tells it as it is now
+                    yield f"last_run_{metric}", count, {**named, label: name}
 
 
 def _of_the_state(store: Store, state_path: Path, now: Instant) -> Iterator[Sample]:
