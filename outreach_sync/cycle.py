@@ -1,4 +1,4 @@
-"""One cycle, from Outreach to Workbooks: pull, plan, push, settle.
+"""One cycle, from Outreach to Workbooks: pull, match, decide, deliver, settle.
 
 Read this first. Everything it does is resumable: a page is stored with its consequences or not at all, what is queued
 is marked as being sent before it leaves, and what was in doubt is looked up before it is sent again.
@@ -27,10 +27,6 @@ from outreach_sync.store.people import EVERYBODY, WITHOUT_PERSON
 if TYPE_CHECKING:
     from outreach_sync.run import Run
 
-_DECIDED_BY = "decision_fingerprint"
-_FIELDS = "field_fingerprint"
-_SKIP_RULE = "task_fingerprint"
-_SKIP_EVENTS = "skip_events"
 _CUT_OFF = "cut_off"
 """Fact: the stream that the last run did not get to the end of, because a quota was spent."""
 
@@ -71,44 +67,61 @@ def begin(run: Run) -> tuple[OutreachSyncError | None, bool]:
         in_doubt = run.store.outbox.recover()
     if in_doubt:
         run.log.warning("writes_in_doubt", entries=in_doubt)
-    notice_changed_rules(run)
+    _notice_changed_rules(run)
     failure = pull_streams(run)
-    return failure, failure is None and all(run.store.progress.of(one).walk is None for one in run.all_streams)
+    open_walks = [one for one in run.config.sync.streams if run.store.progress.of(one).walk is not None]
+    return failure, failure is None and not open_walks
 
 
 def finish(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     """Decide and deliver. Once everything was read and delivered, the guard watches from then on."""
     deliver(run, complete=complete, allow_bulk=allow_bulk)
-    unread = set(run.all_streams) - set(run.store.progress.watermarks())
+    unread = {*run.config.sync.streams} - {*run.store.progress.watermarks()}
     if run.summary.warnings:
-        unread.discard(Stream.EVENTS)  # they may not be read
+        unread.discard("events")  # they may not be read
     is_first = complete and run.store.facts.get(FIRST_LOAD_DONE) is None
     if is_first and not unread and not run.store.undecided.count():
         with run.store.transaction():
             run.store.facts.put(FIRST_LOAD_DONE, run.id)
 
 
-def notice_changed_rules(run: Run) -> None:
+def release(run: Run) -> None:
+    """Let go of what was held back until every walk was complete."""
+    with run.store.transaction():
+        run.store.undecided.release()
+
+
+def count_what_waits(run: Run) -> None:
+    """Fill in what is still queued, and the requests."""
+    summary = run.summary
+    summary.tasks.queued, summary.people.queued = 0, run.store.undecided.count(unqueued=True)
+    for (record, state), count in run.store.outbox.counts().items():
+        if state != "discarded":
+            queue = summary.tasks if record == "task" else summary.people
+            queue.queued += count
+    summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.requests
+
+
+def _notice_changed_rules(run: Run) -> None:
     """Decide everybody again where a label or field changed; read the tasks again where the skip rule did."""
     facts, config = run.store.facts, run.config
-    now = {
-        **fingerprints(config),
-        _SKIP_EVENTS: json.dumps(sorted(config.sync.tasks.skip_events)),
-    }
+    now = {**fingerprints(config), "skip_events": json.dumps(sorted(config.sync.tasks.skip_events))}
+    changed = {name for name, mark in now.items() if facts.get(name) not in (None, mark)}
     if not run.reading.full and all(facts.get(name) == mark for name, mark in now.items()):
         return
     with run.store.transaction():
-        if facts.get(_DECIDED_BY) not in (None, now[_DECIDED_BY]):
+        if "decision_fingerprint" in changed:
             run.store.undecided.mark_again(EVERYBODY)
             run.log.info("rules_changed", what="labels or fields")
-        if facts.get(_FIELDS) not in (None, now[_FIELDS]):
+        if "field_fingerprint" in changed:
             run.store.people.doubt(None)
-        if facts.get(_SKIP_RULE) not in (None, now[_SKIP_RULE]):
-            run.store.progress.reset(Stream.TASKS)
-            run.log.info("rules_changed", what="the skip rule: tasks are read again from sync.start")
-        if facts.get(_SKIP_EVENTS) not in (None, now[_SKIP_EVENTS]):
-            run.store.progress.reset(Stream.EVENTS)
-            run.log.info("rules_changed", what="the events of skips: events are read again from sync.start")
+        for mark, stream, what in (
+            ("task_fingerprint", Stream.TASKS, "the skip rule: tasks are read again from sync.start"),
+            ("skip_events", Stream.EVENTS, "the events of skips: events are read again from sync.start"),
+        ):
+            if mark in changed:
+                run.store.progress.reset(stream)
+                run.log.info("rules_changed", what=what)
         if run.reading.full:
             run.store.undecided.mark_again(WITHOUT_PERSON)
         for name, mark in now.items():
@@ -118,11 +131,18 @@ def notice_changed_rules(run: Run) -> None:
 def pull_streams(run: Run) -> OutreachSyncError | None:
     """Read every stream, and what events say something of; return what kept it from being completed, if anything did.
 
+    Prospects come first, who may have opted out, then the others in turn: the one after that at which the last run was
+    cut off begins, so that none is read on and on while others wait. Events are the last otherwise, since what they say
+    something of may be read by then.
+
     What fails one stream spoils that one only: the others are tried, briefly where patience is spent, since an opt-out
     may be in any of them. Being told to wait, or refused, spoils all. What was queued before is delivered all the same.
     """
     failure: OutreachSyncError | None = None
-    for stream in _in_turn(run):
+    others: list[Stream] = [stream for stream in run.streams if stream is not Stream.PROSPECTS]
+    cut_off = run.store.facts.get(_CUT_OFF)
+    turn = others.index(Stream(cut_off)) + 1 if cut_off in others else 0
+    for stream in (*({*run.streams} - {*others}), *others[turn:], *others[:turn]):
         try:
             reread_refused(run, stream)
             pull(run, stream)
@@ -147,33 +167,3 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
                     run.store.facts.put(_CUT_OFF, stream.value)
                 return error
     return failure
-
-
-def _in_turn(run: Run) -> list[Stream]:
-    """Return the streams to read: prospects first, who may have opted out, then the others in turn.
-
-    Where the last run was cut off at one of them, the one after it begins, so that none is read on and on while others
-    wait; events are the last of them otherwise, since what they say something of may be read by then.
-    """
-    others: list[Stream] = [stream for stream in run.streams if stream is not Stream.PROSPECTS]
-    cut_off = run.store.facts.get(_CUT_OFF)
-    if cut_off in others:
-        position = others.index(Stream(cut_off)) + 1
-        others = [*others[position:], *others[:position]]
-    return [*(stream for stream in run.streams if stream is Stream.PROSPECTS), *others]
-
-
-def release(run: Run) -> None:
-    """Let go of what was held back until every walk was complete."""
-    with run.store.transaction():
-        run.store.undecided.release()
-
-
-def count_what_waits(run: Run) -> None:
-    """Fill in what is still queued, and the requests."""
-    waiting = {kind: count for kind, count in run.store.outbox.counts().items() if "discarded" not in kind}
-    run.summary.people.queued = sum(count for (record, _), count in waiting.items() if record in ("person", "source"))
-    run.summary.people.queued += run.store.undecided.count(unqueued=True)
-    run.summary.tasks.queued = sum(count for (record, _), count in waiting.items() if record == "task")
-    run.summary.outreach_requests = run.source.requests
-    run.summary.workbooks_requests = run.target.requests

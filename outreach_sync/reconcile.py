@@ -73,7 +73,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
     """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
     survey = Survey(run.store.connection)
     try:
-        if Stream.SEQUENCE_STATES in run.all_streams:
+        if Stream.SEQUENCE_STATES in run.config.sync.streams:
             _walk_all_states(run, survey)
             unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
             for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():

@@ -68,12 +68,9 @@ class StreamSummary:
 
     def as_json(self, stream: Stream) -> dict[str, Any]:
         """Return the stream's part of the document."""
-        of_its_own = {
-            Stream.TASKS: {"changed": self.changed, "skipped": self.skipped},
-            Stream.EVENTS: {"skips": self.skips},
-        }.get(stream, {"changed": self.changed})
-        watermark = None if self.watermark is None else to_iso(self.watermark)
-        return {"read": self.read, **of_its_own, "requests": self.requests, "watermark": watermark}
+        own = {Stream.TASKS: ("changed", "skipped"), Stream.EVENTS: ("skips",)}.get(stream, ("changed",))
+        counts = {name: getattr(self, name) for name in ("read", *own, "requests")}
+        return {**counts, "watermark": None if self.watermark is None else to_iso(self.watermark)}
 
 
 @dataclass(slots=True)
@@ -102,13 +99,8 @@ class TaskSummary:
 class RunSummary:
     """Everything a run did, and how it ended; what is printed, kept and told of it are views of this.
 
-    Attributes:
-        changes, refused, names: of a dry run: what it would write, what `failures list` would show of it, and the names
-            of the prospects concerned.
-        warnings: sentences that do not end the run.
-        exit_status, finished_at: known at its end.
-        error: what ended it, if anything did.
-        failing: how many entries `failures list` lists now (after a dry run, would list).
+    `changes`, `refused` and `names` (of prospects) are filled by a dry run only; `warnings` are sentences that do not
+    end a run. `failing`: how many entries `failures list` lists at its end, or would list after a dry run.
     """
 
     run_id: str
@@ -124,7 +116,6 @@ class RunSummary:
     names: Mapping[int, str] = field(default_factory=dict)
     guard_would_stop: bool = False
     warnings: list[str] = field(default_factory=list)
-    exit_status: int = 0
     finished_at: Instant | None = None
     error: OutreachSyncError | None = None
     failing: int = 0
@@ -147,6 +138,11 @@ class RunSummary:
                 "fields": {name: [plain(before.get(name)), plain(value)] for name, value in fields.items()},
             }
         )
+
+    @property
+    def exit_status(self) -> int:
+        """What its error says, else 1 as long as anything is refused or parked."""
+        return self.error.exit_status if self.error is not None else _REFUSED if self.failing else 0
 
     @property
     def outcome(self) -> str:
@@ -183,12 +179,8 @@ class RunSummary:
 class Pilot:
     """Which people a run may write: all, those of some prospects, or the first so many. The rest stays to be done.
 
-    Attributes:
-        limit: write at most so many people; None: no limit.
-        prospects: write only the people of these prospects; None: everybody's.
-        expected: how many people of this round were decided and are to be written, or were.
-        taken: the entries that were sent.
-        wrote: the People that were written, where there is a limit.
+    `limit` and `prospects` are None where all may be. `expected`: how many people of this round are to be written, or
+    were. `taken`: the entries that were sent. `wrote`: the People that were written, where there is a limit.
     """
 
     limit: int | None = None
@@ -228,12 +220,10 @@ class Pilot:
 
 @dataclass(slots=True)
 class Run:
-    """One run: its state (a scratch copy for a dry run), both services, the config, and what it has done so far.
+    """One run: its store (a scratch copy for a dry run), both services, the config, and what it has done so far.
 
-    `streams` are those that this run reads, in this order, and `reading` says from where; `all_streams` are those that
-    the config names.
-    `source_is_down`: Outreach could not be read in this run, and nothing but the streams is asked for.
-    `clock` says what time this machine has, for pauses and for the record, never for bounds.
+    `streams` are those that it reads, in this order. `source_is_down`: Outreach could not be read in this run, and
+    nothing but the streams is asked for. `clock` is this machine's, for pauses and for the record, never for bounds.
     `look_again_seconds`: how long after a first look a record that may have been created is looked for once more.
     """
 
@@ -247,7 +237,6 @@ class Run:
     config: Config
     reading: Reading
     streams: tuple[Stream, ...]
-    all_streams: tuple[Stream, ...] = tuple(Stream)
     pilot: Pilot = field(default_factory=Pilot)
     look_again_seconds: float = 2.0
     clock: Callable[[], Instant] = field(default=instants.now)
@@ -319,13 +308,7 @@ def perform(
 ) -> RunSummary:
     """Do one run under the lock and record it; a dry run works on a copy, takes no lock and leaves nothing behind.
 
-    Args:
-        config: the config.
-        options: what was asked for.
-        stop: the request to stop.
-        log: where it says what it does.
-        work: what to do instead of a cycle.
-        on_progress: told what was done, and how many.
+    `work` is what to do instead of a cycle; `on_progress` is told what was done, and how many.
 
     Raises:
         LockHeldError: another run goes on.
@@ -347,15 +330,11 @@ def perform(
         except (OutreachSyncError, sqlite3.Error) as problem:
             log.debug("run_failed", exc_info=True)
             summary.error = state_error(store.path, problem) if isinstance(problem, sqlite3.Error) else problem
-        _sum_up(run)
         try:
-            if not options.dry_run:
-                _record(run)
+            _record(run)
         except OutreachSyncError as problem:
             log.debug("run_failed", exc_info=True)
-            if summary.error is None:  # a full disk, as if in the midst of it
-                summary.error = problem
-                _sum_up(run)
+            summary.error = summary.error or problem  # a full disk, as if in the midst of it
         unsaid = ("changes", "started_at", "finished_at")
         known_by = {name: value for name, value in summary.document.items() if name not in unsaid}
         log.info("run_finished", exit_status=summary.exit_status, **known_by)
@@ -385,7 +364,6 @@ def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log
             ago=since.ms if isinstance(since, Back) else None,
         ),
         streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
-        all_streams=tuple(Stream(one) for one in config.sync.streams),
         pilot=Pilot(options.limit, frozenset(options.prospects) or None),
         summary=RunSummary(run_id, instants.now(), options.dry_run),
         stop=stop,
@@ -416,29 +394,23 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
         work(run)
 
 
-def _sum_up(run: Run) -> None:
-    """Say how the run ended: with what its error says, else with 1 as long as anything is refused or parked."""
-    summary, outbox = run.summary, run.store.outbox
-    summary.failing, summary.finished_at = outbox.count_failures(), instants.now()
-    summary.exit_status = _REFUSED if summary.failing else 0
-    if summary.error is not None:
-        summary.exit_status = summary.error.exit_status
-    if summary.dry_run:  # the copy of the store that it worked on is gone when somebody reads these
-        summary.refused = [failure_document(entry) for entry in outbox.failures()]
+def _record(run: Run) -> None:
+    """Sum the run up, keep it, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard.
+
+    Of a dry run nothing is kept, but what is on the copy of the store that is gone when somebody reads the summary.
+    """
+    store, heard, summary, now = run.store, run.source.heard_time(), run.summary, instants.now()
+    summary.failing, summary.finished_at = store.outbox.count_failures(), now
+    if summary.dry_run:
+        summary.refused = [failure_document(entry) for entry in store.outbox.failures()]
         concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}
         summary.names = {
             one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip()
-            for one, row in run.store.cache.prospects(concerned).items()
+            for one, row in store.cache.prospects(concerned).items()
         }
-
-
-def _record(run: Run) -> None:
-    """Keep what the run did, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard."""
-    store, heard, summary = run.store, run.source.heard_time(), run.summary
+        return
     with store.transaction():
-        store.history.finish(
-            run.id, instants.now(), summary.exit_status, summary.outcome, summary.document, heard_at=heard
-        )
+        store.history.finish(run.id, now, summary.exit_status, summary.outcome, summary.document, heard_at=heard)
         if heard is not None:
             store.history.turn_day(Instant(heard - run.config.state.keep_runs_ms), heard)
         quota = run.source.quota

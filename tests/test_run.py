@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync import instants
-from outreach_sync.errors import LockHeldError, UnavailableError
+from outreach_sync.errors import LockHeldError, OutreachSyncError, UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.log import keep_secret
 from outreach_sync.records import Stream
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from tests.conftest import World
 
 FULL = sqlite3.OperationalError("database or disk is full")
-
-
-def tally(read: int) -> RunSummary:
-    return RunSummary("1", Instant(0), dry_run=False, streams={Stream.TASKS: StreamSummary(read=read)})
 
 
 @pytest.mark.parametrize(
@@ -46,8 +42,11 @@ def tally(read: int) -> RunSummary:
     ],
 )
 def test_the_outcome_in_a_word(read: int, status: int, word: str) -> None:
-    summary = tally(read)
-    summary.exit_status = status
+    summary = RunSummary("1", Instant(0), dry_run=False, streams={Stream.TASKS: StreamSummary(read=read)})
+    if status > 1:
+        summary.error = OutreachSyncError("x")
+        summary.error.exit_status = status
+    summary.failing = status
     assert summary.outcome == word
 
 

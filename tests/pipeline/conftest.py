@@ -55,6 +55,10 @@ class FakeSource:
                 raise one
             yield one._replace(next_url=f"{stream}?{number + 1}" if number + 1 < len(script) else None)
 
+    def by_id(self, stream: Stream, ids: list[int]) -> Iterator[Page]:
+        assert not ids
+        return iter(())
+
     def page(self, **rows: Any) -> Page:
         given: dict[str, Any] = dict.fromkeys(("states", "tasks", "prospects", "included", "sequences", "refused"), ())
         given |= {name: tuple(some) for name, some in rows.items()}
