@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from jinja2 import Environment
 
 from outreach_sync.config import Schema, allowed, described, inner, json_schema, keys_at, mentions_variable, node_at
 from outreach_sync.config.model import SECRETS
@@ -26,31 +28,6 @@ Answer = str | int | float | bool | None
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
 _VERBATIM = frozenset({"default", "examples", "propertyNames"})
 _SAID = frozenset({"default", "description", "errorMessage", "examples", "title"})
-_INTRODUCTION = """# The config file
-
-The config is a YAML file. It is looked for in this order: `--config`, `$OUTREACH_SYNC_CONFIG`,
-`config/outreach-sync.yaml`, `~/.config/outreach-sync/config.yaml` (`$XDG_CONFIG_HOME` counts),
-`/etc/outreach-sync/config.yaml`. `outreach-sync init` writes one to start from, and `outreach-sync check` tries it.
-
-- Only the credentials of Outreach and `workbooks.api_key` are required.
-- `${NAME}` takes an environment variable, `${NAME:-default}` a default where it is unset or empty; `$${` is a literal
-  `${`. Inside `{…}` or `[…]` such a value needs quotes.
-- A secret may instead be read from a file: `<key>_file: PATH`.
-- Blanks, line ends and byte order marks around a secret, or around what a variable holds, are dropped. A secret with
-  one of them inside is a mistake.
-- A relative path starts at the directory of the config file.
-- For a config below `/etc/outreach-sync`, `${STATE_DIRECTORY}` and `${CREDENTIALS_DIRECTORY}` are also known outside of
-  the systemd units: for `/etc/outreach-sync/acme/config.yaml` they are `/var/lib/outreach-sync/acme` and
-  `/etc/outreach-sync/acme/credentials`.
-- Durations are written `250ms`, `30s`, `10m`, `24h`, `90d`, `2w` or `1h30m`, and last at most a hundred years.
-- Where a cron expression restricts both the day of the month and the day of the week, either is enough, as cron has it.
-- Every mistake is reported at once, as `file:line: key: what is wrong; what is allowed`. The file may have 256 KiB.
-- `config/outreach-sync.schema.json` describes the file to editors: put
-  `# yaml-language-server: $schema=PATH` on its first line.
-
-This page is generated from the program: `make docs`.
-"""
-
 _WIDTH = 118
 _COLUMN = 40
 _HEAD = """\
@@ -96,28 +73,25 @@ def _own_keys(where: Where) -> list[str]:
 
 def reference_markdown() -> str:
     """Write the reference: a table for each section with key, what is allowed, default and meaning."""
-    return "\n".join((_INTRODUCTION, *_tables(())))
+    text = resources.files(__package__).joinpath("reference.md.j2").read_text(encoding="utf-8")
+    page = Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - Markdown
+    return page.from_string(text).render(sections=_sections(()))
 
 
-def _tables(where: Where) -> Iterator[str]:
-    ways = [(*where, key) for key in _own_keys(where)]
-    rows = [_row(way) for way in ways if not keys_at(way)]
+def _sections(where: Where) -> Iterator[Schema]:
+    rows = []
+    for way in ((*where, key) for key in _own_keys(where)):
+        if keys_at(way):
+            continue
+        said = described(way)
+        default = said.get("default")
+        shown = default if isinstance(default, str) else json.dumps(default, ensure_ascii=False).replace('"', "")
+        key = f"`{way[-1]}`" + (f" or `{way[-1]}_file`" if way in SECRETS else "")
+        rows.append((key, allowed(said), f"`{shown}`", said["description"]))
     if rows:
-        yield f"## `{'.'.join(map(str, where))}`\n\n{inner(described(where))['description']}\n"
-        yield "| key | allowed | default | meaning |\n|---|---|---|---|"
-        yield from rows
-        yield ""
-    for way in ways:
-        yield from _tables(way)
-
-
-def _row(where: Where) -> str:
-    said = described(where)
-    default = said.get("default")
-    shown = default if isinstance(default, str) else json.dumps(default, ensure_ascii=False).replace('"', "")
-    key = f"`{where[-1]}`" + (f" or `{where[-1]}_file`" if where in SECRETS else "")
-    cells = (key, allowed(said), f"`{shown}`", said["description"])
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        yield {"name": ".".join(map(str, where)), "says": inner(described(where))["description"], "rows": rows}
+    for key in _own_keys(where):
+        yield from _sections((*where, key))
 
 
 def starter_config(answers: Mapping[str, Answer] | None = None) -> str:
@@ -156,13 +130,11 @@ def _lines(where: Where, answers: dict[Where, Answer]) -> Iterator[str]:
 def _entry(key: str, value: Any, said: str) -> Iterator[str]:
     flow = None if isinstance(value, list) else False
     text = yaml.safe_dump({key: value}, allow_unicode=True, default_flow_style=flow, width=_WIDTH, sort_keys=False)
-    first, *more = text.splitlines()
-    comment = f"{first.ljust(_COLUMN)} # {said}"
-    if not more and len(comment) < _WIDTH - 4:
+    comment = f"{text.removesuffix(chr(10)).ljust(_COLUMN)} # {said}"
+    if text.count("\n") > 1 or len(comment) >= _WIDTH - 4:
+        yield from (*_comment(said), *text.splitlines())
+    else:
         yield comment
-        return
-    yield from _comment(said)
-    yield from (first, *more)
 
 
 def _comment(said: str) -> Iterator[str]:
@@ -178,24 +150,21 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
     mapping = node_at(yaml.compose(text), section)
     if not isinstance(mapping, yaml.MappingNode) or mapping.flow_style or not mapping.value:
         return None
-    edits = [_edit(mapping, key, value) for key, value in wanted.items()]
+    first, edits = mapping.value[0][0].start_mark, []  # (begin, end, new text)
+    for key, value in wanted.items():
+        old = next((node for name, node in mapping.value if name.value == key), None)
+        if old is None:  # a new line before the section's first key
+            edits.append((first.index, first.index, f"{key}: {value}\n{' ' * first.column}"))
+        elif isinstance(old, yaml.ScalarNode) and not mentions_variable(old.value):
+            edits.append((old.start_mark.index, old.end_mark.index, value))
+        else:
+            return None
     done = text
-    for begin, end, new in sorted((one for one in edits if one is not None), reverse=True):
+    for begin, end, new in sorted(edits, reverse=True):
         done = done[:begin] + new + done[end:]
     again = yaml.compose(done)
     held = {key: node_at(again, (*section, key)) for key in wanted}
-    whole = None not in edits and all(node is not None and node.value == wanted[key] for key, node in held.items())
-    return done if whole else None
-
-
-def _edit(mapping: yaml.MappingNode, key: str, value: str) -> tuple[int, int, str] | None:
-    """Return (begin, end, new text): the old value's place, or a new line before the section's first key."""
-    for name, old in mapping.value:
-        if name.value == key:
-            plain = isinstance(old, yaml.ScalarNode) and not mentions_variable(old.value)
-            return (old.start_mark.index, old.end_mark.index, value) if plain else None
-    first = mapping.value[0][0].start_mark
-    return first.index, first.index, f"{key}: {value}\n{' ' * first.column}"
+    return done if all(node is not None and node.value == wanted[key] for key, node in held.items()) else None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import instants
 from outreach_sync.config import exposed_secrets, load_config
@@ -57,6 +58,7 @@ TASK_FIELDS = frozenset(
 _EVENTS_SCOPE = "events.read"
 _PATIENCE_MS = 20_000  # a person is waiting for the answer
 _LATER = "Try again later; the status page of the service may say more."
+_HIDDEN = "If Outreach has any, the governance profile of the user hides them: use a user that may see all records."
 _CLOCK_TOLERANCE_MS = 5 * 60_000
 _ONE_ROW = (("page[size]", "1"), ("count", "false"))
 _NEW_PERSON = ("name", "person_first_name", "person_last_name", wire.EMAIL, REFERENCE)
@@ -84,28 +86,24 @@ def exit_status(checks: Iterable[Check]) -> int:
     return min((check.exit_status for check in checks if check.status == "fail"), default=0)
 
 
-def tried(name: str, look: Callable[..., Check], *given: Any) -> Check:
-    """Look, under this name; what goes wrong is what was found.
+@contextmanager
+def looking(name: str) -> Iterator[list[Check]]:
+    """Look at something in the block, which lists what it finds; what goes wrong in it is what was found.
 
-    Raises:
-        InterruptedByError: asked to stop.
+    That another run holds the lock is not a failure. A request to stop goes on its way.
     """
+    found: list[Check] = []
     try:
-        return look(name, *given)
+        yield found
+    except InterruptedByError:
+        raise
+    except LockHeldError as error:
+        found.append(Check(name, "warn", f"not tried: {error.message}", "Try again when that run has ended."))
     except OutreachSyncError as error:
-        return _failed(name, error)
-
-
-def _failed(name: str, error: OutreachSyncError) -> Check:
-    """Report what an error says; that another run holds the lock is not a failure."""
-    if isinstance(error, InterruptedByError):
-        raise error
-    if isinstance(error, LockHeldError):
-        return Check(name, "warn", f"not tried: {error.message}", "Try again when that run has ended.")
-    problems = error.problems if isinstance(error, ConfigError) else ()
-    of_runs = isinstance(error, ServiceError) and (not error.advice or "next run" in error.advice)
-    hint = _LATER if of_runs else error.advice
-    return Check(name, "fail", "\n".join((error.message, *problems)), hint, error.exit_status)
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        of_runs = isinstance(error, ServiceError) and (not error.advice or "next run" in error.advice)
+        hint = _LATER if of_runs else error.advice
+        found.append(Check(name, "fail", "\n".join((error.message, *problems)), hint, error.exit_status))
 
 
 def _judged(name: str, problem: str, hint: str, fine: str, status: str = "fail") -> Check:
@@ -123,18 +121,62 @@ def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Che
     Raises:
         InterruptedByError: asked to stop.
     """
-    try:
+    with looking("config") as found:
         path = find()
         config = load_config(path, require_secrets=False)
         exposed = exposed_secrets(path)
-    except ConfigError as error:
-        yield _failed("config", error)
+    if found:
+        yield from found
         return
-    yield tried("config", _complete, path)
+    with looking("config") as found:  # without some of its secrets the rest can still be tried
+        load_config(path)
+        found.append(Check("config", "ok", str(path)))
+    yield from found
     yield _judged("config permissions", exposed or "", "", "only its owner can read what is secret in it", "warn")
-    yield tried("state", _state, config.state.path)
-    yield tried("requests a year", _cost, config)
-    age = token_age(config.state.path, instants.now())
+    yield from _local(config)
+    patience = min(config.sync.patience_ms, _PATIENCE_MS)
+    config = config.model_copy(update={"sync": config.sync.model_copy(update={"patience_ms": patience})})
+    yield from _outreach(config, stop)
+    yield from _workbooks(config, stop)
+    with looking("accounts") as found:  # the next run remembers what is not known yet
+        store = Store.open_to_read(config.state.path)
+        detail = "there is no state yet: it will belong to this Outreach and this Workbooks"
+        if store is not None:
+            with store:
+                refuse(config, look_at(config, store, Outreach(config, stop), Workbooks(config, stop)))
+            detail = "the state belongs to this Outreach and this Workbooks"
+        found.append(Check("accounts", "ok", detail))
+    yield from found
+
+
+def _local(config: Config) -> Iterator[Check]:
+    """Check the state, also whether it could be written, without making it; then the schedule, the token, the rule."""
+    path = config.state.path
+    with looking("state") as found:
+        state = Store.open_to_read(path)
+        if state is not None:
+            state.close()
+        exists = is_there(path)
+        place = path if exists else next(place for place in path.absolute().parents if place.exists())
+        directory = path.absolute().parent if exists else place
+        if os.access(place, os.W_OK) and os.access(directory, os.W_OK | os.X_OK):
+            found.append(Check("state", "ok", f"{path}" if exists else f"{path}, which the first run makes"))
+        else:
+            hint = "Give the user that runs this the right to write there, or set state.path."
+            found.append(Check("state", "fail", f"{place} is not writable", hint, 2))
+    yield from found
+    with looking("requests a year") as found:
+        with Store.open_to_read(path) or Store.open_scratch(path) as state:
+            cost = yearly_cost(config, state)
+        detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
+        hint = "Lengthen schedule.every, or ask Outreach how many your plan allows (250,000 to 1,000,000)."
+        if cost.requests > LARGE_PLAN:
+            found.append(Check("requests a year", "fail", f"{detail}: more than any plan allows", hint, 2))
+        else:
+            small = f"{detail}: more than the smallest plan allows" if cost.requests > SMALL_PLAN else ""
+            found.append(_judged("requests a year", small, hint, detail, "warn"))
+    yield from found
+    age = token_age(path, instants.now())
     hint = "Let runs go on at least weekly; `outreach-sync auth login` gives a new one."
     fine = f"renewed {age['issued_at']}, {age['age_days'] or 0:g} days ago" if age else "no token is stored yet"
     yield _judged("refresh token age", (age or {}).get("warning") or "", hint, fine, "warn")
@@ -144,78 +186,6 @@ def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Che
     problem = f"Outreach's published reference of tasks lacks {shown}" if unknown else ""
     hint = "An attribute that does not exist is always null, so a condition on null takes every task."
     yield _judged("skip rule", problem, hint, f"looks at {', '.join(sorted(named)) or 'nothing'}", "warn")
-    patience = min(config.sync.patience_ms, _PATIENCE_MS)
-    hurried = config.model_copy(update={"sync": config.sync.model_copy(update={"patience_ms": patience})})
-    yield from _outreach(hurried, stop)
-    yield from _workbooks(hurried, stop)
-    yield tried("accounts", _accounts, hurried, stop)
-
-
-# -- this machine
-
-
-def _complete(name: str, path: Path) -> Check:
-    """Load it with all its secrets; without some of them the rest can still be tried."""
-    load_config(path)
-    return Check(name, "ok", str(path))
-
-
-def _accounts(name: str, config: Config, stop: StopSignal) -> Check:
-    """Check that the state belongs to both services; the next run remembers what is not known yet."""
-    store = Store.open_to_read(config.state.path)
-    if store is None:
-        return Check(name, "ok", "there is no state yet: it will belong to this Outreach and this Workbooks")
-    with store:
-        refuse(config, look_at(config, store, Outreach(config, stop), Workbooks(config, stop)))
-    return Check(name, "ok", "the state belongs to this Outreach and this Workbooks")
-
-
-def _state(name: str, path: Path) -> Check:
-    """Open the state for reading, and see whether it could be written, without making it."""
-    state = Store.open_to_read(path)
-    if state is not None:
-        state.close()
-    exists = is_there(path)
-    place = path if exists else next(place for place in path.absolute().parents if place.exists())
-    directory = path.absolute().parent if exists else place
-    if os.access(place, os.W_OK) and os.access(directory, os.W_OK | os.X_OK):
-        return Check(name, "ok", f"{path}" if exists else f"{path}, which the first run makes")
-    hint = "Give the user that runs this the right to write there, or set state.path."
-    return Check(name, "fail", f"{place} is not writable", hint, 2)
-
-
-def _cost(name: str, config: Config) -> Check:
-    with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as state:
-        cost = yearly_cost(config, state)
-    detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
-    hint = "Lengthen schedule.every, or ask Outreach how many your plan allows (250,000 to 1,000,000)."
-    if cost.requests > LARGE_PLAN:
-        return Check(name, "fail", f"{detail}: more than any plan allows", hint, 2)
-    if cost.requests > SMALL_PLAN:
-        return Check(name, "warn", f"{detail}: more than the smallest plan allows", hint)
-    return Check(name, "ok", detail)
-
-
-# -- Outreach
-
-
-def _outreach(config: Config, stop: StopSignal) -> Iterator[Check]:
-    """Check Outreach; where it does not let us in, its other checks say that they were not tried."""
-    login = Check("outreach login", "ok", config.outreach.base_url)
-    try:
-        client = Outreach(config, stop)
-        client.get("/api/v2/prospects", _ONE_ROW)
-    except NotAllowedError:
-        pass  # who we are is accepted; the scopes say what is not
-    except OutreachSyncError as error:
-        login = _failed(login.name, error)
-    yield login
-    for scope in SCOPES:
-        name = f"outreach scope {scope}"
-        if scope != _EVENTS_SCOPE or Stream.EVENTS in config.sync.streams:
-            yield tried(name, _scope, client, scope) if login.status == "ok" else _not_tried(name, login)
-    if login.status == "ok":
-        yield _clock("outreach clock", client.transport.server_now())
 
 
 def _not_tried(name: str, login: Check) -> Check:
@@ -224,56 +194,71 @@ def _not_tried(name: str, login: Check) -> Check:
     return login._replace(name=name, detail=f"not tried, since {login.name} {why}", hint="")
 
 
-def _scope(name: str, client: Outreach, scope: str) -> Check:
-    try:
-        rows = client.get(f"/api/v2/{scope.partition('.')[0]}", _ONE_ROW)["data"]
-    except NotAllowedError as error:
-        if scope != _EVENTS_SCOPE:
-            raise
-        missed = "Runs go on without events: skips, removals and opt-outs that only an event tells are missed."
-        return Check(name, "warn", f"{error.message} {missed}", error.advice)
-    hint = "If Outreach has any, the governance profile of the user hides them: use a user that may see all records."
-    return _judged(name, "" if rows else "granted, but not one record can be seen", hint, "granted", "warn")
-
-
 def _clock(name: str, server: Instant | None) -> Check:
     """Compare a service's clock with this machine's."""
     if server is None:
         return Check(name, "warn", "its answers carry no Date", "Bounds come from the data alone.")
     off = instants.now() - server
-    if abs(off) <= _CLOCK_TOLERANCE_MS:
-        return Check(name, "ok", f"{abs(off) / 1000:.0f} s from this machine's")
     direction = "ahead of" if off > 0 else "behind"
+    far = f"this machine is {abs(off) / 1000:,.0f} s {direction} the service" if abs(off) > _CLOCK_TOLERANCE_MS else ""
     hint = "Runs do not rely on this machine's clock, but logs and pauses do: set it, best by NTP."
-    return Check(name, "warn", f"this machine is {abs(off) / 1000:,.0f} s {direction} the service", hint)
+    return _judged(name, far, hint, f"{abs(off) / 1000:.0f} s from this machine's", "warn")
 
 
-# -- Workbooks
+def _outreach(config: Config, stop: StopSignal) -> Iterator[Check]:
+    """Check Outreach; where it does not let us in, its other checks say that they were not tried."""
+    with looking("outreach login") as found:
+        client = Outreach(config, stop)
+        with suppress(NotAllowedError):  # who we are is accepted; the scopes say what is not
+            client.get("/api/v2/prospects", _ONE_ROW)
+        found.append(Check("outreach login", "ok", config.outreach.base_url))
+    (login,) = found
+    yield login
+    for scope in (one for one in SCOPES if one != _EVENTS_SCOPE or Stream.EVENTS in config.sync.streams):
+        name = f"outreach scope {scope}"
+        if login.status != "ok":
+            yield _not_tried(name, login)
+            continue
+        with looking(name) as found:
+            try:
+                rows = client.get(f"/api/v2/{scope.partition('.')[0]}", _ONE_ROW)["data"]
+            except NotAllowedError as error:
+                if scope != _EVENTS_SCOPE:
+                    raise
+                missed = "Runs go on without events: skips, removals and opt-outs that only an event tells are missed."
+                found.append(Check(name, "warn", f"{error.message} {missed}", error.advice))
+            else:
+                hidden = "" if rows else "granted, but not one record can be seen"
+                found.append(_judged(name, hidden, _HIDDEN, "granted", "warn"))
+        yield from found
+    if login.status == "ok":
+        yield _clock("outreach clock", client.transport.server_now())
 
 
 def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
     """Check Workbooks; where it does not let us in, its other checks say that they were not tried."""
-    try:
+    with looking("workbooks login") as found:
         client = Workbooks(config, stop)
         types = metadata.read_types(client, (PERSON_CLASS, TASK_CLASS))
-    except OutreachSyncError as error:
-        login = _failed("workbooks login", error)
-        yield login
+        found.append(Check("workbooks login", "ok", config.workbooks.base_url))
+    (login,) = found
+    yield login
+    if login.status != "ok":
         rest = ("fields", "picklists", "permissions", "eq ignores case")
         yield from (_not_tried(f"workbooks {name}", login) for name in rest)
         return
-    yield Check("workbooks login", "ok", config.workbooks.base_url)
     for class_name in (PERSON_CLASS, TASK_CLASS):
         if class_name not in types:
             hidden = metadata.hidden_type(class_name)
             yield Check("workbooks fields", "fail", f"{hidden.subject}: {hidden.problem}", hidden.hint)
         elif class_name == TASK_CLASS:
-            yield from _permissions(types[TASK_CLASS], ("create",))
-            yield from _new("activity/tasks", types[TASK_CLASS], _NEW_TASK, _NEW_TASK, "")
+            yield from _writes("activity/tasks", types[TASK_CLASS], ("create",), _NEW_TASK)
         else:
             yield from _person(config, types[PERSON_CLASS])
     yield from _picklists(config, client, types)
-    yield tried("workbooks eq ignores case", _case, client)
+    with looking("workbooks eq ignores case") as found:
+        found.append(_case("workbooks eq ignores case", client))
+    yield from found
     yield _clock("workbooks clock", client.transport.server_now())
 
 
@@ -306,27 +291,28 @@ def _person(config: Config, person: RecordType) -> Iterator[Check]:
         "its title is 'No Email'" if no_email else "not tried, since the field is not there",
         "warn",
     )
-    creates = people.when_missing == "create" and not people.only_where
-    yield from _permissions(person, ("create", "update") if creates else ("update",))
-    if creates:
-        written = (*_NEW_PERSON, *people.create_fields)
-        yield from _new("crm/people", person, written, (*written, *fields.values()), "sync.people.create_fields")
+    written = (*_NEW_PERSON, *people.create_fields)
+    actions = ("create", "update") if people.when_missing == "create" and not people.only_where else ("update",)
+    yield from _writes("crm/people", person, actions, written, (*written, *fields.values()))
 
 
-def _permissions(described: RecordType, actions: tuple[str, ...]) -> Iterator[Check]:
+def _writes(
+    what: str,
+    described: RecordType,
+    actions: tuple[str, ...],
+    written: tuple[str, ...],
+    filled: Collection[str | None] = (),
+) -> Iterator[Check]:
+    """Look whether actions are permitted, what is `written` to a new record can be set, and what it must have is there.
+
+    `filled` names what is filled where more fields can be, by the config. Nested names need not be in the metadata.
+    """
     for action in actions:
         name = f"workbooks permission {described.controller or described.class_name} {action}"
         found = metadata.permission_problems(described, (action,))
         yield Check(name, "fail", found[0].problem, found[0].hint) if found else Check(name, "ok", "permitted")
-
-
-def _new(
-    what: str, described: RecordType, written: Collection[str], filled: Collection[str | None], key: str
-) -> Iterator[Check]:
-    """Look whether what is written to new records can be, and whether anything is required that is not `filled`.
-
-    Nested names need not be in the metadata. `key` is where more fields can be filled.
-    """
+    if "create" not in actions:
+        return
     fields = described.fields
     unset = [one for one in written if "[" not in one and (one not in fields or not fields[one].createable)]
     yield _judged(
@@ -335,9 +321,11 @@ def _new(
         "Give the API key's user access to them, or correct sync.people.create_fields.",
         "every field of a new record can be set",
     )
-    missing = [one for one in fields.values() if one.required and one.createable and one.name not in filled]
+    missing = [
+        one for one in fields.values() if one.required and one.createable and one.name not in (filled or written)
+    ]
     shown = ", ".join(f"{one.name} ('{one.title}')" for one in missing)
-    fill = f"Fill it from a prospect's attribute by {key}, or make" if key else "Make"
+    fill = "Fill it from a prospect's attribute by sync.people.create_fields, or make" if filled else "Make"
     yield _judged(
         f"workbooks required {what}",
         f"a new record must have {shown}, and nothing fills it" if missing else "",
@@ -360,16 +348,15 @@ def _picklists(config: Config, client: Workbooks, types: Mapping[str, RecordType
         if class_name in types and field in types[class_name].fields
     ]
     ids = {link.picklist_id for _, link, _, _ in links if link is not None and link.picklist_id is not None}
-    try:
-        entries = metadata.read_picklist_entries(client, ids)
-    except NotAllowedError as error:
-        hint = "The entries could not be compared with the labels."
-        yield Check("workbooks picklists", "warn", error.message, hint)
-    except OutreachSyncError as error:
-        yield _failed("workbooks picklists", error)
-    else:
-        for name, link, key, labels in links:
-            yield Check(name, *_labels(link, key, labels, entries))
+    with looking("workbooks picklists") as found:
+        try:
+            entries = metadata.read_picklist_entries(client, ids)
+        except NotAllowedError as error:
+            hint = "The entries could not be compared with the labels."
+            found.append(Check("workbooks picklists", "warn", error.message, hint))
+    yield from found
+    for name, link, key, labels in links if not found else ():
+        yield Check(name, *_labels(link, key, labels, entries))
 
 
 def _labels(

@@ -12,7 +12,7 @@ from outreach_sync.errors import (
     StateError,
     UnavailableError,
 )
-from outreach_sync.insight.check import TASK_FIELDS, Check, exit_status, tried
+from outreach_sync.insight.check import TASK_FIELDS, Check, exit_status, looking
 from outreach_sync.outreach.rows import Wanted, fields_of
 from outreach_sync.records import Stream
 from outreach_sync.rules.skipped import named_attributes
@@ -30,16 +30,14 @@ from outreach_sync.sandbox.outreach.schema import RESOURCES
     ],
 )
 def test_each_error_becomes_a_check_and_ends_the_command_as_it_should(error: OutreachSyncError, expected: int) -> None:
-    assert exit_status([tried("it", _fails_with, error)]) == expected
+    with looking("it") as found:
+        raise error
+    assert exit_status(found) == expected
 
 
 def test_a_request_to_stop_is_no_finding() -> None:
-    with pytest.raises(InterruptedByError):
-        tried("it", _fails_with, InterruptedByError(15))
-
-
-def _fails_with(_name: str, error: OutreachSyncError) -> Check:
-    raise error
+    with pytest.raises(InterruptedByError), looking("it"):
+        raise InterruptedByError(15)
 
 
 def test_warnings_end_with_0_and_the_nearest_cause_wins() -> None:
