@@ -9,7 +9,7 @@ Nothing that was found missing is kept if the guard stops.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from outreach_sync.cycle import begin, count_what_waits, finish, release
 from outreach_sync.decide import decisions
@@ -27,14 +27,15 @@ from outreach_sync.store.people import WITHOUT_PERSON
 from outreach_sync.store.progress import LINKED_PEOPLE, LINKED_PROSPECTS, SURVEY, UNSEEN, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from outreach_sync.decide import Decision
     from outreach_sync.records import PersonRow
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.run import Run
     from outreach_sync.store.people import LinkedPerson
+
+T = TypeVar("T", bound="Collection[Any]")
 
 _STALE_MS = parse_duration("24h")
 _BY_ID = 1_000
@@ -71,83 +72,61 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
 
 def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
     """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
-    survey = Survey(run.store.connection)
+    survey, stops = Survey(run.store.connection), not allow_bulk and not run.summary.dry_run
     try:
         if Stream.SEQUENCE_STATES in run.config.sync.streams:
-            _walk_all_states(run, survey)
-            unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
-            for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
-                keep_read(run, page)  # the walk's own pages include no sequence
-            if not allow_bulk and not run.summary.dry_run:
-                _stop_before_asking(run, survey)
-            _confirm_missing(run, survey)
-        _read_prospects(run, survey)
+            _survey_states(run, survey, stops=stops)
+        for linked in _through(run, partial(survey.following, LINKED_PROSPECTS), _BY_ID):
+            absent = absent_among(run, Stream.PROSPECTS, linked)
+            with run.store.transaction():
+                survey.note("prospects_gone", ((one,) for one in absent))
+            run.on_progress(Stream.PROSPECTS.value, len(linked))
         release(run)
-        compare_people(run, survey)
-        asked = find_deleted_tasks(run, survey), _find_vanished_tasks(run, survey)
+        _compare_people(run, survey)
+        sent, overtaken = _find_deleted_tasks(run, survey), _find_vanished_tasks(run, survey)
     except ServiceError as error:
         run.log.warning("reconcile_incomplete", why=str(error))
         return error, False
-    run.log.info("compared", **survey.counts())
-    problem = None if allow_bulk else _guard_problem(run, survey, asked)
-    if problem is not None and not run.summary.dry_run:
-        raise _stopped(run, survey, problem)
-    _keep_findings(run, survey)
-    return None, problem is not None
-
-
-def _keep_findings(run: Run, survey: Survey) -> None:
-    """Put the findings into effect in one transaction; `deliver` does the rest."""
-    with run.store.transaction():
+    found = survey.counts()
+    run.log.info("compared", **found)
+    # Tasks are judged as people are: a user who may no longer see them finds all of them gone. People to be created
+    # are counted when that is decided.
+    loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
+    numbers, limits = {**survey.people_to_change(), Watched.CREATIONS: 0}, run.config.sync.guard
+    problems = list(guard_problems(numbers, run.store.people.known(or_lost=True), limits, loaded=loaded).values())
+    for text, changes, known in (
+        ("create again, or no longer see, {} of {} tasks", found["tasks_gone"] + found["tasks_hidden"], sent),
+        ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], overtaken),
+    ):
+        if loaded and is_mass_change(changes, known, share=limits.share, count=limits.count):
+            problems.append(f"it would {text.format(changes, known)} (sync.guard)")
+    if problems and stops:
+        raise _stopped(run, survey, "; ".join(problems))
+    with run.store.transaction():  # the findings take effect; `deliver` does the rest
         survey.keep()
         for task_id, prospect_id, _ in survey.tasks("tasks_gone", "tasks_vanished"):
             run.store.outbox.queue_task(task_id, prospect_id, held=False, run_id=run.id)
         for task_id, prospect_id, workbooks_id in survey.tasks("tasks_hidden"):
-            run.store.outbox.task_not_seen(task_id, prospect_id, _hidden_task(workbooks_id), run_id=run.id)
+            reason = (
+                f"Task {workbooks_id} does not come back from Workbooks, neither alive nor deleted: the API key's user "
+                "may not see it, or it was removed for good. It is not created again by itself: "
+                "`failures retry ID --recreate` does"
+            )
+            run.store.outbox.task_not_seen(task_id, prospect_id, reason, run_id=run.id)
             run.summary.tasks.rejected += 1
         run.store.undecided.mark_again(WITHOUT_PERSON)
         _end_walk(run, survey)
+    return None, bool(problems) and not allow_bulk
 
 
-# -- the guard
-
-
-def _guard_problem(run: Run, survey: Survey, asked: tuple[int, int]) -> str | None:
-    """Say what is implausible about the findings, None where nothing is.
-
-    Tasks are judged as people are: a user who may no longer see them finds all of them gone. People to be created are
-    counted when that is decided.
-    """
-    loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
-    found, limits = survey.counts(), run.config.sync.guard
-    numbers = {**survey.people_to_change(), Watched.CREATIONS: 0}
-    problems = list(guard_problems(numbers, run.store.people.known(or_lost=True), limits, loaded=loaded).values())
-    judged = (
-        ("create again, or no longer see, {} of {} tasks", found["tasks_gone"] + found["tasks_hidden"], asked[0]),
-        ("take {} of {} overtaken tasks as skipped", found["tasks_vanished"], asked[1]),
-    )
-    problems += [
-        f"it would {text.format(changes, known)} (sync.guard)"
-        for text, changes, known in judged
-        if loaded and is_mass_change(changes, known, share=limits.share, count=limits.count)
-    ]
-    return "; ".join(problems) or None
-
-
-def _stop_before_asking(run: Run, survey: Survey) -> None:
-    """Stop at once where a user who may see nothing any more would have every state asked for, a hundred at a time.
-
-    Raises:
-        GuardStoppedError: more people than the guard allows miss states, and none of a few hundred that were asked for
-            exists.
-    """
-    missing, known, limits = survey.people_with_unseen(), run.store.people.known(or_lost=True), run.config.sync.guard
-    if not is_mass_change(missing, known, share=limits.lost_share, count=limits.lost_count):
-        return
-    sample = survey.following(UNSEEN, 0, _SAMPLE)
-    if sample and len(absent_among(run, Stream.SEQUENCE_STATES, sample)) == len(sample):
-        what = f"Outreach no longer shows the sequence states of {missing} of {known} known people"
-        raise _stopped(run, survey, what)
+def _through(run: Run, following: Callable[[int, int], T], together: int) -> Iterator[T]:
+    """Yield what a query returns after each id, so many at a time, until nothing follows."""
+    after = 0
+    while some := following(after, together):
+        check(run.stop)
+        yield some
+        *_, last = some
+        after = last if isinstance(last, int) else last.id
 
 
 def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
@@ -159,149 +138,126 @@ def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
     )
 
 
-# -- Outreach: all sequence states, all linked prospects
-
-
-def _walk_all_states(run: Run, survey: Survey) -> None:
-    """Go through all sequence states, or on from where an earlier walk stopped; store what was never seen.
-
-    A walk that began a day ago or longer, by the service's clock, proves too little about what it saw first.
-
-    Raises:
-        ServiceError: it could not be completed; it goes on the next time, or begins anew where the answers went in
-            circles.
-        InterruptedByError: asked to stop; it goes on the next time.
-    """
-    done, now = run.store.progress.of(SURVEY), run.source.heard_time()
-    began_at = done.watermark if done.walk is None else done.walk.began_at
-    if now is None or began_at is None or not 0 <= now - began_at < _STALE_MS:
-        walk = Walk(None, moves_watermark=False, counts_as_sweep=False, local_at=run.clock(), as_is=True)
-        with run.store.transaction():
-            _end_walk(run, survey)
-            run.store.progress.keep_walk(SURVEY, walk)
-    elif done.walk is None:
-        return  # it was completed, and what followed was not
-    pull(run, Stream.SEQUENCE_STATES, survey)
-
-
 def _end_walk(run: Run, survey: Survey) -> None:
     """Have the next reconcile begin anew (inside a transaction)."""
     run.store.progress.reset(SURVEY)
     survey.begin()
 
 
-def _confirm_missing(run: Run, survey: Survey) -> None:
-    """Ask by id for every cached state that the walk did not show; what is absent then is missing."""
-    after = 0
-    while unseen := survey.following(UNSEEN, after, _BY_ID):
-        check(run.stop)
-        after = unseen[-1]
+# -- Outreach: all sequence states
+
+
+def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
+    """Go through all sequence states, store what was never seen, and ask by id for every cached one not shown.
+
+    The walk goes on from where an earlier one stopped. One that began a day ago or longer, by the service's clock,
+    proves too little about what it saw first; one that was completed, and what followed was not, need not be made.
+
+    Raises:
+        ServiceError: it could not be completed; it goes on the next time, or begins anew where the answers went in
+            circles.
+        InterruptedByError: asked to stop; it goes on the next time.
+        GuardStoppedError: where the guard `stops` it, more people than it allows miss states, and none of a few hundred
+            states that were asked for exists: a user who may see nothing any more would have every state asked for.
+    """
+    done, now = run.store.progress.of(SURVEY), run.source.heard_time()
+    began_at = done.watermark if done.walk is None else done.walk.began_at
+    is_stale = now is None or began_at is None or not 0 <= now - began_at < _STALE_MS
+    if is_stale:
+        with run.store.transaction():
+            _end_walk(run, survey)
+            walk = Walk(None, moves_watermark=False, counts_as_sweep=False, as_is=True)
+            run.store.progress.keep_walk(SURVEY, walk)
+    if is_stale or done.walk is not None:
+        pull(run, Stream.SEQUENCE_STATES, survey)
+    unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
+    for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
+        keep_read(run, page)  # the walk's own pages include no sequence
+    missing, limits = survey.people_with_unseen() if stops else 0, run.config.sync.guard
+    known = run.store.people.known(or_lost=True)
+    if is_mass_change(missing, known, share=limits.lost_share, count=limits.lost_count):
+        sample = survey.following(UNSEEN, 0, _SAMPLE)
+        if sample and len(absent_among(run, Stream.SEQUENCE_STATES, sample)) == len(sample):
+            what = f"Outreach no longer shows the sequence states of {missing} of {known} known people"
+            raise _stopped(run, survey, what)
+    for unseen in _through(run, partial(survey.following, UNSEEN), _BY_ID):
         absent = absent_among(run, Stream.SEQUENCE_STATES, unseen)
         with run.store.transaction():
             survey.note("states_missing", ((one,) for one in absent))
 
 
-def _read_prospects(run: Run, survey: Survey) -> None:
-    """Ask by id for every linked prospect: who was changed without a stamp, trashed or deleted is found."""
-    after = 0
-    while linked := survey.following(LINKED_PROSPECTS, after, _BY_ID):
-        check(run.stop)
-        after = linked[-1]
-        absent = absent_among(run, Stream.PROSPECTS, linked)
-        with run.store.transaction():
-            survey.note("prospects_gone", ((one,) for one in absent))
-        run.on_progress(Stream.PROSPECTS.value, len(linked))
-
-
 # -- Workbooks: all linked people
 
 
-class Asked(NamedTuple):
-    """A few linked people, on their way from Workbooks."""
-
-    ids: Sequence[int]
-    rows: Future[Mapping[int, PersonRow]]
-
-
-def compare_people(run: Run, survey: Survey) -> None:
+def _compare_people(run: Run, survey: Survey) -> None:
     """Compare every linked Person with what it should say, as if what is missing were removed already.
 
-    What a Person was read to hold is kept, whatever follows: it is what is there.
-
-    Raises:
-        ServiceError: Workbooks could not be read to the end.
-        InterruptedByError: asked to stop.
+    What a Person was read to hold is kept, whatever follows: it is what is there. A few are asked for ahead.
     """
-    for some in early(_asked(run, survey), run.config.workbooks.concurrency):
-        people = run.store.people.by_id(some.ids)
-        rows = until_shown(run, some.rows.result(), made_at(people.values()), run.target.people_by_ids)
-        pools = run.store.people.prospects_of(some.ids)
+    read = run.target.people_by_ids
+    asked = (
+        (ids, ahead(partial(read, ids), name="people-ahead"))
+        for ids in _through(run, partial(survey.following, LINKED_PEOPLE), _TOGETHER)
+    )
+    for ids, coming in early(asked, run.config.workbooks.concurrency):
+        people = run.store.people.by_id(ids)
+        rows = until_shown(run, coming.result(), made_at(people.values()), read)
+        pools = run.store.people.prospects_of(ids)
         decided = decisions(run.store, run.config, pools, people, without=survey.missing_among)
         with run.store.transaction():
             for person_id, decision in decided.items():
-                _compare(run, survey, decision, people[person_id], rows.get(person_id))
-        run.on_progress("compared", len(some.ids))
+                _compare(run, survey, decision, people[person_id], rows.get(person_id), pool=pools[person_id])
+        run.on_progress("compared", len(ids))
 
 
-def _asked(run: Run, survey: Survey) -> Iterator[Asked]:
-    after = 0
-    while ids := survey.following(LINKED_PEOPLE, after, _TOGETHER):
-        check(run.stop)
-        after = ids[-1]
-        yield Asked(ids, ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
+def _compare(
+    run: Run, survey: Survey, decision: Decision, person: LinkedPerson, row: PersonRow | None, *, pool: Sequence[int]
+) -> None:
+    """Note what is to be done about a Person, and as what the guard counts it.
 
+    It does not count what waits exactly so already and was let pass, such as what Workbooks keeps refusing.
+    """
 
-def _compare(run: Run, survey: Survey, decision: Decision, person: LinkedPerson, row: PersonRow | None) -> None:
-    """Note what is to be done about a Person, and as what the guard counts it."""
+    def was_admitted(changes: Mapping[str, RoleValue]) -> bool:
+        return any(entry.admitted and entry.fields == changes for entry in run.store.outbox.of_person(pool))
+
     if row is None or row.is_deleted:
         recreates = run.config.sync.when_deleted == "recreate"
         if recreates or not person.deleted:
-            counted = Watched.LOSSES if recreates or row is None else None
-            if row is None and person.hidden and _was_admitted(run, person.id, {}):
-                counted = None  # nobody saw it before either
-            survey.note("people_gone", [(person.id, None, None, counted)])
+            counts = recreates or row is None
+            if row is None and person.hidden and was_admitted({}):
+                counts = False  # nobody saw it before either
+            survey.note("people_gone", [(person.id, None, None, Watched.LOSSES if counts else None)])
         return
-    held = keep_person(run, row, person, person.rule)
-    changes = decision._replace(held=held).changes()
+    changes = decision._replace(held=keep_person(run, row, person, person.rule)).changes()
     if not changes:
         run.summary.people.unchanged += 1
     elif has_values(row.fields, run.config.sync.people.only_where):
         is_loss = changes.get("sequence_state") == run.config.sync.labels[NOT_ACTIVE]
         watched = Watched.LOSSES if is_loss else Watched.UPDATES
-        counts = not decision.wanted.opted_out and not _was_admitted(run, person.id, changes)
+        counts = not decision.wanted.opted_out and not was_admitted(changes)
         survey.note("people_differ", [(person.id, None, None, watched if counts else None)])
-
-
-def _was_admitted(run: Run, person_id: int, changes: Mapping[str, RoleValue]) -> bool:
-    """Say whether exactly this waits already and a guard has let it pass, such as what Workbooks keeps refusing."""
-    pool = run.store.people.prospects_of([person_id])[person_id]
-    return any(entry.admitted and entry.fields == changes for entry in run.store.outbox.of_person(pool))
 
 
 # -- skipped tasks
 
 
-def find_deleted_tasks(run: Run, survey: Survey) -> int:
+def _find_deleted_tasks(run: Run, survey: Survey) -> int:
     """Find the Tasks that were sent and have been deleted in Workbooks, where they are to be created again.
 
     They are looked up by reference once more before that, as every task is. One that does not come back at all may only
     be hidden: it is refused. Returns how many were looked at.
     """
-    after = looked_at = 0
-    while run.config.sync.when_deleted == "recreate" and (sent := survey.sent_tasks(after, _TOGETHER)):
-        check(run.stop)
-        after = sent[-1].id
+    looked_at, read = 0, run.target.tasks_by_ids
+    if run.config.sync.when_deleted != "recreate":
+        return 0
+    for sent in _through(run, survey.sent_tasks, _TOGETHER):
         looked_at += len(sent)
-        rows = until_shown(
-            run,
-            run.target.tasks_by_ids([task.workbooks_id for task in sent]),
-            {task.workbooks_id: task.sent_at for task in sent},
-            run.target.tasks_by_ids,
-        )
-        absent = [task.workbooks_id for task in sent if task.workbooks_id not in rows]
-        if absent:  # one look that does not show them is little to refuse them by
+        made = {task.workbooks_id: task.sent_at for task in sent}
+        rows = until_shown(run, read(list(made)), made, read)
+        if absent := [one for one in made if one not in rows]:  # one look is little to refuse them by
             pause(run.look_again_seconds, run.stop)
-            rows |= run.target.tasks_by_ids(absent)
+            rows |= read(absent)
         deleted = {row.id for row in rows.values() if row.is_deleted}
         with run.store.transaction():
             survey.note("tasks_gone", (task[:3] for task in sent if task.workbooks_id in deleted))
@@ -315,21 +271,13 @@ def _find_vanished_tasks(run: Run, survey: Survey) -> int:
 
     Returns how many were asked for.
     """
-    after = asked_for = 0
-    while run.config.sync.tasks.vanished_is_skipped and (overtaken := survey.overtaken_tasks(after, _TOGETHER)):
-        check(run.stop)
-        after = max(overtaken)
+    asked_for = 0
+    if not run.config.sync.tasks.vanished_is_skipped:
+        return 0
+    for overtaken in _through(run, survey.overtaken_tasks, _TOGETHER):
         asked_for += len(overtaken)
         absent = set(absent_among(run, Stream.TASKS, list(overtaken)))
         vanished = [(one, prospect_id, None) for one, prospect_id in overtaken.items() if one in absent]
         with run.store.transaction():
             survey.note("tasks_vanished", vanished)
     return asked_for
-
-
-def _hidden_task(workbooks_id: int) -> str:
-    """Say why a Task that Workbooks does not show is not made again."""
-    return (
-        f"Task {workbooks_id} does not come back from Workbooks, neither alive nor deleted: the API key's user may not "
-        f"see it, or it was removed for good. It is not created again by itself: `failures retry ID --recreate` does"
-    )
