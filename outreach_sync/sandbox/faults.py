@@ -184,10 +184,6 @@ class FaultBoard:
         self._course.fired = []
         self._course.decided = {}
 
-    def understood(self, kind: str) -> None:
-        """Say of what kind the request is that has begun, where that was not known at once."""
-        self._course.kind = kind
-
     def take(self, name: str, kind: str | None = None, **about: object) -> Mapping[str, Any] | None:
         """Use up an occasion for the fault: its options if it fires now, else None.
 

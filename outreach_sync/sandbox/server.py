@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 from urllib.parse import parse_qsl
 
 from werkzeug.exceptions import ClientDisconnected
@@ -33,7 +33,6 @@ from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -117,19 +116,6 @@ class Response(NamedTuple):
     wire: WireFault | None = None
 
 
-class Service(Protocol):
-    """What `HttpServer` serves. `clock` gives the ``Date`` header and the time of each request."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in the log."""
-
-    clock: SandboxClock
-
-    def respond(self, request: Request) -> Response:
-        """Answer one request. Called from many threads at once."""
-
-
 def gzipped(response: Response) -> Response:
     """Compress the body (level 1: quick) and say so in the headers. Call it where the client can take it."""
     headers = {**response.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
@@ -169,9 +155,7 @@ class Running(ABC):
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop."""
         self.stop()
 
@@ -190,22 +174,31 @@ def damaged(response: Response, take: Callable[[str], Mapping[str, Any] | None],
 
 
 class HttpServer(Running):
-    """Serves one service on a port of a loopback address, a thread for each connection.
+    """Serves on a port of 127.0.0.1, a thread for each connection.
 
     Attributes:
-        service: what is served.
+        respond: answers one request; called from many threads at once.
+        clock: gives the ``Date`` header and the time of each request.
         url: where, without a trailing slash.
         latency_ms: what is added to every answer.
     """
 
-    def __init__(self, service: Service, *, host: str = "127.0.0.1", port: int = 0, latency_ms: float = 0) -> None:
+    def __init__(
+        self,
+        respond: Callable[[Request], Response],
+        *,
+        clock: SandboxClock | None = None,
+        port: int = 0,
+        latency_ms: float = 0,
+    ) -> None:
         """Bind at once, so that `url` is known before `start`; port 0 takes any free one."""
-        self.service = service
+        self.respond = respond
+        self.clock = clock or SandboxClock()
         self.latency_ms = latency_ms
-        with socket.create_server((host, port), backlog=128) as bound:
+        with socket.create_server(("127.0.0.1", port), backlog=128) as bound:
             self._server = _Listener(bound, self)  # werkzeug takes a copy of the socket
         self._thread: threading.Thread | None = None
-        self.url = f"http://{host}:{self._server.port}"
+        self.url = f"http://127.0.0.1:{self._server.port}"
 
     def start(self) -> None:
         """Begin to answer, in a thread of its own."""
@@ -272,7 +265,7 @@ class _Exchange(WSGIRequestHandler):
     server: _Listener
 
     def run_wsgi(self) -> None:
-        service = self.server.owner.service
+        owner = self.server.owner
         asked = WsgiRequest(self.make_environ())
         try:
             body = asked.get_data()
@@ -285,19 +278,23 @@ class _Exchange(WSGIRequestHandler):
             query=parse_qsl(asked.query_string.decode("latin-1"), keep_blank_values=True),
             headers=cast("Mapping[str, str]", asked.headers),
             body=body,
-            at=service.clock.now(),
+            at=owner.clock.now(),
             target=self.path,
         )
-        if self.server.owner.latency_ms:
-            time.sleep(self.server.owner.latency_ms / 1000)
-        response = _answer(service, request)
+        if owner.latency_ms:
+            time.sleep(owner.latency_ms / 1000)
+        try:
+            response = owner.respond(request)
+        except Exception:  # the outermost place: a service that fails must not look like a broken network
+            logging.getLogger(__name__).exception("failed at %s %s", request.method, request.path)
+            response = Response(500, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(_FAILURE).encode())
         if response.wire is None:
             self._send(response, len(response.body))
         else:
             self._misbehave(response, response.wire)
 
     def _send(self, response: Response, upto: int) -> None:
-        date = formatdate(self.server.owner.service.clock.header_now() / 1000, usegmt=True)
+        date = formatdate(self.server.owner.clock.header_now() / 1000, usegmt=True)
         headers = {"Date": date, **response.headers}
         if response.status not in _BODILESS:
             headers["Content-Length"] = str(len(response.body))
@@ -310,8 +307,12 @@ class _Exchange(WSGIRequestHandler):
         self.close_connection = fault.kind != "slow"
         if fault.kind == "hang":
             self.server.stopping.wait(fault.seconds)
-        elif fault.kind == "slow":
-            self._send_slowly(response, fault.seconds)
+        elif fault.kind == "slow":  # the head, then the body in ten pieces with a pause before each
+            self._send(response, 0)
+            step = max(1, -(-len(response.body) // 10))
+            for start in range(0, len(response.body), step):
+                self.server.stopping.wait(fault.seconds / 10)
+                self.wfile.write(response.body[start : start + step])
         elif fault.kind == "cut_short":
             self._send(response, len(response.body) // 2)
         else:
@@ -320,21 +321,5 @@ class _Exchange(WSGIRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
             os.close(self.connection.detach())  # close() alone would say goodbye in order first
 
-    def _send_slowly(self, response: Response, seconds: float) -> None:
-        """Send the head, then the body in ten pieces with a pause before each."""
-        self._send(response, 0)
-        step = max(1, -(-len(response.body) // 10))
-        for start in range(0, len(response.body), step):
-            self.server.stopping.wait(seconds / 10)
-            self.wfile.write(response.body[start : start + step])
-
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the inherited name
         """Stay silent: the journal of the service has it."""
-
-
-def _answer(service: Service, request: Request) -> Response:
-    try:
-        return service.respond(request)
-    except Exception:  # the outermost place: a service that fails must not look like a broken network
-        logging.getLogger(__name__).exception("%s failed at %s %s", service.name, request.method, request.path)
-        return Response(500, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(_FAILURE).encode())

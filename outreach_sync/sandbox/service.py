@@ -29,7 +29,7 @@ from outreach_sync import instants
 from outreach_sync.sandbox.server import HttpServer, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from outreach_sync.instants import Instant
     from outreach_sync.sandbox.faults import FaultBoard
@@ -70,10 +70,6 @@ class Entry:
     status: int
     faults: tuple[str, ...]
 
-    def as_json(self) -> dict[str, object]:
-        """Describe the entry as JSON; `at` as ISO 8601."""
-        return asdict(self) | {"at": instants.to_iso(self.at)}
-
 
 class Journal:
     """Remembers the last requests, without secrets, and counts all of them by kind. Thread-safe."""
@@ -92,17 +88,15 @@ class Journal:
         kind: str,
         status: int,
         faults: tuple[str, ...] = (),
-        form: Mapping[str, str] | list[tuple[str, str]] | None = None,
-    ) -> Entry:
+        form: Iterable[tuple[str, str]] = (),
+    ) -> None:
         """Add one request. `form` is what its body said; values of secret names are replaced here."""
-        pairs = list(form.items()) if form is not None and not isinstance(form, list) else form or []
-        query, said = _without_secrets(request.query), _without_secrets(pairs)
+        query, said = _without_secrets(request.query), _without_secrets(form)
         with self._lock:
             self._number += 1
             entry = Entry(self._number, request.at, kind, request.method, request.path, query, said, status, faults)
             self._entries.append(entry)
             self._counts[kind] += 1
-        return entry
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """List the remembered requests, oldest first; those of one kind if it is given."""
@@ -126,7 +120,7 @@ class Journal:
             self._counts.clear()
 
 
-def _without_secrets(pairs: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def _without_secrets(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, "***" if any(word in name.lower() for word in _SECRET_WORDS) else value) for name, value in pairs
     )
@@ -147,17 +141,16 @@ class SimulatedService(HttpServer, ABC):
 
         `store` is what the back door shows and changes, by its methods `summary`, `dump` and `change`.
         """
-        self.clock = clock
         self.faults = faults
         self.journal = Journal()
         self._store = store
-        super().__init__(self, port=port, latency_ms=latency_ms)
+        super().__init__(self._respond, clock=clock, port=port, latency_ms=latency_ms)
 
     @abstractmethod
     def answer(self, request: Request) -> Response:
         """Answer a request that is not for the back door, and write it to the journal."""
 
-    def respond(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         """Answer any request; by the back door 200, 400 for what makes no sense, 404 for anything unknown."""
         if request.path != PREFIX and not request.path.startswith(f"{PREFIX}/"):
             return self.answer(request)
@@ -202,7 +195,7 @@ class SimulatedService(HttpServer, ABC):
         return {}
 
     def _show_requests(self, _document: dict[str, Any]) -> list[dict[str, Any]]:
-        return [entry.as_json() for entry in self.journal.entries()]
+        return [asdict(one) | {"at": instants.to_iso(one.at)} for one in self.journal.entries()]
 
     def _forget_requests(self, _document: dict[str, Any]) -> dict[str, Any]:
         self.journal.clear()
@@ -213,13 +206,11 @@ class SimulatedService(HttpServer, ABC):
         self.clock.header_skew = int(document.get("header_skew_ms", self.clock.header_skew))
         return {"now": instants.to_iso(self.clock.now()), "header_skew_ms": self.clock.header_skew}
 
-    def _show_records(self, _document: dict[str, Any]) -> dict[str, Any]:
-        shown: dict[str, Any] = self._store.dump()
-        return shown
+    def _show_records(self, _document: dict[str, Any]) -> Any:
+        return self._store.dump()
 
-    def _change_records(self, document: dict[str, Any]) -> dict[str, Any]:
-        done: dict[str, Any] = self._store.change(document)
-        return done
+    def _change_records(self, document: dict[str, Any]) -> Any:
+        return self._store.change(document)
 
 
 def _json(status: int, document: object) -> Response:

@@ -43,7 +43,7 @@ def scene(
     fill(stage.sandbox, size, in_step=in_step, in_workbooks=in_workbooks)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        yield Scene(stage, Program(directory, stage.config(directory / "state.db"), **sections), directory)
+        yield Scene(stage, Program(directory, stage.sandbox.config(directory / "state.db"), **sections), directory)
 
 
 def start() -> list[Row]:
@@ -62,12 +62,12 @@ def start() -> list[Row]:
 
 def idle() -> list[Row]:
     """Measure a cycle that finds nothing new."""
-    with scene(Size(1000)) as (stage, program, _), stage.serving() as services:
+    with scene(Size(1000)) as (stage, program, _), stage.serving() as recorded:
         program.run("run", "--json")
         program.run("run", "--json")
-        services.recorded()
+        recorded()
         cycles = [program.run("run", "--json") for _ in range(10)]
-        asked = services.recorded()
+        asked = recorded()
     each = len(asked) / len(cycles)
     outside = sum(one.service == "workbooks" or one.path == "/oauth/token" for one in asked)
     return [
@@ -79,9 +79,9 @@ def idle() -> list[Row]:
 def requests_needed(people: int = 20_000, changed: int = 5_000) -> list[Row]:
     """Count the requests of a first load, and of a cycle in which so many states of linked people changed."""
     with scene(Size(people), sync={"start": "all"}) as (stage, program, _):
-        with stage.serving() as services:
+        with stage.serving() as recorded:
             program.run("run", "--json")
-            first = services.recorded()
+            first = recorded()
         rows = _first_load(first, people)
     with scene(Size(people), in_step=True, sync={"start": "all"}) as (stage, program, _):
         with stage.serving():
@@ -89,9 +89,9 @@ def requests_needed(people: int = 20_000, changed: int = 5_000) -> list[Row]:
         kept = program.keep()
         change_states(stage.sandbox, range(2, changed * 2 + 2, 2))
         program.restore(kept)
-        with stage.serving() as services:
+        with stage.serving() as recorded:
             program.run("run", "--json", "--allow-bulk")
-            steady = services.recorded()
+            steady = recorded()
     reads = sum(one.service == "outreach" and one.path != "/oauth/token" for one in steady)
     writes = sum(one.service == "workbooks" for one in steady)
     note = f"{changed:,} changed states of as many of {people:,} people"
@@ -126,7 +126,7 @@ def reading(people: int = 50_000, turns: int = 3) -> list[Row]:
         program,
         directory,
     ):
-        tap = Tap(directory, stage.config(directory / "state.db")["outreach"], streams)
+        tap = Tap(directory, stage.sandbox.config(directory / "state.db")["outreach"], streams)
 
         def ours() -> float:
             program.forget(but=".config")
@@ -148,14 +148,14 @@ def reading(people: int = 50_000, turns: int = 3) -> list[Row]:
 def whole_cycle(people: int = 50_000, turns: int = 3) -> list[Row]:
     """Compare a whole first load with the bare requests that it takes, and with what a user would script."""
     with scene(Size(people)) as (stage, program, directory):
-        stage.set_latency(_LATENCY_MS)
-        config = stage.config(directory / "state.db")
+        stage.sandbox.outreach.latency_ms = stage.sandbox.workbooks.latency_ms = _LATENCY_MS
+        config = stage.sandbox.config(directory / "state.db")
         mine, wires = list[Took](), list[Took]()
         for _ in range(turns):
             program.forget()
-            with stage.serving() as services:
+            with stage.serving() as recorded:
                 mine.append(program.run("run", "--json"))
-                asked = services.recorded()
+                asked = recorded()
             wire = Wire(config["outreach"]["base_url"], config["workbooks"]["base_url"], asked, _LANES, _LANES)
             with stage.serving():
                 wires.append(_bare(directory, "wire", wire))
@@ -177,7 +177,7 @@ def whole_cycle(people: int = 50_000, turns: int = 3) -> list[Row]:
 
 def _scripted(stage: Stage, directory: Path, people: int, sample: int = 500) -> float:
     """Estimate the seconds that the tap and one update for each Person take, from a sample of the latter."""
-    config = stage.config(directory / "state.db")
+    config = stage.sandbox.config(directory / "state.db")
     with stage.serving():
         read = Tap(directory, config["outreach"], ("sequence_states", "prospects")).read().wall
     ids = [row["id"] for row in stage.sandbox.workbooks.store.all("Private::Crm::Person")[:sample]]

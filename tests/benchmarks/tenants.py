@@ -20,9 +20,8 @@ _EVERY_SECONDS = 600.0
 
 def tenants() -> list[Row]:
     """Measure how many tenants' cycles this machine does in ten minutes, as many at once as it has cores."""
-    stage = Stage()
+    stage = Stage(latency_ms=50)
     fill(stage.sandbox, Size(500), in_step=True)
-    stage.set_latency(50)
     with tempfile.TemporaryDirectory() as name, stage.serving():
         programs = [_tenant(Path(name) / str(number), stage) for number in range(_TENANTS)]
         _run_all(programs[:1])
@@ -42,7 +41,7 @@ def tenants() -> list[Row]:
 
 def _tenant(directory: Path, stage: Stage) -> Program:
     directory.mkdir()
-    return Program(directory, stage.config(directory / "state.db"))
+    return Program(directory, stage.sandbox.config(directory / "state.db"))
 
 
 def _share_tokens(programs: list[Program]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync import instants
-from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock, WireFault
+from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +20,7 @@ BODY = b"0123456789" * 100
 class Echo:
     """Keeps what it was asked and answers with a thousand bytes."""
 
-    name = "echo"
-
     def __init__(self) -> None:
-        self.clock = SandboxClock()
         self.asked: list[Request] = []
         self.arrived = threading.Event()
         self.answer = Response(200, {"Content-Type": "text/plain"}, BODY)
@@ -41,7 +38,7 @@ def service() -> Echo:
 
 @pytest.fixture
 def server(service: Echo) -> Iterator[HttpServer]:
-    with HttpServer(service) as running:
+    with HttpServer(service.respond) as running:
         yield running
 
 
@@ -59,12 +56,12 @@ def test_a_request_arrives_decoded_and_in_order(service: Echo, connection: http.
     assert (request.method, request.path, request.body) == ("POST", "/a b", b"form")
     assert request.query == [("x[]", "1"), ("y", ""), ("x[]", "é z")]
     assert request.headers.get("x-SOME") == "thing"
-    assert abs(request.at - service.clock.now()) < 5000
+    assert abs(request.at - instants.now()) < 5000
 
 
 def test_stop_ends_what_hangs_and_frees_the_port(service: Echo) -> None:
     service.answer = service.answer._replace(wire=WireFault("hang", 60))
-    server = HttpServer(service)
+    server = HttpServer(service.respond)
     server.start()
     port = int(server.url.rpartition(":")[2])
     opened = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -76,16 +73,16 @@ def test_stop_ends_what_hangs_and_frees_the_port(service: Echo) -> None:
         opened.getresponse()
     opened.close()
     assert instants.now() - start < 2000
-    again = HttpServer(service, port=port)
+    again = HttpServer(service.respond, port=port)
     again.stop()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
 def test_a_service_that_fails_is_answered_for_and_logged(
-    service: Echo, connection: http.client.HTTPConnection, caplog: pytest.LogCaptureFixture
+    server: HttpServer, connection: http.client.HTTPConnection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service.respond = lambda _request: 1 / 0  # type: ignore[method-assign]
+    server.respond = lambda _request: 1 / 0  # type: ignore[return-value,assignment]
     for _ in range(2):
         connection.request("GET", "/broken")
         response = connection.getresponse()
@@ -93,7 +90,7 @@ def test_a_service_that_fails_is_answered_for_and_logged(
         assert response.status == 500
         assert document["errors"][0]["id"] == "internalServerError"
         assert document["message"]
-    assert "echo failed at GET /broken" in caplog.text
+    assert "failed at GET /broken" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 

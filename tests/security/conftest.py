@@ -8,7 +8,7 @@ import pytest
 
 from outreach_sync.cli import run_command
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock
+from outreach_sync.sandbox.server import HttpServer, Request, Response
 from tests.harness import Installation, Ran, forget_the_environment
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ class Victim(Installation):
 class Eavesdropper:
     """A server of somebody else's, which remembers what reaches it."""
 
-    name = "eavesdropper"
-
     def __init__(self) -> None:
-        self.clock = SandboxClock()
         self.heard: list[Any] = []
 
     def respond(self, request: Request) -> Response:
@@ -91,7 +88,5 @@ def installation(
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[Eavesdropper, str]]:
     eavesdropper = Eavesdropper()
-    server = HttpServer(eavesdropper, port=0)
-    server.start()
-    yield eavesdropper, server.url
-    server.stop()
+    with HttpServer(eavesdropper.respond) as server:
+        yield eavesdropper, server.url

@@ -12,7 +12,7 @@ import pytest
 
 from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
-from outreach_sync.sandbox.server import HttpServer, Request, Response, SandboxClock
+from outreach_sync.sandbox.server import HttpServer, Request, Response
 from outreach_sync.workbooks.client import Workbooks
 from tests.harness import Pauses
 
@@ -45,10 +45,7 @@ def said(status: int = 200, headers: dict[str, str] | None = None, **body: objec
 class Scripted:
     """Answers with one step after the other, and with the last for ever."""
 
-    name = "scripted"
-
     def __init__(self) -> None:
-        self.clock = SandboxClock()
         self.steps: list[Step] = []
         self.requests: list[Request] = []
 
@@ -87,7 +84,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     service = Scripted()
-    with HttpServer(service) as server:
+    with HttpServer(service.respond) as server:
         made = Bench(server.url, service, batch_size=4)
         yield made
         made.client.transport.close()
@@ -96,10 +93,7 @@ def bench() -> Iterator[Bench]:
 class SmallCrm:
     """Looks rows up by one list of values, to the letter (or ignoring case), and accepts every write."""
 
-    name = "small-crm"
-
     def __init__(self) -> None:
-        self.clock = SandboxClock()
         self.records: dict[str, list[dict[str, Any]]] = {}
         self.forms: list[Form] = []
         self.key: Callable[[str], str] = str.lower
@@ -144,5 +138,5 @@ def crm() -> SmallCrm:
 
 @pytest.fixture
 def workbooks(crm: SmallCrm) -> Iterator[Workbooks]:
-    with HttpServer(crm) as server:
+    with HttpServer(crm.respond) as server:
         yield Workbooks(configured(server.url, "5s"), StopSignal())

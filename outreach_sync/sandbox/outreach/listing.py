@@ -8,31 +8,179 @@ from __future__ import annotations
 import base64
 import bisect
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
+from outreach_sync import instants
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.outreach import query as queries
-from outreach_sync.sandbox.outreach.rendering import Renderer, pointed_to, related_ids
-from outreach_sync.sandbox.outreach.schema import RESOURCES
+from outreach_sync.sandbox.outreach.schema import ACTIVE_STATES, BACK_REFERENCES, RESOURCES
 from outreach_sync.sandbox.outreach.store import api_time
 from outreach_sync.sandbox.outreach.trouble import JSON_API, Refusal
 from outreach_sync.sandbox.server import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.outreach.query import Condition, Page, Parameters, Query
-    from outreach_sync.sandbox.outreach.schema import Resource
+    from outreach_sync.sandbox.outreach.schema import Relationship, Resource
     from outreach_sync.sandbox.outreach.store import OutreachStore, Record
     from outreach_sync.sandbox.server import SandboxClock
 
 _ELSEWHERE = "https://elsewhere.example"
 _BEGINNING = "beginning"
 """The cursor before the first row."""
+_STAMPS = ("updatedAt", "stateChangedAt")
+_CONNECTED = frozenset({"prospect", "task"})
+"""The types for which the spec has ``provideDataConnections``."""
+_SHAPES = {"to_one_links_only": "links", "to_one_empty": "empty", "to_one_null": "null"}
+_STRANGE = {"smsOptedOut": False, "stageName": "Working", "futureFlags": [{"name": "beta", "on": True}]}
+"""Attributes that are added, whatever was asked for."""
+
+
+class View:
+    """What the user behind the token gets to see now, and how, for one answer. Use it under the store's lock."""
+
+    def __init__(self, store: OutreachStore, faults: FaultBoard, now: Instant, base_url: str, query: Query) -> None:
+        """Ask the faults that hide or change something; links begin with `base_url`."""
+        self._store = store
+        self._now = now
+        self._base_url = base_url
+        self._query = query
+        self._hides = faults.take("governance_hides")
+        self._trashed = faults.fires("trashed_listed")
+        self._destroyed = faults.fires("skip_destroys_task")
+        late = faults.setting("late_visibility", "ms", 60_000)
+        self._not_after = None if late is None else api_time(Instant(now - late))
+        self._id: Callable[[int], str] = '"{}"'.format if faults.fires("ids_as_strings") else str
+        shapes = {shape: options for fault, shape in _SHAPES.items() if (options := faults.take(fault)) is not None}
+        self._null_shape, nowhere = next(iter(shapes.items()), ("null", {}))
+        self.without = nowhere.get("relationship", "")
+        self._dead = faults.setting("event_relations_die", "shape", "null")
+        self._ahead_ms = faults.setting("stamps_ahead", "ms", 3_600_000)
+        self._state = faults.setting("unknown_state", "state", "hibernating")
+        self._strange = faults.fires("unknown_attributes_added")
+        self._skip = _skipped_looks(faults)
+
+    def shows(self, record: Record) -> bool:
+        """Tell whether the user may see the record at all."""
+        if self._destroyed and record.is_skipped:
+            return False
+        hides = self._hides
+        return hides is None or hides.get("type", record.type) != record.type or record.id % hides.get("every", 2) != 0
+
+    def lists(self, record: Record) -> bool:
+        """Tell whether lists show the record."""
+        if record.hidden or record.visible_at > self._now:
+            return False
+        if not self._trashed and record.values.get("trashedAt") is not None:
+            return False
+        if self._not_after and (record.values.get(RESOURCES[record.type].stamp) or "") > self._not_after:
+            return False
+        return self.shows(record)
+
+    def render(self, record: Record) -> str:
+        """Write a record as JSON, with the attributes and relationships that were asked for."""
+        resource, values = RESOURCES[record.type], record.values
+        if self._ahead_ms is not None:
+            stamps = {name: values[name] for name in _STAMPS if values.get(name)}
+            ahead = {name: instants.parse_iso(stamp) + self._ahead_ms for name, stamp in stamps.items()}
+            values = {**values, **{name: api_time(Instant(at)) for name, at in ahead.items()}}
+        elif self._skip is not None and record.is_skipped:
+            at = values.get("stateChangedAt") or values.get("updatedAt")
+            values = {**values, **{name: at if value == "at" else value for name, value in self._skip.items()}}
+        elif self._state is not None and record.type == "sequenceState":
+            values = {**values, "state": self._state}
+        names = self._query.fields.get(record.type)
+        chosen = _all_names(resource, values) if names is None else names
+        attributes = {name: values.get(name) for name in chosen if name not in resource.relationships}
+        relations = ",".join(
+            f'"{name}":{self._relationship(record, resource.relationships[name], values)}'
+            for name in chosen
+            if name in resource.relationships
+        )
+        shown = f',"relationships":{{{relations}}}' if relations else ""
+        meta = ',"meta":{"dataConnections":[]}' if self._query.data_connections and record.type in _CONNECTED else ""
+        if self._strange:
+            attributes |= _STRANGE
+        return (
+            f'{{"type":"{record.type}","id":{self._id(record.id)},"attributes":{_text(attributes)}{shown}{meta},'
+            f'"links":{{"self":"{self._base_url}/api/v2/{resource.plural}/{record.id}"}}}}'
+        )
+
+    def _relationship(self, record: Record, relation: Relationship, values: Mapping[str, Any]) -> str:
+        if relation.shape == "links":
+            return f"{{{self._link(record, relation)}}}"
+        if relation.shape == "many":
+            related = related_ids(self._store, record, relation.name)
+            ids = related if isinstance(related, list) else []
+            members = ",".join(self._pointer(relation.types[0], id_) for id_ in ids)
+            return f'{{"data":[{members}],{self._link(record, relation)},"meta":{{"count":{len(ids)}}}}}'
+        target = pointed_to(relation, values.get(relation.name))
+        if target is None or relation.name == self.without:
+            return self._nowhere(record, relation, record.shapes.get(relation.name, self._null_shape))
+        gone = target[0] in RESOURCES and self._store.visible(*target) is None
+        if self._dead and record.type == "event" and gone:
+            return self._nowhere(record, relation, self._dead)
+        return f'{{"data":{self._pointer(*target)}}}'
+
+    def _nowhere(self, record: Record, relation: Relationship, shape: str) -> str:
+        if shape == "links":
+            return f"{{{self._link(record, relation)}}}"
+        return "{}" if shape == "empty" else '{"data":null}'
+
+    def _link(self, record: Record, relation: Relationship) -> str:
+        """Write the link to the related list, with the filter's brackets percent-encoded as Outreach does."""
+        plural = RESOURCES[relation.types[0]].plural if relation.types[0] in RESOURCES else relation.types[0] + "s"
+        address = f"{self._base_url}/api/v2/{plural}?filter%5B{record.type}%5D%5Bid%5D={record.id}"
+        return f'"links":{{"related":"{address}"}}'
+
+    def _pointer(self, type_: str, id_: int) -> str:
+        return f'{{"type":"{type_}","id":{self._id(id_)}}}'
+
+
+def _skipped_looks(faults: FaultBoard) -> Mapping[str, Any] | None:
+    """Say what is different about a skipped task, ``at`` the time at which it was; None: its state says so."""
+    if faults.fires("skip_is_not_completed"):
+        return {"state": "complete", "completed": False, "completedAt": None}
+    exactly = faults.setting("skip_is_like_done", "exactly", default=False)
+    if exactly is not None:
+        done = {"state": "complete", "completed": True, "completedAt": "at"}
+        return {**done, "completer": 1} if exactly else {**done, "autoskipAt": "at"}
+    word = faults.setting("skip_is_another_word", "word", "bypassed")
+    return None if word is None else {"state": word}
+
+
+def pointed_to(relation: Relationship, value: Any) -> tuple[str, int] | None:
+    """Give type and id of what a to-one relationship points to; with several possible types the value says which."""
+    if value is None:
+        return None
+    return (str(value[0]), int(value[1])) if isinstance(value, list | tuple) else (relation.types[-1], int(value))
+
+
+def related_ids(store: OutreachStore, record: Record, relation: str) -> int | list[int] | None:
+    """Give the id a to-one relationship points to, or the ids of a to-many one."""
+    back = BACK_REFERENCES.get((record.type, relation))
+    if back is None:
+        value: int | list[int] | None = record.values.get(relation)
+        return value
+    ids = sorted(store.pointing_to(back, record.id))
+    if relation != "activeSequenceStates":
+        return ids
+    states = ((id_, store.visible("sequenceState", id_)) for id_ in ids)
+    return [id_ for id_, state in states if state is not None and state.values.get("state") in ACTIVE_STATES]
+
+
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _all_names(resource: Resource, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """List what is shown without sparse fields: everything but the slow histogram, and the custom fields in use."""
+    customs = (name for name in values if name.startswith("custom") and name not in resource.attributes)
+    return (*(name for name in resource.attributes if name != "contactHistogram"), *customs, *resource.relationships)
 
 
 class Rows(NamedTuple):
@@ -171,82 +319,47 @@ def _sort_key(name: str) -> Callable[[Record], tuple[bool, Any]]:
     return key
 
 
-class Sight:
-    """Which records the user behind the token gets to see now; without faults, all that are not trashed."""
-
-    def __init__(self, faults: FaultBoard, now: Instant) -> None:
-        """Ask the faults that hide something."""
-        self._hides = faults.take("governance_hides")
-        self._trashed = faults.fires("trashed_listed")
-        self._skipped = not faults.fires("skip_destroys_task")
-        late = faults.setting("late_visibility", "ms", 60_000)
-        self._not_after = None if late is None else api_time(Instant(now - late))
-        self._now = now
-
-    def shows(self, record: Record) -> bool:
-        """Tell whether the user may see the record at all."""
-        if not self._skipped and record.is_skipped:
-            return False
-        hides = self._hides
-        return hides is None or hides.get("type", record.type) != record.type or record.id % hides.get("every", 2) != 0
-
-    def lists(self, record: Record) -> bool:
-        """Tell whether lists show the record."""
-        if record.hidden or record.visible_at > self._now:
-            return False
-        if not self._trashed and record.values.get("trashedAt") is not None:
-            return False
-        if self._not_after and (record.values.get(RESOURCES[record.type].stamp) or "") > self._not_after:
-            return False
-        return self.shows(record)
-
-
+@dataclass
 class Reader:
     """Answers GET requests for resources."""
 
-    def __init__(self, store: OutreachStore, *, clock: SandboxClock, faults: FaultBoard) -> None:
-        """Take the parts of the service."""
-        self._store = store
-        self._clock = clock
-        self._faults = faults
+    store: OutreachStore
+    clock: SandboxClock
+    faults: FaultBoard
 
     def parse(self, resource: Resource, parameters: Parameters) -> Query:
         """Read the query string, with the faults that change what it means."""
         by_offset = not any(name == "page[size]" for name, _ in parameters)
-        cap = self._faults.setting("offset_cap", "rows", 1000) if by_offset else None
+        cap = self.faults.setting("offset_cap", "rows", 1000) if by_offset else None
         query = queries.parse(resource, parameters, offset_rows=cap or queries.OFFSET_ROWS)
         names = next((one.values for one in query.conditions if one.path == ("name",)), ())
-        if resource.type == "event" and len(names) > 1 and self._faults.fires("event_names_refused"):
+        if resource.type == "event" and len(names) > 1 and self.faults.fires("event_names_refused"):
             raise Refusal("filterParameter.invalid", "events are filtered by one name.", pointer="name")
-        if query.page.after is not None and self._faults.fires("cursor_refused"):
+        if query.page.after is not None and self.faults.fires("cursor_refused"):
             raise Refusal("validationError", "The cursor is not valid any more.", pointer="page[after]")
-        if not self._faults.fires("upper_bound_ignored"):
+        if not self.faults.fires("upper_bound_ignored"):
             return query
         open_ended = (replace(c, high=None) if c.path == (resource.stamp,) else c for c in query.conditions)
         return replace(query, conditions=tuple(open_ended))
 
     def single(self, resource: Resource, id_: int, query: Query, base_url: str) -> Response:
         """Answer a request for one record; links begin with `base_url`."""
-        sight = Sight(self._faults, self._clock.now())
-        with self._store.lock:
-            record = self._store.visible(resource.type, id_)
-            if record is None or not sight.shows(record):
+        view = View(self.store, self.faults, self.clock.now(), base_url, query)
+        with self.store.lock:
+            record = self.store.visible(resource.type, id_)
+            if record is None or not view.shows(record):
                 raise Refusal("resourceNotFound", f"Could not find '{resource.type}' with ID '{id_}'.")
-            renderer = Renderer(self._store, self._faults, base_url, data_connections=query.data_connections)
-            text = renderer.render(record, query.fields.get(resource.type))
-            return _json_api(f'{{"data":{text}{self._included(resource, [record], query, sight, renderer)}}}')
+            return _json_api(f'{{"data":{view.render(record)}{self._included(resource, [record], query, view)}}}')
 
     def list(self, resource: Resource, query: Query, parameters: Parameters, base_url: str) -> Response:
         """Answer a request for a list; links begin with `base_url`."""
-        sight = Sight(self._faults, self._clock.now())
-        with self._store.lock:
-            selection = Selection(self._store, resource, query, sight.lists)
+        view = View(self.store, self.faults, self.clock.now(), base_url, query)
+        with self.store.lock:
+            selection = Selection(self.store, resource, query, view.lists)
             rows = self._page(selection, query.page)
             records = self._disturbed(selection, resource, query.page, rows)
-            renderer = Renderer(self._store, self._faults, base_url, data_connections=query.data_connections)
-            names = query.fields.get(resource.type)
-            data = ",".join(renderer.render(record, names) for record in records)
-            included = self._included(resource, records, query, sight, renderer)
+            data = ",".join(map(view.render, records))
+            included = self._included(resource, records, query, view)
             counted = f',"meta":{{"count":{selection.count()},"count_truncated":false}}' if query.count else ""
             self._change_rows(resource, selection, rows)
         found = rows.records or rows.after
@@ -255,62 +368,60 @@ class Reader:
 
     def _page(self, selection: Selection, page: Page) -> Rows:
         foreign = page.after not in {None, _BEGINNING} and selection.read(page.after or "")[0] != page.size
-        if foreign and self._faults.fires("cursor_bound_to_size"):
+        if foreign and self.faults.fires("cursor_bound_to_size"):
             raise Refusal("validationError", "The cursor was made for another page[size].", pointer="page[after]")
-        page = replace(page, size=min(page.size, self._faults.setting("short_pages", "rows", 1) or page.size))
-        if page.offset is None and self._faults.fires("empty_page_with_next"):
+        page = replace(page, size=min(page.size, self.faults.setting("short_pages", "rows", 1) or page.size))
+        if page.offset is None and self.faults.fires("empty_page_with_next"):
             return Rows((), after=page.after or _BEGINNING)
         return selection.page(page)
 
     def _disturbed(self, selection: Selection, resource: Resource, page: Page, rows: Rows) -> Sequence[Record]:
         """Give the page's records the way a fault makes them arrive."""
         records = list(rows.records)
-        if page.after not in {None, _BEGINNING} and self._faults.fires("duplicate_across_pages"):
-            last = self._store.visible(resource.type, selection.read(page.after or "")[2])
+        if page.after not in {None, _BEGINNING} and self.faults.fires("duplicate_across_pages"):
+            last = self.store.visible(resource.type, selection.read(page.after or "")[2])
             records = records if last is None else [last, *records]
-        if self._faults.fires("out_of_order"):
+        if self.faults.fires("out_of_order"):
             records.reverse()
         return records
 
     def _change_rows(self, resource: Resource, selection: Selection, rows: Rows) -> None:
         if not rows.records or resource.type == "event":  # what happened does not change
             return
-        count = self._faults.setting("changes_while_paged", "count", 1)
+        count = self.faults.setting("changes_while_paged", "count", 1)
         if count is None:
             return
         following = selection.page(queries.Page(size=1, after=rows.after)).records if rows.after else ()
         for record in (*rows.records[:count], *following):
-            self._store.update(resource.type, record.id, updatedAt=Instant(self._clock.now() // 1000 * 1000))
+            self.store.update(resource.type, record.id, updatedAt=Instant(self.clock.now() // 1000 * 1000))
 
-    def _included(
-        self, resource: Resource, records: Sequence[Record], query: Query, sight: Sight, renderer: Renderer
-    ) -> str:
+    def _included(self, resource: Resource, records: Sequence[Record], query: Query, view: View) -> str:
         """Write the included resources, each once; those that are gone or hidden are simply absent."""
         if not query.include:
             return ""
-        missing = self._faults.take("included_missing")
+        missing = self.faults.take("included_missing")
         chosen: dict[tuple[str, int], str] = {}
         for name in query.include:
-            for target in _targets(self._store, resource, records, name) if name != renderer.without else ():
-                other = self._store.visible(*target)
+            for target in _targets(self.store, resource, records, name) if name != view.without else ():
+                other = self.store.visible(*target)
                 left_out = missing is not None and missing.get("type", target[0]) == target[0]
-                if target not in chosen and not left_out and other is not None and sight.shows(other):
-                    chosen[target] = renderer.render(other, query.fields.get(target[0]))
+                if target not in chosen and not left_out and other is not None and view.shows(other):
+                    chosen[target] = view.render(other)
         return f',"included":[{",".join(chosen.values())}]'
 
     def _links(self, resource: Resource, parameters: Parameters, page: Page, rows: Rows, base_url: str) -> str:
-        if rows.after and self._faults.fires("next_link_missing_links"):
+        if rows.after and self.faults.fires("next_link_missing_links"):
             return ""
         onward = "page[after]" if page.offset is None else "page[offset]"
         rest = [pair for pair in parameters if pair[0] != onward]
         own = f"{base_url}/api/v2/{resource.plural}"
         links: dict[str, str | None] = {"first": _url(own, rest)}
         if rows.after:
-            loops = page.after is not None and self._faults.fires("cursor_loops")
-            host = self._faults.setting("next_link_other_host", "host", _ELSEWHERE) or base_url
+            loops = page.after is not None and self.faults.fires("cursor_loops")
+            host = self.faults.setting("next_link_other_host", "host", _ELSEWHERE) or base_url
             target = f"{host}/api/v2/{resource.plural}"
             links["next"] = _url(target, [*rest, (onward, str(page.after) if loops else rows.after)])
-        elif self._faults.fires("next_link_null"):
+        elif self.faults.fires("next_link_null"):
             links["next"] = None
         return f',"links":{json.dumps(links, separators=(",", ":"))}'
 

@@ -61,7 +61,7 @@ class OutreachSandbox(SimulatedService):
         self.refresh_token = self.tokens.new_refresh()
         self._oauth = OAuth(self.app, self.tokens, clock=clock, faults=faults)
         self._trouble = Trouble(faults, clock)
-        self._reader = Reader(self.store, clock=clock, faults=faults)
+        self._reader = Reader(self.store, clock, faults)
 
     def answer(self, request: Request) -> Response:
         """Answer a request and write it to the journal, as of a kind such as ``token`` or ``list tasks``."""
@@ -76,7 +76,7 @@ class OutreachSandbox(SimulatedService):
         if response is None:
             response = self._trouble.on_the_way(self._answer(request, endpoint, given, form), kind)
         fired = self.faults.collect_fired()
-        self.journal.record(request, kind=kind, status=response.status, faults=fired, form=form)
+        self.journal.record(request, kind=kind, status=response.status, faults=fired, form=form.items())
         worth = len(response.body) > _WORTH_GZIP and "Content-Encoding" not in response.headers
         return gzipped(response) if worth and takes_gzip(request.headers.get("Accept-Encoding", "")) else response
 

@@ -6,7 +6,6 @@ Source: API developers guide, sections on fetching and on changing objects.
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -24,7 +23,7 @@ DELAY = "/delay/"
 """Where a delaying redirect leads, with a word that stands for the request that was sent there."""
 MOST_OBJECTS = 100
 _NO_VALUE, _NULL_VALUE = ":no_value:", ":null_value:"
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 _LISTS = {"_ff": "_ff[]", "_ft": "_ft[]", "_fc": "_fc[]", "_fm[]": "_fm"}
 _FALSE_WORDS = ("", "0", "false", "False", "None")
 _HEAD = ("__method", "id", "lock_version")
@@ -40,16 +39,6 @@ _DOCUMENTED = frozenset(
     )
 )
 """The control parameters that the guide names."""
-
-
-class NotUnderstoodError(Exception):
-    """The request is no API call; it is answered with `status` and a sentence."""
-
-    def __init__(self, status: HTTPStatus, text: str) -> None:
-        """Take the answer's status and its text."""
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 class Row(NamedTuple):
@@ -151,31 +140,30 @@ class Call(NamedTuple):
 
 
 def understand(request: Request) -> Call:
-    """Read a request."""
+    """Read a request; a body that is no form says nothing. Of a control parameter that comes twice, the last counts."""
     pairs = list(request.query)
-    if request.body:
-        content_type = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-        if content_type != _FORM:
-            raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, f"the body must be {_FORM}")
+    if is_form(request):
         pairs += parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
-    form = sort_out(pairs)
+    form = _sort_out(pairs)
     method = form.controls.get("_method", request.method).upper()
     controller = request.path.strip("/").removesuffix(".api")
-    return Call(request, _kind(request.path, controller, method), method, controller, pairs, form)
+    if request.path in PAGES:
+        kind = "page"
+    elif request.path.startswith(DELAY):
+        kind = "delay"
+    elif controller in ("login", "logout"):
+        kind = controller
+    else:
+        kind = f"{'read' if method == 'GET' else 'write'} {controller}"
+    return Call(request, kind, method, controller, pairs, form)
 
 
-def _kind(path: str, controller: str, method: str) -> str:
-    if path in PAGES:
-        return "page"
-    if path.startswith(DELAY):
-        return "delay"
-    if controller in ("login", "logout"):
-        return controller
-    return f"{'read' if method == 'GET' else 'write'} {controller}"
+def is_form(request: Request) -> bool:
+    """Tell whether the body of a request is a form, as it must be where there is one."""
+    return (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower() == FORM
 
 
-def sort_out(pairs: Iterable[tuple[str, str]]) -> Form:
-    """Sort the parameters of a request; of a control parameter that comes twice, the last counts."""
+def _sort_out(pairs: Iterable[tuple[str, str]]) -> Form:
     controls: dict[str, str] = {}
     lists: dict[str, list[str]] = {}
     arrays: dict[str, list[str]] = {}

@@ -10,6 +10,7 @@ import math
 import operator
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,8 +50,13 @@ _UNESCAPED_COMMA = re.compile(r"(?<!\\),")
 _UNINDEXED = ("lock_version", "created_by", "updated_by", "type", "created_through")
 
 
-class MalformedError(ValueError):
-    """The request makes no sense (`calls` and writes say so too); the text goes into the answer's ``failures``."""
+class MalformedError(Exception):
+    """The request makes no sense; the text goes into the answer's ``failures``, which has status 200 nearly always."""
+
+    def __init__(self, text: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        """Take the text and the answer's status."""
+        super().__init__(text)
+        self.status = status
 
 
 class RawFilter(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.server import Request, Response, SandboxClock, gzipped
 from outreach_sync.sandbox.service import SimulatedService
-from outreach_sync.sandbox.workbooks.calls import METADATA, Call, NotUnderstoodError, understand
+from outreach_sync.sandbox.workbooks.calls import FORM, METADATA, Call, is_form, understand
 from outreach_sync.sandbox.workbooks.formats import Values
 from outreach_sync.sandbox.workbooks.reading import MalformedError, Reader
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
@@ -24,7 +24,7 @@ from outreach_sync.sandbox.workbooks.trouble import (
     page,
     redirect,
 )
-from outreach_sync.sandbox.workbooks.writing import Manner, UnknownObjectError, Writer, document, refusal
+from outreach_sync.sandbox.workbooks.writing import Manner, Writer, document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,27 +73,18 @@ class WorkbooksSandbox(SimulatedService):
 
     def answer(self, request: Request) -> Response:
         """Answer one request and write it to the journal."""
-        self.faults.begin()
-        kind: str
-        kind, form = "not understood", list[tuple[str, str]]()
-        try:
-            call = understand(request)
-            kind, form = call.kind, call.summary()
-            self.faults.understood(kind)
-            self._prepare()
-            response = self._trouble.around(call, lambda: self._carry_out(call))
-        except RefusedError as error:
-            response = self._trouble.refusal(error)
-        except NotUnderstoodError as error:
-            response = json_response(error.status, refusal(error.text))
+        call = understand(request)
+        self.faults.begin(call.kind)
+        self._change_the_account()
+        response = self._trouble.around(call, lambda: self._carry_out(call))
         packed = "Content-Encoding" in response.headers
         if "gzip" in (request.headers.get("User-Agent") or "") and response.body and not packed:
             response = gzipped(response)
         fired = self.faults.collect_fired()
-        self.journal.record(request, kind=kind, status=response.status, faults=fired, form=form)
+        self.journal.record(request, kind=call.kind, status=response.status, faults=fired, form=call.summary())
         return response
 
-    def _prepare(self) -> None:
+    def _change_the_account(self) -> None:
         """Let faults change the account before the request is looked at."""
         options = self.faults.take("picklist_entry_missing")
         if options is not None and self.store.tables[PICKLIST_ENTRY].with_value("value", options["value"]):
@@ -109,12 +100,8 @@ class WorkbooksSandbox(SimulatedService):
             return self._answer(call)
         except RefusedError as error:
             return self._trouble.refusal(error)
-        except NotUnderstoodError as error:
-            return json_response(error.status, refusal(error.text))
         except MalformedError as error:
-            return json_response(HTTPStatus.OK, refusal(str(error)))
-        except UnknownObjectError:
-            return json_response(HTTPStatus.NOT_FOUND, refusal("an object could not be found"))
+            return json_response(error.status, {"success": False, "failures": [str(error)]})
 
     def _answer(self, call: Call) -> Response:
         if not call.request.headers.get("User-Agent"):
@@ -131,7 +118,7 @@ class WorkbooksSandbox(SimulatedService):
         if manner is None:
             return redirect(login_page(call))
         if call.method not in ("GET", "PUT") or (call.writes and call.controller == METADATA):
-            raise NotUnderstoodError(HTTPStatus.METHOD_NOT_ALLOWED, f"{call.method} is not allowed here")
+            raise MalformedError(f"{call.method} is not allowed here", HTTPStatus.METHOD_NOT_ALLOWED)
         return json_response(HTTPStatus.OK, self._document(call, manner))
 
     def _document(self, call: Call, manner: Manner) -> dict[str, Any]:
@@ -140,11 +127,10 @@ class WorkbooksSandbox(SimulatedService):
         try:
             table = self.store.table(call.controller)
         except KeyError:
-            raise NotUnderstoodError(HTTPStatus.NOT_FOUND, f"there is no {call.controller}") from None
+            raise MalformedError(f"there is no {call.controller}", HTTPStatus.NOT_FOUND) from None
         with self.store.lock:
             if call.writes:
-                plans = self._writer.write(call, table, manner)
-                return document(plans, table, self._reader, self.faults)
+                return document(self._writer.write(call, table, manner), table, self._reader)
             if table.record_class.name == CUSTOM_FIELD:
                 self._writer.look_at_fields(call.request.at)
             return self._reader.page(call, table, strict=manner.strict)
@@ -153,16 +139,18 @@ class WorkbooksSandbox(SimulatedService):
     def _check_manners(call: Call) -> None:
         """Insist on the ``.api`` suffix, on ``client=api`` except in a session, and with a key on an API version."""
         controls = call.form.controls
+        if call.request.body and not is_form(call.request):
+            raise MalformedError(f"the body must be {FORM}", HTTPStatus.NOT_ACCEPTABLE)
         if not call.request.path.endswith(".api") and call.kind != "logout":
-            raise NotUnderstoodError(HTTPStatus.NOT_FOUND, f"there is no {call.request.path}")
+            raise MalformedError(f"there is no {call.request.path}", HTTPStatus.NOT_FOUND)
         if call.kind == "logout" or "_delayed" in controls:
             return
         by_session = _cookie(call.request.headers) and "api_key" not in controls
         if not by_session and controls.get("client") != "api":
-            raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "client=api is mandatory")
+            raise MalformedError("client=api is mandatory", HTTPStatus.NOT_ACCEPTABLE)
         versions = ("api_version", "_api_version")  # some of the vendor's bindings send the latter
         if "api_key" in controls and not any(name in controls for name in versions):
-            raise NotUnderstoodError(HTTPStatus.NOT_ACCEPTABLE, "api_version is mandatory")
+            raise MalformedError("api_version is mandatory", HTTPStatus.NOT_ACCEPTABLE)
 
     def _log_in(self, call: Call) -> Response:
         """Begin a session, and say who is behind the key."""

@@ -95,10 +95,11 @@ class Trouble:
                     carry_out()
                 return answer(options)
         if self._faults.fires("database_being_migrated"):
-            raise RefusedError("database_being_migrated")
+            return self.refusal(RefusedError("database_being_migrated"))
         options = self._faults.take("key_refused")
         if options is not None:
-            raise RefusedError(options.get("reason", "unrecognised_name_or_password"), options.get("status"))
+            reason = options.get("reason", "unrecognised_name_or_password")
+            return self.refusal(RefusedError(reason, options.get("status")))
         return self._redirected(call, carry_out)
 
     def _redirected(self, call: Call, carry_out: Callable[[], Response]) -> Response | None:

@@ -7,6 +7,7 @@ Shapes: API developers guide, "Changing objects", "Affected objects" and its exa
 from __future__ import annotations
 
 from dataclasses import dataclass, field as field_
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, twin_text
@@ -34,15 +35,10 @@ Document = dict[str, Any]
 
 STALE_TEXT = "This record cannot be saved since it has already been updated elsewhere."
 """What the service says of a lock version that is not the current one (guide)."""
-_USUAL_PLACES = ("failures", "information")
 _OLD_FORMS = {"empty": {}, "message": {"message": [{"title": "Information", "body": "The record was examined."}]}}
 NOT_FOUND_TEXT = "could not be found"
 REFUSED_TEXT = "is not allowed by a rule of this database"
 REQUIRED_TEXT = "is a required field"
-
-
-class UnknownObjectError(Exception):
-    """The request as a whole is answered 404: one of its objects is not there."""
 
 
 class Manner(NamedTuple):
@@ -75,35 +71,42 @@ class Plan:
     @property
     def fails(self) -> bool:
         """Tell whether the object cannot be written."""
-        return bool(self.errors) or self.stale or self.missing
+        return bool(self.errors) or self.stale
 
     def blame(self, name: str, text: str) -> None:
         """Add an error on a field; ``base`` is the object as a whole."""
         self.errors.setdefault(name, []).append(text)
 
 
+@dataclass
 class Writer:
-    """Writes records of one store."""
+    """Writes records of one store; the reader knows which records a filter selects."""
 
-    def __init__(self, store: WorkbooksStore, faults: FaultBoard, reader: Reader, values: Values) -> None:
-        """Take what it writes to, and the reader that knows which records a filter selects."""
-        self._store = store
-        self._faults = faults
-        self._reader = reader
-        self._values = values
-        self._coming_fields: dict[int, tuple[int, int]] = {}
+    store: WorkbooksStore
+    faults: FaultBoard
+    reader: Reader
+    values: Values
+    _coming_fields: dict[int, tuple[int, int]] = field_(default_factory=dict)
 
     def write(self, call: Call, table: Table, manner: Manner) -> list[Plan]:
         """Carry out a write and say what became of each object, in the order of the request. The lock must be held."""
-        self._reader.check_controls(call.form, strict=manner.strict)
+        self.reader.check_controls(call.form, strict=manner.strict)
         rows = call.form.rows()
         self._meddle(table, rows)
         rows = [row._replace(id=table.stands_for(row.id)) for row in rows]
         selected = self._working_set(call, table, rows)
         gone = any(row.id and row.id not in selected for row in rows)
-        if gone and self._faults.fires("deleted_id_fails_batch_404"):
-            raise UnknownObjectError
-        plans = [self._plan(table, row, selected, manner) for row in rows]
+        if gone and self.faults.fires("deleted_id_fails_batch_404"):
+            raise MalformedError("an object could not be found", HTTPStatus.NOT_FOUND)
+        plans = [Plan(row) for row in rows]
+        for plan in plans:
+            if plan.row.method == "POST":
+                self._plan_create(table, plan, manner)
+            elif plan.row.id in selected:
+                self._plan_change(table, plan, table.records[plan.row.id], manner)
+            else:
+                plan.missing = True
+                plan.blame("base", NOT_FOUND_TEXT)
         self._refuse(plans)
         if manner.per_object or not any(plan.fails for plan in plans):
             for plan in plans:
@@ -115,27 +118,27 @@ class Writer:
         """Give the ids that the filter selects; they must be those of the objects, but for ones that are gone."""
         sent = {row.id for row in rows if row.id}
         filters, at = call.form.filters(), call.request.at
-        if not filters and (sent or self._faults.fires("filterless_creates_refused")):
+        if not filters and (sent or self.faults.fires("filterless_creates_refused")):
             raise MalformedError("a filter must select the objects that are to be changed")
         if not filters:
             return set()
-        found = self._reader.matching(table, filters, call.form.controls.get("_fm", ""), at)
+        found = self.reader.matching(table, filters, call.form.controls.get("_fm", ""), at)
         selected = {record.id for record in found if not record.is_deleted}
         if selected - sent:
             raise MalformedError("the filter selects objects that are not in the request")
         left = (table.records.get(id_) for id_ in sent - selected)
-        if any(one is not None and not one.is_deleted and self._reader.sees(table, one, at) for one in left):
+        if any(one is not None and not one.is_deleted and self.reader.sees(table, one, at) for one in left):
             raise MalformedError("the filter does not select each object of the request")
         return selected
 
     # -- what other people and processes do between a client's look and its write, as faults
 
     def _meddle(self, table: Table, rows: Sequence[Row]) -> None:
-        store, name = self._store, table.record_class.name
+        store, name = self.store, table.record_class.name
         existing = [row.id for row in rows if row.id in table.records]
 
         def each(fault: str, act: Callable[[int, Mapping[str, Any]], object], *, every: bool = False) -> None:
-            options = self._faults.take(fault) if existing else None
+            options = self.faults.take(fault) if existing else None
             if options is None:
                 return
             concerned = existing if every else existing[:1]
@@ -155,45 +158,34 @@ class Writer:
             each("merge_between_read_and_write", self._merge)
 
     def _merge(self, loser: int, options: Mapping[str, Any]) -> None:
-        winner = options.get("into") or self._store.add_person(name="Merged Example")
-        self._store.merge_people(winner, loser, alias=bool(options.get("alias")))
+        winner = options.get("into") or self.store.add_person(name="Merged Example")
+        self.store.merge_people(winner, loser, alias=bool(options.get("alias")))
 
     def _refuse(self, plans: Sequence[Plan]) -> None:
         """Make objects fail as a validation rule of the customer's would."""
-        one = self._faults.take("refuse_one")
+        one = self.faults.take("refuse_one")
         if one is not None:
             _blame(plans[one.get("index", 0) :][:1], one)
-        everyone = self._faults.take("refuse_all")
+        everyone = self.faults.take("refuse_all")
         if everyone is not None:
             _blame(plans, everyone)
-        options = self._faults.peek("refuse_value") or {}
+        options = self.faults.peek("refuse_value") or {}
         name = str(options.get("field"))
         sent = [plan for plan in plans if name in plan.row.fields]
         concerned = [plan for plan in sent if options.get("value", plan.row.fields[name]) == plan.row.fields[name]]
-        if concerned and self._faults.fires("refuse_value"):
+        if concerned and self.faults.fires("refuse_value"):
             _blame(concerned, options)
 
     # -- what each object would do, or why it cannot
 
-    def _plan(self, table: Table, row: Row, selected: set[int], manner: Manner) -> Plan:
-        plan = Plan(row)
-        if row.method == "POST":
-            self._plan_create(table, plan, manner)
-        elif row.id in selected:
-            self._plan_change(table, plan, table.records[row.id], manner)
-        else:
-            plan.missing = True
-            plan.blame("base", NOT_FOUND_TEXT)
-        return plan
-
     def _plan_create(self, table: Table, plan: Plan, manner: Manner) -> None:
         name = table.record_class.name
-        if not may(self._faults, "create", name):
+        if not may(self.faults, "create", name):
             plan.blame("base", "You do not have permission to create this record")
         self._read_fields(table, plan, manner)
         for field in table.fields.values():
             needed = plan.changes.get(field.name) in (None, "") and field.name not in plan.errors
-            if needed and is_required(self._faults, name, field):
+            if needed and is_required(self.faults, name, field):
                 plan.blame(field.name, REQUIRED_TEXT)
         if name == CUSTOM_FIELD and not plan.errors:
             self._check_custom_field(plan)
@@ -203,7 +195,7 @@ class Writer:
     def _plan_change(self, table: Table, plan: Plan, record: Record, manner: Manner) -> None:
         plan.record = record
         plan.stale = plan.row.lock_version != record.lock_version
-        may_update = plan.row.method == "DELETE" or may(self._faults, "update", table.record_class.name)
+        may_update = plan.row.method == "DELETE" or may(self.faults, "update", table.record_class.name)
         if record.read_only or not may_update:
             plan.blame("base", "You do not have permission to change this record")
         if plan.row.method == "DELETE":
@@ -224,7 +216,7 @@ class Writer:
             if field is not None and (
                 field.createable
                 if creates
-                else field.updateable and not self._faults.fires("field_not_updateable", field=name)
+                else field.updateable and not self.faults.fires("field_not_updateable", field=name)
             ):
                 self._read_field(plan, field, text)
             elif manner.strict:
@@ -232,7 +224,7 @@ class Writer:
 
     def _read_field(self, plan: Plan, field: Field, text: str | None) -> None:
         try:
-            value = None if text is None else self._values.read(field, text)
+            value = None if text is None else self.values.read(field, text)
         except ValueError as error:
             plan.blame(field.name, str(error))
             return
@@ -240,23 +232,18 @@ class Writer:
         if kept_as in plan.changes:
             plan.blame(field.name, f"only one of {kept_as}, {kept_as}_date and {kept_as}_datetime may be set")
             return
-        if field.picklist_id is not None and value is not None:
-            self._check_picklist(plan, field, field.picklist_id, value)
-        plan.changes[kept_as] = twin_text(field, value, self._store.zone) if field.twin_of else value
+        picklist = self._picklist(field.picklist_id)
+        known = value is None or field.picklist_id is None or value in self.store.picklist_values(field.picklist_id)
+        if not known and (picklist is None or not picklist.values.get("unrestricted")):
+            if picklist is not None and picklist.values.get("auto_create"):
+                plan.entries.append((picklist.id, str(value)))
+            else:
+                plan.blame(field.name, "is not a valid picklist value")
+        plan.changes[kept_as] = twin_text(field, value, self.store.zone) if field.twin_of else value
         plan.shown.append(field.name)
 
-    def _check_picklist(self, plan: Plan, field: Field, picklist_id: int, value: str) -> None:
-        picklist = self._picklist(picklist_id)
-        kept = {} if picklist is None else picklist.values
-        if kept.get("unrestricted") or value in self._store.picklist_values(picklist_id):
-            return
-        if kept.get("auto_create"):
-            plan.entries.append((picklist_id, value))
-        else:
-            plan.blame(field.name, "is not a valid picklist value")
-
     def _picklist(self, picklist_id: Any) -> Record | None:
-        record = self._store.tables[PICKLIST].records.get(picklist_id)
+        record = self.store.tables[PICKLIST].records.get(picklist_id)
         return None if record is None or record.is_deleted else record
 
     # -- what is done
@@ -264,36 +251,32 @@ class Writer:
     def _commit(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> None:
         plan.done = True
         for picklist_id, value in plan.entries:
-            if value not in self._store.picklist_values(picklist_id):
-                self._store.add(PICKLIST_ENTRY, picklist_id=picklist_id, value=value)
-        if plan.record is None:
-            plan.record = self._create(plan, table, manner, at)
-        else:
-            self._store.commit(table, plan.record, plan.row.method, plan.changes, plan.unchanged)
-
-    def _create(self, plan: Plan, table: Table, manner: Manner, at: Instant) -> Record:
-        record = self._store.commit_create(table, plan.changes, manner.application)
-        late = self._faults.take("created_rows_appear_late")
+            if value not in self.store.picklist_values(picklist_id):
+                self.store.add(PICKLIST_ENTRY, picklist_id=picklist_id, value=value)
+        if plan.record is not None:
+            self.store.commit(table, plan.record, plan.row.method, plan.changes, plan.unchanged)
+            return
+        plan.record = record = self.store.commit_create(table, plan.changes, manner.application)
+        late = self.faults.take("created_rows_appear_late")
         if late is not None:
             record.visible_at = at + int(late.get("seconds", 0) * 1000)
             record.hidden_reads = int(late.get("lookups", 0 if "seconds" in late else 1))
             table.late.add(record.id)
         if table.record_class.name == CUSTOM_FIELD:
-            self._store.name_custom_field(record)
-            slow = self._faults.take("custom_field_slow")
+            self.store.name_custom_field(record)
+            slow = self.faults.take("custom_field_slow")
             polls, pause = (1, 0) if slow is None else (slow.get("polls", 3), slow.get("seconds", 0))
             self._coming_fields[record.id] = (int(polls), at + int(pause * 1000))
-        return record
 
     # -- custom fields, which are available only after a while (example ``custom_field``)
 
     def _check_custom_field(self, plan: Plan) -> None:
-        word = self._faults.take("datetime_word")
+        word = self.faults.take("datetime_word")
         words = set(DATA_TYPES) if word is None else {*DATA_TYPES, word.get("word", "date_time")} - {"datetime"}
         wanted = plan.changes
         if wanted["data_type"] not in words:
             plan.blame("data_type", "is not included in the list")
-        if wanted["resource_type"] not in self._store.tables:
+        if wanted["resource_type"] not in self.store.tables:
             plan.blame("resource_type", "is not included in the list")
         picklist_id = wanted.get("picklist_id")
         if wanted["data_type"] == "picklist" and self._picklist(picklist_id) is None:
@@ -306,10 +289,10 @@ class Writer:
             if polls > 1 or at < ready_at:
                 continue
             del self._coming_fields[id_]
-            record = self._store.tables[CUSTOM_FIELD].records[id_]
+            record = self.store.tables[CUSTOM_FIELD].records[id_]
             is_time = DATA_TYPES.get(record.values["data_type"], "datetime") == "datetime"
-            as_day = is_time and self._faults.fires("custom_datetime_is_date")
-            self._store.open_custom_field(record, datatype="date" if as_day else None)
+            as_day = is_time and self.faults.fires("custom_datetime_is_date")
+            self.store.open_custom_field(record, datatype="date" if as_day else None)
 
 
 def _blame(plans: Sequence[Plan], options: Mapping[str, Any]) -> None:
@@ -317,43 +300,43 @@ def _blame(plans: Sequence[Plan], options: Mapping[str, Any]) -> None:
         plan.blame(str(options.get("field", "base")), str(options.get("text", REFUSED_TEXT)))
 
 
-def document(plans: Sequence[Plan], table: Table, reader: Reader, faults: FaultBoard) -> Document:
+def document(plans: Sequence[Plan], table: Table, reader: Reader) -> Document:
     """Build the answer to a write, bent by whichever faults are on. The store's lock must be held."""
+    faults = reader.faults
     if any(plan.missing for plan in plans) and faults.fires("deleted_id_shortens_results"):
         plans = [plan for plan in plans if not plan.missing]
-    places = _stale_places(plans, faults)
-    answer: Document = {
-        "success": all(plan.done for plan in plans),
-        **_top_level_errors(plans, places, flat=faults.fires("errors_flat")),
-        "affected_object_information": [_information(plan, places) for plan in plans],
-        "affected_objects": [_result(plan, table, reader) for plan in plans],
-    }
+    stale = any(plan.stale for plan in plans)
+    places = _stale_places(faults) if stale else ()
+    answer: Document = {"success": all(plan.done for plan in plans)}
+    errors = {name: texts[0] for plan in plans for name, texts in plan.errors.items()}
+    if "failures" in places:
+        answer["failures"] = [STALE_TEXT]
+    if "errors" in places:
+        errors["base"] = STALE_TEXT
+    flat = faults.fires("errors_flat")
+    if errors:
+        answer["errors"] = errors if flat else {"[]": errors}
+    if "affected_object_errors" in places:
+        answer["affected_object_errors"] = [{"base": [STALE_TEXT]} if plan.stale else {} for plan in plans]
+    for plan in plans:
+        if plan.stale and "information" in places:
+            plan.blame("base", STALE_TEXT)
+    answer["affected_object_information"] = [
+        {"success": plan.done, "errors": plan.errors, "warnings": {}} for plan in plans
+    ]
+    answer["affected_objects"] = [_result(plan, table, reader) for plan in plans]
     if answer["success"]:
         answer |= {"flash": "Updated successfully", "updates": {}}
     _bend(answer, plans, faults)
     return answer
 
 
-def refusal(text: str) -> Document:
-    """Build the answer to a request that makes no sense as a whole."""
-    return {"success": False, "failures": [text]}
-
-
-def _stale_places(plans: Sequence[Plan], faults: FaultBoard) -> tuple[str, ...]:
+def _stale_places(faults: FaultBoard) -> tuple[str, ...]:
     """Say where the text on a stale object stands."""
-    if not any(plan.stale for plan in plans):
-        return _USUAL_PLACES
     if faults.fires("stale_without_text"):
         return ()
     options = faults.take("stale_text_in")
-    return _USUAL_PLACES if options is None else (options.get("place", "failures"),)
-
-
-def _information(plan: Plan, places: tuple[str, ...]) -> Document:
-    errors = {name: list(texts) for name, texts in plan.errors.items()}
-    if plan.stale and "information" in places:
-        errors.setdefault("base", []).append(STALE_TEXT)
-    return {"success": plan.done, "errors": errors, "warnings": {}}
+    return ("failures", "information") if options is None else (options.get("place", "failures"),)
 
 
 def _result(plan: Plan, table: Table, reader: Reader) -> Document:
@@ -367,21 +350,6 @@ def _result(plan: Plan, table: Table, reader: Reader) -> Document:
     stamps = ("updated_at", "updated_by") if plan.changes else ()
     changed = (name for name in plan.shown if (table.fields[name].twin_of or name) in plan.changes)
     return reader.show(table, plan.record, ["id", "lock_version", *stamps, *changed])
-
-
-def _top_level_errors(plans: Sequence[Plan], places: tuple[str, ...], *, flat: bool) -> Document:
-    found: Document = {}
-    errors = {name: texts[0] for plan in plans for name, texts in plan.errors.items()}
-    stale = any(plan.stale for plan in plans)
-    if stale and "failures" in places:
-        found["failures"] = [STALE_TEXT]
-    if stale and "errors" in places:
-        errors["base"] = STALE_TEXT
-    if errors:
-        found["errors"] = errors if flat else {"[]": errors}
-    if stale and "affected_object_errors" in places:
-        found["affected_object_errors"] = [{"base": [STALE_TEXT]} if plan.stale else {} for plan in plans]
-    return found
 
 
 def _bend(answer: Document, plans: Sequence[Plan], faults: FaultBoard) -> None:
