@@ -4,22 +4,85 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tests.torture.kills import MATRICES
-from tests.torture.parts import SLICES, fault, kills, lives, properties
-from tests.torture.scenarios import SCENARIOS
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.torture.kills import MATRICES, kill_at_each, summary
+from tests.torture.machine import Torture
+from tests.torture.scenarios import SCENARIOS, happens
+from tests.torture.world import CROWDED, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.torture.parts import Done
-
 _LIVES_AT_ONCE = 100
+SLICES = 8
+_OCCASIONS: tuple[dict[str, int], ...] = (
+    {}, {"times": 1}, {"times": 2, "after": 1}, {"times": 1, "after": 3}, {"times": 3, "after": 2}
+)  # fmt: skip
+
+
+class Done(NamedTuple):
+    """What one job came to: whether all was well, and what to print."""
+
+    well: bool
+    lines: str
+
+
+def fault(number: int) -> Done:
+    """Let one fault happen on every occasion."""
+    scenario = SCENARIOS[number]
+    occasions = _OCCASIONS if scenario.service != "local" else _OCCASIONS[:1]
+    some = [
+        happens(scenario, at_first=first, lanes=lanes, **occasion)
+        for lanes in ((USUAL, CROWDED) if scenario.service == "workbooks" else (USUAL,))
+        for occasion in occasions
+        for first in (False, True)
+    ]
+    statuses = ", ".join(map(str, sorted({status for one in some for status in one.during})))
+    wrong = [f"    {violation}" for one in some for violation in one.violations]
+    line = f"{scenario.name:<64} {len(some):>2} runs, exit {statuses:<12} {len(wrong)} things lost or doubled"
+    return Done(not wrong, "\n".join((line, *wrong)))
+
+
+def kills(matrix: int, part: int, every: int) -> Done:
+    """Kill at every moment of a slice of a matrix."""
+    result = kill_at_each(*MATRICES[matrix], every=every, part=(part, SLICES))
+    return Done(not result.broken, summary([result]))
+
+
+def lives(examples: int) -> Done:
+    """Live through so many random lives."""
+    machine = settings(
+        max_examples=examples,
+        stateful_step_count=25,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    try:
+        run_state_machine_as_test(Torture, settings=machine)
+    except AssertionError as error:
+        steps = getattr(error, "__notes__", [])
+        return Done(well=False, lines="\n".join((f"a life ended badly: {error}", *steps)))
+    return Done(well=True, lines=f"{examples} random lives, all ended well")
+
+
+def properties() -> Done:
+    """Try every property on thousands of random examples, and whatever `make test` leaves out."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis or torture", "--ignore=tests/torture", "tests"]
+    environment = {**os.environ, "HYPOTHESIS_PROFILE": "torture"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return Done(ended.returncode == 0, ended.stdout if ended.returncode else ended.stdout.splitlines()[-1])
 
 
 def main() -> int:
@@ -58,4 +121,6 @@ def _say(lines: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tests.torture import __main__ as this  # other processes find its functions by the name of the module
+
+    sys.exit(this.main())

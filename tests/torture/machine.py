@@ -10,9 +10,10 @@ import contextlib
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from outreach_sync.errors import OutreachSyncError
+from outreach_sync.sandbox.workbooks.schema import SEQUENCE_STATES
 from tests.harness import PERSON, TASK
 from tests.torture import oracle
 from tests.torture.reaper import KilledError, Reaper
@@ -24,68 +25,38 @@ MINUTE = 60_000
 _LATEST_MOMENT = 260
 _PICK = st.integers(0, 1000)
 
+
+def _plain(names: str) -> dict[str, dict[str, Any]]:
+    return {name: {} for name in names.split()}
+
+
 OUTREACH_FAULTS: dict[str, dict[str, Any]] = {
-    "server_error_500": {},
-    "gateway_timeout_504": {},
-    "html_with_200": {},
-    "broken_json": {},
-    "body_cut_short": {},
-    "reset_before_answer": {},
-    "reset_during_answer": {},
+    **_plain(
+        "server_error_500 gateway_timeout_504 html_with_200 broken_json body_cut_short reset_before_answer"
+        " reset_during_answer token_expired_mid_walk refresh_rotates_hard refresh_refused_once out_of_order"
+        " duplicate_across_pages changes_while_paged empty_page_with_next cursor_loops cursor_refused"
+        " cursor_bound_to_size next_link_null next_link_other_host rate_headers_missing"
+        " unauthorized_without_body url_too_long included_missing to_one_links_only ids_as_strings"
+        " unknown_attributes_added"
+    ),
     "rate_limited": {"form": "seconds", "wait": 0},
     "maintenance_503": {"wait": 60},
-    "token_expired_mid_walk": {},
-    "refresh_rotates_hard": {},
-    "refresh_refused_once": {},
-    "out_of_order": {},
-    "duplicate_across_pages": {},
-    "changes_while_paged": {},
     "short_pages": {"rows": 3},
-    "empty_page_with_next": {},
-    "cursor_loops": {},
-    "cursor_refused": {},
-    "cursor_bound_to_size": {},
-    "next_link_null": {},
-    "next_link_other_host": {},
-    "rate_headers_missing": {},
     "reset_in_form": {"form": "http_date"},
-    "unauthorized_without_body": {},
-    "url_too_long": {},
-    "included_missing": {},
-    "to_one_links_only": {},
-    "ids_as_strings": {},
-    "unknown_attributes_added": {},
 }
 WORKBOOKS_FAULTS: dict[str, dict[str, Any]] = {
-    "answer_lost_after_commit": {},
+    **_plain(
+        "answer_lost_after_commit reset_before_answer body_cut_short broken_json rate_limited_429"
+        " unavailable_503 redirect_302 created_rows_appear_late filter_ignored page_shift refuse_one"
+        " refuse_all top_level_success_true_on_partial top_level_success_false_on_success_info_missing"
+        " results_longer results_shorter results_reordered information_missing stale_some stale_all"
+        " stale_again_and_again stale_without_text deleted_id_fails_batch_404 deleted_id_shortens_results"
+    ),
     "error_500": {"kind": "write"},
     "error_500 done": {"kind": "write", "committed": True},
-    "reset_before_answer": {},
-    "body_cut_short": {},
-    "broken_json": {},
     "html_with_200": {"committed": True},
-    "rate_limited_429": {},
-    "unavailable_503": {},
-    "redirect_302": {},
     "redirect_302 done": {"kind": "write", "committed": True},
-    "created_rows_appear_late": {},
-    "filter_ignored": {},
-    "page_shift": {},
-    "refuse_one": {},
-    "refuse_all": {},
     "refuse_value": {"field": ALL_FIELDS["sequence_state"]},
-    "top_level_success_true_on_partial": {},
-    "top_level_success_false_on_success_info_missing": {},
-    "results_longer": {},
-    "results_shorter": {},
-    "results_reordered": {},
-    "information_missing": {},
-    "stale_some": {},
-    "stale_all": {},
-    "stale_again_and_again": {},
-    "stale_without_text": {},
-    "deleted_id_fails_batch_404": {},
-    "deleted_id_shortens_results": {},
 }
 
 
@@ -103,65 +74,56 @@ class Torture(RuleBasedStateMachine):
         populate(self.world)
         self.compare_at_the_end = False
 
+    @invariant()
+    def everything_is_noted(self) -> None:
+        self.world.note()
+
     # -- Outreach
 
     @rule(pick=_PICK, state=st.sampled_from(STATES))
     def a_state_changes(self, pick: int, state: str) -> None:
         chosen = self._pick("sequenceState", pick)
         if chosen is not None:
-            self._source("sequenceState", chosen.id, state=state, stateChangedAt=self.world.now())
+            self.world.outreach.update("sequenceState", chosen, state=state, stateChangedAt=self.world.now())
 
     @rule(pick=_PICK, state=st.sampled_from((*STATES, "hibernating")), sequence=st.integers(1, 3))
     def somebody_enters_a_sequence(self, pick: int, state: str, sequence: int) -> None:
-        chosen = self._pick("prospect", pick)
-        if chosen is not None:
-            self.world.outreach.add_state(chosen.id, sequence, state, stateChangedAt=self.world.now())
-            self.world.note()
+        prospect = self._pick("prospect", pick)
+        self.world.outreach.add_state(prospect, sequence, state, stateChangedAt=self.world.now())
 
     @rule(pick=_PICK, how=st.sampled_from(("optedOut", "emailOptedOut", "dated", "resumed")))
     def somebody_opts_out_or_in(self, pick: int, how: str) -> None:
-        chosen = self._pick("prospect", pick)
-        if chosen is None:
-            return
         changes: dict[str, dict[str, Any]] = {
             "dated": {"optedOut": True, "optedOutAt": self.world.now()},
             "resumed": {"optedOut": False, "emailOptedOut": False, "optedOutAt": None},
         }
-        self._source("prospect", chosen.id, **changes.get(how, {how: True}))
+        self.world.outreach.update("prospect", self._pick("prospect", pick), **changes.get(how, {how: True}))
 
     @rule(number=st.integers(1, 8), emails=st.lists(st.integers(1, 6), max_size=2))
     def a_prospect_appears(self, number: int, emails: list[int]) -> None:
         addresses = [f"new{one}@example.com" for one in emails]
         self.world.outreach.add_prospect(firstName=f"New{number}", lastName="Example", emails=addresses)
-        self.world.note()
 
     @rule(pick=_PICK, skipped=st.sampled_from(("skipped", "complete", "incomplete")))
     def a_task_changes(self, pick: int, skipped: str) -> None:
-        chosen = self._pick("task", pick)
-        if chosen is not None:
-            self._source("task", chosen.id, state=skipped)
+        self.world.outreach.update("task", self._pick("task", pick), state=skipped)
 
     @rule(pick=_PICK)
     def a_task_is_skipped(self, pick: int) -> None:
-        chosen = self._pick("prospect", pick)
-        if chosen is not None:
-            self.world.outreach.add_task(chosen.id, taskType="sequence_step_call", action="call", state="skipped")
-            self.world.note()
+        kind = {"taskType": "sequence_step_call", "action": "call", "state": "skipped"}
+        self.world.outreach.add_task(self._pick("prospect", pick), **kind)
 
     @rule(pick=_PICK)
     def a_state_vanishes(self, pick: int) -> None:
         chosen = self._pick("sequenceState", pick)
         if chosen is not None:
-            self.world.outreach.delete("sequenceState", chosen.id)
+            self.world.outreach.delete("sequenceState", chosen)
             self.compare_at_the_end = True
 
     @rule(pick=_PICK, hours=st.integers(1, 20))
     def a_state_is_seen_late(self, pick: int, hours: int) -> None:
-        chosen = self._pick("prospect", pick)
-        if chosen is not None:
-            values = {"prospect": chosen.id, "sequence": 1, "state": "finished"}
-            self.world.outreach.add("sequenceState", values, visible_after_ms=hours * HOUR)
-            self.world.note()
+        values = {"prospect": self._pick("prospect", pick), "sequence": 1, "state": "finished"}
+        self.world.outreach.add("sequenceState", values, visible_after_ms=hours * HOUR)
 
     @rule(milliseconds=st.sampled_from((1000, 11 * MINUTE, 3 * HOUR, 25 * HOUR)))
     def time_passes(self, milliseconds: int) -> None:
@@ -190,7 +152,6 @@ class Torture(RuleBasedStateMachine):
         person = self._pick_row(PERSON, pick)
         if person is not None:
             self.world.workbooks.delete(PERSON, person)
-            self.world.note()
 
     @rule(winner=_PICK, loser=_PICK)
     def a_user_merges_people(self, winner: int, loser: int) -> None:
@@ -199,14 +160,12 @@ class Torture(RuleBasedStateMachine):
         if kept is not None and lost is not None and kept != lost:
             self.world.workbooks.merge_people(kept, lost)
             self.world.history.merge(self.world, kept, lost)
-            self.world.note()
 
     @rule(pick=_PICK)
     def a_user_deletes_a_task(self, pick: int) -> None:
         task = self._pick_row(TASK, pick)
         if task is not None:
             self.world.workbooks.delete(TASK, task)
-            self.world.note()
 
     # -- trouble
 
@@ -237,12 +196,8 @@ class Torture(RuleBasedStateMachine):
 
     @rule(moment=st.integers(1, _LATEST_MOMENT), kind=st.sampled_from(("run", "run", "reconcile")))
     def a_cycle_is_killed(self, moment: int, kind: str) -> None:
-        reaper = Reaper(moment)
-        try:
-            with reaper.watching():
-                self.world.run(kind, allow_bulk=True)
-        except KilledError:
-            self.world.note()
+        with contextlib.suppress(KilledError), Reaper(moment).watching():
+            self.world.run(kind, allow_bulk=True)
 
     @rule()
     @precondition(lambda self: self.world.state_path.exists())
@@ -255,8 +210,8 @@ class Torture(RuleBasedStateMachine):
 
     @rule(label=st.sampled_from(("Pending", "Paused by us")))
     def a_label_changes(self, label: str) -> None:
-        if label not in self.world.workbooks.picklist_values(_sequence_states(self.world)):
-            self.world.workbooks.add("admin/picklist_entries", picklist_id=_sequence_states(self.world), value=label)
+        if label not in self.world.workbooks.picklist_values(SEQUENCE_STATES):
+            self.world.workbooks.add("admin/picklist_entries", picklist_id=SEQUENCE_STATES, value=label)
         self.world.change("sync", labels={"paused": label})
 
     @rule(mode=st.sampled_from(("latest", "precedence")))
@@ -293,24 +248,14 @@ class Torture(RuleBasedStateMachine):
     # -- choosing
 
     def _pick(self, kind: str, number: int) -> Any:
+        """Choose a record of Outreach; None where there is none, which only sequence states can come to."""
         records = self.world.outreach.all(kind)
-        return records[number % len(records)] if records else None
+        return records[number % len(records)].id if records else None
 
     def _pick_row(self, kind: str, number: int) -> int | None:
         rows = self.world.workbooks.all(kind)
         return rows[number % len(rows)]["id"] if rows else None
 
-    def _source(self, kind: str, record_id: int, **changes: Any) -> None:
-        self.world.outreach.update(kind, record_id, **changes)
-        self.world.note()
-
     def _contents(self) -> dict[str, list[tuple[Any, ...]]]:
         tables = [name for (name,) in self.world.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: self.world.rows(f'SELECT * FROM "{name}"') for name in tables}  # noqa: S608 - names of tables
-
-
-def _sequence_states(world: World) -> int:
-    from outreach_sync.sandbox.workbooks.schema import SEQUENCE_STATES  # noqa: PLC0415 - only its number is wanted
-
-    assert world.workbooks.picklist_values(SEQUENCE_STATES)
-    return SEQUENCE_STATES

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tests.torture.world import World
 
@@ -284,7 +284,7 @@ def _kept_times(world: World, times: Iterable[int]) -> set[int]:
 
 def _missing_people(world: World) -> Iterable[str]:
     linked, refused = links(world), {prospect for _, prospect, _, _, _ in failures(world)}
-    pooled = {one for (pool,) in world.rows("SELECT pool FROM outbox") for one in _numbers(pool)}
+    pooled = {int(one) for (pool,) in world.rows("SELECT pool FROM outbox") for one in re.findall(r"\d+", pool)}
     for prospect in world.outreach.all("prospect"):
         if prospect.hidden or prospect.values.get("trashedAt") or prospect.id in linked:
             continue
@@ -311,18 +311,14 @@ def _tasks(world: World) -> Iterable[str]:
         if rows and task.id not in world.history.skipped:
             yield f"task {task.id} was sent although it was never skipped"
         lacking = all((TASK, row["id"]) in world.history.compared for row in rows)
-        if is_skipped_sequence_task(task) and prospect in linked and lacking and not _is_excused(world, task, linked):
+        excused = task.id in world.history.unwritable_tasks or linked.get(prospect) in world.history.unwritable
+        if is_skipped_sequence_task(task) and prospect in linked and lacking and not excused:
             yield f"task {task.id} of prospect {prospect} was never sent, or never again after its deletion"
         for row in rows:
             yield from (f"Task {row['id']}: {wrong}" for wrong in _wrong_task(world, row, task))
     for reference in made:
         if int(reference.rpartition("-")[2]) not in world.history.skipped:
             yield f"{reference} stands for no task that was ever skipped"
-
-
-def _is_excused(world: World, task: Any, linked: Mapping[int, int]) -> bool:
-    excused = world.history
-    return task.id in excused.unwritable_tasks or linked[task.values["prospect"]] in excused.unwritable
 
 
 def _wrong_task(world: World, row: dict[str, Any], task: Any) -> Iterable[str]:
@@ -440,27 +436,17 @@ def _is_eligible(world: World, prospect: Any) -> bool:
     )
 
 
-def _by_outreach_id(prospect: Any, person: dict[str, Any]) -> bool:
-    return person.get("cf_person_outreach_id") == str(prospect.id)
-
-
-def _by_reference(prospect: Any, person: dict[str, Any]) -> bool:
-    return bool(person["created_through_reference"] == f"outreach-prospect-{prospect.id}")
-
-
-def _by_external_id(prospect: Any, person: dict[str, Any]) -> bool:
-    return bool(prospect.values.get("externalId") == person["object_ref"])
-
-
-def _by_email(prospect: Any, person: dict[str, Any]) -> bool:
-    return (person["main_location[email]"] or "").casefold() in _addresses(prospect)
-
-
 def _addresses(prospect: Any) -> set[str]:
     return {email.casefold() for email in prospect.values.get("emails") or ()}
 
 
-_RULES = (_by_outreach_id, _by_reference, _by_external_id, _by_email)
+_RULES: tuple[Callable[[Any, dict[str, Any]], bool], ...] = (
+    lambda prospect, person: person.get("cf_person_outreach_id") == str(prospect.id),
+    lambda prospect, person: person["created_through_reference"] == f"outreach-prospect-{prospect.id}",
+    lambda prospect, person: prospect.values.get("externalId") == person["object_ref"],
+    lambda prospect, person: (person["main_location[email]"] or "").casefold() in _addresses(prospect),
+)
+"""When a Person is a prospect, in the order in which the program asks."""
 
 
 def _may_be(prospect: Any, person: dict[str, Any]) -> bool:
@@ -475,7 +461,3 @@ def _one_person(everyone: Sequence[Any], prospect: Any) -> set[int]:
         pool |= {other.id for other in everyone if _addresses(other) & addresses}
         addresses = {one for other in everyone if other.id in pool for one in _addresses(other)}
     return pool
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", text)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import OutreachSyncError
 from outreach_sync.sandbox.workbooks.schema import SEQUENCE_STATES
@@ -54,21 +54,11 @@ class Scenario:
         return " ".join(filter(None, (self.service, self.fault, self.variant)))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What happened: exit statuses under the fault and after it, and what the oracle found."""
+class Outcome(NamedTuple):
+    """What happened: exit statuses under the fault, and what the oracle found after it."""
 
-    during: tuple[int, ...]
-    after: tuple[int, ...]
-    violations: tuple[str, ...]
-
-    @property
-    def lost(self) -> int:
-        return sum("times:" not in one and "was created as" not in one for one in self.violations)
-
-    @property
-    def doubled(self) -> int:
-        return len(self.violations) - self.lost
+    during: list[int]
+    violations: list[str]
 
 
 def happens(
@@ -85,7 +75,16 @@ def happens(
             world.load()
             go_on(world, 1)
         during = _suffer(world, scenario, times, after)
-        return _judge(world, scenario, during)
+        world.heal()
+        world.change("outreach", page_size=1000)
+        scenario.mend(world)
+        world.note()
+        world.pass_time(scenario.wait_ms)
+        ended = world.converge(reconcile_first=scenario.compare)
+        found = [f"ended with {status}" for status in during if status not in scenario.statuses]
+        if ended[-1] not in {0, 1} or world.unfinished():
+            found.append(f"not converged after {ended}")
+        return Outcome(during, [*found, *oracle.violations(world), *oracle.not_idle(world)])
     finally:
         world.close()
 
@@ -101,19 +100,6 @@ def _suffer(world: World, scenario: Scenario, times: int | None, after: int) -> 
     go_on(world, 2)
     during.append(status_of(world))
     return during
-
-
-def _judge(world: World, scenario: Scenario, during: list[int]) -> Outcome:
-    world.heal()
-    world.change("outreach", page_size=1000)
-    scenario.mend(world)
-    world.note()
-    world.pass_time(scenario.wait_ms)
-    after = world.converge(reconcile_first=scenario.compare)
-    found = [f"ended with {status}" for status in during if status not in scenario.statuses]
-    if after[-1] not in {0, 1} or world.unfinished():
-        found.append(f"not converged after {after}")
-    return Outcome(tuple(during), tuple(after), (*found, *oracle.violations(world), *oracle.not_idle(world)))
 
 
 def status_of(world: World, **options: Any) -> int:
@@ -182,232 +168,164 @@ def _excuse_cut(world: World) -> None:
     world.history.keeps_characters = 30
 
 
-def _variants(fault: str, option: str, values: tuple[Any, ...], **more: Any) -> list[Scenario]:
-    fixed = more.pop("options", {})
-    return [Scenario("outreach", fault, {**fixed, option: value}, f"{option}={value}", **more) for value in values]
+def _all(service: str, names: str, **more: Any) -> list[Scenario]:
+    return [Scenario(service, fault, **more) for fault in names.split()]
 
 
-_LARGE = {"outreach": {"page_size": 100}}
+def _variants(service: str, fault: str, option: str, values: tuple[Any, ...], **more: Any) -> list[Scenario]:
+    return [Scenario(service, fault, {option: value}, str(value), **more) for value in values]
+
+
+_LABEL, _LISTED = ALL_FIELDS["sequence_state"], ALL_FIELDS["sequences"]
 _SHORT = {"seconds": 0.05}
+_DONE = {"committed": True}
 _EXPIRED = {"token_expired_mid_walk": {"times": 1, "after": 1}}
-SCENARIOS = [
-    # Outreach, whole answers
-    *_variants(
-        "rate_limited", "form", ("seconds", "epoch", "iso", "iso_naive", "http_date", "none"), options={"wait": 1}
+_FORMS = ("seconds", "epoch", "iso", "iso_naive", "http_date", "none")
+_LATER = {"statuses": SHRUGGED_OFF, "compare": True, "wait_ms": DAY + HOUR}
+"""What the faults that hide something for a day have in common."""
+
+OUTREACH = [
+    *_all(
+        "outreach",
+        "server_error_500 gateway_timeout_504 html_with_200 broken_json body_cut_short reset_before_answer"
+        " reset_during_answer redirect_elsewhere token_expired_mid_walk second_access_token_refused token_minute_rule"
+        " scope_missing governance_refuses changes_while_paged empty_page_with_next cursor_loops cursor_refused"
+        " next_link_other_host next_link_missing_links",
     ),
+    *_all(
+        "outreach",
+        "remaining_two_numbers rate_headers_missing url_too_long refresh_refused_once refresh_rotates_hard"
+        " consent_state_lost out_of_order duplicate_across_pages upper_bound_ignored short_pages offset_cap"
+        " next_link_null trashed_listed to_one_null to_one_links_only to_one_empty unknown_attributes_added"
+        " ids_as_strings",
+        statuses=SHRUGGED_OFF,
+    ),
+    *_all(
+        "outreach",
+        "unknown_state stamps_ahead skip_is_not_completed skip_is_like_done skip_is_another_word skip_destroys_task"
+        " skip_keeps_updated_at skip_keeps_step opt_out_keeps_updated_at merge_names event_names_refused event_missing"
+        " event_repeated event_renamed event_stamped event_without event_relations_die",
+        **_LATER,
+    ),
+    # whole answers
+    *_variants("outreach", "rate_limited", "form", (*_FORMS, "odd")),
     Scenario("outreach", "rate_limited", {"form": "seconds", "wait": 3600}, "an hour"),
     Scenario("outreach", "quota_nearly_spent", {}, config={"outreach": {"page_size": 4, "reserve": 2}}, wait_ms=HOUR),
-    Scenario("outreach", "remaining_two_numbers", statuses=SHRUGGED_OFF),
     Scenario("outreach", "remaining_two_numbers", {"swapped": True}, "swapped", statuses=SHRUGGED_OFF),
-    *_variants(
-        "reset_in_form", "form", ("seconds", "epoch", "iso", "iso_naive", "http_date", "none"), statuses=SHRUGGED_OFF
+    *_variants("outreach", "reset_in_form", "form", _FORMS, statuses=SHRUGGED_OFF),
+    Scenario(
+        *("outreach", "bad_gateway_large_pages", {"threshold": 50}, ""),
+        statuses=SHRUGGED_OFF,
+        config={"outreach": {"page_size": 100}},
     ),
-    Scenario("outreach", "rate_headers_missing", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "url_too_long", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "server_error_500"),
-    Scenario("outreach", "bad_gateway_large_pages", {"threshold": 50}, statuses=SHRUGGED_OFF, config=_LARGE),
-    Scenario("outreach", "gateway_timeout_504"),
-    *_variants("maintenance_503", "form", ("iso", "iso_naive", "http_date", "epoch", "seconds")),
-    Scenario("outreach", "html_with_200"),
-    Scenario("outreach", "broken_json"),
-    Scenario("outreach", "body_cut_short"),
-    Scenario("outreach", "reset_before_answer"),
-    Scenario("outreach", "reset_during_answer"),
+    *_variants("outreach", "maintenance_503", "form", _FORMS[:5]),
     Scenario("outreach", "hang", _SHORT),
     Scenario("outreach", "slow", {"seconds": 0.01}),
-    Scenario("outreach", "redirect_elsewhere"),
-    *_variants("clock_skew", "ms", (DAY + HOUR, -DAY - HOUR), statuses=SHRUGGED_OFF, wait_ms=DAY + HOUR),
-    # Outreach, who we are
-    Scenario("outreach", "token_expired_mid_walk"),
-    Scenario("outreach", "second_access_token_refused"),
-    Scenario("outreach", "refresh_refused_once", statuses=SHRUGGED_OFF),
+    *_variants(
+        *("outreach", "clock_skew", "ms", (DAY + HOUR, -DAY - HOUR)),
+        statuses=SHRUGGED_OFF,
+        wait_ms=DAY + HOUR,
+    ),
+    *_variants("outreach", "gateway_page", "status", (401, 403, 404, 422, 429, 503)),
+    Scenario("outreach", "gateway_page", {"status": 403, "text": True, "kind": "token"}, "403 token"),
+    Scenario("outreach", "huge_answer", {"megabytes": 300}),
+    # who we are
     Scenario("outreach", "refresh_revoked", mend=_consent_again),
-    Scenario("outreach", "refresh_revoked", {"status": 401}, "401", mend=_consent_again),
-    *_variants("refresh_revoked", "error", ("token_revoked", "unauthorized"), mend=_consent_again),
-    *_variants("refresh_revoked", "form", ("html", "empty"), mend=_consent_again),
+    *_variants("outreach", "refresh_revoked", "status", (401,), mend=_consent_again),
+    *_variants("outreach", "refresh_revoked", "error", ("token_revoked", "unauthorized"), mend=_consent_again),
+    *_variants("outreach", "refresh_revoked", "form", ("html", "empty"), mend=_consent_again),
     Scenario("outreach", "refresh_revoked", {"status": 401, "form": "empty"}, "401 form=empty", mend=_consent_again),
-    Scenario("outreach", "refresh_rotates_hard", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "token_minute_rule"),
     Scenario("outreach", "token_minute_rule", {"retry_after": 60}, "retry_after=60"),
-    *_variants("unauthorized_without_body", "form", ("empty", "html"), also=_EXPIRED),
-    Scenario("outreach", "consent_state_lost", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "scope_missing"),
+    *_variants("outreach", "unauthorized_without_body", "form", ("empty", "html"), also=_EXPIRED),
     Scenario("outreach", "scope_missing", {"scope": "prospects.read"}, "prospects"),
-    Scenario("outreach", "governance_refuses"),
     Scenario("outreach", "governance_hides", wait_ms=DAY, compare=True),
     Scenario("outreach", "governance_hides", {"type": "user", "every": 1}, "users", statuses=SHRUGGED_OFF),
-    # Outreach, pages
-    Scenario("outreach", "out_of_order", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "duplicate_across_pages", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "changes_while_paged"),
-    Scenario("outreach", "upper_bound_ignored", statuses=SHRUGGED_OFF),
+    # pages and records
     Scenario("outreach", "late_visibility", statuses=SHRUGGED_OFF, wait_ms=DAY + HOUR),
     Scenario(
-        "outreach", "late_visibility", {"ms": 20 * HOUR}, "20 hours", statuses=frozenset({0, 1}), wait_ms=DAY + HOUR
+        *("outreach", "late_visibility", {"ms": 20 * HOUR}, "20 hours"), statuses=frozenset({0, 1}), wait_ms=DAY + HOUR
     ),
-    Scenario("outreach", "short_pages", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "empty_page_with_next"),
-    Scenario("outreach", "cursor_loops"),
-    Scenario("outreach", "cursor_refused"),
     Scenario(
-        "outreach",
-        "cursor_bound_to_size",
+        *("outreach", "cursor_bound_to_size"),
         config={"outreach": {"page_size": 8}},
         also={"bad_gateway_large_pages": {"threshold": 5, "after": 3}},
     ),
-    Scenario("outreach", "offset_cap", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "next_link_null", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "next_link_other_host"),
-    Scenario("outreach", "next_link_missing_links"),
-    # Outreach, records
-    Scenario("outreach", "trashed_listed", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "to_one_null", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "to_one_links_only", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "to_one_empty", statuses=SHRUGGED_OFF),
     Scenario("outreach", "included_missing", statuses=SHRUGGED_OFF, compare=True),
-    Scenario("outreach", "unknown_state", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
-    Scenario("outreach", "unknown_attributes_added", statuses=SHRUGGED_OFF),
-    Scenario("outreach", "ids_as_strings", statuses=SHRUGGED_OFF),
-    # Outreach, what a skipped task looks like
-    *(
-        Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)
-        for fault in ("skip_is_not_completed", "skip_is_like_done", "skip_is_another_word", "skip_destroys_task")
+]
+WORKBOOKS = [
+    *_all(
+        "workbooks",
+        "answer_lost_after_commit body_cut_short broken_json reset_before_answer html_with_200 invalid_utf8 error_500"
+        " unavailable_503 redirect_302 key_refused database_being_migrated filter_ignored records_hidden page_shift"
+        " created_rows_appear_late strict_objects_to_control_parameters refuse_one refuse_all field_required emoji_lost"
+        " blanks_trimmed ampersand_escaped top_level_success_true_on_partial"
+        " top_level_success_false_on_success_info_missing results_longer results_shorter results_reordered stale_some"
+        " stale_all stale_again_and_again stale_without_text deleted_id_fails_batch_404 deleted_id_shortens_results"
+        " no_permission_to_create no_permission_to_update",
     ),
-    # Outreach, gateways, sizes and stamps
-    *(
-        Scenario("outreach", "gateway_page", {"status": status}, str(status))
-        for status in (401, 403, 404, 422, 429, 503)
+    *_all(
+        "workbooks",
+        "failure_message eq_case_sensitive eq_without_accents eq_without_blanks backslash_escapes skip_total_unknown"
+        " text_line_ends_crlf filterless_creates_refused errors_flat custom_datetime_refuses_iso custom_field_slow"
+        " datetime_word custom_datetime_is_date",
+        statuses=SHRUGGED_OFF,
     ),
-    Scenario("outreach", "gateway_page", {"status": 403, "text": True, "kind": "token"}, "403 token"),
-    Scenario("outreach", "huge_answer", {"megabytes": 300}),
-    Scenario("outreach", "stamps_ahead", statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR),
-    Scenario("outreach", "rate_limited", {"form": "odd"}, "form=odd"),
-    # Outreach, what the stream of events leaves out
+    # on the wire, and statuses
     *(
-        Scenario("outreach", fault, statuses=SHRUGGED_OFF, compare=True, wait_ms=DAY + HOUR)
-        for fault in (
-            *("skip_keeps_updated_at", "skip_keeps_step", "opt_out_keeps_updated_at", "merge_names"),
-            *("event_names_refused", "event_missing", "event_repeated", "event_renamed", "event_stamped"),
-            *("event_without", "event_relations_die"),
-        )
+        Scenario("workbooks", fault, {**options, **_DONE}, "done")
+        for fault, options in (("reset_before_answer", {}), ("hang", _SHORT), ("html_with_200", {}))
     ),
-    # Workbooks, on the wire
-    *(Scenario("workbooks", fault) for fault in ("answer_lost_after_commit", "body_cut_short", "broken_json")),
-    Scenario("workbooks", "reset_before_answer"),
-    Scenario("workbooks", "reset_before_answer", {"committed": True}, "done"),
     Scenario("workbooks", "hang", _SHORT),
-    Scenario("workbooks", "hang", {**_SHORT, "committed": True}, "done"),
     Scenario("workbooks", "slow", {"seconds": 0.01}),
-    Scenario("workbooks", "html_with_200"),
-    Scenario("workbooks", "html_with_200", {"committed": True}, "done"),
-    Scenario("workbooks", "invalid_utf8"),
-    # Workbooks, statuses
-    Scenario("workbooks", "error_500"),
+    Scenario("workbooks", "huge_answer", {"megabytes": 80}),
+    *_variants("workbooks", "error_500", "status", (502, 504)),
     Scenario("workbooks", "error_500", {"kind": "write"}, "write"),
-    Scenario("workbooks", "error_500", {"committed": True, "kind": "write"}, "done"),
-    *(Scenario("workbooks", "error_500", {"status": status}, str(status)) for status in (502, 504)),
-    Scenario("workbooks", "error_500", {"status": 504, "committed": True, "kind": "write"}, "504, done"),
-    Scenario("workbooks", "failure_message", statuses=SHRUGGED_OFF),
+    Scenario("workbooks", "error_500", {**_DONE, "kind": "write"}, "done"),
+    Scenario("workbooks", "error_500", {"status": 504, **_DONE, "kind": "write"}, "504, done"),
     Scenario("workbooks", "rate_limited_429", {"retry_after": "1"}),
     Scenario("workbooks", "rate_limited_429", {}, "without a word"),
-    Scenario("workbooks", "unavailable_503"),
-    Scenario("workbooks", "redirect_302"),
     Scenario("workbooks", "redirect_302", {"location": "other"}, "to another host"),
     Scenario("workbooks", "redirect_302", {"location": "login"}, "to the login page"),
-    Scenario("workbooks", "redirect_302", {"committed": True, "kind": "write"}, "done"),
+    Scenario("workbooks", "redirect_302", {**_DONE, "kind": "write"}, "done"),
     *(
         Scenario("workbooks", "delaying_redirect", {"follow": follow, "done": done}, f"{follow} done={done}")
         for follow, done in (("repeat", 0), ("repeat", 0.5), ("same", 0.5), ("get", 0.5), ("back", 1), ("elsewhere", 1))
     ),
-    *(Scenario("workbooks", "gateway_page", {"status": status}, str(status)) for status in (401, 403, 404, 422)),
-    Scenario("workbooks", "gateway_page", {"status": 404, "text": True, "committed": True}, "404 text, done"),
-    Scenario("workbooks", "huge_answer", {"megabytes": 80}),
-    Scenario("workbooks", "key_refused"),
+    *_variants("workbooks", "gateway_page", "status", (401, 403, 404, 422)),
+    Scenario("workbooks", "gateway_page", {"status": 404, "text": True, **_DONE}, "404 text, done"),
     Scenario("workbooks", "key_refused", {"status": 403, "reason": "no_permission_for_api"}, "403"),
-    Scenario("workbooks", "database_being_migrated"),
-    # Workbooks, look-ups
-    Scenario("workbooks", "filter_ignored"),
-    Scenario("workbooks", "eq_case_sensitive", statuses=SHRUGGED_OFF),
-    *(Scenario("workbooks", fault, statuses=SHRUGGED_OFF) for fault in ("eq_without_accents", "eq_without_blanks")),
-    Scenario("workbooks", "records_hidden"),
-    Scenario("workbooks", "page_shift"),
-    Scenario("workbooks", "created_rows_appear_late"),
+    # look-ups
     Scenario("workbooks", "created_rows_appear_late", {"lookups": 3}, "three look-ups"),
-    Scenario("workbooks", "datetime_reads_back_as_date", statuses=SHRUGGED_OFF, compare=True),
-    Scenario("workbooks", "backslash_escapes", statuses=SHRUGGED_OFF),
-    Scenario("workbooks", "custom_datetime_is_var", statuses=SHRUGGED_OFF, compare=True),
-    Scenario("workbooks", "skip_total_unknown", statuses=SHRUGGED_OFF),
-    *(
-        Scenario("workbooks", "skip_total_unknown", {"spelling": name}, name, statuses=SHRUGGED_OFF)
-        for name in ("__skip_total_rows", "_skip_total_rows")
+    *_all("workbooks", "datetime_reads_back_as_date custom_datetime_is_var", statuses=SHRUGGED_OFF, compare=True),
+    *_variants(
+        *("workbooks", "skip_total_unknown", "spelling", ("__skip_total_rows", "_skip_total_rows")),
+        statuses=SHRUGGED_OFF,
     ),
-    Scenario("workbooks", "text_line_ends_crlf", statuses=SHRUGGED_OFF),
-    Scenario("workbooks", "strict_objects_to_control_parameters"),
-    # Workbooks, writes
-    Scenario("workbooks", "refuse_one"),
-    Scenario("workbooks", "refuse_all"),
-    Scenario("workbooks", "field_required"),
-    *(Scenario("workbooks", fault) for fault in ("emoji_lost", "blanks_trimmed")),
-    Scenario("workbooks", "ampersand_escaped"),
-    Scenario("workbooks", "text_cut", {"field": ALL_FIELDS["sequences"]}, mend=_excuse_cut, compare=True),
-    Scenario("workbooks", "refuse_value", {"field": ALL_FIELDS["sequence_state"]}, "label"),
+    # writes
+    Scenario("workbooks", "text_cut", {"field": _LISTED}, mend=_excuse_cut, compare=True),
+    Scenario("workbooks", "refuse_value", {"field": _LABEL}, "label"),
     Scenario("workbooks", "refuse_value", {"field": "name"}, "name"),
     Scenario("workbooks", "refuse_value", {"field": ALL_FIELDS["no_email"]}, "No Email"),
-    *(
-        Scenario("workbooks", fault)
-        for fault in (
-            *("top_level_success_true_on_partial", "top_level_success_false_on_success_info_missing"),
-            *("results_longer", "results_shorter", "results_reordered"),
-        )
-    ),
-    *(Scenario("workbooks", "information_missing", {"form": form}, form) for form in ("empty", "message", "absent")),
-    *(Scenario("workbooks", fault) for fault in ("stale_some", "stale_all", "stale_again_and_again")),
-    *(
-        Scenario("workbooks", "stale_text_in", {"place": place}, place)
-        for place in ("failures", "errors", "affected_object_errors", "information")
-    ),
-    Scenario("workbooks", "stale_without_text"),
-    Scenario("workbooks", "delete_between_read_and_write", compare=True),
-    Scenario("workbooks", "merge_between_read_and_write", compare=True),
+    *_variants("workbooks", "information_missing", "form", ("empty", "message", "absent")),
+    *_variants("workbooks", "stale_text_in", "place", ("failures", "errors", "affected_object_errors", "information")),
+    *_all("workbooks", "delete_between_read_and_write merge_between_read_and_write", compare=True),
     Scenario("workbooks", "merge_between_read_and_write", {"alias": True}, "still answered", compare=True),
     Scenario("workbooks", "read_only_between_read_and_write", mend=_allow_writing_again),
-    Scenario("workbooks", "deleted_id_fails_batch_404"),
-    Scenario("workbooks", "deleted_id_shortens_results"),
-    Scenario("workbooks", "filterless_creates_refused", statuses=SHRUGGED_OFF),
-    Scenario("workbooks", "no_permission_to_create"),
     Scenario("workbooks", "no_permission_to_create", {"class": TASK}, "tasks"),
-    Scenario("workbooks", "no_permission_to_update"),
     Scenario("workbooks", "no_permission_to_update", {"class": PERSON}, "people"),
     *(
         Scenario("workbooks", "field_not_updateable", {"field": ALL_FIELDS[role]}, role)
         for role in ("sequence_state", "no_email", "sequences")
     ),
-    *(Scenario("workbooks", fault, statuses=SHRUGGED_OFF) for fault in ("errors_flat", "custom_datetime_refuses_iso")),
-    *(
-        Scenario(
-            "workbooks",
-            "datetime_without_seconds",
-            {"how": how},
-            how,
-            statuses=SHRUGGED_OFF,
-            mend=_excuse_seconds,
-            compare=True,
-        )
-        for how in ("cut", "round")
-    ),
-    # Workbooks, the account
-    Scenario("workbooks", "picklist_entry_missing", {"value": "Finished"}, mend=_give_back_the_label),
-    Scenario(
-        "workbooks",
-        "custom_field_removed",
-        {"field": ALL_FIELDS["sequence_state"]},
-        mend=_give_back_the_field,
+    *_variants(
+        *("workbooks", "datetime_without_seconds", "how", ("cut", "round")),
+        statuses=SHRUGGED_OFF,
+        mend=_excuse_seconds,
         compare=True,
     ),
+    # the account
+    Scenario("workbooks", "picklist_entry_missing", {"value": "Finished"}, mend=_give_back_the_label),
+    Scenario("workbooks", "custom_field_removed", {"field": _LABEL}, mend=_give_back_the_field, compare=True),
     Scenario("workbooks", "labels_with_hyphen", mend=_give_back_the_dashes),
-    Scenario("workbooks", "custom_field_slow", statuses=SHRUGGED_OFF),
-    Scenario("workbooks", "datetime_word", statuses=SHRUGGED_OFF),
-    Scenario("workbooks", "custom_datetime_is_date", statuses=SHRUGGED_OFF),
-    # this machine
-    *(Scenario("local", fault, statuses=frozenset({0, 1, 2, 3, 4, 5, 143})) for fault in LOCAL),
 ]
+SCENARIOS = OUTREACH + WORKBOOKS + _all("local", " ".join(LOCAL), statuses=frozenset({0, 1, 2, 3, 4, 5, 143}))

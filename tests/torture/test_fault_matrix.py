@@ -14,8 +14,8 @@ from tests.torture.world import CROWDED
 
 _ONE_OF_EACH_KIND = {
     "outreach": (
-        *("rate_limited form=http_date", "rate_limited an hour", "quota_nearly_spent", "server_error_500"),
-        *("bad_gateway_large_pages", "maintenance_503 form=iso", "html_with_200", "reset_during_answer", "hang"),
+        *("rate_limited http_date", "rate_limited an hour", "quota_nearly_spent", "server_error_500"),
+        *("bad_gateway_large_pages", "maintenance_503 iso", "html_with_200", "reset_during_answer", "hang"),
         *("token_expired_mid_walk", "refresh_revoked", "refresh_rotates_hard", "scope_missing", "governance_hides"),
         *("gateway_page 403", "changes_while_paged", "duplicate_across_pages", "late_visibility", "cursor_refused"),
         *("next_link_other_host", "ids_as_strings", "included_missing", "unknown_state", "stamps_ahead"),

@@ -42,9 +42,9 @@ def pointers(row: dict[str, Any]) -> dict[str, int]:
 
 
 def test_a_skip_leaves_an_event_that_names_whom_it_concerns_and_moves_the_state_on(
-    service: OutreachSandbox, client: Client, open_task: int
+    client: Client, open_task: int
 ) -> None:
-    service.store.skip_task(open_task)
+    client.service.store.skip_task(open_task)
     (event,) = client.rows("events", **SKIPS)
     assert pointers(event) == {"task": open_task, "prospect": 1, "sequence": 1, "sequenceStep": 1}
     assert event["attributes"]["eventAt"] == event["attributes"]["createdAt"]
@@ -74,12 +74,12 @@ def test_a_skip_leaves_an_event_that_names_whom_it_concerns_and_moves_the_state_
     ],
 )
 def test_each_change_leaves_its_events(
-    service: OutreachSandbox, client: Client, open_task: int, change: Callable[[OutreachStore], None], told: list[str]
+    client: Client, open_task: int, change: Callable[[OutreachStore], None], told: list[str]
 ) -> None:
     began = names(client)
     assert began == ["prospect_created", "sequence_state_created", "task_created"]
     assert open_task == 1
-    change(service.store)
+    change(client.service.store)
     assert names(client)[len(began) :] == told
 
 
@@ -101,14 +101,14 @@ def test_each_change_leaves_its_events(
     ],
 )
 def test_events_are_filtered_and_sorted_by_what_the_published_schema_names(
-    service: OutreachSandbox, client: Client, open_task: int, parameters: dict[str, str], status: int
+    client: Client, open_task: int, parameters: dict[str, str], status: int
 ) -> None:
-    service.store.skip_task(open_task)
+    client.service.store.skip_task(open_task)
     assert client.get("events", params=parameters).status_code == status
 
 
-def test_several_names_can_be_refused(service: OutreachSandbox, client: Client) -> None:
-    service.faults.on("event_names_refused")
+def test_several_names_can_be_refused(client: Client) -> None:
+    client.service.faults.on("event_names_refused")
     several = [("newFilterSyntax", "true"), ("filter[name][]", "skip_task"), ("filter[name][]", "opt_out")]
     answer = client.get("events", params=several)
     assert answer.status_code == 422
@@ -116,10 +116,8 @@ def test_several_names_can_be_refused(service: OutreachSandbox, client: Client) 
     assert client.get("events", params=several[:2]).status_code == 200
 
 
-def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(
-    service: OutreachSandbox, client: Client, open_task: int
-) -> None:
-    store, faults = service.store, service.faults
+def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(client: Client, open_task: int) -> None:
+    store, faults = client.service.store, client.service.faults
     faults.on("event_missing", kind="skip_task", times=1)
     store.skip_task(open_task, by="system")
     assert client.rows("events", **SKIPS) == []
@@ -139,69 +137,67 @@ def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(
 
 
 @pytest.mark.parametrize("shape", ["null", "links", "empty"])
-def test_an_event_can_lose_what_is_gone(service: OutreachSandbox, client: Client, open_task: int, shape: str) -> None:
-    service.store.skip_task(open_task)
-    service.store.delete("task", open_task)
+def test_an_event_can_lose_what_is_gone(client: Client, open_task: int, shape: str) -> None:
+    client.service.store.skip_task(open_task)
+    client.service.store.delete("task", open_task)
     assert pointers(client.rows("events", **SKIPS)[0])["task"] == open_task
-    service.faults.on("event_relations_die", shape=shape)
+    client.service.faults.on("event_relations_die", shape=shape)
     (event,) = client.rows("events", **SKIPS)
     assert "task" not in pointers(event)
     assert pointers(event)["prospect"] == 1
 
 
-def test_a_skip_looks_as_the_hypothesis_has_it(service: OutreachSandbox, client: Client, open_task: int) -> None:
-    service.store.skip_task(open_task)
+def test_a_skip_looks_as_the_hypothesis_has_it(client: Client, open_task: int) -> None:
+    client.service.store.skip_task(open_task)
 
     def shown() -> dict[str, Any]:
         (row,) = client.rows("tasks", **_ASK_TASK)
         return {**row["attributes"], "completer": row["relationships"].get("completer", {}).get("data")}
 
     asked = {"fields[task]": f"{_ASK_TASK['fields[task]']},completer"}
-    service.faults.on("skip_is_like_done", exactly=True)
+    client.service.faults.on("skip_is_like_done", exactly=True)
     (row,) = client.rows("tasks", **asked)
     done = row["attributes"]
     assert (done["state"], done["completed"], done["autoskipAt"]) == ("complete", True, None)
     assert done["completedAt"] is not None
     assert row["relationships"]["completer"]["data"] == {"type": "user", "id": 1}
-    service.faults.clear()
+    client.service.faults.clear()
     assert shown()["state"] == "skipped"
-    service.faults.on("skip_destroys_task")
+    client.service.faults.on("skip_destroys_task")
     assert client.rows("tasks") == []
-    service.store.skip_task(service.store.add_task(1))
+    client.service.store.skip_task(client.service.store.add_task(1))
     assert names(client)[-1] == "task_destroyed"
 
 
-def test_a_skip_can_keep_every_stamp_and_the_step(service: OutreachSandbox, client: Client, open_task: int) -> None:
+def test_a_skip_can_keep_every_stamp_and_the_step(client: Client, open_task: int) -> None:
     before = client.rows("tasks")[0]["attributes"]["updatedAt"]
-    service.faults.on("skip_keeps_updated_at", times=1)
-    service.store.skip_task(open_task)
+    client.service.faults.on("skip_keeps_updated_at", times=1)
+    client.service.store.skip_task(open_task)
     assert client.rows("tasks")[0]["attributes"]["updatedAt"] == before
     (state,) = client.rows("sequenceStates")
     assert state["attributes"]["updatedAt"] == "2026-09-01T00:00:00.000Z"
     assert state["relationships"]["sequenceStep"]["data"]["id"] == 2
-    service.faults.on("skip_keeps_step")
-    service.store.update("sequenceState", 1, sequenceStep=1)
-    service.store.skip_task(service.store.add_task(1, sequence=1, sequenceState=1, sequenceStep=1))
+    client.service.faults.on("skip_keeps_step")
+    client.service.store.update("sequenceState", 1, sequenceStep=1)
+    client.service.store.skip_task(client.service.store.add_task(1, sequence=1, sequenceState=1, sequenceStep=1))
     assert client.rows("sequenceStates")[0]["relationships"]["sequenceStep"]["data"]["id"] == 1
 
 
-def test_an_opt_out_can_keep_the_stamp(service: OutreachSandbox, client: Client, open_task: int) -> None:
+def test_an_opt_out_can_keep_the_stamp(client: Client, open_task: int) -> None:
     assert open_task
-    service.faults.on("opt_out_keeps_updated_at")
-    service.store.opt_out(1)
+    client.service.faults.on("opt_out_keeps_updated_at")
+    client.service.store.opt_out(1)
     attributes = client.rows("prospects")[0]["attributes"]
     assert (attributes["optedOut"], attributes["updatedAt"]) == (True, "2026-09-01T00:00:00.000Z")
     assert names(client)[-2:] == ["opt_out", "emails_opt_out"]
 
 
 @pytest.mark.parametrize(("which", "named"), [("loser", [1]), ("winner", [2]), ("both", [1, 2])])
-def test_a_merge_names_one_prospect_or_both(
-    service: OutreachSandbox, client: Client, open_task: int, which: str, named: list[int]
-) -> None:
+def test_a_merge_names_one_prospect_or_both(client: Client, open_task: int, which: str, named: list[int]) -> None:
     assert open_task
-    service.store.add_prospect(emails=["a.example@example.org"])
-    service.faults.on("merge_names", which=which)
-    service.store.merge_prospects(2, 1)
+    client.service.store.add_prospect(emails=["a.example@example.org"])
+    client.service.faults.on("merge_names", which=which)
+    client.service.store.merge_prospects(2, 1)
     events = client.rows("events", **{"filter[name]": "prospect_merged"})
     assert [pointers(event)["prospect"] for event in events] == named
     assert client.ids("prospects") == [2]
@@ -210,8 +206,8 @@ def test_a_merge_names_one_prospect_or_both(
     assert client.ids("tasks", **{"filter[prospect][id]": "2"}) == [1]
 
 
-def test_what_happened_earlier_is_told_as_of_then(service: OutreachSandbox, client: Client) -> None:
-    past = Instant(service.clock.now() - 86_400_000)
-    service.store.add_task(None, state="skipped", updatedAt=past)
+def test_what_happened_earlier_is_told_as_of_then(client: Client) -> None:
+    past = Instant(client.service.clock.now() - 86_400_000)
+    client.service.store.add_task(None, state="skipped", updatedAt=past)
     (event,) = client.rows("events", **SKIPS)
-    assert event["attributes"]["createdAt"] == service.store.get("task", 1).values["updatedAt"]
+    assert event["attributes"]["createdAt"] == client.service.store.get("task", 1).values["updatedAt"]
