@@ -22,11 +22,10 @@ from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
-    from outreach_sync.records import PersonRow, Prospect
 
 OUTREACH, WORKBOOKS = "Outreach", "Workbooks"
 FACTS = {OUTREACH: "identity_outreach", WORKBOOKS: "identity_workbooks"}
@@ -69,14 +68,8 @@ class Look(NamedTuple):
 
 
 def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> None:
-    """Make sure that the state belongs to both services, and remember who they are.
-
-    Raises:
-        WrongAccountError: it belongs to another; nothing was touched.
-        OutreachSyncError: a service that has to be asked cannot be, so that nobody knows.
-    """
-    look = look_at(config, store, source, target)
-    refuse(config, look)
+    """Make sure that the state belongs to both services, and remember who they are. Raises as `refuse_others`."""
+    look = refuse_others(config, store, source, target)
     if not look.known:
         with store.transaction():
             remember(store, look)
@@ -85,7 +78,7 @@ def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> 
 def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
     """Refuse to go on where there is a state and it belongs to another Workbooks; one that cannot be read says nothing.
 
-    Raises as `prove`.
+    Raises as `refuse_others`.
     """
     try:
         store = Store.open_to_read(config.state.path)
@@ -93,20 +86,36 @@ def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
         return
     if store is not None:
         with store:
-            refuse(config, look_at(config, store, None, target))
+            refuse_others(config, store, None, target)
 
 
 def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> None:
     """Refuse to change a state that belongs to another account, for a command that needs neither service.
 
     Only a service that the config names otherwise than the state remembers it is asked; without its credentials there
-    is nothing to compare. Raises as `prove`.
+    is nothing to compare. Raises as `refuse_others`.
     """
-    outreach = config.outreach
-    logs_in = (outreach.s2s or outreach.client_secret) and _remembered(store, OUTREACH)
+    logs_in = (config.outreach.s2s or config.outreach.client_secret) and _remembered(store, OUTREACH)
     has_key = config.workbooks.api_key and _remembered(store, WORKBOOKS)
     source, target = Outreach(config, stop) if logs_in else None, Workbooks(config, stop) if has_key else None
-    refuse(config, look_at(config, store, source, target))
+    refuse_others(config, store, source, target)
+
+
+def refuse_others(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
+    """Refuse to go on where the state belongs to another account; return what was found out.
+
+    Raises:
+        WrongAccountError: it does; nothing was touched.
+        OutreachSyncError: a service that has to be asked cannot be, so that nobody knows.
+    """
+    look = look_at(config, store, source, target)
+    for name, why in look.wrong.items():
+        raise WrongAccountError(
+            f"the state {config.state.path} belongs to another {name}: {why}.",
+            advice=f"Put the address and credentials of that {name} back, or give this config a state.path of its own. "
+            "`outreach-sync state rebind` moves the state to this one and forgets the other.",
+        )
+    return look
 
 
 def look_at(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
@@ -132,20 +141,6 @@ def look_at(config: Config, store: Store, source: Outreach | None, target: Workb
         if why:
             wrong[name] = why
     return Look(key, sides, wrong, known)
-
-
-def refuse(config: Config, look: Look) -> None:
-    """Refuse to go on where the state belongs to another account.
-
-    Raises:
-        WrongAccountError: it does.
-    """
-    for name, why in look.wrong.items():
-        raise WrongAccountError(
-            f"the state {config.state.path} belongs to another {name}: {why}.",
-            advice=f"Put the address and credentials of that {name} back, or give this config a state.path of its own. "
-            "`outreach-sync state rebind` moves the state to this one and forgets the other.",
-        )
 
 
 def remember(store: Store, look: Look) -> None:
@@ -178,7 +173,12 @@ def _outreach(store: Store, source: Outreach) -> str:
     ids = store.sample_ids("prospect", _SAMPLE)
     cached = store.cache.prospects(ids)
     seen = {row.id: row for page in source.by_id(Stream.PROSPECTS, ids) for row in page.prospects} if ids else {}
-    same = sum(_same_prospect(cached[one].prospect, row) for one, row in seen.items() if one in cached)
+    same = 0
+    for known, row in ((cached[one].prospect, row) for one, row in seen.items() if one in cached):
+        before, now = _mailboxes(known.emails), _mailboxes(row.emails)
+        names = (known.first_name, known.last_name) == (row.first_name, row.last_name)
+        same_external_id = bool(known.external_id) and known.external_id == row.external_id
+        same += same_external_id or (not before.isdisjoint(now) if before and now else names)  # names where no address
     return _judged("prospects", len(ids), len(seen), same)
 
 
@@ -203,10 +203,16 @@ def _workbooks(store: Store, target: Workbooks, before: Side | None, now: Side) 
         return now, ""  # the same database; this key's user does not see them, which the guard watches
     pools = store.people.prospects_of(ids)
     cached = store.cache.prospects({one for pool in pools.values() for one in pool})
-    same = 0
+    outreach_id, same = target.fields.get("outreach_id"), 0
     for one, row in seen.items():
-        prospects = [cached[prospect].prospect for prospect in pools.get(one, ()) if prospect in cached]
-        same += _same_person(prospects, row, target.fields.get("outreach_id"))
+        known = [cached[prospect].prospect for prospect in pools.get(one, ()) if prospect in cached]
+        prospect_ids = {str(prospect.id) for prospect in known}
+        same += (  # by what we gave it, or by an address
+            (row.reference or "").removeprefix("outreach-prospect-") in prospect_ids
+            or (outreach_id is not None and str(row.fields.get(outreach_id)) in prospect_ids)
+            or (row.object_ref is not None and row.object_ref in {prospect.external_id for prospect in known})
+            or mailbox(row.email or "") in _mailboxes(one for prospect in known for one in prospect.emails)
+        )
     return now, _judged("linked people", len(seen) if proven else len(ids), len(seen), same)
 
 
@@ -215,27 +221,6 @@ def _judged(what: str, asked: int, seen: int, same: int) -> str:
     if not asked or (same and same * 2 >= seen and same * _SEEN >= asked):
         return ""
     return f"of {asked} {what} that it knows, {seen} are there by their ids, and {same} of those are the same"
-
-
-def _same_prospect(known: Prospect, row: Prospect) -> bool:
-    """Say whether a prospect is the one that was read: by an address; by the name only where there is no address."""
-    if known.external_id and known.external_id == row.external_id:
-        return True
-    before, now = _mailboxes(known.emails), _mailboxes(row.emails)
-    if before and now:
-        return bool(before & now)
-    return (known.first_name, known.last_name) == (row.first_name, row.last_name)
-
-
-def _same_person(prospects: Collection[Prospect], row: PersonRow, outreach_id: str | None) -> bool:
-    """Say whether a Person is the one that was linked: by what we gave it, or by an address of its prospects."""
-    ids = {str(one.id) for one in prospects}
-    return (
-        (row.reference or "").removeprefix("outreach-prospect-") in ids
-        or (outreach_id is not None and str(row.fields.get(outreach_id)) in ids)
-        or (row.object_ref is not None and row.object_ref in {one.external_id for one in prospects})
-        or mailbox(row.email or "") in _mailboxes(one for each in prospects for one in each.emails)
-    )
 
 
 def _mailboxes(addresses: Iterable[str]) -> set[str]:
