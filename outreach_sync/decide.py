@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.http import pause
-from outreach_sync.match import REFERENCE, find_and_link, link, look_up_all
+from outreach_sync.match import REFERENCE, find, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
@@ -146,7 +146,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
     if in_doubt:  # a creation was sent and not answered: look a second time before they are created again
         pause(run.look_again_seconds, run.stop)
         cached = run.store.cache.prospects([entry.key for entry in in_doubt])
-        found = find_and_link(run, [one.prospect for one in cached.values()], rules=[REFERENCE])
+        found = link(run, find(run, [one.prospect for one in cached.values()], rules=[REFERENCE]))
         with run.store.transaction():
             run.store.outbox.mark((entry.id for entry in in_doubt if entry.key not in found), in_doubt=False)
         verdicts.update(found)
@@ -303,7 +303,7 @@ def _somebody_else_is_found(run: Run, prospect_ids: Sequence[int]) -> bool:
     """
     cached = run.store.cache.prospects(prospect_ids) if prospect_ids else {}
     reason = run.store.cache.with_reason(prospect_ids)
-    verdicts = find_and_link(run, [one.prospect for one in cached.values() if one.person_id is None], reason)
+    verdicts = link(run, find(run, [one.prospect for one in cached.values() if one.person_id is None], reason))
     with run.store.transaction():
         _refuse_ambiguous(run, verdicts)
     return bool(verdicts)

@@ -35,8 +35,6 @@ CHUNK = 380
 """Prospects decided together: four full look-ups by e-mail (`workbooks.people` asks for 95 addresses at a time)."""
 
 REFERENCE = "reference"
-_RULE_OF = {PADDED_EMAIL: "email"}
-"""A second look that belongs to a match rule."""
 _CREATED = "created"
 _LOOKS = 15
 """How often to look again for a record made a moment ago, each time after `look_again_seconds`: for half a minute."""
@@ -129,31 +127,11 @@ def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
 
 
 def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
-    """Look up those without a Person; while Outreach does not answer, not those whom it is to be asked about first."""
-    _keep_what_outreach_told(run, asked)
-    prospects = run.store.cache.prospects(asked.prospects)  # as they are now
-    if run.source_is_down:
-        # An opt-out needs no asking: it holds whatever else there is. Of linked ones the rest waits (`decide`).
-        all_read = run.store.facts.get(ALL_STATES_READ) is not None
-        waiting = {
-            prospect_id
-            for prospect_id, one in prospects.items()
-            if one.person_id is None and not (one.known and (one.history_read or all_read))
-        }
-        waiting -= run.store.cache.opted_out_among(waiting)
-        prospects = {one: cached for one, cached in prospects.items() if one not in waiting}
-    unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
-    wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
-    reason = run.store.cache.with_reason(wanted.keys())
-    matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()], reason), name="match-ahead")
-    return LookedUp(prospects.keys(), asked.absent, asked.pools, wanted.keys(), matches)
+    """Store what Outreach was asked for, and begin to look up those without a Person.
 
-
-def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
-    """Store what Outreach was asked for. Where it does not answer, nobody waits for it that it is not needed for.
-
-    Those without a Person are read where they were never seen themselves, or not all that they are created from (where
-    `sync.people.create_fields` has changed since).
+    Those without one are read in Outreach where they were never seen themselves, or not all that they are created from
+    (where `sync.people.create_fields` has changed since). While it does not answer, nobody waits for it that it is not
+    needed for.
     """
     attributes = set(run.config.sync.people.create_fields.values())
     unseen = [
@@ -175,6 +153,22 @@ def _keep_what_outreach_told(run: Run, asked: _Asked) -> None:
         run.log.warning("history_unread", prospects=len(asked.unread), why=str(failure))
         run.source_is_down = True
         run.source_failure = run.source_failure or failure
+    prospects = run.store.cache.prospects(asked.prospects)  # as they are now
+    if run.source_is_down:
+        # An opt-out needs no asking: it holds whatever else there is. Of linked ones the rest waits (`decide`).
+        all_read = run.store.facts.get(ALL_STATES_READ) is not None
+        waiting = {
+            prospect_id
+            for prospect_id, one in prospects.items()
+            if one.person_id is None and not (one.known and (one.history_read or all_read))
+        }
+        waiting -= run.store.cache.opted_out_among(waiting)
+        prospects = {one: cached for one, cached in prospects.items() if one not in waiting}
+    unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
+    wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
+    reason = run.store.cache.with_reason(wanted.keys())
+    matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()], reason), name="match-ahead")
+    return LookedUp(prospects.keys(), asked.absent, asked.pools, wanted.keys(), matches)
 
 
 # -- look-ups in Workbooks
@@ -192,39 +186,24 @@ def find(run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), 
     matches = Matches({}, {}, {})
     padded = [PADDED_EMAIL] if "email" in run.config.sync.people.match else []
     for rule in dict.fromkeys(rules or (*configured, *padded)):
-        still_open = [one for one in prospects if one.id not in matches.verdicts]
-        if rule == PADDED_EMAIL:
-            still_open = [one for one in still_open if one.id in reason]
-        for prospect_id, rows in _ask(run, rule, still_open).items():
-            alive = {row.id: row for row in rows if not row.is_deleted}
-            judged = verdict(alive, _RULE_OF.get(rule, rule))
+        is_padded, name = rule == PADDED_EMAIL, "email" if rule == PADDED_EMAIL else rule
+        still_open = [
+            one for one in prospects if one.id not in matches.verdicts and (not is_padded or one.id in reason)
+        ]
+        asked = {prospect.id: questions(name, prospect) for prospect in still_open}
+        values = tuple(dict.fromkeys(value for some in asked.values() for value in some))
+        found, form = run.target.people(rule, values) if values else {}, mailbox if name == "email" else str
+        for prospect_id, some in asked.items():
+            rows = {row.id: row for value in some for row in found.get(form(value), ())}
+            alive = {one: row for one, row in rows.items() if not row.is_deleted}
+            judged = verdict(alive, name)
             if judged is not None:
                 matches.verdicts[prospect_id] = judged
                 matches.rows.update(alive)
                 matches.buried.pop(prospect_id, None)
             elif rows:
-                matches.buried[prospect_id] = max(rows, key=lambda row: row.id)
+                matches.buried[prospect_id] = rows[max(rows)]
     return matches
-
-
-def find_and_link(
-    run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), rules: Sequence[str] = ()
-) -> dict[int, Found | Ambiguous]:
-    """Look prospects up and link those that are found."""
-    return link(run, find(run, prospects, reason, rules)) if prospects else {}
-
-
-def _ask(run: Run, rule: str, prospects: Iterable[Prospect]) -> dict[int, list[PersonRow]]:
-    """Look prospects up by one rule; return prospect id -> the People it finds, by reference deleted ones too."""
-    asked = {prospect.id: questions(_RULE_OF.get(rule, rule), prospect) for prospect in prospects}
-    values = tuple(dict.fromkeys(value for some in asked.values() for value in some))
-    if not values:
-        return {}
-    rows, form = run.target.people(rule, values), mailbox if rule in ("email", PADDED_EMAIL) else str
-    return {
-        one: list({row.id: row for value in some for row in rows.get(form(value), ())}.values())
-        for one, some in asked.items()
-    }
 
 
 def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> dict[int, bool]:
@@ -249,11 +228,13 @@ def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> dict[int, bool]:
     return absent
 
 
-def read_people(run: Run, people: Iterable[LinkedPerson]) -> dict[int, PersonRow]:
-    """Read linked People, deleted ones too. Raises as `until_shown`."""
-    listed = list(people)
-    rows = run.target.people_by_ids([person.id for person in listed])
-    return until_shown(run, rows, made_at(listed), run.target.people_by_ids)
+def read_people(
+    run: Run, people: Iterable[LinkedPerson], rows: Mapping[int, PersonRow] | None = None
+) -> dict[int, PersonRow]:
+    """Read linked People, deleted ones too; `rows`: what was read already. Raises as `until_shown`."""
+    made = {one.id: one.linked_at if one.rule == _CREATED else None for one in people}
+    found = run.target.people_by_ids(made) if rows is None else rows
+    return until_shown(run, found, made, run.target.people_by_ids)
 
 
 def until_shown(
@@ -287,11 +268,6 @@ def until_shown(
     return found
 
 
-def made_at(people: Iterable[LinkedPerson]) -> dict[int, Instant | None]:
-    """Say when each Person was created, None for those that were found."""
-    return {person.id: person.linked_at if person.rule == _CREATED else None for person in people}
-
-
 # -- links
 
 
@@ -301,6 +277,8 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
     A Person that is linked already may have been written since it was looked up: what is known of it is then newer than
     the row, and where it is not certain it is read once more.
     """
+    if not matches.verdicts:
+        return {}
     forgotten = forgotten_ids(run.store.connection, "person")
     found = {one: judged for one, judged in matches.verdicts.items() if isinstance(judged, Found)}
     known = run.store.people.by_id({judged.person_id for judged in found.values()})

@@ -17,7 +17,7 @@ from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.http import ahead, check, early, pause
 from outreach_sync.instants import parse_duration
-from outreach_sync.match import has_values, keep_read as keep_person, made_at, until_shown
+from outreach_sync.match import has_values, keep_read as keep_person, read_people, until_shown
 from outreach_sync.pull import absent_among, keep_read, pull
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import NOT_ACTIVE
@@ -194,14 +194,13 @@ def _compare_people(run: Run, survey: Survey) -> None:
 
     What a Person was read to hold is kept, whatever follows: it is what is there. A few are asked for ahead.
     """
-    read = run.target.people_by_ids
     asked = (
-        (ids, ahead(partial(read, ids), name="people-ahead"))
+        (ids, ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
         for ids in _through(run, partial(survey.following, LINKED_PEOPLE), _TOGETHER)
     )
     for ids, coming in early(asked, run.config.workbooks.concurrency):
         people = run.store.people.by_id(ids)
-        rows = until_shown(run, coming.result(), made_at(people.values()), read)
+        rows = read_people(run, people.values(), coming.result())
         pools = run.store.people.prospects_of(ids)
         decided = decisions(run.store, run.config, pools, people, without=survey.missing_among)
         with run.store.transaction():
