@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from outreach_sync.config.__main__ import reference_markdown, schema_text, starter_config
+from outreach_sync.config.__main__ import schema_text, starter_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,11 +34,6 @@ def test_the_generated_files_are_those_of_the_model(what: str, place: str) -> No
     command = [sys.executable, "-X", "utf8", "-m", "outreach_sync.config", what]
     written = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     assert (ROOT / place).read_text(encoding="utf-8") == written
-
-
-def test_a_row_says_what_is_allowed_the_default_and_the_meaning() -> None:
-    row = "| `concurrency` | a whole number from 1 to 5 | `2` | Requests at the same time. |"
-    assert row in reference_markdown().splitlines()
 
 
 @pytest.mark.parametrize(

@@ -109,13 +109,6 @@ def test_an_empty_section_has_its_defaults(minimal: Write) -> None:
     assert bare == empty
 
 
-def test_without_secrets_a_config_still_says_everything_else(write: Write) -> None:
-    path = write("outreach: {client_id: '${A}', client_secret: '${B}'}\nworkbooks: {api_key_file: /nowhere/x}\n")
-    config = load_config(path, require_secrets=False)
-    assert (config.outreach.client_id, config.outreach.client_secret, config.workbooks.api_key) == (None, None, None)
-    assert len(_mistakes(path)) == 3
-
-
 def test_relative_paths_start_at_the_configs_directory(minimal: Write, tmp_path: Path) -> None:
     config = load_config(minimal("state: {path: x/state.db}\nmonitoring: {metrics_file: m.prom}\n"))
     assert config.state.path == tmp_path / "x/state.db"
@@ -125,22 +118,6 @@ def test_relative_paths_start_at_the_configs_directory(minimal: Write, tmp_path:
 def test_a_cron_expression_takes_the_place_of_every(minimal: Write) -> None:
     schedule = load_config(minimal('schedule: {every: 10m, cron: "0 6 * * 1-5"}\n')).schedule
     assert (schedule.every_ms, schedule.cron) == (None, "0 6 * * 1-5")
-
-
-def test_numbers_and_truth_values_may_come_from_variables(minimal: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MANY", "7")
-    more = "  batch_size: ${MANY}\nsync: {tasks: {vanished_is_skipped: '${YES:-true}'}, guard: {share: '${S:-0.25}'}}\n"
-    config = load_config(minimal(more))
-    assert config.workbooks.batch_size == 7
-    assert config.sync.tasks.vanished_is_skipped is True
-    assert config.sync.guard.share == 0.25
-
-
-def test_credentials_of_digits_keep_their_zeros(write: Write) -> None:
-    config = load_config(write("outreach: {client_id: 007, client_secret: 1e3}\nworkbooks: {api_key: 0x10}\n"))
-    assert config.outreach.client_id == "007"
-    assert config.outreach.client_secret is not None
-    assert config.outreach.client_secret.get_secret_value() == "1e3"
 
 
 SECRET = "planted$s3cret"

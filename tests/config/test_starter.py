@@ -29,15 +29,6 @@ def test_the_starter_says_the_defaults_and_nothing_else(write: Write, minimal: W
     assert started.outreach.refresh_token is None
 
 
-def test_the_addresses_come_from_the_environment_where_it_has_them(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OUTREACH_BASE_URL", "http://127.0.0.1:1")
-    monkeypatch.setenv("WORKBOOKS_BASE_URL", "http://127.0.0.1:2")
-    config = load_config(write(starter_config()))
-    assert (config.outreach.base_url, config.workbooks.base_url) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
-
-
 @pytest.mark.parametrize(
     "value", ["plain", "yes", "with: colon # and hash", "é\u2013\n\"'", "", "007", 7, 0.5, True, None]
 )

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.insight.status import last_begun, overdue_runs, status_document, token_age, yearly_cost
+from outreach_sync.insight.status import (
+    firings_a_year,
+    last_begun,
+    overdue_runs,
+    status_document,
+    token_age,
+    yearly_cost,
+)
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
 from outreach_sync.store import Store, holder, run_lock
@@ -169,3 +176,16 @@ def test_recorded_runs_count_instead_of_the_estimate_and_those_cut_short_do_not(
 
 def test_a_cron_schedule_is_counted_by_its_firings(state: Store, config_of: Any) -> None:
     assert yearly_cost(config_of(schedule={"cron": "*/15 6-20 * * mon-fri"}), state).cycles == 261 * 15 * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0 3 * * sun", 52),
+        ("*/10 * * * *", 365 * 144),
+        ("0,30 6-20 1 * *", 12 * 30),
+        ("0 0 1 * mon", 52 + 12 - 3),  # either is enough; three firsts of a month in 2027 are Mondays
+    ],
+)
+def test_the_firings_of_a_year_are_counted(text: str, count: int) -> None:
+    assert firings_a_year(text) == count
