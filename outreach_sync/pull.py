@@ -183,8 +183,7 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
         if rows:
             outbox.drop([row.id for row in rows if row.id not in refused], stream)
     trust = Trust(page.server_time or run.source.heard_time(), as_is)
-    namesakes = forget_namesakes(run.store.connection, (*page.prospects, *page.included))
-    if forgotten := forgotten_ids(run.store.connection, "prospect") | namesakes:
+    if forgotten := forget_namesakes(run.store.connection, (*page.prospects, *page.included)):
         others: dict[str, Any] = {
             name: tuple(
                 one

@@ -29,7 +29,7 @@ def plant(world: Any, *, email: str = PLANTED[2], **attributes: Any) -> int:
 
 def erase(world: Any, **whom: int) -> Any:
     with world.state() as state:
-        return forget(state, look_up(state, **whom))
+        return forget(state, look_up(state.connection, **whom))
 
 
 def found_in(directory: Path) -> set[tuple[str, str]]:
@@ -173,7 +173,7 @@ def test_a_program_that_keeps_reading_the_state_is_named(world: Any) -> None:
         with world.state() as state:
             state.connection.execute("PRAGMA busy_timeout = 50")
             with pytest.raises(StateError, match="another program reads"):
-                forget(state, look_up(state, prospect_id=prospect))
+                forget(state, look_up(state.connection, prospect_id=prospect))
         reader.connection.execute("COMMIT")
     erase(world, prospect_id=prospect)
     assert found_in(world.directory) == set()

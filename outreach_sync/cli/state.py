@@ -396,7 +396,7 @@ def forget(
     with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as store:
         with stop_on_signals() as stop:
             refuse_another_account(config, store, stop)
-        someone = look_up(store, prospect_id=prospect_id, person_id=person_id)
+        someone = look_up(store.connection, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):
             raise UsageError(
                 f"{_ids(someone)} is not known here, so there is nothing to erase.",

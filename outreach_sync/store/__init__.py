@@ -20,7 +20,7 @@ from sqlite_utils import Database
 
 from outreach_sync import instants
 from outreach_sync.errors import LockHeldError, StateError
-from outreach_sync.files import beside, make_directory, open_private, refusal, resolved
+from outreach_sync.files import beside, flush_directory, make_directory, open_private, refusal, resolved
 from outreach_sync.store.cache import Cache
 from outreach_sync.store.outbox import Outbox
 from outreach_sync.store.people import People, Undecided
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
 
+PARTIAL = ".partial"
 _MAGIC = b"SQLite format 3\0"
 _PRIMARY = 0xFF  # what is above says more exactly how
 _NOTHING_BESIDE_IT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
@@ -79,15 +80,12 @@ class Store(AbstractContextManager["Store"]):
         path = resolved(path)
         with state_errors(path), ExitStack() as unless_ours:
             _create_private(path)
-            connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?mode=rw")))
+            connection = unless_ours.enter_context(closing(connect(path)))
             version = _version_of_ours(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")  # changes the file: only once it is known to be ours
             connection.execute("PRAGMA synchronous = FULL")
             if version not in {0, VERSION}:
-                before = path.with_name(f"{path.name}.before-{VERSION}-from-{version}")
-                _create_private(before)
-                with closing(sqlite3.connect(before)) as copy:
-                    connection.backup(copy)
+                copy_whole(connection, path.with_name(f"{path.name}.before-{VERSION}-from-{version}"))
             if version != VERSION:
                 _migrate(connection)
             unless_ours.pop_all()
@@ -106,17 +104,17 @@ class Store(AbstractContextManager["Store"]):
         path = resolved(path)
         if not is_there(path):
             return None
-        for mode in ("mode=ro", "mode=ro&immutable=1"):
+        for options in ("mode=ro", "mode=ro&immutable=1"):
             with state_errors(path), ExitStack() as unless_ours:
                 try:
-                    connection = unless_ours.enter_context(closing(connect(f"{path.as_uri()}?{mode}")))
+                    connection = unless_ours.enter_context(closing(connect(path, options)))
                     version = _version_of_ours(connection, path)
                 except sqlite3.Error as error:
-                    if mode != "mode=ro" or _code(error) not in _NOTHING_BESIDE_IT:
+                    if options != "mode=ro" or _code(error) not in _NOTHING_BESIDE_IT:
                         raise
-                    if _has_log(path):
-                        break
-                    continue
+                    if not _has_log(path):
+                        continue
+                    break
                 if version == VERSION:
                     unless_ours.pop_all()
                     return cls(connection, path)
@@ -137,7 +135,7 @@ class Store(AbstractContextManager["Store"]):
         """
         path = resolved(path)
         with state_errors(path):
-            copy = connect("")
+            copy = connect(None)
             if path.exists():
                 _copy_into(copy, path)
             copy.execute("PRAGMA journal_mode = MEMORY")
@@ -197,6 +195,24 @@ def is_there(path: Path) -> bool:
         return path.exists()
 
 
+def copy_whole(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy a database that may be written to meanwhile; the copy is private, and appears whole or not at all."""
+    partial = target.with_name(target.name + PARTIAL)
+    partial.unlink(missing_ok=True)
+    try:
+        os.close(open_private(partial))
+        with closing(connect(partial)) as copy:
+            connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, that a look at it does not change
+        with partial.open("rb") as written:
+            os.fsync(written)
+        partial.replace(target)
+        flush_directory(target.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def _create_private(path: Path) -> None:
     """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
     make_directory(path.parent)
@@ -249,22 +265,22 @@ def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
     """
     while not _has_log(path):
         before = _looks(path)
-        _back_up_from(f"{path.as_uri()}?mode=ro&immutable=1", copy, path)
+        _back_up_from(path, copy, "mode=ro&immutable=1")
         if _looks(path) == before and not _has_log(path):
             return
     try:
-        _back_up_from(f"{path.as_uri()}?mode=ro", copy, path)
+        _back_up_from(path, copy)
     except sqlite3.Error as error:
         if _code(error) not in _NOTHING_BESIDE_IT:
             raise
         with tempfile.TemporaryDirectory() as directory:
             for ending in ("", "-wal"):
                 shutil.copyfile(path.with_name(path.name + ending), f"{directory}/state.db{ending}")
-            _back_up_from(f"{directory}/state.db", copy, path)
+            _back_up_from(Path(directory, "state.db"), copy, "mode=rw")
 
 
-def _back_up_from(address: str, copy: sqlite3.Connection, path: Path) -> None:
-    with closing(connect(address)) as connection:
+def _back_up_from(path: Path, copy: sqlite3.Connection, options: str = "mode=ro") -> None:
+    with closing(connect(path, options)) as connection:
         _version_of_ours(connection, path)
         connection.backup(copy)
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import instants
 from outreach_sync.errors import StateError
-from outreach_sync.files import flush_directory, make_directory, open_private, resolved
-from outreach_sync.store import is_there
+from outreach_sync.files import flush_directory, make_directory, resolved
+from outreach_sync.store import PARTIAL, copy_whole, is_there
 from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
-from outreach_sync.store.schema import VERSION
+from outreach_sync.store.schema import VERSION, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,6 @@ KEPT = 7
 
 _KINDS = ("backup", "before", "replaced")
 _SIDE_FILES = ("-wal", "-shm", "-journal")
-_PARTIAL = ".partial"
 _COPIES = "backup_paths"
 
 
@@ -46,7 +45,7 @@ def copies_of(path: Path) -> list[Path]:
         one
         for kind in _KINDS
         for one in path.parent.glob(f"{path.name}.{kind}-*")
-        if not one.name.endswith((*_SIDE_FILES, _PARTIAL))
+        if not one.name.endswith((*_SIDE_FILES, PARTIAL))
     )
 
 
@@ -62,7 +61,7 @@ def back_up(store: Store, target: Path) -> None:
         StateError: the copy cannot be written.
     """
     with _said_as(target):
-        _copy(store.connection, target)
+        copy_whole(store.connection, target)
 
 
 def back_up_elsewhere(store: Store, target: Path) -> None:
@@ -131,13 +130,16 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
     problems = problems_of(source)
     if problems:
         raise StateError(f"{source} is damaged and was not restored: {'; '.join(problems)}.")
-    partial = path.with_name(path.name + ".restoring" + _PARTIAL)
+    partial, forgotten = path.with_name(path.name + ".restoring" + PARTIAL), Persona(frozenset(), frozenset())
     with _said_as(path):
         make_directory(path.parent)
-        with closing(_connect(source)) as connection:
-            _copy(connection, partial)
-        forgotten = _forgotten_in(path)
-        with closing(_connect(partial, "rw")) as connection:
+        with closing(connect(source, "mode=ro")) as connection:
+            copy_whole(connection, partial)
+        with suppress(sqlite3.Error):  # a state that cannot be read has forgotten nobody
+            if path.exists():
+                with closing(connect(path, "mode=ro")) as old:
+                    forgotten = Persona(forgotten_ids(old, "prospect"), forgotten_ids(old, "person"))
+        with closing(connect(partial)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("UPDATE person SET lock_version = NULL")
             connection.execute("DELETE FROM progress WHERE stream = ?", (SURVEY,))
@@ -160,35 +162,6 @@ def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
     scrub_free_pages(connection)
 
 
-def _copy(connection: sqlite3.Connection, target: Path) -> None:
-    partial = target.with_name(target.name + _PARTIAL)
-    partial.unlink(missing_ok=True)
-    os.close(open_private(partial))
-    try:
-        with closing(_connect(partial, "rw")) as copy:
-            connection.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, that a look at it does not change
-        descriptor = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        partial.replace(target)
-        flush_directory(target.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _forgotten_in(path: Path) -> Persona:
-    """Return whom the state that is replaced has forgotten; nobody where it cannot be read."""
-    with suppress(sqlite3.Error):
-        if path.exists():
-            with closing(_connect(path)) as connection:
-                return Persona(forgotten_ids(connection, "prospect"), forgotten_ids(connection, "person"))
-    return Persona(frozenset(), frozenset())
-
-
 def _set_aside(path: Path, now: Instant) -> Path | None:
     """Move the state away together with its log, which may hold what was committed last."""
     if not path.exists():
@@ -201,10 +174,6 @@ def _set_aside(path: Path, now: Instant) -> Path | None:
             one.replace(aside.with_name(aside.name + name))
     os.link(path, aside)  # so that there is a state at every instant: a run that finds none begins an empty one
     return aside
-
-
-def _connect(path: Path, mode: str = "ro") -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
 
 
 @contextmanager
@@ -252,7 +221,7 @@ def problems_of(path: Path) -> list[str]:
     if not is_there(path):
         raise StateError(f"there is no state at {path}.")
     try:
-        with closing(_connect(path)) as connection:
+        with closing(connect(path, "mode=ro")) as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
                 raise StateError(f"{path} is no state of outreach-sync.")
@@ -303,13 +272,10 @@ def forget(store: Store, someone: Known) -> Erased:
     Raises:
         StateError: the state cannot be written, or another program keeps reading it.
     """
-    connection, path = store.connection, store.path
-    connection.execute("PRAGMA secure_delete = ON")
-    with store.transaction():
-        erase_rows(connection, someone.whom)
-    scrub_free_pages(connection)
+    path = store.path
+    _erase(store.connection, someone.whom)
     copies, unreachable = [] if path is None else copies_of(path), list[Path]()
-    for partial in [] if path is None else path.parent.glob(f"{path.name}.*{_PARTIAL}"):
+    for partial in [] if path is None else path.parent.glob(f"{path.name}.*{PARTIAL}"):
         partial.unlink(missing_ok=True)
     for one in copies_elsewhere(store):
         there = False
@@ -319,7 +285,7 @@ def forget(store: Store, someone: Known) -> Erased:
     rewritten, removed = list[Path](), list[Path]()
     for copy in copies:
         if _is_whole(copy):
-            with _said_as(copy), closing(_connect(copy, "rw")) as opened:
+            with _said_as(copy), closing(connect(copy)) as opened:
                 _erase(opened, someone.whom)
             rewritten.append(copy)
         else:
@@ -331,7 +297,7 @@ def forget(store: Store, someone: Known) -> Erased:
 
 def _is_whole(copy: Path) -> bool:
     try:
-        with closing(_connect(copy)) as connection:
+        with closing(connect(copy, "mode=ro")) as connection:
             return connection.execute("PRAGMA user_version").fetchone() == (VERSION,) and not problems_of(copy)
     except (StateError, sqlite3.Error):
         return False

@@ -127,7 +127,7 @@ class Cache(Table):
         """Write rows, in place of those with the same id; `otherwise`: what other columns become then."""
         names = columns.split(", ")
         become = {name: f"excluded.{name}" for name in names[1:]} | otherwise
-        self._connection.executemany(
+        self.connection.executemany(
             f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"
             f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = {value}' for name, value in become.items())}",
             rows,

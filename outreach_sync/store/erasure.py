@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import StateError
 from outreach_sync.rules.person import mailbox
-from outreach_sync.store.progress import Facts
-from outreach_sync.store.schema import IDS, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable
 
     from outreach_sync.records import Prospect
-    from outreach_sync.store import Store
-
 
 _SHORTEST_TEXT = 3
 ERASED = "[erased]"
+_OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})
+"""Values of a summary that the program made up itself."""
+_KEY = "SELECT value FROM fact WHERE name = 'forgotten_key'"
 
 
 class Persona(NamedTuple):
@@ -39,19 +39,18 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
 
     By their Person, by a Person that is queued for them, or, while they have none, by an address that they share.
     """
-    known, linked = set(prospects), set(people)
+    table, known, linked = Table(connection), set(prospects), set(people)
     while True:
         before = len(known) + len(linked)
-        linked |= _ids(connection, "SELECT person_id FROM prospect WHERE person_id IS NOT NULL AND id IN", known)
-        known |= _ids(connection, "SELECT id FROM prospect WHERE person_id IN", linked)
-        for (pool,) in connection.execute("SELECT pool FROM outbox WHERE pool <> '[]'").fetchall():
-            together = set(parsed(pool))
-            known |= together if together & known else set()
-        mailboxes = set(map(mailbox, _addresses(connection, id_list(known))))
-        alone = connection.execute("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
-        known |= {
-            one for one, emails in alone if mailboxes and not mailboxes.isdisjoint(map(mailbox, emails.split("\n")))
-        }
+        linked.update(
+            table.column(f"SELECT person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", known)
+        )
+        known.update(table.column(f"SELECT id FROM prospect WHERE person_id IN {IDS}", linked))
+        for pool in map(parsed, table.column("SELECT pool FROM outbox WHERE pool <> '[]'")):
+            known.update(pool if known.intersection(pool) else ())
+        mailboxes = set(map(mailbox, _addresses(table, known)))
+        alone = table.do("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
+        known.update(one for one, emails in alone if not mailboxes.isdisjoint(map(mailbox, emails.split("\n"))))
         if len(known) + len(linked) == before:
             return Persona(frozenset(known), frozenset(linked))
 
@@ -69,46 +68,47 @@ class Known(NamedTuple):
     writes: int
 
 
-def look_up(store: Store, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
+def look_up(connection: sqlite3.Connection, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
     """Say who somebody is, with all prospects that are the same Person, and what is stored of them."""
-    connection = store.connection
+    table = Table(connection)
     whom = persona(
         connection,
         prospects=() if prospect_id is None else (prospect_id,),
         people=() if person_id is None else (person_id,),
     )
-    prospects = id_list(whom.prospects)
-    rows = connection.execute(
-        f"SELECT first_name, last_name FROM prospect WHERE id IN {IDS} ORDER BY id", (prospects,)
-    ).fetchall()
-    names = dict.fromkeys(filter(None, (" ".join(part for part in row if part) for row in rows)))
-    addresses = dict.fromkeys(_addresses(connection, prospects))
+    rows = table.do(f"SELECT first_name, last_name FROM prospect WHERE id IN {IDS} ORDER BY id", whom.prospects)
+    named = [" ".join(filter(None, row)) for row in rows]
+    linked = table.column(f"SELECT id FROM person WHERE id IN {IDS}", whom.people)
     counts = [
-        int(connection.execute(f"SELECT count(*) FROM {table} WHERE prospect_id IN {IDS}", (prospects,)).fetchone()[0])
-        for table in ("sequence_state", "task", "outbox", "write")
+        int(table.value(f"SELECT count(*) FROM {kind} WHERE prospect_id IN {IDS}", whom.prospects))
+        for kind in ("sequence_state", "task", "outbox", "write")
     ]
-    linked = _ids(connection, "SELECT id FROM person WHERE id IN", whom.people)
-    return Known(whom, bool(rows or linked or any(counts)), tuple(names), tuple(addresses), *counts)
+    names, addresses = dict.fromkeys(filter(None, named)), dict.fromkeys(_addresses(table, whom.prospects))
+    return Known(whom, bool(named or linked or any(counts)), tuple(names), tuple(addresses), *counts)
 
 
-def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> set[int]:
+def forgotten_ids(connection: sqlite3.Connection, kind: str) -> frozenset[int]:
+    """Return the ids of forgotten prospects (`prospect`) or people (`person`): few, each was asked for by hand."""
+    return frozenset(Table(connection).column("SELECT id FROM forgotten WHERE kind = ?", kind))
+
+
+def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> frozenset[int]:
     """Forget prospects that have an address of somebody who was forgotten: the same human under another id.
 
-    One that is linked to a Person is not: it was there before, and shares the address. Returns their ids; call it
-    inside a transaction.
+    One that is linked to a Person is not: it was there before, and shares the address. Returns the ids of all forgotten
+    prospects; call it inside a transaction.
     """
-    key = Facts(connection).get(_KEY)
-    if key is None:
-        return set()
-    hashes = {one.id: {_hash(key, address) for address in one.emails} for one in prospects if one.emails}
-    asked = id_list(one for some in hashes.values() for one in some)
-    found = connection.execute(f"SELECT hash FROM forgotten_address WHERE hash IN {IDS}", (asked,))
-    known = {one for (one,) in found}
-    namesakes = {one for one, some in hashes.items() if not known.isdisjoint(some)}
-    linked = _ids(connection, "SELECT id FROM prospect WHERE person_id IS NOT NULL AND id IN", namesakes)
-    for one in namesakes - linked:
-        erase_rows(connection, Persona(frozenset({one}), frozenset()))
-    return namesakes - linked
+    table = Table(connection)
+    key = table.value(_KEY)
+    if key is not None:
+        hashes = {one.id: {_hash(key, address) for address in one.emails} for one in prospects if one.emails}
+        asked = set[str]().union(*hashes.values())
+        known = set(table.column(f"SELECT hash FROM forgotten_address WHERE hash IN {IDS}", asked))
+        namesakes = [one for one, some in hashes.items() if not known.isdisjoint(some)]
+        linked = table.column(f"SELECT id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", namesakes)
+        for one in set(namesakes).difference(linked):
+            erase_rows(connection, Persona(frozenset({one}), frozenset()))
+    return forgotten_ids(connection, "prospect")
 
 
 def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
@@ -116,38 +116,35 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
 
     Free pages still hold what was there until `scrub_free_pages`.
     """
-    texts = _personal_texts(connection, whom)
-    prospects, people = id_list(whom.prospects), id_list(whom.people)
+    table, (prospects, people) = Table(connection), whom
+    texts = _personal_texts(table, prospects)
     for kind, ids in (("prospect", prospects), ("person", people)):
-        connection.execute("INSERT OR IGNORE INTO forgotten SELECT ?, value FROM json_each(?)", (kind, ids))
-    facts = Facts(connection)
-    key = facts.get(_KEY)
-    if key is None:
-        key = secrets.token_hex(32)
-        facts.put(_KEY, key)
-    hashes = id_list(_hash(key, address) for address in _addresses(connection, prospects) if address.strip())
-    connection.execute("INSERT OR IGNORE INTO forgotten_address SELECT value FROM json_each(?)", (hashes,))
-    connection.execute(
+        table.do("INSERT OR IGNORE INTO forgotten SELECT ?, value FROM json_each(?)", kind, ids)
+    table.do("INSERT OR IGNORE INTO fact VALUES ('forgotten_key', ?)", secrets.token_hex(32))
+    key = table.value(_KEY)
+    hashes = [_hash(key, address) for address in _addresses(table, prospects) if address.strip()]
+    table.do("INSERT OR IGNORE INTO forgotten_address SELECT value FROM json_each(?)", hashes)
+    table.do(
         f"DELETE FROM outbox WHERE prospect_id IN {IDS} OR person_id IN {IDS} OR task_id IN"
         f" (SELECT id FROM task WHERE prospect_id IN {IDS})"
         f" OR EXISTS (SELECT 1 FROM json_each(pool) WHERE value IN {IDS})",
-        (prospects, people, prospects, prospects),
+        *(prospects, people, prospects, prospects),
     )
-    connection.execute(
+    table.do(
         f"DELETE FROM task WHERE prospect_id IN {IDS} OR sequence_state_id IN"
         f" (SELECT id FROM sequence_state WHERE prospect_id IN {IDS})",
-        (prospects, prospects),
+        *(prospects, prospects),
     )
-    for table in ("sequence_state", "changed", "address", "event", "write"):
-        connection.execute(f"DELETE FROM {table} WHERE prospect_id IN {IDS}", (prospects,))
-    connection.execute(f"DELETE FROM prospect WHERE id IN {IDS}", (prospects,))
-    connection.execute(f"DELETE FROM write WHERE record = 'person' AND workbooks_id IN {IDS}", (people,))
-    connection.execute(f"DELETE FROM person WHERE id IN {IDS}", (people,))
-    for run_id, summary in connection.execute("SELECT id, summary FROM run WHERE summary IS NOT NULL").fetchall():
+    for kind in ("sequence_state", "changed", "address", "event", "write"):
+        table.do(f"DELETE FROM {kind} WHERE prospect_id IN {IDS}", prospects)
+    table.do(f"DELETE FROM prospect WHERE id IN {IDS}", prospects)
+    table.do(f"DELETE FROM write WHERE record = 'person' AND workbooks_id IN {IDS}", people)
+    table.do(f"DELETE FROM person WHERE id IN {IDS}", people)
+    for run_id, summary in table.do("SELECT id, summary FROM run WHERE summary IS NOT NULL").fetchall():
         document = parsed(summary)
         blanked = _blank(document, texts)  # an error that ended a run may quote a record
         if blanked != document:
-            connection.execute("UPDATE run SET summary = ? WHERE id = ?", (json.dumps(blanked), run_id))
+            table.do("UPDATE run SET summary = ? WHERE id = ?", json.dumps(blanked), run_id)
 
 
 def scrub_free_pages(connection: sqlite3.Connection) -> None:
@@ -165,25 +162,22 @@ def scrub_free_pages(connection: sqlite3.Connection) -> None:
         )
 
 
-def _addresses(connection: sqlite3.Connection, prospects: str) -> list[str]:
-    rows = connection.execute(
-        f"SELECT emails FROM prospect WHERE emails IS NOT NULL AND id IN {IDS} ORDER BY id", (prospects,)
-    )
-    return [address for (emails,) in rows.fetchall() for address in emails.split("\n")]
+def _addresses(table: Table, prospects: Iterable[int]) -> list[str]:
+    query = f"SELECT emails FROM prospect WHERE emails IS NOT NULL AND id IN {IDS} ORDER BY id"
+    return [address for emails in table.column(query, prospects) for address in emails.split("\n")]
 
 
-def _personal_texts(connection: sqlite3.Connection, whom: Persona) -> set[str]:
+def _personal_texts(table: Table, prospects: Iterable[int]) -> list[str]:
     """Return every text that names somebody, so that it can be found where it stands without an id."""
-    ids = (id_list(whom.prospects),)
-    rows = connection.execute(
-        f"SELECT first_name, last_name, external_id, emails, extra FROM prospect WHERE id IN {IDS}", ids
-    ).fetchall()
-    texts = {text for row in rows for text in row[:3] if text}
-    texts |= {address for row in rows if row[3] for address in row[3].split("\n")}
-    texts |= {str(value) for row in rows if row[4] for value in parsed(row[4]).values()}
-    notes = connection.execute(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {IDS}", ids)
-    texts |= {row[0] for row in notes}
-    return {text for text in texts if len(text) >= _SHORTEST_TEXT}
+    texts = [
+        *_addresses(table, prospects),
+        *table.column(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {IDS}", prospects),
+    ]
+    query = f"SELECT first_name, last_name, external_id, extra FROM prospect WHERE id IN {IDS}"
+    for *named, extra in table.do(query, prospects):
+        texts += [text for text in named if text]
+        texts += map(str, parsed(extra or "{}").values())
+    return [text for text in texts if len(text) >= _SHORTEST_TEXT]
 
 
 def _blank(value: Any, texts: Collection[str]) -> Any:
@@ -199,34 +193,12 @@ def _blank(value: Any, texts: Collection[str]) -> Any:
     return value
 
 
-_OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})
-"""Values of a summary that the program made up itself."""
-
-
-def _ids(connection: sqlite3.Connection, query: str, ids: Collection[int]) -> set[int]:
-    return {row[0] for row in connection.execute(f"{query} {IDS}", (id_list(ids),))}
-
-
-_KEY = "forgotten_key"
-
-
-def forgotten_ids(connection: sqlite3.Connection, kind: str) -> frozenset[int]:
-    """Return the ids of forgotten prospects (`prospect`) or people (`person`): few, each was asked for by hand."""
-    return frozenset(one for (one,) in connection.execute("SELECT id FROM forgotten WHERE kind = ?", (kind,)))
-
-
 def _hash(key: str, address: str) -> str:
     return hmac.digest(bytes.fromhex(key), mailbox(address).encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 _EITHER = (
-    "DELETE FROM outbox",
-    "DELETE FROM person",
-    "DELETE FROM write",
-    "DELETE FROM label_count",
-    "DELETE FROM task",
-    "DELETE FROM event",
-    "DELETE FROM concern",
+    *(f"DELETE FROM {table}" for table in ("outbox", "person", "write", "label_count", "task", "event", "concern")),
     "DELETE FROM address",
     "DELETE FROM survey_seen",
     "DELETE FROM forgotten WHERE kind = 'person'",
@@ -239,11 +211,7 @@ _WORKBOOKS = (
     "DELETE FROM fact WHERE name IN ('first_load_done', 'identity_workbooks')",
 )
 _OUTREACH = (
-    "DELETE FROM prospect",
-    "DELETE FROM sequence_state",
-    "DELETE FROM sequence",
-    "DELETE FROM changed",
-    "DELETE FROM progress",
+    *(f"DELETE FROM {table}" for table in ("prospect", "sequence_state", "sequence", "changed", "progress")),
     "DELETE FROM forgotten",
     "DELETE FROM fact WHERE name NOT IN ('identity_key', 'identity_workbooks', 'forgotten_key', 'backup_paths')",
 )

@@ -308,11 +308,11 @@ class Candidates(Table):
         unlisted = "SELECT id, emails FROM prospect WHERE {} AND NOT listed LIMIT 5000"
         for which in ("person_id IS NULL", "id IN (SELECT prospect_id FROM temp.candidate)"):
             while rows := self.do(unlisted.format(which)).fetchall():
-                self._connection.executemany(
+                self.connection.executemany(
                     "INSERT OR IGNORE INTO address VALUES (?, ?)",
                     ((address, one) for one, emails in rows for address in _mailboxes(emails)),
                 )
-                self._connection.executemany("UPDATE prospect SET listed = 1 WHERE id = ?", ((one,) for one, _ in rows))
+                self.connection.executemany("UPDATE prospect SET listed = 1 WHERE id = ?", ((one,) for one, _ in rows))
 
     def pools(self) -> Iterator[tuple[list[int], bool]]:
         """Yield everyone who is one person (prospect ids, lowest first) and whether that person was sent before.

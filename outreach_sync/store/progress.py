@@ -17,7 +17,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.records import Event, Stream
 from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.rules.watermark import Progress, Walk, Watched
-from outreach_sync.store.schema import IDS, Table, id_list, parsed
+from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -161,7 +161,7 @@ class Survey(Table):
         Left out are prospects that were gone before, and hidden tasks that were refused for that before. What is not
         told at the end of a finding is None.
         """
-        self._connection.executemany(
+        self.connection.executemany(
             "INSERT OR REPLACE INTO temp.finding SELECT ?1, ?2, ?3, ?4, ?5"
             " WHERE (?1 <> 'tasks_hidden' OR NOT EXISTS (SELECT 1 FROM outbox WHERE record = 'task' AND stream = ''"
             " AND key = ?2 AND action = 'hidden'))"
@@ -174,7 +174,7 @@ class Survey(Table):
 
         An opt-out counts all the same.
         """
-        ids = id_list(state_ids)
+        ids = list(state_ids)
         return set(
             self.column(
                 f"SELECT id FROM temp.finding WHERE kind = 'states_missing' AND id IN {IDS} UNION SELECT id FROM"
@@ -265,7 +265,7 @@ class Events(Table):
         latest = {event.id: event for event in events}
         known = set(self.column(f"SELECT id FROM event WHERE id IN {IDS}", latest)) if latest else ()
         fresh = [event for event in latest.values() if event.id not in known]
-        self._connection.executemany(f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh))
+        self.connection.executemany(f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh))
         return fresh
 
     def skips_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
@@ -396,7 +396,7 @@ class History(Table):
             self.do("DELETE FROM run WHERE number < ?", kept)
         today = day_of(now)
         if not self.value("SELECT 1 FROM label_count WHERE day = ? LIMIT 1", today):  # counting reads everybody
-            self._connection.executemany(
+            self.connection.executemany(
                 "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
             )
         self.do("DELETE FROM label_count WHERE day < ?", oldest)
@@ -426,7 +426,7 @@ class History(Table):
 
     def wrote(self, fields: Iterable[Written]) -> None:
         """Record fields that Workbooks accepted; never a name or an address."""
-        self._connection.executemany(
+        self.connection.executemany(
             f"INSERT INTO write ({', '.join(Written._fields)}) VALUES ({', '.join('?' * len(Written._fields))})",
             ((*one[:8], json.dumps(one.old), json.dumps(one.new), one.because) for one in fields),
         )
@@ -441,7 +441,7 @@ class History(Table):
         """
         asked = {name: value for name, value in of.items() if value is not None}
         clauses = ["at >= :since" if since is not None else "true", *(f"{name} = :{name}" for name in asked)]
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             f"SELECT {', '.join(Written._fields)} FROM write WHERE {' AND '.join(clauses)}"
             " ORDER BY number DESC LIMIT :limit",
             {**asked, "since": since, "limit": limit},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import contextmanager
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database, Migrations
@@ -17,11 +18,11 @@ from outreach_sync.errors import StateError
 from outreach_sync.files import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 IDS = "(SELECT value FROM json_each(?))"
-"""Stands for a list of ids in a statement; `id_list` makes its value."""
+"""Stands for a list of ids, or texts, in a statement of `Table`."""
 
 _BUSY_MS = 10_000
 _CACHE_KIB = 8_192
@@ -34,8 +35,9 @@ _ADVICE = {
 """What to do about what SQLite says, by a part of that."""
 
 
-def connect(address: str) -> sqlite3.Connection:
-    """Open a database by a URI of SQLite's, or a name ("": a database without a name)."""
+def connect(path: Path | None, options: str = "mode=rw") -> sqlite3.Connection:
+    """Open a database that is there, with options of SQLite's URIs; None: a temporary one without a name."""
+    address = "" if path is None else f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=_BUSY_MS / 1000)
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
@@ -43,26 +45,21 @@ def connect(address: str) -> sqlite3.Connection:
 
 @contextmanager
 def state_errors(path: Path | None) -> Iterator[None]:
-    """Turn what SQLite and the file system say into one line that names the file (None: a copy)."""
+    """Turn what SQLite and the file system say into one line that names the file (None: a copy without a name)."""
     try:
         yield
-    except (sqlite3.Error, OverflowError) as error:
+    except (sqlite3.Error, OverflowError, OSError) as error:
         raise state_error(path, error) from error
-    except OSError as error:
-        why = error.strerror if path is None else refusal(path, error)
-        raise state_error(path, why) from error
 
 
-def state_error(path: Path | None, why: object) -> StateError:
+def state_error(path: Path | None, error: Exception) -> StateError:
     """Say as one line why a state cannot be used, and what to do about it."""
+    why: object = error
+    if isinstance(error, OSError):
+        why = error.strerror if path is None else refusal(path, error)
     advice = (advice for part, advice in _ADVICE.items() if part in str(why).lower())
     usual = "Check that its directory exists and is writable by this user."
     return StateError(f"the state {path or 'copy'} cannot be used: {why}.", advice=next(advice, usual))
-
-
-def id_list(ids: Iterable[int] | Iterable[str]) -> str:
-    """Write ids, or texts, as `IDS` takes them."""
-    return json.dumps(list(ids))
 
 
 class Table:
@@ -70,12 +67,13 @@ class Table:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Work on an open connection."""
-        self._connection = connection
+        self.connection = connection
 
     def do(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        """Execute a statement; a value that is neither a text nor a number is many ids (`IDS`)."""
-        return self._connection.execute(
-            statement, [one if one is None or isinstance(one, (str, int, float)) else id_list(one) for one in values]
+        """Execute a statement; a value that is neither a text nor a number is a list (`IDS`)."""
+        plain = (str, int, float, NoneType)
+        return self.connection.execute(
+            statement, [one if isinstance(one, plain) else json.dumps(list(one)) for one in values]
         )
 
     def column(self, query: str, *values: Any) -> list[Any]:
@@ -99,24 +97,16 @@ def parsed(text: str) -> Any:
         raise StateError("the state holds a text that is not what was stored.", advice=_ADVICE["malformed"]) from error
 
 
-migrations = Migrations("outreach_sync")
-
 _VERSION_1 = """
 -- What Outreach said, newest version of each record.
 CREATE TABLE prospect (
   id INTEGER PRIMARY KEY,
   person_id INTEGER,                -- the Workbooks Person; NULL: none yet
   known INTEGER NOT NULL,           -- 0: only the id was ever seen (hidden, deleted, or not read yet)
-  first_name TEXT,
-  last_name TEXT,
+  first_name TEXT, last_name TEXT,
   emails TEXT,                      -- one address a line, in Outreach's order
-  external_id TEXT,
-  opted_out INTEGER NOT NULL,
-  opted_out_at INTEGER,
-  email_opted_out INTEGER NOT NULL,
-  emails_opted_at INTEGER,
-  trashed_at INTEGER,
-  updated_at INTEGER,
+  external_id TEXT, opted_out INTEGER NOT NULL, opted_out_at INTEGER, email_opted_out INTEGER NOT NULL,
+  emails_opted_at INTEGER, trashed_at INTEGER, updated_at INTEGER,
   extra TEXT,                       -- JSON: the attributes that sync.people.create_fields names
   opt_out_seen_at INTEGER,          -- updatedAt with which an opt-out of the prospect was first seen
   history_read INTEGER NOT NULL,    -- 1: all its sequence states are here, whatever their age
@@ -126,25 +116,17 @@ CREATE INDEX prospect_by_person ON prospect (person_id) WHERE person_id IS NOT N
 CREATE INDEX prospect_without_person ON prospect (id) WHERE person_id IS NULL;
 
 CREATE TABLE sequence_state (
-  id INTEGER PRIMARY KEY,
-  prospect_id INTEGER NOT NULL,
-  sequence_id INTEGER,
-  state TEXT NOT NULL,
-  state_changed_at INTEGER,
-  updated_at INTEGER
+  id INTEGER PRIMARY KEY, prospect_id INTEGER NOT NULL, sequence_id INTEGER, state TEXT NOT NULL,
+  state_changed_at INTEGER, updated_at INTEGER
 );
 CREATE INDEX sequence_state_by_prospect ON sequence_state (prospect_id);
 
 CREATE TABLE sequence (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
 
-CREATE TABLE task (                 -- sequence tasks only
-  id INTEGER PRIMARY KEY,
-  prospect_id INTEGER,
-  sequence_id INTEGER,
-  sequence_state_id INTEGER,
-  task_type TEXT NOT NULL,
-  action TEXT NOT NULL,
-  due_at INTEGER,
+-- Sequence tasks only.
+CREATE TABLE task (
+  id INTEGER PRIMARY KEY, prospect_id INTEGER, sequence_id INTEGER, sequence_state_id INTEGER,
+  task_type TEXT NOT NULL, action TEXT NOT NULL, due_at INTEGER,
   note TEXT,                        -- of skipped tasks only
   updated_at INTEGER,
   attributes TEXT NOT NULL,         -- JSON: what the skip rule and `explain` look at
@@ -158,23 +140,19 @@ CREATE INDEX task_skipped ON task (prospect_id) WHERE skipped;
 CREATE TABLE person (
   id INTEGER PRIMARY KEY,
   lock_version INTEGER,             -- NULL: the record must be read before it is written
-  deleted INTEGER NOT NULL DEFAULT 0,
-  sequence_state TEXT,
-  state_updated_at INTEGER,
-  no_email INTEGER,
-  outreach_id TEXT,
-  sequences TEXT,
-  linked_at INTEGER NOT NULL,
+  deleted INTEGER NOT NULL DEFAULT 0, sequence_state TEXT, state_updated_at INTEGER, no_email INTEGER,
+  outreach_id TEXT, sequences TEXT, linked_at INTEGER NOT NULL,
   rule TEXT NOT NULL,               -- which match rule found it, or 'created'
   written_at INTEGER                -- when a write of ours was last accepted
 );
 
 -- What is to be looked at, and what is to be sent.
-CREATE TABLE changed (              -- prospects whose Person has to be decided again
+-- Prospects whose Person has to be decided again.
+CREATE TABLE changed (
   prospect_id INTEGER PRIMARY KEY,
   held INTEGER NOT NULL             -- 1: seen in a walk that is not complete; only an opt-out may be acted on
 );
--- Version 2 makes this one, the runs and the survey anew; their columns are explained there.
+-- Version 2 makes this one and the runs anew: their columns are explained there.
 CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL, key INTEGER NOT NULL, prospect_id INTEGER,
   task_id INTEGER, person_id INTEGER, action TEXT NOT NULL, fields TEXT NOT NULL, pool TEXT NOT NULL DEFAULT '[]',
@@ -186,9 +164,7 @@ CREATE INDEX outbox_by_prospect ON outbox (prospect_id);
 
 -- How far each stream is. The walk columns are progress, kept apart from the watermark.
 CREATE TABLE progress (
-  stream TEXT PRIMARY KEY,
-  watermark INTEGER,
-  sweep_began_at INTEGER,
+  stream TEXT PRIMARY KEY, watermark INTEGER, sweep_began_at INTEGER,
   walk_since INTEGER,               -- lower bound asked for; NULL with a walk: unbounded
   walk_moves INTEGER,               -- 1: the watermark may move when it is complete
   walk_sweeps INTEGER,              -- 1: it counts as a late sweep
@@ -212,35 +188,72 @@ CREATE INDEX run_by_start ON run (started_at);
 -- How many linked people said which label, once a day: what `report` draws over time.
 CREATE TABLE label_count (
   day INTEGER NOT NULL,             -- when the UTC day began
-  label TEXT NOT NULL,
-  people INTEGER NOT NULL,
-  PRIMARY KEY (day, label)
+  label TEXT NOT NULL, people INTEGER NOT NULL, PRIMARY KEY (day, label)
 ) WITHOUT ROWID;
 
 CREATE TABLE forgotten (kind TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_VERSION_2 = """
+-- `ahead`: its stamp lay ahead of the answer's Date, so that it proves nothing.
+ALTER TABLE prospect ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sequence_state ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE task ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;
+-- The step that a state is at, and its repliedAt: an open task that is gone may have been skipped, or withdrawn.
+ALTER TABLE sequence_state ADD COLUMN sequence_step_id INTEGER;
+ALTER TABLE sequence_state ADD COLUMN replied_at INTEGER;
+-- A walk that takes every row as it is, whatever is stored of it.
+ALTER TABLE progress ADD COLUMN walk_as_is INTEGER;
+-- `gone`: asked for by its id and not there; it counts as trashed until it is read again.
+ALTER TABLE prospect ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+-- `person_lost`: a Person of its was deleted in Workbooks, so that the next one is that one again.
+ALTER TABLE prospect ADD COLUMN person_lost INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX prospect_bereft ON prospect (id) WHERE person_lost AND person_id IS NULL;
+-- The folded addresses of prospects without a Person. `listed`: they are in this table as they were last read.
+ALTER TABLE prospect ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE address (
+  address TEXT NOT NULL, prospect_id INTEGER NOT NULL, PRIMARY KEY (address, prospect_id)
+) WITHOUT ROWID;
+-- `hidden`: Workbooks did not show it when it was last asked for; `untouched`: not among those that
+-- sync.people.only_where names; `kept_as`: JSON, role -> what Workbooks made of the value that was sent.
+ALTER TABLE person ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE person ADD COLUMN untouched INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE person ADD COLUMN kept_as TEXT;
 
-@migrations()
-def version_1(db: Database) -> None:
-    """Create the tables of the first version."""
-    for statement in _VERSION_1.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
-    db.execute("PRAGMA user_version = 1")
+-- What the stream of events said: the witnesses of skips for ever, others until no walk can read them again.
+CREATE TABLE event (
+  id INTEGER PRIMARY KEY,
+  at INTEGER,                       -- createdAt
+  event_at INTEGER, task_id INTEGER, prospect_id INTEGER, sequence_id INTEGER, sequence_step_id INTEGER,
+  name TEXT NOT NULL
+);
+CREATE INDEX event_of_task ON event (task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX event_of_no_task ON event (at) WHERE task_id IS NULL;
+-- The records that are to be read again by id because of one; `removed`: it said that they are gone.
+CREATE TABLE concern (
+  stream TEXT NOT NULL, id INTEGER NOT NULL, removed INTEGER NOT NULL, PRIMARY KEY (stream, id)
+) WITHOUT ROWID;
 
+-- Every field that Workbooks accepted, in order: what `history` shows.
+CREATE TABLE write (
+  number INTEGER PRIMARY KEY, at INTEGER NOT NULL, prospect_id INTEGER, task_id INTEGER, workbooks_id INTEGER,
+  run_id TEXT NOT NULL, record TEXT NOT NULL, action TEXT NOT NULL, field TEXT NOT NULL,
+  old TEXT,                         -- JSON, as `new`
+  new TEXT, because TEXT
+);
+CREATE INDEX idx_write_run_id ON write (run_id);
+CREATE INDEX idx_write_prospect_id ON write (prospect_id);
+CREATE INDEX idx_write_task_id ON write (task_id);
+CREATE INDEX idx_write_workbooks_id ON write (workbooks_id);
 
-_REBUILT = """
+-- Keyed hashes of the addresses of those who were forgotten: nobody is created again under a new prospect id.
+CREATE TABLE forgotten_address (hash TEXT PRIMARY KEY);
 -- Runs in the order in which they were made, whatever the clock said.
 CREATE TABLE run_2 (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
-  id TEXT NOT NULL UNIQUE,
-  command TEXT NOT NULL,
+  number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, command TEXT NOT NULL,
   started_at INTEGER NOT NULL,      -- this machine's clock
-  finished_at INTEGER,
-  exit_status INTEGER,
-  outcome TEXT,
+  finished_at INTEGER, exit_status INTEGER, outcome TEXT,
   summary TEXT,                     -- JSON, as `run --json` prints it
   heard_at INTEGER                  -- Outreach's clock, as last heard in the run
 );
@@ -255,26 +268,25 @@ CREATE TABLE outbox_2 (
   record TEXT NOT NULL,             -- person, task, or source: a record of Outreach's that makes no sense
   stream TEXT NOT NULL DEFAULT '',  -- of a source entry
   key INTEGER NOT NULL,             -- person: lead prospect; task, source: its id in Outreach
-  prospect_id INTEGER,
-  task_id INTEGER,
+  prospect_id INTEGER, task_id INTEGER,
   person_id INTEGER,                -- NULL: to be created
   action TEXT NOT NULL,             -- create, recreate, update, or resolve: what to write could not be decided
   fields TEXT NOT NULL,             -- JSON: role -> value
   pool TEXT NOT NULL DEFAULT '[]',  -- JSON: the prospects that a Person to be created will be
-  state TEXT NOT NULL,              -- queued, sending, parked, waiting (for a Person, no failure)
+  state TEXT NOT NULL,              -- queued, sending, parked, waiting, discarded: see `outbox`
   held INTEGER NOT NULL DEFAULT 0,
   in_doubt INTEGER NOT NULL DEFAULT 0, -- it was sent and the answer is not known
   admitted INTEGER NOT NULL DEFAULT 0, -- a passed guard has counted it
-  attempts INTEGER NOT NULL DEFAULT 0,
-  next_attempt_at INTEGER,
-  reason TEXT,
+  attempts INTEGER NOT NULL DEFAULT 0, next_attempt_at INTEGER, reason TEXT,
   run_id TEXT,                      -- the run that planned it
+  before TEXT NOT NULL DEFAULT '{}',-- JSON: role -> what the Person held when it was planned
+  because TEXT,                     -- the rule
   UNIQUE (record, stream, key)
 );
 INSERT INTO outbox_2 SELECT id, record, iif(record = 'source',
     CASE key % 3 WHEN 0 THEN 'sequence_states' WHEN 1 THEN 'tasks' ELSE 'prospects' END, ''),
   iif(record = 'source', key / 3, key), prospect_id, task_id, person_id, action, fields, pool, state, held, in_doubt,
-  admitted, attempts, next_attempt_at, reason, run_id FROM outbox;
+  admitted, attempts, next_attempt_at, reason, run_id, '{}', NULL FROM outbox;
 UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'outbox') WHERE name = 'outbox_2';
 DROP TABLE outbox;
 ALTER TABLE outbox_2 RENAME TO outbox;
@@ -290,6 +302,7 @@ CREATE INDEX outbox_in_doubt ON outbox (prospect_id) WHERE in_doubt;
 CREATE INDEX outbox_held ON outbox (id) WHERE held;
 CREATE INDEX outbox_not_admitted ON outbox (record, state) WHERE NOT admitted;
 CREATE INDEX outbox_refused ON outbox (id) WHERE reason IS NOT NULL;
+CREATE INDEX outbox_discarded ON outbox (id) WHERE state = 'discarded';
 CREATE INDEX outbox_of_person ON outbox (person_id) WHERE person_id IS NOT NULL;
 CREATE INDEX changed_ready ON changed (prospect_id) WHERE NOT held;
 CREATE INDEX changed_held ON changed (prospect_id) WHERE held;
@@ -297,69 +310,18 @@ CREATE INDEX prospect_unlisted ON prospect (id) WHERE person_id IS NULL AND NOT 
 CREATE INDEX task_of_state ON task (sequence_state_id) WHERE sequence_state_id IS NOT NULL;
 CREATE INDEX task_unsent ON task (id) WHERE skipped AND workbooks_id IS NULL
 """
-
-
-@migrations()
-def version_2(db: Database) -> None:
-    """Count runs instead of dating them, keep events, writes and doubtful stamps, and give every look-up its index."""
-    # Source records. `ahead`: its stamp lay ahead of the answer's Date, so that it proves nothing.
-    for table in ("prospect", "sequence_state", "task"):
-        db.table(table).add_column("ahead", int, not_null_default=0)
-    # The step that a state is at, and its repliedAt: an open task that is gone may have been skipped, or withdrawn.
-    db.table("sequence_state").add_column("sequence_step_id", int)
-    db.table("sequence_state").add_column("replied_at", int)
-    # A walk that takes every row as it is, whatever is stored of it.
-    db.table("progress").add_column("walk_as_is", int)
-    # `gone`: asked for by its id and not there; it counts as trashed until it is read again.
-    db.table("prospect").add_column("gone", int, not_null_default=0)
-    # `person_lost`: a Person of its was deleted in Workbooks, so that the next one is that one again.
-    db.table("prospect").add_column("person_lost", int, not_null_default=0)
-    db.execute("CREATE INDEX prospect_bereft ON prospect (id) WHERE person_lost AND person_id IS NULL")
-    # The folded addresses of prospects without a Person. `listed`: they are in this table as they were last read.
-    db.table("prospect").add_column("listed", int, not_null_default=0)
-    db.execute(
-        "CREATE TABLE address (address TEXT NOT NULL, prospect_id INTEGER NOT NULL, PRIMARY KEY (address, prospect_id))"
-        " WITHOUT ROWID"
-    )
-    # What the stream of events said: the witnesses of skips for ever, others until no walk can read them again. `at` is
-    # createdAt. `concern`: the records that are to be read again by id because of it; `removed`: it said they are gone.
-    numbers = ("id", "at", "event_at", "task_id", "prospect_id", "sequence_id", "sequence_step_id")
-    db.table("event").create({**dict.fromkeys(numbers, int), "name": str}, pk="id", not_null={"name"})
-    db.execute("CREATE INDEX event_of_task ON event (task_id) WHERE task_id IS NOT NULL")
-    db.execute("CREATE INDEX event_of_no_task ON event (at) WHERE task_id IS NULL")
-    db.execute(
-        "CREATE TABLE concern (stream TEXT NOT NULL, id INTEGER NOT NULL, removed INTEGER NOT NULL,"
-        " PRIMARY KEY (stream, id)) WITHOUT ROWID"
-    )
-
-    # Every field that Workbooks accepted, in order: what `history` shows. Values as JSON.
-    db.table("write").create(
-        dict.fromkeys(("number", "at", "prospect_id", "task_id", "workbooks_id"), int)
-        | dict.fromkeys(("run_id", "record", "action", "field", "old", "new", "because"), str),
-        pk="number",
-        not_null={"at", "run_id", "record", "action", "field"},
-    )
-    for column in ("run_id", "prospect_id", "task_id", "workbooks_id"):
-        db.table("write").create_index([column])
-
-    # Keyed hashes of the addresses of those who were forgotten: nobody is created again under a new prospect id.
-    db.table("forgotten_address").create({"hash": str}, pk="hash")
-
-    for statement in _REBUILT.split(";\n"):
-        db.execute(statement)
-
-    # People: `hidden`: Workbooks did not show it when it was last asked for; `untouched`: not among those that
-    # sync.people.only_where names; `kept_as`: JSON, role -> what Workbooks made of the value that was sent.
-    db.table("person").add_column("hidden", int, not_null_default=0)
-    db.table("person").add_column("untouched", int, not_null_default=0)
-    db.table("person").add_column("kept_as", str)
-    # Entries: `before`: JSON, role -> what the Person held when it was planned; `because`: the rule. State `discarded`:
-    # given up by somebody, until a record of theirs changes in Outreach.
-    db.table("outbox").add_column("before", str, not_null_default="{}")
-    db.table("outbox").add_column("because", str)
-    db.execute("CREATE INDEX outbox_discarded ON outbox (id) WHERE state = 'discarded'")
-    db.execute("PRAGMA user_version = 2")
-
-
-VERSION = 2
+_VERSIONS = (_VERSION_1, _VERSION_2)
+VERSION = len(_VERSIONS)
 """The version of the tables that this program works with."""
+
+
+def _add_version(number: int, text: str) -> None:
+    @migrations(name=f"version_{number}")
+    def bring_up(db: Database) -> None:
+        for statement in f"{text.rstrip()};\nPRAGMA user_version = {number}".split(";\n"):
+            db.execute(statement)
+
+
+migrations = Migrations("outreach_sync")
+for _number, _text in enumerate(_VERSIONS, 1):
+    _add_version(_number, _text)

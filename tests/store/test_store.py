@@ -203,9 +203,7 @@ def _on_a_disk_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatc
     """Let SQLite find that it cannot make its files beside the state, as on a read-only file system."""
     monkeypatch.setattr(
         "outreach_sync.store.connect",
-        lambda address: connect(
-            address if "immutable" in address or str(path) not in address else f"file:{path}/nowhere?mode=ro"
-        ),
+        lambda at, options="": connect(at if "immutable" in options or at != path else path / "nowhere", options),
     )
 
 
