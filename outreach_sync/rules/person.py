@@ -35,11 +35,9 @@ class Datatype(StrEnum):
 class Role(NamedTuple):
     """A field of a Person that the sync writes.
 
-    Attributes:
-        name: its key below `workbooks.fields`, its column in the store, and its name in `Held` and `Wanted`.
-        datatype: what it holds.
-        title: how people know the field in Workbooks.
-        made_as: the word with which `provision` makes it: None where Workbooks has it, "" where the config says.
+    `name` is its key below `workbooks.fields`, its column in the store, and its name in `Held` and `Wanted`; `title` is
+    how people know it in Workbooks; `made_as` is the word with which `provision` makes it: None where Workbooks has it,
+    "" where the config says.
     """
 
     name: str
@@ -119,13 +117,7 @@ class Wanted(NamedTuple):
 
 
 def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledState], config: Config) -> Wanted:
-    """Decide what the Person behind these prospects should say.
-
-    Args:
-        prospects: all prospects that are this Person; at least one.
-        states: all their sequence states.
-        config: the config; its labels, its rule for several sequences and its fields decide.
-    """
+    """Decide what the Person behind these prospects should say: at least one, with all their sequence states."""
     labels, fields = config.sync.labels, config.workbooks.fields
     trashed = {prospect.id for prospect in prospects if prospect.trashed}
     # what belongs to a deleted prospect is left out, but never its opt-out
@@ -160,13 +152,6 @@ def shown_state(states: Sequence[PooledState], precedence: Sequence[str]) -> Poo
     return max(states, key=lambda state: (-rank.get(state.state, len(rank)), *_newest(state)))
 
 
-def is_opted_out(prospects: Iterable[PooledProspect], states: Iterable[PooledState]) -> bool:
-    """Say whether an opt-out holds: on any of the prospects, or in any of the states."""
-    return any(prospect.opted_out or prospect.email_opted_out for prospect in prospects) or any(
-        state.state == OPTED_OUT for state in states
-    )
-
-
 def _newest(state: PooledState) -> tuple[int, int]:
     return (state.at or 0, state.id)
 
@@ -180,7 +165,7 @@ def _opt_out(prospects: Iterable[PooledProspect], states: Iterable[PooledState])
     for prospect in prospects:
         by_email = prospect.emails_opted_at if prospect.email_opted_out else None
         moments = (prospect.opted_out_at, by_email, prospect.opt_out_seen_at)
-        if is_opted_out((prospect,), ()):
+        if prospect.opted_out or prospect.email_opted_out:
             carriers.append((next((moment for moment in moments if moment is not None), None), prospect))
     if not carriers:
         return None
@@ -243,39 +228,24 @@ def recognised(
     """Tell what Workbooks made of our values from what somebody wrote.
 
     Workbooks may keep text otherwise than it was sent (`?` for an emoji, `&amp;`, cut short), a time without its
-    seconds or as a day: written again it would only be kept so again. Where nobody wrote the record since, each value
-    that differs is what it made of ours; later it is known again by that.
+    seconds or as a day: written again it would only be kept so again. Where nobody wrote the record since
+    (`same_version`), each value that differs is what it made of ours; later it is known again by that (`kept_as`).
+    It cannot have made nothing at all of ours, nor a finer time: a field that was removed and made anew is empty, and
+    one that was shown as a day shows its time again, without another version of the record.
 
-    Args:
-        read: what the Person was read to hold.
-        known: what it was last known to hold, in our form.
-        kept_as: role -> what Workbooks was seen to make of that.
-        same_version: whether the record has the version that it was known to have.
-
-    Returns:
-        What the Person holds, in our form where it is ours; and role -> what Workbooks made of it, where it differs.
+    Returns what the Person holds, in our form where it is ours, and role -> what Workbooks made of it otherwise.
     """
     ours: dict[str, RoleValue] = {}
     made: dict[str, RoleValue] = {}
     for role in Held._fields:
         now, before = getattr(read, role), getattr(known, role)
         seen_so = same_version or (role in kept_as and kept_as[role] == now)
-        if role != "no_email" and seen_so and now != before and _may_be_made_of(now, before):
-            ours[role], made[role] = before, now  # an opt-out holds, or is written again
+        if role == "no_email" or not seen_so or None in (now, before) or now == before:
+            continue  # an opt-out holds, or is written again
+        is_time = isinstance(now, int) and isinstance(before, int)
+        if not is_time or any(now % unit == 0 and abs(now - before) <= unit for unit in (_MINUTE_MS, _DAY_MS)):
+            ours[role], made[role] = before, now
     return read._replace(**ours), made  # type: ignore[arg-type]  # the values of these roles
-
-
-def _may_be_made_of(now: RoleValue, ours: RoleValue) -> bool:
-    """Say whether Workbooks can have made this of what we sent: never nothing at all, and no finer time than ours.
-
-    A field that was removed and made anew is empty, and one that was shown as a day shows its time again, without
-    another version of the record; neither is what Workbooks made of ours.
-    """
-    if now is None or ours is None:
-        return False
-    if not isinstance(now, int) or not isinstance(ours, int):
-        return True
-    return any(now % unit == 0 and abs(now - ours) <= unit for unit in (_MINUTE_MS, _DAY_MS))
 
 
 def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> dict[str, str | int]:
