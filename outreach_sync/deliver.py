@@ -60,17 +60,13 @@ _NO_EMAIL = "no_email"
 _TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")
 """Fields of a Task that the history keeps: the others may name somebody."""
 _NAME_LENGTH = 255
-_FAILS_AT = "Workbooks fails whenever this record is written"
-_SOMEBODY_ELSE = "somebody else keeps changing this record while it is written"
 
 
 def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     """Bring Workbooks to say what it should.
 
-    Args:
-        run: the run.
-        complete: whether every walk is complete; if not, of what is held back only opt-outs are written.
-        allow_bulk: whether the guard is lifted.
+    `complete`: every walk is complete; if not, of what is held back only opt-outs are written. `allow_bulk`: the guard
+    is lifted.
 
     Raises:
         GuardStoppedError: the cycle would change too much; nothing but opt-outs was written.
@@ -89,8 +85,8 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         run.summary.guard_would_stop = bool(delivery.guard_problems())
         delivery.list_changes()
         return
-    any_accepted, fruitless = False, 0
-    while fruitless < delivery.patience():
+    any_accepted, fruitless, suspects = False, 0, delivery.lost.values()
+    while fruitless < (_FRUITLESS_ROUNDS if all(1 in sizes for sizes in suspects) else _FRUITLESS_WITH_SUSPECTS):
         again = delivery.round()
         any_accepted |= bool(delivery.accepted)
         again |= any_accepted and delivery.blame()
@@ -100,7 +96,16 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         fruitless = 0 if came_to_something else fruitless + 1
         if delivery.unknown:
             pause(min(2.0**fruitless, _LONGEST_PAUSE_S) if fruitless else 0.0, run.stop)
-    delivery.give_up()
+    # What was lost alone counts an attempt, whether Workbooks is down or fails at this record: it must not be what
+    # every run begins with, for ever.
+    lost = len(delivery.unknown)
+    delivery.blame()
+    delivery.leave(delivery.stale, "somebody else keeps changing this record while it is written")
+    if lost:
+        raise UnavailableError(
+            f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
+            advice="They stay queued; the next run looks what became of them.",
+        )
 
 
 def _anybody_is_ready(run: Run) -> bool:
@@ -144,49 +149,27 @@ class Delivery:
         self._complete = complete
         self._lifted = lifted
         self._loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
-        self._passed = Guarded(0, 0, 0)
+        self._passed = self._counted = Guarded(0, 0, 0)
         self.lost: dict[int, list[int]] = {}
         self._in_flight: dict[Future[Sequence[Verdict]], Batch] = {}
-        self._begin_round()
-
-    def _begin_round(self) -> None:
-        self.accepted = 0
-        self.stale: list[Entry] = []
-        self.unknown: list[Entry] = []
-        self.refused: list[tuple[Entry, str]] = []
-        self._next = dict.fromkeys(_ACTIONS, 0)
-        self._lost_in_a_row = 0
-        self._failure: OutreachSyncError | None = None
-        self._looked_for_a_cause = False
-
-    def patience(self) -> int:
-        """Return how many rounds may come to nothing: more where a smaller batch can still be tried for somebody."""
-        all_were_alone = all(1 in sizes for sizes in self.lost.values())
-        return _FRUITLESS_ROUNDS if all_were_alone else _FRUITLESS_WITH_SUSPECTS
 
     def round(self) -> bool:
         """Decide and push once; return whether a refused Person turned out to be gone.
 
         Where the guard may stop the cycle, everything is decided before the first write.
-
-        Raises:
-            GuardStoppedError: the guard stopped it; nothing but opt-outs was written.
-            OutreachSyncError: Workbooks refused the key, or refuses everything; the rest stays queued.
-            InterruptedByError: asked to stop; what was in flight is settled.
         """
-        run = self._run
-        self._begin_round()
-        with ThreadPoolExecutor(run.config.workbooks.concurrency, thread_name_prefix="push") as self._workers:
+        self.accepted = 0
+        self.stale: list[Entry] = []
+        self.unknown: list[Entry] = []
+        self.refused: list[tuple[Entry, str]] = []
+        self._next = dict.fromkeys(_ACTIONS, 0)
+        self._lost_in_a_row, self._looked_for_a_cause = 0, False
+        self._failure: OutreachSyncError | None = None
+        workers = ThreadPoolExecutor(self._run.config.workbooks.concurrency, thread_name_prefix="push")
+        with workers as self._workers:
             try:
                 self.decide(pump=not self.guard_problems(at_worst=True))
-                if problems := self.guard_problems():
-                    self._stop(problems)
-                if (
-                    run.pilot.limit is None
-                ):  # of a pilot with a limit, nothing that the guard has counted may be written
-                    self._passed = self._counted()
-                    with run.store.transaction():
-                        run.store.outbox.admit_all()
+                self._pass_the_guard()
                 self._push_all()
                 again = self._confirm_refusals()
                 for batch in self._task_batches():
@@ -195,9 +178,8 @@ class Delivery:
             finally:  # what is in flight is settled, also when something went wrong elsewhere
                 while self._in_flight:
                     self._collect(block=True)
-                if self.refused:
-                    with run.store.transaction():
-                        self._queue_again([entry for entry, _ in self.refused])
+                with self._run.store.transaction():
+                    self._queue_again([entry for entry, _ in self.refused])
         return again
 
     def decide(self, *, pump: bool) -> None:
@@ -215,36 +197,40 @@ class Delivery:
 
     def guard_problems(self, *, at_worst: bool = False) -> dict[Watched, str]:
         """Return what this cycle would change too much of, in words; `at_worst`: whatever it will decide yet."""
-        run, numbers = self._run, self._counted()
-        if at_worst:
-            waiting = run.store.undecided.count() + sum(numbers) - sum(self._passed)
-            numbers = Guarded(*(one + waiting for one in self._passed))
+        run, passed = self._run, self._passed
+        new = run.store.outbox.guarded(run.config.sync.labels[NOT_ACTIVE])
+        waiting = run.store.undecided.count() + sum(new) if at_worst else 0
+        self._counted = Guarded(*map(sum, zip(passed, new, strict=True)))
+        numbers = [one + waiting for one in passed] if at_worst else list(self._counted)
         limits, most = run.config.sync.guard, run.pilot.limit
         if most is not None:
-            numbers = Guarded(*(min(one, most) for one in numbers))
+            numbers = [min(one, most) for one in numbers]
         if self._lifted or max(numbers) <= min(limits.count, limits.lost_count, limits.create):
             return {}  # without counting everybody, which takes longer than a small cycle
         counts = dict(zip(Watched, numbers, strict=True))
         return guard_problems(counts, run.store.people.known(or_lost=True), limits, loaded=self._loaded)
 
-    def _counted(self) -> Guarded:
-        new = self._run.store.outbox.guarded(self._run.config.sync.labels[NOT_ACTIVE])
-        return Guarded(*map(sum, zip(self._passed, new, strict=True)))
+    def _pass_the_guard(self) -> None:
+        """Note that what is queued has been counted and may be written; of a pilot with a limit, nothing is.
 
-    def _stop(self, problems: dict[Watched, str]) -> None:
-        """Send opt-outs, which are safe and must not wait, and raise.
-
-        Those of people that would be created are sent only if that is not what there is too much of: nobody writes to a
-        Person that does not exist.
+        Opt-outs are safe and must not wait: they are sent all the same. Those of people that would be created only if
+        that is not what there is too much of: nobody writes to a Person that does not exist.
         """
-        watched = zip(_ACTIONS, (None, Watched.CREATIONS, Watched.LOSSES), strict=True)
-        with self._run.store.transaction():
-            self._run.store.outbox.admit_opt_outs([action for action, kind in watched if kind not in problems])
-        self._push_all(only_admitted=True)
-        raise GuardStoppedError(
-            f"the guard stopped this cycle before its first write, opt-outs excepted: {'; '.join(problems.values())}.",
-            advice="`run --dry-run` shows the changes; `run --allow-bulk` makes them.",
-        )
+        outbox, problems = self._run.store.outbox, self.guard_problems()
+        if problems:
+            watched = zip(_ACTIONS, (None, Watched.CREATIONS, Watched.LOSSES), strict=True)
+            with self._run.store.transaction():
+                outbox.admit_opt_outs([action for action, kind in watched if kind not in problems])
+            self._push_all(only_admitted=True)
+            what = "; ".join(problems.values())
+            raise GuardStoppedError(
+                f"the guard stopped this cycle before its first write, opt-outs excepted: {what}.",
+                advice="`run --dry-run` shows the changes; `run --allow-bulk` makes them.",
+            )
+        if self._run.pilot.limit is None:
+            self._passed = self._counted
+            with self._run.store.transaction():
+                outbox.admit_all()
 
     # -- sending
 
@@ -364,19 +350,17 @@ class Delivery:
         refused; if it is there, the refusal stands. An opt-out that is refused together with other fields is sent once
         more alone: a picklist that lacks a label must not keep No Email from being set.
         """
-        run = self._run
+        run, stale, unknown = self._run, list["Entry"](), list["Entry"]()
         rescues: list[tuple[Entry, Write]] = []
         for entry, write, verdict in zip(batch.entries, batch.writes, verdicts, strict=True):
             match verdict:
                 case Accepted():
                     self._accept(entry, write, verdict, rescue=batch.rescue)
                 case Stale():
-                    self.stale.append(entry)
-                    self._look_again(entry, in_doubt=False)
+                    stale.append(entry)
                 case Unknown():
-                    self.unknown.append(entry)
+                    unknown.append(entry)
                     self.lost.setdefault(entry.id, []).append(len(batch.entries))
-                    self._look_again(entry, in_doubt=True)
                 case Rejected(reasons):
                     reason = "; ".join(reasons)
                     if entry.person_id is None:
@@ -386,6 +370,10 @@ class Delivery:
                         rescues.append((entry._replace(reason=reason), alone))
                     else:
                         self.refused.append((entry, entry.reason if batch.rescue and entry.reason else reason))
+        self._queue_again(stale)
+        self._queue_again(unknown, in_doubt=True)
+        self.stale += stale
+        self.unknown += unknown
         run.log.info(
             "batch_settled", record=batch.entries[0].record, objects=len(batch.entries),
             accepted=sum(isinstance(verdict, Accepted) for verdict in verdicts),
@@ -427,15 +415,14 @@ class Delivery:
             run.store.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
 
     def _queue_again(self, entries: Sequence[Entry], *, in_doubt: bool = False) -> None:
+        """Have the records read and decided anew before they are written again (inside a transaction)."""
+        if not entries:
+            return
+        store, people = self._run.store, [entry for entry in entries if entry.record != TASK]
         ids = (entry.id for entry in entries)
-        self._run.store.outbox.mark(ids, state="queued", in_doubt=in_doubt, next_attempt_at=None)
-
-    def _look_again(self, entry: Entry, *, in_doubt: bool) -> None:
-        """Have the record read before it is written again."""
-        self._queue_again([entry], in_doubt=in_doubt)
-        if entry.record != TASK:
-            self._run.store.people.doubt([entry.person_id] if entry.person_id is not None else [])
-            self._run.store.undecided.mark_again([entry.prospect_id or 0, *entry.pool])
+        store.outbox.mark(ids, state="queued", in_doubt=in_doubt, next_attempt_at=None)
+        store.people.doubt(entry.person_id for entry in people if entry.person_id is not None)
+        store.undecided.mark_again(one for entry in people for one in (entry.prospect_id or 0, *entry.pool))
 
     # -- what does not settle
 
@@ -447,13 +434,11 @@ class Delivery:
         with run.store.transaction():
             run.store.people.doubt(refused)
         absent = refresh(run, run.store.people.by_id(refused))
-        gone = [entry for entry, _ in self.refused if entry.person_id in absent]
         with run.store.transaction():
             for entry, reason in self.refused:
                 if entry.person_id not in absent:
                     run.refuse(entry, reason)
-            self._queue_again(gone)
-            run.store.undecided.mark_again(entry.prospect_id or 0 for entry in gone)
+            self._queue_again([entry for entry, _ in self.refused if entry.person_id in absent])
         self.refused.clear()
         return bool(absent)
 
@@ -463,29 +448,12 @@ class Delivery:
         It may have been written all the same, and is looked for before it is tried again.
         """
         blamed = [entry for entry in self.unknown if self.lost[entry.id].count(1) >= _ENOUGH]
-        self._leave(blamed, _FAILS_AT, in_doubt=True)
+        self.leave(blamed, "Workbooks fails whenever this record is written", in_doubt=True)
         self.unknown = [entry for entry in self.unknown if entry not in blamed]
         return bool(blamed)
 
-    def give_up(self) -> None:
-        """Leave for later what does not settle: somebody keeps writing it, or answers keep being lost.
-
-        What was lost alone counts an attempt, whether Workbooks is down or fails at this record: it must not be what
-        every run begins with, for ever.
-
-        Raises:
-            UnavailableError: answers keep being lost.
-        """
-        lost = len(self.unknown)
-        self.blame()
-        self._leave(self.stale, _SOMEBODY_ELSE, in_doubt=False)
-        if lost:
-            raise UnavailableError(
-                f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
-                advice="They stay queued; the next run looks what became of them.",
-            )
-
-    def _leave(self, entries: Sequence[Entry], reason: str, *, in_doubt: bool) -> None:
+    def leave(self, entries: Sequence[Entry], reason: str, *, in_doubt: bool = False) -> None:
+        """Leave entries for a later run."""
         with self._run.store.transaction():
             for entry in entries:
                 self._run.refuse(entry, reason, in_doubt=in_doubt)
