@@ -99,25 +99,15 @@ class Scheduler:
     ) -> None:
         """Start nothing yet.
 
-        Args:
-            config: the config to begin with.
-            begin: does one run of a command, CYCLE or RECONCILE, from beginning to end; returns what ended it.
-            stop: the request to stop; a run that is going on must heed it by itself.
-            log: where it says what it does.
-            manager: told how the service fares.
-            monotonic: seconds that no setting of the clock changes.
+        `begin` does one run of a command, CYCLE or RECONCILE, and returns what ended it; one that is going on must heed
+        `stop` by itself. `monotonic`: seconds that no setting of the clock changes.
         """
-        self.config = config
-        self.skipped = 0
-        self.late = 0
-        self._begin = begin
-        self._stop = stop
-        self._log = log
-        self._manager = manager
-        self._monotonic = monotonic
+        self.config, self.skipped, self.late = config, 0, 0
+        self._begin, self._stop, self._log = begin, stop, log
+        self._manager, self._monotonic = manager, monotonic
         self._looked = (time.time(), monotonic())
-        self._trouble: dict[str, str] = {}
         self._told_alive = monotonic()
+        self._trouble: dict[str, str] = {}
         self._working = threading.Lock()
         self._jobs = Ticking(
             timezone=UTC,
@@ -133,10 +123,8 @@ class Scheduler:
     def serve(self, hangups: deque[int], read_config: Callable[[], Config], *, reconcile_first: bool = False) -> None:
         """Run the first cycle at once and everything else in time; return when asked to stop and the run has ended.
 
-        Args:
-            hangups: what a signal handler puts in to have the config read again.
-            read_config: reads it; a ConfigError keeps the old one.
-            reconcile_first: a reconcile fell due while no scheduler ran; it follows the first cycle.
+        `hangups`: what a signal handler puts in to have the config read again; where `read_config` raises a
+        ConfigError, the old one stays. `reconcile_first`: one fell due while no scheduler ran.
         """
         self.start(reconcile_first=reconcile_first)
         while not self._stop.wait(TICK_SECONDS):
@@ -172,11 +160,6 @@ class Scheduler:
             self._told_alive = self._looked[1]
             self._manager.tell("WATCHDOG=1")
 
-    def next_time(self, command: str) -> datetime | None:
-        """Return when a command is due next; None: never."""
-        job = self._jobs.get_job(command)
-        return None if job is None else job.next_run_time
-
     def _plan(self, command: str, *, at_once: bool = False) -> None:
         """Put a command on the schedule as the config in force has it; without a time it stays there and is not run."""
         trigger, now = NextTime(self.config.schedule, command), datetime.now(UTC)
@@ -205,7 +188,7 @@ class Scheduler:
             self._manager.tell(f"STATUS={self._standing(command)}")
 
     def _standing(self, command: str) -> str:
-        due = [moment for moment in map(self.next_time, (CYCLE, RECONCILE)) if moment is not None]
+        due = [job.next_run_time for job in self._jobs.get_jobs() if job.next_run_time is not None]
         soonest = f", next at {_iso(min(due))}" if due else ""
         return "; ".join((f"idle: {command} ended at {_iso(datetime.now(UTC))}{soonest}", *self._trouble.values()))
 
@@ -246,14 +229,12 @@ class Scheduler:
 class ServiceManager:
     """The service manager that started this process, if one did: sd_notify(3), datagrams to `$NOTIFY_SOCKET`.
 
-    Without systemd nothing is sent, and nothing here can ever fail the service.
-
-    Attributes:
-        watchdog_seconds: how often to say WATCHDOG=1: half of what the manager allows; None where it does not watch.
+    Without systemd nothing is sent, and nothing here can ever fail the service. `watchdog_seconds`: how often to say
+    WATCHDOG=1, half of what the manager allows; None where it does not watch this process.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        """Read where to send to; `$WATCHDOG_PID` says whether the watchdog means this process."""
+        """Read where to send to."""
         address = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         microseconds = environment.get("WATCHDOG_USEC", "")
