@@ -90,18 +90,13 @@ def write_whole(
     through: bool = False,
     new: bool = False,
 ) -> None:
-    """Put a text, as UTF-8, in the place of a file, on disk when this returns.
+    """Put a text, as UTF-8, in the place of a file, on disk when this returns. Its directory must exist.
 
-    Args:
-        path: the file; its directory must exist.
-        text: its whole content.
-        mode: the permissions of a new file; one that is replaced keeps its own.
-        private: whether a file that is replaced loses all permissions but its owner's.
-        through: where there is something other than a regular file, write into it as it is.
-        new: whether a file that is there, even since a moment ago, is refused and not replaced.
+    A new file gets the `mode`; one that is replaced keeps its own, or, if `private`, what its owner had of it. With
+    `through`, what is no regular file is written into as it is. With `new`, a file that is there, even since a moment
+    ago, is refused (FileExistsError).
 
     Raises:
-        FileExistsError: there is a file, and `new` refuses it.
         OSError: it cannot be written, or is not a regular file; what was there is still there, and nothing beside it.
     """
     there = _stat(path)
@@ -114,7 +109,7 @@ def write_whole(
     if there is not None:
         mode = stat.S_IMODE(there.st_mode)
     real = resolved(path)
-    whole = _written_beside(real, text, mode & _PRIVATE_DIRECTORY if private else mode, there or real.parent.stat())
+    whole = _written_beside(real, text, mode & _PRIVATE_DIRECTORY if private else mode, there)
     try:
         if new:
             real.touch(_PRIVATE_FILE, exist_ok=False)
@@ -131,8 +126,7 @@ def prove_replaceable(path: Path) -> None:
     Raises:
         OSError: it would not.
     """
-    real = resolved(path)
-    _written_beside(real, "proof", _PRIVATE_FILE, real.parent.stat()).unlink()
+    _written_beside(resolved(path), "proof", _PRIVATE_FILE, None).unlink()
 
 
 def flush_directory(directory: Path) -> None:
@@ -168,16 +162,14 @@ def root_among_others(path: Path) -> str | None:
     """Warn root of working on a file, or in a directory, of somebody else's; None where there is nothing to warn of."""
     if os.geteuid() != 0:
         return None
-    try:
-        place, uid = next(
-            (one, seen.st_uid) for one in (path.absolute(), *path.absolute().parents) if (seen := _stat(one))
-        )
-    except OSError:  # opening it says so, in words of its own
-        return None
-    if uid == 0:
-        return None
-    owner = _user(uid)
-    return f"{place} belongs to {owner}, and this is root: run the command as {owner}, or with outreach-sync-as-service"
+    with suppress(OSError):  # opening it says so, in words of its own
+        places = (path.absolute(), *path.absolute().parents)
+        place, uid = next((one, seen.st_uid) for one in places if (seen := _stat(one)))
+        if uid != 0:
+            owner = _user(uid)
+            run_as = f"run the command as {owner}, or with outreach-sync-as-service"
+            return f"{place} belongs to {owner}, and this is root: {run_as}"
+    return None
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -187,21 +179,20 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _written_beside(path: Path, text: str, mode: int, like: os.stat_result) -> Path:
+def _written_beside(path: Path, text: str, mode: int, replaced: os.stat_result | None) -> Path:
     """Write a new file beside another, readable by its owner only until it is whole."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    beside_it = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
-            _give(file.fileno(), like)
+            _give(file.fileno(), replaced or path.parent.stat())
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
     except BaseException:
-        beside_it.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
         raise
-    return beside_it
+    return Path(name)
 
 
 def _give(descriptor: int, like: os.stat_result) -> None:

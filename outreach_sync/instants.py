@@ -54,20 +54,12 @@ def to_datetime(instant: Instant) -> datetime:
 
 
 def parse_iso(text: str) -> Instant:
-    """Parse ISO 8601 with or without zone (none: UTC).
-
-    Raises:
-        ValueError: the text is no ISO 8601 time.
-    """
+    """Parse ISO 8601 with or without zone (none: UTC); a ValueError says that it is none."""
     return from_datetime(datetime.fromisoformat(text))
 
 
 def parse_http_date(text: str) -> Instant:
-    """Parse an HTTP date such as ``Tue, 01 Sep 2026 10:15:03 GMT``.
-
-    Raises:
-        ValueError: the text is no HTTP date.
-    """
+    """Parse an HTTP date such as ``Tue, 01 Sep 2026 10:15:03 GMT``; a ValueError says that it is none."""
     return from_datetime(parsedate_to_datetime(text))
 
 
@@ -118,7 +110,7 @@ def parse_since(text: str) -> Back | Instant:
 def ago(span_ms: int) -> str:
     """Write a span as `40 s`, `12 min`, `3 h` or `5 days`; one that is not over is `0 s`."""
     seconds = max(span_ms, 0) // 1000
-    for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
-        if seconds >= size:
-            return f"{seconds // {'days': 86_400, 'h': 3_600, 'min': 60}[unit]} {unit}"
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
     return f"{seconds} s"

@@ -117,10 +117,7 @@ class Sequence(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A source record that makes no sense, kept visible under `failures` instead of being dropped.
-
-    `reason` names the record and what is wrong with it, for people.
-    """
+    """A source record that makes no sense, listed under `failures`; `reason` says for people which, and why."""
 
     stream: Stream
     id: int | None
@@ -170,7 +167,7 @@ class PersonRow(NamedTuple):
 
 
 class TaskRow(NamedTuple):
-    """A Workbooks Task as a look-up by `created_through_reference` returned it."""
+    """A Workbooks Task as a look-up returned it."""
 
     id: int
     lock_version: int
@@ -179,11 +176,7 @@ class TaskRow(NamedTuple):
 
 
 class Write(NamedTuple):
-    """One object of a batched write.
-
-    `id` and `lock_version` are 0 for a create. `fields` maps Workbooks field to the value it shall have, typed: text,
-    bool, int, `Date`/`DateTime` (below) or None for null.
-    """
+    """One object of a batched write, by Workbooks field; `id` and `lock_version` are 0 for a create."""
 
     id: int
     lock_version: int
