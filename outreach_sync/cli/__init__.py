@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from outreach_sync import __version__
-from outreach_sync.errors import OutreachSyncError, UsageError
+from outreach_sync.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _USAGE = 2
-_BUG = 70
 _INTERRUPTED = 130
 
 gc.set_threshold(50_000)
@@ -96,7 +95,7 @@ def cli(context: click.Context, config: Path | None, log_format: str | None, log
 
     Results go to stdout, logs and progress to stderr.
     """
-    from outreach_sync.cli.context import Invocation  # noqa: PLC0415 - not for --help
+    from outreach_sync.cli.ui import Invocation  # noqa: PLC0415 - not for --help
 
     context.obj = Invocation.latest = Invocation(config, log_format, log_level)
 
@@ -119,12 +118,9 @@ def run_command(arguments: Sequence[str]) -> int:
         except click.Abort:
             return _INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the outermost one
-            from outreach_sync.cli.context import say_bug, say_error  # noqa: PLC0415 - not for --help
+            from outreach_sync.cli.ui import say_failure  # noqa: PLC0415 - not for --help
 
-            if isinstance(error, OutreachSyncError):
-                return say_error(error)
-            say_bug(error)
-            return _BUG
+            return say_failure(error)
         return result if isinstance(result, int) else 0
 
 

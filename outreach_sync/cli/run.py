@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections import Counter, deque
@@ -12,25 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
-from outreach_sync.cli.context import (
-    ID,
-    Invocation,
-    as_csv,
-    as_json,
-    invocation,
-    linked,
-    plain_or,
-    print_csv,
-    print_json,
-    print_table,
-    safe,
-    say,
-    say_error,
-    shown_value,
-    stop_on_signals,
-)  # fmt: skip
+from outreach_sync.cli import ui
 from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateError
 from outreach_sync.insight.explain import Links
 from outreach_sync.insight.status import last_begun, overdue_runs
@@ -45,6 +27,8 @@ from outreach_sync.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from rich.text import Text
+
     from outreach_sync.config.model import Config
     from outreach_sync.errors import OutreachSyncError
     from outreach_sync.run import Run, RunSummary
@@ -52,7 +36,7 @@ if TYPE_CHECKING:
 
 _STREAMS = [stream.value for stream in Stream]
 _DOING = {
-    **{stream.value: f"{stream.value.replace('_', ' ')} read" for stream in Stream},
+    **{stream: f"{stream.replace('_', ' ')} read" for stream in _STREAMS},
     "planned": "people decided",
     "written": "records written",
 }
@@ -66,127 +50,115 @@ _DONE = (
 """What the line says: part and count of the summary, what was done, and what a dry run would do."""
 
 
-class Moment(click.ParamType[Instant | Back]):
-    """A time: ISO 8601 (UTC unless it has a zone), or a duration back from what Outreach's clock reads."""
+def moment(text: str) -> Instant | Back:
+    """Parse an option's time: ISO 8601 (UTC unless it has a zone), or a duration back from what Outreach's clock reads.
 
-    name = "time"
+    Raises:
+        BadParameter: it is neither, or out of reach.
+    """
+    try:
+        return parse_since(text)
+    except OutOfReachError as error:
+        said = f"{error}; --full reads from sync.start"
+    except ValueError:
+        said = "is not a time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d"
+    raise click.BadParameter(f"'{text}' {said}")
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Instant | Back:
-        """Parse it."""
-        try:
-            return parse_since(value)
-        except OutOfReachError as error:
-            said = f"{error}; --full reads from sync.start"
-        except ValueError:
-            said = "is not a time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d"
-        raise click.BadParameter(f"'{value}' {said}", ctx, param)
 
-
-quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")
-verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")
+_ALLOW_BULK = click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")
+_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Read, show every change, and write nothing but a rotated token.")
 @click.option("--full", is_flag=True, help="Ignore the watermarks: read again from sync.start.")
-@click.option("--since", type=Moment(), help="Read from this time instead of the watermarks.")
+@click.option("--since", type=moment, metavar="TIME", help="Read from this time instead of the watermarks.")
 @click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only this stream; repeatable.")
-@click.option("--prospect", "prospects", multiple=True, type=ID, help="Write only this person; repeatable.")
+@click.option("--prospect", "prospects", multiple=True, type=ui.ID, help="Write only this person; repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Write only so many people: a pilot. The rest stays to be done.")
-@click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
-@as_json
-@as_csv
-@quiet
-@verbose
-@invocation
-def run(
-    context: Invocation,
-    /,
-    *,
-    since: Instant | Back | None,
-    streams: tuple[str, ...],
-    prospects: tuple[int, ...],
-    limit: int | None,
-    **shown: bool,
-) -> int:
+@_ALLOW_BULK
+@ui.as_json
+@ui.as_csv
+@_QUIET
+@_VERBOSE
+@ui.invocation
+def run(context: ui.Invocation, /, *, as_csv: bool, quiet: bool, verbose: bool, **asked: Any) -> int:
     """Run one cycle: read what changed in Outreach since the watermark, write what differs to Workbooks.
 
     Exit status: 0 done; 1 some records were refused; 2 config; 3 not authenticated or not allowed; 4 a service was
     unavailable (what was read is kept); 5 another run holds the lock; 6 the guard stopped a mass change.
     """
-    if shown["full"] and since is not None:
+    options = Options("run", **asked)
+    if options.full and options.since is not None:
         raise click.UsageError("--full and --since exclude each other: --full reads from sync.start.")
     config = context.config()
-    unread = [stream for stream in streams if stream not in config.sync.streams]
+    unread = [stream for stream in options.streams if stream not in config.sync.streams]
     if unread:
         raise click.UsageError(f"--stream {unread[0]}: sync.streams in the config leaves this stream out.")
-    dry_run, full, allow_bulk = (shown[name] for name in ("dry_run", "full", "allow_bulk"))
-    options = Options("run", dry_run, full, since, streams, allow_bulk, prospects, limit)
-    return _carry_out(context, config, options, None, shown)
+    return _carry_out(context, config, options, None, as_csv=as_csv, quiet=quiet, verbose=verbose)
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Compare, show every repair, and write nothing but a rotated token.")
-@click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
-@as_json
-@as_csv
-@quiet
-@verbose
-@invocation
-def reconcile(context: Invocation, /, **shown: bool) -> int:
+@_ALLOW_BULK
+@ui.as_json
+@ui.as_csv
+@_QUIET
+@_VERBOSE
+@ui.invocation
+def reconcile(context: ui.Invocation, /, *, dry_run: bool, allow_bulk: bool, **shown: bool) -> int:
     """Compare everything, and repair the difference.
 
     Finds sequence states that no longer exist in Outreach, people and tasks that were edited, deleted or merged in
     Workbooks, and people who had no match so far. An interrupted walk through Outreach goes on the next time. Exit
     status as for `run`; 6: it would change too much, and nothing of what it found was kept.
     """
-    allow_bulk = shown["allow_bulk"]
-    options = Options("reconcile", shown["dry_run"], allow_bulk=allow_bulk)
-    return _carry_out(context, context.config(), options, lambda one: repair(one, allow_bulk=allow_bulk), shown)
+    options = Options("reconcile", dry_run, allow_bulk=allow_bulk)
+    return _carry_out(context, context.config(), options, lambda one: repair(one, allow_bulk=allow_bulk), **shown)
 
 
 def _carry_out(
-    context: Invocation,
+    context: ui.Invocation,
     config: Config,
     options: Options,
     work: Callable[[Run], None] | None,
-    shown: Mapping[str, bool],
+    *,
+    as_csv: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> int:
     """Do it and show how it ended; return the exit status.
 
+    On a terminal, where the last line sums it up, only what is wrong is logged.
+
     Raises:
         UsageError: the flags of what is printed make no sense together.
+        OutreachSyncError: what ended the run, which is said then.
     """
-    if shown["as_csv"] and (shown["as_json"] or not options.dry_run):
+    if as_csv and (context.as_json or not options.dry_run):
         raise click.UsageError("--csv lists the changes of a --dry-run, and --json prints them in another form.")
-    began, quiet = time.monotonic(), shown["quiet"]
-    with stop_on_signals() as stop, _progress(quiet=quiet) as on_progress:
-        log = context.start_log(config, _level(context, config, shown))
+    level = "warning" if (context.log_format or config.logging.format) != "json" and sys.stderr.isatty() else None
+    if verbose:
+        level = None if config.logging.level == "debug" else "info"
+    began = time.monotonic()
+    with ui.stop_on_signals() as stop, _progress(quiet=quiet) as on_progress:
+        log = context.start_log(config, "error" if quiet else level)
         ended = perform(config, options, stop, log, work=work, on_progress=on_progress)
-    if shown["as_json"]:
-        print_json(ended.document)
-    elif shown["as_csv"]:
-        print_csv(_CSV, _csv_rows(ended))
+    if as_csv:
+        ui.print_csv(_CSV, _csv_rows(ended))
+    elif context.as_json:
+        ui.print_json(ended.document)
     else:
         if options.dry_run and not quiet:
-            _print_review(ended, config)
-        for warning in ended.warnings:
-            say(f"! {warning}", style="yellow")
-        failed = ended.error is not None
-        mark = plain_or("✗", "FAILED:") if failed else plain_or("✓", "OK:")
-        parts = plain_or(" · ", ", ").join((*_parts(ended), f"{time.monotonic() - began:.1f} s"))
-        say(f"{mark} ", parts, style={0: "green", 1: "yellow"}.get(ended.exit_status, "red"))
-    return ended.exit_status if ended.error is None else say_error(ended.error)
-
-
-def _level(context: Invocation, config: Config, shown: Mapping[str, bool]) -> str | None:
-    """Say what is logged: on a terminal, where the last line sums it up, only what is wrong; None: as configured."""
-    if shown["quiet"]:
-        return "error"
-    if shown["verbose"]:
-        return None if config.logging.level == "debug" else "info"
-    readable = (context.log_format or config.logging.format) != "json" and sys.stderr.isatty()
-    return "warning" if readable else None
+            ui.show(_review(ended, config))
+        ui.show(ui.line(f"! {warning}", style="yellow") for warning in ended.warnings)
+        parts = ui.plain_or(" · ", ", ").join((*_parts(ended), f"{time.monotonic() - began:.1f} s"))
+        mark = ui.plain_or("✓", "OK:") if ended.error is None else ui.plain_or("✗", "FAILED:")
+        ui.show([ui.line(f"{mark} {parts}", style={0: "green", 1: "yellow"}.get(ended.exit_status, "red"))])
+    if ended.error is not None:
+        raise ended.error
+    return ended.exit_status
 
 
 @contextmanager
@@ -232,12 +204,12 @@ def _parts(ended: RunSummary) -> Iterator[str]:
         yield f"{ended.failing:,} would need you"
     elif ended.failing:
         needs = "needs" if ended.failing == 1 else "need"
-        yield f"{ended.failing:,} {needs} you {plain_or('→', '->')} outreach-sync failures list"
+        yield f"{ended.failing:,} {needs} you {ui.plain_or('→', '->')} outreach-sync failures list"
 
 
 @click.command()
-@invocation
-def schedule(context: Invocation) -> int:
+@ui.invocation
+def schedule(context: ui.Invocation) -> int:
     """Run on a schedule until stopped.
 
     The first cycle starts at once; the rest follow `schedule` in the config, in UTC. SIGTERM and SIGINT finish the
@@ -255,21 +227,11 @@ def schedule(context: Invocation) -> int:
     def begin(config: Config, command: str) -> OutreachSyncError | None:
         return perform(config, Options(command), stop, log, work=repair if command == RECONCILE else None).error
 
-    with stop_on_signals(forced_status=0) as stop, hangups() as asked:
+    hangups: deque[int] = deque()
+    with ui.stop_on_signals(hangups) as stop:
         scheduler = Scheduler(config, begin, stop=stop, log=log, manager=ServiceManager())
-        scheduler.serve(asked, read_config, reconcile_first=_reconcile_is_overdue(config))
+        scheduler.serve(hangups, read_config, reconcile_first=_reconcile_is_overdue(config))
     return 0
-
-
-@contextmanager
-def hangups() -> Iterator[deque[int]]:
-    """Collect the SIGHUPs of the block: each asks to read the config again."""
-    asked: deque[int] = deque()
-    before = signal.signal(signal.SIGHUP, lambda number, _frame: asked.append(number))
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def _reconcile_is_overdue(config: Config) -> bool:
@@ -288,6 +250,7 @@ def _reconcile_is_overdue(config: Config) -> bool:
 
 _CSV = ("record", "action", "prospect_id", "task_id", "workbooks_id", "name", "field", "old", "new")
 _NEW = "(new Person)"
+_OTHER = ("(other fields only)", "")
 _SHOWN_REFUSALS = 25
 _INDENT = "    "
 
@@ -298,76 +261,68 @@ def _csv_rows(ended: RunSummary) -> Iterator[Mapping[str, Any]]:
             yield {**one, "name": ended.names.get(one["prospect_id"], ""), "field": field, "old": old, "new": new}
 
 
-def _print_review(ended: RunSummary, config: Config) -> None:
-    """Print what a dry run found; the fields go by the titles that people see in Workbooks."""
-    links = Links.of(config)
+def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
+    """Show what a dry run found: first in numbers, then one by one, and what it would refuse: it keeps no list.
+
+    The fields go by the titles that people see in Workbooks.
+    """
+    links, arrow = Links.of(config), ui.plain_or("→", "->")
     people = [one for one in ended.changes if one["record"] == "person"]
     tasks = [one for one in ended.changes if one["record"] == "task"]
     if ended.guard_would_stop:
-        say("The guard would stop this before its first write; `--allow-bulk` would let it go on.", style="bold red")
-    _print_matrix(people, tasks, config)
+        said = "The guard would stop this before its first write; `--allow-bulk` would let it go on."
+        yield ui.line(said, style="bold red")
+    yield from _in_numbers(people, tasks, config)
     columns = config.workbooks.fields.model_dump()
     titles = {columns[role.name]: role.title for role in ROLES if columns[role.name]}
 
-    def name(one: Mapping[str, Any]) -> str:
-        return ended.names.get(one["prospect_id"], "")
+    def whose(one: Mapping[str, Any]) -> tuple[Text | str, ...]:
+        prospect = ui.linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
+        return ui.line(ended.names.get(one["prospect_id"]) or "(no name)", style="bold"), "  ", prospect
 
-    for one in sorted(people, key=lambda one: (name(one).casefold(), one["prospect_id"] or 0)):
-        person = one["workbooks_id"]
-        there = f"  {_NEW}" if person is None else linked(f"  Person {person}", links.person(person))
-        again = " (created again)" if person is not None and one["action"] == "create" else ""
-        say(*_whose(one, name(one), links), there, again)
-        _print_fields(one["fields"], titles)
+    def by_name(one: Mapping[str, Any]) -> tuple[str, int]:
+        return ended.names.get(one["prospect_id"], "").casefold(), one["prospect_id"] or 0
+
+    for one in sorted(people, key=by_name):
+        person, fields = one["workbooks_id"], one["fields"]
+        there = f"  {_NEW}" if person is None else ui.linked(f"  Person {person}", links.person(person))
+        yield (*whose(one), there, " (created again)" if person is not None and one["action"] == "create" else "")
+        width = max(len(titles.get(field, field)) for field in fields)
+        for field in sorted(fields, key=lambda field: field not in titles):
+            old, new = map(ui.shown_value, fields[field])
+            yield f"{_INDENT}{titles.get(field, field):<{width}}  {old} {arrow} {new}"
     for one in tasks:
-        new = {field: values[1] for field, values in one["fields"].items()}
-        due = f", due {new['due_date']}" if new.get("due_date") else ""
-        task = f"  task {one['task_id']}: {new.get('activity_status')} Task '{new.get('name')}'{due}"
-        say(*_whose(one, name(one), links), task)
-    _print_refused(ended.refused)
+        made = {field: values[1] for field, values in one["fields"].items()}
+        due = f", due {made['due_date']}" if made.get("due_date") else ""
+        yield (*whose(one), f"  task {one['task_id']}: {made.get('activity_status')} Task '{made.get('name')}'{due}")
+    refused = ended.refused
+    if refused:
+        yield ""
+        yield f"Would be refused ({len(refused):,}); a dry run keeps no list, `failures list` has it after a run:"
+    for one in refused[:_SHOWN_REFUSALS]:
+        source = f"prospect {one['prospect_id']}" if one["task_id"] is None else f"task {one['task_id']}"
+        yield f"{_INDENT}{source}: {one['reason']}"
+    if len(refused) > _SHOWN_REFUSALS:
+        yield f"{_INDENT}and {len(refused) - _SHOWN_REFUSALS:,} more; --json has all."
+    yield ""
 
 
-def _print_matrix(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], config: Config) -> None:
-    """Print how many go from which Sequence State to which, and what else is counted."""
+def _in_numbers(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], config: Config) -> Iterator[ui.Line]:
+    """Say how many go from which Sequence State to which, and what else is counted."""
     state, no_email = config.workbooks.fields.sequence_state, config.workbooks.fields.no_email
     moves: Counter[tuple[str, str]] = Counter()
     for one in people:
-        old, new = one["fields"].get(state, ("", ""))
-        before = _NEW if one["workbooks_id"] is None else shown_value(old)
-        moves[(before, shown_value(new)) if state in one["fields"] else ("(other fields only)", "")] += 1
+        old, new = map(ui.shown_value, one["fields"].get(state, ("", "")))
+        move = (_NEW if one["workbooks_id"] is None else old, new)
+        moves[move if state in one["fields"] else _OTHER] += 1
     if moves:
-        ordered = sorted(moves.most_common(), key=lambda move: move[0] == ("(other fields only)", ""))
-        print_table(
-            [(*move, f"{count:,}") for move, count in ordered], ("Sequence State from", "to", "people"), right=(2,)
-        )
+        ordered = sorted(moves.most_common(), key=lambda move: move[0] == _OTHER)
+        rows = [(*move, f"{count:,}") for move, count in ordered]
+        yield ui.table(rows, ("Sequence State from", "to", "people"), right=(2,))
     opt_outs = sum(one["fields"].get(no_email, [None, False])[1] is True for one in people)
     created = sum(one["action"] == "create" for one in people)
-    say(
-        f"{len(people):,} people would change: {opt_outs:,} new opt-outs (No Email {plain_or('→', '->')} true), "
+    yield (
+        f"{len(people):,} people would change: {opt_outs:,} new opt-outs (No Email {ui.plain_or('→', '->')} true), "
         f"{created:,} new People. {len(tasks):,} Tasks would be made as {config.sync.tasks.status}."
     )
-    say()
-
-
-def _whose(one: Mapping[str, Any], name: str, links: Links) -> tuple[Text | str, ...]:
-    prospect = linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
-    return Text(safe(name or "(no name)"), style="bold"), "  ", prospect
-
-
-def _print_fields(fields: Mapping[str, Sequence[Any]], titles: Mapping[str, str]) -> None:
-    width = max(len(titles.get(field, field)) for field in fields)
-    for field in sorted(fields, key=lambda field: field not in titles):
-        old, new = map(shown_value, fields[field])
-        say(f"{_INDENT}{titles.get(field, field):<{width}}  {old} {plain_or('→', '->')} {new}")
-
-
-def _print_refused(refused: Sequence[Mapping[str, Any]]) -> None:
-    """Show what would be refused: a dry run keeps no list."""
-    if refused:
-        say()
-        say(f"Would be refused ({len(refused):,}); a dry run keeps no list, `failures list` has it after a run:")
-    for one in refused[:_SHOWN_REFUSALS]:
-        source = f"prospect {one['prospect_id']}" if one["task_id"] is None else f"task {one['task_id']}"
-        say(f"{_INDENT}{source}: {one['reason']}")
-    if len(refused) > _SHOWN_REFUSALS:
-        say(f"{_INDENT}and {len(refused) - _SHOWN_REFUSALS:,} more; --json has all.")
-    say()
+    yield ""

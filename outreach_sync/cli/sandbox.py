@@ -12,7 +12,7 @@ import click
 import requests
 import yaml
 
-from outreach_sync.cli.context import print_table, say, stop_on_signals, terminal
+from outreach_sync.cli import ui
 from outreach_sync.demo import tell
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.instants import parse_duration
@@ -201,13 +201,13 @@ def list_(door: _Door, kind: str | None) -> None:
         records = door.ask(service, "GET", "/records")
         rows = (records if service == "outreach" else records["records"])[type_]
         shown = [[row["id"], *map(row["values"].get, columns)] for row in rows if not row.get("is_deleted")]
-        print_table(shown, ("id", *columns))
+        ui.show([ui.table(shown, ("id", *columns))])
         return
     for service in door.addresses:
         one = door.ask(service, "GET", "/")
         held = ", ".join(f"{count} {name}" for name, count in one["records"].items() if count)
-        say(f"{service} at {one['now']}: {held or 'nothing'}")
-        say(f"  faults: {', '.join(one['faults']) or 'none'}")
+        faults = f"  faults: {', '.join(one['faults']) or 'none'}"
+        ui.show([f"{service} at {one['now']}: {held or 'nothing'}", faults])
 
 
 @do.command("skip-task")
@@ -316,7 +316,7 @@ def fault_list(door: _Door, everything: bool) -> None:  # noqa: FBT001 - click p
         for name, one in door.ask(service, "GET", "/faults").items()
         if everything or one["active"]
     ]
-    print_table(rows, ("service", "fault", "", "what it does"))
+    ui.show([ui.table(rows, ("service", "fault", "", "what it does"))])
 
 
 @fault.command("on")
@@ -368,5 +368,5 @@ def demo(everything: bool) -> int:  # noqa: FBT001 - click passes options so
 
     Needs no account and no config, leaves nothing behind. Exit status: 0 everything came as it must; 1 not.
     """
-    with stop_on_signals() as stop, TemporaryDirectory(prefix="outreach-sync-demo-") as directory:
-        return 0 if tell(terminal(), Path(directory), stop, everything=everything) else 1
+    with ui.stop_on_signals() as stop, TemporaryDirectory(prefix="outreach-sync-demo-") as directory:
+        return 0 if tell(ui.terminal(), Path(directory), stop, everything=everything) else 1

@@ -14,16 +14,7 @@ import click
 from rich.text import Text
 
 from outreach_sync import instants
-from outreach_sync.cli import FullHelp
-from outreach_sync.cli.context import (
-    Invocation,
-    as_json,
-    invocation,
-    print_json,
-    print_table,
-    say,
-    stop_on_signals,
-)
+from outreach_sync.cli import FullHelp, ui
 from outreach_sync.config import find_config, usual_places
 from outreach_sync.config.__main__ import rewritten, starter_config
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes
@@ -41,11 +32,11 @@ from outreach_sync.store import run_lock
 from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.insight.check import Check
-    from outreach_sync.provision import Provisioned, Step
+    from outreach_sync.provision import Step
 
 
 _PLACE = usual_places()[0]
@@ -56,7 +47,7 @@ _TO_STDOUT = Path("-")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default=None, required=False)
 @click.option("--defaults", is_flag=True, help="Ask nothing, also on a terminal.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT001 - click's form
+def init(*, path: Path | None, defaults: bool, force: bool) -> None:
     """Write a commented config that has every key with its default, readable by its owner only.
 
     PATH is config/outreach-sync.yaml unless given; - is stdout. Secrets are never asked for: the config takes them
@@ -73,7 +64,8 @@ def init(path: Path | None, defaults: bool, force: bool) -> None:  # noqa: FBT00
         asks = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
         if asks:
             click.echo("Press Enter to keep what is in brackets; everything can be changed in the file later.\n")
-        text = starter_config({key: click.prompt(**asked) for key, asked in _QUESTIONS.items()} if asks else {})
+        asked = _QUESTIONS.items() if asks else ()
+        text = starter_config({key: click.prompt(question, **how) for key, (question, how) in asked})
         make_directory(target.parent)
         try:
             write_whole(target, text, private=True, new=not force)
@@ -103,39 +95,31 @@ def _https(text: str) -> str:
     return text
 
 
-def _start(text: str) -> str:
-    try:
-        if text != "all":
-            parse_since(text)
-    except ValueError as error:
-        raise click.BadParameter(f"'{text}' {error}") from error
-    return text
+def _accepted_by(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return what has a question asked again whose answer cannot be parsed."""
+
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except ValueError as error:
+            raise click.BadParameter(f"'{text}' {error}") from error
+        return text
+
+    return check
 
 
-def _duration(text: str) -> str:
-    try:
-        parse_duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"'{text}' {error}") from error
-    return text
-
-
-_QUESTIONS: Mapping[str, dict[str, Any]] = {
-    "workbooks.base_url": {
-        "text": "Your Workbooks address", "default": "https://secure.workbooks.com", "value_proc": _https,
-    },
-    "outreach.redirect_uri": {
-        "text": "Redirect URI of your Outreach app", "default": "https://localhost:8484/callback",
-        "value_proc": _https,
-    },
-    "sync.start": {
-        "text": "How far back the first run reads (90d, a date, or all)", "default": "90d", "value_proc": _start,
-    },
-    "sync.people.when_missing": {
-        "text": "When Workbooks has no Person for a prospect", "default": "create",
-        "type": click.Choice(["create", "skip"]),
-    },
-    "schedule.every": {"text": "Pause between cycles", "default": "10m", "value_proc": _duration},
+_START = _accepted_by(lambda text: text == "all" or parse_since(text))
+_MISSING = click.Choice(["create", "skip"])
+_QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "workbooks.base_url": ("Your Workbooks address", {"default": "https://secure.workbooks.com", "type": _https}),
+    "outreach.redirect_uri": (
+        "Redirect URI of your Outreach app", {"default": "https://localhost:8484/callback", "type": _https},
+    ),
+    "sync.start": ("How far back the first run reads (90d, a date, or all)", {"default": "90d", "type": _START}),
+    "sync.people.when_missing": (
+        "When Workbooks has no Person for a prospect", {"default": "create", "type": _MISSING},
+    ),
+    "schedule.every": ("Pause between cycles", {"default": "10m", "type": _accepted_by(parse_duration)}),
 }  # fmt: skip
 """The few things that matter and have no default that is right for everyone, by config key."""
 
@@ -144,56 +128,45 @@ _SHOWN = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", 
 
 
 @click.command()
-@as_json
-@invocation
-def check(context: Invocation, as_json: bool) -> int:  # noqa: FBT001 - click's form
+@ui.as_json
+@ui.invocation
+def check(context: ui.Invocation) -> int:
     """Try config, credentials, scopes, fields, picklists and permissions, each by itself.
 
     Writes nothing but a rotated token. Exit status: 0 all well, or warnings only; 2 config or state; 3 a login, scope,
     field or permission is wrong; 4 a service is down.
     """
     checks = []
-    with stop_on_signals() as stop:
+    with ui.stop_on_signals() as stop:
         for one in check_everything(lambda: find_config(context.given_config), stop):
             checks.append(one)
-            if not as_json:
-                _print(one)
-    status = exit_status(checks)
-    if as_json:
-        shown = ("name", "status", "detail", "hint")
-        found = [{name: scrubbed(getattr(one, name)) for name in shown} for one in checks]
-        print_json({"ok": status == 0, "checks": found})
-    else:
-        counts = Counter(one.status for one in checks)
-        say()
-        warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
-        say(f"{counts['ok']} ok, {warnings}, {counts['fail']} failed.")
+            if not context.as_json:
+                ui.show(_lines_of_check(one))
+    status, counts = exit_status(checks), Counter(one.status for one in checks)
+    shown = ("name", "status", "detail", "hint")
+    found = [{name: scrubbed(getattr(one, name)) for name in shown} for one in checks]
+    warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
+    last = f"{counts['ok']} ok, {warnings}, {counts['fail']} failed."
+    context.answer({"ok": status == 0, "checks": found}, ["", last])
     return status
 
 
-def _print(one: Check) -> None:
+def _lines_of_check(one: Check) -> Iterator[ui.Line]:
     word, style = _SHOWN[one.status]
     first, *more = one.detail.split("\n")
-    say(Text(word, style=style), f"  {one.name}: {first}")
-    for line in more:
-        say(f"      {line}")
+    yield Text(word, style=style), f"  {one.name}: {first}"
+    yield from (f"      {line}" for line in more)
     if one.hint and one.status != "ok":
-        say(f"      → {one.hint}")
+        yield f"      → {one.hint}"
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
 @click.option("--datetime-type", default="datetime", show_default=True, help="Workbooks' word for a date with a time.")
 @click.option("--write", is_flag=True, help="Write columns that differ into the config without asking.")
-@as_json
-@invocation
-def provision(
-    context: Invocation,
-    dry_run: bool,  # noqa: FBT001 - click passes options so
-    datetime_type: str,
-    write: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
-) -> None:
+@ui.as_json
+@ui.invocation
+def provision(context: ui.Invocation, /, *, dry_run: bool, datetime_type: str, write: bool) -> None:
     """Make the picklist, its entries and the custom fields of a Person that the config names, where they are missing.
 
     Needs an administrator's API key. What exists is left as it is, so it can be run again at any time. Exit status: 3
@@ -203,44 +176,40 @@ def provision(
     named = config.workbooks.fields.model_dump()
     fields = {role: named[role] for role in TITLES if named[role] is not None}
     wish = Wish(fields, tuple(dict.fromkeys(config.sync.labels.values())), datetime_type)
-    with stop_on_signals() as stop:
+    with ui.stop_on_signals() as stop:
         target = Workbooks(config, stop)
         refuse_another_workbooks(config, target)
         steps = planned(target, wish)
-        if not as_json:
-            print_table([(step.action, step.kind, step.name, step.column) for step in steps], _HEADERS)
+        if not context.as_json:
+            ui.show([ui.table([(one.action, one.kind, one.name, one.column) for one in steps], _HEADERS)])
         done = None
         if not dry_run:
             done = provide(target, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
     columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
     columns |= {} if done is None else done.columns
     changes = {role: column for role, column in columns.items() if fields.get(role) != column}
-    written = bool(changes) and not dry_run and _write_fields(context, changes, sure=write, may_ask=not as_json)
-    if not as_json:
-        _tell_fields(steps, done, changes, written=written)
-        return
-    print_json(
-        {
-            "dry_run": dry_run,
-            "steps": [{"action": one.action, "kind": one.kind, "name": one.name, "role": one.role} for one in steps],
-            "columns": {} if done is None else dict(done.columns),
-            "findings": [] if done is None else [f"{one.subject}: {one.problem}. {one.hint}" for one in done.findings],
-            "config_changes": {f"workbooks.fields.{role}": column for role, column in changes.items()},
-            "config_written": written,
-        }
-    )
+    written = bool(changes) and not dry_run and _write_fields(context, changes, sure=write)
+    document = {
+        "dry_run": dry_run,
+        "steps": [{"action": one.action, "kind": one.kind, "name": one.name, "role": one.role} for one in steps],
+        "columns": {} if done is None else dict(done.columns),
+        "findings": [] if done is None else [f"{one.subject}: {one.problem}. {one.hint}" for one in done.findings],
+        "config_changes": {f"workbooks.fields.{role}": column for role, column in changes.items()},
+        "config_written": written,
+    }
+    context.answer(document, _provisioned(steps, document, changes))
 
 
 _HEADERS = ("action", "what", "name", "column")
 
 
-def _write_fields(context: Invocation, changes: Mapping[str, str], *, sure: bool, may_ask: bool) -> bool:
+def _write_fields(context: ui.Invocation, changes: Mapping[str, str], *, sure: bool) -> bool:
     """Write the columns into the config, if that is wanted and can be done; say whether it was."""
     path = find_config(context.given_config)
     text = rewritten(path.read_text(encoding="utf-8"), ("workbooks", "fields"), changes)
     if text is None:
         return False
-    asks = may_ask and sys.stdin.isatty()
+    asks = not context.as_json and sys.stdin.isatty()
     if not sure and not (asks and click.confirm(f"Write {', '.join(changes.values())} into {path}?", err=True)):
         return False
     try:
@@ -250,30 +219,28 @@ def _write_fields(context: Invocation, changes: Mapping[str, str], *, sure: bool
     return True
 
 
-def _tell_fields(steps: Sequence[Step], done: Provisioned | None, changes: Mapping[str, str], *, written: bool) -> None:
+def _provisioned(steps: Sequence[Step], document: Mapping[str, Any], changes: Mapping[str, str]) -> Iterator[ui.Line]:
     for step in steps:
         if step.action == "keep":
-            say(
+            yield (
                 f"The picklist spells '{step.name}' differently (dash, blank or case): nothing was added. Set that "
                 f"spelling under sync.labels."
             )
         elif step.action == "propose":
-            say(
+            yield (
                 f"Person has '{step.name}' ({step.column}), as the vendor's own integration makes it: people whom that "
                 f"one linked are found by it if workbooks.fields.{step.role} names it."
             )
-    for one in () if done is None else done.findings:
-        say(f"Warning: {one.subject}: {one.problem}. {one.hint}")
-    if done is None:
-        say("Nothing was made.")
+    yield from (f"Warning: {finding}" for finding in document["findings"])
+    if document["dry_run"]:
+        yield "Nothing was made."
     elif not changes:
-        say("Workbooks has everything that the config names.")
-    if written:
-        say(f"The config now names {', '.join(changes.values())}.")
+        yield "Workbooks has everything that the config names."
+    if document["config_written"]:
+        yield f"The config now names {', '.join(changes.values())}."
     elif changes:
-        say("The columns are not named so in the config. Change these lines of it, under workbooks.fields:")
-        for role, column in changes.items():
-            say(f"    {role}: {column}")
+        yield "The columns are not named so in the config. Change these lines of it, under workbooks.fields:"
+        yield from (f"    {role}: {column}" for role, column in changes.items())
 
 
 _CONSENT_SECONDS = 600.0
@@ -286,9 +253,9 @@ def auth() -> None:
 
 @auth.command()
 @click.option("--paste", is_flag=True, help="Do not listen: take the address, or the code, from stdin.")
-@as_json
-@invocation
-def login(context: Invocation, paste: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes options so
+@ui.as_json
+@ui.invocation
+def login(context: ui.Invocation, /, *, paste: bool) -> None:
     """Open the printed address in a browser and allow access; the tokens are then stored beside the state.
 
     Where outreach.redirect_uri is an http address on this machine, the code is taken from there. Otherwise the browser
@@ -300,7 +267,7 @@ def login(context: Invocation, paste: bool, as_json: bool) -> None:  # noqa: FBT
             "the config uses server-to-server access (outreach.s2s), which needs no consent.",
             advice="`outreach-sync check` tries whether it works.",
         )
-    with stop_on_signals() as stop:
+    with ui.stop_on_signals() as stop:
         tokens = Outreach(config, stop).tokens
         tokens.prove_replaceable()  # a consent for nothing would be asked for again
         with run_lock(config.state.path, "auth login"):
@@ -308,14 +275,15 @@ def login(context: Invocation, paste: bool, as_json: bool) -> None:  # noqa: FBT
         state = secrets.token_urlsafe(24)
         with ExitStack() as until_it_came:
             listener = None if paste else _listener(config, state, until_it_came)
-            click.echo(f"Open this address and allow access:\n\n{tokens.authorize_url(state)}\n", err=as_json)
+            asking = f"Open this address and allow access:\n\n{tokens.authorize_url(state)}\n"
+            click.echo(asking, err=context.as_json)
             code = _pasted(state) if listener is None else listener.code(stop, seconds=_CONSENT_SECONDS)
         stored = tokens.exchange_code(code)
     missing = missing_scopes(stored.scope, SCOPES)
-    if as_json:
-        print_json({"stored": True, "scopes": sorted(stored.scope.split()), "missing_scopes": list(missing)})
-    else:
-        click.echo("Stored. Runs renew the tokens by themselves, as long as one is made every 14 days.")
+    context.answer(
+        {"stored": True, "scopes": sorted(stored.scope.split()), "missing_scopes": list(missing)},
+        ["Stored. Runs renew the tokens by themselves, as long as one is made every 14 days."],
+    )
     if missing:
         raise NotAllowedError(
             f"the tokens work, but lack scopes: {', '.join(missing)}.",
@@ -340,48 +308,37 @@ def _listener(config: Config, state: str, until: ExitStack) -> Listener | None:
 def _pasted(state: str) -> str:
     """Read a line; signals end it as usual, since a read does not see a request to stop."""
     click.echo("Paste the address that the browser ended at (it begins with the redirect URI), or the code:", err=True)
-    with ExitStack() as restore:
-        usually = (
-            (signal.SIGINT, signal.default_int_handler),
-            (signal.SIGTERM, signal.SIG_DFL),
-            (signal.SIGHUP, signal.SIG_DFL),
-        )
-        for number, usual in usually:
-            restore.callback(signal.signal, number, signal.signal(number, usual))
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
         return code_from(sys.stdin.readline(), state)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @auth.command()
-@as_json
-@invocation
-def status(context: Invocation, as_json: bool) -> None:  # noqa: FBT001 - click passes options so
+@ui.as_json
+@ui.invocation
+def status(context: ui.Invocation) -> None:
     """Show how long the tokens live and what they allow; never the tokens. Asks nobody.
 
     Exit status: 0; 3 where consent has to be given before the next run.
     """
-    config = context.config(require_secrets=False)
-    document = tokens_document(config, instants.now())
-    if as_json:
-        print_json(document)
-    else:
-        for line in _lines(document):
-            say(line)
+    document = tokens_document(context.config(require_secrets=False), instants.now())
+    context.answer(document, _lines_of_tokens(document))
     if not document["authenticated"]:
         raise NotAuthenticatedError(document["warning"])
 
 
-def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+def _lines_of_tokens(document: Mapping[str, Any]) -> Iterator[str]:
     if document["variant"] == "s2s":
         yield "Server-to-server access: tokens of an hour are made from the private key; no consent, no refresh token."
     else:
         yield "OAuth, by a user's consent."
     access, refresh = document["access_token"], document["refresh_token"]
     if access is None:
-        yield (
-            "Access token: none stored; the next run asks for one."
-            if document["authenticated"]
-            else "Access token: none."
-        )
+        yield f"Access token: none{' stored; the next run asks for one' if document['authenticated'] else ''}."
     elif access["expires_at"] is not None:
         yield f"Access token: until {access['expires_at']} ({access['seconds_left'] // 60} minutes left)."
     if refresh is not None and refresh["issued_at"] is not None:

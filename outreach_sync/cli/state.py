@@ -11,25 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outreach_sync.cli import FullHelp
-from outreach_sync.cli.context import (
-    ID,
-    Invocation,
-    as_csv,
-    as_json,
-    invocation,
-    linked,
-    plain_or,
-    print_csv,
-    print_json,
-    print_table,
-    safe,
-    say,
-    shown_value,
-    stop_on_signals,
-    store_of,
-)
-from outreach_sync.cli.run import Moment
+from outreach_sync.cli import FullHelp, ui
+from outreach_sync.cli.run import moment
 from outreach_sync.errors import StateError, UsageError
 from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_account, remember
 from outreach_sync.insight.explain import Links, written_document
@@ -66,73 +49,61 @@ _DONE = ("created", "updated", "recreated", "rejected")
 
 @click.command()
 @click.option("--check", is_flag=True, help="Exit with 1 where something needs somebody, or a run is overdue.")
-@as_json
-@invocation
-def status(context: Invocation, check: bool, as_json: bool) -> int:  # noqa: FBT001 - click's form
+@ui.as_json
+@ui.invocation
+def status(context: ui.Invocation, /, *, check: bool) -> int:
     """Show whether anybody is needed, the last and next run, watermarks, what waits, quota and yearly cost.
 
     Reads the local state only and takes no lock. Exit status: 0, also before the first run; with --check 1 where
     something needs somebody; 2 config or state.
     """
-    config = context.config(require_secrets=False)
-    with store_of(config) as store:
+    with context.reading() as (config, store):
         document = status_document(store, config, now(), holder(config.state.path))
-    if as_json:
-        print_json(document)
-    else:
-        _print_status(document, now())
+    context.answer(document, _status(document, now()))
     return _NEEDED if check and not document["ok"] else 0
 
 
-def _print_status(document: Mapping[str, Any], at: Instant) -> None:
-    """Print in the first line OK, or what needs somebody; then the rest."""
-    dot = plain_or(" · ", ", ")
+def _status(document: Mapping[str, Any], at: Instant) -> Iterator[ui.Line]:
+    """Say in the first line OK, or what needs somebody; then the rest."""
+
+    def age(moment: str | None) -> str:
+        return "" if moment is None else ago(at - parse_iso(moment))
+
+    dot = ui.plain_or(" · ", ", ")
     for need in document["needs"]:
-        say(f"{plain_or('✗', '!')} {need}", style="yellow")
-    facts = dot.join(_timing(document, at))
-    say(f"OK{dot}{facts}" if document["ok"] else facts, style="green" if document["ok"] else "")
-    if document["runs"]:
-        say()
-        columns = ("last runs", "began", "outcome", "exit", "people", "tasks")
-        print_table([_run_cells(run, at) for run in document["runs"]], columns)
-    if document["state"] is not None:
-        say()
-        marks = document["watermarks"].items()
-        print_table(
-            [(stream.replace("_", " "), mark or "none yet", _age(mark, at)) for stream, mark in marks],
-            ("read from Outreach", "up to", "age"),
-        )
-    say()
-    for line in _facts(document):
-        say(line)
-
-
-def _timing(document: Mapping[str, Any], at: Instant) -> Iterator[str]:
-    running, last = document["running"], document["last_run"]
+        yield ui.line(f"{ui.plain_or('✗', '!')} {need}", style="yellow")
+    timing, running, last = [], document["running"], document["last_run"]
     if running is not None:
-        since = f" since {_age(running['since'], at)}" if running["since"] else ""
-        yield f"{running['command']} goes on{since} (process {running['pid']})"
+        since = f" since {age(running['since'])}" if running["since"] else ""
+        timing.append(f"{running['command']} goes on{since} (process {running['pid']})")
     if last is not None:
-        yield f"last {last['command']} {_age(last['started_at'], at)} ago"
+        timing.append(f"last {last['command']} {age(last['started_at'])} ago")
     if document["next_run"] is not None:
-        moment = parse_iso(document["next_run"])
-        later = moment - at
-        day = "%H:%M" if later < _DAY_MS else "%Y-%m-%d %H:%M"
-        yield "next now" if later <= 0 else f"next {to_datetime(moment):{day}} UTC"
+        due = parse_iso(document["next_run"])
+        day = "%H:%M" if due - at < _DAY_MS else "%Y-%m-%d %H:%M"
+        timing.append("next now" if due <= at else f"next {to_datetime(due):{day}} UTC")
+    facts = dot.join(timing)
+    yield ui.line(f"OK{dot}{facts}", style="green") if document["ok"] else facts
+    if document["runs"]:
+        yield ""
+        columns = ("last runs", "began", "outcome", "exit", "people", "tasks")
+        yield ui.table([_run_cells(run, age(run["started_at"])) for run in document["runs"]], columns)
+    if document["state"] is not None:
+        yield ""
+        marks = document["watermarks"].items()
+        rows = [(stream.replace("_", " "), mark or "none yet", age(mark)) for stream, mark in marks]
+        yield ui.table(rows, ("read from Outreach", "up to", "age"))
+    yield ""
+    yield from _facts(document)
 
 
-def _age(moment: str | None, at: Instant) -> str:
-    return "" if moment is None else ago(at - parse_iso(moment))
-
-
-def _run_cells(run: Mapping[str, Any], at: Instant) -> tuple[str, ...]:
-    def counts(part: str) -> str:
+def _run_cells(run: Mapping[str, Any], age: str) -> tuple[str, ...]:
+    counts = []
+    for part in ("people", "tasks"):
         found = ((name, (run.get(part) or {}).get(name)) for name in _DONE)
-        return ", ".join(f"{count:,} {name}" for name, count in found if count) or "-"
-
+        counts.append(", ".join(f"{count:,} {name}" for name, count in found if count) or "-")
     outcome = run["outcome"] or ("going on, or killed" if run["finished_at"] is None else "")
-    ended = "" if run["exit_status"] is None else str(run["exit_status"])
-    return (run["command"], f"{_age(run['started_at'], at)} ago", outcome, ended, counts("people"), counts("tasks"))
+    return (run["command"], f"{age} ago", outcome, ui.safe(run["exit_status"]), *counts)
 
 
 def _facts(document: Mapping[str, Any]) -> Iterator[str]:
@@ -161,65 +132,58 @@ _SHOWN = 200
 
 
 @click.command()
-@click.option("--person", "person_id", type=ID, help="Only a Person of Workbooks, by id.")
-@click.option("--prospect", "prospect_id", type=ID, help="Only a prospect of Outreach and its tasks, by id.")
-@click.option("--task", "task_id", type=ID, help="Only a task of Outreach, by id.")
+@click.option("--person", "person_id", type=ui.ID, help="Only a Person of Workbooks, by id.")
+@click.option("--prospect", "prospect_id", type=ui.ID, help="Only a prospect of Outreach and its tasks, by id.")
+@click.option("--task", "task_id", type=ui.ID, help="Only a task of Outreach, by id.")
 @click.option("--run", "run_id", help="Only what one run wrote, by its id.")
-@click.option("--since", type=Moment(), help="Only from this time on: 2026-09-01, or a duration such as 7d.")
-@as_json
-@as_csv
-@invocation
-def history(  # noqa: PLR0917 - click passes one argument for each option
-    context: Invocation,
-    person_id: int | None,
-    prospect_id: int | None,
-    task_id: int | None,
-    run_id: str | None,
-    since: Instant | Back | None,
-    as_json: bool,  # noqa: FBT001 - click's form
-    as_csv: bool,  # noqa: FBT001
+@click.option(
+    "--since", type=moment, metavar="TIME", help="Only from this time on: 2026-09-01, or a duration such as 7d."
+)
+@ui.as_json
+@ui.as_csv
+@ui.invocation
+def history(
+    context: ui.Invocation, /, *, person_id: int | None, since: Instant | Back | None, as_csv: bool, **of: Any
 ) -> None:
     """Show every field that Workbooks accepted, newest first: when, by which run, old and new value, and why.
 
     Reads the local state only; no names or addresses are in it. Kept for as long as state.keep_runs. Exit status: 0;
     2 config or state.
     """
-    of: dict[str, Any] = {"prospect_id": prospect_id, "task_id": task_id, "run_id": run_id}
     if person_id is not None:
         of |= {"workbooks_id": person_id, "record": "person"}
-    if as_json and as_csv:
+    if context.as_json and as_csv:
         raise click.UsageError("--csv and --json exclude each other.")
     at = Instant(now() - since.ms) if isinstance(since, Back) else since
-    config = context.config(require_secrets=False)
-    with store_of(config) as store:
-        written = store.history.writes(since=at, limit=-1 if as_json or as_csv else _SHOWN, **of)
+    with context.reading() as (config, store):
+        written = store.history.writes(since=at, limit=-1 if context.as_json or as_csv else _SHOWN, **of)
     documents = [written_document(one) for one in written]
-    if as_json:
-        print_json(documents)
-    elif as_csv:
-        print_csv(Written._fields, documents)
+    if as_csv:
+        ui.print_csv(Written._fields, documents)
     else:
-        _print_history(documents, Links.of(config))
-        if not documents:
-            say("Nothing was written.")
-        if len(documents) == _SHOWN:
-            say(f"The last {_SHOWN} fields; --json and --csv have all.")
+        context.answer(documents, _history(documents, Links.of(config)))
 
 
-def _print_history(documents: Sequence[dict[str, Any]], links: Links) -> None:
-    """Print each write with its fields below it."""
+def _history(documents: Sequence[dict[str, Any]], links: Links) -> Iterator[ui.Line]:
+    """Show each write with its fields below it."""
     for (at, record, workbooks_id), group in groupby(documents, itemgetter("at", "record", "workbooks_id")):
         fields = list(group)
         one = fields[0]
-        prospect = linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
+        prospect = ui.linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
         url = (links.person if record == "person" else links.task)(workbooks_id)
         task = "" if one["task_id"] is None else f", task {one['task_id']}"
         verb = "created" if one["action"] == "create" else "updated"
-        name = linked(f"{record.capitalize()} {workbooks_id}", url)
-        say(f"{at}  ", name, f" {verb} (", prospect, f"{task}) by run {one['run_id']}: {one['because'] or 'unknown'}")
+        name = ui.linked(f"{record.capitalize()} {workbooks_id}", url)
+        why = f"{task}) by run {one['run_id']}: {one['because'] or 'unknown'}"
+        yield f"{at}  ", name, f" {verb} (", prospect, why
         width = max(len(field["field"]) for field in fields)
         for field in fields:
-            say(f"    {field['field']:<{width}}  {shown_value(field['old'])} → {shown_value(field['new'])}")
+            old, new = ui.shown_value(field["old"]), ui.shown_value(field["new"])
+            yield f"    {field['field']:<{width}}  {old} → {new}"
+    if not documents:
+        yield "Nothing was written."
+    if len(documents) == _SHOWN:
+        yield f"The last {_SHOWN} fields; --json and --csv have all."
 
 
 _TO_STDOUT = "-"
@@ -230,17 +194,15 @@ _TO_STDOUT = "-"
 @click.option(
     "--days", type=click.IntRange(1, 3660), default=30, show_default=True, help="How many days back, today included."
 )
-@invocation
-def report(context: Invocation, out: str, days: int) -> None:
+@ui.invocation
+def report(context: ui.Invocation, out: str, days: int) -> None:
     """Write a self-contained page: verdict, refusals, last changes, states, skipped tasks, opt-outs, runs and outages.
 
     Reads the local state only and takes no lock. Exit status: 0, also before the first run; 2 config, state, or a file
     that cannot be written.
     """
-    config = context.config(require_secrets=False)
-    running = holder(config.state.path)
-    with store_of(config) as store:
-        figures = Report(store, config, now(), days=days, holder=running)
+    with context.reading() as (config, store):
+        figures = Report(store, config, now(), days=days, holder=holder(config.state.path))
         page = render(figures)
     if out == _TO_STDOUT:
         click.echo(page, nl=False)
@@ -269,8 +231,8 @@ def _existing(config: Config) -> Path:
 
 @state.command()
 @click.argument("path", type=_FILE, required=False)
-@invocation
-def backup(context: Invocation, path: Path | None) -> None:
+@ui.invocation
+def backup(context: ui.Invocation, path: Path | None) -> None:
     """Copy the state to PATH, or beside it. A run may go on meanwhile. One copy a day is made by itself."""
     source = _existing(context.config(require_secrets=False))
     target = path or source.with_name(f"{source.name}.backup-{to_datetime(now()):%Y-%m-%dT%H%M%S}")
@@ -281,8 +243,8 @@ def backup(context: Invocation, path: Path | None) -> None:
 
 @state.command()
 @click.argument("path", type=_FILE)
-@invocation
-def restore(context: Invocation, path: Path) -> None:
+@ui.invocation
+def restore(context: ui.Invocation, path: Path) -> None:
     """Put the copy at PATH in the place of the state, which is kept beside it."""
     target = context.config(require_secrets=False).state.path
     with run_lock(target, "state restore"):
@@ -294,8 +256,8 @@ def restore(context: Invocation, path: Path) -> None:
 
 
 @state.command()
-@invocation
-def verify(context: Invocation) -> None:
+@ui.invocation
+def verify(context: ui.Invocation) -> None:
     """Check that the state is whole, without changing it. Exit status 2: it is damaged."""
     path = _existing(context.config(require_secrets=False))
     problems = problems_of(path)
@@ -308,8 +270,8 @@ def verify(context: Invocation) -> None:
 
 @state.command()
 @click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody sits at a terminal.")
-@invocation
-def rebind(context: Invocation, *, yes: bool) -> None:
+@ui.invocation
+def rebind(context: ui.Invocation, *, yes: bool) -> None:
     """Move the state to the Outreach and the Workbooks of the config, where it belongs to others.
 
     Nothing is kept that belongs to the account left behind: links, Tasks, the history of writes; where Outreach moves,
@@ -319,7 +281,7 @@ def rebind(context: Invocation, *, yes: bool) -> None:
     """
     config = context.config()
     path = _existing(config)
-    with stop_on_signals() as stop, run_lock(path, "state rebind"), Store.open(path) as store:
+    with ui.stop_on_signals() as stop, run_lock(path, "state rebind"), Store.open(path) as store:
         asked = _puts_tokens_aside(config, yes=yes) or yes
         look = look_at(config, store, Outreach(config, stop), Workbooks(config, stop))
         outreach, workbooks = OUTREACH in look.wrong, WORKBOOKS in look.wrong
@@ -340,12 +302,8 @@ def rebind(context: Invocation, *, yes: bool) -> None:
             remember(store, look)
         if look.wrong:
             scrub_free_pages(store.connection)
-    if look.wrong:
-        click.echo(
-            "The state belongs to this Outreach and this Workbooks now. See what a run would do: `run --dry-run`."
-        )
-    else:
-        click.echo("The state belongs to this Outreach and this Workbooks: nothing had to be done.")
+    done = " now. See what a run would do: `run --dry-run`." if look.wrong else ": nothing had to be done."
+    click.echo(f"The state belongs to this Outreach and this Workbooks{done}")
 
 
 def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
@@ -375,14 +333,14 @@ def _ask_to_rebind() -> None:
 
 
 @click.command()
-@click.option("--prospect", "prospect_id", type=ID, help="The prospect's id in Outreach.")
-@click.option("--person", "person_id", type=ID, help="The Person's id in Workbooks.")
+@click.option("--prospect", "prospect_id", type=ui.ID, help="The prospect's id in Outreach.")
+@click.option("--person", "person_id", type=ui.ID, help="The Person's id in Workbooks.")
 @click.option("--yes", is_flag=True, help="Do not ask. Needed where nobody sits at a terminal.")
 @click.option("--dry-run", is_flag=True, help="Show whom it would be, and change nothing.")
 @click.option("--unknown", is_flag=True, help="Note the id even if nobody here has it.")
-@invocation
+@ui.invocation
 def forget(
-    context: Invocation, prospect_id: int | None, person_id: int | None, *, yes: bool, dry_run: bool, unknown: bool
+    context: ui.Invocation, prospect_id: int | None, person_id: int | None, *, yes: bool, dry_run: bool, unknown: bool
 ) -> None:
     """Erase a person's data from the local database, its queue and its backups.
 
@@ -394,7 +352,7 @@ def forget(
     config = context.config(require_secrets=False)
     path, opened = config.state.path, Store.open_scratch if dry_run else Store.open
     with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as store:
-        with stop_on_signals() as stop:
+        with ui.stop_on_signals() as stop:
             refuse_another_account(config, store, stop)
         someone = look_up(store.connection, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):
@@ -403,7 +361,7 @@ def forget(
                 advice="Check the id, or add --unknown to have it noted all the same.",
             )
         who = ", ".join([*someone.names, *someone.addresses])
-        click.echo(safe(f"{_ids(someone)}{f': {who}' if who else ''}"))
+        click.echo(ui.safe(f"{_ids(someone)}{f': {who}' if who else ''}"))
         click.echo(
             f"Stored here: {someone.states} sequence states, {someone.tasks} tasks, {someone.queued} entries of the"
             f" queue, {someone.writes} lines of history."

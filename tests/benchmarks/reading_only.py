@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outreach_sync.cli.context import Invocation
+from outreach_sync.cli.ui import Invocation
 from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams
 from outreach_sync.http import StopSignal

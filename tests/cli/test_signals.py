@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
 
-from outreach_sync.cli import context as signals
-from outreach_sync.cli.context import stop_on_signals
-from outreach_sync.cli.run import hangups
+from outreach_sync.cli import ui
+from outreach_sync.cli.ui import stop_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _usual_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(signals, "_end_after_grace", lambda _status: None)
+    monkeypatch.setattr(ui, "_GRACE_SECONDS", 86_400.0)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     yield
@@ -42,7 +42,8 @@ def test_a_run_that_was_told_to_survive_its_terminal_does() -> None:
 
 
 def test_a_schedule_that_is_told_to_read_its_config_does_not_stop() -> None:
-    with stop_on_signals() as stop, hangups() as asked:
+    asked: deque[int] = deque()
+    with stop_on_signals(asked) as stop:
         os.kill(os.getpid(), signal.SIGHUP)
         assert asked
         assert not stop.is_set()

@@ -1,4 +1,4 @@
-"""What every command needs: its config, its log, what it prints, how errors are said, and the requests to stop."""
+"""What every command needs: its config and state, what it prints, how errors are said, and the requests to stop."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ from rich.table import Table
 from rich.text import Text
 
 from outreach_sync.config import exposed_secrets, find_config, load_config
+from outreach_sync.errors import OutreachSyncError
 from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
 from outreach_sync.log import on_one_line, scrubbed, start_logging
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from outreach_sync.config.model import Config
-    from outreach_sync.errors import OutreachSyncError
     from outreach_sync.log import Log
+
+Line = str | Text | Table | tuple[str | Text, ...]
+"""What is printed as a line, or as several; what is no `Text` is made safe."""
 
 
 @dataclass
 class Invocation:
-    """One invocation: where its config is, and how it logs; None: not given.
+    """One invocation: where its config is, how it logs (None: not given), and whether it answers in JSON.
 
     `latest` is the one of this process, for what is said when it has ended; None: the command line made no sense.
     """
@@ -44,6 +48,7 @@ class Invocation:
     log_format: str | None
     log_level: str | None
     log: Log | None = None
+    as_json: bool = False
 
     def config(self, *, require_secrets: bool = True) -> Config:
         """Load the config, and warn where others can read a secret in it.
@@ -58,77 +63,99 @@ class Invocation:
                 click.echo(f"outreach-sync: warning: {warning}", err=True)
         return config
 
+    @contextmanager
+    def reading(self, *, require_secrets: bool = False) -> Iterator[tuple[Config, Store]]:
+        """Load the config and open the state without changing it; an empty one in its place before the first run."""
+        config = self.config(require_secrets=require_secrets)
+        with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as store:
+            yield config, store
+
     def start_log(self, config: Config, level: str | None = None) -> Log:
         """Return the logger: the command line's wishes, then the command's `level`, then the config's."""
         least = self.log_level or level or config.logging.level
         self.log = start_logging(least, self.log_format or config.logging.format)
         return self.log
 
-
-def store_of(config: Config) -> Store:
-    """Open the state without changing it; an empty one in its place before the first run."""
-    return Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path)
-
-
-def say_error(error: OutreachSyncError) -> int:
-    """Print the line of an error; return its exit status."""
-    click.echo(f"outreach-sync: {scrubbed(str(error))}", err=True)
-    return error.exit_status
+    def answer(self, document: Any, lines: Iterable[Line]) -> None:
+        """Print what was asked for: exactly one JSON document, or else the lines."""
+        if self.as_json:
+            print_json(document)
+        else:
+            show(lines)
 
 
-def say_bug(bug: Exception) -> None:
-    """Print a line about a bug; its traceback goes to the log, at debug, in a command that keeps none as well."""
+def say_failure(error: Exception) -> int:
+    """Print the line of what ended a command; return the exit status.
+
+    The traceback of a bug goes to the log, at debug, in a command that keeps none as well.
+    """
+    if isinstance(error, OutreachSyncError):
+        click.echo(f"outreach-sync: {scrubbed(str(error))}", err=True)
+        return error.exit_status
     context = Invocation.latest
     log = context.log if context is not None else None
     if log is None and context is not None and context.log_level == "debug":
         log = start_logging("debug", context.log_format or "auto")
     if log is not None:
-        log.debug("bug", exc_info=bug)
+        log.debug("bug", exc_info=error)
     click.echo(
-        f"outreach-sync: a bug in this program: {type(bug).__name__}. Nothing that was committed is lost; "
+        f"outreach-sync: a bug in this program: {type(error).__name__}. Nothing that was committed is lost; "
         f"run again with --log-level debug and report what it logs.",
         err=True,
     )
+    return _BUG
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_BUG = 70
+
+
+def _answer_in_json(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
+    invocation = context.find_object(Invocation)
+    if invocation is not None:
+        invocation.as_json = wanted
+
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True, expose_value=False, callback=_answer_in_json, help="Print one JSON document."
+)
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print one line for each field, for a spreadsheet.")
 invocation = click.make_pass_decorator(Invocation)
 ID = click.IntRange(1, 2**63 - 1)
 
 
 _GRACE_SECONDS = 25.0
-_HANDLED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 @contextmanager
-def stop_on_signals(*, forced_status: int | None = None) -> Iterator[StopSignal]:
+def stop_on_signals(hangups: deque[int] | None = None) -> Iterator[StopSignal]:
     """Turn the signals into a request to stop, for the block. A SIGHUP that is ignored (nohup) stays so.
 
+    Where an exchange hangs the process is ended after a grace: the state says what was being sent, and the next run
+    looks. The exit status is then 128 and the signal.
+
     Args:
-        forced_status: the exit status where the grace is over; None: 128 and the signal.
+        hangups: takes each SIGHUP in its stead, as a schedule wants it, which also ends with 0.
     """
     stop = StopSignal()
 
     def ask(number: int, _frame: object) -> None:
+        if number == signal.SIGHUP and hangups is not None:
+            hangups.append(number)
+            return
         if not stop.is_set():
-            _end_after_grace(number if forced_status is None else forced_status - 128)
+            timer = threading.Timer(_GRACE_SECONDS, os._exit, (128 + number if hangups is None else 0,))
+            timer.daemon = True
+            timer.start()
         stop.set(number)
 
-    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    before = {number: signal.signal(number, ask) for number in _HANDLED - ignored}
+    survives = hangups is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    handled = (signal.SIGTERM, signal.SIGINT, *(() if survives else (signal.SIGHUP,)))
+    before = {number: signal.signal(number, ask) for number in handled}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end_after_grace(number: int) -> None:
-    """End the process where an exchange hangs: the state says what was being sent, and the next run looks."""
-    timer = threading.Timer(_GRACE_SECONDS, os._exit, (128 + number,))
-    timer.daemon = True
-    timer.start()
 
 
 # -- what is printed
@@ -158,9 +185,35 @@ def safe(value: object) -> str:
     return "" if value is None else on_one_line(str(value))
 
 
-def say(*parts: object, style: str = "") -> None:
-    """Print a line; what is no `Text` is made safe."""
-    terminal().print(Text.assemble(*(one if isinstance(one, Text) else safe(one) for one in parts), style=style))
+def line(*parts: object, style: str = "") -> Text:
+    """Return a line of several parts; what is no `Text` is made safe."""
+    return Text.assemble(*(one if isinstance(one, Text) else safe(one) for one in parts), style=style)
+
+
+def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: Sequence[int] = ()) -> Table:
+    """Return a table as wide as it has to be; on a terminal long cells are wrapped.
+
+    Args:
+        rows: the cells; what is no `Text` is made safe.
+        headers: one for each column.
+        right: which columns hold numbers.
+    """
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, header in enumerate(headers):
+        made.add_column(header, justify="right" if place in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(line(cell) for cell in row))
+    return made
+
+
+def show(lines: Iterable[Line]) -> None:
+    """Print one below the other, each as soon as it is there."""
+    console = terminal()
+    for one in lines:
+        if isinstance(one, Table):
+            console.print(one, soft_wrap=False)
+        else:
+            console.print(line(*one) if isinstance(one, tuple) else line(one))
 
 
 def print_json(document: Any) -> None:
@@ -179,22 +232,6 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
         cells = (json.dumps(one) if isinstance(one, bool) else one for one in map(row.get, columns))
         texts = ("" if one is None else scrubbed(str(one)) for one in cells)
         writer.writerow([f"'{text}" if text.startswith(_FORMULA_STARTS) else text for text in texts])
-
-
-def print_table(rows: Iterable[Sequence[Any]], headers: Sequence[str], *, right: Sequence[int] = ()) -> None:
-    """Print a table as wide as it has to be; on a terminal long cells are wrapped.
-
-    Args:
-        rows: the cells; what is no `Text` is made safe.
-        headers: one for each column.
-        right: which columns hold numbers.
-    """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for place, header in enumerate(headers):
-        table.add_column(header, justify="right" if place in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else safe(cell) for cell in row))
-    terminal().print(table, soft_wrap=False)
 
 
 def shown_value(value: Any) -> str:
