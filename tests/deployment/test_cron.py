@@ -49,18 +49,14 @@ def run_of(job: Job, directory: Path, status: int) -> str:
 
 
 def test_there_is_a_cycle_and_a_reconcile_and_every_word_is_a_command() -> None:
-    _, jobs = parsed()
+    settings, jobs = parsed()
+    assert {"MAILTO", "SHELL", "PATH", "OUTREACH_SYNC_CONFIG", "LOG"} <= set(settings), "which cron does not give a job"
+    assert settings["SHELL"] == "/bin/bash"
     assert [re.findall(r"outreach-sync --log-format json (\w+)", job.command) for job in jobs] == [
         ["run"],
         ["reconcile"],
     ]
     assert {"run", "reconcile", "failures"} <= set(COMMANDS)
-
-
-def test_what_cron_does_not_give_a_job_is_set() -> None:
-    settings, _ = parsed()
-    assert {"MAILTO", "SHELL", "PATH", "OUTREACH_SYNC_CONFIG", "LOG"} <= set(settings)
-    assert settings["SHELL"] == "/bin/bash"
 
 
 @pytest.mark.parametrize(

@@ -50,25 +50,18 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=named)
-def test_each_service_is_hardened_and_may_write_its_state_only(unit: Path) -> None:
+def test_each_service_runs_a_command_that_exists_hardened_and_may_write_its_state_only(unit: Path) -> None:
     service = read(unit)["Service"]
     assert all(service[key] == ["yes"] for key in HARDENING)
     assert service["ProtectSystem"] == ["strict"]
     assert service["CapabilityBoundingSet"] == [""]
     assert service["User"] == ["outreach-sync"]
-    assert service["StateDirectory"] == ["outreach-sync/%i" if "@" in unit.name else "outreach-sync"]
-
-
-@pytest.mark.parametrize("unit", SERVICES, ids=named)
-def test_each_service_starts_a_command_that_exists_with_its_own_config(unit: Path) -> None:
-    words = read(unit)["Service"]["ExecStart"][0].split()
-    assert words[-1] in COMMANDS
-    assert words[2] == ("/etc/outreach-sync/%i/config.yaml" if "@" in unit.name else "/etc/outreach-sync/config.yaml")
-
-
-@pytest.mark.parametrize("unit", SERVICES, ids=named)
-def test_a_stop_is_given_more_than_the_thirty_seconds_a_run_may_take(unit: Path) -> None:
-    assert read(unit)["Service"]["TimeoutStopSec"] == ["45s"]
+    place = "outreach-sync/%i" if "@" in unit.name else "outreach-sync"
+    assert service["StateDirectory"] == [place]
+    words = service["ExecStart"][0].split()
+    assert (words[2], words[-1] in COMMANDS) == (f"/etc/{place}/config.yaml", True)
+    assert service["TimeoutStopSec"] == ["45s"], "more than the thirty seconds a run may take"
+    assert "schedule" in unit.name or "143" in service["SuccessExitStatus"][0].split(), "a stop is no failure"
 
 
 @pytest.mark.parametrize("unit", TIMERS, ids=named)
@@ -85,12 +78,6 @@ def test_the_scheduler_reports_to_systemd_and_a_reload_reads_the_config_before_i
     first, second = service["ExecReload"]
     assert first.split()[:3] == service["ExecStart"][0].split()[:3]
     assert "-HUP" in second
-
-
-@pytest.mark.parametrize("unit", [one for one in SERVICES if "schedule" not in one.name], ids=named)
-def test_a_run_that_was_stopped_has_not_failed_and_is_not_started_again(unit: Path) -> None:
-    service = read(unit)["Service"]
-    assert "143" in service["SuccessExitStatus"][0].split()
 
 
 @pytest.mark.parametrize(("tenant", "place"), [((), "outreach-sync"), (("--tenant", "acme"), "outreach-sync/acme")])
