@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections import Counter
-from functools import cached_property
 from hashlib import sha256
 from importlib import resources
 from statistics import median
@@ -34,7 +33,7 @@ from outreach_sync.records import Stream
 from outreach_sync.store.progress import DAY_MS, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from outreach_sync.config.model import Config
@@ -118,11 +117,26 @@ class Refusals(NamedTuple):
     records: int
     parked: int
     new: int
-    shown: list[Mapping[str, Any]]
+    shown: list[dict[str, Any]]
 
 
 class Report:
-    """Everything that the page says. Most of it is read when it is asked for, so the state must be open until then."""
+    """Everything that the page says.
+
+    Attributes:
+        title: the tenant, by the directory that its state is in, where that is below one of ours.
+        success: the share of the runs that ended well; None: none ended.
+        busiest_hour: the hour with the most requests to Outreach, the latest of several; None: there were none.
+        periods: the runs by period; periods without a run are there too.
+        outages: the latest first.
+        lag: milliseconds from a change in Outreach to its write in Workbooks, in the middle and of all but 5 in 100.
+        opt_outs: how many prospects opted out, by the beginning of each period.
+        skipped: the skipped tasks of each sequence, the one with the most of them first.
+        cancelled: the status of the latest Tasks that were made: of which task, when, and which witness.
+        changes, change_count: the first fields of the last run that wrote, and how many it wrote.
+        waiting: (record, queued, parked, tasks that wait for a Person) of each kind of record.
+        marks: (stream, how far it was read, whether a walk of it is not complete).
+    """
 
     def __init__(self, store: Store, config: Config, now: Instant, *, days: int, holder: Holder | None = None) -> None:
         """Look at a state, open to read; a scratch one where no run was ever made.
@@ -130,12 +144,11 @@ class Report:
         `now` is this machine's clock: runs that say they began after it are left out. `days` are counted back, today
         included. `holder` is who holds the run lock.
         """
-        self._store, self._config = store, config
         self.generated_at, self.days = now, days
         self.unit, length = ("day", 1) if days <= _MOST_DAILY_PERIODS else ("week", 7)
-        end, self._length = day_of(now) + DAY_MS, length * DAY_MS
-        self._starts = [Instant(end - back * self._length) for back in range(-(-days // length), 0, -1)]
-        directory = config.state.path.absolute().parent  # the tenant, where it is below one of ours
+        end, length_ms = day_of(now) + DAY_MS, length * DAY_MS
+        self._starts = [Instant(end - back * length_ms) for back in range(-(-days // length), 0, -1)]
+        directory = config.state.path.absolute().parent
         self.title = directory.name if directory.parent.name == "outreach-sync" else "outreach-sync"
         self.hosts = " → ".join(urlsplit(one.base_url).netloc for one in (config.outreach, config.workbooks))
         self.links = Links.of(config)
@@ -147,22 +160,44 @@ class Report:
         self.last_runs = self.runs[: -_SHOWN_RUNS - 1 : -1]
         ended = [run.exit_status in _WELL for run in self.runs if run.exit_status is not None]
         self.success = sum(ended) / len(ended) if ended else None
-
-    @cached_property
-    def periods(self) -> list[Period]:
-        """The runs by period; periods without a run are there too."""
-        grouped: dict[int, list[RunFigures]] = {}
+        hours: Counter[int] = Counter()
         for run in self.runs:
-            grouped.setdefault((run.started_at - self._starts[0]) // self._length, []).append(run)
-        periods = []
-        for place, start in enumerate(self._starts):
-            runs = grouped.get(place, [])
-            outcomes = Counter(run.outcome for run in runs)
-            ok, partial = outcomes["ok"], outcomes["partial"]
-            durations = [run.duration_ms for run in runs if run.duration_ms is not None] or [0]
-            failed, middle = len(runs) - ok - partial, round(median(durations))
-            periods.append(Period(start, runs, ok, partial, failed, middle, max(durations)))
-        return periods
+            hours[run.started_at // _HOUR_MS] += run.outreach
+        hour, requests = max(hours.items(), key=lambda one: (one[1], one[0]), default=(0, 0))
+        self.busiest_hour = (Instant(hour * _HOUR_MS), requests) if requests else None
+        self.periods = _periods(self.runs, self._starts, length_ms)
+        self.outages = _outages(self.runs)
+        spans = store.history.lags(config.workbooks.fields.state_updated_at, self._starts[0])
+        self.lag = (round(median(spans)), spans[-max(len(spans) // 20, 1)]) if spans else None
+        self.trends = _trends(store, self._starts[0], now)
+        self.refusals = _refusals(store, Instant(now - DAY_MS))
+        self._read(store)
+
+    def _read(self, store: Store) -> None:
+        history, since = store.history, self._starts[0]
+        opt_outs = dict.fromkeys(self._starts, 0)
+        for day, count in history.opt_outs_since(since).items():
+            opt_outs[max(start for start in self._starts if start <= day)] += count
+        self.opt_outs = list(opt_outs.items())
+        self.opt_out_columns = [Column(f"{to_date(at)}: {count:,}", (count,)) for at, count in self.opt_outs]
+        self.skipped = []
+        for one in history.skipped_by_sequence(since)[:_SHOWN_SEQUENCES]:
+            unnamed = "(no sequence named)" if one.sequence_id is None else f"sequence {one.sequence_id}"
+            self.skipped.append({**one._asdict(), "name": _clean(one.name or "").strip() or unnamed})
+        made = history.writes(record="task", field="activity_status", since=since, limit=_SHOWN_RUNS)
+        self.cancelled = [_cleaned(one) for one in made]
+        latest = history.writes(limit=1)
+        written = history.writes(run_id=latest[0].run_id, limit=_SHOWN_CHANGES) if latest else []
+        self.changes = [_cleaned(one) for one in written]
+        self.change_count = history.count_writes(latest[0].run_id) if latest else 0
+        counts, self.waiting = Counter(store.outbox.counts()), []
+        for record in sorted({record for record, _ in counts}):
+            queued = counts[record, "queued"] + counts[record, "sending"]
+            self.waiting.append((record, queued, counts[record, "parked"], counts[record, "waiting"]))
+        self.marks = [
+            (stream, mark and parse_iso(mark), store.progress.of(Stream(stream)).walk is not None)
+            for stream, mark in self.standing["watermarks"].items()
+        ]
 
     def columns(self, *names: str) -> list[Column]:
         """Return the columns of a chart of runs, each of these numbers of the periods."""
@@ -174,125 +209,62 @@ class Report:
             columns.append(Column(tip, tuple(parts.values()), new))
         return columns
 
-    @property
-    def busiest_hour(self) -> tuple[Instant, int] | None:
-        """The hour with the most requests to Outreach, the latest of several; None: there were none."""
-        hours: Counter[int] = Counter()
-        for run in self.runs:
-            hours[run.started_at // _HOUR_MS] += run.outreach
-        hour, requests = max(hours.items(), key=lambda one: (one[1], one[0]), default=(0, 0))
-        return (Instant(hour * _HOUR_MS), requests) if requests else None
 
-    @cached_property
-    def outages(self) -> list[Outage]:
-        """The runs that failed one after another, the latest first; what was only stopped ended no outage."""
-        found: list[Outage] = []
-        failing: list[RunFigures] = []
-        for run in (*self.runs, None):
-            if run is not None and run.exit_status not in _WELL:
-                failing += [run] if run.error else []
-            elif failing:
-                cause = Counter(one.error for one in failing).most_common(1)[0][0]
-                found.append(Outage(failing[0].started_at, run and run.started_at, len(failing), cause))
-                failing = []
-        return found[::-1]
+def _periods(runs: Iterable[RunFigures], starts: Sequence[Instant], length_ms: int) -> list[Period]:
+    grouped: dict[int, list[RunFigures]] = {}
+    for run in runs:
+        grouped.setdefault((run.started_at - starts[0]) // length_ms, []).append(run)
+    periods = []
+    for place, start in enumerate(starts):
+        these = grouped.get(place, [])
+        outcomes = Counter(run.outcome for run in these)
+        ok, partial = outcomes["ok"], outcomes["partial"]
+        durations = [run.duration_ms for run in these if run.duration_ms is not None] or [0]
+        failed, middle = len(these) - ok - partial, round(median(durations))
+        periods.append(Period(start, these, ok, partial, failed, middle, max(durations)))
+    return periods
 
-    @cached_property
-    def lag(self) -> tuple[int, int] | None:
-        """How long it took from a change in Outreach to its write in Workbooks, in the middle and of all but 5 in 100.
 
-        By the times that were written: when the state changed in Outreach, against when Workbooks took it.
-        """
-        spans = self._store.history.lags(self._config.workbooks.fields.state_updated_at, self._starts[0])
-        return (round(median(spans)), spans[-max(len(spans) // 20, 1)]) if spans else None
+def _outages(runs: Sequence[RunFigures]) -> list[Outage]:
+    """Find the runs that failed one after another; what was only stopped ended no outage."""
+    found: list[Outage] = []
+    failing: list[RunFigures] = []
+    for run in (*runs, None):
+        if run is not None and run.exit_status not in _WELL:
+            failing += [run] if run.error else []
+        elif failing:
+            cause = Counter(one.error for one in failing).most_common(1)[0][0]
+            found.append(Outage(failing[0].started_at, run and run.started_at, len(failing), cause))
+            failing = []
+    return found[::-1]
 
-    @cached_property
-    def trends(self) -> list[Trend]:
-        """What was recorded by day, joined with what people say now, which stands in for today."""
-        recorded: dict[Instant, dict[str, int]] = {}
-        for day, said, people in self._store.history.labels_since(self._starts[0]):
-            recorded.setdefault(day, {})[said] = people
-        current = recorded[day_of(self.generated_at)] = dict(self._store.history.labels_now())
-        gone = {label for counts in recorded.values() for label in counts} - current.keys()
-        return [
-            Trend(
-                _clean(label) or "(empty)",
-                current.get(label, 0),
-                tuple((day, counts.get(label, 0)) for day, counts in sorted(recorded.items())),
-            )
-            for label in (*current, *sorted(gone))
+
+def _trends(store: Store, since: Instant, now: Instant) -> list[Trend]:
+    """Join what was recorded by day with what people say now, which stands in for today."""
+    recorded: dict[Instant, dict[str, int]] = {}
+    for day, said, people in store.history.labels_since(since):
+        recorded.setdefault(day, {})[said] = people
+    current = recorded[day_of(now)] = dict(store.history.labels_now())
+    gone = {label for counts in recorded.values() for label in counts} - current.keys()
+    trends = []
+    for label in (*current, *sorted(gone)):
+        days = tuple((day, counts.get(label, 0)) for day, counts in sorted(recorded.items()))
+        trends.append(Trend(_clean(label) or "(empty)", current.get(label, 0), days))
+    return trends
+
+
+def _refusals(store: Store, since: Instant) -> list[Refusals]:
+    """List by kind what is refused now; what the runs `since` then found is new."""
+    recent = store.outbox.refused_in(run.id for run in store.history.runs(since=since))
+    found = []
+    for kind, entries in by_kind(store.outbox.failures()).items():
+        rows = [
+            {**failure_document(entry), "reason": _clean(entry.reason or ""), "new": entry.id in recent}
+            for entry in entries[:_SHOWN_FAILURES]
         ]
-
-    @cached_property
-    def opt_outs(self) -> list[tuple[Instant, int]]:
-        """How many prospects opted out, by the beginning of each period."""
-        counts = dict.fromkeys(self._starts, 0)
-        for day, count in self._store.history.opt_outs_since(self._starts[0]).items():
-            counts[max(start for start in self._starts if start <= day)] += count
-        return list(counts.items())
-
-    @property
-    def opt_out_columns(self) -> list[Column]:
-        """The columns of the chart of opt-outs."""
-        return [Column(f"{to_date(at)}: {count:,}", (count,)) for at, count in self.opt_outs]
-
-    @cached_property
-    def skipped(self) -> list[dict[str, Any]]:
-        """The skipped tasks of each sequence, the one with the most of them first."""
-        found = []
-        for one in self._store.history.skipped_by_sequence(self._starts[0])[:_SHOWN_SEQUENCES]:
-            unnamed = "(no sequence named)" if one.sequence_id is None else f"sequence {one.sequence_id}"
-            found.append({**one._asdict(), "name": _clean(one.name or "").strip() or unnamed})
-        return found
-
-    @cached_property
-    def cancelled(self) -> list[Written]:
-        """The status of the latest Tasks that were made: it says of which task, when, and which witness."""
-        history, since = self._store.history, self._starts[0]
-        found = history.writes(record="task", field="activity_status", since=since, limit=_SHOWN_RUNS)
-        return [_cleaned(one) for one in found]
-
-    @cached_property
-    def changes(self) -> list[Written]:
-        """The first fields of the last run that wrote."""
-        history = self._store.history
-        found = [history.writes(run_id=last.run_id, limit=_SHOWN_CHANGES) for last in history.writes(limit=1)]
-        return [_cleaned(one) for fields in found for one in fields]
-
-    @property
-    def change_count(self) -> int:
-        """How many fields the last run that wrote has written."""
-        return self._store.history.count_writes(self.changes[0].run_id) if self.changes else 0
-
-    @cached_property
-    def refusals(self) -> list[Refusals]:
-        """What is refused now, by kind."""
-        outbox, since = self._store.outbox, Instant(self.generated_at - DAY_MS)
-        recent = outbox.refused_in(run.id for run in self._store.history.runs(since=since))
-        found = []
-        for kind, entries in by_kind(outbox.failures()).items():
-            shown = [(failure_document(entry), entry.id in recent) for entry in entries[:_SHOWN_FAILURES]]
-            rows: list[Mapping[str, Any]] = [
-                {**one, "reason": _clean(one["reason"] or ""), "new": new} for one, new in shown
-            ]
-            parked = sum(entry.state == "parked" for entry in entries)
-            found.append(Refusals(kind, len(entries), parked, sum(entry.id in recent for entry in entries), rows))
-        return found
-
-    @property
-    def waiting(self) -> list[tuple[str, int, int, int]]:
-        """What waits: (record, queued, parked, tasks that wait for a Person) of each kind of record."""
-        counts, waiting = Counter(self._store.outbox.counts()), []
-        for record in sorted({record for record, _ in counts}):
-            queued = counts[record, "queued"] + counts[record, "sending"]
-            waiting.append((record, queued, counts[record, "parked"], counts[record, "waiting"]))
-        return waiting
-
-    def marks(self) -> Iterator[tuple[str, Instant | None, bool]]:
-        """Return how far each stream was read, and whether a walk of it is not complete."""
-        for stream, mark in self.standing["watermarks"].items():
-            walking = self._store.progress.of(Stream(stream)).walk is not None
-            yield stream, None if mark is None else parse_iso(mark), walking
+        parked, new = sum(one.state == "parked" for one in entries), sum(one.id in recent for one in entries)
+        found.append(Refusals(kind, len(entries), parked, new, rows))
+    return found
 
 
 def _clean(text: str) -> str:

@@ -115,7 +115,7 @@ def test_the_last_changes_are_those_of_the_last_run_that_wrote_and_each_task_nam
 def test_before_the_first_run_everything_is_empty_but_the_streams_are_named(filled: Any) -> None:
     report = _gather(filled)
     assert (len(report.runs), report.trends, report.refusals, report.waiting) == (0, [], [], [])
-    assert list(report.marks()) == [(name, None, False) for name in ("sequence_states", "tasks", "prospects", "events")]
+    assert report.marks == [(name, None, False) for name in ("sequence_states", "tasks", "prospects", "events")]
     assert len(report.periods) == 30
 
 
