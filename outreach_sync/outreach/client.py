@@ -57,6 +57,7 @@ EVENT_NAMES = (
 """The events that are asked for besides those that say that a task was skipped."""
 
 IDS_IN_A_REQUEST = 100
+"""Of the longest ids there are, that is 2 KB of URL."""
 _NAMES = "filter[name][]"
 _PAGE_SIZE = re.compile(r"(page(?:\[|%5B)size(?:\]|%5D)=)(\d+)", re.IGNORECASE)
 _CURSOR = re.compile(r"[?&]page(?:\[|%5B)(?:after|before)(?:\]|%5D)=", re.IGNORECASE)
@@ -133,11 +134,9 @@ class Outreach:
 
         Raises:
             NotAuthenticatedError, NotAllowedError: our token, or a missing scope or right.
-            ServiceError: no such record, or our user may not see it.
-            NotUnderstoodError: Outreach refuses the request as it is.
-            CursorRefusedError: likewise, where the path holds a page token.
-            QuotaSpentError: the reserve is reached, or Outreach says to wait longer than patience.
-            UnavailableError, UntrustedAnswerError: it kept failing, or cannot be right.
+            ServiceError: no such record that our user may see, or a subclass: NotUnderstoodError and, where the path
+                holds a page token, CursorRefusedError; QuotaSpentError where the reserve is reached too;
+                UnavailableError, UntrustedAnswerError.
             InterruptedByError: asked to stop.
         """
 
@@ -148,7 +147,7 @@ class Outreach:
         return self._ask(f"{self.config.outreach.base_url}{path}?{urlencode(list(params))}", document)
 
     def heard_time(self) -> Instant | None:
-        """Say what Outreach's clock reads, as last heard; None where it never answered."""
+        """Say what Outreach's clock reads; None where it never answered."""
         return self.transport.server_now()
 
     def server_time(self) -> Instant:
@@ -169,9 +168,8 @@ class Outreach:
     def _ask(self, url: str, parse: Callable[[Answer], T | None], *, at_most: float | None = None) -> T:
         """Return what `parse` makes of the answer, with patience; None of it is an answer to be had again.
 
-        Raises:
-            PageTooLargeError: this size of page has failed often enough; a time-out alone suffices, since patience
-                holds few of them. Otherwise as `get`.
+        Where a size of page has failed often enough, that is a PageTooLargeError; a time-out alone suffices, since
+        patience holds few of them.
         """
         shrinks, failures = (page_size(url) or 0) > self._smallest, 0
 
@@ -230,11 +228,7 @@ class Outreach:
         return answer
 
     def _keep_the_reserve(self) -> None:
-        """Stop before a request that would use what is left for others.
-
-        Raises:
-            QuotaSpentError: no more than the reserve is left, and the quota has not started anew.
-        """
+        """Stop before a request that would use what is left for others, unless the quota has started anew."""
         told, reserve, now = self.quota, self.config.outreach.reserve, self.heard_time()
         if told.resets_at is not None and now is not None:
             starts_anew = now >= told.resets_at
@@ -272,20 +266,22 @@ class Outreach:
 
     def states_of(self, prospect_ids: Iterable[int]) -> Iterator[Page]:
         """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`."""
-        filters = [("filter[prospect][id]", ids) for ids in id_lists(prospect_ids)]
-        states = Stream.SEQUENCE_STATES
-        return self.pages(states, *(self._url(states, [one], "sequence") for one in filters))
+        return self.by_id(Stream.SEQUENCE_STATES, prospect_ids, by="filter[prospect][id]", include="sequence")
 
-    def by_id(self, stream: Stream, ids: Iterable[int]) -> Iterator[Page]:
+    def by_id(
+        self, stream: Stream, ids: Iterable[int], *, by: str = "filter[id]", include: str = "prospect,sequence"
+    ) -> Iterator[Page]:
         """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`."""
-        return self.pages(stream, *(self._url(stream, [("filter[id]", listed)]) for listed in id_lists(ids)))
+        distinct = list(dict.fromkeys(ids))
+        lists = (distinct[start : start + IDS_IN_A_REQUEST] for start in range(0, len(distinct), IDS_IN_A_REQUEST))
+        return self.pages(stream, *(self._url(stream, [(by, ",".join(map(str, some)))], include) for some in lists))
 
     def pages(self, stream: Stream, *starts: str) -> Iterator[Page]:
         """Walk from each URL (a first page, or a stored `next_url`) to its end.
 
-        The next page is asked for before the rows of this one are made. Each page's `next_url` is the progress to keep
-        once its rows are safe. A walk that goes in circles is noticed by its links and by its rows. Rows alone prove
-        little on a small page: one row may well come on two pages. Empty pages may be legitimate, endless ones are not.
+        The next page is asked for before this one is handed out. Each page's `next_url` is the progress to keep once
+        its rows are safe. A walk that goes in circles is noticed by its links and by its rows. Rows alone prove little
+        on a small page: one row may well come on two pages. Empty pages may be legitimate, endless ones are not.
 
         Raises:
             CursorRefusedError: a page token is no longer accepted, or of another host than the configured one: start
@@ -293,26 +289,25 @@ class Outreach:
             PagingLoopError: it goes in circles.
             UntrustedAnswerError: a page leads to another host. Otherwise as `get`.
         """
-        following = iter(starts)
-        links, contents = set[int](), Counter[int]()
-        url, page = next(following, None), None
-        while url is not None or page is not None:
-            coming = ahead(partial(self._fetch, url, stream), name="page-ahead") if url is not None else None
-            if page is not None:
+        following, seen = iter(starts), Counter[int]()
+        url = next(following, None)
+        coming = url and ahead(partial(self._fetch, url, stream), name="page-ahead")
+        while coming:
+            page = coming.result()
+            url = page.next_url or next(following, None)
+            coming = url and ahead(partial(self._fetch, url, stream), name="page-ahead")
+            if page.next_url is None:
+                seen.clear()
+            else:
                 content = hash((tuple((row.id, row.updated_at) for row in page.rows), page.refused))
-                contents[content] += 1
-                often = contents[content] >= (_SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST)
-                if page.next_url is not None and (often or hash(page.next_url) in links):
+                seen.update((content, hash(page.next_url)))
+                at_most = _SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST
+                if seen[content] >= at_most or seen[hash(page.next_url)] > 1:
                     raise PagingLoopError(
                         "Outreach's pages go in circles; the walk was stopped.",
                         advice="The next run starts this walk again.",
                     )
-                links.add(hash(page.next_url))
-                if page.next_url is None:
-                    links, contents = set(), Counter()
-                yield page
-            page = None if coming is None else coming.result()
-            url = None if page is None else page.next_url or next(following, None)
+            yield page
 
     def _fetch(self, url: str, stream: Stream) -> Page:
         """Return one page; one that keeps failing is asked for at half the size, within the same patience.
@@ -321,7 +316,7 @@ class Outreach:
         token of a page at another size, and a walk that begins again must not come to the same point. Where Outreach
         refuses to list events of several names, each name is walked by itself, one after the other; `next_url` then
         leads from the end of one to the next. A name that is refused by itself is left out, since names were observed,
-        not promised; all of them are a refusal of the stream. Raises as `pages`.
+        not promised; all of them are a refusal of the stream.
         """
         if not self.transport.trusts(url):
             raise CursorRefusedError("the page token is of another host than the one that is configured now.")
@@ -357,9 +352,6 @@ class Outreach:
         No `links` means the last page; on a full page their lack proves nothing, and to take it for the last one by
         mistake would lose what follows. So a row less is asked for (of one row: one more): a page that is cut short on
         purpose must name the next one, and the walk goes on from there.
-
-        Raises:
-            UntrustedAnswerError: it does not, or it leads to another host.
         """
         size = page_size(url)
         if size and page.received >= size and page.next_url == "":
@@ -425,13 +417,6 @@ def _refusal(status: int, error: str, url: str) -> OutreachSyncError:
         f"Outreach did not understand the request for {resource} ({status}, {error}).",
         advice="If the config names attributes, compare them with Outreach's reference; otherwise report this.",
     )
-
-
-def id_lists(ids: Iterable[int]) -> Iterator[str]:
-    """Return comma-separated lists of at most 100 distinct ids; of the longest ids there are, that is 2 KB of URL."""
-    distinct = list(dict.fromkeys(ids))
-    for start in range(0, len(distinct), IDS_IN_A_REQUEST):
-        yield ",".join(map(str, distinct[start : start + IDS_IN_A_REQUEST]))
 
 
 def page_size(url: str) -> int | None:
