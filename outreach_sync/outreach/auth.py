@@ -297,9 +297,8 @@ class Tokens:
         self._config, self._transport, self._patience = config, transport, patience
         self._credentials = [revealed(value, name) for name, value in credentials_of(config).items()]
         self._app, self._seed = app_of(config)
-        outreach = config.outreach
-        first = outreach.refresh_token if outreach.s2s is None else None
-        self._first_token = "" if first is None else first.get_secret_value()
+        first = config.outreach.refresh_token if config.outreach.s2s is None else None
+        self._first_token = first.get_secret_value() if first else ""
         self._lock = threading.Lock()
         self._stored: StoredTokens | None = None
 
@@ -389,11 +388,7 @@ class Tokens:
         return stored
 
     def _obtain(self, refresh_token: str) -> StoredTokens:
-        """Sign who we are, or refresh with the stored token; if that is refused and the config has another, with that.
-
-        Raises:
-            NotAuthenticatedError: there is no refresh token, or none is accepted any more.
-        """
+        """Sign who we are, or refresh with the stored token; if that is refused and the config has another, with that."""
         if self._config.outreach.s2s is not None:
             return self._patience.ask("Outreach, asking for a server-to-server token", self._by_signature)
         candidates = tuple(dict.fromkeys(filter(None, (refresh_token, self._first_token))))
@@ -406,11 +401,7 @@ class Tokens:
         raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=LOG_IN)
 
     def _by_consent(self, what: str, **grant: str) -> StoredTokens | None:
-        """Ask for the tokens of a user who gave consent, the refresh token '' where none came; None: the grant is dead.
-
-        Raises:
-            NotAuthenticatedError: Outreach refuses the app, or for another reason.
-        """
+        """Ask for the tokens of a user who gave consent, the refresh token '' where none came; None: the grant is dead."""
         client_id, secret = self._credentials
         form = {"client_id": client_id, "client_secret": secret, **grant}
         form["redirect_uri"] = self._config.outreach.redirect_uri
@@ -442,12 +433,7 @@ class Tokens:
         return self._patience.ask(f"Outreach, {what}", attempt)
 
     def _by_signature(self, left: float) -> StoredTokens:
-        """Ask for the token of an app that an administrator installed, which signs who it is.
-
-        Raises:
-            NotAuthenticatedError: Outreach refuses our statement.
-            ConfigError: the extra `s2s` is not installed, or the key is not one that can sign.
-        """
+        """Ask for the token of an app that an administrator installed, which signs who it is."""
         install, guid, key = self._credentials
         by_our_own_clock = self._transport.server_time is None
         while True:
