@@ -78,24 +78,20 @@ def test_a_missing_scope_is_named_and_costs_no_refresh(sandbox: Any, side: Any) 
     assert sandbox.journal.counts()["token"] == 1
 
 
-class Gateway:
-    """Stands before a service and answers some requests with a page of its own."""
+def gateway(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes, times: int) -> list[int]:
+    """Have something before the service answer so many requests with a page of its own; count them all."""
+    asked, real = list[int](), side.transport.send
 
-    def __init__(self, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.page: tuple[int, bytes] | None = None
-        self.path, self.times, self.asked = "/api/v2/", 10**9, 0
-        real = side.transport.send
+    def send(method: str, url: str, **named: Any) -> Answer:
+        if "/api/v2/" not in url:
+            return real(method, url, **named)
+        asked.append(1)
+        if len(asked) > times:
+            return real(method, url, **named)
+        return Answer(status, {"Content-Type": "text/html"}, page, None, 1)
 
-        def send(method: str, url: str, **named: Any) -> Answer:
-            if self.path not in url:
-                return real(method, url, **named)
-            self.asked += 1
-            if self.page is None or self.times <= 0:
-                return real(method, url, **named)
-            self.times -= 1
-            return Answer(self.page[0], {"Content-Type": "text/html"}, self.page[1], None, 1)
-
-        monkeypatch.setattr(side.transport, "send", send)
+    monkeypatch.setattr(side.transport, "send", send)
+    return asked
 
 
 PAGES = [b"<html><h1>Forbidden</h1>", b"no healthy upstream", b"", b'{"message": "Forbidden"}', b'{"errors": []}']
@@ -105,11 +101,10 @@ PAGES = [b"<html><h1>Forbidden</h1>", b"no healthy upstream", b"", b'{"message":
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 415, 422, 429, 503])
 def test_the_page_of_a_gateway_may_pass(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes) -> None:
     side.tokens.current()
-    gateway = Gateway(side, monkeypatch)
-    gateway.page, gateway.times = (status, page), 2
+    asked = gateway(side, monkeypatch, status, page, 2)
     with pytest.raises(CursorRefusedError):  # that is what Outreach itself says of this page token
         side.source.get("/api/v2/prospects", [("page[after]", "x"), *ONE])
-    assert gateway.asked == 3
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("page", PAGES[::2])
@@ -118,7 +113,7 @@ def test_the_page_of_a_gateway_that_stays_ends_with_4_and_blames_nobody(
     sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
 ) -> None:
     side.tokens.current()
-    Gateway(side, monkeypatch).page = (status, page)
+    gateway(side, monkeypatch, status, page, 10**9)
     with pytest.raises(UntrustedAnswerError, match="gateway") as raised:
         side.source.get("/api/v2/prospects", ONE)
     assert raised.value.exit_status == 4

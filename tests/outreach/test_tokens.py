@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,13 +27,6 @@ def asked(sandbox: Any) -> int:
     return sum(entry.path == "/oauth/token" for entry in sandbox.journal.entries())
 
 
-def test_a_token_that_still_works_is_used(sandbox: Any, connect: Any) -> None:
-    first = connect().tokens.current()
-    side = connect()
-    assert side.tokens.current() == side.tokens.current() == first
-    assert asked(sandbox) == 1
-
-
 def test_a_token_about_to_expire_is_replaced(sandbox: Any, side: Any) -> None:
     first = side.tokens.current()
     sandbox.clock.advance(2 * HOUR - 10 * 60_000)
@@ -54,15 +47,6 @@ def test_the_clock_of_this_machine_does_not_matter(sandbox: Any, connect: Any, s
     assert asked(sandbox) == 2
 
 
-def test_the_new_refresh_token_is_on_disk_before_the_access_token_is_used(sandbox: Any, side: Any) -> None:
-    sandbox.faults.on("refresh_rotates_hard")
-    access = side.tokens.current()
-    stored = side.file.read()
-    assert stored.access_token == access
-    assert stored.refresh_token not in {"", sandbox.refresh_token}
-    assert stored.scope
-
-
 def test_a_rotated_token_passes_from_process_to_process(sandbox: Any, connect: Any) -> None:
     sandbox.faults.on("refresh_rotates_hard")
     seen = set()
@@ -72,39 +56,27 @@ def test_a_rotated_token_passes_from_process_to_process(sandbox: Any, connect: A
     assert len(seen) == 4
 
 
-def test_no_token_is_rotated_whose_successor_cannot_be_kept(
-    sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("what", "requests"), [("prove_replaceable", 0), ("write_whole", 1)])
+def test_no_token_is_rotated_or_used_that_cannot_be_kept(
+    sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch, what: str, requests: int
 ) -> None:
-    def full(_path: Path) -> None:
+    def full(*_args: Any, **_more: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(auth, "prove_replaceable", full)
-    with pytest.raises(StateError):
-        side.tokens.current()
-    assert asked(sandbox) == 0
-
-
-def test_no_access_token_is_used_that_could_not_be_stored(
-    sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_self: TokenFile, _tokens: object) -> None:
-        raise StateError("no space")
-
-    monkeypatch.setattr(TokenFile, "write", full)
-    with pytest.raises(StateError):
-        side.tokens.current()
+    with monkeypatch.context() as patched:
+        patched.setattr(auth, what, full)
+        for _ in range(2):
+            with pytest.raises(StateError, match="No space left"):
+                side.tokens.current()
+            assert asked(sandbox) == requests
+            requests *= 2
 
 
 def test_many_threads_refresh_one_refused_token_once(sandbox: Any, side: Any) -> None:
     token = side.tokens.current()
-    replacements: list[str] = []
-    threads = [threading.Thread(target=lambda: replacements.append(side.tokens.current(token))) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert len(set(replacements)) == 1
-    assert replacements[0] != token
+    with ThreadPoolExecutor(6) as threads:
+        (replacement,) = set(threads.map(side.tokens.current, [token] * 6))
+    assert replacement != token
     assert asked(sandbox) == 2
 
 
@@ -159,17 +131,6 @@ def test_a_new_token_in_the_config_is_taken(sandbox: Any, connect: Any) -> None:
     assert side.file.read().access_token == side.tokens.current()
 
 
-def test_the_rotated_token_outlives_that_of_the_config(sandbox: Any, connect: Any) -> None:
-    connect().tokens.current()
-    rotated = connect().file.read().refresh_token
-    side = connect()
-    side.tokens.current(side.tokens.current())
-    forms = [entry for entry in sandbox.journal.entries() if entry.path == "/oauth/token"]
-    assert len(forms) == 2
-    assert rotated not in {"", sandbox.refresh_token}
-    assert connect().file.read().refresh_token not in {"", rotated, sandbox.refresh_token}
-
-
 def test_a_live_token_in_the_config_replaces_a_dead_chain(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     stored = side.file.read()
@@ -179,14 +140,12 @@ def test_a_live_token_in_the_config_replaces_a_dead_chain(sandbox: Any, side: An
     assert asked(sandbox) == 3
 
 
-def test_no_token_at_all_says_what_to_do(connect: Any) -> None:
-    with pytest.raises(NotAuthenticatedError, match="auth login"):
-        connect(refresh_token=None).tokens.current()
-
-
-def test_a_wrong_secret_is_not_blamed_on_the_token(connect: Any) -> None:
-    with pytest.raises(NotAuthenticatedError, match="client_secret"):
-        connect(client_secret="wrong").tokens.current()
+@pytest.mark.parametrize(
+    ("change", "says"), [({"refresh_token": None}, "auth login"), ({"client_secret": "wrong"}, "client_secret")]
+)
+def test_what_is_missing_or_wrong_is_named(connect: Any, change: dict[str, Any], says: str) -> None:
+    with pytest.raises(NotAuthenticatedError, match=says):
+        connect(**change).tokens.current()
 
 
 def test_a_refresh_token_is_renewed_after_a_week(sandbox: Any, side: Any) -> None:
@@ -206,12 +165,14 @@ def test_consent_asks_for_every_scope(side: Any) -> None:
     assert query["response_type"] == ["code"]
 
 
-def test_a_login_outlives_the_token_in_the_config(sandbox: Any, connect: Any) -> None:
+def test_a_login_outlives_the_token_in_the_config_and_its_code_works_once(sandbox: Any, connect: Any) -> None:
     side = connect()
     code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
     stored = side.tokens.exchange_code(code)
     assert stored.access_token == side.tokens.current() == connect().tokens.current()
     assert asked(sandbox) == 1
+    with pytest.raises(NotAuthenticatedError, match="refused the code"):
+        side.tokens.exchange_code(code)
 
 
 def test_a_login_mends_a_damaged_file(sandbox: Any, side: Any) -> None:
@@ -221,15 +182,7 @@ def test_a_login_mends_a_damaged_file(sandbox: Any, side: Any) -> None:
     assert side.tokens.exchange_code(code) == side.file.read()
 
 
-TOKENS = StoredTokens(
-    access_token="access",
-    expires_at=Instant(2),
-    refresh_token="refresh",
-    issued_at=Instant(1),
-    scope="tasks.read",
-    seed="seed",
-    clock_offset_ms=-5,
-)
+TOKENS = StoredTokens("access", Instant(2), "refresh", Instant(1), "tasks.read", "seed", -5)
 
 
 @pytest.fixture
@@ -237,7 +190,7 @@ def file(tmp_path: Path) -> TokenFile:
     return TokenFile(tmp_path / "made" / "tokens.json")
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+@pytest.mark.parametrize("mode", [0o640, 0o604])
 def test_tokens_that_others_may_read_are_refused(file: TokenFile, mode: int) -> None:
     file.write(TOKENS)
     file.path.chmod(mode)
@@ -267,7 +220,7 @@ def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> No
         pass
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "7", '{"access_token"'])
+@pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_damaged_file_is_not_taken_for_no_file(file: TokenFile, content: str) -> None:
     file.write(TOKENS)
     file.path.write_text(content)
@@ -283,21 +236,17 @@ def test_a_field_of_a_newer_version_is_passed_over(file: TokenFile) -> None:
 
 def test_one_process_rotates_at_a_time(file: TokenFile) -> None:
     inside: list[int] = []
-    overlaps: list[int] = []
 
-    def rotate() -> None:
+    def rotate(_: int) -> int:
         with TokenFile(file.path).alone():
             inside.append(1)
-            overlaps.append(len(inside))
             time.sleep(0.01)
+            count = len(inside)
             inside.pop()
+            return count
 
-    threads = [threading.Thread(target=rotate) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert overlaps == [1, 1, 1, 1]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(rotate, range(4))) == [1, 1, 1, 1]
 
 
 def answers_once(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, content: Any) -> None:
@@ -349,10 +298,3 @@ def test_a_page_of_a_gateway_is_no_refusal_of_the_app(
 ) -> None:
     answers_once(side, monkeypatch, status, content)
     assert side.tokens.current()
-
-
-def test_a_code_works_once(sandbox: Any, side: Any) -> None:
-    code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
-    side.tokens.exchange_code(code)
-    with pytest.raises(NotAuthenticatedError, match="refused the code"):
-        side.tokens.exchange_code(code)

@@ -213,18 +213,6 @@ def test_a_task_that_went_with_its_ended_sequence_was_not_skipped(world: Any, ch
     assert world.tasks() == []
 
 
-def test_an_answer_at_the_first_step_withdraws_tasks_and_skips_none(world: Any) -> None:
-    prospect = world.prospect()
-    (state,) = world.states_of(prospect)
-    steps = [world.outreach.add_step(1) for _ in range(3)]
-    for step in steps:
-        world.skipped_task(prospect, state="incomplete", sequenceState=state, sequenceStep=step, completed=False)
-    world.run()
-    world.outreach.end_state(state)
-    repair(world, sync={"tasks": {"vanished_is_skipped": True}})
-    assert world.tasks() == []
-
-
 def test_a_dry_run_shows_the_drift_and_changes_nothing(world: Any) -> None:
     prospect = world.prospect(states=("finished", "active"))
     world.run()
