@@ -388,7 +388,7 @@ class Tokens:
         return stored
 
     def _obtain(self, refresh_token: str) -> StoredTokens:
-        """Sign who we are, or refresh with the stored token; if that is refused and the config has another, with that."""
+        """Sign who we are, or refresh: with the stored token, and where that is refused with the one of the config."""
         if self._config.outreach.s2s is not None:
             return self._patience.ask("Outreach, asking for a server-to-server token", self._by_signature)
         candidates = tuple(dict.fromkeys(filter(None, (refresh_token, self._first_token))))
@@ -401,7 +401,7 @@ class Tokens:
         raise NotAuthenticatedError("Outreach no longer accepts the refresh token.", advice=LOG_IN)
 
     def _by_consent(self, what: str, **grant: str) -> StoredTokens | None:
-        """Ask for the tokens of a user who gave consent, the refresh token '' where none came; None: the grant is dead."""
+        """Ask for the tokens of a user who gave consent (refresh token '': none came); None: the grant is dead."""
         client_id, secret = self._credentials
         form = {"client_id": client_id, "client_secret": secret, **grant}
         form["redirect_uri"] = self._config.outreach.redirect_uri
