@@ -220,7 +220,7 @@ class Delivery:
         if problems:
             watched = zip(_ACTIONS, (None, Watched.CREATIONS, Watched.LOSSES), strict=True)
             with self._run.store.transaction():
-                outbox.admit_opt_outs([action for action, kind in watched if kind not in problems])
+                outbox.admit(opt_outs_of=[action for action, kind in watched if kind not in problems])
             self._push_all(only_admitted=True)
             what = "; ".join(problems.values())
             raise GuardStoppedError(
@@ -230,7 +230,7 @@ class Delivery:
         if self._run.pilot.limit is None:
             self._passed = self._counted
             with self._run.store.transaction():
-                outbox.admit_all()
+                outbox.admit()
 
     # -- sending
 

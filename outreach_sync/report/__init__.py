@@ -255,14 +255,14 @@ def _trends(store: Store, since: Instant, now: Instant) -> list[Trend]:
 
 def _refusals(store: Store, since: Instant) -> list[Refusals]:
     """List by kind what is refused now; what the runs `since` then found is new."""
-    recent = store.outbox.refused_in(run.id for run in store.history.runs(since=since))
+    recent = {run.id for run in store.history.runs(since=since)}
     found = []
     for kind, entries in by_kind(store.outbox.failures()).items():
         rows = [
-            {**failure_document(entry), "reason": _clean(entry.reason or ""), "new": entry.id in recent}
+            {**failure_document(entry), "reason": _clean(entry.reason or ""), "new": entry.run_id in recent}
             for entry in entries[:_SHOWN_FAILURES]
         ]
-        parked, new = sum(one.state == "parked" for one in entries), sum(one.id in recent for one in entries)
+        parked, new = sum(one.state == "parked" for one in entries), sum(one.run_id in recent for one in entries)
         found.append(Refusals(kind, len(entries), parked, new, rows))
     return found
 

@@ -123,16 +123,6 @@ class Cache(Table):
             if before is None or (row != before and trust.replaces(row, before)):
                 yield row, before
 
-    def _upsert(self, table: str, columns: str, rows: Iterable[_Row], **otherwise: str) -> None:
-        """Write rows, in place of those with the same id; `otherwise`: what other columns become then."""
-        names = columns.split(", ")
-        become = {name: f"excluded.{name}" for name in names[1:]} | otherwise
-        self.connection.executemany(
-            f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"
-            f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = {value}' for name, value in become.items())}",
-            rows,
-        )
-
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
         self.do(
@@ -162,7 +152,7 @@ class Cache(Table):
             if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[7] != row[7]):
                 changed += 1
                 concerned.update(one[1] for one in (row, before) if one is not None and one[1] is not None)
-        self._upsert("sequence_state", _STATE, fresh)
+        self.write("sequence_state", _STATE, fresh)
         self.remove_states(taken)
         self.know(concerned)
         return concerned, changed
@@ -190,7 +180,7 @@ class Cache(Table):
             # since when an opt-out was seen may have been read from a stamp that lay ahead
             if before is None or before[-1] or before[_DECIDING] != row[_DECIDING]:
                 concerned.add(row[0])
-        self._upsert(
+        self.write(
             "prospect",
             f"{_PROSPECT}, opt_out_seen_at, history_read",
             fresh,
@@ -237,7 +227,7 @@ class Cache(Table):
             return set()
         stored = dict(self.do(f"SELECT id, name FROM sequence WHERE id IN {IDS}", latest).fetchall())
         differ = [sequence for sequence in latest.values() if stored.get(sequence.id) != sequence.name]
-        self._upsert("sequence", "id, name", differ)
+        self.write("sequence", "id, name", differ)
         renamed = [sequence.id for sequence in differ if sequence.id in stored]
         if not (renamed and shown):
             return set()
@@ -251,7 +241,7 @@ class Cache(Table):
             fresh.append(row)
             if before is None or row[1] != before[1] or row[_JUDGED] != before[_JUDGED]:
                 changed.append(_cached_task(row))
-        self._upsert("task", _TASK, fresh)
+        self.write("task", _TASK, fresh)
         self.know({one.task.prospect_id for one in changed if one.task.prospect_id is not None})
         return changed
 
@@ -273,7 +263,7 @@ class Cache(Table):
             sequence_id=task.sequence_id or event.sequence_id,
             due_at=happened if happened is not None else task.due_at,
         )
-        self._upsert("task", _TASK, [_task_row(made, 0, skipped=True)])
+        self.write("task", _TASK, [_task_row(made, 0, skipped=True)])
         if made.prospect_id is not None:
             self.know([made.prospect_id])
         return made
@@ -335,7 +325,7 @@ class Cache(Table):
             out, out_at, email_out, emails_at, trashed_at = told
             flags = (bool(out), out_at, bool(email_out), emails_at, trashed_at, updated_at)
             lines = tuple(emails.split("\n")) if emails else ()
-            prospect = Prospect._make((one, first, last, lines, external_id, *flags, parsed(extra or "{}")))
+            prospect = Prospect._make((one, first, last, lines, external_id, *flags, parsed(extra)))
             found[prospect.id] = CachedProspect(prospect, person_id, bool(known), bool(read), bool(gone))
         return found
 

@@ -176,7 +176,7 @@ def _personal_texts(table: Table, prospects: Iterable[int]) -> list[str]:
     query = f"SELECT first_name, last_name, external_id, extra FROM prospect WHERE id IN {IDS}"
     for *named, extra in table.do(query, prospects):
         texts += [text for text in named if text]
-        texts += map(str, parsed(extra or "{}").values())
+        texts += map(str, parsed(extra).values())
     return [text for text in texts if len(text) >= _SHORTEST_TEXT]
 
 

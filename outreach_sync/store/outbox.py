@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
-from outreach_sync.store.schema import IDS, Table, parsed
+from outreach_sync.store.schema import IDS, Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -81,6 +81,7 @@ class Entry(NamedTuple):
         before: role -> what the Person held when it was decided.
         because: the rule that decided it.
         key: the lead prospect, the task, or the id of the record of Outreach's; with `record` it says what this is of.
+        run_id: the run that planned it.
     """
 
     id: int
@@ -101,6 +102,7 @@ class Entry(NamedTuple):
     before: Mapping[str, RoleValue] = {}
     because: str | None = None
     key: int = 0
+    run_id: str | None = None
 
 
 class Guarded(NamedTuple):
@@ -109,9 +111,6 @@ class Guarded(NamedTuple):
     updates: int
     losses: int
     creations: int
-
-
-_COLUMNS = ", ".join(Entry._fields)
 
 
 class Outbox(Table):
@@ -199,8 +198,8 @@ class Outbox(Table):
 
     def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
         """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
-        due = f"record = 'source' AND stream = ? AND key > 0 AND state = 'queued' AND {IS_DUE} ORDER BY id"
-        return {entry.key: entry for entry in self._entries(due, stream.value, now, now)}
+        due = f"outbox WHERE record = 'source' AND stream = ? AND key > 0 AND state = 'queued' AND {IS_DUE} ORDER BY id"
+        return {entry.key: entry for entry in self.records(Entry, due, stream.value, now, now)}
 
     def drop(self, ids: Iterable[int], of: str | Stream | None = None) -> None:
         """Remove entries: accepted, or no longer needed.
@@ -239,23 +238,17 @@ class Outbox(Table):
 
     def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
+        state = "queued" if next_attempt_at is not None else "parked"
         self.do(
             "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = ?"
             " WHERE id = ?",
-            "queued" if next_attempt_at is not None else "parked",
-            next_attempt_at,
-            reason,
-            in_doubt,
-            entry.id,
+            *(state, next_attempt_at, reason, in_doubt, entry.id),
         )
 
     def person_exists(self, prospect_ids: Iterable[int]) -> None:
         """Make tasks due that waited for the Person of these prospects."""
-        self.do(
-            "UPDATE outbox SET state = 'queued', next_attempt_at = NULL"
-            f" WHERE state = 'waiting' AND prospect_id IN {IDS}",
-            prospect_ids,
-        )
+        waiting = f"state = 'waiting' AND prospect_id IN {IDS}"
+        self.do(f"UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE {waiting}", prospect_ids)
 
     def discard(self, entry_ids: Iterable[int]) -> None:
         """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
@@ -265,15 +258,13 @@ class Outbox(Table):
             entry_ids,
         )
 
-    def retry(self, entry_ids: Collection[int] | None) -> int:
-        """Make entries (None: all) due now, with their attempts reset, parked ones too; return how many."""
-        query = (
+    def retry(self, entry_ids: Iterable[int]) -> None:
+        """Make refused entries due now, with their attempts reset, parked ones too."""
+        self.do(
             "UPDATE outbox SET state = 'queued', attempts = 0, next_attempt_at = NULL"
-            " WHERE state IN ('queued', 'parked') AND reason IS NOT NULL"
+            f" WHERE state IN ('queued', 'parked') AND reason IS NOT NULL AND id IN {IDS}",
+            entry_ids,
         )
-        if entry_ids is None:
-            return self.do(query).rowcount
-        return self.do(f"{query} AND id IN {IDS}", entry_ids).rowcount
 
     # -- looking
 
@@ -295,15 +286,16 @@ class Outbox(Table):
             f" ON c.prospect_id = m.value WHERE {undecided}))"
         )
         people = record == PERSON
-        return self._entries(
-            f"record = ? AND action = ? AND state = 'queued' AND held = 0 AND id > ? AND {IS_DUE}"
+        return self.records(
+            Entry,
+            f"outbox WHERE record = ? AND action = ? AND state = 'queued' AND held = 0 AND id > ? AND {IS_DUE}"
             f"{certain if people else ''} ORDER BY id LIMIT ?",
             *(record, action, after, now, now, *((run_id, run_id) if people else ()), limit),
         )
 
     def of_person(self, leads: Collection[int]) -> list[Entry]:
         """Return what is queued for the Person of these lead prospects."""
-        return self._entries(_OF, PERSON, leads)
+        return self.records(Entry, f"outbox WHERE {_OF}", PERSON, leads)
 
     def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
         """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
@@ -316,12 +308,16 @@ class Outbox(Table):
 
     def find(self, **of: int | str) -> list[Entry]:
         """Return the entries whose columns have these values, such as `id`, `prospect_id`, or `record` and `key`."""
-        return self._entries(f"{' AND '.join(f'{name} = ?' for name in of)} ORDER BY id", *of.values())
+        return self.records(
+            Entry, f"outbox WHERE {' AND '.join(f'{name} = ?' for name in of)} ORDER BY id", *of.values()
+        )
 
     def creating(self, prospect_id: int) -> list[Entry]:
         """Return what is queued to create the Person that a prospect will be."""
-        return self._entries(
-            "record = 'person' AND person_id IS NULL AND EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)",
+        return self.records(
+            Entry,
+            "outbox WHERE record = 'person' AND person_id IS NULL"
+            " AND EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)",
             prospect_id,
         )
 
@@ -336,16 +332,11 @@ class Outbox(Table):
 
     def failures(self) -> list[Entry]:
         """Return every entry that was refused, oldest first."""
-        return self._entries(f"{_REFUSED} ORDER BY id")
+        return self.records(Entry, f"outbox WHERE {_REFUSED} ORDER BY id")
 
     def count_failures(self) -> int:
         """Count every entry that was refused."""
         return int(self.value(f"SELECT count(*) FROM outbox WHERE {_REFUSED}"))
-
-    def refused_in(self, run_ids: Iterable[str]) -> set[int]:
-        """Return the ids of the refused entries that were planned by one of these runs."""
-        query = f"SELECT id FROM outbox WHERE reason IS NOT NULL AND run_id IN {IDS}"
-        return set(self.column(query, run_ids))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count entries by (record, state)."""
@@ -369,28 +360,13 @@ class Outbox(Table):
         ).fetchone()
         return Guarded(*row)
 
-    def admit_opt_outs(self, actions: Collection[str]) -> None:
-        """Let the opt-outs among these actions pass a guard that stopped."""
-        self.do(
-            f"UPDATE outbox SET admitted = 1 WHERE {_WATCHED} AND json_extract(fields, '$.no_email')"
-            f" AND action IN {IDS}",
-            actions,
-        )
+    def admit(self, *, opt_outs_of: Collection[str] | None = None) -> None:
+        """Note that a guard has counted everything that is queued and decided, and lets it pass.
 
-    def admit_all(self) -> None:
-        """Note that a passed guard has counted everything that is queued and decided."""
-        self.do(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
-
-    def _entries(self, where: str, *values: Any) -> list[Entry]:
-        rows = self.do(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", *values)
-        return [
-            entry._replace(
-                fields=parsed(entry.fields),  # type: ignore[arg-type]  # JSON, as every text of these three
-                pool=tuple(parsed(entry.pool)),  # type: ignore[arg-type]
-                before=parsed(entry.before),  # type: ignore[arg-type]
-                held=bool(entry.held),
-                in_doubt=bool(entry.in_doubt),
-                admitted=bool(entry.admitted),
-            )
-            for entry in map(Entry._make, rows)
-        ]
+        `opt_outs_of`: the guard stopped, and lets only the opt-outs among these actions pass.
+        """
+        if opt_outs_of is None:
+            self.do(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
+        else:
+            which = f"{_WATCHED} AND json_extract(fields, '$.no_email') AND action IN {IDS}"
+            self.do(f"UPDATE outbox SET admitted = 1 WHERE {which}", opt_outs_of)

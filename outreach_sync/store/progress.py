@@ -17,7 +17,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.records import Event, Stream
 from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.rules.watermark import Progress, Walk, Watched
-from outreach_sync.store.schema import IDS, Table, parsed
+from outreach_sync.store.schema import IDS, Table
 
 if TYPE_CHECKING:
     import sqlite3
@@ -275,8 +275,7 @@ class Events(Table):
 
     def told(self, column: str, ids: Collection[int], names: Collection[str]) -> list[Event]:
         """Return the events of these names that have one of these ids in a column, oldest first."""
-        rows = self.do(f"SELECT {_EVENT} FROM event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id", ids, names)
-        return list(map(Event._make, rows))
+        return self.records(Event, f"event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id", ids, names)
 
     def forget_before(self, instant: Instant) -> None:
         """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
@@ -417,12 +416,12 @@ class History(Table):
             since: only those that say they began then or later.
             order: as above.
         """
-        rows = self.do(
-            f"SELECT {', '.join(RunRecord._fields)} FROM run WHERE command = coalesce(?, command)"
-            f" AND started_at >= coalesce(?, started_at) ORDER BY number {order} LIMIT ?",
+        return self.records(
+            RunRecord,
+            "run WHERE command = coalesce(?, command) AND started_at >= coalesce(?, started_at)"
+            f" ORDER BY number {order} LIMIT ?",
             *(command, since, limit),
         )
-        return [RunRecord._make((*row[:6], parsed(row[6] or "{}"), row[7])) for row in rows]
 
     def wrote(self, fields: Iterable[Written]) -> None:
         """Record fields that Workbooks accepted; never a name or an address."""
@@ -440,16 +439,12 @@ class History(Table):
             of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id, field...); None: any.
         """
         asked = {name: value for name, value in of.items() if value is not None}
-        clauses = ["at >= :since" if since is not None else "true", *(f"{name} = :{name}" for name in asked)]
-        rows = self.connection.execute(
-            f"SELECT {', '.join(Written._fields)} FROM write WHERE {' AND '.join(clauses)}"
-            " ORDER BY number DESC LIMIT :limit",
-            {**asked, "since": since, "limit": limit},
+        which = "".join(f" AND {name} = ?" for name in asked)
+        return self.records(
+            Written,
+            f"write WHERE at >= coalesce(?, at){which} ORDER BY number DESC LIMIT ?",
+            *(since, *asked.values(), limit),
         )
-        return [
-            Written._make((*row[:8], json.loads(row[8] or "null"), json.loads(row[9] or "null"), row[10]))
-            for row in rows
-        ]
 
     def count_writes(self, run_id: str) -> int:
         """Count the fields that a run wrote."""

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from contextlib import contextmanager
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlite_utils import Database, Migrations
 
@@ -18,9 +18,10 @@ from outreach_sync.errors import StateError
 from outreach_sync.files import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+_Record = TypeVar("_Record", bound=NamedTuple)
 IDS = "(SELECT value FROM json_each(?))"
 """Stands for a list of ids, or texts, in a statement of `Table`."""
 
@@ -62,6 +63,27 @@ def state_error(path: Path | None, error: Exception) -> StateError:
     return StateError(f"the state {path or 'copy'} cannot be used: {why}.", advice=next(advice, usual))
 
 
+def parsed(text: str | None) -> Any:
+    """Read a JSON text of a column; NULL is an object without keys.
+
+    Raises:
+        StateError: it is damaged.
+    """
+    try:
+        return json.loads(text or "{}")
+    except ValueError as error:
+        raise StateError("the state holds a text that is not what was stored.", advice=_ADVICE["malformed"]) from error
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("held", "in_doubt", "admitted"), bool),
+    **dict.fromkeys(("fields", "before", "summary"), parsed),
+    "pool": lambda text: tuple(parsed(text)),
+    **dict.fromkeys(("old", "new"), lambda text: parsed(text or "null")),
+}
+"""How the columns are read that are not used as SQLite has them."""
+
+
 class Table:
     """What the classes of the tables share. What changes a table must be called inside a transaction."""
 
@@ -84,17 +106,24 @@ class Table:
         """Return the first column of the first row that a query finds; None: it finds none."""
         return next(iter(self.column(query, *values)), None)
 
+    def records(self, kind: type[_Record], rows: str, *values: Any) -> list[_Record]:
+        """Return rows of a table, given with what selects them, as records whose fields are its columns."""
+        reads = [_READ.get(name) for name in kind._fields]
+        found = self.do(f"SELECT {', '.join(kind._fields)} FROM {rows}", *values)
+        return [
+            kind._make([value if read is None else read(value) for read, value in zip(reads, row, strict=True)])
+            for row in found
+        ]
 
-def parsed(text: str) -> Any:
-    """Read a JSON text of a column.
-
-    Raises:
-        StateError: it is damaged.
-    """
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise StateError("the state holds a text that is not what was stored.", advice=_ADVICE["malformed"]) from error
+    def write(self, table: str, columns: str, rows: Iterable[Iterable[Any]], **otherwise: str) -> None:
+        """Write rows in place of those with the same first column; `otherwise`: what columns become in such a row."""
+        names = columns.split(", ")
+        become = {name: f"excluded.{name}" for name in names[1:]} | otherwise
+        self.connection.executemany(
+            f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"
+            f" ON CONFLICT ({names[0]}) DO UPDATE SET {', '.join(f'{name} = {new}' for name, new in become.items())}",
+            (tuple(row) for row in rows),
+        )
 
 
 _VERSION_1 = """

@@ -302,7 +302,7 @@ def test_a_hidden_task_is_asked_for_again_when_it_is_to_be_retried(world: Any, b
     if becomes == "deleted":
         world.workbooks.delete(TASK, task["id"])
     with world.state() as store, store.transaction():
-        store.outbox.retry(None)
+        store.outbox.retry([one.id for one in store.outbox.failures()])
     created = world.run().document["tasks"]["created"]
     assert (created, len(world.tasks())) == (int(becomes == "deleted"), 1)
     assert len(world.failures()) == (becomes == "hidden")

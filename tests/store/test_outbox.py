@@ -66,8 +66,9 @@ def test_a_retry_makes_parked_ones_due_with_their_attempts_reset(state: Store) -
     with state.transaction():
         entry = queue(state)
         state.outbox.refused(entry, "no", next_attempt_at=None)
-        assert state.outbox.retry([entry.id + 1]) == 0
-        assert state.outbox.retry(None) == 1
+        state.outbox.retry([entry.id + 1])
+        assert state.outbox.of_person([1])[0].state == "parked"
+        state.outbox.retry([entry.id])
     (again,) = state.outbox.of_person([1])
     assert (again.state, again.attempts, again.next_attempt_at) == ("queued", 0, None)
 
@@ -111,7 +112,7 @@ def test_the_guard_counts_updates_losses_and_creations_until_they_were_let_pass(
         state.outbox.queue_person(6, 1006, "update", {"sequence_state": "Not Active"}, **lost)
         state.outbox.queue_person(7, 1007, "update", {"sequence_state": "Not Active"}, run_id="r")
         assert state.outbox.guarded("Not Active") == (3, 3, 1)
-        state.outbox.admit_all()
+        state.outbox.admit()
         assert state.outbox.guarded("Not Active") == (0, 0, 0)
         queue(state, 1, label="Finished")
         assert state.outbox.guarded("Not Active") == (1, 0, 0)
