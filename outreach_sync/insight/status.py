@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from math import ceil
@@ -65,8 +66,7 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
         now: this machine's clock. Runs that say they began after it are not believed.
         holder: who holds the run lock, as far as that can be seen.
     """
-    recorded, waiting = store.history.runs(_SHOWN), store.outbox.counts()
-    last = last_begun(store, now)
+    recorded, last = store.history.runs(_SHOWN), last_begun(store, now)
     overdue = {} if holder is not None else overdue_runs(config, last, now)
     refused, tokens = store.outbox.count_failures(), token_age(config.state.path, now)
     marks = {stream.value: to_iso(mark) for stream, mark in store.progress.watermarks().items()}
@@ -77,10 +77,21 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
         *(f"{command} is overdue since {to_iso(at)}: does the scheduler run?" for command, at in overdue.items()),
         *([str(tokens["warning"])] if tokens and tokens["warning"] else ()),
     ]
-
-    def count(*kinds: str) -> int:
-        return sum(number for (_, kind), number in waiting.items() if kind in kinds)
-
+    runs = [
+        {
+            "run_id": run.id,
+            "command": run.command,
+            "started_at": to_iso(run.started_at),
+            "finished_at": iso(run.finished_at),
+            "outcome": run.outcome,
+            "exit_status": run.exit_status,
+            **{name: run.summary[name] for name in _SUMMARY if name in run.summary},
+        }
+        for run in recorded
+    ]
+    waiting: Counter[str] = Counter()
+    for (_, kind), number in store.outbox.counts().items():
+        waiting[kind] += number
     return {
         "ok": not needs,
         "needs": needs,
@@ -88,12 +99,12 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
         "running": None if holder is None else {**holder._asdict(), "since": iso(holder.since)},
         "state": str(config.state.path) if config.state.path.exists() else None,
         "watermarks": {stream: marks.get(stream) for stream in dict.fromkeys((*config.sync.streams, *marks))},
-        "last_run": _run(recorded[0]) if recorded else None,
-        "runs": [_run(run) for run in recorded],
-        "queued": count("queued", "sending"),
-        "parked": count("parked"),
+        "last_run": runs[0] if runs else None,
+        "runs": runs,
+        "queued": waiting["queued"] + waiting["sending"],
+        "parked": waiting["parked"],
         "refused": refused,
-        "waiting_for_person": count("waiting"),
+        "waiting_for_person": waiting["waiting"],
         "undecided": store.undecided.count(),
         "people": store.people.known(),
         "overdue": [{"command": command, "due_at": to_iso(at)} for command, at in overdue.items()],
@@ -206,18 +217,6 @@ def firings_a_year(text: str) -> int:
     return len(a_day.minutes) * len(a_day.hours) * days_a_year
 
 
-def _run(run: RunRecord) -> dict[str, Any]:
-    return {
-        "run_id": run.id,
-        "command": run.command,
-        "started_at": to_iso(run.started_at),
-        "finished_at": iso(run.finished_at),
-        "outcome": run.outcome,
-        "exit_status": run.exit_status,
-        **{name: run.summary[name] for name in _SUMMARY if name in run.summary},
-    }
-
-
 def iso(instant: Instant | None) -> str | None:
     """Write a time that may not be known."""
     return None if instant is None else to_iso(instant)
@@ -234,14 +233,9 @@ def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
         return {"issued_at": None, "age_days": None, "warning": str(problem)}
     if stored is None or stored.issued_at is None:
         return None
-    days = _days_since(stored.issued_at, stored, now)
+    days = (now + (stored.clock_offset_ms or 0) - stored.issued_at) / _DAY_MS  # by Outreach's clock
     warning = _age_warning(days) if stored.refresh_token else None
     return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
-
-
-def _days_since(issued_at: Instant, stored: StoredTokens, now: Instant) -> float:
-    """Tell by Outreach's clock, by its offset that is stored; each refresh starts the days of a refresh token anew."""
-    return (now + (stored.clock_offset_ms or 0) - issued_at) / _DAY_MS
 
 
 def _age_warning(days: float) -> str | None:
@@ -297,12 +291,13 @@ def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
 
 
 def _refresh_token(stored: StoredTokens, now: Instant) -> dict[str, Any] | None:
+    """Say how old the refresh token is; each refresh starts its days anew."""
     issued = stored.issued_at
     if not stored.refresh_token:
         return None
     if issued is None:
         return {"issued_at": None, "age_days": None, "days_left": None, "expires_at": None}
-    days = _days_since(issued, stored, now)
+    days = (now + (stored.clock_offset_ms or 0) - issued) / _DAY_MS
     return {
         "issued_at": to_iso(issued),
         "age_days": round(days, 2),
