@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.rules.person import RoleValue
     from outreach_sync.store import Store
-    from outreach_sync.store.cache import CachedProspect, CachedTask
+    from outreach_sync.store.cache import CachedTask
     from outreach_sync.store.outbox import Entry
     from outreach_sync.store.people import LinkedPerson
     from outreach_sync.store.progress import Written
@@ -163,32 +163,36 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
     written = {one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id)}
     if person is not None:
         written |= set(store.history.writes(record="person", workbooks_id=person.id))
+    known = person and {
+        **_shown(person, "id", "linked_at", "deleted", "hidden", "untouched"),
+        "linked_by": person.rule,
+        "holds": named(person.held._asdict()),
+        "certain": person.lock_version is not None,
+        "last_written_at": iso(person.written_at),
+    }
+    prospects = [
+        {
+            **_shown(one.prospect, "id", "external_id", "opted_out", "opted_out_at", "email_opted_out"),
+            **_shown(one.prospect, "emails_opted_at", "trashed_at", "updated_at"),
+            "known": one.known,
+            "name": " ".join(part for part in (one.prospect.first_name, one.prospect.last_name) if part),
+            "emails": list(one.prospect.emails),
+            "reference": prospect_reference(one.prospect.id),
+        }
+        for one in map(cached.__getitem__, pool)
+    ]
+    states = [
+        {
+            **_shown(one, "id", "prospect_id", "sequence_id", "state", "at"),
+            "sequence": one.sequence_name,
+            "label": config.sync.labels.get(one.state),
+        }
+        for one in sorted(decision.states, key=lambda one: -(one.at or 0))
+    ]
     return {
-        "person": person
-        and {
-            "id": person.id,
-            "linked_by": person.rule,
-            "linked_at": to_iso(person.linked_at),
-            "deleted": person.deleted,
-            "hidden": person.hidden,
-            "untouched": person.untouched,
-            "holds": named(person.held._asdict()),
-            "certain": person.lock_version is not None,
-            "last_written_at": iso(person.written_at),
-        },
-        "prospects": [_prospect(cached[one]) for one in pool],
-        "sequence_states": [
-            {
-                "id": one.id,
-                "prospect_id": one.prospect_id,
-                "sequence_id": one.sequence_id,
-                "sequence": one.sequence_name,
-                "state": one.state,
-                "label": config.sync.labels.get(one.state),
-                "at": iso(one.at),
-            }
-            for one in sorted(decision.states, key=lambda one: -(one.at or 0))
-        ],
+        "person": known,
+        "prospects": prospects,
+        "sequence_states": states,
         "wanted": named({role: value for role, value in wanted.items() if value not in (None, False)}),
         "because": decision.wanted.because,
         "problem": decision.problem,
@@ -199,35 +203,19 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
     }
 
 
-def _prospect(cached: CachedProspect) -> dict[str, Any]:
-    prospect = cached.prospect
-    return {
-        "id": prospect.id,
-        "known": cached.known,
-        "name": " ".join(part for part in (prospect.first_name, prospect.last_name) if part),
-        "emails": list(prospect.emails),
-        "external_id": prospect.external_id,
-        "reference": prospect_reference(prospect.id),
-        "opted_out": prospect.opted_out,
-        "opted_out_at": iso(prospect.opted_out_at),
-        "email_opted_out": prospect.email_opted_out,
-        "emails_opted_at": iso(prospect.emails_opted_at),
-        "trashed_at": iso(prospect.trashed_at),
-        "updated_at": iso(prospect.updated_at),
-    }
+def _shown(record: NamedTuple, *names: str) -> dict[str, Any]:
+    """Return attributes of a record; a name that ends in `at` is a time."""
+    values = ((name, getattr(record, name)) for name in names)
+    return {name: iso(value) if name.endswith("at") else value for name, value in values}
 
 
 def _task(store: Store, config: Config, cached: CachedTask) -> dict[str, Any]:
     return {
-        "id": cached.task.id,
-        "task_type": cached.task.task_type,
+        **_shown(cached.task, "id", "task_type", "updated_at"),
         "sequence": store.cache.sequence_name(cached.task.sequence_id),
-        "updated_at": iso(cached.task.updated_at),
-        "skipped": cached.skipped,
         "because": witness(store, config, cached),
         "reference": task_reference(cached.task.id),
-        "workbooks_id": cached.workbooks_id,
-        "sent_at": iso(cached.sent_at),
+        **_shown(cached, "skipped", "workbooks_id", "sent_at"),
     }
 
 
@@ -323,15 +311,10 @@ def by_kind(entries: Iterable[Entry]) -> dict[Kind, list[Entry]]:
 def failure_document(entry: Entry) -> dict[str, Any]:
     """Return a refusal as `failures list --json` has it."""
     return {
-        "id": entry.id,
+        **_shown(entry, "id", "prospect_id", "task_id", "reason", "attempts", "next_attempt_at"),
         "record": TASK if entry.task_id is not None else PERSON,
-        "prospect_id": entry.prospect_id,
-        "task_id": entry.task_id,
         "workbooks_id": entry.person_id,
-        "reason": entry.reason,
-        "attempts": entry.attempts,
         "state": "parked" if entry.state == "parked" else "queued",
-        "next_attempt_at": iso(entry.next_attempt_at),
     }
 
 
