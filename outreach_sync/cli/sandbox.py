@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox import Sandbox
 
 
+_SERVICES = ("outreach", "workbooks")
 _PORT = click.IntRange(0, 65_535)
 _SECONDS = 10
 _KINDS = {
@@ -44,6 +44,8 @@ _KINDS = {
     ),
 }  # fmt: skip
 """Kind of record -> whose it is, its name there, and what is shown of it."""
+_KIND = click.argument("kind", type=click.Choice(list(_KINDS)))
+_RECORD = click.argument("id_", metavar="ID", type=int)
 
 
 @click.group(invoke_without_command=True)
@@ -55,13 +57,9 @@ _KINDS = {
 @click.option("--s2s", is_flag=True, help="Make a config that reads Outreach server to server (extra `s2s`).")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which example data.")
 @click.option(
-    "--write",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=CONFIG_FILE,
-    show_default=True,
+    "--write", "config_file", type=click.Path(path_type=Path, dir_okay=False), default=CONFIG_FILE, show_default=True,
     help="Where the config goes; a file that is not from an earlier start is never written over.",
-)
+)  # fmt: skip
 @click.pass_context
 def sandbox(context: click.Context, /, **options: Any) -> int | None:
     """Serve a simulated Outreach and a simulated Workbooks on this machine until stopped.
@@ -98,69 +96,47 @@ def _say_where(served: Sandbox) -> None:
 # -- the back door
 
 
-class _Door:
-    """The back doors of the sandbox that a config was written for, without authentication."""
+def _ask(service: str, method: str, path: str, document: object = None) -> Any:
+    """Send JSON to the back door of the sandbox that the config was written for; return the JSON of the answer.
 
-    def __init__(self, config: Path) -> None:
-        """Take the config; it is read when something is asked."""
-        self._config = config
-
-    @cached_property
-    def addresses(self) -> Mapping[str, str]:
-        """Give where either service is.
-
-        Raises:
-            ConfigError, UsageError: there is no such config, or it is that of real services.
-        """
-        path, advice = self._config, "Name the sandbox's with --config."
+    Raises:
+        ConfigError: there is no such config.
+        UsageError: it is that of real services, nothing answers there, or what was asked makes no sense.
+    """
+    config_file = click.get_current_context().ensure_object(ui.Invocation).given_config or CONFIG_FILE
+    advice = "Name the sandbox's with --config."
+    try:
+        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+        addresses = {name: str(config[name]["base_url"]) for name in _SERVICES}
+    except OSError as error:
+        why = f"{config_file}: {error.strerror}."
+        raise ConfigError(why, advice="Start `outreach-sync sandbox` here first.") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise ConfigError(f"{config_file} names no services.", advice=advice) from None
+    if not all(address.startswith("http://127.0.0.1:") for address in addresses.values()):
+        raise UsageError(f"{config_file} is not the config of a sandbox.", advice=advice)
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy stands between two programs of one machine
         try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-            found = {service: str(config[service]["base_url"]) for service in ("outreach", "workbooks")}
-        except OSError as error:
-            why = f"{path}: {error.strerror}."
-            raise ConfigError(why, advice="Start `outreach-sync sandbox` here first.") from None
-        except (yaml.YAMLError, KeyError, TypeError, ValueError):
-            raise ConfigError(f"{path} names no services.", advice=advice) from None
-        if not all(address.startswith("http://127.0.0.1:") for address in found.values()):
-            raise UsageError(f"{path} is not the config of a sandbox.", advice=advice)
-        return found
-
-    def ask(self, service: str, method: str, path: str, document: object = None) -> Any:
-        """Send JSON, return the JSON of the answer.
-
-        Raises:
-            UsageError: nothing answers there, or what was asked makes no sense.
-        """
-        url = f"{self.addresses[service]}/_sandbox{path}"
-        with requests.Session() as session:
-            session.trust_env = False  # no proxy stands between two programs of one machine
-            try:
-                answer = session.request(method, url, json=document, timeout=_SECONDS)
-                said = answer.json()
-            except (requests.RequestException, ValueError):
-                why = f"no sandbox answers at {self.addresses[service]}."
-                raise UsageError(why, advice="Start one: outreach-sync sandbox.") from None
-        if not answer.ok:
-            raise UsageError(f"{said.get('error', 'the sandbox refuses this')}.", advice="See `sandbox do --help`.")
-        return said
-
-    def change(self, **change: object) -> Any:
-        """Change a record of Outreach; return its id."""
-        return self.ask("outreach", "POST", "/records", {"changes": [change]})["ids"][0]
-
-    def edit(self, verb: str, kind: str, fields: Mapping[str, Any] | None = None, **which: int) -> Any:
-        """Add, update or delete a record of either service, by `id`; return its id."""
-        service, type_, _ = _KINDS[kind]
-        if service == "outreach":
-            attributes = {} if fields is None else {"attributes": fields}
-            return self.change(**{verb: type_}, **which, **attributes)
-        changed = {} if fields is None else {"fields": fields}
-        return self.ask(service, "POST", "/records", {"do": verb, "class": type_, **which, **changed}).get("id")
+            url = f"{addresses[service]}/_sandbox{path}"
+            answer = session.request(method, url, json=document, timeout=_SECONDS)
+            said = answer.json()
+        except (requests.RequestException, ValueError):
+            why = f"no sandbox answers at {addresses[service]}."
+            raise UsageError(why, advice="Start one: outreach-sync sandbox.") from None
+    if not answer.ok:
+        raise UsageError(f"{said.get('error', 'the sandbox refuses this')}.", advice="See `sandbox do --help`.")
+    return said
 
 
-_door = click.make_pass_decorator(_Door)
-_kind = click.argument("kind", type=click.Choice(list(_KINDS)))
-_id = click.argument("id_", metavar="ID", type=int)
+def _edit(verb: str, kind: str, fields: Mapping[str, Any] | None = None, **which: int) -> Any:
+    """Add, update or delete a record of either service, by `id`; return its id."""
+    service, type_, _ = _KINDS[kind]
+    if service == "outreach":
+        change = {verb: type_, **which} | ({} if fields is None else {"attributes": fields})
+        return _ask(service, "POST", "/records", {"changes": [change]})["ids"][0]
+    change = {"do": verb, "class": type_, **which} | ({} if fields is None else {"fields": fields})
+    return _ask(service, "POST", "/records", change).get("id")
 
 
 def _values(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
@@ -182,118 +158,96 @@ def _values(_context: click.Context, _parameter: click.Parameter, given: Sequenc
 
 
 @sandbox.group("do")
-@click.pass_context
-def do(context: click.Context) -> None:
+def do() -> None:
     """Change what the running sandbox holds, its clock and its faults.
 
     The sandbox is the one that sandbox.yaml, or --config, was written for.
     """
-    context.obj = _Door(context.obj.given_config or CONFIG_FILE)
 
 
 @do.command("list")
 @click.argument("kind", type=click.Choice(list(_KINDS)), required=False)
-@_door
-def list_(door: _Door, kind: str | None) -> None:
+def list_(kind: str | None) -> None:
     """Show what both services hold, or every record of one KIND."""
     if kind is not None:
         service, type_, columns = _KINDS[kind]
-        records = door.ask(service, "GET", "/records")
+        records = _ask(service, "GET", "/records")
         rows = (records if service == "outreach" else records["records"])[type_]
         shown = [[row["id"], *map(row["values"].get, columns)] for row in rows if not row.get("is_deleted")]
         ui.show([ui.table(shown, ("id", *columns))])
         return
-    for service in door.addresses:
-        one = door.ask(service, "GET", "/")
+    for service in _SERVICES:
+        one = _ask(service, "GET", "/")
         held = ", ".join(f"{count} {name}" for name, count in one["records"].items() if count)
         faults = f"  faults: {', '.join(one['faults']) or 'none'}"
         ui.show([f"{service} at {one['now']}: {held or 'nothing'}", faults])
 
 
-@do.command("skip-task")
-@click.argument("task", type=int)
-@click.option(
-    "--by", type=click.Choice(["user", "system"]), default="user", help="Who skips it; the system: by itself."
-)
-@_door
-def skip_task(door: _Door, task: int, by: str) -> None:
-    """Skip an Outreach task."""
-    door.change(skip=task, by=by)
-    click.echo(f"Task {task} is skipped.")
+def _event(name: str, does: str, said: str, ids: Mapping[str, str], *more: click.Parameter) -> None:
+    """Make a command of something that happens in Outreach; its parameters are the change as the back door takes it."""
+
+    def happen(**change: object) -> None:
+        _ask("outreach", "POST", "/records", {"changes": [change]})
+        click.echo(said.format(**change))
+
+    arguments = [click.Argument([key], metavar=metavar, type=int) for key, metavar in ids.items()]
+    do.add_command(click.Command(name, callback=happen, params=[*arguments, *more], help=does))
 
 
-@do.command("opt-out")
-@click.argument("prospect", type=int)
-@_door
-def opt_out(door: _Door, prospect: int) -> None:
-    """Let a prospect opt out of everything."""
-    door.change(opt_out=prospect)
-    click.echo(f"Prospect {prospect} has opted out.")
-
-
-@do.command("end-state")
-@click.argument("state", type=int)
-@click.argument("word", default="finished")
-@_door
-def end_state(door: _Door, state: int, word: str) -> None:
-    """End a sequence state, as an answer does: its open tasks are withdrawn."""
-    door.change(end=state, state=word)
-    click.echo(f"Sequence state {state} is {word}; its open tasks are gone.")
-
-
-@do.command("merge")
-@click.argument("loser", type=int)
-@click.argument("winner", type=int)
-@_door
-def merge(door: _Door, loser: int, winner: int) -> None:
-    """Merge prospect LOSER into prospect WINNER."""
-    door.change(merge=loser, into=winner)
-    click.echo(f"Prospect {loser} is now part of prospect {winner}.")
+_WHO_SKIPS = click.Choice(["user", "system"])
+_BY = click.Option(["--by"], type=_WHO_SKIPS, default="user", help="Who skips it; the system: by itself.")
+_WORD = click.Argument(["state"], metavar="[WORD]", default="finished")
+_event("skip-task", "Skip an Outreach task.", "Task {skip} is skipped.", {"skip": "TASK"}, _BY)
+_event("opt-out", "Let a prospect opt out of everything.", "Prospect {opt_out} has opted out.", {"opt_out": "PROSPECT"})
+_event(
+    "end-state", "End a sequence state, as an answer does: its open tasks are withdrawn.",
+    "Sequence state {end} is {state}; its open tasks are gone.", {"end": "STATE"}, _WORD,
+)  # fmt: skip
+_event(
+    "merge", "Merge prospect LOSER into prospect WINNER.", "Prospect {merge} is now part of prospect {into}.",
+    {"merge": "LOSER", "into": "WINNER"},
+)  # fmt: skip
 
 
 @do.command("add")
-@_kind
+@_KIND
 @click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...", callback=_values)
-@_door
-def add(door: _Door, kind: str, fields: dict[str, Any]) -> None:
+def add(kind: str, fields: dict[str, Any]) -> None:
     """Add a record, as in `add state prospect=1 sequence=2 state=paused`."""
-    click.echo(f"Added: {kind} {door.edit('add', kind, fields)}.")
+    click.echo(f"Added: {kind} {_edit('add', kind, fields)}.")
 
 
 @do.command("set")
-@_kind
-@_id
+@_KIND
+@_RECORD
 @click.argument("fields", nargs=-1, required=True, metavar="NAME=VALUE...", callback=_values)
-@_door
-def set_(door: _Door, kind: str, id_: int, fields: dict[str, Any]) -> None:
+def set_(kind: str, id_: int, fields: dict[str, Any]) -> None:
     """Change a record, as in `set prospect 3 title=Buyer` or `set state 5 prospect=null`.
 
     updatedAt moves unless it is among the names. A value is JSON (true, 5, null, a list) or else a text.
     """
-    door.edit("update", kind, fields, id=id_)
+    _edit("update", kind, fields, id=id_)
     click.echo(f"Changed: {kind} {id_}.")
 
 
 @do.command("remove")
-@_kind
-@_id
-@_door
-def remove(door: _Door, kind: str, id_: int) -> None:
+@_KIND
+@_RECORD
+def remove(kind: str, id_: int) -> None:
     """Delete a record."""
-    door.edit("delete", kind, id=id_)
+    _edit("delete", kind, id=id_)
     click.echo(f"Removed: {kind} {id_}.")
 
 
 @do.command("clock", context_settings={"ignore_unknown_options": True})
 @click.argument("by")
-@_door
-def clock(door: _Door, by: str) -> None:
+def clock(by: str) -> None:
     """Move the clock of both services, as in `clock +1h` or `clock -30m` (s, m, h, d)."""
     try:
         span = parse_duration(by.lstrip("+-")) * (-1 if by.startswith("-") else 1)
     except ValueError:
         raise UsageError(f"'{by}' is not a span of time.", advice="Write it like +1h, 90s or -2d.") from None
-    told = door.ask("outreach", "POST", "/clock", {"advance_ms": span})
+    told = _ask("outreach", "POST", "/clock", {"advance_ms": span})
     click.echo(f"It is {told['now']} for both services.")
 
 
@@ -302,18 +256,17 @@ def fault() -> None:
     """Switch faults on and off."""
 
 
-_service = click.option("--service", type=click.Choice(["outreach", "workbooks"]), help="Whose, where both have it.")
+_SERVICE = click.option("--service", type=click.Choice(_SERVICES), help="Whose, where both have it.")
 
 
 @fault.command("list")
 @click.option("--all", "everything", is_flag=True, help="Those that are off too, with what they do.")
-@_door
-def fault_list(door: _Door, everything: bool) -> None:  # noqa: FBT001 - click passes options so
+def fault_list(*, everything: bool) -> None:
     """Show the faults that are on."""
     rows = [
         (service, name, "on" if one["active"] else "", one["doc"])
-        for service in door.addresses
-        for name, one in door.ask(service, "GET", "/faults").items()
+        for service in _SERVICES
+        for name, one in _ask(service, "GET", "/faults").items()
         if everything or one["active"]
     ]
     ui.show([ui.table(rows, ("service", "fault", "", "what it does"))])
@@ -322,40 +275,38 @@ def fault_list(door: _Door, everything: bool) -> None:  # noqa: FBT001 - click p
 @fault.command("on")
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...", callback=_values)
-@_service
+@_SERVICE
 @click.option("--times", type=click.IntRange(1), help="How often it fires; else until it is off.")
 @click.option("--after", type=click.IntRange(0), default=0, help="How many occasions it lets pass first.")
-@_door
-def fault_on(door: _Door, /, *, name: str, service: str | None, **wanted: Any) -> None:
+def fault_on(*, name: str, service: str | None, **wanted: Any) -> None:
     """Switch a fault on, as in `fault on rate_limited wait=30 --times 2`."""
-    owner = _owner(door, name, service)
-    door.ask(owner, "POST", "/faults", {"name": name, **wanted})
+    owner = _owner(name, service)
+    _ask(owner, "POST", "/faults", {"name": name, **wanted})
     click.echo(f"{name} is on in {owner}.")
 
 
 @fault.command("off")
 @click.argument("name", required=False)
-@_service
-@_door
-def fault_off(door: _Door, name: str | None, service: str | None) -> None:
+@_SERVICE
+def fault_off(name: str | None, service: str | None) -> None:
     """Switch a fault off, or all of them."""
     if name is None:
-        for one in [service] if service else door.addresses:
-            door.ask(one, "DELETE", "/faults")
+        for one in [service] if service else _SERVICES:
+            _ask(one, "DELETE", "/faults")
         click.echo("Every fault is off.")
         return
-    owner = _owner(door, name, service)
-    door.ask(owner, "DELETE", f"/faults/{name}")
+    owner = _owner(name, service)
+    _ask(owner, "DELETE", f"/faults/{name}")
     click.echo(f"{name} is off in {owner}.")
 
 
-def _owner(door: _Door, name: str, service: str | None) -> str:
+def _owner(name: str, service: str | None) -> str:
     """Say whose fault it is; a name that nobody has is Outreach's, which names the nearest.
 
     Raises:
         UsageError: both have it, and nothing says which is meant.
     """
-    owners = [one for one in door.addresses if name in door.ask(one, "GET", "/faults")]
+    owners = [one for one in _SERVICES if name in _ask(one, "GET", "/faults")]
     if service is None and len(owners) > 1:
         raise UsageError(f"both services have the fault '{name}'.", advice="Say which: --service outreach, workbooks.")
     return service or (owners[0] if owners else "outreach")
@@ -363,7 +314,7 @@ def _owner(door: _Door, name: str, service: str | None) -> str:
 
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="Show every line of a table, not ten.")
-def demo(everything: bool) -> int:  # noqa: FBT001 - click passes options so
+def demo(*, everything: bool) -> int:
     """Run cycles against both simulated services and show what every Person and Task said before and after, and why.
 
     Needs no account and no config, leaves nothing behind. Exit status: 0 everything came as it must; 1 not.
