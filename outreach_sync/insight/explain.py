@@ -311,10 +311,13 @@ def by_kind(entries: Iterable[Entry]) -> dict[Kind, list[Entry]]:
 def failure_document(entry: Entry) -> dict[str, Any]:
     """Return a refusal as `failures list --json` has it."""
     return {
-        **_shown(entry, "id", "prospect_id", "task_id", "reason", "attempts", "next_attempt_at"),
+        "id": entry.id,
         "record": TASK if entry.task_id is not None else PERSON,
+        **_shown(entry, "prospect_id", "task_id"),
         "workbooks_id": entry.person_id,
+        **_shown(entry, "reason", "attempts"),
         "state": "parked" if entry.state == "parked" else "queued",
+        "next_attempt_at": iso(entry.next_attempt_at),
     }
 
 
