@@ -5,17 +5,13 @@ import os
 import re
 import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from pydantic import SecretStr
 
 from outreach_sync import monitoring
-from outreach_sync.config import load_config
 from outreach_sync.errors import InterruptedByError, NotAllowedError
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
@@ -24,7 +20,7 @@ from outreach_sync.monitoring import FAIL, METRICS, Watch, address, metrics_text
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
 from outreach_sync.records import Stream
 from outreach_sync.run import Options, perform
-from outreach_sync.sandbox import Sandbox
+from outreach_sync.sandbox.server import HttpServer, Request, Response
 from outreach_sync.store import Store
 from tests.harness import Recorder
 
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.run import Run
+    from tests.conftest import World
 
 NOW = Instant(1_788_256_800_000)
 LINE = re.compile(r'outreach_sync_([a-z_]+)(\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? (-?[0-9.e+]+)')
@@ -44,37 +41,19 @@ SUMMARY = {
 }
 
 
-class Ping(NamedTuple):
-    path: str
-    query: dict[str, list[str]]
-    body: str
-
-
-class Receiver:
+class Receiver(HttpServer):
     """A service that takes pings; `status` is what it answers, `wait` what it waits for."""
 
     def __init__(self) -> None:
-        self.pings: list[Ping] = []
+        super().__init__(self._take)
+        self.pings: list[Request] = []
         self.status = 200
         self.wait: Callable[[], object] = lambda: None
-        receiver = self
 
-        class Taker(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                parts = urlsplit(self.path)
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-                receiver.pings.append(Ping(parts.path, parse_qs(parts.query), body))
-                receiver.wait()
-                self.send_response(receiver.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Taker)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/ping/top-secret"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+    def _take(self, request: Request) -> Response:
+        self.pings.append(request)
+        self.wait()
+        return Response(self.status, {}, b"")
 
     @property
     def paths(self) -> list[str]:
@@ -83,10 +62,8 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    one = Receiver()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
+    with Receiver() as one:
+        yield one
 
 
 @pytest.fixture
@@ -95,14 +72,9 @@ def log() -> Recorder:
 
 
 @pytest.fixture
-def config(receiver: Receiver, tmp_path: Path) -> Iterator[Config]:
-    with Sandbox() as sandbox:
-        sandbox.load_example()
-        document = sandbox.config(tmp_path / "state.db")
-        document["monitoring"] = {"ping_url": receiver.url, "metrics_file": str(tmp_path / "sync.prom")}
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
-        yield load_config(path)
+def config(world: World, receiver: Receiver, tmp_path: Path) -> Config:
+    world.change("monitoring", ping_url=f"{receiver.url}/ping/top-secret", metrics_file=str(tmp_path / "sync.prom"))
+    return world.config()
 
 
 def nothing(_run: Run) -> None:
@@ -129,39 +101,40 @@ def test_a_good_run_pings_its_start_and_its_success_and_writes_metrics(
     assert config.monitoring.metrics_file is not None
     assert "outreach_sync_last_run_exit_status" in config.monitoring.metrics_file.read_text()
     assert config.monitoring.metrics_file.stat().st_mode & 0o777 == 0o644
-    first, second = receiver.pings
-    assert first.query["rid"] == second.query["rid"]
-    assert str(uuid.UUID(first.query["rid"][0])) == first.query["rid"][0]
+    first, second = (dict(ping.query)["rid"] for ping in receiver.pings)
+    assert first == second == str(uuid.UUID(first))
     assert receiver.url not in json.dumps(log.events)
 
 
-def test_a_failed_run_sends_the_end_of_its_log(config: Config, receiver: Receiver, log: Recorder) -> None:
-    assert run(config, log, failing(NotAllowedError("the scope tasks.read is missing."))) == 3
-    assert receiver.paths == ["/start", "/fail"]
+def refuse(run: Run) -> None:
+    with run.store.transaction():
+        run.refuse_decision(18, None, "two Persons match")
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "signal"),
+    [
+        (failing(NotAllowedError("the scope tasks.read is missing.")), 3, "/fail"),
+        (refuse, 1, "/1"),
+        (failing(InterruptedByError(15)), 143, "/log"),
+    ],
+    ids=["failed", "refusals", "stopped"],
+)
+def test_how_a_run_ended_is_told_with_the_end_of_its_log(
+    config: Config, receiver: Receiver, log: Recorder, *, work: Callable[[Run], None], status: int, signal: str
+) -> None:
+    assert run(config, log, work) == status
+    assert receiver.paths == ["/start", signal]
     body = receiver.pings[-1].body
-    assert body.startswith("run ")
-    assert "about_to_fail" in body
-    assert "the scope tasks.read is missing." in body
-
-
-def test_a_run_with_refusals_pings_its_exit_status(config: Config, receiver: Receiver, log: Recorder) -> None:
-    def refuse(run: Run) -> None:
-        with run.store.transaction():
-            run.refuse_decision(18, None, "two Persons match")
-
-    assert (run(config, log, refuse), receiver.paths[-1]) == (1, "/1")
-
-
-def test_a_run_that_was_stopped_has_not_failed(config: Config, receiver: Receiver, log: Recorder) -> None:
-    assert run(config, log, failing(InterruptedByError(15))) == 143
-    assert receiver.paths == ["/start", "/log"]
+    assert body.startswith(b"run ")
+    assert (b"about_to_fail" in body, b"the scope tasks.read is missing." in body) == (status != 1, status == 3)
 
 
 def test_a_bug_is_told_as_a_failure(config: Config, receiver: Receiver, log: Recorder) -> None:
     with pytest.raises(ZeroDivisionError):
         run(config, log, failing(ZeroDivisionError()))
     assert receiver.paths == ["/start", "/fail"]
-    assert "broke down" in receiver.pings[-1].body
+    assert b"broke down" in receiver.pings[-1].body
 
 
 def test_a_dry_run_is_nobodys_business(config: Config, receiver: Receiver, log: Recorder) -> None:
@@ -177,8 +150,8 @@ def test_monitoring_that_does_not_work_does_not_fail_a_run(config: Config, recei
     os.mkfifo(config.monitoring.metrics_file)  # neither replaced, nor waited for
     assert run(config, log, nothing) == 0
     assert config.monitoring.metrics_file.is_fifo()
-    assert {"ping_failed", "metrics_not_written"} <= {event for event, _ in log.events}
-    assert {"what": "success", "why": "answered 404"} in [told for event, told in log.events if event == "ping_failed"]
+    assert log.of("metrics_not_written")
+    assert {"what": "success", "why": "answered 404"} in log.of("ping_failed")
 
 
 @pytest.fixture
@@ -196,21 +169,16 @@ def record(state: Store, run_id: str, command: str, ago_s: int, ended: tuple[int
 
 
 def values(state: Store, tmp_path: Path) -> dict[str, float]:
-    text = metrics_text(state, tmp_path / "state.db", NOW)
-    found = [LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
-    return {match[1] + (match[2] or ""): float(match[3]) for match in found if match is not None}
-
-
-def test_every_line_is_in_the_text_format_and_described_once(state: Store, tmp_path: Path) -> None:
-    record(state, "a", "run", 60, (0, "ok"))
+    """Read the file, every line of which must be in the text format, said once, and described."""
     text = metrics_text(state, tmp_path / "state.db", NOW)
     assert text.endswith("\n")
-    samples = [line for line in text.splitlines() if not line.startswith("#")]
-    assert all(LINE.fullmatch(line) for line in samples)
-    assert len(set(samples)) == len(samples)
+    samples = [LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
+    found = {match[1] + (match[2] or ""): float(match[3]) for match in samples if match is not None}
+    assert len(found) == len(samples)
     helped = re.findall(r"^# HELP outreach_sync_(\w+) ", text, re.MULTILINE)
     assert len(set(helped)) == len(helped)
-    assert set(helped) <= set(METRICS)
+    assert {name.partition("{")[0] for name in found} == set(helped)
+    return found
 
 
 def test_each_command_keeps_its_last_run_and_its_last_success(state: Store, tmp_path: Path) -> None:
@@ -225,13 +193,9 @@ def test_each_command_keeps_its_last_run_and_its_last_success(state: Store, tmp_
     assert found['last_run_duration_seconds{command="run"}'] == 2.5
     assert found['last_run_exit_status{command="reconcile"}'] == 6
     assert 'last_success_timestamp_seconds{command="reconcile"}' not in found
-
-
-def test_what_a_run_did_and_what_waits_are_told(state: Store, tmp_path: Path) -> None:
-    record(state, "a", "run", 60, (0, "ok"))
-    found = values(state, tmp_path)
     assert found['last_run_records_read{command="run",stream="tasks"}'] == 7
     assert found['last_run_people{command="run",action="updated"}'] == 4
+    assert 'last_run_people{command="run",action="queued"}' not in found
     assert found['last_run_tasks{command="run",action="created"}'] == 3
     assert found['last_run_requests{command="run",service="workbooks"}'] == 5
     assert found['outbox_entries{record="person",state="parked"}'] == 0
@@ -258,7 +222,6 @@ def test_the_reference_lists_every_metric_with_its_meaning() -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://hc.example/u", "https://hc.example/u/fail?rid="),
         ("https://hc.example/u/", "https://hc.example/u/fail?rid="),
         ("https://hc.example/u?create=1", "https://hc.example/u/fail?create=1&rid="),
     ],
@@ -267,18 +230,15 @@ def test_the_signal_goes_behind_the_path_and_the_query_stays(url: str, expected:
     assert address(url, FAIL, "abc").startswith(expected)
 
 
-def pinging(config: Config, url: str) -> Config:
-    changed = config.monitoring.model_copy(update={"ping_url": SecretStr(url)})
+def monitored(config: Config, **monitoring: Any) -> Config:
+    changed = config.monitoring.model_copy(update={"ping_url": None, **monitoring})
     return config.model_copy(update={"monitoring": changed})
 
 
-def failures(log: Recorder) -> list[dict[str, Any]]:
-    return [told for event, told in log.events if event == "ping_failed"]
-
-
 def test_a_receiver_that_is_gone_is_logged_without_its_address(config: Config, log: Recorder) -> None:
-    run(pinging(config, "http://127.0.0.1:9/ping/top-secret"), log, failing(NotAllowedError("a scope is missing.")))
-    start, fail = failures(log)
+    gone = monitored(config, ping_url=SecretStr("http://127.0.0.1:9/ping/top-secret"))
+    run(gone, log, failing(NotAllowedError("a scope is missing.")))
+    start, fail = log.of("ping_failed")
     assert (start["what"], fail["what"]) == ("start", "fail")
     assert fail["why"].startswith("the address cannot be reached: it refuses the connection")
 
@@ -290,7 +250,7 @@ def test_a_receiver_that_never_answers_holds_nobody_up(
     gate, receiver.wait = threading.Event(), lambda: gate.wait(30)
     assert run(config, log, nothing) == 0
     gate.set()
-    assert {"what": "start", "why": "no answer in time"} in failures(log)
+    assert {"what": "start", "why": "no answer in time"} in log.of("ping_failed")
 
 
 def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(config: Config, log: Recorder) -> None:
@@ -307,11 +267,10 @@ def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(config
 
 def told_by(config: Config, tmp_path: Path, **hooks: str) -> Config:
     """Set commands that write what they are told into a file of their own name."""
-    commands = {
-        name: ("/bin/sh", "-c", f"{{ env; cat; }} > {tmp_path / name}; exit {status}") for name, status in hooks.items()
-    }
-    changed = config.monitoring.model_copy(update={"ping_url": None, **commands})
-    return config.model_copy(update={"monitoring": changed})
+    return monitored(
+        config,
+        **{name: ("/bin/sh", "-c", f"{{ env; cat; }} > {tmp_path / name}; exit {end}") for name, end in hooks.items()},
+    )
 
 
 def test_a_failed_run_starts_its_command_with_what_happened_and_no_secret(
@@ -341,9 +300,8 @@ def test_a_run_that_was_stopped_starts_no_command(config: Config, log: Recorder,
 
 def test_a_command_that_fails_or_does_not_exist_fails_no_run(config: Config, log: Recorder, tmp_path: Path) -> None:
     assert run(told_by(config, tmp_path, on_success="7"), log, nothing) == 0
-    gone = config.monitoring.model_copy(update={"ping_url": None, "on_success": ("/nowhere/notify",)})
-    assert run(config.model_copy(update={"monitoring": gone}), log, nothing) == 0
-    assert [event for event, _ in log.events].count("hook_failed") == 2
+    assert run(monitored(config, on_success=("/nowhere/notify",)), log, nothing) == 0
+    assert len(log.of("hook_failed")) == 2
 
 
 def test_a_command_that_takes_its_time_holds_nobody_up(
@@ -352,6 +310,5 @@ def test_a_command_that_takes_its_time_holds_nobody_up(
     monkeypatch.setattr(monitoring, "_SETTLE_SECONDS", 0.1)
     os.mkfifo(tmp_path / "gate")
     waiting = ("/bin/sh", "-c", f"cat {tmp_path / 'gate'}")
-    changed = config.monitoring.model_copy(update={"ping_url": None, "on_success": waiting})
-    assert run(config.model_copy(update={"monitoring": changed}), log, nothing) == 0
+    assert run(monitored(config, on_success=waiting), log, nothing) == 0
     (tmp_path / "gate").write_text("go on")  # returns only where the command still reads
