@@ -73,13 +73,13 @@ def test_two_names_of_one_file_have_one_file_beside_it(tmp_path: Path) -> None:
         assert beside(name, ".lock") == expected
 
 
-@pytest.mark.parametrize("endless", [True, False])
-def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path, endless: bool) -> None:
+def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 100)
     assert read_limited(path, 100) == b"x" * 100
-    with pytest.raises(OSError, match="larger"):
-        read_limited(Path("/dev/zero") if endless else path, 99)
+    for too_large in (path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="larger"):
+            read_limited(too_large, 99)
 
 
 def test_the_name_of_a_new_file_is_on_the_disk_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,10 +118,9 @@ def test_a_pipe_is_written_into_where_that_is_wanted_and_never_replaced(tmp_path
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-@pytest.mark.parametrize("through", [True, False])
-def test_a_directory_and_a_link_to_itself_are_refused(tmp_path: Path, through: bool) -> None:
+def test_a_directory_and_a_link_to_itself_are_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for path in (tmp_path, tmp_path / "loop"):
+    for path, through in ((tmp_path, True), (tmp_path, False), (tmp_path / "loop", True), (tmp_path / "loop", False)):
         with pytest.raises(OSError, match=r"Is a directory|Too many levels"):
             write_whole(path, "text", through=through)
     assert _names(tmp_path) == ["loop"]

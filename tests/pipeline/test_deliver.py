@@ -110,13 +110,6 @@ def test_a_skipped_task_becomes_one_cancelled_task_of_the_person(world: World) -
     }  # fmt: skip
 
 
-def test_people_of_many_tasks_are_read_in_one_request(world: World) -> None:
-    for prospect in world.known(8):
-        world.skipped_task(prospect)
-    assert world.run().document["tasks"]["created"] == 8
-    assert world.run(full=True).document["requests"]["workbooks"] == 0
-
-
 # -- lost
 
 
@@ -190,14 +183,6 @@ def test_the_same_refusal_again_keeps_its_attempts_and_its_pause(world: World) -
     assert (again.attempts, again.next_attempt_at) == (first.attempts, first.next_attempt_at)
 
 
-def test_a_refusal_is_parked_after_max_attempts(world: World) -> None:
-    world.prospect(states=("hibernating",))
-    for _ in range(3):
-        world.run(sync={"max_attempts": 3})
-        world.time.pass_time(2 * DAY)
-    assert [one.state for one in world.failures()] == ["parked"]
-
-
 def test_a_pause_that_a_wrong_clock_began_keeps_no_refusal_waiting_for_years(world: World) -> None:
     twins = [world.workbooks.add_person(name="Ada", email="ada@example.com") for _ in range(2)]
     world.prospect(email="ada@example.com")
@@ -240,15 +225,6 @@ def test_a_task_is_never_tied_to_a_person_that_was_deleted_but_to_the_one_create
     ended = world.run()
     assert (ended.document["people"]["recreated"], ended.document["tasks"]["created"]) == (1, 1)
     assert world.tasks()[0]["primary_contact_id"] == world.person()["id"]
-
-
-def test_a_task_whose_deleted_person_is_left_deleted_waits_and_is_no_failure(world: World) -> None:
-    prospect = world.known(1)[0]
-    world.workbooks.delete(PERSON, world.person()["id"])
-    world.skipped_task(prospect)
-    ended = world.run(sync={"when_deleted": "leave"})
-    assert (ended.exit_status, world.tasks(), world.failures()) == (0, [], [])
-    assert world.sql("SELECT state FROM outbox WHERE record = 'task'") == [("waiting",)]
 
 
 # -- not shown yet

@@ -126,14 +126,6 @@ def test_a_deleted_person_of_ours_is_known_by_its_reference_though_the_state_was
     assert said(world) == (RUNNING, True)
 
 
-def test_with_a_lost_state_the_one_created_again_has_the_no_email_of_the_deleted_one(world: World) -> None:
-    _, person = ada(world)
-    edited(world, person, **{NO_EMAIL: True})
-    world.lose_the_state()
-    assert counts(world.run()) == {"recreated": 1}
-    assert said(world) == (RUNNING, True)
-
-
 # -- history that was never read, or makes no sense
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
     from outreach_sync.run import RunSummary
     from tests.conftest import World
@@ -125,13 +123,3 @@ def test_a_write_whose_answer_was_lost_is_in_the_history_once(world: World) -> N
     world.move(1, "finished")
     world.run()
     assert [row[0] for row in history(world, "new") if "Finished" in row[0]] == ['"Finished"']
-
-
-@pytest.mark.parametrize("action", ["update", "create"])
-def test_what_was_refused_is_not_in_the_history(world: World, action: str) -> None:
-    if action == "update":
-        world.workbooks.add_person(name="Ada", email="ada@example.com")
-    world.prospect(email="ada@example.com")
-    world.sandbox.workbooks.faults.on("refuse_all")
-    assert world.run().exit_status == 1
-    assert history(world, "field") == []
