@@ -229,18 +229,6 @@ def several(world: World, count: int) -> list[int]:
     return [world.prospect(email=f"p{number}@example.com", states=("finished",)) for number in range(count)]
 
 
-def test_the_guard_stops_a_relabelling_before_its_first_write_until_it_is_lifted(world: World) -> None:
-    several(world, 5)
-    world.run()
-    before, relabelled = world.writes(), {"labels": {"finished": "Failed"}}
-    for _ in range(2):
-        assert world.run(sync=relabelled).exit_status == 6
-    assert world.writes() == before
-    assert world.run(sync=relabelled, allow_bulk=True).exit_status == 0
-    assert {one[STATE] for one in world.people()} == {"Failed"}
-    assert world.run(sync=relabelled).exit_status == 0
-
-
 def test_a_dry_run_shows_what_the_guard_would_stop_and_changes_nothing(world: World) -> None:
     several(world, 5)
     world.run()

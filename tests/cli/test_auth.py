@@ -8,7 +8,6 @@ import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -75,19 +74,6 @@ def test_a_pasted_address_brings_tokens_that_a_run_can_use(
     assert command("run").status == 0
 
 
-def test_a_pasted_code_alone_is_enough(newcomer: Setup, command: CommandLine, paste: Callable[..., None]) -> None:
-    paste(lambda url: parse_qs(urlsplit(consent(url)).query)["code"][0])
-    assert command("auth", "login").status == 0
-
-
-def test_an_address_of_another_request_is_refused(
-    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
-) -> None:
-    paste(lambda url: consent(url).replace("state=", "state=forged"))
-    assert command("auth", "login").status == 2
-    assert TokenFile.beside(newcomer.state_path).read() is None
-
-
 def test_consent_that_is_refused_ends_with_3(newcomer: Setup, command: CommandLine, paste: Callable[..., None]) -> None:
     paste(lambda url: consent(url, "deny"))
     ran = command("auth", "login")
@@ -100,13 +86,6 @@ def test_nothing_pasted_is_an_error_not_a_hang(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert command("auth", "login").status == 2
-
-
-def test_a_code_that_was_used_before_ends_with_3(
-    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
-) -> None:
-    paste(lambda _url: "no-such-code")
-    assert command("auth", "login").status == 3
 
 
 def land_here(newcomer: Setup) -> int:
@@ -244,12 +223,6 @@ def test_the_age_of_the_refresh_token_is_judged(
     assert document["refresh_token"]["age_days"] == pytest.approx(age_days, abs=0.01)
     assert document["refresh_token"]["days_left"] == pytest.approx(max(14 - age_days, 0), abs=0.01)
     assert "secret" not in ran.out + ran.err + json.dumps(document)
-
-
-def test_before_any_login_status_says_what_to_do(newcomer: Setup, command: CommandLine) -> None:
-    ran = command("auth", "status")
-    assert ran.status == 3
-    assert "auth login" in ran.err
 
 
 def test_nobody_is_sent_to_a_page_before_somebody_listens_there(

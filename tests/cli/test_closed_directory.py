@@ -69,16 +69,6 @@ def test_check_goes_on_where_the_state_cannot_be_looked_at(
     assert "a bug" not in ran.err
 
 
-def test_a_run_keeps_no_judgement_where_it_may_not_look(
-    command: Any, empty: Any, close: Callable[[Path], None]
-) -> None:
-    empty.state_path.parent.mkdir()
-    close(empty.state_path.parent)
-    ran = command("run")
-    assert ran.status in {0, 2}  # root opens the file all the same
-    assert "a bug" not in ran.err
-
-
 def test_a_copy_is_not_made_where_nobody_can_say_whether_there_is_one(
     command: Any, empty: Any, tmp_path: Path, close: Callable[[Path], None]
 ) -> None:

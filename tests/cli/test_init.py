@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import os
 import pty
 import subprocess
@@ -64,13 +63,6 @@ def test_a_file_that_appears_while_it_asks_is_left_alone(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_place_that_cannot_be_written_ends_with_2(tmp_path: Path, command: Any) -> None:
-    (tmp_path / "file").write_text("no directory")
-    ran = command("init", str(tmp_path / "file" / "config.yaml"))
-    assert ran.status == 2
-    assert "cannot be written" in ran.err
-
-
 def test_on_a_terminal_it_asks_again_until_answers_make_sense_and_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "asked.yaml"
     _on_a_terminal(
@@ -115,36 +107,3 @@ def test_a_dash_is_stdout_and_no_file_of_that_name(
     assert (ran.status, ran.err) == (0, "")
     assert yaml.safe_load(ran.out)["sync"]["max_attempts"] == 10
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_leaves_no_half_of_a_config(tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be in the way of the next try, and be found by every command."""
-    opened = os.fdopen
-
-    def full(descriptor: int, *arguments: Any, **named: Any) -> Any:
-        file = opened(descriptor, *arguments, **named)
-
-        def write(_text: str) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(file, "write", write, raising=False)
-        return file
-
-    monkeypatch.setattr(os, "fdopen", full)
-    ran = command("init", "--defaults", str(tmp_path / "config.yaml"))
-    assert ran.status == 2
-    assert "cannot be written: No space left on device" in ran.err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_forced_a_link_stays_and_a_pipe_is_left_alone(tmp_path: Path, command: Any) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link.yaml").symlink_to(tmp_path / "real.yaml")
-    (tmp_path / "real.yaml").write_text("old")
-    assert command("init", "--force", str(tmp_path / "link.yaml")).status == 0
-    assert (tmp_path / "link.yaml").is_symlink()
-    assert "outreach:" in (tmp_path / "real.yaml").read_text(encoding="utf-8")
-    ran = command("init", "--force", str(tmp_path / "pipe"))
-    assert ran.status == 2
-    assert "it is not a regular file" in ran.err
-    assert (tmp_path / "pipe").is_fifo()

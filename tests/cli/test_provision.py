@@ -7,7 +7,7 @@ import yaml
 
 from outreach_sync import http
 from outreach_sync.sandbox import Sandbox
-from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PERSON, PICKLIST, PICKLIST_ENTRY
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST, PICKLIST_ENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,12 +148,6 @@ def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(
     assert "administrator" in ran.err
 
 
-def test_a_type_that_workbooks_does_not_know_names_the_option(bare: Setup, command: CommandLine) -> None:
-    ran = command("provision", "--datetime-type", "moment")
-    assert ran.status == 2
-    assert "--datetime-type" in ran.err
-
-
 def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup, command: CommandLine) -> None:
     bare.sandbox.workbooks.faults.on("datetime_word", word="date_time")
     ran = command("provision")
@@ -190,10 +184,3 @@ def test_a_lost_answer_is_no_duplicate_when_run_again(bare: Setup, command: Comm
     assert command("provision").status == 0
     assert len([one for one in records(bare, PICKLIST) if one["name"] == "Sequence States"]) == 1
     assert len(records(bare, CUSTOM_FIELD)) == 4
-
-
-def test_people_keep_what_they_have(empty: Setup, command: CommandLine) -> None:
-    empty.sandbox.load_example()
-    before = records(empty, PERSON)
-    command("provision")
-    assert records(empty, PERSON) == before

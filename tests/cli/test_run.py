@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import parse_iso
-from outreach_sync.store import run_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,9 +184,6 @@ def test_csv_has_a_row_for_each_field_and_starts_no_formula(setup: Any, command:
     assert command("run", "--dry-run", "--csv", "--json").status == 2
 
 
-# -- what a second cycle costs
-
-
 # -- dry run
 
 
@@ -215,21 +211,6 @@ def test_a_dry_run_announces_exactly_what_the_run_then_does(setup: Any, command:
         said = setup.sandbox.workbooks.store.get(PERSON, one["workbooks_id"])
         label = one["fields"].get("cf_person_sequence_state")
         assert label is None or (label[0] != label[1] == said["cf_person_sequence_state"])
-
-
-def test_a_dry_run_leaves_the_state_byte_for_byte_as_it_was(setup: Any, command: Any) -> None:
-    command("run")
-    setup.sandbox.evolve(1)
-    before, writes = _files(setup.state_path.parent), len(setup.sandbox.workbooks.store.writes)
-    assert len(command("run", "--dry-run", "--json").document["changes"]) > 3
-    after = _files(setup.state_path.parent)
-    unchanged = [name for name in before if not name.endswith((".lock", ".tokens"))]
-    assert "state.db" in unchanged
-    assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
-    assert after.keys() == before.keys()
-    assert len(setup.sandbox.workbooks.store.writes) == writes
-    shown = command("run", "--dry-run").out
-    assert "→ Opted Out" in shown
 
 
 # -- options
@@ -268,12 +249,6 @@ def test_options_that_make_no_sense_end_with_2_before_anything_is_asked(
 # -- how it ends
 
 
-def test_it_ends_with_0_where_nothing_is_refused(empty: Any, ada: int, command: Any) -> None:
-    ran = command("run", "--json")
-    assert (ran.status, ran.document["outcome"]) == (0, "ok")
-    assert empty.sandbox.workbooks.store.all(PERSON)[-1]["cf_person_outreach_id"] == str(ada)
-
-
 def test_ten_mistakes_end_with_2_and_are_all_named_each_on_a_line(setup: Any, command: Any) -> None:
     setup.settings["outreach"].update(page_size=0, timeout="soon", pagesize=5)
     setup.settings["workbooks"].update(batch_size=101, concurrency="two", base_url="http://crm.example.com")
@@ -308,13 +283,6 @@ def test_a_service_that_is_down_ends_with_4_and_the_next_run_goes_on(
     assert command("run", "--json").document["people"]["updated"] == 47
 
 
-def test_another_run_that_holds_the_lock_ends_it_with_5_before_anything_is_asked(setup: Any, command: Any) -> None:
-    with run_lock(setup.state_path, "schedule"):
-        ran = command("run")
-    assert (ran.status, ran.err.count("\n"), setup.sandbox.outreach.journal.total()) == (5, 1, 0)
-    assert "schedule" in ran.err
-
-
 def test_a_mass_change_ends_with_6_until_it_is_allowed(setup: Any, command: Any) -> None:
     command("run")
     setup.change("sync", guard={"share": 0.1, "count": 3}, labels={"finished": "Bounced"})
@@ -329,13 +297,6 @@ def test_a_mass_change_ends_with_6_until_it_is_allowed(setup: Any, command: Any)
         assert len(setup.sandbox.workbooks.store.writes) == writes
     assert command("run", "--allow-bulk", "--json").document["people"]["updated"] > 3
     assert command("run").status == 1
-
-
-def test_a_state_that_is_damaged_ends_with_2_and_is_not_overwritten(setup: Any, command: Any) -> None:
-    setup.state_path.parent.mkdir()
-    setup.state_path.write_bytes(b"somebody's notes, no database at all " * 50)
-    assert command("run").status == 2
-    assert setup.state_path.read_bytes().startswith(b"somebody's notes")
 
 
 def test_a_bug_ends_with_70_one_line_and_no_traceback(

@@ -69,14 +69,6 @@ def test_it_changes_nothing_and_takes_no_lock(setup: Any, command: Any) -> None:
     assert after["state.db"] == before["state.db"]
 
 
-def test_a_state_that_is_no_database_is_refused_with_status_2_and_left_alone(setup: Any, command: Any) -> None:
-    setup.state_path.parent.mkdir()
-    setup.state_path.write_bytes(b"not a database, but somebody's precious notes" * 40)
-    ran = command("status")
-    assert ran.status == 2
-    assert setup.state_path.read_bytes().startswith(b"not a database")
-
-
 @pytest.mark.parametrize(
     "arguments", [("status",), ("check",), ("failures", "list"), ("run", "--dry-run"), ("run",)], ids=" ".join
 )
