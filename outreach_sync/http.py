@@ -218,12 +218,15 @@ class Patience:
             try:
                 result = attempt(max(ends - self._stop.clock(), 0.0))
             except RetriableError as failure:
-                since = self._spend(since)
+                now = self._stop.clock()
+                with self._lock:  # the time of several threads counts but once
+                    self._spent += max(now - max(since, self._counted_to), 0.0)
+                    self._counted_to = since = now
                 if isinstance(failure, final):
                     raise
                 growing = min(FIRST_PAUSE * 2.0 ** min(number - 1, 20), LONGEST_PAUSE) + _CHANCE.uniform(0, FIRST_PAUSE)
                 seconds = max(growing / failure.eagerness, failure.asked_seconds or 0.0)
-                if since + seconds >= ends:
+                if now + seconds >= ends:
                     raise self._given_up(failure, what) from None
                 if self._on_retry is not None:
                     self._on_retry(RetryNote(what, failure.message, number, round(seconds, 3)))
@@ -233,14 +236,6 @@ class Patience:
                 return result
             pause(seconds, self._stop)
             number += 1
-
-    def _spend(self, since: float) -> float:
-        """Count the time since then, of several threads but once; return what the clock reads."""
-        now = self._stop.clock()
-        with self._lock:
-            self._spent += max(now - max(since, self._counted_to), 0.0)
-            self._counted_to = now
-        return now
 
     def _given_up(self, failure: RetriableError, what: str) -> ServiceError:
         """Spend what is left, and say why it ends here, in the class that the last failure stands for."""
@@ -261,8 +256,7 @@ class Patience:
 
 # What a service says about waiting
 
-_NUMBERS = re.compile(r"\d{1,18}(?:\.\d{1,18})?(?:\s*,\s*\d{1,18}(?:\.\d{1,18})?)*", re.ASCII)
-_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,18})?", re.ASCII)
 _EPOCH_SECONDS = 1_000_000_000
 _EPOCH_MILLISECONDS = 1_000_000_000_000
 _LONGEST_ASKED = 366 * 86_400
@@ -307,18 +301,17 @@ def quota(headers: Mapping[str, str], at: Instant | None) -> Quota:
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(number) for number in _NUMBER.findall(text)] if _NUMBERS.fullmatch(text.strip()) else []
+    parts = [part.strip() for part in text.split(",")]
+    return list(map(float, parts)) if all(map(_NUMBER.fullmatch, parts)) else []
 
 
 def _seconds_until(text: str, at: Instant | None) -> float | None:
-    number = max(_numbers(text), default=None)
-    if number is not None and number < _EPOCH_SECONDS:
-        seconds: float | None = number
-    else:
-        if number is None:
+    seconds = max(_numbers(text), default=None)
+    if seconds is None or seconds >= _EPOCH_SECONDS:
+        if seconds is None:
             until = moment(text.strip().upper(), parse_iso, parse_http_date)
         else:
-            until = Instant(round(number if number >= _EPOCH_MILLISECONDS else number * 1000))
+            until = Instant(round(seconds if seconds >= _EPOCH_MILLISECONDS else seconds * 1000))
         seconds = None if until is None or at is None else max((until - at) / 1000, 0.0)
     return seconds if seconds is not None and seconds <= _LONGEST_ASKED else None
 
