@@ -99,7 +99,7 @@ def count_what_waits(run: Run) -> None:
         if state != "discarded":
             queue = summary.tasks if record == "task" else summary.people
             queue.queued += count
-    summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.requests
+    summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
 
 
 def _notice_changed_rules(run: Run) -> None:

@@ -46,23 +46,6 @@ from outreach_sync.instants import now
 from outreach_sync.records import Accepted, PersonRow, Rejected, Stale, TaskRow, Unknown
 from outreach_sync.rules.person import Datatype, mailbox
 from outreach_sync.workbooks import wire
-from outreach_sync.workbooks.wire import (
-    EMAIL,
-    OBJECT_REF,
-    PADDED_EMAIL,
-    PEOPLE,
-    REFERENCE,
-    ROLE_DATATYPES,
-    TASKS,
-    DelayedError,
-    FailedError,
-    TurnedAwayError,
-    lock_version_of,
-    read_boolean,
-    read_integer,
-    read_text,
-    record_id,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -79,15 +62,12 @@ _READINGS_LIMIT = 3
 _WRITE_GRACE_SECONDS = 20.0
 _LOOK_AGAIN_SECONDS = 2.0
 _BRIEFLY = 1.0
-_LOST = (MaybeSentError, GarbledError, FailedError)
+_LOST = (MaybeSentError, GarbledError, wire.FailedError)
 _CLEAN_ANSWERS = 10
 """So many answers must come without a redirect before several requests go at once again."""
-_CONTAINED = 50
-"""Addresses in one look-up for a part: no index helps with that."""
-_ADDRESS = re.compile(r"[^\s,\\@]+@[^\s,\\@]+\.[^\s,\\@]+")
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
-_TASK_COLUMNS = ("id", "lock_version", "is_deleted", REFERENCE)
-_PERSON_COLUMNS = (*_TASK_COLUMNS, EMAIL, OBJECT_REF)
+_TASK_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE)
+_PERSON_COLUMNS = (*_TASK_COLUMNS, wire.EMAIL, wire.OBJECT_REF)
 
 
 class Account(NamedTuple):
@@ -134,13 +114,8 @@ class Workbooks:
         self._datatypes = {
             name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
             for name, value in config.sync.people.only_where.items()
-        } | {name: ROLE_DATATYPES.get(role, Datatype.TEXT) for role, name in self.fields.items()}
+        } | {name: wire.ROLE_DATATYPES.get(role, Datatype.TEXT) for role, name in self.fields.items()}
         self._columns = (*_PERSON_COLUMNS, *self._datatypes)
-
-    @property
-    def requests(self) -> int:
-        """Requests sent so far."""
-        return self.transport.requests
 
     def who(self, *, at_most: float | None = None) -> Account:
         """Ask who is behind the key: a log-in whose session is not used, for at most so many seconds.
@@ -153,11 +128,11 @@ class Workbooks:
             lambda left: self._parse(self._send("login", pairs, left), "login.api"),
             at_most=at_most,
         )
-        database = read_integer(said.get("logical_database_id"))
+        database = wire.read_integer(said.get("logical_database_id"))
         if database is None:
             raise UntrustedAnswerError("Workbooks answered a log-in without a logical_database_id.")
-        own = (one for one in wire.maps(said.get("databases")) if read_integer(one.get("id")) == database)
-        return Account(database, read_text(next(own, {}).get("created_at")) or "")
+        own = (one for one in wire.maps(said.get("databases")) if wire.read_integer(one.get("id")) == database)
+        return Account(database, wire.read_text(next(own, {}).get("created_at")) or "")
 
     # Reading
 
@@ -189,7 +164,7 @@ class Workbooks:
             while not strange:
                 page = self.page(controller, wire.beyond(reading, last_id) if last_id else reading)
                 wanted = [row for row in page if asked_for(row)]
-                ids = [read_integer(row.get("id")) or 0 for row in page]
+                ids = [wire.read_integer(row.get("id")) or 0 for row in page]
                 full = len(page) >= wire.PAGE_ROWS
                 rows += wanted
                 # a filter that was ignored shows in strangers, and what is absent proves nothing then
@@ -202,24 +177,21 @@ class Workbooks:
                 last_id = ids[-1]
         raise UntrustedAnswerError(f"Workbooks returned rows of {controller} that were not asked for.")
 
-    def page(self, controller: str, reading: Reading, *, paged: bool = True) -> list[Row]:
-        """Read one page, or a list that is not paged, such as metadata."""
+    def page(self, controller: str, reading: Reading) -> list[Row]:
+        """Read one page, or all of the metadata."""
 
         def attempt(left: float) -> list[Row]:
             while True:
                 spellings = self._skip_totals
-                answer = self._send(controller, wire.read_pairs(reading, paged=paged, skip_totals=spellings), left)
+                answer = self._send(controller, wire.read_pairs(reading, skip_totals=spellings), left)
                 try:
                     return wire.rows(self._parse(answer))
                 except UntrustedAnswerError:
-                    if not (paged and spellings and b"skip_total_rows" in answer.body):
+                    if reading.extra or not spellings or b"skip_total_rows" not in answer.body:
                         raise
                 # One spelling may be named only as a part of the other. Where the objection names none, both go.
-                body = answer.body
-                left_over = tuple(
-                    one for one in spellings if one.encode() not in body.replace(b"_" + one.encode(), b"")
-                )
-                self._skip_totals = left_over if left_over != spellings else ()
+                named = [one for one in spellings if one.encode() in answer.body.replace(f"_{one}".encode(), b"")]
+                self._skip_totals = tuple(one for one in spellings if named and one not in named)
 
         return self.patience.ask(f"reading {controller} of Workbooks", attempt)
 
@@ -240,40 +212,47 @@ class Workbooks:
         *,
         include_deleted: bool = False,
         one_each: bool = False,
+        padded: bool = False,
     ) -> dict[str, list[Row]]:
         """Read records whose field equals one of the values, by that value; empty values match nothing.
 
         An e-mail address is asked for in several spellings and comes back under its `mailbox`; what came back is
         compared here, since Workbooks' own comparison is not documented. `one_each`: it is enough to find each once.
+        `padded`: look for addresses among all that have one of these in them, so behind any number of blanks.
         """
-        form: Callable[[str], str] = mailbox if field == EMAIL else str
+        form: Callable[[str], str] = mailbox if field == wire.EMAIL else str
+        columns = (*columns, field)
+        found: dict[int, Row] = {}
+        wanted: set[str] = set()
 
         def key(row: Row) -> str:
-            return form(read_text(row.get(field)) or "")
+            return form(wire.read_text(row.get(field)) or "")
 
-        def is_wanted(wanted: frozenset[str], row: Row) -> bool:
-            return key(row) in wanted and (include_deleted or not read_boolean(row.get("is_deleted")))
+        def asked_for(some: frozenset[str], row: Row) -> bool:
+            alive = include_deleted or not wire.read_boolean(row.get("is_deleted"))
+            return alive and (key(row) in some or (padded and any(one in key(row) for one in some)))
 
-        found: dict[int, Row] = {}
-        for some, asked in wire.value_lists(field, values, one_each=one_each):
-            rows = self.read(
-                controller,
-                wire.look_up(field, asked, (*columns, field), include_deleted=include_deleted),
-                asked_for=partial(is_wanted, frozenset(map(form, some))),
-                at_most=len(some) if one_each else None,
-                of=field,
-            )
-            found |= {record_id(row): row for row in rows}
+        for some, reading in (
+            wire.look_ups_in_longer(values, columns)
+            if padded
+            else wire.look_ups(field, values, columns, include_deleted=include_deleted, one_each=one_each)
+        ):
+            these = frozenset(map(form, some))
+            most = len(some) if one_each else None
+            rows = self.read(controller, reading, asked_for=partial(asked_for, these), at_most=most, of=field)
+            found |= {wire.record_id(row): row for row in rows}
+            wanted |= these
         grouped: dict[str, list[Row]] = {}
         for row in found.values():
-            grouped.setdefault(key(row), []).append(row)
+            if key(row) in wanted:
+                grouped.setdefault(key(row), []).append(row)
         return grouped
 
     # People and Tasks
 
     def people_by_ids(self, person_ids: Iterable[int]) -> dict[int, PersonRow]:
         """Read People, deleted ones too, with what they hold; those that are absent may be hidden from the key."""
-        rows = self.by_ids(PEOPLE, person_ids, self._columns, include_deleted=True)
+        rows = self.by_ids(wire.PEOPLE, person_ids, self._columns, include_deleted=True)
         return {person.id: person for person in map(self._person, rows)}
 
     def people(self, rule: str, values: Iterable[str]) -> dict[str, list[PersonRow]]:
@@ -282,59 +261,33 @@ class Workbooks:
         Returns:
             Value -> People, an address by its `mailbox`. Nobody by `outreach_id` where no field is configured for it.
         """
-        fields = {"outreach_id": self.fields.get("outreach_id"), "reference": REFERENCE, "external_id": OBJECT_REF}
-        field = fields.get(rule, EMAIL)
+        fields = {"reference": wire.REFERENCE, "external_id": wire.OBJECT_REF}
+        field = self.fields.get(rule) if rule == "outreach_id" else fields.get(rule, wire.EMAIL)
         if field is None:
             return {}
-        if rule == PADDED_EMAIL:
-            rows = self._padded_emails(values)
-        else:
-            rows = self.by_values(PEOPLE, field, values, self._columns, include_deleted=rule == "reference")
+        how = {"include_deleted": rule == "reference", "padded": rule == wire.PADDED_EMAIL}
+        rows = self.by_values(wire.PEOPLE, field, values, self._columns, **how)
         return {key: list(map(self._person, some)) for key, some in rows.items()}
-
-    def _padded_emails(self, addresses: Iterable[str]) -> dict[str, list[Row]]:
-        """Find live People whose main e-mail address has one of these in it and nothing else but blanks, by `mailbox`.
-
-        `ct` (contains) is slower than `eq`, and finds longer addresses too; only what is the same mailbox is returned.
-        What does not look like an address is not asked for, since it may be part of every other.
-        """
-        wanted = {mailbox(address): address.strip() for address in addresses if _ADDRESS.fullmatch(address.strip())}
-        grouped: dict[str, list[Row]] = {}
-
-        def box_of(row: Row) -> str:
-            return mailbox(read_text(row.get(EMAIL)) or "")
-
-        def holds_one_of(boxes: Sequence[str], row: Row) -> bool:
-            return not read_boolean(row.get("is_deleted")) and any(box in box_of(row) for box in boxes)
-
-        for chunk in wire.chunks(tuple(wanted), _CONTAINED):
-            parts = tuple(dict.fromkeys(form for one in chunk for form in (wanted[one], one)))
-            logic = " OR ".join(str(number) for number in range(1, len(parts) + 1)) if len(parts) > 1 else ""
-            reading = wire.Reading(tuple(wire.Filter(EMAIL, "ct", part) for part in parts), self._columns, logic)
-            for row in self.read(PEOPLE, reading, asked_for=partial(holds_one_of, chunk)):
-                if box_of(row) in wanted:
-                    grouped.setdefault(box_of(row), []).append(row)
-        return grouped
 
     def _person(self, row: Row) -> PersonRow:
         return PersonRow(
-            id=record_id(row),
-            lock_version=lock_version_of(row),
-            is_deleted=bool(read_boolean(row.get("is_deleted"))),
-            email=read_text(row.get(EMAIL)),
-            reference=read_text(row.get(REFERENCE)),
-            object_ref=read_text(row.get(OBJECT_REF)),
+            id=wire.record_id(row),
+            lock_version=wire.lock_version_of(row),
+            is_deleted=bool(wire.read_boolean(row.get("is_deleted"))),
+            email=wire.read_text(row.get(wire.EMAIL)),
+            reference=wire.read_text(row.get(wire.REFERENCE)),
+            object_ref=wire.read_text(row.get(wire.OBJECT_REF)),
             fields={name: wire.READERS[datatype](row.get(name)) for name, datatype in self._datatypes.items()},
         )
 
     def tasks_by_reference(self, references: Iterable[str]) -> dict[str, list[TaskRow]]:
         """Find Tasks by `created_through_reference`, deleted ones too; only what matched is a key."""
-        rows = self.by_values(TASKS, REFERENCE, references, _TASK_COLUMNS, include_deleted=True)
+        rows = self.by_values(wire.TASKS, wire.REFERENCE, references, _TASK_COLUMNS, include_deleted=True)
         return {reference: list(map(_task, some)) for reference, some in rows.items()}
 
     def tasks_by_ids(self, task_ids: Iterable[int]) -> dict[int, TaskRow]:
         """Read Tasks, deleted ones too."""
-        rows = self.by_ids(TASKS, task_ids, _TASK_COLUMNS, include_deleted=True)
+        rows = self.by_ids(wire.TASKS, task_ids, _TASK_COLUMNS, include_deleted=True)
         return {task.id: task for task in map(_task, rows)}
 
     # Writing
@@ -380,10 +333,10 @@ class Workbooks:
         """Parse an answer and count being turned away: three times with a key that never worked is a refusal."""
         try:
             said = wire.parse(answer, endpoint)
-        except (DelayedError, ThrottledError):
+        except (wire.DelayedError, ThrottledError):
             self._slowed = _CLEAN_ANSWERS
             raise
-        except TurnedAwayError:
+        except wire.TurnedAwayError:
             with self._counting:
                 self._turned_away += 1
                 refused = self._turned_away >= _TURNED_AWAY_LIMIT and not self._proven
@@ -401,10 +354,10 @@ class Workbooks:
 
 def _task(row: Row) -> TaskRow:
     return TaskRow(
-        id=record_id(row),
-        lock_version=lock_version_of(row),
-        is_deleted=bool(read_boolean(row.get("is_deleted"))),
-        reference=read_text(row.get(REFERENCE)) or "",
+        id=wire.record_id(row),
+        lock_version=wire.lock_version_of(row),
+        is_deleted=bool(wire.read_boolean(row.get("is_deleted"))),
+        reference=wire.read_text(row.get(wire.REFERENCE)) or "",
     )
 
 
@@ -510,10 +463,10 @@ class _Delivery:
         A look-up costs one request: none of a page that could only show that a reference is borne twice.
         """
         for place, write in enumerate(self.writes):
-            if not write.id and REFERENCE not in write.fields:
+            if not write.id and wire.REFERENCE not in write.fields:
                 self._found[place] = Unknown("it was put off, and has no reference by which it could be looked for")
         missing = {
-            str(write.fields[REFERENCE]): place
+            str(write.fields[wire.REFERENCE]): place
             for place, write in enumerate(self.writes)
             if not write.id and place not in self._found
         }
@@ -521,10 +474,10 @@ class _Delivery:
         for again in (False, True):
             if again and missing:
                 pause(_LOOK_AGAIN_SECONDS, self._client.stop)
-            found = self._client.by_values(self._controller, REFERENCE, missing, columns, one_each=True)
+            found = self._client.by_values(self._controller, wire.REFERENCE, missing, columns, one_each=True)
             for reference, rows in found.items():
                 self._found[missing.pop(reference)] = (
-                    Accepted(record_id(rows[0]), lock_version_of(rows[0]))
+                    Accepted(wire.record_id(rows[0]), wire.lock_version_of(rows[0]))
                     if len(rows) == 1
                     else Unknown("several records bear the reference of the one that was to be created")
                 )
@@ -540,8 +493,8 @@ class _Delivery:
             return {}  # stale they stay, and are read again
         written: dict[int, Verdict] = {}
         for row in rows:
-            place = stale[record_id(row)]
-            write, lock_version = self.writes[place], read_integer(row.get("lock_version"))
+            place = stale[wire.record_id(row)]
+            write, lock_version = self.writes[place], wire.read_integer(row.get("lock_version"))
             if lock_version == write.lock_version + 1 and all(
                 wire.is_kept(sent, row.get(name)) for name, sent in write.fields.items()
             ):

@@ -82,7 +82,7 @@ class Finding(NamedTuple):
 def read_types(client: Workbooks, class_names: Sequence[str]) -> dict[str, RecordType]:
     """Read record types by class name; one that is absent does not exist or is hidden. Raises as `Workbooks.read`."""
     extra = tuple(("class_names[]", name) for name in class_names)
-    rows = client.page("metadata/types", Reading((), _TYPE_COLUMNS, extra=extra), paged=False)
+    rows = client.page("metadata/types", Reading((), _TYPE_COLUMNS, extra=extra))
     types = [
         RecordType(
             class_name=str(row.get("class_name") or ""),

@@ -1,12 +1,10 @@
 """How Workbooks is spoken to: requests as form bodies, the forms of values, and what an answer means.
 
-Nothing is sent here. Facts: the API developers guide (reading, writing, "square arrays", formats) and the PHP binding
-for how nested names are spelled. Everything goes in the body of a POST, with `_method` saying what is meant, so that no
-proxy log holds the key and no list of ids is too long for a URL. What comes back differs from what was sent (a boolean
-sent as ``1`` returns as ``true``, a day as `` 2 May 2026``), so nothing can be compared before it is parsed.
+Nothing is sent here. Facts: the API developers guide, and the PHP binding for how nested names are spelled. Everything
+goes in the body of a POST, with `_method` saying what is meant, so that no proxy log holds the key and no list of ids
+is too long for a URL. What comes back differs from what was sent, so nothing can be compared before it is parsed.
 
-What an answer means is judged first of the whole request (usable, wait, give up), then of each object of a write. The
-HTTP status says nothing of an object and the top level of the answer little (guide: a failed write is 200 with
+The HTTP status says nothing of an object and the top level of the answer little (guide: a failed write is 200 with
 ``"success": false``; how a mixture is answered is not documented), so an object counts as done only if its own entry
 says so and names its own id. Whatever is not certain is `Unknown`, which makes the caller look.
 
@@ -37,7 +35,7 @@ from outreach_sync.records import (
     Write,
     WriteValue,
 )
-from outreach_sync.rules.person import ROLES, Datatype
+from outreach_sync.rules.person import ROLES, Datatype, mailbox
 
 if TYPE_CHECKING:
     from outreach_sync.connections import Answer
@@ -49,19 +47,19 @@ ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}
 """What each configured field holds, by its role."""
 PADDED_EMAIL = "padded email"
 """The match rule `email` behind any number of blanks: a second look."""
-NO_VALUE = ":no_value:"
-"""Leaves a field alone: for the object that lacks it in a request where another has it."""
-NULL_VALUE = ":null_value:"
-"""Sets a field to null."""
+NO_VALUE, NULL_VALUE = ":no_value:", ":null_value:"
+"""Leave a field alone (for the object that lacks it where another has it), and set it to null."""
 LOCK_UNKNOWN = -1
 """The lock version of an accepted object whose answer did not name one: read the record before the next write."""
 PAGE_ROWS = 100
 """The documented safe maximum of rows in an answer, and of objects in a write."""
 
 _VALUES = 96
+_CONTAINED = 50
+"""Addresses in one look-up for a part: no index helps with that."""
+_ADDRESS = re.compile(r"[^\s,\\@]+@[^\s,\\@]+\.[^\s,\\@]+")
 T = TypeVar("T")
 Pair = tuple[str, str]
-
 Row = Mapping[str, Any]
 """One record as it came, by column; the `read_` functions parse the values."""
 
@@ -80,7 +78,7 @@ class Filter(NamedTuple):
 class Reading(NamedTuple):
     """Which rows, and which of their columns. `logic` joins the filters by their 1-based numbers; '' means all hold.
 
-    `extra` are further parameters of the one controller that needs them (`class_names[]` for metadata).
+    `extra` are further parameters, of metadata alone, which come in one answer, not page by page.
     """
 
     filters: tuple[Filter, ...]
@@ -94,32 +92,47 @@ def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def value_lists(field: str, values: Iterable[str], *, one_each: bool) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
-    """Cut values of a field into requests: each time some, and their spellings to ask for; blanks are left out.
+def look_ups(
+    field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool, one_each: bool
+) -> Iterator[tuple[Sequence[str], Reading]]:
+    """Cut the values of a field into look-ups: each time some of them, and how to ask for these; blanks are left out.
 
-    A look-up has been read to its end only when a page was short. So where there are several and any number of records
-    may match, each asks for a few less than a page has rows: even if each value matches once, and a few match several
-    records, no further page is needed.
+    A look-up has been read to its end only when a page was short. So where any number of records may match, each asks
+    for a few values less than a page has rows: even if a few match several records, no further page is needed.
 
     Whether Workbooks ignores case or blanks is not documented: an address is asked for as it is and in lower case, also
-    with a blank before it, behind it or on both sides. One stored in yet another spelling is missed.
-
-    A value with a backslash, which may escape its neighbour, goes alone, and in two ways: whether a backslash escapes
-    more than a comma, and so itself, is not documented; what the wrong way finds is not what was asked for.
+    with a blank before it, behind it or on both sides. Nor is whether a backslash escapes more than a comma, and so
+    itself: a value with one goes alone, in two ways; what the wrong way finds is not what was asked for.
     """
     spelled: dict[str, tuple[str, ...]] = {value: (value,) for value in values if value.strip()}
     if field == EMAIL:
         for value in spelled:
-            cases = (value, value.strip(), value.strip().lower())
-            padded = (one for case in cases for one in (case, f" {case}", f"{case} ", f" {case} "))
+            plain = value.strip()
+            padded = (
+                one for case in (value, plain, plain.lower()) for one in (case, f" {case}", f"{case} ", f" {case} ")
+            )
             spelled[value] = tuple(dict.fromkeys(padded))
     usual = [value for value in spelled if "\\" not in value]
     for some in chunks(usual, PAGE_ROWS if one_each or len(usual) <= PAGE_ROWS else _VALUES):
-        yield some, list(dict.fromkeys(spelling for value in some for spelling in spelled[value]))
-    for value, forms in spelled.items():
-        for spelling in forms if "\\" in value else ():
-            yield (value,), (spelling,)
-            yield (value,), (spelling.replace("\\", "\\\\"),)
+        forms = dict.fromkeys(form for value in some for form in spelled[value])
+        yield some, look_up(field, forms, columns, include_deleted=include_deleted)
+    for value, forms_of_it in spelled.items():
+        for form in forms_of_it if "\\" in value else ():
+            for escaped in (form, form.replace("\\", "\\\\")):
+                yield (value,), look_up(field, (escaped,), columns, include_deleted=include_deleted)
+
+
+def look_ups_in_longer(addresses: Iterable[str], columns: Iterable[str]) -> Iterator[tuple[Sequence[str], Reading]]:
+    """Cut e-mail addresses, by their `mailbox`, into look-ups for all that have them in it, such as with more blanks.
+
+    `ct` (contains) is slower than `eq`. What does not look like an address is not asked for, since it may be part of
+    every other.
+    """
+    boxes = {mailbox(address): address.strip() for address in addresses if _ADDRESS.fullmatch(address.strip())}
+    for some in chunks(tuple(boxes), _CONTAINED):
+        parts = dict.fromkeys(form for box in some for form in (boxes[box], box))
+        logic = " OR ".join(str(number) for number in range(1, len(parts) + 1)) if len(parts) > 1 else ""
+        yield some, Reading(tuple(Filter(EMAIL, "ct", part) for part in parts), tuple(columns), logic)
 
 
 def encode(pairs: Iterable[Pair]) -> bytes:
@@ -130,14 +143,13 @@ def encode(pairs: Iterable[Pair]) -> bytes:
     return urlencode(list(pairs), quote_via=quote, safe="", errors="replace").replace("%5B%5D=", "[]=").encode()
 
 
-def read_pairs(reading: Reading, *, paged: bool = True, skip_totals: Sequence[str] = ()) -> list[Pair]:
-    """Spell out a read: one page of at most 100 rows in the order of their ids.
+def read_pairs(reading: Reading, *, skip_totals: Sequence[str] = ()) -> list[Pair]:
+    """Spell out a read: one page of at most 100 rows in the order of their ids. `_limit` needs a `_start` (guide).
 
-    `_limit` does nothing without `_start` (guide).
     `skip_totals` are the spellings of "do not count" to send: the guide and the bindings differ.
     """
     pairs = [("_method", "GET"), *reading.extra]
-    if paged:
+    if not reading.extra:
         pairs += [("_start", "0"), ("_limit", str(PAGE_ROWS)), ("_sort", "id"), ("_dir", "ASC")]
         pairs += [(name, "true") for name in skip_totals]
     if reading.logic:
@@ -148,8 +160,7 @@ def read_pairs(reading: Reading, *, paged: bool = True, skip_totals: Sequence[st
 def write_pairs(writes: Sequence[Write]) -> list[Pair]:
     """Spell out a write: a filter that selects exactly the objects, then each object with the same names in one order.
 
-    A name that is nested twice, ``a[b[c]]``, becomes ``a[b][c]``, as in the PHP binding. `unsendable` tells beforehand
-    what must not be among the values.
+    A name that is nested twice, ``a[b[c]]``, becomes ``a[b][c]``, as in the PHP binding.
 
     Raises:
         ValueError: an id occurs twice.
@@ -167,11 +178,9 @@ def write_pairs(writes: Sequence[Write]) -> list[Pair]:
         columns[name] = head + "".join(f"[{part}]" for part in nested) + "[]"
     for write in writes:
         pairs += [("__method[]", "PUT" if write.id else "POST"), ("id[]", str(write.id))]
-        pairs.append(("lock_version[]", str(write.lock_version)))
-        pairs += [
-            (spelled, to_wire(write.fields[name]) if name in write.fields else NO_VALUE)
-            for name, spelled in columns.items()
-        ]
+        pairs += [("lock_version[]", str(write.lock_version))]
+        values = {name: to_wire(value) for name, value in write.fields.items()}
+        pairs += [(spelled, values.get(name, NO_VALUE)) for name, spelled in columns.items()]
     return pairs
 
 
@@ -184,16 +193,14 @@ def unsendable(write: Write) -> str | None:
 
 
 def look_up(field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool = False) -> Reading:
-    """Ask for the rows whose field is one of the values: `eq` with a list is Workbooks' "in" (guide).
+    """Ask for the rows whose field is one of the values: `eq` with a list, split at commas, is Workbooks' "in" (guide).
 
-    It splits at commas, so a comma of their own is escaped with a backslash. Deleted rows are hidden unless
-    `is_deleted` is in the filter.
+    Deleted rows are hidden unless `is_deleted` is in the filter.
     """
-    listed = ",".join(value.replace(",", "\\,") for value in values)
-    filters: tuple[Filter, ...] = (Filter(field, "eq", listed),)
-    if include_deleted:
-        filters = (*filters, Filter("is_deleted", "true", ""), Filter("is_deleted", "false", ""))
-    return Reading(filters, tuple(dict.fromkeys(columns)), "1 AND (2 OR 3)" if include_deleted else "")
+    one_of = Filter(field, "eq", ",".join(value.replace(",", "\\,") for value in values))
+    reading = Reading((one_of,), tuple(dict.fromkeys(columns)))
+    either = (Filter("is_deleted", "true", ""), Filter("is_deleted", "false", ""))
+    return reading._replace(filters=(one_of, *either), logic="1 AND (2 OR 3)") if include_deleted else reading
 
 
 def beyond(reading: Reading, last_id: int) -> Reading:
@@ -220,8 +227,7 @@ _LARGEST = 2**62
 def to_wire(value: WriteValue) -> str:
     """Write one value the way Workbooks documents it, in English whatever the locale.
 
-    ``1`` or ``0``, ``Tue Sep 01 10:00:04 UTC 2026`` cut to the second, `` 1 Sep 2026`` for the UTC day padded with a
-    blank, text as it is.
+    ``Tue Sep 01 10:00:04 UTC 2026`` cut to the second, `` 1 Sep 2026`` for the UTC day padded with a blank.
     """
     if isinstance(value, DateTime | Date):
         at = to_datetime(value.at)
@@ -258,14 +264,10 @@ def read_integer(raw: object) -> int | None:
 
 
 def read_datetime(raw: object) -> Instant | None:
-    """Read a point in time in any form Workbooks gives one.
+    """Read a time in any form Workbooks gives one, a day as its midnight; None for all but those from 1900 to 3000.
 
     A ``var_date_time`` is ISO 8601 with more behind it: ``<ISO>,<1 with time, 0 a day>,<zone>``. The default forms are
     near enough to those of e-mail.
-
-    Returns:
-        The instant; the midnight (UTC) of a day where only a day is stored; None for emptiness, and for what is not a
-        time between 1900 and 3000.
     """
     text = (read_text(raw) or "").strip()
     first, _, rest = text.partition(",")
@@ -400,10 +402,7 @@ def rows(said: Mapping[str, Any]) -> list[Row]:
 
 
 def refusal(answer: Answer) -> Rejected | None:
-    """Recognise a status that refuses a write as a whole, so that none of it was done; None for every other.
-
-    A deleted id may make all of a batch 404 (not documented), so that counts here.
-    """
+    """Recognise a status that refuses a write as a whole, also 404, which one deleted id may cause (not documented)."""
     if not 400 <= answer.status < 500 or answer.status in {401, 403, 408, 429}:  # noqa: PLR2004
         return None
     said = _json_object(answer.body, _OWN_KEYS)

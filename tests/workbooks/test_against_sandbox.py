@@ -180,11 +180,11 @@ def test_padded_addresses_are_found_among_longer_ones_in_one_look_up_for_fifty(b
     for number in range(120):
         add(name="Longer", email=f"xx-{number}ada@b.example")
     person = add(name="Ada", email="\u00a0 ADA@b.example\t")
-    before = bench.target.requests
+    before = bench.target.transport.requests
     asked = ["Ada@b.example", "a", "@", *(f"nobody{number}@b.example" for number in range(99))]
     found = bench.target.people(PADDED_EMAIL, asked)
     assert {address: [row.id for row in rows] for address, rows in found.items()} == {"ada@b.example": [person]}
-    assert bench.target.requests - before == 3, "more than a hundred rows have one of the first fifty in them"
+    assert bench.target.transport.requests - before == 3, "more than a hundred rows have one of the first fifty in them"
 
 
 @pytest.mark.parametrize("escapes", [True, False])
@@ -218,14 +218,14 @@ def test_a_service_that_slows_down_most_requests_is_asked_little_more_and_writes
     store = bench.sandbox.store
     ids = [store.add_person(name=f"Q{number}", email=f"q{number}@b.example") for number in range(150)]
     rows = bench.target.people_by_ids(ids)
-    undisturbed = bench.target.requests + 2
+    undisturbed = bench.target.transport.requests + 2
     bench.sandbox.faults.on("delaying_redirect", probability=0.6, done=done, seed=seed)
     bench.target.people_by_ids(ids)
     updates = [Write(row.id, row.lock_version, SAID) for row in rows.values()]
     creations = [Write(0, 0, created(number)) for number in range(30)]
-    before = bench.target.requests
+    before = bench.target.transport.requests
     assert all(isinstance(verdict, Accepted) for verdict in bench.target.write(PEOPLE, updates))
-    assert bench.target.requests - before <= 4 * undisturbed
+    assert bench.target.transport.requests - before <= 4 * undisturbed
     assert all(isinstance(verdict, Accepted) for verdict in bench.target.write(PEOPLE, creations))
     assert [row.lock_version for row in bench.target.people_by_ids(ids).values()] == [1] * 150
     references = [one["created_through_reference"] for one in store.all(PERSON)]

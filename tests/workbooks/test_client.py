@@ -462,7 +462,7 @@ def test_a_service_that_cannot_be_reached_ends_the_write() -> None:
     bench = Bench(url, Scripted())
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1 cannot be reached: it refuses the connection"):
         write(bench, UPDATE)
-    assert bench.client.requests > 1
+    assert bench.client.transport.requests > 1
 
 
 REFUSALS = [

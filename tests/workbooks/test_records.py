@@ -109,7 +109,7 @@ TASK = described("Private::Activity::Task", ("create",))
 def test_without_an_outreach_id_field_nobody_is_looked_up_by_it(crm: SmallCrm) -> None:
     bare = Workbooks(configured("https://127.0.0.1:1", fields={}), StopSignal())
     assert bare.people("outreach_id", ["18"]) == {}
-    assert bare.requests == 0
+    assert bare.transport.requests == 0
 
 
 def test_lost_permissions_and_hidden_types_explain_it_too(workbooks: Workbooks, crm: SmallCrm) -> None:
