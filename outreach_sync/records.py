@@ -170,9 +170,7 @@ class TaskRow(NamedTuple):
     """A Workbooks Task as a look-up returned it."""
 
     id: int
-    lock_version: int
     is_deleted: bool
-    reference: str
 
 
 class Write(NamedTuple):

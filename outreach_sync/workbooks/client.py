@@ -66,8 +66,7 @@ _LOST = (MaybeSentError, GarbledError, wire.FailedError)
 _CLEAN_ANSWERS = 10
 """So many answers must come without a redirect before several requests go at once again."""
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
-_TASK_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE)
-_PERSON_COLUMNS = (*_TASK_COLUMNS, wire.EMAIL, wire.OBJECT_REF)
+_PERSON_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE, wire.EMAIL, wire.OBJECT_REF)
 
 
 class Account(NamedTuple):
@@ -118,10 +117,7 @@ class Workbooks:
         self._columns = (*_PERSON_COLUMNS, *self._datatypes)
 
     def who(self, *, at_most: float | None = None) -> Account:
-        """Ask who is behind the key: a log-in whose session is not used, for at most so many seconds.
-
-        Raises as `read` does.
-        """
+        """Ask who is behind the key, for at most so many seconds: a log-in whose session is not used."""
         pairs = [("_method", "POST"), ("_application_name", self._section.application_name)]
         said = self.patience.ask(
             "asking Workbooks who is behind the key",
@@ -216,9 +212,9 @@ class Workbooks:
     ) -> dict[str, list[Row]]:
         """Read records whose field equals one of the values, by that value; empty values match nothing.
 
-        An e-mail address is asked for in several spellings and comes back under its `mailbox`; what came back is
-        compared here, since Workbooks' own comparison is not documented. `one_each`: it is enough to find each once.
-        `padded`: look for addresses among all that have one of these in them, so behind any number of blanks.
+        What came back is compared here, since Workbooks' own comparison is not documented; an e-mail address comes back
+        under its `mailbox`. `one_each`: it is enough to find each once. `padded`: look among all addresses that have
+        one of these in them, so behind any number of blanks.
         """
         form: Callable[[str], str] = mailbox if field == wire.EMAIL else str
         columns = (*columns, field)
@@ -258,8 +254,7 @@ class Workbooks:
     def people(self, rule: str, values: Iterable[str]) -> dict[str, list[PersonRow]]:
         """Find live People by what a match rule, or `PADDED_EMAIL`, asks for; by reference deleted ones too.
 
-        Returns:
-            Value -> People, an address by its `mailbox`. Nobody by `outreach_id` where no field is configured for it.
+        The keys are as in `by_values`. Nobody is found by `outreach_id` where no field is configured for it.
         """
         fields = {"reference": wire.REFERENCE, "external_id": wire.OBJECT_REF}
         field = self.fields.get(rule) if rule == "outreach_id" else fields.get(rule, wire.EMAIL)
@@ -282,12 +277,12 @@ class Workbooks:
 
     def tasks_by_reference(self, references: Iterable[str]) -> dict[str, list[TaskRow]]:
         """Find Tasks by `created_through_reference`, deleted ones too; only what matched is a key."""
-        rows = self.by_values(wire.TASKS, wire.REFERENCE, references, _TASK_COLUMNS, include_deleted=True)
+        rows = self.by_values(wire.TASKS, wire.REFERENCE, references, ("is_deleted",), include_deleted=True)
         return {reference: list(map(_task, some)) for reference, some in rows.items()}
 
     def tasks_by_ids(self, task_ids: Iterable[int]) -> dict[int, TaskRow]:
         """Read Tasks, deleted ones too."""
-        rows = self.by_ids(wire.TASKS, task_ids, _TASK_COLUMNS, include_deleted=True)
+        rows = self.by_ids(wire.TASKS, task_ids, ("is_deleted",), include_deleted=True)
         return {task.id: task for task in map(_task, rows)}
 
     # Writing
@@ -303,16 +298,18 @@ class Workbooks:
             UnavailableError, QuotaSpentError: Workbooks could not be reached, or put the write off, for as long as
                 patience allows. This batch was most likely not written, earlier ones may have been.
         """
-        sendable = [(place, one) for place, one in enumerate(writes) if wire.unsendable(one) is None]
-        settled: list[Verdict] = [Rejected((wire.unsendable(one) or "",)) for one in writes]
+        settled: dict[int, Verdict] = {}
+        for place, one in enumerate(writes):
+            if (why := wire.unsendable(one)) is not None:
+                settled[place] = Rejected((why,))
+        sendable = [place for place in range(len(writes)) if place not in settled]
         for batch in wire.chunks(sendable, self._section.batch_size):
-            verdicts = _Delivery(self, controller, [one for _, one in batch]).verdicts()
-            for (place, _), verdict in zip(batch, verdicts, strict=True):
-                settled[place] = verdict
-        return tuple(settled)
+            verdicts = _Delivery(self, controller, [writes[place] for place in batch]).verdicts()
+            settled.update(zip(batch, verdicts, strict=True))
+        return tuple(settled[place] for place in range(len(writes)))
 
     def send_write(self, controller: str, writes: Sequence[Write], left: float) -> tuple[Verdict, ...] | Rejected:
-        """Send objects once and judge the answer. Raises as `wire.parse` does, and what sending raises."""
+        """Send objects once and judge the answer. Raises as `wire.parse` and `Transport.send` do."""
         answer = self._send(controller, wire.write_pairs(writes), left, _WRITE_GRACE_SECONDS)
         return wire.refusal(answer) or wire.judge(self._parse(answer), writes)
 
@@ -353,19 +350,11 @@ class Workbooks:
 
 
 def _task(row: Row) -> TaskRow:
-    return TaskRow(
-        id=wire.record_id(row),
-        lock_version=wire.lock_version_of(row),
-        is_deleted=bool(wire.read_boolean(row.get("is_deleted"))),
-        reference=wire.read_text(row.get(wire.REFERENCE)) or "",
-    )
+    return TaskRow(wire.record_id(row), bool(wire.read_boolean(row.get("is_deleted"))))
 
 
 class _Delivery:
-    """One batch on its way: sent until Workbooks looks at it, and never in a way that could write anything twice.
-
-    `was_put_off`: it is part of a batch that was, and may have been carried out. `at_most`: for so many seconds.
-    """
+    """One batch on its way, sent until Workbooks looks at it; `was_put_off`: it may have been carried out already."""
 
     def __init__(
         self,
@@ -452,9 +441,9 @@ class _Delivery:
                 return said
             said = (Unknown("refused together with others, of which some were written"),) * len(waiting)
         settled = self._found | dict(zip(waiting, said, strict=True))
-        if self._was_put_off:
-            stale = [place for place in waiting if isinstance(settled[place], Stale)]
-            settled |= self._carried_out({self.writes[place].id: place for place in stale})
+        stale = {self.writes[place].id: place for place in waiting if isinstance(settled[place], Stale)}
+        if self._was_put_off and stale:
+            settled |= self._carried_out(stale)
         return tuple(settled[place] for place in range(len(self.writes)))
 
     def _look_for_creations(self) -> None:
@@ -462,14 +451,13 @@ class _Delivery:
 
         A look-up costs one request: none of a page that could only show that a reference is borne twice.
         """
+        missing: dict[str, int] = {}
         for place, write in enumerate(self.writes):
-            if not write.id and wire.REFERENCE not in write.fields:
-                self._found[place] = Unknown("it was put off, and has no reference by which it could be looked for")
-        missing = {
-            str(write.fields[wire.REFERENCE]): place
-            for place, write in enumerate(self.writes)
-            if not write.id and place not in self._found
-        }
+            if not write.id and place not in self._found:
+                if wire.REFERENCE in write.fields:
+                    missing[str(write.fields[wire.REFERENCE])] = place
+                else:
+                    self._found[place] = Unknown("it was put off, and has no reference by which it could be looked for")
         columns = ("lock_version", "is_deleted")
         for again in (False, True):
             if again and missing:
@@ -484,8 +472,6 @@ class _Delivery:
 
     def _carried_out(self, stale: dict[int, int]) -> dict[int, Verdict]:
         """Tell, of what is stale now (id -> place), what is so because it was written although it was put off."""
-        if not stale:
-            return {}
         columns = dict.fromkeys(name for place in stale.values() for name in self.writes[place].fields)
         try:
             rows = self._client.by_ids(self._controller, stale, ("lock_version", *columns), include_deleted=False)
