@@ -151,8 +151,7 @@ def credentials_of(config: Config) -> dict[str, Any]:
 def signed(claims: dict[str, Any], key: str) -> str:
     """Sign a statement with an RSA private key in PEM form (RS256).
 
-    Raises:
-        ConfigError: the extra `s2s` is not installed, or the key is not such a key.
+    Raises ConfigError where the extra `s2s` is not installed, or the key is not such a key.
     """
     try:
         import jwt  # noqa: PLC0415 - an extra, and only for this kind of app
@@ -208,9 +207,10 @@ class TokenFile(NamedTuple):
         try:
             content = read_limited(self.path, _LARGEST_FILE)
             mode = self.path.stat().st_mode
-            held = json.loads(content) if content else {}  # a newer version's file may hold more
-            known = {name: value for name, value in held.items() if name in StoredTokens._fields}
-            stored = StoredTokens(**known) if content else None
+            if not content:
+                return None
+            held = json.loads(content).items()  # a newer version's file may hold more
+            stored = StoredTokens(**{name: value for name, value in held if name in StoredTokens._fields})
         except FileNotFoundError:
             return None
         except OSError as failure:
@@ -223,21 +223,16 @@ class TokenFile(NamedTuple):
                 f"the token file {self.path} holds no tokens that make sense.",
                 advice="Restore it, or move it away and run `outreach-sync auth login`.",
             ) from None
-        if stored is not None and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise StateError(
                 f"the token file {self.path} may be read by others than its owner.",
                 advice=f"Run `chmod 600 {self.path}`; if anyone may have read it, revoke the tokens too.",
             )
-        if stored is not None:
-            keep_secret(stored.access_token, stored.refresh_token)
+        keep_secret(stored.access_token, stored.refresh_token)
         return stored
 
     def write(self, tokens: StoredTokens) -> None:
-        """Replace the file; when this returns, the tokens are on disk.
-
-        Raises:
-            StateError: they could not be written.
-        """
+        """Replace the file; when this returns, the tokens are on disk. Raises StateError where they are not."""
         keep_secret(tokens.access_token, tokens.refresh_token)
         with self._writing():
             write_whole(self.path, json.dumps(tokens._asdict()), private=True)
@@ -333,8 +328,7 @@ class Tokens:
     def prove_replaceable(self) -> None:
         """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
 
-        Raises:
-            StateError: it belongs to another app, or the file cannot be written.
+        Raises StateError where that is another app's, or the file cannot be written.
         """
         with self.file.alone(), suppress(DamagedTokensError):
             self._load()
@@ -342,8 +336,7 @@ class Tokens:
     def exchange_code(self, code: str) -> StoredTokens:
         """Exchange the code of a consent for tokens and store them; they replace whatever this app had.
 
-        Raises:
-            NotAuthenticatedError: the code is refused. Otherwise as `current`.
+        Raises as `current`.
         """
         with self._lock, self.file.alone():
             with suppress(DamagedTokensError):

@@ -88,13 +88,8 @@ class PagingLoopError(UntrustedAnswerError):
 class Outreach:
     """Reads from Outreach's REST API v2; safe to be used by several threads.
 
-    Attributes:
-        config: what it was made with.
-        transport: what it sends with.
-        tokens: who it is.
-        quota: the request quota as last told.
-        requests: how many were sent so far, those for tokens left out.
-        refused_names: the names of events that Outreach refuses to list, though it lists others.
+    `quota` is as last told, `requests` counts what was sent so far but for tokens, and `refused_names` are the names of
+    events that Outreach refuses to list, though it lists others.
     """
 
     def __init__(
@@ -102,8 +97,7 @@ class Outreach:
     ) -> None:
         """Ask for nothing yet; `want_steps`: have states come with their step although the config needs none.
 
-        Raises:
-            ConfigError: a credential is missing.
+        Raises ConfigError where a credential is missing.
         """
         self.config = config
         self.transport = Transport(config.outreach.base_url, user_agent=f"outreach-sync/{__version__}", stop=stop)
@@ -112,8 +106,7 @@ class Outreach:
         self.quota, self._quota_seen = Quota(), 0.0
         self.requests = 0
         self._counting = threading.Lock()
-        self._doubtful = 0
-        """How many answers in a row were a 401 that may be a gateway's."""
+        self._doubtful = 0  # how many answers in a row were a 401 that may be a gateway's
         usual = fields_of(Stream.TASKS, Wanted())
         in_rule = named_attributes(config.sync.tasks.skipped_when)
         self._wanted = Wanted(
@@ -153,8 +146,7 @@ class Outreach:
     def server_time(self) -> Instant:
         """Say what Outreach's clock reads: by its last answer and the time since, else by one minimal request.
 
-        Raises:
-            UntrustedAnswerError: its answers carry no `Date`. Otherwise as `get`.
+        Raises UntrustedAnswerError where its answers carry no `Date`, and as `get`.
         """
         if self.heard_time() is None:
             self.tokens.current()  # may itself ask, and learn the time
@@ -283,11 +275,10 @@ class Outreach:
         its rows are safe. A walk that goes in circles is noticed by its links and by its rows. Rows alone prove little
         on a small page: one row may well come on two pages. Empty pages may be legitimate, endless ones are not.
 
-        Raises:
-            CursorRefusedError: a page token is no longer accepted, or of another host than the configured one: start
-                again.
+        Raises as `get`, and:
+            CursorRefusedError: a page token is no longer accepted, or of another host than the configured one.
             PagingLoopError: it goes in circles.
-            UntrustedAnswerError: a page leads to another host. Otherwise as `get`.
+            UntrustedAnswerError: a page leads to another host.
         """
         following, seen = iter(starts), Counter[int]()
         url = next(following, None)

@@ -259,35 +259,22 @@ def _state(row: Any, _wanted: Wanted) -> SequenceState:
     if prospect is UNSET or sequence is UNSET:
         untold = frozenset(name for name, one in (("prospect", prospect), ("sequence", sequence)) if one is UNSET)
     return SequenceState(
-        row.id,
-        prospect or None,
-        sequence or None,
-        attributes.state,
-        _instant(attributes.stateChangedAt),
-        _instant(attributes.updatedAt),
-        untold,
-        _target(relationships.sequenceStep) or None,
+        row.id, prospect or None, sequence or None, attributes.state, _instant(attributes.stateChangedAt),
+        _instant(attributes.updatedAt), untold, _target(relationships.sequenceStep) or None,
         _instant(attributes.repliedAt),
-    )
+    )  # fmt: skip
 
 
 def _prospect(row: Any, wanted: Wanted) -> Prospect:
     one = row.attributes
-    more = {name: value for name in wanted.prospect if (value := getattr(one, name)) is not UNSET}
+    emails = tuple([stripped for address in one.emails if (stripped := address.strip())]) if one.emails else ()
+    reference = (one.externalId or "").strip()
+    more = {name: _scalar(value) for name in wanted.prospect if (value := getattr(one, name)) is not UNSET}
     return Prospect(
-        row.id,
-        one.firstName,
-        one.lastName,
-        tuple([stripped for address in one.emails if (stripped := address.strip())]) if one.emails else (),
-        None if (reference := (one.externalId or "").strip()) in _NOTHING else reference,
-        one.optedOut is True,
-        _instant(one.optedOutAt),
-        one.emailOptedOut is True,
-        _instant(one.emailsOptedAt),
-        _instant(one.trashedAt),
-        _instant(one.updatedAt),
-        {name: _scalar(value) for name, value in more.items()},
-    )
+        row.id, one.firstName, one.lastName, emails, None if reference in _NOTHING else reference,
+        one.optedOut is True, _instant(one.optedOutAt), one.emailOptedOut is True, _instant(one.emailsOptedAt),
+        _instant(one.trashedAt), _instant(one.updatedAt), more,
+    )  # fmt: skip
 
 
 def _task(row: Any, wanted: Wanted) -> SourceTask:
@@ -300,20 +287,11 @@ def _task(row: Any, wanted: Wanted) -> SourceTask:
     usual = KINDS[Stream.TASKS].relationships
     looks |= {name: target or None for name, target in targets.items() if name in usual or target is not UNSET}
     prospect, sequence, state, step = (targets[name] or None for name in usual[:4])
+    untold = frozenset([name for name in usual if targets[name] is UNSET])
     return SourceTask(
-        row.id,
-        prospect,
-        sequence,
-        state,
-        step,
-        str(one.taskType or ""),
-        str(one.action or ""),
-        _instant(one.dueAt),
-        one.note,
-        _instant(one.updatedAt),
-        looks,
-        frozenset([name for name in usual if targets[name] is UNSET]),
-    )
+        row.id, prospect, sequence, state, step, str(one.taskType or ""), str(one.action or ""), _instant(one.dueAt),
+        one.note, _instant(one.updatedAt), looks, untold,
+    )  # fmt: skip
 
 
 def _event(row: Any, _wanted: Wanted) -> Event:
@@ -389,8 +367,7 @@ def parsed_object(body: bytes) -> Json | None:
 def _usual_row(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Json, list[str]]:
     """Return a row in the form of the schema, and what of it made no sense and is therefore null.
 
-    Raises:
-        ValueError: nothing can be made of it.
+    Raises ValueError where nothing can be made of it, as all of these do.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("attributes"), dict):
         raise ValueError("its parts are not what the API promises")  # noqa: TRY004 - one class for what makes no sense
@@ -418,8 +395,7 @@ def _usual_row(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Json, list[str
 def _usual(type_: Any, value: Any) -> Any:
     """Bring an attribute into the form that its type has: null for a list, one text, lists with nulls, and so on.
 
-    Raises:
-        ValueError: it makes no sense. A flag in an unknown form is no "no".
+    A flag in an unknown form is no "no".
     """
     if value is None:
         return "" if type_ is str else None
@@ -452,11 +428,7 @@ def _scalar(value: Any) -> Scalar:
 
 
 def _usual_relationship(value: Any) -> Any:
-    """Bring a relationship into the usual form; one that is no object says nothing.
-
-    Raises:
-        ValueError: it points to what is no id.
-    """
+    """Bring a relationship into the usual form; one that is no object says nothing."""
     if value is None:
         return None
     content = value if isinstance(value, dict) else {}
@@ -469,11 +441,7 @@ def _usual_relationship(value: Any) -> Any:
 
 
 def identifier(value: object) -> int:
-    """Read an id, a whole number or its text.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Read an id, a whole number or its text."""
     number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
     if type(number) is int and 0 < number <= LARGEST_ID:
         return number

@@ -30,8 +30,7 @@ class Walk(NamedTuple):
         moves_watermark: whether it covers everything from the watermark on, so that the watermark may follow it.
         counts_as_sweep: whether it reads far enough back to be a late sweep.
         next_url: where it goes on; None: at its first page.
-        began_at: the server's clock when it began; None where no answer had a `Date`.
-        local_at: this machine's clock at that moment, the second witness.
+        began_at: the server's clock when it began; None where no answer had a `Date`. `local_at`: this machine's.
         newest: the newest stamp it has seen.
         as_is: whether it takes every row as it is, whatever is stored of it.
     """
@@ -55,16 +54,14 @@ class Progress(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How a run is to read.
+    """How a run is to read; lengths of time are in ms.
 
     Attributes:
-        start: how far back a first load reads, in ms; None: everything.
-        start_at: the same as a point in time, which wins over `start`.
-        overlap: how far behind the watermark each run reads, in ms.
-        late_sweep: how far back, and how often, the sweep reads, in ms.
+        start: how far back a first load reads; None: everything. `start_at`, a point in time, wins over it.
+        overlap: how far behind the watermark each run reads.
+        late_sweep: how far back, and how often, the sweep reads.
         full: ignore the watermark.
-        since: read from here instead.
-        ago: read from so long ago instead, in ms, by the service's clock.
+        since: read from here instead. `ago`: from so long ago, by the service's clock.
     """
 
     start: int | None
@@ -162,13 +159,9 @@ def is_mass_change(changes: int, known: int, *, share: float, count: int) -> boo
 
 
 def guard_problems(numbers: Mapping[Watched, int], linked: int, limits: Guard, *, loaded: bool) -> dict[Watched, str]:
-    """Return which limits would be passed, and each problem in words.
+    """Return which limits would be passed by so many people of those that are linked, and each problem in words.
 
-    Args:
-        numbers: how many people a cycle would change, lose or create.
-        linked: how many people are linked.
-        limits: what is allowed, as the config has it.
-        loaded: whether the first load is done. Before, updates are not watched.
+    Updates are not watched before the first load is done (`loaded`).
     """
     updates, losses, creations = (numbers[one] for one in Watched)
     found: dict[Watched, str] = {}
