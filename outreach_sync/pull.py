@@ -17,7 +17,7 @@ from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.records import Prospect, Stream
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
-from outreach_sync.rules.watermark import sweep_bound, sweep_is_due, trusted_time, walk_to_make
+from outreach_sync.rules.watermark import late_sweep, trusted_time, walk_to_make
 from outreach_sync.store.cache import CachedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
 from outreach_sync.store.outbox import TASK, next_attempt
@@ -66,7 +66,7 @@ def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:
     requests_before, restarts_left = run.source.requests, _RESTARTS
     name: str | None = stream.value if survey is None else SURVEY
     known, walk = progress.of(name or ""), None
-    if reading.is_told and known.walk is not None:
+    if reading.since is not None and known.walk is not None:
         name = None  # nothing of it is kept
     try:
         following: Walk | None = walk_to_make(known, reading, run.source.heard_time(), run.source.server_time)
@@ -118,11 +118,10 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: 
         now = page.server_time
         if walk.began_at is None:
             walk = walk._replace(began_at=now, local_at=run.clock())
-            if walk.moves_watermark and not walk.counts_as_sweep and not reading.is_told and now is not None:
-                known = progress.of(stream)
-                if sweep_is_due(known, reading, now):
-                    sweep = sweep_bound(known, reading)
-                    return sweep._replace(began_at=now, local_at=run.clock(), as_is=reading.full)
+            if walk.moves_watermark and not walk.counts_as_sweep and reading.since is None:
+                sweep = late_sweep(progress.of(stream), reading, now)
+                if sweep is not None:
+                    return sweep._replace(began_at=now, local_at=run.clock())
         stamps = (walk.newest, *(row.updated_at for row in page.rows))
         newest = max((stamp for stamp in stamps if stamp is not None), default=None)
         walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)

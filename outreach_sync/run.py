@@ -346,7 +346,6 @@ def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log
     def on_retry(note: RetryNote) -> None:
         log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
 
-    start, since = config.sync.start, options.since
     run_id = uuid.uuid4().hex[:12]
     return Run(
         id=run_id,
@@ -355,13 +354,7 @@ def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log
         target=Workbooks(config, stop, on_retry=on_retry),
         config=config,
         reading=Reading(
-            start=start.ms if isinstance(start, Back) else None,
-            start_at=None if isinstance(start, Back) else start,
-            overlap=config.sync.overlap_ms,
-            late_sweep=config.sync.late_sweep_ms,
-            full=options.full,
-            since=None if isinstance(since, Back) else since,
-            ago=since.ms if isinstance(since, Back) else None,
+            config.sync.start, config.sync.overlap_ms, config.sync.late_sweep_ms, options.full, options.since
         ),
         streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
         pilot=Pilot(options.limit, frozenset(options.prospects) or None),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.instants import Instant
+from outreach_sync.instants import Back, Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,28 +54,21 @@ class Progress(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How a run is to read; lengths of time are in ms.
+    """How a run is to read; lengths of time are in ms, a `Back` counts from the service's clock.
 
     Attributes:
-        start: how far back a first load reads; None: everything. `start_at`, a point in time, wins over it.
+        start: from where a first load reads; None: everything.
         overlap: how far behind the watermark each run reads.
         late_sweep: how far back, and how often, the sweep reads.
         full: ignore the watermark.
-        since: read from here instead. `ago`: from so long ago, by the service's clock.
+        since: the run was told to read from here instead.
     """
 
-    start: int | None
-    start_at: Instant | None
+    start: Instant | Back | None
     overlap: int
     late_sweep: int
     full: bool = False
-    since: Instant | None = None
-    ago: int | None = None
-
-    @property
-    def is_told(self) -> bool:
-        """Whether the run was told where to read from."""
-        return self.since is not None or self.ago is not None
+    since: Instant | Back | None = None
 
 
 def walk_to_make(progress: Progress, reading: Reading, heard: Instant | None, ask: Callable[[], Instant]) -> Walk:
@@ -83,46 +76,38 @@ def walk_to_make(progress: Progress, reading: Reading, heard: Instant | None, as
 
     `heard` is what the server's clock reads, where that is known; `ask` is called only where it is needed and is not.
     """
-    if progress.walk is not None and not reading.is_told and (not reading.full or _reads_all(progress.walk, reading)):
+    is_told, start = reading.since is not None, reading.start if reading.since is None else reading.since
+    if progress.walk is not None and not is_told and (not reading.full or _reads_all(progress.walk, start)):
         return progress.walk._replace(as_is=progress.walk.as_is or reading.full)
-    ago = reading.ago if reading.is_told else reading.start
-    since = reading.since if reading.is_told else reading.start_at
-    if not reading.is_told and progress.watermark is not None and not reading.full:
-        if heard is not None and sweep_is_due(progress, reading, heard):
-            return sweep_bound(progress, reading)
-        return Walk(Instant(progress.watermark - reading.overlap), moves_watermark=True, counts_as_sweep=False)
-    if since is None and ago is not None:
-        since = Instant((ask() if heard is None else heard) - ago)
-    covers = since is None or (progress.watermark is not None and since <= progress.watermark)
-    moves, sweeps = covers or not reading.is_told, not reading.is_told
-    return Walk(since, moves_watermark=moves, counts_as_sweep=sweeps, as_is=reading.full)
+    if progress.watermark is not None and not is_told and not reading.full:
+        sweep = late_sweep(progress, reading, heard)
+        since = Instant(progress.watermark - reading.overlap)
+        return sweep or Walk(since, moves_watermark=True, counts_as_sweep=False)
+    if isinstance(start, Back):
+        start = Instant((ask() if heard is None else heard) - start.ms)
+    covers = start is None or (progress.watermark is not None and start <= progress.watermark)
+    return Walk(start, moves_watermark=covers or not is_told, counts_as_sweep=not is_told, as_is=reading.full)
 
 
-def _reads_all(walk: Walk, reading: Reading) -> bool:
+def _reads_all(walk: Walk, start: Instant | Back | None) -> bool:
     """Say whether a walk reads all that a run with `full` is to read, so that such a run may go on with it."""
-    if walk.since is None or (reading.start is None and reading.start_at is None) or walk.began_at is None:
+    if walk.since is None or walk.began_at is None or start is None:
         return walk.since is None
-    start = reading.start_at if reading.start_at is not None else walk.began_at - (reading.start or 0)
-    return walk.since <= start + _CLOCKS_DIFFER
+    return walk.since <= (walk.began_at - start.ms if isinstance(start, Back) else start) + _CLOCKS_DIFFER
 
 
-def sweep_is_due(progress: Progress, reading: Reading, server_now: Instant) -> bool:
-    """Say whether a sweep's time has passed since the last one began, by the server's clock.
+def late_sweep(progress: Progress, reading: Reading, server_now: Instant | None) -> Walk | None:
+    """Return a late sweep, where its time has passed since the last one began, by the server's clock.
 
-    One that began in what is now the future was dated by a wrong answer: it is due as well.
+    It reads from as far before the last one's beginning as rows may come late. One that began in what is now the future
+    was dated by a wrong answer: then it is due as well.
     """
-    if progress.sweep_began_at is None:
-        return False
-    passed = server_now - progress.sweep_began_at
-    return passed >= reading.late_sweep or passed < -_CLOCKS_DIFFER
-
-
-def sweep_bound(progress: Progress, reading: Reading) -> Walk:
-    """Return a late sweep: as far before the last sweep's beginning as rows may come late."""
-    marks = [mark for mark in (progress.sweep_began_at, progress.watermark) if mark is not None]
-    earliest = min(marks)
-    since = min(earliest - reading.late_sweep, (progress.watermark or earliest) - reading.overlap)
-    return Walk(Instant(since), moves_watermark=True, counts_as_sweep=True)
+    began = progress.sweep_began_at
+    if began is None or server_now is None or -_CLOCKS_DIFFER <= server_now - began < reading.late_sweep:
+        return None
+    watermark = began if progress.watermark is None else progress.watermark
+    since = min(min(began, watermark) - reading.late_sweep, watermark - reading.overlap)
+    return Walk(Instant(since), moves_watermark=True, counts_as_sweep=True, as_is=reading.full)
 
 
 def trusted_time(walk: Walk) -> Instant | None:

@@ -8,7 +8,7 @@ import pytest
 
 from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
-from outreach_sync.instants import Instant
+from outreach_sync.instants import Back, Instant
 from outreach_sync.records import Page, SequenceState, SourceTask, Stream
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.run import Pilot, Run, RunSummary
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DAY, NOON = 86_400_000, Instant(1_790_000_000_000)
 STREAMS = (Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS)
-READING = Reading(start=90 * DAY, start_at=None, overlap=600_000, late_sweep=DAY)
+READING = Reading(Back(90 * DAY), overlap=600_000, late_sweep=DAY)
 
 
 class FakeSource:

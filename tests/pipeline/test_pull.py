@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.errors import UnavailableError
-from outreach_sync.instants import Instant
+from outreach_sync.instants import Back, Instant
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.pull import pull
 from outreach_sync.records import Refused, Stream
@@ -175,5 +175,5 @@ def test_the_watermark_never_passes_a_row_that_was_not_read(bench: Any, steps: l
 def test_a_while_ago_is_counted_by_the_clock_of_this_machine(bench: Any) -> None:
     walk_states(bench)
     bench.now = Instant(NOON + 30 * DAY)
-    walk_states(bench, ago=7 * DAY)
+    walk_states(bench, since=Back(7 * DAY))
     assert bench.source.first_urls[-1] == (STATES, NOON - 7 * DAY)

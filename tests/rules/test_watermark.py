@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.config.model import Guard
-from outreach_sync.instants import Instant, parse_duration, parse_iso
+from outreach_sync.instants import Back, Instant, parse_duration, parse_iso
 from outreach_sync.rules.watermark import (
     Progress,
     Reading,
@@ -14,15 +14,14 @@ from outreach_sync.rules.watermark import (
     Watched,
     guard_problems,
     is_mass_change,
-    sweep_bound,
-    sweep_is_due,
+    late_sweep,
     trusted_time,
     walk_to_make,
 )
 
 DAY = parse_duration("24h")
 NOW = parse_iso("2026-09-10T12:00:00Z")
-READING = Reading(parse_duration("90d"), None, parse_duration("10m"), DAY)
+READING = Reading(Back(parse_duration("90d")), parse_duration("10m"), DAY)
 WALK = Walk(None, moves_watermark=True, counts_as_sweep=False)
 
 
@@ -48,7 +47,7 @@ def test_the_first_load_waits_for_the_server_clock_instead_of_using_ours() -> No
 
 @pytest.mark.parametrize(
     ("reading", "since"),
-    [(READING._replace(start=None), None), (READING._replace(start_at=ago("5d")), ago("5d"))],
+    [(READING._replace(start=None), None), (READING._replace(start=ago("5d")), ago("5d"))],
     ids=["all", "a date"],
 )
 def test_a_first_load_without_a_duration_needs_no_clock(reading: Reading, since: Instant | None) -> None:
@@ -72,19 +71,19 @@ def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(
     assert bound == Walk(since, moves_watermark=moves, counts_as_sweep=False)
 
 
-def test_a_sweep_that_began_in_the_future_was_dated_wrongly_and_is_due() -> None:
-    assert sweep_is_due(progress(ago("1m"), Instant(NOW + DAY)), READING, NOW)
-    assert not sweep_is_due(progress(ago("1m"), Instant(NOW + 1000)), READING, NOW)
+@pytest.mark.parametrize(
+    ("began", "due"),
+    [(ago("23h59m"), False), (ago("24h"), True), (ago("30d"), True), (NOW + 60_000, False), (NOW + 60_001, True)],
+)
+def test_a_sweep_is_due_once_its_time_has_passed_or_the_last_one_was_dated_wrongly(began: int, due: bool) -> None:
+    sweep = late_sweep(progress(ago("1m"), Instant(began)), READING, NOW)
+    since = min(began - DAY, NOW - 60_000 - max(DAY, 600_000))
+    assert sweep == (Walk(Instant(since), moves_watermark=True, counts_as_sweep=True) if due else None)
 
 
-@pytest.mark.parametrize(("swept", "due"), [("23h59m", False), ("24h", True), ("30d", True)])
-def test_a_sweep_is_due_once_its_time_has_passed(swept: str, due: bool) -> None:
-    assert sweep_is_due(progress(ago("1m"), ago(swept)), READING, NOW) is due
-
-
-def test_a_sweep_reads_from_its_period_before_the_last_one_began() -> None:
-    bound = sweep_bound(progress(ago("1m"), ago("25h")), READING)
-    assert bound == Walk(ago("49h"), moves_watermark=True, counts_as_sweep=True)
+def test_a_sweep_reads_back_by_the_overlap_at_least() -> None:
+    reading = READING._replace(overlap=3 * DAY)
+    assert late_sweep(progress(ago("1m"), ago("25h")), reading, NOW).since == NOW - 60_000 - 3 * DAY
 
 
 @pytest.mark.parametrize(
