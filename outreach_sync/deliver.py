@@ -400,7 +400,6 @@ class Delivery:
         fields = {_NO_EMAIL: True} if rescue else entry.fields
         if entry.person_id is None:
             run.store.people.accepted(verdict.id, lock_version, fields, now, pool=entry.pool)
-            run.store.outbox.person_exists(entry.pool)
         else:
             run.store.people.accepted(verdict.id, lock_version, fields, now)
         run.wrote(entry, verdict.id, run.named(fields))

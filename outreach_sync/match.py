@@ -294,7 +294,6 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
             if person_id not in doubtful and newest:
                 keep_read(run, row, before, judged.rule)
             run.store.people.link([prospect_id], person_id)
-            run.store.outbox.person_exists([prospect_id])
     refresh(run, doubtful)
     return matches.verdicts
 
@@ -315,7 +314,7 @@ def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -
         row.id, row.lock_version, held, rule=rule, now=run.clock(), kept_as=kept_as, untouched=untouched
     )
     if known is not None and (known.deleted or known.hidden or known.untouched) and not untouched:
-        run.store.outbox.person_exists(run.store.people.prospects_of([row.id]).get(row.id, ()))
+        run.store.people.link(run.store.people.prospects_of([row.id]).get(row.id, ()), row.id)
     return held
 
 

@@ -336,7 +336,7 @@ class Cache(Table):
         rows = self.do(
             "SELECT id, emails FROM prospect WHERE instr(lower(emails), lower(?)) ORDER BY id", address.strip()
         )
-        return [one for one, emails in rows if mailbox(address) in map(mailbox, emails.split("\n"))]
+        return [one for one, emails in rows if mailbox(address) in mailboxes(emails)]
 
     def pooled_prospects(self, prospect_ids: Collection[int]) -> dict[int, PooledProspect]:
         """Return what a decision needs of each prospect."""
@@ -379,6 +379,11 @@ OPT_OUT_IS_KNOWN = (
     f" (SELECT 1 FROM sequence_state s WHERE s.prospect_id = p.id AND s.state = '{OPTED_OUT}'))"
 )
 """Whether an opt-out of the prospect `p` is known."""
+
+
+def mailboxes(emails: str | None) -> set[str]:
+    """Return the addresses of a column `emails`, in the form in which they are compared."""
+    return {mailbox(line) for line in (emails or "").split("\n") if line.strip()}
 
 
 def _lines(emails: Iterable[str]) -> str:

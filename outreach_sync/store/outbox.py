@@ -245,11 +245,6 @@ class Outbox(Table):
             *(state, next_attempt_at, reason, in_doubt, entry.id),
         )
 
-    def person_exists(self, prospect_ids: Iterable[int]) -> None:
-        """Make tasks due that waited for the Person of these prospects."""
-        waiting = f"state = 'waiting' AND prospect_id IN {IDS}"
-        self.do(f"UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE {waiting}", prospect_ids)
-
     def discard(self, entry_ids: Iterable[int]) -> None:
         """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
         self.do(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.rules.person import Held, RoleValue, mailbox
-from outreach_sync.store.cache import OPT_OUT_IS_KNOWN
+from outreach_sync.rules.person import Held, RoleValue
+from outreach_sync.store.cache import OPT_OUT_IS_KNOWN, mailboxes
 from outreach_sync.store.outbox import IS_DUE
 from outreach_sync.store.schema import IDS, Table, parsed
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from outreach_sync.instants import Instant
 
-
 _ROLES = Held._fields
 _COLUMNS = ", ".join(_ROLES)
+_TOGETHER = 500
 
 
 class LinkedPerson(NamedTuple):
@@ -60,11 +60,10 @@ class People(Table):
         found = {}
         for person_id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, *values in rows:
             held = Held(*values)
+            held = held._replace(no_email=None if held.no_email is None else bool(held.no_email))
             found[person_id] = LinkedPerson(
-                *(person_id, lock_version, bool(deleted), bool(hidden), bool(untouched)),
-                held._replace(no_email=None if held.no_email is None else bool(held.no_email)),
-                parsed(kept_as) if kept_as else {},
-                *(linked_at, rule, written_at),
+                *(person_id, lock_version, bool(deleted), bool(hidden), bool(untouched), held),
+                *(parsed(kept_as), linked_at, rule, written_at),
             )
         return found
 
@@ -87,9 +86,11 @@ class People(Table):
         known = int(self.value("SELECT count(*) FROM person WHERE NOT deleted"))
         return known + (int(self.value(lost)) if or_lost else 0)
 
-    def link(self, prospect_ids: Iterable[int], person_id: int) -> None:
-        """Record that these prospects are this Person."""
+    def link(self, prospect_ids: Collection[int], person_id: int) -> None:
+        """Record that these prospects are this Person; the tasks that waited for it are due."""
         self.do(f"UPDATE prospect SET person_id = ? WHERE id IN {IDS}", person_id, prospect_ids)
+        waiting = f"state = 'waiting' AND prospect_id IN {IDS}"
+        self.do(f"UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE {waiting}", prospect_ids)
 
     def unlink(self, person_id: int, pool: Collection[int]) -> None:
         """Forget a Person that is gone, but not that it had No Email, which its prospects (`pool`) take along.
@@ -122,19 +123,10 @@ class People(Table):
         untouched: bool = False,
     ) -> None:
         """Record what a Person was read to hold."""
-        self.do(
-            f"INSERT INTO person (id, lock_version, {_COLUMNS}, kept_as, untouched, linked_at, rule)"
-            f" VALUES (?, ?{', ?' * len(_ROLES)}, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET deleted = 0, hidden = 0,"
-            " lock_version = excluded.lock_version, kept_as = excluded.kept_as, untouched = excluded.untouched,"
-            f" {', '.join(f'{role} = excluded.{role}' for role in _ROLES)}",
-            person_id,
-            lock_version,
-            *held,
-            json.dumps(kept_as) if kept_as else None,
-            untouched,
-            now,
-            rule,
-        )
+        row = (person_id, lock_version, *held, json.dumps(kept_as) if kept_as else None, untouched, now, rule)
+        unless_new = {"deleted": "0", "hidden": "0", "linked_at": "linked_at", "rule": "rule"}
+        columns = f"id, lock_version, {_COLUMNS}, kept_as, untouched, linked_at, rule"
+        self.write("person", columns, [row], **unless_new)
 
     def accepted(
         self,
@@ -143,16 +135,12 @@ class People(Table):
         fields: Mapping[str, RoleValue],
         now: Instant,
         *,
-        pool: Iterable[int] | None = None,
+        pool: Collection[int] | None = None,
     ) -> None:
         """Record that Workbooks took these values.
 
-        Args:
-            person_id: the Person.
-            lock_version: the version it has now; None: Workbooks did not say.
-            fields: role -> value.
-            now: when.
-            pool: the prospects that it is, where the write created it; None: it was there.
+        `lock_version` None: it did not say which version the Person has now. `pool`: the prospects of a Person that the
+        write created.
         """
         if pool is not None:
             self.do("INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", person_id, now)
@@ -171,10 +159,8 @@ class People(Table):
     def doubt(self, person_ids: Iterable[int] | None, **said: bool) -> None:
         """Record that it is not certain what these (None: any) hold: each is read before it is next written.
 
-        Args:
-            person_ids: the people.
-            said: what is known of them all the same: that they are `deleted` in Workbooks and are to stay so, that
-                they are `hidden`, or what a deleted one was read to say of `no_email`.
+        `said` is known of them all the same: that they are `deleted` in Workbooks and are to stay so, that they are
+        `hidden`, or what a deleted one was read to say of `no_email`.
         """
         update = f"UPDATE person SET lock_version = NULL{''.join(f', {name} = ?' for name in said)}"
         if person_ids is None:
@@ -183,13 +169,13 @@ class People(Table):
             self.do(f"{update} WHERE id IN {IDS}", *said.values(), person_ids)
 
 
+# Whom to decide again, besides those who are named: every linked prospect, and anyone who could not be decided or
+# written; those without a Person; those of every entry that is due (takes the time twice).
 EVERYBODY = (
     "SELECT id FROM prospect WHERE person_id IS NOT NULL UNION SELECT prospect_id FROM outbox WHERE record = 'person'"
 )
-"""Every linked prospect, and anyone who could not be decided or written."""
 WITHOUT_PERSON = "SELECT id FROM prospect WHERE person_id IS NULL"
 DUE = f"SELECT DISTINCT prospect_id FROM outbox WHERE record = 'person' AND state = 'queued' AND NOT held AND {IS_DUE}"
-"""Those of every entry that is due; takes the time twice."""
 
 
 class Undecided(Table):
@@ -199,8 +185,8 @@ class Undecided(Table):
         """Note prospects to be decided again; one that an incomplete walk holds back stays held back.
 
         Args:
-            prospects: their ids, or which: `EVERYBODY`, `WITHOUT_PERSON`, or `DUE`.
-            values: what such a selection takes.
+            prospects: their ids, or one of the selections above.
+            values: what the selection takes.
             held: whether those that were not noted before are held back.
         """
         named = isinstance(prospects, str)
@@ -210,26 +196,19 @@ class Undecided(Table):
             *(values if named else (prospects,)),
         )
 
-    def hold(self, prospect_ids: Iterable[int], *, changed: bool = False) -> None:
+    def hold(self, prospect_ids: Collection[int], *, changed: bool = False) -> None:
         """Hold prospects back until every walk is complete, and decide them again then.
 
-        Args:
-            prospect_ids: those of whom a walk that is not complete saw something, or of whom Outreach does not answer
-                what has to be asked about them.
-            changed: a record of theirs changed in Outreach: what was discarded for their Person is taken up again.
+        Either a walk that is not complete saw something of them, or Outreach does not answer what has to be asked about
+        them. `changed`: a record of theirs changed there: what was discarded for their Person is taken up again.
         """
-        ids = list(prospect_ids)
-        self.do(
-            "INSERT INTO changed SELECT value, 1 FROM json_each(?) WHERE true"
-            " ON CONFLICT (prospect_id) DO UPDATE SET held = 1",
-            ids,
-        )
+        self.write("changed", "prospect_id, held", ((one, 1) for one in prospect_ids))
         if changed:
             self.do(
                 "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND record = 'person'"
                 f" AND (prospect_id IN {IDS} OR EXISTS (SELECT 1 FROM json_each(pool) m WHERE m.value IN {IDS})"
                 f" OR EXISTS (SELECT 1 FROM prospect p WHERE p.person_id = outbox.person_id AND p.id IN {IDS}))",
-                *(ids, ids, ids),
+                *(prospect_ids, prospect_ids, prospect_ids),
             )
 
     def release(self) -> None:
@@ -240,13 +219,9 @@ class Undecided(Table):
     def ready(
         self, after: int = 0, limit: int = -1, *, among: Iterable[int] | None = None, only_opt_outs: bool = False
     ) -> list[int]:
-        """Return prospects above `after` to decide now, in order.
+        """Return prospects above `after` to decide now, in order; `among`: of these only.
 
-        Args:
-            after: the last that was returned before.
-            limit: at most so many; negative: all.
-            among: of these only.
-            only_opt_outs: in place of those, the ones that an incomplete walk holds back and that opted out.
+        `only_opt_outs`: in place of those, the ones that an incomplete walk holds back and that opted out.
         """
         which = "NOT held"
         if only_opt_outs:
@@ -277,17 +252,14 @@ class Undecided(Table):
         return int(self.value(f"SELECT count(*) FROM changed{which}"))
 
 
-_TOGETHER = 500
-
-
 class Candidates(Table):
     """The prospects that a planning pass found no Person for."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Begin an empty set on an open connection."""
         super().__init__(connection)
-        connection.execute("DROP TABLE IF EXISTS temp.candidate")
-        connection.execute("CREATE TEMP TABLE candidate (prospect_id INTEGER PRIMARY KEY, was_sent INTEGER NOT NULL)")
+        self.do("DROP TABLE IF EXISTS temp.candidate")
+        self.do("CREATE TEMP TABLE candidate (prospect_id INTEGER PRIMARY KEY, was_sent INTEGER NOT NULL)")
 
     def add(self, prospect_ids: Iterable[int], *, buried: Iterable[int]) -> None:
         """Add prospects without a Person; one was sent before for those that lost theirs, and for the `buried`."""
@@ -305,14 +277,17 @@ class Candidates(Table):
 
     def list_addresses(self) -> None:
         """Bring the table of addresses up to date with the prospects without a Person; call it inside a transaction."""
-        unlisted = "SELECT id, emails FROM prospect WHERE {} AND NOT listed LIMIT 5000"
-        for which in ("person_id IS NULL", "id IN (SELECT prospect_id FROM temp.candidate)"):
-            while rows := self.do(unlisted.format(which)).fetchall():
-                self.connection.executemany(
-                    "INSERT OR IGNORE INTO address VALUES (?, ?)",
-                    ((address, one) for one, emails in rows for address in _mailboxes(emails)),
-                )
-                self.connection.executemany("UPDATE prospect SET listed = 1 WHERE id = ?", ((one,) for one, _ in rows))
+        unlisted = "SELECT id, emails FROM prospect WHERE {} AND NOT listed"
+        query = (
+            f"{unlisted.format('person_id IS NULL')} UNION ALL"
+            f" {unlisted.format('id IN (SELECT prospect_id FROM temp.candidate)')} LIMIT 5000"
+        )
+        while rows := self.do(query).fetchall():
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO address VALUES (?, ?)",
+                ((address, one) for one, emails in rows for address in mailboxes(emails)),
+            )
+            self.do(f"UPDATE prospect SET listed = 1 WHERE id IN {IDS}", (one for one, _ in rows))
 
     def pools(self) -> Iterator[tuple[list[int], bool]]:
         """Yield everyone who is one person (prospect ids, lowest first) and whether that person was sent before.
@@ -325,27 +300,22 @@ class Candidates(Table):
         any_sent = f"SELECT count(*) FROM temp.candidate WHERE was_sent AND prospect_id IN {IDS}"
         while following := self.do(some, after, _TOGETHER).fetchall():
             after = following[-1][0]
-            addresses, owners = self._addresses([one for one, _ in following])
+            around = self._around([one for one, _ in following])
             for one, was_sent in following:
                 if one in done:
                     continue
-                pool = {one}
-                fresh = set[int]().union(*(owners[address] for address in addresses.get(one, ()))) - pool
+                pool, fresh = {one}, around.get(one, set()) - {one}
                 while fresh:  # who shares an address with somebody who shares one
                     pool |= fresh
-                    _, around = self._addresses(fresh)
-                    fresh = set[int]().union(*around.values()) - pool
+                    fresh = set[int]().union(*self._around(fresh).values()) - pool
                 if len(pool) > 1:
                     done |= pool
                 yield sorted(pool), bool(self.value(any_sent, pool) if len(pool) > 1 else was_sent)
 
-    def _addresses(self, prospect_ids: Collection[int]) -> tuple[dict[int, set[str]], dict[str, set[int]]]:
-        """Return the addresses of each prospect, and by address which prospects without a Person have it.
-
-        Candidates that got one meanwhile are among those.
-        """
+    def _around(self, prospect_ids: Collection[int]) -> dict[int, set[int]]:
+        """Return, for each prospect, those without a Person, or who got one since they were added, on its addresses."""
         rows = self.do(f"SELECT id, emails FROM prospect WHERE id IN {IDS}", prospect_ids)
-        addresses = {one: _mailboxes(emails) for one, emails in rows}
+        addresses = {one: mailboxes(emails) for one, emails in rows}
         owners: dict[str, set[int]] = {address: set() for some in addresses.values() for address in some}
         rows = self.do(
             "SELECT a.address, p.id, p.emails FROM json_each(?) j CROSS JOIN address a ON a.address = j.value"
@@ -355,10 +325,6 @@ class Candidates(Table):
             owners,
         )
         for address, one, emails in rows:
-            if address in _mailboxes(emails):  # as they were last read: the table may still list an older one
+            if address in mailboxes(emails):  # as they were last read: the table may still list an older one
                 owners[address].add(one)
-        return addresses, owners
-
-
-def _mailboxes(emails: str | None) -> set[str]:
-    return {mailbox(line) for line in (emails or "").split("\n") if line.strip()}
+        return {one: set[int]().union(*(owners[address] for address in some)) for one, some in addresses.items()}

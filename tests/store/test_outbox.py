@@ -80,7 +80,7 @@ def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: 
         state.outbox.mark([entry.id], state="waiting", reason=None)
         assert state.outbox.failures() == []
         assert state.outbox.due("task", "create", NOW, after=0, limit=9) == []
-        state.outbox.person_exists([1])
+        state.people.link([1], 1001)
     assert len(state.outbox.due("task", "create", NOW, after=0, limit=9)) == 1
 
 
