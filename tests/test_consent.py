@@ -29,16 +29,10 @@ def test_only_plain_http_on_this_machine_is_listened_on(uri: str, landing: Landi
 @pytest.mark.parametrize(
     "pasted",
     [
-        "C0DE",
-        " C0DE\n",
-        "https://localhost:8484/callback?code=C0DE&state=s3",
-        "?state=s3&code=C0DE",
-        "code=C0DE&state=s3",
-        '"https://localhost:8484/callback?code=C0DE&state=s3"',
+        *("C0DE", " 'C0DE'\n", "?state=s3&code=C0DE", "code=C0DE&state=s3"),
         "<https://localhost:8484/callback?code=C0DE&amp;state=s3>",
         " 'https://localhost:8484/callback?code=C0\n  DE&state=s3' \r\n",
         "localhost:8484/callback?code=C0DE&state=s3#top",
-        "'C0DE'",
     ],
 )
 def test_a_code_is_found_in_whatever_a_user_pastes(pasted: str) -> None:
@@ -49,14 +43,12 @@ def test_a_code_is_found_in_whatever_a_user_pastes(pasted: str) -> None:
     ("pasted", "error"),
     [
         ("", UsageError),
+        ("https://localhost/callback", UsageError),
         ("https://localhost/callback?code=C0DE", UsageError),
-        ("https://localhost/callback?code=C0DE&state=other", UsageError),
+        ("https://localhost/callback?code=C0DE&state=s\udce9", UsageError),
         ("https://localhost/callback?state=s3", UsageError),
         ("https://localhost/callback?error=access_denied&state=s3", NotAuthenticatedError),
-        ("https://localhost/callback", UsageError),
-        ("https://localhost/callback?code=C0DE&state=s\udce9", UsageError),
     ],
-    ids=["nothing", "no state", "another state", "no code", "refused", "no query", "odd state"],
 )
 def test_what_is_no_answer_to_this_request_is_refused(pasted: str, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -102,18 +94,11 @@ def free_port() -> int:
     return port
 
 
-def _listen(stop: StopSignal, *, seconds: float) -> str:
-    with Listener(Landing(free_port(), "/"), "s3") as listener:
-        return listener.code(stop, seconds=seconds)
-
-
-def test_waiting_for_a_browser_that_never_comes_ends() -> None:
-    with pytest.raises(UnavailableError, match="--paste"):
-        _listen(StopSignal(), seconds=0.1)
-
-
-def test_waiting_for_a_browser_ends_when_asked_to_stop() -> None:
+def test_waiting_for_a_browser_ends_when_nobody_comes_or_when_asked_to_stop() -> None:
     stop = StopSignal()
-    stop.set(15)
-    with pytest.raises(InterruptedByError):
-        _listen(stop, seconds=60)
+    with Listener(Landing(free_port(), "/"), "s3") as listener:
+        with pytest.raises(UnavailableError, match="--paste"):
+            listener.code(stop, seconds=0.1)
+        stop.set(15)
+        with pytest.raises(InterruptedByError):
+            listener.code(stop, seconds=60)

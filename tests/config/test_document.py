@@ -24,41 +24,35 @@ def _refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "complaint"),
+    ("content", "line", "complaint"),
     [
-        ("", 1, "empty"),
-        ("# only a comment\n", 1, "empty"),
-        ("- a\n- b\n", 1, "not a mapping"),
-        ("\n\njust words\n", 3, "not a mapping"),
-        ("a: 1\nb: [1, 2\nc: 3\n", 3, "not YAML"),
-        ("a: 1\n\tb: 2\n", 2, "not YAML"),
-        ("a: 1\n---\nb: 2\n", 2, "not YAML"),
-        ("a: x\x07y\n", 1, "not YAML"),
-        ("a: " + "[" * 5_000, 2, "not YAML"),
-        ("a: " + "[" * 100_000, 1, "nested too deep"),
+        (b"# only a comment\n", 1, "empty"),
+        (b"- a\n- b\n", 1, "not a mapping"),
+        (b"\n\njust words\n", 3, "not a mapping"),
+        (b"a: 1\nb: [1, 2\nc: 3\n", 3, "not YAML"),
+        (b"a: 1\n---\nb: 2\n", 2, "not YAML"),
+        (b"a: x\x07y\n", 1, "not YAML"),
+        (b"a: " + b"[" * 5_000, 2, "not YAML"),
+        (b"a: " + b"[" * 100_000, 1, "nested too deep"),
+        (b"a: 1\nb: caf\xe9\n", 2, "the text is not UTF-8"),
+        (b"# " + b"x" * 300_000, 1, "larger than 256 KiB"),
+        (None, 1, "cannot be read"),
     ],
 )
-def test_what_is_no_mapping_is_refused_at_its_line(write: Write, text: str, line: int, complaint: str) -> None:
-    refusal = _refusal(write(text))
+def test_what_is_no_mapping_is_refused_at_its_line(
+    tmp_path: Path, content: bytes | None, line: int, complaint: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    refusal = _refusal(path)
     assert complaint in refusal
     assert refusal.startswith(f"f:{line}: ")
 
 
-def test_a_file_that_is_not_utf8_is_refused_at_the_line_of_the_first_bad_byte(tmp_path: Path) -> None:
-    path = tmp_path / "latin1.yaml"
-    path.write_bytes(b"a: 1\nb: caf\xe9\n")
-    assert _refusal(path).startswith("f:2: the text is not UTF-8")
-
-
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
-    path = tmp_path / "bom.yaml"
-    path.write_bytes(b"\xef\xbb\xbfstate: {}\n")
-    assert Document(path).tree == {"state": {}}
-
-
-@pytest.mark.parametrize("missing", ["gone.yaml", "."])
-def test_a_file_that_cannot_be_read_is_a_mistake_of_the_user(tmp_path: Path, missing: str) -> None:
-    assert "cannot be read" in _refusal(tmp_path / missing)
+    (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbfstate: {}\n")
+    assert Document(tmp_path / "bom.yaml").tree == {"state": {}}
 
 
 def test_a_key_given_twice_names_both_lines(write: Write) -> None:
@@ -70,10 +64,7 @@ def test_a_key_given_twice_names_both_lines(write: Write) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "a: &a [*a]\n",
-        "a: &a {b: *a}\n",
-        "? [x]\n: 1\n",
-        "a: !!python/object:os.system x\n",
+        *("a: &a [*a]\n", "a: &a {b: *a}\n", "? [x]\n: 1\n", "a: !!python/object:os.system x\n"),
         "a: " + "[" * 900 + "]" * 900,
     ],
 )
@@ -91,17 +82,15 @@ def test_numbers_keep_their_text_and_know_their_value(write: Write) -> None:
     tree = Document(write("a: 007\nb: false\nc: '5'\nd: null\ne: 2026-01-31\nf: 0b_\n")).tree
     assert tree == {"a": "007", "b": "false", "c": "5", "d": None, "e": "2026-01-31", "f": "0b_"}
     assert as_yaml(tree) == {"a": 7, "b": False, "c": "5", "d": None, "e": "2026-01-31", "f": "0b_"}
-    assert not isinstance(tree["c"], Plain)
 
 
 def test_a_variable_is_typed_like_the_text_it_stands_for(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSWER", "false")
     tree = Document(write("a: ${ANSWER}\nb: '${ANSWER}'\n")).tree
-    assert as_yaml(tree["a"]) is False
-    assert not isinstance(tree["b"], Plain)
+    assert (as_yaml(tree["a"]), isinstance(tree["b"], Plain)) == (False, False)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [None, b"\n", b"\xff\xfe"])
 def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_needed(
     write: Write, tmp_path: Path, content: bytes | None
 ) -> None:
@@ -114,12 +103,9 @@ def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_
     assert (lenient.problems, lenient.tree) == ({}, {"workbooks": {"api_key": None}})
 
 
-def test_a_secret_given_in_two_ways_is_a_mistake(write: Write) -> None:
+def test_a_secret_given_in_two_ways_is_a_mistake_unless_one_is_empty(write: Write, tmp_path: Path) -> None:
     (problem,) = _problems(write("workbooks:\n  api_key: hush\n  api_key_file: key\n"))
     assert problem == "f:3: workbooks.api_key_file: api_key is given as well; give one of the two"
-
-
-def test_an_empty_variable_leaves_room_for_the_file(write: Write, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hush")
     document = Document(write("workbooks:\n  api_key: ${WORKBOOKS_API_KEY:-}\n  api_key_file: key\n"))
     assert document.tree == {"workbooks": {"api_key": "hush"}}
@@ -130,9 +116,6 @@ def test_only_credentials_may_be_unset_where_secrets_are_not_needed(write: Write
     lenient = Document(path, require_secrets=False)
     assert list(lenient.problems) == [("outreach", "base_url")]
     assert len(Document(path).problems) == 3
-
-
-def test_a_secret_whose_file_is_named_by_an_unset_variable_is_missing_and_no_unknown_key(write: Write) -> None:
     path = write("workbooks: {api_key_file: '${NO_DIR}/key'}\n")
     assert load_config(path, require_secrets=False).workbooks.api_key is None
 

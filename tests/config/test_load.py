@@ -425,10 +425,8 @@ def _quoted(text: str) -> str:
     return '"' + "".join(one if one.isalnum() or one in "-${}" else f"\\u{ord(one):04x}" for one in text) + '"'
 
 
-@pytest.mark.parametrize("endless", [True, False])
-def test_a_file_without_an_end_is_refused_at_once(write: Write, endless: bool) -> None:
-    large = write("# " + "x" * 300_000 + "\n")
+def test_a_file_without_an_end_is_refused_at_once(write: Write) -> None:
     with pytest.raises(ConfigError, match=r"larger than 256 KiB"):
-        load_config(Path("/dev/zero") if endless else large)
+        load_config(Path("/dev/zero"))
     with pytest.raises(ConfigError, match=r"api_key_file: .* larger than 64 KiB"):
         load_config(write("workbooks: {api_key_file: /dev/zero}\n"))

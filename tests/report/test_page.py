@@ -4,6 +4,7 @@ import re
 import time
 from base64 import b64encode
 from hashlib import sha256
+from importlib import resources
 from itertools import pairwise
 from typing import Any
 
@@ -23,11 +24,9 @@ HOSTILE = (
     "&lt;b&gt;",
     "x" * 3000,
 )
+STYLE = resources.files("outreach_sync.report").joinpath("style.css").read_text(encoding="utf-8")
+TEXT, GRAPHICS = 4.5, 3.0  # WCAG 2.2, level AA: 1.4.3 and 1.4.11
 KEEPS_OUT = {"script", "img", "iframe", "object", "embed", "form", "input", "base", "video", "audio"}
-
-
-def _levels(page: Any) -> list[int]:
-    return [int(tag.name[1]) for tag in page.named("h1", "h2", "h3", "h4", "h5", "h6")]
 
 
 @pytest.mark.parametrize("days", [1, 30, 400])
@@ -59,7 +58,7 @@ def test_a_screen_reader_finds_landmarks_a_language_and_headings_in_order(lived:
     assert page.named("html")[0].attributes["lang"] == "en"
     for landmark in ("header", "nav", "main", "footer", "h1", "title"):
         assert [tag.within[:1] for tag in page.named(landmark) if "svg" not in tag.within] == [("html",)], landmark
-    levels = _levels(page)
+    levels = [int(tag.name[1]) for tag in page.named("h1", "h2", "h3", "h4", "h5", "h6")]
     assert levels[0] == 1
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
     assert all(any(tag.section == one.section for tag in page.named("h2")) for one in page.named("section"))
@@ -136,8 +135,6 @@ def test_before_the_first_run_it_says_so_and_what_to_do(filled: Any, page_of: An
     assert "no run was made yet" in page.text
     assert "outreach-sync check" in page.said("code")
     assert page.problems == []
-    levels = _levels(page)
-    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
 
 
 def test_the_page_says_whose_it_is_and_its_verdict_before_anything_else(filled: Any, page_of: Any) -> None:
@@ -159,13 +156,6 @@ def test_what_needs_somebody_is_listed_in_the_verdict_and_only_what_is_new_is_ma
     assert [tag for tag in page.tags if tag.attributes.get("class") == "new"] == []
 
 
-def test_an_outage_is_told_with_its_cause_and_length(filled: Any, page_of: Any) -> None:
-    filled.run("a", Instant(NOW - 7_500_000), "failed", error="Outreach: no answer.")
-    filled.run("b", Instant(NOW))
-    text = " ".join(page_of(filled.state).text.split())
-    assert "2 h 5 min 1 Outreach: no answer." in text
-
-
 def test_ninety_days_of_a_run_every_ten_minutes_make_a_page_fast_and_small(filled: Any) -> None:
     summary = '{"people": {"updated": 3}, "tasks": {}, "requests": {"outreach": 3, "workbooks": 1}}'
     with filled.state.transaction():
@@ -182,3 +172,40 @@ def test_ninety_days_of_a_run_every_ten_minutes_make_a_page_fast_and_small(fille
     assert time.process_time() - began < 3
     assert "12,888 runs" in page
     assert len(page) < 300_000
+
+
+# -- the style sheet
+
+
+def _palettes() -> list[dict[str, str]]:
+    """Light, dark and print, in the order of the style sheet."""
+    blocks = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
+    return [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", block)) for block in blocks]
+
+
+def _luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(one * 2 for one in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_there_is_a_palette_for_light_for_dark_and_for_paper() -> None:
+    assert len(_palettes()) == 3
+    assert "@media (prefers-color-scheme: dark)" in STYLE
+    assert "@media print" in STYLE
+
+
+@pytest.mark.parametrize("palette", _palettes(), ids=["light", "dark", "print"])
+def test_text_and_graphics_stand_out_from_what_is_behind_them(palette: dict[str, str]) -> None:
+    for ground in ("ground", "card"):
+        for ink in ("ink", "soft", "calm", "warn", "good"):
+            assert _contrast(palette[ink], palette[ground]) >= TEXT, (ink, ground)
+        assert _contrast(palette["bad"], palette[ground]) >= GRAPHICS
+    assert _contrast(palette["warn"], palette["warn-soft"]) >= GRAPHICS
+    assert _contrast(palette["bad"], palette["bad-soft"]) >= GRAPHICS
