@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.store import Store
-from tests.benchmarks.accounts import Size, change_states, fill
 from tests.benchmarks.figures import Row, figure, in_turns, ratios, say
 from tests.benchmarks.program import Program, Took, python
 from tests.benchmarks.replay import Script, Wire
-from tests.benchmarks.stage import Stage
+from tests.benchmarks.stage import Size, Stage, change_states, fill
 from tests.benchmarks.tap import VERSION, Tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.benchmarks.stage import Recorded
 
 _LATENCY_MS = 50
 _LANES = 2
@@ -78,11 +75,9 @@ def idle() -> list[Row]:
 
 def requests_needed(people: int = 20_000, changed: int = 5_000) -> list[Row]:
     """Count the requests of a first load, and of a cycle in which so many states of linked people changed."""
-    with scene(Size(people), sync={"start": "all"}) as (stage, program, _):
-        with stage.serving() as recorded:
-            program.run("run", "--json")
-            first = recorded()
-        rows = _first_load(first, people)
+    with scene(Size(people), sync={"start": "all"}) as (stage, program, _), stage.serving() as recorded:
+        program.run("run", "--json")
+        bodies = [one.body for one in recorded() if one.service == "workbooks"]
     with scene(Size(people), in_step=True, sync={"start": "all"}) as (stage, program, _):
         with stage.serving():
             program.run("run", "--json")
@@ -94,25 +89,18 @@ def requests_needed(people: int = 20_000, changed: int = 5_000) -> list[Row]:
             steady = recorded()
     reads = sum(one.service == "outreach" and one.path != "/oauth/token" for one in steady)
     writes = sum(one.service == "workbooks" for one in steady)
-    note = f"{changed:,} changed states of as many of {people:,} people"
-    return [
-        *rows,
-        Row("steady: reads", figure([reads]), math.ceil(changed / 1000) + 3, note, unit=""),
-        Row("steady: requests to Workbooks", figure([writes]), math.ceil(changed / 100), note, unit=""),
-    ]
-
-
-def _first_load(asked: list[Recorded], people: int) -> list[Row]:
-    bodies = [one.body for one in asked if one.service == "workbooks"]
-    writes = sum(b"__method" in body for body in bodies)
+    loading = f"first load of {people:,} people known by e-mail"
     by_reference = sum(b"_ff[]=created_through_reference" in body for body in bodies)
     by_email = sum(b"_ff[]=main_location" in body for body in bodies)
-    note = f"first load of {people:,} people known by e-mail"
-    most = 1.1 * math.ceil(people / 100)
+    written = sum(b"__method" in body for body in bodies)
+    most = math.ceil(people / 100)
+    note = f"{changed:,} changed states of as many of {people:,} people"
     return [
-        Row("first load: look-ups by reference", figure([by_reference]), most, note, unit=""),
-        Row("first load: look-ups by e-mail", figure([by_email]), most, note, unit=""),
-        Row("first load: writes", figure([writes]), math.ceil(people / 100), note, unit=""),
+        Row("first load: look-ups by reference", figure([by_reference]), 1.1 * most, loading, unit=""),
+        Row("first load: look-ups by e-mail", figure([by_email]), 1.1 * most, loading, unit=""),
+        Row("first load: writes", figure([written]), most, loading, unit=""),
+        Row("steady: reads", figure([reads]), math.ceil(changed / 1000) + 3, note, unit=""),
+        Row("steady: requests to Workbooks", figure([writes]), math.ceil(changed / 100), note, unit=""),
     ]
 
 
@@ -156,9 +144,9 @@ def whole_cycle(people: int = 50_000, turns: int = 3) -> list[Row]:
             with stage.serving() as recorded:
                 mine.append(program.run("run", "--json"))
                 asked = recorded()
-            wire = Wire(config["outreach"]["base_url"], config["workbooks"]["base_url"], asked, _LANES, _LANES)
+            wire = Wire(config["outreach"]["base_url"], config["workbooks"]["base_url"], asked, _LANES)
             with stage.serving():
-                wires.append(_bare(directory, "wire", wire))
+                wires.append(_bare(directory, wire))
             say(f"whole cycle {mine[-1].wall:.1f} s, bare requests {wires[-1].wall:.1f} s")
         scripted = _scripted(stage, directory, people)
     note = f"{2 * people:,} states of {people:,} people, {_LATENCY_MS} ms, {len(asked):,} requests, {_LANES} lanes"
@@ -183,14 +171,14 @@ def _scripted(stage: Stage, directory: Path, people: int, sample: int = 500) -> 
     ids = [row["id"] for row in stage.sandbox.workbooks.store.all("Private::Crm::Person")[:sample]]
     script = Script(config["workbooks"]["base_url"], config["workbooks"]["api_key"], [(one, "Finished") for one in ids])
     with stage.serving():
-        written = _bare(directory, "script", script).wall
+        written = _bare(directory, script).wall
     return read + written * people / sample
 
 
-def _bare(directory: Path, kind: str, content: object) -> Took:
-    path = directory / f"{kind}.pickle"
+def _bare(directory: Path, content: object) -> Took:
+    path = directory / "bare.pickle"
     path.write_bytes(pickle.dumps(content))
-    return python("-m", "tests.benchmarks.replay", kind, str(path))
+    return python("-m", "tests.benchmarks.replay", str(path))
 
 
 def memory(small: int = 10_000, large: int = 100_000) -> list[Row]:

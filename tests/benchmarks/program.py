@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import subprocess
@@ -14,25 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from multiprocessing.connection import Connection
     from pathlib import Path
 
 
 class Took(NamedTuple):
-    """What one process took: seconds of wall and of CPU, peak memory in bytes, and what it said."""
+    """What one process took: seconds of wall and of CPU, peak memory in bytes."""
 
     wall: float
     cpu: float
     peak: int
-    status: int
-    out: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return what it printed as JSON."""
-        document: dict[str, Any] = json.loads(self.out)
-        return document
 
 
 def take(*command: str) -> Took:
@@ -46,11 +37,6 @@ def take(*command: str) -> Took:
     if isinstance(took, str):
         raise RuntimeError(took)  # noqa: TRY004 - the text is what the process said
     return took
-
-
-def take_at_once(*command: str) -> int:
-    """Run a command beside others and return its exit status; what it took is not told apart from theirs."""
-    return subprocess.run(command, check=False, capture_output=True).returncode
 
 
 def python(*arguments: str) -> Took:
@@ -98,30 +84,19 @@ class Program:
 
 def _launch(connection: Connection) -> None:
     while (command := connection.recv()) is not None:
-        connection.send(_taken(command))
+        with tempfile.TemporaryFile() as said:
+            begun = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+            _, status, used = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - begun
+            process.returncode = os.waitstatus_to_exitcode(status)
+            said.seek(0)
+            failed = f"{' '.join(command)} ended with {process.returncode}: {said.read()[-2000:].decode()}"
+        took = Took(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+        connection.send(took if process.returncode in {0, 1} else failed)
 
 
-def _taken(command: Sequence[str]) -> Took | str:
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        said.seek(0)
-        if process.returncode not in {0, 1}:
-            return f"{' '.join(command)} ended with {process.returncode}: {said.read()[-2000:].decode()}"
-        cpu = used.ru_utime + used.ru_stime
-        return Took(wall, cpu, used.ru_maxrss * 1024, process.returncode, out.read().decode())
-
-
-def _started() -> Connection:
-    """Start the small process that starts all others: a child's peak memory begins with that of its parent."""
-    fork = multiprocessing.get_context("fork")
-    ours, theirs = fork.Pipe()
-    fork.Process(target=_launch, args=(theirs,), daemon=True).start()
-    return ours
-
-
-_launcher = _started()
+# the small process that starts all others: a child's peak memory begins with that of its parent
+_fork = multiprocessing.get_context("fork")
+_launcher, _theirs = _fork.Pipe()
+_fork.Process(target=_launch, args=(_theirs,), daemon=True).start()

@@ -1,7 +1,7 @@
 """The bare loops that the program is held against, each a process of its own.
 
-Run as `python -m tests.benchmarks.replay KIND FILE`: `wire` sends recorded requests again and does nothing else,
-`script` does what somebody would write in an afternoon.
+Run as `python -m tests.benchmarks.replay FILE`: a `Wire` sends recorded requests again and does nothing else, a
+`Script` does what somebody would write in an afternoon.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ class Wire(NamedTuple):
     outreach: str
     workbooks: str
     requests: Sequence[Recorded]
-    history_lanes: int
-    workbooks_lanes: int
+    lanes: int
 
 
 class Script(NamedTuple):
@@ -45,14 +44,25 @@ class Script(NamedTuple):
 def replay(wire: Wire) -> None:
     """Send it all: the walks page after page, then the other reads, then look-ups and writes, side by side."""
     source = requests.Session()
-    token, walks, history, workbooks = _sorted(wire, source)
+    token, walks, history, workbooks = "", list[str](), list[str](), list[tuple[str, bytes]]()
+    for one in wire.requests:
+        base = wire.outreach if one.service == "outreach" else wire.workbooks
+        url = f"{base}{one.path}?{urlencode(one.query)}" if one.query else f"{base}{one.path}"
+        if one.path == "/oauth/token":
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            token = str(json.loads(source.post(url, data=one.body, headers=form).content)["access_token"])
+        elif one.service == "workbooks":
+            workbooks.append((url, one.body))
+        else:
+            by_id = any(name in ("filter[prospect][id]", "filter[id]") for name, _ in one.query)
+            (history if by_id else walks).append(url)
     source.headers.update({"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE})
     for url in walks:
         source.get(url).content  # noqa: B018 - to the last byte
-    _side_by_side(wire.history_lanes, [(source, "GET", url, b"") for url in history])
+    _side_by_side(wire.lanes, [(source, "GET", url, b"") for url in history])
     target = requests.Session()
     target.headers["Content-Type"] = "application/x-www-form-urlencoded"
-    _side_by_side(wire.workbooks_lanes, [(target, "POST", url, body) for url, body in workbooks])
+    _side_by_side(wire.lanes, [(target, "POST", url, body) for url, body in workbooks])
 
 
 def update_one_by_one(script: Script) -> None:
@@ -73,35 +83,19 @@ def update_one_by_one(script: Script) -> None:
             raise SystemExit(written.text)
 
 
-def _sorted(wire: Wire, session: requests.Session) -> tuple[str, list[str], list[str], list[tuple[str, bytes]]]:
-    token, walks, history, workbooks = "", list[str](), list[str](), list[tuple[str, bytes]]()
-    for one in wire.requests:
-        base = wire.outreach if one.service == "outreach" else wire.workbooks
-        url = f"{base}{one.path}?{urlencode(one.query)}" if one.query else f"{base}{one.path}"
-        if one.path == "/oauth/token":
-            form = {"Content-Type": "application/x-www-form-urlencoded"}
-            token = str(json.loads(session.post(url, data=one.body, headers=form).content)["access_token"])
-        elif one.service == "workbooks":
-            workbooks.append((url, one.body))
-        else:
-            by_id = any(name in ("filter[prospect][id]", "filter[id]") for name, _ in one.query)
-            (history if by_id else walks).append(url)
-    return token, walks, history, workbooks
-
-
 def _side_by_side(lanes: int, calls: Sequence[tuple[requests.Session, str, str, bytes]]) -> None:
     with ThreadPoolExecutor(lanes) as pool:
         for answer in pool.map(lambda call: call[0].request(call[1], call[2], data=call[3]), calls):
             answer.raise_for_status()
 
 
-def main(kind: str, path: Path) -> None:
+def main(path: Path) -> None:
     """Do what the file says."""
     content: Any = pickle.loads(path.read_bytes())  # noqa: S301 - written by the benchmark a moment ago
-    (replay if kind == "wire" else update_one_by_one)(content)
+    (replay if isinstance(content, Wire) else update_one_by_one)(content)
 
 
 if __name__ == "__main__":
     from tests.benchmarks import replay as this  # the pickled classes are those of the module, not of `__main__`
 
-    this.main(sys.argv[1], Path(sys.argv[2]))
+    this.main(Path(sys.argv[1]))

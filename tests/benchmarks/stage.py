@@ -1,4 +1,4 @@
-"""The simulated services in processes of their own, the same at the start of every trial.
+"""Accounts of any size, and the simulated services in processes of their own, the same at the start of every trial.
 
 An account is filled once; each trial forks the two services from it, so that what one trial wrote is gone in the next
 and no trial pays for filling. Client and services share nothing but sockets.
@@ -11,16 +11,75 @@ import multiprocessing
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from outreach_sync.config.model import DEFAULT_LABELS
+from outreach_sync.instants import Instant
 from outreach_sync.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from multiprocessing.connection import Connection
 
     from outreach_sync.sandbox.server import Request, Response
     from outreach_sync.sandbox.service import SimulatedService
 
 _fork = multiprocessing.get_context("fork")
+_STATES = ("finished", "active", "paused", "bounced", "pending")
+_SEQUENCES = 50
+_DAY_MS = 86_400_000
+_SPAN_MS = 60 * _DAY_MS
+_FIRST_NAMES = ("Ada", "Grace", "Edsger", "Barbara", "Alan", "Mary", "Niklaus", "Frances")
+
+
+class Size(NamedTuple):
+    """How large an account is."""
+
+    people: int
+    states_each: int = 2
+
+    @property
+    def states(self) -> int:
+        """Count the sequence states."""
+        return self.people * self.states_each
+
+
+def fill(sandbox: Sandbox, size: Size, *, in_step: bool = False, in_workbooks: bool = True) -> None:
+    """Fill both services; everybody is known in Workbooks by e-mail.
+
+    Args:
+        sandbox: both services, empty.
+        size: how many.
+        in_step: Workbooks already says what Outreach says, so that a first load finds nothing to write.
+        in_workbooks: False leaves Workbooks empty, for walks that are only read.
+    """
+    began = Instant(sandbox.now() // 1000 * 1000 - _SPAN_MS - _DAY_MS)
+    outreach, workbooks = sandbox.outreach.store, sandbox.workbooks.store
+    workbooks.keep_writes = outreach.keep_events = False
+    for number in range(_SEQUENCES):
+        outreach.add_sequence(f"Trial follow-up {number}")
+    for number in range(1, size.people + 1):
+        first, last, address = _FIRST_NAMES[number % len(_FIRST_NAMES)], f"Example {number}", _address(number)
+        stamp = Instant(began + _SPAN_MS * number // (size.people + 1) // 1000 * 1000)
+        outreach.add_prospect(firstName=first, lastName=last, emails=[address], updatedAt=stamp)
+        for turn in range(size.states_each):
+            state = _STATES[(number + turn) % len(_STATES)]
+            at = Instant(stamp + turn * 1000)
+            outreach.add_state(number, 1 + (number + turn) % _SEQUENCES, state, stateChangedAt=at, updatedAt=at)
+        if in_workbooks:
+            held = (
+                {"cf_person_sequence_state": DEFAULT_LABELS[state], "cf_person_state_updated_at": at} if in_step else {}
+            )
+            workbooks.add_person(name=f"{first} {last}", email=address, **held)
+
+
+def change_states(sandbox: Sandbox, ids: Iterable[int]) -> None:
+    """Let sequence states move on, all of them to the same one."""
+    at = Instant(sandbox.now() // 1000 * 1000)
+    for state_id in ids:
+        sandbox.outreach.store.update("sequenceState", state_id, state="disabled", stateChangedAt=at, updatedAt=at)
+
+
+def _address(number: int) -> str:
+    return f"person.{number}@customer-{number % 997}.example"
 
 
 class Recorded(NamedTuple):

@@ -11,34 +11,15 @@ from outreach_sync.sandbox.workbooks import trouble as workbooks_faults
 
 @pytest.fixture
 def board() -> FaultBoard:
-    return FaultBoard(table("slow(seconds=seconds): answers late\nbroken: answers rubbish"))
+    text = "slow(seconds=seconds, form=a/b/4, rows=1.., ids=numbers): x\nbroken: x\npicky(field=text!, all=flag): x"
+    return FaultBoard(table(text))
 
 
-def fired(board: FaultBoard, name: str, occasions: int, kind: str = "") -> list[bool]:
-    return [board.fires(name, kind) for _ in range(occasions)]
-
-
-def test_after_is_used_up_before_times(board: FaultBoard) -> None:
-    board.on("slow", times=2, after=1)
-    assert fired(board, "slow", 5) == [False, True, True, False, False]
-
-
-def test_other_kinds_use_nothing_up(board: FaultBoard) -> None:
-    board.on("slow", times=1, kind="tasks")
-    assert fired(board, "slow", 2, "list prospects") == [False, False]
-    assert fired(board, "slow", 2, "list tasks") == [True, False]
-
-
-def test_an_unknown_name_is_told_the_nearest(board: FaultBoard) -> None:
-    for action in (board.on, board.off, board.take, board.peek):
-        with pytest.raises(ValueError, match="'slow'"):
-            action("slwo")
-
-
-@pytest.mark.parametrize("times", [0, -1, "2", 1.5, True])
-def test_times_below_one_make_no_sense(board: FaultBoard, times: Any) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        board.on("slow", times=times)
+def test_after_is_used_up_before_times_and_other_kinds_use_nothing_up(board: FaultBoard) -> None:
+    board.on("slow", times=2, after=1, kind="tasks")
+    assert [board.fires("slow", kind) for kind in ("list prospects", *("list tasks",) * 5)] == [
+        *(False, False, True, True, False, False)
+    ]
 
 
 def test_throughout_a_request_it_fires_once_and_stays(board: FaultBoard) -> None:
@@ -51,10 +32,10 @@ def test_throughout_a_request_it_fires_once_and_stays(board: FaultBoard) -> None
     assert seen == [[False] * 4, [True] * 4, [False] * 4]
 
 
-@pytest.fixture
-def strict() -> FaultBoard:
-    text = "slow(seconds=seconds, form=a/b/4, rows=1.., ids=numbers): x\nbroken: x\npicky(field=text!, all=flag): x"
-    return FaultBoard(table(text))
+def test_an_unknown_name_is_told_the_nearest(board: FaultBoard) -> None:
+    for action in (board.on, board.off, board.take, board.peek):
+        with pytest.raises(ValueError, match="'slow'"):
+            action("slwo")
 
 
 @pytest.mark.parametrize(
@@ -67,27 +48,27 @@ def strict() -> FaultBoard:
         *(("slow", {"form": value}, "takes a, b, 4, not") for value in ("bogus", None, 5, ["a"])),
         *(("slow", {"rows": value}, "a whole number from 1") for value in (0, "1", 1.0, True)),
         *(("slow", {"ids": value}, "a list of whole numbers") for value in (1, "1", ["1"])),
+        *(("slow", {"times": value}, "at least 1") for value in (0, -1, "2", 1.5, True)),
         ("slow", {"kind": 5}, "takes a text"),
         ("picky", {}, "needs the option 'field'"),
         ("picky", {"field": "x", "all": "yes"}, "true or false"),
     ],
 )
 def test_a_wrong_option_is_refused_when_the_fault_is_switched_on(
-    strict: FaultBoard, name: str, options: dict[str, Any], said: str
+    board: FaultBoard, name: str, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said) as caught:
-        strict.on(name, **options)
+        board.on(name, **options)
     assert "\n" not in str(caught.value)
-    assert not strict.state()[name]["active"]
+    assert not board.state()[name]["active"]
 
 
-@pytest.mark.parametrize("board", [FaultBoard(outreach_faults.FAULTS), FaultBoard(workbooks_faults.FAULTS)])
-def test_the_line_that_documents_a_fault_names_every_option(board: FaultBoard) -> None:
+@pytest.mark.parametrize("faults", [outreach_faults.FAULTS, workbooks_faults.FAULTS])
+def test_the_line_that_documents_a_fault_names_every_option(faults: Any) -> None:
     said = ("form", "wait")  # "as in rate_limited"
-    undocumented = [
+    assert not [
         (name, option)
-        for name, switch in board.state().items()
-        for option in switch["takes"]  # type: ignore[attr-defined]
-        if option not in switch["doc"] and option not in said and "as above" not in switch["doc"]  # type: ignore[operator]
+        for name, fault in faults.items()
+        for option in fault.options
+        if option not in fault.doc and option not in said and "as above" not in fault.doc
     ]
-    assert undocumented == []
