@@ -31,6 +31,7 @@ STATES = ("active", "paused", "opted_out", "finished", "pending", "disabled", "f
 _CHANCES = (30, 12, 0, 34, 8, 3, 3, 4)  # opt-outs are placed, not drawn: they decide so much
 _STEPS = ("auto_email", "manual_email", "call", "task", "linkedin_send_message")
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
+_SINCE = 10 * _MINUTE
 _PERSON = "Private::Crm::Person"
 # fmt: off
 FIRST_NAMES = (
@@ -95,55 +96,13 @@ SPECIALS: dict[int, Special] = {
     26: Special("opted out, and nobody in Workbooks", opt_out="all", person="none", states=()),
 }
 """What is special, by the id of the prospect; the others are ordinary."""
-
-
-class Someone(NamedTuple):
-    """One prospect of the example."""
-
-    id: int
-    first: str
-    last: str
-    emails: tuple[str, ...]
-    title: str | None
-    special: Special
-
-
-def people() -> list[Someone]:
-    """List all prospects in the order of their ids, always the same."""
-    return [_someone(id_) for id_ in range(1, PROSPECTS + 1)]
-
-
-def _someone(id_: int) -> Someone:
-    first = FIRST_NAMES[(id_ - 1) % len(FIRST_NAMES)]
-    last = LAST_NAMES[(id_ - 1) // 2 % len(LAST_NAMES)]
-    person = "none" if id_ % 7 == 0 and id_ not in SPECIALS else "email"
-    special = SPECIALS.get(id_, Special("", person=person))
-    ordinary = (f"{_letters(first)}.{_letters(last)}{id_}@example.com",)
-    emails = ordinary if special.emails is None else special.emails
-    return Someone(id_, first, last, emails, TITLES[id_ % len(TITLES)], special)
-
-
-def _letters(name: str) -> str:
-    """Write a name with the letters a to z, as people do in their addresses."""
-    lowered = name.lower()
-    for letter, plain in _PLAIN_LETTERS.items():
-        lowered = lowered.replace(letter.lower(), plain)
-    decomposed = unicodedata.normalize("NFKD", lowered)
-    return "".join(letter for letter in decomposed if letter.isascii() and letter.isalnum())
-
-
-# -- filling both services
-
-
-def load_example(outreach: OutreachStore, workbooks: WorkbooksStore, now: Instant, seed: int = 1) -> None:
-    """Fill two empty stores: 60 prospects, 8 sequences, about 150 states, 80 tasks, and the People to go with them."""
-    builder = _Builder(outreach, workbooks, now, random.Random(seed))  # noqa: S311 - chance without secrets
-    builder.sequences()
-    for someone in people():
-        builder.prospect(someone)
-    builder.orphans()
-    builder.tasks()
-    builder.strangers()
+_OPT_OUTS: Mapping[str, dict[str, Any]] = {
+    "all": {"optedOut": True, "optedOutAt": -_SINCE, "emailOptedOut": True, "emailsOptStatus": "opted_out"},
+    "email": {"emailOptedOut": True, "emailsOptStatus": "opted_out", "emailsOptedAt": -_SINCE},
+    "email_undated": {"emailOptedOut": True},
+    "trashed": {"trashedAt": -_SINCE},
+}
+"""The attributes of each kind of opt-out; times count from the prospect's last change, here and in task cases."""
 
 
 class _TaskCase(NamedTuple):
@@ -183,161 +142,150 @@ _TASKS = 80
 
 
 class _Builder:
-    def __init__(self, outreach: OutreachStore, workbooks: WorkbooksStore, now: Instant, chance: random.Random) -> None:
-        self._outreach = outreach
-        self._workbooks = workbooks
-        self._has_custom_fields = "cf_person_sequence_state" in workbooks.table(_PERSON).fields  # no: a bare account
+    """Fills both stores. Chance is asked in a fixed order, so that the same seed gives the same."""
+
+    def __init__(self, outreach: OutreachStore, workbooks: WorkbooksStore, now: Instant, seed: int) -> None:
+        self.outreach = outreach
+        self.workbooks = workbooks
+        self._is_bare = "cf_person_sequence_state" not in workbooks.table(_PERSON).fields
         self._now = now - now % 1000
-        self._chance = chance
+        self._chance = random.Random(seed)  # noqa: S311 - chance without secrets
         self._states: list[tuple[int, int, int, int]] = []  # state, prospect, sequence, step
-        self._person = 0
+        self.person = 0
 
     def sequences(self) -> None:
         created = self._ago(400 * _DAY)
         for first, last in (("Sam", "Seller"), ("Robin", "Rep")):
-            email = f"{first.lower()}@vendor.example"
-            self._outreach.add_user(
-                firstName=first, lastName=last, email=email, name=f"{first} {last}", updatedAt=created
-            )
+            named = {"firstName": first, "lastName": last, "name": f"{first} {last}"}
+            self.outreach.add_user(**named, email=f"{first.lower()}@vendor.example", updatedAt=created)
         for name in SEQUENCES:
-            id_ = self._outreach.add_sequence(name, owner=1, transactional=name == "Terms update", updatedAt=created)
+            id_ = self.outreach.add_sequence(name, owner=1, transactional=name == "Terms update", updatedAt=created)
             for order, kind in enumerate(_STEPS, start=1):
-                self._outreach.add_step(id_, stepType=kind, order=order, displayName=f"Step {order}", updatedAt=created)
+                self.outreach.add_step(id_, stepType=kind, order=order, displayName=f"Step {order}", updatedAt=created)
 
-    def prospect(self, someone: Someone) -> None:
-        updated = self._recently()
+    def prospect(self, id_: int) -> None:
+        """Add a prospect, with the People and the sequence states that go with it."""
+        first = FIRST_NAMES[(id_ - 1) % len(FIRST_NAMES)]
+        last = LAST_NAMES[(id_ - 1) // 2 % len(LAST_NAMES)]
+        special = SPECIALS.get(id_, Special("", person="none" if id_ % 7 == 0 else "email"))
+        ordinary = (f"{_letters(first)}.{_letters(last)}{id_}@example.com",)
+        updated = self.recently()
         attributes = {
-            "id": someone.id,
-            "firstName": someone.first,
-            "lastName": someone.last,
-            "name": f"{someone.first} {someone.last}",
-            "emails": list(someone.emails),
-            "title": someone.title,
+            "id": id_,
+            "firstName": first,
+            "lastName": last,
+            "name": f"{first} {last}",
+            "emails": list(ordinary if special.emails is None else special.emails),
+            "title": TITLES[id_ % len(TITLES)],
             "company": "Example plc",
-            "externalId": someone.special.external_id,
-            "owner": 1 + someone.id % 2,
+            "externalId": special.external_id,
+            "owner": 1 + id_ % 2,
             "createdAt": self._ago(300 * _DAY),
             "updatedAt": updated,
-            **_opt_out(someone.special.opt_out, updated),
+            **{name: _moved(name, value, updated) for name, value in _OPT_OUTS.get(special.opt_out, {}).items()},
         }
-        self._person = self._person_of(someone) or self._person
-        if someone.special.person == "external_id":
-            attributes["externalId"] = self._workbooks.get(_PERSON, self._person)["object_ref"]
-        self._outreach.add_prospect(**attributes)
-        drawn = someone.special.states
-        words = self._chance.choices(STATES, _CHANCES, k=self._chance.choice((2, 3, 3, 4))) if drawn is None else drawn
-        for word in words:
-            self._state(someone.id, word)
+        if special.person not in {"none", "same_as_before"}:
+            self._add_person(attributes, special.person)
+        if special.person == "external_id":
+            attributes["externalId"] = self.workbooks.get(_PERSON, self.person)["object_ref"]
+        self.outreach.add_prospect(**attributes)
+        words = special.states
+        drawn = [] if words is not None else self._chance.choices(STATES, _CHANCES, k=self._chance.choice((2, 3, 3, 4)))
+        for word in words or drawn:
+            self._add_state(id_, word)
 
-    def orphans(self) -> None:
-        """Add sequence states whose prospect is null, is only linked to, is left out, or does not exist."""
-        for shape in ("null", "links", "empty"):
-            self._outreach.add(
-                "sequenceState",
-                {"sequence": 1, "state": "finished", "updatedAt": self._recently()},
-                shapes={"prospect": shape},
-            )
-        self._outreach.add_state(99_999, 2, "finished", updatedAt=self._recently())
+    def task(self, number: int) -> None:
+        case = _TASK_CASES[number % len(_TASK_CASES)]
+        state, prospect, sequence, step = self._states[number * 7 % len(self._states)]
+        updated = self.recently()
+        attributes: dict[str, Any] = {
+            "note": _NOTES[number % len(_NOTES)],
+            "dueAt": None if number % 9 == 0 else Instant(updated - _DAY),
+            "owner": 1,
+            "createdAt": Instant(updated - 2 * _DAY),
+            "updatedAt": updated,
+            **{name: _moved(name, value, updated) for name, value in case.attributes.items()},
+        }
+        if case.with_prospect:
+            attributes |= {"prospect": prospect, "subject": ("prospect", prospect)}
+        if case.in_sequence:
+            attributes |= {"sequence": sequence, "sequenceState": state, "sequenceStep": step}
+            attributes["creator"] = ("sequenceStep", step)
+        self.outreach.add("task", attributes, shapes={"prospect": case.shape})
 
-    def tasks(self) -> None:
-        for number in range(_TASKS):
-            case = _TASK_CASES[number % len(_TASK_CASES)]
-            state, prospect, sequence, step = self._states[number * 7 % len(self._states)]
-            updated = self._recently()
-            attributes: dict[str, Any] = {
-                "note": _NOTES[number % len(_NOTES)],
-                "dueAt": None if number % 9 == 0 else Instant(updated - _DAY),
-                "owner": 1,
-                "createdAt": Instant(updated - 2 * _DAY),
-                "updatedAt": updated,
-                **{name: _moved(name, value, updated) for name, value in case.attributes.items()},
-            }
-            if case.with_prospect:
-                attributes |= {"prospect": prospect, "subject": ("prospect", prospect)}
-            if case.in_sequence:
-                attributes |= {"sequence": sequence, "sequenceState": state, "sequenceStep": step}
-                attributes["creator"] = ("sequenceStep", step)
-            self._outreach.add("task", attributes, shapes={"prospect": case.shape})
-
-    def strangers(self) -> None:
-        """Add People that only Workbooks knows, one of whom wants no e-mail."""
-        for number in range(1, 7):
-            self._workbooks.add_person(
-                name=f"Only Workbooks {number}", email=f"only{number}@example.org", no_email_soliciting=number == 1
-            )
-        self._workbooks.add_task(name="Ring back", primary_contact_id=self._person, primary_contact_type=_PERSON)
-
-    def _state(self, prospect: int, word: str) -> None:
-        updated = self._recently()
+    def _add_state(self, prospect: int, word: str) -> None:
+        updated = self.recently()
         sequence = self._chance.randint(1, len(SEQUENCES))
         step = (sequence - 1) * len(_STEPS) + self._chance.randint(1, len(_STEPS))
         never_changed = (len(self._states) + 1) % 17 == 0
         changed = None if never_changed else Instant(updated - self._chance.randint(0, 120) * _MINUTE)
-        id_ = self._outreach.add_state(
-            prospect,
-            sequence,
-            word,
-            sequenceStep=step,
-            user=1,
-            stateChangedAt=changed,
-            createdAt=Instant(updated - 5 * _DAY),
-            updatedAt=updated,
-        )
+        times = {"stateChangedAt": changed, "createdAt": Instant(updated - 5 * _DAY), "updatedAt": updated}
+        id_ = self.outreach.add_state(prospect, sequence, word, sequenceStep=step, user=1, **times)
         self._states.append((id_, prospect, sequence, step))
 
-    def _person_of(self, someone: Someone) -> int | None:
-        """Add the Person, or People, of a prospect to Workbooks."""
-        how = someone.special.person
-        if how in {"none", "same_as_before"}:
-            return None
-        email = someone.emails[-1] if how == "second_email" else someone.emails[0]
+    def _add_person(self, prospect: dict[str, Any], how: str) -> None:
+        email = prospect["emails"][-1 if how == "second_email" else 0]
         fields: dict[str, Any] = {
-            "name": f"{someone.first} {someone.last}",
-            "person_first_name": someone.first,
-            "person_last_name": someone.last,
-            "person_job_title": someone.title,
+            "name": prospect["name"],
+            "person_first_name": prospect["firstName"],
+            "person_last_name": prospect["lastName"],
+            "person_job_title": prospect["title"],
             "email": email,
         }
         changes: dict[str, dict[str, Any]] = {
             "other_case": {"email": email.lower()},
             "external_id": {"email": "somebody.else@example.com"},
-            "reference": {"email": None, "created_through_reference": f"outreach-prospect-{someone.id}"},
+            "reference": {"email": None, "created_through_reference": f"outreach-prospect-{prospect['id']}"},
             "no_email": {"no_email_soliciting": True, "cf_person_sequence_state": "Opted Out"},
         }
         fields |= changes.get(how, {})
-        if not self._has_custom_fields:
+        if self._is_bare:
             fields.pop("cf_person_sequence_state", None)
-        id_ = self._workbooks.add_person(**fields)
+        self.person = self.workbooks.add_person(**fields)
         if how == "twice":
-            self._workbooks.add_person(**fields)
+            self.workbooks.add_person(**fields)
         if how == "deleted":
-            self._workbooks.delete(_PERSON, id_)
-        return id_
+            self.workbooks.delete(_PERSON, self.person)
 
     def _ago(self, milliseconds: int) -> Instant:
         return Instant(self._now - milliseconds)
 
-    def _recently(self) -> Instant:
+    def recently(self) -> Instant:
         """Draw a time in the last sixty days, to the second; one in five of them on the same full hour."""
         if self._chance.random() < 0.2:  # noqa: PLR2004 - a bulk action stamps many alike
             return self._ago(3 * _DAY)
         return self._ago(self._chance.randint(3600, 60 * 86_400) * 1000)
 
 
-def _opt_out(kind: str, updated: Instant) -> dict[str, Any]:
-    """Give the attributes of an opt-out of the kinds in `SPECIALS`."""
-    since = Instant(updated - 10 * _MINUTE)
-    kinds: dict[str, dict[str, Any]] = {
-        "all": {"optedOut": True, "optedOutAt": since, "emailOptedOut": True, "emailsOptStatus": "opted_out"},
-        "email": {"emailOptedOut": True, "emailsOptStatus": "opted_out", "emailsOptedAt": since},
-        "email_undated": {"emailOptedOut": True},
-        "trashed": {"trashedAt": since},
-    }
-    return kinds.get(kind, {})
+def load_example(outreach: OutreachStore, workbooks: WorkbooksStore, now: Instant, seed: int = 1) -> None:
+    """Fill two empty stores: 60 prospects, 8 sequences, about 150 states, 80 tasks, and the People to go with them."""
+    builder = _Builder(outreach, workbooks, now, seed)
+    builder.sequences()
+    for id_ in range(1, PROSPECTS + 1):
+        builder.prospect(id_)
+    for shape in ("null", "links", "empty"):  # states whose prospect is null, only linked to, or left out
+        values = {"sequence": 1, "state": "finished", "updatedAt": builder.recently()}
+        outreach.add("sequenceState", values, shapes={"prospect": shape})
+    outreach.add_state(99_999, 2, "finished", updatedAt=builder.recently())  # or does not exist
+    for number in range(_TASKS):
+        builder.task(number)
+    for number in range(1, 7):  # only Workbooks knows them, one of whom wants no e-mail
+        email = f"only{number}@example.org"
+        workbooks.add_person(name=f"Only Workbooks {number}", email=email, no_email_soliciting=number == 1)
+    workbooks.add_task(name="Ring back", primary_contact_id=builder.person, primary_contact_type=_PERSON)
+
+
+def _letters(name: str) -> str:
+    """Write a name with the letters a to z, as people do in their addresses."""
+    lowered = name.lower()
+    for letter, plain in _PLAIN_LETTERS.items():
+        lowered = lowered.replace(letter.lower(), plain)
+    decomposed = unicodedata.normalize("NFKD", lowered)
+    return "".join(letter for letter in decomposed if letter.isascii() and letter.isalnum())
 
 
 def _moved(name: str, value: Any, updated: Instant) -> Any:
-    """Turn an offset in a task case into a time; everything else is a value already."""
+    """Turn an offset into a time; everything else is a value already."""
     return Instant(updated + value) if name.endswith("At") and isinstance(value, int) else value
 
 
@@ -362,13 +310,8 @@ def _a_working_day(outreach: OutreachStore, _workbooks: WorkbooksStore, now: Ins
     outreach.opt_out(8)
     newcomer = outreach.add_prospect(firstName="Frédérique", lastName="Nouvelle", emails=["f.nouvelle@example.fr"])
     outreach.add_state(newcomer, 1, "active", stateChangedAt=now)
-    skipped, as_if_done = [
-        one.id
-        for one in outreach.all("task")
-        if one.values.get("state") in {"incomplete", "pending"}
-        and one.values.get("sequence")
-        and one.values.get("prospect")
-    ][:2]
+    tasks = [one for one in outreach.all("task") if one.values.get("sequence") and one.values.get("prospect")]
+    skipped, as_if_done = [one.id for one in tasks if one.values.get("state") in {"incomplete", "pending"}][:2]
     outreach.skip_task(skipped)
     related = {name: outreach.get("task", as_if_done).values.get(name) for name in ("prospect", "sequence")}
     done: dict[str, Any] = {

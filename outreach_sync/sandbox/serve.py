@@ -119,17 +119,8 @@ def serve(
     The state that the config names is in a directory of this start alone, which goes when it ends: the records of
     another start are other people. Must run in the main thread: only there can signals be waited for.
 
-    Args:
-        out: where the config goes as well.
-        on_ready: told once both services answer and the config is out.
-        config_file: a file that is not from an earlier start is never written over.
-        empty: leave the example data out.
-        seed: which example data.
-        s2s: the config reads Outreach server to server.
-        services: how to make the `Sandbox`.
-
-    Returns:
-        128 + n, for the signal n that ended it.
+    `on_ready` is told once both services answer and the config is out; `services` say how to make the `Sandbox`.
+    Returns 128 + n, for the signal n that ended it.
 
     Raises:
         OSError: a port is taken.
@@ -150,7 +141,13 @@ def serve(
         ):
             if not empty:
                 sandbox.load_example(seed)
-            text = _MARK + _config(sandbox, Path(directory), s2s=s2s)
+            with socket.create_server(
+                ("127.0.0.1", 0)
+            ) as free:  # where `auth login` will take the code from the browser
+                redirect_uri = f"http://127.0.0.1:{free.getsockname()[1]}/callback"
+            key = _new_key(sandbox, Path(directory)) if s2s else None
+            config = sandbox.config(Path(directory) / "state.db", s2s_key=key, redirect_uri=redirect_uri)
+            text = _MARK + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             if not _is_same(config_file, out):
                 files.write_whole(config_file.absolute(), text)
             out.write(text)
@@ -162,14 +159,6 @@ def serve(
         for number, handler in previous.items():
             signal.signal(number, handler)
     return 128 + caught[0]
-
-
-def _config(sandbox: Sandbox, directory: Path, *, s2s: bool) -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:  # where `auth login` will take the code from the browser
-        redirect_uri = f"http://127.0.0.1:{free.getsockname()[1]}/callback"
-    key = _new_key(sandbox, directory) if s2s else None
-    config = sandbox.config(directory / "state.db", s2s_key=key, redirect_uri=redirect_uri)
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def _prove_ours(path: Path, out: IO[str]) -> None:

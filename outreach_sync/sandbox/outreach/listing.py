@@ -9,6 +9,7 @@ import base64
 import bisect
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
@@ -208,20 +209,24 @@ class Selection:
         candidates = self._narrowed()
         self._is_walked = candidates is None and len(self._sort) == 1 and self._sort[0][0] == resource.stamp
         self._descending = self._is_walked and self._sort[0][1]
-        self._places: Sequence[tuple[str, int]] = (
-            store.places(resource.type)
-            if self._is_walked
-            else [one.place for one in self._sorted(store.all(resource.type) if candidates is None else candidates)]
-        )
+        if self._is_walked:
+            self._places = store.places(resource.type)
+            return
+        records = store.all(resource.type) if candidates is None else candidates
+        records.sort(key=lambda record: record.id, reverse=self._sort[0][1])
+        for name, descending in reversed(self._sort):
+            records.sort(key=partial(_sort_key, name), reverse=descending)
+        self._places = [one.place for one in records]
 
     def page(self, page: Page) -> Rows:
         """Give one page."""
         skipped = page.offset or 0
         found = tuple(islice(self._matching(page.after), skipped, skipped + page.size + 1))
         records, more = found[: page.size], len(found) > page.size
-        if page.offset is not None:
+        if not more or page.offset is not None:
             return Rows(records, str(skipped + page.size) if more else None)
-        return Rows(records, self._cursor(records[-1]) if more else None)
+        place = json.dumps([self._walk, self._query.page.size, *records[-1].place])
+        return Rows(records, base64.urlsafe_b64encode(place.encode()).decode().rstrip("="))
 
     def count(self) -> int:
         """Count all rows of the list, not only the page's."""
@@ -237,20 +242,8 @@ class Selection:
             raise Refusal("validationError", "The cursor is not valid for this list.", pointer="page[after]")
         return size, stamp, id_
 
-    def _cursor(self, record: Record) -> str:
-        """Write the place right at a record as an opaque text."""
-        place = json.dumps([self._walk, self._query.page.size, *record.place])
-        return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
     def _matching(self, after: str | None) -> Iterator[Record]:
-        """Give the records of the list, from behind a cursor on."""
-        for number in self._numbers(after):
-            record = self._store.get(self._resource.type, self._places[number][1])
-            if self._shows(record) and all(self._accepts(condition, record) for condition in self._query.conditions):
-                yield record
-
-    def _numbers(self, after: str | None) -> range:
-        """Give the numbers of the places, onward from the cursor, which itself is left out."""
+        """Give the records of the list, onward from the cursor, whose own record is left out."""
         low, high = self._bounds()
         place = None if after in {None, _BEGINNING} else self.read(after or "")[1:]
         if place is not None and not self._is_walked:  # where it was in a list sorted as a whole
@@ -259,7 +252,10 @@ class Selection:
             high = min(high, bisect.bisect_left(self._places, place))
         elif place is not None:
             low = max(low, bisect.bisect_right(self._places, place))
-        return range(high - 1, low - 1, -1) if self._descending else range(low, high)
+        for number in range(high - 1, low - 1, -1) if self._descending else range(low, high):
+            record = self._store.get(self._resource.type, self._places[number][1])
+            if self._shows(record) and all(self._accepts(condition, record) for condition in self._query.conditions):
+                yield record
 
     def _bounds(self) -> tuple[int, int]:
         """Give the part of the walk that conditions on the stamp leave."""
@@ -286,37 +282,24 @@ class Selection:
                 return [record for record in found if record is not None]
         return None
 
-    def _sorted(self, records: list[Record]) -> list[Record]:
-        records.sort(key=lambda record: record.id, reverse=self._sort[0][1])
-        for name, descending in reversed(self._sort):
-            records.sort(key=_sort_key(name), reverse=descending)
-        return records
-
     def _accepts(self, condition: Condition, record: Record) -> bool:
-        if condition.path == ("id",):
-            return condition.accepts(record.id)
-        if len(condition.path) == 1:
-            return condition.accepts(record.values.get(condition.path[0]))
-        return condition.accepts(self._through(record, *condition.path))
-
-    def _through(self, record: Record, relation: str, attribute: str) -> object:
-        """Look up the value, or for a to-many relationship the values, of a related record's attribute."""
-        related = related_ids(self._store, record, relation)
-        if attribute == "id":
-            return related
-        type_ = RESOURCES[record.type].relationships[relation].types[0]
+        """Test a value of the record, or of those that a relationship leads to."""
+        name, *rest = condition.path
+        if not rest:
+            return condition.accepts(record.id if name == "id" else record.values.get(name))
+        related = related_ids(self._store, record, name)
+        if rest == ["id"]:
+            return condition.accepts(related)
+        type_ = RESOURCES[record.type].relationships[name].types[0]
         ids = related if isinstance(related, list) else [related]
         found = [self._store.visible(type_, id_) for id_ in ids if id_ is not None]
-        values = [other.values.get(attribute) for other in found if other is not None]
-        return values if isinstance(related, list) else (values[0] if values else None)
+        values = [other.values.get(rest[0]) for other in found if other is not None]
+        return condition.accepts(values if isinstance(related, list) else next(iter(values), None))
 
 
-def _sort_key(name: str) -> Callable[[Record], tuple[bool, Any]]:
-    def key(record: Record) -> tuple[bool, Any]:
-        value = record.id if name == "id" else record.values.get(name)
-        return (value is None, "" if value is None else value)
-
-    return key
+def _sort_key(name: str, record: Record) -> tuple[bool, Any]:
+    value = record.id if name == "id" else record.values.get(name)
+    return (value is None, "" if value is None else value)
 
 
 @dataclass
@@ -349,24 +332,29 @@ class Reader:
             record = self.store.visible(resource.type, id_)
             if record is None or not view.shows(record):
                 raise Refusal("resourceNotFound", f"Could not find '{resource.type}' with ID '{id_}'.")
-            return _json_api(f'{{"data":{view.render(record)}{self._included(resource, [record], query, view)}}}')
+            return _found(f'{{"data":{view.render(record)}{self._included(resource, [record], query, view)}}}')
 
-    def list(self, resource: Resource, query: Query, parameters: Parameters, base_url: str) -> Response:
+    def page(self, resource: Resource, query: Query, parameters: Parameters, base_url: str) -> Response:
         """Answer a request for a list; links begin with `base_url`."""
         view = View(self.store, self.faults, self.clock.now(), base_url, query)
         with self.store.lock:
             selection = Selection(self.store, resource, query, view.lists)
-            rows = self._page(selection, query.page)
-            records = self._disturbed(selection, resource, query.page, rows)
+            rows = self._rows(selection, query.page)
+            records = list(rows.records)
+            if query.page.after not in {None, _BEGINNING} and self.faults.fires("duplicate_across_pages"):
+                last = self.store.visible(resource.type, selection.read(query.page.after or "")[2])
+                records = records if last is None else [last, *records]
+            if self.faults.fires("out_of_order"):
+                records.reverse()
             data = ",".join(map(view.render, records))
             included = self._included(resource, records, query, view)
             counted = f',"meta":{{"count":{selection.count()},"count_truncated":false}}' if query.count else ""
             self._change_rows(resource, selection, rows)
         found = rows.records or rows.after
         links = self._links(resource, parameters, query.page, rows, base_url) if found else ""
-        return _json_api(f'{{"data":[{data}]{included}{counted}{links}}}')
+        return _found(f'{{"data":[{data}]{included}{counted}{links}}}')
 
-    def _page(self, selection: Selection, page: Page) -> Rows:
+    def _rows(self, selection: Selection, page: Page) -> Rows:
         foreign = page.after not in {None, _BEGINNING} and selection.read(page.after or "")[0] != page.size
         if foreign and self.faults.fires("cursor_bound_to_size"):
             raise Refusal("validationError", "The cursor was made for another page[size].", pointer="page[after]")
@@ -374,16 +362,6 @@ class Reader:
         if page.offset is None and self.faults.fires("empty_page_with_next"):
             return Rows((), after=page.after or _BEGINNING)
         return selection.page(page)
-
-    def _disturbed(self, selection: Selection, resource: Resource, page: Page, rows: Rows) -> Sequence[Record]:
-        """Give the page's records the way a fault makes them arrive."""
-        records = list(rows.records)
-        if page.after not in {None, _BEGINNING} and self.faults.fires("duplicate_across_pages"):
-            last = self.store.visible(resource.type, selection.read(page.after or "")[2])
-            records = records if last is None else [last, *records]
-        if self.faults.fires("out_of_order"):
-            records.reverse()
-        return records
 
     def _change_rows(self, resource: Resource, selection: Selection, rows: Rows) -> None:
         if not rows.records or resource.type == "event":  # what happened does not change
@@ -443,5 +421,5 @@ def _url(address: str, parameters: Parameters) -> str:
     return f"{address}?{urlencode(sorted(parameters), quote_via=quote)}" if parameters else address
 
 
-def _json_api(text: str) -> Response:
+def _found(text: str) -> Response:
     return Response(200, {"Content-Type": f"{JSON_API}; charset=utf-8"}, text.encode())

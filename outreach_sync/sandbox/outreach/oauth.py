@@ -21,8 +21,6 @@ from outreach_sync.sandbox.outreach.trouble import Refusal, json_response
 from outreach_sync.sandbox.server import HTML, Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.server import SandboxClock
 
@@ -97,9 +95,9 @@ class TokenRegistry:
                 del self._live["refresh"][token]
             return None if grant is None else self._pair(grant.scopes, grant.refreshed + 1)
 
-    def new_s2s(self, scopes: tuple[str, ...] = SCOPES) -> Grant:
+    def new_s2s(self) -> str:
         """Make a server-to-server access token."""
-        return self._new("s2s", scopes)
+        return self._new("s2s", SCOPES).token
 
     def within_minute(self) -> bool:
         """Tell whether an access token was issued less than 60 seconds ago."""
@@ -140,15 +138,14 @@ class TokenRegistry:
         return grant if grant is not None and grant.expires_at > self._clock.now() else None
 
 
+@dataclass
 class OAuth:
     """Answers the three endpoints that give tokens."""
 
-    def __init__(self, app: App, tokens: TokenRegistry, *, clock: SandboxClock, faults: FaultBoard) -> None:
-        """Take the app, the tokens, and the parts shared with the rest of the service."""
-        self._app = app
-        self._tokens = tokens
-        self._clock = clock
-        self._faults = faults
+    app: App
+    tokens: TokenRegistry
+    clock: SandboxClock
+    faults: FaultBoard
 
     def authorize(self, request: Request) -> Response:
         """Show the consent page, or go straight back to the app's redirect_uri with a code and the state as it came."""
@@ -156,13 +153,13 @@ class OAuth:
         problem = self._consent_problem(asked)
         if problem:
             return Response(400, dict(HTML), f"<p>{html.escape(problem)}</p>".encode())
-        decision = asked.pop("decision", "approve" if self._app.auto_approve or "auto_approve" in asked else "")
+        decision = asked.pop("decision", "approve" if self.app.auto_approve or "auto_approve" in asked else "")
         if not decision:
             return _consent_page(asked)
         back = {"error": "access_denied"}
         if decision == "approve":
-            back = {"code": self._tokens.new_code(asked["redirect_uri"], tuple(asked["scope"].split()))}
-        if "state" in asked and not self._faults.fires("consent_state_lost"):
+            back = {"code": self.tokens.new_code(asked["redirect_uri"], tuple(asked["scope"].split()))}
+        if "state" in asked and not self.faults.fires("consent_state_lost"):
             back["state"] = asked["state"]
         joint = "&" if "?" in asked["redirect_uri"] else "?"
         return Response(302, {"Location": f"{asked['redirect_uri']}{joint}{urlencode(back)}"}, b"")
@@ -173,10 +170,10 @@ class OAuth:
         if refused is not None:
             return refused
         if form["grant_type"] == "authorization_code":
-            pair = self._tokens.redeem_code(form.get("code", ""), form.get("redirect_uri", ""))
+            pair = self.tokens.redeem_code(form.get("code", ""), form.get("redirect_uri", ""))
         else:
-            hard = self._faults.fires("refresh_rotates_hard")
-            pair = self._tokens.refresh(form.get("refresh_token", ""), kill_old=hard)
+            hard = self.faults.fires("refresh_rotates_hard")
+            pair = self.tokens.refresh(form.get("refresh_token", ""), kill_old=hard)
         if pair is None:
             return _error("invalid_grant", "The provided authorization grant is invalid, expired or revoked.", 400)
         access, refresh = pair
@@ -186,26 +183,26 @@ class OAuth:
             "expires_in": _LIFE_MS["access"] // 1000,
             "refresh_token": refresh.token,
             "scope": " ".join(access.scopes),
-            "created_at": self._clock.now() // 1000,
+            "created_at": self.clock.now() // 1000,
         }
         return json_response(200, document, _JSON)
 
     def s2s(self, install_id: str, request: Request) -> Response:
         """Give a server-to-server access token for an RS256-signed JWT with iss, iat and exp <= iat + 3600 s."""
-        if install_id != self._app.install_id:
+        if install_id != self.app.install_id:
             raise Refusal("resourceNotFound", "Could not find install with that id.")
         claims = self._claims(bearer_token(request))
-        now, issued, expires = self._clock.now() / 1000, _time_claim(claims, "iat"), _time_claim(claims, "exp")
-        if claims.get("iss") != self._app.s2s_guid:
+        now, issued, expires = self.clock.now() / 1000, _time_claim(claims, "iat"), _time_claim(claims, "exp")
+        if claims.get("iss") != self.app.s2s_guid:
             raise Refusal("unauthorized", "The issuer of the token is not this app.")
         if issued > now + _S2S_CLOCKS_DIFFER_S:
             raise Refusal("unauthorized", "The token is not valid yet.")
         if expires <= now or not 0 < expires - issued <= _S2S_LONGEST_S:
             raise Refusal("unauthorized", "The token is expired, or valid for more than an hour.")
-        return json_response(200, {"data": {"meta": {"accessToken": self._tokens.new_s2s().token}}})
+        return json_response(200, {"data": {"meta": {"accessToken": self.tokens.new_s2s()}}})
 
     def _consent_problem(self, asked: dict[str, str]) -> str:
-        if asked.get("client_id") != self._app.client_id:
+        if asked.get("client_id") != self.app.client_id:
             return "Unknown client_id."
         if asked.get("response_type") != "code" or not asked.get("redirect_uri"):
             return "response_type must be code, and redirect_uri given."
@@ -214,22 +211,25 @@ class OAuth:
 
     def _refused(self, form: dict[str, str]) -> Response | None:
         """Refuse a token request, in the words of OAuth (RFC 6749, section 5.2) or as a fault has it."""
-        if self._faults.fires("refresh_refused_once"):
-            self._faults.off("refresh_refused_once")
+        if self.faults.fires("refresh_refused_once"):
+            self.faults.off("refresh_refused_once")
             return Response(503, {"Content-Type": "text/plain"}, b"upstream connect error")
         credentials = (form.get("client_id", ""), form.get("client_secret", ""))
-        if credentials != (self._app.client_id, self._app.client_secret):
+        if credentials != (self.app.client_id, self.app.client_secret):
             return _error("invalid_client", "Client authentication failed.", 401)
-        revoked = self._faults.take("refresh_revoked")
+        revoked = self.faults.take("refresh_revoked")
         if revoked is not None:
-            return _revoked(revoked)
-        too_soon = self._faults.take("token_minute_rule") if self._tokens.within_minute() else None
+            status, shape = revoked.get("status", 400), revoked.get("form", "json")
+            page = Response(status, dict(HTML), b"<html><body>Unauthorized</body></html>" if shape == "html" else b"")
+            refusal = _error(revoked.get("error", "invalid_grant"), "The refresh token was revoked.", status)
+            return refusal if shape == "json" else page
+        too_soon = self.faults.take("token_minute_rule") if self.tokens.within_minute() else None
         if too_soon is not None:
-            response = Refusal(
-                "rateLimitExceeded", "Only one access token may be created within 60 seconds."
-            ).response()
-            told = {"Retry-After": str(too_soon["retry_after"])} if "retry_after" in too_soon else {}
-            return response._replace(headers={**response.headers, **told})
+            refused = Refusal("rateLimitExceeded", "Only one access token may be created within 60 seconds.")
+            response = refused.response()
+            if "retry_after" in too_soon:
+                response.headers["Retry-After"] = str(too_soon["retry_after"])
+            return response
         if form.get("grant_type") not in {"authorization_code", "refresh_token"}:
             return _error("unsupported_grant_type", "The authorization grant type is not supported.", 400)
         return None
@@ -240,11 +240,11 @@ class OAuth:
             jwt: Any = importlib.import_module("jwt")
         except ImportError:
             raise Refusal("unauthorized", "This sandbox verifies tokens with PyJWT, which is not installed.") from None
-        if self._app.s2s_public_key is None:
+        if self.app.s2s_public_key is None:
             raise Refusal("unauthorized", "The app has no public key.")
         options = {"verify_exp": False, "verify_iat": False}  # the sandbox's clock decides, not this machine's
         try:
-            claims: dict[str, Any] = jwt.decode(token, self._app.s2s_public_key, algorithms=["RS256"], options=options)
+            claims: dict[str, Any] = jwt.decode(token, self.app.s2s_public_key, algorithms=["RS256"], options=options)
         except jwt.PyJWTError:
             raise Refusal("unauthorized", "The signature is not valid.") from None
         return claims
@@ -276,13 +276,6 @@ def _time_claim(claims: dict[str, Any], name: str) -> float:
 
 def _error(error: str, description: str, status: int) -> Response:
     return json_response(status, {"error": error, "error_description": description}, _JSON)
-
-
-def _revoked(options: Mapping[str, Any]) -> Response:
-    status, form = options.get("status", 400), options.get("form", "json")
-    if form != "json":
-        return Response(status, dict(HTML), b"<html><body>Unauthorized</body></html>" if form == "html" else b"")
-    return _error(options.get("error", "invalid_grant"), "The refresh token was revoked.", status)
 
 
 def _consent_page(asked: dict[str, str]) -> Response:

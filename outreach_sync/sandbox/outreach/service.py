@@ -59,7 +59,7 @@ class OutreachSandbox(SimulatedService):
         self.tokens = TokenRegistry(clock)
         self.limit = RateLimit(clock)
         self.refresh_token = self.tokens.new_refresh()
-        self._oauth = OAuth(self.app, self.tokens, clock=clock, faults=faults)
+        self._oauth = OAuth(self.app, self.tokens, clock, faults)
         self._trouble = Trouble(faults, clock)
         self._reader = Reader(self.store, clock, faults)
 
@@ -96,11 +96,10 @@ class OutreachSandbox(SimulatedService):
         grant = self._authenticated(request)
         left = self.faults.setting("quota_nearly_spent", "remaining", 3)
         if left is not None:
-            self.limit.leave(left)
             self.faults.off("quota_nearly_spent")
-        quota = self.limit.use()
+        quota = self.limit.use(left=left)
         if quota.remaining < 0:
-            return quota.refusal(quota.reset_at, "epoch", self.clock.now())
+            return quota.refusal("epoch", self.clock.now())
         try:
             response = self._resource(request, grant, given)
         except Refusal as refusal:
@@ -150,7 +149,7 @@ class OutreachSandbox(SimulatedService):
         base_url = self._address(request)
         if "id_" in given:
             return self._reader.single(resource, given["id_"], query, base_url)
-        return self._reader.list(resource, query, parameters, base_url)
+        return self._reader.page(resource, query, parameters, base_url)
 
     def _permit(self, resource: Resource, grant: Grant) -> None:
         """Check the scope for a resource, and what the user's profile and the kind of token allow.

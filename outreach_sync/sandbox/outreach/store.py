@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import re
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from outreach_sync import instants
@@ -18,9 +19,7 @@ from outreach_sync.sandbox.outreach.schema import (
     RESOURCES,
     Resource,
     concerned,
-    names_of_change,
-    names_of_end,
-    names_of_new,
+    events_of,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ _NEW: Mapping[str, dict[str, Any]] = {
 """What a new record has unless told otherwise; everything else is null."""
 
 
+@dataclass(slots=True, eq=False)
 class Record:
     """One record.
 
@@ -54,16 +54,12 @@ class Record:
     `shapes` maps a relationship to the way it is rendered when it points nowhere: ``null``, ``links`` or ``empty``.
     """
 
-    __slots__ = ("hidden", "id", "shapes", "type", "values", "visible_at")
-
-    def __init__(self, type_: str, id_: int, values: dict[str, Any]) -> None:
-        """Make a record that everybody sees at once."""
-        self.type = type_
-        self.id = id_
-        self.values = values
-        self.hidden = False
-        self.visible_at = 0
-        self.shapes: Mapping[str, str] = {}
+    type: str
+    id: int
+    values: dict[str, Any]
+    hidden: bool = False
+    visible_at: int = 0
+    shapes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[str, int]:
@@ -157,7 +153,7 @@ class OutreachStore:
 
         Times may be given as `Instant` or ISO 8601; createdAt and updatedAt default to now, to the second.
         """
-        values = _NEW.get(type_, {}) | _checked(_resource(type_), attributes)
+        values = _NEW.get(type_, {}) | _checked(type_, attributes)
         with self.lock:
             id_ = values.pop("id", None) or self._next_id[type_]
             if id_ in self._records[type_]:
@@ -166,12 +162,10 @@ class OutreachStore:
             values.setdefault("createdAt", values.get("updatedAt") or self._now())
             if type_ != "event":
                 values.setdefault("updatedAt", self._now())
-            record = Record(type_, id_, values)
-            record.hidden = hidden
-            record.visible_at = self._clock.now() + visible_after_ms if visible_after_ms else 0
-            record.shapes = dict(shapes or {})
+            visible_at = self._clock.now() + visible_after_ms if visible_after_ms else 0
+            record = Record(type_, id_, values, hidden, visible_at, dict(shapes or {}))
             self._insert(record)
-            self._tell(record, names_of_new(type_, values), min(self._now(), values.get("updatedAt") or self._now()))
+            self._tell(record, events_of(type_, None, values), min(self._now(), values.get("updatedAt") or self._now()))
         return int(id_)
 
     def update(
@@ -188,7 +182,7 @@ class OutreachStore:
 
         `hidden` and `shapes` alone do not move it. With `visible_after_ms` the record leaves the lists for so long.
         """
-        changes = _checked(_resource(type_), attributes)
+        changes = _checked(type_, attributes)
         with self.lock:
             record = self.get(type_, id_)
             if attributes:
@@ -197,7 +191,7 @@ class OutreachStore:
                 before = record.values
                 record.values = {**before, **changes}
                 self._insert(record)
-                self._tell(record, names_of_change(type_, before, record.values))
+                self._tell(record, events_of(type_, before, record.values))
             record.hidden = record.hidden if hidden is None else hidden
             record.shapes = record.shapes if shapes is None else dict(shapes)
             if visible_after_ms is not None:
@@ -208,28 +202,33 @@ class OutreachStore:
         with self.lock:
             record = self.get(type_, id_)
             self._remove(record)
-            self._tell(record, names_of_end(type_))
+            self._tell(record, events_of(type_, record.values, None))
 
     def skip_task(self, id_: int, *, by: Literal["user", "system"] = "user") -> None:
         """Skip a task as the user interface does, or the system by itself: its sequence state moves on a step."""
         with self.lock:
             task = self.get("task", id_)
-            keep = self._faults.fires("skip_keeps_updated_at", "skip_task")
-            changes = {"state": "skipped", "stateChangedAt": self._now(), **_kept_stamp(task, keep=keep)}
-            self.update("task", id_, **(changes | {"autoskipAt": self._now()} if by == "system" else changes))
+            now, keep = self._now(), self._faults.fires("skip_keeps_updated_at", "skip_task")
+            changes: dict[str, Any] = {
+                "state": "skipped",
+                "stateChangedAt": now,
+                **({"autoskipAt": now} if by == "system" else {}),
+            }
+            self.update("task", id_, updatedAt=task.values.get("updatedAt") if keep else now, **changes)
             state = self.visible("sequenceState", task.values.get("sequenceState") or 0)
             onward = None if state is None else self._step_after(state)
             if state is not None and onward and self._faults.take("skip_keeps_step", "skip_task") is None:
-                self.update("sequenceState", state.id, sequenceStep=onward, **_kept_stamp(state, keep=keep))
+                stamp = state.values.get("updatedAt") if keep else now
+                self.update("sequenceState", state.id, sequenceStep=onward, updatedAt=stamp)
             if self._faults.peek("skip_destroys_task") is not None:
-                self._tell(task, names_of_end("task"))  # lists and reads hide it
+                self._tell(task, events_of("task", task.values, None))  # lists and reads hide it
 
     def opt_out(self, id_: int) -> None:
         """Let a prospect opt out of everything."""
         with self.lock:
-            keep = self._faults.fires("opt_out_keeps_updated_at", "opt_out")
-            kept = _kept_stamp(self.get("prospect", id_), keep=keep)
-            self.update("prospect", id_, optedOut=True, optedOutAt=self._now(), emailOptedOut=True, **kept)
+            now, keep = self._now(), self._faults.fires("opt_out_keeps_updated_at", "opt_out")
+            stamp = self.get("prospect", id_).values.get("updatedAt") if keep else now
+            self.update("prospect", id_, optedOut=True, optedOutAt=now, emailOptedOut=True, updatedAt=stamp)
 
     def end_state(self, id_: int, state: str = "finished") -> None:
         """End a sequence state, as an answer does: its open tasks are withdrawn, that is, deleted."""
@@ -386,11 +385,6 @@ def api_time(at: Instant) -> str:
     return instants.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03}Z"
 
 
-def _kept_stamp(record: Record, *, keep: bool) -> dict[str, Any]:
-    """Give the stamp of a record as an attribute to set, where it is to be kept."""
-    return {"updatedAt": record.values.get("updatedAt")} if keep else {}
-
-
 def _references(record: Record) -> Iterator[tuple[str, int]]:
     for name in _INDEXED.get(record.type, ()):
         target = record.values.get(name)
@@ -398,15 +392,11 @@ def _references(record: Record) -> Iterator[tuple[str, int]]:
             yield f"{record.type}.{name}", target
 
 
-def _resource(type_: str) -> Resource:
+def _checked(type_: str, attributes: Mapping[str, object]) -> dict[str, Any]:
+    """Turn attributes given from outside into the values of a record."""
     if type_ not in RESOURCES:
         raise ValueError(f"there is no resource type '{type_}', only {', '.join(RESOURCES)}")
-    return RESOURCES[type_]
-
-
-def _checked(resource: Resource, attributes: Mapping[str, object]) -> dict[str, Any]:
-    """Turn attributes given from outside into the values of a record."""
-    return {name: _value(resource, name, value) for name, value in attributes.items()}
+    return {name: _value(RESOURCES[type_], name, value) for name, value in attributes.items()}
 
 
 def _value(resource: Resource, name: str, value: object) -> object:

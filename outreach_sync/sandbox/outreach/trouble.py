@@ -102,45 +102,36 @@ class Quota(NamedTuple):
         told = {"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": str(max(0, self.remaining))}
         return told if form == "none" else {**told, "X-RateLimit-Reset": written(self.reset_at, form, now)}
 
-    def refusal(self, until: Instant, form: str, now: Instant) -> Response:
+    def refusal(self, form: str, now: Instant) -> Response:
         """Answer 429, telling in the given form how long."""
-        again = written(until, "iso_naive", now)
+        again = written(self.reset_at, "iso_naive", now)
         detail = f"You have exceeded your permitted rate limit of {self.limit:,}; please try again at {again}."
         response = Refusal("rateLimitExceeded", detail).response()
-        response.headers.update({"X-RateLimit-Limit": str(self.limit), "X-RateLimit-Remaining": "0"})
+        response.headers.update(self.headers(form, now))
         if form != "none":
-            response.headers["Retry-After"] = response.headers["X-RateLimit-Reset"] = written(until, form, now)
+            response.headers["Retry-After"] = response.headers["X-RateLimit-Reset"]
         return response
 
 
 class RateLimit:
     """Counts the requests of the hour: `limit` are allowed in each hour of the clock. Thread-safe."""
 
-    def __init__(self, clock: SandboxClock, limit: int = HOURLY) -> None:
+    def __init__(self, clock: SandboxClock) -> None:
         """Start with nothing used."""
-        self.limit = limit
+        self.limit = HOURLY
         self._clock = clock
         self._lock = threading.Lock()
         self._hour = 0
         self._used = 0
 
-    def use(self) -> Quota:
-        """Count one request."""
+    def use(self, *, left: int | None = None) -> Quota:
+        """Count one request; with `left`, pretend that so many were left in this hour before it."""
         with self._lock:
-            self._turn()
-            self._used += 1
-            return Quota(self.limit, self.limit - self._used, Instant((self._hour + 1) * _HOUR_MS))
-
-    def leave(self, remaining: int) -> None:
-        """Pretend that so many requests are left in this hour."""
-        with self._lock:
-            self._turn()
-            self._used = self.limit - remaining
-
-    def _turn(self) -> None:
-        hour = self._clock.now() // _HOUR_MS
-        if hour != self._hour:
-            self._hour, self._used = hour, 0
+            hour = self._clock.now() // _HOUR_MS
+            if hour != self._hour:
+                self._hour, self._used = hour, 0
+            self._used = 1 + (self._used if left is None else self.limit - left)
+            return Quota(self.limit, self.limit - self._used, Instant((hour + 1) * _HOUR_MS))
 
 
 class Trouble:
@@ -203,7 +194,7 @@ def _gateway_page(options: Mapping[str, Any], _request: Request, _now: Instant) 
 
 def _rate_limited(options: Mapping[str, Any], _request: Request, now: Instant) -> Response:
     until = Instant(now + round(options.get("wait", 5) * 1000))
-    return Quota(HOURLY, 0, until).refusal(until, options.get("form", "epoch"), now)
+    return Quota(HOURLY, 0, until).refusal(options.get("form", "epoch"), now)
 
 
 def _maintenance(options: Mapping[str, Any], _request: Request, now: Instant) -> Response:

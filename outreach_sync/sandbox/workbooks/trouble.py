@@ -188,9 +188,8 @@ def _server_error(options: Mapping[str, Any]) -> Response:
 def _gateway_page(options: Mapping[str, Any]) -> Response:
     """Answer as something in between does, which knows nothing of the API."""
     status = HTTPStatus(options.get("status", HTTPStatus.FORBIDDEN))
-    if options.get("text"):
-        return Response(status, {"Content-Type": "text/plain"}, f"{status.value} {status.phrase}".encode())
-    return Response(status, dict(HTML), _BACK_SOON)
+    text = Response(status, {"Content-Type": "text/plain"}, f"{status.value} {status.phrase}".encode())
+    return text if options.get("text") else Response(status, dict(HTML), _BACK_SOON)
 
 
 def _later(status: int, options: Mapping[str, Any]) -> Response:
