@@ -89,11 +89,22 @@ def parse(resource: Resource, parameters: Parameters, *, offset_rows: int = OFFS
     for name in rest:
         if name not in _KNOWN and not _FIELDS.fullmatch(name):
             raise Refusal("validationError", f"There is no parameter {name}.", pointer=name)
+    order = [(word.removeprefix("-"), word.startswith("-")) for word in _names(rest.get("sort", ""))]
+    for name, _ in order:
+        attribute = resource.attribute(name)
+        by_id = name == "id" and resource.type == "event"  # in use by a commercial connector; unheard of elsewhere
+        if not by_id and (attribute is None or not attribute.sortable):
+            raise Refusal("validationError", f"{resource.type} cannot be sorted by {name}.", pointer="sort")
+    include = tuple(_names(rest.get("include", "")))
+    for name in include:
+        relation = resource.relationships.get(name)
+        if relation is None or relation.shape == "links":
+            raise Refusal("validationError", f"{resource.type} cannot include {name}.", pointer="include")
     return Query(
         conditions=_conditions(resource, filters, new=rest.get("newFilterSyntax") == "true"),
-        sort=_sort(resource, rest.get("sort", "")),
+        sort=tuple(order),
         fields={m[1]: _field_names(m[1], text) for name, text in rest.items() if (m := _FIELDS.fullmatch(name))},
-        include=_include(resource, rest.get("include", "")),
+        include=include,
         page=_page(rest, offset_rows),
         count=rest.get("count") == "true",
         data_connections=rest.get("provideDataConnections") == "true",
@@ -113,16 +124,6 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def _sort(resource: Resource, text: str) -> tuple[tuple[str, bool], ...]:
-    order = [(word.removeprefix("-"), word.startswith("-")) for word in _names(text)]
-    for name, _ in order:
-        attribute = resource.attribute(name)
-        by_id = name == "id" and resource.type == "event"  # in use by a commercial connector; unheard of elsewhere
-        if not by_id and (attribute is None or not attribute.sortable):
-            raise Refusal("validationError", f"{resource.type} cannot be sorted by {name}.", pointer="sort")
-    return tuple(order)
-
-
 def _field_names(type_: str, text: str) -> tuple[str, ...]:
     resource, names = RESOURCES.get(type_), _names(text)
     if resource is None and type_ in NAMED_TYPES:
@@ -133,14 +134,6 @@ def _field_names(type_: str, text: str) -> tuple[str, ...]:
         if not resource.knows(name):
             raise Refusal("validationError", f"{type_} has no field {name}.", pointer=f"fields[{type_}]")
     return tuple(dict.fromkeys(names))
-
-
-def _include(resource: Resource, text: str) -> tuple[str, ...]:
-    for name in _names(text):
-        relation = resource.relationships.get(name)
-        if relation is None or relation.shape == "links":
-            raise Refusal("validationError", f"{resource.type} cannot include {name}.", pointer="include")
-    return tuple(_names(text))
 
 
 def _page(parameters: Mapping[str, str], offset_rows: int) -> Page:

@@ -14,9 +14,8 @@ from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.workbooks import formats
-from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, TRUE_WORDS
-from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST
+from outreach_sync.sandbox.workbooks import schema
+from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST, TEXT_TYPES, TRUE_WORDS
 from outreach_sync.sandbox.workbooks.store import loose
 
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.workbooks.calls import Call, Form
-    from outreach_sync.sandbox.workbooks.formats import Values
-    from outreach_sync.sandbox.workbooks.schema import Field
+    from outreach_sync.sandbox.workbooks.schema import Field, Values
     from outreach_sync.sandbox.workbooks.store import Record, Table, WorkbooksStore
 
     Test = Callable[[Any], bool]
@@ -97,8 +95,8 @@ class Setting(NamedTuple):
     def span(self, text: str) -> tuple[int, int]:
         """Read a day or a second as a stretch of time, the end not included."""
         try:
-            moment = formats.read_var(text.strip(), self.zone)
-            end = formats.day_after(moment.day, self.zone) if moment.day else moment.at // 1000 * 1000 + 1000
+            moment = schema.read_var(text.strip(), self.zone)
+            end = schema.day_after(moment.day, self.zone) if moment.day else moment.at // 1000 * 1000 + 1000
         except (ValueError, OverflowError):
             raise MalformedError(f"'{text}' is not a valid date") from None
         return moment.at // 1000 * 1000, end
@@ -106,8 +104,8 @@ class Setting(NamedTuple):
     def instant(self, value: Any, field: Field) -> int:
         """Read what a field of a time or a day holds."""
         if field.datatype == "date":
-            return formats.day_moment(value, self.zone).at
-        return int(value) if field.datatype == "datetime" else formats.read_var(value, "UTC").at
+            return schema.day_moment(value, self.zone).at
+        return int(value) if field.datatype == "datetime" else schema.read_var(value, "UTC").at
 
 
 class Condition(NamedTuple):

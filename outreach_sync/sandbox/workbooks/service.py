@@ -11,9 +11,8 @@ from outreach_sync.sandbox.faults import FaultBoard
 from outreach_sync.sandbox.server import Request, Response, SandboxClock, gzipped
 from outreach_sync.sandbox.service import SimulatedService
 from outreach_sync.sandbox.workbooks.calls import FORM, METADATA, Call, is_form, understand
-from outreach_sync.sandbox.workbooks.formats import Values
-from outreach_sync.sandbox.workbooks.reading import MalformedError, Reader
-from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY
+from outreach_sync.sandbox.workbooks.reading import MalformedError
+from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST_ENTRY, Values
 from outreach_sync.sandbox.workbooks.store import WorkbooksStore
 from outreach_sync.sandbox.workbooks.trouble import (
     FAULTS,
@@ -60,9 +59,7 @@ class WorkbooksSandbox(SimulatedService):
         clock = clock or SandboxClock()
         self.store = WorkbooksStore(clock, bare=bare)
         super().__init__(FaultBoard(FAULTS), self.store, clock=clock, port=port, latency_ms=latency_ms)
-        values = Values(self.faults, self.store.zone)
-        self._reader = Reader(self.store, self.faults, values)
-        self._writer = Writer(self.store, self.faults, self._reader, values)
+        self._records = Writer(self.store, self.faults, Values(self.faults, self.store.zone))
         self._trouble = Trouble(self.faults)
         self._sessions: dict[str, _Session] = {}
 
@@ -123,17 +120,17 @@ class WorkbooksSandbox(SimulatedService):
 
     def _document(self, call: Call, manner: Manner) -> dict[str, Any]:
         if call.controller == METADATA:
-            return self._reader.types(call.form)
+            return self._records.types(call.form)
         try:
             table = self.store.table(call.controller)
         except KeyError:
             raise MalformedError(f"there is no {call.controller}", HTTPStatus.NOT_FOUND) from None
         with self.store.lock:
             if call.writes:
-                return document(self._writer.write(call, table, manner), table, self._reader)
+                return document(self._records.write(call, table, manner), table, self._records)
             if table.record_class.name == CUSTOM_FIELD:
-                self._writer.look_at_fields(call.request.at)
-            return self._reader.page(call, table, strict=manner.strict)
+                self._records.look_at_fields(call.request.at)
+            return self._records.page(call, table, strict=manner.strict)
 
     @staticmethod
     def _check_manners(call: Call) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox.workbooks import schema
-from outreach_sync.sandbox.workbooks.formats import read_value, twin_text, twin_value
 from outreach_sync.sandbox.workbooks.schema import (
     CUSTOM_FIELD,
     PERSON,
@@ -20,6 +19,9 @@ from outreach_sync.sandbox.workbooks.schema import (
     TASK,
     CommittedWrite,
     Field,
+    read_value,
+    twin_text,
+    twin_value,
 )
 
 if TYPE_CHECKING:

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field as field_
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.workbooks.formats import TEXT_TYPES, twin_text
-from outreach_sync.sandbox.workbooks.reading import MalformedError, is_required, may
+from outreach_sync.sandbox.workbooks.reading import MalformedError, Reader, is_required, may
 from outreach_sync.sandbox.workbooks.schema import (
     CUSTOM_FIELD,
     DATA_TYPES,
     PERSON,
     PICKLIST,
     PICKLIST_ENTRY,
+    TEXT_TYPES,
+    twin_text,
 )
 
 if TYPE_CHECKING:
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.sandbox.faults import FaultBoard
     from outreach_sync.sandbox.workbooks.calls import Call, Row
-    from outreach_sync.sandbox.workbooks.formats import Values
-    from outreach_sync.sandbox.workbooks.reading import Reader
     from outreach_sync.sandbox.workbooks.schema import Field
-    from outreach_sync.sandbox.workbooks.store import Record, Table, WorkbooksStore
+    from outreach_sync.sandbox.workbooks.store import Record, Table
 
 Document = dict[str, Any]
 
@@ -79,18 +78,14 @@ class Plan:
 
 
 @dataclass
-class Writer:
-    """Writes records of one store; the reader knows which records a filter selects."""
+class Writer(Reader):
+    """Writes the records that it reads."""
 
-    store: WorkbooksStore
-    faults: FaultBoard
-    reader: Reader
-    values: Values
     _coming_fields: dict[int, tuple[int, int]] = field_(default_factory=dict)
 
     def write(self, call: Call, table: Table, manner: Manner) -> list[Plan]:
         """Carry out a write and say what became of each object, in the order of the request. The lock must be held."""
-        self.reader.check_controls(call.form, strict=manner.strict)
+        self.check_controls(call.form, strict=manner.strict)
         rows = call.form.rows()
         self._meddle(table, rows)
         rows = [row._replace(id=table.stands_for(row.id)) for row in rows]
@@ -122,12 +117,12 @@ class Writer:
             raise MalformedError("a filter must select the objects that are to be changed")
         if not filters:
             return set()
-        found = self.reader.matching(table, filters, call.form.controls.get("_fm", ""), at)
+        found = self.matching(table, filters, call.form.controls.get("_fm", ""), at)
         selected = {record.id for record in found if not record.is_deleted}
         if selected - sent:
             raise MalformedError("the filter selects objects that are not in the request")
         left = (table.records.get(id_) for id_ in sent - selected)
-        if any(one is not None and not one.is_deleted and self.reader.sees(table, one, at) for one in left):
+        if any(one is not None and not one.is_deleted and self.sees(table, one, at) for one in left):
             raise MalformedError("the filter does not select each object of the request")
         return selected
 
