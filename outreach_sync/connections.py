@@ -17,9 +17,10 @@ import zlib
 from concurrent.futures import wait
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
@@ -32,7 +33,7 @@ from outreach_sync.http import MaybeSentError, NotSentError, ahead, server_time
 from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from outreach_sync.http import RetriableError, StopSignal
 
@@ -93,7 +94,6 @@ class Transport:
         method: str,
         url: str,
         *,
-        params: Iterable[tuple[str, str]] = (),
         body: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = 60.0,
@@ -117,7 +117,12 @@ class Transport:
         if self._surroundings is None:
             secure = self._origin[0] == "https"
             self._surroundings = {"proxies": proxies(url), "verify": trusted_certificates() if secure else True}
-        prepared = _prepared(method, url, params, body, {**self._headers, **(headers or {})})
+        plain = url.isascii() and url.isprintable() and " " not in url
+        asked = requests.Request(method, url.partition("?")[0] if plain else url, data=body)
+        asked.headers = {**self._headers, **(headers or {})}
+        prepared = asked.prepare()
+        if plain:
+            prepared.url = url  # a link goes out as it stands
         with self._room:
             exchange = Exchange(max(timeout_seconds, 0.01))
             if self._stop.is_over(grace_seconds):
@@ -125,15 +130,16 @@ class Transport:
             with self._counting:
                 self.requests += 1
             carried = ahead(partial(self._carry_out, exchange, prepared), name="exchange")
-            while not (exchange.given_up or wait((carried,), min(max(exchange.left(), 0.0), _TICK_SECONDS)).done):
+            while not wait((carried,), min(max(exchange.left(), 0.0), _TICK_SECONDS)).done:
                 if self._stop.is_over(grace_seconds):
                     exchange.give_up()
                     raise InterruptedByError(self._stop.signal_number)
                 if exchange.is_late():
                     exchange.give_up()
-        failure = None if exchange.given_up else carried.exception()
-        if exchange.given_up or isinstance(failure, (OSError, urllib3.exceptions.HTTPError, zlib.error)):
-            raise self._lost(exchange, failure)  # requests' own errors are OSErrors
+                    raise self._lost(exchange, None)
+        failure = carried.exception()
+        if isinstance(failure, (OSError, urllib3.exceptions.HTTPError, zlib.error)):  # those of requests are OSErrors
+            raise self._lost(exchange, failure)
         reply, content = carried.result()
         at = server_time(reply.headers)
         if at is not None:
@@ -153,11 +159,18 @@ class Transport:
     def _lost(self, exchange: Exchange, failure: BaseException | None) -> RetriableError:
         """Turn a failure into what may be done about it; its own text may hold the URL and is left out."""
         host, name = self._origin[1], type(failure).__name__
-        if not exchange.connected:
-            return NotSentError(f"{host} cannot be reached: {_reason(failure)}.")
-        timed_out = exchange.given_up or "Timeout" in name
-        why = "it took too long" if timed_out else f"the connection broke, {name}"
-        return MaybeSentError(f"the answer of {host} was lost ({why}).", timed_out=timed_out)
+        if exchange.connected:
+            timed_out = exchange.given_up or "Timeout" in name
+            why = "it took too long" if timed_out else f"the connection broke, {name}"
+            return MaybeSentError(f"the answer of {host} was lost ({why}).", timed_out=timed_out)
+        causes: list[BaseException] = []
+        while failure is not None and failure not in causes:
+            causes.append(failure)
+            failure = failure.__cause__ or failure.__context__
+        numbers = [one.errno for one in causes if isinstance(one, OSError) and not isinstance(one, TimeoutError)]
+        known = (reason for kind, reason in _REASONS if any(isinstance(cause, kind) for cause in causes))
+        said = (os.strerror(number) for number in numbers if number)
+        return NotSentError(f"{host} cannot be reached: {next(chain(known, said), 'it does not answer')}.")
 
     def server_now(self) -> Instant | None:
         """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
@@ -267,20 +280,6 @@ def _origin(url: str) -> tuple[str, str, int]:
     return (parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme])
 
 
-def _prepared(
-    method: str, url: str, params: Iterable[tuple[str, str]], body: bytes | str | None, headers: Mapping[str, str]
-) -> requests.PreparedRequest:
-    """Make a request; a link that is plain ASCII goes out as it stands."""
-    query = urlencode(list(params))
-    url = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
-    plain = url.isascii() and url.isprintable() and " " not in url
-    asked = requests.Request(method, url.partition("?")[0] if plain else url, data=body, headers=dict(headers))
-    prepared = asked.prepare()
-    if plain:
-        prepared.url = url
-    return prepared
-
-
 def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
     """Read and unpack a body: gzip, of one or more members. What cannot be unpacked raises `zlib.error`.
 
@@ -309,20 +308,6 @@ def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
             raise zlib.error("cut short")
         packed = unpacker.unused_data.lstrip(b"\0")
     return bytes(unpacked)
-
-
-def _reason(failure: BaseException | None) -> str:
-    """Say in a person's words why there was no connection."""
-    causes: list[BaseException] = []
-    while failure is not None and failure not in causes:
-        causes.append(failure)
-        failure = failure.__cause__ or failure.__context__
-    for kind, reason in _REASONS:
-        if any(isinstance(cause, kind) for cause in causes):
-            return reason
-    numbers = (cause.errno for cause in causes if isinstance(cause, OSError) and not isinstance(cause, TimeoutError))
-    number = next((number for number in numbers if number), None)
-    return os.strerror(number) if number else "it does not answer"
 
 
 # What the environment says

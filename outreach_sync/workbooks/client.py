@@ -318,8 +318,8 @@ class Workbooks:
         with self._turn if self._slowed else nullcontext():
             return self.transport.send(
                 "POST",
-                f"{self._section.base_url.rstrip('/')}/{controller}.api",
-                params=[("_dc", str(now()))],  # against caches on the way, as the guide advises
+                # `_dc` against caches on the way, as the guide advises
+                f"{self._section.base_url.rstrip('/')}/{controller}.api?_dc={now()}",
                 body=wire.encode([("client", "api"), ("api_version", "1"), ("api_key", self._key), *pairs]),
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
                 timeout_seconds=min(self._section.timeout_ms / 1000, left),
