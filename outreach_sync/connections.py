@@ -188,13 +188,12 @@ class Transport:
 
 
 class Exchange:
-    """One request and its answer, from the start of sending to the last byte.
+    """One request and its answer, on the connection `line`, from the start of sending to the last byte.
 
     Attributes:
         connected: whether the connection stood, so that the request may have reached the service.
         given_up: nobody waits for it any more. It is set before `connected` is read, and looked at after that is set:
             where a connection stands too late, either nothing is sent, or it is known that something may have been.
-        line: the connection that carries it.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -1,8 +1,4 @@
-"""How a service is waited for: what its headers say about it, with how much patience, and until a stop is asked for.
-
-`connections.Transport` makes one exchange, `Patience` repeats it, `retry_after` and `quota` read what a service says
-about waiting, `StopSignal` ends every pause, and `ahead` begins a request before its answer is needed.
-"""
+"""How a service is waited for: what its headers say about it, with how much patience, and until a stop is asked for."""
 
 from __future__ import annotations
 
@@ -42,9 +38,8 @@ _CHANCE = random.SystemRandom()
 class StopSignal:
     """The one request to stop of this process, safe to be set from a signal handler.
 
-    A `threading.Event` is not: its lock is not reentrant, so a handler that interrupts `wait` in the main thread can
-    deadlock. `queue.SimpleQueue` is, but the first `get` of one may wait for ever in Python 3.11: where the process is
-    held up until its deadline has passed, it goes on without any. Hence a bare lock, held until someone asks.
+    A `threading.Event` is not: a handler that interrupts its `wait` in the main thread can deadlock. The first `get` of
+    a `queue.SimpleQueue` may wait for ever in Python 3.11. Hence a bare lock, held until someone asks.
     """
 
     def __init__(self) -> None:
@@ -82,21 +77,13 @@ class StopSignal:
 
 
 def pause(seconds: float, stop: StopSignal) -> None:
-    """Sleep unless asked to stop.
-
-    Raises:
-        InterruptedByError: a stop was asked for, before or meanwhile.
-    """
+    """Sleep; raise InterruptedByError where a stop was asked for, before or meanwhile."""
     if stop.wait(seconds):
         raise InterruptedByError(stop.signal_number)
 
 
 def check(stop: StopSignal) -> None:
-    """Go on only if no stop was asked for.
-
-    Raises:
-        InterruptedByError: it was.
-    """
+    """Go on; raise InterruptedByError where a stop was asked for."""
     if stop.is_set():
         raise InterruptedByError(stop.signal_number)
 
@@ -156,7 +143,7 @@ class GarbledError(RetriableError):
 
 
 class RetryNote(NamedTuple):
-    """One retry, for the log: what was tried, why it failed, which attempt that was, and the pause before the next."""
+    """One retry, for the log."""
 
     what: str
     why: str
@@ -171,8 +158,7 @@ class Patience:
     """How long one service may keep a run waiting, in all: attempts that fail, hang or do not connect, and pauses.
 
     It is whole again as soon as the service answers. Once it is spent, each further request is tried briefly, so that
-    one request that always fails does not keep the others from being asked. Safe to be used by several threads, and
-    within an attempt (a page that first needs a token).
+    one that always fails keeps no other from being asked. Safe to be used by several threads, and within an attempt.
     """
 
     def __init__(self, seconds: float, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
@@ -200,13 +186,14 @@ class Patience:
     ) -> T:
         """Return what `attempt` returns, trying again after each `RetriableError` with growing, jittered pauses.
 
-        `attempt` is given the seconds that are left and must not take longer. `what` names the request for people,
-        `at_most` are the seconds for this request, where they are fewer than what is left. Failures of the kinds in
-        `final` are raised as they are: a write whose answer was lost is not simply sent again.
+        Args:
+            what: names the request for people.
+            attempt: is given the seconds that are left, and must not take longer.
+            at_most: the seconds for this request, where they are fewer than what is left.
+            final: failures to be raised as they are: a write whose answer was lost is not simply sent again.
 
         Raises:
-            UnavailableError: it kept failing for as long as patience allows. QuotaSpentError, UntrustedAnswerError: so
-                too, where the last failure stands for those.
+            UnavailableError, QuotaSpentError, UntrustedAnswerError: it kept failing for as long as patience allows.
             PutOffError: the service asks for a longer pause, which ends it at once.
             InterruptedByError: asked to stop.
         """
@@ -328,10 +315,7 @@ def moment(text: str, *forms: Callable[[str], Instant]) -> Instant | None:
 
 
 def ahead(call: Callable[[], T], *, name: str) -> Future[T]:
-    """Begin a call in a thread of its own and return what holds its result, or what it raised.
-
-    The thread, of that name, is a daemon: one that hangs must not hold up the end of the process.
-    """
+    """Begin a call in a thread of that name, a daemon: it may hang. Return what holds its result, or what it raised."""
     future = Future[T]()
 
     def run() -> None:

@@ -1,9 +1,9 @@
 """Which Outreach and which Workbooks a state belongs to: the ids in it mean other people anywhere else.
 
 Who they are is remembered by the first run. As long as the config names the same address, app and key, nobody is asked.
-Where one differs, both are asked before anything else happens: Workbooks who is behind the key (its
-`logical_database_id`: workbooks guide, Authentication), and each for a sample of the records that the state knows. A
-renewed key or secret of the same account passes; another account is refused until `state rebind`.
+Where one differs, it is asked before anything else happens: Workbooks who is behind the key (its `logical_database_id`:
+guide, Authentication), and each for a sample of the records that the state knows. A renewed key or secret of the same
+account passes; another account is refused until `state rebind`.
 """
 
 from __future__ import annotations
@@ -38,11 +38,8 @@ _SEEN = 4  # of the sample, one in so many has to be there and the same, unless 
 class Side(NamedTuple):
     """One service as the config means it, or as the state remembers it.
 
-    Attributes:
-        address: where it is.
-        mark: a keyed hash of app, key and consent; it only says whether they are the same.
-        database: of Workbooks, its `logical_database_id`; None: not known.
-        created_at: of Workbooks, when that database was made, in its own words.
+    `mark` is a keyed hash of app, key and consent, which only says whether they are the same. `database` and
+    `created_at` are of Workbooks: its `logical_database_id`, None where not known, and when it was made, in its words.
     """
 
     address: str
@@ -52,13 +49,9 @@ class Side(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What was found out.
+    """What was found out: the key of the hashes, what each service is now, and why it is another than the state's.
 
-    Attributes:
-        key: the key of the hashes.
-        sides: what each service is now, by name.
-        wrong: by name, why a service is another than the state's.
-        known: whether the state remembers all of it.
+    `known`: whether the state remembers all of it.
     """
 
     key: str

@@ -1,10 +1,9 @@
 """Match: which Person each prospect is, and what that Person holds now.
 
-The first step after the pull. Prospects to decide are taken a few hundred at a time. What Outreach does not tell by
-itself is asked first: all sequence states of those whose history was never read (unless the first load read
-everything), since someone with an old state must not be called Not Active, and an old opt-out must not be missed. Then
-linked People of whom something is uncertain are read, and those without one are looked for by the configured rules.
-While some are decided, the next are on their way.
+Prospects to decide are taken a few hundred at a time. What Outreach does not tell by itself is asked first: all the
+states of those whose history was never read, since someone with an old state must not be called Not Active, and an old
+opt-out must not be missed. Then linked People of whom something is uncertain are read, and those without one are looked
+for by the configured rules. While some are decided, the next are on their way.
 """
 
 from __future__ import annotations
@@ -41,12 +40,9 @@ _LOOKS = 15
 
 
 class Matches(NamedTuple):
-    """What the match rules found.
+    """What the match rules found, by prospect; of one without a `verdict`, no rule found a live Person.
 
-    Attributes:
-        verdicts: by prospect; absent: no rule found a live Person.
-        rows: what the People hold that were found.
-        buried: by prospect: the deleted Person that bears its reference, where no rule found a live one.
+    `rows` is what the People hold that were found, `buried` the deleted Person that bears a prospect's reference.
     """
 
     verdicts: dict[int, Found | Ambiguous]
@@ -84,9 +80,7 @@ class _Asked(NamedTuple):
 def look_up_all(run: Run, *, only_opt_outs: bool) -> Iterator[LookedUp]:
     """Look up all prospects that are ready, a few hundred at a time, some ahead of those that are being decided.
 
-    Args:
-        run: the run.
-        only_opt_outs: take those that an incomplete walk holds back, and of them only who opted out.
+    `only_opt_outs`: take those that an incomplete walk holds back, and of them only who opted out.
 
     Raises:
         InterruptedByError: asked to stop. ServiceError: Workbooks could not be asked.
@@ -109,10 +103,7 @@ def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
 
 
 def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
-    """Read linked People that are not certain, and begin to read sequence states that never were.
-
-    Being linked proves nothing about the latter.
-    """
+    """Read linked People that are not certain, and begin to read sequence states that never were, linked or not."""
     prospects = run.store.cache.prospects(ids)
     people = run.store.people.by_id({one.person_id for one in prospects.values() if one.person_id is not None})
     pools = run.store.people.prospects_of(people)
@@ -129,9 +120,8 @@ def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
 def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
     """Store what Outreach was asked for, and begin to look up those without a Person.
 
-    Those without one are read in Outreach where they were never seen themselves, or not all that they are created from
-    (where `sync.people.create_fields` has changed since). While it does not answer, nobody waits for it that it is not
-    needed for.
+    These are read where they were never seen themselves, or not all that they are created from (`create_fields` may
+    have changed). While Outreach does not answer, nobody waits for it that it is not needed for.
     """
     attributes = set(run.config.sync.people.create_fields.values())
     unseen = [
@@ -243,19 +233,11 @@ def until_shown(
     made: Mapping[int, Instant | None],
     read: Callable[[list[int]], Mapping[int, Row]],
 ) -> dict[int, Row]:
-    """Return what a look-up found, and what appeared since of that which was made a moment ago.
+    """Return what a look-up found (`rows`, by id), and what appeared since of that which was made a moment ago.
 
     How late a created record appears in look-ups is not documented. One that is absent although it was created within
-    the last half minute is asked for again until that is over.
-
-    Args:
-        run: the run.
-        rows: what the look-up found, by id.
-        made: when each record that was asked for was made, by this machine's clock; None: long ago.
-        read: looks records up by id.
-
-    Raises:
-        ServiceError: Workbooks could not be asked. InterruptedByError: asked to stop.
+    the last half minute is asked for again until that is over. `made` says when, by this machine's clock; None: long
+    ago. Raises as `Workbooks.read`.
     """
     found, lately = dict(rows), _LOOKS * run.look_again_seconds * 1000
     for _ in range(_LOOKS):

@@ -49,10 +49,9 @@ _ADMINISTRATOR = (
 
 
 class Wish(NamedTuple):
-    """What Workbooks shall have.
+    """What Workbooks shall have: the configured columns by role, and the entries of the picklist.
 
-    `fields` are the configured columns by role, `labels` the entries of the picklist, and `datetime_type` is Workbooks'
-    word for a date-time field, which is not published.
+    `datetime_type` is Workbooks' word for a date-time field, which is not published.
     """
 
     fields: Mapping[str, str]
@@ -61,14 +60,11 @@ class Wish(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One thing and what is to be done about it.
+    """One thing (a picklist, entry or field, by its name, label or title) and what is to be done about it.
 
     Attributes:
         action: `exists`, `create`, `keep` where an entry that differs in typography only is left alone, or `propose`
             where a field exists that the config does not name.
-        kind: picklist, entry or field.
-        name: its name, label or title.
-        role: a field's role, else None.
         id: of a picklist that exists, or of a custom field that is not available yet.
         column: of a field that exists.
     """

@@ -158,7 +158,7 @@ class Workbooks:
             rows: list[Row] = []
             last_id, strange = 0, False
             while not strange:
-                page = self.page(controller, wire.beyond(reading, last_id) if last_id else reading)
+                page = self.page(controller, reading, after=last_id)
                 wanted = [row for row in page if asked_for(row)]
                 ids = [wire.read_integer(row.get("id")) or 0 for row in page]
                 full = len(page) >= wire.PAGE_ROWS
@@ -173,13 +173,13 @@ class Workbooks:
                 last_id = ids[-1]
         raise UntrustedAnswerError(f"Workbooks returned rows of {controller} that were not asked for.")
 
-    def page(self, controller: str, reading: Reading) -> list[Row]:
-        """Read one page, or all of the metadata."""
+    def page(self, controller: str, reading: Reading, *, after: int = 0) -> list[Row]:
+        """Read one page, that after this id, or all of the metadata."""
 
         def attempt(left: float) -> list[Row]:
             while True:
                 spellings = self._skip_totals
-                answer = self._send(controller, wire.read_pairs(reading, skip_totals=spellings), left)
+                answer = self._send(controller, wire.read_pairs(reading, after=after, skip_totals=spellings), left)
                 try:
                     return wire.rows(self._parse(answer))
                 except UntrustedAnswerError:
@@ -387,7 +387,7 @@ class _Delivery:
         if not isinstance(outcome, Rejected):
             return outcome
         if len(self.writes) == 1:
-            return (wire.settle_single(outcome),)
+            return (wire.settle_single(outcome.reasons),)
         halves = self._halves(was_put_off=self._was_put_off, at_most=self._at_most)
         return tuple(chain.from_iterable(half.verdicts() for half in halves))
 

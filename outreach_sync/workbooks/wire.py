@@ -143,18 +143,25 @@ def encode(pairs: Iterable[Pair]) -> bytes:
     return urlencode(list(pairs), quote_via=quote, safe="", errors="replace").replace("%5B%5D=", "[]=").encode()
 
 
-def read_pairs(reading: Reading, *, skip_totals: Sequence[str] = ()) -> list[Pair]:
+def read_pairs(reading: Reading, *, after: int = 0, skip_totals: Sequence[str] = ()) -> list[Pair]:
     """Spell out a read: one page of at most 100 rows in the order of their ids. `_limit` needs a `_start` (guide).
 
-    `skip_totals` are the spellings of "do not count" to send: the guide and the bindings differ.
+    `after` is the last id of the page before: an offset would shift, and skip rows, while others delete. `skip_totals`
+    are the spellings of "do not count" to send: the guide and the bindings differ.
     """
+    filters, logic = reading.filters, reading.logic
+    if after:
+        filters = (*filters, Filter("id", "gt", str(after)))
+        logic = f"({logic}) AND {len(filters)}" if logic else ""
     pairs = [("_method", "GET"), *reading.extra]
     if not reading.extra:
         pairs += [("_start", "0"), ("_limit", str(PAGE_ROWS)), ("_sort", "id"), ("_dir", "ASC")]
         pairs += [(name, "true") for name in skip_totals]
-    if reading.logic:
-        pairs.append(("_fm", reading.logic))
-    return pairs + _filter_pairs(reading.filters) + [("_select_columns[]", column) for column in reading.columns]
+    if logic:
+        pairs.append(("_fm", logic))
+    for one in filters:
+        pairs += [("_ff[]", one.field), ("_ft[]", one.operator), ("_fc[]", one.value)]
+    return pairs + [("_select_columns[]", column) for column in reading.columns]
 
 
 def write_pairs(writes: Sequence[Write]) -> list[Pair]:
@@ -171,7 +178,8 @@ def write_pairs(writes: Sequence[Write]) -> list[Pair]:
     selected = dict.fromkeys(str(write.id) for write in writes)
     pairs = [("_method", "PUT"), ("_strict_attribute_checking", "1"), ("_per_object_transactions", "1")]
     pairs += [("_fm", "or")] if len(selected) > 1 else []
-    pairs += _filter_pairs(Filter("id", "eq", record_id) for record_id in selected)
+    for one in selected:
+        pairs += [("_ff[]", "id"), ("_ft[]", "eq"), ("_fc[]", one)]
     columns = {}
     for name in dict.fromkeys(name for write in writes for name in write.fields):
         head, *nested = name.replace("]", "").split("[")
@@ -201,17 +209,6 @@ def look_up(field: str, values: Iterable[str], columns: Iterable[str], *, includ
     reading = Reading((one_of,), tuple(dict.fromkeys(columns)))
     either = (Filter("is_deleted", "true", ""), Filter("is_deleted", "false", ""))
     return reading._replace(filters=(one_of, *either), logic="1 AND (2 OR 3)") if include_deleted else reading
-
-
-def beyond(reading: Reading, last_id: int) -> Reading:
-    """Ask for the rows after this id. An offset would shift, and skip rows, while others delete."""
-    number = len(reading.filters) + 1
-    logic = f"({reading.logic}) AND {number}" if reading.logic else ""
-    return reading._replace(filters=(*reading.filters, Filter("id", "gt", str(last_id))), logic=logic)
-
-
-def _filter_pairs(filters: Iterable[Filter]) -> list[Pair]:
-    return [pair for one in filters for pair in (("_ff[]", one.field), ("_ft[]", one.operator), ("_fc[]", one.value))]
 
 
 # Values
@@ -475,9 +472,9 @@ def judge(answer: Mapping[str, Any], writes: Sequence[Write]) -> tuple[Verdict, 
     )
 
 
-def settle_single(refused: Rejected) -> Verdict:
-    """Turn the refusal of a request that held one object into the verdict on that object."""
-    return Stale() if _stale(refused.reasons) else refused
+def settle_single(reasons: tuple[str, ...]) -> Stale | Rejected:
+    """Turn what is said of a request that held one object into the verdict on that object."""
+    return Stale() if any(STALE_TEXT in reason.lower() for reason in reasons) else Rejected(reasons)
 
 
 def _judge_one(write: Write, entry: _Entry, whole: _Entry, *, alone: bool) -> Verdict:
@@ -489,18 +486,18 @@ def _judge_one(write: Write, entry: _Entry, whole: _Entry, *, alone: bool) -> Ve
     refused = entry.success is False or (entry.success is None and bool(entry.reasons))
     said = entry.reasons or whole.reasons
     verdict: Verdict
-    if _stale(entry.reasons):
+    if isinstance(settle_single(entry.reasons), Stale):
         verdict = Stale()
     elif refused and not its_own:
         verdict = _unknown("the answer names another record in this place", entry.reasons)
     elif refused and write.id:
-        verdict = settle_single(Rejected(said)) if said else Unknown(_WITHOUT_REASON)
+        verdict = settle_single(said) if said else Unknown(_WITHOUT_REASON)
     elif refused:
         verdict = Rejected(said or (_WITHOUT_REASON,))
     elif entry.reasons or not (entry.success or (whole.success and not whole.reasons)):
         about_it = alone and entry.success is None and whole.success is False and its_own
         unclear = "the answer does not clearly say that this record was saved"
-        verdict = settle_single(Rejected(said)) if about_it and said else _unknown(unclear, said)
+        verdict = settle_single(said) if about_it and said else _unknown(unclear, said)
     elif named is None or named <= 0 or (named != write.id if write.id else not same_reference):
         verdict = Unknown("the answer reports success, but for another record")
     else:
@@ -565,10 +562,6 @@ def maps(entries: object) -> list[Mapping[str, Any]]:
     if not isinstance(entries, list):
         return []
     return [entry if isinstance(entry, dict) else {} for entry in entries]
-
-
-def _stale(reasons: Sequence[str]) -> bool:
-    return any(STALE_TEXT in reason.lower() for reason in reasons)
 
 
 def _unknown(summary: str, reasons: Sequence[str]) -> Unknown:

@@ -13,7 +13,6 @@ from outreach_sync.workbooks.wire import (
     Filter,
     Pair,
     Reading,
-    beyond,
     encode,
     is_kept,
     look_up,
@@ -61,8 +60,11 @@ def test_half_a_surrogate_pair_does_not_break_the_request() -> None:
 
 def test_the_next_page_starts_after_the_last_id() -> None:
     plain = Reading((Filter("x", "eq", "1"),), ())
-    assert beyond(plain, 7) == Reading((Filter("x", "eq", "1"), Filter("id", "gt", "7")), ())
-    assert beyond(Reading(plain.filters, (), "1 AND (2 OR 3)"), 7).logic == "(1 AND (2 OR 3)) AND 2"
+    pairs = read_pairs(plain, after=7)
+    assert [column(pairs, name) for name in ("_ff[]", "_ft[]", "_fc[]")] == [["x", "id"], ["eq", "gt"], ["1", "7"]]
+    assert column(pairs, "_fm") == []
+    joined = read_pairs(Reading(plain.filters, (), "1 AND (2 OR 3)"), after=7)
+    assert column(joined, "_fm") == ["(1 AND (2 OR 3)) AND 2"]
 
 
 @given(st.lists(FIELDS, min_size=1, max_size=6))
