@@ -158,7 +158,7 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
                 joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
                 run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
         verdicts.update(joined)
-        left = _settle_absent(run, looked_up, verdicts) | _settle_buried(run, matches.buried, verdicts)
+        left = _settle_absent(run, looked_up, matches.buried, verdicts)
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
         _refuse_ambiguous(run, verdicts)
         missing = {one for one in unmatched if one not in verdicts and one not in left}
@@ -175,54 +175,49 @@ def _refuse_ambiguous(run: Run, verdicts: Mapping[int, Found | Ambiguous]) -> No
             run.refuse_decision(prospect_id, None, judged.reason)
 
 
-def _settle_absent(run: Run, looked_up: LookedUp, verdicts: Mapping[int, object]) -> set[int]:
+def _settle_absent(
+    run: Run, looked_up: LookedUp, buried: Mapping[int, PersonRow], verdicts: Mapping[int, object]
+) -> set[int]:
     """Forget People that are deleted, or leave them so; refuse those not to be seen. Return who is left as they are.
 
-    Somebody whom another rule finds now, after a merge, follows there and takes No Email along.
+    Somebody whom another rule finds now, after a merge, follows there and takes No Email along. `buried` are deleted
+    People of which the store does not know, by the prospect for which they were created, as their reference says: the
+    one that is created again gets the No Email that the last one had.
     """
-    left = set[int]()
-    recreates = run.config.sync.when_deleted == "recreate"
+    people, recreates = run.store.people, run.config.sync.when_deleted == "recreate"
+    left, unqueued = set[int](), set[int]()
     for person_id, pool in looked_up.pools.items():
-        hidden = looked_up.absent[person_id]
+        is_hidden = looked_up.absent[person_id]
         moved = any(prospect_id in verdicts for prospect_id in pool)
-        run.log.info("person_gone", person=person_id, prospects=list(pool), hidden=hidden, found_elsewhere=moved)
-        if moved or (recreates and not hidden):
-            run.store.people.unlink(person_id, pool)
+        run.log.info("person_gone", person=person_id, prospects=list(pool), hidden=is_hidden, found_elsewhere=moved)
+        if moved or (recreates and not is_hidden):
+            people.unlink(person_id, pool)
             continue
         left.update(pool)
-        if hidden:
-            run.store.people.doubt([person_id], hidden=True)
+        if is_hidden:
+            people.doubt([person_id], hidden=True)
             reason = (
                 f"Person {person_id} does not come back from Workbooks, neither alive nor deleted: the API key's user "
                 f"may not see it, or it was removed for good. It is not created again by itself"
             )
             run.refuse_decision(min(pool), person_id, reason, action=HIDDEN)
         else:
-            run.store.people.doubt([person_id], deleted=True, hidden=False)
-            run.store.outbox.drop(pool, PERSON)
-    return left
-
-
-def _settle_buried(run: Run, buried: Mapping[int, PersonRow], verdicts: Mapping[int, object]) -> set[int]:
-    """Heed deleted People that were created for prospects, as their reference says, where the state knows of none.
-
-    They stay deleted where the config says so; the one created again gets the No Email that the last one had.
-    """
-    left = set[int]()
+            people.doubt([person_id], deleted=True, hidden=False)
+            unqueued.update(pool)
     for prospect_id, row in buried.items():
         if prospect_id in verdicts:
             continue
-        if run.config.sync.when_deleted == "recreate":
+        if recreates:
             if row.fields.get(run.config.workbooks.fields.no_email) is True:
-                run.store.people.keep_no_email([prospect_id], kept=True)
+                people.keep_no_email([prospect_id], kept=True)
             continue
-        if row.id not in run.store.people.by_id([row.id]):
-            run.store.people.read(row.id, row.lock_version, Held(), rule=REFERENCE, now=run.clock())
-        run.store.people.doubt([row.id], deleted=True, hidden=False)
-        run.store.people.link([prospect_id], row.id)
-        run.store.outbox.drop([prospect_id], PERSON)
-        left.add(prospect_id)
-    return left
+        if row.id not in people.by_id([row.id]):
+            people.read(row.id, row.lock_version, Held(), rule=REFERENCE, now=run.clock())
+        people.doubt([row.id], deleted=True, hidden=False)
+        people.link([prospect_id], row.id)
+        unqueued.add(prospect_id)
+    run.store.outbox.drop(unqueued, PERSON)
+    return left | unqueued
 
 
 def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bool) -> set[int]:

@@ -165,8 +165,7 @@ class Delivery:
         self._next = dict.fromkeys(_ACTIONS, 0)
         self._lost_in_a_row, self._looked_for_a_cause = 0, False
         self._failure: OutreachSyncError | None = None
-        workers = ThreadPoolExecutor(self._run.config.workbooks.concurrency, thread_name_prefix="push")
-        with workers as self._workers:
+        with ThreadPoolExecutor(self._run.config.workbooks.concurrency, "push") as self._workers:
             try:
                 self.decide(pump=not self.guard_problems(at_worst=True))
                 self._pass_the_guard()
@@ -183,7 +182,7 @@ class Delivery:
         return again
 
     def decide(self, *, pump: bool) -> None:
-        """Decide everything that is ready; `pump`: what is queued leaves meanwhile.
+        """Decide everything that is ready; `pump`: meanwhile settle what has been answered, and send updates.
 
         Creations wait until all are decided, since two of them may be one person.
         """
@@ -191,7 +190,8 @@ class Delivery:
         for only_opt_outs in (False,) if self._complete else (False, True):
             for _ in decide_all(self._run, only_opt_outs=only_opt_outs):
                 if pump:
-                    self.pump()
+                    self._collect(block=False)
+                    self._fill(("update",))
 
     # -- the guard: each round counts what no guard has counted before
 
@@ -233,11 +233,6 @@ class Delivery:
                 outbox.admit()
 
     # -- sending
-
-    def pump(self) -> None:
-        """Settle what has been answered and send the updates that are due, without waiting."""
-        self._collect(block=False)
-        self._fill(("update",))
 
     def _push_all(self, *, only_admitted: bool = False) -> None:
         """Send everything that is due, or what a guard has let pass, until it is settled or something is in the way."""
@@ -284,15 +279,12 @@ class Delivery:
 
     def _cut(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         """Cut entries, in their order, into what may go together: suspects by how many they were lost with."""
-
-        def size_for(entry: Entry) -> int:
-            most = self._run.config.workbooks.batch_size
-            return max(1, self.lost[entry.id][-1] // _SMALLER) if entry.id in self.lost else most
-
-        for size, some in groupby(entries, size_for):
-            listed = list(some)
-            for start in range(0, len(listed), size):
-                yield listed[start : start + size]
+        lost, most = self.lost, self._run.config.workbooks.batch_size
+        for size, some in groupby(
+            entries, lambda one: max(1, lost[one.id][-1] // _SMALLER) if one.id in lost else most
+        ):
+            together = list(some)
+            yield from (together[start : start + size] for start in range(0, len(together), size))
 
     # -- what became of it
 
@@ -316,10 +308,8 @@ class Delivery:
         if not answered:
             return
         with self._run.store.transaction():
-            rescues = [rescue for batch, verdicts in answered if (rescue := self._settle(batch, verdicts)) is not None]
-            for rescue in rescues:
-                self._run.store.outbox.mark((entry.id for entry in rescue.entries), state=SENDING)
-        for rescue in rescues:
+            rescues = [self._settle(batch, verdicts) for batch, verdicts in answered]
+        for rescue in filter(None, rescues):  # marked as being sent they are still
             self._start(rescue)
         for batch, verdicts in answered:
             self._run.on_progress("written", len(batch.entries))
@@ -350,7 +340,9 @@ class Delivery:
         refused; if it is there, the refusal stands. An opt-out that is refused together with other fields is sent once
         more alone: a picklist that lacks a label must not keep No Email from being set.
         """
-        run, stale, unknown = self._run, list["Entry"](), list["Entry"]()
+        run = self._run
+        stale: list[Entry] = []
+        unknown: list[Entry] = []
         rescues: list[tuple[Entry, Write]] = []
         for entry, write, verdict in zip(batch.entries, batch.writes, verdicts, strict=True):
             match verdict:

@@ -295,21 +295,19 @@ def test_a_row_that_is_older_than_our_own_write_hides_no_write(
     world: World, batches: Batches, monkeypatch: pytest.MonkeyPatch, lock_version: str
 ) -> None:
     """Two prospects are one Person, and the second was looked up before the first was written."""
-    pump, ahead = Delivery.pump, match.ahead
+    collect, ahead = Delivery._collect, match.ahead
 
     def at_once(call: Callable[[], Any], *, name: str) -> Future[Any]:
         future = ahead(call, name=name)
         future.result()
         return future
 
-    def settled_at_once(delivery: Delivery) -> None:
-        pump(delivery)
-        while delivery._in_flight:
-            delivery._collect(block=True)
+    def settled_at_once(delivery: Delivery, *, block: bool) -> None:
+        collect(delivery, block=block or bool(delivery._in_flight))
 
     monkeypatch.setattr(match, "CHUNK", 1)
     monkeypatch.setattr(match, "ahead", at_once)
-    monkeypatch.setattr(Delivery, "pump", settled_at_once)
+    monkeypatch.setattr(Delivery, "_collect", settled_at_once)
     at = "2026-09-01T10:00:00Z"
     held = {STATE: "Active \u2013 Paused", "cf_person_state_updated_at": parse_iso(at)}
     world.workbooks.add_person(name="Ada", email="ada@example.com", **held)
