@@ -146,13 +146,6 @@ def test_a_service_that_has_to_be_asked_and_is_down_is_not_guessed_about(lived: 
     assert len(other.workbooks.store.writes) == 0
 
 
-def test_as_long_as_nothing_differs_nobody_is_asked(lived: Any) -> None:
-    lived.run(sync=OPEN)
-    before = _asked(lived.sandbox.workbooks)
-    assert lived.run(sync=OPEN).exit_status == 0
-    assert _asked(lived.sandbox.workbooks) == before
-
-
 def test_a_new_consent_of_another_organisation_is_noticed_though_the_app_is_the_same(
     lived: Any, other: Sandbox
 ) -> None:

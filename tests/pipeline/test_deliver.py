@@ -173,16 +173,6 @@ def test_a_refused_record_stands_with_its_reason_and_is_tried_again_after_a_paus
     assert (world.run().exit_status, world.person()[STATE], world.failures()) == (0, "Finished", [])
 
 
-def test_the_same_refusal_again_keeps_its_attempts_and_its_pause(world: World) -> None:
-    prospect = world.prospect(states=("hibernating",))
-    world.run()
-    (first,) = world.failures()
-    world.outreach.update("prospect", prospect, title="CTO")
-    world.run(full=True)
-    (again,) = world.failures()
-    assert (again.attempts, again.next_attempt_at) == (first.attempts, first.next_attempt_at)
-
-
 def test_a_pause_that_a_wrong_clock_began_keeps_no_refusal_waiting_for_years(world: World) -> None:
     twins = [world.workbooks.add_person(name="Ada", email="ada@example.com") for _ in range(2)]
     world.prospect(email="ada@example.com")

@@ -103,16 +103,6 @@ def test_an_email_flag_set_by_hand_is_left_alone(world: Any) -> None:
     assert world.writes() == before
 
 
-def test_a_deleted_person_is_created_again(world: Any) -> None:
-    world.prospect(email="ada@example.com")
-    world.run()
-    first = world.person()["id"]
-    world.workbooks.delete(PERSON, first)
-    assert repair(world).document["people"]["recreated"] == 1
-    assert world.person()["id"] != first
-    assert repair(world).document["people"]["recreated"] == 0
-
-
 def test_a_deleted_person_stays_deleted_where_the_config_says_so(world: Any) -> None:
     world.prospect(email="ada@example.com")
     world.run()

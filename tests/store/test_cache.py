@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.instants import Instant
@@ -40,14 +39,6 @@ def task(at: int = 1, *, skipped: bool = True, **values: Any) -> CachedTask:
 
 def words(state: Store) -> list[str]:
     return [row[0] for row in state.connection.execute("SELECT state FROM sequence_state ORDER BY id")]
-
-
-@pytest.mark.parametrize(("first", "second", "kept"), [(2, 1, "active"), (1, 2, "paused"), (1, 1, "paused")])
-def test_the_newer_version_wins_and_of_equal_ones_the_later(state: Store, first: int, second: int, kept: str) -> None:
-    with state.transaction():
-        state.cache.keep_states([state_of(1, "active", first)])
-        state.cache.keep_states([state_of(1, "paused", second)])
-    assert words(state) == [kept]
 
 
 def test_a_version_without_a_stamp_is_taken_as_read(state: Store) -> None:

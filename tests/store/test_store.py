@@ -87,12 +87,6 @@ def test_a_damaged_file_is_named_and_left_untouched(path: Path, content: bytes) 
     assert path.read_bytes() == content
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StateError, match=r"cannot be used.*writable"):
-        Store.open(tmp_path / "file" / "state.db")
-
-
 def test_a_full_disk_is_said_and_loses_nothing_that_was_committed(state: Store) -> None:
     with state.transaction():
         state.facts.put("before", "kept")
