@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
-    from outreach_sync.sandbox.example import Happening
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"
@@ -84,36 +83,35 @@ class Expectation:
     def mismatches(self) -> list[str]:
         """Say in a sentence each what is not as it must be."""
         pools: dict[int, set[int]] = {}
-        for id_ in self._rows("prospect"):
-            matches = self._matches(id_)
+        said = []
+        for id_, prospect in self._rows("prospect").items():
+            matches = self._matches(prospect)
+            has_reason = (self._states_of({id_}) or _opted_out(prospect)) and not prospect.get("trashedAt")
             if len(matches) == 1:
                 pools.setdefault(matches.pop(), set()).add(id_)
-        return [*self._wrong_people(pools), *self._wrong_tasks(pools)]
+            elif has_reason and not matches:
+                said.append(f"prospect {id_} has no Person")
+        return [*self._wrong_people(pools), *said, *self._wrong_tasks(pools)]
 
     def _wrong_people(self, pools: dict[int, set[int]]) -> Iterator[str]:
-        found = self.people()
-        for person_id, pool in pools.items():
-            said = found[person_id]
-            label, since, no_email = self._wanted(pool, keeps=person_id in self._no_email)
-            if (said[STATE], said[NO_EMAIL]) != (label, no_email):
-                yield f"Person {person_id} says {(said[STATE], said[NO_EMAIL])}, not {(label, no_email)}"
-            elif since is not None and said[SINCE] != since:
-                yield f"Person {person_id} says {said[SINCE]}, not {since}, as State Updated at"
-        placed = {one for pool in pools.values() for one in pool}
-        for id_, prospect in self._rows("prospect").items():
-            has_reason = (self._states_of({id_}) or _opted_out(prospect)) and not prospect.get("trashedAt")
-            if id_ not in placed and has_reason and not self._matches(id_):
-                yield f"prospect {id_} has no Person"
-        for person_id in found.keys() - pools.keys():
-            if (found[person_id]["created_through_reference"] or "").startswith("outreach-prospect-"):
+        for person_id, says in self.people().items():
+            if person_id in pools:
+                label, since, no_email = self._wanted(pools[person_id], keeps=person_id in self._no_email)
+                if (says[STATE], says[NO_EMAIL]) != (label, no_email):
+                    yield f"Person {person_id} says {(says[STATE], says[NO_EMAIL])}, not {(label, no_email)}"
+                elif since is not None and says[SINCE] != since:
+                    yield f"Person {person_id} says {says[SINCE]}, not {since}, as State Updated at"
+            elif (says["created_through_reference"] or "").startswith("outreach-prospect-"):
                 yield f"Person {person_id} was created and stands for nobody"
 
     def _wanted(self, pool: set[int], *, keeps: bool) -> tuple[str, int | None, bool]:
         """Give the label, since when (None: it is not looked at), and No Email."""
         states = self._states_of(pool)
-        opted = [_since(one) for one in states if one["state"] == "opted_out"] or [
-            self._opted_out_since(one) for id_, one in self._rows("prospect").items() if id_ in pool and _opted_out(one)
-        ]
+        opted = [_since(one) for one in states if one["state"] == "opted_out"]
+        for id_, one in self._rows("prospect").items() if not opted else ():
+            if id_ in pool and _opted_out(one):
+                given = one.get("optedOutAt") or (one.get("emailOptedOut") and one.get("emailsOptedAt"))
+                opted.append(_ms(given) if given else self._first_seen[id_])
         if opted:
             return "Opted Out", max(opted), True
         if not states:
@@ -121,22 +119,18 @@ class Expectation:
         newest = max(states, key=lambda one: (_since(one), one["id"]))
         return _LABELS[newest["state"]], _since(newest), keeps
 
-    def _opted_out_since(self, prospect: Row) -> int:
-        given = prospect.get("optedOutAt") or (prospect.get("emailOptedOut") and prospect.get("emailsOptedAt"))
-        return _ms(given) if given else self._first_seen[prospect["id"]]
-
     def _states_of(self, pool: set[int]) -> list[Row]:
         prospects = self._rows("prospect")
         gone = {id_ for id_ in pool if prospects.get(id_, {}).get("trashedAt")}
         states = [one for one in self._rows("sequenceState").values() if one.get("prospect") in pool]
         return [one for one in states if one["prospect"] not in gone or one["state"] == "opted_out"]
 
-    def _matches(self, prospect_id: int) -> set[int]:
+    def _matches(self, prospect: Row) -> set[int]:
         """Return who the first rule that finds anybody finds: by reference, object reference, e-mail."""
-        prospect, known = self._rows("prospect")[prospect_id], self.people().values()
+        known, reference = self.people().values(), f"outreach-prospect-{prospect['id']}"
         addresses = {address.strip().lower() for address in prospect.get("emails") or ()}
         rules = (
-            {one["id"] for one in known if one["created_through_reference"] == f"outreach-prospect-{prospect_id}"},
+            {one["id"] for one in known if one["created_through_reference"] == reference},
             {one["id"] for one in known if one["object_ref"] == prospect.get("externalId")},
             {one["id"] for one in known if (one["main_location[email]"] or "").strip().lower() in addresses},
         )
@@ -200,101 +194,75 @@ class Demo:
         """Tell it all."""
         workbooks = self._sandbox.workbooks
         self._act("The first cycle", "60 prospects in 8 sequences in Outreach. Workbooks knows most of them as People.")
-        self._cycle()
         self._show_refusals()
-        self._quiet_act("Another cycle at once")
-        self._act("A working day in Outreach")
-        self._show_happenings(self._sandbox.evolve(1))
-        self._cycle()
-        self._act("Hands in Workbooks, and removals in Outreach")
+        self._act("Another cycle at once", quiet=True)
+        self._act("A working day in Outreach", step=1)
         workbooks.faults.on("stale_some", times=1)
-        self._show_happenings(self._sandbox.evolve(2))
-        self._say("And somebody saves a Person in the moment before it is written: its lock_version is stale.")
-        self._cycle()
-        self._expect(
-            "the write with a stale lock_version happened", happened=workbooks.faults.peek("stale_some") is None
-        )
+        saved = "And somebody saves a Person in the moment before it is written: its lock_version is stale."
+        self._act("Hands in Workbooks, and removals in Outreach", saved, step=2)
+        was_stale = workbooks.faults.peek("stale_some") is None
+        self._expect("the write with a stale lock_version happened", happened=was_stale)
         emails = self._sandbox.outreach.store.get("prospect", _REFUSED_TWICE).values["emails"]
         people = self._expectation.people().values()
         winner, loser = (one["id"] for one in people if one["main_location[email]"] in emails)
         workbooks.store.merge_people(winner, loser)
-        self._act("What was refused is mended", f"People {winner} and {loser}, with one address, are merged.")
         path = self._config.state.path
         with run_lock(path, "failures retry"), Store.open(path) as state, state.transaction():
             state.outbox.retry([entry.id for entry in state.outbox.failures()])
-        self._cycle()
+        self._act("What was refused is mended", f"People {winner} and {loser}, with one address, are merged.")
         self._show_refusals()
-        self._quiet_act("A last cycle")
-        self._say("")
-        self._line()
+        self._act("A last cycle", quiet=True)
+        self._say("", Rule())
         wrong = f"{len(self.problems)} things are not as they must be." if self.problems else ""
         self._say(wrong or "Everything is as it must be.", style="bold red" if wrong else "bold green")
         started_as = sys.argv[0] if Path(sys.argv[0]).name == "outreach-sync" else "python -m outreach_sync"
         program = "outreach-sync" if shutil.which("outreach-sync") else started_as
         self._say(f"To try the commands yourself: `{program} sandbox`; with your own accounts: `{program} init`.")
 
-    def _cycle(self) -> Row:
-        """Run a cycle, show what it changed and why, and compare all of Workbooks with what it must say."""
+    def _act(self, title: str, sentence: str = "", *, step: int | None = None, quiet: bool = False) -> None:
+        """Let a step of the example happen, run a cycle, show what it changed, and see whether all is as it must be."""
+        self._acts += 1
+        self._say("", Rule(Text(f"{self._acts}. {title}", style="bold"), align="left"))
+        if step is not None:
+            rows = [(one.event or "(in Workbooks)", one.what, one.effect) for one in self._sandbox.evolve(step)]
+            self._say(_table(("event in Outreach", "what happens", "what must come of it"), rows))
+        sentence = "Nothing changed, so nothing may be written." if quiet else sentence
+        self._say(*filter(None, [sentence]))
+        writes = list(self._sandbox.workbooks.store.writes)
         self._expectation.look()
         people, tasks = self._expectation.people(), self._expectation.tasks()
         ended = perform(self._config, Options(), self._stop, _SILENCE)
         if ended.error is not None:
             raise ended.error
-        document = dict(ended.document)
+        self._show_cycle(ended.document, people, tasks)
+        if quiet:
+            few = ended.outreach_requests <= _REQUESTS_OF_A_QUIET_CYCLE
+            self._expect("nothing was written", happened=self._sandbox.workbooks.store.writes == writes)
+            self._expect("Workbooks was not asked", happened=ended.workbooks_requests == 0)
+            self._expect("Outreach was asked once for each stream at most", happened=few)
+
+    def _show_cycle(self, document: Row, people: dict[int, Row], tasks: dict[int, Row]) -> None:
+        """Show what a cycle changed and why, and compare all of Workbooks with what it must say."""
         done = ", ".join(f"{count} {name}" for name, count in document["people"].items() if count)
         requests = document["requests"]
         self._say(
             f"\nThe cycle: people: {done or 'nothing to do'}; tasks: {document['tasks']['created']} created; "
             f"{requests['outreach']} requests to Outreach, {requests['workbooks']} to Workbooks."
         )
-        self._show_changes(people, tasks)
-        wrong = self._expectation.mismatches()
-        counts = f"all {len(self._expectation.people())} people and {len(self._expectation.tasks())} tasks"
-        self._expect(f"{counts} in Workbooks say what they must", happened=not wrong)
-        self._say(*(f"  {sentence}" for sentence in wrong), style="red")
-        return document
-
-    def _quiet_act(self, title: str) -> None:
-        self._act(title, "Nothing changed, so nothing may be written.")
-        writes = list(self._sandbox.workbooks.store.writes)
-        requests = self._cycle()["requests"]
-        self._expect("nothing was written", happened=self._sandbox.workbooks.store.writes == writes)
-        self._expect("Workbooks was not asked", happened=requests["workbooks"] == 0)
-        few = requests["outreach"] <= _REQUESTS_OF_A_QUIET_CYCLE
-        self._expect("Outreach was asked once for each stream at most", happened=few)
-
-    def _expect(self, what: str, *, happened: bool) -> None:
-        self._say(f"[{'ok' if happened else 'NOT SO'}] {what}", style="green" if happened else "bold red")
-        if not happened:
-            self.problems.append(f"it is not so that {what}")
-
-    # -- the screen
-
-    def _line(self, title: Text | str = "") -> None:
-        """Draw a line across; off a terminal, where lines have no end, as long as one on a usual terminal."""
-        self._console.print(Rule(title, align="left"), width=min(self._console.width, _RULE))
-
-    def _act(self, title: str, *sentences: str) -> None:
-        self._acts += 1
-        self._say("")
-        self._line(Text(f"{self._acts}. {title}", style="bold"))
-        self._say(*sentences)
-
-    def _show_happenings(self, happenings: Sequence[Happening]) -> None:
-        rows = [(one.event or "(in Workbooks)", one.what, one.effect) for one in happenings]
-        self._console.print(_table(("event in Outreach", "what happens", "what must come of it"), rows))
-
-    def _show_changes(self, people: dict[int, Row], tasks: dict[int, Row]) -> None:
-        """Show what every Person and Task that changed, came or went said before and after, and why."""
         with Store.open(self._config.state.path) as state:
             changed = list(self._changes(people, tasks, state))
         shown = changed[: self._rows]
         if changed:
-            self._console.print("", _table(("record", "who or what", "before", "after", "why"), shown))
+            self._say("", _table(("record", "who or what", "before", "after", "why"), shown))
         if len(changed) > len(shown):
             self._say(f"... and {len(changed) - len(shown)} more (`demo --all` shows them).", style="dim")
+        wrong = self._expectation.mismatches()
+        counts = f"all {len(self._expectation.people())} people and {len(self._expectation.tasks())} tasks"
+        self._expect(f"{counts} in Workbooks say what they must", happened=not wrong)
+        self._say(*(f"  {sentence}" for sentence in wrong), style="red")
 
     def _changes(self, people: dict[int, Row], tasks: dict[int, Row], store: Store) -> Iterator[tuple[str, ...]]:
+        """Tell what every Person and Task that changed, came or went said before and after, and why."""
         now = self._expectation.people()
         for id_, one in sorted({**people, **now}.items()):
             said, says = _said(people.get(id_)), _said(now.get(id_))
@@ -307,6 +275,11 @@ class Demo:
                 because = explain_task(store, self._config, source)["because"]
                 yield f"Task {id_}", one["name"], "", one["activity_status"], because
 
+    def _expect(self, what: str, *, happened: bool) -> None:
+        self._say(f"[{'ok' if happened else 'NOT SO'}] {what}", style="green" if happened else "bold red")
+        if not happened:
+            self.problems.append(f"it is not so that {what}")
+
     def _show_refusals(self) -> None:
         with Store.open(self._config.state.path) as state:
             refused = by_kind(state.outbox.failures())
@@ -314,9 +287,11 @@ class Demo:
             reasons = (f"  {entry.id}: {entry.reason}" for entry in entries)
             self._say(f"\nRefused: {kind.title}", *reasons, f"  What to do: {kind.advice}")
 
-    def _say(self, *lines: str, style: str = "") -> None:
+    def _say(self, *lines: str | Table | Rule, style: str = "") -> None:
+        """Print them; a rule off a terminal, where lines have no end, as long as one on a usual terminal."""
         for line in lines:
-            self._console.print(Text(line, style=style))
+            width = min(self._console.width, _RULE) if isinstance(line, Rule) else None
+            self._console.print(Text(line, style=style) if isinstance(line, str) else line, width=width)
 
 
 def tell(console: Console, directory: Path, stop: StopSignal, *, everything: bool = False) -> bool:
