@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from outreach_sync.cli import main
+import sys
+
+from outreach_sync.cli import run_command as main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

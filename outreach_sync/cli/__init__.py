@@ -52,8 +52,11 @@ COMMANDS = {
 }
 
 
-class FullHelp(click.Group):
-    """A group whose help shows the first sentence of each command whole."""
+class Commands(click.Group):
+    """A group whose help shows the first sentence of each command whole.
+
+    Of the program's own commands it knows the name and the line until one is used: its module is imported then.
+    """
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the list of commands."""
@@ -61,25 +64,22 @@ class FullHelp(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, " ".join(line.split())) for name, line in lines])
 
-
-class LazyGroup(FullHelp):
-    """A group that imports a command's module when the command is used; until then it knows its name and its line."""
-
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names, in the order in which they are of use."""
         return list(self.commands)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return a command, None where there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None where there is none of that name."""
+        command = super().get_command(ctx, cmd_name)
+        if self is not cli or command is None:
+            return command
         module = import_module(f"outreach_sync.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
+        used: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return used
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=Commands,
     commands={name: click.Command(name, help=line) for name, (_, line) in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -100,16 +100,11 @@ def cli(context: click.Context, config: Path | None, log_format: str | None, log
     context.obj = Invocation.latest = Invocation(config, log_format, log_level)
 
 
-def main() -> None:
-    """Run the command line and exit with its status."""
-    sys.exit(run_command(sys.argv[1:]))
-
-
-def run_command(arguments: Sequence[str]) -> int:
-    """Run the command line; return the exit status. Errors become one line on stderr that says what to do."""
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, else this process's; return the exit status. Errors become one line that says what to do."""
     with dependable_streams():
         try:
-            result = cli.main(list(arguments), prog_name="outreach-sync", standalone_mode=False)
+            result = cli.main(arguments, prog_name="outreach-sync", standalone_mode=False)
         except click.exceptions.Exit as ended:
             return ended.exit_code
         except click.ClickException as error:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
-from outreach_sync.cli import FullHelp, ui
+from outreach_sync.cli import Commands, ui
 from outreach_sync.errors import UsageError
-from outreach_sync.identity import refuse_another_account
 from outreach_sync.insight.explain import (
     Links,
     by_kind,
@@ -26,7 +25,7 @@ from outreach_sync.insight.explain import (
 from outreach_sync.insight.probe import probe
 from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
-from outreach_sync.store import Store, is_there, run_lock
+from outreach_sync.store import Store, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -158,7 +157,7 @@ def _fields(fields: Mapping[str, Any]) -> Iterator[str]:
 _SHOWN = 25
 
 
-@click.group(cls=FullHelp)
+@click.group(cls=Commands)
 def failures() -> None:
     """List, show, retry or discard what Workbooks or a rule refused.
 
@@ -248,15 +247,9 @@ def discard(context: ui.Invocation, ids: tuple[int, ...]) -> None:
 
 @contextmanager
 def _changing(context: ui.Invocation, what: str, ids: tuple[int, ...]) -> Iterator[tuple[Store, list[Entry]]]:
-    """Give the store and the refusals under the run lock, in a transaction; before the first run there are none."""
+    """Give the store, in a transaction, and the refusals with these ids or all; before the first run there are none."""
     config = context.config(require_secrets=False)
-    path = config.state.path
-    there = is_there(path)
-    opened = Store.open if there else Store.open_scratch
-    with run_lock(path, f"failures {what}") if there else nullcontext(), opened(path) as store:
-        if there:
-            with ui.stop_on_signals() as stop:
-                refuse_another_account(config, store, stop)
+    with ui.changing(config, f"failures {what}", in_vain=not is_there(config.state.path)) as store:
         entries = failures_with_ids(store, ids)
         with store.transaction():
             yield store, entries
@@ -269,6 +262,7 @@ _COMBINATION = (
     *("sequence", "state", "completed", "completedAt", "completer"),
     *("autoskipAt", "tasks", "rule", "event", "such as"),
 )
+_SUCH_AS = " (such as {})"
 _TO_SETTLE_IT = (
     "To settle it: skip one e-mail task and one call task in a test account, complete one, let one be skipped by "
     "itself, and compare this page before and after."
@@ -313,10 +307,10 @@ def _found_skips(document: Mapping[str, Any]) -> Iterator[ui.Line]:
     absence = document["absence"]
     yield (
         f"Absence: of {absence['asked_for']:,} open tasks whose sequence went on, {absence['gone']:,} are gone; "
-        f"{absence['gone_without_event']:,} of these without an event{_such_as(absence['examples'])}."
+        f"{absence['gone_without_event']:,} of these without an event{_listed(absence['examples'], _SUCH_AS)}."
     )
     for one in document["disagreements"]:
-        yield f"Disagreement: {one['says']}: {one['tasks']:,} tasks{_such_as(one['examples'])}."
+        yield f"Disagreement: {one['says']}: {one['tasks']:,} tasks{_listed(one['examples'], _SUCH_AS)}."
     yield ""
     for one in document["recommendations"]:
         yield ui.line(f"→ {one}", style="bold")
@@ -365,9 +359,5 @@ def _shown(value: Any) -> str:
     return _YES_NO[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def _listed(examples: Sequence[int]) -> str:
-    return ", ".join(map(str, examples))
-
-
-def _such_as(examples: Sequence[int]) -> str:
-    return f" (such as {_listed(examples)})" if examples else ""
+def _listed(examples: Sequence[int], form: str = "{}") -> str:
+    return form.format(", ".join(map(str, examples))) if examples else ""

@@ -146,7 +146,12 @@ def _carry_out(
         log = context.start_log(config, "error" if quiet else level)
         ended = perform(config, options, stop, log, work=work, on_progress=on_progress)
     if as_csv:
-        ui.print_csv(_CSV, _csv_rows(ended))
+        rows = (
+            {**one, "name": ended.names.get(one["prospect_id"], ""), "field": field, "old": old, "new": new}
+            for one in ended.changes
+            for field, (old, new) in one["fields"].items()
+        )
+        ui.print_csv(_CSV, rows)
     elif context.as_json:
         ui.print_json(ended.document)
     else:
@@ -227,23 +232,19 @@ def schedule(context: ui.Invocation) -> int:
     def begin(config: Config, command: str) -> OutreachSyncError | None:
         return perform(config, Options(command), stop, log, work=repair if command == RECONCILE else None).error
 
-    hangups: deque[int] = deque()
-    with ui.stop_on_signals(hangups) as stop:
-        scheduler = Scheduler(config, begin, stop=stop, log=log, manager=ServiceManager())
-        scheduler.serve(hangups, read_config, reconcile_first=_reconcile_is_overdue(config))
-    return 0
-
-
-def _reconcile_is_overdue(config: Config) -> bool:
-    """Say whether a reconcile fell due while no scheduler ran."""
     try:
         store = Store.open_to_read(config.state.path)
     except StateError:
-        return False  # the first run says what is wrong with it, or brings it up to date
-    if store is None:
-        return False
-    with store:
-        return RECONCILE in overdue_runs(config, last_begun(store, now()), now())
+        store = None  # the first run says what is wrong with it, or brings it up to date
+    overdue = False
+    if store is not None:
+        with store:
+            overdue = RECONCILE in overdue_runs(config, last_begun(store, now()), now())
+    hangups: deque[int] = deque()
+    with ui.stop_on_signals(hangups) as stop:
+        scheduler = Scheduler(config, begin, stop=stop, log=log, manager=ServiceManager())
+        scheduler.serve(hangups, read_config, reconcile_first=overdue)
+    return 0
 
 
 # -- the review of a dry run
@@ -253,12 +254,6 @@ _NEW = "(new Person)"
 _OTHER = ("(other fields only)", "")
 _SHOWN_REFUSALS = 25
 _INDENT = "    "
-
-
-def _csv_rows(ended: RunSummary) -> Iterator[Mapping[str, Any]]:
-    for one in ended.changes:
-        for field, (old, new) in one["fields"].items():
-            yield {**one, "name": ended.names.get(one["prospect_id"], ""), "field": field, "old": old, "new": new}
 
 
 def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
@@ -280,10 +275,8 @@ def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
         prospect = ui.linked(f"prospect {one['prospect_id']}", links.prospect(one["prospect_id"]))
         return ui.line(ended.names.get(one["prospect_id"]) or "(no name)", style="bold"), "  ", prospect
 
-    def by_name(one: Mapping[str, Any]) -> tuple[str, int]:
-        return ended.names.get(one["prospect_id"], "").casefold(), one["prospect_id"] or 0
-
-    for one in sorted(people, key=by_name):
+    people.sort(key=lambda one: (ended.names.get(one["prospect_id"], "").casefold(), one["prospect_id"] or 0))
+    for one in people:
         person, fields = one["workbooks_id"], one["fields"]
         there = f"  {_NEW}" if person is None else ui.linked(f"  Person {person}", links.person(person))
         yield (*whose(one), there, " (created again)" if person is not None and one["action"] == "create" else "")

@@ -14,7 +14,7 @@ import click
 from rich.text import Text
 
 from outreach_sync import instants
-from outreach_sync.cli import FullHelp, ui
+from outreach_sync.cli import Commands, ui
 from outreach_sync.config import find_config, usual_places
 from outreach_sync.config.__main__ import rewritten, starter_config
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes
@@ -246,7 +246,7 @@ def _provisioned(steps: Sequence[Step], document: Mapping[str, Any], changes: Ma
 _CONSENT_SECONDS = 600.0
 
 
-@click.group(cls=FullHelp)
+@click.group(cls=Commands)
 def auth() -> None:
     """Give consent for Outreach, and see what is known of the tokens."""
 

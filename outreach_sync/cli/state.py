@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outreach_sync.cli import FullHelp, ui
+from outreach_sync.cli import Commands, ui
 from outreach_sync.cli.run import moment
 from outreach_sync.errors import StateError, UsageError
-from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, refuse_another_account, remember
+from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, remember
 from outreach_sync.insight.explain import Links, written_document
 from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, status_document
 from outreach_sync.instants import Back, Instant, ago, now, parse_iso, to_datetime
@@ -22,14 +21,7 @@ from outreach_sync.log import scrubbed
 from outreach_sync.outreach.auth import TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.report import Report, render, write_page
-from outreach_sync.store import Store, holder, is_there, run_lock
-from outreach_sync.store.backup import (
-    back_up,
-    back_up_elsewhere,
-    forget as erase,
-    problems_of,
-    restore as put_back,
-)
+from outreach_sync.store import Store, backup as copies, holder, is_there, run_lock
 from outreach_sync.store.erasure import let_go, look_up, scrub_free_pages
 from outreach_sync.store.progress import Written
 from outreach_sync.workbooks.client import Workbooks
@@ -217,7 +209,7 @@ def report(context: ui.Invocation, out: str, days: int) -> None:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group(cls=FullHelp)
+@click.group(cls=Commands)
 def state() -> None:
     """Back up, restore, verify or rebind the state."""
 
@@ -237,7 +229,7 @@ def backup(context: ui.Invocation, path: Path | None) -> None:
     source = _existing(context.config(require_secrets=False))
     target = path or source.with_name(f"{source.name}.backup-{to_datetime(now()):%Y-%m-%dT%H%M%S}")
     with Store.open(source) as store:
-        (back_up_elsewhere if path else back_up)(store, target)
+        (copies.back_up_elsewhere if path else copies.back_up)(store, target)
     click.echo(f"Copied to {target}.")
 
 
@@ -248,7 +240,7 @@ def restore(context: ui.Invocation, path: Path) -> None:
     """Put the copy at PATH in the place of the state, which is kept beside it."""
     target = context.config(require_secrets=False).state.path
     with run_lock(target, "state restore"):
-        replaced = put_back(target, path, now=now())
+        replaced = copies.restore(target, path, now=now())
     click.echo(f"Restored {path}.")
     if replaced is not None:
         click.echo(f"What was there is now {replaced}.")
@@ -260,7 +252,7 @@ def restore(context: ui.Invocation, path: Path) -> None:
 def verify(context: ui.Invocation) -> None:
     """Check that the state is whole, without changing it. Exit status 2: it is damaged."""
     path = _existing(context.config(require_secrets=False))
-    problems = problems_of(path)
+    problems = copies.problems_of(path)
     if problems:
         raise StateError(
             f"the state {path} is damaged: {'; '.join(problems)}.", advice="Restore a backup with `state restore`."
@@ -349,11 +341,7 @@ def forget(
     """
     if (prospect_id is None) == (person_id is None):
         raise click.UsageError("Give either --prospect ID or --person ID.")
-    config = context.config(require_secrets=False)
-    path, opened = config.state.path, Store.open_scratch if dry_run else Store.open
-    with nullcontext() if dry_run else run_lock(path, "forget"), opened(path) as store:
-        with ui.stop_on_signals() as stop:
-            refuse_another_account(config, store, stop)
+    with ui.changing(context.config(require_secrets=False), "forget", in_vain=dry_run) as store:
         someone = look_up(store.connection, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):
             raise UsageError(
@@ -361,11 +349,11 @@ def forget(
                 advice="Check the id, or add --unknown to have it noted all the same.",
             )
         who = ", ".join([*someone.names, *someone.addresses])
-        click.echo(ui.safe(f"{_ids(someone)}{f': {who}' if who else ''}"))
-        click.echo(
+        stored = (
             f"Stored here: {someone.states} sequence states, {someone.tasks} tasks, {someone.queued} entries of the"
             f" queue, {someone.writes} lines of history."
         )
+        ui.show([f"{_ids(someone)}{f': {who}' if who else ''}", stored])
         if dry_run:
             click.echo("Nothing was changed (--dry-run).")
             return
@@ -373,7 +361,8 @@ def forget(
             if not sys.stdin.isatty():
                 raise UsageError("nobody can be asked whether to erase them.", advice="Add --yes if you are sure.")
             click.confirm("Erase them? This cannot be undone.", abort=True)
-        _tell(erase(store, someone))
+        erased = copies.forget(store, someone)
+    ui.show(_what_became(erased))
 
 
 def _ids(someone: Known) -> str:
@@ -381,16 +370,15 @@ def _ids(someone: Known) -> str:
     return ", ".join([*ids, *(f"Person {one}" for one in sorted(someone.whom.people))])
 
 
-def _tell(erased: Erased) -> None:
+def _what_became(erased: Erased) -> Iterator[str]:
     known = "erased" if erased.known.known else "was not known here; noted all the same"
-    click.echo(f"{_ids(erased.known)}: {known}. They will not be stored or created again.")
+    yield f"{_ids(erased.known)}: {known}. They will not be stored or created again."
     if erased.copies:
-        click.echo(f"Backups rewritten without them: {len(erased.copies)}.")
-    for copy in erased.removed:
-        click.echo(f"Removed, since it could not be rewritten: {copy}")
+        yield f"Backups rewritten without them: {len(erased.copies)}."
+    yield from (f"Removed, since it could not be rewritten: {copy}" for copy in erased.removed)
     for copy in erased.unreachable:
-        click.echo(f"A backup was made at {copy} and is not there now: if it was moved, delete it.")
-    click.echo(
+        yield f"A backup was made at {copy} and is not there now: if it was moved, delete it."
+    yield (
         "Logs went to stderr and are kept by whatever collects them: they name people by these ids, but a reason why"
         " Workbooks refused something is in its own words. Outreach and Workbooks were left as they are."
     )

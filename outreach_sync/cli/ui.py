@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,8 +21,9 @@ from outreach_sync.config import exposed_secrets, find_config, load_config
 from outreach_sync.errors import OutreachSyncError
 from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
+from outreach_sync.identity import refuse_another_account
 from outreach_sync.log import on_one_line, scrubbed, start_logging
-from outreach_sync.store import Store
+from outreach_sync.store import Store, run_lock
 
 if TYPE_CHECKING:
     from collections import deque
@@ -156,6 +157,20 @@ def stop_on_signals(hangups: deque[int] | None = None) -> Iterator[StopSignal]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def changing(config: Config, command: str, *, in_vain: bool = False) -> Iterator[Store]:
+    """Open the state under the run lock, once it is known to belong to the config's accounts.
+
+    `in_vain`: a copy that is thrown away, without a lock.
+    """
+    path = config.state.path
+    opened = Store.open_scratch if in_vain else Store.open
+    with nullcontext() if in_vain else run_lock(path, command), opened(path) as store:
+        with stop_on_signals() as stop:
+            refuse_another_account(config, store, stop)
+        yield store
 
 
 # -- what is printed

@@ -321,13 +321,13 @@ def failure_document(entry: Entry) -> dict[str, Any]:
     }
 
 
-def failures_with_ids(store: Store | None, ids: Collection[int]) -> list[Entry]:
+def failures_with_ids(store: Store, ids: Collection[int]) -> list[Entry]:
     """Return the refusals with these ids, all of them where none is given.
 
     Raises:
         UsageError: there is no refusal of one of the ids.
     """
-    listed = [] if store is None else store.outbox.failures()
+    listed = store.outbox.failures()
     unknown = sorted(set(ids) - {entry.id for entry in listed})
     if unknown:
         named = ", ".join(map(str, unknown))
