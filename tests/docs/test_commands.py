@@ -131,14 +131,11 @@ def _done_by(reader: Reader, words: list[str]) -> tuple[int, str]:
         return 0, ""  # it runs already
     if words[0] == "init":
         words[1:] = [str(reader.directory / "new.yaml")]
-    words = [str(_backup(reader)) if word == "BACKUP" else word for word in words]
+    if "BACKUP" in words:
+        words[words.index("BACKUP")] = str(max(reader.state_path.parent.glob("*.backup-*")))
     assert not _PLACEHOLDERS & set(words), "a placeholder belongs into a sentence"
     ran = reader.run(*words)
     return ran.status, ran.err
-
-
-def _backup(reader: Reader) -> Path:
-    return max(reader.state_path.parent.glob("*.backup-*"))
 
 
 def _until_stopped(config: Path) -> int:
@@ -162,41 +159,19 @@ class Newcomer:
         self.directory = directory
         self.config = directory / "config" / "outreach-sync.yaml"
         self.config.parent.mkdir()
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(directory),
-            "OUTREACH_CLIENT_ID": "id",
-            "OUTREACH_CLIENT_SECRET": "secret",
-            "WORKBOOKS_API_KEY": "key",
-        }
+        secrets = {"OUTREACH_CLIENT_ID": "id", "OUTREACH_CLIENT_SECRET": "secret", "WORKBOOKS_API_KEY": "key"}
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(directory), **secrets}
 
-    def start(self, words: tuple[str, ...]) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "outreach_sync", *words[1:]]
-        return subprocess.Popen(
-            command,
-            cwd=self.directory,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        command, pipe = [sys.executable, "-m", "outreach_sync", *words], subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.directory, env=self.environment, stdout=pipe, stderr=pipe, text=True)
 
-    def use(self, config: Path) -> None:
-        self.config = config
-        self._environment["OUTREACH_SYNC_CONFIG"] = str(config)
-
-    def consents(self, words: tuple[str, ...]) -> int:
-        """Log in: open the printed address and allow access; the browser then brings the code to the program."""
-        with self.start(words) as process:
-            assert process.stdout is not None
-            address = next(line.strip() for line in process.stdout if "/oauth/authorize" in line)
-            requests.get(f"{address}&decision=approve", timeout=5)
-            return process.wait(30)
-
-    def do(self, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-        process = self.start(words)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+    def do(self, *words: str) -> tuple[int, str]:
+        if words == ("schedule",):
+            return _until_stopped(self.config), ""
+        process = self.start(*words)
+        _, err = process.communicate(timeout=60)
+        return process.returncode, err
 
 
 @pytest.fixture
@@ -204,22 +179,24 @@ def newcomer(tmp_path: Path) -> Newcomer:
     return Newcomer(tmp_path)
 
 
-def _way() -> list[tuple[str, ...]]:
-    """Return the commands of the section `From nothing to a scheduled sync`."""
-    everything = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = everything.partition("## From nothing")[2].partition("\n## ")[0]
-    lines = [line.strip()[2:] for line in section.splitlines() if line.strip().startswith("$ ")]
-    return [words for line in lines for words in _simple_commands(line) if words[0] == "outreach-sync"]
-
-
 def test_the_way_of_the_readme_leads_from_nothing_to_a_scheduled_sync(newcomer: Newcomer) -> None:
-    sandbox, init, login, *way = _way()
-    assert (init[1], login[1:]) == ("init", ("auth", "login"))
-    assert newcomer.do(init).returncode == 0
-    with newcomer.start(sandbox) as served:
-        newcomer.use(_written_config(served, newcomer.directory))
-        assert newcomer.consents(login) == 0
-        ends = [(words[1:], *_end(newcomer, words)) for words in way]
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From nothing")[2].partition("\n## ")[0]
+    lines = [line.strip()[2:] for line in section.splitlines() if line.strip().startswith("$ ")]
+    every = [words[1:] for line in lines for words in _simple_commands(line) if words[0] == "outreach-sync"]
+    sandbox, init, login, *way = every
+    assert (init[0], login) == ("init", ("auth", "login"))
+    assert newcomer.do(*init)[0] == 0
+    with newcomer.start(*sandbox) as served:
+        assert served.stderr is not None
+        assert "Stop with Ctrl-C" in served.stderr.readline()
+        newcomer.config = newcomer.directory / "sandbox.yaml"
+        newcomer.environment["OUTREACH_SYNC_CONFIG"] = str(newcomer.config)
+        with newcomer.start(*login) as process:  # the browser brings the code to the program
+            assert process.stdout is not None
+            address = next(line.strip() for line in process.stdout if "/oauth/authorize" in line)
+            requests.get(f"{address}&decision=approve", timeout=5)
+            assert process.wait(30) == 0
+        ends = [(words, *newcomer.do(*words)) for words in way]
         served.send_signal(signal.SIGINT)
     told = {" ".join(words): status for words, status, _ in ends}
     assert ends[0][:2] == (("check",), 3), "a Workbooks without the fields has to be noticed"
@@ -236,22 +213,7 @@ def test_the_way_of_the_readme_leads_from_nothing_to_a_scheduled_sync(newcomer: 
     }, ends
 
 
-def _end(newcomer: Newcomer, words: tuple[str, ...]) -> tuple[int, str]:
-    if words[1] == "schedule":
-        return _until_stopped(newcomer.config), ""
-    done = newcomer.do(words)
-    return done.returncode, done.stderr
-
-
-def _written_config(served: subprocess.Popen[str], directory: Path) -> Path:
-    """Wait until the sandbox says that it serves; return the config that it wrote."""
-    assert served.stderr is not None
-    assert "Stop with Ctrl-C" in served.stderr.readline()
-    return directory / "sandbox.yaml"
-
-
 def test_a_config_from_init_needs_nothing_but_the_secrets_of_the_readme(newcomer: Newcomer) -> None:
-    newcomer.do(("outreach-sync", "init", "config/outreach-sync.yaml"))
+    newcomer.do("init", "config/outreach-sync.yaml")
     assert yaml.safe_load(newcomer.config.read_text(encoding="utf-8"))
-    done = newcomer.do(("outreach-sync", "status"))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert newcomer.do("status") == (0, "")
