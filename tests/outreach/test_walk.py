@@ -258,15 +258,6 @@ def test_a_page_that_is_too_large_is_asked_for_smaller(sandbox: Any, connect: An
     assert sizes == [200, 200, 100, 100, 50, 50, 50, 50, 50, 50, 50]
 
 
-def test_a_followed_page_that_is_too_large_keeps_its_cursor(sandbox: Any, connect: Any) -> None:
-    fill(sandbox, 150)
-    side = connect(page_size=100)
-    pages = side.source.pages(Stream.SEQUENCE_STATES, side.source.first_url(Stream.SEQUENCE_STATES, START))
-    side.tokens.current()
-    sandbox.faults.on("bad_gateway_large_pages", threshold=60, after=1)
-    assert ids(list(pages)) == list(range(1, 151))
-
-
 def test_a_walk_begun_again_gets_past_a_page_that_is_too_large(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 150)
     side = connect(page_size=100)
@@ -346,13 +337,6 @@ def test_every_state_of_a_person_is_read_whatever_its_age(sandbox: Any, connect:
     assert len(states) == 251
     assert old in {row.id for row in states if row.prospect_id == 7}
     assert len(lists(sandbox)) == 3
-
-
-def test_someone_may_have_more_states_than_a_page_holds(sandbox: Any, connect: Any) -> None:
-    fill(sandbox, 1)
-    for _ in range(24):
-        sandbox.store.add_state(1, 1, "finished")
-    assert sum(page.received for page in connect(page_size=10).source.states_of([1])) == 25
 
 
 def test_looking_up_nobody_costs_no_request(sandbox: Any, side: Any) -> None:
