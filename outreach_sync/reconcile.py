@@ -83,7 +83,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
             run.on_progress(Stream.PROSPECTS.value, len(linked))
         release(run)
         _compare_people(run, survey)
-        sent, overtaken = _find_deleted_tasks(run, survey), _find_vanished_tasks(run, survey)
+        sent, overtaken = _find_tasks(run, survey)
     except ServiceError as error:
         run.log.warning("reconcile_incomplete", why=str(error))
         return error, False
@@ -241,16 +241,16 @@ def _compare(
 # -- skipped tasks
 
 
-def _find_deleted_tasks(run: Run, survey: Survey) -> int:
-    """Find the Tasks that were sent and have been deleted in Workbooks, where they are to be created again.
+def _find_tasks(run: Run, survey: Survey) -> tuple[int, int]:
+    """Find Tasks that were deleted in Workbooks, and open tasks that are gone although their state is at another step.
 
-    They are looked up by reference once more before that, as every task is. One that does not come back at all may only
-    be hidden: it is refused. Returns how many were looked at.
+    Deleted ones are looked up by reference once more before they are created again, as every task is. One that does not
+    come back at all may only be hidden: it is refused. Returns how many of either kind were looked at; none where the
+    config leaves what was deleted, or does not take what vanished for skipped.
     """
-    looked_at, read = 0, run.target.tasks_by_ids
-    if run.config.sync.when_deleted != "recreate":
-        return 0
-    for sent in _through(run, survey.sent_tasks, _TOGETHER):
+    looked_at, asked_for, read = 0, 0, run.target.tasks_by_ids
+    again = run.config.sync.when_deleted == "recreate"
+    for sent in _through(run, survey.sent_tasks, _TOGETHER) if again else ():
         looked_at += len(sent)
         made = {task.workbooks_id: task.sent_at for task in sent}
         rows = until_shown(run, read(list(made)), made, read)
@@ -262,21 +262,10 @@ def _find_deleted_tasks(run: Run, survey: Survey) -> int:
             survey.note("tasks_gone", (task[:3] for task in sent if task.workbooks_id in deleted))
             survey.note("tasks_hidden", (task[:3] for task in sent if task.workbooks_id not in rows))
             run.store.outbox.drop((task.id for task in sent if task.workbooks_id in rows), HIDDEN)
-    return looked_at
-
-
-def _find_vanished_tasks(run: Run, survey: Survey) -> int:
-    """Find open tasks that are gone although their state is at another step, where that counts as skipped.
-
-    Returns how many were asked for.
-    """
-    asked_for = 0
-    if not run.config.sync.tasks.vanished_is_skipped:
-        return 0
-    for overtaken in _through(run, survey.overtaken_tasks, _TOGETHER):
+    vanishing = run.config.sync.tasks.vanished_is_skipped
+    for overtaken in _through(run, survey.overtaken_tasks, _TOGETHER) if vanishing else ():
         asked_for += len(overtaken)
-        absent = set(absent_among(run, Stream.TASKS, list(overtaken)))
-        vanished = [(one, prospect_id, None) for one, prospect_id in overtaken.items() if one in absent]
+        gone = absent_among(run, Stream.TASKS, list(overtaken))
         with run.store.transaction():
-            survey.note("tasks_vanished", vanished)
-    return asked_for
+            survey.note("tasks_vanished", [(one, overtaken[one], None) for one in gone])
+    return looked_at, asked_for

@@ -71,14 +71,9 @@ class Evidence:
 def probe(
     source: Outreach, since: Instant, days: int, config: Config, open_tasks: Sequence[SourceTask]
 ) -> dict[str, Any]:
-    """Read the events and tasks since then, and return what `probe-skips --json` prints.
+    """Read the events and tasks since then, which is so many days, and return what `probe-skips --json` prints.
 
-    Args:
-        source: must ask for the steps of states.
-        since: from when on to read.
-        days: how many days that is.
-        config: the config with the rule.
-        open_tasks: tasks that were open when they were last read.
+    The source must ask for the steps of states; `open_tasks` were open when they were last read.
 
     Raises:
         ServiceError: Outreach is not available.

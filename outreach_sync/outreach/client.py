@@ -188,10 +188,21 @@ class Outreach:
     def _answer(self, url: str, left: float) -> Answer:
         """Send with a token, and once more with another where this one is refused; return an answer that is none.
 
-        The form of Outreach's own 401 is not documented. One that may be a gateway's is worth another try, then a new
-        token, and no more than that.
+        Nothing is sent that would use what is reserved for others, unless the quota has started anew. The form of
+        Outreach's own 401 is not documented. One that may be a gateway's is worth another try, then a new token, and no
+        more than that.
         """
-        self._keep_the_reserve()
+        told, reserve, now = self.quota, self.config.outreach.reserve, self.heard_time()
+        anew = time.monotonic() - self._quota_seen >= _QUOTA_HOUR_SECONDS
+        if told.resets_at is not None and now is not None:
+            anew = now >= told.resets_at
+        if told.remaining is not None and told.remaining <= reserve and not anew:
+            until = f" until {to_iso(told.resets_at)}" if told.resets_at is not None else ""
+            raise QuotaSpentError(
+                f"{told.remaining} requests are left of Outreach's quota{until}, and {reserve} are reserved.",
+                advice="What was read is kept and the next run goes on; to use more of the quota, lower "
+                "outreach.reserve.",
+            )
         token, renewed = self.tokens.current(), False
         while True:
             with self._counting:
@@ -218,21 +229,6 @@ class Outreach:
         if refused := refusal_of(answer):
             raise _refusal(answer.status, refused, url)
         return answer
-
-    def _keep_the_reserve(self) -> None:
-        """Stop before a request that would use what is left for others, unless the quota has started anew."""
-        told, reserve, now = self.quota, self.config.outreach.reserve, self.heard_time()
-        if told.resets_at is not None and now is not None:
-            starts_anew = now >= told.resets_at
-        else:
-            starts_anew = time.monotonic() - self._quota_seen >= _QUOTA_HOUR_SECONDS
-        if told.remaining is None or told.remaining > reserve or starts_anew:
-            return
-        until = f" until {to_iso(told.resets_at)}" if told.resets_at is not None else ""
-        raise QuotaSpentError(
-            f"{told.remaining} requests are left of Outreach's quota{until}, and {reserve} are reserved.",
-            advice="What was read is kept and the next run goes on; to use more of the quota, lower outreach.reserve.",
-        )
 
     # Pages
 
