@@ -43,7 +43,7 @@ class World(Installation):
     """Both services, the config, the state, and what happened so far."""
 
     def __init__(self, **sync: Any) -> None:
-        directory = Path(tempfile.mkdtemp(prefix="torture-", dir=_quick_place()))
+        directory = Path(tempfile.mkdtemp(prefix="torture-"))
         super().__init__(directory, Sandbox(), **{"start": "all", "patience": "20s", **sync})
         self.sandbox.start()
         self.settings["workbooks"]["fields"] = dict(ALL_FIELDS)
@@ -156,11 +156,6 @@ class World(Installation):
         self._life.close()
         self.sandbox.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _quick_place() -> str | None:
-    """Keep states in memory where that is possible: thousands of runs would wait for the disk."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - mkdtemp makes the directory private
 
 
 def populate(world: World) -> Mapping[str, int]:
