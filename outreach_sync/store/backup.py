@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,11 +21,9 @@ from outreach_sync.files import flush_directory, make_directory, resolved
 from outreach_sync.store import PARTIAL, copy_whole, is_there
 from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
-from outreach_sync.store.schema import VERSION, connect
+from outreach_sync.store.schema import VERSION, connect, state_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from outreach_sync.instants import Instant
     from outreach_sync.store import Store
     from outreach_sync.store.erasure import Known
@@ -60,7 +58,7 @@ def back_up(store: Store, target: Path) -> None:
     Raises:
         StateError: the copy cannot be written.
     """
-    with _said_as(target):
+    with state_errors(target, writes_copy=True):
         copy_whole(store.connection, target)
 
 
@@ -71,7 +69,7 @@ def back_up_elsewhere(store: Store, target: Path) -> None:
         StateError: the copy cannot be written, or there is something already.
     """
     target = target.absolute()
-    with _said_as(target):
+    with state_errors(target, writes_copy=True):
         if target.exists():
             raise StateError(f"{target} exists already; it was left untouched.", advice="Name another file.")
     known = {str(one) for one in copies_elsewhere(store)}
@@ -95,7 +93,7 @@ def back_up_daily(store: Store, now: Instant) -> Path | None:
     if path is None or not store.progress.watermarks():
         return None  # nothing yet that could not be read again
     target = path.with_name(f"{path.name}.backup-{instants.to_date(now)}")
-    with _said_as(target):
+    with state_errors(target, writes_copy=True):
         if target.exists():
             return None
         room = shutil.disk_usage(path.parent).free
@@ -108,18 +106,11 @@ def back_up_daily(store: Store, now: Instant) -> Path | None:
 
 
 def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
-    """Put a copy in the place of the state; call it under the run lock.
+    """Put a copy (`source`) in the place of the state; call it under the run lock.
 
     What Workbooks holds is then taken for certain of nobody, and everybody is read before they are written. Whoever was
-    forgotten since the copy was made stays forgotten.
-
-    Args:
-        path: the state.
-        source: the copy.
-        now: this machine's clock.
-
-    Returns:
-        Where the file that was replaced is now; None: there was none.
+    forgotten since the copy was made stays forgotten. Returns where the file that was replaced is now; None: there was
+    none.
 
     Raises:
         StateError: the copy is damaged, newer than the program or no state at all; nothing was changed.
@@ -131,7 +122,7 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
     if problems:
         raise StateError(f"{source} is damaged and was not restored: {'; '.join(problems)}.")
     partial, forgotten = path.with_name(path.name + ".restoring" + PARTIAL), Persona(frozenset(), frozenset())
-    with _said_as(path):
+    with state_errors(path, writes_copy=True):
         make_directory(path.parent)
         with closing(connect(source, "mode=ro")) as connection:
             copy_whole(connection, partial)
@@ -147,10 +138,16 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
             connection.execute("COMMIT")
             if forgotten.prospects or forgotten.people:
                 _erase(connection, forgotten)
-        replaced = _set_aside(path, now)
+        aside = path.with_name(f"{path.name}.replaced-{instants.to_datetime(now):%Y-%m-%dT%H%M%S}")
+        if replaced := path.exists():
+            for name in _SIDE_FILES:  # its log may hold what was committed last
+                one = path.with_name(path.name + name)
+                if one.exists():
+                    one.replace(aside.with_name(aside.name + name))
+            os.link(path, aside)  # so that there is a state at every instant: a run that finds none begins an empty one
         partial.replace(path)
         flush_directory(path.parent)
-    return replaced
+    return aside if replaced else None
 
 
 def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
@@ -160,30 +157,6 @@ def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
     erase_rows(connection, persona(connection, prospects=whom.prospects, people=whom.people))
     connection.execute("COMMIT")
     scrub_free_pages(connection)
-
-
-def _set_aside(path: Path, now: Instant) -> Path | None:
-    """Move the state away together with its log, which may hold what was committed last."""
-    if not path.exists():
-        return None
-    stamp = instants.to_datetime(now).strftime("%Y-%m-%dT%H%M%S")
-    aside = path.with_name(f"{path.name}.replaced-{stamp}")
-    for name in _SIDE_FILES:
-        one = path.with_name(path.name + name)
-        if one.exists():
-            one.replace(aside.with_name(aside.name + name))
-    os.link(path, aside)  # so that there is a state at every instant: a run that finds none begins an empty one
-    return aside
-
-
-@contextmanager
-def _said_as(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StateError(f"{path} cannot be written: {error}.") from error
-    except OSError as error:
-        raise StateError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 _AT_MOST = 20
@@ -285,7 +258,7 @@ def forget(store: Store, someone: Known) -> Erased:
     rewritten, removed = list[Path](), list[Path]()
     for copy in copies:
         if _is_whole(copy):
-            with _said_as(copy), closing(connect(copy)) as opened:
+            with state_errors(copy, writes_copy=True), closing(connect(copy)) as opened:
                 _erase(opened, someone.whom)
             rewritten.append(copy)
         else:

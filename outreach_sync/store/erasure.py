@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.errors import StateError
 from outreach_sync.rules.person import mailbox
+from outreach_sync.store.cache import mailboxes
 from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
         known.update(table.column(f"SELECT id FROM prospect WHERE person_id IN {IDS}", linked))
         for pool in map(parsed, table.column("SELECT pool FROM outbox WHERE pool <> '[]'")):
             known.update(pool if known.intersection(pool) else ())
-        mailboxes = set(map(mailbox, _addresses(table, known)))
+        used = set(map(mailbox, _addresses(table, known)))
         alone = table.do("SELECT id, emails FROM prospect WHERE person_id IS NULL AND emails IS NOT NULL")
-        known.update(one for one, emails in alone if not mailboxes.isdisjoint(map(mailbox, emails.split("\n"))))
+        known.update(one for one, emails in alone if not used.isdisjoint(mailboxes(emails)))
         if len(known) + len(linked) == before:
             return Persona(frozenset(known), frozenset(linked))
 

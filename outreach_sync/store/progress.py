@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SURVEY = "survey"
 """The name under which the walk through all sequence states is kept that `reconcile` makes."""
+_MARKS = "watermark, sweep_began_at"
 _WALK = (
     "walk_since, walk_moves, walk_sweeps, walk_next, walk_began_at, walk_local_at, walk_newest, walk_as_is"  # as `Walk`
 )
@@ -37,7 +38,7 @@ class ProgressStore(Table):
 
     def of(self, name: str) -> Progress:
         """Return where a stream (or the survey) stands."""
-        row = self.do(f"SELECT watermark, sweep_began_at, {_WALK} FROM progress WHERE stream = ?", str(name)).fetchone()
+        row = self.do(f"SELECT {_MARKS}, {_WALK} FROM progress WHERE stream = ?", name).fetchone()
         if row is None:
             return Progress(None, None, None)
         watermark, swept, since, moves, sweeps, *rest, as_is = row
@@ -55,18 +56,68 @@ class ProgressStore(Table):
 
         A mark that is None stays as it is; `swept` is when a late sweep began.
         """
-        columns = f"watermark, sweep_began_at, {_WALK}".split(", ")
-        self.do(
-            f"INSERT INTO progress (stream, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
-            " ON CONFLICT (stream) DO UPDATE SET watermark = coalesce(excluded.watermark, watermark),"
-            " sweep_began_at = coalesce(excluded.sweep_began_at, sweep_began_at),"
-            f" {', '.join(f'{column} = excluded.{column}' for column in columns[2:])}",
-            *(str(name), watermark, swept, *(walk or (None,) * len(Walk._fields))),
-        )
+        row = (name, watermark, swept, *(walk or (None,) * len(Walk._fields)))
+        marks = {mark: f"coalesce(excluded.{mark}, {mark})" for mark in _MARKS.split(", ")}
+        self.write("progress", f"stream, {_MARKS}, {_WALK}", [row], **marks)
 
     def reset(self, name: str) -> None:
         """Forget the watermark of a stream, so that the next run reads it as for the first time."""
-        self.do("DELETE FROM progress WHERE stream = ?", str(name))
+        self.do("DELETE FROM progress WHERE stream = ?", name)
+
+
+class Facts(Table):
+    """Named texts in the state file."""
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a fact, None where it was never set."""
+        value: str | None = self.value("SELECT value FROM fact WHERE name = ?", name)
+        return value
+
+    def put(self, name: str, value: str) -> None:
+        """Set a fact."""
+        self.write("fact", "name, value", [(name, value)])
+
+
+class Events(Table):
+    """The tables of events and of what they concern."""
+
+    def keep(self, events: Iterable[Event]) -> list[Event]:
+        """Store events; return those that were not known. They are never changed, and come again with each overlap."""
+        latest = {event.id: event for event in events}
+        known = set(self.column(f"SELECT id FROM event WHERE id IN {IDS}", latest)) if latest else ()
+        fresh = [event for event in latest.values() if event.id not in known]
+        self.write("event", ", ".join(Event._fields), fresh)
+        return fresh
+
+    def skips_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
+        """Return, by task, the first event of these names that says it was skipped."""
+        told = reversed(self.told("task_id", task_ids, names))
+        return {event.task_id: event for event in told if event.task_id is not None}
+
+    def told(self, column: str, ids: Collection[int], names: Collection[str]) -> list[Event]:
+        """Return the events of these names that have one of these ids in a column, oldest first."""
+        return self.records(Event, f"event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id", ids, names)
+
+    def forget_before(self, instant: Instant) -> None:
+        """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
+        self.do("DELETE FROM event WHERE task_id IS NULL AND at < ?", instant)
+
+    def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
+        """Note records to be read again by id; `removed`: an event says that they are gone."""
+        self.do(
+            "INSERT INTO concern SELECT ?, value, ? FROM json_each(?) WHERE true"
+            " ON CONFLICT DO UPDATE SET removed = excluded.removed",
+            *(stream, removed, ids),
+        )
+
+    def concerns(self, stream: Stream, limit: int) -> dict[int, bool]:
+        """Return records to be read again by id, and whether an event says that they are gone."""
+        rows = self.do("SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", stream, limit)
+        return {one: bool(removed) for one, removed in rows}
+
+    def concerns_read(self, stream: Stream, ids: Iterable[int]) -> None:
+        """Note that records have been read again."""
+        self.do(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", stream, ids)
 
 
 ENDED = ("finished", "opted_out", "bounced", "failed")
@@ -91,15 +142,13 @@ INSERT INTO changed SELECT DISTINCT prospect_id, 0 FROM temp.finding WHERE kind 
 UPDATE task SET workbooks_id = NULL WHERE id IN {_FOUND.format("tasks_gone")};
 UPDATE task SET skipped = 1 WHERE id IN {_VANISHED}
 """
-
-
-UNSEEN, LINKED_PROSPECTS, LINKED_PEOPLE = "unseen", "prospects", "people"
-_WAYS = {
-    UNSEEN: "sequence_state s WHERE NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id)",
-    LINKED_PROSPECTS: "prospect WHERE person_id IS NOT NULL",
-    LINKED_PEOPLE: "person WHERE true",
-}
-"""What is gone through: cached states that the walk has not seen, linked prospects, linked people."""
+_UNSEEN = "NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id)"
+UNSEEN, LINKED_PROSPECTS, LINKED_PEOPLE = (
+    f"sequence_state s WHERE {_UNSEEN}",
+    "prospect WHERE person_id IS NOT NULL",
+    "person WHERE true",
+)
+"""What `Survey.following` goes through: cached states that the walk has not seen, linked prospects, linked people."""
 
 
 class SentTask(NamedTuple):
@@ -112,18 +161,16 @@ class SentTask(NamedTuple):
 
 
 class Survey(Table):
-    """The findings of one `reconcile`."""
+    """What one `reconcile` has seen, and its findings."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Begin without findings on an open connection."""
         super().__init__(connection)
-        connection.execute("DROP TABLE IF EXISTS temp.finding")
-        connection.execute(
+        self.do("DROP TABLE IF EXISTS temp.finding")
+        self.do(
             "CREATE TEMP TABLE finding (kind TEXT, id INTEGER, prospect_id INTEGER, workbooks_id INTEGER, watched TEXT,"
             " PRIMARY KEY (kind, id)) WITHOUT ROWID"
         )
-
-    # -- the walk through all sequence states
 
     def begin(self) -> None:
         """Forget what an earlier walk has seen."""
@@ -134,17 +181,16 @@ class Survey(Table):
         self.do("INSERT OR IGNORE INTO survey_seen SELECT value FROM json_each(?)", state_ids)
 
     def following(self, kind: str, after: int, limit: int) -> list[int]:
-        """Return ids above `after`, in order: a way through all of a kind (`UNSEEN` and the next)."""
-        return self.column(f"SELECT id FROM {_WAYS[kind]} AND id > ? ORDER BY id LIMIT ?", after, limit)
+        """Return ids above `after`, in order: a way through all `UNSEEN`, `LINKED_PROSPECTS` or `LINKED_PEOPLE`."""
+        return self.column(f"SELECT id FROM {kind} AND id > ? ORDER BY id LIMIT ?", after, limit)
 
     def people_with_unseen(self) -> int:
         """Count the linked people of whom the walk did not show every sequence state that is cached."""
-        return int(
-            self.value(
-                "SELECT count(DISTINCT p.person_id) FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id WHERE"
-                " p.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM survey_seen WHERE state_id = s.id)"
-            )
+        query = (
+            "SELECT count(DISTINCT p.person_id) FROM sequence_state s JOIN prospect p ON p.id = s.prospect_id"
+            f" WHERE p.person_id IS NOT NULL AND {_UNSEEN}"
         )
+        return int(self.value(query))
 
     def with_unnamed_sequence(self) -> list[int]:
         """Return one sequence state of each sequence whose name was never seen."""
@@ -153,13 +199,11 @@ class Survey(Table):
             " AND sequence_id NOT IN (SELECT id FROM sequence) GROUP BY sequence_id"
         )
 
-    # -- findings
-
     def note(self, kind: str, found: Iterable[tuple[int | str | None, ...]]) -> None:
         """Note findings of one kind (`FINDINGS`): (id, prospect id, Workbooks id, what the guard counts it as).
 
-        Left out are prospects that were gone before, and hidden tasks that were refused for that before. What is not
-        told at the end of a finding is None.
+        What a finding does not tell at its end is None. Left out are prospects that were gone before, and hidden tasks
+        that were refused for that before.
         """
         self.connection.executemany(
             "INSERT OR REPLACE INTO temp.finding SELECT ?1, ?2, ?3, ?4, ?5"
@@ -169,34 +213,26 @@ class Survey(Table):
             ((kind, *one, *(None,) * (4 - len(one))) for one in found),
         )
 
-    def missing_among(self, state_ids: Iterable[int]) -> set[int]:
+    def missing_among(self, state_ids: Collection[int]) -> set[int]:
         """Return which of these states count no more: they do not exist, or their prospect does not.
 
         An opt-out counts all the same.
         """
-        ids = list(state_ids)
-        return set(
-            self.column(
-                f"SELECT id FROM temp.finding WHERE kind = 'states_missing' AND id IN {IDS} UNION SELECT id FROM"
-                f" sequence_state WHERE id IN {IDS} AND state <> ? AND prospect_id IN {_GONE}",
-                *(ids, ids, OPTED_OUT),
-            )
+        query = (
+            f"SELECT id FROM temp.finding WHERE kind = 'states_missing' AND id IN {IDS} UNION SELECT id FROM"
+            f" sequence_state WHERE id IN {IDS} AND state <> ? AND prospect_id IN {_GONE}"
         )
+        return set(self.column(query, state_ids, state_ids, OPTED_OUT))
 
     def tasks(self, *kinds: str) -> list[tuple[int, int, int]]:
         """Return the tasks (id, prospect id, Workbooks id) that were noted under these kinds."""
-        return self.do(
-            f"SELECT id, prospect_id, workbooks_id FROM temp.finding WHERE kind IN {IDS} ORDER BY id", kinds
-        ).fetchall()
+        query = f"SELECT id, prospect_id, workbooks_id FROM temp.finding WHERE kind IN {IDS} ORDER BY id"
+        return self.do(query, kinds).fetchall()
 
     def sent_tasks(self, after: int, limit: int) -> list[SentTask]:
         """Return skipped tasks above `after` that a Workbooks Task was made of, in order."""
-        rows = self.do(
-            "SELECT id, prospect_id, workbooks_id, sent_at FROM task WHERE skipped AND prospect_id IS NOT NULL"
-            " AND workbooks_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
-            *(after, limit),
-        )
-        return [SentTask._make(row) for row in rows]
+        sent = "task WHERE skipped AND prospect_id IS NOT NULL AND workbooks_id IS NOT NULL"
+        return self.records(SentTask, f"{sent} AND id > ? ORDER BY id LIMIT ?", after, limit)
 
     def overtaken_tasks(self, after: int, limit: int) -> dict[int, int]:
         """Return open tasks above `after` whose sequence state is still there, has not ended and is at another step.
@@ -209,13 +245,10 @@ class Survey(Table):
             " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
             " AND coalesce(json_extract(t.attributes, '$.state'), '') <> 'complete'"
             " AND s.sequence_step_id <> CAST(json_extract(t.attributes, '$.sequenceStep') AS INTEGER)"
-            f" AND s.replied_at IS NULL AND s.state NOT IN {IDS}"
-            f" AND s.id NOT IN {_MISSING} ORDER BY t.id LIMIT ?",
+            f" AND s.replied_at IS NULL AND s.state NOT IN {IDS} AND s.id NOT IN {_MISSING} ORDER BY t.id LIMIT ?",
             *(after, ENDED, limit),
         )
         return dict(rows.fetchall())
-
-    # -- what the findings come to
 
     def counts(self) -> dict[str, int]:
         """Count findings by kind (`FINDINGS`)."""
@@ -224,15 +257,14 @@ class Survey(Table):
 
     def people_to_change(self) -> dict[Watched, int]:
         """Count the people that would be changed or lost, and that no passed guard has counted."""
-        rows = self.do("SELECT watched, count(*) FROM temp.finding GROUP BY watched")
-        found = dict(rows.fetchall())
+        found = dict(self.do("SELECT watched, count(*) FROM temp.finding GROUP BY watched").fetchall())
         waiting = self.value(
             "SELECT count(*) FROM outbox"
             " WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
         )
         return {
-            Watched.UPDATES: found.get(Watched.UPDATES.value, 0),
-            Watched.LOSSES: found.get(Watched.LOSSES.value, 0) + waiting,
+            Watched.UPDATES: found.get(Watched.UPDATES, 0),
+            Watched.LOSSES: found.get(Watched.LOSSES, 0) + waiting,
         }
 
     def keep(self) -> None:
@@ -241,68 +273,9 @@ class Survey(Table):
             self.do(statement)
 
 
-class Facts(Table):
-    """Named texts in the state file."""
-
-    def get(self, name: str) -> str | None:
-        """Return the value of a fact, None where it was never set."""
-        value: str | None = self.value("SELECT value FROM fact WHERE name = ?", name)
-        return value
-
-    def put(self, name: str, value: str) -> None:
-        """Set a fact."""
-        self.do("INSERT OR REPLACE INTO fact VALUES (?, ?)", name, value)
-
-
-_EVENT = ", ".join(Event._fields)
-
-
-class Events(Table):
-    """The tables of events and of what they concern."""
-
-    def keep(self, events: Iterable[Event]) -> list[Event]:
-        """Store events; return those that were not known. They are never changed, and come again with each overlap."""
-        latest = {event.id: event for event in events}
-        known = set(self.column(f"SELECT id FROM event WHERE id IN {IDS}", latest)) if latest else ()
-        fresh = [event for event in latest.values() if event.id not in known]
-        self.connection.executemany(f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(tuple, fresh))
-        return fresh
-
-    def skips_of(self, task_ids: Collection[int], names: Collection[str]) -> dict[int, Event]:
-        """Return, by task, the first event of these names that says it was skipped."""
-        told = reversed(self.told("task_id", task_ids, names))
-        return {event.task_id: event for event in told if event.task_id is not None}
-
-    def told(self, column: str, ids: Collection[int], names: Collection[str]) -> list[Event]:
-        """Return the events of these names that have one of these ids in a column, oldest first."""
-        return self.records(Event, f"event WHERE {column} IN {IDS} AND name IN {IDS} ORDER BY id", ids, names)
-
-    def forget_before(self, instant: Instant) -> None:
-        """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
-        self.do("DELETE FROM event WHERE task_id IS NULL AND at < ?", instant)
-
-    def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
-        """Note records to be read again by id; `removed`: an event says that they are gone."""
-        self.do(
-            "INSERT INTO concern SELECT ?, value, ? FROM json_each(?) WHERE true"
-            " ON CONFLICT DO UPDATE SET removed = excluded.removed",
-            *(stream.value, removed, ids),
-        )
-
-    def concerns(self, stream: Stream, limit: int) -> dict[int, bool]:
-        """Return records to be read again by id, and whether an event says that they are gone."""
-        rows = self.do("SELECT id, removed FROM concern WHERE stream = ? ORDER BY id LIMIT ?", stream.value, limit)
-        return {one: bool(removed) for one, removed in rows}
-
-    def concerns_read(self, stream: Stream, ids: Iterable[int]) -> None:
-        """Note that records have been read again."""
-        self.do(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", stream.value, ids)
-
-
 DAY_MS = 86_400_000
 _LABELS_KEPT = 40  # a picklist has a dozen; a text field that people fill in by hand may hold anything
-_GRACE_MS = DAY_MS
-"""Two clocks that are both right for all purposes here may differ by so much."""
+_GRACE_MS = DAY_MS  # two clocks that are both right for all purposes here may differ by so much
 
 
 class SkippedBySequence(NamedTuple):
@@ -401,20 +374,11 @@ class History(Table):
         self.do("DELETE FROM label_count WHERE day < ?", oldest)
 
     def runs(
-        self,
-        limit: int = -1,
-        *,
-        command: str | None = None,
-        since: Instant | None = None,
-        order: str = "DESC",
+        self, limit: int = -1, *, command: str | None = None, since: Instant | None = None, order: str = "DESC"
     ) -> list[RunRecord]:
-        """Return runs in the order in which they were made, newest first; `order` ASC: oldest first.
+        """Return runs in the order in which they were made: the newest first, or with `order` ASC the oldest.
 
-        Args:
-            limit: at most so many; negative: all.
-            command: only those of this command.
-            since: only those that say they began then or later.
-            order: as above.
+        At most `limit` (negative: all) of a `command` (None: of any), that say they began at `since` or later.
         """
         return self.records(
             RunRecord,
@@ -427,16 +391,14 @@ class History(Table):
         """Record fields that Workbooks accepted; never a name or an address."""
         self.connection.executemany(
             f"INSERT INTO write ({', '.join(Written._fields)}) VALUES ({', '.join('?' * len(Written._fields))})",
-            ((*one[:8], json.dumps(one.old), json.dumps(one.new), one.because) for one in fields),
+            (one._replace(old=json.dumps(one.old), new=json.dumps(one.new)) for one in fields),
         )
 
     def writes(self, *, since: Instant | None = None, limit: int = -1, **of: int | str | None) -> list[Written]:
         """Return accepted fields, newest first.
 
-        Args:
-            since: only those accepted from then on, by the clock of this machine.
-            limit: at most so many; negative: all.
-            of: values that columns must have (run_id, record, prospect_id, task_id, workbooks_id, field...); None: any.
+        At most `limit` (negative: all), accepted at `since` or later by the clock of this machine. `of`: values that
+        columns must have (run_id, record, prospect_id, task_id, workbooks_id, field...); None: any.
         """
         asked = {name: value for name, value in of.items() if value is not None}
         which = "".join(f" AND {name} = ?" for name in asked)
@@ -473,14 +435,13 @@ class History(Table):
 
     def labels_since(self, instant: Instant) -> list[tuple[Instant, str, int]]:
         """Return (day, label, people) of the days from `instant` on, in order, each at the end of its first run."""
-        return self.do(
-            "SELECT day, label, people FROM label_count WHERE day >= ? ORDER BY day, label", instant
-        ).fetchall()
+        query = "SELECT day, label, people FROM label_count WHERE day >= ? ORDER BY day, label"
+        return self.do(query, instant).fetchall()
 
     def opt_outs_since(self, instant: Instant) -> dict[Instant, int]:
         """Return day -> prospects whose first opt-out that still holds fell on it; one without a time is left out.
 
-        Opted out is a prospect by itself, by its e-mail opt-out, or by a sequence state (contract 1.2).
+        Opted out is a prospect by itself, by its e-mail opt-out, or by a sequence state.
         """
         rows = self.do(
             "WITH moment (prospect_id, at) AS ("
@@ -501,7 +462,7 @@ class History(Table):
             " GROUP BY t.sequence_id ORDER BY recent DESC, kept DESC, t.sequence_id",
             since,
         )
-        return [SkippedBySequence._make(row) for row in rows]
+        return list(map(SkippedBySequence._make, rows))
 
 
 def day_of(instant: Instant) -> Instant:

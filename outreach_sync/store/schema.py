@@ -45,19 +45,21 @@ def connect(path: Path | None, options: str = "mode=rw") -> sqlite3.Connection:
 
 
 @contextmanager
-def state_errors(path: Path | None) -> Iterator[None]:
+def state_errors(path: Path | None, *, writes_copy: bool = False) -> Iterator[None]:
     """Turn what SQLite and the file system say into one line that names the file (None: a copy without a name)."""
     try:
         yield
     except (sqlite3.Error, OverflowError, OSError) as error:
-        raise state_error(path, error) from error
+        raise state_error(path, error, writes_copy=writes_copy) from error
 
 
-def state_error(path: Path | None, error: Exception) -> StateError:
-    """Say as one line why a state cannot be used, and what to do about it."""
+def state_error(path: Path | None, error: Exception, *, writes_copy: bool = False) -> StateError:
+    """Say as one line why a state cannot be used and what to do about it, or why a copy cannot be written."""
     why: object = error
     if isinstance(error, OSError):
-        why = error.strerror if path is None else refusal(path, error)
+        why = error.strerror if path is None or writes_copy else refusal(path, error)
+    if writes_copy:
+        return StateError(f"{path} cannot be written: {why}.")
     advice = (advice for part, advice in _ADVICE.items() if part in str(why).lower())
     usual = "Check that its directory exists and is writable by this user."
     return StateError(f"the state {path or 'copy'} cannot be used: {why}.", advice=next(advice, usual))
