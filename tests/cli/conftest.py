@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 
 class Setup(Installation):
-    """Both services, the config that uses them, and where the state is."""
+    """Both services, the config that uses them, and where the state is; called, it runs a command line."""
 
-    def __init__(self, directory: Path, sandbox: Sandbox) -> None:
+    def __init__(self, directory: Path, sandbox: Sandbox, command: CommandLine) -> None:
         super().__init__(directory, sandbox, patience="20s")
+        self.command = command
         self.settings["workbooks"]["fields"] = dict(FIELDS)
         self.write()
+
+    def __call__(self, *arguments: str) -> Ran:
+        return self.command(*arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +41,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Setup]:
+def empty(tmp_path: Path, command: CommandLine) -> Iterator[Setup]:
     with Sandbox() as sandbox, Time().running(everywhere=True):
-        yield Setup(tmp_path, sandbox)
+        yield Setup(tmp_path, sandbox, command)
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from conftest import Setup
 
-    from tests.harness import CommandLine
 
 DAY = 86_400_000
 
@@ -63,29 +62,25 @@ def stored(setup: Setup) -> StoredTokens:
     return tokens
 
 
-def test_a_pasted_address_brings_tokens_that_a_run_can_use(
-    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
-) -> None:
-    assert command("run").status == 3
+def test_a_pasted_address_brings_tokens_that_a_run_can_use(newcomer: Setup, paste: Callable[..., None]) -> None:
+    assert newcomer("run").status == 3
     paste(consent)
-    ran = command("auth", "login", "--json")
+    ran = newcomer("auth", "login", "--json")
     assert (ran.status, ran.document["stored"], ran.document["missing_scopes"]) == (0, True, [])
     assert stored(newcomer).refresh_token not in ran.out + ran.err
-    assert command("run").status == 0
+    assert newcomer("run").status == 0
 
 
-def test_consent_that_is_refused_ends_with_3(newcomer: Setup, command: CommandLine, paste: Callable[..., None]) -> None:
+def test_consent_that_is_refused_ends_with_3(newcomer: Setup, paste: Callable[..., None]) -> None:
     paste(lambda url: consent(url, "deny"))
-    ran = command("auth", "login")
+    ran = newcomer("auth", "login")
     assert ran.status == 3
     assert "access_denied" in ran.err
 
 
-def test_nothing_pasted_is_an_error_not_a_hang(
-    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_pasted_is_an_error_not_a_hang(newcomer: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert command("auth", "login").status == 2
+    assert newcomer("auth", "login").status == 2
 
 
 def land_here(newcomer: Setup) -> int:
@@ -97,9 +92,7 @@ def land_here(newcomer: Setup) -> int:
     return port
 
 
-def test_a_browser_on_this_machine_brings_the_code_itself(
-    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_browser_on_this_machine_brings_the_code_itself(newcomer: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     land_here(newcomer)
     urls: list[str] = []
     authorize = Tokens.authorize_url
@@ -112,7 +105,7 @@ def test_a_browser_on_this_machine_brings_the_code_itself(
     statuses: list[int] = []
     browser = threading.Thread(target=browse, args=(urls, statuses))
     browser.start()
-    ran = command("auth", "login")
+    ran = newcomer("auth", "login")
     browser.join(10)
     assert ran.status == 0
     assert statuses == [400, 400, 200]
@@ -133,36 +126,32 @@ def browse(urls: list[str], statuses: list[int]) -> None:
                 time.sleep(0.05)
 
 
-def test_a_port_that_is_taken_leaves_pasting(newcomer: Setup, command: CommandLine, paste: Callable[..., None]) -> None:
+def test_a_port_that_is_taken_leaves_pasting(newcomer: Setup, paste: Callable[..., None]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         newcomer.change("outreach", redirect_uri=f"http://127.0.0.1:{taken.getsockname()[1]}/callback")
         paste(consent)
-        assert command("auth", "login").status == 0
+        assert newcomer("auth", "login").status == 0
 
 
-def test_scopes_that_were_not_granted_are_named(
-    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
-) -> None:
+def test_scopes_that_were_not_granted_are_named(newcomer: Setup, paste: Callable[..., None]) -> None:
     paste(lambda url: consent(url.replace("+tasks.read", "")))
-    ran = command("auth", "login")
+    ran = newcomer("auth", "login")
     assert ran.status == 3
     assert "tasks.read" in ran.err
-    assert command("auth", "status", "--json").document["missing_scopes"] == ["tasks.read"]
+    assert newcomer("auth", "status", "--json").document["missing_scopes"] == ["tasks.read"]
 
 
-def test_consent_is_not_asked_for_while_a_run_goes_on(newcomer: Setup, command: CommandLine) -> None:
+def test_consent_is_not_asked_for_while_a_run_goes_on(newcomer: Setup) -> None:
     with run_lock(newcomer.state_path, "run"):
-        ran = command("auth", "login")
+        ran = newcomer("auth", "login")
     assert ran.status == 5
     assert "Open this address" not in ran.out
     assert TokenFile.beside(newcomer.state_path).read() is None
 
 
-def test_a_run_that_begins_during_the_consent_loses_nothing(
-    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
-) -> None:
+def test_a_run_that_begins_during_the_consent_loses_nothing(newcomer: Setup, paste: Callable[..., None]) -> None:
     with ExitStack() as running:
 
         def slowly(url: str) -> str:
@@ -170,35 +159,33 @@ def test_a_run_that_begins_during_the_consent_loses_nothing(
             return consent(url)
 
         paste(slowly)
-        assert command("auth", "login").status == 0
+        assert newcomer("auth", "login").status == 0
     assert stored(newcomer).access_token
 
 
-def test_tokens_of_another_app_are_neither_used_nor_replaced(
-    newcomer: Setup, command: CommandLine, paste: Callable[..., None]
-) -> None:
+def test_tokens_of_another_app_are_neither_used_nor_replaced(newcomer: Setup, paste: Callable[..., None]) -> None:
     paste(consent)
-    assert command("auth", "login").status == 0
+    assert newcomer("auth", "login").status == 0
     kept = stored(newcomer)
     newcomer.change("outreach", client_id="another")
     for args in (("run",), ("auth", "login"), ("reconcile",)):
-        ran = command(*args)
+        ran = newcomer(*args)
         assert ran.status == 2
         assert "another app" in ran.err
-    ran = command("auth", "status", "--json")
+    ran = newcomer("auth", "status", "--json")
     assert (ran.status, ran.document["authenticated"]) == (3, False)
     assert "another app" in ran.document["warning"]
     assert stored(newcomer) == kept
 
 
-def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup, command: CommandLine) -> None:
+def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup) -> None:
     empty.settings["outreach"] = {
         "base_url": empty.sandbox.outreach.url,
         "s2s": {"install_id": "1", "app_guid": "g", "private_key": "KEY"},
     }
     empty.write()
-    assert command("auth", "login").status == 2
-    ran = command("auth", "status")
+    assert empty("auth", "login").status == 2
+    ran = empty("auth", "status")
     assert ran.status == 3, "the key cannot sign, so no token is promised"
     assert "Server-to-server" in ran.out
     assert "not an RSA private key" in ran.err
@@ -209,24 +196,22 @@ def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup
     [(1, 0, None), (8, 0, "8 days old"), (15, 3, "dead")],
     ids=["young", "warn", "dead"],
 )
-def test_the_age_of_the_refresh_token_is_judged(
-    newcomer: Setup, command: CommandLine, age_days: int, status: int, text: str | None
-) -> None:
+def test_the_age_of_the_refresh_token_is_judged(newcomer: Setup, age_days: int, status: int, text: str | None) -> None:
     issued = Instant(instants.now() - age_days * DAY)
     TokenFile.beside(newcomer.state_path).write(
         StoredTokens("access-secret", Instant(issued + 7_200_000), "refresh-secret", issued, "tasks.all", "", 0)
     )
-    ran = command("auth", "status")
+    ran = newcomer("auth", "status")
     assert ran.status == status
     assert (text or "") in ran.out + ran.err
-    document = json.loads(command("auth", "status", "--json").out)
+    document = json.loads(newcomer("auth", "status", "--json").out)
     assert document["refresh_token"]["age_days"] == pytest.approx(age_days, abs=0.01)
     assert document["refresh_token"]["days_left"] == pytest.approx(max(14 - age_days, 0), abs=0.01)
     assert "secret" not in ran.out + ran.err + json.dumps(document)
 
 
 def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
-    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = land_here(newcomer)
     authorize = Tokens.authorize_url
@@ -241,12 +226,12 @@ def test_nobody_is_sent_to_a_page_before_somebody_listens_there(
 
     open_till_the_end: list[socket.socket] = []
     monkeypatch.setattr(Tokens, "authorize_url", in_a_hurry)
-    assert command("auth", "login").status == 0
+    assert newcomer("auth", "login").status == 0
     open_till_the_end[0].close()
 
 
 def test_a_browser_that_leaves_before_the_answer_loses_nothing(
-    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = land_here(newcomer)
     authorize = Tokens.authorize_url
@@ -260,36 +245,34 @@ def test_a_browser_that_leaves_before_the_answer_loses_nothing(
         return url
 
     monkeypatch.setattr(Tokens, "authorize_url", leave)
-    ran = command("auth", "login")
+    ran = newcomer("auth", "login")
     assert ran.status == 0
     assert "Traceback" not in ran.out + ran.err
 
 
-def test_no_token_is_promised_that_cannot_be_got(newcomer: Setup, command: CommandLine) -> None:
-    ran = command("auth", "status")
+def test_no_token_is_promised_that_cannot_be_got(newcomer: Setup) -> None:
+    ran = newcomer("auth", "status")
     assert ran.status == 3
     assert "the next run" not in ran.out
     newcomer.change("outreach", refresh_token="not-tried-yet")
-    assert "the next run asks for one" in command("auth", "status").out
+    assert "the next run asks for one" in newcomer("auth", "status").out
 
 
 def test_a_first_token_is_dead_with_the_chain_that_grew_from_it(
-    newcomer: Setup, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+    newcomer: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newcomer.change("outreach", refresh_token=newcomer.sandbox.outreach.refresh_token)
-    assert command("run").status == 0
+    assert newcomer("run").status == 0
     monkeypatch.setattr(instants, "now", lambda now=instants.now: Instant(now() + 15 * DAY))
-    ran = command("auth", "status")
+    ran = newcomer("auth", "status")
     assert ran.status == 3
     assert "dead" in ran.err
 
 
-def test_consent_is_not_asked_for_where_its_tokens_cannot_be_kept(
-    newcomer: Setup, command: CommandLine, tmp_path: Path
-) -> None:
+def test_consent_is_not_asked_for_where_its_tokens_cannot_be_kept(newcomer: Setup, tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
     newcomer.change("state", path=str(tmp_path / "a-file" / "state.db"))
-    ran = command("auth", "login")
+    ran = newcomer("auth", "login")
     assert ran.status == 2
     assert "cannot be written" in ran.err
     assert "Open this address" not in ran.out

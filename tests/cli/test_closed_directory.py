@@ -47,22 +47,20 @@ def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     ids=" ".join,
 )
 def test_a_state_whose_directory_cannot_be_entered_is_no_bug(
-    arguments: tuple[str, ...], command: Any, empty: Any, close: Callable[[Path], None]
+    arguments: tuple[str, ...], empty: Any, close: Callable[[Path], None]
 ) -> None:
     empty.state_path.parent.mkdir()
     close(empty.state_path.parent)
-    ran = command(*arguments)
+    ran = empty(*arguments)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.count("\n") == 1
     assert "cannot be used: Permission denied" in ran.err
 
 
-def test_check_goes_on_where_the_state_cannot_be_looked_at(
-    command: Any, empty: Any, close: Callable[[Path], None]
-) -> None:
+def test_check_goes_on_where_the_state_cannot_be_looked_at(empty: Any, close: Callable[[Path], None]) -> None:
     empty.state_path.parent.mkdir()
     close(empty.state_path.parent)
-    ran = command("check")
+    ran = empty("check")
     assert ran.status == 2
     assert "FAIL  state: " in ran.out
     assert "cannot be used: Permission denied" in ran.out
@@ -70,22 +68,20 @@ def test_check_goes_on_where_the_state_cannot_be_looked_at(
 
 
 def test_a_copy_is_not_made_where_nobody_can_say_whether_there_is_one(
-    command: Any, empty: Any, tmp_path: Path, close: Callable[[Path], None]
+    empty: Any, tmp_path: Path, close: Callable[[Path], None]
 ) -> None:
-    command("run")
+    empty("run")
     (tmp_path / "vault").mkdir()
     close(tmp_path / "vault")
-    ran = command("state", "backup", str(tmp_path / "vault" / "copy.db"))
+    ran = empty("state", "backup", str(tmp_path / "vault" / "copy.db"))
     assert ran.status == 2
     assert "copy.db cannot be written: Permission denied" in ran.err
 
 
-def test_init_says_that_a_place_cannot_be_looked_at(
-    command: Any, empty: Any, tmp_path: Path, close: Callable[[Path], None]
-) -> None:
+def test_init_says_that_a_place_cannot_be_looked_at(empty: Any, tmp_path: Path, close: Callable[[Path], None]) -> None:
     (tmp_path / "vault").mkdir()
     close(tmp_path / "vault")
-    ran = command("init", "--defaults", str(tmp_path / "vault" / "config.yaml"))
+    ran = empty("init", "--defaults", str(tmp_path / "vault" / "config.yaml"))
     assert ran.status == 2
     assert "config.yaml cannot be written: Permission denied" in ran.err
 

@@ -11,10 +11,10 @@ PERSON = "Private::Crm::Person"
 
 
 @pytest.fixture
-def listed(setup: Any, command: Any) -> list[dict[str, Any]]:
+def listed(setup: Any) -> list[dict[str, Any]]:
     """What the example's first run leaves: an address that two People have, and a prospect that cannot be read."""
-    assert command("run").status == 1
-    document: list[dict[str, Any]] = command("failures", "list", "--json").document
+    assert setup("run").status == 1
+    document: list[dict[str, Any]] = setup("failures", "list", "--json").document
     return document
 
 
@@ -33,11 +33,11 @@ def test_the_table_says_what_to_do_for_each_kind(listed: Any, command: Any) -> N
     assert "Prospects that cannot be read: 1" in out
 
 
-def test_nothing_is_listed_before_the_first_run_and_no_state_is_made(setup: Any, command: Any) -> None:
-    assert command("failures", "list", "--json").document == []
-    assert command("failures", "list").out == "Nothing is refused.\n"
-    assert command("failures", "retry").status == 0
-    assert command("failures", "retry", "1").status == 2
+def test_nothing_is_listed_before_the_first_run_and_no_state_is_made(setup: Any) -> None:
+    assert setup("failures", "list", "--json").document == []
+    assert setup("failures", "list").out == "Nothing is refused.\n"
+    assert setup("failures", "retry").status == 0
+    assert setup("failures", "retry", "1").status == 2
     assert not setup.state_path.exists()
 
 
@@ -51,31 +51,29 @@ def test_an_unknown_id_ends_with_2_and_changes_nothing(listed: Any, command: Any
 
 
 @pytest.mark.parametrize("arguments", [("retry",), ("discard", "1")])
-def test_changing_the_queue_beside_a_run_ends_with_5(
-    setup: Any, listed: Any, command: Any, arguments: tuple[str, ...]
-) -> None:
+def test_changing_the_queue_beside_a_run_ends_with_5(setup: Any, listed: Any, arguments: tuple[str, ...]) -> None:
     with run_lock(setup.state_path, "run"):
-        assert command("failures", *arguments).status == 5
-        assert command("failures", "list").status == 0
-    assert command("failures", "list", "--json").document == listed
+        assert setup("failures", *arguments).status == 5
+        assert setup("failures", "list").status == 0
+    assert setup("failures", "list", "--json").document == listed
 
 
-def test_a_refusal_whose_cause_was_mended_is_decided_anew_after_retry(setup: Any, listed: Any, command: Any) -> None:
+def test_a_refusal_whose_cause_was_mended_is_decided_anew_after_retry(setup: Any, listed: Any) -> None:
     twin = listed[0]["reason"].partition("(")[2].partition(")")[0].split(", ")[1]
     setup.sandbox.workbooks.store.delete(PERSON, int(twin))
-    assert command("run", "--json").document["people"]["updated"] == 0  # its pause is not over
-    assert command("failures", "retry", str(listed[0]["id"]), "--json").document == {"retried": [listed[0]["id"]]}
-    assert command("run", "--json").document["people"]["updated"] == 1
-    assert [one["prospect_id"] for one in command("failures", "list", "--json").document] == [99_999]
+    assert setup("run", "--json").document["people"]["updated"] == 0  # its pause is not over
+    assert setup("failures", "retry", str(listed[0]["id"]), "--json").document == {"retried": [listed[0]["id"]]}
+    assert setup("run", "--json").document["people"]["updated"] == 1
+    assert [one["prospect_id"] for one in setup("failures", "list", "--json").document] == [99_999]
 
 
-def test_retry_without_ids_also_frees_parked_records_and_resets_their_attempts(setup: Any, command: Any) -> None:
+def test_retry_without_ids_also_frees_parked_records_and_resets_their_attempts(setup: Any) -> None:
     setup.change("sync", max_attempts=1)
-    command("run")
-    parked = command("failures", "list", "--json").document
+    setup("run")
+    parked = setup("failures", "list", "--json").document
     assert {(one["state"], one["next_attempt_at"]) for one in parked} == {("parked", None)}
-    command("failures", "retry")
-    freed = command("failures", "list", "--json").document
+    setup("failures", "retry")
+    freed = setup("failures", "list", "--json").document
     assert {(one["state"], one["attempts"], one["next_attempt_at"]) for one in freed} == {("queued", 0, None)}
     assert [one["id"] for one in freed] == [one["id"] for one in parked]
 
@@ -85,20 +83,20 @@ def test_once_everything_is_discarded_runs_end_with_0(listed: Any, command: Any)
     assert command("run").status == 0
 
 
-def test_a_refused_source_record_is_shown_as_the_person_or_task_it_stands_for(empty: Any, command: Any) -> None:
+def test_a_refused_source_record_is_shown_as_the_person_or_task_it_stands_for(empty: Any) -> None:
     store = empty.sandbox.outreach.store
     prospect = store.add_prospect(firstName="Ada", emails=["ada@example.com"])
     state = store.add_state(prospect, None, "active")
     task = store.add_task(prospect, taskType="sequence_step_email", state="skipped")
     store.get("sequenceState", state).values["stateChangedAt"] = "soon"
     store.get("task", task).values["dueAt"] = "tomorrow"
-    command("run")
-    shown = command("failures", "list", "--json").document
+    empty("run")
+    shown = empty("failures", "list", "--json").document
     assert [(one["record"], one["prospect_id"], one["task_id"]) for one in shown] == [
         ("person", prospect, None),
         ("task", prospect, task),
     ]
-    assert "Correct the record in Outreach" in command("failures", "list").out
+    assert "Correct the record in Outreach" in empty("failures", "list").out
 
 
 def test_show_says_what_was_to_be_written_and_what_to_do(listed: Any, command: Any) -> None:
@@ -109,17 +107,17 @@ def test_show_says_what_was_to_be_written_and_what_to_do(listed: Any, command: A
     assert "Merge" in command("failures", "show", str(listed[0]["id"])).out
 
 
-def test_a_person_whom_workbooks_does_not_show_is_created_again_only_when_told(setup: Any, command: Any) -> None:
-    command("run")
+def test_a_person_whom_workbooks_does_not_show_is_created_again_only_when_told(setup: Any) -> None:
+    setup("run")
     store = setup.sandbox.workbooks.store
     store.update(PERSON, 1002, no_email_soliciting=True)
     store.purge(PERSON, 1002)
-    assert command("reconcile", "--allow-bulk").status == 1
-    (hidden,) = [one for one in command("failures", "list", "--json").document if one["workbooks_id"] == 1002]
+    assert setup("reconcile", "--allow-bulk").status == 1
+    (hidden,) = [one for one in setup("failures", "list", "--json").document if one["workbooks_id"] == 1002]
     assert "does not come back from Workbooks" in hidden["reason"]
-    assert command("failures", "retry", "--recreate").status == 2
-    others = [one["id"] for one in command("failures", "list", "--json").document if one["id"] != hidden["id"]]
-    refused = command("failures", "retry", str(others[0]), "--recreate")
+    assert setup("failures", "retry", "--recreate").status == 2
+    others = [one["id"] for one in setup("failures", "list", "--json").document if one["id"] != hidden["id"]]
+    refused = setup("failures", "retry", str(others[0]), "--recreate")
     assert (refused.status, "another kind" in refused.err) == (2, True)
-    assert command("failures", "retry", str(hidden["id"]), "--recreate").out.startswith("1 due now")
-    assert command("run", "--json").document["people"]["recreated"] == 1
+    assert setup("failures", "retry", str(hidden["id"]), "--recreate").out.startswith("1 due now")
+    assert setup("run", "--json").document["people"]["recreated"] == 1

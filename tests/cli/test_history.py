@@ -10,9 +10,9 @@ KEYS = [
 ]
 
 
-def test_it_lists_each_field_that_a_run_wrote_newest_first(setup: Any, command: Any) -> None:
-    run = command("run", "--json").document
-    written = command("history", "--json").document
+def test_it_lists_each_field_that_a_run_wrote_newest_first(setup: Any) -> None:
+    run = setup("run", "--json").document
+    written = setup("history", "--json").document
     assert all(list(one) == KEYS for one in written)
     assert {one["run_id"] for one in written} == {run["run_id"]}
     assert [one["at"] for one in written] == sorted((one["at"] for one in written), reverse=True)
@@ -24,35 +24,35 @@ def test_it_lists_each_field_that_a_run_wrote_newest_first(setup: Any, command: 
     assert all(one["because"] for one in written)
 
 
-def test_it_can_be_asked_for_one_record_one_run_or_a_time(setup: Any, command: Any) -> None:
-    first = command("run", "--json").document["run_id"]
-    everything = command("history", "--json").document
-    assert {one["workbooks_id"] for one in command("history", "--person", "1002", "--json").document} == {1002}
-    assert {one["task_id"] for one in command("history", "--task", "3", "--json").document} == {3}
-    of_prospect = command("history", "--prospect", "11", "--json").document
+def test_it_can_be_asked_for_one_record_one_run_or_a_time(setup: Any) -> None:
+    first = setup("run", "--json").document["run_id"]
+    everything = setup("history", "--json").document
+    assert {one["workbooks_id"] for one in setup("history", "--person", "1002", "--json").document} == {1002}
+    assert {one["task_id"] for one in setup("history", "--task", "3", "--json").document} == {3}
+    of_prospect = setup("history", "--prospect", "11", "--json").document
     assert {one["prospect_id"] for one in of_prospect} == {11}
-    assert command("history", "--run", first, "--since", "1h", "--json").document == everything
-    assert command("history", "--since", "2999-01-01", "--json").document == []
-    assert command("history", "--run", "another").out == "Nothing was written.\n"
+    assert setup("history", "--run", first, "--since", "1h", "--json").document == everything
+    assert setup("history", "--since", "2999-01-01", "--json").document == []
+    assert setup("history", "--run", "another").out == "Nothing was written.\n"
 
 
-def test_it_holds_no_name_and_no_address_and_no_run_that_only_looked(setup: Any, command: Any) -> None:
-    command("run", "--dry-run")
-    assert command("history", "--json").document == []
-    command("run")
-    said = command("history", "--json").out + command("history", "--csv").out
+def test_it_holds_no_name_and_no_address_and_no_run_that_only_looked(setup: Any) -> None:
+    setup("run", "--dry-run")
+    assert setup("history", "--json").document == []
+    setup("run")
+    said = setup("history", "--json").out + setup("history", "--csv").out
     prospects = [one.values for one in setup.sandbox.outreach.store.all("prospect")]
     assert not [one for values in prospects for one in values.get("emails") or () if one in said]
     assert not [values["lastName"] for values in prospects if len(values.get("lastName") or "") > 5
                 and f'"{values["lastName"]}"' in said]  # fmt: skip
 
 
-def test_the_table_and_the_spreadsheet_say_the_same(setup: Any, command: Any) -> None:
-    command("run")
-    rows = list(csv.DictReader(io.StringIO(command("history", "--csv", "--person", "1002").out)))
+def test_the_table_and_the_spreadsheet_say_the_same(setup: Any) -> None:
+    setup("run")
+    rows = list(csv.DictReader(io.StringIO(setup("history", "--csv", "--person", "1002").out)))
     assert list(rows[0]) == KEYS
     assert {row["field"]: row["new"] for row in rows}["no_email_soliciting"] == "true"
-    said = command("history", "--person", "1002").out
+    said = setup("history", "--person", "1002").out
     assert "Person 1002 updated (prospect 2) by run " in said
     assert re.search(r"^    no_email_soliciting +false → true$", said, re.MULTILINE)
-    assert command("history", "--csv", "--json").status == 2
+    assert setup("history", "--csv", "--json").status == 2

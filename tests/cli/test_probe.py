@@ -29,10 +29,8 @@ def _skips(document: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return {one["task_id"]: one for one in document["skips"]}
 
 
-def test_every_skip_is_shown_with_its_task_and_what_the_rule_says_of_it(
-    life: dict[str, int], empty: Any, command: Any
-) -> None:
-    document = command("probe-skips", "--json").document
+def test_every_skip_is_shown_with_its_task_and_what_the_rule_says_of_it(life: dict[str, int], empty: Any) -> None:
+    document = empty("probe-skips", "--json").document
     skips = _skips(document)
     assert skips.keys() == {life["skipped"], life["manual"]}
     ours = skips[life["skipped"]]
@@ -52,26 +50,26 @@ def test_every_skip_is_shown_with_its_task_and_what_the_rule_says_of_it(
     ],
 )
 def test_where_the_witnesses_disagree_is_said_whatever_a_skip_leaves(
-    fault: str, says: str, life: dict[str, int], empty: Any, command: Any
+    fault: str, says: str, life: dict[str, int], empty: Any
 ) -> None:
     empty.sandbox.outreach.faults.on(fault)
-    document = command("probe-skips", "--json").document
+    document = empty("probe-skips", "--json").document
     assert [(one["says"], one["examples"]) for one in document["disagreements"]] == [(says, [life["skipped"]])]
-    assert says in command("probe-skips").out
+    assert says in empty("probe-skips").out
     assert _skips(document)[life["skipped"]]["gone"] is (fault == "skip_destroys_task")
 
 
 def test_a_task_that_the_rule_takes_and_no_event_names_keeps_tasks_in_the_streams(
-    life: dict[str, int], empty: Any, command: Any
+    life: dict[str, int], empty: Any
 ) -> None:
     empty.change("sync", tasks={"skipped_when": [{"state": "complete"}, {"state": "skipped"}]})
-    document = command("probe-skips", "--json").document
+    document = empty("probe-skips", "--json").document
     (one,) = document["disagreements"]
     assert (one["says"], one["examples"]) == ("the rule says skipped, no event does", [life["done"]])
     assert document["recommendations"][0].startswith("Keep `tasks` in sync.streams: the rule takes 1 tasks")
 
 
-def test_absence_is_tested_by_asking_for_the_open_tasks_of_states_that_moved_on(empty: Any, command: Any) -> None:
+def test_absence_is_tested_by_asking_for_the_open_tasks_of_states_that_moved_on(empty: Any) -> None:
     store = empty.sandbox.outreach.store
     prospect = store.add_prospect(firstName="Ada", emails=["ada@example.com"])
     sequence = store.add_sequence("Trial follow-up")
@@ -81,76 +79,76 @@ def test_absence_is_tested_by_asking_for_the_open_tasks_of_states_that_moved_on(
     there, gone, current = (
         store.add_task(prospect, **step, sequenceState=state, sequenceStep=at) for at in (first, first, second)
     )
-    command("run")
+    empty("run")
     store.update("sequenceState", state, sequenceStep=second)
     for task in (gone, current):
         store.delete("task", task)
-    absence = command("probe-skips", "--json").document["absence"]
+    absence = empty("probe-skips", "--json").document["absence"]
     assert absence == {"asked_for": 2, "gone": 1, "gone_without_event": 1, "examples": [gone]}
     assert there != gone
 
 
 def test_where_events_may_not_be_read_the_rest_is_shown_and_the_scope_is_named(
-    life: dict[str, int], empty: Any, command: Any
+    life: dict[str, int], empty: Any
 ) -> None:
     empty.sandbox.outreach.faults.on("scope_missing", scope="events.read")
-    ran = command("probe-skips", "--json")
+    ran = empty("probe-skips", "--json")
     assert ran.status == 0
     assert "events.read" in ran.document["events"]["problem"]
     assert "events.read" in ran.document["recommendations"][0]
     assert (ran.document["read"], ran.document["skips"]) == (3, [])
 
 
-def test_events_of_every_name_are_counted_newest_first_in_ten_requests_at_most(empty: Any, command: Any) -> None:
+def test_events_of_every_name_are_counted_newest_first_in_ten_requests_at_most(empty: Any) -> None:
     for number in range(1, 25):
         at = to_iso(Instant(empty.sandbox.clock.now() - (25 - number) * 1000))
         empty.sandbox.outreach.store.add("event", {"name": "odd" if number % 2 else "even", "createdAt": at})
     empty.change("outreach", page_size=2)
-    events = command("probe-skips", "--json").document["events"]
+    events = empty("probe-skips", "--json").document["events"]
     assert (events["read"], events["complete"]) == (20, False)
     assert [(one["name"], one["count"], one["examples"]) for one in events["names"]] == [
         ("even", 10, [24, 22, 20, 18, 16]), ("odd", 10, [23, 21, 19, 17, 15]),
     ]  # fmt: skip
     empty.change("outreach", page_size=3)
-    assert command("probe-skips", "--json").document["events"]["complete"]
+    assert empty("probe-skips", "--json").document["events"]["complete"]
 
 
-def test_every_task_is_counted_once_and_the_rule_takes_what_a_run_takes(setup: Any, command: Any) -> None:
+def test_every_task_is_counted_once_and_the_rule_takes_what_a_run_takes(setup: Any) -> None:
     setup.change("outreach", page_size=7)
     setup.change("sync", streams=["sequence_states", "tasks", "prospects"])
-    document = command("probe-skips", "--days", "90", "--json").document
+    document = setup("probe-skips", "--days", "90", "--json").document
     assert document["read"] == sum(one["count"] for one in document["combinations"]) == 80
-    assert document["taken"] == command("run", "--json").document["streams"]["tasks"]["skipped"]
+    assert document["taken"] == setup("run", "--json").document["streams"]["tasks"]["skipped"]
 
 
-def test_only_the_last_days_are_read_by_the_services_clock(setup: Any, command: Any) -> None:
-    whole = command("probe-skips", "--days", "90", "--json").document["read"]
-    assert 0 < command("probe-skips", "--json").document["read"] < whole
+def test_only_the_last_days_are_read_by_the_services_clock(setup: Any) -> None:
+    whole = setup("probe-skips", "--days", "90", "--json").document["read"]
+    assert 0 < setup("probe-skips", "--json").document["read"] < whole
     setup.sandbox.clock.advance(10 * 86_400_000)
-    assert command("probe-skips", "--days", "10", "--json").document["read"] == 0
+    assert setup("probe-skips", "--days", "10", "--json").document["read"] == 0
 
 
-def test_a_rule_that_is_recommended_is_one_that_the_config_takes(setup: Any, command: Any) -> None:
+def test_a_rule_that_is_recommended_is_one_that_the_config_takes(setup: Any) -> None:
     setup.change("sync", tasks={"skipped_when": [{"state": "nothing"}]})
     setup.sandbox.outreach.faults.on("scope_missing", scope="events.read")
-    out = command("probe-skips", "--days", "90").out
+    out = setup("probe-skips", "--days", "90").out
     rule = yaml.safe_load(out[out.index("\nsync:") : out.index("\nTo settle it")])
     setup.change("sync", **rule["sync"])
-    document = command("probe-skips", "--days", "90", "--json").document
+    document = setup("probe-skips", "--days", "90", "--json").document
     assert document["recommended"] == document["rule"] == rule["sync"]["tasks"]["skipped_when"]
     assert len(document["rule"]) > 1
 
 
-def test_nothing_is_kept_or_written_but_a_token(setup: Any, command: Any) -> None:
-    command("probe-skips")
+def test_nothing_is_kept_or_written_but_a_token(setup: Any) -> None:
+    setup("probe-skips")
     assert not setup.state_path.exists()
     assert setup.sandbox.workbooks.journal.total() == 0
 
 
-def test_it_ends_as_a_run_does_where_outreach_refuses(setup: Any, command: Any) -> None:
+def test_it_ends_as_a_run_does_where_outreach_refuses(setup: Any) -> None:
     with run_lock(setup.state_path, "run"):
-        assert command("probe-skips").status == 0
+        assert setup("probe-skips").status == 0
     setup.sandbox.outreach.faults.on("scope_missing", scope="tasks.read")
-    assert command("probe-skips").status == 3
+    assert setup("probe-skips").status == 3
     setup.sandbox.outreach.stop()
-    assert command("probe-skips").status == 4
+    assert setup("probe-skips").status == 4

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from conftest import Setup
 
-    from tests.harness import CommandLine
 
 LABELS = 9
 
@@ -39,148 +38,142 @@ def added(setup: Setup) -> tuple[int, int]:
     return len(records(setup, CUSTOM_FIELD)), len(records(setup, PICKLIST_ENTRY))
 
 
-def test_a_dry_run_shows_everything_and_makes_nothing(bare: Setup, command: CommandLine) -> None:
+def test_a_dry_run_shows_everything_and_makes_nothing(bare: Setup) -> None:
     before = added(bare)
-    ran = command("provision", "--dry-run", "--json")
+    ran = bare("provision", "--dry-run", "--json")
     assert ran.status == 0
     made = [(step["kind"], step["name"]) for step in ran.document["steps"] if step["action"] == "create"]
     assert len(made) == 1 + LABELS + 4
     assert ("entry", "Active \u2013 Running") in made
     assert added(bare) == before
-    assert "Sequence State" in command("provision", "--dry-run").out
+    assert "Sequence State" in bare("provision", "--dry-run").out
 
 
-def test_a_new_account_gets_what_a_run_needs(bare: Setup, command: CommandLine) -> None:
-    ran = command("provision", "--json")
+def test_a_new_account_gets_what_a_run_needs(bare: Setup) -> None:
+    ran = bare("provision", "--json")
     assert ran.status == 0, ran.err
     assert set(ran.document["columns"]) == {"sequence_state", "state_updated_at", "outreach_id", "sequences"}
     assert ran.document["findings"] == []
     bare.sandbox.load_example()
-    assert command("run").status in {0, 1}
+    assert bare("run").status in {0, 1}
 
 
-def test_a_second_time_nothing_is_made(bare: Setup, command: CommandLine) -> None:
-    command("provision")
+def test_a_second_time_nothing_is_made(bare: Setup) -> None:
+    bare("provision")
     before = added(bare)
-    ran = command("provision", "--json")
+    ran = bare("provision", "--json")
     assert ran.status == 0
     assert {step["action"] for step in ran.document["steps"]} == {"exists"}
     assert added(bare) == before
 
 
-def test_only_missing_entries_are_added(empty: Setup, command: CommandLine) -> None:
+def test_only_missing_entries_are_added(empty: Setup) -> None:
     empty.change("sync", labels={"active": "In Sequence"})
     before = added(empty)
-    ran = command("provision", "--json")
+    ran = empty("provision", "--json")
     assert [step["name"] for step in ran.document["steps"] if step["action"] == "create"] == ["In Sequence"]
     assert added(empty) == (before[0], before[1] + 1)
 
 
-def test_an_entry_with_another_dash_is_not_added_beside_the_one_that_is_there(
-    empty: Setup, command: CommandLine
-) -> None:
+def test_an_entry_with_another_dash_is_not_added_beside_the_one_that_is_there(empty: Setup) -> None:
     empty.change("sync", labels={"active": "Active - Running"})
     before = added(empty)
-    assert "spells 'Active - Running' differently" in command("provision").out
+    assert "spells 'Active - Running' differently" in empty("provision").out
     assert added(empty) == before
 
 
-def test_fields_that_are_not_configured_are_not_made(bare: Setup, command: CommandLine) -> None:
+def test_fields_that_are_not_configured_are_not_made(bare: Setup) -> None:
     bare.settings["workbooks"]["fields"] = {}
     bare.write()
-    command("provision")
+    bare("provision")
     assert sorted(one["title"] for one in records(bare, CUSTOM_FIELD)) == ["Sequence State", "State Updated at"]
 
 
-def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Setup, command: CommandLine) -> None:
+def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Setup) -> None:
     bare.sandbox.workbooks.faults.on("custom_field_slow", polls=12)
     bare.change("sync", patience="0s")
-    ran = command("provision")
+    ran = bare("provision")
     assert ran.status == 4
     assert "again" in ran.err
     made = added(bare)
     bare.sandbox.workbooks.faults.clear()
     bare.change("sync", patience="20s")
-    assert command("provision").status == 0
+    assert bare("provision").status == 0
     assert added(bare) == made
 
 
-def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare: Setup, command: CommandLine) -> None:
+def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare: Setup) -> None:
     bare.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_other"}
     bare.write()
     text = bare.config_path.read_text().replace("workbooks:\n", "workbooks:  # the target\n")
     bare.config_path.write_text(text)
-    shown = command("provision")
+    shown = bare("provision")
     assert "sequence_state: cf_person_sequence_state" in shown.out
     assert bare.config_path.read_text() == text
-    ran = command("provision", "--write", "--json")
+    ran = bare("provision", "--write", "--json")
     assert ran.document["config_changes"] == {"workbooks.fields.sequence_state": "cf_person_sequence_state"}
     assert ran.document["config_written"] is True
     written = bare.config_path.read_text()
     assert "# the target" in written
     assert yaml.safe_load(written)["workbooks"]["fields"]["sequence_state"] == "cf_person_sequence_state"
     assert bare.config_path.stat().st_mode & 0o777 == 0o600
-    assert command("provision", "--json").document["config_changes"] == {}
+    assert bare("provision", "--json").document["config_changes"] == {}
 
 
-def test_the_field_of_the_vendors_integration_is_proposed_and_none_is_made_beside_it(
-    empty: Setup, command: CommandLine
-) -> None:
+def test_the_field_of_the_vendors_integration_is_proposed_and_none_is_made_beside_it(empty: Setup) -> None:
     empty.settings["workbooks"]["fields"] = {}
     empty.write()
     before = added(empty)
-    ran = command("provision", "--dry-run", "--json")
+    ran = empty("provision", "--dry-run", "--json")
     assert ran.document["config_changes"] == {"workbooks.fields.outreach_id": "cf_person_outreach_id"}
     assert "propose" in {step["action"] for step in ran.document["steps"]}
-    assert command("provision", "--json").document["config_written"] is False
-    assert "vendor's own integration" in command("provision").out
+    assert empty("provision", "--json").document["config_written"] is False
+    assert "vendor's own integration" in empty("provision").out
     assert added(empty) == before
 
 
 @pytest.mark.parametrize("kind", [PICKLIST, PICKLIST_ENTRY, CUSTOM_FIELD])
-def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(
-    bare: Setup, command: CommandLine, kind: str
-) -> None:
+def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(bare: Setup, kind: str) -> None:
     options: dict[str, Any] = {"class": kind}
     bare.sandbox.workbooks.faults.on("no_permission_to_create", **options)
-    ran = command("provision")
+    ran = bare("provision")
     assert ran.status == 3
     assert "administrator" in ran.err
 
 
-def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup, command: CommandLine) -> None:
+def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup) -> None:
     bare.sandbox.workbooks.faults.on("datetime_word", word="date_time")
-    ran = command("provision")
+    ran = bare("provision")
     assert ran.status == 2
     assert "--datetime-type" in ran.err
-    assert command("provision", "--datetime-type", "date_time").status == 0
+    assert bare("provision", "--datetime-type", "date_time").status == 0
     assert len(records(bare, CUSTOM_FIELD)) == 4
 
 
-def test_a_field_of_the_newer_kind_of_time_is_all_right(bare: Setup, command: CommandLine) -> None:
+def test_a_field_of_the_newer_kind_of_time_is_all_right(bare: Setup) -> None:
     bare.sandbox.workbooks.faults.on("custom_datetime_is_var")
-    ran = command("provision", "--json")
+    ran = bare("provision", "--json")
     assert (ran.status, ran.document["findings"]) == (0, [])
 
 
-def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup, command: CommandLine) -> None:
+def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup) -> None:
     bare.sandbox.workbooks.faults.on("custom_datetime_is_date")
-    ran = command("provision")
+    ran = bare("provision")
     assert ran.status == 0
     assert "days" in ran.out
 
 
-def test_several_picklists_of_the_name_are_not_guessed_between(bare: Setup, command: CommandLine) -> None:
+def test_several_picklists_of_the_name_are_not_guessed_between(bare: Setup) -> None:
     for _ in range(2):
         bare.sandbox.workbooks.store.add(PICKLIST, name="Sequence States")
-    ran = command("provision")
+    ran = bare("provision")
     assert ran.status == 2
     assert "several picklists" in ran.err
 
 
-def test_a_lost_answer_is_no_duplicate_when_run_again(bare: Setup, command: CommandLine) -> None:
+def test_a_lost_answer_is_no_duplicate_when_run_again(bare: Setup) -> None:
     bare.sandbox.workbooks.faults.on("answer_lost_after_commit", times=1)
-    assert command("provision").status in {0, 4}
-    assert command("provision").status == 0
+    assert bare("provision").status in {0, 4}
+    assert bare("provision").status == 0
     assert len([one for one in records(bare, PICKLIST) if one["name"] == "Sequence States"]) == 1
     assert len(records(bare, CUSTOM_FIELD)) == 4

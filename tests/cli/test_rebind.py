@@ -49,22 +49,20 @@ def _tables(setup: Any) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("section", ["workbooks", "outreach"])
-def test_nothing_stays_that_belongs_to_the_account_left_behind(
-    setup: Any, command: Any, other: Sandbox, section: str
-) -> None:
-    command("run", "-q")
+def test_nothing_stays_that_belongs_to_the_account_left_behind(setup: Any, other: Sandbox, section: str) -> None:
+    setup("run", "-q")
     _point_at(setup, other, section)
-    refused = command("run")
+    refused = setup("run")
     assert (refused.status, "state rebind" in refused.err) == (2, True)
-    checks = {one["name"]: one for one in command("check", "--json").document["checks"]}
+    checks = {one["name"]: one for one in setup("check", "--json").document["checks"]}
     assert checks["accounts" if section == "workbooks" else "outreach login"]["status"] == "fail"
     for change in (["forget", "--prospect", "1", "--yes"], ["failures", "retry"], ["failures", "discard", "1"]):
-        assert (command(*change).status, _tables(setup)["forgotten_address"]) == (2, 0), change
-    asked = command("state", "rebind")
+        assert (setup(*change).status, _tables(setup)["forgotten_address"]) == (2, 0), change
+    asked = setup("state", "rebind")
     assert (asked.status, "--yes" in asked.err) == (2, True)
     assert _tables(setup)["person"] > 0
 
-    done = command("state", "rebind", "--yes")
+    done = setup("state", "rebind", "--yes")
     assert done.status == 0, done.err
     assert f"belongs to another {section.capitalize()}" in done.out
     left = {name for name, rows in _tables(setup).items() if rows}
@@ -72,21 +70,21 @@ def test_nothing_stays_that_belongs_to_the_account_left_behind(
     assert left <= allowed
     with closing(sqlite3.connect(setup.state_path)) as connection:
         assert connection.execute("SELECT count(*) FROM prospect WHERE person_id IS NOT NULL").fetchone()[0] == 0
-    assert command("run", "--allow-bulk", "-q").status in {0, 1}
-    checks = {one["name"]: one for one in command("check", "--json").document["checks"]}
+    assert setup("run", "--allow-bulk", "-q").status in {0, 1}
+    checks = {one["name"]: one for one in setup("check", "--json").document["checks"]}
     assert checks["accounts"]["status"] == "ok"
 
 
-def test_a_state_that_belongs_there_is_left_as_it_is(setup: Any, command: Any) -> None:
-    command("run", "-q")
+def test_a_state_that_belongs_there_is_left_as_it_is(setup: Any) -> None:
+    setup("run", "-q")
     before = _tables(setup)
-    done = command("state", "rebind")
+    done = setup("state", "rebind")
     assert (done.status, "nothing had to be done" in done.out) == (0, True)
     assert _tables(setup) == before
 
 
-def test_the_accounts_are_kept_without_their_secrets(setup: Any, command: Any) -> None:
-    command("run", "-q")
+def test_the_accounts_are_kept_without_their_secrets(setup: Any) -> None:
+    setup("run", "-q")
     with closing(sqlite3.connect(setup.state_path)) as connection:
         facts = dict(connection.execute("SELECT name, value FROM fact"))
     known = json.loads(facts["identity_workbooks"])
@@ -95,8 +93,8 @@ def test_the_accounts_are_kept_without_their_secrets(setup: Any, command: Any) -
         assert secret not in json.dumps(facts)
 
 
-def test_fields_are_not_provisioned_in_another_workbooks(setup: Any, command: Any, other: Sandbox) -> None:
-    command("run", "-q")
+def test_fields_are_not_provisioned_in_another_workbooks(setup: Any, other: Sandbox) -> None:
+    setup("run", "-q")
     _point_at(setup, other, "workbooks")
-    ran = command("provision")
+    ran = setup("provision")
     assert (ran.status, "belongs to another Workbooks" in ran.err) == (2, True)

@@ -57,8 +57,8 @@ def ada(empty: Any) -> int:
 # -- the document
 
 
-def test_the_document_has_exactly_the_keys_and_types_that_scripts_rely_on(setup: Any, command: Any) -> None:
-    document = command("run", "--json").document
+def test_the_document_has_exactly_the_keys_and_types_that_scripts_rely_on(setup: Any) -> None:
+    document = setup("run", "--json").document
     assert _shape(document) == SHAPE
     assert (document["outcome"], document["dry_run"]) == ("partial", False)
     times = [
@@ -69,52 +69,50 @@ def test_the_document_has_exactly_the_keys_and_types_that_scripts_rely_on(setup:
     assert all(TIME.fullmatch(time) for time in times)
 
 
-def test_stdout_is_one_document_and_stderr_lines_of_json(setup: Any, command: Any) -> None:
-    ran = command("run", "--json")
+def test_stdout_is_one_document_and_stderr_lines_of_json(setup: Any) -> None:
+    ran = setup("run", "--json")
     assert ran.out.count("\n") == 1
     events = [json.loads(line)["event"] for line in ran.err.splitlines()]
     assert (events[0], events[-1]) == ("run_started", "run_finished")
 
 
-def test_without_json_one_line_says_it_all_and_counts_nothing_twice(setup: Any, command: Any) -> None:
-    said = re.sub(r"\d+\.\d s", "T", command("run").out)
+def test_without_json_one_line_says_it_all_and_counts_nothing_twice(setup: Any) -> None:
+    said = re.sub(r"\d+\.\d s", "T", setup("run").out)
     assert said == (
         "✓ 47 updated · 9 created · 23 tasks cancelled · 1 without a Person, left out · 1 waiting · "
         "2 need you → outreach-sync failures list · T\n"
     )
-    again = command("run").out
+    again = setup("run").out
     assert again.startswith("✓ nothing to do · 1 waiting · 2 need you")
 
 
-def test_a_failed_run_says_so_in_its_line_and_why_on_stderr(setup: Any, command: Any) -> None:
+def test_a_failed_run_says_so_in_its_line_and_why_on_stderr(setup: Any) -> None:
     setup.sandbox.outreach.faults.on("reset_before_answer")
-    ran = command("--log-level", "error", "run")
+    ran = setup("--log-level", "error", "run")
     assert (ran.status, ran.err.count("\n")) == (4, 1)
     assert re.fullmatch(r"✗ not complete · \d+\.\d s\n", ran.out)
 
 
-def test_a_pilot_writes_only_so_many_people_or_those_named_and_leaves_the_rest_to_be_done(
-    setup: Any, command: Any
-) -> None:
-    named = command("run", "--prospect", "2", "--prospect", "4", "--json").document
+def test_a_pilot_writes_only_so_many_people_or_those_named_and_leaves_the_rest_to_be_done(setup: Any) -> None:
+    named = setup("run", "--prospect", "2", "--prospect", "4", "--json").document
     assert (named["people"]["updated"], named["people"]["created"]) == (2, 0)
-    written = {one["prospect_id"] for one in command("history", "--json").document if one["record"] == "person"}
+    written = {one["prospect_id"] for one in setup("history", "--json").document if one["record"] == "person"}
     assert written == {2, 4}
-    limited = command("run", "--limit", "5", "--json").document["people"]
+    limited = setup("run", "--limit", "5", "--json").document["people"]
     assert limited["updated"] + limited["created"] == 5
-    rest = command("run", "--json").document["people"]
+    rest = setup("run", "--json").document["people"]
     assert rest["updated"] + rest["created"] == 56 - 7
-    assert command("run", "--limit", "0").status == 2
+    assert setup("run", "--limit", "0").status == 2
 
 
-def test_without_the_scope_for_events_a_run_says_so_and_does_the_rest(setup: Any, command: Any) -> None:
+def test_without_the_scope_for_events_a_run_says_so_and_does_the_rest(setup: Any) -> None:
     setup.sandbox.outreach.faults.on("scope_missing", scope="events.read")
-    ran = command("run")
+    ran = setup("run")
     warning, end = ran.out.splitlines()
     assert warning.startswith("! ")
     assert "events.read" in warning
     assert end.startswith("✓ 47 updated · 9 created")
-    assert "events.read" in command("status").out.splitlines()[0]
+    assert "events.read" in setup("status").out.splitlines()[0]
 
 
 # -- on a terminal
@@ -139,13 +137,13 @@ def test_a_terminal_shows_progress_warnings_and_one_line_and_no_dict_of_the_resu
     assert _last(ran.out).startswith("✓ 47 updated · 9 created · 23 tasks cancelled · ")
 
 
-def test_v_shows_the_log_and_q_nothing_but_the_end(setup: Any, on_terminal: Any, command: Any) -> None:
+def test_v_shows_the_log_and_q_nothing_but_the_end(setup: Any, on_terminal: Any) -> None:
     quiet = on_terminal("run", "-q", columns=200)
     assert _SEQUENCES.sub("", quiet.out).count("\n") == 1
     loud = _SEQUENCES.sub("", on_terminal("run", "-v").out)
     assert "run_finished" in loud
     assert "{" not in loud
-    assert command("run", "-q").err == ""
+    assert setup("run", "-q").err == ""
 
 
 def test_without_colours_a_terminal_gets_none(setup: Any, on_terminal: Any) -> None:
@@ -156,8 +154,8 @@ def test_without_colours_a_terminal_gets_none(setup: Any, on_terminal: Any) -> N
 # -- the review of a dry run
 
 
-def test_a_dry_run_is_reviewed_first_as_numbers_then_by_name(setup: Any, command: Any) -> None:
-    said = command("run", "--dry-run").out
+def test_a_dry_run_is_reviewed_first_as_numbers_then_by_name(setup: Any) -> None:
+    said = setup("run", "--dry-run").out
     assert re.search(r"^∅ +Finished +13$", said, re.MULTILINE)
     assert re.search(r"^\(new Person\) +Active \u2013 Running +4$", said, re.MULTILINE)
     assert "56 people would change: 5 new opt-outs (No Email → true), 9 new People. 23 Tasks would be made" in said
@@ -168,27 +166,27 @@ def test_a_dry_run_is_reviewed_first_as_numbers_then_by_name(setup: Any, command
     assert "dry run, nothing was written · 47 to update · 9 to create" in said.splitlines()[-1]
 
 
-def test_csv_has_a_row_for_each_field_and_starts_no_formula(setup: Any, command: Any) -> None:
+def test_csv_has_a_row_for_each_field_and_starts_no_formula(setup: Any) -> None:
     setup.sandbox.outreach.store.add_prospect(firstName='=HYPERLINK("x")', emails=["f@example.com"], optedOut=True)
-    ran = command("run", "--dry-run", "--csv")
+    ran = setup("run", "--dry-run", "--csv")
     rows = list(csv.DictReader(io.StringIO(ran.out)))
     assert list(rows[0]) == [
         *("record", "action", "prospect_id", "task_id", "workbooks_id", "name", "field", "old", "new")
     ]
-    announced = command("run", "--dry-run", "--json").document["changes"]
+    announced = setup("run", "--dry-run", "--json").document["changes"]
     assert len(rows) == sum(len(one["fields"]) for one in announced)
     no_email = next(row for row in rows if (row["workbooks_id"], row["field"]) == ("1002", "no_email_soliciting"))
     assert (no_email["name"], no_email["old"], no_email["new"]) == ("Bo Example", "false", "true")
     assert {row["name"] for row in rows if "HYPERLINK" in row["name"]} == {'\'=HYPERLINK("x")'}
-    assert command("run", "--csv").status == 2
-    assert command("run", "--dry-run", "--csv", "--json").status == 2
+    assert setup("run", "--csv").status == 2
+    assert setup("run", "--dry-run", "--csv", "--json").status == 2
 
 
 # -- dry run
 
 
-def test_a_dry_run_of_a_first_load_makes_no_state_and_writes_nothing(setup: Any, command: Any) -> None:
-    ran = command("run", "--dry-run", "--json")
+def test_a_dry_run_of_a_first_load_makes_no_state_and_writes_nothing(setup: Any) -> None:
+    ran = setup("run", "--dry-run", "--json")
     document = ran.document
     assert (document["dry_run"], setup.state_path.exists()) == (True, False)
     assert setup.sandbox.workbooks.store.writes == []
@@ -201,9 +199,9 @@ def test_a_dry_run_of_a_first_load_makes_no_state_and_writes_nothing(setup: Any,
     assert {name for name in _files(setup.state_path.parent) if "tokens" not in name and "lock" not in name} == set()
 
 
-def test_a_dry_run_announces_exactly_what_the_run_then_does(setup: Any, command: Any) -> None:
-    announced = command("run", "--dry-run", "--json").document
-    done = command("run", "--json").document
+def test_a_dry_run_announces_exactly_what_the_run_then_does(setup: Any) -> None:
+    announced = setup("run", "--dry-run", "--json").document
+    done = setup("run", "--json").document
     for record, names in (("people", ("created", "updated", "recreated")), ("tasks", ("created",))):
         assert [announced[record][name] for name in names] == [done[record][name] for name in names]
     updates = [one for one in announced["changes"] if one["action"] == "update"]
@@ -216,45 +214,43 @@ def test_a_dry_run_announces_exactly_what_the_run_then_does(setup: Any, command:
 # -- options
 
 
-def test_one_stream_alone_is_read_and_only_its_watermark_moves(setup: Any, command: Any) -> None:
-    document = command("run", "--stream", "tasks", "--json").document
+def test_one_stream_alone_is_read_and_only_its_watermark_moves(setup: Any) -> None:
+    document = setup("run", "--stream", "tasks", "--json").document
     assert list(document["streams"]) == ["tasks"]
-    assert {name for name, mark in command("status", "--json").document["watermarks"].items() if mark} == {"tasks"}
+    assert {name for name, mark in setup("status", "--json").document["watermarks"].items() if mark} == {"tasks"}
 
 
-def test_since_reads_from_there_and_never_moves_a_watermark_over_what_was_not_read(setup: Any, command: Any) -> None:
-    document = command("run", "--since", "2099-01-01", "--json").document
+def test_since_reads_from_there_and_never_moves_a_watermark_over_what_was_not_read(setup: Any) -> None:
+    document = setup("run", "--since", "2099-01-01", "--json").document
     assert document["streams"]["sequence_states"]["read"] == 0
-    assert command("run", "--json").document["streams"]["sequence_states"]["read"] > 100
+    assert setup("run", "--json").document["streams"]["sequence_states"]["read"] > 100
 
 
-def test_since_may_be_a_duration_and_full_reads_everything_again(setup: Any, command: Any) -> None:
-    first = command("run", "--json").document["streams"]["tasks"]["read"]
-    some = command("run", "--since", "20d", "--json").document["streams"]["tasks"]
+def test_since_may_be_a_duration_and_full_reads_everything_again(setup: Any) -> None:
+    first = setup("run", "--json").document["streams"]["tasks"]["read"]
+    some = setup("run", "--since", "20d", "--json").document["streams"]["tasks"]
     assert 0 < some["read"] < first
-    again = command("run", "--full", "--json").document["streams"]["tasks"]
+    again = setup("run", "--full", "--json").document["streams"]["tasks"]
     assert (again["read"], again["changed"]) == (first, 0)
 
 
 @pytest.mark.parametrize(
     "arguments", [("--full", "--since", "1d"), ("--since", "yesterday"), ("--stream", "calls"), ("--no-such-option",)]
 )
-def test_options_that_make_no_sense_end_with_2_before_anything_is_asked(
-    setup: Any, command: Any, arguments: tuple[str, ...]
-) -> None:
-    assert command("run", *arguments).status == 2
+def test_options_that_make_no_sense_end_with_2_before_anything_is_asked(setup: Any, arguments: tuple[str, ...]) -> None:
+    assert setup("run", *arguments).status == 2
     assert setup.sandbox.outreach.journal.total() == 0
 
 
 # -- how it ends
 
 
-def test_ten_mistakes_end_with_2_and_are_all_named_each_on_a_line(setup: Any, command: Any) -> None:
+def test_ten_mistakes_end_with_2_and_are_all_named_each_on_a_line(setup: Any) -> None:
     setup.settings["outreach"].update(page_size=0, timeout="soon", pagesize=5)
     setup.settings["workbooks"].update(batch_size=101, concurrency="two", base_url="http://crm.example.com")
     setup.settings["sync"].update(start="never", max_attempts=-1, when_deleted="ask")
     setup.change("schedule", cron="every day")
-    ran = command("run")
+    ran = setup("run")
     assert (ran.status, ran.out) == (2, "")
     mistakes = [line for line in ran.err.splitlines() if re.search(r"config\.yaml:\d+: ", line)]
     assert len(mistakes) == 10
@@ -270,82 +266,78 @@ def test_ten_mistakes_end_with_2_and_are_all_named_each_on_a_line(setup: Any, co
         ("workbooks", "unavailable_503"),
     ],
 )
-def test_a_service_that_is_down_ends_with_4_and_the_next_run_goes_on(
-    setup: Any, command: Any, service: str, fault: str
-) -> None:
+def test_a_service_that_is_down_ends_with_4_and_the_next_run_goes_on(setup: Any, service: str, fault: str) -> None:
     faults = getattr(setup.sandbox, service).faults
     faults.on(fault, **({"seconds": 0.1} if fault == "hang" else {}))
-    ran = command("--log-level", "error", "run", "--json")
+    ran = setup("--log-level", "error", "run", "--json")
     assert (ran.status, ran.err.count("\n")) == (4, 1)
     assert ran.document["outcome"] in {"partial", "failed"}
     assert setup.sandbox.workbooks.store.writes == []
     faults.clear()
-    assert command("run", "--json").document["people"]["updated"] == 47
+    assert setup("run", "--json").document["people"]["updated"] == 47
 
 
-def test_a_mass_change_ends_with_6_until_it_is_allowed(setup: Any, command: Any) -> None:
-    command("run")
+def test_a_mass_change_ends_with_6_until_it_is_allowed(setup: Any) -> None:
+    setup("run")
     setup.change("sync", guard={"share": 0.1, "count": 3}, labels={"finished": "Bounced"})
     writes = len(setup.sandbox.workbooks.store.writes)
-    announced = command("run", "--dry-run", "--json")
+    announced = setup("run", "--dry-run", "--json")
     assert announced.document["guard_would_stop"] is True
     assert len(announced.document["changes"]) > 3
     for _ in range(2):
-        ran = command("--log-level", "error", "run")
+        ran = setup("--log-level", "error", "run")
         assert (ran.status, ran.err.count("\n")) == (6, 1)
         assert "--allow-bulk" in ran.err
         assert len(setup.sandbox.workbooks.store.writes) == writes
-    assert command("run", "--allow-bulk", "--json").document["people"]["updated"] > 3
-    assert command("run").status == 1
+    assert setup("run", "--allow-bulk", "--json").document["people"]["updated"] > 3
+    assert setup("run").status == 1
 
 
-def test_a_bug_ends_with_70_one_line_and_no_traceback(
-    setup: Any, command: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_ends_with_70_one_line_and_no_traceback(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("planted")
 
     monkeypatch.setattr("outreach_sync.run.run_cycle", broken)
-    ran = command("--log-level", "error", "run")
+    ran = setup("--log-level", "error", "run")
     assert (ran.status, ran.err.count("\n")) == (70, 1)
     assert "Traceback" not in ran.err
 
 
-def test_the_watermark_is_the_services_time_and_not_that_of_the_rows(setup: Any, command: Any) -> None:
+def test_the_watermark_is_the_services_time_and_not_that_of_the_rows(setup: Any) -> None:
     before = setup.sandbox.now()
-    marks = [parse_iso(one["watermark"]) for one in command("run", "--json").document["streams"].values()]
+    marks = [parse_iso(one["watermark"]) for one in setup("run", "--json").document["streams"].values()]
     assert all(before - 2_000 <= mark <= setup.sandbox.now() for mark in marks)
 
 
 @pytest.mark.parametrize("since", ["800000d", "0001-01-01", "9999-12-31", "9" * 400 + "d"])
-def test_a_time_out_of_all_reach_is_a_mistake_and_no_bug(since: str, empty: Any, command: Any) -> None:
-    ran = command("run", "--since", since)
+def test_a_time_out_of_all_reach_is_a_mistake_and_no_bug(since: str, empty: Any) -> None:
+    ran = empty("run", "--since", since)
     assert ran.status == 2
     assert "Invalid value for '--since'" in ran.err
     assert not empty.state_path.exists()
 
 
-def test_a_dry_run_shows_what_it_would_refuse_since_no_list_has_it(setup: Any, command: Any) -> None:
-    shown = command("run", "--dry-run")
+def test_a_dry_run_shows_what_it_would_refuse_since_no_list_has_it(setup: Any) -> None:
+    shown = setup("run", "--dry-run")
     assert "`outreach-sync failures list` says" not in shown.out
     assert "a dry run keeps no list" in shown.out
     assert "  prospect 16: ambiguous" in shown.out
-    announced = command("run", "--dry-run", "--json").document["refused"]
-    assert command("failures", "list", "--json").document == []
-    command("run")
-    listed = command("failures", "list", "--json").document
+    announced = setup("run", "--dry-run", "--json").document["refused"]
+    assert setup("failures", "list", "--json").document == []
+    setup("run")
+    listed = setup("failures", "list", "--json").document
     assert {one["prospect_id"] for one in announced} <= {one["prospect_id"] for one in listed}
 
 
-def test_reconcile_prints_one_document_and_one_line_as_a_run_does(setup: Any, command: Any) -> None:
-    command("run")
+def test_reconcile_prints_one_document_and_one_line_as_a_run_does(setup: Any) -> None:
+    setup("run")
     person = setup.sandbox.workbooks.store.get(PERSON, 1002)
     setup.sandbox.workbooks.store.update(PERSON, 1002, cf_person_sequence_state="Pending")
     assert person["cf_person_sequence_state"] == "Opted Out"
-    shown = command("reconcile", "--dry-run")
+    shown = setup("reconcile", "--dry-run")
     assert "Bo Example  prospect 2  Person 1002" in shown.out
-    assert command("reconcile", "--json").document["people"]["updated"] == 1
-    assert command("reconcile").out.startswith("✓ ")
+    assert setup("reconcile", "--json").document["people"]["updated"] == 1
+    assert setup("reconcile").out.startswith("✓ ")
 
 
 @pytest.mark.parametrize(
@@ -357,16 +349,16 @@ def test_reconcile_prints_one_document_and_one_line_as_a_run_does(setup: Any, co
     ],
 )
 def test_what_is_not_allowed_ends_with_3_and_one_line_that_holds_no_secret(
-    setup: Any, command: Any, section: str, values: dict[str, Any], said: str
+    setup: Any, section: str, values: dict[str, Any], said: str
 ) -> None:
     if said == "tasks.read":
         setup.sandbox.outreach.faults.on("scope_missing", scope=said)
     setup.change(section, **values)
-    ran = command("--log-level", "error", "run")
+    ran = setup("--log-level", "error", "run")
     assert (ran.status, ran.err.count("\n"), said in ran.err, "planted" in ran.err) == (3, 1, True, False)
 
 
-def test_a_stream_that_the_config_leaves_out_ends_with_2(setup: Any, command: Any) -> None:
+def test_a_stream_that_the_config_leaves_out_ends_with_2(setup: Any) -> None:
     setup.change("sync", streams=["tasks"])
-    ran = command("run", "--stream", "prospects")
+    ran = setup("run", "--stream", "prospects")
     assert (ran.status, setup.sandbox.outreach.journal.total(), "sync.streams" in ran.err) == (2, 0, True)

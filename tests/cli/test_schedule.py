@@ -111,6 +111,6 @@ def test_a_reconcile_that_fell_due_while_nobody_was_there_is_made_up_for(setup: 
         service.close()
 
 
-def test_a_wrong_config_at_the_start_is_an_error(setup: Setup, command: Any) -> None:
+def test_a_wrong_config_at_the_start_is_an_error(setup: Setup) -> None:
     setup.change("schedule", every="banana")
-    assert command("schedule").status == 2
+    assert setup("schedule").status == 2
