@@ -64,8 +64,7 @@ _QuickLoader: _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def find_config(explicit: Path | None = None) -> Path:
     """Find the config: the given path, `$OUTREACH_SYNC_CONFIG`, or the first of three usual places that exists.
 
-    Raises:
-        ConfigError: what was named does not exist, or there is none anywhere; the message says where was looked.
+    ConfigError: what was named does not exist, or there is none anywhere; the message says where was looked.
     """
     by = "$OUTREACH_SYNC_CONFIG" if explicit is None else "--config"
     named = explicit or os.environ.get("OUTREACH_SYNC_CONFIG")
@@ -104,10 +103,7 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
     """Read, complete and check a config file, and keep its secrets out of all that this process says.
 
     Relative paths in it start at its directory. Commands that talk to no service do not require secrets: a credential
-    that is missing is then None.
-
-    Raises:
-        ConfigError: the file cannot be used; `problems` has a line for each mistake.
+    that is missing is then None. ConfigError: the file cannot be used; `problems` has a line for each mistake.
     """
     document = Document(path, require_secrets=require_secrets)
     values = (_section(document.tree, *map(str, way[:-1])).get(str(way[-1])) for way in SECRETS)
@@ -131,17 +127,11 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
 
 
 def exposed_secrets(path: Path) -> str | None:
-    """Warn of secrets that stand in a config which others can read; None where there is nothing to warn of.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
+    """Warn of secrets that stand in a config which others can read; None where there is nothing to warn of."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) or not mode & (stat.S_IRGRP | stat.S_IROTH):  # a pipe can be read only once
         return None
-    root = _compose(path)
-    given = {way: node for way in SECRETS if (node := node_at(root, way)) and node.tag != "tag:yaml.org,2002:null"}
-    literal = [way for way, node in given.items() if node.value and not mentions_variable(str(node.value))]
+    literal = Document(path, require_secrets=False).literal
     who = "everyone" if mode & stat.S_IROTH else "its group"
     held = ", ".join(sorted(".".join(map(str, way)) for way in literal))
     return f"{path} holds {held} and can be read by {who}; chmod 600 it, or move the secret out of it" if held else None
@@ -204,17 +194,16 @@ class Document:
     Attributes:
         tree: dicts, lists, text and None.
         problems: the first mistake of each value: its line (from 1), and what is wrong and allowed.
+        literal: the secrets that are written out in it.
     """
 
     def __init__(self, path: Path, *, require_secrets: bool = True) -> None:
-        """Read it.
+        """Read it. With `require_secrets`, a credential whose variable or file is missing is a mistake, else None.
 
-        With `require_secrets`, a credential whose variable or file is missing is a mistake; without, it is None.
-
-        Raises:
-            ConfigError: the file cannot be read, is too large, or is not a YAML mapping at all.
+        ConfigError: the file cannot be read, is too large, or is not a YAML mapping at all.
         """
         self.problems: dict[Where, tuple[int, str]] = {}
+        self.literal: set[Where] = set()
         self._path = path
         # What systemd's unit for a config of the system sets is also known to commands that are run by hand.
         # /etc/outreach-sync/acme/config.yaml belongs to the tenant acme. Its state is in /var/lib/outreach-sync/acme,
@@ -303,6 +292,8 @@ class Document:
         text = _VARIABLE.sub(
             lambda one: environment.get(one["name"]) or one["default"] or "" if one["name"] else "${", source
         )
+        if text and not matches and where in SECRETS:
+            self.literal.add(where)
         if matches or where in CREDENTIALS:
             text = text.strip(_AROUND)
         tag = node.tag
@@ -336,20 +327,6 @@ class Document:
             why = "is in a home directory that does not exist"
         if section[key] is None and (*where, key) not in self._optional:
             self.complain(at, f"the file {file} {why}; allowed: a file that holds the secret")
-
-
-def mentions_variable(text: str) -> bool:
-    """Say whether a value takes anything from the environment."""
-    return any(match["name"] for match in _VARIABLE.finditer(text))
-
-
-def node_at(node: yaml.Node | None, way: Where) -> yaml.Node | None:
-    """Return a part of YAML by the names of mappings; None where it is not there."""
-    for name in way:
-        if not isinstance(node, yaml.MappingNode):
-            return None
-        node = next((value for key, value in node.value if key.value == name), None)
-    return node
 
 
 def _mistake(path: Path, line: int, where: Where, text: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jinja2 import Environment
 
-from outreach_sync.config import Schema, allowed, described, inner, json_schema, keys_at, mentions_variable, node_at
+from outreach_sync.config import Schema, allowed, described, inner, json_schema, keys_at
 from outreach_sync.config.model import SECRETS
 from outreach_sync.errors import UsageError
 
@@ -95,13 +95,9 @@ def _sections(where: Where) -> Iterator[Schema]:
 
 
 def starter_config(answers: Mapping[str, Answer] | None = None) -> str:
-    """Write the starter config.
+    """Write the starter config, with answers in place of defaults, by path: ``{"workbooks.base_url": "https://…"}``.
 
-    Args:
-        answers: values to put in place of the defaults, by path: ``{"workbooks.base_url": "https://…"}``.
-
-    Raises:
-        UsageError: an answer is for a key that the starter does not have.
+    UsageError: an answer is for a key that the starter does not have.
     """
     wanted: dict[Where, Answer] = {tuple(path.split(".")): answer for path, answer in (answers or {}).items()}
     text = _HEAD + "\n".join(_lines((), wanted)) + "\n"
@@ -147,7 +143,7 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
     None where that cannot be done without touching something else: the section is not there or not in block style, or
     a value comes from the environment.
     """
-    mapping = node_at(yaml.compose(text), section)
+    mapping = _node_at(yaml.compose(text), section)
     if not isinstance(mapping, yaml.MappingNode) or mapping.flow_style or not mapping.value:
         return None
     first, edits = mapping.value[0][0].start_mark, []  # (begin, end, new text)
@@ -155,7 +151,7 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
         old = next((node for name, node in mapping.value if name.value == key), None)
         if old is None:  # a new line before the section's first key
             edits.append((first.index, first.index, f"{key}: {value}\n{' ' * first.column}"))
-        elif isinstance(old, yaml.ScalarNode) and not mentions_variable(old.value):
+        elif isinstance(old, yaml.ScalarNode) and "${" not in old.value:
             edits.append((old.start_mark.index, old.end_mark.index, value))
         else:
             return None
@@ -163,8 +159,17 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
     for begin, end, new in sorted(edits, reverse=True):
         done = done[:begin] + new + done[end:]
     again = yaml.compose(done)
-    held = {key: node_at(again, (*section, key)) for key in wanted}
+    held = {key: _node_at(again, (*section, key)) for key in wanted}
     return done if all(node is not None and node.value == wanted[key] for key, node in held.items()) else None
+
+
+def _node_at(node: yaml.Node | None, way: Where) -> yaml.Node | None:
+    """Return a part of YAML by the names of mappings; None where it is not there."""
+    for name in way:
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        node = next((value for key, value in node.value if key.value == name), None)
+    return node
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     WithJsonSchema,
-    model_validator,
 )
 
 from outreach_sync.errors import ConfigError
@@ -82,8 +81,7 @@ def as_yaml(tree: object) -> Any:
 def checked_cron(text: str) -> str:
     """Return a cron expression of five fields (crontab(5), UTC) with single blanks.
 
-    Raises:
-        ValueError: it is not one, or never fires; the text names the field, never its content.
+    ValueError: it is not one, or never fires; the text names the field, never its content.
     """
     fields = text.lower().split()
     if len(fields) != 5:  # noqa: PLR2004
@@ -201,8 +199,8 @@ SPANS = "a duration such as 30s, 10m, 24h or 90d"
 
 Maybe = Annotated[T | None, BeforeValidator(lambda raw: None if raw == "" else raw)]
 """A value or null; text that is empty (a variable set to nothing) counts as null."""
-Filled = BeforeValidator(lambda raw: {} if raw is None else raw)
-"""A map whose keys are all commented out is empty."""
+Filled = Annotated[T, BeforeValidator(lambda raw: {} if raw is None else raw)]
+"""A section or map whose keys are all commented out is empty."""
 
 Text = Annotated[str, _unless(r".*\S.*", "is empty")]
 Credential = Annotated[str, _WHOLE]
@@ -292,12 +290,6 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _take_nothing_for_empty(cls, raw: object) -> object:
-        """Take a section whose keys are all commented out for an empty one."""
-        return {} if raw is None else raw
-
 
 class S2S(Section):
     """Server-to-server access to Outreach (pip extra `s2s`), instead of the OAuth client."""
@@ -368,7 +360,7 @@ class Workbooks(Section):
     batch_size: int = key(100, "Objects in one write.", ge=1, le=100)
     concurrency: int = key(2, "Requests at the same time.", ge=1, le=5)
     timeout_ms: AtMostADay = key("120s", "How long one request may take.", alias="timeout")
-    fields: Fields = key({})
+    fields: Filled[Fields] = key({})
 
 
 class Guard(Section):
@@ -393,16 +385,12 @@ class People(Section):
         ["link", "outreach_id", "reference", "external_id", "email"],
         "The rules that find the Person, in order; the first that finds exactly one wins.",
     )
-    create_fields: Annotated[Mapping[FieldName, AttributeName], Filled] = key(
+    create_fields: Filled[Mapping[FieldName, AttributeName]] = key(
         {},
         "More fields to fill when a Person is created, Workbooks field to prospect attribute, such as "
         '{person_job_title: title, "main_location[town]": addressCity}.',
     )
-    only_where: Annotated[
-        Mapping[FieldName, Value],
-        Filled,
-        BeforeValidator(as_yaml),
-    ] = key(
+    only_where: Annotated[Filled[Mapping[FieldName, Value]], BeforeValidator(as_yaml)] = key(
         {},
         "Only people who have these values in Workbooks are touched, and nobody is created: for a pilot, "
         "such as {cf_person_pilot: true}.",
@@ -419,8 +407,7 @@ class Tasks(Section):
         "The description of the Workbooks Task; the note is the task's own.",
     )
     type: Annotated[
-        Mapping[AttributeName, Text],
-        Filled,
+        Filled[Mapping[AttributeName, Text]],
         AfterValidator(lambda given: {**_DEFAULT_TYPES, **given}),
     ] = key(
         _DEFAULT_TYPES,
@@ -466,8 +453,7 @@ class Sync(Section):
         "The order of states for `multiple_sequences: precedence`.",
     )
     labels: Annotated[
-        Mapping[OutreachWord, Text],
-        Filled,
+        Filled[Mapping[OutreachWord, Text]],
         AfterValidator(lambda given: {**DEFAULT_LABELS, **given}),
     ] = key(
         DEFAULT_LABELS,
@@ -483,9 +469,9 @@ class Sync(Section):
     when_deleted: Literal["recreate", "leave"] = key(
         "recreate", "What to do about a record that was deleted in Workbooks."
     )
-    guard: Guard = key({})
-    people: People = key({})
-    tasks: Tasks = key({})
+    guard: Filled[Guard] = key({})
+    people: Filled[People] = key({})
+    tasks: Filled[Tasks] = key({})
 
 
 class Schedule(Section):
@@ -544,21 +530,17 @@ class Monitoring(Section):
 class Config(Section):
     """The whole config."""
 
-    outreach: Outreach = key({})
-    workbooks: Workbooks = key({})
-    sync: Sync = key({})
-    schedule: Schedule = key({})
-    state: State = key({})
-    logging: Logging = key({})
-    monitoring: Monitoring = key({})
+    outreach: Filled[Outreach] = key({})
+    workbooks: Filled[Workbooks] = key({})
+    sync: Filled[Sync] = key({})
+    schedule: Filled[Schedule] = key({})
+    state: Filled[State] = key({})
+    logging: Filled[Logging] = key({})
+    monitoring: Filled[Monitoring] = key({})
 
 
 def revealed(value: SecretStr | str | None, name: str) -> str:
-    """Take the text of a credential that is needed now; None: the config was loaded without its secrets.
-
-    Raises:
-        ConfigError: there is none; the message names its key.
-    """
+    """Take the text of a credential that is needed now; ConfigError: there is none; the message names its key."""
     if value is None:
         raise ConfigError(
             f"{name} is not set.", advice="Set it in the config, or the environment variable that the config names."

@@ -112,14 +112,9 @@ def _judged(name: str, problem: str, hint: str, fine: str, status: str = "fail")
 
 
 def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Check]:
-    """Check everything, one thing at a time; only a config that cannot be read ends it.
+    """Check everything, one thing at a time; only a config that cannot be read, or a request to stop, ends it.
 
-    Args:
-        find: returns where the config is, or raises ConfigError.
-        stop: the request to stop.
-
-    Raises:
-        InterruptedByError: asked to stop.
+    `find` returns where the config is, or raises ConfigError.
     """
     with looking("config") as found:
         path = find()

@@ -64,11 +64,7 @@ class Links(NamedTuple):
 
 
 def explain_prospect(store: Store, config: Config, prospect_id: int) -> dict[str, Any]:
-    """Explain the Person that a prospect is, or would be.
-
-    Raises:
-        UsageError: the prospect was never read, or was forgotten.
-    """
+    """Explain the Person that a prospect is, or would be; UsageError: it was never read, or was forgotten."""
     cached = store.cache.prospects([prospect_id]).get(prospect_id)
     if cached is None:
         forgotten = prospect_id in forgotten_ids(store.connection, "prospect")
@@ -80,11 +76,7 @@ def explain_prospect(store: Store, config: Config, prospect_id: int) -> dict[str
 
 
 def explain_person(store: Store, config: Config, person_id: int) -> dict[str, Any]:
-    """Explain a Person.
-
-    Raises:
-        UsageError: no prospect is linked to it, or it was forgotten.
-    """
+    """Explain a Person; UsageError: no prospect is linked to it, or it was forgotten."""
     person = store.people.by_id([person_id]).get(person_id)
     pool = store.people.prospects_of([person_id]).get(person_id)
     if person is None or not pool:
@@ -93,11 +85,7 @@ def explain_person(store: Store, config: Config, person_id: int) -> dict[str, An
 
 
 def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
-    """Explain what became of a task of Outreach.
-
-    Raises:
-        UsageError: it was never read, or belongs to no sequence.
-    """
+    """Explain what became of a task of Outreach; UsageError: it was never read, or belongs to no sequence."""
     cached = store.cache.task(task_id)
     if cached is None:
         raise UsageError(
@@ -119,8 +107,7 @@ def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
 def explain_text(store: Store, config: Config, text: str) -> dict[str, Any]:
     """Explain whom an e-mail address or `PERS-n` names: a prospect's external id, else the Person with that number.
 
-    Raises:
-        UsageError: nobody has it, or several people do; the message names them.
+    UsageError: nobody has it, or several people do; the message names them.
     """
     if text.upper().startswith(_REFERENCE):
         found = store.cache.prospects_with(external_id=text.upper())
@@ -322,11 +309,7 @@ def failure_document(entry: Entry) -> dict[str, Any]:
 
 
 def failures_with_ids(store: Store, ids: Collection[int]) -> list[Entry]:
-    """Return the refusals with these ids, all of them where none is given.
-
-    Raises:
-        UsageError: there is no refusal of one of the ids.
-    """
+    """Return the refusals with these ids, all of them where none is given; UsageError: there is none with an id."""
     listed = store.outbox.failures()
     unknown = sorted(set(ids) - {entry.id for entry in listed})
     if unknown:
@@ -338,10 +321,8 @@ def failures_with_ids(store: Store, ids: Collection[int]) -> list[Entry]:
 def recreate_hidden(store: Store, entries: Collection[Entry]) -> None:
     """Have People and Tasks that Workbooks does not show created again by the next run, unless they are found.
 
-    What was last known of No Email holds for People that are created. Call it inside a transaction.
-
-    Raises:
-        UsageError: one of the refusals is of another kind; nothing is changed.
+    What was last known of No Email holds for People that are created. Call it inside a transaction. UsageError: one of
+    the refusals is of another kind; nothing is changed.
     """
     others = sorted(entry.id for entry in entries if entry.action != HIDDEN)
     if others:

@@ -60,11 +60,8 @@ _TOKEN_DAYS, _TOKEN_WARN_DAYS = 14, 7  # how long an idle refresh token lives; f
 def status_document(store: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
     """Return what `status --json` prints.
 
-    Args:
-        store: the state, open to read; a scratch one where no run was ever made.
-        config: the config.
-        now: this machine's clock. Runs that say they began after it are not believed.
-        holder: who holds the run lock, as far as that can be seen.
+    The store is open to read; a scratch one where no run was ever made. `now` is this machine's clock: runs that say
+    they began after it are not believed. `holder` is who holds the run lock, as far as that can be seen.
     """
     recorded, last = store.history.runs(_SHOWN), last_begun(store, now)
     overdue = {} if holder is not None else overdue_runs(config, last, now)
@@ -247,8 +244,7 @@ def _age_warning(days: float) -> str | None:
 def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
     """Return what `auth status --json` prints; nobody is asked, and no token is shown. `now`: this machine's clock.
 
-    Raises:
-        StateError: the token file cannot be read.
+    StateError: the token file cannot be read.
     """
     file = TokenFile.beside(config.state.path)
     stored, s2s = file.read() or StoredTokens(), config.outreach.s2s

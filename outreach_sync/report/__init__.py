@@ -320,11 +320,7 @@ def render(report: Report) -> str:
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write the page atomically, readable by its owner only; a pipe or a device is written into.
-
-    Raises:
-        UsageError: it cannot be written there.
-    """
+    """Write the page atomically, for its owner only; a pipe or a device is written into; UsageError: it cannot be."""
     try:
         write_whole(path, page, through=True)
     except OSError as error:
