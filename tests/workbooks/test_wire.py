@@ -54,8 +54,9 @@ def test_the_documented_example_is_encoded_to_the_letter() -> None:
     )
 
 
-def test_half_a_surrogate_pair_does_not_break_the_request() -> None:
+def test_half_a_surrogate_pair_breaks_neither_a_request_nor_a_database() -> None:
     assert encode([("name[]", "a\ud83d")]) == b"name[]=a%3F"
+    assert (read_text("a\ud83d"), read_text("Zoë 😀")) == ("a?", "Zoë 😀")
 
 
 def test_the_next_page_starts_after_the_last_id() -> None:
@@ -63,63 +64,43 @@ def test_the_next_page_starts_after_the_last_id() -> None:
     pairs = read_pairs(plain, after=7)
     assert [column(pairs, name) for name in ("_ff[]", "_ft[]", "_fc[]")] == [["x", "id"], ["eq", "gt"], ["1", "7"]]
     assert column(pairs, "_fm") == []
-    joined = read_pairs(Reading(plain.filters, (), "1 AND (2 OR 3)"), after=7)
+    joined = read_pairs(plain._replace(logic="1 AND (2 OR 3)"), after=7)
     assert column(joined, "_fm") == ["(1 AND (2 OR 3)) AND 2"]
 
 
 @given(st.lists(FIELDS, min_size=1, max_size=6))
-def test_each_object_has_the_same_names_in_the_same_order(objects: list[dict[str, WriteValue]]) -> None:
+def test_each_object_has_the_same_names_in_one_order_and_is_told_its_own_values_alone(
+    objects: list[dict[str, WriteValue]],
+) -> None:
     writes = [Write(number if number % 2 else 0, 3, fields) for number, fields in enumerate(objects, 1)]
     if any(unsendable(write) for write in writes):
         return
     pairs = decoded(write_pairs(writes))
     body = pairs[[key for key, _ in pairs].index("__method[]") :]
     names = [key for key, _ in body]
-    width = len(names) // len(writes)
-    assert names == names[:width] * len(writes)
+    assert names == names[: len(names) // len(writes)] * len(writes)
     assert column(body, "__method[]") == ["PUT" if write.id else "POST" for write in writes]
     assert column(body, "id[]") == [str(write.id) for write in writes]
-
-
-@given(st.lists(FIELDS, min_size=1, max_size=4))
-def test_an_object_is_told_its_own_values_and_nothing_else(objects: list[dict[str, WriteValue]]) -> None:
-    writes = [Write(number, 0, fields) for number, fields in enumerate(objects, 1)]
-    if any(unsendable(write) for write in writes):
-        return
-    pairs = decoded(write_pairs(writes))
     for name in {name for fields in objects for name in fields}:
-        sent = column(pairs, f"{name}[]")
-        for fields, text in zip(objects, sent, strict=True):
+        for fields, text in zip(objects, column(body, f"{name}[]"), strict=True):
             assert (text == ":no_value:") == (name not in fields)
             assert (text == ":null_value:") == (name in fields and fields[name] is None)
 
 
-def test_the_filter_selects_exactly_the_objects() -> None:
-    pairs = write_pairs([Write(5, 1, {}), Write(0, 0, {}), Write(9, 1, {}), Write(0, 0, {})])
+def test_a_write_is_strict_and_selects_exactly_its_objects_each_once_and_saved_by_itself() -> None:
+    pairs = write_pairs([Write(5, 1, {}), Write(0, 0, {"a[b[c]]": "x"}), Write(9, 1, {}), Write(0, 0, {})])
     assert column(pairs, "_fm") == ["or"]
     assert column(pairs, "_ff[]") == ["id"] * 3
     assert column(pairs, "_fc[]") == ["5", "0", "9"]
-
-
-def test_every_write_is_strict_and_saves_each_object_by_itself() -> None:
-    pairs = write_pairs([Write(1, 0, {})])
     assert {("_strict_attribute_checking", "1"), ("_per_object_transactions", "1"), ("_method", "PUT")} <= set(pairs)
-
-
-def test_a_record_twice_in_a_request_is_refused() -> None:
+    assert column(pairs, "a[b][c][]") == [":no_value:", "x", ":no_value:", ":no_value:"]
     with pytest.raises(ValueError, match="twice"):
         write_pairs([Write(1, 0, {}), Write(1, 0, {})])
 
 
 @pytest.mark.parametrize("text", [":no_value:", ":null_value:"])
 def test_a_text_that_is_a_command_is_never_sent(text: str) -> None:
-    write = Write(1, 0, {"cf_x": text})
-    assert "cf_x" in (unsendable(write) or "")
-
-
-@pytest.mark.parametrize(("name", "spelled"), [("a", "a"), ("a[b]", "a[b]"), ("a[b[c]]", "a[b][c]")])
-def test_doubly_nested_names_are_flattened(name: str, spelled: str) -> None:
-    assert column(write_pairs([Write(1, 0, {name: "x"})]), f"{spelled}[]") == ["x"]
+    assert "cf_x" in (unsendable(Write(1, 0, {"cf_x": text})) or "")
 
 
 TEN = parse_iso("2026-09-01T10:00:04Z")
@@ -132,46 +113,44 @@ SECONDS = st.integers(min_value=0, max_value=4_102_444_800).map(lambda second: I
         (True, "1"),
         (False, "0"),
         (7, "7"),
-        ("", ""),
         ("Active \u2013 Running", "Active \u2013 Running"),
-        (DateTime(TEN), "Tue Sep 01 10:00:04 UTC 2026"),
         (DateTime(Instant(TEN + 999)), "Tue Sep 01 10:00:04 UTC 2026"),
         (Date(TEN), " 1 Sep 2026"),
         (Date(parse_iso("2026-12-24T23:59:59Z")), "24 Dec 2026"),
     ],
 )
-def test_values_are_sent_in_the_documented_forms(value: str | int | DateTime | Date, text: str) -> None:
+def test_values_are_sent_in_the_documented_forms(value: WriteValue, text: str) -> None:
     assert to_wire(value) == text
 
 
+DAY = parse_iso("2026-09-01T00:00:00Z")
+
+
 @pytest.mark.parametrize(
-    "raw",
+    ("expected", "forms"),
     [
-        "Tue Sep 01 10:00:04 UTC 2026", "Tue Sep  1 10:00:04 UTC 2026", "2026-09-01T10:00:04Z",
-        "2026-09-01T10:00:04.000Z,1,Europe/London", "2026-09-01T12:00:04+02:00", "2026-09-01 10:00:04",
-        "1788256804", 1788256804, 1788256804.0, " 2026-09-01T10:00:04Z ",
+        (
+            TEN,
+            (
+                "Tue Sep 01 10:00:04 UTC 2026", "Tue Sep  1 10:00:04 UTC 2026", "2026-09-01T10:00:04Z",
+                "2026-09-01T10:00:04.000Z,1,Europe/London", "2026-09-01T12:00:04+02:00", "2026-09-01 10:00:04",
+                "1788256804", 1788256804, 1788256804.0, " 2026-09-01T10:00:04Z ",
+            ),
+        ),
+        (DAY, (" 1 Sep 2026", "2026-09-01", "2026-09-01,0,Europe/London", "2026-09-01T09:00:00Z,0,UTC")),
+        (
+            None,
+            (
+                None, "", "soon", "Tue Foo 01 10:00:04 UTC 2026", "31 Feb 2026", "2026-13-01", "9" * 40, "1,2,3",
+                "0001-01-01", "-99999999999", "9999-12-31",
+            ),
+        ),
     ],
 )  # fmt: skip
-def test_a_time_is_read_in_every_form_it_may_come_in(raw: object) -> None:
-    assert read_datetime(raw) == TEN
-
-
-@pytest.mark.parametrize(
-    "raw", [" 1 Sep 2026", "2026-09-01", "2026-09-01,0,Europe/London", "2026-09-01T09:00:00Z,0,UTC"]
-)
-def test_a_bare_day_is_its_midnight(raw: str) -> None:
-    assert read_datetime(raw) == parse_iso("2026-09-01T00:00:00Z")
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        "soon", "Tue Foo 01 10:00:04 UTC 2026", "31 Feb 2026", "2026-13-01", "9" * 40, "1,2,3", "0001-01-01",
-        "-99999999999", "9999-12-31",
-    ],
-)  # fmt: skip
-def test_what_is_no_time_is_none(raw: str) -> None:
-    assert read_datetime(raw) is None
+def test_a_time_is_read_in_every_form_a_day_as_its_midnight_and_nonsense_as_none(
+    expected: Instant | None, forms: tuple[object, ...]
+) -> None:
+    assert [read_datetime(raw) for raw in forms] == [expected] * len(forms)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +170,7 @@ def test_booleans_are_read_in_every_spelling(expected: object, spellings: tuple[
     [
         *[(5, 5), ("5", 5), (5.0, 5), (2**62, 2**62)],
         *[(True, None), ("5a", None), ("\u0665", None), (None, None), (5.5, None), (float("inf"), None)],
-        *[(2**63 - 1, None), (-(2**63), None), (10**400, None), (1e300, None), ("9" * 19, None), ("9" * 5000, None)],
+        *[(2**62 + 1, None), (-(2**63), None), (10**400, None), (1e300, None), ("9" * 19, None), ("9" * 5000, None)],
     ],
 )
 def test_ids_are_whole_numbers_or_nothing(raw: object, expected: int | None) -> None:
@@ -199,23 +178,14 @@ def test_ids_are_whole_numbers_or_nothing(raw: object, expected: int | None) -> 
 
 
 @given(SECONDS)
-def test_a_time_survives_the_round_trip(instant: Instant) -> None:
+def test_times_and_days_survive_the_round_trip(instant: Instant) -> None:
     assert read_datetime(to_wire(DateTime(instant))) == instant
-
-
-@given(SECONDS)
-def test_a_day_survives_the_round_trip(instant: Instant) -> None:
     assert read_datetime(to_wire(Date(instant))) == instant - instant % 86_400_000
 
 
 @given(st.text())
 def test_reading_a_time_never_fails(text: str) -> None:
     assert isinstance(read_datetime(text), int | None)
-
-
-def test_half_a_surrogate_pair_is_no_text_that_breaks_a_database() -> None:
-    assert read_text("a\ud83d") == "a?"
-    assert read_text("Zoë 😀") == "Zoë 😀"
 
 
 @pytest.mark.parametrize(
