@@ -22,6 +22,7 @@ from outreach_sync.connections import Transport, proxies, trusted_certificates
 from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
 from outreach_sync.http import MaybeSentError, NotSentError, StopSignal
 from outreach_sync.instants import parse_iso
+from tests.http.conftest import answering
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 def test_an_answer_comes_back_whole(server: Any, transport: Transport) -> None:
-    server.script = lambda connection: connection.sendall(OK)
+    server.script = answering(OK)
     answer = transport.send("GET", server.url + "/x?a%5Bb%5D=1%2C2")
     assert (answer.status, answer.body, answer.headers["x-odd"]) == (200, b"ok", "a")
     assert answer.server_time == transport.server_time == parse_iso("2026-09-01T10:15:03Z")
@@ -48,8 +49,7 @@ def test_connections_are_kept_and_requests_of_several_threads_counted(server: An
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert transport.requests == len(server.received) == 25
-    assert server.connections <= 4
+    assert (transport.requests, len(server.received), server.connections <= 4) == (25, 25, True)
 
 
 @pytest.mark.parametrize(
@@ -76,36 +76,26 @@ def test_the_default_port_makes_no_other_origin(stop: StopSignal) -> None:
 
 @pytest.mark.parametrize("location", [b"/elsewhere", b"http://[", b"ftp://x", b"\xff\xfe"])
 def test_a_redirect_is_an_answer_like_any_other(server: Any, transport: Transport, location: bytes) -> None:
-    server.script = lambda connection: connection.sendall(
-        b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 2\r\n\r\nok" % location
-    )
+    server.script = answering(b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 2\r\n\r\nok" % location)
     answer = transport.send("PUT", server.url, body="a=1")
     assert (answer.status, answer.body) == (302, b"ok")
     assert len(server.received) == 1
 
 
-def test_neither_cookies_nor_netrc_nor_a_proxy_get_in_the_way_of_loopback(
+def test_neither_cookies_nor_netrc_nor_a_proxy_nor_a_ca_file_get_in_the_way_of_loopback(
     server: Any, transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password planted\n")
     monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
-    server.script = lambda connection: connection.sendall(
-        b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nContent-Length: 0\r\n\r\n"
-    )
+    server.script = answering(b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nContent-Length: 0\r\n\r\n")
     for _ in range(2):
         transport.send("GET", server.url)
     assert b"Authorization" not in server.received[1]
     assert b"Cookie" not in server.received[1]
-
-
-def test_no_ca_file_is_looked_at_for_a_service_without_tls(
-    server: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
-    assert transport.send("GET", server.url).body == b"ok"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "[::1]", "sandbox.localhost"])
@@ -128,7 +118,7 @@ def test_a_proxy_of_the_environment_is_asked_with_the_login_that_it_is_named_wit
         monkeypatch.setenv(name, server.url.replace("//", "//ada:se%20cret@"))
     plain = Transport("http://api.example", user_agent="x", stop=stop)
     assert plain.send("GET", "http://api.example/x?a=1").body == b"ok"
-    server.script = lambda connection: connection.sendall(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+    server.script = answering(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
     with pytest.raises(NotSentError, match="the proxy that the environment names does not let us through"):
         Transport("https://api.example", user_agent="x", stop=stop).send("GET", "https://api.example/x")
     lines = [request.partition(b" HTTP")[0] for request in server.received]
@@ -169,17 +159,16 @@ def test_a_ca_file_that_cannot_be_used_is_a_mistake_of_this_machine(
         trusted_certificates()
 
 
-def test_a_connection_that_is_refused_was_certainly_not_sent(stop: StopSignal) -> None:
+def test_a_connection_that_is_refused_or_has_no_address_was_certainly_not_sent(stop: StopSignal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with pytest.raises(NotSentError, match=r"^127\.0\.0\.1 cannot be reached: it refuses the connection"):
-        Transport(url, user_agent="x", stop=stop).send("PUT", url)
-
-
-def test_a_name_without_an_address_was_certainly_not_sent_to(stop: StopSignal) -> None:
-    url = "https://nowhere.invalid"
-    with pytest.raises(NotSentError, match=r"there is no address for this name \(DNS\)"):
-        Transport(url, user_agent="x", stop=stop).send("PUT", url)
+        refused = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for url, why in (
+        (refused, r"^127\.0\.0\.1 cannot be reached: it refuses the connection"),
+        ("https://nowhere.invalid", r"there is no address for this name \(DNS\)"),
+        (f"https://{'a' * 64}.example", r"there is no address for this name \(DNS\)"),
+    ):
+        with pytest.raises(NotSentError, match=why):
+            Transport(url, user_agent="x", stop=stop).send("PUT", url)
 
 
 def test_a_look_up_of_a_name_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, stop: StopSignal) -> None:
@@ -234,15 +223,10 @@ def packed(body: bytes, encoding: bytes = b"gzip") -> bytes:
     return head % (encoding, len(body)) + body
 
 
-def lie_about_gzip(connection: socket.socket) -> None:
-    connection.sendall(packed(b"nope"))
-
-
-def cut_gzip(connection: socket.socket) -> None:
-    connection.sendall(packed(gzip.compress(b"a" * 1000)[:-9]))
-
-
-@pytest.mark.parametrize("script", [reset, cut, cut_chunks, lie_about_gzip, cut_gzip])
+@pytest.mark.parametrize(
+    "script",
+    [reset, cut, cut_chunks, answering(packed(b"nope")), answering(packed(gzip.compress(b"a" * 1000)[:-9]))],
+)
 def test_a_lost_answer_may_have_been_sent_and_tells_no_secret(server: Any, transport: Transport, script: Any) -> None:
     server.script = script
     secret = secrets.token_hex(8)  # a traceback quotes the source
@@ -250,14 +234,14 @@ def test_a_lost_answer_may_have_been_sent_and_tells_no_secret(server: Any, trans
         transport.send("PUT", f"{server.url}/x?key={secret}", body=secret, headers={"Authorization": secret})
     assert not raised.value.timed_out
     assert secret not in "".join(traceback.format_exception(raised.value))
-    server.script = lambda connection: connection.sendall(OK)
+    server.script = answering(OK)
     assert transport.send("GET", server.url).status == 200
 
 
 def test_a_packed_answer_is_unpacked(server: Any, transport: Transport) -> None:
     for body, content in ((b"hello",), b"hello"), ((b"hel", b"lo"), b"hello"), ((), b""):
         members = b"".join(map(gzip.compress, body))
-        server.script = lambda connection, members=members: connection.sendall(packed(members, b"GZip"))
+        server.script = answering(packed(members, b"GZip"))
         assert transport.send("GET", server.url).body == content
 
 
@@ -272,18 +256,17 @@ def test_an_answer_larger_than_makes_sense_is_refused_in_one_line(
         "plain": b"HTTP/1.1 200 OK\r\n\r\n" + large * 2,
         "in many members": packed(gzip.compress(b"0" * 2**18) * 5),
     }[kind]
-    server.script = lambda connection: connection.sendall(answer)
+    server.script = answering(answer)
     with pytest.raises(UntrustedAnswerError, match="more than 1 MB, unpacked") as raised:
         transport.send("GET", server.url)
     assert raised.value.exit_status == 4
-    server.script = lambda connection: connection.sendall(OK)
+    server.script = answering(OK)
     assert transport.send("GET", server.url).status == 200
 
 
 def test_a_bomb_is_not_unpacked_to_its_end(server: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LONGEST_BODY", 2**20)
-    bomb = packed(gzip.compress(b"0" * 2**26))
-    server.script = lambda connection: connection.sendall(bomb)
+    server.script = answering(packed(gzip.compress(b"0" * 2**26)))
     tracemalloc.start()
     with pytest.raises(UntrustedAnswerError):
         transport.send("GET", server.url)
@@ -392,22 +375,16 @@ def test_a_transport_that_nobody_needs_any_more_leaves_no_connection_behind(serv
         gc.enable()
 
 
-def test_a_request_to_stop_is_remembered_with_its_first_signal(stop: StopSignal) -> None:
+def test_a_request_to_stop_is_remembered_with_its_first_signal_and_ends_a_pause(stop: StopSignal) -> None:
     assert not stop.wait(0.0)
     assert not stop.is_over(0)
-    stop.set(15)
-    stop.set(2)
-    assert stop.signal_number == 15
-    assert stop.wait(60)
-
-
-def test_a_request_to_stop_ends_a_pause_that_is_under_way(stop: StopSignal) -> None:
     ended: list[bool] = []
     waiting = threading.Thread(target=lambda: ended.append(stop.wait(60)))
     waiting.start()
+    stop.set(15)
     stop.set(2)
     waiting.join(30)
-    assert ended == [True]
+    assert (ended, stop.signal_number) == ([True], 15)
 
 
 def test_a_pause_that_is_over_before_it_begins_ends() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,8 @@ from outreach_sync.http import (
     RetriableError,
     RetryNote,
     ThrottledError,
+    ahead,
+    early,
     quota,
     retry_after,
     server_time,
@@ -212,3 +215,25 @@ def test_a_request_to_stop_ends_a_pause_and_begins_no_request(fake: Any, patienc
     with pytest.raises(InterruptedByError):
         patience(60).ask("reading", call)
     assert call.given == []
+
+
+def test_a_call_ahead_begins_at_once_and_its_failure_comes_when_its_result_is_asked_for() -> None:
+    begun = threading.Event()
+
+    def fail() -> None:
+        begun.set()
+        raise ValueError("no")
+
+    coming = ahead(fail, name="test")
+    assert begun.wait(5)
+    with pytest.raises(ValueError, match="no"):
+        coming.result()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_items_are_taken_early_whole_and_in_order(count: int) -> None:
+    taken: list[int] = []
+    items = (taken.append(one) or one for one in range(4))  # type: ignore[func-returns-value]
+    for place, one in enumerate(early(items, count)):
+        assert one == place
+        assert len(taken) == min(place + 1 + count, 4)
