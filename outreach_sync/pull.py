@@ -247,12 +247,12 @@ def _keep_events(run: Run, events: Sequence[Event]) -> int:
     What the cache shows already, since the other streams were read before, or what is about nobody who is known, is not
     read again.
     """
-    cache, kept = run.store.cache, run.store.events
+    cache, kept, skipping = run.store.cache, run.store.events, run.config.sync.tasks.skip_events
     fresh = kept.keep(events)
-    skips = [event for event in fresh if event.name in run.config.sync.tasks.skip_events]
+    skips = [event for event in fresh if event.name in skipping]
     tasks = {event.task_id for event in skips if event.task_id is not None}
     kept.add_concerns(Stream.TASKS, tasks - cache.skipped_among(tasks), removed=False)
-    others = [(event.prospect_id, event) for event in fresh if event not in skips and event.prospect_id is not None]
+    others = [(one.prospect_id, one) for one in fresh if one.name not in skipping and one.prospect_id is not None]
     known = cache.prospects({prospect_id for prospect_id, _ in others})
     states = cache.pooled_states(known)
     for prospect_id, event in others:
