@@ -71,13 +71,6 @@ def test_each_refused_token_is_worth_one_refresh(sandbox: Any, side: Any) -> Non
     side.source.get("/api/v2/prospects", ONE)
 
 
-def test_a_missing_scope_is_named_and_costs_no_refresh(sandbox: Any, side: Any) -> None:
-    sandbox.faults.on("scope_missing")
-    with pytest.raises(NotAllowedError, match=r"tasks\.read"):
-        side.source.get("/api/v2/tasks", ONE)
-    assert sandbox.journal.counts()["token"] == 1
-
-
 def gateway(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes, times: int) -> list[int]:
     """Have something before the service answer so many requests with a page of its own; count them all."""
     asked, real = list[int](), side.transport.send
@@ -129,22 +122,26 @@ def test_a_refused_token_is_refreshed_whatever_the_refusal_looks_like(sandbox: A
         assert side.source.get("/api/v2/prospects", ONE)["data"] == []
 
 
-def test_governance_is_told_from_a_missing_scope(sandbox: Any, side: Any) -> None:
-    sandbox.faults.on("governance_refuses")
-    with pytest.raises(NotAllowedError, match="governance profile"):
-        side.source.get("/api/v2/prospects", ONE)
+MIXED = [("newFilterSyntax", "true"), ("filter[updatedAt]", "2026-09-01T10:00:00Z..inf")]
 
 
-def test_a_missing_record_is_no_outage(side: Any) -> None:
-    with pytest.raises(ServiceError, match="no such record"):
-        side.source.get("/api/v2/prospects/4711")
-
-
-def test_a_misunderstanding_is_explained_and_not_repeated(sandbox: Any, side: Any) -> None:
-    query = [("newFilterSyntax", "true"), ("filter[updatedAt]", "2026-09-01T10:00:00Z..inf")]
-    with pytest.raises(NotUnderstoodError, match=r"filterParameter\.invalidDatetimeFormat"):
-        side.source.get("/api/v2/tasks", query)
-    assert statuses(sandbox) == [422]
+@pytest.mark.parametrize(
+    ("fault", "path", "query", "error", "says"),
+    [
+        ("scope_missing", "tasks", ONE, NotAllowedError, r"tasks\.read"),
+        ("governance_refuses", "prospects", ONE, NotAllowedError, "governance profile"),
+        ("", "prospects/4711", [], ServiceError, "no such record"),
+        ("", "tasks", MIXED, NotUnderstoodError, r"filterParameter\.invalidDatetimeFormat"),
+    ],
+)
+def test_a_refusal_is_explained_not_repeated_and_costs_no_refresh(
+    sandbox: Any, side: Any, *, fault: str, path: str, query: Any, error: type[Exception], says: str
+) -> None:
+    if fault:
+        sandbox.faults.on(fault)
+    with pytest.raises(error, match=says):
+        side.source.get(f"/api/v2/{path}", query)
+    assert (len(statuses(sandbox)), sandbox.journal.counts()["token"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -244,16 +241,12 @@ def test_a_quota_without_a_reset_starts_anew_after_an_hour(
     side.source.get("/api/v2/prospects", ONE)
 
 
-def test_the_time_costs_no_request_where_it_is_known(sandbox: Any, side: Any) -> None:
+def test_the_time_is_that_of_the_service_and_costs_no_request_where_it_is_known(sandbox: Any, connect: Any) -> None:
     sandbox.clock.advance(-5 * HOUR)
+    side = connect()
     side.tokens.current()
     assert abs(side.source.server_time() - sandbox.clock.now()) < 3000
     assert statuses(sandbox) == []
-
-
-def test_the_time_is_that_of_the_service(sandbox: Any, connect: Any) -> None:
-    connect().tokens.current()
     sandbox.clock.advance(5 * HOUR)
-    side = connect()
-    assert abs(side.source.server_time() - sandbox.clock.now()) < 3000
+    assert abs(connect().source.server_time() - sandbox.clock.now()) < 3000
     assert 401 in statuses(sandbox) or sandbox.journal.counts()["token"] == 2
