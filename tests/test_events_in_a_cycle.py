@@ -159,18 +159,6 @@ def test_removed_states_show_in_the_same_cycle_at_one_read_for_a_hundred_people(
     assert outreach_requests(world.run(sync=guard)) == 4
 
 
-def test_many_removals_stop_the_guard_as_losses(world: World) -> None:
-    prospects = [world.prospect(email=f"p{number}@example.com") for number in range(20)]
-    world.run(sync={"guard": {"create": 100}})
-    world.run()
-    for prospect in prospects:
-        world.outreach.delete("sequenceState", world.states_of(prospect)[0])
-    assert world.run(sync={"guard": {}}).exit_status == 6
-    assert {one[STATE] for one in world.people()} == {RUNNING}
-    assert world.run(sync={"guard": {}}, allow_bulk=True).exit_status == 0
-    assert {one[STATE] for one in world.people()} == {"Not Active"}
-
-
 def test_what_the_other_streams_have_shown_is_not_read_again_for_its_event(world: World) -> None:
     prospects = [world.prospect(email=f"p{number}@example.com") for number in range(3)]
     task = open_task(world, prospects[0])

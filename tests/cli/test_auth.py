@@ -71,13 +71,6 @@ def test_a_pasted_address_brings_tokens_that_a_run_can_use(newcomer: Setup, past
     assert newcomer("run").status == 0
 
 
-def test_consent_that_is_refused_ends_with_3(newcomer: Setup, paste: Callable[..., None]) -> None:
-    paste(lambda url: consent(url, "deny"))
-    ran = newcomer("auth", "login")
-    assert ran.status == 3
-    assert "access_denied" in ran.err
-
-
 def test_nothing_pasted_is_an_error_not_a_hang(newcomer: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert newcomer("auth", "login").status == 2

@@ -150,12 +150,6 @@ def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup) -> N
     assert len(records(bare, CUSTOM_FIELD)) == 4
 
 
-def test_a_field_of_the_newer_kind_of_time_is_all_right(bare: Setup) -> None:
-    bare.sandbox.workbooks.faults.on("custom_datetime_is_var")
-    ran = bare("provision", "--json")
-    assert (ran.status, ran.document["findings"]) == (0, [])
-
-
 def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup) -> None:
     bare.sandbox.workbooks.faults.on("custom_datetime_is_date")
     ran = bare("provision")

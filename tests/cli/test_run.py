@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.instants import parse_iso
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -245,18 +243,6 @@ def test_options_that_make_no_sense_end_with_2_before_anything_is_asked(setup: A
 # -- how it ends
 
 
-def test_ten_mistakes_end_with_2_and_are_all_named_each_on_a_line(setup: Any) -> None:
-    setup.settings["outreach"].update(page_size=0, timeout="soon", pagesize=5)
-    setup.settings["workbooks"].update(batch_size=101, concurrency="two", base_url="http://crm.example.com")
-    setup.settings["sync"].update(start="never", max_attempts=-1, when_deleted="ask")
-    setup.change("schedule", cron="every day")
-    ran = setup("run")
-    assert (ran.status, ran.out) == (2, "")
-    mistakes = [line for line in ran.err.splitlines() if re.search(r"config\.yaml:\d+: ", line)]
-    assert len(mistakes) == 10
-    assert any("did you mean" in line.lower() and "page_size" in line for line in mistakes)
-
-
 @pytest.mark.parametrize(
     ("service", "fault"),
     [
@@ -301,12 +287,6 @@ def test_a_bug_ends_with_70_one_line_and_no_traceback(setup: Any, monkeypatch: p
     ran = setup("--log-level", "error", "run")
     assert (ran.status, ran.err.count("\n")) == (70, 1)
     assert "Traceback" not in ran.err
-
-
-def test_the_watermark_is_the_services_time_and_not_that_of_the_rows(setup: Any) -> None:
-    before = setup.sandbox.now()
-    marks = [parse_iso(one["watermark"]) for one in setup("run", "--json").document["streams"].values()]
-    assert all(before - 2_000 <= mark <= setup.sandbox.now() for mark in marks)
 
 
 @pytest.mark.parametrize("since", ["800000d", "0001-01-01", "9999-12-31", "9" * 400 + "d"])

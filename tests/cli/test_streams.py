@@ -131,13 +131,6 @@ def test_a_closed_stderr_leaves_its_number_to_no_file(empty: Any) -> None:
     assert done.stdout.strip() == os.devnull
 
 
-def test_a_stderr_that_is_full_keeps_no_run_from_being_done(empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - no file of ours
-        monkeypatch.setattr(sys, "stderr", full)
-        assert run_command(["-c", str(empty.config_path), "run"]) == 0
-    assert _started_runs(empty.state_path) == 1
-
-
 def test_a_stderr_that_has_room_again_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "said").open("w+") as file, open("/dev/full", "w") as full:  # noqa: PTH123
         room = os.dup(file.fileno())
