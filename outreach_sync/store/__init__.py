@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PARTIAL = ".partial"
 _MAGIC = b"SQLite format 3\0"
-_PRIMARY = 0xFF  # what is above says more exactly how
 _NOTHING_BESIDE_IT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 """What SQLite says where it cannot make the files that it wants beside a state."""
 
@@ -110,7 +109,7 @@ class Store(AbstractContextManager["Store"]):
                     connection = unless_ours.enter_context(closing(connect(path, options)))
                     version = _version_of_ours(connection, path)
                 except sqlite3.Error as error:
-                    if options != "mode=ro" or _code(error) not in _NOTHING_BESIDE_IT:
+                    if options != "mode=ro" or primary_code(error) not in _NOTHING_BESIDE_IT:
                         raise
                     if not _has_log(path):
                         continue
@@ -144,7 +143,7 @@ class Store(AbstractContextManager["Store"]):
         return cls(copy, None)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[None]:
         """Run the block as one transaction: all of it is in the file afterwards, or nothing.
 
         IMMEDIATE, since a read that turns into a write would fail at once where another process holds the file.
@@ -152,15 +151,9 @@ class Store(AbstractContextManager["Store"]):
         Raises:
             StateError: the file could not be written (disk full, read-only, damaged, locked for too long).
         """
-        with state_errors(self.path):
+        with state_errors(self.path), self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.connection
-            except BaseException:
-                if self.connection.in_transaction:
-                    self.connection.rollback()
-                raise
-            self.connection.commit()
+            yield
 
     def sample_ids(self, table: str, most: int) -> list[int]:
         """Return the ids of a few prospects that were read, or linked people: those with the lowest and the highest."""
@@ -248,13 +241,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
     sqlite-utils makes its own table outside of its transactions, and a file that holds only that would look like
     somebody else's.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         migrations.apply(Database(connection, execute_plugins=False))
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
 
 
 def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
@@ -271,7 +260,7 @@ def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
     try:
         _back_up_from(path, copy)
     except sqlite3.Error as error:
-        if _code(error) not in _NOTHING_BESIDE_IT:
+        if primary_code(error) not in _NOTHING_BESIDE_IT:
             raise
         with tempfile.TemporaryDirectory() as directory:
             for ending in ("", "-wal"):
@@ -294,8 +283,9 @@ def _looks(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+def primary_code(error: sqlite3.Error) -> int:
+    """Return what SQLite says is wrong, without how exactly."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 class Holder(NamedTuple):

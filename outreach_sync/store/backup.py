@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, resolved
-from outreach_sync.store import PARTIAL, copy_whole, is_there
-from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
+from outreach_sync.store import PARTIAL, copy_whole, is_there, primary_code
+from outreach_sync.store.erasure import FORGOTTEN, Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
 from outreach_sync.store.schema import VERSION, connect, state_errors
 
@@ -131,11 +131,11 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
                 with closing(connect(path, "mode=ro")) as old:
                     forgotten = Persona(forgotten_ids(old, "prospect"), forgotten_ids(old, "person"))
         with closing(connect(partial)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("UPDATE person SET lock_version = NULL")
-            connection.execute("DELETE FROM progress WHERE stream = ?", (SURVEY,))
-            connection.execute("DELETE FROM survey_seen")
-            connection.execute("COMMIT")
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("UPDATE person SET lock_version = NULL")
+                connection.execute("DELETE FROM progress WHERE stream = ?", (SURVEY,))
+                connection.execute("DELETE FROM survey_seen")
             if forgotten.prospects or forgotten.people:
                 _erase(connection, forgotten)
         aside = path.with_name(f"{path.name}.replaced-{instants.to_datetime(now):%Y-%m-%dT%H%M%S}")
@@ -153,35 +153,32 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
 def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
     """Take somebody out of a copy, with whoever is the same human being there."""
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("BEGIN IMMEDIATE")
-    erase_rows(connection, persona(connection, prospects=whom.prospects, people=whom.people))
-    connection.execute("COMMIT")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        erase_rows(connection, persona(connection, prospects=whom.prospects, people=whom.people))
     scrub_free_pages(connection)
 
 
 _AT_MOST = 20
-_PRIMARY = 0xFF  # what is above says more exactly how
+_NOT_IN = "NOT IN (SELECT id FROM"
 _CHECKS = (
     (
         "prospects linked to a Person that is not there",
-        "prospect WHERE person_id IS NOT NULL AND person_id NOT IN (SELECT id FROM person)",
+        f"prospect WHERE person_id IS NOT NULL AND person_id {_NOT_IN} person)",
     ),
-    ("sequence states of nobody", "sequence_state WHERE prospect_id NOT IN (SELECT id FROM prospect)"),
-    ("tasks of nobody", "task WHERE prospect_id IS NOT NULL AND prospect_id NOT IN (SELECT id FROM prospect)"),
-    ("prospects to be decided that are not there", "changed WHERE prospect_id NOT IN (SELECT id FROM prospect)"),
+    ("sequence states of nobody", f"sequence_state WHERE prospect_id {_NOT_IN} prospect)"),
+    ("tasks of nobody", f"task WHERE prospect_id IS NOT NULL AND prospect_id {_NOT_IN} prospect)"),
+    ("prospects to be decided that are not there", f"changed WHERE prospect_id {_NOT_IN} prospect)"),
     (
         "queued updates of a Person that is not there",
         "outbox o WHERE action = 'update' AND NOT EXISTS (SELECT 1 FROM person WHERE id = o.person_id)",
     ),
-    ("queued tasks that are not there", "outbox WHERE record = 'task' AND task_id NOT IN (SELECT id FROM task)"),
+    ("queued tasks that are not there", f"outbox WHERE record = 'task' AND task_id {_NOT_IN} task)"),
     ("queue entries that cannot be read", "outbox WHERE NOT json_valid(fields) OR NOT json_valid(pool)"),
     ("tasks that cannot be read", "task WHERE NOT json_valid(attributes)"),
     ("prospects that cannot be read", "prospect WHERE extra IS NOT NULL AND NOT json_valid(extra)"),
     ("run records that cannot be read", "run WHERE summary IS NOT NULL AND NOT json_valid(summary)"),
-    (
-        "people who were forgotten and are still there",
-        "prospect WHERE id IN (SELECT id FROM forgotten WHERE kind = 'prospect')",
-    ),
+    ("people who were forgotten and are still there", f"prospect WHERE id IN ({FORGOTTEN} 'prospect')"),
 )
 
 
@@ -212,7 +209,7 @@ def problems_of(path: Path) -> list[str]:
             )
             return [f"{count} {what}" for what, count in counts if count]
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        if primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             return [str(error)]  # of a file that cannot be opened, is locked or may not be read, that is not said
         raise StateError(
             f"{path} cannot be read: {error}.",

@@ -25,6 +25,7 @@ _SHORTEST_TEXT = 3
 ERASED = "[erased]"
 _OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})
 """Values of a summary that the program made up itself."""
+FORGOTTEN = "SELECT id FROM forgotten WHERE kind ="
 _KEY = "SELECT value FROM fact WHERE name = 'forgotten_key'"
 
 
@@ -90,7 +91,7 @@ def look_up(connection: sqlite3.Connection, *, prospect_id: int | None = None, p
 
 def forgotten_ids(connection: sqlite3.Connection, kind: str) -> frozenset[int]:
     """Return the ids of forgotten prospects (`prospect`) or people (`person`): few, each was asked for by hand."""
-    return frozenset(Table(connection).column("SELECT id FROM forgotten WHERE kind = ?", kind))
+    return frozenset(Table(connection).column(f"{FORGOTTEN} ?", kind))
 
 
 def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> frozenset[int]:

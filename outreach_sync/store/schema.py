@@ -129,60 +129,45 @@ class Table:
 
 
 _VERSION_1 = """
--- What Outreach said, newest version of each record.
+-- What Outreach said, newest version of each record. `person_id`: the Workbooks Person; NULL: none yet. `known` 0: only
+-- the id was ever seen (hidden, deleted, or not read yet). `emails`: one address a line, in Outreach's order. `extra`:
+-- JSON, the attributes that sync.people.create_fields names. `opt_out_seen_at`: updatedAt with which an opt-out of the
+-- prospect was first seen. `history_read` 1: all its sequence states are here, whatever their age. `no_email_kept` 1:
+-- its Person had No Email when it was deleted in Workbooks.
 CREATE TABLE prospect (
-  id INTEGER PRIMARY KEY,
-  person_id INTEGER,                -- the Workbooks Person; NULL: none yet
-  known INTEGER NOT NULL,           -- 0: only the id was ever seen (hidden, deleted, or not read yet)
-  first_name TEXT, last_name TEXT,
-  emails TEXT,                      -- one address a line, in Outreach's order
+  id INTEGER PRIMARY KEY, person_id INTEGER, known INTEGER NOT NULL, first_name TEXT, last_name TEXT, emails TEXT,
   external_id TEXT, opted_out INTEGER NOT NULL, opted_out_at INTEGER, email_opted_out INTEGER NOT NULL,
-  emails_opted_at INTEGER, trashed_at INTEGER, updated_at INTEGER,
-  extra TEXT,                       -- JSON: the attributes that sync.people.create_fields names
-  opt_out_seen_at INTEGER,          -- updatedAt with which an opt-out of the prospect was first seen
-  history_read INTEGER NOT NULL,    -- 1: all its sequence states are here, whatever their age
-  no_email_kept INTEGER NOT NULL DEFAULT 0 -- 1: its Person had No Email when it was deleted in Workbooks
+  emails_opted_at INTEGER, trashed_at INTEGER, updated_at INTEGER, extra TEXT, opt_out_seen_at INTEGER,
+  history_read INTEGER NOT NULL, no_email_kept INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX prospect_by_person ON prospect (person_id) WHERE person_id IS NOT NULL;
 CREATE INDEX prospect_without_person ON prospect (id) WHERE person_id IS NULL;
-
 CREATE TABLE sequence_state (
   id INTEGER PRIMARY KEY, prospect_id INTEGER NOT NULL, sequence_id INTEGER, state TEXT NOT NULL,
   state_changed_at INTEGER, updated_at INTEGER
 );
 CREATE INDEX sequence_state_by_prospect ON sequence_state (prospect_id);
-
 CREATE TABLE sequence (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
-
--- Sequence tasks only.
+-- Sequence tasks only. `note`: of skipped ones only. `attributes`: JSON, what the skip rule and `explain` look at.
+-- `workbooks_id`: the Task that was made of it.
 CREATE TABLE task (
-  id INTEGER PRIMARY KEY, prospect_id INTEGER, sequence_id INTEGER, sequence_state_id INTEGER,
-  task_type TEXT NOT NULL, action TEXT NOT NULL, due_at INTEGER,
-  note TEXT,                        -- of skipped tasks only
-  updated_at INTEGER,
-  attributes TEXT NOT NULL,         -- JSON: what the skip rule and `explain` look at
-  skipped INTEGER NOT NULL,
-  workbooks_id INTEGER,             -- the Task that was made of it
-  sent_at INTEGER
+  id INTEGER PRIMARY KEY, prospect_id INTEGER, sequence_id INTEGER, sequence_state_id INTEGER, task_type TEXT NOT NULL,
+  action TEXT NOT NULL, due_at INTEGER, note TEXT, updated_at INTEGER, attributes TEXT NOT NULL,
+  skipped INTEGER NOT NULL, workbooks_id INTEGER, sent_at INTEGER
 );
 CREATE INDEX task_skipped ON task (prospect_id) WHERE skipped;
 
--- What Workbooks last accepted, or was last read to say.
+-- What Workbooks last accepted, or was last read to say. `lock_version` NULL: the record must be read before it is
+-- written. `rule`: which match rule found it, or 'created'. `written_at`: when a write of ours was last accepted.
 CREATE TABLE person (
-  id INTEGER PRIMARY KEY,
-  lock_version INTEGER,             -- NULL: the record must be read before it is written
-  deleted INTEGER NOT NULL DEFAULT 0, sequence_state TEXT, state_updated_at INTEGER, no_email INTEGER,
-  outreach_id TEXT, sequences TEXT, linked_at INTEGER NOT NULL,
-  rule TEXT NOT NULL,               -- which match rule found it, or 'created'
-  written_at INTEGER                -- when a write of ours was last accepted
+  id INTEGER PRIMARY KEY, lock_version INTEGER, deleted INTEGER NOT NULL DEFAULT 0, sequence_state TEXT,
+  state_updated_at INTEGER, no_email INTEGER, outreach_id TEXT, sequences TEXT, linked_at INTEGER NOT NULL,
+  rule TEXT NOT NULL, written_at INTEGER
 );
 
--- What is to be looked at, and what is to be sent.
--- Prospects whose Person has to be decided again.
-CREATE TABLE changed (
-  prospect_id INTEGER PRIMARY KEY,
-  held INTEGER NOT NULL             -- 1: seen in a walk that is not complete; only an opt-out may be acted on
-);
+-- Prospects whose Person has to be decided again. `held` 1: seen in a walk that is not complete; only an opt-out may be
+-- acted on.
+CREATE TABLE changed (prospect_id INTEGER PRIMARY KEY, held INTEGER NOT NULL);
 -- Version 2 makes this one and the runs anew: their columns are explained there.
 CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL, key INTEGER NOT NULL, prospect_id INTEGER,
@@ -193,18 +178,11 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_by_prospect ON outbox (prospect_id);
 
--- How far each stream is. The walk columns are progress, kept apart from the watermark.
+-- How far each stream is. The walk columns are progress, kept apart from the watermark; they are explained in `Walk`.
 CREATE TABLE progress (
-  stream TEXT PRIMARY KEY, watermark INTEGER, sweep_began_at INTEGER,
-  walk_since INTEGER,               -- lower bound asked for; NULL with a walk: unbounded
-  walk_moves INTEGER,               -- 1: the watermark may move when it is complete
-  walk_sweeps INTEGER,              -- 1: it counts as a late sweep
-  walk_next TEXT,                   -- links.next of the last page that is stored
-  walk_began_at INTEGER,            -- server's clock
-  walk_local_at INTEGER,            -- this machine's clock at the same moment
-  walk_newest INTEGER               -- newest updatedAt seen
+  stream TEXT PRIMARY KEY, watermark INTEGER, sweep_began_at INTEGER, walk_since INTEGER, walk_moves INTEGER,
+  walk_sweeps INTEGER, walk_next TEXT, walk_began_at INTEGER, walk_local_at INTEGER, walk_newest INTEGER
 );
-
 -- Which states `reconcile` has seen on its way through all of them.
 CREATE TABLE survey (
   one INTEGER PRIMARY KEY CHECK (one = 1), began_at INTEGER NOT NULL, next_url TEXT, complete INTEGER NOT NULL
@@ -215,17 +193,13 @@ CREATE TABLE run (
   outcome TEXT, summary TEXT
 );
 CREATE INDEX run_by_start ON run (started_at);
-
--- How many linked people said which label, once a day: what `report` draws over time.
+-- How many linked people said which label, once a day: what `report` draws over time. `day`: when the UTC day began.
 CREATE TABLE label_count (
-  day INTEGER NOT NULL,             -- when the UTC day began
-  label TEXT NOT NULL, people INTEGER NOT NULL, PRIMARY KEY (day, label)
+  day INTEGER NOT NULL, label TEXT NOT NULL, people INTEGER NOT NULL, PRIMARY KEY (day, label)
 ) WITHOUT ROWID;
-
 CREATE TABLE forgotten (kind TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 """
-
 _VERSION_2 = """
 -- `ahead`: its stamp lay ahead of the answer's Date, so that it proves nothing.
 ALTER TABLE prospect ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;
@@ -234,11 +208,10 @@ ALTER TABLE task ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;
 -- The step that a state is at, and its repliedAt: an open task that is gone may have been skipped, or withdrawn.
 ALTER TABLE sequence_state ADD COLUMN sequence_step_id INTEGER;
 ALTER TABLE sequence_state ADD COLUMN replied_at INTEGER;
--- A walk that takes every row as it is, whatever is stored of it.
 ALTER TABLE progress ADD COLUMN walk_as_is INTEGER;
--- `gone`: asked for by its id and not there; it counts as trashed until it is read again.
+-- `gone`: asked for by its id and not there; it counts as trashed until it is read again. `person_lost`: its Person
+-- was deleted in Workbooks, so that the next one is that one again.
 ALTER TABLE prospect ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
--- `person_lost`: a Person of its was deleted in Workbooks, so that the next one is that one again.
 ALTER TABLE prospect ADD COLUMN person_lost INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX prospect_bereft ON prospect (id) WHERE person_lost AND person_id IS NULL;
 -- The folded addresses of prospects without a Person. `listed`: they are in this table as they were last read.
@@ -252,66 +225,50 @@ ALTER TABLE person ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE person ADD COLUMN untouched INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE person ADD COLUMN kept_as TEXT;
 
--- What the stream of events said: the witnesses of skips for ever, others until no walk can read them again.
+-- What the stream of events said: the witnesses of skips for ever, others until no walk can read them again. `at`:
+-- createdAt. `concern`: the records to be read again by id because of one; `removed`: it said that they are gone.
 CREATE TABLE event (
-  id INTEGER PRIMARY KEY,
-  at INTEGER,                       -- createdAt
-  event_at INTEGER, task_id INTEGER, prospect_id INTEGER, sequence_id INTEGER, sequence_step_id INTEGER,
-  name TEXT NOT NULL
+  id INTEGER PRIMARY KEY, at INTEGER, event_at INTEGER, task_id INTEGER, prospect_id INTEGER, sequence_id INTEGER,
+  sequence_step_id INTEGER, name TEXT NOT NULL
 );
 CREATE INDEX event_of_task ON event (task_id) WHERE task_id IS NOT NULL;
 CREATE INDEX event_of_no_task ON event (at) WHERE task_id IS NULL;
--- The records that are to be read again by id because of one; `removed`: it said that they are gone.
 CREATE TABLE concern (
   stream TEXT NOT NULL, id INTEGER NOT NULL, removed INTEGER NOT NULL, PRIMARY KEY (stream, id)
 ) WITHOUT ROWID;
 
--- Every field that Workbooks accepted, in order: what `history` shows.
+-- Every field that Workbooks accepted, in order: what `history` shows. `old`, `new`: JSON.
 CREATE TABLE write (
   number INTEGER PRIMARY KEY, at INTEGER NOT NULL, prospect_id INTEGER, task_id INTEGER, workbooks_id INTEGER,
-  run_id TEXT NOT NULL, record TEXT NOT NULL, action TEXT NOT NULL, field TEXT NOT NULL,
-  old TEXT,                         -- JSON, as `new`
-  new TEXT, because TEXT
+  run_id TEXT NOT NULL, record TEXT NOT NULL, action TEXT NOT NULL, field TEXT NOT NULL, old TEXT, new TEXT,
+  because TEXT
 );
 CREATE INDEX idx_write_run_id ON write (run_id);
 CREATE INDEX idx_write_prospect_id ON write (prospect_id);
 CREATE INDEX idx_write_task_id ON write (task_id);
 CREATE INDEX idx_write_workbooks_id ON write (workbooks_id);
-
 -- Keyed hashes of the addresses of those who were forgotten: nobody is created again under a new prospect id.
 CREATE TABLE forgotten_address (hash TEXT PRIMARY KEY);
--- Runs in the order in which they were made, whatever the clock said.
+
+-- Runs in the order in which they were made, whatever the clock said. `started_at`, `finished_at`: this machine's
+-- clock; `heard_at`: Outreach's, as last heard in the run. `summary`: JSON, as `run --json` prints it.
 CREATE TABLE run_2 (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, command TEXT NOT NULL,
-  started_at INTEGER NOT NULL,      -- this machine's clock
-  finished_at INTEGER, exit_status INTEGER, outcome TEXT,
-  summary TEXT,                     -- JSON, as `run --json` prints it
-  heard_at INTEGER                  -- Outreach's clock, as last heard in the run
+  started_at INTEGER NOT NULL, finished_at INTEGER, exit_status INTEGER, outcome TEXT, summary TEXT, heard_at INTEGER
 );
 INSERT INTO run_2 (id, command, started_at, finished_at, exit_status, outcome, summary)
   SELECT id, command, started_at, finished_at, exit_status, outcome, summary FROM run ORDER BY rowid;
 DROP TABLE run;
 ALTER TABLE run_2 RENAME TO run;
 
--- A source entry's key is the record's id in Outreach, which may be as large as an integer can be; 0: it has none.
+-- The columns are those of `Entry`. `stream`: of a source entry; its key is the record's id in Outreach, which may be
+-- as large as an integer can be; 0: it has none. `fields`, `pool`, `before`: JSON.
 CREATE TABLE outbox_2 (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  record TEXT NOT NULL,             -- person, task, or source: a record of Outreach's that makes no sense
-  stream TEXT NOT NULL DEFAULT '',  -- of a source entry
-  key INTEGER NOT NULL,             -- person: lead prospect; task, source: its id in Outreach
-  prospect_id INTEGER, task_id INTEGER,
-  person_id INTEGER,                -- NULL: to be created
-  action TEXT NOT NULL,             -- create, recreate, update, or resolve: what to write could not be decided
-  fields TEXT NOT NULL,             -- JSON: role -> value
-  pool TEXT NOT NULL DEFAULT '[]',  -- JSON: the prospects that a Person to be created will be
-  state TEXT NOT NULL,              -- queued, sending, parked, waiting, discarded: see `outbox`
-  held INTEGER NOT NULL DEFAULT 0,
-  in_doubt INTEGER NOT NULL DEFAULT 0, -- it was sent and the answer is not known
-  admitted INTEGER NOT NULL DEFAULT 0, -- a passed guard has counted it
-  attempts INTEGER NOT NULL DEFAULT 0, next_attempt_at INTEGER, reason TEXT,
-  run_id TEXT,                      -- the run that planned it
-  before TEXT NOT NULL DEFAULT '{}',-- JSON: role -> what the Person held when it was planned
-  because TEXT,                     -- the rule
+  id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL, stream TEXT NOT NULL DEFAULT '', key INTEGER NOT NULL,
+  prospect_id INTEGER, task_id INTEGER, person_id INTEGER, action TEXT NOT NULL, fields TEXT NOT NULL,
+  pool TEXT NOT NULL DEFAULT '[]', state TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0,
+  in_doubt INTEGER NOT NULL DEFAULT 0, admitted INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+  next_attempt_at INTEGER, reason TEXT, run_id TEXT, before TEXT NOT NULL DEFAULT '{}', because TEXT,
   UNIQUE (record, stream, key)
 );
 INSERT INTO outbox_2 SELECT id, record, iif(record = 'source',
@@ -321,7 +278,6 @@ INSERT INTO outbox_2 SELECT id, record, iif(record = 'source',
 UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'outbox') WHERE name = 'outbox_2';
 DROP TABLE outbox;
 ALTER TABLE outbox_2 RENAME TO outbox;
-
 -- How far the survey of `reconcile` is stands with the streams.
 DROP TABLE survey;
 
@@ -349,7 +305,7 @@ VERSION = len(_VERSIONS)
 def _add_version(number: int, text: str) -> None:
     @migrations(name=f"version_{number}")
     def bring_up(db: Database) -> None:
-        for statement in f"{text.rstrip()};\nPRAGMA user_version = {number}".split(";\n"):
+        for statement in f"{text};\nPRAGMA user_version = {number}".split(";\n"):
             db.execute(statement)
 
 
