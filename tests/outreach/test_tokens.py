@@ -5,7 +5,6 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -154,15 +153,6 @@ def test_a_refresh_token_is_renewed_after_a_week(sandbox: Any, side: Any) -> Non
     side.file.write(stored._replace(issued_at=stored.issued_at - 8 * DAY, expires_at=stored.expires_at + DAY))
     side.tokens._stored = None
     assert side.tokens.current() != stored.access_token
-
-
-def test_consent_asks_for_every_scope(side: Any) -> None:
-    url = urlsplit(side.tokens.authorize_url("some state"))
-    query = parse_qs(url.query)
-    assert url.path == "/oauth/authorize"
-    assert query["scope"] == [" ".join(SCOPES)]
-    assert query["state"] == ["some state"]
-    assert query["response_type"] == ["code"]
 
 
 def test_a_login_outlives_the_token_in_the_config_and_its_code_works_once(sandbox: Any, connect: Any) -> None:
