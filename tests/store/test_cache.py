@@ -121,12 +121,6 @@ def test_a_task_is_reported_when_it_changed_and_judged_as_it_is_now(state: Store
         assert state.cache.keep_tasks([task(1)]) == []
 
 
-def test_a_changed_rule_judges_an_unchanged_task_anew(state: Store) -> None:
-    with state.transaction():
-        state.cache.keep_tasks([task(skipped=False)])
-        assert state.cache.keep_tasks([task(skipped=True)]) == [task(skipped=True)]
-
-
 def test_the_note_of_a_task_that_was_not_skipped_is_not_kept(state: Store) -> None:
     with state.transaction():
         state.cache.keep_tasks([task(skipped=False, note="private"), task(id=6, note="kept")])

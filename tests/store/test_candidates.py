@@ -41,15 +41,6 @@ def test_a_pool_was_sent_if_any_of_it_was(state: Store) -> None:
     assert pools(state, (1, False), (2, True)) == [([1, 2], True)]
 
 
-def test_those_without_an_address_are_alone(state: Store) -> None:
-    know(state, p1=(), p2=())
-    assert pools(state, (1, False), (2, False)) == [([1], False), ([2], False)]
-
-
-def test_nobody_makes_no_pool(state: Store) -> None:
-    assert pools(state) == []
-
-
 def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others(state: Store) -> None:
     know(state, p1=("ada@example.com",), p2=("ada@example.com",))
     candidates = Candidates(state.connection)

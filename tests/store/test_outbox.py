@@ -62,17 +62,6 @@ def test_what_was_being_sent_is_in_doubt_after_a_crash_and_its_person_is_read(st
     assert state.people.by_id([1001])[1001].lock_version is None
 
 
-def test_a_retry_makes_parked_ones_due_with_their_attempts_reset(state: Store) -> None:
-    with state.transaction():
-        entry = queue(state)
-        state.outbox.refused(entry, "no", next_attempt_at=None)
-        state.outbox.retry([entry.id + 1])
-        assert state.outbox.of_person([1])[0].state == "parked"
-        state.outbox.retry([entry.id])
-    (again,) = state.outbox.of_person([1])
-    assert (again.state, again.attempts, again.next_attempt_at) == ("queued", 0, None)
-
-
 def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: Store) -> None:
     with state.transaction():
         state.outbox.queue_task(7, 1, held=False, run_id="r")

@@ -17,14 +17,6 @@ def know(state: Store, *prospects: int) -> None:
     state.cache.keep_states(SequenceState(one, one, 1, "active", NOW, NOW) for one in prospects)
 
 
-def test_what_a_person_holds_comes_back_as_it_was_read(state: Store) -> None:
-    held = Held("Running", NOW, no_email=True, outreach_id="1", sequences="one\ntwo")
-    with state.transaction():
-        state.people.read(1001, 3, held, rule="email", now=NOW)
-    person = state.people.by_id([1001])[1001]
-    assert (person.held, person.lock_version, person.rule, person.written_at) == (held, 3, "email", None)
-
-
 def test_reading_a_person_again_keeps_how_and_when_it_was_found(state: Store) -> None:
     with state.transaction():
         state.people.read(1001, 3, Held(), rule="email", now=NOW)
@@ -67,10 +59,3 @@ def test_all_linked_people_are_gone_through_once_in_order(state: Store) -> None:
             state.people.read(person, 1, Held(), rule="email", now=NOW)
     assert Survey(state.connection).following(LINKED_PEOPLE, 0, 2) == [1001, 1002]
     assert Survey(state.connection).following(LINKED_PEOPLE, 1002, 2) == [1003]
-
-
-def test_doubt_about_all_has_everybody_read_before_they_are_written(state: Store) -> None:
-    with state.transaction():
-        state.people.read(1001, 3, Held("Running"), rule="email", now=NOW)
-        state.people.doubt(None)
-    assert state.people.by_id([1001])[1001].lock_version is None

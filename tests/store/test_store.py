@@ -31,13 +31,6 @@ def test_the_file_and_its_directory_are_private(path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_what_was_committed_is_there_when_the_file_is_opened_again(path: Path) -> None:
-    with Store.open(path) as state, state.transaction():
-        state.facts.put("name", "value")
-    with Store.open(path) as state:
-        assert state.facts.get("name") == "value"
-
-
 def test_a_transaction_that_fails_leaves_nothing(state: Store) -> None:
     def fail() -> None:
         with state.transaction():
