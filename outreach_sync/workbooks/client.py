@@ -70,10 +70,7 @@ _PERSON_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE, wire.EMAI
 
 
 class Account(NamedTuple):
-    """Who is behind a key, as the answer to a log-in says it (guide: Authentication).
-
-    `logical_database_id` tells one customer's database from another's; `database_created_at` is its text as it came.
-    """
+    """Whose database a key is for (guide: Authentication), and when that was made, in the words of the answer."""
 
     logical_database_id: int
     database_created_at: str
@@ -82,11 +79,7 @@ class Account(NamedTuple):
 class Workbooks:
     """Reads and writes records; safe to be used by several threads. All look-ups raise as `read` does.
 
-    Attributes:
-        transport: what it sends with.
-        patience: how long Workbooks may keep a run waiting, in all.
-        stop: what ends its pauses.
-        fields: the configured fields of a Person, role -> name.
+    `fields` are the configured fields of a Person, role -> name.
     """
 
     def __init__(self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
@@ -104,7 +97,6 @@ class Workbooks:
         self.transport = Transport(section.base_url, user_agent=agent, stop=stop, connections=section.concurrency)
         self._turn = threading.Lock()
         self._slowed = 0
-        """So many clean answers have to come before several requests go at once again."""
         self._skip_totals: tuple[str, ...] = _SKIP_TOTALS
         self._counting = threading.Lock()
         self._proven = False
@@ -143,9 +135,8 @@ class Workbooks:
     ) -> list[Row]:
         """Read all rows of a look-up, page by page until a short one, in the order of their ids.
 
-        `asked_for` says whether a row is one that was asked for: a filter with a slip in it is ignored in silence and
-        unfiltered rows come back, so others are dropped. `at_most` is how many values of the column `of` can match;
-        once they came no page follows.
+        `asked_for` tells rows that were asked for: a filter with a slip in it is ignored in silence, so others are
+        dropped. `at_most` is how many values of the column `of` can match; once they came no page follows.
 
         Raises:
             UnavailableError, QuotaSpentError: not answered for as long as patience allows.
@@ -228,10 +219,8 @@ class Workbooks:
             alive = include_deleted or not wire.read_boolean(row.get("is_deleted"))
             return alive and (key(row) in some or (padded and any(one in key(row) for one in some)))
 
-        for some, reading in (
-            wire.look_ups_in_longer(values, columns)
-            if padded
-            else wire.look_ups(field, values, columns, include_deleted=include_deleted, one_each=one_each)
+        for some, reading in wire.look_ups(
+            field, values, columns, include_deleted=include_deleted, one_each=one_each, padded=padded
         ):
             these = frozenset(map(form, some))
             most = len(some) if one_each else None
@@ -290,8 +279,7 @@ class Workbooks:
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write objects, each named once, in batches; the verdicts are parallel to `writes`.
 
-        A batch that is refused as a whole is halved until the object to blame is alone. Being stopped or cut off makes
-        the verdict `Unknown`, no exception.
+        A batch that is refused as a whole is halved until the object to blame is alone. A stop makes `Unknown`.
 
         Raises:
             NotAuthenticatedError, NotAllowedError: the key is refused.
@@ -449,7 +437,7 @@ class _Delivery:
     def _look_for_creations(self) -> None:
         """Find what was created although the request was put off: twice, since rows may appear late.
 
-        A look-up costs one request: none of a page that could only show that a reference is borne twice.
+        A look-up costs one request: no page is asked for that could only show a reference twice.
         """
         missing: dict[str, int] = {}
         for place, write in enumerate(self.writes):

@@ -93,7 +93,7 @@ def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def look_ups(
-    field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool, one_each: bool
+    field: str, values: Iterable[str], columns: Sequence[str], *, include_deleted: bool, one_each: bool, padded: bool
 ) -> Iterator[tuple[Sequence[str], Reading]]:
     """Cut the values of a field into look-ups: each time some of them, and how to ask for these; blanks are left out.
 
@@ -103,43 +103,33 @@ def look_ups(
     Whether Workbooks ignores case or blanks is not documented: an address is asked for as it is and in lower case, also
     with a blank before it, behind it or on both sides. Nor is whether a backslash escapes more than a comma, and so
     itself: a value with one goes alone, in two ways; what the wrong way finds is not what was asked for.
+
+    `padded` asks for all that have an address in them, which is slower. What does not look like an address is then left
+    out: it may be part of every other.
     """
-    spelled: dict[str, tuple[str, ...]] = {value: (value,) for value in values if value.strip()}
-    if field == EMAIL:
-        for value in spelled:
-            plain = value.strip()
-            padded = (
-                one for case in (value, plain, plain.lower()) for one in (case, f" {case}", f"{case} ", f" {case} ")
-            )
-            spelled[value] = tuple(dict.fromkeys(padded))
+    if padded:
+        boxes = {mailbox(value): value.strip() for value in values if _ADDRESS.fullmatch(value.strip())}
+        for some in chunks(tuple(boxes), _CONTAINED):
+            parts = dict.fromkeys(form for box in some for form in (boxes[box], box))
+            logic = " OR ".join(map(str, range(1, len(parts) + 1))) if len(parts) > 1 else ""
+            yield some, Reading(tuple(Filter(field, "ct", part) for part in parts), tuple(columns), logic)
+        return
+    spelled: dict[str, Iterable[str]] = {value: (value,) for value in values if value.strip()}
+    for value in spelled if field == EMAIL else ():
+        cases = dict.fromkeys((value, value.strip(), value.strip().lower()))
+        spelled[value] = [one for case in cases for one in (case, f" {case}", f"{case} ", f" {case} ")]
     usual = [value for value in spelled if "\\" not in value]
     for some in chunks(usual, PAGE_ROWS if one_each or len(usual) <= PAGE_ROWS else _VALUES):
         forms = dict.fromkeys(form for value in some for form in spelled[value])
         yield some, look_up(field, forms, columns, include_deleted=include_deleted)
-    for value, forms_of_it in spelled.items():
-        for form in forms_of_it if "\\" in value else ():
+    for odd, spellings in spelled.items():
+        for form in dict.fromkeys(spellings) if "\\" in odd else ():
             for escaped in (form, form.replace("\\", "\\\\")):
-                yield (value,), look_up(field, (escaped,), columns, include_deleted=include_deleted)
-
-
-def look_ups_in_longer(addresses: Iterable[str], columns: Iterable[str]) -> Iterator[tuple[Sequence[str], Reading]]:
-    """Cut e-mail addresses, by their `mailbox`, into look-ups for all that have them in it, such as with more blanks.
-
-    `ct` (contains) is slower than `eq`. What does not look like an address is not asked for, since it may be part of
-    every other.
-    """
-    boxes = {mailbox(address): address.strip() for address in addresses if _ADDRESS.fullmatch(address.strip())}
-    for some in chunks(tuple(boxes), _CONTAINED):
-        parts = dict.fromkeys(form for box in some for form in (boxes[box], box))
-        logic = " OR ".join(str(number) for number in range(1, len(parts) + 1)) if len(parts) > 1 else ""
-        yield some, Reading(tuple(Filter(EMAIL, "ct", part) for part in parts), tuple(columns), logic)
+                yield (odd,), look_up(field, (escaped,), columns, include_deleted=include_deleted)
 
 
 def encode(pairs: Iterable[Pair]) -> bytes:
-    """Percent-encode as UTF-8 form data; the `[]` that ends a name stays as the guide shows it.
-
-    Half a surrogate pair, which JSON can smuggle into a text, has no UTF-8 and becomes a question mark.
-    """
+    """Percent-encode as UTF-8 form data, but for the `[]` that ends a name; half a surrogate pair becomes a "?"."""
     return urlencode(list(pairs), quote_via=quote, safe="", errors="replace").replace("%5B%5D=", "[]=").encode()
 
 
@@ -285,11 +275,7 @@ READERS: dict[Datatype, Callable[[object], Scalar]] = {
 
 
 def record_id(row: Row) -> int:
-    """Return the id of a row.
-
-    Raises:
-        UntrustedAnswerError: it has none that makes sense.
-    """
+    """Return the id of a row; raise UntrustedAnswerError where it has none that makes sense."""
     number = read_integer(row.get("id"))
     if number is None or number <= 0:
         raise UntrustedAnswerError("Workbooks returned a record without an id that makes sense.")
@@ -384,11 +370,7 @@ def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
 
 
 def rows(said: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of the answer to a look-up.
-
-    Raises:
-        UntrustedAnswerError: there are none, or it was refused: a filter or a column that Workbooks does not accept.
-    """
+    """Return the rows of the answer to a look-up; raise UntrustedAnswerError where it holds none, or was refused."""
     if said.get("success") is False:
         reasons = "; ".join(reasons_in(said)) or "without a reason"
         raise UntrustedAnswerError(f"Workbooks refused a look-up: {reasons}.", advice=_CHECK_ADVICE)
@@ -456,10 +438,7 @@ class _Entry(NamedTuple):
 
 
 def judge(answer: Mapping[str, Any], writes: Sequence[Write]) -> tuple[Verdict, ...] | Rejected:
-    """Judge each object of a write from the parsed answer; the result is parallel to `writes`.
-
-    `Rejected`: the request was refused as a whole, without a word on any object, and nothing was written.
-    """
+    """Judge each object of a write; `Rejected`: all was refused without a word on any, and nothing was written."""
     flag, reasons = answer.get("success"), reasons_in(answer)
     if flag is False and not (answer.get("affected_objects") or answer.get("affected_object_information")):
         return Rejected(reasons or (_WITHOUT_REASON,))
@@ -508,7 +487,7 @@ def _judge_one(write: Write, entry: _Entry, whole: _Entry, *, alone: bool) -> Ve
 def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | None]:
     """Find each object's entry: by position, or where the count is off by id, which no create has yet.
 
-    By position there is none whose id is reported for two objects or belongs to another that was sent.
+    None is believed whose id is reported for two objects, or belongs to another that was sent.
     """
     records, information = maps(answer.get("affected_objects")), maps(answer.get("affected_object_information"))
     if information and len(information) != len(records):
