@@ -17,9 +17,9 @@ from outreach_sync.rules.person import ROLES
 from outreach_sync.workbooks.metadata import (
     field_problems,
     missing_labels,
+    plain,
     read_picklist_entries,
     read_types,
-    typographic_twin,
 )
 from outreach_sync.workbooks.wire import PERSON_CLASS, read_text, record_id
 
@@ -93,13 +93,11 @@ def planned(client: Workbooks, wish: Wish) -> list[Step]:
     """
     person = _person(client)
     fields = [_field_step(client, person, role, wish) for role in TITLES if role in wish.fields]
-    proposed = titled_fields(person, {role: wish.fields.get(role) for role in TITLES})
-    others = [
-        Step("propose", "field", person.fields[column].title, role, column=column)
-        for role, column in proposed.items()
-        if role not in wish.fields
-    ]
-    return [*_picklist_steps(client, person, fields, wish), *fields, *others]
+    steps = [*_picklist_steps(client, person, fields, wish), *fields]
+    for role, column in titled_fields(person, {role: wish.fields.get(role) for role in TITLES}).items():
+        if role not in wish.fields:
+            steps.append(Step("propose", "field", person.fields[column].title, role, column=column))
+    return steps
 
 
 def provide(
@@ -108,9 +106,8 @@ def provide(
     """Do what was planned, wait until the fields are available, and look at what they are.
 
     Raises:
-        NotAllowedError: this key may not.
+        NotAllowedError: this key may not. UsageError: Workbooks refuses something, such as the data type.
         UnavailableError: an answer was lost, or a field is not available yet; run it again.
-        UsageError: Workbooks refuses something, such as the data type.
         InterruptedByError: asked to stop.
     """
     picklist_id = None
@@ -218,7 +215,8 @@ def _picklist_steps(client: Workbooks, person: RecordType, fields: Sequence[Step
     missing = missing_labels(entries, wish.labels)
     steps = [Step("exists", "picklist", name, id=found[0])]
     for label in wish.labels:
-        lacking = "create" if typographic_twin(label, entries) is None else "keep"
+        near = missing.get(label)
+        lacking = "keep" if near is not None and plain(near) == plain(label) else "create"
         steps.append(Step(lacking if label in missing else "exists", "entry", label))
     return steps
 

@@ -44,10 +44,7 @@ class PicklistLink(NamedTuple):
 
 
 class FieldType(NamedTuple):
-    """One field of a record type; `datatype` is Workbooks' word (boolean, picklist_data, string...).
-
-    `required`: a new record must have it, and it has no default.
-    """
+    """One field; `datatype` is Workbooks' word. `required`: a new record must have it, and it has no default."""
 
     name: str
     title: str
@@ -68,10 +65,7 @@ class RecordType(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong: the field, picklist label or action it is about, what is wrong, and what to do.
-
-    `fatal` says whether writes would fail; otherwise it may work.
-    """
+    """One thing that is wrong, with what, and what to do; where it is not `fatal`, writes may work."""
 
     subject: str
     problem: str
@@ -119,29 +113,25 @@ def systemic_problem(client: Workbooks) -> str | None:
 
 
 def _field_type(field: Mapping[str, Any]) -> FieldType:
-    link = field.get("picklist")
+    link, picklist = field.get("picklist"), None
+    if isinstance(link, Mapping):
+        flags = (bool(read_boolean(link.get(flag))) for flag in ("unrestricted", "auto_create"))
+        picklist = PicklistLink(read_integer(link.get("picklist_id")), str(link.get("name") or ""), *flags)
     return FieldType(
         name=str(field["name"]),
         title=str(field.get("title") or ""),
         datatype=str(field.get("datatype") or ""),
         createable=bool(read_boolean(field.get("is_createable"))),
         updateable=bool(read_boolean(field.get("is_updateable"))),
-        picklist=None
-        if not isinstance(link, Mapping)
-        else PicklistLink(
-            picklist_id=read_integer(link.get("picklist_id")),
-            name=str(link.get("name") or ""),
-            unrestricted=bool(read_boolean(link.get("unrestricted"))),
-            auto_create=bool(read_boolean(link.get("auto_create"))),
-        ),
-        required=bool(read_boolean(field.get("required"))) and field.get("default_value") in {None, ""},
+        picklist=picklist,
+        required=bool(read_boolean(field.get("required"))) and field.get("default_value") in (None, ""),
     )
 
 
 def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Compare the configured fields, by role, with what the record type has.
+    """Compare the configured fields, by role, with the record type; an unknown datatype is but a warning.
 
-    The list of Workbooks' words for datatypes is not published, so an unknown one is but a warning.
+    The list of Workbooks' words for them is not published.
     """
     found = []
     for role, name in wanted.items():
@@ -166,13 +156,9 @@ def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Fi
 
 def permission_problems(described: RecordType, actions: Iterable[str]) -> tuple[Finding, ...]:
     """Name the actions (create, update) that the key's user may not take on this record type."""
+    name, hint = described.controller or described.class_name, "Give that user the permission in Workbooks."
     return tuple(
-        Finding(
-            subject=described.controller or described.class_name,
-            problem=f"the user of the API key may not {action} records",
-            hint="Give that user the permission in Workbooks.",
-            fatal=True,
-        )
+        Finding(name, f"the user of the API key may not {action} records", hint, True)
         for action in actions
         if action not in described.permitted
     )
@@ -184,23 +170,16 @@ def hidden_type(class_name: str) -> Finding:
 
 
 def missing_labels(entries: Sequence[str], labels: Iterable[str]) -> dict[str, str | None]:
-    """Return the labels that are no entry of the picklist, to the letter, each with the entry most like it, if any is.
-
-    Such as a hyphen for a dash, or another case.
-    """
-    by_plain = {_plain(entry): entry for entry in reversed(entries)}
-    near = {
-        label: difflib.get_close_matches(_plain(label), by_plain, n=1, cutoff=0.75)
-        for label in labels
-        if label not in entries
-    }
-    return {label: by_plain[plain[0]] if plain else None for label, plain in near.items()}
+    """Return the labels that are no entry of the picklist, to the letter, each with the entry most like it, or None."""
+    by_plain = {plain(entry): entry for entry in reversed(entries)}
+    missing = dict[str, str | None]()
+    for label in labels:
+        if label not in entries:
+            near = difflib.get_close_matches(plain(label), by_plain, n=1, cutoff=0.75)
+            missing[label] = by_plain[near[0]] if near else None
+    return missing
 
 
-def typographic_twin(label: str, entries: Iterable[str]) -> str | None:
-    """Return the entry that differs from the label only in dashes, blanks or case; None where there is none."""
-    return next((entry for entry in entries if entry != label and _plain(entry) == _plain(label)), None)
-
-
-def _plain(label: str) -> str:
+def plain(label: str) -> str:
+    """Return a label without what is only typography: dashes, blanks and case."""
     return " ".join(label.translate(_DASHES).casefold().split())

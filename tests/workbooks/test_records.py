@@ -119,13 +119,16 @@ def test_a_lost_permission_a_hidden_type_or_field_explains_why_everything_is_ref
         ([{**person, "actions": []}], "may not create", "may not update", TASK_CLASS),
         ([task], PERSON_CLASS),
         ([{**person, "fields": person["fields"][1:]}, task], "cf_person_sequence_state: "),
-        ([person, {**task, "actions": None, "fields": [1]}], "may not create"),
+        (
+            [person, {**task, "actions": None, "fields": [1, {"name": "x", "required": True, "default_value": []}]}],
+            "may not create",
+        ),
     ):
         crm.records["metadata/types"] = types
         problem = systemic_problem(workbooks)
         assert bool(problem) == bool(named)
         assert all(text in (problem or "") for text in named)
-    assert not read_types(workbooks, [TASK_CLASS])[TASK_CLASS].fields
+    assert not read_types(workbooks, [TASK_CLASS])[TASK_CLASS].fields["x"].required
 
 
 def test_picklist_entries_are_kept_apart(workbooks: Workbooks, crm: SmallCrm) -> None:
