@@ -44,10 +44,6 @@ def one_of(*values: str | int) -> Option:
     return Option(", ".join(map(str, values)), lambda value: value in values)
 
 
-def _whole(least: int) -> Option:
-    return Option(f"a whole number from {least}", lambda value: _is_whole(value) and least <= value <= _MOST)
-
-
 _KINDS = {
     "text": Option("a text", lambda value: isinstance(value, str)),
     "flag": Option("true or false", lambda value: isinstance(value, bool)),
@@ -101,7 +97,8 @@ def _option(kind: str, known: Mapping[str, Option]) -> Option:
     if word in known:
         option = known[word]
     elif word.endswith(".."):
-        option = _whole(int(word.removesuffix("..")))
+        least = int(word.removesuffix(".."))
+        option = Option(f"a whole number from {least}", lambda value: _is_whole(value) and least <= value <= _MOST)
     else:
         option = one_of(*(int(value) if value.isdigit() else value for value in word.split("/")))
     return option._replace(needed=kind.endswith("!"))
@@ -116,13 +113,11 @@ class _Switch:
     times: int | None = None
     options: dict[str, object] = field(default_factory=dict)
 
-    def concerns(self, kind: str) -> bool:
-        """Tell whether the fault is on for a request of this kind: its option `kind` is part of it, or not set."""
+    def fires(self, kind: str) -> bool:
+        """Use up an occasion, first `after`, then `times`, if the option `kind` is part of its kind, or not set."""
         wanted = self.options.get("kind")
-        return self.active and (not isinstance(wanted, str) or wanted in kind)
-
-    def count_down(self) -> bool:
-        """Use up one occasion: first `after`, then `times`. Returns whether the fault fires on it."""
+        if not self.active or (isinstance(wanted, str) and wanted not in kind):
+            return False
         if self.after > 0:
             self.after -= 1
             return False
@@ -197,7 +192,7 @@ class FaultBoard:
             if not switch.active or _elsewhere(switch.options, about):
                 return None  # without the lock: this is asked dozens of times in each request
             with self._lock:
-                fires = switch.concerns(course.kind if kind is None else kind) and switch.count_down()
+                fires = switch.fires(course.kind if kind is None else kind)
             decided[name] = switch.options if fires else None
             course.fired += [name] * fires
         options = decided[name]

@@ -127,12 +127,6 @@ def takes_gzip(accepted: str) -> bool:
     return parse_accept_header(accepted)["gzip"] > 0
 
 
-def inflated(response: Response, megabytes: int) -> Response:
-    """Compress the answer with so many megabytes of blanks in its middle, which JSON allows and no reader needs."""
-    parts = (gzip.compress(response.body[:1]), _blanks(megabytes), gzip.compress(response.body[1:]))
-    return response._replace(headers={**response.headers, "Content-Encoding": "gzip"}, body=b"".join(parts))
-
-
 @lru_cache(maxsize=2)
 def _blanks(megabytes: int) -> bytes:
     packer = zlib.compressobj(level=1, wbits=31)
@@ -165,8 +159,10 @@ def damaged(response: Response, take: Callable[[str], Mapping[str, Any] | None],
     if take("broken_json") is not None:
         response = response._replace(body=response.body[: max(1, len(response.body) // 2)])
     huge = take("huge_answer")
-    if huge is not None:
-        response = inflated(response, huge.get("megabytes", 625))
+    if huge is not None:  # with blanks in its middle, which JSON allows and no reader needs
+        blanks = _blanks(huge.get("megabytes", 625))
+        packed = gzip.compress(response.body[:1]) + blanks + gzip.compress(response.body[1:])
+        response = response._replace(headers={**response.headers, "Content-Encoding": "gzip"}, body=packed)
     if take("body_cut_short") is not None:
         response = response._replace(wire=WireFault("cut_short"))
     slow = take("slow")

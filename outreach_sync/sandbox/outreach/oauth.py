@@ -70,7 +70,7 @@ class TokenRegistry:
         self._clock = clock
         self._lock = threading.RLock()
         self._live: dict[str, dict[str, Grant]] = {"code": {}, "access": {}, "refresh": {}}
-        self._issued_at: Instant | None = None
+        self.issued_at: Instant | None = None
 
     def new_code(self, redirect_uri: str, scopes: tuple[str, ...]) -> str:
         """Make an authorization code for one use within ten minutes."""
@@ -79,7 +79,7 @@ class TokenRegistry:
     def redeem_code(self, code: str, redirect_uri: str) -> tuple[Grant, Grant] | None:
         """Turn a code into (access, refresh), or None if it is unknown, used, too old or for another address."""
         with self._lock:
-            grant = self._alive("code", code)
+            grant = self.alive("code", code)
             self._live["code"].pop(code, None)
             return None if grant is None or grant.redirect_uri != redirect_uri else self._pair(grant.scopes, 0)
 
@@ -90,7 +90,7 @@ class TokenRegistry:
     def refresh(self, token: str, *, kill_old: bool) -> tuple[Grant, Grant] | None:
         """Turn a refresh token into new (access, refresh), None if it is not alive. `kill_old`: it dies with that."""
         with self._lock:
-            grant = self._alive("refresh", token)
+            grant = self.alive("refresh", token)
             if grant is not None and kill_old:
                 del self._live["refresh"][token]
             return None if grant is None else self._pair(grant.scopes, grant.refreshed + 1)
@@ -98,15 +98,6 @@ class TokenRegistry:
     def new_s2s(self) -> str:
         """Make a server-to-server access token."""
         return self._new("s2s", SCOPES).token
-
-    def within_minute(self) -> bool:
-        """Tell whether an access token was issued less than 60 seconds ago."""
-        return self._issued_at is not None and self._clock.now() - self._issued_at < _MINUTE_MS
-
-    def authenticate(self, token: str) -> Grant | None:
-        """Find the grant behind an access token, None if it is not alive."""
-        with self._lock:
-            return self._alive("access", token)
 
     def revoke_access(self, token: str) -> None:
         """Let an access token die now."""
@@ -120,7 +111,7 @@ class TokenRegistry:
                 live.clear()
 
     def _pair(self, scopes: tuple[str, ...], refreshed: int) -> tuple[Grant, Grant]:
-        self._issued_at = self._clock.now()
+        self.issued_at = self._clock.now()
         return self._new("access", scopes, refreshed=refreshed), self._new("refresh", scopes, refreshed=refreshed)
 
     def _new(self, kind: str, scopes: tuple[str, ...], **more: Any) -> Grant:
@@ -133,7 +124,8 @@ class TokenRegistry:
                 del live[next(iter(live))]
         return grant
 
-    def _alive(self, kind: str, token: str) -> Grant | None:
+    def alive(self, kind: str, token: str) -> Grant | None:
+        """Find the grant behind a code, an access or a refresh token, None if it is not alive."""
         grant = self._live[kind].get(token)
         return grant if grant is not None and grant.expires_at > self._clock.now() else None
 
@@ -223,7 +215,9 @@ class OAuth:
             page = Response(status, dict(HTML), b"<html><body>Unauthorized</body></html>" if shape == "html" else b"")
             refusal = _error(revoked.get("error", "invalid_grant"), "The refresh token was revoked.", status)
             return refusal if shape == "json" else page
-        too_soon = self.faults.take("token_minute_rule") if self.tokens.within_minute() else None
+        issued_at = self.tokens.issued_at
+        within_minute = issued_at is not None and self.clock.now() - issued_at < _MINUTE_MS
+        too_soon = self.faults.take("token_minute_rule") if within_minute else None
         if too_soon is not None:
             refused = Refusal("rateLimitExceeded", "Only one access token may be created within 60 seconds.")
             response = refused.response()

@@ -122,7 +122,7 @@ class OutreachSandbox(SimulatedService):
         token = bearer_token(request)
         if self.faults.fires("token_expired_mid_walk"):
             self.tokens.revoke_access(token)
-        grant = self.tokens.authenticate(token)
+        grant = self.tokens.alive("access", token)
         if grant is None:
             raise Refusal("unauthorized", "The access token expired." if token else "There is no access token.")
         late = grant.refreshed >= (self.faults.peek("second_access_token_refused") or {}).get("nth", 2)

@@ -370,28 +370,28 @@ class WorkbooksStore:
             return {str(record.values["value"]) for record in entries if not record.is_deleted}
 
     def commit(
-        self, table: Table, record: Record, method: str, changes: Mapping[str, Any], same: Sequence[str]
-    ) -> None:
-        """Change or delete a record for the API; where nothing changes, nothing moves."""
-        name = table.record_class.name
-        changed = {field: (record.values.get(field), value) for field, value in changes.items()}
-        if method == "DELETE":
+        self,
+        table: Table,
+        record: Record | None,
+        method: str,
+        changes: Mapping[str, Any],
+        *,
+        same: Sequence[str] = (),
+        created_through: str = "",
+    ) -> Record:
+        """Create (where there is no record), change or delete for the API; where nothing changes, nothing moves."""
+        name, before = table.record_class.name, {} if record is None else record.values
+        changed = {field: (before.get(field), value) for field, value in changes.items()}
+        if record is None:
+            record = table.insert(dict(changes), self.second(), created_through)
+        elif method == "DELETE":
             self.delete(name, record.id)
         elif changed:
             table.assign(record, changes)
             self.touch(name, record.id)
-        self._remember(CommittedWrite(name, record.id, method, changed, tuple(same), self.clock.now()))
-
-    def commit_create(self, table: Table, values: Mapping[str, Any], created_through: str) -> Record:
-        """Create a record for the API."""
-        record = table.insert(dict(values), self.second(), created_through)
-        changed = {name: (None, value) for name, value in values.items()}
-        self._remember(CommittedWrite(table.record_class.name, record.id, "POST", changed, (), self.clock.now()))
-        return record
-
-    def _remember(self, write: CommittedWrite) -> None:
         if self.keep_writes:
-            self.writes.append(write)
+            self.writes.append(CommittedWrite(name, record.id, method, changed, tuple(same), self.clock.now()))
+        return record
 
     def _kept(self, table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {}

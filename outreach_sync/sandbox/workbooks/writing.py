@@ -248,10 +248,12 @@ class Writer(Reader):
         for picklist_id, value in plan.entries:
             if value not in self.store.picklist_values(picklist_id):
                 self.store.add(PICKLIST_ENTRY, picklist_id=picklist_id, value=value)
-        if plan.record is not None:
-            self.store.commit(table, plan.record, plan.row.method, plan.changes, plan.unchanged)
+        creator, is_new = manner.application, plan.record is None
+        plan.record = record = self.store.commit(
+            *(table, plan.record, plan.row.method, plan.changes), same=plan.unchanged, created_through=creator
+        )
+        if not is_new:
             return
-        plan.record = record = self.store.commit_create(table, plan.changes, manner.application)
         late = self.faults.take("created_rows_appear_late")
         if late is not None:
             record.visible_at = at + int(late.get("seconds", 0) * 1000)
