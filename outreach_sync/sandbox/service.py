@@ -22,14 +22,11 @@ from collections import Counter, deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, Rule
-
 from outreach_sync import instants
 from outreach_sync.sandbox.server import HttpServer, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from outreach_sync.instants import Instant
     from outreach_sync.sandbox.faults import FaultBoard
@@ -37,21 +34,6 @@ if TYPE_CHECKING:
 
 PREFIX = "/_sandbox"
 _FAULT_KEYS = ("name", "times", "after", "options")
-_DOORS = Map(
-    [
-        Rule(f"{PREFIX}/", methods=["GET"], endpoint="summary"),
-        Rule(f"{PREFIX}/faults", methods=["GET"], endpoint="show_faults"),
-        Rule(f"{PREFIX}/faults", methods=["POST"], endpoint="switch_on"),
-        Rule(f"{PREFIX}/faults", methods=["DELETE"], endpoint="switch_off"),
-        Rule(f"{PREFIX}/faults/<name>", methods=["DELETE"], endpoint="switch_off"),
-        Rule(f"{PREFIX}/requests", methods=["GET"], endpoint="show_requests"),
-        Rule(f"{PREFIX}/requests", methods=["DELETE"], endpoint="forget_requests"),
-        Rule(f"{PREFIX}/clock", methods=["POST"], endpoint="move_clock"),
-        Rule(f"{PREFIX}/records", methods=["GET"], endpoint="show_records"),
-        Rule(f"{PREFIX}/records", methods=["POST"], endpoint="change_records"),
-    ],
-    strict_slashes=False,
-)
 _KEPT = 200_000
 _SECRET_WORDS = ("secret", "token", "api_key", "password", "code", "authorization")
 
@@ -154,16 +136,29 @@ class SimulatedService(HttpServer, ABC):
         """Answer any request; by the back door 200, 400 for what makes no sense, 404 for anything unknown."""
         if request.path != PREFIX and not request.path.startswith(f"{PREFIX}/"):
             return self.answer(request)
-        try:
-            endpoint, given = _DOORS.bind("localhost").match(request.path, request.method)
-            document = json.loads(request.body or b"{}")
-            return _json(200, getattr(self, f"_{endpoint}")(document, **given))
-        except HTTPException:
+        door, _, name = request.path.removeprefix(PREFIX).strip("/").partition("/")
+        doors: dict[tuple[str, str], Callable[[Any], Any]] = {
+            ("GET", ""): lambda _: self._summary(),
+            ("GET", "faults"): lambda _: self.faults.state(),
+            ("POST", "faults"): self._switch_on,
+            ("DELETE", "faults"): lambda _: self.faults.off(name) if name else self.faults.clear(),
+            ("GET", "requests"): lambda _: [
+                asdict(one) | {"at": instants.to_iso(one.at)} for one in self.journal.entries()
+            ],
+            ("DELETE", "requests"): lambda _: self.journal.clear(),
+            ("POST", "clock"): self._move_clock,
+            ("GET", "records"): lambda _: self._store.dump(),
+            ("POST", "records"): self._store.change,
+        }
+        if (request.method, door) not in doors or (name and (request.method, door) != ("DELETE", "faults")):
             return _json(404, {"error": f"there is no {request.method} {request.path}"})
+        try:
+            done = doors[request.method, door](json.loads(request.body or b"{}"))
+            return _json(200, {} if done is None else done)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             return _json(400, {"error": str(error.args[0] if error.args else error)})  # a KeyError quotes its text
 
-    def _summary(self, _document: dict[str, Any]) -> dict[str, Any]:
+    def _summary(self) -> dict[str, Any]:
         return {
             "service": self.name,
             "now": instants.to_iso(self.clock.now()),
@@ -172,9 +167,6 @@ class SimulatedService(HttpServer, ABC):
             "requests": self.journal.counts(),
             "faults": [name for name, switch in self.faults.state().items() if switch["active"]],
         }
-
-    def _show_faults(self, _document: dict[str, Any]) -> dict[str, Any]:
-        return dict(self.faults.state())
 
     def _switch_on(self, document: dict[str, Any]) -> dict[str, Any]:
         options = document.get("options") or {}
@@ -187,30 +179,10 @@ class SimulatedService(HttpServer, ABC):
         self.faults.on(name, times=document.get("times"), after=document.get("after") or 0, **options)
         return self.faults.state()[name]
 
-    def _switch_off(self, _document: dict[str, Any], name: str = "") -> dict[str, Any]:
-        if name:
-            self.faults.off(name)
-        else:
-            self.faults.clear()
-        return {}
-
-    def _show_requests(self, _document: dict[str, Any]) -> list[dict[str, Any]]:
-        return [asdict(one) | {"at": instants.to_iso(one.at)} for one in self.journal.entries()]
-
-    def _forget_requests(self, _document: dict[str, Any]) -> dict[str, Any]:
-        self.journal.clear()
-        return {}
-
     def _move_clock(self, document: dict[str, Any]) -> dict[str, Any]:
         self.clock.advance(int(document.get("advance_ms", 0)))
         self.clock.header_skew = int(document.get("header_skew_ms", self.clock.header_skew))
         return {"now": instants.to_iso(self.clock.now()), "header_skew_ms": self.clock.header_skew}
-
-    def _show_records(self, _document: dict[str, Any]) -> Any:
-        return self._store.dump()
-
-    def _change_records(self, document: dict[str, Any]) -> Any:
-        return self._store.change(document)
 
 
 def _json(status: int, document: object) -> Response:
