@@ -7,22 +7,18 @@ does the same run against the same data, and sends itself SIGKILL there. What it
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from outreach_sync.sandbox.workbooks.schema import TASK
 from tests.harness import PERSON
-from tests.torture import oracle
 from tests.torture.reaper import Reaper, kill_the_process
 from tests.torture.scenarios import go_on
 from tests.torture.world import ALL_FIELDS, CROWDED, USUAL, World, populate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-_DONE, _FAILED = 0, 1
 
 
 @dataclass
@@ -119,42 +115,30 @@ def _kill_at(
     try:
         world.send_in(lanes)
         prepare(world)
-        if _forked_run(world, moment, command):
+        if _died(world, moment, command):
             matrix.killed += 1
         else:
             matrix.unharmed += 1
         world.note()
-        found = _left_behind(world)
+        found = world.left_wrong()
         if found:
             matrix.broken[f"{moment}: {matrix.moments[moment - 1]}"] = found
     finally:
         world.close()
 
 
-def _forked_run(world: World, moment: int, command: str) -> bool:
+def _died(world: World, moment: int, command: str) -> bool:
     """Do the run in a child that kills itself at the moment; say whether it died there."""
     world.config()  # everything is imported here, so that the child has nothing left to prepare
     child = os.fork()
     if child == 0:
-        _die_or_leave(world, moment, command)
+        try:
+            with Reaper(moment, strike=kill_the_process).watching():
+                world.run(command)
+        finally:
+            os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
-
-
-def _die_or_leave(world: World, moment: int, command: str) -> None:
-    status = _FAILED
-    try:
-        with Reaper(moment, strike=kill_the_process).watching():
-            world.run(command)
-        status = _DONE
-    finally:
-        os._exit(status)
-
-
-def _left_behind(world: World) -> list[str]:
-    after = world.converge()
-    found = [] if after[-1] in {0, 1} and not world.unfinished() else [f"not converged after {after}"]
-    return [*found, *oracle.violations(world), *oracle.not_idle(world)]
 
 
 def summary(matrices: Iterable[Matrix]) -> str:
@@ -168,7 +152,3 @@ def summary(matrices: Iterable[Matrix]) -> str:
         )
         lines += [f"  {moment}: {found}" for moment, found in matrix.broken.items()]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(summary(kill_at_each(*matrix) for matrix in MATRICES) + "\n")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import signal
 import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -16,7 +19,6 @@ from tests.torture.world import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.torture.world import World
 
@@ -69,7 +71,7 @@ def unusable_directory(world: World) -> list[int]:
 def damaged_database(world: World) -> list[int]:
     """The file is no database any more: it is left as it is, and the administrator moves it away."""
     _status(world)
-    _overwrite(world.state_path)
+    world.state_path.write_bytes(b"\xff" * 4096 + world.state_path.read_bytes()[4096:])
     before = world.state_path.read_bytes()
     statuses = [_status(world)]
     assert statuses == [2]
@@ -81,12 +83,12 @@ def damaged_database(world: World) -> list[int]:
 def newer_state(world: World) -> list[int]:
     """A newer program wrote the state, and somebody went back to this one."""
     _status(world)
-    _set_version(world.state_path, 99)
+    _set_version(world, 99)
     before = world.state_path.read_bytes()
     statuses = [_status(world)]
     assert statuses == [2]
     assert world.state_path.read_bytes() == before, "a newer state was touched"
-    _set_version(world.state_path, 1)
+    _set_version(world, 1)
     return statuses
 
 
@@ -138,20 +140,22 @@ def lost_state(world: World) -> list[int]:
 def lost_state_and_tokens(world: World) -> list[int]:
     """Everything beside the config is gone."""
     statuses = [_status(world)]
-    for path in world.state_path.parent.glob("state.db*"):
-        if path.is_file():
-            path.unlink()
+    for path in filter(Path.is_file, world.state_path.parent.glob("state.db*")):
+        path.unlink()
     return statuses
 
 
-def clock_ahead(world: World) -> list[int]:
-    """This machine's clock is more than a day fast for two runs."""
-    return _with_wrong_clock(world, DAY + HOUR)
-
-
-def clock_behind(world: World) -> list[int]:
-    """This machine's clock is more than a day slow for two runs."""
-    return _with_wrong_clock(world, -DAY - HOUR)
+def wrong_clock(world: World, by: int) -> list[int]:
+    """This machine's clock is more than a day fast or slow for some runs."""
+    world.pass_time(by)
+    world.sandbox.clock.advance(-by)
+    statuses = [_status(world), _status(world)]
+    world.outreach.add_state(1, 3, "bounced", stateChangedAt=world.now())
+    world.note()
+    statuses.append(_status(world))
+    world.pass_time(-by)
+    world.sandbox.clock.advance(by)
+    return statuses
 
 
 def thousand_of_one_stamp(world: World) -> list[int]:
@@ -175,35 +179,19 @@ def visible_late(world: World) -> list[int]:
     return statuses
 
 
+def _set_version(world: World, version: int) -> None:
+    with closing(sqlite3.connect(world.state_path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
 LOCAL: dict[str, Callable[[World], list[int]]] = {
-    scenario.__name__: scenario
-    for scenario in (
-        *(disk_full, unusable_directory, damaged_database, newer_state, two_runs_at_once, sigterm_in_a_batch),
-        *(config_changes, lost_state, lost_state_and_tokens, clock_ahead, clock_behind, thousand_of_one_stamp),
-        visible_late,
-    )
+    **{
+        scenario.__name__: scenario
+        for scenario in (
+            *(disk_full, unusable_directory, damaged_database, newer_state, two_runs_at_once, sigterm_in_a_batch),
+            *(config_changes, lost_state, lost_state_and_tokens, thousand_of_one_stamp, visible_late),
+        )
+    },
+    "clock_ahead": partial(wrong_clock, by=DAY + HOUR),
+    "clock_behind": partial(wrong_clock, by=-DAY - HOUR),
 }
-
-
-def _with_wrong_clock(world: World, by: int) -> list[int]:
-    world.pass_time(by)
-    world.sandbox.clock.advance(-by)
-    statuses = [_status(world), _status(world)]
-    world.outreach.add_state(1, 3, "bounced", stateChangedAt=world.now())
-    world.note()
-    statuses.append(_status(world))
-    world.pass_time(-by)
-    world.sandbox.clock.advance(by)
-    return statuses
-
-
-def _overwrite(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[:4096] = b"\xff" * 4096
-    path.write_bytes(bytes(content))
-
-
-def _set_version(path: Path, version: int) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {version}")
-    connection.close()

@@ -125,6 +125,13 @@ class World(Installation):
                 break
         return statuses
 
+    def left_wrong(self, *, reconcile_first: bool = False) -> list[str]:
+        """Heal and converge; return everything that is not as it must be, in sentences."""
+        after = self.converge(reconcile_first=reconcile_first)
+        settled = after[-1] == (1 if oracle.failures(self) else 0) and not self.unfinished()
+        found = [] if settled else [f"not converged after {after}"]
+        return [*found, *oracle.violations(self), *oracle.not_idle(self)]
+
     def unfinished(self) -> int:
         """Count what would still be done without anybody's doing."""
         return int(
