@@ -121,53 +121,42 @@ def test_events_are_asked_for_by_the_names_that_are_needed(sandbox: Any, connect
     assert pages[0].server_time is not None
 
 
-def test_where_several_names_are_refused_each_is_walked_by_itself(sandbox: Any, connect: Any) -> None:
-    sandbox.faults.on("event_names_refused")
-    happened(sandbox, *(name for name in NAMES for _ in range(3)))
-    side = connect(page_size=2)
-    assert sorted(names(walk(side, Stream.EVENTS))) == sorted(name for name in NEEDED for _ in range(3))
-    refused, asked = 1, len(lists(sandbox))
-    assert asked == refused + 3 + 2 + 2 + 2 + 4  # skip_task, opt_out, prospect_merged, emails_opt_out, four others
-    walk(side, Stream.EVENTS)
-    assert len(lists(sandbox)) == 2 * asked - refused, "the refusal is remembered"
-
-
-def test_a_walk_name_by_name_goes_on_after_any_page(sandbox: Any, connect: Any) -> None:
+def test_where_several_names_are_refused_each_is_walked_by_itself_from_any_page_on(sandbox: Any, connect: Any) -> None:
     sandbox.faults.on("event_names_refused")
     happened(sandbox, *(name for name in NAMES for _ in range(3)))
     side = connect(page_size=2)
     pages = walk(side, Stream.EVENTS)
+    assert sorted(names(pages)) == sorted(name for name in NEEDED for _ in range(3))
+    refused, asked = 1, len(lists(sandbox))
+    assert asked == refused + 3 + 2 + 2 + 2 + 4  # skip_task, opt_out, prospect_merged, emails_opt_out, four others
+    assert names(walk(side, Stream.EVENTS)) == names(pages)
+    assert len(lists(sandbox)) == 2 * asked - refused, "the refusal is remembered"
     for done in range(1, len(pages)):
         rest = connect(page_size=2).source.pages(Stream.EVENTS, pages[done - 1].next_url)
         assert names(pages[:done]) + names(list(rest)) == names(pages)
     assert all(side.transport.trusts(page.next_url) for page in pages[:-1])
 
 
-@pytest.mark.parametrize("refused", [0, 3, -1])
-def test_a_name_that_is_refused_by_itself_is_left_out(
-    sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, refused: int
+@pytest.mark.parametrize("refused", [0, 3, -1, None])
+def test_a_name_that_is_refused_by_itself_is_left_out_and_all_of_them_end_the_walk(
+    sandbox: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, refused: int | None
 ) -> None:
     sandbox.faults.on("event_names_refused")
     happened(sandbox, *NAMES)
     side = connect(page_size=2)
     side.tokens.current()
-    name, send = sorted(NEEDED)[refused], side.transport.send
-    body = b'{"errors": [{"id": "validationError"}]}'
-
-    def refuses(method: str, url: str, **how: Any) -> Answer:
-        return Answer(422, {}, body, None, 1) if f"name%5D={name}&" in f"{url}&" else send(method, url, **how)
-
-    monkeypatch.setattr(side.transport, "send", refuses)
+    name, send = "" if refused is None else sorted(NEEDED)[refused], side.transport.send
+    answer = Answer(422, {}, b'{"errors": [{"id": "validationError"}]}', None, 1)
+    asks_for = "filter" if refused is None else f"name%5D={name}&"
+    monkeypatch.setattr(
+        side.transport, "send", lambda how, url, **more: answer if asks_for in f"{url}&" else send(how, url, **more)
+    )
+    if refused is None:
+        with pytest.raises(NotUnderstoodError):
+            walk(side, Stream.EVENTS)
+        return
     assert sorted(names(walk(side, Stream.EVENTS))) == sorted(one for one in NEEDED if one != name)
     assert side.source.refused_names == {name}
-
-
-def test_the_refusal_of_every_name_ends_the_walk(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = b'{"errors": [{"id": "validationError"}]}'
-    side.tokens.current()
-    monkeypatch.setattr(side.transport, "send", lambda *_, **__: Answer(422, {}, body, None, 1))
-    with pytest.raises(NotUnderstoodError):
-        walk(side, Stream.EVENTS)
 
 
 def test_a_full_page_without_links_is_not_taken_for_the_last(sandbox: Any, connect: Any) -> None:
@@ -222,13 +211,24 @@ def test_a_refused_cursor_ends_the_walk(sandbox: Any, connect: Any) -> None:
         walk(connect(page_size=10))
 
 
-def test_a_page_that_is_too_large_is_asked_for_smaller(sandbox: Any, connect: Any) -> None:
-    fill(sandbox, 320)
-    sandbox.faults.on("bad_gateway_large_pages", threshold=60)
-    pages = walk(connect(page_size=200))
-    assert ids(pages) == list(range(1, 321))
-    sizes = [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)]
-    assert sizes == [200, 200, 100, 100, 50, 50, 50, 50, 50, 50, 50]
+@pytest.mark.parametrize(
+    ("rows", "fault", "options", "sizes"),
+    [
+        (320, "bad_gateway_large_pages", {"threshold": 60}, [200, 200, 100, 100, *[50] * 7]),
+        (5, "bad_gateway_large_pages", {"threshold": 60, "times": 1}, [200, 200]),
+        (5, "hang", {"times": 1, "seconds": 10}, [200, 100]),
+    ],
+    ids=["too large", "one bad gateway", "too slow"],
+)
+def test_a_page_that_is_too_large_or_times_out_is_asked_for_smaller(
+    sandbox: Any, connect: Any, *, rows: int, fault: str, options: dict[str, int], sizes: list[int]
+) -> None:
+    fill(sandbox, rows)
+    side = connect(page_size=200, **({"timeout": "300ms"} if fault == "hang" else {}))
+    side.tokens.current()
+    sandbox.faults.on(fault, **options)
+    assert ids(walk(side)) == list(range(1, rows + 1))
+    assert [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)] == sizes
 
 
 def test_a_walk_begun_again_gets_past_a_page_that_is_too_large(sandbox: Any, connect: Any) -> None:
@@ -260,22 +260,6 @@ def test_lists_of_ids_are_asked_for_at_the_size_that_the_first_needed(sandbox: A
     assert ids(pages) == list(range(1, 251))
     sizes = [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)]
     assert sizes == [100, 100, *[50] * 5]
-
-
-def test_one_bad_gateway_does_not_halve_the_page(sandbox: Any, connect: Any) -> None:
-    fill(sandbox, 5)
-    sandbox.faults.on("bad_gateway_large_pages", threshold=60, times=1)
-    walk(connect(page_size=200))
-    assert [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)] == [200, 200]
-
-
-def test_a_page_that_times_out_is_asked_for_smaller(sandbox: Any, connect: Any) -> None:
-    fill(sandbox, 5)
-    side = connect(page_size=200, timeout="300ms")
-    side.tokens.current()
-    sandbox.faults.on("hang", times=1, seconds=10)
-    assert len(ids(walk(side))) == 5
-    assert [int(dict(entry.query)["page[size]"]) for entry in lists(sandbox)] == [200, 100]
 
 
 def test_a_request_to_stop_waits_for_the_page_ahead(sandbox: Any, connect: Any) -> None:
