@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -101,14 +100,6 @@ def test_a_hiccup_is_not_taken_for_a_refusal(sandbox: Any, side: Any) -> None:
     assert asked(sandbox) == 2
 
 
-@pytest.mark.parametrize(
-    "fault", ["server_error_500", "html_with_200", "broken_json", "body_cut_short", "reset_before_answer"]
-)
-def test_a_broken_answer_is_not_taken_for_a_refusal(sandbox: Any, side: Any, fault: str) -> None:
-    sandbox.faults.on(fault, times=1, kind="token")
-    assert side.tokens.current()
-
-
 def test_the_rule_of_one_token_a_minute_is_waited_for(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     sandbox.faults.on("token_minute_rule", times=2)
@@ -186,19 +177,6 @@ def test_tokens_that_others_may_read_are_refused(file: TokenFile, mode: int) -> 
     file.path.chmod(mode)
     with pytest.raises(StateError, match="chmod 600"):
         file.read()
-
-
-def test_a_failed_write_leaves_what_was_there(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write(TOKENS)
-
-    def no_space(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(StateError, match="No space left"):
-        file.write(TOKENS._replace(access_token="other"))
-    assert file.read() == TOKENS
-    assert list(file.path.parent.iterdir()) == [file.path]
 
 
 def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -60,6 +62,22 @@ def test_a_full_run_ignores_the_watermark() -> None:
 
 
 @pytest.mark.parametrize(
+    ("since", "began", "start", "goes_on"),
+    [
+        (None, NOW, None, True), (ago("90d"), NOW, None, False), (None, None, READING.start, True),
+        (ago("90d") + 60_000, NOW, READING.start, True), (ago("90d") + 60_001, NOW, READING.start, False),
+        (ago("90d"), None, READING.start, False), (ago("5d"), NOW, ago("5d"), True), (ago("4d"), NOW, ago("5d"), False),
+    ],
+)  # fmt: skip
+def test_a_full_run_goes_on_with_a_walk_only_where_that_reads_all_of_it(
+    since: Instant | None, began: Instant | None, start: Any, goes_on: bool
+) -> None:
+    walk = WALK._replace(since=since, began_at=began, next_url="next")
+    made = walk_to_make(Progress(ago("1h"), None, walk), READING._replace(start=start, full=True), NOW, clock)
+    assert (made.next_url, made.as_is) == ("next" if goes_on else None, True)
+
+
+@pytest.mark.parametrize(
     ("watermark", "since", "moves"),
     [(ago("1h"), ago("2h"), True), (ago("2h"), ago("1h"), False), (None, ago("1h"), False)],
     ids=["covers it", "would skip an hour", "nothing was ever read"],
@@ -104,6 +122,12 @@ def test_the_watermark_trusts_no_clock_alone(
     server: Instant | None, local: Instant | None, newest: Instant | None, trusted: Instant | None
 ) -> None:
     assert trusted_time(WALK._replace(began_at=server, local_at=local, newest=newest)) == trusted
+
+
+def test_where_nothing_is_newer_than_the_bound_it_is_at_least_as_late_as_that() -> None:
+    walk = WALK._replace(began_at=NOW, local_at=ago("1d"), newest=ago("1h"))
+    assert trusted_time(walk._replace(since=ago("30m"))) == ago("30m")
+    assert trusted_time(walk._replace(since=Instant(NOW + DAY))) == NOW
 
 
 SKEW = st.integers(-DAY, DAY)
