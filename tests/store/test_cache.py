@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.instants import Instant
@@ -41,12 +42,17 @@ def words(state: Store) -> list[str]:
     return [row[0] for row in state.connection.execute("SELECT state FROM sequence_state ORDER BY id")]
 
 
-def test_a_version_without_a_stamp_is_taken_as_read(state: Store) -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [(2, 1, "active"), (1, 2, "paused"), (1, 1, "paused"), (5, None, "paused"), (None, 1, "paused")],
+)
+def test_the_newer_version_wins_and_of_equal_ones_or_without_a_stamp_the_later(
+    state: Store, first: int | None, second: int | None, kept: str
+) -> None:
     with state.transaction():
-        state.cache.keep_states([state_of(1, "active", 5)])
-        state.cache.keep_states([state_of(1, "paused", None)])
-        state.cache.keep_states([state_of(1, "finished", 1)])
-    assert words(state) == ["finished"]
+        state.cache.keep_states([state_of(1, "active", first)])
+        state.cache.keep_states([state_of(1, "paused", second)])
+    assert words(state) == [kept]
 
 
 def test_a_stamp_that_lies_ahead_beats_no_later_version_of_the_same_page(state: Store) -> None:
@@ -55,22 +61,26 @@ def test_a_stamp_that_lies_ahead_beats_no_later_version_of_the_same_page(state: 
     assert words(state) == ["paused"]
 
 
-def test_what_did_not_change_concerns_nobody(state: Store) -> None:
+def test_a_state_concerns_the_prospects_that_it_shows_on_now_and_did_before(state: Store) -> None:
     with state.transaction():
+        assert state.cache.keep_states([state_of(None)]) == (set(), 0)
+        assert words(state) == []
         assert state.cache.keep_states([state_of(1)]) == ({1}, 1)
         assert state.cache.keep_states([state_of(1)]) == (set(), 0)
-
-
-def test_a_state_that_moved_to_another_prospect_concerns_both(state: Store) -> None:
-    with state.transaction():
-        state.cache.keep_states([state_of(1)])
         assert state.cache.keep_states([state_of(2, at=2)]) == ({1, 2}, 1)
 
 
-def test_a_state_without_a_prospect_is_left_out(state: Store) -> None:
+def test_what_an_answer_does_not_tell_is_as_before(state: Store) -> None:
     with state.transaction():
-        assert state.cache.keep_states([state_of(None)]) == (set(), 0)
-    assert words(state) == []
+        state.cache.keep_states([state_of(1)])
+        untold = state_of(None, "paused", 2)._replace(sequence_id=None, untold=frozenset({"prospect", "sequence"}))
+        assert state.cache.keep_states([untold]) == ({1}, 1)
+        assert [(one.state, one.sequence_id) for one in state.cache.pooled_states([1])[1]] == [("paused", 1)]
+        state.cache.keep_tasks([task(sequence_id=4)])
+        (changed,) = state.cache.keep_tasks(
+            [task(2, prospect_id=None, sequence_id=None, untold=frozenset({"prospect", "sequence", "sequenceStep"}))]
+        )
+    assert (changed.task.prospect_id, changed.task.sequence_id) == (1, 4)
 
 
 def test_a_prospect_that_only_a_state_named_is_known_by_its_id_alone(state: Store) -> None:
@@ -83,10 +93,22 @@ def test_a_prospect_that_only_a_state_named_is_known_by_its_id_alone(state: Stor
 
 def test_a_name_concerns_nobody_whose_person_is_linked_but_an_opt_out_does(state: Store) -> None:
     with state.transaction():
-        state.cache.keep_prospects([prospect()])
+        assert state.cache.keep_prospects([prospect()]) == ({1}, 1)
+        assert state.cache.keep_prospects([prospect(2, first_name="Ada")]) == ({1}, 1)
         state.people.link([1], 1001)
-        assert state.cache.keep_prospects([prospect(2, first_name="Ada")])[0] == set()
-        assert state.cache.keep_prospects([prospect(3, email_opted_out=True)])[0] == {1}
+        assert state.cache.keep_prospects([prospect(3, first_name="Eve")]) == (set(), 1)
+        assert state.cache.keep_prospects([prospect(4, email_opted_out=True)]) == ({1}, 1)
+        assert state.cache.keep_prospects([prospect(4, email_opted_out=True)]) == (set(), 0)
+
+
+def test_a_prospect_that_was_gone_and_is_there_again_is_believed_whatever_its_stamp(state: Store) -> None:
+    with state.transaction():
+        state.cache.keep_prospects([prospect(5)])
+        state.people.link([1], 1001)
+        assert state.cache.prospects_are_gone([1], []) == {1}
+        assert state.cache.prospects_are_gone([1], []) == set()
+        assert state.cache.keep_prospects([prospect(3)]) == ({1}, 1)
+    assert not state.cache.prospects([1])[1].gone
 
 
 def test_the_time_with_which_an_opt_out_was_first_seen_is_kept_as_long_as_it_holds(state: Store) -> None:
@@ -117,7 +139,8 @@ def test_a_task_is_reported_when_it_changed_and_judged_as_it_is_now(state: Store
     with state.transaction():
         assert state.cache.keep_tasks([task()]) == [task()]
         assert state.cache.keep_tasks([task()]) == []
-        assert state.cache.keep_tasks([task(2, skipped=False)]) == [task(2, skipped=False)]
+        assert state.cache.keep_tasks([task(skipped=False)]) == [task(skipped=False)]
+        assert state.cache.keep_tasks([task(2)]) == [task(2)]
         assert state.cache.keep_tasks([task(1)]) == []
 
 
@@ -128,10 +151,14 @@ def test_the_note_of_a_task_that_was_not_skipped_is_not_kept(state: Store) -> No
     assert [one.task.note for one in cached if one] == [None, "kept"]
 
 
-def test_a_sequence_that_was_renamed_has_its_new_name(state: Store) -> None:
+def test_a_sequence_that_was_renamed_has_its_new_name_and_concerns_those_in_it_where_it_is_shown(state: Store) -> None:
     with state.transaction():
-        state.cache.keep_sequences([Sequence(1, "Old"), Sequence(1, "New")], shown=True)
-    assert (state.cache.sequence_name(1), state.cache.sequence_name(2)) == ("New", None)
+        state.cache.keep_states([state_of(1)])
+        assert state.cache.keep_sequences([Sequence(1, "Older"), Sequence(1, "Old")], shown=True) == set()
+        assert state.cache.sequence_name(1) == "Old"
+        assert state.cache.keep_sequences([Sequence(1, "New")], shown=False) == set()
+        assert state.cache.keep_sequences([Sequence(1, "Newer")], shown=True) == {1}
+    assert (state.cache.sequence_name(1), state.cache.sequence_name(2)) == ("Newer", None)
 
 
 @given(

@@ -1,19 +1,122 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from outreach_sync.instants import Instant
-from outreach_sync.records import Stream
+from outreach_sync.records import Prospect, SequenceState, Stream
 from outreach_sync.rules.person import Held
-from outreach_sync.store.people import EVERYBODY
+from outreach_sync.store.people import EVERYBODY, Candidates
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
     from outreach_sync.store.outbox import Entry
 
 NOW = Instant(1000)
+
+
+# -- people
+
+
+def test_what_a_person_holds_comes_back_as_it_was_read_and_as_it_was_then_written(state: Store) -> None:
+    held = Held("Running", NOW, no_email=True, outreach_id="1", sequences="one\ntwo")
+    with state.transaction():
+        state.people.read(1001, 3, held, rule="email", now=NOW)
+        person = state.people.by_id([1001])[1001]
+        assert (person.held, person.lock_version, person.rule, person.written_at) == (held, 3, "email", None)
+        state.people.accepted(1001, 4, {"sequence_state": "Paused"}, Instant(2000))
+    person = state.people.by_id([1001])[1001]
+    assert (person.held, person.lock_version, person.written_at) == (held._replace(sequence_state="Paused"), 4, 2000)
+
+
+def test_reading_a_person_again_keeps_how_and_when_it_was_found(state: Store) -> None:
+    with state.transaction():
+        state.people.read(1001, 3, Held(), rule="email", now=NOW)
+        state.people.doubt([1001], deleted=True, hidden=True)
+        state.people.read(1001, 4, Held("Running"), rule="reference", now=Instant(2000))
+    person = state.people.by_id([1001])[1001]
+    assert (person.rule, person.linked_at, person.deleted, person.hidden) == ("email", NOW, False, False)
+    assert (person.lock_version, person.held.sequence_state) == (4, "Running")
+
+
+def test_a_person_that_is_gone_frees_all_its_prospects(state: Store) -> None:
+    with state.transaction():
+        state.cache.keep_states(SequenceState(one, one, 1, "active", NOW, NOW) for one in (1, 2, 3))
+        state.people.read(1001, 3, Held(), rule="email", now=NOW)
+        state.people.link([2, 1], 1001)
+        assert state.people.prospects_of([1001]) == {1001: [1, 2]}
+        assert (state.people.known(), state.people.known(or_lost=True)) == (1, 1)
+        state.people.unlink(1001, [1, 2])
+    assert (state.people.prospects_of([1001]), state.people.of_prospects([1, 2, 3])) == ({}, {})
+    assert (state.people.known(), state.people.known(or_lost=True)) == (0, 2)
+
+
+def test_those_left_deleted_are_not_known_people_and_doubt_may_be_about_all(state: Store) -> None:
+    with state.transaction():
+        for person in (1001, 1002):
+            state.people.read(person, 3, Held(), rule="email", now=NOW)
+        state.people.doubt([1001], deleted=True, hidden=False)
+        assert state.people.known() == 1
+        assert state.people.by_id([1002])[1002].lock_version == 3
+        state.people.doubt(None)
+    assert state.people.by_id([1002])[1002].lock_version is None
+
+
+# -- who is one person
+
+
+def know(state: Store, **addresses: tuple[str, ...]) -> None:
+    empty: dict[str, Any] = dict.fromkeys(Prospect._fields[:-1])
+    empty |= {"opted_out": False, "email_opted_out": False}
+    with state.transaction():
+        state.cache.keep_prospects(
+            Prospect(**{**empty, "id": int(one[1:]), "emails": some}) for one, some in addresses.items()
+        )
+
+
+def pools(state: Store, *wanted: tuple[int, bool]) -> list[tuple[list[int], bool]]:
+    candidates = Candidates(state.connection)
+    candidates.add((one for one, _ in wanted), buried=(one for one, was_sent in wanted if was_sent))
+    with state.transaction():
+        candidates.list_addresses()
+    return list(candidates.pools())
+
+
+A, B = "a@example.com", "b@example.com"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "wanted", "told"),
+    [
+        (
+            {"p1": (A,), "p2": ("x@example.com", "A@example.com"), "p3": (B,)},
+            [(1, False), (2, False), (3, False)],
+            [([1, 2], False), ([3], False)],
+        ),
+        ({"p1": (A,), "p2": (A, B), "p3": (B,)}, [(3, False), (1, False)], [([1, 2, 3], False)]),
+        ({"p1": (A,), "p2": (A,)}, [(1, False), (2, True)], [([1, 2], True)]),
+    ],
+    ids=["whatever its case", "through a third", "sent if any was"],
+)
+def test_those_who_share_an_address_are_one_person(
+    state: Store, addresses: dict[str, tuple[str, ...]], wanted: list[tuple[int, bool]], told: object
+) -> None:
+    know(state, **addresses)
+    assert pools(state, *wanted) == told
+
+
+def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others(state: Store) -> None:
+    know(state, p1=(A,), p2=(A,))
+    candidates = Candidates(state.connection)
+    candidates.add([1, 2], buried=[])
+    with state.transaction():
+        state.people.link([1], 1001)
+        candidates.list_addresses()
+    assert list(candidates.pools()) == [([1, 2], False)]
+
+
+# -- the outbox
 
 
 def queue(state: Store, lead: int = 1, label: str = "Running", **values: object) -> Entry:
@@ -65,20 +168,13 @@ def test_what_was_being_sent_is_in_doubt_after_a_crash_and_its_person_is_read(st
 def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: Store) -> None:
     with state.transaction():
         state.outbox.queue_task(7, 1, held=False, run_id="r")
+        state.outbox.queue_task(7, 1, held=True, run_id="s")  # as often as it is seen
         (entry,) = state.outbox.find(record="task", key=7)
         state.outbox.mark([entry.id], state="waiting", reason=None)
         assert state.outbox.failures() == []
         assert state.outbox.due("task", "create", NOW, after=0, limit=9) == []
         state.people.link([1], 1001)
     assert len(state.outbox.due("task", "create", NOW, after=0, limit=9)) == 1
-
-
-def test_a_task_is_queued_once_however_often_it_is_seen(state: Store) -> None:
-    with state.transaction():
-        state.outbox.queue_task(7, 1, held=False, run_id="r")
-        state.outbox.queue_task(7, 1, held=True, run_id="s")
-    (entry,) = state.outbox.due("task", "create", NOW, after=0, limit=9)
-    assert entry.task_id == 7
 
 
 @pytest.mark.parametrize("stream", list(Stream))
@@ -119,15 +215,12 @@ def test_what_was_discarded_stays_so_until_a_record_of_theirs_changes_in_outreac
         assert (queue(state).state, queue(state).attempts) == ("queued", 0)
         state.outbox.discard([queue(state).id])
         assert queue(state, label="Finished").state == "queued"
-
-
-def test_a_discarded_creation_is_taken_up_again_with_any_of_its_prospects(state: Store) -> None:
-    with state.transaction():
-        state.outbox.queue_person(1, None, "create", {}, run_id="r", pool=[1, 2], reason="no")
-        (entry,) = state.outbox.of_person([1])
+        # a creation is taken up again with any of its prospects
+        state.outbox.queue_person(3, None, "create", {}, run_id="r", pool=[3, 4], reason="no")
+        (entry,) = state.outbox.of_person([3])
         state.outbox.discard([entry.id])
-        state.undecided.hold([2], changed=True)
-        assert [one.state for one in state.outbox.of_person([1])] == ["queued"]
+        state.undecided.hold([4], changed=True)
+        assert [one.state for one in state.outbox.of_person([3])] == ["queued"]
 
 
 def test_what_an_incomplete_walk_showed_is_not_ready_before_it_is_released(state: Store) -> None:
