@@ -282,7 +282,7 @@ class _Exchange(WSGIRequestHandler):
         try:
             response = owner.respond(request)
         except Exception:  # the outermost place: a service that fails must not look like a broken network
-            logging.getLogger(__name__).exception("failed at %s %s", request.method, request.path)
+            logging.getLogger(__name__).exception("the simulated service failed at %s %s", request.method, request.path)
             response = Response(500, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(_FAILURE).encode())
         if response.wire is None:
             self._send(response, len(response.body))

@@ -134,30 +134,28 @@ class RateLimit:
             return Quota(self.limit, self.limit - self._used, Instant((hour + 1) * _HOUR_MS))
 
 
-class Trouble:
+class Trouble(NamedTuple):
     """Strikes whole answers: instead of them, or on their way.
 
     The token endpoints are struck by these faults only if their option `kind` says so, ``token`` or ``s2s``.
     """
 
-    def __init__(self, faults: FaultBoard, clock: SandboxClock) -> None:
-        """Take the board that says what is on."""
-        self._faults = faults
-        self._clock = clock
+    faults: FaultBoard
+    clock: SandboxClock
 
     def instead(self, request: Request, kind: str) -> Response | None:
         """Give the answer that a fault puts in the place of the real one, None if none fires."""
         for name, strike in _STRIKES.items():
             options = self._take(name, kind)
             if options is not None:
-                return strike(options, request, self._clock.now())
+                return strike(options, request, self.clock.now())
         return self._too_large(request, kind)
 
     def on_the_way(self, response: Response, kind: str) -> Response:
         """Damage an answer."""
         skew = self._take("clock_skew", kind)
         if skew is not None:
-            at = self._clock.header_now() + skew.get("ms", _HOUR_MS)
+            at = self.clock.header_now() + skew.get("ms", _HOUR_MS)
             response = response._replace(headers={**response.headers, "Date": formatdate(at / 1000, usegmt=True)})
         if response.status == 401 and (options := self._take("unauthorized_without_body", kind)) is not None:  # noqa: PLR2004
             html = options.get("form") == "html"
@@ -168,17 +166,17 @@ class Trouble:
         return response if broken is None else response._replace(wire=WireFault("reset_during"))
 
     def _take(self, name: str, kind: str) -> Mapping[str, Any] | None:
-        if kind in {"token", "s2s"} and (self._faults.peek(name) or {}).get("kind") != kind:
+        if kind in {"token", "s2s"} and (self.faults.peek(name) or {}).get("kind") != kind:
             return None
-        return self._faults.take(name)
+        return self.faults.take(name)
 
     def _too_large(self, request: Request, kind: str) -> Response | None:
         """Refuse an address that is too long, or a page that is too large, where a fault says so."""
-        most = (self._faults.peek("url_too_long") or {}).get("bytes", 4096)
+        most = (self.faults.peek("url_too_long") or {}).get("bytes", 4096)
         if len(request.target) > most and self._take("url_too_long", kind) is not None:
             return Response(414, dict(HTML), b"<html><head><title>414 Request-URI Too Large</title></head></html>")
         size = dict(request.query).get("page[size]", "")
-        threshold = (self._faults.peek("bad_gateway_large_pages") or {}).get("threshold", 500)
+        threshold = (self.faults.peek("bad_gateway_large_pages") or {}).get("threshold", 500)
         if not size.isdigit() or int(size) <= threshold or self._take("bad_gateway_large_pages", kind) is None:
             return None
         return Response(502, dict(HTML), b"<html><head><title>502 Bad Gateway</title></head></html>")

@@ -107,15 +107,6 @@ def test_events_are_filtered_and_sorted_by_what_the_published_schema_names(
     assert client.get("events", params=parameters).status_code == status
 
 
-def test_several_names_can_be_refused(client: Client) -> None:
-    client.service.faults.on("event_names_refused")
-    several = [("newFilterSyntax", "true"), ("filter[name][]", "skip_task"), ("filter[name][]", "opt_out")]
-    answer = client.get("events", params=several)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["id"] == "filterParameter.invalid"
-    assert client.get("events", params=several[:2]).status_code == 200
-
-
 def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(client: Client, open_task: int) -> None:
     store, faults = client.service.store, client.service.faults
     faults.on("event_missing", kind="skip_task", times=1)
@@ -136,15 +127,14 @@ def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(client: C
     assert all(event["attributes"]["createdAt"] < store.get("task", 3).values["updatedAt"] for event in events)
 
 
-@pytest.mark.parametrize("shape", ["null", "links", "empty"])
-def test_an_event_can_lose_what_is_gone(client: Client, open_task: int, shape: str) -> None:
+def test_an_event_can_lose_what_is_gone(client: Client, open_task: int) -> None:
     client.service.store.skip_task(open_task)
     client.service.store.delete("task", open_task)
     assert pointers(client.rows("events", **SKIPS)[0])["task"] == open_task
-    client.service.faults.on("event_relations_die", shape=shape)
-    (event,) = client.rows("events", **SKIPS)
-    assert "task" not in pointers(event)
-    assert pointers(event)["prospect"] == 1
+    for shape in ("null", "links", "empty"):
+        client.service.faults.on("event_relations_die", shape=shape)
+        (event,) = client.rows("events", **SKIPS)
+        assert ("task" in pointers(event), pointers(event)["prospect"]) == (False, 1)
 
 
 def test_a_skip_looks_as_the_hypothesis_has_it(client: Client, open_task: int) -> None:
@@ -169,7 +159,7 @@ def test_a_skip_looks_as_the_hypothesis_has_it(client: Client, open_task: int) -
     assert names(client)[-1] == "task_destroyed"
 
 
-def test_a_skip_can_keep_every_stamp_and_the_step(client: Client, open_task: int) -> None:
+def test_a_skip_and_an_opt_out_can_keep_every_stamp_and_the_step(client: Client, open_task: int) -> None:
     before = client.rows("tasks")[0]["attributes"]["updatedAt"]
     client.service.faults.on("skip_keeps_updated_at", times=1)
     client.service.store.skip_task(open_task)
@@ -181,10 +171,6 @@ def test_a_skip_can_keep_every_stamp_and_the_step(client: Client, open_task: int
     client.service.store.update("sequenceState", 1, sequenceStep=1)
     client.service.store.skip_task(client.service.store.add_task(1, sequence=1, sequenceState=1, sequenceStep=1))
     assert client.rows("sequenceStates")[0]["relationships"]["sequenceStep"]["data"]["id"] == 1
-
-
-def test_an_opt_out_can_keep_the_stamp(client: Client, open_task: int) -> None:
-    assert open_task
     client.service.faults.on("opt_out_keeps_updated_at")
     client.service.store.opt_out(1)
     attributes = client.rows("prospects")[0]["attributes"]

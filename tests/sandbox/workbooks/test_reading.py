@@ -59,6 +59,7 @@ def many(client: Client) -> Client:
         ("employer_link", "eq", "7", [1001]),
         ("lock_version", "eq", "0", [1001, 1002, 1003]),
         ("object_ref", "eq", "PERS-1002", [1002]),
+        ("object_ref", "eq", "PERS-x", []),
         (STAMP, "eq", "2026-09-01", [1001]),
         (STAMP, "eq", "Tue Sep 01 10:00:04 UTC 2026", [1001]),
         (STAMP, "eq", "2026-09-01T10:00:05Z", []),
@@ -132,6 +133,7 @@ def test_a_page_has_at_most_100_rows_pages_join_up_and_a_limit_needs_a_start(man
     assert [id_ for page in pages for id_ in page] == list(range(1001, 1251))
     assert len(many.ids(PEOPLE, ALL, _limit="5")) == 100
     assert many.ids(PEOPLE, ALL, _start="0", _limit="2", _sort="id", _dir="DESC") == [1250, 1249]
+    assert many.ids(PEOPLE, ("id", "eq", "1032,1001"), __skip_total_rows="true") == [1001, 1032]
     many.service.faults.on("page_shift", times=1, shift=2)
     assert many.ids(PEOPLE, ALL, _start="3", _limit="3") == [1006, 1007, 1008]
 
