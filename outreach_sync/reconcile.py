@@ -115,7 +115,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
             run.store.outbox.task_not_seen(task_id, prospect_id, reason, run_id=run.id)
             run.summary.tasks.rejected += 1
         run.store.undecided.mark_again(WITHOUT_PERSON)
-        _end_walk(run, survey)
+        survey.begin()
     return None, bool(problems) and not allow_bulk
 
 
@@ -131,17 +131,11 @@ def _through(run: Run, following: Callable[[int, int], T], together: int) -> Ite
 
 def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
     with run.store.transaction():
-        _end_walk(run, survey)
+        survey.begin()
     return GuardStoppedError(
         f"the guard stopped this reconcile before its first write: {problem}; nothing of it was kept.",
         advice="`reconcile --dry-run` shows the changes; `reconcile --allow-bulk` makes them.",
     )
-
-
-def _end_walk(run: Run, survey: Survey) -> None:
-    """Have the next reconcile begin anew (inside a transaction)."""
-    run.store.progress.reset(SURVEY)
-    survey.begin()
 
 
 # -- Outreach: all sequence states
@@ -165,7 +159,7 @@ def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
     is_stale = now is None or began_at is None or not 0 <= now - began_at < _STALE_MS
     if is_stale:
         with run.store.transaction():
-            _end_walk(run, survey)
+            survey.begin()
             walk = Walk(None, moves_watermark=False, counts_as_sweep=False, as_is=True)
             run.store.progress.keep_walk(SURVEY, walk)
     if is_stale or done.walk is not None:

@@ -173,8 +173,9 @@ class Survey(Table):
         )
 
     def begin(self) -> None:
-        """Forget what an earlier walk has seen."""
+        """Forget how far an earlier walk is, and what it has seen, so that the next one begins anew."""
         self.do("DELETE FROM survey_seen")
+        self.do("DELETE FROM progress WHERE stream = ?", SURVEY)
 
     def saw(self, state_ids: Iterable[int]) -> None:
         """Note which states a page held."""
