@@ -166,14 +166,9 @@ def _complete(run: Run, stream: Stream, walk: Walk, name: str) -> None:
 def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_is: bool = True) -> set[int]:
     """Store the records of a page, and refuse those that make no sense (inside a transaction).
 
-    Args:
-        run: the run.
-        page: an answer of any request: of a walk, of a history, of records asked for by id.
-        summary: where a walk counts rows that changed, skips and skipped tasks.
-        as_is: take every row as it is; a walk that reads what changed leaves newer versions in place.
-
-    Returns:
-        The prospects whose Person has to be decided again.
+    The page may be of a walk, of a history or of records asked for by id. `summary` is where a walk counts rows that
+    changed, skips and skipped tasks. `as_is` takes every row as it is; a walk that reads what changed leaves newer
+    versions in place. Returns the prospects whose Person has to be decided again.
     """
     cache, outbox = run.store.cache, run.store.outbox
     refused = {one.id for one in page.refused}

@@ -147,12 +147,8 @@ def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
     The walk goes on from where an earlier one stopped. One that began a day ago or longer, by the service's clock,
     proves too little about what it saw first; one that was completed, and what followed was not, need not be made.
 
-    Raises:
-        ServiceError: it could not be completed; it goes on the next time, or begins anew where the answers went in
-            circles.
-        InterruptedByError: asked to stop; it goes on the next time.
-        GuardStoppedError: where the guard `stops` it, more people than it allows miss states, and none of a few hundred
-            states that were asked for exists: a user who may see nothing any more would have every state asked for.
+    Where the guard `stops` it, it stops here if more people than that allows miss states and none of a few hundred that
+    were asked for exists: a user who may see nothing any more would have every state asked for.
     """
     done, now = run.store.progress.of(SURVEY), run.source.heard_time()
     began_at = done.watermark if done.walk is None else done.walk.began_at
