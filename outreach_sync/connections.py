@@ -56,24 +56,19 @@ _REASONS = (
 
 
 class Answer(NamedTuple):
-    """What came back. `headers` ignores case; `server_time` is its `Date`; `elapsed_ms` counts to the last byte."""
+    """What came back. `headers` ignores case; `server_time` is its `Date`."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     server_time: Instant | None
-    elapsed_ms: int
 
 
 class Transport:
     """Exchanges with one origin (scheme, host, port); safe to be used by several threads.
 
     Redirects are not followed, cookies not kept, .netrc not read; certificates are always verified. Proxies and CA
-    files come from the environment.
-
-    Attributes:
-        requests: how many were sent so far.
-        server_time: the last `Date` seen.
+    files come from the environment. `requests` counts those sent, `server_time` is the last `Date` seen.
     """
 
     def __init__(self, origin: str, *, user_agent: str, stop: StopSignal, connections: int = 4) -> None:
@@ -99,16 +94,14 @@ class Transport:
         timeout_seconds: float = 60.0,
         grace_seconds: float = 0.0,
     ) -> Answer:
-        """Send one request and read its answer to the end, whatever its status.
+        """Send one request, in its turn, and read its answer to the end, whatever its status.
 
-        It waits for its turn first. The whole exchange lasts at most `timeout_seconds`. After a request to stop it may
-        begin or go on for `grace_seconds` (0 for reads, more for a write that should be finished).
+        The whole exchange lasts at most `timeout_seconds`. After a request to stop it may begin or go on for
+        `grace_seconds` (0 for reads, more for a write that should be finished).
 
         Raises:
-            NotSentError: it did not reach the service.
-            MaybeSentError: its answer was lost or too slow.
-            UntrustedAnswerError: the URL is not on the configured origin, and nothing was sent; or the answer is larger
-                than any that makes sense.
+            NotSentError: it did not reach the service. MaybeSentError: its answer was lost or too slow.
+            UntrustedAnswerError: the URL is on another origin, and nothing was sent; or the answer is far too large.
             ConfigError: a proxy or CA file that the environment names cannot be used.
             InterruptedByError: asked to stop.
         """
@@ -144,7 +137,7 @@ class Transport:
         at = server_time(reply.headers)
         if at is not None:
             self.server_time, self._seen_at = at, time.monotonic()
-        return Answer(reply.status_code, reply.headers, content, at, round((time.monotonic() - exchange.began) * 1000))
+        return Answer(reply.status_code, reply.headers, content, at)
 
     def _carry_out(self, exchange: Exchange, prepared: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
         """Send and read, in a thread of its own."""
@@ -250,20 +243,16 @@ class _Watched:
                 raise TimeoutError
 
 
-class _Http(_Watched, urllib3.connection.HTTPConnection):
-    """Plain HTTP, for loopback."""
-
-
-class _Https(_Watched, urllib3.connection.HTTPSConnection):
-    """HTTPS."""
-
-
 class _Adapter(requests.adapters.HTTPAdapter):
     """Requests' adapter over watched connections, through a proxy too; it never retries by itself."""
 
+    class _Http(_Watched, urllib3.connection.HTTPConnection): ...
+
+    class _Https(_Watched, urllib3.connection.HTTPSConnection): ...
+
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = _Https if pool.scheme == "https" else _Http
+        pool.ConnectionCls = self._Https if pool.scheme == "https" else self._Http
         return pool
 
 
@@ -280,10 +269,10 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
-    """Read and unpack a body: gzip, of one or more members. What cannot be unpacked raises `zlib.error`.
+    """Read and unpack a body: gzip, of one or more members.
 
     Raises:
-        UntrustedAnswerError: it is larger than any that makes sense.
+        UntrustedAnswerError: it is larger than any that makes sense. zlib.error: it cannot be unpacked.
     """
     content, unpacked = bytearray(), bytearray()
     too_large = f"an answer of {host} has more than {LONGEST_BODY // 2**20} MB, unpacked; it was not read."

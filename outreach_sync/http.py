@@ -97,8 +97,7 @@ class RetriableError(ServiceError):
     Attributes:
         gives_up_as: what a caller raises when patience is over.
         eagerness: by how much the pauses before trying again are shorter than usual.
-        asked_seconds: the pause that the service asked for, None where it said nothing.
-        status: the status of a `BusyError`.
+        asked_seconds: the pause that the service asked for. `status` is that of a `BusyError`.
         timed_out: whether the answer took too long, rather than being cut off.
     """
 
@@ -267,13 +266,12 @@ def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> 
     """Say how many seconds the service asks to wait, at most a year; None where it does not say, or nonsense.
 
     Retry-After and X-RateLimit-Reset come as seconds, epoch seconds, ISO 8601 with or without zone, or an HTTP date.
-    Absolute times are compared with `at`, the answer's own `Date`, never with the clock of this machine.
-    X-RateLimit-Reset, which every answer has, counts only where the quota stops us.
+    Absolute times are compared with `at`, the answer's own `Date`. X-RateLimit-Reset, which every answer has, counts
+    only where the quota stops us.
     """
-    seconds = _seconds_until(headers.get("Retry-After", ""), at)
-    if seconds is None and status == _TOO_MANY_REQUESTS:
-        seconds = _seconds_until(headers.get("X-RateLimit-Reset", ""), at)
-    return seconds
+    names = ("Retry-After", "X-RateLimit-Reset") if status == _TOO_MANY_REQUESTS else ("Retry-After",)
+    found = (_seconds_until(headers.get(name, ""), at) for name in names)
+    return next((seconds for seconds in found if seconds is not None), None)
 
 
 def quota(headers: Mapping[str, str], at: Instant | None) -> Quota:

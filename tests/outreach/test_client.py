@@ -81,7 +81,7 @@ def gateway(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
         asked.append(1)
         if len(asked) > times:
             return real(method, url, **named)
-        return Answer(status, {"Content-Type": "text/html"}, page, None, 1)
+        return Answer(status, {"Content-Type": "text/html"}, page, None)
 
     monkeypatch.setattr(side.transport, "send", send)
     return asked
@@ -180,7 +180,7 @@ def test_a_service_that_stays_broken_ends_with_4(
 def test_json_that_is_no_document_is_no_answer(connect: Any, monkeypatch: pytest.MonkeyPatch, document: bytes) -> None:
     side = connect(patience="100ms")
     side.tokens.current()
-    monkeypatch.setattr(side.transport, "send", lambda *_, **__: Answer(200, {}, document, None, 1))
+    monkeypatch.setattr(side.transport, "send", lambda *_, **__: Answer(200, {}, document, None))
     with pytest.raises(UntrustedAnswerError):
         side.source.get("/api/v2/prospects", ONE)
 

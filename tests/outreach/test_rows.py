@@ -36,7 +36,7 @@ def page(stream: Stream, *data: Any, included: Any = None, links: Any = None, wa
 
 
 def read(body: bytes, stream: Stream, wanted: Wanted = NOTHING) -> Page:
-    parsed = read_page(Answer(200, {}, body, AT, 1), stream, wanted)
+    parsed = read_page(Answer(200, {}, body, AT), stream, wanted)
     assert parsed is not None
     return parsed
 
@@ -374,7 +374,7 @@ def test_a_page_says_what_follows_that_nothing_does_or_neither(links: Any, expec
     ],
 )  # fmt: skip
 def test_what_is_no_json_or_has_no_list_is_no_page(body: bytes) -> None:
-    assert read_page(Answer(200, {}, body, AT, 1), Stream.TASKS, NOTHING) is None
+    assert read_page(Answer(200, {}, body, AT), Stream.TASKS, NOTHING) is None
 
 
 @given(
@@ -437,7 +437,7 @@ def answers(stream: Stream) -> Any:
 @given(data=some.data())
 def test_a_page_read_at_once_is_the_page_read_row_by_row(stream: Stream, wanted: Wanted, data: some.DataObject) -> None:
     body = json.dumps(data.draw(answers(stream))).encode()
-    row_by_row = rows._row_by_row(parsed_object(body) or {}, Answer(200, {}, body, AT, 1), stream, wanted)
+    row_by_row = rows._row_by_row(parsed_object(body) or {}, Answer(200, {}, body, AT), stream, wanted)
     assert read(body, stream, wanted) == row_by_row
 
 

@@ -144,6 +144,6 @@ def test_the_page_of_a_gateway_may_pass(
     connect_s2s: Any, monkeypatch: pytest.MonkeyPatch, status: int, page: bytes
 ) -> None:
     tokens, source = connect_s2s()
-    real, left = source.transport.send, [Answer(status, {}, page, None, 1)] * 4
+    real, left = source.transport.send, [Answer(status, {}, page, None)] * 4
     monkeypatch.setattr(source.transport, "send", lambda *args, **how: left.pop() if left else real(*args, **how))
     assert tokens.current()

@@ -223,7 +223,7 @@ def answers_once(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, conten
 
     def send(*args: Any, **named: Any) -> Answer:
         given.append(1)
-        return Answer(status, {}, body, AT, 1) if len(given) == 1 else real(*args, **named)
+        return Answer(status, {}, body, AT) if len(given) == 1 else real(*args, **named)
 
     monkeypatch.setattr(side.transport, "send", send)
 

@@ -146,7 +146,7 @@ def test_a_name_that_is_refused_by_itself_is_left_out_and_all_of_them_end_the_wa
     side = connect(page_size=2)
     side.tokens.current()
     name, send = "" if refused is None else sorted(NEEDED)[refused], side.transport.send
-    answer = Answer(422, {}, b'{"errors": [{"id": "validationError"}]}', None, 1)
+    answer = Answer(422, {}, b'{"errors": [{"id": "validationError"}]}', None)
     asks_for = "filter" if refused is None else f"name%5D={name}&"
     monkeypatch.setattr(
         side.transport, "send", lambda how, url, **more: answer if asks_for in f"{url}&" else send(how, url, **more)
