@@ -44,17 +44,10 @@ def _mistakes(path: Path) -> list[str]:
 
 def test_ten_mistakes_are_ten_lines_each_with_its_place_and_what_is_allowed(write: Write) -> None:
     mistakes = _mistakes(write(TEN_MISTAKES))
-    assert [mistake.split(": ")[0:2] for mistake in mistakes] == [
-        ["1", "outrech"],
-        ["3", "outreach.base_url"],
-        ["4", "outreach.client_id"],
-        ["5", "outreach.client_secret_file"],
-        ["6", "outreach.timeout"],
-        ["10", "workbooks.concurrency"],
-        ["12", "workbooks.fields.no_email"],
-        ["14", "sync.multiple_sequences"],
-        ["16", "sync.tasks.name"],
-        ["18", "schedule.cron"],
+    assert [": ".join(mistake.split(": ")[:2]) for mistake in mistakes] == [
+        *("1: outrech", "3: outreach.base_url", "4: outreach.client_id", "5: outreach.client_secret_file"),
+        *("6: outreach.timeout", "10: workbooks.concurrency", "12: workbooks.fields.no_email"),
+        *("14: sync.multiple_sequences", "16: sync.tasks.name", "18: schedule.cron"),
     ]
     assert all(";" in mistake or "?" in mistake for mistake in mistakes)
     assert not any("planted" in mistake for mistake in mistakes)
@@ -73,11 +66,7 @@ def test_ten_mistakes_are_ten_lines_each_with_its_place_and_what_is_allowed(writ
         ("sync: {labels: [a]}", "sync.labels", "is not a mapping"),
         ("sync: {labels: {active: ''}}", "sync.labels.active", "is empty"),
         ("sync: {labels: {Not Valid: x}}", "sync.labels.…", "as Outreach writes it"),
-        (
-            "sync: {start: yesterday}",
-            "sync.start",
-            "allowed: a duration such as 90d, a date such as 2026-01-31, or all",
-        ),
+        ("sync: {start: yesterday}", "sync.start", "a duration such as 90d, a date such as 2026-01-31, or all"),
         ("sync: {guard: {share: 1.5}}", "sync.guard.share", "from 0 to 1"),
         ("sync: {guard: {share: nan}}", "sync.guard.share", "from 0 to 1"),
         ("sync: {people: {match: [link, link]}}", "sync.people.match", "duplicate"),
@@ -161,7 +150,6 @@ def test_a_key_that_holds_a_secret_for_want_of_a_blank_is_not_shown(write: Write
 
 def test_a_secret_is_hidden_in_every_form_of_a_config(minimal: Write) -> None:
     config = load_config(minimal("monitoring: {ping_url: https://ping.example.com/planted-token}\n"))
-    assert isinstance(config, Config)
     assert "planted" not in f"{config} {config!r} {config.model_dump()!r} {config.workbooks!r}"
 
 
@@ -175,10 +163,7 @@ OAUTH = "outreach: {client_id: c, client_secret: planted}\n"
     [
         ("sync:\n", "outreach.client_id outreach.client_secret workbooks.api_key"),
         (f"outreach: {{s2s: {{install_id: 7}}}}\n{KEY}", "outreach.s2s.app_guid outreach.s2s.private_key"),
-        (
-            f"outreach: {{client_id: c, refresh_token: '${{X:-}}', s2s: {S2S}}}\n{KEY}",
-            "outreach.client_id",
-        ),
+        (f"outreach: {{client_id: c, refresh_token: '${{X:-}}', s2s: {S2S}}}\n{KEY}", "outreach.client_id"),
         (
             f"outreach: {{client_id: '${{NO}}', client_secret_file: /nowhere/x}}\n{KEY}",
             "outreach.client_id outreach.client_secret_file",
@@ -196,10 +181,8 @@ OAUTH = "outreach: {client_id: c, client_secret: planted}\n"
             )
         ),
         (
-            OAUTH
-            + KEY
-            + "sync: {people: {create_fields: {no_email_soliciting: a, 'main_location[email]': b, id: c}}}\n",
-            "{0}.id {0}.main_location[email] {0}.no_email_soliciting".format("sync.people.create_fields"),
+            f"{OAUTH}{KEY}sync: {{people: {{create_fields: {{no_email_soliciting: a, 'main_location[email]': b}}}}}}\n",
+            "{0}.main_location[email] {0}.no_email_soliciting".format("sync.people.create_fields"),
         ),
     ],
 )
@@ -232,55 +215,37 @@ def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mo
     assert "planted" not in warning
 
 
-def test_a_config_without_a_secret_may_be_read_by_anyone(write: Write) -> None:
+def test_a_config_without_a_secret_may_be_read_by_anyone_and_a_pipe_is_read_once(write: Write, tmp_path: Path) -> None:
     path = write(
         "outreach: {client_id: c, client_secret: '${S}', refresh_token: null}\n"
         "workbooks: {api_key_file: /run/key}\nmonitoring: {ping_url: null}\n"
     )
     path.chmod(0o644)
-    assert exposed_secrets(path) is None
-
-
-def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o644)
-    assert exposed_secrets(tmp_path / "pipe") is None
+    assert (exposed_secrets(path), exposed_secrets(tmp_path / "pipe")) == (None, None)
 
 
-@pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """All places but the system's, in their order, each with a config."""
+def test_each_place_goes_before_the_next_and_one_that_is_named_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("OUTREACH_SYNC_CONFIG", str(tmp_path / "variable.yaml"))
-    found = {
-        "explicit": tmp_path / "explicit.yaml",
-        "variable": tmp_path / "variable.yaml",
-        "here": Path("config/outreach-sync.yaml"),
-        "user": tmp_path / "xdg/outreach-sync/config.yaml",
-    }
-    for path in found.values():
+    here, user = Path("config/outreach-sync.yaml"), tmp_path / "xdg/outreach-sync/config.yaml"
+    for path in (tmp_path / "explicit.yaml", tmp_path / "variable.yaml", here, user):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    return found
-
-
-def test_each_place_goes_before_the_next(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_config(places["explicit"]) == places["explicit"]
-    assert find_config() == places["variable"]
-    monkeypatch.delenv("OUTREACH_SYNC_CONFIG")
-    assert find_config() == places["here"]
-    places["here"].unlink()
-    assert find_config() == places["user"]
-
-
-def test_a_config_that_is_named_but_missing_is_never_replaced_by_another(
-    places: dict[str, Path], tmp_path: Path
-) -> None:
+    assert find_config(tmp_path / "explicit.yaml") == tmp_path / "explicit.yaml"
+    assert find_config() == tmp_path / "variable.yaml"
     with pytest.raises(ConfigError, match="--config"):
         find_config(tmp_path / "typo.yaml")
-    places["variable"].unlink()
+    (tmp_path / "variable.yaml").unlink()
     with pytest.raises(ConfigError, match="OUTREACH_SYNC_CONFIG"):
         find_config()
+    monkeypatch.delenv("OUTREACH_SYNC_CONFIG")
+    assert find_config() == here
+    here.unlink()
+    assert find_config() == user
 
 
 def test_without_any_the_error_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,13 +335,18 @@ CREDENTIALS = ["outreach.client_id", "outreach.client_secret", "outreach.refresh
 AROUND = ["{}\n", "{}\r\n", "\r{}", " {} ", "\ufeff{}", "\t{}\u200b", "\n\n{}\0"]
 
 
-@pytest.mark.parametrize("way", ["variable", "literal", "file"])
-@pytest.mark.parametrize("key", CREDENTIALS)
+@pytest.mark.parametrize(
+    ("way", "key"),
+    [
+        (way, key)
+        for way in ("variable", "literal", "file")
+        for key in CREDENTIALS
+        if (way, key[-3:]) != ("file", "_id")
+    ],
+)
 def test_what_surrounds_a_credential_is_cleaned_whichever_way_it_came(
     config_with: ConfigWith, key: str, way: str
 ) -> None:
-    if way == "file" and key.endswith("_id"):
-        return
     for around in AROUND:
         config = config_with(key, around.format("planted-s3cret"), way)
         held = config.outreach.client_id if key.endswith("_id") else None
