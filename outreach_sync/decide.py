@@ -85,8 +85,7 @@ def decisions(
         without: told the ids of sequence states, returns those to leave out, as if they did not exist.
     """
     everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
-    prospects = store.cache.pooled_prospects(everyone)
-    states = store.cache.pooled_states(everyone)
+    prospects, states = store.cache.pooled(everyone)
     left_out = set(without([one.id for some in states.values() for one in some]))
     senseless = store.outbox.refused_states(everyone)
     all_read = store.facts.get(ALL_STATES_READ) is not None
@@ -119,12 +118,16 @@ def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
     """
     found_more = True
     while found_more:  # somebody to be created turned out to share an address with a Person
-        candidates = Candidates(run.store.connection)
+        candidates = None
         for one in look_up_all(run, only_opt_outs=only_opt_outs):
             missing, buried = _decide(run, one, only_opt_outs=only_opt_outs)
-            candidates.add(missing, buried=buried)
+            if missing:
+                candidates = candidates or Candidates(run.store.connection)
+                candidates.add(missing, buried=buried)
             run.on_progress("planned", len(one.prospects))
             yield
+        if candidates is None:
+            return
         with run.store.transaction():
             candidates.list_addresses()
         found_more, pools = False, candidates.pools()

@@ -393,7 +393,7 @@ def _record(run: Run) -> None:
     Of a dry run nothing is kept, but what is on the copy of the store that is gone when somebody reads the summary.
     """
     store, heard, summary, now = run.store, run.source.heard_time(), run.summary, instants.now()
-    summary.failing, summary.finished_at = store.outbox.count_failures(), now
+    summary.failing, summary.finished_at = sum(store.outbox.counts(refused=True).values()), now
     if summary.dry_run:
         summary.refused = [failure_document(entry) for entry in store.outbox.failures()]
         concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}

@@ -65,7 +65,7 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
     """
     recorded, last = store.history.runs(_SHOWN), last_begun(store, now)
     overdue = {} if holder is not None else overdue_runs(config, last, now)
-    refused, tokens = store.outbox.count_failures(), token_age(config.state.path, now)
+    refused, tokens = sum(store.outbox.counts(refused=True).values()), token_age(config.state.path, now)
     marks = {stream.value: to_iso(mark) for stream, mark in store.progress.watermarks().items()}
     following = None if holder is not None else _due(config, "run", last.get("run", now))
     quota = json.loads(store.facts.get(QUOTA) or "null")

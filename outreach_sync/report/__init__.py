@@ -30,7 +30,7 @@ from outreach_sync.insight.status import status_document
 from outreach_sync.instants import Instant, ago, parse_iso, to_date, to_datetime
 from outreach_sync.log import scrubbed
 from outreach_sync.records import Stream
-from outreach_sync.store.progress import DAY_MS, day_of
+from outreach_sync.store.progress import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -146,7 +146,7 @@ class Report:
         """
         self.generated_at, self.days = now, days
         self.unit, length = ("day", 1) if days <= _MOST_DAILY_PERIODS else ("week", 7)
-        end, length_ms = day_of(now) + DAY_MS, length * DAY_MS
+        end, length_ms = now // DAY_MS * DAY_MS + DAY_MS, length * DAY_MS
         self._starts = [Instant(end - back * length_ms) for back in range(-(-days // length), 0, -1)]
         directory = config.state.path.absolute().parent
         self.title = directory.name if directory.parent.name == "outreach-sync" else "outreach-sync"
@@ -244,7 +244,7 @@ def _trends(store: Store, since: Instant, now: Instant) -> list[Trend]:
     recorded: dict[Instant, dict[str, int]] = {}
     for day, said, people in store.history.labels_since(since):
         recorded.setdefault(day, {})[said] = people
-    current = recorded[day_of(now)] = dict(store.history.labels_now())
+    current = recorded[Instant(now // DAY_MS * DAY_MS)] = dict(store.history.labels_now())
     gone = {label for counts in recorded.values() for label in counts} - current.keys()
     trends = []
     for label in (*current, *sorted(gone)):

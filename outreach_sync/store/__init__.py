@@ -78,7 +78,10 @@ class Store(AbstractContextManager["Store"]):
         """
         path = resolved(path)
         with state_errors(path), ExitStack() as unless_ours:
-            _create_private(path)
+            make_directory(path.parent)
+            with os.fdopen(open_private(path), "rb") as file:  # private before SQLite opens it
+                if file.read(len(_MAGIC)) not in {b"", _MAGIC}:  # it overwrites a file of a few bytes
+                    raise sqlite3.DatabaseError("file is not a database")
             connection = unless_ours.enter_context(closing(connect(path)))
             version = _version_of_ours(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")  # changes the file: only once it is known to be ours
@@ -204,18 +207,6 @@ def copy_whole(connection: sqlite3.Connection, target: Path) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-
-
-def _create_private(path: Path) -> None:
-    """Make the directory and an empty file that only its owner can read, before SQLite opens it."""
-    make_directory(path.parent)
-    descriptor = open_private(path)
-    try:
-        beginning = os.pread(descriptor, len(_MAGIC), 0)
-    finally:
-        os.close(descriptor)
-    if beginning not in {b"", _MAGIC}:  # SQLite takes a file of a few bytes for an empty one and overwrites it
-        raise sqlite3.DatabaseError("file is not a database")
 
 
 def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:

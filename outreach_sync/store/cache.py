@@ -139,7 +139,7 @@ class Cache(Table):
         """
         rows = (
             (*state[:5], state.sequence_step_id, state.replied_at, state.updated_at, trust.ahead(state.updated_at))
-            for state in map(_as_told, states)
+            for state in (_as_told(state) if state.untold else state for state in states)
         )
         fresh, taken, concerned, changed = list[_Row](), list[int](), set[int](), 0
         for row, before in self._to_store("sequence_state", _STATE, rows, trust):
@@ -153,21 +153,23 @@ class Cache(Table):
                 changed += 1
                 concerned.update(one[1] for one in (row, before) if one is not None and one[1] is not None)
         self.write("sequence_state", _STATE, fresh)
-        self.remove_states(taken)
+        if taken:
+            self.remove_states(taken)
         self.know(concerned)
         return concerned, changed
 
     def remove_states(self, state_ids: Collection[int]) -> set[int]:
         """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
         concerned = self.column(f"SELECT prospect_id FROM sequence_state WHERE id IN {IDS}", state_ids)
-        self.do(f"DELETE FROM sequence_state WHERE id IN {IDS}", state_ids)
+        self.connection.executemany("DELETE FROM sequence_state WHERE id = ?", ((one,) for one in state_ids))
         return set(concerned)
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
         rows = (
             (
-                *(one.id, one.first_name, one.last_name, _lines(one.emails) or None, one.external_id),
+                *(one.id, one.first_name, one.last_name),
+                *("\n".join(line for line in one.emails if "\n" not in line) or None, one.external_id),
                 json.dumps(one.extra) if one.extra else None,
                 *(int(one.opted_out), one.opted_out_at, int(one.email_opted_out), one.emails_opted_at, one.trashed_at),
                 *(1, 0, one.updated_at, trust.ahead(one.updated_at)),
@@ -338,27 +340,23 @@ class Cache(Table):
         )
         return [one for one, emails in rows if mailbox(address) in mailboxes(emails)]
 
-    def pooled_prospects(self, prospect_ids: Collection[int]) -> dict[int, PooledProspect]:
-        """Return what a decision needs of each prospect."""
+    def pooled(self, prospect_ids: Collection[int]) -> tuple[dict[int, PooledProspect], dict[int, list[PooledState]]]:
+        """Return what a decision needs of each prospect, and the sequence states of each that has any."""
         rows = self.do(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
             f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {IDS}",
             prospect_ids,
         )
-        return {row[0]: PooledProspect._make(row) for row in rows}
-
-    def pooled_states(self, prospect_ids: Collection[int]) -> dict[int, list[PooledState]]:
-        """Return the sequence states of each prospect that has any."""
+        prospects = {row[0]: PooledProspect._make(row) for row in rows}
         rows = self.do(
             "SELECT s.id, s.prospect_id, s.sequence_id, s.state, coalesce(s.state_changed_at, s.updated_at), q.name"
-            " FROM sequence_state s LEFT JOIN sequence q ON q.id = s.sequence_id"
-            f" WHERE s.prospect_id IN {IDS}",
+            f" FROM sequence_state s LEFT JOIN sequence q ON q.id = s.sequence_id WHERE s.prospect_id IN {IDS}",
             prospect_ids,
         )
         states: dict[int, list[PooledState]] = {}
         for row in rows:
             states.setdefault(row[1], []).append(PooledState._make(row))
-        return states
+        return prospects, states
 
     def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
         """Return for which of the prospects an opt-out is known, whatever else there may be."""
@@ -386,19 +384,13 @@ def mailboxes(emails: str | None) -> set[str]:
     return {mailbox(line) for line in (emails or "").split("\n") if line.strip()}
 
 
-def _lines(emails: Iterable[str]) -> str:
-    return "\n".join(address for address in emails if "\n" not in address)
-
-
 def _as_told(record: Any) -> Any:
     """Mark the relationships of a state or task of which the answer says nothing."""
-    if not record.untold:
-        return record
     return record._replace(**{_IDS_OF[name]: _UNTOLD for name in record.untold if name in _IDS_OF})
 
 
 def _task_row(told: SourceTask, ahead: int, *, skipped: bool) -> _Row:
-    task = _as_told(told)
+    task = _as_told(told) if told.untold else told
     attributes = json.dumps(dict(task.attributes), separators=(",", ":"), sort_keys=True)
     note = task.note if skipped else None
     return (*task[:4], *task[5:8], note, attributes, int(skipped), task.updated_at, ahead)

@@ -110,7 +110,7 @@ def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospec
         linked = table.column(f"SELECT id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", namesakes)
         for one in set(namesakes).difference(linked):
             erase_rows(connection, Persona(frozenset({one}), frozenset()))
-    return forgotten_ids(connection, "prospect")
+    return frozenset(table.column(f"{FORGOTTEN} 'prospect'"))
 
 
 def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:

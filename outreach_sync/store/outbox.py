@@ -329,13 +329,10 @@ class Outbox(Table):
         """Return every entry that was refused, oldest first."""
         return self.records(Entry, f"outbox WHERE {_REFUSED} ORDER BY id")
 
-    def count_failures(self) -> int:
-        """Count every entry that was refused."""
-        return int(self.value(f"SELECT count(*) FROM outbox WHERE {_REFUSED}"))
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Count entries by (record, state)."""
-        rows = self.do("SELECT record, state, count(*) FROM outbox GROUP BY record, state")
+    def counts(self, *, refused: bool = False) -> dict[tuple[str, str], int]:
+        """Count entries, or those that were `refused`, by (record, state)."""
+        which = f" WHERE {_REFUSED}" if refused else ""
+        rows = self.do(f"SELECT record, state, count(*) FROM outbox{which} GROUP BY record, state")
         return {(record, state): count for record, state, count in rows}
 
     def guarded(self, not_active: str) -> Guarded:

@@ -13,7 +13,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.instants import Instant
 from outreach_sync.records import Event, Stream
 from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.rules.watermark import Progress, Walk, Watched
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Mapping
 
+    from outreach_sync.instants import Instant
     from outreach_sync.records import Scalar
 
 SURVEY = "survey"
@@ -367,7 +367,7 @@ class History(Table):
         if kept is not None:
             self.do("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", kept)
             self.do("DELETE FROM run WHERE number < ?", kept)
-        today = day_of(now)
+        today = now // DAY_MS * DAY_MS
         if not self.value("SELECT 1 FROM label_count WHERE day = ? LIMIT 1", today):  # counting reads everybody
             self.connection.executemany(
                 "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
@@ -464,8 +464,3 @@ class History(Table):
             since,
         )
         return list(map(SkippedBySequence._make, rows))
-
-
-def day_of(instant: Instant) -> Instant:
-    """Return the beginning of an instant's UTC day."""
-    return Instant(instant // DAY_MS * DAY_MS)

@@ -302,13 +302,12 @@ VERSION = len(_VERSIONS)
 """The version of the tables that this program works with."""
 
 
-def _add_version(number: int, text: str) -> None:
-    @migrations(name=f"version_{number}")
-    def bring_up(db: Database) -> None:
-        for statement in f"{text};\nPRAGMA user_version = {number}".split(";\n"):
-            db.execute(statement)
+def _bring_up(db: Database, number: int) -> None:
+    """Bring the tables from the version before to this one."""
+    for statement in f"{_VERSIONS[number - 1]};\nPRAGMA user_version = {number}".split(";\n"):
+        db.execute(statement)
 
 
 migrations = Migrations("outreach_sync")
-for _number, _text in enumerate(_VERSIONS, 1):
-    _add_version(_number, _text)
+for _number in range(1, VERSION + 1):
+    migrations(name=f"version_{_number}")(lambda db, number=_number: _bring_up(db, number))

@@ -68,7 +68,7 @@ def test_an_older_version_is_passed_over_only_where_both_stamps_are_proven(
 ) -> None:
     cache.keep_states([state_of("active", newer)], trust)
     cache.keep_states([state_of("opted_out", older)], trust)
-    assert cache.pooled_states([18])[18][0].state == ("opted_out" if replaced else "active")
+    assert cache.pooled([18])[1][18][0].state == ("opted_out" if replaced else "active")
     cache.keep_prospects([prospect_of(newer, opted_out=False)], trust)
     cache.keep_prospects([prospect_of(older, opted_out=True)], trust)
     assert cache.prospects([18])[18].prospect.opted_out is replaced
@@ -82,7 +82,7 @@ def test_an_older_version_is_passed_over_only_where_both_stamps_are_proven(
 def test_a_stamp_that_was_ahead_when_it_was_stored_proves_nothing_later_either(cache: Cache) -> None:
     cache.keep_states([state_of("active", AHEAD)], Trust(NOW))
     cache.keep_states([state_of("opted_out", NOW)], Trust(Instant(AHEAD + 60_000)))
-    assert cache.pooled_states([18])[18][0].state == "opted_out"
+    assert cache.pooled([18])[1][18][0].state == "opted_out"
 
 
 def test_since_when_an_opt_out_was_seen_is_not_kept_from_a_stamp_that_was_ahead(world: World) -> None:
@@ -105,9 +105,9 @@ def test_a_relationship_that_an_answer_does_not_tell_is_as_before_and_one_that_i
         prospect_id=None, sequence_id=None, untold=frozenset({"prospect", "sequence"})
     )
     assert cache.keep_states([untold]) == ({18}, 1)
-    assert [(one.state, one.sequence_id) for one in cache.pooled_states([18])[18]] == [("paused", 1)]
+    assert [(one.state, one.sequence_id) for one in cache.pooled([18])[1][18]] == [("paused", 1)]
     assert cache.keep_states([untold._replace(untold=frozenset())]) == ({18}, 1)
-    assert cache.pooled_states([18]) == {}
+    assert cache.pooled([18])[1] == {}
 
 
 @pytest.mark.parametrize("how", ["full", "reconcile"])
@@ -133,7 +133,7 @@ def test_a_full_walk_that_is_cut_off_goes_on_taking_rows_as_they_are(bench: Any)
         pull(bench.run(full=True), states)
     bench.source.script[states] = [pages[0], older]
     pull(bench.run(), states)
-    assert bench.state.cache.pooled_states([2])[2][0].state == "opted_out"
+    assert bench.state.cache.pooled([2])[1][2][0].state == "opted_out"
 
 
 def test_a_state_that_loses_its_prospect_no_longer_counts_for_it(world: World) -> None:

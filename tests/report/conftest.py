@@ -13,7 +13,7 @@ from outreach_sync.report import Report, render
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.cache import CachedTask
-from outreach_sync.store.progress import DAY_MS, Written, day_of
+from outreach_sync.store.progress import DAY_MS, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,7 +117,7 @@ class Filled(NamedTuple):
         for back in range(days, 0, -1):
             self.person(back, LABELS[back % len(LABELS)])
             with self.state.transaction():
-                today = day_of(Instant(NOW - back * DAY_MS))
+                today = Instant((NOW - back * DAY_MS) // DAY_MS * DAY_MS)
                 self.state.connection.executemany(
                     "INSERT INTO label_count VALUES (?, ?, ?)",
                     [(today, *row) for row in self.state.history.labels_now()],

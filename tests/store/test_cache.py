@@ -75,7 +75,7 @@ def test_what_an_answer_does_not_tell_is_as_before(state: Store) -> None:
         state.cache.keep_states([state_of(1)])
         untold = state_of(None, "paused", 2)._replace(sequence_id=None, untold=frozenset({"prospect", "sequence"}))
         assert state.cache.keep_states([untold]) == ({1}, 1)
-        assert [(one.state, one.sequence_id) for one in state.cache.pooled_states([1])[1]] == [("paused", 1)]
+        assert [(one.state, one.sequence_id) for one in state.cache.pooled([1])[1][1]] == [("paused", 1)]
         state.cache.keep_tasks([task(sequence_id=4)])
         (changed,) = state.cache.keep_tasks(
             [task(2, prospect_id=None, sequence_id=None, untold=frozenset({"prospect", "sequence", "sequenceStep"}))]
@@ -113,7 +113,7 @@ def test_a_prospect_that_was_gone_and_is_there_again_is_believed_whatever_its_st
 
 def test_the_time_with_which_an_opt_out_was_first_seen_is_kept_as_long_as_it_holds(state: Store) -> None:
     def seen() -> Instant | None:
-        return state.cache.pooled_prospects([1])[1].opt_out_seen_at
+        return state.cache.pooled([1])[0][1].opt_out_seen_at
 
     with state.transaction():
         state.cache.keep_prospects([prospect(5, opted_out=True)])

@@ -208,7 +208,7 @@ def test_what_was_discarded_stays_so_until_a_record_of_theirs_changes_in_outreac
         state.outbox.refused(queue(state), "no", next_attempt_at=None)
         state.outbox.discard([queue(state).id])
         state.undecided.mark_again(EVERYBODY)
-        assert (queue(state).state, state.outbox.failures(), state.outbox.count_failures()) == ("discarded", [], False)
+        assert (queue(state).state, state.outbox.failures(), state.outbox.counts(refused=True)) == ("discarded", [], {})
         state.undecided.hold([2], changed=True)
         assert queue(state).state == "discarded"
         state.undecided.hold([1], changed=True)
