@@ -56,6 +56,14 @@ def test_a_first_load_without_a_duration_needs_no_clock(reading: Reading, since:
     assert walk_to_make(progress(), reading, None, clock) == Walk(since, moves_watermark=True, counts_as_sweep=True)
 
 
+def test_a_usual_run_reads_the_overlap_back_and_goes_on_with_an_open_walk_as_it_began() -> None:
+    known = progress(ago("1h"), NOW)
+    usual = Walk(ago("70m"), moves_watermark=True, counts_as_sweep=False)
+    assert walk_to_make(known, READING, None, clock) == walk_to_make(known, READING, NOW, clock) == usual
+    for walk in (WALK._replace(as_is=True), WALK):
+        assert walk_to_make(known._replace(walk=walk), READING, NOW, clock) == walk
+
+
 def test_a_full_run_ignores_the_watermark() -> None:
     bound = walk_to_make(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW, clock)
     assert bound == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True, as_is=True)
@@ -79,9 +87,12 @@ def test_a_full_run_goes_on_with_a_walk_only_where_that_reads_all_of_it(
 
 @pytest.mark.parametrize(
     ("watermark", "since", "moves"),
-    [(ago("1h"), ago("2h"), True), (ago("2h"), ago("1h"), False), (None, ago("1h"), False)],
-    ids=["covers it", "would skip an hour", "nothing was ever read"],
-)
+    [
+        (ago("1h"), ago("2h"), True), (ago("1h"), ago("1h"), True), (ago("2h"), ago("1h"), False),
+        (None, ago("1h"), False),
+    ],
+    ids=["covers it", "just covers it", "would skip an hour", "nothing was ever read"],
+)  # fmt: skip
 def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(
     watermark: Instant | None, since: Instant, moves: bool
 ) -> None:
@@ -102,6 +113,7 @@ def test_a_sweep_is_due_once_its_time_has_passed_or_the_last_one_was_dated_wrong
 def test_a_sweep_reads_back_by_the_overlap_at_least() -> None:
     reading = READING._replace(overlap=3 * DAY)
     assert late_sweep(progress(ago("1m"), ago("25h")), reading, NOW).since == NOW - 60_000 - 3 * DAY
+    assert late_sweep(progress(None, ago("25h")), READING, NOW).since == ago("49h")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +140,7 @@ def test_where_nothing_is_newer_than_the_bound_it_is_at_least_as_late_as_that() 
     walk = WALK._replace(began_at=NOW, local_at=ago("1d"), newest=ago("1h"))
     assert trusted_time(walk._replace(since=ago("30m"))) == ago("30m")
     assert trusted_time(walk._replace(since=Instant(NOW + DAY))) == NOW
+    assert trusted_time(walk._replace(since=ago("2d"), began_at=None, newest=None)) == ago("2d")
 
 
 SKEW = st.integers(-DAY, DAY)
