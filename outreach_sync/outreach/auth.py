@@ -245,7 +245,6 @@ class TokenFile(NamedTuple):
             StateError: `write` would not work; a token must not be rotated when its successor cannot be kept.
         """
         with self._writing():
-            prove_replaceable(self.path)
             while True:  # while we waited for the lock, another process may have replaced the file
                 descriptor = open_private(self.path)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -254,6 +253,8 @@ class TokenFile(NamedTuple):
                         break
                 os.close(descriptor)
         try:
+            with self._writing():
+                prove_replaceable(self.path)
             yield
         finally:
             if os.fstat(descriptor).st_size == 0:  # it was made for the lock, and unless it was replaced, nothing came
