@@ -74,26 +74,6 @@ def test_full_reads_from_the_start_and_never_moves_the_watermark_back(bench: Any
     assert bench.state.progress.of(STATES).watermark == NOON
 
 
-def interrupted(bench: Any, **reading: Any) -> None:
-    bench.source.script[STATES] = [bench.source.page(), UnavailableError("down")]
-    with pytest.raises(UnavailableError):
-        pull(bench.run(**reading), STATES)
-
-
-def test_full_goes_on_with_a_walk_that_reads_only_what_is_new(bench: Any) -> None:
-    walk_states(bench)
-    interrupted(bench)
-    walk_states(bench, bench.source.page(), bench.source.page(), full=True)
-    assert bench.source.walked[-1] == "sequence_states?0"
-
-
-def test_full_that_was_interrupted_begins_from_the_start_each_time(bench: Any) -> None:
-    walk_states(bench)
-    interrupted(bench, full=True)
-    walk_states(bench, bench.source.page(), bench.source.page(), full=True)
-    assert bench.source.walked[-1] == "sequence_states?1"
-
-
 def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(bench: Any) -> None:
     page = bench.source.page(refused=[Refused(STATES, 100, 1, "sequence state 100: no state")])
     counts = [walk_states(bench, page).summary.people.rejected for _ in range(3)]
