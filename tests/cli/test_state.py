@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from outreach_sync.store.backup import copies_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 PERSON = "Private::Crm::Person"
 
@@ -105,3 +107,75 @@ def test_a_run_goes_on_without_room_for_a_copy(world: Any, monkeypatch: pytest.M
     full = shutil.disk_usage(world.directory)._replace(free=0)
     monkeypatch.setattr("shutil.disk_usage", lambda _path: full)
     assert world.run().exit_status == 0
+
+
+# -- forget
+
+
+@pytest.fixture
+def forget(world: Any) -> Callable[..., int]:
+    world.config()
+    return lambda *arguments: run_command(["-c", str(world.directory / "config.yaml"), "forget", *arguments])
+
+
+class Terminal(io.StringIO):
+    """Somebody who sits there and types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_it_shows_whom_and_says_what_it_removed(world: Any, forget: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    person = world.person()["id"]
+    assert forget("--person", str(person), "--yes") == 0
+    out = capsys.readouterr().out
+    assert f"prospect {prospect}, Person {person}: Ada Example, ada@example.com" in out
+    assert "1 sequence states" in out
+    assert f"prospect {prospect}, Person {person}: erased." in out
+
+
+def test_a_dry_run_shows_whom_and_changes_nothing(world: Any, forget: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    assert forget("--prospect", str(prospect), "--dry-run") == 0
+    assert "Ada Example" in capsys.readouterr().out
+    with world.state() as state:
+        assert prospect in state.cache.prospects([prospect])
+
+
+def test_an_id_that_nobody_has_is_a_mistake_unless_it_is_said_to_be_unknown(
+    forget: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert forget("--prospect", "424242", "--yes") == 2
+    assert "prospect 424242 is not known here" in capsys.readouterr().err
+    assert forget("--prospect", "424242", "--yes", "--unknown") == 0
+    assert "prospect 424242: was not known here; noted all the same." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", False), ("n\n", True)])
+def test_it_asks_on_a_terminal(
+    world: Any, forget: Any, monkeypatch: pytest.MonkeyPatch, answer: str, *, left: bool
+) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    forget("--prospect", str(prospect))
+    with world.state() as state:
+        assert (prospect in state.cache.prospects([prospect])) is left
+
+
+def test_off_a_terminal_it_wants_to_be_told_that_somebody_is_sure(
+    world: Any, forget: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert forget("--prospect", str(prospect)) == 2
+    assert "--yes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--prospect", "1", "--person", "2"), ("--prospect", "0")])
+def test_exactly_one_id_is_wanted(forget: Any, arguments: tuple[str, ...]) -> None:
+    assert forget(*arguments) == 2

@@ -6,18 +6,23 @@ import contextlib
 import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.cli import dependable_streams, run_command
+from outreach_sync.cli import COMMANDS, dependable_streams, run_command, ui
+from outreach_sync.cli.ui import stop_on_signals
 from outreach_sync.insight import status as status_module
 from outreach_sync.log import keep_secret
 from outreach_sync.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -188,3 +193,69 @@ def test_a_bug_of_a_command_without_a_log_says_nothing_at_debug(
         assert event["event"] == "bug"
         assert "ZeroDivisionError: with ***" in event["exception"]
     assert "planted-secret" not in "".join(lines)
+
+
+@pytest.fixture(autouse=True)
+def _usual_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(ui, "_GRACE_SECONDS", 86_400.0)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_could_wait_does_not_end_a_run_in_its_midst(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.is_set()
+        assert stop.signal_number == number
+    assert signal.getsignal(number) == before
+
+
+def test_a_run_that_was_told_to_survive_its_terminal_does() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.is_set()
+
+
+def test_a_schedule_that_is_told_to_read_its_config_does_not_stop() -> None:
+    asked: deque[int] = deque()
+    with stop_on_signals(asked) as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert asked
+        assert not stop.is_set()
+
+
+def _asked(**environment: str) -> str:
+    """Return what the program answers a shell that asks it by click's variable."""
+    return subprocess.run(
+        [sys.executable, "-c", "from outreach_sync.cli import cli; cli(prog_name='outreach-sync')"],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def _completed(*words: str) -> list[str]:
+    """Ask as the bash script asks; the last word is the one that is being typed."""
+    answer = _asked(
+        _OUTREACH_SYNC_COMPLETE="bash_complete",
+        COMP_WORDS=" ".join(("outreach-sync", *words)),
+        COMP_CWORD=str(len(words)),
+    )
+    return [line.partition(",")[2] for line in answer.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_each_shell_gets_a_script_that_asks_the_program(shell: str) -> None:
+    script = _asked(_OUTREACH_SYNC_COMPLETE=f"{shell}_source")
+    assert f"_OUTREACH_SYNC_COMPLETE={shell}_complete" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def test_the_program_answers_with_commands_and_options() -> None:
+    assert _completed("re") == [name for name in COMMANDS if name.startswith("re")]
+    assert "--dry-run" in _completed("run", "--d")
