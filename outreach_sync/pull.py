@@ -199,7 +199,7 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
         summary.skips += skips
     for one in page.refused:
         again = next_attempt(run.clock(), 1) if run.config.sync.max_attempts > 1 else None
-        if outbox.refuse_source(*one, next_attempt_at=again, run_id=run.id):
+        if outbox.refuse_source(one, next_attempt_at=again, run_id=run.id):
             run.log.warning("source_record_refused", stream=one.stream.value, id=one.id, reason=one.reason)
             count = run.summary.tasks if one.stream is Stream.TASKS else run.summary.people
             count.rejected += 1

@@ -44,30 +44,20 @@ class Store(AbstractContextManager["Store"]):
 
     SQLite notices damage only when it comes to it, which may be at any row of any question. What it says inside a
     `with` block of the store, or a transaction, leaves that as a `StateError`.
-
-    Attributes:
-        cache: what Outreach said.
-        people: links, and what Workbooks last accepted.
-        undecided: prospects whose Person has to be decided again.
-        outbox: what waits to be written, or was refused.
-        progress: watermarks and walks.
-        events: what the stream of events said, and what is to be read again because of it.
-        history: the runs that were made, accepted writes, and counts by day.
-        facts: single named values.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         """Wrap a connection whose tables are current; `path` is None for a scratch copy."""
         self.connection = connection
         self.path = path
-        self.cache = Cache(connection)
-        self.people = People(connection)
-        self.undecided = Undecided(connection)
-        self.outbox = Outbox(connection)
-        self.progress = ProgressStore(connection)
-        self.history = History(connection)
-        self.events = Events(connection)
-        self.facts = Facts(connection)
+        self.cache = Cache(connection)  # what Outreach said
+        self.people = People(connection)  # links, and what Workbooks last accepted
+        self.undecided = Undecided(connection)  # prospects whose Person has to be decided again
+        self.outbox = Outbox(connection)  # what waits to be written, or was refused
+        self.progress = ProgressStore(connection)  # watermarks and walks
+        self.events = Events(connection)  # what they said, and what is to be read again because of it
+        self.history = History(connection)  # the runs that were made, accepted writes, and counts by day
+        self.facts = Facts(connection)  # single named values
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -98,10 +88,7 @@ class Store(AbstractContextManager["Store"]):
         """Open the file without ever changing it; None where there is none yet.
 
         On a file system that cannot be written SQLite cannot make the files that it wants beside it; it is then read
-        as it lies there, or from a copy. Of an older version a copy is brought up to date.
-
-        Raises:
-            StateError: as for `open`.
+        as it lies there, or from a copy. Of an older version a copy is brought up to date. Raises as `open` does.
         """
         path = resolved(path)
         if not is_there(path):
@@ -130,10 +117,8 @@ class Store(AbstractContextManager["Store"]):
         """Return a copy of the file, or an empty state where there is none, leaving no trace on the disk.
 
         It can be changed freely and is gone when closed: what a dry run works on. It is SQLite's unnamed temporary
-        database: in memory while small, else in a file that has no name. Another run may go on meanwhile.
-
-        Raises:
-            StateError: as for `open`.
+        database: in memory while small, else in a file that has no name. Another run may go on meanwhile. Raises as
+        `open` does.
         """
         path = resolved(path)
         with state_errors(path):

@@ -218,19 +218,12 @@ def problems_of(path: Path) -> list[str]:
 
 
 class Erased(NamedTuple):
-    """What was done.
+    """What was done."""
 
-    Attributes:
-        known: who they were, and what was removed.
-        copies: backups that were rewritten without them.
-        removed: backups that could not be (damaged, or of another version), and are gone.
-        unreachable: copies that were made elsewhere and are not there now; they may have been moved.
-    """
-
-    known: Known
-    copies: tuple[Path, ...]
-    removed: tuple[Path, ...]
-    unreachable: tuple[Path, ...]
+    known: Known  # who they were, and what was removed
+    copies: tuple[Path, ...]  # backups that were rewritten without them
+    removed: tuple[Path, ...]  # backups that could not be (damaged, or of another version), and are gone
+    unreachable: tuple[Path, ...]  # copies that were made elsewhere and are not there now; they may have been moved
 
 
 def forget(store: Store, someone: Known) -> Erased:

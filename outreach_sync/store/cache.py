@@ -47,15 +47,10 @@ _OPT_OUTS = {"opt_out": ("opted_out", "opted_out_at"), "emails_opt_out": ("email
 
 
 class Trust(NamedTuple):
-    """How far what was read is to be believed.
+    """How far what was read is to be believed."""
 
-    Attributes:
-        now: the answer's `Date`; stamps that lie ahead of it prove nothing. None: it had none.
-        as_is: take every row as it is, whatever is stored of it: it was asked for by its id, or everything is read.
-    """
-
-    now: Instant | None = None
-    as_is: bool = False
+    now: Instant | None = None  # the answer's `Date`; stamps that lie ahead of it prove nothing; None: it had none
+    as_is: bool = False  # take every row, whatever is stored of it: it was asked for by its id, or everything is read
 
     def ahead(self, stamp: Instant | None) -> int:
         """Say (1 or 0) whether a stamp proves nothing."""
@@ -198,12 +193,9 @@ class Cache(Table):
     def prospects_are_gone(self, prospect_ids: Collection[int], opt_outs: Iterable[Event]) -> set[int]:
         """Record that prospects were asked for by id and are not there; return those who are concerned.
 
-        Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays.
-
-        Args:
-            prospect_ids: the prospects.
-            opt_outs: events that tell of an opt-out of theirs, each the last word on its prospect. They are believed,
-                but what was read of the prospect after one happened stands.
+        Their states count no more, as those of a trashed prospect; an opt-out does. What is known of them stays. Events
+        that tell of `opt_outs` of theirs, each the last word on its prospect, are believed, but what was read of the
+        prospect after one happened stands.
         """
         concerned = set(self.column(f"SELECT id FROM prospect WHERE NOT gone AND id IN {IDS}", prospect_ids))
         self.do(f"UPDATE prospect SET gone = 1 WHERE id IN {IDS}", concerned)

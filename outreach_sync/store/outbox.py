@@ -30,6 +30,7 @@ from outreach_sync.store.schema import IDS, Table
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from outreach_sync.records import Refused
     from outreach_sync.rules.person import RoleValue
 
 PERSON, TASK, SOURCE = "person", "task", "source"
@@ -66,43 +67,27 @@ def next_attempt(now: Instant, attempts: int) -> Instant:
 
 
 class Entry(NamedTuple):
-    """One entry of the outbox.
-
-    Attributes:
-        record: `person`, `task`, or `source` for a record of Outreach's that makes no sense.
-        prospect_id: the lead prospect: the lowest id of those that are this Person.
-        person_id: the Workbooks Person, None where it is to be created.
-        action: `create`, `recreate`, `update`, or why there is nothing to write: `resolve`, `hidden` (see above).
-        fields: role (for a task: nothing) -> value that is to be written.
-        pool: for a Person to be created, all the prospects that it will be.
-        in_doubt: it was sent once and the answer is not known.
-        admitted: a guard that was passed, or lifted, has counted it.
-        reason: why it was refused, None where it was not.
-        before: role -> what the Person held when it was decided.
-        because: the rule that decided it.
-        key: the lead prospect, the task, or the id of the record of Outreach's; with `record` it says what this is of.
-        run_id: the run that planned it.
-    """
+    """One entry of the outbox."""
 
     id: int
-    record: str
-    prospect_id: int | None
+    record: str  # `person`, `task`, or `source` for a record of Outreach's that makes no sense
+    prospect_id: int | None  # the lead prospect: the lowest id of those that are this Person
     task_id: int | None
-    person_id: int | None
-    action: str
-    fields: Mapping[str, RoleValue]
-    pool: tuple[int, ...]
+    person_id: int | None  # None: it is to be created
+    action: str  # `create`, `recreate`, `update`, or why there is nothing to write: `resolve`, `hidden` (see above)
+    fields: Mapping[str, RoleValue]  # role (for a task: nothing) -> value that is to be written
+    pool: tuple[int, ...]  # of a Person to be created: all the prospects that it will be
     state: str
     held: bool
-    in_doubt: bool
-    admitted: bool
+    in_doubt: bool  # it was sent once and the answer is not known
+    admitted: bool  # a guard that was passed, or lifted, has counted it
     attempts: int
     next_attempt_at: Instant | None
-    reason: str | None
-    before: Mapping[str, RoleValue] = {}
-    because: str | None = None
-    key: int = 0
-    run_id: str | None = None
+    reason: str | None  # why it was refused; None: it was not
+    before: Mapping[str, RoleValue] = {}  # role -> what the Person held when it was decided
+    because: str | None = None  # the rule that decided it
+    key: int = 0  # the lead prospect, the task, or the id of the record of Outreach's
+    run_id: str | None = None  # the run that planned it
 
 
 class Guarded(NamedTuple):
@@ -170,21 +155,13 @@ class Outbox(Table):
             *(task_id, prospect_id, reason, run_id),
         )
 
-    def refuse_source(
-        self,
-        stream: Stream,
-        source_id: int | None,
-        prospect_id: int | None,
-        reason: str,
-        *,
-        next_attempt_at: Instant | None,
-        run_id: str,
-    ) -> bool:
+    def refuse_source(self, refused: Refused, *, next_attempt_at: Instant | None, run_id: str) -> bool:
         """Keep a record of Outreach's that makes no sense visible; it goes when it is read whole.
 
         Seen again as it was, it keeps its attempts and its pause. Returns whether this refusal is new. Parked if
         `next_attempt_at` is None.
         """
+        stream, source_id, prospect_id, reason = refused
         task_id = source_id if stream is Stream.TASKS else None
         state = "queued" if next_attempt_at is not None else "parked"
         cursor = self.do(
@@ -192,23 +169,21 @@ class Outbox(Table):
             " run_id, next_attempt_at) VALUES ('source', ?, ?, ?, ?, 'resolve', '{}', ?, 1, ?, ?, ?)"
             " ON CONFLICT (record, stream, key) DO UPDATE SET reason = excluded.reason,"
             " state = iif(state = 'discarded', excluded.state, state) WHERE reason <> excluded.reason",
-            *(stream.value, source_id or 0, prospect_id, task_id, state, reason, run_id, next_attempt_at),
+            *(stream, source_id or 0, prospect_id, task_id, state, reason, run_id, next_attempt_at),
         )
         return cursor.rowcount > 0
 
     def due_sources(self, stream: Stream, now: Instant) -> dict[int, Entry]:
         """Return the refused records of a stream that are due to be read again, by their id in Outreach."""
         due = f"outbox WHERE record = 'source' AND stream = ? AND key > 0 AND state = 'queued' AND {IS_DUE} ORDER BY id"
-        return {entry.key: entry for entry in self.records(Entry, due, stream.value, now, now)}
+        return {entry.key: entry for entry in self.records(Entry, due, stream, now, now)}
 
     def drop(self, ids: Iterable[int], of: str | Stream | None = None) -> None:
-        """Remove entries: accepted, or no longer needed.
+        """Remove entries that were accepted or are no longer needed, by their ids or the ids of what they are `of`.
 
-        Args:
-            ids: the entries, or what they are `of`.
-            of: `PERSON`: what is queued for the Person of these lead prospects, but not what is being sent. `TASK`:
-                what is queued for these tasks, unless it may have been sent. `HIDDEN`: refusals of these tasks, whose
-                Workbooks Task came back. A stream: refusals of its records with these ids, which make sense now.
+        `PERSON`: what is queued for the Person of lead prospects, but not what is being sent. `TASK`: what is queued
+        for tasks, unless it may have been sent. `HIDDEN`: refusals of tasks whose Workbooks Task came back. A stream:
+        refusals of its records that make sense now.
         """
         if of is None:
             self.do(f"DELETE FROM outbox WHERE id IN {IDS}", ids)

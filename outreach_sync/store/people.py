@@ -22,29 +22,18 @@ _TOGETHER = 500
 
 
 class LinkedPerson(NamedTuple):
-    """A Person that prospects are linked to.
-
-    Attributes:
-        lock_version: None: what it holds is not known for certain; it is read before it is written.
-        deleted: it was deleted in Workbooks and stays so (`sync.when_deleted: leave`).
-        hidden: when it was last asked for, Workbooks did not show it, neither alive nor deleted.
-        untouched: it does not have the values of `sync.people.only_where`.
-        held: what it says; of text that Workbooks keeps otherwise than it was sent, what was sent.
-        kept_as: role -> what Workbooks made of that.
-        rule: which match rule found it, or `created`.
-        written_at: None: no write of ours was ever needed.
-    """
+    """A Person that prospects are linked to."""
 
     id: int
-    lock_version: int | None
-    deleted: bool
-    hidden: bool
-    untouched: bool
-    held: Held
-    kept_as: Mapping[str, RoleValue]
+    lock_version: int | None  # None: what it holds is not known for certain; it is read before it is written
+    deleted: bool  # it was deleted in Workbooks and stays so (`sync.when_deleted: leave`)
+    hidden: bool  # when it was last asked for, Workbooks did not show it, neither alive nor deleted
+    untouched: bool  # it does not have the values of `sync.people.only_where`
+    held: Held  # what it says; of text that Workbooks keeps otherwise than it was sent, what was sent
+    kept_as: Mapping[str, RoleValue]  # role -> what Workbooks made of that
     linked_at: Instant
-    rule: str
-    written_at: Instant | None
+    rule: str  # which match rule found it, or `created`
+    written_at: Instant | None  # None: no write of ours was ever needed
 
 
 class People(Table):
@@ -182,12 +171,9 @@ class Undecided(Table):
     """The prospects to decide. Every method that changes them must be called inside a transaction."""
 
     def mark_again(self, prospects: Iterable[int] | str, *values: int, held: bool = False) -> None:
-        """Note prospects to be decided again; one that an incomplete walk holds back stays held back.
+        """Note prospects (ids, or a selection of the above with the values it takes) to be decided again.
 
-        Args:
-            prospects: their ids, or one of the selections above.
-            values: what the selection takes.
-            held: whether those that were not noted before are held back.
+        One that an incomplete walk holds back stays so; `held`: those that were not noted before are held back as well.
         """
         named = isinstance(prospects, str)
         which = f"({prospects})" if named else IDS

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.instants import Instant
-from outreach_sync.records import Prospect, SequenceState, Stream
+from outreach_sync.records import Prospect, Refused, SequenceState, Stream
 from outreach_sync.rules.person import Held
 from outreach_sync.store.people import EVERYBODY, Candidates
 
@@ -181,7 +181,7 @@ def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: 
 def test_a_record_that_made_no_sense_is_dropped_when_it_is_read_whole(state: Store, stream: Stream) -> None:
     with state.transaction():
         for each in Stream:
-            state.outbox.refuse_source(each, 5, 1, f"{each} 5", next_attempt_at=NOW, run_id="r")
+            state.outbox.refuse_source(Refused(each, 5, 1, f"{each} 5"), next_attempt_at=NOW, run_id="r")
         state.outbox.drop([5], stream)
     assert {one.reason for one in state.outbox.failures()} == {f"{each} 5" for each in Stream if each is not stream}
 
