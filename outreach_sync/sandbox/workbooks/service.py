@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,14 +84,17 @@ class WorkbooksSandbox(SimulatedService):
 
     def _change_the_account(self) -> None:
         """Let faults change the account before the request is looked at."""
-        options = self.faults.take("picklist_entry_missing")
-        if options is not None and self.store.tables[PICKLIST_ENTRY].with_value("value", options["value"]):
-            self.store.remove_picklist_entry(options["value"])
+        missing, removed = (self.faults.take(fault) for fault in ("picklist_entry_missing", "custom_field_removed"))
+        if missing is not None:
+            with suppress(KeyError):  # it is gone already, here and below
+                self.store.remove_picklist_entry(missing["value"])
         if self.faults.fires("labels_with_hyphen"):
-            self.store.spell_entries(_EN_DASH, "-")
-        options = self.faults.take("custom_field_removed")
-        if options is not None and self.store.tables[CUSTOM_FIELD].with_value("value_column_name", options["field"]):
-            self.store.remove_custom_field(options["field"])
+            for entry in self.store.all(PICKLIST_ENTRY):
+                if _EN_DASH in entry["value"]:
+                    self.store.update(PICKLIST_ENTRY, entry["id"], value=entry["value"].replace(_EN_DASH, "-"))
+        if removed is not None:
+            with suppress(KeyError):
+                self.store.remove_custom_field(removed["field"])
 
     def _carry_out(self, call: Call) -> Response:
         try:

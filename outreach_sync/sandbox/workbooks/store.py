@@ -149,9 +149,9 @@ class Table:
             id_ = self.winners[id_]
         return id_
 
-    def forget_field(self, name: str) -> None:
+    def remove_field(self, name: str) -> None:
         """Remove a field and what records hold in it."""
-        self.fields.pop(name, None)
+        del self.fields[name]
         self._indexes.pop(name, None)
         for record in self.records.values():
             record.values.pop(name, None)
@@ -342,26 +342,18 @@ class WorkbooksStore:
             found = definitions.with_value("value_column_name", name)
             if not found:
                 raise KeyError(name)
-            self.table(found[0].values["resource_type"]).forget_field(name)
+            self.table(found[0].values["resource_type"]).remove_field(name)
             definitions.remove(found[0].id)
 
-    def remove_picklist_entry(self, value: str, picklist_id: int | None = None) -> None:
+    def remove_picklist_entry(self, value: str) -> None:
         """Remove an entry from its picklist; records that hold the value keep it."""
         with self.lock:
             entries = self.tables[PICKLIST_ENTRY]
             found = entries.with_value("value", value)
-            found = [one for one in found if picklist_id in (None, one.values["picklist_id"])]
             if not found:
                 raise KeyError(value)
             for record in found:
                 entries.remove(record.id)
-
-    def spell_entries(self, old: str, new: str) -> None:
-        """Replace a character in the entries of all picklists; records that hold the values keep them."""
-        with self.lock:
-            entries = self.tables[PICKLIST_ENTRY]
-            for record in entries.records.values():
-                entries.assign(record, {"value": str(record.values["value"]).replace(old, new)})
 
     def picklist_values(self, picklist_id: int) -> set[str]:
         """Give the values a picklist has now."""
