@@ -38,16 +38,11 @@ _OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")
 
 
 class Decision(NamedTuple):
-    """What a Person should say.
+    """What a Person should say (`wanted`), and says now (`held`).
 
-    Attributes:
-        pool: all prospects that are this Person, the lowest id first.
-        prospects, states: what was decided from.
-        held: what the Person says now.
-        wanted: what it should say.
-        obstacle: why nothing but an opt-out may be written now, None where nothing is in the way.
-        unread: whether that is only because sequence states are still to be read.
-        problem: why part of it could not be decided: the obstacle, or what the rules say.
+    `pool` are all prospects that are this Person, the lowest id first. `obstacle`: why nothing but an opt-out may be
+    written now; `unread`: that is only because sequence states are still to be read. `problem`: why part of it could
+    not be decided: the obstacle, or what the rules say.
     """
 
     pool: tuple[int, ...]
@@ -75,10 +70,10 @@ def decisions(
     *,
     without: Callable[[Collection[int]], Collection[int]] = lambda _: (),
 ) -> dict[int, Decision]:
-    """Decide what the People behind these prospects should say.
+    """Decide what the People behind these prospects should say; nothing in the store is changed.
 
     Args:
-        store: the store; nothing in it is changed.
+        store: the store.
         config: the config.
         pools: all the prospects of each Person, by its id (of one to be created: any key).
         people: what is known of them; who is absent holds nothing.
@@ -107,11 +102,8 @@ def decisions(
 def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
     """Decide everybody who is ready and queue what differs, in rounds until nobody else is found.
 
-    Yields each time that some were decided, so that what is queued can leave meanwhile.
-
-    Args:
-        run: the run.
-        only_opt_outs: of those that an incomplete walk holds back, decide nothing but opt-outs.
+    Yields each time that some were decided, so that what is queued can leave meanwhile. `only_opt_outs`: of those that
+    an incomplete walk holds back, decide nothing but opt-outs.
 
     Raises:
         ServiceError: Workbooks could not be asked. InterruptedByError: asked to stop.

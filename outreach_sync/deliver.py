@@ -109,7 +109,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
 
 
 def _anybody_is_ready(run: Run) -> bool:
-    """Say whether there is somebody left to decide: not those who wait for Outreach, nor those beyond a pilot."""
+    """Say whether there is somebody left to decide: not who waits for Outreach, nor who is beyond a pilot."""
     pilot = run.pilot
     if run.source_is_down or (pilot.limit is not None and len(pilot.taken) >= pilot.limit):
         return False
@@ -134,13 +134,10 @@ class Delivery:
     are sent again in ever smaller batches, in the end alone, and never together with others: so one record that
     Workbooks fails at is found out, and holds nobody else up.
 
-    Attributes:
-        lost: the suspects: entry id -> with how many it was sent, each time that nothing was known of it afterwards.
-        accepted: how many objects were written in this round.
-        stale: entries of this round whose record somebody else wrote meanwhile.
-        unknown: entries of this round of which it is not known what became of them.
-        refused: updates of this round that were refused, with Workbooks' reasons: to be read before the refusal stands;
-            until then they count as being sent.
+    `lost` are the suspects: entry id -> with how many it was sent, each time that nothing was known of it afterwards.
+    Of one round are: how many objects were `accepted`; the entries that are `stale`, since somebody else wrote their
+    record; those of which it is `unknown` what became of them; and the updates that were `refused`, with Workbooks'
+    reasons, which are to be read before the refusal stands and until then count as being sent.
     """
 
     def __init__(self, run: Run, *, complete: bool, lifted: bool) -> None:
@@ -574,10 +571,7 @@ def _look_for_hidden_tasks(run: Run) -> None:
 
 
 def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
-    """Read the People that the due tasks will be tied to; those that are gone are to be decided anew.
-
-    People that this run found or wrote were just there. `held`: nothing may be decided yet.
-    """
+    """Read the People of due tasks that this run did not find or write, and have anyone who is gone decided anew."""
     for entries in _due(run, TASK, "create", _TASKS_TOGETHER):
         links = run.store.people.of_prospects({one.prospect_id for one in entries if one.prospect_id is not None})
         unread = [
@@ -596,10 +590,9 @@ def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
 
 
 def _persons_of_tasks(run: Run, entries: Sequence[Entry]) -> dict[int, int]:
-    """Return entry id -> Person for the tasks whose Person exists.
+    """Return entry id -> Person for the tasks whose Person exists; the others wait, unless that Person is queued.
 
-    The others wait, without being a failure, unless that Person is queued. A Person that has to be read and decided
-    again may be gone: its tasks stay due until that is done.
+    A Person that has to be read and decided again may be gone: its tasks stay due until that is done.
     """
     prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
     links = run.store.people.of_prospects(prospects)
@@ -626,10 +619,7 @@ def _persons_of_tasks(run: Run, entries: Sequence[Entry]) -> dict[int, int]:
 
 
 def _not_there(run: Run, tasks: Sequence[Entry]) -> list[Entry]:
-    """Look for Tasks by reference; record those that exist, return those that do not.
-
-    A live one stands for a skipped task, else a deleted one that is to stay deleted.
-    """
+    """Look for Tasks by reference, keep what exists (live, or deleted and to stay so), and return what does not."""
     if not tasks:
         return []
     found = run.target.tasks_by_reference([task_reference(one.task_id or 0) for one in tasks])

@@ -6,9 +6,7 @@ from __future__ import annotations
 class OutreachSyncError(Exception):
     """Something the user should read as one line: what is wrong, then what to do.
 
-    Attributes:
-        exit_status: what the process ends with (contract: 2 config, 3 auth, 4 service, 5 lock, 6 guard, 70 bug).
-        advice: the next step, a sentence; empty where the message says it already.
+    `exit_status` is what the process ends with; `advice` is the next step, empty where the message says it already.
     """
 
     exit_status: int = 70

@@ -32,11 +32,7 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """Read a whole file of at most so many bytes, a pipe or a device included.
-
-    Raises:
-        OSError: it cannot be read, or is larger.
-    """
+    """Read a whole file, a pipe or a device included; an OSError says that it cannot be read, or is larger."""
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -45,11 +41,7 @@ def read_limited(path: Path, most: int) -> bytes:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it that are missing, for this user only, whatever the umask says.
-
-    Raises:
-        OSError: it cannot be made, or is not a directory.
-    """
+    """Make a directory, and those above it that are missing, for this user only, whatever the umask says."""
     for directory in (*reversed(path.parents), path):
         if directory.is_dir():
             continue
@@ -68,9 +60,6 @@ def open_private(path: Path) -> int:
     """Open a file for reading and writing, and make it (0600) where there is none; return its descriptor.
 
     A symbolic link is refused: `resolved` comes first. Root may be asked to write where someone else plants links.
-
-    Raises:
-        OSError: it cannot be opened or made.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -121,19 +110,14 @@ def write_whole(
 
 
 def prove_replaceable(path: Path) -> None:
-    """Make sure that `write_whole` would work now, without touching the file.
-
-    Raises:
-        OSError: it would not.
-    """
+    """Make sure that `write_whole` would work now, without touching the file; an OSError says that it would not."""
     _written_beside(resolved(path), "proof", _PRIVATE_FILE, None).unlink()
 
 
 def flush_directory(directory: Path) -> None:
     """Bring the names in a directory to the disk: a file that was put there is found after a power cut.
 
-    Raises:
-        OSError: the disk failed. A file system that cannot do it is no failure.
+    A file system that cannot do it is no failure; a disk that fails is an OSError.
     """
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)

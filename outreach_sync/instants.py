@@ -75,12 +75,7 @@ def to_date(instant: Instant) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Parse ``90d``, ``10m``, ``1h30m``, ``250ms`` into milliseconds.
-
-    Raises:
-        OutOfReachError: it is longer than a hundred years.
-        ValueError: the text is no duration.
-    """
+    """Parse ``90d``, ``10m``, ``1h30m``, ``250ms`` into milliseconds; an OutOfReachError is a ValueError too."""
     compact = text.strip().lower()
     parts = _DURATION.findall(compact)
     if not parts or _DURATION.sub("", compact).strip():
@@ -95,8 +90,7 @@ def parse_since(text: str) -> Back | Instant:
     """Parse what somebody names as a beginning: a time as `parse_iso` reads it, or a duration back.
 
     Raises:
-        OutOfReachError: it is before 1900 or after 2999, or longer than a hundred years.
-        ValueError: it is neither; the message does not show it.
+        ValueError: it is neither, or out of reach; the message does not show it.
     """
     try:
         moment = parse_iso(text.strip())

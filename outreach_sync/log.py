@@ -66,12 +66,9 @@ def _clean(value: Any) -> Any:
 
 
 def start_logging(level: str, form: str) -> Log:
-    """Set logging up for this process and return its logger.
+    """Set logging up for this process, from a level on, in a form (json, console, auto), and return its logger.
 
-    Args:
-        level: the least that is said: debug, info, warning or error.
-        form: json, console, or auto: console on a terminal. Colours are for terminals that show them to someone who
-            wants them (https://no-color.org).
+    Colours are for terminals that show them to someone who wants them (https://no-color.org).
     """
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in {None, "", "dumb"}

@@ -77,14 +77,10 @@ class Ticking(BaseScheduler):  # type: ignore[misc]  # APScheduler has no types
 
 
 class Scheduler:
-    """Runs what the config's schedule wants, until asked to stop.
+    """Runs what the schedule of the config in force wants, until asked to stop.
 
-    No error of a run ends it: it is logged and told to the service manager, and the next time is tried again.
-
-    Attributes:
-        config: the one in force.
-        skipped: how often something fell due while its last run still went on or waited.
-        late: how often something was begun over a minute after it fell due.
+    No error of a run ends it: it is logged and told to the service manager, and the next time is tried again. It counts
+    what was `skipped`, since the last run still went on or waited, and what was begun over a minute `late`.
     """
 
     def __init__(
