@@ -75,12 +75,6 @@ def test_a_last_run_needs_somebody_only_where_the_next_one_does_not_mend_it(
     assert [need[: len(said or "")] for need in needs] == ([said] if said else [])
 
 
-def test_before_the_first_run_somebody_is_needed_to_make_it(state: Store, config_of: Any) -> None:
-    document = status_document(state, config_of(), NOON)
-    assert not document["ok"]
-    assert "outreach-sync check" in document["needs"][0]
-
-
 def test_a_warning_of_the_last_run_is_what_somebody_should_read(state: Store, config_of: Any) -> None:
     _ran(state, NOON, warnings=["the token may not read events: add the scope events.read"])
     assert "events.read" in status_document(state, config_of(), NOON)["needs"][0]
@@ -100,25 +94,28 @@ def test_what_goes_on_now_is_told_by_the_lock_without_taking_it(state: Store, co
 # -- overdue
 
 
-def test_a_cycle_is_overdue_only_after_its_pause_and_five_minutes(config_of: Any) -> None:
-    config = config_of()
-    assert overdue_runs(config, {"run": parse_iso("2026-09-02T11:46:00Z")}, NOON) == {}
-    late = overdue_runs(config, {"run": parse_iso("2026-09-02T11:44:00Z")}, NOON)
-    assert late == {"run": parse_iso("2026-09-02T11:54:00Z")}
-    assert overdue_runs(config, {}, NOON) == {}
-
-
-def test_a_cron_schedule_that_does_not_fire_at_night_is_not_overdue_in_the_morning(config_of: Any) -> None:
-    config = config_of(schedule={"cron": "0 14-18 * * *"})
-    assert overdue_runs(config, {"run": parse_iso("2026-09-01T18:00:05Z")}, NOON) == {}
-    assert overdue_runs(config, {"run": parse_iso("2026-09-01T17:00:05Z")}, NOON) != {}
-
-
-def test_a_missed_weekly_reconcile_is_overdue_although_cycles_run(config_of: Any) -> None:
-    last = {"run": parse_iso("2026-09-02T11:55:00Z"), "reconcile": parse_iso("2026-08-23T03:00:01Z")}
-    weekly = config_of(schedule={"reconcile": "0 3 * * sun"})
-    assert overdue_runs(weekly, last, NOON) == {"reconcile": parse_iso("2026-08-30T03:00:00Z")}
-    assert overdue_runs(config_of(), last, NOON) == {}
+@pytest.mark.parametrize(
+    ("schedule", "last", "due"),
+    [
+        ({}, {}, {}),
+        ({}, {"run": "2026-09-02T11:46:00Z"}, {}),
+        ({}, {"run": "2026-09-02T11:44:00Z"}, {"run": "2026-09-02T11:54:00Z"}),  # its pause and five minutes
+        ({"cron": "0 14-18 * * *"}, {"run": "2026-09-01T18:00:05Z"}, {}),  # it does not fire at night
+        ({"cron": "0 14-18 * * *"}, {"run": "2026-09-01T17:00:05Z"}, {"run": "2026-09-01T18:00:00Z"}),
+        (
+            {"reconcile": "0 3 * * sun"},
+            {"run": "2026-09-02T11:55:00Z", "reconcile": "2026-08-23T03:00:01Z"},
+            {"reconcile": "2026-08-30T03:00:00Z"},
+        ),
+        ({}, {"run": "2026-09-02T11:55:00Z", "reconcile": "2026-08-23T03:00:01Z"}, {}),
+    ],
+)
+def test_what_the_schedule_wanted_more_than_five_minutes_ago_is_overdue(
+    schedule: dict[str, Any], last: dict[str, str], due: dict[str, str], config_of: Any
+) -> None:
+    begun = {command: parse_iso(at) for command, at in last.items()}
+    found = overdue_runs(config_of(schedule=schedule) if schedule else config_of(), begun, NOON)
+    assert found == {command: parse_iso(at) for command, at in due.items()}
 
 
 def test_a_run_in_the_wrong_year_does_not_hide_that_nothing_runs(state: Store, config_of: Any) -> None:
