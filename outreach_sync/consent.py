@@ -48,9 +48,7 @@ def landing_of(redirect_uri: str) -> Landing | None:
 def code_from(pasted: str, state: str) -> str:
     """Take the code out of what a user pasted: the address the browser ended at, its query, or the code alone.
 
-    Raises:
-        UsageError: there is no code in it, or it answers another request than ours.
-        NotAuthenticatedError: consent was refused.
+    UsageError: there is no code in it, or it answers another request than ours. NotAuthenticatedError: it was refused.
     """
     text = "".join(pasted.split()).strip(_AROUND).replace("&amp;", "&")
     if not text:
@@ -74,22 +72,15 @@ class Listener(ThreadingHTTPServer):
     timeout = _TICK_SECONDS
 
     def __init__(self, landing: Landing, state: str) -> None:
-        """Listen; whatever has another state is turned away.
-
-        Raises:
-            OSError: the port is in use.
-        """
+        """Listen; whatever has another state is turned away; OSError: the port is in use."""
         self.path, self.state = landing.path, state
         self.brought: list[dict[str, list[str]]] = []
         super().__init__((_LOOPBACK, landing.port), _Visitor)
 
     def code(self, stop: StopSignal, *, seconds: float) -> str:
-        """Wait for the browser and return the code it brings.
+        """Wait for the browser and return the code it brings, or end when asked to stop.
 
-        Raises:
-            UnavailableError: nobody came within `seconds`.
-            NotAuthenticatedError: consent was refused.
-            InterruptedByError: asked to stop.
+        UnavailableError: nobody came within `seconds`. NotAuthenticatedError: consent was refused.
         """
         ends = time.monotonic() + seconds
         while not self.brought:

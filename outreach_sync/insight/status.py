@@ -16,16 +16,8 @@ from outreach_sync.consent import missing_scopes
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import ConfigError, StateError
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
-from outreach_sync.outreach.auth import (
-    LOG_IN,
-    SCOPES,
-    StoredTokens,
-    TokenFile,
-    another_app,
-    app_of,
-    credentials_of,
-    signed,
-)
+from outreach_sync.outreach import auth
+from outreach_sync.outreach.auth import StoredTokens, TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -249,23 +241,23 @@ def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
     file = TokenFile.beside(config.state.path)
     stored, s2s = file.read() or StoredTokens(), config.outreach.s2s
     refresh = _refresh_token(stored, now) if s2s is None else None
-    missing = missing_scopes(stored.scope, SCOPES) if s2s is None else ()
-    unset = [name for name, value in credentials_of(config).items() if value is None]
-    app, seed = app_of(config)
+    missing = missing_scopes(stored.scope, auth.SCOPES) if s2s is None else ()
+    unset = [name for name, value in auth.credentials_of(config).items() if value is None]
+    app, seed = auth.app_of(config)
     problem = warning = None
     try:
         if stored.app not in {"", app}:
-            raise another_app(file.path)
+            raise auth.another_app(file.path)
         if s2s is not None and s2s.private_key is not None:
-            signed({}, s2s.private_key.get_secret_value())
+            auth.signed({}, s2s.private_key.get_secret_value())
     except (StateError, ConfigError) as error:
         problem = str(error)
     if problem is None and s2s is None and (config.outreach.refresh_token is None or stored.seed == seed):
         # a first token that the stored chain did not grow from may still work
         if refresh is None:
-            problem = f"there is no refresh token. {LOG_IN}"
+            problem = f"there is no refresh token. {auth.LOG_IN}"
         elif refresh["days_left"] == 0:
-            problem = f"the refresh token was idle for more than {_TOKEN_DAYS} days and is dead. {LOG_IN}"
+            problem = f"the refresh token was idle for more than {_TOKEN_DAYS} days and is dead. {auth.LOG_IN}"
     if missing:
         warning = f"scopes are missing: {', '.join(missing)}; add them to the app in Outreach, then `auth login`"
     elif unset:
