@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.records import Prospect, Sequence, SequenceState, SourceTask, Stream
+from outreach_sync.records import Prospect, Sequence, SourceTask, Stream
 from outreach_sync.report import Report, render
 from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
@@ -16,7 +16,7 @@ from outreach_sync.store.cache import CachedTask
 from outreach_sync.store.progress import DAY_MS, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from outreach_sync.config.model import Config
 
@@ -51,13 +51,10 @@ class Parsed(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        around = self.open[-1].section if self.open else None
+        given, around = dict(attrs), self.open[-1].section if self.open else None
         section = given.get("id") if tag == "section" else around
-        one = Tag(tag, given, tuple(outer.name for outer in self.open), section)
-        self.tags.append(one)
-        if tag not in _VOID:
-            self.open.append(one)
+        self.tags.append(Tag(tag, given, tuple(outer.name for outer in self.open), section))
+        self.open += [] if tag in _VOID else self.tags[-1:]
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -84,16 +81,9 @@ class Parsed(HTMLParser):
         return " ".join(text for inside, text in self.texts if inside != "style")
 
 
-class PageOf(Protocol):
-    def __call__(self, state: Store, *, days: int = 30) -> Parsed: ...
-
-
 @pytest.fixture
-def page_of(config: Config) -> PageOf:
-    def parse(state: Store, *, days: int = 30) -> Parsed:
-        return Parsed(render(Report(state, config, NOW, days=days)))
-
-    return parse
+def page_of(config: Config) -> Callable[..., Parsed]:
+    return lambda state, days=30: Parsed(render(Report(state, config, NOW, days=days)))
 
 
 class Filled(NamedTuple):
@@ -139,10 +129,6 @@ class Filled(NamedTuple):
         prospect = Prospect(prospect_id, "Ada", "Example", (), None, True, at, False, None, None, at)
         with self.state.transaction():
             self.state.cache.keep_prospects([prospect])
-
-    def sequence_state(self, prospect_id: int, state: str) -> None:
-        with self.state.transaction():
-            self.state.cache.keep_states([SequenceState(prospect_id, prospect_id, 1, state, NOW, NOW)])
 
     def refusal(self, prospect_id: int, reason: str, *, parked: bool = False) -> None:
         with self.state.transaction():
