@@ -57,42 +57,30 @@ def test_the_history_is_kept_newest_first_and_a_killed_run_has_no_end(state: Sto
 DAY, NOW = DAY_MS, Instant(20_000 * DAY_MS)
 
 
-def test_old_runs_are_dropped_with_what_they_wrote(state: Store) -> None:
+@pytest.mark.parametrize(
+    ("days", "today", "kept"),
+    [
+        ({"a": -100, "b": -91, "c": -89, "d": 0}, 0, "cd"),
+        *(({"a": -95, "b": -10, "x": wrong, "c": 0}, 0, "bxc") for wrong in (-20_000, 3_650)),
+        ({"x": 3_650, "a": -95, "b": -10}, 0, "b"),
+        ({"a": 0}, 3_090, "a"),
+    ],
+    ids=["old", "one in 1970", "one in 2036", "an old one in 2036", "the clock contradicts all"],
+)
+def test_old_runs_are_dropped_with_what_they_wrote_by_their_order(
+    state: Store, days: dict[str, int], today: int, kept: str
+) -> None:
+    now = Instant(NOW + today * DAY)
     with state.transaction():
-        for name, age in (("a", 100), ("b", 91), ("c", 89), ("d", 0)):
-            state.history.begin(name, "run", Instant(NOW - age * DAY))
+        for name, day in days.items():
+            state.history.begin(name, "run", Instant(NOW + day * DAY))
             state.connection.execute(
                 "INSERT INTO write (at, run_id, record, action, field) VALUES (0, ?, 'person', 'update', 'f')", (name,)
             )
-        state.history.turn_day(Instant(NOW - 90 * DAY), NOW)
-    assert [one.id for one in state.history.runs(5)] == ["d", "c"]
-    assert [row[0] for row in state.connection.execute("SELECT run_id FROM write")] == ["c", "d"]
-
-
-@pytest.mark.parametrize("wrong", [-NOW, 3_650 * DAY], ids=["1970", "2036"])
-def test_a_run_in_the_wrong_year_is_one_run_in_its_place(state: Store, wrong: int) -> None:
-    with state.transaction():
-        for name, at in (("old", NOW - 95 * DAY), ("a", NOW - 10 * DAY), ("wrong", NOW + wrong), ("b", NOW)):
-            state.history.begin(name, "run", Instant(at))
-        state.history.turn_day(Instant(NOW - 90 * DAY), NOW)
-    assert [one.id for one in state.history.runs(9)] == ["b", "wrong", "a"]
-    assert [one.id for one in state.history.runs(1, command="run")] == ["b"]
-    assert [one.id for one in state.history.runs(1, order="ASC")] == ["a"]
-
-
-def test_an_old_run_in_the_wrong_year_keeps_nothing_from_being_dropped(state: Store) -> None:
-    with state.transaction():
-        for name, at in (("wrong", NOW + 3_650 * DAY), ("old", NOW - 95 * DAY), ("a", NOW - 10 * DAY)):
-            state.history.begin(name, "run", Instant(at))
-        state.history.turn_day(Instant(NOW - 90 * DAY), NOW)
-    assert [one.id for one in state.history.runs(9)] == ["a"]
-
-
-def test_where_the_clock_contradicts_every_run_none_is_dropped(state: Store) -> None:
-    with state.transaction():
-        state.history.begin("a", "run", NOW)
-        state.history.turn_day(Instant(NOW + 3_000 * DAY), Instant(NOW + 3_090 * DAY))
-    assert [one.id for one in state.history.runs(9)] == ["a"]
+        state.history.turn_day(Instant(now - 90 * DAY), now)
+    assert [one.id for one in state.history.runs(order="ASC")] == list(kept)
+    assert [one.id for one in state.history.runs(1, command="run")] == [kept[-1]]
+    assert [row[0] for row in state.connection.execute("SELECT run_id FROM write ORDER BY number")] == list(kept)
 
 
 # -- what people said and did
@@ -210,39 +198,30 @@ def test_what_the_walk_did_not_see_is_told_in_order_and_findings_do_not_outlive_
 
 
 @pytest.mark.parametrize(
-    ("values", "taken"),
+    ("values", "task", "taken"),
     [
-        ({}, True),
-        ({"state": "paused"}, True),
-        ({"sequence_step_id": 210}, False),
-        ({"sequence_step_id": None}, False),
-        ({"replied_at": NOON}, False),
-        *(({"state": word}, False) for word in ("finished", "opted_out", "bounced", "failed")),
+        ({}, {}, True),
+        ({"state": "paused"}, {}, True),
+        ({"sequence_step_id": 210}, {}, False),
+        ({"sequence_step_id": None}, {}, False),
+        ({"replied_at": NOON}, {}, False),
+        *(({"state": word}, {}, False) for word in ("finished", "opted_out", "bounced", "failed")),
+        ({}, {"word": "complete"}, False),
+        ({}, {"skipped": True}, False),
+        ({}, {"prospect_id": None}, False),
     ],
 )
-def test_a_task_is_overtaken_where_its_state_is_open_and_at_another_step(
-    state: Store, values: dict[str, Any], taken: bool
+def test_a_task_is_overtaken_where_it_and_its_state_are_open_and_the_state_is_at_another_step(
+    state: Store, values: dict[str, Any], task: dict[str, Any], taken: bool
 ) -> None:
     with state.transaction():
         state.cache.keep_states([SequenceState(1, 1, 1, "active", NOON, NOON, sequence_step_id=211)._replace(**values)])
-    keep_task(state)
-    assert Survey(state.connection).overtaken_tasks(0, 9) == ({7: 1} if taken else {})
-
-
-@pytest.mark.parametrize("values", [{"word": "complete"}, {"skipped": True}, {"prospect_id": None}])
-def test_a_task_that_is_done_skipped_or_of_nobody_is_not_overtaken(state: Store, values: dict[str, Any]) -> None:
-    know_states(state, 1)
-    keep_task(state, **values)
-    assert Survey(state.connection).overtaken_tasks(0, 9) == {}
-
-
-def test_a_task_whose_sequence_state_is_gone_went_with_it(state: Store) -> None:
-    know_states(state, 1)
-    keep_task(state)
+    keep_task(state, **task)
     survey = Survey(state.connection)
+    assert survey.overtaken_tasks(0, 9) == ({7: 1} if taken else {})
     with state.transaction():
         survey.note("states_missing", [(1,)])
-    assert survey.overtaken_tasks(0, 9) == {}
+    assert survey.overtaken_tasks(0, 9) == {}  # it went with its state
 
 
 def test_a_prospect_that_is_gone_takes_its_states_along_but_not_an_opt_out(state: Store) -> None:

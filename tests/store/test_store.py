@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +14,7 @@ from outreach_sync.errors import StateError
 from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
 from outreach_sync.store import Store
-from outreach_sync.store.backup import problems_of
+from outreach_sync.store.backup import copies_of, problems_of
 from outreach_sync.store.schema import connect, migrations
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_the_file_and_its_directory_are_private(path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_transaction_that_fails_leaves_nothing(state: Store) -> None:
+def test_a_transaction_that_fails_leaves_nothing_and_one_that_ends_survives_a_power_cut(state: Store) -> None:
     def fail() -> None:
         with state.transaction():
             state.facts.put("name", "value")
@@ -40,35 +40,24 @@ def test_a_transaction_that_fails_leaves_nothing(state: Store) -> None:
     with pytest.raises(KeyError):
         fail()
     assert state.facts.get("name") is None
-
-
-def test_commits_survive_a_power_cut(state: Store) -> None:
     assert state.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert state.connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_a_file_of_a_newer_version_is_left_untouched(path: Path) -> None:
-    Store.open(path).close()
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [("PRAGMA user_version = 99", "newer version"), ("CREATE TABLE precious (id)", "not one of outreach-sync")],
+)
+def test_a_file_of_a_newer_version_or_of_another_program_is_left_untouched(path: Path, spoil: str, said: str) -> None:
+    path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 99")
+        connection.execute(spoil)
     before = path.read_bytes()
-    for opening in (Store.open, Store.open_to_read):
-        with pytest.raises(StateError, match="newer version") as caught:
+    for opening in (Store.open, Store.open_to_read, Store.open_scratch):
+        with pytest.raises(StateError, match=said) as caught:
             opening(path)
         assert caught.value.exit_status == 2
     assert path.read_bytes() == before
-
-
-def test_a_database_of_somebody_else_is_left_untouched(path: Path) -> None:
-    path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE precious (id)")
-    for opening in (Store.open, Store.open_to_read, Store.open_scratch):
-        with pytest.raises(StateError, match="not one of outreach-sync") as caught:
-            opening(path)
-        assert caught.value.exit_status == 2
-    with closing(sqlite3.connect(path)) as connection:
-        assert [row[0] for row in connection.execute("SELECT name FROM sqlite_master")] == ["precious"]
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to be read as one" * 40, b"x"])
@@ -126,16 +115,17 @@ DELETE FROM outbox WHERE id = 10
 """
 
 
-def _of_the_first_version(path: Path) -> None:
+def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         Migrations.apply(migrations, Database(connection, execute_plugins=False), stop_before="version_2")
         for statement in _OLD_ROWS.split(";\n"):
             connection.execute(statement)
-
-
-def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(path: Path) -> None:
-    _of_the_first_version(path)
+    before = path.read_bytes()
+    with Store.open_to_read(path) or nullcontext() as looked_at:
+        assert looked_at is not None
+        assert looked_at.outbox.counts(refused=True) == {("source", "parked"): 1}
+    assert path.read_bytes() == before
     with Store.open(path) as state:
         assert [(one.id, one.number) for one in state.history.runs(9)] == [("third", 2), ("second", 1)]
         assert state.cache.prospects([18])[18].prospect.first_name == "Ada"
@@ -149,26 +139,14 @@ def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_
             state.outbox.queue_person(18, 1001, "update", {"no_email": True}, run_id="third")
         assert [one.id for one in state.outbox.find(prospect_id=18)] == [7]
     assert problems_of(path) == []
-    assert path.with_name("state.db.before-2-from-1").exists()
+    assert copies_of(path) == [path.with_name("state.db.before-2-from-1")]
+    assert stat.S_IMODE(copies_of(path)[0].stat().st_mode) == 0o600
 
 
-def test_a_state_of_the_first_version_can_be_looked_at_before_it_is_brought_up_to_date(path: Path) -> None:
-    _of_the_first_version(path)
-    before = path.read_bytes()
-    state = Store.open_to_read(path)
-    assert state is not None
-    assert state.outbox.counts(refused=True) == {("source", "parked"): 1}
-    state.close()
-    assert path.read_bytes() == before
-
-
-def test_looking_at_a_state_that_is_not_there_makes_none(path: Path) -> None:
+def test_looking_neither_makes_a_state_nor_writes(path: Path) -> None:
     assert Store.open_to_read(path) is None
     Store.open_scratch(path).close()
     assert not path.parent.exists()
-
-
-def test_looking_does_not_write(path: Path) -> None:
     Store.open(path).close()
     state = Store.open_to_read(path)
     assert state is not None
