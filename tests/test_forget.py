@@ -86,27 +86,18 @@ def test_whoever_was_forgotten_is_never_stored_or_created_again(world: Any, agai
     assert found_in(world.directory) == set()
 
 
-def test_all_prospects_of_one_person_go_together_whichever_was_named(world: Any) -> None:
-    world.workbooks.add_person(name="Z", email=PLANTED[2])
+@pytest.mark.parametrize("named", ["prospect_id", "person_id"])
+def test_all_prospects_of_one_person_go_together_and_are_written_no_more(world: Any, named: str) -> None:
+    person = world.workbooks.add_person(name="Z", email=PLANTED[2])
     first, second = plant(world), plant(world)
     world.run()
-    person = world.person()["id"]
-    erased = erase(world, prospect_id=second)
+    erased = erase(world, **{named: second if named == "prospect_id" else person})
     assert (erased.known.whom.prospects, erased.known.whom.people) == ({first, second}, {person})
-    assert found_in(world.directory) == set()
-
-
-def test_a_person_is_forgotten_with_all_prospects_and_written_no_more(world: Any) -> None:
-    world.workbooks.add_person(name="Z", email=PLANTED[2])
-    prospect = plant(world)
-    world.run()
-    erase(world, person_id=world.person()["id"])
     before = world.writes()
-    world.outreach.update("sequenceState", world.states_of(prospect)[0], state="finished")
+    world.move(first, "finished")
     world.run()
     world.do(reconcile)
-    assert world.writes() == before
-    assert found_in(world.directory) == set()
+    assert (world.writes(), found_in(world.directory)) == (before, set())
 
 
 def test_a_new_prospect_of_a_forgotten_person_is_forgotten_when_it_is_recognised(world: Any) -> None:
