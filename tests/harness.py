@@ -24,14 +24,23 @@ if TYPE_CHECKING:
     import pytest
 
     from outreach_sync.config.model import Config
+    from outreach_sync.run import RunSummary
     from outreach_sync.sandbox import Sandbox
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+STATE, NO_EMAIL, RUNNING = "cf_person_sequence_state", "no_email_soliciting", "Active \u2013 Running"
+DAY = 86_400_000
 FIELDS = {
     "sequence_state": "cf_person_sequence_state",
     "outreach_id": "cf_person_outreach_id",
     "sequences": "cf_person_sequences",
 }
+
+
+def counts(ended: RunSummary) -> dict[str, int]:
+    """Return what a run did to people, and how many tasks it made, as far as it did anything."""
+    both = {"tasks": ended.tasks.created, **ended.document["people"]}
+    return {name: count for name, count in both.items() if count and name != "queued"}
 
 
 class Silence:

@@ -14,6 +14,7 @@ from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Event, Prospect, SequenceState, SourceTask, Stream
 from outreach_sync.store import Store
 from outreach_sync.store.cache import Cache, CachedTask, Trust
+from tests.harness import RUNNING, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from outreach_sync.run import RunSummary
     from tests.conftest import World
 
-STATE = "cf_person_sequence_state"
-RUNNING = "Active \u2013 Running"
 NOW, EARLIER, AHEAD = Instant(10_000), Instant(9_000), Instant(11_000)
 
 

@@ -15,7 +15,7 @@ from outreach_sync.records import Stale, Unknown
 from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.wire import PEOPLE
-from tests.harness import PERSON, TASK
+from tests.harness import DAY, PERSON, RUNNING, STATE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import World
 
-STATE = "cf_person_sequence_state"
-RUNNING = "Active \u2013 Running"
-DAY = 86_400_000
 LENIENT: dict[str, Any] = {"guard": {"share": 1.0, "count": 9999}, "patience": "5s"}
 
 

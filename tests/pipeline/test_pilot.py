@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from tests.harness import RUNNING, STATE, counts
+
 if TYPE_CHECKING:
-    from outreach_sync.run import RunSummary
     from tests.conftest import World
 
-STATE = "cf_person_sequence_state"
-RUNNING = "Active \u2013 Running"
 TICKED = {"people": {"only_where": {"person_job_title": "Pilot"}}}
-
-
-def counts(ended: RunSummary) -> dict[str, int]:
-    both = {"tasks": ended.document["tasks"]["created"], **ended.document["people"]}
-    return {name: count for name, count in both.items() if count and name != "queued"}
 
 
 def somebody(world: World, number: int, **attributes: Any) -> int:
