@@ -66,15 +66,11 @@ def test_an_event_makes_one_task_whatever_the_skip_leaves(
         ("event_without", {"kind": "skip_task", "relationship": "prospect"}, 1),
         ("event_without", {"kind": "skip_task", "relationship": "sequence"}, 1),
         ("event_without", {"kind": "skip_task", "relationship": "task"}, 0),
-        ("event_renamed", {"kind": "skip_task"}, 0),
-        ("event_stamped", {"kind": "skip_task", "ms": -600_000}, 1),
-        ("event_names_refused", {}, 1),
-        ("ids_as_strings", {}, 1),
-        ("late_visibility", {"ms": 30_000}, 1),
-        ("out_of_order", {}, 1),
-        ("event_relations_die", {"shape": "empty"}, 1),
+        ("event_renamed", {"kind": "skip_task"}, 0), ("event_stamped", {"kind": "skip_task", "ms": -600_000}, 1),
+        ("event_names_refused", {}, 1), ("ids_as_strings", {}, 1), ("late_visibility", {"ms": 30_000}, 1),
+        ("out_of_order", {}, 1), ("event_relations_die", {"shape": "empty"}, 1),
     ],
-)
+)  # fmt: skip
 def test_a_strange_stream_makes_one_task_or_none_and_no_failure(
     world: World, fault: str, options: dict[str, Any], made: int
 ) -> None:

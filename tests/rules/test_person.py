@@ -90,12 +90,10 @@ def test_the_first_listed_state_then_the_latest_then_the_highest_id_is_shown(
     [
         (prospect(opted_out=True), [state(1, "active", NEW)]),
         (prospect(email_opted_out=True), [state(1, "active", NEW)]),
-        (prospect(), [state(1, "opted_out", OLD), state(2, "active", NEW)]),
-        (prospect(opted_out=True), []),
-        (prospect(opted_out=True, trashed=True), []),
-        (prospect(trashed=True), [state(1, "opted_out", OLD)]),
+        (prospect(), [state(1, "opted_out", OLD), state(2, "active", NEW)]), (prospect(opted_out=True), []),
+        (prospect(opted_out=True, trashed=True), []), (prospect(trashed=True), [state(1, "opted_out", OLD)]),
     ],
-)
+)  # fmt: skip
 def test_an_opt_out_beats_everything_in_both_modes(
     policy: Config, who: PooledProspect, states: list[PooledState]
 ) -> None:
@@ -259,13 +257,10 @@ OURS = SAME._replace(sequence_state="Läuft 🎉", sequences="Q & A: Läuft")
 @pytest.mark.parametrize(
     ("role", "made"),
     [
-        ("sequence_state", "Läuft ?"),
-        ("sequences", "Q &amp; A: Läuft"),
-        ("sequences", "Q & A"),
-        ("state_updated_at", parse_iso("2026-09-01T10:12:00Z")),
-        ("state_updated_at", parse_iso("2026-09-01")),
+        ("sequence_state", "Läuft ?"), ("sequences", "Q &amp; A: Läuft"), ("sequences", "Q & A"),
+        ("state_updated_at", parse_iso("2026-09-01T10:12:00Z")), ("state_updated_at", parse_iso("2026-09-01")),
     ],
-)
+)  # fmt: skip
 def test_what_workbooks_made_of_our_value_is_known_as_ours_now_and_later(role: str, made: object) -> None:
     read = OURS._replace(**{role: made})
     assert recognised(read, OURS, {}, same_version=True) == (OURS, {role: made})
@@ -281,12 +276,10 @@ def test_what_somebody_wrote_since_is_not_taken_for_ours() -> None:
 @pytest.mark.parametrize(
     ("role", "now", "known"),
     [
-        ("sequence_state", None, "Finished"),
-        ("sequences", None, "A: Finished"),
-        ("state_updated_at", AT, parse_iso("2026-09-01")),
-        ("state_updated_at", parse_iso("2026-08-01"), AT),
+        ("sequence_state", None, "Finished"), ("sequences", None, "A: Finished"),
+        ("state_updated_at", AT, parse_iso("2026-09-01")), ("state_updated_at", parse_iso("2026-08-01"), AT),
     ],
-)
+)  # fmt: skip
 def test_an_empty_field_and_another_time_are_not_what_workbooks_made_of_ours(
     role: str, now: object, known: object
 ) -> None:
@@ -319,13 +312,10 @@ MATCHED = Prospect(
 @pytest.mark.parametrize(
     ("rule", "asked"),
     [
-        ("link", ()),
-        ("outreach_id", ("18",)),
-        ("reference", ("outreach-prospect-18",)),
-        ("external_id", ("PERS-12",)),
-        ("email", ("Ada@Example.com", "ada@work.example")),
+        ("link", ()), ("outreach_id", ("18",)), ("reference", ("outreach-prospect-18",)),
+        ("external_id", ("PERS-12",)), ("email", ("Ada@Example.com", "ada@work.example")),
     ],
-)
+)  # fmt: skip
 def test_each_rule_asks_for_its_own_values(rule: str, asked: tuple[str, ...]) -> None:
     assert questions(rule, MATCHED) == asked
 

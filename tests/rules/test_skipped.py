@@ -15,17 +15,12 @@ PLAIN = SourceTask(1, 18, None, None, None, "manual", "email", None, None, None,
 @pytest.mark.parametrize(
     ("changes", "position"),
     [
-        ({}, None),
-        ({"state": "skipped"}, 0),
-        ({"completed": False}, 1),
-        ({"completedAt": None}, 2),
+        ({}, None), ({"state": "skipped"}, 0), ({"completed": False}, 1), ({"completedAt": None}, 2),
         ({"state": "incomplete", "completed": False, "completedAt": None}, None),
-        ({"state": "pending", "completed": None, "completedAt": None}, None),
-        ({"completed": None}, None),
-        ({"completed": 0}, None),
-        ({"state": "Skipped"}, None),
+        ({"state": "pending", "completed": None, "completedAt": None}, None), ({"completed": None}, None),
+        ({"completed": 0}, None), ({"state": "Skipped"}, None),
     ],
-)
+)  # fmt: skip
 def test_the_default_rule(changes: dict[str, Scalar], position: int | None) -> None:
     assert skipping_condition({**DONE, **changes}, Tasks().skipped_when) == position
 
@@ -46,15 +41,12 @@ def test_any_of_several_values_suffices() -> None:
 @pytest.mark.parametrize(
     ("autoskip", "changed", "position"),
     [
-        ("2026-09-01T10:00:00Z", "2026-09-01T10:00:00.000Z", 0),
-        ("2026-09-01T09:59:59Z", "2026-09-01T10:00:00Z", 0),
+        ("2026-09-01T10:00:00Z", "2026-09-01T10:00:00.000Z", 0), ("2026-09-01T09:59:59Z", "2026-09-01T10:00:00Z", 0),
         ("2026-09-01T12:00:00+02:00", "2026-09-01T10:00:00Z", 0),
-        ("2026-09-01T10:00:01Z", "2026-09-01T10:00:00Z", None),
-        (None, "2026-09-01T10:00:00Z", None),
-        ("2026-09-01T10:00:00Z", None, None),
-        ("soon", "2026-09-01T10:00:00Z", None),
+        ("2026-09-01T10:00:01Z", "2026-09-01T10:00:00Z", None), (None, "2026-09-01T10:00:00Z", None),
+        ("2026-09-01T10:00:00Z", None, None), ("soon", "2026-09-01T10:00:00Z", None),
     ],
-)
+)  # fmt: skip
 def test_two_times_are_compared_as_times(autoskip: Scalar, changed: Scalar, position: int | None) -> None:
     rule = [{"autoskipAt": {"not_after": "stateChangedAt"}}]
     assert skipping_condition({"autoskipAt": autoskip, "stateChangedAt": changed}, rule) == position
@@ -63,14 +55,11 @@ def test_two_times_are_compared_as_times(autoskip: Scalar, changed: Scalar, posi
 @pytest.mark.parametrize(
     ("task", "belongs"),
     [
-        (PLAIN, False),
-        (PLAIN._replace(sequence_id=1), True),
-        (PLAIN._replace(sequence_state_id=1), True),
-        (PLAIN._replace(sequence_step_id=1), True),
-        (PLAIN._replace(task_type="sequence_step_call"), True),
+        (PLAIN, False), (PLAIN._replace(sequence_id=1), True), (PLAIN._replace(sequence_state_id=1), True),
+        (PLAIN._replace(sequence_step_id=1), True), (PLAIN._replace(task_type="sequence_step_call"), True),
         (PLAIN._replace(task_type="sequence_anything_new"), True),
     ],
-)
+)  # fmt: skip
 def test_a_task_belongs_to_a_sequence_by_any_of_its_marks(task: SourceTask, belongs: bool) -> None:
     assert is_sequence_task(task) is belongs
 
