@@ -15,6 +15,7 @@ from outreach_sync import instants
 from outreach_sync.errors import OutreachSyncError
 from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
+from outreach_sync.outreach.rows import MERGED, REMOVED, SHOWN_BY, STATE_REMOVED
 from outreach_sync.records import Prospect, Stream
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
 from outreach_sync.rules.watermark import late_sweep, trusted_time, walk_to_make
@@ -35,16 +36,6 @@ if TYPE_CHECKING:
 
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
-MERGED, REMOVED = "prospect_merged", frozenset({"prospect_destroyed", "prospect_merged"})
-STATE_REMOVED = "sequence_state_destroyed"
-SHOWN_BY = {
-    "opt_out": ("opted_out", True),
-    "opt_out_revert": ("opted_out", False),
-    "emails_opt_out": ("email_opted_out", True),
-    "emails_opt_out_revert": ("email_opted_out", False),
-}
-"""What a prospect says that has been read since such an event; then it need not be read again."""
-
 _RESTARTS = 2
 _TOGETHER = 1_000
 """Records read by id between two commits: ten requests."""

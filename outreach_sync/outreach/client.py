@@ -31,7 +31,16 @@ from outreach_sync.errors import (
 from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry, Patience, Quota, ahead, quota
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.outreach.auth import Tokens, refusal_of
-from outreach_sync.outreach.rows import KINDS, Wanted, fields_of, parsed_object, read_page
+from outreach_sync.outreach.rows import (
+    KINDS,
+    REMOVED,
+    SHOWN_BY,
+    STATE_REMOVED,
+    Wanted,
+    fields_of,
+    parsed_object,
+    read_page,
+)
 from outreach_sync.records import Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 
@@ -50,12 +59,6 @@ _QUOTA_HOUR_SECONDS = 3600
 _ANY_ROW = (("fields[prospect]", "updatedAt"), ("page[size]", "1"), ("count", "false"))
 _DOUBTS = 2
 _REFUSES_CURSORS = frozenset({400, 404, 410, 422})
-EVENT_NAMES = (
-    *("sequence_state_destroyed", "prospect_destroyed", "prospect_merged"),
-    *("opt_out", "opt_out_revert", "emails_opt_out", "emails_opt_out_revert"),
-)
-"""The events that are asked for besides those that say that a task was skipped."""
-
 IDS_IN_A_REQUEST = 100
 """Of the longest ids there are, that is 2 KB of URL."""
 _NAMES = "filter[name][]"
@@ -116,7 +119,7 @@ class Outreach:
         )
         self._smallest = max(config.outreach.page_size // _SMALLEST_PART, 1)
         self._sizes = dict.fromkeys(Stream, config.outreach.page_size)
-        self._event_names = tuple(dict.fromkeys((*config.sync.tasks.skip_events, *EVENT_NAMES)))
+        self._event_names = tuple(dict.fromkeys((*config.sync.tasks.skip_events, STATE_REMOVED, *REMOVED, *SHOWN_BY)))
         self._name_by_name = False
         self.refused_names: set[str] = set()
 

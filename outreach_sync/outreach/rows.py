@@ -39,7 +39,6 @@ Flag = bool | None
 Texts = list[str] | None
 
 _UNUSUAL = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
-_OPT_OUT_EVENTS = frozenset({"opt_out", "emails_opt_out"})
 _OF_STEPS = frozenset({"repliedAt", "sequenceStep"})
 _ALL_TOLD: frozenset[str] = frozenset()
 
@@ -51,6 +50,20 @@ _FLAGS = {
     **dict.fromkeys(("false", "f", "no", "n", "off", "0", *_NOTHING), False),
 }
 _LONGEST_QUOTE = _LONGEST_NUMBER = 40
+
+
+STATE_REMOVED, MERGED = "sequence_state_destroyed", "prospect_merged"
+REMOVED = ("prospect_destroyed", MERGED)
+SHOWN_BY = {
+    "opt_out": ("opted_out", True),
+    "opt_out_revert": ("opted_out", False),
+    "emails_opt_out": ("email_opted_out", True),
+    "emails_opt_out_revert": ("email_opted_out", False),
+}
+"""What a prospect says that has been read since such an event; then it need not be read again.
+
+These names, and those that say that a task was skipped, are the events that are asked for.
+"""
 
 
 # The schema
@@ -339,7 +352,7 @@ def _tells_of_an_opt_out(record: SequenceState | SourceTask | Prospect | Event) 
         return record.opted_out or record.email_opted_out
     if isinstance(record, SequenceState):
         return record.state == "opted_out"
-    return isinstance(record, Event) and record.name in _OPT_OUT_EVENTS
+    return isinstance(record, Event) and SHOWN_BY.get(record.name, ("", False))[1]
 
 
 # What is unusual in any way
