@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 def test_it_writes_a_private_config_that_is_right_as_it_is_and_says_what_is_next(tmp_path: Path, command: Any) -> None:
     path = tmp_path / "new" / "place.yaml"
     ran = command("init", str(path))
-    assert ran.status == 0
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert (ran.status, path.stat().st_mode & 0o777) == (0, 0o600)
     assert load_config(path, require_secrets=False).sync.max_attempts == 10
     assert f"outreach-sync -c {path} auth login" in ran.out
 
