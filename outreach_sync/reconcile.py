@@ -66,6 +66,7 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     finally:
         count_what_waits(run)
     run.summary.guard_would_stop = run.summary.guard_would_stop or would_stop
+    failure = failure or run.source_failure
     if failure is not None:
         raise failure
 

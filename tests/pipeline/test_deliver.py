@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync import match
+from outreach_sync.cycle import run_cycle
 from outreach_sync.deliver import Delivery
+from outreach_sync.errors import UnavailableError
 from outreach_sync.instants import parse_iso
+from outreach_sync.outreach.client import Outreach
 from outreach_sync.reconcile import reconcile
-from outreach_sync.records import Stale, Unknown
+from outreach_sync.records import Stale, Stream, Unknown
 from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.wire import PEOPLE
@@ -317,6 +320,22 @@ def test_a_prospect_that_cannot_be_read_is_refused_instead_of_created_empty(worl
     world.outreach.update("prospect", prospect, hidden=True)
     world.run(sync={"streams": ["sequence_states"]})
     assert (world.people(), "cannot be read" in world.failures()[0].reason) == ([], True)
+
+
+@pytest.mark.parametrize("work", [run_cycle, reconcile])
+def test_a_run_ends_with_4_where_outreach_fails_only_when_it_is_asked_about_somebody_to_be_created(
+    world: World, monkeypatch: pytest.MonkeyPatch, work: Callable[[Any], None]
+) -> None:
+    def by_id(source: Outreach, stream: Stream, ids: list[int]) -> Any:
+        if stream is Stream.PROSPECTS and ids:
+            raise UnavailableError("Outreach is down.")
+        return real(source, stream, ids)
+
+    real = Outreach.by_id
+    monkeypatch.setattr(Outreach, "by_id", by_id)
+    world.outreach.update("prospect", world.prospect(), hidden=True)
+    ended = world.do(work, sync={"streams": ["sequence_states"]})
+    assert (ended.exit_status, world.people(), ended.people.queued) == (4, [], 1)
 
 
 def test_a_creation_that_never_arrived_is_looked_for_and_sent_again(world: World, batches: Batches) -> None:
