@@ -29,8 +29,8 @@ import urllib3
 import urllib3.connection
 
 from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
-from outreach_sync.http import MaybeSentError, NotSentError, ahead, server_time
-from outreach_sync.instants import Instant
+from outreach_sync.http import MaybeSentError, NotSentError, ahead, moment
+from outreach_sync.instants import Instant, parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +134,7 @@ class Transport:
         if isinstance(failure, (OSError, urllib3.exceptions.HTTPError, zlib.error)):  # those of requests are OSErrors
             raise self._lost(exchange, failure)
         reply, content = carried.result()
-        at = server_time(reply.headers)
+        at = moment(reply.headers.get("Date", ""), parse_http_date)
         if at is not None:
             self.server_time, self._seen_at = at, time.monotonic()
         return Answer(reply.status_code, reply.headers, content, at)

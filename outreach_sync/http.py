@@ -257,11 +257,6 @@ class Quota(NamedTuple):
     resets_at: Instant | None = None
 
 
-def server_time(headers: Mapping[str, str]) -> Instant | None:
-    """Read the `Date` header; None where it is missing or not a date."""
-    return moment(headers.get("Date", ""), parse_http_date)
-
-
 def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> float | None:
     """Say how many seconds the service asks to wait, at most a year; None where it does not say, or nonsense.
 

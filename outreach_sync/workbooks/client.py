@@ -288,8 +288,10 @@ class Workbooks:
         """
         settled: dict[int, Verdict] = {}
         for place, one in enumerate(writes):
-            if (why := wire.unsendable(one)) is not None:
-                settled[place] = Rejected((why,))
+            for name, value in one.fields.items():
+                if value in (wire.NO_VALUE, wire.NULL_VALUE):
+                    why = f"{name}: the text '{value}' has a special meaning and cannot be sent"
+                    settled.setdefault(place, Rejected((why,)))
         sendable = [place for place in range(len(writes)) if place not in settled]
         for batch in wire.chunks(sendable, self._section.batch_size):
             verdicts = _Delivery(self, controller, [writes[place] for place in batch]).verdicts()

@@ -182,14 +182,6 @@ def write_pairs(writes: Sequence[Write]) -> list[Pair]:
     return pairs
 
 
-def unsendable(write: Write) -> str | None:
-    """Say which field holds a text that Workbooks would take for a command; None where all can be sent."""
-    for name, value in write.fields.items():
-        if value in (NO_VALUE, NULL_VALUE):
-            return f"{name}: the text '{value}' has a special meaning and cannot be sent"
-    return None
-
-
 def look_up(field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool = False) -> Reading:
     """Ask for the rows whose field is one of the values: `eq` with a list, split at commas, is Workbooks' "in" (guide).
 

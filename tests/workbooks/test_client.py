@@ -451,7 +451,11 @@ def test_a_refused_batch_is_halved_until_the_bad_object_is_alone(bench: Bench, r
 
 
 def test_a_text_that_is_a_command_is_refused_alone_and_never_sent(bench: Bench) -> None:
-    first, second = write(bench.having(accept), Write(1, 0, {"name": ":null_value:"}), Write(2, 0, {"name": "good"}))
-    assert isinstance(first, Rejected)
-    assert second == Accepted(2, 1)
-    assert b"null_value" not in bench.service.requests[0].body
+    commands = [Write(one, 0, {"name": text}) for one, text in ((1, ":null_value:"), (3, ":no_value:"))]
+    first, second, third = write(bench.having(accept), *commands, Write(2, 0, {"name": "good"}))
+    assert (first, type(second), third) == (
+        Rejected(("name: the text ':null_value:' has a special meaning and cannot be sent",)),
+        Rejected,
+        Accepted(2, 1),
+    )
+    assert b"_value" not in bench.service.requests[0].body
