@@ -5,8 +5,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from outreach_sync.connections import Answer
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
@@ -21,9 +27,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def keys() -> tuple[str, str]:
     """Make a private and a public key, as PEM."""
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    spki = serialization.PublicFormat.SubjectPublicKeyInfo
-    return pem(private), private.public_key().public_bytes(serialization.Encoding.PEM, spki).decode()
+    private = rsa.generate_private_key(65537, 2048)
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem(private), public.decode()
 
 
 @pytest.fixture
@@ -69,34 +75,22 @@ def test_a_refused_app_says_what_to_do(connect_s2s: Any, change: dict[str, str])
         connect_s2s(**change)[0].current()
 
 
-def pem(key: Any, encryption: Any = None) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption or serialization.NoEncryption()
-    ).decode()
+def pem(key: Any, encryption: Any = None, form: PrivateFormat = PrivateFormat.PKCS8) -> str:
+    return key.private_bytes(Encoding.PEM, form, encryption or NoEncryption()).decode()
 
 
 def wrong_keys() -> Iterator[tuple[str, str]]:
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = private.public_key()
-    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    private, elliptic = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
+    locked, public = BestAvailableEncryption(b"pass"), private.public_key()
     yield "planted", "not an RSA private key"
-    yield public.public_bytes(serialization.Encoding.PEM, spki).decode(), "is a public key"
-    openssh = serialization.PublicFormat.OpenSSH
-    yield public.public_bytes(serialization.Encoding.OpenSSH, openssh).decode(), "is a public key"
-    yield pem(private, serialization.BestAvailableEncryption(b"pass")), "is encrypted"
-    traditional = serialization.PrivateFormat.TraditionalOpenSSL
-    encrypted = private.private_bytes(
-        serialization.Encoding.PEM, traditional, serialization.BestAvailableEncryption(b"pass")
-    )
-    yield encrypted.decode(), "is encrypted"
-    elliptic = ec.generate_private_key(ec.SECP256R1())
+    yield public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(), "is a public key"
+    yield public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(), "is a public key"
+    yield pem(private, locked), "is encrypted"
+    yield pem(private, locked, PrivateFormat.TraditionalOpenSSL), "is encrypted"
     yield pem(elliptic), "EC"
-    yield (
-        elliptic.private_bytes(serialization.Encoding.PEM, traditional, serialization.NoEncryption()).decode(),
-        "kind EC",
-    )
+    yield pem(elliptic, form=PrivateFormat.TraditionalOpenSSL), "kind EC"
     yield pem(ed25519.Ed25519PrivateKey.generate()), "Ed25519"
-    yield pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "only 1024 bits"  # noqa: S505 - that is what is tested
+    yield pem(rsa.generate_private_key(65537, 1024)), "only 1024 bits"  # noqa: S505 - that is what is tested
 
 
 def test_a_key_that_cannot_sign_is_named_as_what_it_is(connect_s2s: Any, recwarn: pytest.WarningsRecorder) -> None:
