@@ -29,16 +29,6 @@ _FALSE_WORDS = ("", "0", "false", "False", "None")
 _HEAD = ("__method", "id", "lock_version")
 _METHODS = ("POST", "PUT", "DELETE")
 _SHOWN_CONTROLS = 60
-_DOCUMENTED = frozenset(
-    (
-        *("_dc", "_method", "client", "api_version", "api_key", "username", "password", "session_id", "json", "id"),
-        *("logical_database_id", "picklist_id", "callback", "jsonp", "_application_name", "_time_zone"),
-        *("_strict_attribute_checking", "_per_object_transactions", "_json_output_date_format"),
-        *("_json_output_time_format", "_json_output_datetime_format", "_authenticity_token", "_fm", "_filter_json"),
-        *("_sort", "_dir", "_start", "_limit", "__skip_total_rows"),
-    )
-)
-"""The control parameters that the guide names."""
 
 
 class Row(NamedTuple):
@@ -67,14 +57,14 @@ class Form(NamedTuple):
         value = self.controls.get(name, "")
         return int(value) if value.isdecimal() else None
 
-    def undocumented(self) -> list[str]:
-        """List the control parameters that the guide does not name."""
-        return [name for name in self.controls if name not in _DOCUMENTED]
-
     def filters(self) -> list[RawFilter]:
         """Put the filters together."""
         if "_filter_json" in self.controls:
-            return _filters_of_json(self.controls["_filter_json"])
+            try:
+                sent = json.loads(self.controls["_filter_json"])
+                return [RawFilter(str(field), str(kind), str(value)) for field, kind, value in sent]
+            except (TypeError, ValueError):
+                raise MalformedError("_filter_json must be a list of [field, type, criteria]") from None
         fields, types, values = (self.lists.get(name, []) for name in ("_ff[]", "_ft[]", "_fc[]"))
         if not len(fields) == len(types) == len(values):
             raise MalformedError("the filter arrays _ff[], _ft[] and _fc[] differ in length")
@@ -176,13 +166,6 @@ def _sort_out(pairs: Iterable[tuple[str, str]]) -> Form:
         else:
             arrays.setdefault(name[:-2], []).append(value)
     return Form(controls, lists, arrays)
-
-
-def _filters_of_json(text: str) -> list[RawFilter]:
-    try:
-        return [RawFilter(str(field), str(kind), str(value)) for field, kind, value in json.loads(text)]
-    except (TypeError, ValueError):
-        raise MalformedError("_filter_json must be a list of [field, type, criteria]") from None
 
 
 def _attribute(name: str) -> str:

@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 MOST_ROWS = 100
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
 _ACTIONS = ("index", "show", "create", "update", "destroy")
+_DOCUMENTED = frozenset(
+    (
+        *("_dc", "_method", "client", "api_version", "api_key", "username", "password", "session_id", "json", "id"),
+        *("logical_database_id", "picklist_id", "callback", "jsonp", "_application_name", "_time_zone"),
+        *("_strict_attribute_checking", "_per_object_transactions", "_json_output_date_format"),
+        *("_json_output_time_format", "_json_output_datetime_format", "_authenticity_token", "_fm", "_filter_json"),
+        *("_sort", "_dir", "_start", "_limit", "__skip_total_rows"),
+    )
+)
+"""The control parameters that the guide names."""
 _NUMBER_TYPES = ("integer", "has_one")
 _TIME_TYPES = ("date", "datetime", "var_date_time")
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -268,7 +278,7 @@ class Reader:
 
     def check_controls(self, form: Form, *, strict: bool) -> None:
         """Object to parameters that the guide does not name, where a fault has it so."""
-        unknown = form.undocumented()
+        unknown = [name for name in form.controls if name not in _DOCUMENTED]
         if unknown and strict and self.faults.fires("strict_objects_to_control_parameters"):
             raise MalformedError(f"'{unknown[0]}' is not a recognised parameter")
 
