@@ -143,12 +143,11 @@ class Watch:
         self._ping(self._signal, text)
         wait([ping for _, ping in self._pings[-1:]], _SETTLE_SECONDS)
         for what, ping in self._pings:
-            why = ping.result() if ping.done() else "no answer in time"
-            if why is not None:
+            if (why := _why_it_failed(ping) if ping.done() else "no answer in time") is not None:
                 self.log.warning("ping_failed", what=what.lstrip("/") or "success", why=why)
         if hook is not None:  # one that takes long is left to itself
             wait([hook], _SETTLE_SECONDS)
-            if hook.done() and (why := hook.result()) is not None:
+            if hook.done() and (why := _why_it_failed(hook)) is not None:
                 self.log.warning("hook_failed", command=str(command), why=why)
 
     def _ping(self, signal: str, body: str = "") -> None:
@@ -163,6 +162,12 @@ class Watch:
             return _call(url, body)
 
         self._pings.append((signal, ahead(call, name="ping")))
+
+
+def _why_it_failed(errand: Future[str | None]) -> str | None:
+    """Return what an errand said; a bug in it fails no run, and its text may hold the address."""
+    bug = errand.exception()
+    return errand.result() if bug is None else f"it broke down ({type(bug).__name__})"
 
 
 def _run_command(command: Sequence[str], environment: dict[str, str], text: str) -> str | None:

@@ -235,6 +235,12 @@ def test_a_receiver_that_is_gone_is_logged_without_its_address(config: Config, l
     assert fail["why"].startswith("the address cannot be reached: it refuses the connection")
 
 
+def test_a_bug_in_a_ping_fails_no_run(config: Config, log: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "_call", {}.__getitem__)
+    assert run(config, log, nothing) == 0
+    assert [one["why"] for one in log.of("ping_failed")] == ["it broke down (TypeError)"] * 2
+
+
 def test_a_receiver_that_never_answers_holds_nobody_up(
     config: Config, receiver: Receiver, log: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
