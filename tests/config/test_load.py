@@ -95,7 +95,8 @@ def test_a_value_of_the_wrong_form_is_told_what_is_allowed(minimal: Write, more:
 
 def test_an_empty_section_has_its_defaults(minimal: Write) -> None:
     bare, empty = load_config(minimal()), load_config(minimal("sync:\nschedule:\nstate:\nlogging:\nmonitoring:\n"))
-    assert bare == empty
+    inside = load_config(minimal("  fields:\nsync: {guard: null, tasks: null, people: {create_fields: null}}\n"))
+    assert bare == empty == inside
 
 
 def test_relative_paths_start_at_the_configs_directory(minimal: Write, tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mo
 
 def test_a_config_without_a_secret_may_be_read_by_anyone_and_a_pipe_is_read_once(write: Write, tmp_path: Path) -> None:
     path = write(
-        "outreach: {client_id: c, client_secret: '${S}', refresh_token: null}\n"
+        "outreach: {client_id: c, client_secret: '${S}', refresh_token: ''}\n"
         "workbooks: {api_key_file: /run/key}\nmonitoring: {ping_url: null}\n"
     )
     path.chmod(0o644)
