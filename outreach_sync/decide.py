@@ -80,9 +80,8 @@ def decisions(
         without: told the ids of sequence states, returns those to leave out, as if they did not exist.
     """
     everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
-    prospects, states = store.cache.pooled(everyone)
+    prospects, states, senseless = store.cache.pooled(everyone)
     left_out = set(without([one.id for some in states.values() for one in some]))
-    senseless = store.outbox.refused_states(everyone)
     all_read = store.facts.get(ALL_STATES_READ) is not None
     known = people or {}
     decided = {}

@@ -240,7 +240,7 @@ def _keep_events(run: Run, events: Sequence[Event]) -> int:
     kept.add_concerns(Stream.TASKS, tasks - cache.skipped_among(tasks), removed=False)
     others = [(one.prospect_id, one) for one in fresh if one.name not in skipping and one.prospect_id is not None]
     known = cache.prospects({prospect_id for prospect_id, _ in others})
-    _, states = cache.pooled(known)
+    _, states, _ = cache.pooled(known)
     for prospect_id, event in others:
         cached, of_prospect = known.get(prospect_id), states.get(prospect_id, [])
         if event.name == STATE_REMOVED:

@@ -26,6 +26,7 @@ from outreach_sync.insight.probe import probe
 from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store, is_there
+from outreach_sync.store.cache import NEWEST_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -280,7 +281,7 @@ def probe_skips(context: ui.Invocation, days: int) -> None:
     where events may not be read; 3 not authenticated or not allowed; 4 Outreach is unavailable.
     """
     with context.reading(require_secrets=True) as (config, store):
-        open_tasks = store.cache.newest_open_tasks(_OPEN_TASKS)
+        open_tasks = [one.task for one in store.cache.tasks(NEWEST_OPEN, _OPEN_TASKS)]
     with ui.stop_on_signals() as stop:
         source = Outreach(config, stop, want_steps=True)
         since = Instant(source.server_time() - days * _DAY_MS)

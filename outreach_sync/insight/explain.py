@@ -14,6 +14,7 @@ from outreach_sync.insight.status import iso
 from outreach_sync.instants import Instant, to_iso
 from outreach_sync.pull import witness
 from outreach_sync.rules.person import Held, prospect_reference, task_reference
+from outreach_sync.store.cache import SKIPPED_OF
 from outreach_sync.store.erasure import forgotten_ids
 from outreach_sync.store.outbox import HIDDEN, PERSON, SOURCE, TASK
 
@@ -185,7 +186,7 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
         "problem": decision.problem,
         "differs": named(decision.changes()),
         "queued": [_queued(entry) for entry in entries.values()],
-        "tasks": [_task(store, config, one) for one in store.cache.skipped_tasks_of(pool)],
+        "tasks": [_task(store, config, one) for one in store.cache.tasks(SKIPPED_OF, pool)],
         "history": [written_document(one) for one in sorted(written, key=lambda one: -one.at)],
     }
 

@@ -39,6 +39,11 @@ _TASK = (
 )
 _JUDGED = slice(8, 11)
 """What a task is judged by, and how it was."""
+SKIPPED_OF = f"skipped AND prospect_id IN {IDS} ORDER BY id"
+NEWEST_OPEN = (
+    "NOT skipped AND workbooks_id IS NULL AND sequence_state_id IS NOT NULL"
+    " AND coalesce(json_extract(attributes, '$.state'), '') <> 'complete' ORDER BY id DESC LIMIT ?"
+)
 _IDS_OF = {"prospect": "prospect_id", "sequence": "sequence_id", "sequenceState": "sequence_state_id"}
 """The columns of the relationships of which an answer may say nothing."""
 _UNTOLD = object()
@@ -164,7 +169,7 @@ class Cache(Table):
         rows = (
             (
                 *(one.id, one.first_name, one.last_name),
-                *("\n".join(line for line in one.emails if "\n" not in line) or None, one.external_id),
+                *("\n".join([line for line in one.emails if "\n" not in line]) or None, one.external_id),
                 json.dumps(one.extra) if one.extra else None,
                 *(int(one.opted_out), one.opted_out_at, int(one.email_opted_out), one.emails_opted_at, one.trashed_at),
                 *(1, 0, one.updated_at, trust.ahead(one.updated_at)),
@@ -187,7 +192,8 @@ class Cache(Table):
             listed="listed AND emails IS excluded.emails",
         )
         without_person = f"SELECT id FROM prospect WHERE person_id IS NULL AND id IN {IDS}"
-        concerned.update(self.column(without_person, [row[0] for row in fresh]) if fresh else ())
+        if others := [row[0] for row in fresh if row[0] not in concerned]:
+            concerned.update(self.column(without_person, others))
         return concerned, len(fresh)
 
     def prospects_are_gone(self, prospect_ids: Collection[int], opt_outs: Iterable[Event]) -> set[int]:
@@ -280,28 +286,16 @@ class Cache(Table):
 
     def task(self, task_id: int) -> CachedTask | None:
         """Return a sequence task as last read."""
-        return next(iter(self._tasks("id = ?", task_id)), None)
+        return next(iter(self.tasks("id = ?", task_id)), None)
+
+    def tasks(self, which: str, *values: Any) -> list[CachedTask]:
+        """Return sequence tasks as last read: `SKIPPED_OF` prospects, or so many `NEWEST_OPEN`."""
+        rows = self.do(f"SELECT {_TASK}, workbooks_id, sent_at FROM task WHERE {which}", *values)
+        return list(map(_cached_task, rows))
 
     def skipped_among(self, task_ids: Collection[int]) -> set[int]:
         """Return which of these tasks are known to be skipped."""
         return set(self.column(f"SELECT id FROM task WHERE skipped AND id IN {IDS}", task_ids))
-
-    def skipped_tasks_of(self, prospect_ids: Collection[int]) -> list[CachedTask]:
-        """Return the skipped tasks of prospects, in the order of their ids."""
-        return self._tasks(f"skipped AND prospect_id IN {IDS} ORDER BY id", prospect_ids)
-
-    def newest_open_tasks(self, limit: int) -> list[SourceTask]:
-        """Return tasks of sequence states that were open when last read, the newest first."""
-        found = self._tasks(
-            "NOT skipped AND workbooks_id IS NULL AND sequence_state_id IS NOT NULL"
-            " AND coalesce(json_extract(attributes, '$.state'), '') <> 'complete' ORDER BY id DESC LIMIT ?",
-            limit,
-        )
-        return [one.task for one in found]
-
-    def _tasks(self, where: str, *values: Any) -> list[CachedTask]:
-        rows = self.do(f"SELECT {_TASK}, workbooks_id, sent_at FROM task WHERE {where}", *values)
-        return list(map(_cached_task, rows))
 
     def count_states(self) -> int:
         """Count the sequence states."""
@@ -332,8 +326,13 @@ class Cache(Table):
         )
         return [one for one, emails in rows if mailbox(address) in mailboxes(emails)]
 
-    def pooled(self, prospect_ids: Collection[int]) -> tuple[dict[int, PooledProspect], dict[int, list[PooledState]]]:
-        """Return what a decision needs of each prospect, and the sequence states of each that has any."""
+    def pooled(
+        self, prospect_ids: Collection[int]
+    ) -> tuple[dict[int, PooledProspect], dict[int, list[PooledState]], dict[int, str]]:
+        """Return, by prospect, what a decision needs of it, its sequence states, and why one of those makes no sense.
+
+        Where one makes no sense, nothing can be decided but an opt-out.
+        """
         rows = self.do(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
             f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {IDS}",
@@ -348,7 +347,9 @@ class Cache(Table):
         states: dict[int, list[PooledState]] = {}
         for row in rows:
             states.setdefault(row[1], []).append(PooledState._make(row))
-        return prospects, states
+        senseless = f"prospect_id IN {IDS} AND record = 'source' AND stream = 'sequence_states' ORDER BY id"
+        reasons = self.do(f"SELECT prospect_id, reason FROM outbox WHERE {senseless}", prospect_ids)
+        return prospects, states, dict(reasons.fetchall())
 
     def opted_out_among(self, prospect_ids: Collection[int]) -> set[int]:
         """Return for which of the prospects an opt-out is known, whatever else there may be."""

@@ -267,15 +267,6 @@ class Outbox(Table):
         """Return what is queued for the Person of these lead prospects."""
         return self.records(Entry, f"outbox WHERE {_OF}", PERSON, leads)
 
-    def refused_states(self, prospect_ids: Collection[int]) -> dict[int, str]:
-        """Return, by prospect, why a sequence state of theirs makes no sense: nothing can be decided but an opt-out."""
-        rows = self.do(
-            f"SELECT prospect_id, reason FROM outbox WHERE prospect_id IN {IDS} AND record = 'source' AND stream = ?"
-            " ORDER BY id",
-            *(prospect_ids, Stream.SEQUENCE_STATES.value),
-        )
-        return dict(rows.fetchall())
-
     def find(self, **of: int | str) -> list[Entry]:
         """Return the entries whose columns have these values, such as `id`, `prospect_id`, or `record` and `key`."""
         return self.records(

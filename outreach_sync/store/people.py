@@ -188,7 +188,8 @@ class Undecided(Table):
         Either a walk that is not complete saw something of them, or Outreach does not answer what has to be asked about
         them. `changed`: a record of theirs changed there: what was discarded for their Person is taken up again.
         """
-        self.write("changed", "prospect_id, held", ((one, 1) for one in prospect_ids))
+        held = "INSERT INTO changed SELECT value, 1 FROM json_each(?) WHERE true"
+        self.do(f"{held} ON CONFLICT (prospect_id) DO UPDATE SET held = 1", prospect_ids)
         if changed:
             self.do(
                 "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND record = 'person'"

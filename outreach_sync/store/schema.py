@@ -117,14 +117,14 @@ class Table:
             for row in found
         ]
 
-    def write(self, table: str, columns: str, rows: Iterable[Iterable[Any]], **otherwise: str) -> None:
+    def write(self, table: str, columns: str, rows: Iterable[tuple[Any, ...]], **otherwise: str) -> None:
         """Write rows in place of those with the same first column; `otherwise`: what columns become in such a row."""
         names = columns.split(", ")
         become = {name: f"excluded.{name}" for name in names[1:]} | otherwise
         self.connection.executemany(
             f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"
             f" ON CONFLICT ({names[0]}) DO UPDATE SET {', '.join(f'{name} = {new}' for name, new in become.items())}",
-            (tuple(row) for row in rows),
+            rows,
         )
 
 
