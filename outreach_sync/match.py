@@ -223,23 +223,22 @@ def read_people(
 ) -> dict[int, PersonRow]:
     """Read linked People, deleted ones too; `rows`: what was read already. Raises as `until_shown`."""
     made = {one.id: one.linked_at if one.rule == _CREATED else None for one in people}
-    found = run.target.people_by_ids(made) if rows is None else rows
-    return until_shown(run, found, made, run.target.people_by_ids)
+    return until_shown(run, made, run.target.people_by_ids, rows)
 
 
 def until_shown(
     run: Run,
-    rows: Mapping[int, Row],
     made: Mapping[int, Instant | None],
     read: Callable[[list[int]], Mapping[int, Row]],
+    rows: Mapping[int, Row] | None = None,
 ) -> dict[int, Row]:
-    """Return what a look-up found (`rows`, by id), and what appeared since of that which was made a moment ago.
+    """Look records up by id (`rows`: what was read already), again those that were made a moment ago and do not appear.
 
     How late a created record appears in look-ups is not documented. One that is absent although it was created within
     the last half minute is asked for again until that is over. `made` says when, by this machine's clock; None: long
     ago. Raises as `Workbooks.read`.
     """
-    found, lately = dict(rows), _LOOKS * run.look_again_seconds * 1000
+    found, lately = dict(read(list(made)) if rows is None else rows), _LOOKS * run.look_again_seconds * 1000
     for _ in range(_LOOKS):
         now = run.clock()
         late = [one for one, at in made.items() if one not in found and at is not None and abs(now - at) < lately]
@@ -302,12 +301,9 @@ def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -
 
 def has_values(fields: Mapping[str, Scalar], wanted: Mapping[str, Scalar]) -> bool:
     """Say whether a Person has the values that `sync.people.only_where` names; an empty box is one not ticked."""
-    for name, expected in wanted.items():
-        actual = fields.get(name)
-        if isinstance(expected, bool):
-            same = bool(actual) is expected
-        else:
-            same = actual is expected if actual is None or expected is None else str(actual) == str(expected)
-        if not same:
-            return False
-    return True
+    return all(
+        bool(fields.get(name)) is expected
+        if isinstance(expected, bool)
+        else (expected is None) is (fields.get(name) is None) and str(fields.get(name)) == str(expected)
+        for name, expected in wanted.items()
+    )

@@ -244,7 +244,7 @@ def _find_tasks(run: Run, survey: Survey) -> tuple[int, int]:
     for sent in _through(run, survey.sent_tasks, _TOGETHER) if again else ():
         looked_at += len(sent)
         made = {task.workbooks_id: task.sent_at for task in sent}
-        rows = until_shown(run, read(list(made)), made, read)
+        rows = until_shown(run, made, read)
         if absent := [one for one in made if one not in rows]:  # one look is little to refuse them by
             pause(run.look_again_seconds, run.stop)
             rows |= read(absent)
