@@ -148,9 +148,9 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
     cached = store.cache.prospects(pool)
     entries = {entry.id: entry for one in pool for entry in store.outbox.find(prospect_id=one)}
     wanted = {role: getattr(decision.wanted, role) for role in Held._fields}
-    written = {one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id)}
+    written = dict.fromkeys(one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id))
     if person is not None:
-        written |= set(store.history.writes(record="person", workbooks_id=person.id))
+        written |= dict.fromkeys(store.history.writes(record="person", workbooks_id=person.id))
     known = person and {
         **_shown(person, "id", "linked_at", "deleted", "hidden", "untouched"),
         "linked_by": person.rule,

@@ -6,6 +6,8 @@ import re
 import sqlite3
 import stat
 from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,6 +143,9 @@ def test_the_timeline_says_what_was_written_when_by_which_run_and_why(ran: Any) 
     said = ran("explain", "--person", "1002").out
     assert "    no_email_soliciting: false → true" in said
     assert "by run " in said
+    pooled = ran("explain", "--prospect", "11", "--json").document["history"]  # with 12, and three tasks, all at once
+    records = [record for record, _ in groupby(pooled, itemgetter("record", "workbooks_id"))]
+    assert len(records) == len(set(records)) > 3, "what was written to a record stands together"
 
 
 def test_a_hostile_name_begins_no_line_of_its_own(empty: Any) -> None:
