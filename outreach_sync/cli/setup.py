@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.insight.check import Check
     from outreach_sync.provision import Step
 
 
@@ -65,7 +64,7 @@ def init(*, path: Path | None, defaults: bool, force: bool) -> None:
         if asks:
             click.echo("Press Enter to keep what is in brackets; everything can be changed in the file later.\n")
         asked = _QUESTIONS.items() if asks else ()
-        text = starter_config({key: click.prompt(question, **how) for key, (question, how) in asked})
+        text = starter_config({key: click.prompt(text, default, type=kind) for key, (text, default, kind) in asked})
         make_directory(target.parent)
         try:
             write_whole(target, text, private=True, new=not force)
@@ -73,9 +72,8 @@ def init(*, path: Path | None, defaults: bool, force: bool) -> None:
             raise taken from error
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}.") from error
-    usual = {place.absolute() for place in usual_places()}
-    program = "outreach-sync" if target.absolute() in usual else f"outreach-sync -c {target}"
-    click.echo(_NEXT.format(target=target, program=program))
+    is_usual = target.absolute() in {place.absolute() for place in usual_places()}
+    click.echo(_NEXT.format(target=target, program="outreach-sync" if is_usual else f"outreach-sync -c {target}"))
 
 
 _NEXT = """\
@@ -110,18 +108,14 @@ def _accepted_by(parse: Callable[[str], object]) -> Callable[[str], str]:
 
 _START = _accepted_by(lambda text: text == "all" or parse_since(text))
 _MISSING = click.Choice(["create", "skip"])
-_QUESTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "workbooks.base_url": ("Your Workbooks address", {"default": "https://secure.workbooks.com", "type": _https}),
-    "outreach.redirect_uri": (
-        "Redirect URI of your Outreach app", {"default": "https://localhost:8484/callback", "type": _https},
-    ),
-    "sync.start": ("How far back the first run reads (90d, a date, or all)", {"default": "90d", "type": _START}),
-    "sync.people.when_missing": (
-        "When Workbooks has no Person for a prospect", {"default": "create", "type": _MISSING},
-    ),
-    "schedule.every": ("Pause between cycles", {"default": "10m", "type": _accepted_by(parse_duration)}),
-}  # fmt: skip
-"""The few things that matter and have no default that is right for everyone, by config key."""
+_QUESTIONS: Mapping[str, tuple[str, str, Any]] = {
+    "workbooks.base_url": ("Your Workbooks address", "https://secure.workbooks.com", _https),
+    "outreach.redirect_uri": ("Redirect URI of your Outreach app", "https://localhost:8484/callback", _https),
+    "sync.start": ("How far back the first run reads (90d, a date, or all)", "90d", _START),
+    "sync.people.when_missing": ("When Workbooks has no Person for a prospect", "create", _MISSING),
+    "schedule.every": ("Pause between cycles", "10m", _accepted_by(parse_duration)),
+}
+"""The few things that matter and have no default that is right for everyone: question, default and type by key."""
 
 
 _SHOWN = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
@@ -141,7 +135,10 @@ def check(context: ui.Invocation) -> int:
         for one in check_everything(lambda: find_config(context.given_config), stop):
             checks.append(one)
             if not context.as_json:
-                ui.show(_lines_of_check(one))
+                word, style = _SHOWN[one.status]
+                what, *more = f"{one.name}: {one.detail}".split("\n")
+                hints = [f"      → {one.hint}"] if one.hint and one.status != "ok" else []
+                ui.show([(Text(word, style=style), f"  {what}"), *(f"      {line}" for line in more), *hints])
     status, counts = exit_status(checks), Counter(one.status for one in checks)
     shown = ("name", "status", "detail", "hint")
     found = [{name: scrubbed(getattr(one, name)) for name in shown} for one in checks]
@@ -149,15 +146,6 @@ def check(context: ui.Invocation) -> int:
     last = f"{counts['ok']} ok, {warnings}, {counts['fail']} failed."
     context.answer({"ok": status == 0, "checks": found}, ["", last])
     return status
-
-
-def _lines_of_check(one: Check) -> Iterator[ui.Line]:
-    word, style = _SHOWN[one.status]
-    first, *more = one.detail.split("\n")
-    yield Text(word, style=style), f"  {one.name}: {first}"
-    yield from (f"      {line}" for line in more)
-    if one.hint and one.status != "ok":
-        yield f"      → {one.hint}"
 
 
 @click.command()
@@ -332,10 +320,8 @@ def status(context: ui.Invocation) -> None:
 
 
 def _lines_of_tokens(document: Mapping[str, Any]) -> Iterator[str]:
-    if document["variant"] == "s2s":
-        yield "Server-to-server access: tokens of an hour are made from the private key; no consent, no refresh token."
-    else:
-        yield "OAuth, by a user's consent."
+    s2s = "Server-to-server access: tokens of an hour are made from the private key; no consent, no refresh token."
+    yield s2s if document["variant"] == "s2s" else "OAuth, by a user's consent."
     access, refresh = document["access_token"], document["refresh_token"]
     if access is None:
         yield f"Access token: none{' stored; the next run asks for one' if document['authenticated'] else ''}."

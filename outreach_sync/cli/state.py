@@ -286,8 +286,7 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
                 f"This forgets the links to {people:,} people, their Tasks, the history of writes, {waiting:,} waiting "
                 f"entries{read}. `state backup` first keeps a way back."
             )
-            if not asked:
-                _ask_to_rebind()
+            _confirm("Move the state?", yes=asked)
         with store.transaction():
             if look.wrong:
                 let_go(store.connection, outreach=outreach, workbooks=workbooks)
@@ -298,6 +297,13 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
     click.echo(f"The state belongs to this Outreach and this Workbooks{done}")
 
 
+def _confirm(question: str, *, yes: bool) -> None:
+    if not (yes or sys.stdin.isatty()):
+        raise UsageError("nobody sits at a terminal to confirm this.", advice="Add --yes.")
+    if not (yes or click.confirm(question, err=True)):
+        raise UsageError("nothing was changed.")
+
+
 def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
     """Make way for the tokens of the config's app where those of another one lie beside the state."""
     file = TokenFile.beside(config.state.path)
@@ -306,8 +312,7 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
         return False
     aside = file.path.with_name(f"{file.path.name}.replaced")
     click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")
-    if not yes:
-        _ask_to_rebind()
+    _confirm("Move the state?", yes=yes)
     try:
         file.path.replace(aside)
     except OSError as failure:
@@ -315,13 +320,6 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
             f"{file.path} cannot be put aside ({failure.strerror}).", advice="Run this as its owner."
         ) from None
     return True
-
-
-def _ask_to_rebind() -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("nobody sits at a terminal to confirm this.", advice="Add --yes.")
-    if not click.confirm("Move the state?", err=True):
-        raise UsageError("nothing was changed.")
 
 
 @click.command()
