@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,6 +81,29 @@ def test_old_runs_are_dropped_and_young_ones_kept(world: World) -> None:
     world.run()
     with world.state() as state:
         assert [record.id for record in state.history.runs(9)][1:] == ["young"]
+
+
+@pytest.mark.parametrize("whose", ["this machine's clock", "Outreach's clock"])
+def test_a_run_in_the_wrong_year_drops_no_history_and_hides_no_later_run(
+    whose: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    world.run()
+    for wrong in (300_000_000_000, -1_000_000_000_000):
+        if whose == "Outreach's clock":
+            world.sandbox.outreach.faults.on("clock_skew", ms=wrong)
+        else:
+            monkeypatch.setattr(
+                "outreach_sync.run.instants.now", lambda by=wrong: Instant(time.time_ns() // 10**6 + by)
+            )
+        world.run()
+        monkeypatch.undo()
+        world.sandbox.outreach.faults.clear()
+    last = world.run()
+    with world.state() as state:
+        recorded = state.history.runs(9)
+        assert len(recorded) == 5
+        assert recorded[0].id == last.document["run_id"]
 
 
 def test_two_runs_at_once_are_one_run_and_an_error_that_names_the_holder(world: World) -> None:
