@@ -42,8 +42,6 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
         InterruptedByError: asked to stop; what was in flight is settled.
     """
     failure, complete = begin(run)
-    if complete:
-        release(run)
     try:
         finish(run, complete=complete, allow_bulk=allow_bulk)
     finally:
@@ -59,7 +57,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
 
 
 def begin(run: Run) -> tuple[OutreachSyncError | None, bool]:
-    """Put in doubt what a process that died was sending, and read every stream.
+    """Put in doubt what a process that died was sending, read every stream, and release what an incomplete walk held.
 
     Returns what kept a stream from being read to its end, and whether every walk is complete.
     """
@@ -70,7 +68,10 @@ def begin(run: Run) -> tuple[OutreachSyncError | None, bool]:
     _notice_changed_rules(run)
     failure = pull_streams(run)
     open_walks = [one for one in run.config.sync.streams if run.store.progress.of(one).walk is not None]
-    return failure, failure is None and not open_walks
+    complete = failure is None and not open_walks
+    if complete:
+        release(run)
+    return failure, complete
 
 
 def finish(run: Run, *, complete: bool, allow_bulk: bool) -> None:

@@ -85,14 +85,18 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
         run.summary.guard_would_stop = bool(delivery.guard_problems())
         delivery.list_changes()
         return
-    any_accepted, fruitless, suspects = False, 0, delivery.lost.values()
+    any_accepted, fruitless, suspects, pilot = False, 0, delivery.lost.values(), run.pilot
     while fruitless < (_FRUITLESS_ROUNDS if all(1 in sizes for sizes in suspects) else _FRUITLESS_WITH_SUSPECTS):
         again = delivery.round()
         any_accepted |= bool(delivery.accepted)
         again |= any_accepted and delivery.blame()
-        if not (again or delivery.stale or delivery.unknown or _anybody_is_ready(run)):
+        is_open = delivery.stale or delivery.unknown
+        # not who waits for Outreach, nor who is beyond a pilot
+        waits = run.source_is_down or (pilot.limit is not None and len(pilot.taken) >= pilot.limit)
+        somebody_is_ready = not waits and run.store.undecided.ready(limit=1, among=pilot.prospects)
+        if not (again or is_open or somebody_is_ready):
             return
-        came_to_something = delivery.accepted or (run.pilot.limit and not (delivery.stale or delivery.unknown))
+        came_to_something = delivery.accepted or (pilot.limit and not is_open)
         fruitless = 0 if came_to_something else fruitless + 1
         if delivery.unknown:
             pause(min(2.0**fruitless, _LONGEST_PAUSE_S) if fruitless else 0.0, run.stop)
@@ -106,14 +110,6 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
             f"Workbooks: the answers to writes keep being lost ({lost} in doubt).",
             advice="They stay queued; the next run looks what became of them.",
         )
-
-
-def _anybody_is_ready(run: Run) -> bool:
-    """Say whether there is somebody left to decide: not who waits for Outreach, nor who is beyond a pilot."""
-    pilot = run.pilot
-    if run.source_is_down or (pilot.limit is not None and len(pilot.taken) >= pilot.limit):
-        return False
-    return bool(run.store.undecided.ready(limit=1, among=pilot.prospects))
 
 
 class Batch(NamedTuple):
@@ -174,8 +170,9 @@ class Delivery:
             finally:  # what is in flight is settled, also when something went wrong elsewhere
                 while self._in_flight:
                     self._collect(block=True)
-                with self._run.store.transaction():
-                    self._queue_again([entry for entry, _ in self.refused])
+                if self.refused:
+                    with self._run.store.transaction():
+                        self._queue_again([entry for entry, _ in self.refused])
         return again
 
     def decide(self, *, pump: bool) -> None:
@@ -436,8 +433,9 @@ class Delivery:
         It may have been written all the same, and is looked for before it is tried again.
         """
         blamed = [entry for entry in self.unknown if self.lost[entry.id].count(1) >= _ENOUGH]
-        self.leave(blamed, "Workbooks fails whenever this record is written", in_doubt=True)
-        self.unknown = [entry for entry in self.unknown if entry not in blamed]
+        if blamed:
+            self.leave(blamed, "Workbooks fails whenever this record is written", in_doubt=True)
+            self.unknown = [entry for entry in self.unknown if entry not in blamed]
         return bool(blamed)
 
     def leave(self, entries: Sequence[Entry], reason: str, *, in_doubt: bool = False) -> None:

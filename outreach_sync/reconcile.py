@@ -60,7 +60,6 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     would_stop = False
     try:
         if complete:
-            release(run)
             failure, would_stop = _compare_all(run, allow_bulk=allow_bulk)
         finish(run, complete=complete and failure is None, allow_bulk=allow_bulk)
     finally:
