@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
 from outreach_sync import demo
+from outreach_sync.cli import run_command
 from outreach_sync.demo import NO_EMAIL, PERSON, SINCE, STATE, TASK, Expectation, config_of
 from outreach_sync.errors import InterruptedByError
 from outreach_sync.http import StopSignal
@@ -22,12 +24,10 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
 
 
-def told(
-    directory: Path, *, width: int = 80, everything: bool = False, stop: StopSignal | None = None
-) -> tuple[bool, str]:
+def told(directory: Path, *, width: int = 80, stop: StopSignal | None = None) -> tuple[bool, str]:
     out = io.StringIO()
     console = Console(file=out, highlight=False, width=width)
-    well = demo.tell(console, directory, stop or StopSignal(), everything=everything)
+    well = demo.tell(console, directory, stop or StopSignal())
     return well, out.getvalue()
 
 
@@ -43,11 +43,16 @@ def test_everything_comes_as_it_must_and_fits_the_terminal(tmp_path: Path, width
     assert "more (`demo --all` shows them)" in said
 
 
-def test_all_lines_are_shown_to_whoever_asks(tmp_path: Path) -> None:
-    well, said = told(tmp_path, width=200, everything=True)
-    assert well
-    assert "--all" not in said
-    assert said.count("\nPerson 1") > 50
+def test_the_command_needs_no_config_shows_all_lines_if_asked_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run_command(["demo", "--all"]) == 0
+    said = capsys.readouterr()
+    assert "Everything is as it must be." in said.out
+    assert (said.err, "--all" in said.out, list(tmp_path.iterdir())) == ("", False, [])
+    assert said.out.count("\nPerson 1") > 50
 
 
 def test_a_program_that_writes_something_else_is_not_called_well(

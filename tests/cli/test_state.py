@@ -63,18 +63,15 @@ def test_a_copy_with_creations_in_its_queue_does_not_create_them_twice(world: An
     assert (len(world.people()), len(world.tasks())) == (1, 1)
 
 
-def test_a_backup_without_a_path_is_put_beside_the_state(world: Any, command: Any) -> None:
+def test_a_backup_without_a_path_is_put_beside_the_state_which_a_run_keeps_from_being_replaced(
+    world: Any, command: Any
+) -> None:
     world.run()
     before = copies_of(world.state_path)
     assert command("backup") == 0
-    assert len(copies_of(world.state_path)) == len(before) + 1
-
-
-def test_a_run_that_goes_on_keeps_the_state_from_being_replaced(world: Any, command: Any) -> None:
-    world.run()
-    command("backup", world.directory / "copy.db")
+    (copy,) = set(copies_of(world.state_path)) - set(before)
     with run_lock(world.state_path, "run"):
-        assert command("restore", world.directory / "copy.db") == 5
+        assert command("restore", copy) == 5
 
 
 def test_a_whole_state_verifies_and_a_damaged_one_ends_with_2(
@@ -129,20 +126,15 @@ def test_it_shows_whom_and_says_what_it_removed(world: Any, forget: Any, capsys:
     prospect = world.prospect(email="ada@example.com")
     world.run()
     person = world.person()["id"]
+    assert forget("--prospect", str(prospect), "--dry-run") == 0
+    assert "Ada Example" in capsys.readouterr().out
+    with world.state() as state:
+        assert prospect in state.cache.prospects([prospect])
     assert forget("--person", str(person), "--yes") == 0
     out = capsys.readouterr().out
     assert f"prospect {prospect}, Person {person}: Ada Example, ada@example.com" in out
     assert "1 sequence states" in out
     assert f"prospect {prospect}, Person {person}: erased." in out
-
-
-def test_a_dry_run_shows_whom_and_changes_nothing(world: Any, forget: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    assert forget("--prospect", str(prospect), "--dry-run") == 0
-    assert "Ada Example" in capsys.readouterr().out
-    with world.state() as state:
-        assert prospect in state.cache.prospects([prospect])
 
 
 def test_an_id_that_nobody_has_is_a_mistake_unless_it_is_said_to_be_unknown(
@@ -154,26 +146,18 @@ def test_an_id_that_nobody_has_is_a_mistake_unless_it_is_said_to_be_unknown(
     assert "prospect 424242: was not known here; noted all the same." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("answer", "left"), [("y\n", False), ("n\n", True)])
-def test_it_asks_on_a_terminal(
-    world: Any, forget: Any, monkeypatch: pytest.MonkeyPatch, answer: str, *, left: bool
+@pytest.mark.parametrize(
+    ("there", "answer", "status", "left"), [(True, "y", 0, False), (True, "n", 130, True), (False, "y", 2, True)]
+)
+def test_it_asks_on_a_terminal_and_off_one_wants_to_be_told_that_somebody_is_sure(
+    world: Any, forget: Any, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, *, there: bool, left: bool
 ) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()
-    monkeypatch.setattr("sys.stdin", Terminal(answer))
-    forget("--prospect", str(prospect))
+    monkeypatch.setattr("sys.stdin", (Terminal if there else io.StringIO)(f"{answer}\n"))
+    assert forget("--prospect", str(prospect)) == status
     with world.state() as state:
         assert (prospect in state.cache.prospects([prospect])) is left
-
-
-def test_off_a_terminal_it_wants_to_be_told_that_somebody_is_sure(
-    world: Any, forget: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    assert forget("--prospect", str(prospect)) == 2
-    assert "--yes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [(), ("--prospect", "1", "--person", "2"), ("--prospect", "0")])
