@@ -171,13 +171,44 @@ def test_a_connection_that_is_refused_or_has_no_address_was_certainly_not_sent(s
             Transport(url, user_agent="x", stop=stop).send("PUT", url)
 
 
-def test_a_look_up_of_a_name_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, stop: StopSignal) -> None:
-    over = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60))
-    url = "https://slow.invalid"
+def test_a_look_up_of_a_name_that_hangs_is_not_waited_for_and_nothing_is_sent_when_it_ends(
+    server: Any, monkeypatch: pytest.MonkeyPatch, stop: StopSignal
+) -> None:
+    over, look_up, port = threading.Event(), socket.getaddrinfo, int(server.url.rpartition(":")[2])
+    monkeypatch.setattr(connections, "_CONNECT_SECONDS", 0.1)
+
+    def hang(*_: Any, **__: Any) -> Any:
+        over.wait(10)
+        return look_up("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    url = f"http://slow.invalid:{port}"
     with pytest.raises(NotSentError, match="does not answer"):
-        Transport(url, user_agent="x", stop=stop).send("PUT", url, timeout_seconds=0.1)
+        Transport(url, user_agent="x", stop=stop).send("PUT", url, timeout_seconds=60)
     over.set()
+    for thread in threading.enumerate():
+        if thread.name == "exchange":
+            thread.join(30)
+    assert (server.connections, server.received) == (1, [])
+
+
+def test_an_answer_may_take_longer_than_connecting(
+    server: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, is_late = threading.Semaphore(0), connections.Exchange.is_late
+    monkeypatch.setattr(connections, "_TICK_SECONDS", 0.001)
+    monkeypatch.setattr(connections.Exchange, "is_late", lambda self: (looks.release(), is_late(self))[1])
+
+    def answer_after_a_few_looks(connection: socket.socket) -> None:
+        monkeypatch.setattr(connections, "_CONNECT_SECONDS", 0.0)
+        while looks.acquire(blocking=False):
+            pass
+        for _ in range(3):
+            looks.acquire(timeout=30)
+        connection.sendall(OK)
+
+    server.script = answer_after_a_few_looks
+    assert transport.send("GET", server.url).body == b"ok"
 
 
 def test_all_addresses_of_a_name_share_one_time_limit(monkeypatch: pytest.MonkeyPatch, stop: StopSignal) -> None:
