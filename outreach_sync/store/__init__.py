@@ -212,12 +212,8 @@ def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, all of it or nothing.
-
-    sqlite-utils makes its own table outside of its transactions, and a file that holds only that would look like
-    somebody else's.
-    """
-    with connection:
+    """Bring the tables up to date, all of it or nothing."""
+    with connection:  # sqlite-utils makes its own table outside of its transactions, and that alone looks like no state
         connection.execute("BEGIN IMMEDIATE")
         migrations.apply(Database(connection, execute_plugins=False))
 

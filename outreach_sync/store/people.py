@@ -126,10 +126,9 @@ class People(Table):
         *,
         pool: Collection[int] | None = None,
     ) -> None:
-        """Record that Workbooks took these values.
+        """Record that Workbooks took these values, and which version the Person has now (None: it did not say).
 
-        `lock_version` None: it did not say which version the Person has now. `pool`: the prospects of a Person that the
-        write created.
+        `pool`: the prospects of a Person that the write created.
         """
         if pool is not None:
             self.do("INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", person_id, now)

@@ -280,17 +280,13 @@ _GRACE_MS = DAY_MS  # two clocks that are both right for all purposes here may d
 
 
 class SkippedBySequence(NamedTuple):
-    """The skipped tasks of one sequence.
-
-    `sequence_id` and `name` are None where Outreach gave none. `recent` counts those last changed in the period,
-    `kept` all in the cache, `sent` those that have a Workbooks Task.
-    """
+    """The skipped tasks of one sequence; `sequence_id` and `name` are None where Outreach gave none."""
 
     sequence_id: int | None
     name: str | None
-    recent: int
-    kept: int
-    sent: int
+    recent: int  # those last changed in the period
+    kept: int  # all in the cache
+    sent: int  # those that have a Workbooks Task
 
 
 class Written(NamedTuple):
@@ -310,19 +306,16 @@ class Written(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """One run. `finished_at` is None while it goes on, or for ever where the process was killed.
-
-    `number` says in which order runs were made; the times are this machine's, and may be wrong.
-    """
+    """One run. The times are this machine's, and may be wrong."""
 
     id: str
     command: str
     started_at: Instant
-    finished_at: Instant | None
+    finished_at: Instant | None  # None while it goes on, or for ever where the process was killed
     exit_status: int | None
     outcome: str | None
     summary: Mapping[str, Any]
-    number: int = 0
+    number: int = 0  # in which order runs were made
 
 
 class History(Table):
