@@ -226,8 +226,8 @@ class Demo:
         if step is not None:
             rows = [(one.event or "(in Workbooks)", one.what, one.effect) for one in self._sandbox.evolve(step)]
             self._say(_table(("event in Outreach", "what happens", "what must come of it"), rows))
-        sentence = "Nothing changed, so nothing may be written." if quiet else sentence
-        self._say(*filter(None, [sentence]))
+        said = "Nothing changed, so nothing may be written." if quiet else sentence
+        self._say(*([said] if said else []))
         writes = list(self._sandbox.workbooks.store.writes)
         self._expectation.look()
         people, tasks = self._expectation.people(), self._expectation.tasks()

@@ -252,8 +252,7 @@ def restore(context: ui.Invocation, path: Path) -> None:
 def verify(context: ui.Invocation) -> None:
     """Check that the state is whole, without changing it. Exit status 2: it is damaged."""
     path = _existing(context.config(require_secrets=False))
-    problems = copies.problems_of(path)
-    if problems:
+    if problems := copies.problems_of(path):
         raise StateError(
             f"the state {path} is damaged: {'; '.join(problems)}.", advice="Restore a backup with `state restore`."
         )
@@ -286,7 +285,7 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
                 f"This forgets the links to {people:,} people, their Tasks, the history of writes, {waiting:,} waiting "
                 f"entries{read}. `state backup` first keeps a way back."
             )
-            _confirm("Move the state?", yes=asked)
+            _confirm(yes=asked)
         with store.transaction():
             if look.wrong:
                 let_go(store.connection, outreach=outreach, workbooks=workbooks)
@@ -297,10 +296,10 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
     click.echo(f"The state belongs to this Outreach and this Workbooks{done}")
 
 
-def _confirm(question: str, *, yes: bool) -> None:
+def _confirm(*, yes: bool) -> None:
     if not (yes or sys.stdin.isatty()):
         raise UsageError("nobody sits at a terminal to confirm this.", advice="Add --yes.")
-    if not (yes or click.confirm(question, err=True)):
+    if not (yes or click.confirm("Move the state?", err=True)):
         raise UsageError("nothing was changed.")
 
 
@@ -312,7 +311,7 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
         return False
     aside = file.path.with_name(f"{file.path.name}.replaced")
     click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")
-    _confirm("Move the state?", yes=yes)
+    _confirm(yes=yes)
     try:
         file.path.replace(aside)
     except OSError as failure:
