@@ -153,3 +153,11 @@ def test_a_new_consent_of_another_organisation_is_noticed_though_the_app_is_the_
         setattr(other.outreach.app, name, getattr(lived.sandbox.outreach.app, name))
     _move(lived, other, "outreach")
     assert lived.run(sync=OPEN).exit_status == 2
+
+
+def test_prospects_without_an_address_any_more_are_known_by_their_names(lived: Any) -> None:
+    outreach = lived.sandbox.outreach
+    for prospect in outreach.store.all("prospect"):
+        outreach.store.update("prospect", prospect.id, emails=[])
+    outreach.app.client_secret = lived.settings["outreach"]["client_secret"] = "secret-that-was-renewed"
+    assert lived.run(sync=OPEN).exit_status == 0

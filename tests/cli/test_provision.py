@@ -61,9 +61,9 @@ def test_only_missing_entries_are_added_and_none_beside_one_with_another_dash(em
     empty.change("sync", labels={"active": "Active - Running"})
     assert "spells 'Active - Running' differently" in empty("provision").out
     assert added(empty) == before
-    empty.change("sync", labels={"active": "In Sequence"})
+    empty.change("sync", labels={"active": "Actively Running"})
     ran = empty("provision", "--json")
-    assert [step["name"] for step in ran.document["steps"] if step["action"] == "create"] == ["In Sequence"]
+    assert [step["name"] for step in ran.document["steps"] if step["action"] == "create"] == ["Actively Running"]
     assert added(empty) == (before[0], before[1] + 1)
 
 
