@@ -57,10 +57,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
 
 
 def begin(run: Run) -> tuple[OutreachSyncError | None, bool]:
-    """Put in doubt what a process that died was sending, read every stream, and release what an incomplete walk held.
-
-    Returns what kept a stream from being read to its end, and whether every walk is complete.
-    """
+    """Read every stream, and put in doubt what was being sent; return what failed, and if every walk is complete."""
     with run.store.transaction():
         in_doubt = run.store.outbox.recover()
     if in_doubt:

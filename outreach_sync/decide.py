@@ -72,12 +72,8 @@ def decisions(
 ) -> dict[int, Decision]:
     """Decide what the People behind these prospects should say; nothing in the store is changed.
 
-    Args:
-        store: the store.
-        config: the config.
-        pools: all the prospects of each Person, by its id (of one to be created: any key).
-        people: what is known of them; who is absent holds nothing.
-        without: told the ids of sequence states, returns those to leave out, as if they did not exist.
+    `pools` are all the prospects of each Person, by its id (of one to be created: any key), `people` what is known of
+    them; who is absent holds nothing. `without` is told ids of sequence states, and returns those to leave out.
     """
     everyone = [prospect_id for pool in pools.values() for prospect_id in pool]
     prospects, states, senseless = store.cache.pooled(everyone)
@@ -103,9 +99,6 @@ def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
 
     Yields each time that some were decided, so that what is queued can leave meanwhile. `only_opt_outs`: of those that
     an incomplete walk holds back, decide nothing but opt-outs.
-
-    Raises:
-        ServiceError: Workbooks could not be asked. InterruptedByError: asked to stop.
     """
     found_more = True
     while found_more:  # somebody to be created turned out to share an address with a Person
@@ -255,10 +248,7 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
 
 
 def _queue(run: Run, decision: Decision, person_id: int | None, action: str, *, only_opt_outs: bool) -> bool:
-    """Queue what differs; refuse what could not be decided, but not before an opt-out is written.
-
-    Returns whether there was anything to queue or to refuse.
-    """
+    """Queue what differs, else refuse what could not be decided (an opt-out goes first); say if there was either."""
     outbox, lead, wanted = run.store.outbox, decision.pool[0], decision.wanted
     changes = decision.changes(only_opt_outs=only_opt_outs)
     if person_id is None and decision.problem and not wanted.opted_out:
@@ -286,10 +276,7 @@ def _queue(run: Run, decision: Decision, person_id: int | None, action: str, *, 
 
 
 def _somebody_else_is_found(run: Run, prospect_ids: Sequence[int]) -> bool:
-    """Look for those who share an address with somebody to be created: one of them may be a Person already.
-
-    Returns whether any is, or may be one of several, so that the pools are others than was thought.
-    """
+    """Say whether somebody who shares an address with one to be created is, or may be, a Person: then pools differ."""
     cached = run.store.cache.prospects(prospect_ids) if prospect_ids else {}
     reason = run.store.cache.with_reason(prospect_ids)
     verdicts = link(run, find(run, [one.prospect for one in cached.values() if one.person_id is None], reason))

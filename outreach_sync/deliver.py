@@ -16,12 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.decide import decide_all
-from outreach_sync.errors import (
-    GuardStoppedError,
-    NotAllowedError,
-    OutreachSyncError,
-    UnavailableError,
-)
+from outreach_sync.errors import GuardStoppedError, NotAllowedError, OutreachSyncError, UnavailableError
 from outreach_sync.http import check, pause
 from outreach_sync.instants import to_date
 from outreach_sync.match import read_people, refresh
@@ -29,7 +24,7 @@ from outreach_sync.pull import witness
 from outreach_sync.records import Accepted, Date, Rejected, Stale, Unknown, Write
 from outreach_sync.rules.person import NOT_ACTIVE, base_fields, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
-from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK, Guarded
+from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK
 from outreach_sync.store.people import DUE
 from outreach_sync.workbooks.metadata import systemic_problem
 from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS
@@ -63,16 +58,10 @@ _NAME_LENGTH = 255
 
 
 def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
-    """Bring Workbooks to say what it should.
+    """Bring Workbooks to say what it should. Raises as `run_cycle`.
 
     `complete`: every walk is complete; if not, of what is held back only opt-outs are written. `allow_bulk`: the guard
     is lifted.
-
-    Raises:
-        GuardStoppedError: the cycle would change too much; nothing but opt-outs was written.
-        ServiceError: a service became unavailable; the rest stays queued.
-        NotAuthenticatedError, NotAllowedError: Workbooks refuses the key, or refuses everything.
-        InterruptedByError: asked to stop; what was in flight is settled.
     """
     with run.store.transaction():
         run.store.undecided.mark_again(DUE, run.clock(), run.clock())
@@ -142,15 +131,12 @@ class Delivery:
         self._complete = complete
         self._lifted = lifted
         self._loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
-        self._passed = self._counted = Guarded(0, 0, 0)
+        self._passed: tuple[int, ...] = (0, 0, 0)  # as in `Watched`
         self.lost: dict[int, list[int]] = {}
         self._in_flight: dict[Future[Sequence[Verdict]], Batch] = {}
 
     def round(self) -> bool:
-        """Decide and push once; return whether a refused Person turned out to be gone.
-
-        Where the guard may stop the cycle, everything is decided before the first write.
-        """
+        """Decide and push, all decided first where the guard may stop it; return whether a refused Person is gone."""
         self.accepted = 0
         self.stale: list[Entry] = []
         self.unknown: list[Entry] = []
@@ -176,10 +162,7 @@ class Delivery:
         return again
 
     def decide(self, *, pump: bool) -> None:
-        """Decide everything that is ready; `pump`: meanwhile settle what has been answered, and send updates.
-
-        Creations wait until all are decided, since two of them may be one person.
-        """
+        """Decide everything that is ready; `pump`: meanwhile send updates (two creations may be one person)."""
         self._run.pilot.expected = len(self._run.pilot.taken)
         for only_opt_outs in (False,) if self._complete else (False, True):
             for _ in decide_all(self._run, only_opt_outs=only_opt_outs):
@@ -194,7 +177,7 @@ class Delivery:
         run, passed = self._run, self._passed
         new = run.store.outbox.guarded(run.config.sync.labels[NOT_ACTIVE])
         waiting = run.store.undecided.count() + sum(new) if at_worst else 0
-        self._counted = Guarded(*map(sum, zip(passed, new, strict=True)))
+        self._counted = tuple(map(sum, zip(passed, new, strict=True)))
         numbers = [one + waiting for one in passed] if at_worst else list(self._counted)
         limits, most = run.config.sync.guard, run.pilot.limit
         if most is not None:
@@ -428,10 +411,7 @@ class Delivery:
         return bool(absent)
 
     def blame(self) -> bool:
-        """Refuse what Workbooks failed at alone, so that it holds nobody up; say whether there was any.
-
-        It may have been written all the same, and is looked for before it is tried again.
-        """
+        """Refuse what Workbooks failed at alone, so that it holds nobody up; it is looked for before another try."""
         blamed = [entry for entry in self.unknown if self.lost[entry.id].count(1) >= _ENOUGH]
         if blamed:
             self.leave(blamed, "Workbooks fails whenever this record is written", in_doubt=True)
@@ -510,10 +490,7 @@ def _person_batch(run: Run, entries: Sequence[Entry]) -> Batch:
 
 
 def _task_write(run: Run, task_id: int, person_id: int) -> Write:
-    """Make the write that creates the Workbooks Task of a skipped task.
-
-    Its description is HTML. `due`, `due_date` and `due_datetime` are one value, of which only one may be set.
-    """
+    """Make the write that creates a Task: its description is HTML, and only one of the `due` fields may be set."""
     cached = run.store.cache.task(task_id)
     if cached is None:
         raise AssertionError(f"task {task_id} is queued and was never read")
@@ -588,10 +565,7 @@ def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
 
 
 def _persons_of_tasks(run: Run, entries: Sequence[Entry]) -> dict[int, int]:
-    """Return entry id -> Person for the tasks whose Person exists; the others wait, unless that Person is queued.
-
-    A Person that has to be read and decided again may be gone: its tasks stay due until that is done.
-    """
+    """Return entry id -> Person for tasks whose Person is certain to exist; the others wait, unless it is queued."""
     prospects = {entry.prospect_id for entry in entries if entry.prospect_id is not None}
     links = run.store.people.of_prospects(prospects)
     people = run.store.people.by_id(set(links.values()))

@@ -69,10 +69,7 @@ def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> 
 
 
 def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
-    """Refuse to go on where there is a state and it belongs to another Workbooks; one that cannot be read says nothing.
-
-    Raises as `refuse_others`.
-    """
+    """Refuse to go on where there is a state that can be read and it belongs to another Workbooks."""
     try:
         store = Store.open_to_read(config.state.path)
     except StateError:
@@ -95,12 +92,7 @@ def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> No
 
 
 def refuse_others(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
-    """Refuse to go on where the state belongs to another account; return what was found out.
-
-    Raises:
-        WrongAccountError: it does; nothing was touched.
-        OutreachSyncError: a service that has to be asked cannot be, so that nobody knows.
-    """
+    """Return what was found out; WrongAccountError: the state is another account's, OutreachSyncError: unknown."""
     look = look_at(config, store, source, target)
     for name, why in look.wrong.items():
         raise WrongAccountError(
@@ -112,11 +104,7 @@ def refuse_others(config: Config, store: Store, source: Outreach | None, target:
 
 
 def look_at(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
-    """Find out whether the state belongs to both services, or to the one that is given, without changing it.
-
-    Raises:
-        OutreachSyncError: a service that has to be asked cannot be.
-    """
+    """Find out, changing nothing, whether the state belongs to the given services; OutreachSyncError: unknown."""
     key = store.facts.get(_KEY) or secrets.token_hex(32)
     sides, wrong, known = dict[str, Side](), dict[str, str](), True
     for name, client in ((OUTREACH, source), (WORKBOOKS, target)):

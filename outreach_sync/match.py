@@ -78,13 +78,7 @@ class _Asked(NamedTuple):
 
 
 def look_up_all(run: Run, *, only_opt_outs: bool) -> Iterator[LookedUp]:
-    """Look up all prospects that are ready, a few hundred at a time, some ahead of those that are being decided.
-
-    `only_opt_outs`: take those that an incomplete walk holds back, and of them only who opted out.
-
-    Raises:
-        InterruptedByError: asked to stop. ServiceError: Workbooks could not be asked.
-    """
+    """Look up all who are ready (`only_opt_outs`: of those held back, who opted out), some ahead of the decisions."""
     asked = early((_ask_outreach(run, ids) for ids in _chunks(run, only_opt_outs=only_opt_outs)), 1)
     return early((_ask_workbooks(run, one) for one in asked), 2)
 
@@ -280,10 +274,7 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
 
 
 def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -> Held:
-    """Store what a live Person was read to hold, in our form (inside a transaction); return that.
-
-    The tasks that waited for one which was deleted or not to be seen are due again.
-    """
+    """Store and return what a live Person was read to hold, in our form; the tasks that waited for it are due again."""
     fields, kept_as = run.config.workbooks.fields, dict[str, RoleValue]()
     values = {role: row.fields.get(name) for role in Held._fields if (name := getattr(fields, role)) is not None}
     held = Held(**values)  # type: ignore[arg-type]  # the client parsed each by its datatype

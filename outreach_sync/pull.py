@@ -42,16 +42,11 @@ _TOGETHER = 1_000
 
 
 def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:
-    """Read what changed in one stream and store it.
+    """Read what changed in one stream and store it; `survey`: go on with the walk of `reconcile`, and note its states.
 
-    `survey`: go on with the walk of `reconcile` instead, and note in it which states there are. Where a walk is open
-    and the run was told from where to read, that is read beside it and the walk stays open. Where the service refuses
-    the page token, or the pages go in circles, how far the walk is counts no more.
-
-    Raises:
-        ServiceError: Outreach was unavailable or out of quota; what was read is kept and the next run goes on.
-        UntrustedAnswerError: the walk cannot be trusted (it loops); it starts again next time.
-        InterruptedByError: asked to stop; likewise.
+    Where a walk is open and the run was told from where to read, that is read beside it and the walk stays open. Where
+    the service refuses the page token, or the pages go in circles, how far the walk is counts no more. What was read
+    before a ServiceError or an InterruptedByError is kept, and the next run goes on.
     """
     summary, progress, reading = run.summary.streams[stream], run.store.progress, run.reading
     requests_before, restarts_left = run.source.requests, _RESTARTS
@@ -228,11 +223,7 @@ def _queue_skipped(run: Run, task_id: int, prospect_id: int) -> set[int]:
 
 
 def _keep_events(run: Run, events: Sequence[Event]) -> int:
-    """Store events and note the records that are to be read again because of them; return how many tell of a new skip.
-
-    What the cache shows already, since the other streams were read before, or what is about nobody who is known, is not
-    read again.
-    """
+    """Store events, note what is to be read again unless the cache shows it already; return how many new skips came."""
     cache, kept, skipping = run.store.cache, run.store.events, run.config.sync.tasks.skip_events
     fresh = kept.keep(events)
     skips = [event for event in fresh if event.name in skipping]
@@ -269,13 +260,7 @@ def keep_read(run: Run, page: Page) -> None:
 
 
 def reread_refused(run: Run, stream: Stream) -> None:
-    """Ask again for the refused records of a stream that are due; those that are gone are refused no more.
-
-    A record that was put right without its stamp moving would otherwise stay refused for ever.
-
-    Raises:
-        ServiceError: Outreach was unavailable or out of quota; what was not read stays refused.
-    """
+    """Ask again for refused records that are due: one put right without a newer stamp would stay refused for ever."""
     due = run.store.outbox.due_sources(stream, run.clock())
     if not due:
         return
@@ -290,12 +275,7 @@ def reread_refused(run: Run, stream: Stream) -> None:
 
 
 def read_concerned(run: Run) -> None:
-    """Read again by id what events say something of, and believe what is there now, or that it is not.
-
-    Raises:
-        ServiceError: Outreach was unavailable or out of quota; the rest is read by the next run.
-        InterruptedByError: asked to stop; likewise.
-    """
+    """Read again by id what events say something of, and believe what is there now; the next run reads what is left."""
     before = run.source.requests
     try:
         for stream in (Stream.PROSPECTS, Stream.SEQUENCE_STATES, Stream.TASKS):
@@ -333,13 +313,10 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool]) -> None:
 
 
 def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Iterable[int] = ()) -> list[int]:
-    """Read records by id, store them, and return which are not there.
+    """Read records by id, store them, and return which are not there. May raise ServiceError.
 
     An answer may be cut short: what is absent from one that holds others is asked for again, unless something else says
     that it is gone (`certain`).
-
-    Raises:
-        ServiceError: Outreach could not be asked to the end.
     """
     absent, sure = list(ids), set(certain)
     gone: list[int] = []

@@ -46,16 +46,7 @@ _TOGETHER = 400
 
 
 def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
-    """Read what changed, compare everything, repair what differs; what it did is in `run.summary`.
-
-    Raises:
-        ServiceError: a service was unavailable or out of quota, or its answer cannot be trusted. The walk through
-            Outreach goes on where it stopped the next time.
-        GuardStoppedError: it would change implausibly much; nothing was written but opt-outs, and nothing that it found
-            missing was kept.
-        NotAuthenticatedError, NotAllowedError: a service refuses us.
-        InterruptedByError: asked to stop; what was in flight is settled.
-    """
+    """Read what changed, compare everything, repair what differs. Raises as `run_cycle`."""
     failure, complete = begin(run)
     would_stop = False
     try:
@@ -180,10 +171,7 @@ def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
 
 
 def _compare_people(run: Run, survey: Survey) -> None:
-    """Compare every linked Person with what it should say, as if what is missing were removed already.
-
-    What a Person was read to hold is kept, whatever follows: it is what is there. A few are asked for ahead.
-    """
+    """Compare every linked Person with what it should say, missing states left out; keep what it was read to hold."""
     asked = (
         (ids, ahead(partial(run.target.people_by_ids, ids), name="people-ahead"))
         for ids in _through(run, partial(survey.following, LINKED_PEOPLE), _TOGETHER)
@@ -202,10 +190,7 @@ def _compare_people(run: Run, survey: Survey) -> None:
 def _compare(
     run: Run, survey: Survey, decision: Decision, person: LinkedPerson, row: PersonRow | None, *, pool: Sequence[int]
 ) -> None:
-    """Note what is to be done about a Person, and as what the guard counts it.
-
-    It does not count what waits exactly so already and was let pass, such as what Workbooks keeps refusing.
-    """
+    """Note what is to be done about a Person; the guard does not count what waits so already and was let pass."""
 
     def was_admitted(changes: Mapping[str, RoleValue]) -> bool:
         return any(entry.admitted and entry.fields == changes for entry in run.store.outbox.of_person(pool))

@@ -245,10 +245,7 @@ class Run:
     on_progress: Callable[[str, int], None] = field(default=lambda _what, _count: None)
 
     def refuse(self, entry: Entry, reason: str, *, in_doubt: bool = False) -> None:
-        """Keep an entry for a later attempt, or park it once it has had `sync.max_attempts` (inside a transaction).
-
-        `in_doubt`: it may have arrived all the same.
-        """
+        """Keep an entry for later, or park it after `sync.max_attempts`; `in_doubt`: it may have arrived."""
         attempts, reason = entry.attempts + 1, masked(reason)
         parked = attempts >= self.config.sync.max_attempts
         again = None if parked else next_attempt(self.clock(), attempts)
@@ -263,11 +260,7 @@ class Run:
             self.summary.people.rejected += 1
 
     def refuse_decision(self, prospect_id: int, person_id: int | None, reason: str, *, action: str = RESOLVE) -> None:
-        """Refuse a Person for which it cannot be decided what to write (inside a transaction).
-
-        Looked at again before its pause is over (because a record changed), it keeps its attempts; discarded, it stays
-        so.
-        """
+        """Refuse a Person for which nothing can be decided; within its pause, it keeps its attempts."""
         outbox = self.store.outbox
         outbox.queue_person(prospect_id, person_id, action, {}, run_id=self.id, reason=reason)
         for entry in outbox.of_person([prospect_id]):
@@ -308,12 +301,8 @@ def perform(
 ) -> RunSummary:
     """Do one run under the lock and record it; a dry run works on a copy, takes no lock and leaves nothing behind.
 
-    `work` is what to do instead of a cycle; `on_progress` is told what was done, and how many.
-
-    Raises:
-        LockHeldError: another run goes on.
-        StateError: the state cannot be opened.
-        ConfigError: a credential is missing.
+    `work` is what to do instead of a cycle; `on_progress` is told what was done, and how many. Raises LockHeldError,
+    StateError where the state cannot be opened, and ConfigError where a credential is missing.
     """
     path = config.state.path
     opened = Store.open_scratch if options.dry_run else Store.open
@@ -365,11 +354,7 @@ def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log
 
 
 def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -> None:
-    """Do the work once it is known that the store belongs to both services.
-
-    The run is recorded before anything else, so that one that is killed is seen, and today's copy of the store is made,
-    without which a run goes on.
-    """
+    """Record the run, so that one that is killed is seen, copy the store, prove whose it is, and do the work."""
     if not options.dry_run:
         with run.store.transaction():
             run.store.history.begin(run.id, options.command, run.summary.started_at)
@@ -388,10 +373,7 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
 
 
 def _record(run: Run) -> None:
-    """Sum the run up, keep it, and drop what is older than `state.keep_runs` by Outreach's clock, where it was heard.
-
-    Of a dry run nothing is kept, but what is on the copy of the store that is gone when somebody reads the summary.
-    """
+    """Sum the run up, keep it unless it is dry, and drop what is older than `state.keep_runs` by Outreach's clock."""
     store, heard, summary, now = run.store, run.source.heard_time(), run.summary, instants.now()
     summary.failing, summary.finished_at = sum(store.outbox.counts(refused=True).values()), now
     if summary.dry_run:

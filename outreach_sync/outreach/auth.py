@@ -75,36 +75,26 @@ _KEYS = {
 
 
 class StoredTokens(NamedTuple):
-    """What is known of our tokens. Times are by Outreach's clock.
-
-    Attributes:
-        clock_offset_ms: Outreach's clock minus this machine's when the tokens came, until the first answer tells.
-        seed: names the app and the first refresh token of the config that this chain grew from.
-        app: names the app (its client_id, or its installation) that has these tokens; '': an older version wrote them.
-        consent: names the consent that this chain grew from; '' where it grew from a token of the config.
-    """
+    """What is known of our tokens. Times are by Outreach's clock."""
 
     access_token: str = ""
     expires_at: Instant | None = None
     refresh_token: str = ""
     issued_at: Instant | None = None
     scope: str = ""
-    seed: str = ""
-    clock_offset_ms: int | None = None
-    app: str = ""
-    consent: str = ""
+    seed: str = ""  # names the app and the first refresh token of the config that this chain grew from
+    clock_offset_ms: int | None = None  # Outreach's clock minus this machine's when they came, until an answer tells
+    app: str = ""  # names the app (its client_id, or its installation); '': an older version wrote them
+    consent: str = ""  # names the consent that this chain grew from; '': it grew from a token of the config
 
 
 def refusal_of(answer: Answer) -> str:
     """Return the word with which Outreach itself refuses a request; '' where it does not.
 
     Its API says `{"errors": [{"id": ...}]}`, its token endpoint `{"error": ...}`. A gateway or a challenge page in
-    front of it answers 401, 403, 404 and 422 as well, with HTML or text: that refuses nothing, and may pass.
-
-    Raises:
-        ThrottledError: 429, which at the token endpoint also means a second token within 60 s.
-        BusyError: any 5xx.
-        GarbledError: a redirect, or it is not Outreach that answers.
+    front of it answers 401, 403, 404 and 422 as well, with HTML or text: that refuses nothing, and may pass
+    (GarbledError). Raises ThrottledError for 429, at the token endpoint also a second token within 60 s, and BusyError
+    for any 5xx.
     """
     status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
     if status == 429:  # noqa: PLR2004 - the status says more than a name
@@ -149,10 +139,7 @@ def credentials_of(config: Config) -> dict[str, Any]:
 
 
 def signed(claims: dict[str, Any], key: str) -> str:
-    """Sign a statement with an RSA private key in PEM form (RS256).
-
-    Raises ConfigError where the extra `s2s` is not installed, or the key is not such a key.
-    """
+    """Sign a statement with an RSA key in PEM form (RS256); ConfigError: it is none, or the extra `s2s` is missing."""
     try:
         import jwt  # noqa: PLC0415 - an extra, and only for this kind of app
         from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
@@ -199,11 +186,7 @@ class TokenFile(NamedTuple):
         return cls(beside(state_path, ".tokens"))
 
     def read(self) -> StoredTokens | None:
-        """Return what is stored, None where there is nothing.
-
-        Raises:
-            StateError: it cannot be read, is not a token file, or others may read it.
-        """
+        """Return what is stored, if anything; StateError: it is unreadable, no token file, or others may read it."""
         try:
             content = read_limited(self.path, _LARGEST_FILE)
             mode = self.path.stat().st_mode
@@ -239,11 +222,7 @@ class TokenFile(NamedTuple):
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold other processes off while tokens are rotated, by a lock on the file itself: nothing is left beside it.
-
-        Raises:
-            StateError: `write` would not work; a token must not be rotated when its successor cannot be kept.
-        """
+        """Hold other processes off while tokens are rotated by locking the file; StateError: `write` would not work."""
         with self._writing():
             while True:  # while we waited for the lock, another process may have replaced the file
                 descriptor = open_private(self.path)
@@ -299,16 +278,11 @@ class Tokens:
         self._stored: StoredTokens | None = None
 
     def current(self, refused: str = "") -> str:
-        """Return an access token, a new one if it is about to expire by Outreach's clock.
+        """Return an access token, a new one if it is about to expire by Outreach's clock, or was `refused`.
 
-        `refused`: a token with which a request was refused. Another one is asked for once, whichever thread reports it
-        first.
-
-        Raises:
-            NotAuthenticatedError: there is no refresh token, or Outreach refuses it, or our signature.
-            ConfigError: the key of a server-to-server app cannot sign.
-            StateError: the token file cannot be read or written, or belongs to another app.
-            ServiceError: Outreach cannot be used now.
+        Another one is asked for once, whichever thread reports a refused one first. Raises NotAuthenticatedError where
+        consent is needed anew, ConfigError for a key that cannot sign, StateError for the token file, ServiceError for
+        Outreach.
         """
         with self._lock:
             stored = self._stored or self._load()
@@ -327,18 +301,12 @@ class Tokens:
         return f"{self._config.outreach.base_url}/oauth/authorize?{urlencode(query)}"
 
     def prove_replaceable(self) -> None:
-        """Make sure that a consent could be kept: what is stored, if anything, is this app's or nothing of worth.
-
-        Raises StateError where that is another app's, or the file cannot be written.
-        """
+        """Make sure that a consent could be kept; StateError: another app's tokens are there, or it is not writable."""
         with self.file.alone(), suppress(DamagedTokensError):
             self._load()
 
     def exchange_code(self, code: str) -> StoredTokens:
-        """Exchange the code of a consent for tokens and store them; they replace whatever this app had.
-
-        Raises as `current`.
-        """
+        """Exchange the code of a consent for tokens, which replace whatever this app had. Raises as `current`."""
         with self._lock, self.file.alone():
             with suppress(DamagedTokensError):
                 self._load()

@@ -98,10 +98,7 @@ class Outreach:
     def __init__(
         self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None, want_steps: bool = False
     ) -> None:
-        """Ask for nothing yet; `want_steps`: have states come with their step although the config needs none.
-
-        Raises ConfigError where a credential is missing.
-        """
+        """Ask for nothing yet; `want_steps`: have states come with their step in any case. May raise ConfigError."""
         self.config = config
         self.transport = Transport(config.outreach.base_url, user_agent=f"outreach-sync/{__version__}", stop=stop)
         self.patience = Patience(config.sync.patience_ms / 1000, stop, on_retry=on_retry)
@@ -128,12 +125,9 @@ class Outreach:
     def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return the JSON:API document at a path below the base.
 
-        Raises:
-            NotAuthenticatedError, NotAllowedError: our token, or a missing scope or right.
-            ServiceError: no such record that our user may see, or a subclass: NotUnderstoodError and, where the path
-                holds a page token, CursorRefusedError; QuotaSpentError where the reserve is reached too;
-                UnavailableError, UntrustedAnswerError.
-            InterruptedByError: asked to stop.
+        Raises NotAuthenticatedError, NotAllowedError, InterruptedByError or a ServiceError, of which
+        NotUnderstoodError, CursorRefusedError (the path holds a page token) and QuotaSpentError (the reserve is
+        reached) are kinds.
         """
 
         def document(answer: Answer) -> dict[str, Any] | None:
@@ -147,10 +141,7 @@ class Outreach:
         return self.transport.server_now()
 
     def server_time(self) -> Instant:
-        """Say what Outreach's clock reads: by its last answer and the time since, else by one minimal request.
-
-        Raises UntrustedAnswerError where its answers carry no `Date`, and as `get`.
-        """
+        """Say what Outreach's clock reads, as heard or by one minimal request; UntrustedAnswerError: no `Date`."""
         if self.heard_time() is None:
             self.tokens.current()  # may itself ask, and learn the time
         if self.heard_time() is None:
@@ -161,11 +152,7 @@ class Outreach:
         return now
 
     def _ask(self, url: str, parse: Callable[[Answer], T | None], *, at_most: float | None = None) -> T:
-        """Return what `parse` makes of the answer, with patience; None of it is an answer to be had again.
-
-        Where a size of page has failed often enough, that is a PageTooLargeError; a time-out alone suffices, since
-        patience holds few of them.
-        """
+        """Return what `parse` makes of the answer (None: to be had again), or find that a page may be too large."""
         shrinks, failures = (page_size(url) or 0) > self._smallest, 0
 
         def attempt(left: float) -> T:
@@ -236,10 +223,9 @@ class Outreach:
     # Pages
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
-        """Return the first page of what changed since then (inclusive); None: of everything, rows without a stamp too.
+        """Return the first page of what changed since then; None: of everything, rows without a stamp too.
 
-        There is no upper bound: rows that change during the walk are valid rows, and a bound would only hide them. Of
-        events, only those of the names that are needed.
+        There is no upper bound: rows that change during the walk are valid rows, and a bound would only hide them.
         """
         query = [] if since is None else [(f"filter[{KINDS[stream].stamp}][gte]", to_iso(since))]
         if stream is Stream.EVENTS:
@@ -268,16 +254,12 @@ class Outreach:
         return self.pages(stream, *(self._url(stream, [(by, ",".join(map(str, some)))], include) for some in lists))
 
     def pages(self, stream: Stream, *starts: str) -> Iterator[Page]:
-        """Walk from each URL (a first page, or a stored `next_url`) to its end.
+        """Walk from each URL (a first page, or a stored `next_url`) to its end, asking for the next page ahead.
 
-        The next page is asked for before this one is handed out. Each page's `next_url` is the progress to keep once
-        its rows are safe. A walk that goes in circles is noticed by its links and by its rows. Rows alone prove little
-        on a small page: one row may well come on two pages. Empty pages may be legitimate, endless ones are not.
-
-        Raises as `get`, and:
-            CursorRefusedError: a page token is no longer accepted, or of another host than the configured one.
-            PagingLoopError: it goes in circles.
-            UntrustedAnswerError: a page leads to another host.
+        Each page's `next_url` is the progress to keep once its rows are safe. A walk that goes in circles is noticed by
+        its links and by its rows. Rows alone prove little on a small page: one row may well come on two pages. Empty
+        pages may be legitimate, endless ones are not. Raises as `get`, CursorRefusedError also for a page token of
+        another host, PagingLoopError, and UntrustedAnswerError where a page leads to another host.
         """
         following, seen = iter(starts), Counter[int]()
         url = next(following, None)
@@ -363,11 +345,7 @@ class Outreach:
         return page._replace(next_url=link)
 
     def _url(
-        self,
-        stream: Stream,
-        more: Iterable[tuple[str, str]] = (),
-        include: str = "prospect,sequence",
-        sort: str = "",
+        self, stream: Stream, more: Iterable[tuple[str, str]] = (), include: str = "prospect,sequence", sort: str = ""
     ) -> str:
         kind = KINDS[stream]
         query = [("sort", sort or kind.stamp), ("count", "false"), ("page[size]", str(self._sizes[stream]))]
@@ -421,10 +399,7 @@ def with_page_size(url: str, size: int) -> str:
 
 
 def first_name(url: str) -> tuple[str, str, str] | None:
-    """Split a first page of events that filters on several names: the page of the first name, it, and the others' page.
-
-    None where there is nothing to split.
-    """
+    """Split a page of events of several names: the first one's page, it, the others' page; None: there are none."""
     address, _, text = url.partition("?")
     query = parse_qsl(text, keep_blank_values=True)
     names = [value for key, value in query if key == _NAMES]

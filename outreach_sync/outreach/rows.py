@@ -329,10 +329,7 @@ def _instant(text: str | None) -> Instant | None:
 
 
 def _target(related: _ToOne | UnsetType | None) -> int | UnsetType | None:
-    """Return the id that a relationship points to, None where it says nowhere, UNSET where it says nothing.
-
-    One that has only links is followed by its `related` link (`.../prospects/18`).
-    """
+    """Return the id that a relationship, or its `related` link, points to; None: nowhere, UNSET: it says nothing."""
     if related is None or related is UNSET:
         return related
     if isinstance(related.data, _Identifier):
@@ -378,10 +375,7 @@ def parsed_object(body: bytes) -> Json | None:
 
 
 def _usual_row(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Json, list[str]]:
-    """Return a row in the form of the schema, and what of it made no sense and is therefore null.
-
-    Raises ValueError where nothing can be made of it, as all of these do.
-    """
+    """Return a row in the form of the schema, and what of it made no sense and is null; ValueError: it is hopeless."""
     if not isinstance(raw, dict) or not isinstance(raw.get("attributes"), dict):
         raise ValueError("its parts are not what the API promises")  # noqa: TRY004 - one class for what makes no sense
     shape, problems = _shape(stream, wanted), list[str]()
@@ -406,10 +400,7 @@ def _usual_row(raw: Any, stream: Stream, wanted: Wanted) -> tuple[Json, list[str
 
 
 def _usual(type_: Any, value: Any) -> Any:
-    """Bring an attribute into the form that its type has: null for a list, one text, lists with nulls, and so on.
-
-    A flag in an unknown form is no "no".
-    """
+    """Bring an attribute into the form of its type, such as a list for one text; an unknown flag is no "no"."""
     if value is None:
         return "" if type_ is str else None
     if type_ in (Scalar, Any):

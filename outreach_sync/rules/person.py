@@ -144,10 +144,7 @@ def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledSt
 
 
 def shown_state(states: Sequence[PooledState], precedence: Sequence[str]) -> PooledState:
-    """Pick the state to show: the newest of the first rank there is; ties: the higher id.
-
-    States that are not in the precedence rank after it.
-    """
+    """Pick the newest state of the first rank there is, by id in a tie; what is not in the precedence ranks last."""
     rank = {state: position for position, state in enumerate(precedence)}
     return max(states, key=lambda state: (-rank.get(state.state, len(rank)), *_newest(state)))
 

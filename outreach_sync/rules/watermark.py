@@ -23,26 +23,16 @@ _CLOCKS_DIFFER = 60_000
 
 
 class Walk(NamedTuple):
-    """A walk that is to begin, or began and is not complete.
+    """A walk that is to begin, or began and is not complete."""
 
-    Attributes:
-        since: the lower bound that is asked for; None: no bound.
-        moves_watermark: whether it covers everything from the watermark on, so that the watermark may follow it.
-        counts_as_sweep: whether it reads far enough back to be a late sweep.
-        next_url: where it goes on; None: at its first page.
-        began_at: the server's clock when it began; None where no answer had a `Date`. `local_at`: this machine's.
-        newest: the newest stamp it has seen.
-        as_is: whether it takes every row as it is, whatever is stored of it.
-    """
-
-    since: Instant | None
-    moves_watermark: bool
-    counts_as_sweep: bool
-    next_url: str | None = None
-    began_at: Instant | None = None
-    local_at: Instant | None = None
-    newest: Instant | None = None
-    as_is: bool = False
+    since: Instant | None  # the lower bound that is asked for; None: no bound
+    moves_watermark: bool  # it covers everything from the watermark on, so that the watermark may follow it
+    counts_as_sweep: bool  # it reads far enough back to be a late sweep
+    next_url: str | None = None  # where it goes on; None: at its first page
+    began_at: Instant | None = None  # the server's clock when it began; None where no answer had a `Date`
+    local_at: Instant | None = None  # this machine's then
+    newest: Instant | None = None  # the newest stamp it has seen
+    as_is: bool = False  # it takes every row as it is, whatever is stored of it
 
 
 class Progress(NamedTuple):
@@ -54,21 +44,13 @@ class Progress(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How a run is to read; lengths of time are in ms, a `Back` counts from the service's clock.
+    """How a run is to read; lengths of time are in ms, a `Back` counts from the service's clock."""
 
-    Attributes:
-        start: from where a first load reads; None: everything.
-        overlap: how far behind the watermark each run reads.
-        late_sweep: how far back, and how often, the sweep reads.
-        full: ignore the watermark.
-        since: the run was told to read from here instead.
-    """
-
-    start: Instant | Back | None
-    overlap: int
-    late_sweep: int
-    full: bool = False
-    since: Instant | Back | None = None
+    start: Instant | Back | None  # from where a first load reads; None: everything
+    overlap: int  # how far behind the watermark each run reads
+    late_sweep: int  # how far back, and how often, the sweep reads
+    full: bool = False  # ignore the watermark
+    since: Instant | Back | None = None  # the run was told to read from here instead
 
 
 def walk_to_make(progress: Progress, reading: Reading, heard: Instant | None, ask: Callable[[], Instant]) -> Walk:
@@ -144,10 +126,7 @@ def is_mass_change(changes: int, known: int, *, share: float, count: int) -> boo
 
 
 def guard_problems(numbers: Mapping[Watched, int], linked: int, limits: Guard, *, loaded: bool) -> dict[Watched, str]:
-    """Return which limits would be passed by so many people of those that are linked, and each problem in words.
-
-    Updates are not watched before the first load is done (`loaded`).
-    """
+    """Return which limits are passed, and each problem in words; updates are watched once the first load is done."""
     updates, losses, creations = (numbers[one] for one in Watched)
     found: dict[Watched, str] = {}
     if loaded and is_mass_change(updates, linked, share=limits.share, count=limits.count):

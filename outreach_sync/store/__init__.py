@@ -40,11 +40,7 @@ _NOTHING_BESIDE_IT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 class Store(AbstractContextManager["Store"]):
-    """An open state file and the stores in it.
-
-    SQLite notices damage only when it comes to it, which may be at any row of any question. What it says inside a
-    `with` block of the store, or a transaction, leaves that as a `StateError`.
-    """
+    """An open state file. What SQLite says inside a `with` block, or a transaction, leaves that as a `StateError`."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         """Wrap a connection whose tables are current; `path` is None for a scratch copy."""
@@ -61,11 +57,7 @@ class Store(AbstractContextManager["Store"]):
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open the file, creating it (0600, in a directory that is created) or bringing it up to date.
-
-        Raises:
-            StateError: it cannot be opened, is damaged, or was written by a newer version.
-        """
+        """Open the file, made with 0600 where there is none, brought up to date; StateError: it is damaged or newer."""
         path = resolved(path)
         with state_errors(path), ExitStack() as unless_ours:
             make_directory(path.parent)
@@ -85,11 +77,7 @@ class Store(AbstractContextManager["Store"]):
 
     @classmethod
     def open_to_read(cls, path: Path) -> Store | None:
-        """Open the file without ever changing it; None where there is none yet.
-
-        On a file system that cannot be written SQLite cannot make the files that it wants beside it; it is then read
-        as it lies there, or from a copy. Of an older version a copy is brought up to date. Raises as `open` does.
-        """
+        """Open the file, or a copy of it, without ever changing it; None where there is none. Raises as `open` does."""
         path = resolved(path)
         if not is_there(path):
             return None
@@ -114,12 +102,7 @@ class Store(AbstractContextManager["Store"]):
 
     @classmethod
     def open_scratch(cls, path: Path) -> Store:
-        """Return a copy of the file, or an empty state where there is none, leaving no trace on the disk.
-
-        It can be changed freely and is gone when closed: what a dry run works on. It is SQLite's unnamed temporary
-        database: in memory while small, else in a file that has no name. Another run may go on meanwhile. Raises as
-        `open` does.
-        """
+        """Return a copy of the file, or an empty state, for a dry run to change; it has no name on the disk."""
         path = resolved(path)
         with state_errors(path):
             copy = connect(None)
@@ -132,15 +115,9 @@ class Store(AbstractContextManager["Store"]):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Run the block as one transaction: all of it is in the file afterwards, or nothing.
-
-        IMMEDIATE, since a read that turns into a write would fail at once where another process holds the file.
-
-        Raises:
-            StateError: the file could not be written (disk full, read-only, damaged, locked for too long).
-        """
+        """Run the block as one transaction, all of it or nothing; StateError where the file cannot be written."""
         with state_errors(self.path), self.connection:
-            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.execute("BEGIN IMMEDIATE")  # a read that turns into a write would fail at once
             yield
 
     def sample_ids(self, table: str, most: int) -> list[int]:
@@ -167,11 +144,7 @@ class Store(AbstractContextManager["Store"]):
 
 
 def is_there(path: Path) -> bool:
-    """Say whether there is a state file.
-
-    Raises:
-        StateError: its directory may not be entered, so that nobody can say.
-    """
+    """Say whether there is a state file; StateError where its directory may not be entered, so that nobody can say."""
     with state_errors(path):
         return path.exists()
 
@@ -274,15 +247,7 @@ _DO_ITS_WORK = frozenset({"run", "reconcile"})
 
 @contextmanager
 def run_lock(state_path: Path, command: str) -> Iterator[None]:
-    """Hold the lock of this state for the block. It goes by the file itself, whatever name leads to it.
-
-    It is a kernel lock, which a dead process cannot leave behind. The file stays when the lock is released: removing it
-    would let two processes lock two different files.
-
-    Raises:
-        LockHeldError: another process holds it; the message says which and since when.
-        StateError: the lock file cannot be made.
-    """
+    """Hold the kernel's lock on the state, whatever name leads to it, for the block; LockHeldError says who has it."""
     path = beside(state_path, ".lock")
     try:
         make_directory(path.parent)
@@ -305,7 +270,7 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
         yield
-    finally:
+    finally:  # the file stays: removing it would let two processes lock two different files
         os.close(descriptor)
 
 

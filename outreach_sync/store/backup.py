@@ -53,21 +53,13 @@ def copies_elsewhere(store: Store) -> list[Path]:
 
 
 def back_up(store: Store, target: Path) -> None:
-    """Copy an open state while it may be written to; the copy appears whole or not at all.
-
-    Raises:
-        StateError: the copy cannot be written.
-    """
+    """Copy an open state; the copy appears whole or not at all. Raises StateError where it cannot be written."""
     with state_errors(target, writes_copy=True):
         copy_whole(store.connection, target)
 
 
 def back_up_elsewhere(store: Store, target: Path) -> None:
-    """Copy the state to where somebody wants it, and remember the place: `forget` has to find it.
-
-    Raises:
-        StateError: the copy cannot be written, or there is something already.
-    """
+    """Copy the state to a new place, and remember that: `forget` has to find it. Raises StateError as `back_up`."""
     target = target.absolute()
     with state_errors(target, writes_copy=True):
         if target.exists():
@@ -84,11 +76,7 @@ def back_up_elsewhere(store: Store, target: Path) -> None:
 
 
 def back_up_daily(store: Store, now: Instant) -> Path | None:
-    """Make today's copy unless it is there, and drop the oldest; return it, None where none was made.
-
-    Raises:
-        StateError: there is no room for it, or it cannot be written. No reason not to go on.
-    """
+    """Make today's copy unless it is there, drop the oldest; a run goes on without one (StateError: no room)."""
     path = store.path
     if path is None or not store.progress.watermarks():
         return None  # nothing yet that could not be read again
@@ -183,11 +171,7 @@ _CHECKS = (
 
 
 def problems_of(path: Path) -> list[str]:
-    """Return what is wrong with a state file, a line each; nothing: it is whole. It is not changed.
-
-    Raises:
-        StateError: it is not there, cannot be read, is no state of this program, or of a newer version.
-    """
+    """Return what is wrong with a state file, a line each; StateError: it is not there, not ours, or unreadable."""
     if not is_there(path):
         raise StateError(f"there is no state at {path}.")
     try:
@@ -227,14 +211,7 @@ class Erased(NamedTuple):
 
 
 def forget(store: Store, someone: Known) -> Erased:
-    """Remove everything that is known of somebody; call it under the run lock.
-
-    Their ids are remembered, and a keyed hash of each address: what is needed never to create them again. Doing it
-    again does no harm, and finishes what was interrupted.
-
-    Raises:
-        StateError: the state cannot be written, or another program keeps reading it.
-    """
+    """Remove all that is known of somebody but ids and hashes, under the run lock; again, it finishes what is left."""
     path = store.path
     _erase(store.connection, someone.whom)
     copies, unreachable = [] if path is None else copies_of(path), list[Path]()

@@ -72,16 +72,13 @@ _STAMPS_COUNT = Trust()
 
 
 class CachedProspect(NamedTuple):
-    """A prospect as last read.
-
-    `known` is False where only its id was ever seen; `gone`: when it was last asked for by its id, it was not there.
-    """
+    """A prospect as last read."""
 
     prospect: Prospect
     person_id: int | None
-    known: bool
+    known: bool  # False: only its id was ever seen
     history_read: bool
-    gone: bool = False
+    gone: bool = False  # it was not there when it was last asked for by its id
 
 
 class CachedTask(NamedTuple):
@@ -97,16 +94,9 @@ class Cache(Table):
     """The tables of source records. Every method that changes them must be called inside a transaction."""
 
     def _to_store(
-        self,
-        table: str,
-        columns: str,
-        rows: Iterable[_Row],
-        trust: Trust,
+        self, table: str, columns: str, rows: Iterable[_Row], trust: Trust
     ) -> Iterator[tuple[_Row, _Row | None]]:
-        """Yield the rows that differ from what is stored and are to be believed, each with what is stored of it.
-
-        Of several with one id, the newest counts. What an answer does not tell of (`_UNTOLD`) is as before.
-        """
+        """Yield the rows that differ and are to be believed, the newest of each id, each with what is stored of it."""
         latest: dict[int, _Row] = {}
         for row in rows:
             if row[0] not in latest or trust._replace(as_is=False).replaces(row, latest[row[0]]):
@@ -132,11 +122,7 @@ class Cache(Table):
         )
 
     def keep_states(self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
-        """Store sequence states; return the prospects concerned and how many states changed.
-
-        A state without a prospect shows on nobody: it is left out, and one that was stored is removed, which concerns
-        the prospect that it was taken from.
-        """
+        """Store sequence states, remove those without a prospect; return whom that concerns and how many changed."""
         rows = (
             (*state[:5], state.sequence_step_id, state.replied_at, state.updated_at, trust.ahead(state.updated_at))
             for state in (_as_told(state) if state.untold else state for state in states)
@@ -218,10 +204,7 @@ class Cache(Table):
         return concerned
 
     def keep_sequences(self, sequences: Iterable[Sequence], *, shown: bool) -> set[int]:
-        """Store the names of sequences; return the prospects concerned by another name, where names are `shown`.
-
-        To find them all states are looked at.
-        """
+        """Store names of sequences; return the prospects concerned by another one (all states are read), if `shown`."""
         latest = {sequence.id: sequence for sequence in sequences}
         if not latest:
             return set()
@@ -246,10 +229,7 @@ class Cache(Table):
         return changed
 
     def gone_task_was_skipped(self, event: Event) -> SourceTask:
-        """Note that a task which an event says was skipped is gone, and return it.
-
-        It is made from what is known of it and from the event, and due when the event happened.
-        """
+        """Note that a task which an event says was skipped is gone; return it as far as known, due when it happened."""
         if event.task_id is None:
             raise ValueError("an event without a task")
         known = self.task(event.task_id)
@@ -269,10 +249,7 @@ class Cache(Table):
         return made
 
     def task_was_sent(self, task_id: int, workbooks_id: int | None, sent_at: Instant | None = None) -> None:
-        """Record which Workbooks Task was made of a skipped task; `sent_at` None: it was found there.
-
-        `workbooks_id` None: that one is gone, and another is to be made.
-        """
+        """Record which Workbooks Task a task became (None: that one is gone); `sent_at` None: it was found there."""
         self.do(
             "UPDATE task SET workbooks_id = ?, sent_at = coalesce(?, sent_at) WHERE id = ?",
             *(workbooks_id, sent_at, task_id),
@@ -329,10 +306,7 @@ class Cache(Table):
     def pooled(
         self, prospect_ids: Collection[int]
     ) -> tuple[dict[int, PooledProspect], dict[int, list[PooledState]], dict[int, str]]:
-        """Return, by prospect, what a decision needs of it, its sequence states, and why one of those makes no sense.
-
-        Where one makes no sense, nothing can be decided but an opt-out.
-        """
+        """Return, by prospect, what decides, its states, and why one makes no sense: then only an opt-out may count."""
         rows = self.do(
             "SELECT id, opted_out, opted_out_at, email_opted_out, emails_opted_at, opt_out_seen_at,"
             f" trashed_at IS NOT NULL OR gone, no_email_kept, history_read FROM prospect WHERE id IN {IDS}",

@@ -37,10 +37,7 @@ class Persona(NamedTuple):
 
 
 def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), people: Iterable[int] = ()) -> Persona:
-    """Return everyone who is the same human being as these.
-
-    By their Person, by a Person that is queued for them, or, while they have none, by an address that they share.
-    """
+    """Return everyone who is the same human: by a Person, linked or queued, or while they have none by an address."""
     table, known, linked = Table(connection), set(prospects), set(people)
     while True:
         before = len(known) + len(linked)
@@ -95,11 +92,7 @@ def forgotten_ids(connection: sqlite3.Connection, kind: str) -> frozenset[int]:
 
 
 def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospect]) -> frozenset[int]:
-    """Forget prospects that have an address of somebody who was forgotten: the same human under another id.
-
-    One that is linked to a Person is not: it was there before, and shares the address. Returns the ids of all forgotten
-    prospects; call it inside a transaction.
-    """
+    """Forget who has an address of somebody forgotten, and no Person; return the ids of all forgotten prospects."""
     table = Table(connection)
     key = table.value(_KEY)
     if key is not None:
@@ -114,10 +107,7 @@ def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospec
 
 
 def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
-    """Take somebody out of every table and remember their ids and addresses; call it inside a transaction.
-
-    Free pages still hold what was there until `scrub_free_pages`.
-    """
+    """Take somebody out of every table, not of free pages, and remember their ids and addresses (in a transaction)."""
     table, (prospects, people) = Table(connection), whom
     texts = _personal_texts(table, prospects)
     for kind, ids in (("prospect", prospects), ("person", people)):
@@ -150,11 +140,7 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
 
 
 def scrub_free_pages(connection: sqlite3.Connection) -> None:
-    """Rewrite the file so that no free page and no write-ahead log holds what was deleted.
-
-    Raises:
-        StateError: another program keeps reading the file, so that the log cannot be emptied.
-    """
+    """Rewrite the file so that no free page and no log holds what was deleted; StateError: somebody still reads it."""
     connection.execute("VACUUM")
     blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]  # after waiting as for any lock
     if blocked:

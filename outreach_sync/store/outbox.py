@@ -44,11 +44,7 @@ IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at >
 _FIRST_PAUSE_MS = 5 * 60_000
 _LONGEST_PAUSE_MS = 24 * 3_600_000
 _OF = f"record = ? AND stream = '' AND key IN {IDS}"
-_MAY_GO = {
-    PERSON: "state <> 'sending'",
-    TASK: "NOT in_doubt AND state <> 'sending'",
-    HIDDEN: "action = 'hidden'",
-}
+_MAY_GO = {PERSON: "state <> 'sending'", TASK: "NOT in_doubt AND state <> 'sending'", HIDDEN: "action = 'hidden'"}
 """Which entries of a record go when they are no longer needed: not what may have been sent."""
 _DECIDED = "NOT EXISTS (SELECT 1 FROM changed c WHERE c.prospect_id = outbox.prospect_id AND NOT c.held)"
 """A pilot leaves the others to be decided: they are not sent, and no guard has counted them."""
@@ -88,14 +84,6 @@ class Entry(NamedTuple):
     because: str | None = None  # the rule that decided it
     key: int = 0  # the lead prospect, the task, or the id of the record of Outreach's
     run_id: str | None = None  # the run that planned it
-
-
-class Guarded(NamedTuple):
-    """What is queued that no guard has counted yet, as the three numbers that it watches (`rules.watermark`)."""
-
-    updates: int
-    losses: int
-    creations: int
 
 
 class Outbox(Table):
@@ -156,11 +144,7 @@ class Outbox(Table):
         )
 
     def refuse_source(self, refused: Refused, *, next_attempt_at: Instant | None, run_id: str) -> bool:
-        """Keep a record of Outreach's that makes no sense visible; it goes when it is read whole.
-
-        Seen again as it was, it keeps its attempts and its pause. Returns whether this refusal is new. Parked if
-        `next_attempt_at` is None.
-        """
+        """Keep a record that makes no sense until it is read whole (no next attempt: parked); say if that is new."""
         stream, source_id, prospect_id, reason = refused
         task_id = source_id if stream is Stream.TASKS else None
         state = "queued" if next_attempt_at is not None else "parked"
@@ -194,11 +178,7 @@ class Outbox(Table):
             self.do(f"DELETE FROM outbox WHERE {_OF} AND {_MAY_GO[of]}", record, ids)
 
     def mark(self, entry_ids: Iterable[int], **columns: str | bool | None) -> None:
-        """Note a new state of entries, or what is known of them now: values of columns.
-
-        What becomes `sending` is committed before the request leaves. What comes back from there is `in_doubt` where it
-        may have arrived.
-        """
+        """Note a new state of entries, or what is known of them now: values of columns."""
         assignments = ", ".join(f"{name} = ?" for name in columns)
         self.do(f"UPDATE outbox SET {assignments} WHERE id IN {IDS}", *columns.values(), entry_ids)
 
@@ -301,28 +281,22 @@ class Outbox(Table):
         rows = self.do(f"SELECT record, state, count(*) FROM outbox{which} GROUP BY record, state")
         return {(record, state): count for record, state, count in rows}
 
-    def guarded(self, not_active: str) -> Guarded:
-        """Count what is queued and no guard has counted yet; `not_active`: the label of those without a state.
-
-        An opt-out is not counted where it is an update: it passes in any case.
-        """
+    def guarded(self, not_active: str) -> tuple[int, int, int]:
+        """Count what no guard has counted (`not_active`: the label of those without a state); updates less opt-outs."""
         losing = (
             "action IN ('recreate', 'hidden') OR (action = 'update' AND json_extract(fields, '$.sequence_state') = ?"
             " AND coalesce(json_extract(before, '$.sequence_state'), '') <> '')"
         )
-        row = self.do(
+        row: tuple[int, int, int] = self.do(
             "SELECT count(*) FILTER (WHERE action = 'update' AND json_extract(fields, '$.no_email') IS NULL),"
             f" count(*) FILTER (WHERE {losing}), count(*) FILTER (WHERE action = 'create')"
             f" FROM outbox WHERE {_WATCHED}",
             not_active,
         ).fetchone()
-        return Guarded(*row)
+        return row
 
     def admit(self, *, opt_outs_of: Collection[str] | None = None) -> None:
-        """Note that a guard has counted everything that is queued and decided, and lets it pass.
-
-        `opt_outs_of`: the guard stopped, and lets only the opt-outs among these actions pass.
-        """
+        """Let pass all that is queued and decided; `opt_outs_of`: the guard stopped all but these actions' opt-outs."""
         if opt_outs_of is None:
             self.do(f"UPDATE outbox SET admitted = 1 WHERE NOT admitted AND {_DECIDED}")
         else:

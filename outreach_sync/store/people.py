@@ -82,10 +82,7 @@ class People(Table):
         self.do(f"UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE {waiting}", prospect_ids)
 
     def unlink(self, person_id: int, pool: Collection[int]) -> None:
-        """Forget a Person that is gone, but not that it had No Email, which its prospects (`pool`) take along.
-
-        Links that were made anew meanwhile stay; the other prospects are looked for again.
-        """
+        """Forget a Person that is gone; the prospects of its `pool` take No Email along, all are looked for again."""
         self.do(
             f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND (SELECT no_email FROM person WHERE id = ?)",
             *(pool, person_id),
@@ -126,10 +123,7 @@ class People(Table):
         *,
         pool: Collection[int] | None = None,
     ) -> None:
-        """Record that Workbooks took these values, and which version the Person has now (None: it did not say).
-
-        `pool`: the prospects of a Person that the write created.
-        """
+        """Record what Workbooks took, and the version it has now (None: not said); `pool`: whom it was created for."""
         if pool is not None:
             self.do("INSERT OR REPLACE INTO person (id, linked_at, rule) VALUES (?, ?, 'created')", person_id, now)
             self.link(pool, person_id)
@@ -145,11 +139,7 @@ class People(Table):
             self.do("UPDATE prospect SET no_email_kept = 0 WHERE person_id = ? AND no_email_kept", person_id)
 
     def doubt(self, person_ids: Iterable[int] | None, **said: bool) -> None:
-        """Record that it is not certain what these (None: any) hold: each is read before it is next written.
-
-        `said` is known of them all the same: that they are `deleted` in Workbooks and are to stay so, that they are
-        `hidden`, or what a deleted one was read to say of `no_email`.
-        """
+        """Have these (None: all) read before they are next written; `said`: columns that are known all the same."""
         update = f"UPDATE person SET lock_version = NULL{''.join(f', {name} = ?' for name in said)}"
         if person_ids is None:
             self.do(update, *said.values())
@@ -205,10 +195,7 @@ class Undecided(Table):
     def ready(
         self, after: int = 0, limit: int = -1, *, among: Iterable[int] | None = None, only_opt_outs: bool = False
     ) -> list[int]:
-        """Return prospects above `after` to decide now, in order; `among`: of these only.
-
-        `only_opt_outs`: in place of those, the ones that an incomplete walk holds back and that opted out.
-        """
+        """Return prospects above `after` to decide now; `only_opt_outs`: instead, held ones that opted out."""
         which = "NOT held"
         if only_opt_outs:
             which = (

@@ -52,10 +52,7 @@ class ProgressStore(Table):
     def keep_walk(
         self, name: str, walk: Walk | None, *, watermark: Instant | None = None, swept: Instant | None = None
     ) -> None:
-        """Store how far a walk is (None: there is none to go on with), and the marks that it sets.
-
-        A mark that is None stays as it is; `swept` is when a late sweep began.
-        """
+        """Store how far a walk is (None: there is none), and its marks: one that is None stays as it is."""
         row = (name, watermark, swept, *(walk or (None,) * len(Walk._fields)))
         marks = {mark: f"coalesce(excluded.{mark}, {mark})" for mark in _MARKS.split(", ")}
         self.write("progress", f"stream, {_MARKS}, {_WALK}", [row], **marks)
@@ -215,10 +212,7 @@ class Survey(Table):
         )
 
     def missing_among(self, state_ids: Collection[int]) -> set[int]:
-        """Return which of these states count no more: they do not exist, or their prospect does not.
-
-        An opt-out counts all the same.
-        """
+        """Return which of these states do not exist, or their prospect does not; an opt-out counts all the same."""
         query = (
             f"SELECT id FROM temp.finding WHERE kind = 'states_missing' AND id IN {IDS} UNION SELECT id FROM"
             f" sequence_state WHERE id IN {IDS} AND state <> ? AND prospect_id IN {_GONE}"
@@ -236,11 +230,7 @@ class Survey(Table):
         return self.records(SentTask, f"{sent} AND id > ? ORDER BY id LIMIT ?", after, limit)
 
     def overtaken_tasks(self, after: int, limit: int) -> dict[int, int]:
-        """Return open tasks above `after` whose sequence state is still there, has not ended and is at another step.
-
-        One whose state ended (finished, replied, opted out, bounced, failed) was withdrawn with it. Returns their
-        prospects by task, in order.
-        """
+        """Return task -> prospect of open tasks above `after` whose state is there, not ended, and at another step."""
         rows = self.do(
             "SELECT t.id, t.prospect_id FROM task t JOIN sequence_state s ON s.id = t.sequence_state_id"
             " WHERE t.id > ? AND NOT t.skipped AND t.prospect_id IS NOT NULL AND t.workbooks_id IS NULL"
@@ -263,10 +253,7 @@ class Survey(Table):
             "SELECT count(*) FROM outbox"
             " WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
         )
-        return {
-            Watched.UPDATES: found.get(Watched.UPDATES, 0),
-            Watched.LOSSES: found.get(Watched.LOSSES, 0) + waiting,
-        }
+        return {Watched.UPDATES: found.get(Watched.UPDATES, 0), Watched.LOSSES: found.get(Watched.LOSSES, 0) + waiting}
 
     def keep(self) -> None:
         """Put the findings into effect: remove the missing states, have every Person concerned looked at again."""
@@ -389,11 +376,7 @@ class History(Table):
         )
 
     def writes(self, *, since: Instant | None = None, limit: int = -1, **of: int | str | None) -> list[Written]:
-        """Return accepted fields, newest first.
-
-        At most `limit` (negative: all), accepted at `since` or later by the clock of this machine. `of`: values that
-        columns must have (run_id, record, prospect_id, task_id, workbooks_id, field...); None: any.
-        """
+        """Return accepted fields, newest first, by this machine's clock; `of`: values of columns, where None is any."""
         asked = {name: value for name, value in of.items() if value is not None}
         which = "".join(f" AND {name} = ?" for name in asked)
         return self.records(
@@ -407,10 +390,7 @@ class History(Table):
         return int(self.value("SELECT count(*) FROM write WHERE run_id = ?", run_id))
 
     def lags(self, field: str, since: Instant) -> list[int]:
-        """Return how many milliseconds lie between each time that was written to a field and its write, sorted.
-
-        Only of updates that replaced another time: what a first load writes may be of any age.
-        """
+        """Return how late in ms, sorted, times were written in place of others; a first load's may be of any age."""
         return self.column(
             "SELECT at - CAST(round((julianday(json_extract(new, '$')) - 2440587.5) * 86400000) AS INTEGER) AS lag"
             " FROM write WHERE at >= ? AND field = ? AND action = 'update' AND coalesce(old, 'null') <> 'null'"
@@ -419,10 +399,7 @@ class History(Table):
         )
 
     def labels_now(self) -> list[tuple[str, int]]:
-        """Return (label, linked people that say it), the most frequent first, at most forty; '' is an empty field.
-
-        Counted here: SQLite would sort everybody for it, in as many megabytes as it may use.
-        """
+        """Return (label, linked people that say it), the most frequent first, at most forty; '' is an empty field."""
         rows = self.do("SELECT coalesce(sequence_state, '') FROM person WHERE NOT deleted")
         people = Counter(label for (label,) in rows)
         return sorted(people.items(), key=lambda one: (-one[1], one[0]))[:_LABELS_KEPT]
@@ -433,10 +410,7 @@ class History(Table):
         return self.do(query, instant).fetchall()
 
     def opt_outs_since(self, instant: Instant) -> dict[Instant, int]:
-        """Return day -> prospects whose first opt-out that still holds fell on it; one without a time is left out.
-
-        Opted out is a prospect by itself, by its e-mail opt-out, or by a sequence state.
-        """
+        """Return day -> prospects whose first opt-out that still holds, of whatever kind, is known to fall on it."""
         rows = self.do(
             "WITH moment (prospect_id, at) AS ("
             " SELECT id, coalesce(opted_out_at, opt_out_seen_at) FROM prospect WHERE opted_out"

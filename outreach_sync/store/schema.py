@@ -66,11 +66,7 @@ def state_error(path: Path | None, error: Exception, *, writes_copy: bool = Fals
 
 
 def parsed(text: str | None) -> Any:
-    """Read a JSON text of a column; NULL is an object without keys.
-
-    Raises:
-        StateError: it is damaged.
-    """
+    """Read a JSON text of a column; NULL is an object without keys. Raises StateError where it is damaged."""
     try:
         return json.loads(text or "{}")
     except ValueError as error:
