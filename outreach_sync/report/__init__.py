@@ -16,7 +16,8 @@ from collections import Counter
 from hashlib import sha256
 from importlib import resources
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outreach_sync.config.model import Config
-    from outreach_sync.insight.explain import Kind
     from outreach_sync.store import Holder, Store
     from outreach_sync.store.progress import RunRecord, Written
 
@@ -46,78 +46,9 @@ _MOST_DAILY_PERIODS = 100
 _SECOND_MS, _HOUR_MS = 1_000, 3_600_000
 _LONGEST_TEXT = 400
 _WELL = (0, 1)
+_COUNTED = ("read", "written", "refused", "outreach", "workbooks")
 _ADDRESS = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]+@[^\s@<>"'(),;:]+""")
 """Tried at the beginnings of words only, so that it takes no longer than the text is long."""
-
-
-class Column(NamedTuple):
-    """One column of a chart: what a pointer over it shows, its parts from the bottom up, and whether it is the last."""
-
-    tip: str
-    parts: tuple[int, ...]
-    new: bool = True
-
-
-class RunFigures(NamedTuple):
-    """One run. `written` and `refused` count people and tasks; `duration_ms` is None for one that did not finish."""
-
-    started_at: Instant
-    command: str
-    outcome: str
-    exit_status: int | None
-    duration_ms: int | None
-    read: int
-    written: int
-    refused: int
-    outreach: int
-    workbooks: int
-    error: str
-
-
-class Period(NamedTuple):
-    """What the runs of a day, or of a week where days would be too many, did together.
-
-    `failed` counts unfinished runs too. The durations are 0 where no run finished.
-    """
-
-    begins_at: Instant
-    runs: list[RunFigures]
-    ok: int
-    partial: int
-    failed: int
-    median_ms: int
-    longest_ms: int
-
-    def total(self, name: str) -> int:
-        """Return a number of the period, or the sum of one of its runs."""
-        return getattr(self, name) if name in self._fields else sum(getattr(run, name) for run in self.runs)
-
-
-class Outage(NamedTuple):
-    """Runs that failed one after another: from the first to the next that did not (`ended_at` None: it lasts)."""
-
-    began_at: Instant
-    ended_at: Instant | None
-    runs: int
-    cause: str
-
-
-class Trend(NamedTuple):
-    """How many linked people say a label: now, and by day from the first day recorded in the period, now last."""
-
-    label: str
-    now: int
-    days: tuple[tuple[Instant, int], ...]
-
-
-class Refusals(NamedTuple):
-    """Refusals of one kind, the first of them in full, and what to do about them. `new`: found in the last day."""
-
-    kind: Kind
-    records: int
-    parked: int
-    new: int
-    shown: list[dict[str, Any]]
 
 
 class Report:
@@ -127,8 +58,10 @@ class Report:
         title: the tenant, by the directory that its state is in, where that is below one of ours.
         success: the share of the runs that ended well; None: none ended.
         busiest_hour: the hour with the most requests to Outreach, the latest of several; None: there were none.
-        periods: the runs by period; periods without a run are there too.
-        outages: the latest first.
+        periods: the runs by day, or by week where days would be too many; periods without a run are there too.
+        outages: runs that failed one after another, the latest first; `ended_at` None: it lasts.
+        trends: how many linked people say a label: `now`, and by day from the first that was recorded.
+        refusals: what is refused by kind, some in full; what was found in the last day is `new`.
         lag: milliseconds from a change in Outreach to its write in Workbooks, in the middle and of all but 5 in 100.
         opt_outs: how many prospects opted out, by the beginning of each period.
         skipped: the skipped tasks of each sequence, the one with the most of them first.
@@ -179,7 +112,9 @@ class Report:
         for day, count in history.opt_outs_since(since).items():
             opt_outs[max(start for start in self._starts if start <= day)] += count
         self.opt_outs = list(opt_outs.items())
-        self.opt_out_columns = [Column(f"{to_date(at)}: {count:,}", (count,)) for at, count in self.opt_outs]
+        self.opt_out_columns = [
+            {"tip": f"{to_date(at)}: {count:,}", "parts": (count,), "new": True} for at, count in self.opt_outs
+        ]
         self.skipped = []
         for one in history.skipped_by_sequence(since)[:_SHOWN_SEQUENCES]:
             unnamed = "(no sequence named)" if one.sequence_id is None else f"sequence {one.sequence_id}"
@@ -199,19 +134,20 @@ class Report:
             for stream, mark in self.standing["watermarks"].items()
         ]
 
-    def columns(self, *names: str) -> list[Column]:
-        """Return the columns of a chart of runs, each of these numbers of the periods."""
+    def columns(self, *names: str) -> list[dict[str, object]]:
+        """Return the columns of a chart of runs: what a pointer shows, the parts from the bottom up, if it is `new`."""
         columns = []
         for period in self.periods:
-            parts = {name.replace("_ms", " (ms)"): period.total(name) for name in names}
-            said = ", ".join(f"{part:,} {name}" for name, part in parts.items())
-            tip, new = f"{to_date(period.begins_at)}: {said}", period is self.periods[-1]
-            columns.append(Column(tip, tuple(parts.values()), new))
+            parts = [getattr(period, name) for name in names]
+            said = (f"{part:,} {name.replace('_ms', ' (ms)')}" for name, part in zip(names, parts, strict=True))
+            tip = f"{to_date(period.begins_at)}: {', '.join(said)}"
+            columns.append({"tip": tip, "parts": parts, "new": period is self.periods[-1]})
         return columns
 
 
-def _periods(runs: Iterable[RunFigures], starts: Sequence[Instant], length_ms: int) -> list[Period]:
-    grouped: dict[int, list[RunFigures]] = {}
+def _periods(runs: Iterable[SimpleNamespace], starts: Sequence[Instant], length_ms: int) -> list[SimpleNamespace]:
+    """Add up the runs of each period; `failed` counts unfinished ones too, and durations are 0 where none finished."""
+    grouped: dict[int, list[SimpleNamespace]] = {}
     for run in runs:
         grouped.setdefault((run.started_at - starts[0]) // length_ms, []).append(run)
     periods = []
@@ -220,26 +156,30 @@ def _periods(runs: Iterable[RunFigures], starts: Sequence[Instant], length_ms: i
         outcomes = Counter(run.outcome for run in these)
         ok, partial = outcomes["ok"], outcomes["partial"]
         durations = [run.duration_ms for run in these if run.duration_ms is not None] or [0]
-        failed, middle = len(these) - ok - partial, round(median(durations))
-        periods.append(Period(start, these, ok, partial, failed, middle, max(durations)))
+        sums = {name: sum(getattr(run, name) for run in these) for name in _COUNTED}
+        period = SimpleNamespace(begins_at=start, runs=these, ok=ok, partial=partial, **sums)
+        period.failed = len(these) - ok - partial
+        period.median_ms, period.longest_ms = round(median(durations)), max(durations)
+        periods.append(period)
     return periods
 
 
-def _outages(runs: Sequence[RunFigures]) -> list[Outage]:
+def _outages(runs: Sequence[SimpleNamespace]) -> list[SimpleNamespace]:
     """Find the runs that failed one after another; what was only stopped ended no outage."""
-    found: list[Outage] = []
-    failing: list[RunFigures] = []
+    found: list[SimpleNamespace] = []
+    failing: list[SimpleNamespace] = []
     for run in (*runs, None):
         if run is not None and run.exit_status not in _WELL:
             failing += [run] if run.error else []
         elif failing:
             cause = Counter(one.error for one in failing).most_common(1)[0][0]
-            found.append(Outage(failing[0].started_at, run and run.started_at, len(failing), cause))
+            began_at, ended_at = failing[0].started_at, run and run.started_at
+            found.append(SimpleNamespace(began_at=began_at, ended_at=ended_at, runs=len(failing), cause=cause))
             failing = []
     return found[::-1]
 
 
-def _trends(store: Store, since: Instant, now: Instant) -> list[Trend]:
+def _trends(store: Store, since: Instant, now: Instant) -> list[SimpleNamespace]:
     """Join what was recorded by day with what people say now, which stands in for today."""
     recorded: dict[Instant, dict[str, int]] = {}
     for day, said, people in store.history.labels_since(since):
@@ -249,11 +189,11 @@ def _trends(store: Store, since: Instant, now: Instant) -> list[Trend]:
     trends = []
     for label in (*current, *sorted(gone)):
         days = tuple((day, counts.get(label, 0)) for day, counts in sorted(recorded.items()))
-        trends.append(Trend(_clean(label) or "(empty)", current.get(label, 0), days))
+        trends.append(SimpleNamespace(label=_clean(label) or "(empty)", now=current.get(label, 0), days=days))
     return trends
 
 
-def _refusals(store: Store, since: Instant) -> list[Refusals]:
+def _refusals(store: Store, since: Instant) -> list[SimpleNamespace]:
     """List by kind what is refused now; what the runs `since` then found is new."""
     recent = {run.id for run in store.history.runs(since=since)}
     found = []
@@ -263,7 +203,7 @@ def _refusals(store: Store, since: Instant) -> list[Refusals]:
             for entry in entries[:_SHOWN_FAILURES]
         ]
         parked, new = sum(one.state == "parked" for one in entries), sum(one.run_id in recent for one in entries)
-        found.append(Refusals(kind, len(entries), parked, new, rows))
+        found.append(SimpleNamespace(kind=kind, records=len(entries), parked=parked, new=new, shown=rows))
     return found
 
 
@@ -277,15 +217,17 @@ def _cleaned(one: Written) -> Written:
     return one._replace(old=old, new=new, because=_clean(one.because or ""))
 
 
-def _run_figures(run: RunRecord) -> RunFigures:
-    def numbers(part: Any) -> Counter[str]:
+def _run_figures(run: RunRecord) -> SimpleNamespace:
+    """Return a run as the page has it; `written` and `refused` count people and tasks."""
+
+    def numbers(part: object) -> Counter[str]:
         """Return the whole numbers of a part of the summary; an older version may have written it otherwise."""
         given = part if isinstance(part, dict) else {}
         return Counter({key: one for key, one in given.items() if isinstance(one, int)})
 
     summary = run.summary
     people, tasks, requests = (numbers(summary.get(name)) for name in ("people", "tasks", "requests"))
-    return RunFigures(
+    return SimpleNamespace(
         started_at=run.started_at,
         command=run.command,
         outcome=run.outcome or "unfinished",  # it goes on, or its process was killed
@@ -324,10 +266,8 @@ def write_page(page: str, path: Path) -> None:
     try:
         write_whole(path, page, through=True)
     except OSError as error:
-        raise UsageError(
-            f"the report {path} cannot be written ({error.strerror}).",
-            advice="Name a file in a directory that exists and is writable by this user.",
-        ) from error
+        advice = "Name a file in a directory that exists and is writable by this user."
+        raise UsageError(f"the report {path} cannot be written ({error.strerror}).", advice=advice) from error
 
 
 def duration(span_ms: int) -> str:
