@@ -10,7 +10,7 @@ import hmac
 import re
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from outreach_sync.errors import NotAuthenticatedError, UnavailableError, UsageError
@@ -30,19 +30,12 @@ _NOT_OURS = "This is not the consent that was asked for."
 _AROUND = "\"'<>`"
 
 
-class Landing(NamedTuple):
-    """Where the browser lands: an address on loopback that we can listen on."""
-
-    port: int
-    path: str
-
-
-def landing_of(redirect_uri: str) -> Landing | None:
-    """Return where to listen for the code; None where that cannot be done and the address has to be pasted."""
+def landing_of(redirect_uri: str) -> tuple[int, str] | None:
+    """Return port and path to listen on for the code; None where the address has to be pasted."""
     parts = urlsplit(redirect_uri)
     if parts.scheme != "http" or parts.hostname not in {"localhost", _LOOPBACK}:
         return None
-    return Landing(parts.port or 80, parts.path or "/")
+    return parts.port or 80, parts.path or "/"
 
 
 def code_from(pasted: str, state: str) -> str:
@@ -58,10 +51,8 @@ def code_from(pasted: str, state: str) -> str:
         return text
     query = parse_qs((after if mark else address).partition("#")[0])
     if not _is_ours(query, state):
-        raise UsageError(
-            "the address answers another request than this one: its state differs.",
-            advice="Open the address that was just printed, and paste the one that it ends at.",
-        )
+        advice = "Open the address that was just printed, and paste the one that it ends at."
+        raise UsageError("the address answers another request than this one: its state differs.", advice=advice)
     return _code(query)
 
 
@@ -71,11 +62,12 @@ class Listener(ThreadingHTTPServer):
     daemon_threads = True
     timeout = _TICK_SECONDS
 
-    def __init__(self, landing: Landing, state: str) -> None:
+    def __init__(self, landing: tuple[int, str], state: str) -> None:
         """Listen; whatever has another state is turned away; OSError: the port is in use."""
-        self.path, self.state = landing.path, state
+        port, self.path = landing
+        self.state = state
         self.brought: list[dict[str, list[str]]] = []
-        super().__init__((_LOOPBACK, landing.port), _Visitor)
+        super().__init__((_LOOPBACK, port), _Visitor)
 
     def code(self, stop: StopSignal, *, seconds: float) -> str:
         """Wait for the browser and return the code it brings, or end when asked to stop.
@@ -86,10 +78,8 @@ class Listener(ThreadingHTTPServer):
         while not self.brought:
             check(stop)
             if time.monotonic() > ends:
-                raise UnavailableError(
-                    f"nobody gave consent within {seconds:.0f} s.",
-                    advice="Run `outreach-sync auth login` again; with --paste where the browser is elsewhere.",
-                )
+                advice = "Run `outreach-sync auth login` again; with --paste where the browser is elsewhere."
+                raise UnavailableError(f"nobody gave consent within {seconds:.0f} s.", advice=advice)
             self.handle_request()
         return _code(self.brought[0])
 
@@ -123,9 +113,7 @@ class _Visitor(BaseHTTPRequestHandler):
 def missing_scopes(granted: str, needed: Collection[str]) -> tuple[str, ...]:
     """Name the scopes that are needed and were not granted; none where Outreach did not say what it granted."""
     given = set(granted.split())
-    if not given:
-        return ()
-    return tuple(scope for scope in needed if not {scope, scope.rpartition(".")[0] + ".all"} & given)
+    return tuple(one for one in needed if given and not {one, one.rpartition(".")[0] + ".all"} & given)
 
 
 def _is_ours(query: dict[str, list[str]], state: str) -> bool:
@@ -134,10 +122,8 @@ def _is_ours(query: dict[str, list[str]], state: str) -> bool:
 
 def _code(query: dict[str, list[str]]) -> str:
     if "error" in query:
-        why = query["error"][0][:60]
-        raise NotAuthenticatedError(
-            f"consent was refused ({why}).", advice="Run `outreach-sync auth login` again, and allow it."
-        )
+        why, advice = query["error"][0][:60], "Run `outreach-sync auth login` again, and allow it."
+        raise NotAuthenticatedError(f"consent was refused ({why}).", advice=advice)
     if not query.get("code"):
         raise UsageError("the address holds no code.", advice="Paste the whole address that the browser ended at.")
     return query["code"][0]

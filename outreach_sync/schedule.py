@@ -22,9 +22,9 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.base import STATE_RUNNING, BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
-from cronsim import CronSim
 
 from outreach_sync.errors import ConfigError, InterruptedByError, LockHeldError, OutreachSyncError
+from outreach_sync.insight.status import next_time
 
 if TYPE_CHECKING:
     from collections import deque
@@ -48,19 +48,13 @@ class NextTime(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
 
     def __init__(self, schedule: Schedule, command: str) -> None:
         """Put each time off by up to the jitter."""
-        self._cron = schedule.reconcile if command == RECONCILE else schedule.cron
-        self._every_ms = None if command == RECONCILE else schedule.every_ms
-        self._jitter_ms = schedule.jitter_ms
+        self._schedule, self._command = schedule, command
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime | None:
         """Return the next time after `now`, whatever came before; None: never."""
-        if self._cron is not None:
-            due = next(CronSim(self._cron, now))
-        elif self._every_ms is not None:
-            due = now + timedelta(milliseconds=self._every_ms)
-        else:
-            return None
-        return due + timedelta(milliseconds=random.uniform(0, self._jitter_ms))  # noqa: S311 - spreads load, no secret
+        due = next_time(self._schedule, self._command, now)
+        jitter = random.uniform(0, self._schedule.jitter_ms)  # noqa: S311 - spreads load, no secret
+        return due and due + timedelta(milliseconds=jitter)
 
 
 class Ticking(BaseScheduler):  # type: ignore[misc]  # APScheduler has no types

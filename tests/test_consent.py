@@ -6,7 +6,7 @@ import threading
 import pytest
 import requests
 
-from outreach_sync.consent import Landing, Listener, code_from, landing_of, missing_scopes
+from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes
 from outreach_sync.errors import InterruptedByError, NotAuthenticatedError, UnavailableError, UsageError
 from outreach_sync.http import StopSignal
 
@@ -16,13 +16,13 @@ NEEDED = ("tasks.read", "prospects.read")
 @pytest.mark.parametrize(
     ("uri", "landing"),
     [
-        ("http://localhost:8484/callback", Landing(8484, "/callback")),
-        ("http://127.0.0.1/", Landing(80, "/")),
+        ("http://localhost:8484/callback", (8484, "/callback")),
+        ("http://127.0.0.1/", (80, "/")),
         ("https://localhost:8484/callback", None),
         ("http://example.com/callback", None),
     ],
 )
-def test_only_plain_http_on_this_machine_is_listened_on(uri: str, landing: Landing | None) -> None:
+def test_only_plain_http_on_this_machine_is_listened_on(uri: str, landing: tuple[int, str] | None) -> None:
     assert landing_of(uri) == landing
 
 
@@ -62,7 +62,7 @@ def test_a_code_may_hold_signs_of_an_address(code: str) -> None:
 
 def test_a_denied_consent_is_not_called_done() -> None:
     port = free_port()
-    with Listener(Landing(port, "/"), "s3") as listener:
+    with Listener((port, "/"), "s3") as listener:
         said: list[str] = []
         url = f"http://127.0.0.1:{port}/?error=access_denied&state=s3"
         browser = threading.Thread(target=lambda: said.append(requests.get(url, timeout=5).text))
@@ -96,7 +96,7 @@ def free_port() -> int:
 
 def test_waiting_for_a_browser_ends_when_nobody_comes_or_when_asked_to_stop() -> None:
     stop = StopSignal()
-    with Listener(Landing(free_port(), "/"), "s3") as listener:
+    with Listener((free_port(), "/"), "s3") as listener:
         with pytest.raises(UnavailableError, match="--paste"):
             listener.code(stop, seconds=0.1)
         stop.set(15)

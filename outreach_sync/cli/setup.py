@@ -287,9 +287,9 @@ def _listener(config: Config, state: str, until: ExitStack) -> Listener | None:
     try:
         listener = until.enter_context(Listener(landing, state))
     except OSError as problem:
-        click.echo(f"Port {landing.port} cannot be listened on ({problem.strerror}).", err=True)
+        click.echo(f"Port {landing[0]} cannot be listened on ({problem.strerror}).", err=True)
         return None
-    click.echo(f"Waiting for the browser on port {landing.port}...", err=True)
+    click.echo(f"Waiting for the browser on port {landing[0]}...", err=True)
     return listener
 
 

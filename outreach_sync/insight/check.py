@@ -163,12 +163,13 @@ def _local(config: Config) -> Iterator[Check]:
     with looking("requests a year") as found:
         with Store.open_to_read(path) or Store.open_scratch(path) as state:
             cost = yearly_cost(config, state)
-        detail = f"about {cost.requests:,} Outreach requests a year, {'measured' if cost.measured else 'estimated'}"
+        how = "measured" if cost["measured"] else "estimated"
+        detail = f"about {cost['requests']:,} Outreach requests a year, {how}"
         hint = "Lengthen schedule.every, or ask Outreach how many your plan allows (250,000 to 1,000,000)."
-        if cost.requests > LARGE_PLAN:
+        if cost["requests"] > LARGE_PLAN:
             found.append(Check("requests a year", "fail", f"{detail}: more than any plan allows", hint, 2))
         else:
-            small = f"{detail}: more than the smallest plan allows" if cost.requests > SMALL_PLAN else ""
+            small = f"{detail}: more than the smallest plan allows" if cost["requests"] > SMALL_PLAN else ""
             found.append(_judged("requests a year", small, hint, detail, "warn"))
     yield from found
     age = token_age(path, instants.now())

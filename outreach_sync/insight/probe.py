@@ -40,32 +40,19 @@ _BY_NOBODY: tuple[Condition, ...] = ({"state": "complete", "completer": None, **
 
 @dataclass(slots=True)
 class Evidence:
-    """Everything that was read.
+    """Everything that was read."""
 
-    Attributes:
-        problem: why events could not be read.
-        names: how many events of each name there are in the time, as far as they were read; `complete`: all were.
-        examples: the ids of some of the newest of each name.
-        skips: the first event of each task that one names.
-        without_task: how many events name none.
-        tasks: those that changed and those that events name, by id.
-        ours: those of `skips` that belong to a sequence; of one that is gone, the event says it.
-        taken: those of `tasks` that the rule takes.
-        left_behind: tasks that the local database holds as open although their sequence went on.
-        vanished: those of them that are gone.
-    """
-
-    problem: str = ""
-    names: Counter[str] = field(default_factory=Counter)
-    complete: bool = False
-    examples: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    skips: dict[int, Event] = field(default_factory=dict)
-    without_task: int = 0
-    tasks: dict[int, SourceTask] = field(default_factory=dict)
-    ours: set[int] = field(default_factory=set)
-    taken: set[int] = field(default_factory=set)
-    left_behind: list[int] = field(default_factory=list)
-    vanished: set[int] = field(default_factory=set)
+    problem: str = ""  # why events could not be read
+    names: Counter[str] = field(default_factory=Counter)  # how many events of each name, as far as they were read
+    complete: bool = False  # all of these were
+    examples: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # newest of each name
+    skips: dict[int, Event] = field(default_factory=dict)  # the first event of each task that one names
+    without_task: int = 0  # events that name none
+    tasks: dict[int, SourceTask] = field(default_factory=dict)  # those that changed and those that events name
+    ours: set[int] = field(default_factory=set)  # those of `skips` in a sequence; if it is gone, the event says it
+    taken: set[int] = field(default_factory=set)  # those of `tasks` that the rule takes
+    left_behind: list[int] = field(default_factory=list)  # held as open here although their sequence went on
+    vanished: set[int] = field(default_factory=set)  # those of them that are gone
 
 
 def probe(
@@ -73,16 +60,18 @@ def probe(
 ) -> dict[str, Any]:
     """Read the events and tasks since then, which is so many days, and return what `probe-skips --json` prints.
 
-    The source must ask for the steps of states; `open_tasks` were open when they were last read.
-
-    Raises:
-        ServiceError: Outreach is not available.
-        NotAllowedError: tasks may not be read.
+    The source must ask for the steps of states; `open_tasks` were open when they were last read. NotAllowedError: tasks
+    may not be read.
     """
     found, rule = _collected(source, since, config, open_tasks), config.sync.tasks.skipped_when
     looks: dict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
     for task in found.tasks.values():
         looks[tuple(_looks(task).items())].append(task.id)
+    words = config.sync.tasks.skip_events
+    names = [
+        {"name": name, "count": count, "means_skipped": name in words, "examples": found.examples[name]}
+        for name, count in sorted(found.names.items(), key=lambda one: (-one[1], one[0]))
+    ]
     lacking = [one for one in _lacking(found) if frozenset(one) not in set(map(frozenset, rule))]
     return {
         "days": days,
@@ -91,15 +80,7 @@ def probe(
             "problem": found.problem or None,
             "read": found.names.total(),
             "complete": found.complete,
-            "names": [
-                {
-                    "name": name,
-                    "count": count,
-                    "means_skipped": name in config.sync.tasks.skip_events,
-                    "examples": found.examples[name],
-                }
-                for name, count in sorted(found.names.items(), key=lambda one: (-one[1], one[0]))
-            ],
+            "names": names,
             "skips": len(found.skips) + found.without_task,
             "skips_without_task": found.without_task,
         },

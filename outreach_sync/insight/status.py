@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from math import ceil
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cronsim import CronSim
 
@@ -16,6 +16,7 @@ from outreach_sync.consent import missing_scopes
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import ConfigError, StateError
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
+from outreach_sync.monitoring import QUOTA
 from outreach_sync.outreach import auth
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
 
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from outreach_sync.config.model import Config
+    from outreach_sync.config.model import Config, Schedule
     from outreach_sync.store import Holder, Store
     from outreach_sync.store.progress import RunRecord
-
-QUOTA = "outreach_quota"
-"""The fact that holds what Outreach last told of its hourly quota (each run puts it there)."""
 
 SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
 """Requests a year that Outreach's plans allow."""
@@ -98,7 +96,7 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
         "people": store.people.known(),
         "overdue": [{"command": command, "due_at": to_iso(at)} for command, at in overdue.items()],
         "quota": quota and {**quota, "resets_at": iso(quota.get("resets_at"))},
-        "yearly": yearly_cost(config, store)._asdict(),
+        "yearly": yearly_cost(config, store),
         "tokens": tokens,
     }
 
@@ -147,30 +145,21 @@ def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
 
 
 def _due(config: Config, command: str, after: Instant) -> Instant | None:
-    """Return when the schedule wants a command next after it began; None: never."""
-    schedule = config.schedule
-    cron = schedule.cron if command == "run" else schedule.reconcile
+    due = next_time(config.schedule, command, to_datetime(after))
+    return None if due is None else from_datetime(due)
+
+
+def next_time(schedule: Schedule, command: str, after: datetime) -> datetime | None:
+    """Return when the schedule wants a command next, in UTC; None: never."""
+    cron = schedule.reconcile if command == "reconcile" else schedule.cron
     if cron:
-        return from_datetime(next(CronSim(cron, to_datetime(after))))
-    return Instant(after + schedule.every_ms) if command == "run" and schedule.every_ms is not None else None
+        return next(CronSim(cron, after))
+    every = command == "run" and schedule.every_ms is not None
+    return after + timedelta(milliseconds=schedule.every_ms or 0) if every else None
 
 
-class YearlyCost(NamedTuple):
-    """Cycles and reconciles a year, the Outreach requests of one of each, and of all of it.
-
-    `measured`: the requests of a cycle are those of recorded runs.
-    """
-
-    cycles: int
-    per_cycle: float
-    reconciles: int
-    per_reconcile: float
-    requests: int
-    measured: bool
-
-
-def yearly_cost(config: Config, store: Store) -> YearlyCost:
-    """Work out what the schedule costs in Outreach requests a year.
+def yearly_cost(config: Config, store: Store) -> dict[str, Any]:
+    """Return cycles and reconciles a year, the Outreach requests of one of each, and of all of it.
 
     Measured on recent runs but the first load, and the last reconcile; estimated until there are enough.
     """
@@ -184,17 +173,22 @@ def yearly_cost(config: Config, store: Store) -> YearlyCost:
         if run.id != first_load and run.exit_status in (0, 1) and "requests" in run.summary:  # not cut short
             asked.setdefault(run.command, []).append(run.summary["requests"]["outreach"])
     measured = len(asked["run"]) >= _ENOUGH_RUNS
+    extra = streams * (_YEAR_MS / config.sync.late_sweep_ms) + _TOKENS_A_YEAR
+    per_cycle, per_reconcile = streams + extra / cycles if cycles else 0.0, 0.0
     if measured:
         per_cycle = fmean(asked["run"])
-    else:
-        extra = streams * (_YEAR_MS / config.sync.late_sweep_ms) + _TOKENS_A_YEAR
-        per_cycle = streams + extra / cycles if cycles else 0.0
     if asked["reconcile"]:
         per_reconcile = fmean(asked["reconcile"])
-    else:
-        per_reconcile = float(ceil(store.cache.count_states() / _PAGE) + 1) if reconciles else 0.0
-    requests = round(cycles * per_cycle + reconciles * per_reconcile)
-    return YearlyCost(cycles, round(per_cycle, 2), reconciles, round(per_reconcile, 1), requests, measured)
+    elif reconciles:
+        per_reconcile = float(ceil(store.cache.count_states() / _PAGE) + 1)
+    return {
+        "cycles": cycles,
+        "per_cycle": round(per_cycle, 2),
+        "reconciles": reconciles,
+        "per_reconcile": round(per_reconcile, 1),
+        "requests": round(cycles * per_cycle + reconciles * per_reconcile),
+        "measured": measured,
+    }
 
 
 def firings_a_year(text: str) -> int:
