@@ -131,7 +131,11 @@ def exposed_secrets(path: Path) -> str | None:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) or not mode & (stat.S_IRGRP | stat.S_IROTH):  # a pipe can be read only once
         return None
-    literal = Document(path, require_secrets=False).literal
+    root = _compose(path)  # the files of secrets are left alone: one may be a pipe as well
+    given = {way: node for way in SECRETS if (node := node_at(root, way)) and node.value and node.tag != _TAG + "null"}
+    literal = [
+        way for way, node in given.items() if not any(one["name"] for one in _VARIABLE.finditer(str(node.value)))
+    ]
     who = "everyone" if mode & stat.S_IROTH else "its group"
     held = ", ".join(sorted(".".join(map(str, way)) for way in literal))
     return f"{path} holds {held} and can be read by {who}; chmod 600 it, or move the secret out of it" if held else None
@@ -194,7 +198,6 @@ class Document:
     Attributes:
         tree: dicts, lists, text and None.
         problems: the first mistake of each value: its line (from 1), and what is wrong and allowed.
-        literal: the secrets that are written out in it.
     """
 
     def __init__(self, path: Path, *, require_secrets: bool = True) -> None:
@@ -203,7 +206,6 @@ class Document:
         ConfigError: the file cannot be read, is too large, or is not a YAML mapping at all.
         """
         self.problems: dict[Where, tuple[int, str]] = {}
-        self.literal: set[Where] = set()
         self._path = path
         # What systemd's unit for a config of the system sets is also known to commands that are run by hand.
         # /etc/outreach-sync/acme/config.yaml belongs to the tenant acme. Its state is in /var/lib/outreach-sync/acme,
@@ -292,8 +294,6 @@ class Document:
         text = _VARIABLE.sub(
             lambda one: environment.get(one["name"]) or one["default"] or "" if one["name"] else "${", source
         )
-        if text and not matches and where in SECRETS:
-            self.literal.add(where)
         if matches or where in CREDENTIALS:
             text = text.strip(_AROUND)
         tag = node.tag
@@ -333,6 +333,15 @@ def _mistake(path: Path, line: int, where: Where, text: str) -> str:
     """Write one; a key that is not a name is not shown: ``{api_key:hush}``, for want of a blank, is a key."""
     steps = (f"[{one}]" if isinstance(one, int) else f".{one if _NAME.fullmatch(one) else '…'}" for one in where)
     return f"{path}:{line}: " + ": ".join(filter(None, ("".join(steps).removeprefix("."), text)))
+
+
+def node_at(node: yaml.Node | None, way: Where) -> yaml.Node | None:
+    """Return a part of YAML by the names of mappings; None where it is not there."""
+    for name in way:
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        node = next((value for key, value in node.value if key.value == name), None)
+    return node
 
 
 def _compose(path: Path) -> yaml.MappingNode:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jinja2 import Environment
 
-from outreach_sync.config import Schema, allowed, described, inner, json_schema, keys_at
+from outreach_sync.config import Schema, allowed, described, inner, json_schema, keys_at, node_at
 from outreach_sync.config.model import SECRETS
 from outreach_sync.errors import UsageError
 
@@ -143,7 +143,7 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
     None where that cannot be done without touching something else: the section is not there or not in block style, or
     a value comes from the environment.
     """
-    mapping = _node_at(yaml.compose(text), section)
+    mapping = node_at(yaml.compose(text), section)
     if not isinstance(mapping, yaml.MappingNode) or mapping.flow_style or not mapping.value:
         return None
     first, edits = mapping.value[0][0].start_mark, []  # (begin, end, new text)
@@ -159,17 +159,8 @@ def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) ->
     for begin, end, new in sorted(edits, reverse=True):
         done = done[:begin] + new + done[end:]
     again = yaml.compose(done)
-    held = {key: _node_at(again, (*section, key)) for key in wanted}
+    held = {key: node_at(again, (*section, key)) for key in wanted}
     return done if all(node is not None and node.value == wanted[key] for key, node in held.items()) else None
-
-
-def _node_at(node: yaml.Node | None, way: Where) -> yaml.Node | None:
-    """Return a part of YAML by the names of mappings; None where it is not there."""
-    for name in way:
-        if not isinstance(node, yaml.MappingNode):
-            return None
-        node = next((value for key, value in node.value if key.value == name), None)
-    return node
 
 
 if __name__ == "__main__":

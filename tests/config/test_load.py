@@ -217,13 +217,18 @@ def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mo
 
 
 def test_a_config_without_a_secret_may_be_read_by_anyone_and_a_pipe_is_read_once(write: Write, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"planted")
+    os.close(writing)
     path = write(
         "outreach: {client_id: c, client_secret: '${S}', refresh_token: ''}\n"
-        "workbooks: {api_key_file: /run/key}\nmonitoring: {ping_url: null}\n"
+        f"workbooks: {{api_key_file: /dev/fd/{reading}}}\nmonitoring: {{ping_url: null}}\n"
     )
     path.chmod(0o644)
     os.mkfifo(tmp_path / "pipe", 0o644)
     assert (exposed_secrets(path), exposed_secrets(tmp_path / "pipe")) == (None, None)
+    assert os.read(reading, 9) == b"planted"
+    os.close(reading)
 
 
 def test_each_place_goes_before_the_next_and_one_that_is_named_is_never_replaced(
