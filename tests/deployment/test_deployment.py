@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from outreach_sync.cli import COMMANDS
+from outreach_sync.config import load_config
+from outreach_sync.config.model import checked_cron
+from outreach_sync.errors import ConfigError
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+# -- containers
+
+
+PLACE = CONFIG / "docker"
+COMPOSE: dict[str, Any] = yaml.safe_load((PLACE / "compose.yaml").read_text(encoding="utf-8"))
+INSTRUCTIONS = [
+    line.split(maxsplit=1)
+    for line in (PLACE / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    if line[:1].isalpha()
+]
+
+
+def test_the_image_copies_what_exists_and_runs_as_an_unprivileged_user() -> None:
+    copied = [words.split() for name, words in INSTRUCTIONS if name == "COPY" and "--from" not in words]
+    sources = [source for words in copied for source in words[:-1]]
+    allowed = (PLACE / "Dockerfile.dockerignore").read_text(encoding="utf-8").split()
+    assert all((PLACE.parents[1] / source).exists() and f"!{source}" in allowed for source in sources)
+    assert ["USER", "10001"] in INSTRUCTIONS
+    health = next(words for name, words in INSTRUCTIONS if name == "HEALTHCHECK")
+    assert '"status", "--check"' in health
+    assert "status" in COMMANDS
+
+
+def test_the_service_may_write_its_state_alone_and_is_given_time_to_stop() -> None:
+    service = COMPOSE["services"]["outreach-sync"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["volumes"] == ["state:/state"]
+    assert service["stop_grace_period"] == "45s"
+    assert set(service["secrets"]) == set(COMPOSE["secrets"])
+
+
+def taken(text: str, secrets: str, directory: Path) -> Path:
+    """Load a config whose secrets are files in `secrets`; return where it has the state."""
+    for secret in COMPOSE["secrets"]:
+        (directory / secret).write_text("a-secret")
+    path = directory / "config.yaml"
+    path.write_text(text.replace(secrets, str(directory)))
+    return load_config(path).state.path
+
+
+def test_the_config_is_one_that_the_program_takes(tmp_path: Path) -> None:
+    text = COMPOSE["configs"]["outreach-sync"]["content"]
+    assert taken(text, "/run/secrets", tmp_path) == Path("/state/state.db")
+
+
+SCHEMA = Path(__file__).parent / "kubernetes-1.33.schema.json"
+DOCUMENTS: list[dict[str, Any]] = list(
+    yaml.safe_load_all((CONFIG / "kubernetes" / "cronjob.yaml").read_text(encoding="utf-8"))
+)
+JOBS = [one for one in DOCUMENTS if one["kind"] == "CronJob"]
+
+
+def pod(job: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return spec
+
+
+def name(document: dict[str, Any]) -> str:
+    return f"{document['kind']} {document['metadata']['name']}"
+
+
+@pytest.mark.parametrize("job", JOBS, ids=name)
+def test_no_two_runs_are_started_at_once_and_each_has_an_end(job: dict[str, Any]) -> None:
+    assert (job["spec"]["concurrencyPolicy"], job["spec"]["timeZone"]) == ("Forbid", "Etc/UTC")
+    assert checked_cron(job["spec"]["schedule"])
+    spec = job["spec"]["jobTemplate"]["spec"]
+    ignored = {str(rule.get("onExitCodes", rule.get("onPodConditions"))) for rule in spec["podFailurePolicy"]["rules"]}
+    assert any("[5, 143]" in one for one in ignored), "a held lock and a run that was stopped have not failed"
+    assert any("DisruptionTarget" in one for one in ignored)
+    assert spec["activeDeadlineSeconds"] > 0
+    assert (pod(job)["restartPolicy"], pod(job)["terminationGracePeriodSeconds"] > 30) == ("Never", True)
+
+
+@pytest.mark.parametrize("job", JOBS, ids=name)
+def test_the_pod_may_do_nothing_but_its_work(job: dict[str, Any]) -> None:
+    assert pod(job)["securityContext"]["runAsNonRoot"] is True
+    assert pod(job)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod(job)["automountServiceAccountToken"] is False
+    (container,) = pod(job)["containers"]
+    context = container["securityContext"]
+    assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert container["args"][0] in COMMANDS
+    assert "env" not in container  # secrets are files, which no `kubectl describe` shows
+    volumes = {volume["name"]: volume for volume in pod(job)["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+    objects = {(one["kind"], one["metadata"]["name"]) for one in DOCUMENTS}
+    assert ("ConfigMap", volumes["config"]["configMap"]["name"]) in objects
+    assert ("PersistentVolumeClaim", volumes["state"]["persistentVolumeClaim"]["claimName"]) in objects
+    assert volumes["secrets"]["secret"]["defaultMode"] == 0o440
+
+
+def test_both_jobs_share_the_state_and_the_config() -> None:
+    assert [pod(job)["containers"][0]["args"] for job in JOBS] == [["run"], ["reconcile"]]
+    first, second = ({**pod(job), "containers": None} for job in JOBS)
+    assert first == second
+
+
+def test_the_config_map_is_a_config_that_the_program_takes(tmp_path: Path) -> None:
+    text = next(one for one in DOCUMENTS if one["kind"] == "ConfigMap")["data"]["config.yaml"]
+    mounts = pod(JOBS[0])["containers"][0]["volumeMounts"]
+    state = next(mount["mountPath"] for mount in mounts if mount["name"] == "state")
+    assert taken(text, "/run/secrets/outreach-sync", tmp_path).parent == Path(state)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_each_object_is_one_that_kubernetes_knows_with_no_unknown_key(document: dict[str, Any]) -> None:
+    """By the published schema of Kubernetes 1.33, strict: what these kinds need of it, without its descriptions."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    group = "batch" if document["apiVersion"] == "batch/v1" else "core"
+    kind = f"io.k8s.api.{group}.v1.{document['kind']}"
+    jsonschema.validate(document, {**schema, "$ref": f"#/$defs/{kind}"})
+
+
+# -- cron
+
+
+CRONTAB = CONFIG.parent / "cron.example"
+VARIABLE = re.compile(r"([A-Z_]+)=(.*)")
+
+
+class Job(NamedTuple):
+    times: str
+    command: str
+
+
+def parsed() -> tuple[dict[str, str], list[Job]]:
+    """Read the table as cron does: comments, settings, five times and a command in which ``%`` ends it."""
+    settings, jobs = {}, []
+    for line in CRONTAB.read_text(encoding="utf-8").splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        setting = VARIABLE.fullmatch(line)
+        if setting:
+            settings[setting[1]] = setting[2]
+            continue
+        *times, command = line.split(maxsplit=5)
+        assert not re.search(r"(?<!\\)%", command), "cron would take this for the end of the command"
+        jobs.append(Job(checked_cron(" ".join(times)), command.replace("\\%", "%")))
+    return settings, jobs
+
+
+def run_of(job: Job, directory: Path, status: int) -> str:
+    """Run a job as cron would, with a program that ends as told; return what would be mailed."""
+    program = directory / "outreach-sync"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {directory}/calls\nexit {status}\n')
+    program.chmod(0o755)
+    (directory / "sleep").write_text("#!/bin/sh\n")
+    (directory / "sleep").chmod(0o755)
+    environment = {"PATH": f"{directory}:{os.environ['PATH']}", "LOG": str(directory / "log")}
+    done = subprocess.run(["bash", "-c", job.command], env=environment, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_there_is_a_cycle_and_a_reconcile_and_every_word_is_a_command() -> None:
+    settings, jobs = parsed()
+    assert {"MAILTO", "SHELL", "PATH", "OUTREACH_SYNC_CONFIG", "LOG"} <= set(settings), "which cron does not give a job"
+    assert settings["SHELL"] == "/bin/bash"
+    assert [re.findall(r"outreach-sync --log-format json (\w+)", job.command) for job in jobs] == [
+        ["run"],
+        ["reconcile"],
+    ]
+    assert {"run", "reconcile", "failures"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("status", "mail"),
+    [(0, ""), (5, ""), (143, ""), (1, "some records are refused"), (3, "ended with 3"), (2, "ended with 2")],
+)
+def test_a_mail_says_what_is_needed_and_none_is_sent_where_nothing_is(tmp_path: Path, status: int, mail: str) -> None:
+    mailed = run_of(parsed()[1][0], tmp_path, status)
+    assert mail in mailed
+    assert bool(mailed) is bool(mail)
+
+
+def test_a_log_that_cannot_be_written_is_mailed_and_nothing_runs(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to(tmp_path / "nowhere" / "log")
+    for job in parsed()[1]:
+        assert "log" in run_of(job, tmp_path, 0)
+    assert not (tmp_path / "calls").exists()
+
+
+def test_the_log_is_rotated_by_a_file_of_logrotates_own_form(tmp_path: Path) -> None:
+    rules = (CONFIG / "logrotate.conf").read_text(encoding="utf-8")
+    settings, _ = parsed()
+    assert str(Path(settings["LOG"]).parent) in rules
+    lines = [line.strip() for line in rules.splitlines() if not line.startswith("#")]
+    assert lines[0].endswith("{")
+    assert lines[-1] == "}"
+    assert all(len(line.split()) <= 3 and "{" not in line for line in lines[1:-1])
+
+
+def test_a_reconcile_waits_for_a_cycle_and_complains_only_at_last(tmp_path: Path) -> None:
+    reconcile = parsed()[1][1]
+    assert "ended with 5" in run_of(reconcile, tmp_path, 5)
+    assert len((tmp_path / "calls").read_text().splitlines()) == 10
+    (tmp_path / "calls").unlink()
+    assert not run_of(reconcile, tmp_path, 0)
+    assert len((tmp_path / "calls").read_text().splitlines()) == 1
+
+
+# -- systemd
+
+
+UNITS = CONFIG / "systemd"
+SERVICES = sorted(UNITS.glob("*.service"))
+TIMERS = sorted(UNITS.glob("*.timer"))
+HARDENING = ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "RestrictNamespaces", "LockPersonality")
+
+
+def read(unit: Path) -> dict[str, dict[str, list[str]]]:
+    """Read a unit file: section -> key -> values, in order."""
+    sections: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    section = ""
+    for line in unit.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line.strip() and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            sections[section][key].append(value)
+    return sections
+
+
+def named(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed here")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    """Verified with a program that exists, and with the template as one of its instances."""
+    for unit in (*SERVICES, *TIMERS):
+        text = unit.read_text(encoding="utf-8").replace("/usr/local/bin/outreach-sync", sys.executable)
+        (tmp_path / unit.name.replace("@.", "@acme.")).write_text(text, encoding="utf-8")
+    units = sorted(map(str, tmp_path.iterdir()))
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
+    )
+    ours = [line for line in found.stderr.splitlines() if "outreach-sync" in line or str(tmp_path) in line]
+    assert ours == []
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=named)
+def test_each_service_runs_a_command_that_exists_hardened_and_may_write_its_state_only(unit: Path) -> None:
+    service = read(unit)["Service"]
+    assert all(service[key] == ["yes"] for key in HARDENING)
+    assert service["ProtectSystem"] == ["strict"]
+    assert service["CapabilityBoundingSet"] == [""]
+    assert service["User"] == ["outreach-sync"]
+    place = "outreach-sync/%i" if "@" in unit.name else "outreach-sync"
+    assert service["StateDirectory"] == [place]
+    words = service["ExecStart"][0].split()
+    assert (words[2], words[-1] in COMMANDS) == (f"/etc/{place}/config.yaml", True)
+    assert service["TimeoutStopSec"] == ["45s"], "more than the thirty seconds a run may take"
+    assert "schedule" in unit.name or "143" in service["SuccessExitStatus"][0].split(), "a stop is no failure"
+
+
+@pytest.mark.parametrize("unit", TIMERS, ids=named)
+def test_each_timer_has_its_service_and_makes_up_for_what_was_missed(unit: Path) -> None:
+    assert unit.with_suffix(".service") in SERVICES
+    timer = read(unit)["Timer"]
+    assert timer["Persistent"] == ["yes"]
+    assert timer["RandomizedDelaySec"]
+
+
+def test_the_scheduler_reports_to_systemd_and_a_reload_reads_the_config_before_it_asks() -> None:
+    service = read(UNITS / "outreach-sync-schedule.service")["Service"]
+    assert (service["Type"], service["WatchdogSec"]) == (["notify"], ["2min"])
+    first, second = service["ExecReload"]
+    assert first.split()[:3] == service["ExecStart"][0].split()[:3]
+    assert "-HUP" in second
+
+
+@pytest.mark.parametrize(("tenant", "place"), [((), "outreach-sync"), (("--tenant", "acme"), "outreach-sync/acme")])
+def test_a_command_by_hand_gets_the_user_state_and_credentials_of_the_unit(
+    tmp_path: Path, tenant: tuple[str, ...], place: str
+) -> None:
+    (tmp_path / "systemd-run").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "id").write_text("#!/bin/sh\necho 0\n")
+    for program in ("systemd-run", "id"):
+        (tmp_path / program).chmod(0o755)
+    wrapper = [str(UNITS / "outreach-sync-as-service"), *tenant, "failures", "list"]
+    words = subprocess.run(
+        wrapper, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    ).stdout.split()
+    unit = read(UNITS / ("outreach-sync@.service" if tenant else "outreach-sync.service"))["Service"]
+    assert f"--property=StateDirectory={place}" in words
+    assert f"--uid={unit['User'][0]}" in words
+    wanted = {f"--property=LoadCredential={one.replace('%i', 'acme')}" for one in unit["LoadCredential"]}
+    assert wanted <= set(words)
+    assert words[-5:] == ["/usr/local/bin/outreach-sync", "--config", f"/etc/{place}/config.yaml", "failures", "list"]
+
+
+def test_the_config_of_a_tenant_never_falls_back_to_the_state_or_credentials_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="STATE_DIRECTORY"):
+        load_config(UNITS / "outreach-sync.yaml")
+
+
+def test_the_config_takes_its_secrets_from_the_credentials_that_the_units_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = [value.partition(":")[0] for value in read(SERVICES[0])["Service"]["LoadCredential"]]
+    for name in credentials:
+        (tmp_path / name).write_text(f"secret-of-{name}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    config = load_config(UNITS / "outreach-sync.yaml")
+    assert config.workbooks.api_key is not None
+    assert config.workbooks.api_key.get_secret_value() == "secret-of-workbooks_api_key"
+    assert config.state.path == tmp_path / "state" / "state.db"
