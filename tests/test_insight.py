@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync import errors
+from outreach_sync.config.model import Tasks
+from outreach_sync.insight.check import TASK_FIELDS, Check, exit_status, looking
+from outreach_sync.insight.explain import by_kind, failure_document, kind_of
 from outreach_sync.insight.status import (
     firings_a_year,
     last_begun,
@@ -15,7 +19,13 @@ from outreach_sync.insight.status import (
 )
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
+from outreach_sync.outreach.rows import Wanted, fields_of
+from outreach_sync.records import Stream
+from outreach_sync.rules.person import Ambiguous
+from outreach_sync.rules.skipped import named_attributes
+from outreach_sync.sandbox.outreach.schema import RESOURCES
 from outreach_sync.store import Store, holder, run_lock
+from outreach_sync.store.outbox import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,3 +196,62 @@ def test_a_cron_schedule_is_counted_by_its_firings(state: Store, config_of: Any)
 )
 def test_the_firings_of_a_year_are_counted(text: str, count: int) -> None:
     assert firings_a_year(text) == count
+
+
+# -- check
+
+
+def test_each_error_becomes_a_check_and_ends_the_command_as_it_should() -> None:
+    for error, expected in (
+        (errors.ConfigError("wrong", problems=("line 3",)), 2), (errors.StateError("damaged"), 2),
+        (errors.NotAllowedError("no"), 3), (errors.UnavailableError("down"), 4), (errors.LockHeldError("busy"), 0),
+    ):  # fmt: skip
+        with looking("it") as found:
+            raise error
+        assert exit_status(found) == expected, error
+    with pytest.raises(errors.InterruptedByError), looking("it"):
+        raise errors.InterruptedByError(15)
+
+
+def test_warnings_end_with_0_and_the_nearest_cause_wins() -> None:
+    fine, warning, failure = (Check("it", status, "") for status in ("ok", "warn", "fail"))
+    assert exit_status([warning, fine]) == 0
+    assert exit_status([failure._replace(exit_status=4), failure, warning]) == 3
+
+
+def test_the_known_attributes_are_those_of_the_published_reference_and_hold_what_is_asked_for() -> None:
+    task = next(resource for resource in RESOURCES.values() if resource.type == "task")
+    to_one = {name for name, one in task.relationships.items() if one.shape == "one"}
+    assert task.attributes.keys() | to_one == TASK_FIELDS
+    assert set(fields_of(Stream.TASKS, Wanted())) | named_attributes(Tasks().skipped_when) <= TASK_FIELDS
+
+
+# -- failures
+
+
+def _entry(**changes: Any) -> Entry:
+    plain = Entry(
+        7, "person", 18, None, 1001, "update", {}, (), "queued", held=False, in_doubt=False, admitted=True, attempts=2,
+        next_attempt_at=Instant(60_000), reason="name: is too long",
+    )  # fmt: skip
+    return plain._replace(**changes)
+
+
+def test_an_entry_that_was_being_sent_when_the_process_died_is_still_queued() -> None:
+    shown = failure_document(_entry(state="sending"))
+    assert (shown["state"], shown["next_attempt_at"]) == ("queued", "1970-01-01T00:01:00Z")
+    assert failure_document(_entry(state="parked"))["state"] == "parked"
+
+
+def test_each_reason_the_rules_give_has_advice_of_its_own() -> None:
+    ambiguous = kind_of(_entry(reason=Ambiguous((1, 2), "email").reason))
+    refused = kind_of(_entry())
+    label = kind_of(_entry(reason="sequence state 3 has the state 'asleep', which has no label: add it to sync.labels"))
+    source = kind_of(_entry(record="source", reason="sequence state 3: stateChangedAt 'soon' is no time"))
+    assert len({ambiguous, refused, label, source}) == 4
+    assert "sync.labels" in label.advice
+
+
+def test_the_largest_group_comes_first_and_keeps_the_order_of_ids() -> None:
+    entries = [_entry(id=1, reason="ambiguous: two"), _entry(id=2), _entry(id=3)]
+    assert [[entry.id for entry in group] for group in by_kind(entries).values()] == [[2, 3], [1]]
