@@ -27,8 +27,7 @@ from outreach_sync.store.people import EVERYBODY, WITHOUT_PERSON
 if TYPE_CHECKING:
     from outreach_sync.run import Run
 
-_CUT_OFF = "cut_off"
-"""Fact: the stream that the last run did not get to the end of, because a quota was spent."""
+_CUT_OFF = "cut_off"  # fact: the stream that the last run did not get to the end of, because a quota was spent
 
 
 def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:

@@ -15,23 +15,21 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.http import pause
-from outreach_sync.match import REFERENCE, find, link, look_up_all
+from outreach_sync.match import REFERENCE, LookedUp, find, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
 from outreach_sync.store.outbox import HIDDEN, PERSON, SENDING
-from outreach_sync.store.people import Candidates
+from outreach_sync.store.people import Candidates, LinkedPerson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.match import LookedUp
     from outreach_sync.records import PersonRow
     from outreach_sync.rules.person import PooledProspect, PooledState, RoleValue, Wanted
     from outreach_sync.run import Run
     from outreach_sync.store import Store
-    from outreach_sync.store.people import LinkedPerson
 
 _TOGETHER = 500
 _OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")

@@ -21,10 +21,10 @@ from outreach_sync.http import check, pause
 from outreach_sync.instants import to_date
 from outreach_sync.match import read_people, refresh
 from outreach_sync.pull import witness
-from outreach_sync.records import Accepted, Date, Rejected, Stale, Unknown, Write
+from outreach_sync.records import Accepted, Date, Rejected, Stale, Unknown, Verdict, Write, WriteValue
 from outreach_sync.rules.person import NOT_ACTIVE, base_fields, task_reference
 from outreach_sync.rules.watermark import Watched, guard_problems
-from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK
+from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK, Entry
 from outreach_sync.store.people import DUE
 from outreach_sync.workbooks.metadata import systemic_problem
 from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS
@@ -32,9 +32,7 @@ from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from outreach_sync.records import Verdict, WriteValue
     from outreach_sync.run import Run
-    from outreach_sync.store.outbox import Entry
 
 FIRST_LOAD_DONE = "first_load_done"
 _FRUITLESS_ROUNDS = 3
@@ -42,14 +40,11 @@ _FRUITLESS_WITH_SUSPECTS = 6
 """So many rounds may come to nothing while smaller batches can be tried: 100 objects are alone after four."""
 _LOST_IN_A_ROW = 3
 """So many requests in a row with suspects may get no answer before Workbooks counts as down; of others, one."""
-_SMALLER = 4
-"""By how much a batch shrinks that was lost."""
-_ENOUGH = 2
-"""So often must an entry be lost alone, since any answer may be lost once."""
+_SMALLER = 4  # by how much a batch shrinks that was lost
+_ENOUGH = 2  # so often must an entry be lost alone, since any answer may be lost once
 _LONGEST_PAUSE_S = 10.0
 _TOGETHER = 500
-_TASKS_TOGETHER = 400
-"""Tasks whose People are read together: at most four requests."""
+_TASKS_TOGETHER = 400  # Tasks whose People are read together: at most four requests
 _ACTIONS = ("update", "create", "recreate")
 _NO_EMAIL = "no_email"
 _TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")

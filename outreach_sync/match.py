@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, ServiceError
 from outreach_sync.http import ahead, check, early, pause
 from outreach_sync.pull import ALL_STATES_READ, keep_page
-from outreach_sync.records import Stream
+from outreach_sync.records import Page, PersonRow, Prospect, Scalar, Stream
 from outreach_sync.rules.person import Ambiguous, Found, Held, RoleValue, mailbox, questions, recognised, verdict
 from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids
 from outreach_sync.workbooks.wire import PADDED_EMAIL
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from outreach_sync.instants import Instant
-    from outreach_sync.records import Page, PersonRow, Prospect, Scalar
     from outreach_sync.run import Run
     from outreach_sync.store.cache import CachedProspect
     from outreach_sync.store.people import LinkedPerson

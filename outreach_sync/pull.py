@@ -16,29 +16,25 @@ from outreach_sync.errors import OutreachSyncError
 from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.outreach.rows import MERGED, REMOVED, SHOWN_BY, STATE_REMOVED
-from outreach_sync.records import Prospect, Stream
+from outreach_sync.records import Event, Page, Prospect, SourceTask, Stream
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
-from outreach_sync.rules.watermark import late_sweep, trusted_time, walk_to_make
+from outreach_sync.rules.watermark import Walk, late_sweep, trusted_time, walk_to_make
 from outreach_sync.store.cache import CachedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
 from outreach_sync.store.outbox import TASK, next_attempt
-from outreach_sync.store.progress import SURVEY
+from outreach_sync.store.progress import SURVEY, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.records import Event, Page, SourceTask
-    from outreach_sync.rules.watermark import Walk
     from outreach_sync.run import Run, StreamSummary
     from outreach_sync.store import Store
-    from outreach_sync.store.progress import Survey
 
 ALL_STATES_READ = "all_states_read"
 """Fact: a walk without a lower bound was completed, so that absence from the cache proves that there is nothing."""
 _RESTARTS = 2
-_TOGETHER = 1_000
-"""Records read by id between two commits: ten requests."""
+_TOGETHER = 1_000  # records read by id between two commits: ten requests
 
 
 def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:

@@ -12,37 +12,31 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outreach_sync.cycle import begin, count_what_waits, finish, release
-from outreach_sync.decide import decisions
+from outreach_sync.decide import Decision, decisions
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.http import ahead, check, early, pause
 from outreach_sync.instants import parse_duration
 from outreach_sync.match import has_values, keep_read as keep_person, read_people, until_shown
 from outreach_sync.pull import absent_among, keep_read, pull
-from outreach_sync.records import Stream
-from outreach_sync.rules.person import NOT_ACTIVE
+from outreach_sync.records import PersonRow, Stream
+from outreach_sync.rules.person import NOT_ACTIVE, RoleValue
 from outreach_sync.rules.watermark import Walk, Watched, guard_problems, is_mass_change
 from outreach_sync.store.outbox import HIDDEN
-from outreach_sync.store.people import WITHOUT_PERSON
+from outreach_sync.store.people import WITHOUT_PERSON, LinkedPerson
 from outreach_sync.store.progress import LINKED_PEOPLE, LINKED_PROSPECTS, SURVEY, UNSEEN, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from outreach_sync.decide import Decision
-    from outreach_sync.records import PersonRow
-    from outreach_sync.rules.person import RoleValue
     from outreach_sync.run import Run
-    from outreach_sync.store.people import LinkedPerson
 
 T = TypeVar("T", bound="Collection[Any]")
 
 _STALE_MS = parse_duration("24h")
-_BY_ID = 1_000
-"""Records asked for by id between two commits: ten requests."""
+_BY_ID = 1_000  # records asked for by id between two commits: ten requests
 _SAMPLE = 300
-_TOGETHER = 400
-"""People or tasks compared together: four requests."""
+_TOGETHER = 400  # people or tasks compared together: four requests
 
 
 def reconcile(run: Run, *, allow_bulk: bool = False) -> None:

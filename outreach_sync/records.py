@@ -14,8 +14,7 @@ from outreach_sync.instants import Instant, to_date, to_iso
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Scalar = str | int | float | bool | None
-"""What one attribute of a JSON record holds where it is not a list."""
+Scalar = str | int | float | bool | None  # what one attribute of a JSON record holds where it is not a list
 
 
 class Stream(StrEnum):
@@ -219,8 +218,7 @@ class Unknown(NamedTuple):
     why: str
 
 
-Verdict = Accepted | Stale | Rejected | Unknown
-"""What became of one object of a write."""
+Verdict = Accepted | Stale | Rejected | Unknown  # what became of one object of a write
 
 
 def plain(value: WriteValue) -> Scalar:

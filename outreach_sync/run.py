@@ -16,14 +16,14 @@ from outreach_sync.errors import OutreachSyncError, StateError
 from outreach_sync.identity import prove
 from outreach_sync.insight.explain import failure_document
 from outreach_sync.instants import Back, Instant, to_iso
-from outreach_sync.log import masked
+from outreach_sync.log import Log, masked
 from outreach_sync.monitoring import QUOTA, Watch
 from outreach_sync.outreach.client import Outreach
-from outreach_sync.records import DateTime, Stream, plain
+from outreach_sync.records import DateTime, Stream, WriteValue, plain
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
-from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, is_due, next_attempt
+from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, Entry, is_due, next_attempt
 from outreach_sync.store.progress import Written
 from outreach_sync.store.schema import state_error
 from outreach_sync.workbooks.client import Workbooks
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.http import RetryNote, StopSignal
-    from outreach_sync.log import Log
-    from outreach_sync.records import WriteValue
     from outreach_sync.rules.person import RoleValue
-    from outreach_sync.store.outbox import Entry
 
 _REFUSED = 1
 

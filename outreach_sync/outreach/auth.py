@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from outreach_sync import instants
-from outreach_sync.config.model import revealed
+from outreach_sync.config.model import Config, revealed
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
 from outreach_sync.files import (
     beside,
@@ -32,7 +32,7 @@ from outreach_sync.files import (
     refusal,
     write_whole,
 )
-from outreach_sync.http import BusyError, GarbledError, ThrottledError, retry_after
+from outreach_sync.http import BusyError, GarbledError, Patience, ThrottledError, retry_after
 from outreach_sync.instants import Instant
 from outreach_sync.log import keep_secret
 from outreach_sync.outreach.rows import parsed_object
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from outreach_sync.config.model import Config
     from outreach_sync.connections import Answer, Transport
-    from outreach_sync.http import Patience
 
 LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outreach.refresh_token."
 """What to do when consent is needed anew."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 from outreach_sync import __version__
-from outreach_sync.connections import Transport
+from outreach_sync.connections import Answer, Transport
 from outreach_sync.errors import (
     NotAllowedError,
     NotAuthenticatedError,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from outreach_sync.config.model import Config
-    from outreach_sync.connections import Answer
     from outreach_sync.http import StopSignal
 
 T = TypeVar("T")
@@ -59,8 +58,7 @@ _QUOTA_HOUR_SECONDS = 3600
 _ANY_ROW = (("fields[prospect]", "updatedAt"), ("page[size]", "1"), ("count", "false"))
 _DOUBTS = 2
 _REFUSES_CURSORS = frozenset({400, 404, 410, 422})
-IDS_IN_A_REQUEST = 100
-"""Of the longest ids there are, that is 2 KB of URL."""
+IDS_IN_A_REQUEST = 100  # of the longest ids there are, that is 2 KB of URL
 _NAMES = "filter[name][]"
 _PAGE_SIZE = re.compile(r"(page(?:\[|%5B)size(?:\]|%5D)=)(\d+)", re.IGNORECASE)
 _CURSOR = re.compile(r"[?&]page(?:\[|%5B)(?:after|before)(?:\]|%5D)=", re.IGNORECASE)

@@ -11,13 +11,12 @@ import unicodedata
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync.instants import to_date
+from outreach_sync.instants import Instant, to_date
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from outreach_sync.config.model import Config
-    from outreach_sync.instants import Instant
     from outreach_sync.records import Prospect, Scalar
 
 OPTED_OUT = "opted_out"
@@ -55,12 +54,10 @@ ROLES = (
 )
 """All of them; what reads, stores, compares, checks or makes these fields goes by this table."""
 
-RoleValue = str | int | bool | None
-"""A value by role: text, an `Instant` for `state_updated_at`, a bool for `no_email`."""
+RoleValue = str | int | bool | None  # a value by role: text, an `Instant` for `state_updated_at`, a bool for `no_email`
 
 _MINUTE_MS, _DAY_MS = 60_000, 86_400_000
-_TEXT_LENGTH = 255
-"""Workbooks' guide: a string has at most so many characters."""
+_TEXT_LENGTH = 255  # Workbooks' guide: a string has at most so many characters
 
 
 class Held(NamedTuple):
@@ -83,8 +80,7 @@ class PooledProspect(NamedTuple):
     emails_opted_at: Instant | None
     opt_out_seen_at: Instant | None
     trashed: bool
-    no_email_kept: bool = False
-    """Its Person had No Email when it was last seen, and is gone or became another."""
+    no_email_kept: bool = False  # its Person had No Email when it was last seen, and is gone or became another
     history_read: bool = True
 
 

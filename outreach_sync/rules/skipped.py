@@ -5,14 +5,12 @@ The rule is a list of conditions, any of which suffices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync.instants import parse_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from outreach_sync.records import Scalar, SourceTask
 
 Condition = Mapping[str, Any]

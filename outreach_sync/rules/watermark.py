@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Guard
 
-_CLOCKS_DIFFER = 60_000
-"""Servers behind one name may differ by a little."""
+_CLOCKS_DIFFER = 60_000  # servers behind one name may differ by a little
 
 
 class Walk(NamedTuple):

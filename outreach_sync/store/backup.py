@@ -18,19 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, resolved
-from outreach_sync.store import PARTIAL, copy_whole, is_there, primary_code
-from outreach_sync.store.erasure import FORGOTTEN, Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
+from outreach_sync.store import PARTIAL, Store, copy_whole, is_there, primary_code
+from outreach_sync.store.erasure import FORGOTTEN, Known, Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
 from outreach_sync.store.schema import VERSION, connect, state_errors
 
 if TYPE_CHECKING:
     from outreach_sync.instants import Instant
-    from outreach_sync.store import Store
-    from outreach_sync.store.erasure import Known
 
 
-KEPT = 7
-"""Daily copies that are kept."""
+KEPT = 7  # daily copies that are kept
 
 _KINDS = ("backup", "before", "replaced")
 _SIDE_FILES = ("-wal", "-shm", "-journal")

@@ -25,20 +25,17 @@ _Row = tuple[Any, ...]
 
 # What is stored of each record: first its id, last its stamp and whether that lies ahead (see `Trust`).
 _STATE = "id, prospect_id, sequence_id, state, state_changed_at, sequence_step_id, replied_at, updated_at, ahead"
-_SHOWN = slice(1, 5)
-"""What a Person shows of a state."""
+_SHOWN = slice(1, 5)  # what a Person shows of a state
 _PROSPECT = (
     "id, first_name, last_name, emails, external_id, extra, opted_out, opted_out_at, email_opted_out, emails_opted_at,"
     " trashed_at, known, gone, updated_at, ahead"
 )
-_DECIDING = slice(6, 13)
-"""What a decision about a linked Person looks at: opt-outs, and whether the prospect is there."""
+_DECIDING = slice(6, 13)  # what a decision about a linked Person looks at: opt-outs, and whether the prospect is there
 _TASK = (
     "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, attributes, skipped, updated_at,"
     " ahead"
 )
-_JUDGED = slice(8, 11)
-"""What a task is judged by, and how it was."""
+_JUDGED = slice(8, 11)  # what a task is judged by, and how it was
 SKIPPED_OF = f"skipped AND prospect_id IN {IDS} ORDER BY id"
 NEWEST_OPEN = (
     "NOT skipped AND workbooks_id IS NULL AND sequence_state_id IS NOT NULL"

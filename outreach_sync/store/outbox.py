@@ -24,21 +24,19 @@ import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.instants import Instant
-from outreach_sync.records import Stream
+from outreach_sync.records import Refused, Stream
 from outreach_sync.store.schema import IDS, Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from outreach_sync.records import Refused
     from outreach_sync.rules.person import RoleValue
 
 PERSON, TASK, SOURCE = "person", "task", "source"
 RESOLVE, HIDDEN = "resolve", "hidden"
 SENDING, DISCARDED = "sending", "discarded"
 _REFUSED = "reason IS NOT NULL AND state NOT IN ('waiting', 'discarded')"
-IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000
-"""A pause that ends later than this from now was begun by a wrong clock."""
+IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000  # a pause that ends later than this from now was begun by a wrong clock
 IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
 """Whether an entry is due; takes the time twice (`is_due` says the same)."""
 _FIRST_PAUSE_MS = 5 * 60_000

@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.records import Event, Stream
+from outreach_sync.records import Event, Scalar, Stream
 from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.rules.watermark import Progress, Walk, Watched
 from outreach_sync.store.schema import IDS, Table
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from outreach_sync.instants import Instant
-    from outreach_sync.records import Scalar
 
-SURVEY = "survey"
-"""The name under which the walk through all sequence states is kept that `reconcile` makes."""
+SURVEY = "survey"  # the name under which the walk through all sequence states is kept that `reconcile` makes
 _MARKS = "watermark, sweep_began_at"
 _WALK = (
     "walk_since, walk_moves, walk_sweeps, walk_next, walk_began_at, walk_local_at, walk_newest, walk_as_is"  # as `Walk`

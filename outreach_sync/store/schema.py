@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _Record = TypeVar("_Record", bound=NamedTuple)
-IDS = "(SELECT value FROM json_each(?))"
-"""Stands for a list of ids, or texts, in a statement of `Table`."""
+IDS = "(SELECT value FROM json_each(?))"  # stands for a list of ids, or texts, in a statement of `Table`
 
 _BUSY_MS = 10_000
 _CACHE_KIB = 8_192
@@ -294,8 +293,7 @@ CREATE INDEX task_of_state ON task (sequence_state_id) WHERE sequence_state_id I
 CREATE INDEX task_unsent ON task (id) WHERE skipped AND workbooks_id IS NULL
 """
 _VERSIONS = (_VERSION_1, _VERSION_2)
-VERSION = len(_VERSIONS)
-"""The version of the tables that this program works with."""
+VERSION = len(_VERSIONS)  # the version of the tables that this program works with
 
 
 def _bring_up(db: Database, number: int) -> None:
