@@ -36,21 +36,16 @@ _OPT_OUT_ROLES = ("sequence_state", "state_updated_at", "no_email")
 
 
 class Decision(NamedTuple):
-    """What a Person should say (`wanted`), and says now (`held`).
+    """What a Person should say (`wanted`), and says now (`held`)."""
 
-    `pool` are all prospects that are this Person, the lowest id first. `obstacle`: why nothing but an opt-out may be
-    written now; `unread`: that is only because sequence states are still to be read. `problem`: why part of it could
-    not be decided: the obstacle, or what the rules say.
-    """
-
-    pool: tuple[int, ...]
+    pool: tuple[int, ...]  # all prospects that are this Person, the lowest id first
     prospects: tuple[PooledProspect, ...]
     states: tuple[PooledState, ...]
     held: Held
     wanted: Wanted
-    obstacle: str | None
-    unread: bool
-    problem: str | None
+    obstacle: str | None  # why nothing but an opt-out may be written now
+    unread: bool  # that is only because sequence states are still to be read
+    problem: str | None  # why part of it could not be decided: the obstacle, or what the rules say
 
     def changes(self, *, only_opt_outs: bool = False) -> dict[str, RoleValue]:
         """Return role -> value for what differs and may be written; `only_opt_outs`: of an incomplete walk."""

@@ -97,14 +97,11 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
 
 
 class Batch(NamedTuple):
-    """Entries of one kind and, in the same order, what is sent for each.
-
-    `rescue`: they are the opt-outs alone, after all of each had been refused.
-    """
+    """Entries of one kind and, in the same order, what is sent for each."""
 
     entries: Sequence[Entry]
     writes: Sequence[Write]
-    rescue: bool = False
+    rescue: bool = False  # they are the opt-outs alone, after all of each had been refused
 
 
 class Delivery:

@@ -36,28 +36,21 @@ _SEEN = 4  # of the sample, one in so many has to be there and the same, unless 
 
 
 class Side(NamedTuple):
-    """One service as the config means it, or as the state remembers it.
-
-    `mark` is a keyed hash of app, key and consent, which only says whether they are the same. `database` and
-    `created_at` are of Workbooks: its `logical_database_id`, None where not known, and when it was made, in its words.
-    """
+    """One service as the config means it, or as the state remembers it."""
 
     address: str
-    mark: str
-    database: int | None = None
-    created_at: str = ""
+    mark: str  # a keyed hash of app, key and consent, which only says whether they are the same
+    database: int | None = None  # the `logical_database_id` of Workbooks, None where not known
+    created_at: str = ""  # when that was made, in its words
 
 
 class Look(NamedTuple):
-    """What was found out: the key of the hashes, what each service is now, and why it is another than the state's.
+    """What was found out."""
 
-    `known`: whether the state remembers all of it.
-    """
-
-    key: str
-    sides: Mapping[str, Side]
-    wrong: Mapping[str, str]
-    known: bool
+    key: str  # of the hashes
+    sides: Mapping[str, Side]  # what each service is now
+    wrong: Mapping[str, str]  # why it is another than the state's
+    known: bool  # the state remembers all of it
 
 
 def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> None:
@@ -80,11 +73,7 @@ def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
 
 
 def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> None:
-    """Refuse to change a state that belongs to another account, for a command that needs neither service.
-
-    Only a service that the config names otherwise than the state remembers it is asked; without its credentials there
-    is nothing to compare. Raises as `refuse_others`.
-    """
+    """Refuse to change a state that belongs to another account; without credentials there is nothing to compare."""
     logs_in = (config.outreach.s2s or config.outreach.client_secret) and _remembered(store, OUTREACH)
     has_key = config.workbooks.api_key and _remembered(store, WORKBOOKS)
     source, target = Outreach(config, stop) if logs_in else None, Workbooks(config, stop) if has_key else None

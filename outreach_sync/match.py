@@ -39,31 +39,21 @@ _LOOKS = 15
 
 
 class Matches(NamedTuple):
-    """What the match rules found, by prospect; of one without a `verdict`, no rule found a live Person.
-
-    `rows` is what the People hold that were found, `buried` the deleted Person that bears a prospect's reference.
-    """
+    """What the match rules found, by prospect; of one without a `verdict`, no rule found a live Person."""
 
     verdicts: dict[int, Found | Ambiguous]
-    rows: dict[int, PersonRow]
-    buried: dict[int, PersonRow]
+    rows: dict[int, PersonRow]  # what the People hold that were found, by their ids
+    buried: dict[int, PersonRow]  # the deleted Person that bears a prospect's reference
 
 
 class LookedUp(NamedTuple):
-    """A few prospects to decide, with the answers about them on their way.
+    """A few prospects to decide, with the answers about them on their way."""
 
-    Attributes:
-        prospects: whom to decide.
-        absent: linked People that are not there (see `refresh`), and `pools`: all the prospects of each.
-        unlinked: those without a Person, the prospects of absent ones included.
-        matches: what the match rules find for the unlinked.
-    """
-
-    prospects: Collection[int]
-    absent: Mapping[int, bool]
-    pools: Mapping[int, Sequence[int]]
-    unlinked: Collection[int]
-    matches: Future[Matches]
+    prospects: Collection[int]  # whom to decide
+    absent: Mapping[int, bool]  # linked People that are not there (see `refresh`)
+    pools: Mapping[int, Sequence[int]]  # all the prospects of each of those
+    unlinked: Collection[int]  # those without a Person, the prospects of absent ones included
+    matches: Future[Matches]  # what the match rules find for the unlinked
 
 
 class _Asked(NamedTuple):

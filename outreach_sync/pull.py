@@ -192,14 +192,9 @@ def _keep_tasks(run: Run, tasks: Sequence[SourceTask], trust: Trust) -> tuple[se
     """Store sequence tasks and queue what was skipped; return whose Person that needs, and the tasks that changed."""
     rule = run.config.sync.tasks
     told = run.store.events.skips_of([task.id for task in tasks], rule.skip_events)
-    changed = run.store.cache.keep_tasks(
-        [
-            CachedTask(task, task.id in told or skipping_condition(task.attributes, rule.skipped_when) is not None)
-            for task in tasks
-            if is_sequence_task(task)
-        ],
-        trust,
-    )
+    ours, conditions = [task for task in tasks if is_sequence_task(task)], rule.skipped_when
+    skips = (task.id in told or skipping_condition(task.attributes, conditions) is not None for task in ours)
+    changed = run.store.cache.keep_tasks(map(CachedTask, ours, skips), trust)
     concerned = set[int]()
     for task, skipped, *_ in changed:
         if not skipped:

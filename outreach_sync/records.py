@@ -27,15 +27,12 @@ class Stream(StrEnum):
 
 
 class Prospect(NamedTuple):
-    """A person as Outreach knows them.
-
-    `emails` keeps Outreach's order and spelling. `extra` holds the attributes that `sync.people.create_fields` names.
-    """
+    """A person as Outreach knows them."""
 
     id: int
     first_name: str | None
     last_name: str | None
-    emails: tuple[str, ...]
+    emails: tuple[str, ...]  # in Outreach's order and spelling
     external_id: str | None
     opted_out: bool
     opted_out_at: Instant | None
@@ -43,7 +40,7 @@ class Prospect(NamedTuple):
     emails_opted_at: Instant | None
     trashed_at: Instant | None
     updated_at: Instant | None
-    extra: Mapping[str, Scalar] = {}
+    extra: Mapping[str, Scalar] = {}  # the attributes that `sync.people.create_fields` names
 
 
 class SequenceState(NamedTuple):
@@ -88,15 +85,12 @@ class SourceTask(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened in Outreach, such as `skip_task`; events are only ever added.
-
-    `at` is its `createdAt`, `event_at` when it happened. Each id is None where the event does not say, or no longer.
-    """
+    """Something that happened in Outreach; events are only ever added, but their ids may be gone later."""
 
     id: int
     name: str
-    at: Instant | None
-    event_at: Instant | None
+    at: Instant | None  # its `createdAt`
+    event_at: Instant | None  # when it happened
     task_id: int | None
     prospect_id: int | None
     sequence_id: int | None
@@ -125,23 +119,18 @@ class Refused(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One answer of a walk: the rows of its stream, what was included, and where to go on.
-
-    `next_url` is `links.next` or None on the last page. `server_time` is the answer's `Date`. `received` counts the
-    rows that arrived, whether they made sense or not. `without_stamp` counts rows whose `updatedAt` is null. A record
-    in `refused` is also among the rows where it tells of an opt-out: then what made no sense in it is None.
-    """
+    """One answer of a walk: the rows of its stream, what was included, and where to go on."""
 
     states: tuple[SequenceState, ...] = ()
     tasks: tuple[SourceTask, ...] = ()
     prospects: tuple[Prospect, ...] = ()
     included: tuple[Prospect, ...] = ()
     sequences: tuple[Sequence, ...] = ()
-    refused: tuple[Refused, ...] = ()
-    next_url: str | None = None
-    server_time: Instant | None = None
-    received: int = 0
-    without_stamp: int = 0
+    refused: tuple[Refused, ...] = ()  # also among the rows where it tells of an opt-out, what makes no sense is None
+    next_url: str | None = None  # `links.next`; None on the last page
+    server_time: Instant | None = None  # the answer's `Date`
+    received: int = 0  # the rows that arrived, whether they made sense or not
+    without_stamp: int = 0  # those whose stamp is null
     events: tuple[Event, ...] = ()
 
     @property
@@ -151,10 +140,7 @@ class Page(NamedTuple):
 
 
 class PersonRow(NamedTuple):
-    """A Workbooks Person as a look-up returned it.
-
-    `fields` holds the configured fields by their Workbooks names, parsed: text, bool, `Instant` for a date-time, None.
-    """
+    """A Workbooks Person as a look-up returned it."""
 
     id: int
     lock_version: int
@@ -162,7 +148,7 @@ class PersonRow(NamedTuple):
     email: str | None
     reference: str | None
     object_ref: str | None
-    fields: Mapping[str, Scalar]
+    fields: Mapping[str, Scalar]  # the configured ones by their Workbooks names; an `Instant` for a date-time
 
 
 class TaskRow(NamedTuple):

@@ -94,11 +94,7 @@ class TaskSummary:
 
 @dataclass(slots=True)
 class RunSummary:
-    """Everything a run did, and how it ended; what is printed, kept and told of it are views of this.
-
-    `changes`, `refused` and `names` (of prospects) are filled by a dry run only; `warnings` are sentences that do not
-    end a run. `failing`: how many entries `failures list` lists at its end, or would list after a dry run.
-    """
+    """Everything a run did, and how it ended; what is printed, kept and told of it are views of this."""
 
     run_id: str
     started_at: Instant
@@ -110,12 +106,12 @@ class RunSummary:
     workbooks_requests: int = 0
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     refused: list[Mapping[str, Any]] = field(default_factory=list)
-    names: Mapping[int, str] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)  # of prospects; these three are filled by a dry run only
     guard_would_stop: bool = False
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # sentences that do not end a run
     finished_at: Instant | None = None
     error: OutreachSyncError | None = None
-    failing: int = 0
+    failing: int = 0  # how many entries `failures list` lists at its end, or would list after a dry run
 
     def count(self, entry: Entry) -> None:
         """Count an entry that was written, or would be: `update` as updated, and so on."""
@@ -125,16 +121,10 @@ class RunSummary:
     def would_write(self, entry: Entry, before: Mapping[str, WriteValue], fields: Mapping[str, WriteValue]) -> None:
         """List and count what a dry run would write: `before` and `fields` by the names of the fields in Workbooks."""
         self.count(entry)
-        self.changes.append(
-            {
-                "record": entry.record,
-                "action": "update" if entry.action == "update" else "create",
-                "prospect_id": entry.prospect_id,
-                "task_id": entry.task_id,
-                "workbooks_id": entry.person_id,
-                "fields": {name: [plain(before.get(name)), plain(value)] for name, value in fields.items()},
-            }
-        )
+        action = "update" if entry.action == "update" else "create"
+        ids = {"prospect_id": entry.prospect_id, "task_id": entry.task_id, "workbooks_id": entry.person_id}
+        told = {name: [plain(before.get(name)), plain(value)] for name, value in fields.items()}
+        self.changes.append({"record": entry.record, "action": action, **ids, "fields": told})
 
     @property
     def exit_status(self) -> int:
@@ -174,17 +164,13 @@ class RunSummary:
 
 @dataclass(slots=True)
 class Pilot:
-    """Which people a run may write: all, those of some prospects, or the first so many. The rest stays to be done.
-
-    `limit` and `prospects` are None where all may be. `expected`: how many people of this round are to be written, or
-    were. `taken`: the entries that were sent. `wrote`: the People that were written, where there is a limit.
-    """
+    """Which people a run may write: all, those of some prospects, or the first so many. The rest stays to be done."""
 
     limit: int | None = None
     prospects: frozenset[int] | None = None
-    expected: int = 0
-    taken: set[int] = field(default_factory=set)
-    wrote: set[int] = field(default_factory=set)
+    expected: int = 0  # how many people of this round are to be written, or were
+    taken: set[int] = field(default_factory=set)  # the entries that were sent
+    wrote: set[int] = field(default_factory=set)  # the People that were written, where there is a limit
 
     def begin(self, store: Store) -> None:
         """Have the chosen prospects decided, with all that are the same Person (inside a transaction)."""
@@ -217,12 +203,7 @@ class Pilot:
 
 @dataclass(slots=True)
 class Run:
-    """One run: its store (a scratch copy for a dry run), both services, the config, and what it has done so far.
-
-    `streams` are those that it reads, in this order. `source_is_down`: Outreach could not be read in this run, and
-    nothing but the streams is asked for. `clock` is this machine's, for pauses and for the record, never for bounds.
-    `look_again_seconds`: how long after a first look a record that may have been created is looked for once more.
-    """
+    """One run: its store (a scratch copy for a dry run), both services, the config, and what it has done so far."""
 
     id: str
     store: Store
@@ -235,9 +216,9 @@ class Run:
     reading: Reading
     streams: tuple[Stream, ...]
     pilot: Pilot = field(default_factory=Pilot)
-    look_again_seconds: float = 2.0
-    clock: Callable[[], Instant] = field(default=instants.now)
-    source_is_down: bool = False
+    look_again_seconds: float = 2.0  # how long after a first look what may have been created is looked for once more
+    clock: Callable[[], Instant] = field(default=instants.now)  # this machine's, never for bounds
+    source_is_down: bool = False  # Outreach could not be read, and nothing but the streams is asked for
     source_failure: OutreachSyncError | None = None
     on_progress: Callable[[str, int], None] = field(default=lambda _what, _count: None)
 
@@ -266,13 +247,10 @@ class Run:
 
     def named(self, roles: Mapping[str, RoleValue]) -> dict[str, WriteValue]:
         """Return what is said by role by the names of the configured fields."""
-        names = self.config.workbooks.fields
-        return {
-            getattr(names, role): DateTime(Instant(value))
-            if role == "state_updated_at" and isinstance(value, int)
-            else value
-            for role, value in roles.items()
-        }
+        names, said, at = self.config.workbooks.fields, dict[str, WriteValue](roles), roles.get("state_updated_at")
+        if isinstance(at, int):
+            said["state_updated_at"] = DateTime(Instant(at))
+        return {getattr(names, role): value for role, value in said.items()}
 
     def wrote(self, entry: Entry, workbooks_id: int, fields: Mapping[str, WriteValue]) -> None:
         """Keep what Workbooks accepted, by the names of its fields, for the history (inside a transaction)."""
@@ -332,22 +310,12 @@ def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log
     def on_retry(note: RetryNote) -> None:
         log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
 
-    run_id = uuid.uuid4().hex[:12]
-    return Run(
-        id=run_id,
-        store=store,
-        source=Outreach(config, stop, on_retry=on_retry),
-        target=Workbooks(config, stop, on_retry=on_retry),
-        config=config,
-        reading=Reading(
-            config.sync.start, config.sync.overlap_ms, config.sync.late_sweep_ms, options.full, options.since
-        ),
-        streams=tuple(Stream(one) for one in config.sync.streams if not options.streams or one in options.streams),
-        pilot=Pilot(options.limit, frozenset(options.prospects) or None),
-        summary=RunSummary(run_id, instants.now(), options.dry_run),
-        stop=stop,
-        log=log,
-    )
+    source, target = Outreach(config, stop, on_retry=on_retry), Workbooks(config, stop, on_retry=on_retry)
+    sync, summary = config.sync, RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
+    reading = Reading(sync.start, sync.overlap_ms, sync.late_sweep_ms, options.full, options.since)
+    streams = tuple(Stream(one) for one in sync.streams if not options.streams or one in options.streams)
+    pilot = Pilot(options.limit, frozenset(options.prospects) or None)
+    return Run(summary.run_id, store, source, target, summary, stop, log, config, reading, streams, pilot)
 
 
 def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -> None:

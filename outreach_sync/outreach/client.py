@@ -195,12 +195,9 @@ class Outreach:
         while True:
             with self._counting:
                 self.requests += 1
-            answer = self.transport.send(
-                "GET",
-                url,
-                headers={"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE},
-                timeout_seconds=min(self.config.outreach.timeout_ms / 1000, left),
-            )
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": _MEDIA_TYPE, "Accept": _MEDIA_TYPE}
+            seconds = min(self.config.outreach.timeout_ms / 1000, left)
+            answer = self.transport.send("GET", url, headers=headers, timeout_seconds=seconds)
             told = quota(answer.headers, answer.server_time)
             if told.remaining is not None and answer.status != 429:  # noqa: PLR2004 - there, Retry-After has the last word
                 self.quota, self._quota_seen = told, time.monotonic()

@@ -108,14 +108,11 @@ KINDS = {
 
 
 class Wanted(NamedTuple):
-    """What is wanted beyond what always is: attributes of a prospect, and of a task (relationships too).
+    """What is wanted beyond what always is."""
 
-    `steps`: which step a sequence state is at, and whether it was replied to.
-    """
-
-    prospect: tuple[str, ...] = ()
-    task: tuple[str, ...] = ()
-    steps: bool = False
+    prospect: tuple[str, ...] = ()  # attributes
+    task: tuple[str, ...] = ()  # attributes and relationships
+    steps: bool = False  # which step a sequence state is at, and whether it was replied to
 
 
 def fields_of(stream: Stream, wanted: Wanted) -> tuple[str, ...]:
@@ -168,24 +165,17 @@ def _shape(stream: Stream, wanted: Wanted) -> _Shape:
     defaults = {str: msgspec.NODEFAULT, Any: UNSET}
     fields = [(name, type_, defaults.get(type_)) for name, type_ in types.items()]
     related = [(name, _ToOne | UnsetType | None, UNSET) for name in pointers]
-    parts: list[Any] = [
-        ("id", Id),
-        ("attributes", defstruct(f"{kind.type}Attributes", fields, gc=False, kw_only=True)),
-        ("relationships", defstruct(f"{kind.type}Relationships", related)),
-    ]
+    attributes = defstruct(f"{kind.type}Attributes", fields, gc=False, kw_only=True)
+    relationships = defstruct(f"{kind.type}Relationships", related)
+    parts: list[Any] = [("id", Id), ("attributes", attributes), ("relationships", relationships)]
     if stream is Stream.PROSPECTS:
         row = person = defstruct("ProspectRow", parts[:2], gc=False, tag_field="type", tag=kind.type)
     else:
         row, person = defstruct(f"{kind.type}Row", parts), _shape(Stream.PROSPECTS, wanted).row
     others: Any = list[person | _SequenceRow]  # type: ignore[valid-type]
-    answer = defstruct(
-        f"{kind.type}Answer",
-        [
-            ("data", list[row]),  # type: ignore[valid-type]
-            ("included", others, msgspec.field(default_factory=list)),
-            ("links", _Links | UnsetType | None, UNSET),
-        ],
-    )
+    included: Any = ("included", others, msgspec.field(default_factory=list))
+    links = ("links", _Links | UnsetType | None, UNSET)
+    answer = defstruct(f"{kind.type}Answer", [("data", list[row]), included, links])  # type: ignore[valid-type]
     return _Shape(types, pointers, row, msgspec.json.Decoder(answer))
 
 

@@ -32,17 +32,12 @@ class Datatype(StrEnum):
 
 
 class Role(NamedTuple):
-    """A field of a Person that the sync writes.
+    """A field of a Person that the sync writes."""
 
-    `name` is its key below `workbooks.fields`, its column in the store, and its name in `Held` and `Wanted`; `title` is
-    how people know it in Workbooks; `made_as` is the word with which `provision` makes it: None where Workbooks has it,
-    "" where the config says.
-    """
-
-    name: str
+    name: str  # its key below `workbooks.fields`, its column in the store, and its name in `Held` and `Wanted`
     datatype: Datatype
-    title: str
-    made_as: str | None
+    title: str  # how people know it in Workbooks
+    made_as: str | None  # the word with which `provision` makes it; None: Workbooks has it, "": the config says
 
 
 ROLES = (
@@ -96,20 +91,16 @@ class PooledState(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What a Person should say. None (False for `no_email`) means: leave it as it is.
-
-    `opted_out`: an opt-out holds. `problem` says why part of it could not be decided; `because` names the rule and its
-    input, for `explain` and the history.
-    """
+    """What a Person should say. None (False for `no_email`) means: leave it as it is."""
 
     sequence_state: str | None
     state_updated_at: Instant | None
     no_email: bool
     outreach_id: str | None
     sequences: str | None
-    opted_out: bool
-    problem: str | None
-    because: str
+    opted_out: bool  # an opt-out holds
+    problem: str | None  # why part of it could not be decided
+    because: str  # the rule and its input, for `explain` and the history
 
 
 def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledState], config: Config) -> Wanted:
@@ -260,11 +251,8 @@ def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> d
         text = fields[name]
         fields[name] = text[:_TEXT_LENGTH] if isinstance(text, str) else None  # who it is can still be told
     fields.update({field: lead.extra.get(attribute) for field, attribute in create_fields.items()})
-    return {
-        field: value if isinstance(value, (str, int)) else str(value)
-        for field, value in fields.items()
-        if value is not None
-    }
+    told = ((field, value) for field, value in fields.items() if value is not None)
+    return {field: value if isinstance(value, (str, int)) else str(value) for field, value in told}
 
 
 # Which Person a prospect is: the first rule that finds exactly one live Person wins, and nothing is ever guessed

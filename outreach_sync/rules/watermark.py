@@ -107,16 +107,11 @@ def trusted_time(walk: Walk) -> Instant | None:
 
 
 class Watched(StrEnum):
-    """What the guard counts.
+    """What the guard counts."""
 
-    UPDATES: linked people that would be changed, opt-outs left out, once the first load is done.
-    LOSSES: people who would become Not Active, and records that are not to be seen or would be created again.
-    CREATIONS: people that would be created, in the first load too.
-    """
-
-    UPDATES = "updates"
-    LOSSES = "losses"
-    CREATIONS = "creations"
+    UPDATES = "updates"  # linked people that would be changed, opt-outs left out, once the first load is done
+    LOSSES = "losses"  # people who would become Not Active, and records that are gone or would be created again
+    CREATIONS = "creations"  # people that would be created, in the first load too
 
 
 def is_mass_change(changes: int, known: int, *, share: float, count: int) -> bool:

@@ -241,10 +241,6 @@ class Holder(NamedTuple):
     since: Instant
 
 
-_DO_ITS_WORK = frozenset({"run", "reconcile"})
-"""What does the work of a `run` as well; any other command was asked for something of its own."""
-
-
 @contextmanager
 def run_lock(state_path: Path, command: str) -> Iterator[None]:
     """Hold the kernel's lock on the state, whatever name leads to it, for the block; LockHeldError says who has it."""
@@ -263,7 +259,7 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
         except BlockingIOError as error:
             by = _noted(os.pread(descriptor, 1024, 0))
             who = f": process {by.pid} ({by.command}), since {instants.to_iso(by.since)}" if by else ""
-            does_it = command == "run" and by is not None and by.command in _DO_ITS_WORK
+            does_it = command == "run" and by is not None and by.command in {"run", "reconcile"}
             advice = "Nothing to do: that run does the work." if does_it else "Try again when that run has ended."
             raise LockHeldError(f"another run holds {path}{who}.", advice=advice) from error
         note = {"pid": os.getpid(), "command": command, "since": instants.to_iso(instants.now())}

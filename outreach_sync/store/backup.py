@@ -36,12 +36,8 @@ _COPIES = "backup_paths"
 
 def copies_of(path: Path) -> list[Path]:
     """Return the copies beside a state file, in order of their names: by kind, then by time."""
-    return sorted(
-        one
-        for kind in _KINDS
-        for one in path.parent.glob(f"{path.name}.{kind}-*")
-        if not one.name.endswith((*_SIDE_FILES, PARTIAL))
-    )
+    found = (one for kind in _KINDS for one in path.parent.glob(f"{path.name}.{kind}-*"))
+    return sorted(one for one in found if not one.name.endswith((*_SIDE_FILES, PARTIAL)))
 
 
 def copies_elsewhere(store: Store) -> list[Path]:

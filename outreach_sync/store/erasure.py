@@ -70,11 +70,8 @@ class Known(NamedTuple):
 def look_up(connection: sqlite3.Connection, *, prospect_id: int | None = None, person_id: int | None = None) -> Known:
     """Say who somebody is, with all prospects that are the same Person, and what is stored of them."""
     table = Table(connection)
-    whom = persona(
-        connection,
-        prospects=() if prospect_id is None else (prospect_id,),
-        people=() if person_id is None else (person_id,),
-    )
+    prospects, people = ([] if one is None else [one] for one in (prospect_id, person_id))
+    whom = persona(connection, prospects=prospects, people=people)
     rows = table.do(f"SELECT first_name, last_name FROM prospect WHERE id IN {IDS} ORDER BY id", whom.prospects)
     named = [" ".join(filter(None, row)) for row in rows]
     linked = table.column(f"SELECT id FROM person WHERE id IN {IDS}", whom.people)
@@ -109,7 +106,12 @@ def forget_namesakes(connection: sqlite3.Connection, prospects: Iterable[Prospec
 def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
     """Take somebody out of every table, not of free pages, and remember their ids and addresses (in a transaction)."""
     table, (prospects, people) = Table(connection), whom
-    texts = _personal_texts(table, prospects)
+    notes = table.column(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {IDS}", prospects)
+    texts = [*_addresses(table, prospects), *notes]  # that name somebody, to be found where they stand without an id
+    query = f"SELECT first_name, last_name, external_id, extra FROM prospect WHERE id IN {IDS}"
+    for *named, extra in table.do(query, prospects):
+        texts += [*filter(None, named), *map(str, parsed(extra).values())]
+    texts = [text for text in texts if len(text) >= _SHORTEST_TEXT]
     for kind, ids in (("prospect", prospects), ("person", people)):
         table.do("INSERT OR IGNORE INTO forgotten SELECT ?, value FROM json_each(?)", kind, ids)
     table.do("INSERT OR IGNORE INTO fact VALUES ('forgotten_key', ?)", secrets.token_hex(32))
@@ -122,11 +124,8 @@ def erase_rows(connection: sqlite3.Connection, whom: Persona) -> None:
         f" OR EXISTS (SELECT 1 FROM json_each(pool) WHERE value IN {IDS})",
         *(prospects, people, prospects, prospects),
     )
-    table.do(
-        f"DELETE FROM task WHERE prospect_id IN {IDS} OR sequence_state_id IN"
-        f" (SELECT id FROM sequence_state WHERE prospect_id IN {IDS})",
-        *(prospects, prospects),
-    )
+    states = f"SELECT id FROM sequence_state WHERE prospect_id IN {IDS}"
+    table.do(f"DELETE FROM task WHERE prospect_id IN {IDS} OR sequence_state_id IN ({states})", prospects, prospects)
     for kind in ("sequence_state", "changed", "address", "event", "write"):
         table.do(f"DELETE FROM {kind} WHERE prospect_id IN {IDS}", prospects)
     table.do(f"DELETE FROM prospect WHERE id IN {IDS}", prospects)
@@ -153,19 +152,6 @@ def scrub_free_pages(connection: sqlite3.Connection) -> None:
 def _addresses(table: Table, prospects: Iterable[int]) -> list[str]:
     query = f"SELECT emails FROM prospect WHERE emails IS NOT NULL AND id IN {IDS} ORDER BY id"
     return [address for emails in table.column(query, prospects) for address in emails.split("\n")]
-
-
-def _personal_texts(table: Table, prospects: Iterable[int]) -> list[str]:
-    """Return every text that names somebody, so that it can be found where it stands without an id."""
-    texts = [
-        *_addresses(table, prospects),
-        *table.column(f"SELECT note FROM task WHERE note IS NOT NULL AND prospect_id IN {IDS}", prospects),
-    ]
-    query = f"SELECT first_name, last_name, external_id, extra FROM prospect WHERE id IN {IDS}"
-    for *named, extra in table.do(query, prospects):
-        texts += [text for text in named if text]
-        texts += map(str, parsed(extra).values())
-    return [text for text in texts if len(text) >= _SHORTEST_TEXT]
 
 
 def _blank(value: Any, texts: Collection[str]) -> Any:

@@ -192,27 +192,18 @@ class Outbox(Table):
     def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""
         state = "queued" if next_attempt_at is not None else "parked"
-        self.do(
-            "UPDATE outbox SET state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = ?"
-            " WHERE id = ?",
-            *(state, next_attempt_at, reason, in_doubt, entry.id),
-        )
+        changes = "state = ?, attempts = attempts + 1, next_attempt_at = ?, reason = ?, in_doubt = ?"
+        self.do(f"UPDATE outbox SET {changes} WHERE id = ?", state, next_attempt_at, reason, in_doubt, entry.id)
 
     def discard(self, entry_ids: Iterable[int]) -> None:
         """Give entries up until a record of theirs changes in Outreach; what was in doubt is looked for then."""
-        self.do(
-            "UPDATE outbox SET state = 'discarded', next_attempt_at = NULL, admitted = 1"
-            f" WHERE state IN ('queued', 'parked') AND id IN {IDS}",
-            entry_ids,
-        )
+        changes = "state = 'discarded', next_attempt_at = NULL, admitted = 1"
+        self.do(f"UPDATE outbox SET {changes} WHERE state IN ('queued', 'parked') AND id IN {IDS}", entry_ids)
 
     def retry(self, entry_ids: Iterable[int]) -> None:
         """Make refused entries due now, with their attempts reset, parked ones too."""
-        self.do(
-            "UPDATE outbox SET state = 'queued', attempts = 0, next_attempt_at = NULL"
-            f" WHERE state IN ('queued', 'parked') AND reason IS NOT NULL AND id IN {IDS}",
-            entry_ids,
-        )
+        which = f"state IN ('queued', 'parked') AND reason IS NOT NULL AND id IN {IDS}"
+        self.do(f"UPDATE outbox SET state = 'queued', attempts = 0, next_attempt_at = NULL WHERE {which}", entry_ids)
 
     # -- looking
 
@@ -247,27 +238,18 @@ class Outbox(Table):
 
     def find(self, **of: int | str) -> list[Entry]:
         """Return the entries whose columns have these values, such as `id`, `prospect_id`, or `record` and `key`."""
-        return self.records(
-            Entry, f"outbox WHERE {' AND '.join(f'{name} = ?' for name in of)} ORDER BY id", *of.values()
-        )
+        which = " AND ".join(f"{name} = ?" for name in of)
+        return self.records(Entry, f"outbox WHERE {which} ORDER BY id", *of.values())
 
     def creating(self, prospect_id: int) -> list[Entry]:
         """Return what is queued to create the Person that a prospect will be."""
-        return self.records(
-            Entry,
-            "outbox WHERE record = 'person' AND person_id IS NULL"
-            " AND EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)",
-            prospect_id,
-        )
+        in_pool = "EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)"
+        return self.records(Entry, f"outbox WHERE record = 'person' AND person_id IS NULL AND {in_pool}", prospect_id)
 
     def to_be_created(self) -> set[int]:
         """Return every prospect of the Persons that are queued to be created."""
-        return set(
-            self.column(
-                "SELECT member.value FROM outbox, json_each(pool) member WHERE record = 'person' AND person_id IS NULL"
-                " AND action <> 'resolve'"
-            )
-        )
+        which = "record = 'person' AND person_id IS NULL AND action <> 'resolve'"
+        return set(self.column(f"SELECT member.value FROM outbox, json_each(pool) member WHERE {which}"))
 
     def failures(self) -> list[Entry]:
         """Return every entry that was refused, oldest first."""

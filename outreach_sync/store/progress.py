@@ -359,12 +359,8 @@ class History(Table):
 
         At most `limit` (negative: all) of a `command` (None: of any), that say they began at `since` or later.
         """
-        return self.records(
-            RunRecord,
-            "run WHERE command = coalesce(?, command) AND started_at >= coalesce(?, started_at)"
-            f" ORDER BY number {order} LIMIT ?",
-            *(command, since, limit),
-        )
+        which = "command = coalesce(?, command) AND started_at >= coalesce(?, started_at)"
+        return self.records(RunRecord, f"run WHERE {which} ORDER BY number {order} LIMIT ?", command, since, limit)
 
     def wrote(self, fields: Iterable[Written]) -> None:
         """Record fields that Workbooks accepted; never a name or an address."""
@@ -377,11 +373,8 @@ class History(Table):
         """Return accepted fields, newest first, by this machine's clock; `of`: values of columns, where None is any."""
         asked = {name: value for name, value in of.items() if value is not None}
         which = "".join(f" AND {name} = ?" for name in asked)
-        return self.records(
-            Written,
-            f"write WHERE at >= coalesce(?, at){which} ORDER BY number DESC LIMIT ?",
-            *(since, *asked.values(), limit),
-        )
+        rows = f"write WHERE at >= coalesce(?, at){which} ORDER BY number DESC LIMIT ?"
+        return self.records(Written, rows, since, *asked.values(), limit)
 
     def count_writes(self, run_id: str) -> int:
         """Count the fields that a run wrote."""
