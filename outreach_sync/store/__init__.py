@@ -210,11 +210,13 @@ def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
         with tempfile.TemporaryDirectory() as directory:
             for ending in ("", "-wal"):
                 shutil.copyfile(path.with_name(path.name + ending), f"{directory}/state.db{ending}")
-            _back_up_from(Path(directory, "state.db"), copy, "mode=rw")
+            _back_up_from(path, copy, "mode=rw", lies_at=Path(directory, "state.db"))
 
 
-def _back_up_from(path: Path, copy: sqlite3.Connection, options: str = "mode=ro") -> None:
-    with closing(connect(path, options)) as connection:
+def _back_up_from(
+    path: Path, copy: sqlite3.Connection, options: str = "mode=ro", *, lies_at: Path | None = None
+) -> None:
+    with closing(connect(lies_at or path, options)) as connection:
         _version_of_ours(connection, path)
         connection.backup(copy)
 

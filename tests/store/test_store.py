@@ -15,7 +15,7 @@ from outreach_sync.instants import Instant
 from outreach_sync.records import Stream
 from outreach_sync.store import Store
 from outreach_sync.store.backup import copies_of, problems_of
-from outreach_sync.store.schema import connect, migrations
+from outreach_sync.store.schema import VERSION, connect, migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,12 +184,14 @@ def test_a_state_on_a_disk_that_cannot_be_written_is_read_as_it_lies_there(
     read.close()
 
 
+@pytest.mark.parametrize("version", [VERSION, 99])
 def test_on_such_a_disk_a_log_that_was_left_behind_is_read_too(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     state = Store.open(path)
     with state.transaction():
         state.facts.put("name", "value")
+    state.connection.execute(f"PRAGMA user_version = {version}")
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     for ending in ("", "-wal"):
@@ -197,9 +199,11 @@ def test_on_such_a_disk_a_log_that_was_left_behind_is_read_too(
     state.close()
     before = {one: one.read_bytes() for one in crashed.iterdir()}
     _on_a_disk_that_cannot_be_written(crashed / "state.db", monkeypatch)
-    read = Store.open_to_read(crashed / "state.db")
-    assert read is not None
-    assert read.facts.get("name") == "value"
+    newer = pytest.raises(StateError, match=f"{crashed}/state.db was written by a newer version")
+    with newer if version > VERSION else nullcontext():
+        read = Store.open_to_read(crashed / "state.db")
+        assert read is not None
+        assert read.facts.get("name") == "value"
     assert {one: one.read_bytes() for one in crashed.iterdir()} == before
 
 
