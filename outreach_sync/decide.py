@@ -1,9 +1,7 @@
 """Decide: what each Person should say, and what of it has to be written.
 
-The second step. `decisions` is the one way from the store to what a Person should say; cycles, creations, `explain` and
-`reconcile` all use it. What differs from what Workbooks last accepted is queued in the outbox, each few hundred
-prospects in one transaction. Those without a Person are set aside and queued together at the end, one for all that
-share an address.
+`decisions` is the one way from the store to what a Person should say. What differs from what Workbooks last accepted is
+queued, a few hundred prospects in one transaction; those without a Person last, one for all that share an address.
 
 A known opt-out never waits: where anything keeps the rest from being decided (a history that was not read, a sequence
 state that makes no sense, a walk that is not complete), the opt-out is queued alone.
@@ -88,11 +86,7 @@ def decisions(
 
 
 def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
-    """Decide everybody who is ready and queue what differs, in rounds until nobody else is found.
-
-    Yields each time that some were decided, so that what is queued can leave meanwhile. `only_opt_outs`: of those that
-    an incomplete walk holds back, decide nothing but opt-outs.
-    """
+    """Decide all who are ready and queue what differs, in rounds; yields often, so that what is queued can leave."""
     found_more = True
     while found_more:  # somebody to be created turned out to share an address with a Person
         candidates = None
@@ -263,9 +257,6 @@ def _queue(run: Run, decision: Decision, person_id: int | None, action: str, *, 
     else:
         outbox.drop([lead], PERSON)
     return bool(changes or decision.problem)
-
-
-# -- people to be created
 
 
 def _somebody_else_is_found(run: Run, prospect_ids: Sequence[int]) -> bool:

@@ -1,8 +1,8 @@
 """Deliver: send what is queued, settle each object by its own answer, in rounds, with the guard before the first write.
 
-The last step. A round decides everybody who is ready and sends what differs. Another one is for records that somebody
-else wrote meanwhile, or of which no answer came: they are read, decided anew and sent again if they still differ. The
-states of an entry on its way are drawn in `store.outbox`.
+A round decides everybody who is ready and sends what differs. Another one is for records that somebody else wrote
+meanwhile, or of which no answer came: they are read and decided anew. The states of an entry are drawn in
+`store.outbox`.
 
 Only this thread touches the store. Before a request leaves, its entries are durably marked as being sent, in the same
 transaction that settles the answers which have come meanwhile; worker threads do nothing but the exchange.
@@ -53,11 +53,7 @@ _NAME_LENGTH = 255
 
 
 def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
-    """Bring Workbooks to say what it should. Raises as `run_cycle`.
-
-    `complete`: every walk is complete; if not, of what is held back only opt-outs are written. `allow_bulk`: the guard
-    is lifted.
-    """
+    """Bring Workbooks to say what it should; of what is held back until all walks are `complete`, only opt-outs."""
     with run.store.transaction():
         run.store.undecided.mark_again(DUE, run.clock(), run.clock())
         run.pilot.begin(run.store)
@@ -453,9 +449,6 @@ class Delivery:
                 missing = [one for one in missing if not one.in_doubt or one in still_missing]
             for together in self._cut(missing):
                 yield Batch(together, [_task_write(run, one.task_id or 0, persons[one.id]) for one in together])
-
-
-# -- what a write looks like
 
 
 def _due(run: Run, record: str, action: str, together: int) -> Iterator[list[Entry]]:

@@ -1,9 +1,8 @@
 """Which Outreach and which Workbooks a state belongs to: the ids in it mean other people anywhere else.
 
-Who they are is remembered by the first run. As long as the config names the same address, app and key, nobody is asked.
-Where one differs, it is asked before anything else happens: Workbooks who is behind the key (its `logical_database_id`:
-guide, Authentication), and each for a sample of the records that the state knows. A renewed key or secret of the same
-account passes; another account is refused until `state rebind`.
+Where the config names another address, app or key than the first run, Workbooks is asked who is behind the key (its
+`logical_database_id`: guide, Authentication), and each for a sample of the records that the state knows. A renewed key
+of the same account passes; another account is refused until `state rebind`.
 """
 
 from __future__ import annotations

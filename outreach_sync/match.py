@@ -144,9 +144,6 @@ def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
     return LookedUp(prospects.keys(), asked.absent, asked.pools, wanted.keys(), matches)
 
 
-# -- look-ups in Workbooks
-
-
 def find(run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), rules: Sequence[str] = ()) -> Matches:
     """Look prospects up in Workbooks by these rules, else by the configured ones; nothing is stored.
 
@@ -232,15 +229,8 @@ def until_shown(
     return found
 
 
-# -- links
-
-
 def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
-    """Link the prospects that were found (in one transaction), and return all verdicts.
-
-    A Person that is linked already may have been written since it was looked up: what is known of it is then newer than
-    the row, and where it is not certain it is read once more.
-    """
+    """Link the prospects that were found, and return all verdicts; a linked Person may be known better than its row."""
     if not matches.verdicts:
         return {}
     forgotten = forgotten_ids(run.store.connection, "person")

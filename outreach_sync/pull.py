@@ -1,9 +1,8 @@
 """Pull: walk a stream from its bound to its end, and store each page with its consequences in one transaction.
 
-What a page holds, the work that follows from it and how far the walk is get into the state together or not at all; a
-process that dies between two pages loses nothing and goes on with the next page. The watermark moves when the walk is
-complete (`rules.watermark` says how far). Every walk is made here, that of `reconcile` through all sequence states too,
-and so is what is read by id: refused records that are due, and records that an event says something of.
+What a page holds, the work that follows from it and how far the walk is get into the state together or not at all. The
+watermark moves when the walk is complete (`rules.watermark` says how far). What is read by id is read here as well:
+refused records that are due, and records that an event says something of.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:
     if reading.since is not None and known.walk is not None:
         name = None  # nothing of it is kept
     try:
-        following: Walk | None = walk_to_make(known, reading, run.source.heard_time(), run.source.server_time)
+        following: Walk | None = walk_to_make(known, reading, run.source.transport.server_now(), run.source.server_time)
         while following is not None:
             walk = following
             try:
@@ -142,9 +141,6 @@ def _complete(run: Run, stream: Stream, walk: Walk, name: str) -> None:
     )
 
 
-# -- what a page holds
-
-
 def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_is: bool = True) -> set[int]:
     """Store the records of a page, and refuse those that make no sense (inside a transaction).
 
@@ -158,7 +154,7 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
     for stream, rows in zip(Stream, every, strict=True):
         if rows:
             outbox.drop([row.id for row in rows if row.id not in refused], stream)
-    trust = Trust(page.server_time or run.source.heard_time(), as_is)
+    trust = Trust(page.server_time or run.source.transport.server_now(), as_is)
     if forgotten := forget_namesakes(run.store.connection, (*page.prospects, *page.included)):
         others: dict[str, Any] = {
             name: tuple(
@@ -239,9 +235,6 @@ def _keep_events(run: Run, events: Sequence[Event]) -> int:
         if event.name == MERGED:
             kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in of_prospect}, removed=False)
     return len(skips)
-
-
-# -- what is read by id
 
 
 def keep_read(run: Run, page: Page) -> None:

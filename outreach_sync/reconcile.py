@@ -1,9 +1,8 @@
 """Reconcile: compare everything, and repair the difference.
 
-What a cycle cannot see: sequence states and prospects that were deleted without an event, people and tasks that were
-edited, deleted or merged in Workbooks. Outreach leaves no trace of what was deleted, so the ids of a complete walk are
-compared with the cache; there is no snapshot behind a walk, so only what is absent when asked for by its id is gone.
-Nothing that was found missing is kept if the guard stops.
+Outreach leaves no trace of what was deleted, so the ids of a complete walk are compared with the cache; there is no
+snapshot behind a walk, so only what is absent when asked for by its id is gone. Nothing that was found missing is kept
+if the guard stops.
 """
 
 from __future__ import annotations
@@ -123,9 +122,6 @@ def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
     )
 
 
-# -- Outreach: all sequence states
-
-
 def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
     """Go through all sequence states, store what was never seen, and ask by id for every cached one not shown.
 
@@ -135,7 +131,7 @@ def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
     Where the guard `stops` it, it stops here if more people than that allows miss states and none of a few hundred that
     were asked for exists: a user who may see nothing any more would have every state asked for.
     """
-    done, now = run.store.progress.of(SURVEY), run.source.heard_time()
+    done, now = run.store.progress.of(SURVEY), run.source.transport.server_now()
     began_at = done.watermark if done.walk is None else done.walk.began_at
     is_stale = now is None or began_at is None or not 0 <= now - began_at < _STALE_MS
     if is_stale:
@@ -159,9 +155,6 @@ def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
         absent = absent_among(run, Stream.SEQUENCE_STATES, unseen)
         with run.store.transaction():
             survey.note("states_missing", ((one,) for one in absent))
-
-
-# -- Workbooks: all linked people
 
 
 def _compare_people(run: Run, survey: Survey) -> None:
@@ -205,9 +198,6 @@ def _compare(
         watched = Watched.LOSSES if is_loss else Watched.UPDATES
         counts = not decision.wanted.opted_out and not was_admitted(changes)
         survey.note("people_differ", [(person.id, None, None, watched if counts else None)])
-
-
-# -- skipped tasks
 
 
 def _find_tasks(run: Run, survey: Survey) -> tuple[int, int]:

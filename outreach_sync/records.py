@@ -44,31 +44,21 @@ class Prospect(NamedTuple):
 
 
 class SequenceState(NamedTuple):
-    """One time a prospect was put into a sequence.
-
-    `state` is Outreach's word, '' where it gave none. `untold` names the relationships (`prospect`, `sequence`) of
-    which the answer said nothing: their ids are None here, and what is known of them still holds. The step and
-    `replied_at` are asked for only where tasks that vanish count as skipped.
-    """
+    """One time a prospect was put into a sequence."""
 
     id: int
     prospect_id: int | None
     sequence_id: int | None
-    state: str
+    state: str  # Outreach's word, '' where it gave none
     state_changed_at: Instant | None
     updated_at: Instant | None
-    untold: frozenset[str] = frozenset()
-    sequence_step_id: int | None = None
+    untold: frozenset[str] = frozenset()  # relationships of which nothing was said: what is known of them still holds
+    sequence_step_id: int | None = None  # it and `replied_at` are asked for where tasks that vanish count as skipped
     replied_at: Instant | None = None
 
 
 class SourceTask(NamedTuple):
-    """A task in Outreach.
-
-    `attributes` holds every attribute and to-one relationship that the skip rule or `explain` may look at, by
-    Outreach's own names: scalars as they came, a relationship as the id it points to (None where it points nowhere).
-    `untold` is as in `SequenceState`.
-    """
+    """A task in Outreach."""
 
     id: int
     prospect_id: int | None
@@ -80,8 +70,8 @@ class SourceTask(NamedTuple):
     due_at: Instant | None
     note: str | None
     updated_at: Instant | None
-    attributes: Mapping[str, Scalar]
-    untold: frozenset[str] = frozenset()
+    attributes: Mapping[str, Scalar]  # all that the rule looks at, by Outreach's names; of a relationship, its id
+    untold: frozenset[str] = frozenset()  # as in `SequenceState`
 
 
 class Event(NamedTuple):

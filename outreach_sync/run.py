@@ -274,11 +274,7 @@ def perform(
     work: Callable[[Run], None] | None = None,
     on_progress: Callable[[str, int], None] = lambda _what, _count: None,
 ) -> RunSummary:
-    """Do one run under the lock and record it; a dry run works on a copy, takes no lock and leaves nothing behind.
-
-    `work` is what to do instead of a cycle; `on_progress` is told what was done, and how many. Raises LockHeldError,
-    StateError where the state cannot be opened, and ConfigError where a credential is missing.
-    """
+    """Do one run (`work`, else a cycle) under the lock and record it; a dry run works on a copy and leaves nothing."""
     path = config.state.path
     opened = Store.open_scratch if options.dry_run else Store.open
     lock = nullcontext() if options.dry_run else run_lock(path, options.command)
@@ -339,7 +335,7 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
 
 def _record(run: Run) -> None:
     """Sum the run up, keep it unless it is dry, and drop what is older than `state.keep_runs` by Outreach's clock."""
-    store, heard, summary, now = run.store, run.source.heard_time(), run.summary, instants.now()
+    store, heard, summary, now = run.store, run.source.transport.server_now(), run.summary, instants.now()
     summary.failing, summary.finished_at = sum(store.outbox.counts(refused=True).values()), now
     if summary.dry_run:
         summary.refused = [failure_document(entry) for entry in store.outbox.failures()]

@@ -69,9 +69,6 @@ _KEYS = {
 """What other keys say of themselves."""
 
 
-# What Outreach answers
-
-
 class StoredTokens(NamedTuple):
     """What is known of our tokens. Times are by Outreach's clock."""
 
@@ -111,9 +108,6 @@ def refusal_of(answer: Answer) -> str:
     if not (word or usual):
         raise GarbledError(f"the answer ({status}) is not Outreach's: a gateway in front of it may have made it")
     return word or usual
-
-
-# The two kinds of app
 
 
 def app_of(config: Config) -> tuple[str, str]:
@@ -164,9 +158,6 @@ def signed(claims: dict[str, Any], key: str) -> str:
         "without a passphrase, is needed.",
         advice="Use the key file that was downloaded when the app was made.",
     )
-
-
-# Their tokens
 
 
 class DamagedTokensError(StateError):

@@ -87,11 +87,7 @@ class PagingLoopError(UntrustedAnswerError):
 
 
 class Outreach:
-    """Reads from Outreach's REST API v2; safe to be used by several threads.
-
-    `quota` is as last told, `requests` counts what was sent so far but for tokens, and `refused_names` are the names of
-    events that Outreach refuses to list, though it lists others.
-    """
+    """Reads from Outreach's REST API v2; safe to be used by several threads."""
 
     def __init__(
         self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None, want_steps: bool = False
@@ -101,8 +97,8 @@ class Outreach:
         self.transport = Transport(config.outreach.base_url, user_agent=f"outreach-sync/{__version__}", stop=stop)
         self.patience = Patience(config.sync.patience_ms / 1000, stop, on_retry=on_retry)
         self.tokens = Tokens(config, self.transport, self.patience)
-        self.quota, self._quota_seen = Quota(), 0.0
-        self.requests = 0
+        self.quota, self._quota_seen = Quota(), 0.0  # as last told
+        self.requests = 0  # what was sent so far, but for tokens
         self._counting = threading.Lock()
         self._doubtful = 0  # how many answers in a row were a 401 that may be a gateway's
         usual = fields_of(Stream.TASKS, Wanted())
@@ -116,17 +112,12 @@ class Outreach:
         self._sizes = dict.fromkeys(Stream, config.outreach.page_size)
         self._event_names = tuple(dict.fromkeys((*config.sync.tasks.skip_events, STATE_REMOVED, *REMOVED, *SHOWN_BY)))
         self._name_by_name = False
-        self.refused_names: set[str] = set()
+        self.refused_names: set[str] = set()  # of events that are not listed, though others are
 
     # One request
 
     def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
-        """Return the JSON:API document at a path below the base.
-
-        Raises NotAuthenticatedError, NotAllowedError, InterruptedByError or a ServiceError, of which
-        NotUnderstoodError, CursorRefusedError (the path holds a page token) and QuotaSpentError (the reserve is
-        reached) are kinds.
-        """
+        """Return the JSON:API document at a path below the base; what Outreach refuses is named by `_refusal`."""
 
         def document(answer: Answer) -> dict[str, Any] | None:
             content = parsed_object(answer.body)
@@ -134,17 +125,13 @@ class Outreach:
 
         return self._ask(f"{self.config.outreach.base_url}{path}?{urlencode(list(params))}", document)
 
-    def heard_time(self) -> Instant | None:
-        """Say what Outreach's clock reads; None where it never answered."""
-        return self.transport.server_now()
-
     def server_time(self) -> Instant:
         """Say what Outreach's clock reads, as heard or by one minimal request; UntrustedAnswerError: no `Date`."""
-        if self.heard_time() is None:
+        if self.transport.server_now() is None:
             self.tokens.current()  # may itself ask, and learn the time
-        if self.heard_time() is None:
+        if self.transport.server_now() is None:
             self.get("/api/v2/prospects", _ANY_ROW)
-        now = self.heard_time()
+        now = self.transport.server_now()
         if now is None:
             raise UntrustedAnswerError("Outreach's answers carry no Date header, so bounds cannot be computed.")
         return now
@@ -180,7 +167,7 @@ class Outreach:
         Outreach's own 401 is not documented. One that may be a gateway's is worth another try, then a new token, and no
         more than that.
         """
-        told, reserve, now = self.quota, self.config.outreach.reserve, self.heard_time()
+        told, reserve, now = self.quota, self.config.outreach.reserve, self.transport.server_now()
         anew = time.monotonic() - self._quota_seen >= _QUOTA_HOUR_SECONDS
         if told.resets_at is not None and now is not None:
             anew = now >= told.resets_at
@@ -218,10 +205,7 @@ class Outreach:
     # Pages
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
-        """Return the first page of what changed since then; None: of everything, rows without a stamp too.
-
-        There is no upper bound: rows that change during the walk are valid rows, and a bound would only hide them.
-        """
+        """Return the first page of what changed since then (None: of all); an upper bound would hide valid rows."""
         query = [] if since is None else [(f"filter[{KINDS[stream].stamp}][gte]", to_iso(since))]
         if stream is Stream.EVENTS:
             query += [(_NAMES, name) for name in self._event_names]

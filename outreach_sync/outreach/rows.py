@@ -66,9 +66,6 @@ These names, and those that say that a task was skipped, are the events that are
 """
 
 
-# The schema
-
-
 class Kind(NamedTuple):
     """What is read of one kind of record: its path and type in the API, the time it is read by, and its parts."""
 
@@ -179,9 +176,6 @@ def _shape(stream: Stream, wanted: Wanted) -> _Shape:
     return _Shape(types, pointers, row, msgspec.json.Decoder(answer))
 
 
-# Pages
-
-
 def read_page(answer: Answer, stream: Stream, wanted: Wanted) -> Page | None:
     """Parse one answer of a walk; None where it is no JSON:API document with a list of rows.
 
@@ -250,9 +244,6 @@ def _page(answer: Answer, stream: Stream, rows: list[Any], included: list[Prospe
         received=len(rows),
         without_stamp=[row.updated_at for row in rows].count(None),
     )
-
-
-# Rows
 
 
 def _state(row: Any, _wanted: Wanted) -> SequenceState:
@@ -340,9 +331,6 @@ def _tells_of_an_opt_out(record: SequenceState | SourceTask | Prospect | Event) 
     if isinstance(record, SequenceState):
         return record.state == "opted_out"
     return isinstance(record, Event) and SHOWN_BY.get(record.name, ("", False))[1]
-
-
-# What is unusual in any way
 
 
 def parsed_object(body: bytes) -> Json | None:

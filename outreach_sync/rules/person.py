@@ -1,8 +1,4 @@
-"""Which Person a prospect is, what it should say, what differs from what it holds, and what a new one says beside that.
-
-The labels are those of the CRM vendor's own page on this integration; the opt-out rule is a legal matter and beats
-everything.
-"""
+"""What a Person should say, what differs from what it holds, what a new one says besides, and who it is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Whether a task was skipped, by the rule in `sync.tasks.skipped_when`: Outreach documents no mark for it.
-
-The rule is a list of conditions, any of which suffices.
-"""
+"""Whether a task was skipped, by `sync.tasks.skipped_when`: any condition suffices, since there is no mark for it."""
 
 from __future__ import annotations
 

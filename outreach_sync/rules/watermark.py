@@ -53,10 +53,7 @@ class Reading(NamedTuple):
 
 
 def walk_to_make(progress: Progress, reading: Reading, heard: Instant | None, ask: Callable[[], Instant]) -> Walk:
-    """Return the walk to go on with, or a new one; a run that was told where to read from goes on with none.
-
-    `heard` is what the server's clock reads, where that is known; `ask` is called only where it is needed and is not.
-    """
+    """Return the walk to go on with, or a new one; `heard` is the server's clock, None: `ask` tells where needed."""
     is_told, start = reading.since is not None, reading.start if reading.since is None else reading.since
     if progress.walk is not None and not is_told and (not reading.full or _reads_all(progress.walk, start)):
         return progress.walk._replace(as_is=progress.walk.as_is or reading.full)
@@ -92,10 +89,7 @@ def late_sweep(progress: Progress, reading: Reading, server_now: Instant | None)
 
 
 def trusted_time(walk: Walk) -> Instant | None:
-    """Return how late it certainly was in Outreach when the walk began; None where nothing says.
-
-    Nothing newer than its bound was there where it found nothing: it was at least as late as that.
-    """
+    """Return how late it certainly was in Outreach when the walk began: not before its bound; None: nothing says."""
     if walk.began_at is None:
         return walk.newest if walk.newest is not None else walk.since
     witnesses = [clock for clock in (walk.local_at, walk.newest) if clock is not None]

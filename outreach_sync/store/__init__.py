@@ -273,10 +273,7 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
 
 
 def holder(state_path: Path) -> Holder | None:
-    """Say who holds the lock of a state, without touching it; None: nobody, as far as can be seen from here.
-
-    Trying the lock would keep a run that begins at that moment from getting it: the kernel's list of locks is read.
-    """
+    """Say who holds the lock of a state, by the kernel's list: trying it would keep a run that begins from it."""
     path = beside(state_path, ".lock")
     try:
         inode = path.stat().st_ino

@@ -1,8 +1,7 @@
 """Copies of the state: one a day by itself, one before a format changes, others when asked for; and the way back.
 
-A lost state is rebuilt from both services, but only as far back as `sync.start`; a copy knows more. Copies are whole
-database files that only their owner can read, made while the state may be in use. A request for erasure reaches them
-too, and changes nothing in Outreach or Workbooks.
+A lost state is rebuilt from both services, but only as far back as `sync.start`; a copy knows more. A request for
+erasure reaches the copies too.
 """
 
 from __future__ import annotations
@@ -87,14 +86,11 @@ def back_up_daily(store: Store, now: Instant) -> Path | None:
 
 
 def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
-    """Put a copy (`source`) in the place of the state; call it under the run lock.
+    """Put a copy (`source`) in the place of the state, under the run lock; return where the old file is now, if any.
 
     What Workbooks holds is then taken for certain of nobody, and everybody is read before they are written. Whoever was
-    forgotten since the copy was made stays forgotten. Returns where the file that was replaced is now; None: there was
-    none.
-
-    Raises:
-        StateError: the copy is damaged, newer than the program or no state at all; nothing was changed.
+    forgotten since the copy was made stays forgotten. Nothing is changed where a StateError says that the copy is of no
+    use.
     """
     path = resolved(path)
     if resolved(source) == path:

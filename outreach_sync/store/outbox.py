@@ -100,11 +100,7 @@ class Outbox(Table):
         because: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Queue what a Person is to say, in place of what was queued for it before, but not of what is being sent.
-
-        New work is due at once; the same again keeps its attempts, its pause and its reason, and stays parked or
-        discarded.
-        """
+        """Queue what a Person is to say unless it is being sent; the same again keeps its attempts, pause and state."""
         same = "fields = excluded.fields AND action = excluded.action"
         self.do(
             "INSERT INTO outbox (record, key, prospect_id, person_id, action, fields, pool, state, reason, run_id,"

@@ -172,11 +172,7 @@ class Undecided(Table):
         )
 
     def hold(self, prospect_ids: Collection[int], *, changed: bool = False) -> None:
-        """Hold prospects back until every walk is complete, and decide them again then.
-
-        Either a walk that is not complete saw something of them, or Outreach does not answer what has to be asked about
-        them. `changed`: a record of theirs changed there: what was discarded for their Person is taken up again.
-        """
+        """Hold prospects back until every walk is complete; `changed`: what was discarded for them is due again."""
         held = "INSERT INTO changed SELECT value, 1 FROM json_each(?) WHERE true"
         self.do(f"{held} ON CONFLICT (prospect_id) DO UPDATE SET held = 1", prospect_ids)
         if changed:

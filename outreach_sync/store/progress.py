@@ -196,11 +196,7 @@ class Survey(Table):
         )
 
     def note(self, kind: str, found: Iterable[tuple[int | str | None, ...]]) -> None:
-        """Note findings of one kind (`FINDINGS`): (id, prospect id, Workbooks id, what the guard counts it as).
-
-        What a finding does not tell at its end is None. Left out are prospects that were gone before, and hidden tasks
-        that were refused for that before.
-        """
+        """Note findings: (id, prospect id, Workbooks id, what the guard counts it as); what was known is left out."""
         self.connection.executemany(
             "INSERT OR REPLACE INTO temp.finding SELECT ?1, ?2, ?3, ?4, ?5"
             " WHERE (?1 <> 'tasks_hidden' OR NOT EXISTS (SELECT 1 FROM outbox WHERE record = 'task' AND stream = ''"
@@ -355,10 +351,7 @@ class History(Table):
     def runs(
         self, limit: int = -1, *, command: str | None = None, since: Instant | None = None, order: str = "DESC"
     ) -> list[RunRecord]:
-        """Return runs in the order in which they were made: the newest first, or with `order` ASC the oldest.
-
-        At most `limit` (negative: all) of a `command` (None: of any), that say they began at `since` or later.
-        """
+        """Return at most `limit` runs (negative: all) in order, of a command (None: any), begun at `since` or later."""
         which = "command = coalesce(?, command) AND started_at >= coalesce(?, started_at)"
         return self.records(RunRecord, f"run WHERE {which} ORDER BY number {order} LIMIT ?", command, since, limit)
 
