@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
+import requests
 import yaml
 
 from outreach_sync import instants
@@ -18,7 +18,7 @@ from outreach_sync.config import load_config
 from outreach_sync.http import StopSignal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import pytest
@@ -203,7 +203,21 @@ class CommandLine:
         return Ran(status, captured.out, captured.err)
 
 
-def forget_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a command see nothing of this process's environment and of the commands before it."""
-    for name in [name for name in os.environ if name.startswith(("OUTREACH", "WORKBOOKS", "XDG_"))]:
-        monkeypatch.delenv(name)
+def consent(url: str, decision: str = "approve") -> str:
+    """Do what a user in a browser does; return the address that it ends at."""
+    answer = requests.get(f"{url}&decision={decision}", allow_redirects=False, timeout=5)
+    return answer.headers["Location"]
+
+
+class Consenting:
+    """Stands in for stdin: somebody who reads the printed address and pastes what `answer` makes of it."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], answer: Callable[[str], str] = consent) -> None:
+        self._capsys, self._answer = capsys, answer
+
+    def isatty(self) -> bool:
+        return False
+
+    def readline(self, *_: Any) -> str:
+        said = "".join(self._capsys.readouterr())
+        return self._answer(next(line for line in said.splitlines() if "/oauth/authorize" in line)) + "\n"

@@ -20,7 +20,7 @@ from outreach_sync.connections import Transport
 from outreach_sync.http import NotSentError, StopSignal
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.server import HttpServer, Request, Response
-from tests.harness import PERSON, Installation, Ran, forget_the_environment
+from tests.harness import PERSON, Installation, Ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,6 @@ class Eavesdropper:
 def installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Victim]:
-    forget_the_environment(monkeypatch)
     with Sandbox() as sandbox:
         sandbox.load_example()
         yield Victim(tmp_path, sandbox, monkeypatch, capfd)

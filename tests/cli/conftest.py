@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outreach_sync.sandbox import Sandbox
-from tests.harness import FIELDS, CommandLine, Installation, Ran, Time, forget_the_environment
+from tests.harness import FIELDS, CommandLine, Installation, Ran, Time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,11 +35,6 @@ class Setup(Installation):
         return self.command(*arguments)
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget_the_environment(monkeypatch)
-
-
 @pytest.fixture
 def empty(tmp_path: Path, command: CommandLine) -> Iterator[Setup]:
     with Sandbox() as sandbox, Time().running(everywhere=True):
@@ -54,17 +49,18 @@ def setup(empty: Setup) -> Setup:
 
 @pytest.fixture
 def on_terminal(tmp_path: Path) -> Callable[..., Ran]:
-    """Run one command line in a process of its own whose stdout and stderr are a terminal; `err` is empty."""
+    """Run one command line in a process of its own on a terminal, at which somebody has typed; `err` is empty."""
 
-    def run(*arguments: str, columns: int = 100, **environment: str) -> Ran:
+    def run(*arguments: str, typed: str = "", columns: int = 100, **environment: str) -> Ran:
         ours, theirs = pty.openpty()
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
         process = subprocess.Popen(
             [sys.executable, "-m", "outreach_sync", "-c", str(tmp_path / "config.yaml"), *arguments],
-            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+            stdin=theirs, stdout=theirs, stderr=theirs,
             env={**os.environ, "TERM": "xterm-256color", **environment},
         )  # fmt: skip
         os.close(theirs)
+        os.write(ours, typed.encode())
         said = b""
         with contextlib.suppress(OSError):  # what a terminal says when nobody holds its other end
             while part := os.read(ours, 65_536):

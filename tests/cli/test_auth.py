@@ -3,44 +3,25 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import requests
 
 from outreach_sync import instants
 from outreach_sync.instants import Instant
 from outreach_sync.outreach.auth import StoredTokens, TokenFile, Tokens
 from outreach_sync.store import run_lock
+from tests.harness import DAY, Consenting, consent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Setup
 
-DAY = 86_400_000
-
-
-def consent(url: str, decision: str = "approve") -> str:
-    """Do what a user in a browser does; return the address that it ends at."""
-    answer = requests.get(f"{url}&decision={decision}", allow_redirects=False, timeout=5)
-    return answer.headers["Location"]
-
-
-class Stdin:
-    """Somebody at the terminal, who reads the printed address and pastes what `answer` makes of it."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], answer: Callable[[str], str]) -> None:
-        self.capsys, self.answer = capsys, answer
-
-    def readline(self, *_: Any) -> str:
-        said = "".join(self.capsys.readouterr())
-        return self.answer(next(line for line in said.splitlines() if "/oauth/authorize" in line)) + "\n"
-
 
 @pytest.fixture
 def paste(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
-    return lambda answer: monkeypatch.setattr("sys.stdin", Stdin(capsys, answer))
+    return lambda answer: monkeypatch.setattr("sys.stdin", Consenting(capsys, answer))
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from outreach_sync.store import run_lock
-from tests.harness import FIELDS
+from tests.harness import FIELDS, PERSON, TASK
 
-PERSON = "Private::Crm::Person"
 PICKLIST_ENTRY = "Private::PicklistEntry"
 
 
@@ -28,91 +27,66 @@ def test_where_everything_is_in_place_all_is_ok_and_nothing_is_written(setup: An
     assert "0 failed" in setup("check").out
 
 
-@pytest.mark.parametrize(
-    ("service", "fault", "options", "status", "bad", "said"),
-    [
-        ("outreach", "scope_missing", {"scope": "tasks.read"}, 3, {"outreach scope tasks.read": "fail"}, "tasks.read"),
-        ("outreach", "scope_missing", {"scope": "events.read"}, 0, {"outreach scope events.read": "warn"}, "events.r"),
-        (
-            "workbooks", "no_permission_to_create", {"class": "Private::Activity::Task"}, 3,
-            {"workbooks permission activity/tasks create": "fail"}, "",
-        ),
-        (
-            "workbooks", "no_permission_to_update", {"class": PERSON}, 3,
-            {"workbooks permission crm/people update": "fail"}, "",
-        ),
-        (
-            "workbooks", "field_not_updateable", {"field": "cf_person_sequence_state"}, 3,
-            {"workbooks field sequence_state": "fail"}, "",
-        ),
-        (
-            "workbooks", "field_required", {"field": "person_job_title"}, 3,
-            {"workbooks required crm/people": "fail"}, "person_job_title",
-        ),
-        ("workbooks", "eq_case_sensitive", {}, 0, {"workbooks eq ignores case": "warn"}, ""),
-    ],
-)  # fmt: skip
-def test_what_a_service_does_otherwise_is_found_alone(
-    setup: Any, *, service: str, fault: str, options: dict[str, str], status: int, bad: Any, said: str
-) -> None:
-    getattr(setup.sandbox, service).faults.on(fault, **options)
-    ran = setup("check", "--json")
-    assert (ran.status, ran.document["ok"], _bad(ran)) == (status, status == 0, bad)
-    assert said in str(_found(ran)[next(iter(bad))])
-    if fault in {"no_permission_to_update", "field_not_updateable"}:
-        assert setup("run").status == 3
+_NO_EVENTS = ("outreach scope_missing", {"scope": "events.read"})
+_JOB_TITLE = ("workbooks field_required", {"field": "person_job_title"})
+_SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "status", "bad", "said"),
+    ("fault", "config", "status", "bad", "said"),
     [
+        # what a service does otherwise
+        (("outreach scope_missing", {"scope": "tasks.read"}), {}, 3, {"outreach scope tasks.read": "fail"}, "tasks.r"),
+        (_NO_EVENTS, {}, 0, {"outreach scope events.read": "warn"}, "events.r"),
         (
-            "sync", {"tasks": {"status": "Canceled", "type": {"call": "Telephone"}}}, 3,
-            {"workbooks task status": "fail", "workbooks task types": "fail"}, "it has 'Cancelled'",
+            ("workbooks no_permission_to_create", {"class": TASK}), {},
+            3, {"workbooks permission activity/tasks create": "fail"}, "",
         ),
         (
-            "workbooks", {"fields": {"sequence_state": "cf_person_sequence_sate"}}, 3,
-            {"workbooks field sequence_state": "fail", "workbooks field outreach_id": "warn"},
+            ("workbooks no_permission_to_update", {"class": PERSON}), {},
+            3, {"workbooks permission crm/people update": "fail"}, "",
+        ),
+        (
+            ("workbooks field_not_updateable", {"field": "cf_person_sequence_state"}), {},
+            3, {"workbooks field sequence_state": "fail"}, "",
+        ),
+        (_JOB_TITLE, {}, 3, {"workbooks required crm/people": "fail"}, "person_job_title"),
+        (("workbooks eq_case_sensitive", {}), {}, 0, {"workbooks eq ignores case": "warn"}, ""),
+        # what the config names and Workbooks lacks, with the nearest
+        (
+            None, {"sync": {"tasks": {"status": "Canceled", "type": {"call": "Telephone"}}}},
+            3, {"workbooks task status": "fail", "workbooks task types": "fail"}, "it has 'Cancelled'",
+        ),
+        (
+            None, {"workbooks": {"fields": {"sequence_state": "cf_person_sequence_sate"}}},
+            3, {"workbooks field sequence_state": "fail", "workbooks field outreach_id": "warn"},
             "cf_person_sequence_state",
         ),
         (
-            "workbooks", {"fields": {**FIELDS, "no_email": "no_phone_soliciting"}}, 0,
-            {"workbooks field no_email is No Email": "warn"}, "",
+            None, {"workbooks": {"fields": {**FIELDS, "no_email": "no_phone_soliciting"}}},
+            0, {"workbooks field no_email is No Email": "warn"}, "",
         ),
-        (
-            "sync", {"people": {"create_fields": {"person_shoe_size": "title"}}}, 3,
-            {"workbooks new crm/people": "fail"}, "person_shoe_size",
-        ),
-        ("sync", {"people": {"create_fields": {"person_shoe_size": "title"}, "when_missing": "skip"}}, 0, {}, ""),
+        (None, {"sync": {"people": _SHOE_SIZE}}, 3, {"workbooks new crm/people": "fail"}, "person_shoe_size"),
+        # what the config has no need of
+        (None, {"sync": {"people": {**_SHOE_SIZE, "when_missing": "skip"}}}, 0, {}, ""),
+        (_NO_EVENTS, {"sync": {"streams": ["sequence_states", "tasks"]}}, 0, {}, ""),
+        (_JOB_TITLE, {"sync": {"people": {"create_fields": {"person_job_title": "title"}}}}, 0, {}, ""),
+        (_JOB_TITLE, {"sync": {"people": {"when_missing": "skip"}}}, 0, {}, ""),
     ],
 )  # fmt: skip
-def test_what_the_config_names_and_workbooks_lacks_is_found_with_the_nearest(
-    setup: Any, *, section: str, values: dict[str, Any], status: int, bad: dict[str, str], said: str
+def test_what_a_run_needs_and_lacks_is_found_alone(
+    setup: Any, *, fault: Any, config: dict[str, Any], status: int, bad: dict[str, str], said: str
 ) -> None:
-    setup.change(section, **values)
+    if fault is not None:
+        service, _, name = fault[0].partition(" ")
+        getattr(setup.sandbox, service).faults.on(name, **fault[1])
+    for section, values in config.items():
+        setup.change(section, **values)
     ran = setup("check", "--json")
-    assert (ran.status, _bad(ran)) == (status, bad)
+    assert (ran.status, ran.document["ok"], _bad(ran)) == (status, status == 0, bad)
     assert said in str([_found(ran)[name] for name in bad])
-
-
-@pytest.mark.parametrize(
-    ("fault", "sync"),
-    [
-        (("outreach", "scope_missing", {"scope": "events.read"}), {"streams": ["sequence_states", "tasks"]}),
-        (
-            ("workbooks", "field_required", {"field": "person_job_title"}),
-            {"people": {"create_fields": {"person_job_title": "title"}}},
-        ),
-        (("workbooks", "field_required", {"field": "person_job_title"}), {"people": {"when_missing": "skip"}}),
-    ],
-)
-def test_what_the_config_has_no_need_of_may_be_missing(
-    setup: Any, fault: tuple[str, str, dict[str, str]], sync: dict[str, Any]
-) -> None:
-    service, name, options = fault
-    getattr(setup.sandbox, service).faults.on(name, **options)
-    setup.change("sync", **sync)
-    assert _bad(setup("check", "--json")) == {}
+    if {"workbooks permission crm/people update", "workbooks field sequence_state"} & bad.keys():
+        assert setup("run").status == 3
 
 
 def test_a_field_of_the_vendors_integration_is_proposed_instead_of_a_second_one(setup: Any) -> None:

@@ -15,22 +15,16 @@ import pytest
 from outreach_sync.instants import parse_iso
 from outreach_sync.records import Event
 from outreach_sync.store import Store, run_lock
+from tests.harness import PERSON, TASK
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-PERSON = "Private::Crm::Person"
 
 
 @pytest.fixture
 def ran(setup: Any) -> Any:
     setup("run")
     return setup
-
-
-def _outreach_and_workbooks_requests(setup: Any) -> tuple[int, int]:
-    return setup.sandbox.outreach.journal.total(), setup.sandbox.workbooks.journal.total()
 
 
 def test_a_prospect_is_explained_by_what_decided_and_what_was_written(ran: Any) -> None:
@@ -85,16 +79,14 @@ def test_a_skipped_task_is_explained_by_the_condition_that_took_it(ran: Any) -> 
     assert document["because"].endswith(
         'condition 2 of sync.tasks.skipped_when takes it: {"state": "complete", "completed": false}'
     )
-    made = ran.sandbox.workbooks.store.get("Private::Activity::Task", document["task"]["workbooks_id"])
+    made = ran.sandbox.workbooks.store.get(TASK, document["task"]["workbooks_id"])
     assert made["created_through_reference"] == document["task"]["reference"] == "outreach-task-3"
     assert f"Task {made['id']}" in ran("explain", "--task", "3").out
 
 
 def test_a_task_that_is_not_skipped_and_one_that_waits_say_so(ran: Any) -> None:
-    assert (
-        "Not skipped: no event of sync.tasks.skip_events names it, and no condition"
-        in ran("explain", "--task", "1").out
-    )
+    said = ran("explain", "--task", "1").out
+    assert "Not skipped: no event of sync.tasks.skip_events names it, and no condition" in said
     waits = ran("explain", "--task", "24", "--json").document  # of prospect 16, who may be either of two People
     assert (waits["task"]["workbooks_id"], waits["person_id"], len(waits["queued"])) == (None, None, 1)
     assert "Not in Workbooks yet; its Person is unknown." in ran("explain", "--task", "24").out
@@ -103,15 +95,10 @@ def test_a_task_that_is_not_skipped_and_one_that_waits_say_so(ran: Any) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--prospect", "424242"),
-        ("--person", "424242"),
-        ("--task", "424242"),
-        ("424242@example.com",),
-        ("424242",),
-        (),
-        ("--task", "1", "--person", "2"),
+        ("--prospect", "424242"), ("--person", "424242"), ("--task", "424242"), ("424242@example.com",), ("424242",),
+        (), ("--task", "1", "--person", "2"),
     ],
-)
+)  # fmt: skip
 def test_what_is_not_in_the_state_ends_with_2_and_says_so(ran: Any, arguments: tuple[str, ...]) -> None:
     explained = ran("explain", *arguments)
     assert (explained.status, explained.out) == (2, "")
@@ -132,9 +119,8 @@ def test_a_task_names_the_event_that_says_it_was_skipped_before_the_rule(ran: An
     with Store.open(ran.state_path) as state, state.transaction():
         at = parse_iso("2026-09-01T10:00:00Z")
         state.events.keep([Event(4711, "skip_task", at, at, 3, 11, 6, 29)])
-    assert ran("explain", "--task", "3", "--json").document["because"] == (
-        "event skip_task 4711 of 2026-09-01T10:00:00Z"
-    )
+    because = ran("explain", "--task", "3", "--json").document["because"]
+    assert because == "event skip_task 4711 of 2026-09-01T10:00:00Z"
 
 
 def test_the_timeline_says_what_was_written_when_by_which_run_and_why(ran: Any) -> None:
@@ -161,12 +147,13 @@ def test_a_hostile_name_begins_no_line_of_its_own(empty: Any) -> None:
 
 
 def test_it_asks_neither_service_needs_no_secrets_and_makes_no_state(ran: Any) -> None:
-    before = _outreach_and_workbooks_requests(ran)
+    journals = (ran.sandbox.outreach.journal, ran.sandbox.workbooks.journal)
+    before = [one.total() for one in journals]
     del ran.settings["workbooks"]["api_key"]
     del ran.settings["outreach"]["client_secret"]
     ran.write()
     assert ran("explain", "--prospect", "1").status == 0
-    assert _outreach_and_workbooks_requests(ran) == before
+    assert [one.total() for one in journals] == before
     ran.state_path.rename(ran.directory / "moved.db")
     assert (ran("explain", "--prospect", "1").status, ran.state_path.exists()) == (2, False)
 
@@ -389,16 +376,6 @@ def test_it_shows_what_the_last_run_did_and_what_waits(setup: Any) -> None:
     assert re.search(r"^last run \d+ s ago · next \d\d:\d\d UTC$", said, re.MULTILINE)
 
 
-def test_a_run_that_the_schedule_wanted_long_ago_is_overdue(setup: Any) -> None:
-    setup("run")
-    assert setup("status", "--json").document["overdue"] == []
-    with closing(sqlite3.connect(setup.state_path)) as connection, connection:
-        connection.execute("UPDATE run SET started_at = started_at - 10800000, finished_at = finished_at - 10800000")
-    assert [one["command"] for one in setup("status", "--json").document["overdue"]] == ["run"]
-    assert "✗ run is overdue since " in setup("status").out
-    assert setup("status", "--check", "--json").status == 1
-
-
 def test_it_changes_nothing_and_takes_no_lock(setup: Any) -> None:
     setup("run")
     before = {path.name: path.read_bytes() for path in setup.state_path.parent.iterdir() if path.is_file()}
@@ -420,7 +397,7 @@ def test_a_database_of_another_program_is_not_taken_for_no_state_yet(arguments: 
     assert "not one of outreach-sync" in ran.out + ran.err
 
 
-def test_the_verdict_is_ok_and_check_ends_with_0_where_nobody_is_needed(setup: Any) -> None:
+def test_check_ends_with_0_where_nobody_is_needed_and_with_1_after_a_refusal_or_where_nothing_runs(setup: Any) -> None:
     setup("run")
     listed = setup("failures", "list", "--json").document
     refused = setup("status", "--check")
@@ -431,3 +408,7 @@ def test_the_verdict_is_ok_and_check_ends_with_0_where_nobody_is_needed(setup: A
     assert well.status == 0
     assert re.match(r"OK · last run \d+ s ago · ne", well.out)
     assert setup("run").status == 0
+    with closing(sqlite3.connect(setup.state_path)) as connection, connection:
+        connection.execute("UPDATE run SET started_at = started_at - 10800000, finished_at = finished_at - 10800000")
+    assert setup("status", "--check").out.startswith("✗ run is overdue since ")
+    assert setup("status", "--check", "--json").status == 1

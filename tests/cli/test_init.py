@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -62,12 +57,10 @@ def test_a_file_that_appears_while_it_asks_is_left_alone(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_on_a_terminal_it_asks_again_until_answers_make_sense_and_writes_them(tmp_path: Path) -> None:
+def test_on_a_terminal_it_asks_again_until_answers_make_sense_and_writes_them(tmp_path: Path, on_terminal: Any) -> None:
     path = tmp_path / "asked.yaml"
-    _on_a_terminal(
-        ["init", str(path)],
-        "http://plain.example\nhttps://example-live.workbooks.com\n\nyesterday\nall\nskip\n\n",
-    )
+    typed = "http://plain.example\nhttps://example-live.workbooks.com\n\nyesterday\nall\nskip\n\n"
+    assert on_terminal("init", str(path), typed=typed).status == 0
     document = yaml.safe_load(path.read_text())
     assert document["workbooks"]["base_url"] == "https://example-live.workbooks.com"
     assert document["outreach"]["redirect_uri"] == "https://localhost:8484/callback"
@@ -75,27 +68,9 @@ def test_on_a_terminal_it_asks_again_until_answers_make_sense_and_writes_them(tm
     assert load_config(path, require_secrets=False).schedule.every_ms == 600_000
 
 
-def test_with_defaults_it_asks_nothing_on_a_terminal_either(tmp_path: Path) -> None:
-    path = tmp_path / "plain.yaml"
-    _on_a_terminal(["init", str(path), "--defaults"], "")
-    assert path.exists()
-
-
-def _on_a_terminal(arguments: list[str], typed: str) -> None:
-    ours, theirs = pty.openpty()
-    program = subprocess.Popen(
-        [sys.executable, "-m", "outreach_sync", *arguments], stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    os.write(ours, typed.encode())
-    ends = time.monotonic() + 20
-    while program.poll() is None and time.monotonic() < ends:
-        try:
-            os.read(ours, 4096)
-        except OSError:
-            break
-    assert program.wait(5) == 0
-    os.close(ours)
+def test_with_defaults_it_asks_nothing_on_a_terminal_either(tmp_path: Path, on_terminal: Any) -> None:
+    assert on_terminal("init", str(tmp_path / "plain.yaml"), "--defaults").status == 0
+    assert (tmp_path / "plain.yaml").exists()
 
 
 def test_a_dash_is_stdout_and_no_file_of_that_name(

@@ -9,45 +9,22 @@ from typing import Any
 import pytest
 
 from outreach_sync.instants import parse_iso
+from tests.harness import PERSON
 
-PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
-SHAPE = {
-    "run_id": str,
-    "outcome": str,
-    "dry_run": bool,
-    "started_at": str,
-    "finished_at": str,
-    "streams": {
-        "sequence_states": {"read": int, "changed": int, "requests": int, "watermark": str},
-        "tasks": {"read": int, "changed": int, "skipped": int, "requests": int, "watermark": str},
-        "prospects": {"read": int, "changed": int, "requests": int, "watermark": str},
-        "events": {"read": int, "skips": int, "requests": int, "watermark": str},
-    },
-    "people": dict.fromkeys(
-        ("created", "updated", "unchanged", "recreated", "skipped", "rejected", "queued"), int
-    ),
-    "tasks": {"created": int, "rejected": int, "queued": int},
-    "requests": {"outreach": int, "workbooks": int},
-}  # fmt: skip
 CHANGE = ["record", "action", "prospect_id", "task_id", "workbooks_id", "fields"]
-
-
-def _shape(value: Any) -> Any:
-    return {name: _shape(one) for name, one in value.items()} if isinstance(value, dict) else type(value)
 
 
 # -- what it prints
 
 
-def test_the_document_has_exactly_the_keys_and_types_that_scripts_rely_on(setup: Any) -> None:
+def test_the_document_is_one_line_whose_times_are_the_services(setup: Any) -> None:
     before = setup.sandbox.now()
     ran = setup("run", "--json")
     document = ran.document
-    assert (_shape(document), ran.out.count("\n")) == (SHAPE, 1)
-    assert (document["outcome"], document["dry_run"]) == ("partial", False)
+    assert (ran.out.count("\n"), document["outcome"], document["dry_run"]) == (1, "partial", False)
+    own = {"sequence_states": "changed", "tasks": "skipped", "prospects": "changed", "events": "skips"}
+    assert all(own[name] in stream for name, stream in document["streams"].items())
     marks = [one["watermark"] for one in document["streams"].values()]
-    assert all(TIME.fullmatch(time) for time in (document["started_at"], document["finished_at"], *marks))
     assert all(before - 2_000 <= parse_iso(mark) <= setup.sandbox.now() for mark in marks), "the service's time"
     events = [json.loads(line)["event"] for line in ran.err.splitlines()]
     assert (events[0], events[-1]) == ("run_started", "run_finished")
@@ -186,16 +163,10 @@ def test_since_may_be_a_duration_and_full_reads_everything_again(setup: Any) -> 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--full", "--since", "1d"),
-        ("--since", "yesterday"),
-        ("--since", "800000d"),
-        ("--since", "9999-12-31"),
-        ("--since", "9" * 400 + "d"),
-        ("--stream", "calls"),
-        ("--limit", "0"),
-        ("--no-such-option",),
+        ("--full", "--since", "1d"), ("--since", "yesterday"), ("--since", "800000d"), ("--since", "9999-12-31"),
+        ("--since", "9" * 400 + "d"), ("--stream", "calls"), ("--limit", "0"), ("--no-such-option",),
     ],
-)
+)  # fmt: skip
 def test_options_that_make_no_sense_end_with_2_before_anything_is_asked(empty: Any, arguments: tuple[str, ...]) -> None:
     ran = empty("run", *arguments)
     assert (ran.status, arguments[0] in ran.err, "a bug" in ran.err) == (2, True, False)

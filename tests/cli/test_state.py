@@ -1,34 +1,41 @@
 from __future__ import annotations
 
+import errno
 import io
+import json
+import os
 import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.cli import run_command
+from outreach_sync.config import find_config
+from outreach_sync.errors import ConfigError
+from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import run_lock
 from outreach_sync.store.backup import copies_of
+from tests.harness import PERSON, CommandLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-PERSON = "Private::Crm::Person"
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
-def command(world: Any) -> Callable[..., int]:
+def run(world: Any, command: CommandLine) -> CommandLine:
+    """Run one command line with the config of `world`."""
     world.config()
-    return lambda *arguments: run_command(["-c", str(world.directory / "config.yaml"), "state", *map(str, arguments)])
+    return command
 
 
-def test_after_a_restore_nothing_is_lost_and_nothing_doubled(world: Any, command: Any) -> None:
+def test_after_a_restore_nothing_is_lost_and_nothing_doubled(world: Any, run: Any) -> None:
     first = world.prospect(email="ada@example.com")
     world.skipped_task(first)
     world.run()
     copy = world.directory / "copy.db"
-    assert command("backup", copy) == 0
+    assert run("state", "backup", str(copy)).status == 0
     second = world.prospect(email="bo@example.com", states=("paused",))
     world.skipped_task(second)
     world.outreach.update("sequenceState", world.states_of(first)[0], state="finished")
@@ -36,7 +43,7 @@ def test_after_a_restore_nothing_is_lost_and_nothing_doubled(world: Any, command
     assert (len(world.people()), len(world.tasks())) == (2, 2)
     world.outreach.update("sequenceState", world.states_of(second)[0], state="opted_out")
     before = world.writes()
-    assert command("restore", copy) == 0
+    assert run("state", "restore", str(copy)).status == 0
     ended = world.run()
     assert (ended.exit_status, ended.document["people"]["created"], ended.document["tasks"]["created"]) == (0, 0, 0)
     assert world.writes() == before + 1, "the opt-out, which no run had written"
@@ -45,18 +52,18 @@ def test_after_a_restore_nothing_is_lost_and_nothing_doubled(world: Any, command
     assert world.run().document["people"]["updated"] == 0
 
 
-def test_a_copy_with_creations_in_its_queue_does_not_create_them_twice(world: Any, command: Any) -> None:
+def test_a_copy_with_creations_in_its_queue_does_not_create_them_twice(world: Any, run: Any) -> None:
     world.sandbox.workbooks.faults.on("refuse_all")
     world.skipped_task(world.prospect(email="ada@example.com"))
     world.run()
     copy = world.directory / "copy.db"
-    command("backup", copy)
+    run("state", "backup", str(copy))
     world.sandbox.workbooks.faults.clear()
     with world.state() as state, state.transaction():
         state.outbox.retry([one.id for one in state.outbox.failures()])
     world.run()
     assert (len(world.people()), len(world.tasks())) == (1, 1)
-    assert command("restore", copy) == 0
+    assert run("state", "restore", str(copy)).status == 0
     with world.state() as state, state.transaction():
         state.outbox.retry([one.id for one in state.outbox.failures()])
     assert world.run().exit_status == 0
@@ -64,27 +71,25 @@ def test_a_copy_with_creations_in_its_queue_does_not_create_them_twice(world: An
 
 
 def test_a_backup_without_a_path_is_put_beside_the_state_which_a_run_keeps_from_being_replaced(
-    world: Any, command: Any
+    world: Any, run: Any
 ) -> None:
     world.run()
     before = copies_of(world.state_path)
-    assert command("backup") == 0
+    assert run("state", "backup").status == 0
     (copy,) = set(copies_of(world.state_path)) - set(before)
     with run_lock(world.state_path, "run"):
-        assert command("restore", copy) == 5
+        assert run("state", "restore", str(copy)).status == 5
 
 
-def test_a_whole_state_verifies_and_a_damaged_one_ends_with_2(
-    world: Any, command: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command("verify") == 2, "there is none yet"
+def test_a_whole_state_verifies_and_a_damaged_one_ends_with_2(world: Any, run: Any) -> None:
+    assert run("state", "verify").status == 2, "there is none yet"
     world.run()
-    assert command("verify") == 0
-    assert "is whole" in capsys.readouterr().out
+    ran = run("state", "verify")
+    assert (ran.status, "is whole" in ran.out) == (0, True)
     with world.state() as state, state.transaction():
         state.connection.execute("INSERT INTO changed VALUES (77, 0)")
-    assert command("verify") == 2
-    assert "state restore" in capsys.readouterr().err
+    ran = run("state", "verify")
+    assert (ran.status, "state restore" in ran.err) == (2, True)
 
 
 def test_the_first_run_of_a_day_makes_a_copy_and_a_dry_run_none(world: Any) -> None:
@@ -109,12 +114,6 @@ def test_a_run_goes_on_without_room_for_a_copy(world: Any, monkeypatch: pytest.M
 # -- forget
 
 
-@pytest.fixture
-def forget(world: Any) -> Callable[..., int]:
-    world.config()
-    return lambda *arguments: run_command(["-c", str(world.directory / "config.yaml"), "forget", *arguments])
-
-
 class Terminal(io.StringIO):
     """Somebody who sits there and types."""
 
@@ -122,44 +121,205 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_it_shows_whom_and_says_what_it_removed(world: Any, forget: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_shows_whom_and_says_what_it_removed(world: Any, run: Any) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()
     person = world.person()["id"]
-    assert forget("--prospect", str(prospect), "--dry-run") == 0
-    assert "Ada Example" in capsys.readouterr().out
+    ran = run("forget", "--prospect", str(prospect), "--dry-run")
+    assert (ran.status, "Ada Example" in ran.out) == (0, True)
     with world.state() as state:
         assert prospect in state.cache.prospects([prospect])
-    assert forget("--person", str(person), "--yes") == 0
-    out = capsys.readouterr().out
-    assert f"prospect {prospect}, Person {person}: Ada Example, ada@example.com" in out
-    assert "1 sequence states" in out
-    assert f"prospect {prospect}, Person {person}: erased." in out
+    ran = run("forget", "--person", str(person), "--yes")
+    assert ran.status == 0
+    assert f"prospect {prospect}, Person {person}: Ada Example, ada@example.com" in ran.out
+    assert "1 sequence states" in ran.out
+    assert f"prospect {prospect}, Person {person}: erased." in ran.out
 
 
-def test_an_id_that_nobody_has_is_a_mistake_unless_it_is_said_to_be_unknown(
-    forget: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert forget("--prospect", "424242", "--yes") == 2
-    assert "prospect 424242 is not known here" in capsys.readouterr().err
-    assert forget("--prospect", "424242", "--yes", "--unknown") == 0
-    assert "prospect 424242: was not known here; noted all the same." in capsys.readouterr().out
+def test_one_id_is_wanted_which_is_a_mistake_where_nobody_has_it_unless_it_is_said_to_be_unknown(run: Any) -> None:
+    assert run("forget").status == run("forget", "--prospect", "1", "--person", "2").status == 2
+    ran = run("forget", "--prospect", "424242", "--yes")
+    assert (ran.status, "prospect 424242 is not known here" in ran.err) == (2, True)
+    ran = run("forget", "--prospect", "424242", "--yes", "--unknown")
+    assert (ran.status, "prospect 424242: was not known here; noted all the same." in ran.out) == (0, True)
 
 
 @pytest.mark.parametrize(
     ("there", "answer", "status", "left"), [(True, "y", 0, False), (True, "n", 130, True), (False, "y", 2, True)]
 )
 def test_it_asks_on_a_terminal_and_off_one_wants_to_be_told_that_somebody_is_sure(
-    world: Any, forget: Any, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, *, there: bool, left: bool
+    world: Any, run: Any, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, *, there: bool, left: bool
 ) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()
     monkeypatch.setattr("sys.stdin", (Terminal if there else io.StringIO)(f"{answer}\n"))
-    assert forget("--prospect", str(prospect)) == status
+    assert run("forget", "--prospect", str(prospect)).status == status
     with world.state() as state:
         assert (prospect in state.cache.prospects([prospect])) is left
 
 
-@pytest.mark.parametrize("arguments", [(), ("--prospect", "1", "--person", "2"), ("--prospect", "0")])
-def test_exactly_one_id_is_wanted(forget: Any, arguments: tuple[str, ...]) -> None:
-    assert forget(*arguments) == 2
+# -- rebind: the move of a state to another Outreach or Workbooks
+
+
+KEPT = {"run", "fact", "forgotten_address", "sqlite_sequence", "sqlite_stat1", "_sqlite_migrations"}
+OF_OUTREACH = {"prospect", "sequence_state", "sequence", "changed", "progress"}
+
+
+@pytest.fixture
+def other() -> Iterator[Sandbox]:
+    """Services with an example of their own, in which the same ids are other people."""
+    with Sandbox() as sandbox:
+        sandbox.load_example()
+        for prospect in sandbox.outreach.store.all("prospect"):
+            sandbox.outreach.store.update(
+                "prospect", prospect.id, emails=[f"other{prospect.id}@example.org"], externalId=None
+            )
+        for person in sandbox.workbooks.store.all(PERSON):
+            address = f"other{person['id']}@example.org"
+            values = {"main_location[email]": address, "created_through_reference": "by hand"}
+            sandbox.workbooks.store.update(PERSON, person["id"], **values, cf_person_outreach_id="")
+        yield sandbox
+
+
+def _point_at(setup: Any, sandbox: Sandbox, section: str) -> None:
+    fields = setup.settings["workbooks"]["fields"]
+    setup.settings[section] = sandbox.config(setup.state_path)[section]
+    setup.settings["workbooks"]["fields"] = fields
+    setup.write()
+
+
+def _tables(setup: Any) -> dict[str, int]:
+    with closing(sqlite3.connect(setup.state_path)) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}  # noqa: S608
+
+
+@pytest.mark.parametrize("section", ["workbooks", "outreach"])
+def test_nothing_stays_that_belongs_to_the_account_left_behind(setup: Any, other: Sandbox, section: str) -> None:
+    setup("run", "-q")
+    _point_at(setup, other, section)
+    refused = setup("run")
+    assert (refused.status, "state rebind" in refused.err) == (2, True)
+    checks = {one["name"]: one for one in setup("check", "--json").document["checks"]}
+    assert checks["accounts" if section == "workbooks" else "outreach login"]["status"] == "fail"
+    for change in (["forget", "--prospect", "1", "--yes"], ["failures", "retry"], ["failures", "discard", "1"]):
+        assert (setup(*change).status, _tables(setup)["forgotten_address"]) == (2, 0), change
+    asked = setup("state", "rebind")
+    assert (asked.status, "--yes" in asked.err) == (2, True)
+    assert _tables(setup)["person"] > 0
+
+    done = setup("state", "rebind", "--yes")
+    assert done.status == 0, done.err
+    assert f"belongs to another {section.capitalize()}" in done.out
+    left = {name for name, rows in _tables(setup).items() if rows}
+    allowed = KEPT | (OF_OUTREACH if section == "workbooks" else set())
+    assert left <= allowed
+    with closing(sqlite3.connect(setup.state_path)) as connection:
+        assert connection.execute("SELECT count(*) FROM prospect WHERE person_id IS NOT NULL").fetchone()[0] == 0
+    assert setup("run", "--allow-bulk", "-q").status in {0, 1}
+    checks = {one["name"]: one for one in setup("check", "--json").document["checks"]}
+    assert checks["accounts"]["status"] == "ok"
+
+
+def test_a_state_that_belongs_there_is_left_as_it_is(setup: Any) -> None:
+    setup("run", "-q")
+    before = _tables(setup)
+    done = setup("state", "rebind")
+    assert (done.status, "nothing had to be done" in done.out) == (0, True)
+    assert _tables(setup) == before
+
+
+def test_the_accounts_are_kept_without_their_secrets(setup: Any) -> None:
+    setup("run", "-q")
+    with closing(sqlite3.connect(setup.state_path)) as connection:
+        facts = dict(connection.execute("SELECT name, value FROM fact"))
+    known = json.loads(facts["identity_workbooks"])
+    assert (known["address"], known["database"]) == (setup.sandbox.workbooks.url, 3)
+    for secret in (setup.settings["workbooks"]["api_key"], setup.settings["outreach"]["client_secret"]):
+        assert secret not in json.dumps(facts)
+
+
+def test_fields_are_not_provisioned_in_another_workbooks(setup: Any, other: Sandbox) -> None:
+    setup("run", "-q")
+    _point_at(setup, other, "workbooks")
+    ran = setup("provision")
+    assert (ran.status, "belongs to another Workbooks" in ran.err) == (2, True)
+
+
+# -- a directory that may not be entered; the tests may run as root, whom nothing keeps out: so `stat` says it
+
+
+@pytest.fixture
+def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Have nobody see what is in a directory."""
+    stat = Path.stat
+
+    def close(directory: Path) -> None:
+        def refuse(path: Path, **options: Any) -> os.stat_result:
+            if directory in path.absolute().parents:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return stat(path, **options)
+
+        monkeypatch.setattr(Path, "stat", refuse)
+
+    return close
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",), ("failures", "list"), ("failures", "retry"), ("run", "--dry-run"), ("state", "verify"),
+        ("state", "backup"), ("explain", "--prospect", "1"), ("report", "--out", "-"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_state_whose_directory_cannot_be_entered_is_no_bug(
+    arguments: tuple[str, ...], empty: Any, close: Callable[[Path], None]
+) -> None:
+    empty.state_path.parent.mkdir()
+    close(empty.state_path.parent)
+    ran = empty(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert "cannot be used: Permission denied" in ran.err
+
+
+def test_check_goes_on_where_the_state_cannot_be_looked_at(empty: Any, close: Callable[[Path], None]) -> None:
+    empty.state_path.parent.mkdir()
+    close(empty.state_path.parent)
+    ran = empty("check")
+    assert (ran.status, "FAIL  state: " in ran.out, "a bug" in ran.err) == (2, True, False)
+    assert "cannot be used: Permission denied" in ran.out
+
+
+@pytest.mark.parametrize("words", [("state", "backup"), ("init", "--defaults")], ids=" ".join)
+def test_nothing_is_written_where_nobody_can_say_whether_it_is_there(
+    words: tuple[str, ...], empty: Any, tmp_path: Path, close: Callable[[Path], None]
+) -> None:
+    empty("run")
+    (tmp_path / "vault").mkdir()
+    close(tmp_path / "vault")
+    ran = empty(*words, str(tmp_path / "vault" / "new"))
+    assert (ran.status, "new cannot be written: Permission denied" in ran.err) == (2, True)
+
+
+def test_a_named_config_that_cannot_be_looked_at_is_said(tmp_path: Path, close: Callable[[Path], None]) -> None:
+    close(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be used: Permission denied"):
+        find_config(tmp_path / "config.yaml")
+
+
+def test_a_home_that_cannot_be_entered_does_not_hide_the_config_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close: Callable[[Path], None]
+) -> None:
+    """Cron jobs often keep the HOME of root."""
+    (tmp_path / "home").mkdir()
+    system = tmp_path / "system.yaml"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("outreach_sync.config._SYSTEM", system)
+    close(tmp_path / "home")
+    with pytest.raises(ConfigError, match="cannot be used: Permission denied"):
+        find_config()
+    system.touch()
+    assert find_config() == system

@@ -1,8 +1,7 @@
-"""A config in a temporary directory, and an environment without anything that would change what it means."""
+"""A config in a temporary directory."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,9 +36,3 @@ def minimal(write: Write) -> Callable[..., Path]:
         return write(MINIMAL + more)
 
     return write_minimal
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("OUTREACH", "WORKBOOKS", "XDG_"))]:
-        monkeypatch.delenv(name)
