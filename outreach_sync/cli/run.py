@@ -232,16 +232,16 @@ def schedule(context: ui.Invocation) -> int:
     def begin(config: Config, command: str) -> OutreachSyncError | None:
         return perform(config, Options(command), stop, log, work=repair if command == RECONCILE else None).error
 
-    try:
-        store = Store.open_to_read(config.state.path)
-    except StateError:
-        store = None  # the first run says what is wrong with it, or brings it up to date
-    overdue = False
-    if store is not None:
-        with store:
-            overdue = RECONCILE in overdue_runs(config, last_begun(store, now()), now())
     hangups: deque[int] = deque()
     with ui.stop_on_signals(hangups) as stop:
+        try:
+            store = Store.open_to_read(config.state.path)
+        except StateError:
+            store = None  # the first run says what is wrong with it, or brings it up to date
+        overdue = False
+        if store is not None:
+            with store:
+                overdue = RECONCILE in overdue_runs(config, last_begun(store, now()), now())
         scheduler = Scheduler(config, begin, stop=stop, log=log, manager=ServiceManager())
         scheduler.serve(hangups, read_config, reconcile_first=overdue)
     return 0

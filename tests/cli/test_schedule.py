@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.errors import UsageError
 from outreach_sync.instants import Instant, now
 from outreach_sync.store import Store
 
@@ -114,3 +115,16 @@ def test_a_reconcile_that_fell_due_while_nobody_was_there_is_made_up_for(setup: 
 def test_a_wrong_config_at_the_start_is_an_error(setup: Setup) -> None:
     setup.change("schedule", every="banana")
     assert setup("schedule").status == 2
+
+
+def test_a_signal_that_comes_before_the_first_cycle_is_heeded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup("run")
+    heeded: list[Any] = []
+
+    def look(*_: object) -> None:
+        heeded.extend(map(signal.getsignal, (signal.SIGTERM, signal.SIGHUP)))
+        raise UsageError("that is all.")
+
+    monkeypatch.setattr("outreach_sync.cli.run.last_begun", look)
+    assert setup("schedule").status == 2
+    assert signal.SIG_DFL not in heeded
