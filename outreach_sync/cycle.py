@@ -66,7 +66,8 @@ def begin(run: Run) -> tuple[OutreachSyncError | None, bool]:
     open_walks = [one for one in run.config.sync.streams if run.store.progress.of(one).walk is not None]
     complete = failure is None and not open_walks
     if complete:
-        release(run)
+        with run.store.transaction():
+            run.store.undecided.release()
     return failure, complete
 
 
@@ -80,12 +81,6 @@ def finish(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     if is_first and not unread and not run.store.undecided.count():
         with run.store.transaction():
             run.store.facts.put(FIRST_LOAD_DONE, run.id)
-
-
-def release(run: Run) -> None:
-    """Let go of what was held back until every walk was complete."""
-    with run.store.transaction():
-        run.store.undecided.release()
 
 
 def count_what_waits(run: Run) -> None:

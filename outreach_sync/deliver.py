@@ -11,6 +11,7 @@ transaction that settles the answers which have come meanwhile; worker threads d
 from __future__ import annotations
 
 import html
+from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -46,7 +47,6 @@ _LONGEST_PAUSE_S = 10.0
 _TOGETHER = 500
 _TASKS_TOGETHER = 400  # Tasks whose People are read together: at most four requests
 _ACTIONS = ("update", "create", "recreate")
-_NO_EMAIL = "no_email"
 _TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contact_id", "created_through_reference")
 """Fields of a Task that the history keeps: the others may name somebody."""
 _NAME_LENGTH = 255
@@ -115,9 +115,7 @@ class Delivery:
 
     def __init__(self, run: Run, *, complete: bool, lifted: bool) -> None:
         """Begin nothing yet; `lifted`: the guard does not watch."""
-        self._run = run
-        self._complete = complete
-        self._lifted = lifted
+        self._run, self._complete, self._lifted = run, complete, lifted
         self._loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
         self._passed: tuple[int, ...] = (0, 0, 0)  # as in `Watched`
         self.lost: dict[int, list[int]] = {}
@@ -322,8 +320,8 @@ class Delivery:
                     reason = "; ".join(reasons)
                     if entry.person_id is None:
                         run.refuse(entry, reason)
-                    elif not batch.rescue and entry.fields.get(_NO_EMAIL) is True and len(entry.fields) > 1:
-                        alone = write._replace(fields=run.named({_NO_EMAIL: True}))
+                    elif not batch.rescue and entry.fields.get("no_email") is True and len(entry.fields) > 1:
+                        alone = write._replace(fields=run.named({"no_email": True}))
                         rescues.append((entry._replace(reason=reason), alone))
                     else:
                         self.refused.append((entry, entry.reason if batch.rescue and entry.reason else reason))
@@ -331,11 +329,8 @@ class Delivery:
         self._queue_again(unknown, in_doubt=True)
         self.stale += stale
         self.unknown += unknown
-        run.log.info(
-            "batch_settled", record=batch.entries[0].record, objects=len(batch.entries),
-            accepted=sum(isinstance(verdict, Accepted) for verdict in verdicts),
-            refused=sum(isinstance(verdict, Rejected) for verdict in verdicts),
-        )  # fmt: skip
+        record, of = batch.entries[0].record, Counter(map(type, verdicts))
+        run.log.info("batch_settled", record=record, objects=of.total(), accepted=of[Accepted], refused=of[Rejected])
         if not rescues:
             return None
         entries, writes = zip(*rescues, strict=True)
@@ -354,7 +349,7 @@ class Delivery:
             run.wrote(entry._replace(because=because), verdict.id, kept)
             return
         lock_version = verdict.lock_version if verdict.lock_version >= 0 else None
-        fields = {_NO_EMAIL: True} if rescue else entry.fields
+        fields = {"no_email": True} if rescue else entry.fields
         if entry.person_id is None:
             run.store.people.accepted(verdict.id, lock_version, fields, now, pool=entry.pool)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from outreach_sync.cycle import begin, count_what_waits, finish, release
+from outreach_sync.cycle import begin, count_what_waits, finish
 from outreach_sync.decide import Decision, decisions
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import GuardStoppedError, ServiceError
@@ -65,7 +65,8 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
             with run.store.transaction():
                 survey.note("prospects_gone", ((one,) for one in absent))
             run.on_progress(Stream.PROSPECTS.value, len(linked))
-        release(run)
+        with run.store.transaction():
+            run.store.undecided.release()
         _compare_people(run, survey)
         sent, overtaken = _find_tasks(run, survey)
     except ServiceError as error:

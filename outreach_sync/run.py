@@ -23,7 +23,7 @@ from outreach_sync.records import DateTime, Stream, WriteValue, plain
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
-from outreach_sync.store.outbox import RESOLVE, SOURCE, TASK, Entry, is_due, next_attempt
+from outreach_sync.store.outbox import RESOLVE, TASK, Entry, is_due, next_attempt
 from outreach_sync.store.progress import Written
 from outreach_sync.store.schema import state_error
 from outreach_sync.workbooks.client import Workbooks
@@ -181,10 +181,6 @@ class Pilot:
         self.prospects |= {one for pool in pools.values() for one in pool}
         store.undecided.mark_again(self.prospects)
 
-    def is_full(self) -> bool:
-        """Say whether nobody else has to be decided in this round."""
-        return self.limit is not None and self.expected >= self.limit
-
     def take(self, entries: list[Entry]) -> list[Entry]:
         """Return which of the entries may be sent: not more than the limit, one that was sent before included."""
         if self.limit is None:
@@ -232,10 +228,8 @@ class Run:
             "record_refused", record=entry.record, prospect=entry.prospect_id, task=entry.task_id,
             workbooks_id=entry.person_id, reason=reason, attempts=attempts, parked=parked,
         )  # fmt: skip
-        if entry.record == TASK or (entry.record == SOURCE and entry.task_id is not None):
-            self.summary.tasks.rejected += 1
-        else:
-            self.summary.people.rejected += 1
+        count = self.summary.people if entry.task_id is None else self.summary.tasks
+        count.rejected += 1
 
     def refuse_decision(self, prospect_id: int, person_id: int | None, reason: str, *, action: str = RESOLVE) -> None:
         """Refuse a Person for which nothing can be decided; within its pause, it keeps its attempts."""
@@ -320,12 +314,10 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
         with run.store.transaction():
             run.store.history.begin(run.id, options.command, run.summary.started_at)
         try:
-            copy = back_up_daily(run.store, instants.now())
+            if copy := back_up_daily(run.store, instants.now()):
+                run.log.info("backed_up", copy=str(copy))
         except StateError as error:
             run.log.warning("no_backup", why=str(error))
-        else:
-            if copy is not None:
-                run.log.info("backed_up", copy=str(copy))
     prove(run.config, run.store, run.source, run.target)
     if work is None:
         run_cycle(run, allow_bulk=options.allow_bulk)
@@ -340,10 +332,8 @@ def _record(run: Run) -> None:
     if summary.dry_run:
         summary.refused = [failure_document(entry) for entry in store.outbox.failures()]
         concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}
-        summary.names = {
-            one: f"{row.prospect.first_name or ''} {row.prospect.last_name or ''}".strip()
-            for one, row in store.cache.prospects(concerned).items()
-        }
+        named = ((one, row.prospect) for one, row in store.cache.prospects(concerned).items())
+        summary.names = {one: f"{who.first_name or ''} {who.last_name or ''}".strip() for one, who in named}
         return
     with store.transaction():
         store.history.finish(run.id, now, summary.exit_status, summary.outcome, summary.document, heard_at=heard)

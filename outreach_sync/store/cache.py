@@ -247,10 +247,8 @@ class Cache(Table):
 
     def task_was_sent(self, task_id: int, workbooks_id: int | None, sent_at: Instant | None = None) -> None:
         """Record which Workbooks Task a task became (None: that one is gone); `sent_at` None: it was found there."""
-        self.do(
-            "UPDATE task SET workbooks_id = ?, sent_at = coalesce(?, sent_at) WHERE id = ?",
-            *(workbooks_id, sent_at, task_id),
-        )
+        update = "UPDATE task SET workbooks_id = ?, sent_at = coalesce(?, sent_at) WHERE id = ?"
+        self.do(update, workbooks_id, sent_at, task_id)
 
     def history_was_read(self, prospect_ids: Iterable[int]) -> None:
         """Record that all sequence states of these prospects are in the cache, whatever their age."""
