@@ -128,8 +128,9 @@ class Transport:
                     exchange.give_up()
                     raise InterruptedByError(self._stop.signal_number)
                 if exchange.is_late():
+                    proxy = self._surroundings["proxies"] and not exchange.is_reached()
                     exchange.give_up()
-                    raise self._lost(exchange, None)
+                    raise self._lost(exchange, urllib3.exceptions.ProxyError("", TimeoutError()) if proxy else None)
         failure = carried.exception()
         if isinstance(failure, (OSError, urllib3.exceptions.HTTPError, zlib.error)):  # those of requests are OSErrors
             raise self._lost(exchange, failure)
@@ -200,15 +201,19 @@ class Exchange:
         """Say for how many seconds it may go on."""
         return self.began + self.seconds - time.monotonic()
 
+    def is_reached(self) -> bool:
+        """Say whether the service answers at all, or the proxy on the way to it."""
+        line = self.line
+        return self.connected or (line is not None and line.sock is not None)
+
     def is_late(self) -> bool:
         """Say whether its time is over, or that for finding and reaching the service, all of its addresses together."""
-        line, elapsed = self.line, time.monotonic() - self.began
-        reached = self.connected or (line is not None and line.sock is not None)
-        return self.left() <= 0 or (not reached and elapsed >= _CONNECT_SECONDS)
+        return self.left() <= 0 or (not self.is_reached() and time.monotonic() - self.began >= _CONNECT_SECONDS)
 
     def give_up(self) -> None:
         """Shut its connection down, unless another exchange has taken it."""
-        self.given_up, line = True, self.line
+        self.given_up = True
+        line = self.line  # not before: a connection that stands from now on cuts itself
         connection = line.sock if line is not None and line.exchange is self else None
         if connection is not None:
             with suppress(OSError):  # it may have ended by itself
