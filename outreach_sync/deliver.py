@@ -210,12 +210,10 @@ class Delivery:
 
     def _fill(self, actions: Sequence[str], *, only_admitted: bool = False) -> None:
         """Take the next entries that are due, and send them, as long as there is room."""
-        run, size = self._run, self._run.config.workbooks.batch_size
+        run, size, ready = self._run, self._run.config.workbooks.batch_size, self._run.store.outbox.due
         for action in actions:
             while self._may_send() and len(self._in_flight) <= run.config.workbooks.concurrency:
-                due = run.store.outbox.due(
-                    PERSON, action, run.clock(), after=self._next[action], limit=size, run_id=run.id
-                )
+                due = ready(PERSON, action, run.clock(), after=self._next[action], limit=size, run_id=run.id)
                 if not due:
                     break
                 together = next(self._cut(due))

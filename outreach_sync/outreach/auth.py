@@ -410,7 +410,5 @@ class Tokens:
 
     def _post(self, path: str, left: float, headers: dict[str, str], body: str | None = None) -> Answer:
         outreach = self._config.outreach
-        seconds = min(outreach.timeout_ms / 1000, left)
-        return self._transport.send(
-            "POST", f"{outreach.base_url}{path}", body=body, headers=headers, timeout_seconds=seconds
-        )
+        url, seconds = f"{outreach.base_url}{path}", min(outreach.timeout_ms / 1000, left)
+        return self._transport.send("POST", url, body=body, headers=headers, timeout_seconds=seconds)

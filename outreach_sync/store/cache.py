@@ -112,11 +112,8 @@ class Cache(Table):
 
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
-        self.do(
-            "INSERT OR IGNORE INTO prospect (id, known, opted_out, email_opted_out, history_read)"
-            " SELECT value, 0, 0, 0, 0 FROM json_each(?)",
-            prospect_ids,
-        )
+        columns = "id, known, opted_out, email_opted_out, history_read"
+        self.do(f"INSERT OR IGNORE INTO prospect ({columns}) SELECT value, 0, 0, 0, 0 FROM json_each(?)", prospect_ids)
 
     def keep_states(self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store sequence states, remove those without a prospect; return whom that concerns and how many changed."""
@@ -174,9 +171,8 @@ class Cache(Table):
             history_read="history_read",
             listed="listed AND emails IS excluded.emails",
         )
-        without_person = f"SELECT id FROM prospect WHERE person_id IS NULL AND id IN {IDS}"
         if others := [row[0] for row in fresh if row[0] not in concerned]:
-            concerned.update(self.column(without_person, others))
+            concerned.update(self.column(f"SELECT id FROM prospect WHERE person_id IS NULL AND id IN {IDS}", others))
         return concerned, len(fresh)
 
     def prospects_are_gone(self, prospect_ids: Collection[int], opt_outs: Iterable[Event]) -> set[int]:
@@ -191,11 +187,9 @@ class Cache(Table):
         for event in opt_outs:
             flag, since = _OPT_OUTS[event.name]
             happened = event.event_at if event.event_at is not None else event.at
-            changed = self.do(
-                f"UPDATE prospect SET {flag} = 1, {since} = ? WHERE id = ? AND known AND NOT {flag}"
-                " AND coalesce(updated_at < ?, 1)",
-                *(happened, event.prospect_id, happened),
-            )
+            which = f"id = ? AND known AND NOT {flag} AND coalesce(updated_at < ?, 1)"
+            values = (happened, event.prospect_id, happened)
+            changed = self.do(f"UPDATE prospect SET {flag} = 1, {since} = ? WHERE {which}", *values)
             if changed.rowcount and event.prospect_id is not None:
                 concerned.add(event.prospect_id)
         return concerned

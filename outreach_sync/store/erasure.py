@@ -41,9 +41,8 @@ def persona(connection: sqlite3.Connection, *, prospects: Iterable[int] = (), pe
     table, known, linked = Table(connection), set(prospects), set(people)
     while True:
         before = len(known) + len(linked)
-        linked.update(
-            table.column(f"SELECT person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}", known)
-        )
+        theirs = f"SELECT person_id FROM prospect WHERE person_id IS NOT NULL AND id IN {IDS}"
+        linked.update(table.column(theirs, known))
         known.update(table.column(f"SELECT id FROM prospect WHERE person_id IN {IDS}", linked))
         for pool in map(parsed, table.column("SELECT pool FROM outbox WHERE pool <> '[]'")):
             known.update(pool if known.intersection(pool) else ())

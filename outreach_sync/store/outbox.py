@@ -178,12 +178,9 @@ class Outbox(Table):
 
     def recover(self) -> int:
         """Turn what was being sent when a process died into entries in doubt; return how many there were."""
-        self.do(
-            "UPDATE person SET lock_version = NULL WHERE id IN"
-            " (SELECT person_id FROM outbox WHERE state = 'sending' AND record = 'person')"
-        )
-        cursor = self.do("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'")
-        return cursor.rowcount
+        people = "SELECT person_id FROM outbox WHERE state = 'sending' AND record = 'person'"
+        self.do(f"UPDATE person SET lock_version = NULL WHERE id IN ({people})")
+        return self.do("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'").rowcount
 
     def refused(self, entry: Entry, reason: str, *, next_attempt_at: Instant | None, in_doubt: bool = False) -> None:
         """Keep an entry that was refused for a later attempt, or park it (`next_attempt_at` None)."""

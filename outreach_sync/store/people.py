@@ -41,11 +41,8 @@ class People(Table):
 
     def by_id(self, person_ids: Collection[int]) -> dict[int, LinkedPerson]:
         """Return Persons by their Workbooks id."""
-        rows = self.do(
-            f"SELECT id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, {_COLUMNS}"
-            f" FROM person WHERE id IN {IDS}",
-            person_ids,
-        )
+        columns = "id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at"
+        rows = self.do(f"SELECT {columns}, {_COLUMNS} FROM person WHERE id IN {IDS}", person_ids)
         found = {}
         for person_id, lock_version, deleted, hidden, untouched, kept_as, linked_at, rule, written_at, *values in rows:
             held = Held(*values)
@@ -83,19 +80,15 @@ class People(Table):
 
     def unlink(self, person_id: int, pool: Collection[int]) -> None:
         """Forget a Person that is gone; the prospects of its `pool` take No Email along, all are looked for again."""
-        self.do(
-            f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND (SELECT no_email FROM person WHERE id = ?)",
-            *(pool, person_id),
-        )
+        had_it = "(SELECT no_email FROM person WHERE id = ?)"
+        self.do(f"UPDATE prospect SET no_email_kept = 1 WHERE id IN {IDS} AND {had_it}", pool, person_id)
         self.do("UPDATE prospect SET person_id = NULL, person_lost = 1 WHERE person_id = ?", person_id)
         self.do("DELETE FROM person WHERE id = ?", person_id)
 
     def keep_no_email(self, prospect_ids: Iterable[int], *, kept: bool) -> None:
         """Record whether the Person that these prospects had was last seen with No Email, which the next one gets."""
-        self.do(
-            f"UPDATE prospect SET no_email_kept = ?1 WHERE no_email_kept <> ?1 AND id IN {IDS.replace('?', '?2')}",
-            *(kept, prospect_ids),
-        )
+        which = f"no_email_kept <> ?1 AND id IN {IDS.replace('?', '?2')}"
+        self.do(f"UPDATE prospect SET no_email_kept = ?1 WHERE {which}", kept, prospect_ids)
 
     def read(
         self,
@@ -192,18 +185,11 @@ class Undecided(Table):
         self, after: int = 0, limit: int = -1, *, among: Iterable[int] | None = None, only_opt_outs: bool = False
     ) -> list[int]:
         """Return prospects above `after` to decide now; `only_opt_outs`: instead, held ones that opted out."""
-        which = "NOT held"
-        if only_opt_outs:
-            which = (
-                f"held AND EXISTS (SELECT 1 FROM prospect p WHERE p.id = changed.prospect_id AND {OPT_OUT_IS_KNOWN})"
-            )
-        if among is not None:
-            which += f" AND prospect_id IN {IDS}"
-        return self.column(
-            f"SELECT prospect_id FROM changed WHERE {which} AND prospect_id > ? ORDER BY prospect_id LIMIT ?",
-            *(() if among is None else (among,)),
-            *(after, limit),
-        )
+        opted_out = f"EXISTS (SELECT 1 FROM prospect p WHERE p.id = changed.prospect_id AND {OPT_OUT_IS_KNOWN})"
+        which, named = f"held AND {opted_out}" if only_opt_outs else "NOT held", () if among is None else (among,)
+        which += f" AND prospect_id IN {IDS}" if named else ""
+        query = f"SELECT prospect_id FROM changed WHERE {which} AND prospect_id > ? ORDER BY prospect_id LIMIT ?"
+        return self.column(query, *named, after, limit)
 
     def decided(self, prospect_ids: Iterable[int]) -> None:
         """Note that these prospects have been decided, except those that an incomplete walk holds back."""
@@ -240,9 +226,8 @@ class Candidates(Table):
 
     def not_among(self, prospect_ids: Iterable[int]) -> list[int]:
         """Return which of these prospects nobody was looked for in this pass."""
-        return self.column(
-            "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT prospect_id FROM temp.candidate)", prospect_ids
-        )
+        known = "SELECT prospect_id FROM temp.candidate"
+        return self.column(f"SELECT value FROM json_each(?) WHERE value NOT IN ({known})", prospect_ids)
 
     def list_addresses(self) -> None:
         """Bring the table of addresses up to date with the prospects without a Person; call it inside a transaction."""

@@ -190,10 +190,8 @@ class Survey(Table):
 
     def with_unnamed_sequence(self) -> list[int]:
         """Return one sequence state of each sequence whose name was never seen."""
-        return self.column(
-            "SELECT min(id) FROM sequence_state WHERE sequence_id IS NOT NULL"
-            " AND sequence_id NOT IN (SELECT id FROM sequence) GROUP BY sequence_id"
-        )
+        unnamed = "sequence_id IS NOT NULL AND sequence_id NOT IN (SELECT id FROM sequence)"
+        return self.column(f"SELECT min(id) FROM sequence_state WHERE {unnamed} GROUP BY sequence_id")
 
     def note(self, kind: str, found: Iterable[tuple[int | str | None, ...]]) -> None:
         """Note findings: (id, prospect id, Workbooks id, what the guard counts it as); what was known is left out."""
@@ -243,10 +241,8 @@ class Survey(Table):
     def people_to_change(self) -> dict[Watched, int]:
         """Count the people that would be changed or lost, and that no passed guard has counted."""
         found = dict(self.do("SELECT watched, count(*) FROM temp.finding GROUP BY watched").fetchall())
-        waiting = self.value(
-            "SELECT count(*) FROM outbox"
-            " WHERE record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
-        )
+        which = "record = 'person' AND action = 'recreate' AND state = 'queued' AND NOT admitted"
+        waiting = self.value(f"SELECT count(*) FROM outbox WHERE {which}")
         return {Watched.UPDATES: found.get(Watched.UPDATES, 0), Watched.LOSSES: found.get(Watched.LOSSES, 0) + waiting}
 
     def keep(self) -> None:
@@ -330,9 +326,8 @@ class History(Table):
         clock is dated by this machine's. Nothing is done where the run before heard a time that is not between the two:
         one of both was wrong, and the next run will tell.
         """
-        heard_before = self.value(
-            "SELECT heard_at FROM run WHERE heard_at IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET 1"
-        )
+        before = "SELECT heard_at FROM run WHERE heard_at IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET 1"
+        heard_before = self.value(before)
         if heard_before is not None and not oldest <= heard_before <= now + _GRACE_MS:
             return
         kept = self.value(
@@ -343,9 +338,8 @@ class History(Table):
             self.do("DELETE FROM run WHERE number < ?", kept)
         today = now // DAY_MS * DAY_MS
         if not self.value("SELECT 1 FROM label_count WHERE day = ? LIMIT 1", today):  # counting reads everybody
-            self.connection.executemany(
-                "INSERT INTO label_count VALUES (?, ?, ?)", ((today, *row) for row in self.labels_now())
-            )
+            rows = [(today, *row) for row in self.labels_now()]
+            self.connection.executemany("INSERT INTO label_count VALUES (?, ?, ?)", rows)
         self.do("DELETE FROM label_count WHERE day < ?", oldest)
 
     def runs(
