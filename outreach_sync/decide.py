@@ -294,6 +294,8 @@ def _decide_creations(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, o
             run.store.undecided.hold(one.pool)
         elif one.unread and not only_opt_outs:
             run.store.undecided.mark_again(one.pool)
+            if run.pilot.prospects is not None:
+                run.pilot.prospects |= set(one.pool)
             ask_first = True
             continue
         if not only_opt_outs and not one.unread:

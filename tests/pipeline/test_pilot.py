@@ -67,6 +67,14 @@ def test_a_run_for_some_prospects_writes_the_people_they_are_and_nobody_else(wor
     assert said(world) == ["Finished"] * 3
 
 
+def test_a_pilot_ends_where_somebody_else_will_be_the_same_person_and_was_never_read(world: World) -> None:
+    world.prospect(email="ada@example.com", states=("opted_out",))
+    twin, other = world.prospect(email="ada@example.com"), world.prospect(email="bo@example.com")
+    assert counts(world.run(prospects=(twin,), sync={"start": "90d"})) == {"created": 1}
+    assert said(world) == ["Opted Out"]
+    assert counts(world.run(prospects=(other,), sync={"start": "90d"})) == {"created": 1}
+
+
 def test_a_dry_pilot_lists_what_the_pilot_would_write(world: World) -> None:
     people = known(world, None, None, None)
     changes = world.run(dry_run=True, limit=2).document["changes"]
