@@ -3,13 +3,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
-from typing import Any
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.instants import parse_iso
-from tests.harness import PERSON
+from outreach_sync.errors import UsageError
+from outreach_sync.instants import Instant, now, parse_iso
+from outreach_sync.store import Store
+from tests.harness import DAY, PERSON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Setup
 
 CHANGE = ["record", "action", "prospect_id", "task_id", "workbooks_id", "fields"]
 
@@ -147,17 +161,13 @@ def test_one_stream_alone_is_read_and_only_its_watermark_moves(setup: Any) -> No
 
 
 def test_since_reads_from_there_and_never_moves_a_watermark_over_what_was_not_read(setup: Any) -> None:
-    document = setup("run", "--since", "2099-01-01", "--json").document
-    assert document["streams"]["sequence_states"]["read"] == 0
-    assert setup("run", "--json").document["streams"]["sequence_states"]["read"] > 100
-
-
-def test_since_may_be_a_duration_and_full_reads_everything_again(setup: Any) -> None:
-    first = setup("run", "--json").document["streams"]["tasks"]["read"]
+    assert setup("run", "--since", "2099-01-01", "--json").document["streams"]["sequence_states"]["read"] == 0
+    first = setup("run", "--json").document["streams"]
+    assert first["sequence_states"]["read"] > 100
     some = setup("run", "--since", "20d", "--json").document["streams"]["tasks"]
-    assert 0 < some["read"] < first
+    assert 0 < some["read"] < first["tasks"]["read"]
     again = setup("run", "--full", "--json").document["streams"]["tasks"]
-    assert (again["read"], again["changed"]) == (first, 0)
+    assert (again["read"], again["changed"]) == (first["tasks"]["read"], 0)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +189,10 @@ def test_options_that_make_no_sense_end_with_2_before_anything_is_asked(empty: A
 @pytest.mark.parametrize(
     ("service", "fault"),
     [
-        ("outreach", "reset_before_answer"),
-        ("outreach", "hang"),
-        ("workbooks", "hang"),
+        ("outreach", "reset_before_answer"), ("outreach", "hang"), ("workbooks", "hang"),
         ("workbooks", "unavailable_503"),
     ],
-)
+)  # fmt: skip
 def test_a_service_that_is_down_ends_with_4_and_the_next_run_goes_on(setup: Any, service: str, fault: str) -> None:
     faults = getattr(setup.sandbox, service).faults
     faults.on(fault, **({"seconds": 0.1} if fault == "hang" else {}))
@@ -245,3 +253,112 @@ def test_a_stream_that_the_config_leaves_out_ends_with_2(setup: Any) -> None:
     setup.change("sync", streams=["tasks"])
     ran = setup("run", "--stream", "prospects")
     assert (ran.status, setup.sandbox.outreach.journal.total(), "sync.streams" in ran.err) == (2, 0, True)
+
+
+# -- schedule
+
+
+class Service:
+    """The command as a service, its log, and what it told the service manager."""
+
+    def __init__(self, setup: Setup, directory: Path) -> None:
+        self.log_path = directory / "log"
+        self.line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.line.bind(str(directory / "notify"))
+        self.line.setblocking(False)
+        self.messages: list[str] = []
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "outreach_sync", "-c", str(setup.config_path), "schedule"],
+                stderr=log,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify")},
+            )
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        self.told()  # the socket's queue is short
+        lines = [line for line in self.log_path.read_text().splitlines() if line.startswith("{")]
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+    def told(self) -> list[str]:
+        try:
+            while True:
+                self.messages.append(self.line.recv(1000).decode())
+        except BlockingIOError:
+            return self.messages
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(5)
+        self.line.close()
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def service(setup: Setup, tmp_path: Path) -> Iterator[Service]:
+    setup.change("schedule", every="1s", jitter="0s")
+    one = Service(setup, tmp_path)
+    yield one
+    one.close()
+
+
+def test_it_runs_cycles_heeds_a_hangup_and_ends_with_0_when_asked_to(service: Service, setup: Setup) -> None:
+    eventually(lambda: len(service.events("run_finished")) >= 2)
+    assert service.events("run_finished")[0]["people"]["updated"] > 0
+    setup.change("schedule", every="banana")
+    service.process.send_signal(signal.SIGHUP)
+    eventually(lambda: service.events("config_kept"))
+    setup.change("schedule", every="2s")
+    service.process.send_signal(signal.SIGHUP)
+    eventually(lambda: service.events("config_reloaded"))
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(60) == 0
+    assert service.events("schedule_stopped")
+    told = service.told()
+    assert {"READY=1", "STOPPING=1"} <= set(told)
+    assert any(text.startswith("RELOADING=1") for text in told)
+
+
+def test_a_signal_during_a_cycle_ends_it_soon_and_with_0(service: Service, setup: Setup) -> None:
+    setup.sandbox.outreach.faults.on("hang", seconds=20)
+    eventually(lambda: service.events("run_started"))
+    began = time.monotonic()
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(30) == 0
+    assert time.monotonic() - began < 28
+
+
+def test_a_reconcile_that_fell_due_while_nobody_was_there_is_made_up_for(setup: Setup, tmp_path: Path) -> None:
+    setup.change("schedule", every="1h", jitter="0s", reconcile="0 3 * * sun")
+    with Store.open(setup.state_path) as state, state.transaction():
+        state.history.begin("old", "reconcile", Instant(now() - 8 * DAY))
+    service = Service(setup, tmp_path)
+    try:
+        eventually(lambda: len(service.events("run_finished")) >= 2)
+        assert [event["command"] for event in service.events("run_started")] == ["run", "reconcile"]
+    finally:
+        service.close()
+
+
+def test_a_wrong_config_at_the_start_is_an_error(setup: Setup) -> None:
+    setup.change("schedule", every="banana")
+    assert setup("schedule").status == 2
+
+
+def test_a_signal_that_comes_before_the_first_cycle_is_heeded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup("run")
+    heeded: list[Any] = []
+
+    def look(*_: object) -> None:
+        heeded.extend(map(signal.getsignal, (signal.SIGTERM, signal.SIGHUP)))
+        raise UsageError("that is all.")
+
+    monkeypatch.setattr("outreach_sync.cli.run.last_begun", look)
+    assert setup("schedule").status == 2
+    assert signal.SIG_DFL not in heeded

@@ -56,7 +56,7 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
     running.process.communicate()
 
 
-@pytest.mark.parametrize("served", [(), ("--s2s", "--seed", "2")], indirect=True)
+@pytest.mark.parametrize("served", [("--s2s", "--seed", "2")], indirect=True)
 def test_the_config_is_printed_and_written_and_works_until_it_is_stopped(served: Served) -> None:
     assert served.config.read_text(encoding="utf-8") == served.printed
     assert served.config.stat().st_mode & 0o777 == 0o600

@@ -332,7 +332,7 @@ def test_a_tenant_falls_back_on_what_is_its_own_and_on_nothing_of_another(
     assert load_config(tmp_path / "acme/config.yaml").state.path == tmp_path / "unit/state.db"
     monkeypatch.delenv("STATE_DIRECTORY")
     elsewhere = tmp_path.parent / "elsewhere.yaml"
-    elsewhere.write_text("state: {path: '${STATE_DIRECTORY}/state.db'}\n")
+    elsewhere.write_text(SHIPPED.read_text())
     with pytest.raises(ConfigError, match="STATE_DIRECTORY is not set"):
         load_config(elsewhere)
 

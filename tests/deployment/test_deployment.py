@@ -17,7 +17,6 @@ import yaml
 from outreach_sync.cli import COMMANDS
 from outreach_sync.config import load_config
 from outreach_sync.config.model import checked_cron
-from outreach_sync.errors import ConfigError
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -312,15 +311,6 @@ def test_a_command_by_hand_gets_the_user_state_and_credentials_of_the_unit(
     wanted = {f"--property=LoadCredential={one.replace('%i', 'acme')}" for one in unit["LoadCredential"]}
     assert wanted <= set(words)
     assert words[-5:] == ["/usr/local/bin/outreach-sync", "--config", f"/etc/{place}/config.yaml", "failures", "list"]
-
-
-def test_the_config_of_a_tenant_never_falls_back_to_the_state_or_credentials_of_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match="STATE_DIRECTORY"):
-        load_config(UNITS / "outreach-sync.yaml")
 
 
 def test_the_config_takes_its_secrets_from_the_credentials_that_the_units_load(

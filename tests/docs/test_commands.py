@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import requests
-import yaml
 
 from outreach_sync.cli import COMMANDS, run_command
 
@@ -174,18 +173,16 @@ class Newcomer:
         return process.returncode, err
 
 
-@pytest.fixture
-def newcomer(tmp_path: Path) -> Newcomer:
-    return Newcomer(tmp_path)
-
-
-def test_the_way_of_the_readme_leads_from_nothing_to_a_scheduled_sync(newcomer: Newcomer) -> None:
+def test_the_way_of_the_readme_leads_from_nothing_to_a_scheduled_sync(tmp_path: Path) -> None:
+    newcomer = Newcomer(tmp_path)
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From nothing")[2].partition("\n## ")[0]
     lines = [line.strip()[2:] for line in section.splitlines() if line.strip().startswith("$ ")]
     every = [words[1:] for line in lines for words in _simple_commands(line) if words[0] == "outreach-sync"]
     sandbox, init, login, *way = every
     assert (init[0], login) == ("init", ("auth", "login"))
     assert newcomer.do(*init)[0] == 0
+    assert newcomer.config.exists()
+    assert newcomer.do("status") == (0, ""), "nothing is needed but the secrets of the README"
     with newcomer.start(*sandbox) as served:
         assert served.stderr is not None
         assert "Stop with Ctrl-C" in served.stderr.readline()
@@ -211,9 +208,3 @@ def test_the_way_of_the_readme_leads_from_nothing_to_a_scheduled_sync(newcomer: 
         "status": 0,
         "schedule": 0,
     }, ends
-
-
-def test_a_config_from_init_needs_nothing_but_the_secrets_of_the_readme(newcomer: Newcomer) -> None:
-    newcomer.do("init", "config/outreach-sync.yaml")
-    assert yaml.safe_load(newcomer.config.read_text(encoding="utf-8"))
-    assert newcomer.do("status") == (0, "")
