@@ -197,8 +197,8 @@ def _settle_absent(
 def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bool) -> set[int]:
     """Queue what linked people should say; return the prospects that stay to be decided.
 
-    Those are of a Person that is being written (they come in the next round), or whose history is not read yet. Who
-    says what they should is counted by the write that made it so where its answer was lost.
+    Those are of a Person that is being written, or whose history is not read yet. Who says what they should is counted
+    by the write that made it so where its answer was lost.
     """
     pools = run.store.people.prospects_of(set(run.store.people.of_prospects(prospect_ids).values()))
     people, count = run.store.people.by_id(pools), run.summary.people
@@ -301,10 +301,8 @@ def _decide_creations(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, o
         if not only_opt_outs and not one.unread:
             run.store.undecided.decided(one.pool)
         if not known and not only_opt_outs and one.states:
-            why = (
-                f"prospect {lead} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
-                f"user the integration runs as may not see it"
-            )
+            why = f"prospect {lead} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
+            why += "user the integration runs as may not see it"
             run.refuse_decision(lead, None, why)  # a skipped task alone waits, and is no failure
         elif not creates or alive.isdisjoint(reason):
             run.store.outbox.drop(one.pool, PERSON)

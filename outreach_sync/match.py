@@ -178,10 +178,10 @@ def find(run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), 
 
 
 def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> dict[int, bool]:
-    """Read the People again of which it is not certain what they hold.
+    """Read the People again of which it is not certain what they hold; return those that are not there, and if hidden.
 
-    Returns those that are not there, and whether each is hidden, not deleted: it does not come back at all. It may have
-    been deleted for good, or the key's user may no longer see it; nobody can tell which.
+    Hidden is one that does not come back at all: it was deleted for good, or the key's user may no longer see it;
+    nobody can tell which.
     """
     doubtful = [person for person in people.values() if person.lock_version is None or person.untouched]
     rows = read_people(run, doubtful) if doubtful else {}

@@ -267,12 +267,7 @@ class Tokens:
         self._stored: StoredTokens | None = None
 
     def current(self, refused: str = "") -> str:
-        """Return an access token, a new one if it is about to expire by Outreach's clock, or was `refused`.
-
-        Another one is asked for once, whichever thread reports a refused one first. Raises NotAuthenticatedError where
-        consent is needed anew, ConfigError for a key that cannot sign, StateError for the token file, ServiceError for
-        Outreach.
-        """
+        """Return an access token, a new one (asked for once, by any thread) if it expires soon or was `refused`."""
         with self._lock:
             stored = self._stored or self._load()
             if stored.access_token == refused or not self._is_fresh(stored):

@@ -177,11 +177,7 @@ def _shape(stream: Stream, wanted: Wanted) -> _Shape:
 
 
 def read_page(answer: Answer, stream: Stream, wanted: Wanted) -> Page | None:
-    """Parse one answer of a walk; None where it is no JSON:API document with a list of rows.
-
-    Its `next_url` is '' where it does not tell whether there is a next page: then only a page that is not full is the
-    last one for certain.
-    """
+    """Parse one answer of a walk (None: it is none); its `next_url` is '' where it does not tell what follows."""
     try:
         content = _shape(stream, wanted).decoder.decode(answer.body)
         rows = [_MAKERS[stream](row, wanted) for row in content.data]

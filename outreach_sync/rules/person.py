@@ -229,10 +229,7 @@ def recognised(
 
 
 def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> dict[str, str | int]:
-    """Return Workbooks field -> value for a new Person, from the lead prospect (the first of the pool).
-
-    The full name is required in Workbooks: where Outreach has none, the address stands in, else the id.
-    """
+    """Return Workbooks field -> value for a new Person from the lead; an address or id stands in for its name."""
     lead = pool[0]
     email = next((address for prospect in pool for address in prospect.emails), None)
     full = " ".join(part.strip() for part in (lead.first_name, lead.last_name) if part and part.strip())
@@ -297,11 +294,7 @@ def task_reference(task_id: int) -> str:
 
 
 def mailbox(address: str) -> str:
-    """Return the form in which two spellings of one address are equal: without blanks around it, in lower case.
-
-    Case alone is ignored, one character for one: `ß` is not `ss`, `ﬃ` is not `ffi`, the Kelvin sign is not `k`. Those
-    are other mailboxes.
-    """
+    """Return an address as it is compared: bare, each character in lower case (`ß` is not `ss`: another mailbox)."""
     bare = address.strip()
     if bare.isascii():
         return bare.lower()

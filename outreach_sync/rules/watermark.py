@@ -75,11 +75,7 @@ def _reads_all(walk: Walk, start: Instant | Back | None) -> bool:
 
 
 def late_sweep(progress: Progress, reading: Reading, server_now: Instant | None) -> Walk | None:
-    """Return a late sweep, where its time has passed since the last one began, by the server's clock.
-
-    It reads from as far before the last one's beginning as rows may come late. One that began in what is now the future
-    was dated by a wrong answer: then it is due as well.
-    """
+    """Return a late sweep if one is due by the server's clock, also if the last one began in its future."""
     began = progress.sweep_began_at
     if began is None or server_now is None or -_CLOCKS_DIFFER <= server_now - began < reading.late_sweep:
         return None

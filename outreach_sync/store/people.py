@@ -153,10 +153,7 @@ class Undecided(Table):
     """The prospects to decide. Every method that changes them must be called inside a transaction."""
 
     def mark_again(self, prospects: Iterable[int] | str, *values: int, held: bool = False) -> None:
-        """Note prospects (ids, or a selection of the above with the values it takes) to be decided again.
-
-        One that an incomplete walk holds back stays so; `held`: those that were not noted before are held back as well.
-        """
+        """Note prospects (ids, or a selection of the above with its values) to be decided again; new ones: `held`."""
         named = isinstance(prospects, str)
         which = f"({prospects})" if named else IDS
         self.do(
