@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
@@ -201,6 +208,43 @@ class CommandLine:
         status = run_command(["-c", str(self.config_path), *arguments])
         captured = self._capsys.readouterr()
         return Ran(status, captured.out, captured.err)
+
+
+class Setup(Installation):
+    """An installation with all fields of a Person; called, it runs a command line."""
+
+    def __init__(self, directory: Path, sandbox: Sandbox, command: CommandLine) -> None:
+        super().__init__(directory, sandbox, patience="20s")
+        self.command = command
+        self.settings["workbooks"]["fields"] = dict(FIELDS)
+        self.write()
+
+    def __call__(self, *arguments: str) -> Ran:
+        return self.command(*arguments)
+
+    def document(self, *arguments: str) -> Any:
+        return self(*arguments, "--json").document
+
+
+def on_a_terminal(
+    config: Path, *arguments: str, typed: str = "", columns: int = 100, errors: bool = True, **environment: str
+) -> Ran:
+    """Run one command line in a process of its own on a terminal, at which somebody has typed; `err` is empty."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "outreach_sync", "-c", str(config), *arguments],
+        stdin=theirs, stdout=theirs, stderr=theirs if errors else subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    said = b""
+    with suppress(OSError):  # what a terminal says when nobody holds its other end
+        while part := os.read(ours, 65_536):
+            said += part
+    os.close(ours)
+    return Ran(process.wait(), said.decode().replace("\r\n", "\n"), "")
 
 
 def consent(url: str, decision: str = "approve") -> str:

@@ -74,17 +74,6 @@ class Victim(Installation):
         return {path.name: path.read_bytes() for path in ours}
 
 
-class Eavesdropper:
-    """A server of somebody else's, which remembers what reaches it."""
-
-    def __init__(self) -> None:
-        self.heard: list[Any] = []
-
-    def respond(self, request: Request) -> Response:
-        self.heard.append(request)
-        return Response(200, {"Content-Type": "application/json"}, b'{"success":true,"data":[]}')
-
-
 @pytest.fixture
 def installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -95,10 +84,16 @@ def installation(
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[tuple[Eavesdropper, str]]:
-    eavesdropper = Eavesdropper()
-    with HttpServer(eavesdropper.respond) as server:
-        yield eavesdropper, server.url
+def elsewhere() -> Iterator[tuple[list[Request], str]]:
+    """A server of somebody else's: what reaches it, and its address."""
+    heard: list[Request] = []
+
+    def respond(request: Request) -> Response:
+        heard.append(request)
+        return Response(200, {"Content-Type": "application/json"}, b'{"success":true,"data":[]}')
+
+    with HttpServer(respond) as server:
+        yield heard, server.url
 
 
 # -- no secret is written anywhere but where it belongs
@@ -203,13 +198,13 @@ def test_a_literal_secret_that_everybody_can_read_is_warned_about(installation: 
 def test_nobody_else_is_sent_anything(
     installation: Victim, elsewhere: Any, service: str, fault: str, option: str, *, more: Any
 ) -> None:
-    eavesdropper, url = elsewhere
+    heard, url = elsewhere
     installation.settings["outreach"]["page_size"] = 5
     getattr(installation.sandbox, service).faults.on(fault, **{option: url}, **more)
     installation.says("run")
     fired = getattr(installation.sandbox, service).journal.entries()
     assert any(fault in entry.faults for entry in fired), "the fault never struck"
-    assert not eavesdropper.heard
+    assert not heard
 
 
 def test_a_config_cannot_switch_the_verification_off(installation: Victim) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Setup
+    from tests.harness import Setup
 
 CHANGE = ["record", "action", "prospect_id", "task_id", "workbooks_id", "fields"]
 

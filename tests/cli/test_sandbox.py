@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -82,21 +81,6 @@ def test_it_begins_empty_or_without_the_fields_of_the_sync(served: Served, held:
     assert requests.get(f"{outreach}/_sandbox/", timeout=5).json()["records"]["prospect"] == held
     records = requests.get(f"{workbooks}/_sandbox/records", timeout=5).text
     assert ("cf_person_" in records) == (held == 0)
-
-
-def test_a_consent_is_given_as_in_real_life(served: Served, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "outreach_sync", "-c", "sandbox.yaml", "auth", "login"]
-    login = subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
-    assert login.stdout is not None
-    address = next(line.strip() for line in login.stdout if "/oauth/authorize" in line)
-    page = requests.get(address, timeout=5).text
-    approve = re.search(r'id="approve" href="([^"]+)"', page)
-    assert approve is not None
-    link = approve[1].replace("&amp;", "&")
-    requests.get(f"{served.document['outreach']['base_url']}{link}", timeout=5)  # the browser follows to the program
-    assert login.wait(20) == 0, login.communicate()
-    login.communicate()
-    assert served.program("-c", "sandbox.yaml", "check").returncode in {0, 1}
 
 
 def test_its_output_may_be_sent_into_its_own_file(tmp_path: Path) -> None:

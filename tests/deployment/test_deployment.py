@@ -244,10 +244,6 @@ def read(unit: Path) -> dict[str, dict[str, list[str]]]:
     return sections
 
 
-def named(path: Path) -> str:
-    return path.name
-
-
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed here")
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     """Verified with a program that exists, and with the template as one of its instances."""
@@ -262,7 +258,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     assert ours == []
 
 
-@pytest.mark.parametrize("unit", SERVICES, ids=named)
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 def test_each_service_runs_a_command_that_exists_hardened_and_may_write_its_state_only(unit: Path) -> None:
     service = read(unit)["Service"]
     assert all(service[key] == ["yes"] for key in HARDENING)
@@ -277,7 +273,7 @@ def test_each_service_runs_a_command_that_exists_hardened_and_may_write_its_stat
     assert "schedule" in unit.name or "143" in service["SuccessExitStatus"][0].split(), "a stop is no failure"
 
 
-@pytest.mark.parametrize("unit", TIMERS, ids=named)
+@pytest.mark.parametrize("unit", TIMERS, ids=lambda unit: unit.name)
 def test_each_timer_has_its_service_and_makes_up_for_what_was_missed(unit: Path) -> None:
     assert unit.with_suffix(".service") in SERVICES
     timer = read(unit)["Timer"]

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from outreach_sync.sandbox import Sandbox
-from tests.harness import FIELDS, CommandLine, Consenting, Installation, Time
+from tests.harness import CommandLine, Consenting, Setup, Time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-class Reader(Installation):
-    """Somebody who follows the documentation: `run` does one command line with their config."""
-
-    def __init__(self, directory: Path, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-        super().__init__(directory, sandbox, patience="20s")
-        self.config_path = directory / "config" / "outreach-sync.yaml"
-        self.settings["workbooks"]["fields"] = dict(FIELDS)
-        self.run = CommandLine(self.config_path, capsys)
-        self.write()
-
-    def document(self, *arguments: str) -> Any:
-        """Run a command with `--json` and return what it printed."""
-        return self.run(*arguments, "--json").document
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +21,8 @@ def _place_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+def reader(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     monkeypatch.setattr("sys.stdin", Consenting(capsys))
     with Sandbox() as sandbox, Time().running(everywhere=True):
         sandbox.load_example()
-        yield Reader(tmp_path, sandbox, capsys)
+        yield Setup(tmp_path, sandbox, CommandLine(tmp_path / "config.yaml", capsys))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
-import sys
 import tempfile
 from io import StringIO
 from pathlib import Path
@@ -16,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from outreach_sync.sandbox import Sandbox
+from tests.harness import on_a_terminal
 
 PATH = Path(__file__).parents[2] / "docs" / "terminal.svg"
 _COLUMNS = 112
@@ -32,33 +29,13 @@ def main() -> None:
         config.touch(mode=0o600)
         config.write_text(yaml.safe_dump(sandbox.config(Path(directory, "state.db")), allow_unicode=True), "utf-8")
         for words, most in _COMMANDS.items():
-            printed = _on_a_terminal([sys.executable, "-m", "outreach_sync", "-c", str(config), *words]).splitlines()
+            said = on_a_terminal(config, *words, columns=_COLUMNS, errors="-q" in words).out
+            printed = re.sub(r"\x1b\][^\x1b\x07]*(?:\x1b\\|\x07)|\x1b\[\?25[hl]", "", said).splitlines()
             console.print(Text(f"$ outreach-sync {' '.join(words)}", style="bold"))
             console.print(Text.from_ansi("\n".join([*printed[:most], *(["…"] if len(printed) > most else [])])))
             console.print()
     drawn = re.sub(r"@font-face \{.*?\}\n", "", console.export_svg(title="outreach-sync"), flags=re.DOTALL)
     PATH.write_text(drawn, encoding="utf-8")
-
-
-def _on_a_terminal(command: list[str]) -> str:
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(_COLUMNS), "LINES": "50", "TERM": "xterm-256color"}
-    quiet = theirs if "-q" in command else subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=quiet, env=environment) as process:
-        os.close(theirs)
-        printed = b""
-        while True:
-            try:
-                piece = os.read(ours, 65_536)
-            except OSError:  # Linux says so that the other end is closed
-                break
-            if not piece:
-                break
-            printed += piece
-        process.wait()
-    os.close(ours)
-    text = printed.decode(errors="replace").replace("\r\n", "\n")
-    return re.sub(r"\x1b\][^\x1b\x07]*(?:\x1b\\|\x07)|\x1b\[\?25[hl]", "", text)
 
 
 if __name__ == "__main__":

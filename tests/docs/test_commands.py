@@ -18,7 +18,7 @@ from outreach_sync.cli import COMMANDS, run_command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Reader
+    from tests.harness import Setup
 
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]))
@@ -110,8 +110,8 @@ TO_FOLLOW = [page for page in PAGES if page.name != "README.md" and _commands_of
 
 
 @pytest.mark.parametrize("page", TO_FOLLOW, ids=lambda page: page.name)
-def test_a_reader_of_a_page_can_do_what_it_says(page: Path, reader: Reader) -> None:
-    reader.run("run")
+def test_a_reader_of_a_page_can_do_what_it_says(page: Path, reader: Setup) -> None:
+    reader("run")
     failed = []
     for shown in _commands_of(page):
         if shown.words[0] == "outreach-sync":
@@ -120,7 +120,7 @@ def test_a_reader_of_a_page_can_do_what_it_says(page: Path, reader: Reader) -> N
     assert not failed
 
 
-def _done_by(reader: Reader, words: list[str]) -> tuple[int, str]:
+def _done_by(reader: Setup, words: list[str]) -> tuple[int, str]:
     """Do a command as a reader would: with their own config, paths and ids."""
     if words[0] == "-c":
         del words[:2]
@@ -133,7 +133,7 @@ def _done_by(reader: Reader, words: list[str]) -> tuple[int, str]:
     if "BACKUP" in words:
         words[words.index("BACKUP")] = str(max(reader.state_path.parent.glob("*.backup-*")))
     assert not _PLACEHOLDERS & set(words), "a placeholder belongs into a sentence"
-    ran = reader.run(*words)
+    ran = reader(*words)
     return ran.status, ran.err
 
 

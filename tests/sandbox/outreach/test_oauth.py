@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import html
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -43,6 +45,10 @@ def test_consent_returns_a_code_and_the_state_and_the_code_works_once(client: Cl
     assert answer.status_code == 200
     assert answer.json()["scope"] == "tasks.read prospects.read"
     assert client.refresh(**form).json()["error"] == "invalid_grant"
+    link = re.search(r'id="approve" href="([^"]+)"', consent(client.service).text)
+    assert link is not None, "what a person in a browser clicks"
+    followed = requests.get(client.service.url + html.unescape(link[1]), allow_redirects=False, timeout=5)
+    assert returned(followed).keys() == {"code", "state"}
     client.service.faults.on("consent_state_lost")
     assert "state" not in returned(consent(client.service, auto_approve="1"))
 
