@@ -112,6 +112,8 @@ UNCLEAR = "the answer does not clearly say that this record was saved: cf_x: no"
         *((answer(({"id": odd}, DONE)), CREATE, Unknown) for odd in (2**63 - 1, 10**300, -5, 1.5)),
         (answer(({"id": 1002}, failed(cf_x=["no"])), success=False), UPDATE, Unknown),
         (answer(({"id": 1001}, {"success": True, "errors": {"cf_x": ["no"]}})), UPDATE, Unknown(UNCLEAR)),
+        (answer(({"id": 1001}, {"success": False, "message": ["no"]})), UPDATE, Rejected(("no",))),
+        (answer(({"id": 1001}, DONE)) | {"affected_object_information": [DONE, DONE]}, UPDATE, Unknown),
         (answer(({"id": 1009, "lock_version": 2}, DONE), ({"id": 5}, DONE)), OTHER, Accepted(1009, 2)),
         (answer(({"id": 1009}, DONE), ({"id": 1009}, DONE)), OTHER, Unknown),
         *((said, UPDATE, Unknown) for said in ({}, {"affected_objects": "x"}, {"affected_objects": [None]})),
@@ -130,6 +132,8 @@ def test_only_an_answer_that_names_the_record_in_its_place_is_believed(
 def test_a_create_is_given_neither_the_id_of_another_record_nor_what_became_of_another_create() -> None:
     said = answer(({"id": 1001}, DONE), ({"id": 1001}, DONE))
     assert isinstance(judge(said, [UPDATE, CREATE])[1], Unknown)
+    unnamed = answer(({"id": None}, failed(cf_x=["no"])), ({"id": 1001}, DONE), success=False)
+    assert list(map(type, judge(unnamed, [UPDATE, CREATE]))) == [Rejected, Unknown]
     assert all(isinstance(verdict, Unknown) for verdict in judge(said, [CREATE, CREATE]))
     swapped = answer(
         ({"id": None, REFERENCE: "outreach-task-9003"}, failed(name=["is a required field"])),
