@@ -39,10 +39,7 @@ def landing_of(redirect_uri: str) -> tuple[int, str] | None:
 
 
 def code_from(pasted: str, state: str) -> str:
-    """Take the code out of what a user pasted: the address the browser ended at, its query, or the code alone.
-
-    UsageError: there is no code in it, or it answers another request than ours. NotAuthenticatedError: it was refused.
-    """
+    """Take the code out of what a user pasted: the address the browser ended at, its query, or the code alone."""
     text = "".join(pasted.split()).strip(_AROUND).replace("&amp;", "&")
     if not text:
         raise UsageError("no code was given.", advice="Run `outreach-sync auth login` again and paste the address.")
@@ -70,10 +67,7 @@ class Listener(ThreadingHTTPServer):
         super().__init__((_LOOPBACK, port), _Visitor)
 
     def code(self, stop: StopSignal, *, seconds: float) -> str:
-        """Wait for the browser and return the code it brings, or end when asked to stop.
-
-        UnavailableError: nobody came within `seconds`. NotAuthenticatedError: consent was refused.
-        """
+        """Wait for the browser and return the code it brings, or end when asked to stop."""
         ends = time.monotonic() + seconds
         while not self.brought:
             check(stop)

@@ -57,9 +57,9 @@ def make_directory(path: Path) -> None:
 
 
 def open_private(path: Path) -> int:
-    """Open a file for reading and writing, and make it (0600) where there is none; return its descriptor.
+    """Open a file for reading and writing, and make it (0600) where there is none; a symbolic link is refused.
 
-    A symbolic link is refused: `resolved` comes first. Root may be asked to write where someone else plants links.
+    Call `resolved` first. Root may be asked to write where someone else plants links.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -83,10 +83,7 @@ def write_whole(
 
     A new file gets the `mode`; one that is replaced keeps its own, or, if `private`, what its owner had of it. With
     `through`, what is no regular file is written into as it is. With `new`, a file that is there, even since a moment
-    ago, is refused (FileExistsError).
-
-    Raises:
-        OSError: it cannot be written, or is not a regular file; what was there is still there, and nothing beside it.
+    ago, is refused (FileExistsError). After an OSError what was there is still there, and nothing beside it.
     """
     there = _stat(path)
     if there is not None and not stat.S_ISREG(there.st_mode):
@@ -115,10 +112,7 @@ def prove_replaceable(path: Path) -> None:
 
 
 def flush_directory(directory: Path) -> None:
-    """Bring the names in a directory to the disk: a file that was put there is found after a power cut.
-
-    A file system that cannot do it is no failure; a disk that fails is an OSError.
-    """
+    """Bring the names in a directory to the disk, for a power cut; a file system that cannot do it is no failure."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -53,10 +53,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """A group whose help shows the first sentence of each command whole.
-
-    Of the program's own commands it knows the name and the line until one is used: its module is imported then.
-    """
+    """A group whose help shows the first sentence of each command whole; a command's module is imported when used."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the list of commands."""
@@ -127,10 +124,7 @@ _STANDARD = (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr
 
 @contextmanager
 def dependable_streams() -> Iterator[None]:
-    """Have no failure of the standard streams taken for a bug, or keep a run from being done, for the block.
-
-    What the encoding lacks is written as an escape.
-    """
+    """Let no failure of the standard streams be taken for a bug or end a run; what the encoding lacks is escaped."""
     for name, flags, mode in _STANDARD:
         if getattr(sys, name) is None:  # its number must not be given to a file, which would then be written into
             setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
@@ -151,9 +145,9 @@ def dependable_streams() -> Iterator[None]:
 class _Dependable(io.FileIO):
     """What is below stdout or stderr.
 
-    Whoever reads our stdout and stops has seen enough: the rest goes nowhere, and the exit status stays what the
-    command says. A stdout that cannot be written is an error, once. A stderr that cannot be written loses what would be
-    said there; it is tried each time, as a disk that is full may have room again.
+    A reader of stdout who stops has seen enough: the rest goes nowhere, and the exit status stays what the command
+    says. A stdout that cannot be written is an error, once. What cannot be written to stderr is lost; it is tried each
+    time, as a disk that is full may have room again.
     """
 
     is_stdout = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,11 +51,7 @@ _DONE = (
 
 
 def moment(text: str) -> Instant | Back:
-    """Parse an option's time: ISO 8601 (UTC unless it has a zone), or a duration back from what Outreach's clock reads.
-
-    Raises:
-        BadParameter: it is neither, or out of reach.
-    """
+    """Parse an option's time: ISO 8601 (UTC unless it has a zone), or a duration back by Outreach's clock."""
     try:
         return parse_since(text)
     except OutOfReachError as error:
@@ -128,14 +124,7 @@ def _carry_out(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Do it and show how it ended; return the exit status.
-
-    On a terminal, where the last line sums it up, only what is wrong is logged.
-
-    Raises:
-        UsageError: the flags of what is printed make no sense together.
-        OutreachSyncError: what ended the run, which is said then.
-    """
+    """Do it and show how it ended; on a terminal, where the last line sums it up, only what is wrong is logged."""
     if as_csv and (context.as_json or not options.dry_run):
         raise click.UsageError("--csv lists the changes of a --dry-run, and --json prints them in another form.")
     level = "warning" if (context.log_format or config.logging.format) != "json" and sys.stderr.isatty() else None
@@ -234,16 +223,13 @@ def schedule(context: ui.Invocation) -> int:
 
     hangups: deque[int] = deque()
     with ui.stop_on_signals(hangups) as stop:
-        try:
-            store = Store.open_to_read(config.state.path)
-        except StateError:
-            store = None  # the first run says what is wrong with it, or brings it up to date
-        overdue = False
-        if store is not None:
-            with store:
-                overdue = RECONCILE in overdue_runs(config, last_begun(store, now()), now())
+        overdue: Mapping[str, Instant] = {}
+        with suppress(StateError):  # the first run says what is wrong with it, or brings it up to date
+            if (store := Store.open_to_read(config.state.path)) is not None:
+                with store:
+                    overdue = overdue_runs(config, last_begun(store, now()), now())
         scheduler = Scheduler(config, begin, stop=stop, log=log, manager=ServiceManager())
-        scheduler.serve(hangups, read_config, reconcile_first=overdue)
+        scheduler.serve(hangups, read_config, reconcile_first=RECONCILE in overdue)
     return 0
 
 
@@ -257,10 +243,7 @@ _INDENT = "    "
 
 
 def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
-    """Show what a dry run found: first in numbers, then one by one, and what it would refuse: it keeps no list.
-
-    The fields go by the titles that people see in Workbooks.
-    """
+    """Show what a dry run found, in numbers and one by one by the titles of Workbooks, and what it would refuse."""
     links, arrow = Links.of(config), ui.plain_or("→", "->")
     people = [one for one in ended.changes if one["record"] == "person"]
     tasks = [one for one in ended.changes if one["record"] == "task"]

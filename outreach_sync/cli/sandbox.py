@@ -79,30 +79,21 @@ def sandbox(context: click.Context, /, **options: Any) -> int | None:
     try:
         return serve(on_ready=_say_where, **options)
     except OSError as error:
-        raise UsageError(
-            f"the sandbox cannot be served so: {error.strerror}.",
-            advice="Choose other ports (0: any free one), or another file with --write.",
-        ) from error
+        advice = "Choose other ports (0: any free one), or another file with --write."
+        raise UsageError(f"the sandbox cannot be served so: {error.strerror}.", advice=advice) from error
 
 
 def _say_where(served: Sandbox) -> None:
-    for line in (
-        f"Outreach on {served.outreach.url}, Workbooks on {served.workbooks.url}. Stop with Ctrl-C.",
-        "In another terminal: `outreach-sync -c sandbox.yaml run`, `outreach-sync sandbox do list`; docs/sandbox.md.",
-    ):
-        click.echo(line, err=True)
+    click.echo(f"Outreach on {served.outreach.url}, Workbooks on {served.workbooks.url}. Stop with Ctrl-C.", err=True)
+    there = "`outreach-sync -c sandbox.yaml run`, `outreach-sync sandbox do list`; docs/sandbox.md."
+    click.echo(f"In another terminal: {there}", err=True)
 
 
 # -- the back door
 
 
 def _ask(service: str, method: str, path: str, document: object = None) -> Any:
-    """Send JSON to the back door of the sandbox that the config was written for; return the JSON of the answer.
-
-    Raises:
-        ConfigError: there is no such config.
-        UsageError: it is that of real services, nothing answers there, or what was asked makes no sense.
-    """
+    """Send JSON to the back door of the sandbox that the config was written for; return the JSON of the answer."""
     config_file = click.get_current_context().ensure_object(ui.Invocation).given_config or CONFIG_FILE
     advice = "Name the sandbox's with --config."
     try:
@@ -140,11 +131,7 @@ def _edit(verb: str, kind: str, fields: Mapping[str, Any] | None = None, **which
 
 
 def _values(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE; a value is JSON or else a text.
-
-    Raises:
-        UsageError: there is no `=`.
-    """
+    """Read NAME=VALUE; a value is JSON or else a text."""
     values: dict[str, Any] = {}
     for one in given:
         name, sign, text = one.partition("=")
@@ -301,11 +288,7 @@ def fault_off(name: str | None, service: str | None) -> None:
 
 
 def _owner(name: str, service: str | None) -> str:
-    """Say whose fault it is; a name that nobody has is Outreach's, which names the nearest.
-
-    Raises:
-        UsageError: both have it, and nothing says which is meant.
-    """
+    """Say whose fault it is; a name that nobody has is Outreach's, which names the nearest."""
     owners = [one for one in _SERVICES if name in _ask(one, "GET", "/faults")]
     if service is None and len(owners) > 1:
         raise UsageError(f"both services have the fault '{name}'.", advice="Say which: --service outreach, workbooks.")

@@ -52,11 +52,7 @@ class Invocation:
     as_json: bool = False
 
     def config(self, *, require_secrets: bool = True) -> Config:
-        """Load the config, and warn where others can read a secret in it.
-
-        Raises:
-            ConfigError: there is none, or it is wrong.
-        """
+        """Load the config, and warn where others can read a secret in it."""
         path = find_config(self.given_config)
         config = load_config(path, require_secrets=require_secrets)
         for warning in (exposed_secrets(path), root_among_others(config.state.path)):
@@ -86,28 +82,18 @@ class Invocation:
 
 
 def say_failure(error: Exception) -> int:
-    """Print the line of what ended a command; return the exit status.
-
-    The traceback of a bug goes to the log, at debug, in a command that keeps none as well.
-    """
+    """Print the line of what ended a command, and log a bug's traceback at debug; return the exit status."""
     if isinstance(error, OutreachSyncError):
         click.echo(f"outreach-sync: {scrubbed(str(error))}", err=True)
         return error.exit_status
     context = Invocation.latest
-    log = context.log if context is not None else None
-    if log is None and context is not None and context.log_level == "debug":
-        log = start_logging("debug", context.log_format or "auto")
-    if log is not None:
-        log.debug("bug", exc_info=error)
-    click.echo(
-        f"outreach-sync: a bug in this program: {type(error).__name__}. Nothing that was committed is lost; "
-        f"run again with --log-level debug and report what it logs.",
-        err=True,
-    )
-    return _BUG
-
-
-_BUG = 70
+    if context is not None and context.log is None and context.log_level == "debug":
+        context.log = start_logging("debug", context.log_format or "auto")
+    if context is not None and context.log is not None:
+        context.log.debug("bug", exc_info=error)
+    advice = "Nothing that was committed is lost; run again with --log-level debug and report what it logs."
+    click.echo(f"outreach-sync: a bug in this program: {type(error).__name__}. {advice}", err=True)
+    return OutreachSyncError.exit_status
 
 
 def _answer_in_json(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
@@ -132,10 +118,8 @@ def stop_on_signals(hangups: deque[int] | None = None) -> Iterator[StopSignal]:
     """Turn the signals into a request to stop, for the block. A SIGHUP that is ignored (nohup) stays so.
 
     Where an exchange hangs the process is ended after a grace: the state says what was being sent, and the next run
-    looks. The exit status is then 128 and the signal.
-
-    Args:
-        hangups: takes each SIGHUP in its stead, as a schedule wants it, which also ends with 0.
+    looks. The exit status is then 128 and the signal. With `hangups`, as a schedule wants it, it is 0, and each SIGHUP
+    goes in there.
     """
     stop = StopSignal()
 
@@ -161,10 +145,7 @@ def stop_on_signals(hangups: deque[int] | None = None) -> Iterator[StopSignal]:
 
 @contextmanager
 def changing(config: Config, command: str, *, in_vain: bool = False) -> Iterator[Store]:
-    """Open the state under the run lock, once it is known to belong to the config's accounts.
-
-    `in_vain`: a copy that is thrown away, without a lock.
-    """
+    """Open the state of the config's own accounts, under the run lock; `in_vain`: a copy of it, without a lock."""
     path = config.state.path
     opened = Store.open_scratch if in_vain else Store.open
     with nullcontext() if in_vain else run_lock(path, command), opened(path) as store:
@@ -206,13 +187,7 @@ def line(*parts: object, style: str = "") -> Text:
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: Sequence[int] = ()) -> Table:
-    """Return a table as wide as it has to be; on a terminal long cells are wrapped.
-
-    Args:
-        rows: the cells; what is no `Text` is made safe.
-        headers: one for each column.
-        right: which columns hold numbers.
-    """
+    """Return a table as wide as it has to be; `right` are the columns of numbers; a terminal wraps long cells."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, header in enumerate(headers):
         made.add_column(header, justify="right" if place in right else "left", overflow="fold")

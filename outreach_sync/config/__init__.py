@@ -62,10 +62,7 @@ _QuickLoader: _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def find_config(explicit: Path | None = None) -> Path:
-    """Find the config: the given path, `$OUTREACH_SYNC_CONFIG`, or the first of three usual places that exists.
-
-    ConfigError: what was named does not exist, or there is none anywhere; the message says where was looked.
-    """
+    """Find the config: the given path, `$OUTREACH_SYNC_CONFIG`, or the first of three usual places that exists."""
     by = "$OUTREACH_SYNC_CONFIG" if explicit is None else "--config"
     named = explicit or os.environ.get("OUTREACH_SYNC_CONFIG")
     problem, path = None, Path()
@@ -193,19 +190,11 @@ def _section(tree: Mapping[str, object], *way: str) -> Mapping[str, object]:
 
 
 class Document:
-    """A config file that was read, with what the environment and the files of secrets hold put in.
-
-    Attributes:
-        tree: dicts, lists, text and None.
-        problems: the first mistake of each value: its line (from 1), and what is wrong and allowed.
-    """
+    """A config file that was read, with what the environment and the files of secrets hold put in."""
 
     def __init__(self, path: Path, *, require_secrets: bool = True) -> None:
-        """Read it. With `require_secrets`, a credential whose variable or file is missing is a mistake, else None.
-
-        ConfigError: the file cannot be read, is too large, or is not a YAML mapping at all.
-        """
-        self.problems: dict[Where, tuple[int, str]] = {}
+        """Read it. With `require_secrets`, a credential whose variable or file is missing is a mistake, else None."""
+        self.problems: dict[Where, tuple[int, str]] = {}  # the first of each value: its line, what is wrong and allowed
         self._path = path
         # What systemd's unit for a config of the system sets is also known to commands that are run by hand.
         # /etc/outreach-sync/acme/config.yaml belongs to the tenant acme. Its state is in /var/lib/outreach-sync/acme,
@@ -218,7 +207,7 @@ class Document:
         self._optional = frozenset() if require_secrets else CREDENTIALS
         self._lines: dict[Where, int] = {}  # of every key and list item
         self._open: set[int] = set()
-        self.tree = self._mapping(_compose(path), ())
+        self.tree = self._mapping(_compose(path), ())  # dicts, lists, text and None
 
     def complain(self, where: Where, text: str, *, line: int = 0) -> None:
         """Say what is wrong with a value, at its line or that of the nearest thing around it that is in the file."""
@@ -274,10 +263,7 @@ class Document:
         return found
 
     def _text(self, node: yaml.ScalarNode, where: Where) -> str | None:
-        """Put the environment's values in; what they hold is not looked at again.
-
-        As in a shell, ``:-`` also replaces a variable that is set to nothing.
-        """
+        """Put the environment's values in, which are not looked at again; ``:-`` also replaces one that is empty."""
         source, environment, line = str(node.value), self._environment, node.start_mark.line + 1
         matches = [match for match in _VARIABLE.finditer(source) if match[0] != "$${"]
         for match in matches:

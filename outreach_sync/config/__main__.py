@@ -66,9 +66,8 @@ def _with_variables(node: Any) -> Any:
 
 def _own_keys(where: Where) -> list[str]:
     """List the keys of a section but the `_file` variants of its secrets."""
-    return [
-        key for key in keys_at(where) if (*where, key.removesuffix("_file")) not in SECRETS or (*where, key) in SECRETS
-    ]
+    secrets = {f"{way[-1]}_file" for way in SECRETS if way[:-1] == where}
+    return [key for key in keys_at(where) if key not in secrets]
 
 
 def reference_markdown() -> str:
@@ -95,10 +94,7 @@ def _sections(where: Where) -> Iterator[Schema]:
 
 
 def starter_config(answers: Mapping[str, Answer] | None = None) -> str:
-    """Write the starter config, with answers in place of defaults, by path: ``{"workbooks.base_url": "https://…"}``.
-
-    UsageError: an answer is for a key that the starter does not have.
-    """
+    """Write the starter config, with answers in place of defaults, by path: ``{"workbooks.base_url": "https://…"}``."""
     wanted: dict[Where, Answer] = {tuple(path.split(".")): answer for path, answer in (answers or {}).items()}
     text = _HEAD + "\n".join(_lines((), wanted)) + "\n"
     if wanted:
@@ -140,8 +136,7 @@ def _comment(said: str) -> Iterator[str]:
 def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) -> str | None:
     """Return the text of a config with plain words put in as values of a section's keys.
 
-    None where that cannot be done without touching something else: the section is not there or not in block style, or
-    a value comes from the environment.
+    None where the section is not there or not in block style, or a value comes from the environment.
     """
     mapping = node_at(yaml.compose(text), section)
     if not isinstance(mapping, yaml.MappingNode) or mapping.flow_style or not mapping.value:

@@ -79,10 +79,7 @@ def as_yaml(tree: object) -> Any:
 
 
 def checked_cron(text: str) -> str:
-    """Return a cron expression of five fields (crontab(5), UTC) with single blanks.
-
-    ValueError: it is not one, or never fires; the text names the field, never its content.
-    """
+    """Return a cron expression of five fields (crontab(5), UTC) with single blanks; an error names only the field."""
     fields = text.lower().split()
     if len(fields) != 5:  # noqa: PLR2004
         raise ValueError("is not a cron expression of five fields")
@@ -221,9 +218,8 @@ Milliseconds = Annotated[int, BeforeValidator(lambda raw: parse_duration(str(raw
 Span = Annotated[Milliseconds, Field(ge=0, le=LONGEST_MS), says(SPANS)]
 LongerThanNothing = Annotated[Milliseconds, Field(ge=1, le=LONGEST_MS), says(f"{SPANS}, longer than 0")]
 AtMostADay = Annotated[Milliseconds, Field(ge=1, le=_DAY_MS), says(f"{SPANS}, longer than 0 and at most 24h")]
-Value = Annotated[
-    Scalar, WithJsonSchema({**_SCALAR, "errorMessage": "text, a number, true, false, or null for an empty field"})
-]
+_VALUE = "text, a number, true, false, or null for an empty field"
+Value = Annotated[Scalar, WithJsonSchema({**_SCALAR, "errorMessage": _VALUE})]
 FieldName = Annotated[str, Field(pattern=_FIELD, json_schema_extra={"errorMessage": NAMES[_FIELD]})]
 AttributeName = Annotated[str, Field(pattern=_ATTRIBUTE, json_schema_extra={"errorMessage": NAMES[_ATTRIBUTE]})]
 OutreachWord = Annotated[str, Field(pattern=_WORD, json_schema_extra={"errorMessage": NAMES[_WORD]})]
@@ -232,13 +228,9 @@ AtLeastOne = Field(min_length=1)
 Template = Annotated[Text, _unless(_TEMPLATE.format(_PLACES), _STRAY), says(f"{_ANY}{_BRACES}")]
 NoteTemplate = Annotated[Text, _unless(_TEMPLATE.format(_PLACES + "|note"), _STRAY), says(f"{_ANY} {{note}}{_BRACES}")]
 Cron = Annotated[str, AfterValidator(checked_cron), says('five fields as in a cron table, such as "0 3 * * sun"')]
+_COMMAND = "a command as a list of words, or as one line; it is started without a shell"
 Command = Annotated[
-    tuple[Text, ...],
-    AtLeastOne,
-    BeforeValidator(_words),
-    WithJsonSchema(
-        {**_WORDS, "errorMessage": "a command as a list of words, or as one line; it is started without a shell"}
-    ),
+    tuple[Text, ...], AtLeastOne, BeforeValidator(_words), WithJsonSchema({**_WORDS, "errorMessage": _COMMAND})
 ]
 Start = Annotated[
     Back | Instant | None,
@@ -278,10 +270,7 @@ _DEFAULT_TYPES = {"call": "Phone call", "email": "Email", "default": "To-do"}
 
 
 def key(default: Any, description: str | None = None, **more: Any) -> Any:
-    """Describe a key: its default as it stands in the file, what it means, and what `Field` may say beside.
-
-    A key without a description holds a section; left out, it has all its defaults.
-    """
+    """Describe a key: its default as in the file, what it means (a section says so itself), and what `Field` takes."""
     return Field(default=default, description=description, **more)
 
 
@@ -540,11 +529,10 @@ class Config(Section):
 
 
 def revealed(value: SecretStr | str | None, name: str) -> str:
-    """Take the text of a credential that is needed now; ConfigError: there is none; the message names its key."""
+    """Take the text of a credential that is needed now; ConfigError: there is none."""
     if value is None:
-        raise ConfigError(
-            f"{name} is not set.", advice="Set it in the config, or the environment variable that the config names."
-        )
+        advice = "Set it in the config, or the environment variable that the config names."
+        raise ConfigError(f"{name} is not set.", advice=advice)
     return value if isinstance(value, str) else value.get_secret_value()
 
 
