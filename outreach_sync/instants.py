@@ -87,11 +87,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_since(text: str) -> Back | Instant:
-    """Parse what somebody names as a beginning: a time as `parse_iso` reads it, or a duration back.
-
-    Raises:
-        ValueError: it is neither, or out of reach; the message does not show it.
-    """
+    """Parse what somebody names as a beginning: a time as `parse_iso` reads it, or a duration back; or a ValueError."""
     try:
         moment = parse_iso(text.strip())
     except ValueError:

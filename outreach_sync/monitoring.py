@@ -79,11 +79,7 @@ METRICS = {
 
 
 class Watch:
-    """Watches one run from its begin to its end. One that is closed in between has broken down.
-
-    Attributes:
-        log: what the run shall log to, so that a failure can be told with the last lines of its log.
-    """
+    """Watches one run from its begin to its end, by what it writes to `log`. Closed in between, it has broken down."""
 
     def __init__(self, config: Config, log: Log) -> None:
         """Tell nobody before `begin`: a dry run is watched by nobody."""
@@ -129,10 +125,10 @@ class Watch:
 
     def close(self) -> None:
         """Tell how the run ended, or that it broke down, if it began; wait a few seconds for whom is told."""
-        monitoring, told = self._config.monitoring, self._told
-        command = monitoring.on_success if told["EXIT_STATUS"] == 0 else monitoring.on_failure
         if not self._run_id:
             return
+        monitoring, told = self._config.monitoring, self._told
+        command = monitoring.on_success if told["EXIT_STATUS"] == 0 else monitoring.on_failure
         text = "\n".join((f"run {self._run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
         hook = None
         if command is not None and self._signal != LOG:

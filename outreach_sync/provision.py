@@ -14,13 +14,7 @@ from outreach_sync.errors import NotAllowedError, UnavailableError, UntrustedAns
 from outreach_sync.http import pause
 from outreach_sync.records import Accepted, Rejected, Unknown, Write
 from outreach_sync.rules.person import ROLES
-from outreach_sync.workbooks.metadata import (
-    field_problems,
-    missing_labels,
-    plain,
-    read_picklist_entries,
-    read_types,
-)
+from outreach_sync.workbooks.metadata import field_problems, missing_labels, plain, read_picklist_entries, read_types
 from outreach_sync.workbooks.wire import PERSON_CLASS, read_text, record_id
 
 if TYPE_CHECKING:
@@ -49,48 +43,30 @@ _ADMINISTRATOR = (
 
 
 class Wish(NamedTuple):
-    """What Workbooks shall have: the configured columns by role, and the entries of the picklist.
+    """What Workbooks shall have."""
 
-    `datetime_type` is Workbooks' word for a date-time field, which is not published.
-    """
-
-    fields: Mapping[str, str]
-    labels: Sequence[str]
-    datetime_type: str
+    fields: Mapping[str, str]  # the configured columns by role
+    labels: Sequence[str]  # the entries of the picklist
+    datetime_type: str  # Workbooks' word for a date-time field, which is not published
 
 
 class Step(NamedTuple):
     """One thing (a picklist, entry or field, by its name, label or title) and what is to be done about it.
 
-    Attributes:
-        action: `exists`, `create`, `keep` where an entry that differs in typography only is left alone, or `propose`
-            where a field exists that the config does not name.
-        id: of a picklist that exists, or of a custom field that is not available yet.
-        column: of a field that exists.
+    `action` is `exists`, `create`, `keep` where an entry that differs in typography only is left alone, or `propose`
+    where a field exists that the config does not name.
     """
 
     action: str
     kind: str
     name: str
     role: str | None = None
-    id: int | None = None
-    column: str | None = None
-
-
-class Provisioned(NamedTuple):
-    """What is there afterwards: the columns by role, and what is still wrong with them."""
-
-    columns: Mapping[str, str]
-    findings: tuple[Finding, ...]
+    id: int | None = None  # of a picklist that exists, or of a custom field that is not available yet
+    column: str | None = None  # of a field that exists
 
 
 def planned(client: Workbooks, wish: Wish) -> list[Step]:
-    """Compare the wish with what is there; nothing is written.
-
-    Raises:
-        NotAllowedError: the key may not see People, or the administration.
-        UsageError: several picklists have our name.
-    """
+    """Compare the wish with what is there; nothing is written."""
     person = _person(client)
     fields = [_field_step(client, person, role, wish) for role in TITLES if role in wish.fields]
     steps = [*_picklist_steps(client, person, fields, wish), *fields]
@@ -102,13 +78,10 @@ def planned(client: Workbooks, wish: Wish) -> list[Step]:
 
 def provide(
     client: Workbooks, steps: Sequence[Step], wish: Wish, stop: StopSignal, *, patience_seconds: float
-) -> Provisioned:
-    """Do what was planned, wait until the fields are available, and look at what they are.
+) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """Do what was planned, and wait until the fields are available; return their columns, and what is wrong with them.
 
-    Raises:
-        NotAllowedError: this key may not. UsageError: Workbooks refuses something, such as the data type.
-        UnavailableError: an answer was lost, or a field is not available yet; run it again.
-        InterruptedByError: asked to stop.
+    UnavailableError: an answer was lost, or a field is not available yet; run it again.
     """
     picklist_id = None
     for step in steps:
@@ -133,7 +106,7 @@ def provide(
             coming[role] = step.id or _make(client, _CUSTOM_FIELDS, [(step, described)])[0]
     ends = time.monotonic() + patience_seconds
     columns = {role: step.column or _wait_for(client, coming[role], stop, ends) for role, step in fields.items()}
-    return Provisioned(columns, field_problems(_person(client), columns))
+    return columns, field_problems(_person(client), columns)
 
 
 def titled_fields(person: RecordType, fields: Mapping[str, str | None]) -> dict[str, str]:
@@ -163,9 +136,8 @@ def _administration() -> Iterator[None]:
     try:
         yield
     except NotAllowedError as refusal:
-        raise NotAllowedError(
-            f"this API key may not use Workbooks' administration: {refusal.message}", advice=_ADMINISTRATOR
-        ) from refusal
+        said = f"this API key may not use Workbooks' administration: {refusal.message}"
+        raise NotAllowedError(said, advice=_ADMINISTRATOR) from refusal
 
 
 def _person(client: Workbooks) -> RecordType:
@@ -204,10 +176,8 @@ def _picklist_steps(client: Workbooks, person: RecordType, fields: Sequence[Step
             rows = client.by_values(_PICKLISTS, "name", (PICKLIST,), ("id",)).get(PICKLIST, ())
         name, found = PICKLIST, list(map(record_id, rows))
     if len(found) > 1:
-        raise UsageError(
-            f"Workbooks has several picklists named '{PICKLIST}' (ids {', '.join(map(str, found))}).",
-            advice="Rename or delete all but one, then run `outreach-sync provision` again.",
-        )
+        said = f"Workbooks has several picklists named '{PICKLIST}' (ids {', '.join(map(str, found))})."
+        raise UsageError(said, advice="Rename or delete all but one, then run `outreach-sync provision` again.")
     if not found:
         return [Step("create", "picklist", PICKLIST), *(Step("create", "entry", label) for label in wish.labels)]
     with _administration():
@@ -222,10 +192,7 @@ def _picklist_steps(client: Workbooks, person: RecordType, fields: Sequence[Step
 
 
 def _make(client: Workbooks, controller: str, wanted: Sequence[tuple[Step, Mapping[str, WriteValue]]]) -> list[int]:
-    """Make records of the administration, and return their ids.
-
-    A data type that is not known is told from all other refusals, which are a matter of rights.
-    """
+    """Make records of the administration, and return their ids."""
     with _administration():
         verdicts = client.write(controller, [Write(0, 0, fields) for _, fields in wanted])
     made = []
@@ -236,14 +203,12 @@ def _make(client: Workbooks, controller: str, wanted: Sequence[tuple[Step, Mappi
                 made.append(verdict.id)
             case Rejected():
                 message = f"Workbooks refuses {what}: {'; '.join(verdict.reasons)}."
-                if any("data_type" in reason for reason in verdict.reasons):
+                if any("data_type" in reason for reason in verdict.reasons):  # all others are a matter of rights
                     raise UsageError(message, advice="Name Workbooks' word for a date with a time by --datetime-type.")
                 raise NotAllowedError(message, advice=_ADMINISTRATOR)
             case Unknown():
-                raise UnavailableError(
-                    f"whether {what} was made is not known ({verdict.why}).",
-                    advice="Run `outreach-sync provision` again: it finds what exists.",
-                )
+                advice = "Run `outreach-sync provision` again: it finds what exists."
+                raise UnavailableError(f"whether {what} was made is not known ({verdict.why}).", advice=advice)
             case _:
                 raise UntrustedAnswerError(f"Workbooks calls {what} stale, although it is new.")
     return made
@@ -258,9 +223,7 @@ def _wait_for(client: Workbooks, field_id: int, stop: StopSignal, ends: float) -
             if column is not None and (read_text(row.get("status")) or "").lower() == "available":
                 return column
         if time.monotonic() + seconds > ends:
-            raise UnavailableError(
-                "Workbooks has not finished making the fields.",
-                advice="Run `outreach-sync provision` again in a while: it goes on from here.",
-            )
+            advice = "Run `outreach-sync provision` again in a while: it goes on from here."
+            raise UnavailableError("Workbooks has not finished making the fields.", advice=advice)
         pause(seconds, stop)
         seconds = min(2 * seconds, _LONGEST_PAUSE)

@@ -71,10 +71,9 @@ class Ticking(BaseScheduler):  # type: ignore[misc]  # APScheduler has no types
 
 
 class Scheduler:
-    """Runs what the schedule of the config in force wants, until asked to stop.
+    """Runs what the schedule of the config in force wants, until asked to stop; no error of a run ends it.
 
-    No error of a run ends it: it is logged and told to the service manager, and the next time is tried again. It counts
-    what was `skipped`, since the last run still went on or waited, and what was begun over a minute `late`.
+    It counts what was `skipped`, since the last run still went on or waited, and what was begun over a minute `late`.
     """
 
     def __init__(
@@ -87,11 +86,7 @@ class Scheduler:
         manager: ServiceManager,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start nothing yet.
-
-        `begin` does one run of a command, CYCLE or RECONCILE, and returns what ended it; one that is going on must heed
-        `stop` by itself. `monotonic`: seconds that no setting of the clock changes.
-        """
+        """Start nothing yet; `begin` does one run of a command, which must heed `stop`, and returns what ended it."""
         self.config, self.skipped, self.late = config, 0, 0
         self._begin, self._stop, self._log = begin, stop, log
         self._manager, self._monotonic = manager, monotonic
@@ -219,8 +214,8 @@ class Scheduler:
 class ServiceManager:
     """The service manager that started this process, if one did: sd_notify(3), datagrams to `$NOTIFY_SOCKET`.
 
-    Without systemd nothing is sent, and nothing here can ever fail the service. `watchdog_seconds`: how often to say
-    WATCHDOG=1, half of what the manager allows; None where it does not watch this process.
+    Nothing here can fail the service. `watchdog_seconds`: how often to say WATCHDOG=1, half of what the manager allows;
+    None where it does not watch this process.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Config
     from outreach_sync.provision import Step
+    from outreach_sync.workbooks.metadata import Finding
 
 
 _PLACE = usual_places()[0]
@@ -170,18 +171,20 @@ def provision(context: ui.Invocation, /, *, dry_run: bool, datetime_type: str, w
         steps = planned(target, wish)
         if not context.as_json:
             ui.show([ui.table([(one.action, one.kind, one.name, one.column) for one in steps], _HEADERS)])
-        done = None
+        made: dict[str, str] = {}
+        findings: tuple[Finding, ...] = ()
         if not dry_run:
-            done = provide(target, steps, wish, stop, patience_seconds=config.sync.patience_ms / 1000)
+            patience_seconds = config.sync.patience_ms / 1000
+            made, findings = provide(target, steps, wish, stop, patience_seconds=patience_seconds)
     columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
-    columns |= {} if done is None else done.columns
+    columns |= made
     changes = {role: column for role, column in columns.items() if fields.get(role) != column}
     written = bool(changes) and not dry_run and _write_fields(context, changes, sure=write)
     document = {
         "dry_run": dry_run,
         "steps": [{"action": one.action, "kind": one.kind, "name": one.name, "role": one.role} for one in steps],
-        "columns": {} if done is None else dict(done.columns),
-        "findings": [] if done is None else [f"{one.subject}: {one.problem}. {one.hint}" for one in done.findings],
+        "columns": made,
+        "findings": [f"{one.subject}: {one.problem}. {one.hint}" for one in findings],
         "config_changes": {f"workbooks.fields.{role}": column for role, column in changes.items()},
         "config_written": written,
     }

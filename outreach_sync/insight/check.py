@@ -88,10 +88,7 @@ def exit_status(checks: Iterable[Check]) -> int:
 
 @contextmanager
 def looking(name: str) -> Iterator[list[Check]]:
-    """Look at something in the block, which lists what it finds; what goes wrong in it is what was found.
-
-    That another run holds the lock is not a failure. A request to stop goes on its way.
-    """
+    """Look at something in the block, which lists what it finds; what goes wrong in it is what was found."""
     found: list[Check] = []
     try:
         yield found
@@ -112,10 +109,7 @@ def _judged(name: str, problem: str, hint: str, fine: str, status: str = "fail")
 
 
 def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Check]:
-    """Check everything, one thing at a time; only a config that cannot be read, or a request to stop, ends it.
-
-    `find` returns where the config is, or raises ConfigError.
-    """
+    """Check everything, one thing at a time; only a config that is not found or read, or a request to stop, ends it."""
     with looking("config") as found:
         path = find()
         config = load_config(path, require_secrets=False)
@@ -191,7 +185,6 @@ def _not_tried(name: str, login: Check) -> Check:
 
 
 def _clock(name: str, server: Instant | None) -> Check:
-    """Compare a service's clock with this machine's."""
     if server is None:
         return Check(name, "warn", "its answers carry no Date", "Bounds come from the data alone.")
     off = instants.now() - server
@@ -301,7 +294,7 @@ def _writes(
 ) -> Iterator[Check]:
     """Look whether actions are permitted, what is `written` to a new record can be set, and what it must have is there.
 
-    `filled` names what is filled where more fields can be, by the config. Nested names need not be in the metadata.
+    `filled` names what the config can fill. Nested names need not be in the metadata.
     """
     for action in actions:
         name = f"workbooks permission {described.controller or described.class_name} {action}"
@@ -358,7 +351,6 @@ def _picklists(config: Config, client: Workbooks, types: Mapping[str, RecordType
 def _labels(
     link: PicklistLink | None, key: str, labels: Iterable[str], entries: Mapping[int, tuple[str, ...]]
 ) -> tuple[str, str, str]:
-    """Return status, detail and hint."""
     if link is None:
         return "ok", "free text, no picklist", ""
     if link.picklist_id is None or not entries.get(link.picklist_id):

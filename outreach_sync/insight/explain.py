@@ -33,10 +33,7 @@ _REFERENCE = "PERS-"
 
 
 class Links(NamedTuple):
-    """Where people look at records: the site of either service, empty where none is known (a service on loopback).
-
-    A Person is shown by its id, since the reference in the address bar is not known here. What is not known is empty.
-    """
+    """Where people look at records: the site of either service; what is not known (a service on loopback) is empty."""
 
     outreach: str
     workbooks: str
@@ -68,8 +65,7 @@ def explain_prospect(store: Store, config: Config, prospect_id: int) -> dict[str
     """Explain the Person that a prospect is, or would be; UsageError: it was never read, or was forgotten."""
     cached = store.cache.prospects([prospect_id]).get(prospect_id)
     if cached is None:
-        forgotten = prospect_id in forgotten_ids(store.connection, "prospect")
-        raise _unknown(f"prospect {prospect_id}", forgotten=forgotten)
+        raise _unknown(f"prospect {prospect_id}", forgotten=prospect_id in forgotten_ids(store.connection, "prospect"))
     if cached.person_id is not None:
         return explain_person(store, config, cached.person_id)
     creating = store.outbox.creating(prospect_id)
@@ -89,10 +85,8 @@ def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
     """Explain what became of a task of Outreach; UsageError: it was never read, or belongs to no sequence."""
     cached = store.cache.task(task_id)
     if cached is None:
-        raise UsageError(
-            f"task {task_id} is not in the state: it was never read, or belongs to no sequence.",
-            advice="`outreach-sync probe-skips` reads tasks as they are now.",
-        )
+        said = f"task {task_id} is not in the state: it was never read, or belongs to no sequence."
+        raise UsageError(said, advice="`outreach-sync probe-skips` reads tasks as they are now.")
     task, prospect_id = _task(store, config, cached), cached.task.prospect_id
     return {
         "task": task,
@@ -106,10 +100,7 @@ def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
 
 
 def explain_text(store: Store, config: Config, text: str) -> dict[str, Any]:
-    """Explain whom an e-mail address or `PERS-n` names: a prospect's external id, else the Person with that number.
-
-    UsageError: nobody has it, or several people do; the message names them.
-    """
+    """Explain whom an e-mail address or `PERS-n` names: a prospect's external id, else the Person with that number."""
     if text.upper().startswith(_REFERENCE):
         found = store.cache.prospects_with(external_id=text.upper())
         number = text[len(_REFERENCE) :]
@@ -118,10 +109,8 @@ def explain_text(store: Store, config: Config, text: str) -> dict[str, Any]:
     elif "@" in text:
         found = store.cache.prospects_with(address=text)
     else:
-        raise UsageError(
-            f"'{text}' is neither an e-mail address nor a reference such as PERS-123.",
-            advice="Name an id with --person, --prospect or --task.",
-        )
+        said = f"'{text}' is neither an e-mail address nor a reference such as PERS-123."
+        raise UsageError(said, advice="Name an id with --person, --prospect or --task.")
     if not found:
         raise _unknown(f"a prospect with {text}", forgotten=False)
     people = set(store.people.of_prospects(found).values())
@@ -217,10 +206,8 @@ def _queued(entry: Entry) -> dict[str, Any]:
 def _unknown(what: str, *, forgotten: bool) -> UsageError:
     if forgotten:
         return UsageError(f"{what} was forgotten, as somebody asked: nothing is kept of them.")
-    return UsageError(
-        f"{what} is not in the state: it was never read, or is linked to nothing.",
-        advice="Compare the id with the service; `outreach-sync run --full` reads again from sync.start.",
-    )
+    advice = "Compare the id with the service; `outreach-sync run --full` reads again from sync.start."
+    return UsageError(f"{what} is not in the state: it was never read, or is linked to nothing.", advice=advice)
 
 
 # -- what was refused
@@ -322,15 +309,12 @@ def failures_with_ids(store: Store, ids: Collection[int]) -> list[Entry]:
 def recreate_hidden(store: Store, entries: Collection[Entry]) -> None:
     """Have People and Tasks that Workbooks does not show created again by the next run, unless they are found.
 
-    What was last known of No Email holds for People that are created. Call it inside a transaction. UsageError: one of
-    the refusals is of another kind; nothing is changed.
+    What was last known of No Email holds for People that are created. Call it inside a transaction.
     """
     others = sorted(entry.id for entry in entries if entry.action != HIDDEN)
     if others:
-        raise UsageError(
-            f"--recreate is for records that Workbooks does not show, and failure {others[0]} is another kind.",
-            advice="Retry it without --recreate.",
-        )
+        said = f"--recreate is for records that Workbooks does not show, and failure {others[0]} is another kind."
+        raise UsageError(said, advice="Retry it without --recreate.")
     for entry in entries:
         if entry.task_id is not None:
             store.cache.task_was_sent(entry.task_id, None)

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from outreach_sync.store import Holder, Store
     from outreach_sync.store.progress import RunRecord
 
-SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000
-"""Requests a year that Outreach's plans allow."""
+SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000  # requests a year that Outreach's plans allow
 
 _DAY_MS = 86_400_000
 _YEAR_MS = 365 * _DAY_MS
@@ -48,10 +47,9 @@ _TOKEN_DAYS, _TOKEN_WARN_DAYS = 14, 7  # how long an idle refresh token lives; f
 
 
 def status_document(store: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
-    """Return what `status --json` prints.
+    """Return what `status --json` prints, by a store that is open to read, or a scratch one before the first run.
 
-    The store is open to read; a scratch one where no run was ever made. `now` is this machine's clock: runs that say
-    they began after it are not believed. `holder` is who holds the run lock, as far as that can be seen.
+    `now` is this machine's clock. `holder` is who holds the run lock, as far as that can be seen.
     """
     recorded, last = store.history.runs(_SHOWN), last_begun(store, now)
     overdue = {} if holder is not None else overdue_runs(config, last, now)
@@ -137,10 +135,8 @@ def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
     believed = [run for run in store.history.runs(_SHOWN) if run.started_at <= now + _GRACE_MS]
     last = {}
     for command in ("run", "reconcile"):
-        latest = next(
-            (run for run in (*believed, *store.history.runs(1, command=command)) if run.command == command), None
-        )
-        last[command] = min((latest or oldest).started_at, now)
+        ours = [run for run in believed if run.command == command] or store.history.runs(1, command=command)
+        last[command] = min((ours or [oldest])[0].started_at, now)
     return last
 
 
@@ -222,16 +218,12 @@ def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
 
 
 def _age_warning(days: float) -> str | None:
-    if days < _TOKEN_WARN_DAYS:
-        return None
-    return f"the refresh token is {days:.0f} days old and lives {_TOKEN_DAYS}; any run renews it"
+    said = f"the refresh token is {days:.0f} days old and lives {_TOKEN_DAYS}; any run renews it"
+    return None if days < _TOKEN_WARN_DAYS else said
 
 
 def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
-    """Return what `auth status --json` prints; nobody is asked, and no token is shown. `now`: this machine's clock.
-
-    StateError: the token file cannot be read.
-    """
+    """Return what `auth status --json` prints; nobody is asked, and no token is shown. `now`: this machine's clock."""
     file = TokenFile.beside(config.state.path)
     stored, s2s = file.read() or StoredTokens(), config.outreach.s2s
     refresh = _refresh_token(stored, now) if s2s is None else None

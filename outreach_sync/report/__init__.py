@@ -72,11 +72,7 @@ class Report:
     """
 
     def __init__(self, store: Store, config: Config, now: Instant, *, days: int, holder: Holder | None = None) -> None:
-        """Look at a state, open to read; a scratch one where no run was ever made.
-
-        `now` is this machine's clock: runs that say they began after it are left out. `days` are counted back, today
-        included. `holder` is who holds the run lock.
-        """
+        """Look at a state, open to read (a scratch one before the first run); `days` count back from today."""
         self.generated_at, self.days = now, days
         self.unit, length = ("day", 1) if days <= _MOST_DAILY_PERIODS else ("week", 7)
         end, length_ms = now // DAY_MS * DAY_MS + DAY_MS, length * DAY_MS
