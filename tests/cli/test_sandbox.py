@@ -31,10 +31,6 @@ class Served(NamedTuple):
         document: dict[str, Any] = yaml.safe_load(self.printed)
         return document
 
-    def program(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "outreach_sync", *words]
-        return subprocess.run(command, cwd=self.config.parent, capture_output=True, text=True, check=False, timeout=60)
-
 
 def start(directory: Path, *more: str) -> Served:
     command = [sys.executable, "-m", "outreach_sync", "sandbox", *more]
@@ -59,7 +55,8 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
 def test_the_config_is_printed_and_written_and_works_until_it_is_stopped(served: Served) -> None:
     assert served.config.read_text(encoding="utf-8") == served.printed
     assert served.config.stat().st_mode & 0o777 == 0o600
-    ran = served.program("-c", "sandbox.yaml", "run", "--json")
+    command = [sys.executable, "-m", "outreach_sync", "-c", str(served.config), "run", "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert json.loads(ran.stdout)["people"]["updated"] > 40, ran.stderr
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(10) == 143
