@@ -28,6 +28,7 @@ class FakeSource:
     """Outreach: pages that are given (an exception among them is raised)."""
 
     def __init__(self) -> None:
+        self.transport = self  # which keeps the clock
         self.requests = 0
         self.clock: Instant = NOON
         self.script: dict[Stream, list[Page | Exception]] = {}
@@ -38,7 +39,7 @@ class FakeSource:
         self.requests += 1
         return self.clock
 
-    def heard_time(self) -> Instant | None:
+    def server_now(self) -> Instant | None:
         return self.clock if self.requests else None
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
