@@ -1,9 +1,8 @@
 """Files: one name for each, read up to a limit, private from their first moment, and replaced whole.
 
-Whoever looks at a file that is replaced sees the old one or the new one, and a full disk or a power cut leaves the old
-one. A file that is replaced keeps its owner, group and mode, and root gives a new file to the owner of its directory,
-so that a command run by root leaves nothing that the service cannot read. A symbolic link stays one, and what it points
-to is replaced.
+A full disk or a power cut leaves the old file. One that is replaced keeps its owner, group and mode, and root gives a
+new file to the owner of its directory, so that the service can read what root leaves. A symbolic link stays one, and
+what it points to is replaced.
 """
 
 from __future__ import annotations

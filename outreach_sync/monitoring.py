@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 START, FAIL, LOG = "/start", "/fail", "/log"
 QUOTA = "outreach_quota"
-
 _TIMEOUT_SECONDS = 4.0
 _SETTLE_SECONDS = 5.0
 _LONGEST_BODY = 10_000
@@ -50,7 +49,6 @@ _RUNS = uuid.UUID("5f1d7a0e-6f0b-4d5e-9c63-0b8a4f6f2d11")
 _OK = range(200, 300)
 _LINES = 50
 _LONGEST = 500
-
 _PREFIX = "outreach_sync_"
 _LOOK_BACK = 300
 _DONE = (0, 1)

@@ -1,7 +1,6 @@
 """Provision: the picklist and the custom fields that the config names, made in Workbooks where they are missing.
 
-Idempotent: what exists is found by its column, its title or its name, and only what is missing is added. The columns
-that new fields get are read from Workbooks, never derived from their titles.
+What exists is found by its column, title or name. Columns of new fields are read, never derived from their titles.
 """
 
 from __future__ import annotations

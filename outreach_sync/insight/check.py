@@ -1,7 +1,4 @@
-"""Checks: whether everything a run needs is in place, each thing tried by itself and none keeping another from it.
-
-In the order in which people would look: what is on this machine, then Outreach, then Workbooks.
-"""
+"""Checks: whether everything a run needs is in place: this machine, Outreach, Workbooks, each thing by itself."""
 
 from __future__ import annotations
 

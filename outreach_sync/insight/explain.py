@@ -1,7 +1,4 @@
-"""Why a Person or Task says what it says, by the state alone; what was refused, and what to do about it.
-
-The decision is made again by the rules themselves, so that what is explained is what the next run would do.
-"""
+"""Why a Person or Task says what it says, as the rules decide now by the state alone; what to do about refusals."""
 
 from __future__ import annotations
 

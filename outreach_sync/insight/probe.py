@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from outreach_sync.records import Event, SourceTask
 
 _EXAMPLES = 5
-_NAME_REQUESTS = 10
-"""Requests for the count of all events by name: the stream is by far too large to be read whole."""
-
+_NAME_REQUESTS = 10  # for the count of all events by name: the stream is by far too large to be read whole
 _DUE = {"autoskipAt": {"not_after": "stateChangedAt"}}
 _NEVER_COMPLETED: tuple[Condition, ...] = (
     {"state": "complete", "completed": False},

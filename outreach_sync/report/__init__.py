@@ -1,11 +1,8 @@
 """The report: one self-contained page of how the sync is doing, from the local state alone.
 
-`Report` gathers plain values; the template `page.html.j2` words them and draws its charts as inline SVG, whose colours
-and patterns are the style sheet's. There is no script on the page, and its content security policy allows nothing but
-its style sheet, by its hash: a hostile name is shown and does nothing.
-
-No personal data: record ids, labels, names of sequences, and reasons. Every text is scrubbed here, and e-mail
-addresses that a service put into a reason are masked, since reports are passed around.
+`Report` gathers plain values; the template `page.html.j2` words them and draws its charts as inline SVG. There is no
+script on the page, and its content security policy allows nothing but its style sheet, by its hash. It holds no
+personal data, since reports are passed around: every text is scrubbed here, and e-mail addresses in reasons are masked.
 """
 
 from __future__ import annotations
