@@ -235,6 +235,17 @@ def test_what_was_created_a_moment_ago_and_is_not_shown_yet_is_not_gone(world: W
     assert (len(world.people()), len(world.tasks())) == (1, 2)
 
 
+@pytest.mark.parametrize(("kind", "look_ups"), [("write activity/tasks", 1), ("write crm/people", 3)])
+def test_what_was_created_without_an_answer_and_is_shown_late_is_not_created_twice(
+    world: World, kind: str, look_ups: int
+) -> None:
+    world.skipped_task(world.prospect(email="ada@example.com"))
+    world.sandbox.workbooks.faults.on("created_rows_appear_late", lookups=look_ups, kind=kind)
+    world.sandbox.workbooks.faults.on("answer_lost_after_commit", times=2, kind="write")
+    world.run()
+    assert (len(world.people()), len(world.tasks())) == (1, 1)
+
+
 @pytest.mark.parametrize("when", ["just now, for good", "long ago"])
 def test_what_never_appears_is_not_waited_for_without_end(world: World, when: str) -> None:
     world.prospect(email="ada@example.com")
