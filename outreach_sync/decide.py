@@ -301,8 +301,10 @@ def _decide_creations(run: Run, some: Sequence[tuple[Sequence[int], bool]], *, o
         if not only_opt_outs and not one.unread:
             run.store.undecided.decided(one.pool)
         if not known and not only_opt_outs and one.states:
-            why = f"prospect {lead} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
-            why += "user the integration runs as may not see it"
+            why = (
+                f"prospect {lead} cannot be read, and no Person is linked to it: it was deleted in Outreach, or the "
+                f"user the integration runs as may not see it"
+            )
             run.refuse_decision(lead, None, why)  # a skipped task alone waits, and is no failure
         elif not creates or alive.isdisjoint(reason):
             run.store.outbox.drop(one.pool, PERSON)
