@@ -69,6 +69,7 @@ def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, co
     ("statuses", "said"),
     [
         ([6], "the last run ended with 6: Why it ended."),
+        ([70], "the last run ended with 70"),
         ([None], "the last run was killed or broke down"),
         ([4, 4, 4], "the last 3 runs ended with 4"),
         ([4], None),
@@ -153,6 +154,8 @@ def test_a_refresh_token_of_a_week_is_worth_a_warning_by_outreachs_clock(tmp_pat
     assert (token_age(path, NOON) or {})["warning"] is None
     TokenFile.beside(path).write(stored._replace(clock_offset_ms=2 * DAY_MS))
     assert "8 days" in (token_age(path, NOON) or {})["warning"]
+    TokenFile.beside(path).write(stored._replace(clock_offset_ms=2 * DAY_MS, refresh_token=""))
+    assert (token_age(path, NOON) or {})["warning"] is None  # server to server there is none that could die
 
 
 def test_a_token_file_that_others_can_read_is_a_warning_and_does_not_end_status(tmp_path: Path) -> None:

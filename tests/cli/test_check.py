@@ -69,6 +69,8 @@ _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
         (None, {"sync": {"people": _SHOE_SIZE}}, 3, {"workbooks new crm/people": "fail"}, "person_shoe_size"),
         # what the config has no need of
         (None, {"sync": {"people": {**_SHOE_SIZE, "when_missing": "skip"}}}, 0, {}, ""),
+        (None, {"sync": {"people": {**_SHOE_SIZE, "only_where": {"person_job_title": "Buyer"}}}}, 0, {}, ""),
+        (None, {"sync": {"people": {"create_fields": {"main_location[county]": "addressState"}}}}, 0, {}, ""),
         (_NO_EVENTS, {"sync": {"streams": ["sequence_states", "tasks"]}}, 0, {}, ""),
         (_JOB_TITLE, {"sync": {"people": {"create_fields": {"person_job_title": "title"}}}}, 0, {}, ""),
         (_JOB_TITLE, {"sync": {"people": {"when_missing": "skip"}}}, 0, {}, ""),
