@@ -18,7 +18,7 @@ from outreach_sync.records import Stale, Stream, Unknown
 from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.wire import PEOPLE
-from tests.harness import DAY, PERSON, RUNNING, STATE, TASK
+from tests.harness import DAY, PERSON, RUNNING, STATE, TASK, counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,7 +242,7 @@ def test_what_was_created_without_an_answer_and_is_shown_late_is_not_created_twi
     world.skipped_task(world.prospect(email="ada@example.com"))
     world.sandbox.workbooks.faults.on("created_rows_appear_late", lookups=look_ups, kind=kind)
     world.sandbox.workbooks.faults.on("answer_lost_after_commit", times=2, kind="write")
-    world.run()
+    assert counts(world.run()) == {"created": 1, "tasks": 1}
     assert (len(world.people()), len(world.tasks())) == (1, 1)
 
 
