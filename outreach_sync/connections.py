@@ -29,17 +29,13 @@ import urllib3
 import urllib3.connection
 
 from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
-from outreach_sync.http import MaybeSentError, NotSentError, ahead, moment
+from outreach_sync.http import MaybeSentError, NotSentError, RetriableError, StopSignal, ahead, moment
 from outreach_sync.instants import Instant, parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outreach_sync.http import RetriableError, StopSignal
-
-LONGEST_BODY = 64 * 2**20
-"""Bytes of an answer, unpacked: a page of a thousand rows has two million."""
-
+LONGEST_BODY = 64 * 2**20  # bytes of an answer, unpacked: a page of a thousand rows has two million
 _CONNECT_SECONDS = 10.0
 _TICK_SECONDS = 0.1
 _PIECE = 2**18
@@ -73,13 +69,11 @@ class Transport:
 
     def __init__(self, origin: str, *, user_agent: str, stop: StopSignal, connections: int = 4) -> None:
         """Open nothing yet. `origin` is a URL whose path does not matter; `connections`: exchanges at once."""
-        self.requests = 0
+        self.requests, self._counting = 0, threading.Lock()
         self.server_time: Instant | None = None
         self._seen_at = 0.0
-        self._origin = _origin(origin)
+        self._origin, self._stop = _origin(origin), stop
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
-        self._stop = stop
-        self._counting = threading.Lock()
         self._room = threading.BoundedSemaphore(connections)
         self._adapter = _Adapter(pool_maxsize=connections)
         self._surroundings: Mapping[str, Any] | None = None
@@ -96,14 +90,10 @@ class Transport:
     ) -> Answer:
         """Send one request, in its turn, and read its answer to the end, whatever its status.
 
-        The whole exchange lasts at most `timeout_seconds`. After a request to stop it may begin or go on for
-        `grace_seconds` (0 for reads, more for a write that should be finished).
-
-        Raises:
-            NotSentError: it did not reach the service. MaybeSentError: its answer was lost or too slow.
-            UntrustedAnswerError: the URL is on another origin, and nothing was sent; or the answer is far too large.
-            ConfigError: a proxy or CA file that the environment names cannot be used.
-            InterruptedByError: asked to stop.
+        The whole exchange lasts at most `timeout_seconds`. After a request to stop (InterruptedByError) it may begin or
+        go on for `grace_seconds`: 0 for reads, more for a write that should be finished. Raises NotSentError,
+        MaybeSentError where its answer was lost or too slow, UntrustedAnswerError where the URL is on another origin or
+        the answer far too large, ConfigError where the environment names a proxy or CA file that cannot be used.
         """
         if not self.trusts(url):
             raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
@@ -141,7 +131,6 @@ class Transport:
         return Answer(reply.status_code, reply.headers, content, at)
 
     def _carry_out(self, exchange: Exchange, prepared: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
-        """Send and read, in a thread of its own."""
         _current.exchange = exchange
         try:
             # not a session, which reads and parses redirects even where they are not to be followed
@@ -184,16 +173,13 @@ class Transport:
 class Exchange:
     """One request and its answer, on the connection `line`, from the start of sending to the last byte.
 
-    Attributes:
-        connected: whether the connection stood, so that the request may have reached the service.
-        given_up: nobody waits for it any more. It is set before `connected` is read, and looked at after that is set:
-            where a connection stands too late, either nothing is sent, or it is known that something may have been.
+    `given_up`, when nobody waits any more, is set before `connected` (the request may have reached the service) is
+    read, and looked at after that is set: one that stands too late sends nothing, or it is known that it may have.
     """
 
     def __init__(self, seconds: float) -> None:
         """Begin now, and allow `seconds` in all."""
-        self.seconds = seconds
-        self.began = time.monotonic()
+        self.seconds, self.began = seconds, time.monotonic()
         self.connected = self.given_up = False
         self.line: _Watched | None = None
 
@@ -274,11 +260,7 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
-    """Read and unpack a body: gzip, of one or more members.
-
-    Raises:
-        UntrustedAnswerError: it is larger than any that makes sense. zlib.error: it cannot be unpacked.
-    """
+    """Read and unpack a body, gzip of one or more members; raise zlib.error where it cannot be unpacked."""
     content, unpacked = bytearray(), bytearray()
     too_large = f"an answer of {host} has more than {LONGEST_BODY // 2**20} MB, unpacked; it was not read."
     with reply:
@@ -303,15 +285,8 @@ def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
     return bytes(unpacked)
 
 
-# What the environment says
-
-
 def proxies(url: str) -> dict[str, str]:
-    """Return the proxy that the environment names for a URL, by its scheme; a loopback address never has one.
-
-    Raises:
-        ConfigError: it is not one that can be used.
-    """
+    """Return the proxy the environment names for a URL, by scheme, none for loopback; raise ConfigError if unusable."""
     parts = urlsplit(url)
     host, scheme = parts.hostname or "", parts.scheme
     loopback = host == "localhost" or host.endswith(".localhost")
@@ -329,20 +304,16 @@ def proxies(url: str) -> dict[str, str]:
         usable = urllib3.util.Url()
     if not usable.host or usable.scheme not in ("http", "https"):
         socks = (usable.scheme or "").startswith("socks")
+        why = "names a SOCKS proxy, which is not supported" if socks else "is not a proxy"
         raise ConfigError(
-            f"{variable} in the environment "
-            f"{'names a SOCKS proxy, which is not supported' if socks else 'is not a proxy'}.",
+            f"{variable} in the environment {why}.",
             advice="It should look like http://proxy.example:3128; NO_PROXY names hosts to reach without it.",
         )
     return {scheme: proxy}
 
 
 def trusted_certificates() -> str | bool:
-    """Return what to verify a service by: the CA file of the first variable that is set, else True for `certifi`.
-
-    Raises:
-        ConfigError: it is missing or holds no certificate.
-    """
+    """Return the CA file of the first variable that is set, else True for `certifi`; raise ConfigError if unusable."""
     variable = next((one for one in _CA_VARIABLES if os.environ.get(one)), "")
     path = os.environ.get(variable, "")
     try:

@@ -46,10 +46,8 @@ _RULE = 100
 _ROWS = 10
 _REQUESTS_OF_A_QUIET_CYCLE = 4  # one for each stream
 _REFUSED_TWICE = 16  # the prospect whose address two People have
-
+# The log says nothing: the screen does.
 _SILENCE = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-"""A log that says nothing: the screen does."""
-
 Row = dict[str, Any]
 
 
@@ -72,7 +70,7 @@ class Expectation:
         self._no_email |= {one["id"] for one in self.people().values() if one[NO_EMAIL]}
 
     def people(self) -> dict[int, Row]:
-        """Return the live People by id."""
+        """Return those alive, by id."""
         return {one["id"]: one for one in self._sandbox.workbooks.store.all(PERSON)}
 
     def tasks(self) -> dict[int, Row]:
@@ -178,14 +176,11 @@ def _ms(text: str) -> int:
 
 
 class Demo:
-    """The story, on a console: each act is a change in the world, a cycle, and a look whether all is as it must be.
-
-    `problems` is what did not come as it must, a sentence each.
-    """
+    """The story, on a console: each act is a change in the world, a cycle, and a look whether all is as it must be."""
 
     def __init__(self, console: Console, sandbox: Sandbox, config: Config, stop: StopSignal, rows: int | None) -> None:
         """Look at the world before anything happens; `rows` None shows every line of a table."""
-        self.problems: list[str] = []
+        self.problems: list[str] = []  # what did not come as it must, a sentence each
         self._console, self._sandbox, self._config, self._stop = console, sandbox, config, stop
         self._rows, self._acts = rows, 0
         self._expectation = Expectation(sandbox)
@@ -220,7 +215,6 @@ class Demo:
         self._say(f"To try the commands yourself: `{program} sandbox`; with your own accounts: `{program} init`.")
 
     def _act(self, title: str, sentence: str = "", *, step: int | None = None, quiet: bool = False) -> None:
-        """Let a step of the example happen, run a cycle, show what it changed, and see whether all is as it must be."""
         self._acts += 1
         self._say("", Rule(Text(f"{self._acts}. {title}", style="bold"), align="left"))
         if step is not None:
@@ -295,12 +289,9 @@ class Demo:
 
 
 def tell(console: Console, directory: Path, stop: StopSignal, *, everything: bool = False) -> bool:
-    """Tell the whole story, with its config and state in an empty directory; say whether everything came as it must.
+    """Tell the story, with config and state in an empty directory; say whether all came as it must.
 
-    `everything` shows every line of a table, not ten.
-
-    Raises:
-        OutreachSyncError: a cycle failed, or somebody asked to stop.
+    `everything` shows every line of a table, not ten. Raises OutreachSyncError where a cycle fails or is to stop.
     """
     with Sandbox() as sandbox:
         sandbox.load_example()
@@ -324,7 +315,6 @@ def _table(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
 
 
 def _said(person: Row | None) -> str:
-    """Say in short what a Person says."""
     if person is None:
         return "-"
     since = "" if person[SINCE] is None else f", {to_datetime(Instant(person[SINCE])):%Y-%m-%d %H:%M}"

@@ -32,20 +32,14 @@ _FEW = 10
 _CHANCE = random.SystemRandom()
 
 
-# Asking to stop
-
-
 class StopSignal:
-    """The one request to stop of this process, safe to be set from a signal handler.
-
-    A `threading.Event` is not: a handler that interrupts its `wait` in the main thread can deadlock. The first `get` of
-    a `queue.SimpleQueue` may wait for ever in Python 3.11. Hence a bare lock, held until someone asks.
-    """
+    """The one request to stop of this process, safe to be set from a signal handler."""
 
     def __init__(self) -> None:
         """Begin unset."""
         self.signal_number = 0
         self._asked_at: float | None = None
+        # Held until someone asks. Event.wait can deadlock with a handler; SimpleQueue's first get may hang (in 3.11).
         self._gate = threading.Lock()
         self._gate.acquire()
 
@@ -88,30 +82,18 @@ def check(stop: StopSignal) -> None:
         raise InterruptedByError(stop.signal_number)
 
 
-# How an attempt can fail, named by what may be done about it
-
-
 class RetriableError(ServiceError):
-    """An attempt failed in a way that may pass. Its message holds no secret, no URL with a query and no body.
+    """An attempt failed in a way that may pass. Its message holds no secret, no URL with a query and no body."""
 
-    Attributes:
-        gives_up_as: what a caller raises when patience is over.
-        eagerness: by how much the pauses before trying again are shorter than usual.
-        asked_seconds: the pause that the service asked for. `status` is that of a `BusyError`.
-        timed_out: whether the answer took too long, rather than being cut off.
-    """
-
-    gives_up_as: ClassVar[type[ServiceError]] = UnavailableError
-    eagerness: ClassVar[float] = 1.0
+    gives_up_as: ClassVar[type[ServiceError]] = UnavailableError  # when patience is over
+    eagerness: ClassVar[float] = 1.0  # by how much the pauses before trying again are shorter than usual
 
     def __init__(
         self, message: str, *, asked_seconds: float | None = None, status: int = 0, timed_out: bool = False
     ) -> None:
-        """Keep what is known of it."""
+        """Keep the pause asked for, a `BusyError`'s status, and whether the answer was too slow, not cut off."""
         super().__init__(message)
-        self.asked_seconds = asked_seconds
-        self.status = status
-        self.timed_out = timed_out
+        self.asked_seconds, self.status, self.timed_out = asked_seconds, status, timed_out
 
 
 class NotSentError(RetriableError):
@@ -138,9 +120,6 @@ class GarbledError(RetriableError):
     gives_up_as = UntrustedAnswerError
 
 
-# Patience
-
-
 class RetryNote(NamedTuple):
     """One retry, for the log."""
 
@@ -162,11 +141,8 @@ class Patience:
 
     def __init__(self, seconds: float, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
         """Begin with all of it. `on_retry` is told of each repetition."""
-        self.seconds = seconds
-        self._stop = stop
-        self._on_retry = on_retry
-        self._spent = 0.0
-        self._counted_to = stop.clock()
+        self.seconds, self._stop, self._on_retry = seconds, stop, on_retry
+        self._spent, self._counted_to = 0.0, stop.clock()
         self._lock = threading.Lock()
 
     def left(self) -> float:
@@ -185,16 +161,9 @@ class Patience:
     ) -> T:
         """Return what `attempt` returns, trying again after each `RetriableError` with growing, jittered pauses.
 
-        Args:
-            what: names the request for people.
-            attempt: is given the seconds that are left, and must not take longer.
-            at_most: the seconds for this request, where they are fewer than what is left.
-            final: failures to be raised as they are: a write whose answer was lost is not simply sent again.
-
-        Raises:
-            UnavailableError, QuotaSpentError, UntrustedAnswerError: it kept failing for as long as patience allows.
-            PutOffError: the service asks for a longer pause, which ends it at once.
-            InterruptedByError: asked to stop.
+        `attempt` is given the seconds that are left, `at_most` if that is less, and must not take longer. `final` are
+        raised as they are: a write whose answer was lost is not simply sent again. Raises the failure's `gives_up_as`
+        when patience is over, PutOffError at once for a longer pause, InterruptedByError where asked to stop.
         """
         check(self._stop)
         since = self._stop.clock()
@@ -239,8 +208,6 @@ class Patience:
             advice="Nothing that was read is lost; the next run goes on from here.",
         )
 
-
-# What a service says about waiting
 
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,18})?", re.ASCII)
 _EPOCH_SECONDS = 1_000_000_000
@@ -302,9 +269,6 @@ def moment(text: str, *forms: Callable[[str], Instant]) -> Instant | None:
         with suppress(ValueError, OverflowError, TypeError, IndexError):  # the standard library fails in several ways
             return parse(text)
     return None
-
-
-# Requests begun before their answers are needed
 
 
 def ahead(call: Callable[[], T], *, name: str) -> Future[T]:

@@ -5,9 +5,9 @@ host only.
 
 What becomes of a write, object by object, and never in a way that could write anything twice:
 
-- It did not arrive, or Workbooks put it off (a redirect, 429, 503): after a pause the same batch goes again, at the
-  same size. An update is safe by its lock version: if it was carried out all the same, the second one is stale, and the
-  record is compared with what was sent. A creation is looked for first, twice, since rows may appear late.
+- It did not arrive, or Workbooks put it off (a redirect, 429, 503): after a pause the same batch goes again. If an
+  update was carried out all the same, the second one is stale, and the record is compared with what was sent. Creations
+  are looked for first, twice, since rows may appear late.
 - Its answer was lost or is unclear: the verdict is `Unknown`, and the caller looks before sending again.
 - It was put off for as long as patience lasts: that is an error, and nothing else is sent. Only where a gateway lets
   one half of the batch through and not the other, the object at which it stops is `Unknown`, and the rest is settled.
@@ -23,8 +23,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import __version__
-from outreach_sync.config.model import revealed
-from outreach_sync.connections import Transport
+from outreach_sync.config.model import Config, revealed
+from outreach_sync.connections import Answer, Transport
 from outreach_sync.errors import (
     InterruptedByError,
     NotAuthenticatedError,
@@ -43,17 +43,14 @@ from outreach_sync.http import (
     pause,
 )
 from outreach_sync.instants import now
-from outreach_sync.records import Accepted, PersonRow, Rejected, Stale, TaskRow, Unknown
+from outreach_sync.records import Accepted, PersonRow, Rejected, Stale, TaskRow, Unknown, Verdict, Write
 from outreach_sync.rules.person import Datatype, mailbox
 from outreach_sync.workbooks import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from outreach_sync.config.model import Config
-    from outreach_sync.connections import Answer
     from outreach_sync.http import OnRetry, StopSignal
-    from outreach_sync.records import Verdict, Write
     from outreach_sync.workbooks.wire import Pair, Reading, Row
 
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
@@ -63,8 +60,7 @@ _WRITE_GRACE_SECONDS = 20.0
 _LOOK_AGAIN_SECONDS = 2.0
 _BRIEFLY = 1.0
 _LOST = (MaybeSentError, GarbledError, wire.FailedError)
-_CLEAN_ANSWERS = 10
-"""So many answers must come without a redirect before several requests go at once again."""
+_CLEAN_ANSWERS = 10  # so many must come without a redirect before several requests go at once again
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 _PERSON_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE, wire.EMAIL, wire.OBJECT_REF)
 
@@ -83,24 +79,16 @@ class Workbooks:
     """
 
     def __init__(self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
-        """Send nothing yet. `on_retry` is told of each repetition.
-
-        Raises:
-            ConfigError: the key is missing.
-        """
-        section = config.workbooks
-        self._key = revealed(section.api_key, "workbooks.api_key")
-        self._section = section
+        """Send nothing yet; raise ConfigError where the key is missing. `on_retry` is told of each repetition."""
+        section = self._section = config.workbooks
         self.stop = stop
+        self._key = revealed(section.api_key, "workbooks.api_key")
         self.patience = Patience(config.sync.patience_ms / 1000, stop, on_retry=on_retry)
         agent = f"{_NOT_A_WORD.sub('_', section.application_name)}/{__version__} (gzip)"
         self.transport = Transport(section.base_url, user_agent=agent, stop=stop, connections=section.concurrency)
-        self._turn = threading.Lock()
-        self._slowed = 0
+        self._turn, self._counting = threading.Lock(), threading.Lock()
+        self._slowed, self._turned_away, self._proven = 0, 0, False
         self._skip_totals: tuple[str, ...] = _SKIP_TOTALS
-        self._counting = threading.Lock()
-        self._proven = False
-        self._turned_away = 0
         self.fields = {role: name for role, name in section.fields.model_dump().items() if name is not None}
         self._datatypes = {
             name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
@@ -122,8 +110,6 @@ class Workbooks:
         own = (one for one in wire.maps(said.get("databases")) if wire.read_integer(one.get("id")) == database)
         return Account(database, wire.read_text(next(own, {}).get("created_at")) or "")
 
-    # Reading
-
     def read(
         self,
         controller: str,
@@ -136,13 +122,8 @@ class Workbooks:
         """Read all rows of a look-up, page by page until a short one, in the order of their ids.
 
         `asked_for` tells rows that were asked for: a filter with a slip in it is ignored in silence, so others are
-        dropped. `at_most` is how many values of the column `of` can match; once they came no page follows.
-
-        Raises:
-            UnavailableError, QuotaSpentError: not answered for as long as patience allows.
-            UntrustedAnswerError: refused, not JSON, or rows that were not asked for, however often it was asked.
-            NotAuthenticatedError, NotAllowedError: by what Workbooks says of the key or the controller.
-            InterruptedByError: asked to stop.
+        dropped. `at_most` is how many values of the column `of` can match; once they came no page follows. Raises as
+        `Patience.ask` and `wire.parse`, and UntrustedAnswerError for rows that were not asked for, again and again.
         """
         reading = reading._replace(columns=tuple(dict.fromkeys(("id", *reading.columns))))
         for _ in range(_READINGS_LIMIT):
@@ -219,9 +200,8 @@ class Workbooks:
             alive = include_deleted or not wire.read_boolean(row.get("is_deleted"))
             return alive and (key(row) in some or (padded and any(one in key(row) for one in some)))
 
-        for some, reading in wire.look_ups(
-            field, values, columns, include_deleted=include_deleted, one_each=one_each, padded=padded
-        ):
+        how = {"include_deleted": include_deleted, "one_each": one_each, "padded": padded}
+        for some, reading in wire.look_ups(field, values, columns, **how):
             these = frozenset(map(form, some))
             most = len(some) if one_each else None
             rows = self.read(controller, reading, asked_for=partial(asked_for, these), at_most=most, of=field)
@@ -232,8 +212,6 @@ class Workbooks:
             if key(row) in wanted:
                 grouped.setdefault(key(row), []).append(row)
         return grouped
-
-    # People and Tasks
 
     def people_by_ids(self, person_ids: Iterable[int]) -> dict[int, PersonRow]:
         """Read People, deleted ones too, with what they hold; those that are absent may be hidden from the key."""
@@ -274,17 +252,12 @@ class Workbooks:
         rows = self.by_ids(wire.TASKS, task_ids, ("is_deleted",), include_deleted=True)
         return {task.id: task for task in map(_task, rows)}
 
-    # Writing
-
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write objects, each named once, in batches; the verdicts are parallel to `writes`.
 
-        A batch that is refused as a whole is halved until the object to blame is alone. A stop makes `Unknown`.
-
-        Raises:
-            NotAuthenticatedError, NotAllowedError: the key is refused.
-            UnavailableError, QuotaSpentError: Workbooks could not be reached, or put the write off, for as long as
-                patience allows. This batch was most likely not written, earlier ones may have been.
+        A batch that is refused as a whole is halved until the object to blame is alone. A stop makes `Unknown`. Raises
+        NotAuthenticatedError or NotAllowedError for the key, UnavailableError or QuotaSpentError where patience ends:
+        this batch was most likely not written, earlier ones may have been.
         """
         settled: dict[int, Verdict] = {}
         for place, one in enumerate(writes):
@@ -355,10 +328,7 @@ class _Delivery:
         was_put_off: bool = False,
         at_most: float | None = None,
     ) -> None:
-        self._client = client
-        self._controller = controller
-        self.writes = writes
-        self._at_most = at_most
+        self._client, self._controller, self.writes, self._at_most = client, controller, writes, at_most
         self._found: dict[int, Verdict] = {}
         self._was_put_off = self._to_be_looked_for = was_put_off
         self._was_turned_back = False
@@ -387,11 +357,7 @@ class _Delivery:
         return [_Delivery(self._client, self._controller, half, **how) for half in both]
 
     def around_the_one_to_blame(self, failure: UnavailableError) -> tuple[Verdict, ...]:
-        """Send halves of what does not get through: of what a gateway stops at, nothing is known; the rest is settled.
-
-        Raises:
-            UnavailableError: neither half gets through, so it is no single object that is to blame.
-        """
+        """Send halves of what does not get through; raise `failure` where neither does: no single one is to blame."""
         nothing_known = (Unknown(failure.message),)
         if len(self.writes) == 1:
             return nothing_known
@@ -437,10 +403,7 @@ class _Delivery:
         return tuple(settled[place] for place in range(len(self.writes)))
 
     def _look_for_creations(self) -> None:
-        """Find what was created although the request was put off: twice, since rows may appear late.
-
-        A look-up costs one request: no page is asked for that could only show a reference twice.
-        """
+        """Find what was created although the request was put off: twice, since rows may appear late."""
         missing: dict[str, int] = {}
         for place, write in enumerate(self.writes):
             if not write.id and place not in self._found:

@@ -44,15 +44,15 @@ class PicklistLink(NamedTuple):
 
 
 class FieldType(NamedTuple):
-    """One field; `datatype` is Workbooks' word. `required`: a new record must have it, and it has no default."""
+    """One field."""
 
     name: str
     title: str
-    datatype: str
+    datatype: str  # Workbooks' word
     createable: bool
     updateable: bool
     picklist: PicklistLink | None
-    required: bool = False
+    required: bool = False  # a new record must have it, and it has no default
 
 
 class RecordType(NamedTuple):
@@ -129,10 +129,7 @@ def _field_type(field: Mapping[str, Any]) -> FieldType:
 
 
 def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Compare the configured fields, by role, with the record type; an unknown datatype is but a warning.
-
-    The list of Workbooks' words for them is not published.
-    """
+    """Compare the configured fields, by role, with the record type."""
     found = []
     for role, name in wanted.items():
         key, field = f"workbooks.fields.{role}", described.fields.get(name)
@@ -150,18 +147,16 @@ def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Fi
             found.append(Finding(name, problem, f"{key} wants a date-time.", False))
         elif expected not in kinds:
             problem = f"the field holds {field.datatype or 'something unnamed'}, not {expected}"
-            found.append(Finding(name, problem, f"Choose another field for {key}.", bool(kinds)))
+            fatal = bool(kinds)  # Workbooks' words are not published: an unknown one is but a warning
+            found.append(Finding(name, problem, f"Choose another field for {key}.", fatal))
     return tuple(found)
 
 
 def permission_problems(described: RecordType, actions: Iterable[str]) -> tuple[Finding, ...]:
     """Name the actions (create, update) that the key's user may not take on this record type."""
     name, hint = described.controller or described.class_name, "Give that user the permission in Workbooks."
-    return tuple(
-        Finding(name, f"the user of the API key may not {action} records", hint, True)
-        for action in actions
-        if action not in described.permitted
-    )
+    missing = (action for action in actions if action not in described.permitted)
+    return tuple(Finding(name, f"the user of the API key may not {action} records", hint, True) for action in missing)
 
 
 def hidden_type(class_name: str) -> Finding:

@@ -23,48 +23,26 @@ from urllib.parse import quote, urlencode, urlsplit
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, OutreachSyncError, UntrustedAnswerError
 from outreach_sync.http import BusyError, GarbledError, RetriableError, ThrottledError, moment, retry_after
 from outreach_sync.instants import EARLIEST, LATEST, Instant, parse_http_date, parse_iso, to_datetime
-from outreach_sync.records import (
-    Accepted,
-    Date,
-    DateTime,
-    Rejected,
-    Scalar,
-    Stale,
-    Unknown,
-    Verdict,
-    Write,
-    WriteValue,
-)
+from outreach_sync.records import Accepted, Date, DateTime, Rejected, Scalar, Stale, Unknown, Verdict, Write, WriteValue
 from outreach_sync.rules.person import ROLES, Datatype, mailbox
 
 if TYPE_CHECKING:
     from outreach_sync.connections import Answer
 
+T = TypeVar("T")
+Pair = tuple[str, str]
+Row = Mapping[str, Any]  # one record as it came, by column; the `read_` functions parse the values
 PEOPLE, TASKS = "crm/people", "activity/tasks"
 PERSON_CLASS, TASK_CLASS = "Private::Crm::Person", "Private::Activity::Task"
 EMAIL, OBJECT_REF, REFERENCE = "main_location[email]", "object_ref", "created_through_reference"
-ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}
-"""What each configured field holds, by its role."""
-PADDED_EMAIL = "padded email"
-"""The match rule `email` behind any number of blanks: a second look."""
-NO_VALUE, NULL_VALUE = ":no_value:", ":null_value:"
-"""Leave a field alone (for the object that lacks it where another has it), and set it to null."""
-LOCK_UNKNOWN = -1
-"""The lock version of an accepted object whose answer did not name one: read the record before the next write."""
-PAGE_ROWS = 100
-"""The documented safe maximum of rows in an answer, and of objects in a write."""
-
+ROLE_DATATYPES = {role.name: role.datatype for role in ROLES}  # what each configured field holds
+PADDED_EMAIL = "padded email"  # the match rule `email` behind any number of blanks: a second look
+NO_VALUE, NULL_VALUE = ":no_value:", ":null_value:"  # leave a field alone that only others set; set it to null
+LOCK_UNKNOWN = -1  # of an accepted object whose answer named none: read the record before the next write
+PAGE_ROWS = 100  # the documented safe maximum of rows in an answer, and of objects in a write
 _VALUES = 96
-_CONTAINED = 50
-"""Addresses in one look-up for a part: no index helps with that."""
+_CONTAINED = 50  # addresses in one look-up for a part: no index helps with that
 _ADDRESS = re.compile(r"[^\s,\\@]+@[^\s,\\@]+\.[^\s,\\@]+")
-T = TypeVar("T")
-Pair = tuple[str, str]
-Row = Mapping[str, Any]
-"""One record as it came, by column; the `read_` functions parse the values."""
-
-
-# Requests
 
 
 class Filter(NamedTuple):
@@ -76,15 +54,12 @@ class Filter(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Which rows, and which of their columns. `logic` joins the filters by their 1-based numbers; '' means all hold.
-
-    `extra` are further parameters, of metadata alone, which come in one answer, not page by page.
-    """
+    """Which rows, and which of their columns."""
 
     filters: tuple[Filter, ...]
     columns: tuple[str, ...]
-    logic: str = ""
-    extra: tuple[Pair, ...] = ()
+    logic: str = ""  # joins the filters by their 1-based numbers; '' means all hold
+    extra: tuple[Pair, ...] = ()  # further parameters, of metadata alone, which comes in one answer, not page by page
 
 
 def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -157,10 +132,7 @@ def read_pairs(reading: Reading, *, after: int = 0, skip_totals: Sequence[str] =
 def write_pairs(writes: Sequence[Write]) -> list[Pair]:
     """Spell out a write: a filter that selects exactly the objects, then each object with the same names in one order.
 
-    A name that is nested twice, ``a[b[c]]``, becomes ``a[b][c]``, as in the PHP binding.
-
-    Raises:
-        ValueError: an id occurs twice.
+    A name nested twice, ``a[b[c]]``, becomes ``a[b][c]``, as in the PHP binding. Raises ValueError for an id twice.
     """
     ids = [write.id for write in writes if write.id]
     if len(set(ids)) != len(ids):
@@ -183,24 +155,18 @@ def write_pairs(writes: Sequence[Write]) -> list[Pair]:
 
 
 def look_up(field: str, values: Iterable[str], columns: Iterable[str], *, include_deleted: bool = False) -> Reading:
-    """Ask for the rows whose field is one of the values: `eq` with a list, split at commas, is Workbooks' "in" (guide).
-
-    Deleted rows are hidden unless `is_deleted` is in the filter.
-    """
+    """Ask for rows whose field is one of the values, by `eq` with a list (guide); `is_deleted` shows deleted ones."""
     one_of = Filter(field, "eq", ",".join(value.replace(",", "\\,") for value in values))
     reading = Reading((one_of,), tuple(dict.fromkeys(columns)))
     either = (Filter("is_deleted", "true", ""), Filter("is_deleted", "false", ""))
     return reading._replace(filters=(one_of, *either), logic="1 AND (2 OR 3)") if include_deleted else reading
 
 
-# Values
-
 _TRUE = frozenset(("true", "t", "on", "1", "yes", "y"))
 _DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 _EPOCH = re.compile(r"-?\d{1,11}(?:\.\d+)?", re.ASCII)
 _DAY_LENGTH = len("2026-09-01")
-_LARGEST = 2**62
-"""Larger ids make no sense, and those near 2^63 fit no database."""
+_LARGEST = 2**62  # larger ids make no sense, and those near 2^63 fit no database
 
 
 def to_wire(value: WriteValue) -> str:
@@ -291,10 +257,7 @@ def is_kept(sent: WriteValue, raw: object) -> bool:
     return (read_text(raw) or "").replace("\r\n", "\n") == wanted.replace("\r\n", "\n")
 
 
-# What an answer means for the whole request
-
-STALE_TEXT = "already been updated elsewhere"
-"""What Workbooks says of a lock version that is not the current one (guide), in whatever case."""
+STALE_TEXT = "already been updated elsewhere"  # of a lock version that is not the current one (guide), in any case
 KEY_ADVICE = "Check workbooks.api_key: its expiry date, its permitted IP addresses and its user."
 _CHECK_ADVICE = "Run `outreach-sync check`."
 _ADVICE = {
@@ -333,10 +296,8 @@ class FailedError(BusyError):
 def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
     """Return the JSON object of a 200 answer to a request for `endpoint`, such as ``login.api``.
 
-    Raises:
-        DelayedError, TurnedAwayError, ThrottledError, BusyError, FailedError, GarbledError: it may pass.
-        NotAuthenticatedError, NotAllowedError: it will not.
-        UntrustedAnswerError: the request itself was not understood.
+    Raises a RetriableError where it may pass, NotAuthenticatedError or NotAllowedError where it will not, and
+    UntrustedAnswerError where the request itself was not understood.
     """
     status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
     if status == 200:  # noqa: PLR2004 - the status says more than a name, here and below
@@ -407,25 +368,19 @@ def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
 
 
 def _json_object(body: bytes, keys: frozenset[str] | None = None) -> dict[str, Any] | None:
-    """Read a JSON object, None where it is none, or has none of the keys by which Workbooks itself is known.
-
-    Invalid UTF-8, as the PHP binding knows it, is replaced.
-    """
+    """Read a JSON object, None where it is none, or has none of the keys by which Workbooks itself is known."""
     try:
-        said = json.loads(body.decode("utf-8", errors="replace"))
+        said = json.loads(body.decode("utf-8", errors="replace"))  # the PHP binding knows invalid UTF-8
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) and (keys is None or not keys.isdisjoint(said)) else None
 
 
-# What an answer means for each object of a write
-
-
 class _Entry(NamedTuple):
-    """What the answer holds about one object, or all of them; `success`: its own flag, None where it has none."""
+    """What the answer holds about one object, or all of them."""
 
     record: Mapping[str, Any]
-    success: bool | None
+    success: bool | None  # its own flag, None where it has none
     reasons: tuple[str, ...]
 
 
@@ -477,10 +432,7 @@ def _judge_one(write: Write, entry: _Entry, whole: _Entry, *, alone: bool) -> Ve
 
 
 def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | None]:
-    """Find each object's entry: by position, or where the count is off by id, which no create has yet.
-
-    None is believed whose id is reported for two objects, or belongs to another that was sent.
-    """
+    """Find each object's entry: by position, or by id where the count is off; none whose id is another's, or twice."""
     records, information = maps(answer.get("affected_objects")), maps(answer.get("affected_object_information"))
     if information and len(information) != len(records):
         return [None] * len(writes)
@@ -530,9 +482,7 @@ def _texts(place: object, field: str, depth: int) -> Iterator[str]:
 
 def maps(entries: object) -> list[Mapping[str, Any]]:
     """Take a list of maps; anything else in a place is an empty map, so that positions stay."""
-    if not isinstance(entries, list):
-        return []
-    return [entry if isinstance(entry, dict) else {} for entry in entries]
+    return [entry if isinstance(entry, dict) else {} for entry in entries] if isinstance(entries, list) else []
 
 
 def _unknown(summary: str, reasons: Sequence[str]) -> Unknown:
