@@ -55,10 +55,12 @@ def test_the_newer_version_wins_and_of_equal_ones_or_without_a_stamp_the_later(
     assert words(state) == [kept]
 
 
-def test_a_stamp_that_lies_ahead_beats_no_later_version_of_the_same_page(state: Store) -> None:
+@pytest.mark.parametrize(("ahead", "kept"), [(99, "paused"), (9, "active")])
+def test_of_one_page_the_newest_version_counts_unless_its_stamp_lies_ahead(state: Store, ahead: int, kept: str) -> None:
     with state.transaction():
-        state.cache.keep_states([state_of(1, "active", 99), state_of(1, "paused", 5)], Trust(Instant(10)))
-    assert words(state) == ["paused"]
+        trust = Trust(Instant(10), as_is=True)
+        state.cache.keep_states([state_of(1, "active", ahead), state_of(1, "paused", 5)], trust)
+    assert words(state) == [kept]
 
 
 def test_a_state_concerns_the_prospects_that_it_shows_on_now_and_did_before(state: Store) -> None:
@@ -68,6 +70,8 @@ def test_a_state_concerns_the_prospects_that_it_shows_on_now_and_did_before(stat
         assert state.cache.keep_states([state_of(1)]) == ({1}, 1)
         assert state.cache.keep_states([state_of(1)]) == (set(), 0)
         assert state.cache.keep_states([state_of(2, at=2)]) == ({1, 2}, 1)
+        for at in (3, 4):  # where it does not say since when it is so, its stamp is shown
+            assert state.cache.keep_states([state_of(2, at=at)._replace(state_changed_at=None)]) == ({2}, 1)
 
 
 def test_what_an_answer_does_not_tell_is_as_before(state: Store) -> None:
@@ -123,6 +127,10 @@ def test_the_time_with_which_an_opt_out_was_first_seen_is_kept_as_long_as_it_hol
         assert seen() is None
         state.cache.keep_prospects([prospect(11, opted_out=True)])
         assert seen() == 11
+        state.people.link([1], 1001)
+        state.cache.keep_prospects([prospect(99, opted_out=True)], Trust(Instant(12)))
+        assert state.cache.keep_prospects([prospect(13, opted_out=True)], Trust(Instant(14))) == ({1}, 1)
+        assert seen() == 13
 
 
 def test_everything_of_a_prospect_comes_back_as_it_was(state: Store) -> None:
@@ -131,7 +139,7 @@ def test_everything_of_a_prospect_comes_back_as_it_was(state: Store) -> None:
         opted_out=True, opted_out_at=3,
     )  # fmt: skip
     with state.transaction():
-        state.cache.keep_prospects([whole])
+        state.cache.keep_prospects([whole._replace(emails=(*whole.emails, "broken\naddress"))])
     assert state.cache.prospects([1])[1].prospect == whole
 
 

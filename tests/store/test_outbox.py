@@ -106,12 +106,13 @@ def test_those_who_share_an_address_are_one_person(
     assert pools(state, *wanted) == told
 
 
-def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others(state: Store) -> None:
+@pytest.mark.parametrize("linked", [1, 2])
+def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others(state: Store, linked: int) -> None:
     know(state, p1=(A,), p2=(A,))
     candidates = Candidates(state.connection)
     candidates.add([1, 2], buried=[])
     with state.transaction():
-        state.people.link([1], 1001)
+        state.people.link([linked], 1001)
         candidates.list_addresses()
     assert list(candidates.pools()) == [([1, 2], False)]
 
