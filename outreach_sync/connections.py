@@ -1,8 +1,7 @@
 """One exchange with one origin: bounded in time and size, stoppable, and reached as the environment says.
 
-urllib3 bounds each wait for a byte, not the whole: a server that trickles holds a reader for ever, a read that waits
-does not notice a request to stop, each address of a name is given the whole time anew, and looking a name up any. Here
-each exchange has a thread of its own. The caller waits for it as long as it may, then cuts its connection and goes on.
+urllib3 bounds each wait for a byte or an address, not the whole, nor looking a name up, and notices no request to stop.
+So each exchange has a thread of its own: the caller waits as long as it may, then cuts its connection and goes on.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST_BODY = 64 * 2**20  # bytes of an answer, unpacked: a page of a thousand rows has two million
-_CONNECT_SECONDS = 10.0
-_TICK_SECONDS = 0.1
+_CONNECT_SECONDS, _TICK_SECONDS = 10.0, 0.1
 _PIECE = 2**18
 _NOWHERE = ("", "", 0)
 _PORTS = {"http": 80, "https": 443}
@@ -61,16 +59,12 @@ class Answer(NamedTuple):
 
 
 class Transport:
-    """Exchanges with one origin (scheme, host, port); safe to be used by several threads.
-
-    Redirects are not followed, cookies not kept, .netrc not read; certificates are always verified. Proxies and CA
-    files come from the environment. `requests` counts those sent, `server_time` is the last `Date` seen.
-    """
+    """Exchanges with one origin, safe between threads; follows no redirects, keeps no cookies, reads no .netrc."""
 
     def __init__(self, origin: str, *, user_agent: str, stop: StopSignal, connections: int = 4) -> None:
         """Open nothing yet. `origin` is a URL whose path does not matter; `connections`: exchanges at once."""
-        self.requests, self._counting = 0, threading.Lock()
-        self.server_time: Instant | None = None
+        self.requests, self._counting = 0, threading.Lock()  # those sent
+        self.server_time: Instant | None = None  # the last `Date` seen
         self._seen_at = 0.0
         self._origin, self._stop = _origin(origin), stop
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip", "Accept": "*/*"}
@@ -90,10 +84,9 @@ class Transport:
     ) -> Answer:
         """Send one request, in its turn, and read its answer to the end, whatever its status.
 
-        The whole exchange lasts at most `timeout_seconds`. After a request to stop (InterruptedByError) it may begin or
-        go on for `grace_seconds`: 0 for reads, more for a write that should be finished. Raises NotSentError,
-        MaybeSentError where its answer was lost or too slow, UntrustedAnswerError where the URL is on another origin or
-        the answer far too large, ConfigError where the environment names a proxy or CA file that cannot be used.
+        After a request to stop (InterruptedByError) it may begin or go on for `grace_seconds`, more for a write. Raises
+        NotSentError, MaybeSentError for an answer that is lost or too slow, UntrustedAnswerError for another origin or
+        an answer far too large, ConfigError for a proxy or CA file that cannot be used.
         """
         if not self.trusts(url):
             raise UntrustedAnswerError("a request to another host than the configured one was not sent.")
@@ -305,10 +298,8 @@ def proxies(url: str) -> dict[str, str]:
     if not usable.host or usable.scheme not in ("http", "https"):
         socks = (usable.scheme or "").startswith("socks")
         why = "names a SOCKS proxy, which is not supported" if socks else "is not a proxy"
-        raise ConfigError(
-            f"{variable} in the environment {why}.",
-            advice="It should look like http://proxy.example:3128; NO_PROXY names hosts to reach without it.",
-        )
+        advice = "It should look like http://proxy.example:3128; NO_PROXY names hosts to reach without it."
+        raise ConfigError(f"{variable} in the environment {why}.", advice=advice)
     return {scheme: proxy}
 
 
@@ -321,7 +312,6 @@ def trusted_certificates() -> str | bool:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except (OSError, ValueError) as failure:  # a file without a certificate is an SSLError, which is an OSError
         why = "holds no certificate" if isinstance(failure, ssl.SSLError) else "cannot be read"
-        raise ConfigError(
-            f"{variable} in the environment names {path}, which {why}.", advice="Correct the variable or unset it."
-        ) from None
+        said = f"{variable} in the environment names {path}, which {why}."
+        raise ConfigError(said, advice="Correct the variable or unset it.") from None
     return path or True

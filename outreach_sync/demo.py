@@ -1,7 +1,6 @@
 """The demo: both services simulated, some cycles, and whether every Person and Task then says what it must.
 
-`Expectation` works out what that is from the records of the simulated services alone: written a second time on purpose,
-straight from what the program promises and without any of its rules, so that a mistake there is not repeated here.
+`Expectation` works that out from the services' records alone, by none of the program's rules, to repeat no mistake.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ _LABELS = {
     "paused": "Active – Paused",  # noqa: RUF001
     **{word: word.title() for word in ("finished", "pending", "disabled", "failed", "bounced")},
 }
-_RULE = 100
-_ROWS = 10
+_RULE, _ROWS = 100, 10
 _REQUESTS_OF_A_QUIET_CYCLE = 4  # one for each stream
 _REFUSED_TWICE = 16  # the prospect whose address two People have
 # The log says nothing: the screen does.
@@ -156,7 +154,6 @@ class Expectation:
 
 
 def _skipped(task: Row, told: set[int]) -> bool:
-    """Tell whether it is a task of a sequence that was skipped, by what it says or by an event."""
     related = any(task.get(name) for name in ("sequence", "sequenceState", "sequenceStep"))
     never_done = task.get("completed") is False or task.get("completedAt") is None
     says_so = task.get("state") == "skipped" or (task.get("state") == "complete" and never_done)
@@ -236,7 +233,6 @@ class Demo:
             self._expect("Outreach was asked once for each stream at most", happened=few)
 
     def _show_cycle(self, document: Row, people: dict[int, Row], tasks: dict[int, Row]) -> None:
-        """Show what a cycle changed and why, and compare all of Workbooks with what it must say."""
         done = ", ".join(f"{count} {name}" for name, count in document["people"].items() if count)
         requests = document["requests"]
         self._say(
@@ -289,10 +285,7 @@ class Demo:
 
 
 def tell(console: Console, directory: Path, stop: StopSignal, *, everything: bool = False) -> bool:
-    """Tell the story, with config and state in an empty directory; say whether all came as it must.
-
-    `everything` shows every line of a table, not ten. Raises OutreachSyncError where a cycle fails or is to stop.
-    """
+    """Tell the story in an empty directory, `everything` with all lines of a table; say whether all came as it must."""
     with Sandbox() as sandbox:
         sandbox.load_example()
         demo = Demo(console, sandbox, config_of(sandbox, directory), stop, None if everything else _ROWS)

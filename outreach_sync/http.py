@@ -12,21 +12,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import ClassVar, NamedTuple, TypeVar
 
-from outreach_sync.errors import (
-    InterruptedByError,
-    PutOffError,
-    QuotaSpentError,
-    ServiceError,
-    UnavailableError,
-    UntrustedAnswerError,
-)
+from outreach_sync import errors
 from outreach_sync.instants import Instant, parse_http_date, parse_iso
 
 T = TypeVar("T")
-
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 _LAST_TRY = (0.5, 10.0)
 _FEW = 10
 _CHANCE = random.SystemRandom()
@@ -73,19 +63,19 @@ class StopSignal:
 def pause(seconds: float, stop: StopSignal) -> None:
     """Sleep; raise InterruptedByError where a stop was asked for, before or meanwhile."""
     if stop.wait(seconds):
-        raise InterruptedByError(stop.signal_number)
+        raise errors.InterruptedByError(stop.signal_number)
 
 
 def check(stop: StopSignal) -> None:
     """Go on; raise InterruptedByError where a stop was asked for."""
     if stop.is_set():
-        raise InterruptedByError(stop.signal_number)
+        raise errors.InterruptedByError(stop.signal_number)
 
 
-class RetriableError(ServiceError):
+class RetriableError(errors.ServiceError):
     """An attempt failed in a way that may pass. Its message holds no secret, no URL with a query and no body."""
 
-    gives_up_as: ClassVar[type[ServiceError]] = UnavailableError  # when patience is over
+    gives_up_as: ClassVar[type[errors.ServiceError]] = errors.UnavailableError  # when patience is over
     eagerness: ClassVar[float] = 1.0  # by how much the pauses before trying again are shorter than usual
 
     def __init__(
@@ -107,7 +97,7 @@ class MaybeSentError(RetriableError):
 class ThrottledError(RetriableError):
     """The service answered that there were too many requests; this one was not carried out."""
 
-    gives_up_as = QuotaSpentError
+    gives_up_as = errors.QuotaSpentError
 
 
 class BusyError(RetriableError):
@@ -117,7 +107,7 @@ class BusyError(RetriableError):
 class GarbledError(RetriableError):
     """The answer arrived but is not what the service promises (no JSON, a page of HTML)."""
 
-    gives_up_as = UntrustedAnswerError
+    gives_up_as = errors.UntrustedAnswerError
 
 
 class RetryNote(NamedTuple):
@@ -130,13 +120,13 @@ class RetryNote(NamedTuple):
 
 
 OnRetry = Callable[[RetryNote], None]
+Failures = tuple[type[RetriableError], ...]
 
 
 class Patience:
-    """How long one service may keep a run waiting, in all: attempts that fail, hang or do not connect, and pauses.
+    """How long one service may keep a run waiting, in all; whole again as soon as it answers. Safe between threads.
 
-    It is whole again as soon as the service answers. Once it is spent, each further request is tried briefly, so that
-    one that always fails keeps no other from being asked. Safe to be used by several threads, and within an attempt.
+    Once it is spent, each request is tried briefly, so that one that always fails keeps no other from being asked.
     """
 
     def __init__(self, seconds: float, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
@@ -151,14 +141,7 @@ class Patience:
         shortest, longest = _LAST_TRY
         return left if left > 0 else min(max(self.seconds / 10, shortest), longest)
 
-    def ask(
-        self,
-        what: str,
-        attempt: Callable[[float], T],
-        *,
-        at_most: float | None = None,
-        final: tuple[type[RetriableError], ...] = (),
-    ) -> T:
+    def ask(self, what: str, attempt: Callable[[float], T], *, at_most: float | None = None, final: Failures = ()) -> T:
         """Return what `attempt` returns, trying again after each `RetriableError` with growing, jittered pauses.
 
         `attempt` is given the seconds that are left, `at_most` if that is less, and must not take longer. `final` are
@@ -192,26 +175,23 @@ class Patience:
             pause(seconds, self._stop)
             number += 1
 
-    def _given_up(self, failure: RetriableError, what: str) -> ServiceError:
+    def _given_up(self, failure: RetriableError, what: str) -> errors.ServiceError:
         """Spend what is left, and say why it ends here, in the class that the last failure stands for."""
         with self._lock:
             self._spent = max(self._spent, self.seconds)
         kind = failure.gives_up_as
         patience = round(self.seconds, 1 if self.seconds < _FEW else None)
         if failure.asked_seconds:
-            kind = PutOffError if kind is UnavailableError else kind
+            kind = errors.PutOffError if kind is errors.UnavailableError else kind
             reason = f"it asks to wait {failure.asked_seconds:.0f} s, and patience is {patience:g} s in all"
         else:
             reason = f"its patience of {patience:g} s is spent"
-        return kind(
-            f"{what}: {failure.message.rstrip('.')} ({reason}).",
-            advice="Nothing that was read is lost; the next run goes on from here.",
-        )
+        advice = "Nothing that was read is lost; the next run goes on from here."
+        return kind(f"{what}: {failure.message.rstrip('.')} ({reason}).", advice=advice)
 
 
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,18})?", re.ASCII)
-_EPOCH_SECONDS = 1_000_000_000
-_EPOCH_MILLISECONDS = 1_000_000_000_000
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1_000_000_000, 1_000_000_000_000
 _LONGEST_ASKED = 366 * 86_400
 _TOO_MANY_REQUESTS = 429
 
@@ -227,9 +207,7 @@ class Quota(NamedTuple):
 def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> float | None:
     """Say how many seconds the service asks to wait, at most a year; None where it does not say, or nonsense.
 
-    Retry-After and X-RateLimit-Reset come as seconds, epoch seconds, ISO 8601 with or without zone, or an HTTP date.
-    Absolute times are compared with `at`, the answer's own `Date`. X-RateLimit-Reset, which every answer has, counts
-    only where the quota stops us.
+    It says so in seconds, epoch seconds, ISO 8601 or as an HTTP date, to be compared with `at`, the answer's `Date`.
     """
     names = ("Retry-After", "X-RateLimit-Reset") if status == _TOO_MANY_REQUESTS else ("Retry-After",)
     found = (_seconds_until(headers.get(name, ""), at) for name in names)
@@ -237,10 +215,7 @@ def retry_after(headers: Mapping[str, str], status: int, at: Instant | None) -> 
 
 
 def quota(headers: Mapping[str, str], at: Instant | None) -> Quota:
-    """Read the three X-RateLimit headers of an answer whose `Date` is `at`.
-
-    Of two numbers, `9999, 19988`, the smaller counts, since which is which is not documented.
-    """
+    """Read the X-RateLimit headers of an answer whose `Date` is `at`; of two numbers (not documented) the smaller."""
     seconds = _seconds_until(headers.get("X-RateLimit-Reset", ""), at)
     resets_at = None if seconds is None or at is None else Instant(at + round(seconds * 1000))
     limit, remaining = (_numbers(headers.get(f"X-RateLimit-{name}", "")) for name in ("Limit", "Remaining"))

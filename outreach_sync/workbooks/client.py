@@ -1,7 +1,6 @@
 """How Workbooks is asked: reads that are repeated until they can be trusted, and one exchange of a write.
 
-The key goes with each request (see docs/decisions/0003-key-per-request.md), in the body of a POST, to the configured
-host only.
+The key goes with each request (docs/decisions/0003-key-per-request.md), in a POST body, to the configured host only.
 
 What becomes of a write, object by object, and never in a way that could write anything twice:
 
@@ -22,26 +21,9 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync import __version__
+from outreach_sync import __version__, errors, http
 from outreach_sync.config.model import Config, revealed
 from outreach_sync.connections import Answer, Transport
-from outreach_sync.errors import (
-    InterruptedByError,
-    NotAuthenticatedError,
-    ServiceError,
-    UnavailableError,
-    UntrustedAnswerError,
-)
-from outreach_sync.http import (
-    BusyError,
-    GarbledError,
-    MaybeSentError,
-    NotSentError,
-    Patience,
-    RetriableError,
-    ThrottledError,
-    pause,
-)
 from outreach_sync.instants import now
 from outreach_sync.records import Accepted, PersonRow, Rejected, Stale, TaskRow, Unknown, Verdict, Write
 from outreach_sync.rules.person import Datatype, mailbox
@@ -50,16 +32,10 @@ from outreach_sync.workbooks import wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from outreach_sync.http import OnRetry, StopSignal
-    from outreach_sync.workbooks.wire import Pair, Reading, Row
-
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
-_TURNED_AWAY_LIMIT = 3
-_READINGS_LIMIT = 3
-_WRITE_GRACE_SECONDS = 20.0
-_LOOK_AGAIN_SECONDS = 2.0
-_BRIEFLY = 1.0
-_LOST = (MaybeSentError, GarbledError, wire.FailedError)
+_TURNED_AWAY_LIMIT, _READINGS_LIMIT = 3, 3
+_WRITE_GRACE_SECONDS, _LOOK_AGAIN_SECONDS, _BRIEFLY = 20.0, 2.0, 1.0
+_LOST = (http.MaybeSentError, http.GarbledError, wire.FailedError)
 _CLEAN_ANSWERS = 10  # so many must come without a redirect before several requests go at once again
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 _PERSON_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE, wire.EMAIL, wire.OBJECT_REF)
@@ -73,17 +49,14 @@ class Account(NamedTuple):
 
 
 class Workbooks:
-    """Reads and writes records; safe to be used by several threads. All look-ups raise as `read` does.
+    """Reads and writes records; safe to be used by several threads. All look-ups raise as `read` does."""
 
-    `fields` are the configured fields of a Person, role -> name.
-    """
-
-    def __init__(self, config: Config, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
+    def __init__(self, config: Config, stop: http.StopSignal, *, on_retry: http.OnRetry | None = None) -> None:
         """Send nothing yet; raise ConfigError where the key is missing. `on_retry` is told of each repetition."""
         section = self._section = config.workbooks
         self.stop = stop
         self._key = revealed(section.api_key, "workbooks.api_key")
-        self.patience = Patience(config.sync.patience_ms / 1000, stop, on_retry=on_retry)
+        self.patience = http.Patience(config.sync.patience_ms / 1000, stop, on_retry=on_retry)
         agent = f"{_NOT_A_WORD.sub('_', section.application_name)}/{__version__} (gzip)"
         self.transport = Transport(section.base_url, user_agent=agent, stop=stop, connections=section.concurrency)
         self._turn, self._counting = threading.Lock(), threading.Lock()
@@ -106,28 +79,27 @@ class Workbooks:
         )
         database = wire.read_integer(said.get("logical_database_id"))
         if database is None:
-            raise UntrustedAnswerError("Workbooks answered a log-in without a logical_database_id.")
+            raise errors.UntrustedAnswerError("Workbooks answered a log-in without a logical_database_id.")
         own = (one for one in wire.maps(said.get("databases")) if wire.read_integer(one.get("id")) == database)
         return Account(database, wire.read_text(next(own, {}).get("created_at")) or "")
 
     def read(
         self,
         controller: str,
-        reading: Reading,
+        reading: wire.Reading,
         *,
-        asked_for: Callable[[Row], bool],
+        asked_for: Callable[[wire.Row], bool],
         at_most: int | None = None,
         of: str = "id",
-    ) -> list[Row]:
+    ) -> list[wire.Row]:
         """Read all rows of a look-up, page by page until a short one, in the order of their ids.
 
-        `asked_for` tells rows that were asked for: a filter with a slip in it is ignored in silence, so others are
-        dropped. `at_most` is how many values of the column `of` can match; once they came no page follows. Raises as
-        `Patience.ask` and `wire.parse`, and UntrustedAnswerError for rows that were not asked for, again and again.
+        A filter with a slip in it is ignored in silence: other rows than `asked_for` are dropped, or raise
+        UntrustedAnswerError in the end. No page follows once `at_most` values of the column `of` came.
         """
         reading = reading._replace(columns=tuple(dict.fromkeys(("id", *reading.columns))))
         for _ in range(_READINGS_LIMIT):
-            rows: list[Row] = []
+            rows: list[wire.Row] = []
             last_id, strange = 0, False
             while not strange:
                 page = self.page(controller, reading, after=last_id)
@@ -143,18 +115,18 @@ class Workbooks:
                     return rows
                 strange = strange or ids != sorted(ids) or ids[0] <= last_id  # or rows would be skipped
                 last_id = ids[-1]
-        raise UntrustedAnswerError(f"Workbooks returned rows of {controller} that were not asked for.")
+        raise errors.UntrustedAnswerError(f"Workbooks returned rows of {controller} that were not asked for.")
 
-    def page(self, controller: str, reading: Reading, *, after: int = 0) -> list[Row]:
+    def page(self, controller: str, reading: wire.Reading, *, after: int = 0) -> list[wire.Row]:
         """Read one page, that after this id, or all of the metadata."""
 
-        def attempt(left: float) -> list[Row]:
+        def attempt(left: float) -> list[wire.Row]:
             while True:
                 spellings = self._skip_totals
                 answer = self._send(controller, wire.read_pairs(reading, after=after, skip_totals=spellings), left)
                 try:
                     return wire.rows(self._parse(answer))
-                except UntrustedAnswerError:
+                except errors.UntrustedAnswerError:
                     if reading.extra or not spellings or b"skip_total_rows" not in answer.body:
                         raise
                 # One spelling may be named only as a part of the other. Where the objection names none, both go.
@@ -165,7 +137,7 @@ class Workbooks:
 
     def by_ids(
         self, controller: str, ids: Iterable[int], columns: Iterable[str], *, include_deleted: bool
-    ) -> list[Row]:
+    ) -> list[wire.Row]:
         """Read records by id, 100 a request: once every id came back no further page is needed."""
         texts = map(str, sorted(set(ids)))
         rows = self.by_values(controller, "id", texts, columns, include_deleted=include_deleted, one_each=True)
@@ -181,22 +153,21 @@ class Workbooks:
         include_deleted: bool = False,
         one_each: bool = False,
         padded: bool = False,
-    ) -> dict[str, list[Row]]:
+    ) -> dict[str, list[wire.Row]]:
         """Read records whose field equals one of the values, by that value; empty values match nothing.
 
-        What came back is compared here, since Workbooks' own comparison is not documented; an e-mail address comes back
-        under its `mailbox`. `one_each`: it is enough to find each once. `padded`: look among all addresses that have
-        one of these in them, so behind any number of blanks.
+        Compared here, since Workbooks' own comparison is not documented; an e-mail address comes back as its `mailbox`.
+        `one_each`: it is enough to find each once. `padded`: look among all that have one of these in them.
         """
         form: Callable[[str], str] = mailbox if field == wire.EMAIL else str
         columns = (*columns, field)
-        found: dict[int, Row] = {}
+        found: dict[int, wire.Row] = {}
         wanted: set[str] = set()
 
-        def key(row: Row) -> str:
+        def key(row: wire.Row) -> str:
             return form(wire.read_text(row.get(field)) or "")
 
-        def asked_for(some: frozenset[str], row: Row) -> bool:
+        def asked_for(some: frozenset[str], row: wire.Row) -> bool:
             alive = include_deleted or not wire.read_boolean(row.get("is_deleted"))
             return alive and (key(row) in some or (padded and any(one in key(row) for one in some)))
 
@@ -207,7 +178,7 @@ class Workbooks:
             rows = self.read(controller, reading, asked_for=partial(asked_for, these), at_most=most, of=field)
             found |= {wire.record_id(row): row for row in rows}
             wanted |= these
-        grouped: dict[str, list[Row]] = {}
+        grouped: dict[str, list[wire.Row]] = {}
         for row in found.values():
             if key(row) in wanted:
                 grouped.setdefault(key(row), []).append(row)
@@ -219,19 +190,16 @@ class Workbooks:
         return {person.id: person for person in map(self._person, rows)}
 
     def people(self, rule: str, values: Iterable[str]) -> dict[str, list[PersonRow]]:
-        """Find live People by what a match rule, or `PADDED_EMAIL`, asks for; by reference deleted ones too.
-
-        The keys are as in `by_values`. Nobody is found by `outreach_id` where no field is configured for it.
-        """
+        """Find live People by match rule or `PADDED_EMAIL`, keyed as in `by_values`; by reference deleted ones too."""
         fields = {"reference": wire.REFERENCE, "external_id": wire.OBJECT_REF}
         field = self.fields.get(rule) if rule == "outreach_id" else fields.get(rule, wire.EMAIL)
-        if field is None:
+        if field is None:  # none is configured for it
             return {}
         how = {"include_deleted": rule == "reference", "padded": rule == wire.PADDED_EMAIL}
         rows = self.by_values(wire.PEOPLE, field, values, self._columns, **how)
         return {key: list(map(self._person, some)) for key, some in rows.items()}
 
-    def _person(self, row: Row) -> PersonRow:
+    def _person(self, row: wire.Row) -> PersonRow:
         return PersonRow(
             id=wire.record_id(row),
             lock_version=wire.lock_version_of(row),
@@ -255,9 +223,8 @@ class Workbooks:
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
         """Write objects, each named once, in batches; the verdicts are parallel to `writes`.
 
-        A batch that is refused as a whole is halved until the object to blame is alone. A stop makes `Unknown`. Raises
-        NotAuthenticatedError or NotAllowedError for the key, UnavailableError or QuotaSpentError where patience ends:
-        this batch was most likely not written, earlier ones may have been.
+        A batch refused as a whole is halved until the object to blame is alone. A stop makes `Unknown`. Raises for a
+        bad key, and where patience ends: this batch was most likely not written, earlier ones may have been.
         """
         settled: dict[int, Verdict] = {}
         for place, one in enumerate(writes):
@@ -276,24 +243,23 @@ class Workbooks:
         answer = self._send(controller, wire.write_pairs(writes), left, _WRITE_GRACE_SECONDS)
         return wire.refusal(answer) or wire.judge(self._parse(answer), writes)
 
-    def _send(self, controller: str, pairs: list[Pair], left: float, grace_seconds: float = 0.0) -> Answer:
+    def _send(self, controller: str, pairs: list[wire.Pair], left: float, grace_seconds: float = 0.0) -> Answer:
         """Send one request; while Workbooks slows us down, they go one at a time."""
         with self._turn if self._slowed else nullcontext():
+            # `_dc` against caches on the way, as the guide advises
+            url = f"{self._section.base_url.rstrip('/')}/{controller}.api?_dc={now()}"
+            body = wire.encode([("client", "api"), ("api_version", "1"), ("api_key", self._key), *pairs])
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            longest = min(self._section.timeout_ms / 1000, left)
             return self.transport.send(
-                "POST",
-                # `_dc` against caches on the way, as the guide advises
-                f"{self._section.base_url.rstrip('/')}/{controller}.api?_dc={now()}",
-                body=wire.encode([("client", "api"), ("api_version", "1"), ("api_key", self._key), *pairs]),
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
-                timeout_seconds=min(self._section.timeout_ms / 1000, left),
-                grace_seconds=grace_seconds,
+                "POST", url, body=body, headers=form, timeout_seconds=longest, grace_seconds=grace_seconds
             )
 
     def _parse(self, answer: Answer, endpoint: str = "") -> dict[str, Any]:
         """Parse an answer and count being turned away: three times with a key that never worked is a refusal."""
         try:
             said = wire.parse(answer, endpoint)
-        except (wire.DelayedError, ThrottledError):
+        except (wire.DelayedError, http.ThrottledError):
             self._slowed = _CLEAN_ANSWERS
             raise
         except wire.TurnedAwayError:
@@ -301,9 +267,8 @@ class Workbooks:
                 self._turned_away += 1
                 refused = self._turned_away >= _TURNED_AWAY_LIMIT and not self._proven
             if refused:
-                raise NotAuthenticatedError(
-                    "Workbooks keeps turning the API key away.", advice=wire.KEY_ADVICE
-                ) from None
+                why = "Workbooks keeps turning the API key away."
+                raise errors.NotAuthenticatedError(why, advice=wire.KEY_ADVICE) from None
             raise
         with self._counting:
             self._slowed = max(self._slowed - 1, 0)
@@ -312,7 +277,7 @@ class Workbooks:
         return said
 
 
-def _task(row: Row) -> TaskRow:
+def _task(row: wire.Row) -> TaskRow:
     return TaskRow(wire.record_id(row), bool(wire.read_boolean(row.get("is_deleted"))))
 
 
@@ -338,9 +303,9 @@ class _Delivery:
         what = f"writing {self._controller} of Workbooks"
         try:
             outcome = self._client.patience.ask(what, self._attempt, at_most=self._at_most, final=_LOST)
-        except (*_LOST, UntrustedAnswerError, InterruptedByError) as failure:
+        except (*_LOST, errors.UntrustedAnswerError, errors.InterruptedByError) as failure:
             return (Unknown(failure.message),) * len(self.writes)
-        except UnavailableError as failure:
+        except errors.UnavailableError as failure:
             if self._at_most is None and len(self.writes) > 1 and self._was_turned_back:
                 return self.around_the_one_to_blame(failure)
             raise
@@ -356,7 +321,7 @@ class _Delivery:
         both = (self.writes[:middle], self.writes[middle:])
         return [_Delivery(self._client, self._controller, half, **how) for half in both]
 
-    def around_the_one_to_blame(self, failure: UnavailableError) -> tuple[Verdict, ...]:
+    def around_the_one_to_blame(self, failure: errors.UnavailableError) -> tuple[Verdict, ...]:
         """Send halves of what does not get through; raise `failure` where neither does: no single one is to blame."""
         nothing_known = (Unknown(failure.message),)
         if len(self.writes) == 1:
@@ -366,7 +331,7 @@ class _Delivery:
         for half in halves:
             try:
                 settled.append(half.verdicts())
-            except UnavailableError:
+            except errors.UnavailableError:
                 settled.append(None)
         if settled == [None, None]:
             raise failure
@@ -374,7 +339,7 @@ class _Delivery:
         for half, known in zip(halves, settled, strict=True):
             try:
                 found += known if known is not None else half.around_the_one_to_blame(failure)
-            except UnavailableError:
+            except errors.UnavailableError:
                 found += nothing_known * len(half.writes)
         return tuple(found)
 
@@ -387,9 +352,9 @@ class _Delivery:
             return tuple(self._found[place] for place in range(len(self.writes)))
         try:
             said = self._client.send_write(self._controller, [self.writes[place] for place in waiting], left)
-        except RetriableError as failure:
-            self._was_turned_back = isinstance(failure, BusyError) and failure.asked_seconds is None
-            if not isinstance(failure, NotSentError):
+        except http.RetriableError as failure:
+            self._was_turned_back = isinstance(failure, http.BusyError) and failure.asked_seconds is None
+            if not isinstance(failure, http.NotSentError):
                 self._was_put_off = self._to_be_looked_for = True
             raise
         if isinstance(said, Rejected):
@@ -414,7 +379,7 @@ class _Delivery:
         columns = ("lock_version", "is_deleted")
         for again in (False, True):
             if again and missing:
-                pause(_LOOK_AGAIN_SECONDS, self._client.stop)
+                http.pause(_LOOK_AGAIN_SECONDS, self._client.stop)
             found = self._client.by_values(self._controller, wire.REFERENCE, missing, columns, one_each=True)
             for reference, rows in found.items():
                 self._found[missing.pop(reference)] = (
@@ -428,7 +393,7 @@ class _Delivery:
         columns = dict.fromkeys(name for place in stale.values() for name in self.writes[place].fields)
         try:
             rows = self._client.by_ids(self._controller, stale, ("lock_version", *columns), include_deleted=False)
-        except (ServiceError, InterruptedByError):
+        except (errors.ServiceError, errors.InterruptedByError):
             return {}  # stale they stay, and are read again
         written: dict[int, Verdict] = {}
         for row in rows:

@@ -1,7 +1,6 @@
 """What Workbooks says of itself (record types, fields, picklists), how new ones are made, and what is wrong with them.
 
-Facts: the guide's sections on metadata and picklists, the bindings' custom-field and picklist examples. Names of custom
-fields are read here and never derived from titles.
+Facts: the guide on metadata and picklists, the bindings' examples. Names of fields are never derived from titles.
 """
 
 from __future__ import annotations
@@ -11,16 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.rules.person import Datatype
-from outreach_sync.workbooks.wire import (
-    PERSON_CLASS,
-    ROLE_DATATYPES,
-    TASK_CLASS,
-    Reading,
-    maps,
-    read_boolean,
-    read_integer,
-    read_text,
-)
+from outreach_sync.workbooks import wire
 
 if TYPE_CHECKING:
     from outreach_sync.workbooks.client import Workbooks
@@ -76,14 +66,18 @@ class Finding(NamedTuple):
 def read_types(client: Workbooks, class_names: Sequence[str]) -> dict[str, RecordType]:
     """Read record types by class name; one that is absent does not exist or is hidden. Raises as `Workbooks.read`."""
     extra = tuple(("class_names[]", name) for name in class_names)
-    rows = client.page("metadata/types", Reading((), _TYPE_COLUMNS, extra=extra))
+    rows = client.page("metadata/types", wire.Reading((), _TYPE_COLUMNS, extra=extra))
     types = [
         RecordType(
             class_name=str(row.get("class_name") or ""),
             controller=str(row.get("controller_path") or ""),
-            fields={str(field["name"]): _field_type(field) for field in maps(row.get("fields")) if field.get("name")},
+            fields={
+                str(field["name"]): _field_type(field) for field in wire.maps(row.get("fields")) if field.get("name")
+            },
             permitted=frozenset(
-                str(action.get("name")) for action in maps(row.get("actions")) if read_boolean(action.get("permitted"))
+                str(action.get("name"))
+                for action in wire.maps(row.get("actions"))
+                if wire.read_boolean(action.get("permitted"))
             ),
         )
         for row in rows
@@ -95,19 +89,19 @@ def read_picklist_entries(client: Workbooks, picklist_ids: Iterable[int]) -> dic
     """Read the entries of picklists; each id that was asked for is a key. Raises as `Workbooks.read`."""
     ids = sorted(set(picklist_ids))
     rows = client.by_values("admin/picklist_entries", "picklist_id", map(str, ids), ("id", "value"))
-    return {one: tuple(read_text(row.get("value")) or "" for row in rows.get(str(one), ())) for one in ids}
+    return {one: tuple(wire.read_text(row.get("value")) or "" for row in rows.get(str(one), ())) for one in ids}
 
 
 def systemic_problem(client: Workbooks) -> str | None:
     """Say what makes Workbooks refuse everything (a field gone, a permission), None where nothing does; one request."""
-    types = read_types(client, (PERSON_CLASS, TASK_CLASS))
+    types = read_types(client, (wire.PERSON_CLASS, wire.TASK_CLASS))
     found: list[Finding] = []
-    for class_name, actions in ((PERSON_CLASS, ("create", "update")), (TASK_CLASS, ("create",))):
+    for class_name, actions in ((wire.PERSON_CLASS, ("create", "update")), (wire.TASK_CLASS, ("create",))):
         described = types.get(class_name)
         if described is None:
             found.append(hidden_type(class_name))
             continue
-        found += field_problems(described, client.fields if class_name == PERSON_CLASS else {})
+        found += field_problems(described, client.fields if class_name == wire.PERSON_CLASS else {})
         found += permission_problems(described, actions)
     return "; ".join(f"{one.subject}: {one.problem}" for one in found if one.fatal) or None
 
@@ -115,16 +109,16 @@ def systemic_problem(client: Workbooks) -> str | None:
 def _field_type(field: Mapping[str, Any]) -> FieldType:
     link, picklist = field.get("picklist"), None
     if isinstance(link, Mapping):
-        flags = (bool(read_boolean(link.get(flag))) for flag in ("unrestricted", "auto_create"))
-        picklist = PicklistLink(read_integer(link.get("picklist_id")), str(link.get("name") or ""), *flags)
+        flags = (bool(wire.read_boolean(link.get(flag))) for flag in ("unrestricted", "auto_create"))
+        picklist = PicklistLink(wire.read_integer(link.get("picklist_id")), str(link.get("name") or ""), *flags)
     return FieldType(
         name=str(field["name"]),
         title=str(field.get("title") or ""),
         datatype=str(field.get("datatype") or ""),
-        createable=bool(read_boolean(field.get("is_createable"))),
-        updateable=bool(read_boolean(field.get("is_updateable"))),
+        createable=bool(wire.read_boolean(field.get("is_createable"))),
+        updateable=bool(wire.read_boolean(field.get("is_updateable"))),
         picklist=picklist,
-        required=bool(read_boolean(field.get("required"))) and field.get("default_value") in (None, ""),
+        required=bool(wire.read_boolean(field.get("required"))) and field.get("default_value") in (None, ""),
     )
 
 
@@ -138,7 +132,7 @@ def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Fi
             hint = f"{f'Did you mean {near[0]}? ' if near else ''}Set {key}, or run `provision`."
             found.append(Finding(name, f"{described.class_name} has no such field", hint, True))
             continue
-        expected, word = ROLE_DATATYPES.get(role, Datatype.TEXT), field.datatype.lower()
+        expected, word = wire.ROLE_DATATYPES.get(role, Datatype.TEXT), field.datatype.lower()
         kinds = [kind for kind, words in _DATATYPE_WORDS.items() if any(known in word for known in words)]
         if not field.updateable:
             found.append(Finding(name, "the field cannot be written", f"Choose another field for {key}.", True))

@@ -1,13 +1,10 @@
 """How Workbooks is spoken to: requests as form bodies, the forms of values, and what an answer means.
 
-Nothing is sent here. Facts: the API developers guide, and the PHP binding for how nested names are spelled. Everything
-goes in the body of a POST, with `_method` saying what is meant, so that no proxy log holds the key and no list of ids
-is too long for a URL. What comes back differs from what was sent, so nothing can be compared before it is parsed.
+Facts: the API developers guide, and the PHP binding for nested names. All goes in the body of a POST, with `_method`
+saying what is meant, so that no proxy log holds the key and no list of ids is too long for a URL.
 
-The HTTP status says nothing of an object and the top level of the answer little (guide: a failed write is 200 with
-``"success": false``; how a mixture is answered is not documented), so an object counts as done only if its own entry
-says so and names its own id. Whatever is not certain is `Unknown`, which makes the caller look.
-
+A failed write is 200 with ``"success": false`` (guide); how a mixture is answered is not documented. So an object
+counts as done only if its own entry says so and names its own id. What is not certain is `Unknown`: the caller looks.
 A refusal counts only in Workbooks' own form, JSON; a page of HTML or text is a gateway's. A redirect slows a client
 down, unless it leads to a log-in page (guide: Rate limiting, Authentication; the lists of reasons there are open).
 """
@@ -72,15 +69,11 @@ def look_ups(
 ) -> Iterator[tuple[Sequence[str], Reading]]:
     """Cut the values of a field into look-ups: each time some of them, and how to ask for these; blanks are left out.
 
-    A look-up has been read to its end only when a page was short. So where any number of records may match, each asks
-    for a few values less than a page has rows: even if a few match several records, no further page is needed.
-
+    Where any number may match, each asks for a few values less than a page has rows: no further page is needed then.
     Whether Workbooks ignores case or blanks is not documented: an address is asked for as it is and in lower case, also
     with a blank before it, behind it or on both sides. Nor is whether a backslash escapes more than a comma, and so
     itself: a value with one goes alone, in two ways; what the wrong way finds is not what was asked for.
-
-    `padded` asks for all that have an address in them, which is slower. What does not look like an address is then left
-    out: it may be part of every other.
+    `padded` asks for all that have an address in them, but for what is none: that may be part of every other.
     """
     if padded:
         boxes = {mailbox(value): value.strip() for value in values if _ADDRESS.fullmatch(value.strip())}
@@ -109,18 +102,19 @@ def encode(pairs: Iterable[Pair]) -> bytes:
 
 
 def read_pairs(reading: Reading, *, after: int = 0, skip_totals: Sequence[str] = ()) -> list[Pair]:
-    """Spell out a read: one page of at most 100 rows in the order of their ids. `_limit` needs a `_start` (guide).
-
-    `after` is the last id of the page before: an offset would shift, and skip rows, while others delete. `skip_totals`
-    are the spellings of "do not count" to send: the guide and the bindings differ.
-    """
+    """Spell out a read: the page in the order of ids behind `after`; `skip_totals`: how to spell "do not count"."""
     filters, logic = reading.filters, reading.logic
-    if after:
+    if after:  # an offset would shift, and skip rows, while others delete
         filters = (*filters, Filter("id", "gt", str(after)))
         logic = f"({logic}) AND {len(filters)}" if logic else ""
     pairs = [("_method", "GET"), *reading.extra]
     if not reading.extra:
-        pairs += [("_start", "0"), ("_limit", str(PAGE_ROWS)), ("_sort", "id"), ("_dir", "ASC")]
+        pairs += [
+            ("_start", "0"),
+            ("_limit", str(PAGE_ROWS)),
+            ("_sort", "id"),
+            ("_dir", "ASC"),
+        ]  # a limit needs a start
         pairs += [(name, "true") for name in skip_totals]
     if logic:
         pairs.append(("_fm", logic))
@@ -170,10 +164,7 @@ _LARGEST = 2**62  # larger ids make no sense, and those near 2^63 fit no databas
 
 
 def to_wire(value: WriteValue) -> str:
-    """Write one value the way Workbooks documents it, in English whatever the locale.
-
-    ``Tue Sep 01 10:00:04 UTC 2026`` cut to the second, `` 1 Sep 2026`` for the UTC day padded with a blank.
-    """
+    """Write a value as Workbooks documents it, in English: ``Tue Sep 01 10:00:04 UTC 2026``, `` 1 Sep 2026`` (UTC)."""
     if isinstance(value, DateTime | Date):
         at = to_datetime(value.at)
         weekday, month, *_ = at.ctime().split()
@@ -209,18 +200,14 @@ def read_integer(raw: object) -> int | None:
 
 
 def read_datetime(raw: object) -> Instant | None:
-    """Read a time in any form Workbooks gives one, a day as its midnight; None for all but those from 1900 to 3000.
-
-    A ``var_date_time`` is ISO 8601 with more behind it: ``<ISO>,<1 with time, 0 a day>,<zone>``. The default forms are
-    near enough to those of e-mail.
-    """
+    """Read a time in any form Workbooks gives one, a day as its midnight; None for all but those from 1900 to 3000."""
     text = (read_text(raw) or "").strip()
-    first, _, rest = text.partition(",")
+    first, _, rest = text.partition(",")  # a var_date_time: <ISO 8601>,<1 with time, 0 a day>,<zone>
     if _EPOCH.fullmatch(text):
         found: Instant | None = Instant(round(float(text) * 1000))
     else:
         found = moment(first[:_DAY_LENGTH] if rest.startswith("0") else first, parse_iso)
-    if found is None:
+    if found is None:  # the default forms are near enough to those of e-mail
         found = moment(f"{text} 00:00 UTC" if text[:1].isdigit() else text, parse_http_date)
     return found if found is not None and EARLIEST <= found < LATEST else None
 
@@ -269,9 +256,7 @@ _SESSION_REASONS = frozenset(("session_expired", "no_session", "no_session_found
 _PASSING_REASONS = frozenset(
     ("no_available_database", "requested_database_not_available", "database_being_migrated", "database_archived")
 )
-_OWN_KEYS = frozenset(
-    ("success", "failure_reason", "failure_message", "failures", "errors", "error", "affected_objects")
-)
+_OWN_KEYS = {"success", "failure_reason", "failure_message", "failures", "errors", "error", "affected_objects"}
 _LOG_IN = re.compile(r"(?:users?[-_])?(?:log|sign)[-_]?(?:in|on)(?:\.\w+)?|sso", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _REASON_LENGTH, _REASON_COUNT, _DEPTH = 300, 10, 6
@@ -296,8 +281,7 @@ class FailedError(BusyError):
 def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
     """Return the JSON object of a 200 answer to a request for `endpoint`, such as ``login.api``.
 
-    Raises a RetriableError where it may pass, NotAuthenticatedError or NotAllowedError where it will not, and
-    UntrustedAnswerError where the request itself was not understood.
+    Raises RetriableError (it may pass), NotAuthenticatedError, NotAllowedError, UntrustedAnswerError (not understood).
     """
     status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
     if status == 200:  # noqa: PLR2004 - the status says more than a name, here and below
@@ -367,7 +351,7 @@ def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
     return NotAllowedError(f"Workbooks does not allow this ({shown}).", advice=_ADVICE.get(reason, KEY_ADVICE))
 
 
-def _json_object(body: bytes, keys: frozenset[str] | None = None) -> dict[str, Any] | None:
+def _json_object(body: bytes, keys: set[str] | None = None) -> dict[str, Any] | None:
     """Read a JSON object, None where it is none, or has none of the keys by which Workbooks itself is known."""
     try:
         said = json.loads(body.decode("utf-8", errors="replace"))  # the PHP binding knows invalid UTF-8

@@ -191,6 +191,7 @@ def test_a_look_up_of_a_name_that_hangs_is_not_waited_for_and_nothing_is_sent_wh
     for thread in threading.enumerate():
         if thread.name == "exchange":
             thread.join(30)
+    monkeypatch.setattr(connections, "_CONNECT_SECONDS", 10.0)
     Transport(server.url, user_agent="x", stop=stop).send("GET", server.url)  # by then the late one was accepted
     assert (server.connections, len(server.received)) == (2, 1)
 
