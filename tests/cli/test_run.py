@@ -217,6 +217,7 @@ def test_a_mass_change_ends_with_6_until_it_is_allowed(setup: Any) -> None:
     announced = setup("run", "--dry-run", "--json")
     assert announced.document["guard_would_stop"] is True
     assert len(announced.document["changes"]) > 3
+    assert setup("run", "--dry-run").out.startswith("The guard would stop this")
     for _ in range(2):
         ran = setup("--log-level", "error", "run")
         assert (ran.status, ran.err.count("\n")) == (6, 1)
