@@ -252,7 +252,6 @@ class Demo:
         self._say(*(f"  {sentence}" for sentence in wrong), style="red")
 
     def _changes(self, people: dict[int, Row], tasks: dict[int, Row], store: Store) -> Iterator[tuple[str, ...]]:
-        """Tell what every Person and Task that changed, came or went said before and after, and why."""
         now = self._expectation.people()
         for id_, one in sorted({**people, **now}.items()):
             said, says = _said(people.get(id_)), _said(now.get(id_))

@@ -67,22 +67,14 @@ def read_types(client: Workbooks, class_names: Sequence[str]) -> dict[str, Recor
     """Read record types by class name; one that is absent does not exist or is hidden. Raises as `Workbooks.read`."""
     extra = tuple(("class_names[]", name) for name in class_names)
     rows = client.page("metadata/types", wire.Reading((), _TYPE_COLUMNS, extra=extra))
-    types = [
-        RecordType(
-            class_name=str(row.get("class_name") or ""),
-            controller=str(row.get("controller_path") or ""),
-            fields={
-                str(field["name"]): _field_type(field) for field in wire.maps(row.get("fields")) if field.get("name")
-            },
-            permitted=frozenset(
-                str(action.get("name"))
-                for action in wire.maps(row.get("actions"))
-                if wire.read_boolean(action.get("permitted"))
-            ),
-        )
-        for row in rows
-    ]
-    return {one.class_name: one for one in types if one.class_name in class_names}
+    types = {}
+    for row in rows:
+        name, controller = str(row.get("class_name") or ""), str(row.get("controller_path") or "")
+        fields = {str(one["name"]): _field_type(one) for one in wire.maps(row.get("fields")) if one.get("name")}
+        actions = wire.maps(row.get("actions"))
+        permitted = frozenset(str(one.get("name")) for one in actions if wire.read_boolean(one.get("permitted")))
+        types[name] = RecordType(name, controller, fields, permitted)
+    return {name: one for name, one in types.items() if name in class_names}
 
 
 def read_picklist_entries(client: Workbooks, picklist_ids: Iterable[int]) -> dict[int, tuple[str, ...]]:
@@ -111,15 +103,11 @@ def _field_type(field: Mapping[str, Any]) -> FieldType:
     if isinstance(link, Mapping):
         flags = (bool(wire.read_boolean(link.get(flag))) for flag in ("unrestricted", "auto_create"))
         picklist = PicklistLink(wire.read_integer(link.get("picklist_id")), str(link.get("name") or ""), *flags)
-    return FieldType(
-        name=str(field["name"]),
-        title=str(field.get("title") or ""),
-        datatype=str(field.get("datatype") or ""),
-        createable=bool(wire.read_boolean(field.get("is_createable"))),
-        updateable=bool(wire.read_boolean(field.get("is_updateable"))),
-        picklist=picklist,
-        required=bool(wire.read_boolean(field.get("required"))) and field.get("default_value") in (None, ""),
-    )
+    name, title, datatype = (str(field.get(word) or "") for word in ("name", "title", "datatype"))
+    words = ("is_createable", "is_updateable", "required")
+    createable, updateable, required = (bool(wire.read_boolean(field.get(word))) for word in words)
+    needed = required and field.get("default_value") in (None, "")
+    return FieldType(name, title, datatype, createable, updateable, picklist, needed)
 
 
 def field_problems(described: RecordType, wanted: Mapping[str, str]) -> tuple[Finding, ...]:

@@ -108,13 +108,8 @@ def read_pairs(reading: Reading, *, after: int = 0, skip_totals: Sequence[str] =
         filters = (*filters, Filter("id", "gt", str(after)))
         logic = f"({logic}) AND {len(filters)}" if logic else ""
     pairs = [("_method", "GET"), *reading.extra]
-    if not reading.extra:
-        pairs += [
-            ("_start", "0"),
-            ("_limit", str(PAGE_ROWS)),
-            ("_sort", "id"),
-            ("_dir", "ASC"),
-        ]  # a limit needs a start
+    if not reading.extra:  # a limit needs a start (guide)
+        pairs += [("_start", "0"), ("_limit", str(PAGE_ROWS)), ("_sort", "id"), ("_dir", "ASC")]
         pairs += [(name, "true") for name in skip_totals]
     if logic:
         pairs.append(("_fm", logic))
