@@ -348,15 +348,17 @@ def test_a_server_that_never_finishes_is_cut_off_once_its_time_is_over(
 def test_a_request_to_stop_cuts_what_is_silent_once_its_grace_is_over(
     server: Any, transport: Transport, stop: StopSignal, grace: float
 ) -> None:
+    cut_off = threading.Event()
+
     def stop_and_say_nothing(connection: socket.socket) -> None:
         stop.set(15)
-        silence(connection)
+        connection.recv(1)  # until the other end is cut off
+        cut_off.set()
 
     server.script = stop_and_say_nothing
     with pytest.raises(InterruptedByError):
         transport.send("PUT", server.url, timeout_seconds=60, grace_seconds=grace)
-    assert stop.is_over(grace)
-    assert len(server.received) == 1
+    assert (stop.is_over(grace), cut_off.wait(10), len(server.received)) == (True, True, 1)
     with pytest.raises(InterruptedByError):
         transport.send("GET", server.url)
     assert len(server.received) == 1
