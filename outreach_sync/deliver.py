@@ -53,7 +53,10 @@ _NAME_LENGTH = 255
 
 
 def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
-    """Bring Workbooks to say what it should; of what is held back until all walks are `complete`, only opt-outs."""
+    """Bring Workbooks to say what it should; of what is held back until all walks are `complete`, only opt-outs.
+
+    Raises as `run_cycle`: what was in flight is settled first, and the rest stays queued.
+    """
     with run.store.transaction():
         run.store.undecided.mark_again(DUE, run.clock(), run.clock())
         run.pilot.begin(run.store)

@@ -244,7 +244,10 @@ def keep_read(run: Run, page: Page) -> None:
 
 
 def reread_refused(run: Run, stream: Stream) -> None:
-    """Ask again for refused records that are due: one put right without a newer stamp would stay refused for ever."""
+    """Ask again for refused records that are due: one put right without a newer stamp would stay refused for ever.
+
+    Raises ServiceError where Outreach was unavailable; what was not read stays refused.
+    """
     due = run.store.outbox.due_sources(stream, run.clock())
     if not due:
         return
@@ -259,7 +262,10 @@ def reread_refused(run: Run, stream: Stream) -> None:
 
 
 def read_concerned(run: Run) -> None:
-    """Read again by id what events say something of, and believe what is there now; the next run reads what is left."""
+    """Read again by id what events say something of, and believe what is there now.
+
+    Raises ServiceError, InterruptedByError; the next run reads what is left.
+    """
     before = run.source.requests
     try:
         for stream in (Stream.PROSPECTS, Stream.SEQUENCE_STATES, Stream.TASKS):
