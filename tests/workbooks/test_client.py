@@ -245,6 +245,19 @@ def test_an_objection_to_not_counting_drops_that_spelling_for_good(
         assert {name for name in form if "skip_total" in name} == left
 
 
+def test_a_write_that_is_under_way_may_be_finished_after_a_stop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    graces: list[float] = []
+
+    def is_over(grace_seconds: float) -> bool:
+        graces.append(grace_seconds)
+        return False
+
+    monkeypatch.setattr(bench.stop, "is_over", is_over)
+    read(bench.having(page(1)))
+    write(bench.having(accept), UPDATE)
+    assert list(dict.fromkeys(graces)) == [0.0, 20.0]
+
+
 def test_a_stop_ends_a_read_and_leaves_a_write_unknown(bench: Bench) -> None:
     bench.having(accept).stop.set(signal.SIGTERM)
     with pytest.raises(InterruptedByError):
