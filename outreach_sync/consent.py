@@ -1,8 +1,6 @@
-"""The consent of a user of Outreach: how its code comes back to us, and what it allows.
-
-OAuth 2: the browser is sent to the redirect URI with `code` and the `state` we gave it, or with `error`. Only an http
-address on loopback can be listened on; an https one would need a certificate, so its address is pasted by hand.
-"""
+"""The consent of a user of Outreach: how its code comes back to us, and what it allows."""
+# OAuth 2: the redirect URI gets `code` and our `state`, or `error`. Only http on loopback can be listened on; an https
+# address would need a certificate, so it is pasted by hand.
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The demo: both services simulated, some cycles, and whether every Person and Task then says what it must.
-
-`Expectation` works that out from the services' records alone, by none of the program's rules, to repeat no mistake.
-"""
+"""The demo: both services simulated, some cycles, and whether every Person and Task then says what it must."""
 
 from __future__ import annotations
 
@@ -101,7 +98,6 @@ class Expectation:
                 yield f"Person {person_id} was created and stands for nobody"
 
     def _wanted(self, pool: set[int], *, keeps: bool) -> tuple[str, int | None, bool]:
-        """Give the label, since when (None: it is not looked at), and No Email."""
         states = self._states_of(pool)
         opted = [_since(one) for one in states if one["state"] == "opted_out"]
         for id_, one in self._rows("prospect").items() if not opted else ():
@@ -122,7 +118,6 @@ class Expectation:
         return [one for one in states if one["prospect"] not in gone or one["state"] == "opted_out"]
 
     def _matches(self, prospect: Row) -> set[int]:
-        """Return who the first rule that finds anybody finds: by reference, object reference, e-mail."""
         known, reference = self.people().values(), f"outreach-prospect-{prospect['id']}"
         addresses = {address.strip().lower() for address in prospect.get("emails") or ()}
         rules = (
@@ -277,7 +272,6 @@ class Demo:
             self._say(f"\nRefused: {kind.title}", *reasons, f"  What to do: {kind.advice}")
 
     def _say(self, *lines: str | Table | Rule, style: str = "") -> None:
-        """Print them; a rule off a terminal, where lines have no end, as long as one on a usual terminal."""
         for line in lines:
             width = min(self._console.width, _RULE) if isinstance(line, Rule) else None
             self._console.print(Text(line, style=style) if isinstance(line, str) else line, width=width)

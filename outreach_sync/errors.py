@@ -4,10 +4,7 @@ from __future__ import annotations
 
 
 class OutreachSyncError(Exception):
-    """Something the user should read as one line: what is wrong, then what to do.
-
-    `exit_status` is what the process ends with; `advice` is the next step, empty where the message says it already.
-    """
+    """One line for the user: what is wrong, then `advice`, if the message lacks it; `exit_status` ends the process."""
 
     exit_status: int = 70
 

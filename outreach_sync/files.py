@@ -1,9 +1,6 @@
-"""Files: one name for each, read up to a limit, private from their first moment, and replaced whole.
-
-A full disk or a power cut leaves the old file. One that is replaced keeps its owner, group and mode, and root gives a
-new file to the owner of its directory, so that the service can read what root leaves. A symbolic link stays one, and
-what it points to is replaced.
-"""
+"""Files: one name for each, read up to a limit, private from their first moment, and replaced whole."""
+# A full disk or a power cut leaves the old file. One that is replaced keeps owner, group and mode; root gives a new one
+# to the owner of its directory, so that the service can read it. Of a symbolic link, what it points to is replaced.
 
 from __future__ import annotations
 
@@ -56,10 +53,7 @@ def make_directory(path: Path) -> None:
 
 
 def open_private(path: Path) -> int:
-    """Open a file for reading and writing, and make it (0600) where there is none; a symbolic link is refused.
-
-    Call `resolved` first. Root may be asked to write where someone else plants links.
-    """
+    """Open a `resolved` file, or make it (0600); a symbolic link is refused, as someone else may plant one for root."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags | os.O_EXCL, _PRIVATE_FILE)
@@ -70,20 +64,11 @@ def open_private(path: Path) -> int:
 
 
 def write_whole(
-    path: Path,
-    text: str,
-    *,
-    mode: int = _PRIVATE_FILE,
-    private: bool = False,
-    through: bool = False,
-    new: bool = False,
+    path: Path, text: str, *, mode: int = _PRIVATE_FILE, private: bool = False, through: bool = False, new: bool = False
 ) -> None:
-    """Put a text, as UTF-8, in the place of a file, on disk when this returns. Its directory must exist.
-
-    A new file gets the `mode`; one that is replaced keeps its own, or, if `private`, what its owner had of it. With
-    `through`, what is no regular file is written into as it is. With `new`, a file that is there, even since a moment
-    ago, is refused (FileExistsError). After an OSError what was there is still there, and nothing beside it.
-    """
+    """Put a text (UTF-8) in the place of a file, on disk at return; an OSError (also: no directory) changes nothing."""
+    # A new file gets the `mode`; a replaced one its own, or, if `private`, what its owner had of it. With `through`,
+    # what is no regular file is written into as it is. With `new`, a file that is there is refused (FileExistsError).
     there = _stat(path)
     if there is not None and not stat.S_ISREG(there.st_mode):
         if not through and not stat.S_ISDIR(there.st_mode):
@@ -157,7 +142,6 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _written_beside(path: Path, text: str, mode: int, replaced: os.stat_result | None) -> Path:
-    """Write a new file beside another, readable by its owner only until it is whole."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:

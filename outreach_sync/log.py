@@ -1,9 +1,6 @@
-"""What is logged and printed: structlog's events on stderr, and the one choke point through which everything goes.
-
-An event is one line: JSON off a terminal, readable on one. Names, notes and states come from two services and must not
-be able to forge a line or steer a terminal; secrets must not appear at all. Scrubbing is a link of the chain of
-processors, and commands send what they print through it as well.
-"""
+"""What is logged and printed: structlog's events on stderr, and the one choke point through which everything goes."""
+# An event is one line, JSON off a terminal. Names, notes and states come from two services: they must not forge a line
+# or steer a terminal, and no secret may appear. Commands send what they print through the same scrubbing.
 
 from __future__ import annotations
 
@@ -66,10 +63,7 @@ def _clean(value: Any) -> Any:
 
 
 def start_logging(level: str, form: str) -> Log:
-    """Set logging up for this process, from a level on, in a form (json, console, auto), and return its logger.
-
-    Colours are for terminals that show them to someone who wants them (https://no-color.org).
-    """
+    """Set up logging from a level on, in a form (json, console, auto); colours as https://no-color.org wants them."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in {None, "", "dumb"}
     render = structlog.dev.ConsoleRenderer(

@@ -1,10 +1,6 @@
-"""Monitoring: who is told how runs went. Nothing here can fail a run, or delay it by more than a few seconds.
-
-Three ways: an address that is called (healthchecks.io's "Pinging API": `<url>/start`, `<url>` for success,
-`<url>/fail`, `<url>/<exit status>`, `<url>/log` for neither; the body is shown with the ping; `rid`, a UUID, ties a
-start to its end), commands that are started, and a file for the textfile collector of Prometheus' node exporter
-(docs/metrics.md).
-"""
+"""Monitoring: who is told how runs went. Nothing here can fail a run, or delay it by more than a few seconds."""
+# healthchecks.io's "Pinging API" (`<url>/start`, `<url>` for success, `<url>/fail`, `<url>/<exit status>`, `<url>/log`
+# for neither; the body is shown; `rid`, a UUID, ties a start to its end), commands, and Prometheus (docs/metrics.md).
 
 from __future__ import annotations
 
@@ -53,7 +49,7 @@ _PREFIX = "outreach_sync_"
 _LOOK_BACK = 300
 _DONE = (0, 1)
 
-METRICS = {
+METRICS = {  # Every metric, without its prefix, and what it says. All are gauges.
     "build_info": "Always 1; the version that wrote this file.",
     "written_timestamp_seconds": "When this file was written.",
     "last_run_timestamp_seconds": "When the last run of a command ended.",
@@ -73,7 +69,6 @@ METRICS = {
     "quota_resets_timestamp_seconds": "When it begins anew.",
     "refresh_token_issued_timestamp_seconds": "When the refresh token was issued; it dies after 14 idle days.",
 }
-"""Every metric, without its prefix, and what it says. All are gauges."""
 
 
 class Watch:
@@ -145,7 +140,6 @@ class Watch:
                 self.log.warning("hook_failed", command=str(command), why=why)
 
     def _ping(self, signal: str, body: str = "") -> None:
-        """Call in the background: a run does not wait for its begin to be known."""
         if self._config.monitoring.ping_url is None:
             return
         url = address(self._config.monitoring.ping_url.get_secret_value(), signal, self._run_id)
@@ -165,7 +159,6 @@ def _why_it_failed(errand: Future[str | None]) -> str | None:
 
 
 def _run_command(command: Sequence[str], environment: dict[str, str], text: str) -> str | None:
-    """Run a command that is told of a run by its environment and its stdin; say why it failed."""
     try:
         done = subprocess.run(  # noqa: S603 - the administrator's own command
             command,
@@ -216,7 +209,6 @@ def metrics_text(store: Store, state_path: Path, now: Instant) -> str:
 
 
 def _of_runs(newest_first: Sequence[RunRecord]) -> Iterator[Sample]:
-    """Tell of the last run of each command, as it was recorded, and when one last succeeded."""
     ended = [(run, run.finished_at) for run in newest_first if run.finished_at is not None]
     for command in sorted({run.command for run, _ in ended}):
         ours, named = [one for one in ended if one[0].command == command], {"command": command}

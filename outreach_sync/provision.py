@@ -1,7 +1,4 @@
-"""Provision: the picklist and the custom fields that the config names, made in Workbooks where they are missing.
-
-What exists is found by its column, title or name. Columns of new fields are read, never derived from their titles.
-"""
+"""Provision: makes the picklist and custom fields that the config names, unless column, title or name is there."""
 
 from __future__ import annotations
 
@@ -25,8 +22,8 @@ if TYPE_CHECKING:
     from outreach_sync.workbooks.metadata import FieldType, Finding, RecordType
 
 PICKLIST = "Sequence States"
+# The custom fields that can be made, by role, and their titles; the No Email field is Workbooks' own.
 TITLES = {role.name: role.title for role in ROLES if role.made_as is not None}
-"""The custom fields that can be made, by role, and their titles; the No Email field is Workbooks' own."""
 
 _LINK = "outreach_id"
 _DATA_TYPES = {role.name: role.made_as for role in ROLES if role.made_as}
@@ -50,13 +47,9 @@ class Wish(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One thing (a picklist, entry or field, by its name, label or title) and what is to be done about it.
+    """One thing (a picklist, entry or field, by its name, label or title) and what is to be done about it."""
 
-    `action` is `exists`, `create`, `keep` where an entry that differs in typography only is left alone, or `propose`
-    where a field exists that the config does not name.
-    """
-
-    action: str
+    action: str  # exists, create, keep (differs in typography only: left alone), propose (there, but not configured)
     kind: str
     name: str
     role: str | None = None
@@ -78,10 +71,7 @@ def planned(client: Workbooks, wish: Wish) -> list[Step]:
 def provide(
     client: Workbooks, steps: Sequence[Step], wish: Wish, stop: StopSignal, *, patience_seconds: float
 ) -> tuple[dict[str, str], tuple[Finding, ...]]:
-    """Do what was planned, and wait until the fields are available; return their columns, and what is wrong with them.
-
-    UnavailableError: an answer was lost, or a field is not available yet; run it again.
-    """
+    """Do what was planned; return the fields' columns and problems. UnavailableError: lost or not ready, run again."""
     picklist_id = None
     for step in steps:
         if step.kind == "picklist":
@@ -109,11 +99,9 @@ def provide(
 
 
 def titled_fields(person: RecordType, fields: Mapping[str, str | None]) -> dict[str, str]:
-    """Return, by role, the columns of fields that have the wanted title and are not the ones that are configured.
-
-    The vendor's own integration makes fields of these titles: a second one beside them would confuse everybody. Of a
-    role that is not configured, only the field that links people counts.
-    """
+    """Return the columns of fields that have a wanted title and are not the configured ones, by role."""
+    # The vendor's own integration makes such fields: a second one would confuse everybody. Of a role that is not
+    # configured, only the field that links people counts.
     proposed = {
         role: field.name
         for role, column in fields.items()
@@ -131,7 +119,6 @@ def _titled(person: RecordType, title: str) -> FieldType | None:
 
 @contextmanager
 def _administration() -> Iterator[None]:
-    """Use the administration; where it is closed to us, say what to do."""
     try:
         yield
     except NotAllowedError as refusal:
@@ -147,7 +134,6 @@ def _person(client: Workbooks) -> RecordType:
 
 
 def _field_step(client: Workbooks, person: RecordType, role: str, wish: Wish) -> Step:
-    """Find a field by its configured column, by its title, or as one that is being made."""
     title = TITLES[role]
     existing = person.fields.get(wish.fields[role]) or _titled(person, title)
     if existing is not None:
@@ -191,7 +177,6 @@ def _picklist_steps(client: Workbooks, person: RecordType, fields: Sequence[Step
 
 
 def _make(client: Workbooks, controller: str, wanted: Sequence[tuple[Step, Mapping[str, WriteValue]]]) -> list[int]:
-    """Make records of the administration, and return their ids."""
     with _administration():
         verdicts = client.write(controller, [Write(0, 0, fields) for _, fields in wanted])
     made = []
@@ -214,7 +199,6 @@ def _make(client: Workbooks, controller: str, wanted: Sequence[tuple[Step, Mappi
 
 
 def _wait_for(client: Workbooks, field_id: int, stop: StopSignal, ends: float) -> str:
-    """Wait until records have the field, and return its column."""
     seconds = _FIRST_PAUSE
     while True:
         for row in client.by_ids(_CUSTOM_FIELDS, (field_id,), _CUSTOM_FIELD_COLUMNS, include_deleted=False):

@@ -1,10 +1,6 @@
-"""The schedule: cycles and reconciles at their times, one after the other, until asked to stop.
-
-APScheduler keeps the jobs and the one worker thread, so that nothing overlaps and what falls due meanwhile waits. The
-main thread is its clock: every second it has the scheduler look at what is due, so a machine that slept, or whose clock
-was set, is noticed at once. Each next time is counted from the moment it is asked for, never from the last one: a jump
-of years is one run, not one for each time that was missed.
-"""
+"""The schedule: cycles and reconciles at their times, one after the other, until asked to stop."""
+# APScheduler keeps the jobs and one worker thread, so nothing overlaps. The main thread has it look each second, so a
+# sleep or a set clock is noticed at once. Each next time counts from now: a jump of years is one run.
 
 from __future__ import annotations
 
@@ -34,13 +30,13 @@ if TYPE_CHECKING:
     from outreach_sync.http import StopSignal
     from outreach_sync.log import Log
 
+# The two commands that are scheduled, by the names under which their runs are recorded.
 CYCLE, RECONCILE = "run", "reconcile"
-"""The two commands that are scheduled, by the names under which their runs are recorded."""
 
 TICK_SECONDS = 1.0
 _LATE = timedelta(minutes=1)
+# By so much must the machine's clock fall behind its monotonic one between two ticks to count as set back.
 _SET_BACK_SECONDS = 2.0
-"""By so much must the machine's clock fall behind its monotonic one between two ticks to count as set back."""
 
 
 class NextTime(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
@@ -71,10 +67,7 @@ class Ticking(BaseScheduler):  # type: ignore[misc]  # APScheduler has no types
 
 
 class Scheduler:
-    """Runs what the schedule of the config in force wants, until asked to stop; no error of a run ends it.
-
-    It counts what was `skipped`, since the last run still went on or waited, and what was begun over a minute `late`.
-    """
+    """Runs the schedule until asked to stop, whatever ends a run; counts what was `skipped` or a minute `late`."""
 
     def __init__(
         self,
@@ -106,11 +99,8 @@ class Scheduler:
         library.propagate = False
 
     def serve(self, hangups: deque[int], read_config: Callable[[], Config], *, reconcile_first: bool = False) -> None:
-        """Run the first cycle at once and everything else in time; return when asked to stop and the run has ended.
-
-        `hangups`: what a signal handler puts in to have the config read again; where `read_config` raises a
-        ConfigError, the old one stays. `reconcile_first`: one fell due while no scheduler ran.
-        """
+        """Run the first cycle at once, all else in time; return when asked to stop and the run has ended."""
+        # `hangups`: a handler's, to read the config again (ConfigError: the old stays); `reconcile_first`: one is due.
         self.start(reconcile_first=reconcile_first)
         while not self._stop.wait(TICK_SECONDS):
             self.tick()
@@ -146,7 +136,6 @@ class Scheduler:
             self._manager.tell("WATCHDOG=1")
 
     def _plan(self, command: str, *, at_once: bool = False) -> None:
-        """Put a command on the schedule as the config in force has it; without a time it stays there and is not run."""
         trigger, now = NextTime(self.config.schedule, command), datetime.now(UTC)
         due = trigger.get_next_fire_time(None, now)
         if at_once and due is not None:
@@ -154,7 +143,6 @@ class Scheduler:
         self._jobs.add_job(self._run, trigger, args=(command,), id=command, replace_existing=True, next_run_time=due)
 
     def _run(self, command: str) -> None:
-        """Do one run in the worker thread, and never let what it may end with end more than itself."""
         with self._working:
             if self._stop.is_set():
                 return
@@ -178,7 +166,6 @@ class Scheduler:
         return "; ".join((f"idle: {command} ended at {_iso(datetime.now(UTC))}{soonest}", *self._trouble.values()))
 
     def _heard(self, event: Any) -> None:
-        """Count and log what the library tells: what is handed over late, what is skipped, and a bug."""
         command, now = event.job_id, datetime.now(UTC)
         if event.code == EVENT_JOB_ERROR:  # the next run goes on from what was committed
             bug = type(event.exception).__name__
@@ -195,7 +182,6 @@ class Scheduler:
             self._log.warning("run_late", command=command, due_at=_iso(due), seconds=seconds)
 
     def _reload(self, read_config: Callable[[], Config]) -> None:
-        """Put a new config in force from the next run on; keep the old one if the new one is wrong."""
         self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = read_config()
@@ -212,11 +198,9 @@ class Scheduler:
 
 
 class ServiceManager:
-    """The service manager that started this process, if one did: sd_notify(3), datagrams to `$NOTIFY_SOCKET`.
+    """The service manager that started this process, if any: sd_notify(3) to `$NOTIFY_SOCKET`; it never fails."""
 
-    Nothing here can fail the service. `watchdog_seconds`: how often to say WATCHDOG=1, half of what the manager allows;
-    None where it does not watch this process.
-    """
+    # `watchdog_seconds`: how often to say WATCHDOG=1, half of what the manager allows; None: it does not watch us.
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         """Read where to send to."""

@@ -116,10 +116,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
 
 
-# -- stdout and stderr as they may be: closed, full, a pipe whose reader has gone, or unable to hold every character
-
+# How a stream that is closed is opened: what is read is empty, what is written to stdout fails, to stderr vanishes.
 _STANDARD = (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
-"""How a stream that is closed is opened: what is read is empty, what is written to stdout fails, to stderr vanishes."""
 
 
 @contextmanager
@@ -143,12 +141,10 @@ def dependable_streams() -> Iterator[None]:
 
 
 class _Dependable(io.FileIO):
-    """What is below stdout or stderr.
+    """What is below stdout or stderr."""
 
-    A reader of stdout who stops has seen enough: the rest goes nowhere, and the exit status stays what the command
-    says. A stdout that cannot be written is an error, once. What cannot be written to stderr is lost; it is tried each
-    time, as a disk that is full may have room again.
-    """
+    # A reader of stdout who stops has seen enough: the rest goes nowhere, the exit status stays. A stdout that cannot
+    # be written is an error, once. stderr is tried each time, as a full disk may have room again.
 
     is_stdout = False
     _gone = False

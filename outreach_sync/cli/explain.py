@@ -148,7 +148,6 @@ def _what_waits_and_was_written(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fields(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Show fields one below the other; a value of several lines (sequences) keeps them."""
     for name, value in fields.items():
         first, *more = ("-" if value is None else str(value)).split("\n")
         yield f"  {name:<29} {first}"

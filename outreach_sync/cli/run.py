@@ -40,14 +40,13 @@ _DOING = {
     "planned": "people decided",
     "written": "records written",
 }
-_DONE = (
+_DONE = (  # What the line says: part and count of the summary, what was done, and what a dry run would do.
     ("people", "updated", "updated", "to update"),
     ("people", "created", "created", "to create"),
     ("people", "recreated", "created again", "to create again"),
     ("tasks", "created", "tasks cancelled", "tasks to cancel"),
     ("people", "skipped", "without a Person, left out", "without a Person, left out"),
 )
-"""What the line says: part and count of the summary, what was done, and what a dry run would do."""
 
 
 def moment(text: str) -> Instant | Back:
@@ -157,7 +156,6 @@ def _carry_out(
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
-    """Show what was done so far on a terminal, above the line that says how it ended; elsewhere the log says it."""
     columns = (SpinnerColumn(), TextColumn("{task.completed:>9,}"), TextColumn("{task.description}"))
     hidden = quiet or not sys.stderr.isatty()
     console = Console(stderr=True)
@@ -173,7 +171,6 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
 
 
 def _parts(ended: RunSummary) -> Iterator[str]:
-    """Say how it ended, piece by piece."""
     if ended.dry_run:
         yield "dry run, nothing was written"
     match ended.error:
@@ -233,8 +230,6 @@ def schedule(context: ui.Invocation) -> int:
     return 0
 
 
-# -- the review of a dry run
-
 _CSV = ("record", "action", "prospect_id", "task_id", "workbooks_id", "name", "field", "old", "new")
 _NEW = "(new Person)"
 _OTHER = ("(other fields only)", "")
@@ -284,7 +279,6 @@ def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
 
 
 def _in_numbers(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], config: Config) -> Iterator[ui.Line]:
-    """Say how many go from which Sequence State to which, and what else is counted."""
     state, no_email = config.workbooks.fields.sequence_state, config.workbooks.fields.no_email
     moves: Counter[tuple[str, str]] = Counter()
     for one in people:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SERVICES = ("outreach", "workbooks")
 _PORT = click.IntRange(0, 65_535)
 _SECONDS = 10
-_KINDS = {
+_KINDS = {  # Kind of record -> whose it is, its name there, and what is shown of it.
     "prospect": ("outreach", "prospect", ("name", "emails", "optedOut", "updatedAt")),
     "state": ("outreach", "sequenceState", ("prospect", "sequence", "state", "updatedAt")),
     "task": ("outreach", "task", ("prospect", "taskType", "state", "updatedAt")),
@@ -43,7 +43,6 @@ _KINDS = {
         ("name", "activity_status", "primary_contact_id", "created_through_reference"),
     ),
 }  # fmt: skip
-"""Kind of record -> whose it is, its name there, and what is shown of it."""
 _KIND = click.argument("kind", type=click.Choice(list(_KINDS)))
 _RECORD = click.argument("id_", metavar="ID", type=int)
 
@@ -89,11 +88,7 @@ def _say_where(served: Sandbox) -> None:
     click.echo(f"In another terminal: {there}", err=True)
 
 
-# -- the back door
-
-
 def _ask(service: str, method: str, path: str, document: object = None) -> Any:
-    """Send JSON to the back door of the sandbox that the config was written for; return the JSON of the answer."""
     config_file = click.get_current_context().ensure_object(ui.Invocation).given_config or CONFIG_FILE
     advice = "Name the sandbox's with --config."
     try:
@@ -121,7 +116,6 @@ def _ask(service: str, method: str, path: str, document: object = None) -> Any:
 
 
 def _edit(verb: str, kind: str, fields: Mapping[str, Any] | None = None, **which: int) -> Any:
-    """Add, update or delete a record of either service, by `id`; return its id."""
     service, type_, _ = _KINDS[kind]
     if service == "outreach":
         change = {verb: type_, **which} | ({} if fields is None else {"attributes": fields})
@@ -131,7 +125,6 @@ def _edit(verb: str, kind: str, fields: Mapping[str, Any] | None = None, **which
 
 
 def _values(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE; a value is JSON or else a text."""
     values: dict[str, Any] = {}
     for one in given:
         name, sign, text = one.partition("=")

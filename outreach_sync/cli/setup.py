@@ -95,7 +95,6 @@ def _https(text: str) -> str:
 
 
 def _accepted_by(parse: Callable[[str], object]) -> Callable[[str], str]:
-    """Return what has a question asked again whose answer cannot be parsed."""
 
     def check(text: str) -> str:
         try:
@@ -109,6 +108,7 @@ def _accepted_by(parse: Callable[[str], object]) -> Callable[[str], str]:
 
 _START = _accepted_by(lambda text: text == "all" or parse_since(text))
 _MISSING = click.Choice(["create", "skip"])
+# The few things that matter and have no default that is right for everyone: question, default and type by key.
 _QUESTIONS: Mapping[str, tuple[str, str, Any]] = {
     "workbooks.base_url": ("Your Workbooks address", "https://secure.workbooks.com", _https),
     "outreach.redirect_uri": ("Redirect URI of your Outreach app", "https://localhost:8484/callback", _https),
@@ -116,7 +116,6 @@ _QUESTIONS: Mapping[str, tuple[str, str, Any]] = {
     "sync.people.when_missing": ("When Workbooks has no Person for a prospect", "create", _MISSING),
     "schedule.every": ("Pause between cycles", "10m", _accepted_by(parse_duration)),
 }
-"""The few things that matter and have no default that is right for everyone: question, default and type by key."""
 
 
 _SHOWN = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
@@ -195,7 +194,6 @@ _HEADERS = ("action", "what", "name", "column")
 
 
 def _write_fields(context: ui.Invocation, changes: Mapping[str, str], *, sure: bool) -> bool:
-    """Write the columns into the config, if that is wanted and can be done; say whether it was."""
     path = find_config(context.given_config)
     text = rewritten(path.read_text(encoding="utf-8"), ("workbooks", "fields"), changes)
     if text is None:

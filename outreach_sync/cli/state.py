@@ -56,7 +56,6 @@ def status(context: ui.Invocation, /, *, check: bool) -> int:
 
 
 def _status(document: Mapping[str, Any], at: Instant) -> Iterator[ui.Line]:
-    """Say in the first line OK, or what needs somebody; then the rest."""
 
     def age(moment: str | None) -> str:
         return "" if moment is None else ago(at - parse_iso(moment))
@@ -157,7 +156,6 @@ def history(
 
 
 def _history(documents: Sequence[dict[str, Any]], links: Links) -> Iterator[ui.Line]:
-    """Show each write with its fields below it."""
     for (at, record, workbooks_id), group in groupby(documents, itemgetter("at", "record", "workbooks_id")):
         fields = list(group)
         one = fields[0]
@@ -203,8 +201,6 @@ def report(context: ui.Invocation, out: str, days: int) -> None:
     runs = f"{len(figures.runs):,} run{'' if len(figures.runs) == 1 else 's'}"
     click.echo(scrubbed(f"Wrote {out}: {runs} in the last {days} day{'' if days == 1 else 's'}."))
 
-
-# -- the database itself
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -33,16 +33,13 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Config
     from outreach_sync.log import Log
 
+# What is printed as a line, or as several; what is no `Text` is made safe.
 Line = str | Text | Table | tuple[str | Text, ...]
-"""What is printed as a line, or as several; what is no `Text` is made safe."""
 
 
 @dataclass
 class Invocation:
-    """One invocation: where its config is, how it logs (None: not given), and whether it answers in JSON.
-
-    `latest` is the one of this process, for what is said when it has ended; None: the command line made no sense.
-    """
+    """One invocation; None: not given. `latest` is this process's, None where the command line made no sense."""
 
     latest: ClassVar[Invocation | None] = None
     given_config: Path | None
@@ -115,12 +112,9 @@ _GRACE_SECONDS = 25.0
 
 @contextmanager
 def stop_on_signals(hangups: deque[int] | None = None) -> Iterator[StopSignal]:
-    """Turn the signals into a request to stop, for the block. A SIGHUP that is ignored (nohup) stays so.
-
-    Where an exchange hangs the process is ended after a grace: the state says what was being sent, and the next run
-    looks. The exit status is then 128 and the signal. With `hangups`, as a schedule wants it, it is 0, and each SIGHUP
-    goes in there.
-    """
+    """Turn the signals into a request to stop, for the block. A SIGHUP that is ignored (nohup) stays so."""
+    # What hangs is ended after a grace, with 128 and the signal: the next run looks what became of what was sent.
+    # With `hangups`, as a schedule wants it, the exit status is 0, and each SIGHUP goes in there.
     stop = StopSignal()
 
     def ask(number: int, _frame: object) -> None:
@@ -153,8 +147,6 @@ def changing(config: Config, command: str, *, in_vain: bool = False) -> Iterator
             refuse_another_account(config, store, stop)
         yield store
 
-
-# -- what is printed
 
 _UNLIMITED_COLUMNS = 10_000
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -1,10 +1,7 @@
-"""The config file: found, read as YAML, and made into the `Config`, or into all of its mistakes at once.
-
-YAML becomes a tree of text, with the line of every value. Numbers and truth values stay text there (`Plain` marks
-them), so that a client id of digits keeps its leading zeros; what a value has to be is for the model to say. Every
-value goes through one clean-up, whichever way it came: written out, by ``${NAME}`` or ``${NAME:-default}`` (``$${`` is
-a literal ``${``), or by ``<key>_file: PATH``.
-"""
+"""The config file: found, read as YAML, and made into the `Config`, or into all of its mistakes at once."""
+# YAML becomes a tree of text with lines. Numbers and truth values stay text (`Plain`), so that a client id of digits
+# keeps its zeros. Every value goes through one clean-up: written out, by ``${NAME}`` or ``${NAME:-default}`` (``$${``
+# is a literal ``${``), or by ``<key>_file: PATH``.
 
 from __future__ import annotations
 
@@ -52,8 +49,8 @@ _DEEPEST = 40
 _LONGEST_FOR_C = 20_000  # the parser in C is quick, but deep nesting in a long text overflows its stack
 _NAME = re.compile(r"\w[\w\[\]-]{0,60}", re.ASCII)
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})?", re.ASCII)
+# What surrounds a value by accident: blanks, line ends, a byte order mark, invisible characters.
 _AROUND = "".join(map(chr, range(0x21))) + "\x7f\x85\xa0\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"
-"""What surrounds a value by accident: blanks, line ends, a byte order mark, invisible characters."""
 _TAG = "tag:yaml.org,2002:"
 _TYPED = frozenset({_TAG + kind for kind in ("bool", "int", "float")})
 _KNOWN_TAGS = _TYPED | {_TAG + kind for kind in ("str", "null", "timestamp", "value", "map", "seq", "merge")}
@@ -97,11 +94,8 @@ def usual_places() -> list[Path]:
 
 
 def load_config(path: Path, *, require_secrets: bool = True) -> Config:
-    """Read, complete and check a config file, and keep its secrets out of all that this process says.
-
-    Relative paths in it start at its directory. Commands that talk to no service do not require secrets: a credential
-    that is missing is then None. ConfigError: the file cannot be used; `problems` has a line for each mistake.
-    """
+    """Read a config file, and keep its secrets from all output; ConfigError: `problems` has a line for each mistake."""
+    # Relative paths start at its directory. Without `require_secrets` a credential that is missing is None.
     document = Document(path, require_secrets=require_secrets)
     values = (_section(document.tree, *map(str, way[:-1])).get(str(way[-1])) for way in SECRETS)
     keep_secret(*(value for value in values if isinstance(value, str)))
@@ -139,7 +133,6 @@ def exposed_secrets(path: Path) -> str | None:
 
 
 def _combinations(tree: Mapping[str, object], *, require_secrets: bool) -> Iterator[tuple[Where, str]]:
-    """Find what does not go together, in the tree itself so that other mistakes do not hide it."""
     outreach, schedule = _section(tree, "outreach"), _section(tree, "schedule")
     needed: list[tuple[str, ...]] = [("workbooks", "api_key")]
     if outreach.get("s2s") is None:
@@ -159,7 +152,6 @@ def _combinations(tree: Mapping[str, object], *, require_secrets: bool) -> Itera
 
 
 def _names_that_clash(tree: Mapping[str, object]) -> Iterator[tuple[Where, str]]:
-    """Find fields of Workbooks that are named twice, and states in `precedence` that have no label."""
     seen = dict.fromkeys((*_OURS, "created_through_reference"), "the program itself")
     for key, name in {**Fields().model_dump(), **_section(tree, "workbooks", "fields")}.items():
         if isinstance(name, str) and name in seen:
@@ -222,7 +214,6 @@ class Document:
         return tuple(_mistake(self._path, line, where, text) for where, (line, text) in found)
 
     def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, object]:
-        """Read a mapping; a key that is given twice or is not text is a mistake, and left out."""
         found: dict[str, object] = {}
         for key_node, value_node in node.value:
             line, key = key_node.start_mark.line + 1, key_node.value
@@ -288,7 +279,6 @@ class Document:
         return Plain(text) if tag in _TYPED else text
 
     def _take_secret_file(self, section: dict[str, object], key: str, where: Where) -> None:
-        """Replace ``<key>_file`` by ``<key>`` with what the file holds."""
         at = (*where, f"{key}_file")
         named = section.pop(f"{key}_file")
         if named is None:

@@ -1,7 +1,4 @@
-"""The config written, from its model: a schema for editors, docs/config.md for people, a file to start from, and edits.
-
-``python -m outreach_sync.config schema``, ``reference`` or ``example`` prints what is generated.
-"""
+"""The config written from its model: `python -m outreach_sync.config schema|reference|example`, and edits."""
 
 from __future__ import annotations
 
@@ -38,11 +35,10 @@ _HEAD = """\
 # (likewise client_secret_file, refresh_token_file, private_key_file, ping_url_file). A relative path starts at the
 # directory of this file. Durations are written 30s, 10m, 24h, 90d or 1h30m. Try a change with `outreach-sync check`.
 """
-_LEFT_OUT = {
+_LEFT_OUT = {  # Keys that stand there as a comment: most configs do without them.
     ("outreach", "s2s"): 's2s:\n  install_id: "…"\n  app_guid: "…"\n  private_key_file: /etc/outreach-sync/s2s.pem\n',
     ("state", "path"): "path: /var/lib/outreach-sync/state.db\n",
 }
-"""Keys that stand there as a comment: most configs do without them."""
 
 
 def schema_text() -> str:
@@ -65,7 +61,6 @@ def _with_variables(node: Any) -> Any:
 
 
 def _own_keys(where: Where) -> list[str]:
-    """List the keys of a section but the `_file` variants of its secrets."""
     secrets = {f"{way[-1]}_file" for way in SECRETS if way[:-1] == where}
     return [key for key in keys_at(where) if key not in secrets]
 
@@ -134,10 +129,7 @@ def _comment(said: str) -> Iterator[str]:
 
 
 def rewritten(text: str, section: tuple[str, ...], wanted: Mapping[str, str]) -> str | None:
-    """Return the text of a config with plain words put in as values of a section's keys.
-
-    None where the section is not there or not in block style, or a value comes from the environment.
-    """
+    """Put plain words into a section of a config's text; None: it is not there, or not in plain block style."""
     mapping = node_at(yaml.compose(text), section)
     if not isinstance(mapping, yaml.MappingNode) or mapping.flow_style or not mapping.value:
         return None

@@ -1,10 +1,7 @@
-"""The config: every key with what it may be, its default and its meaning; before the keys, the types of their values.
-
-A default is written as in the file and read like it. Durations are whole milliseconds once read (`…_ms`), secrets are
-`SecretStr`, and every model is frozen. This is the one place where a key is typed: schema, reference, starter and
-complaints are made from it. A message never shows what was given: it might be a secret in the wrong place.
-`errorMessage` is what editors show for a value that does not fit, and what our own complaints call allowed.
-"""
+"""The config: every key with what it may be, its default and its meaning; before that, the types of values."""
+# A default is written as in the file. Durations are whole milliseconds (`…_ms`), secrets are `SecretStr`. Schema,
+# reference, starter and complaints are made from here. A message never shows what was given: it might be a secret.
+# `errorMessage` is what editors show for a value that does not fit, and what our own complaints call allowed.
 
 from __future__ import annotations
 
@@ -43,18 +40,16 @@ from outreach_sync.rules.skipped import Condition
 
 T = TypeVar("T")
 
-Where = tuple[str | int, ...]
-"""The way to a value: keys, and indexes of lists from 0."""
+Where = tuple[str | int, ...]  # The way to a value: keys, and indexes of lists from 0.
 
 _DAY_MS = 86_400_000
 _A_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
 _FIELD, _ATTRIBUTE, _WORD = r"^[A-Za-z_]\w*(\[\w+\])*$", "^[A-Za-z][A-Za-z0-9_]*$", "^[a-z][a-z0-9_]*$"
-NAMES = {
+NAMES = {  # The pattern of a name to what is allowed.
     _FIELD: "the name of a field in Workbooks, such as cf_person_outreach_id",
     _ATTRIBUTE: "the name of an attribute in Outreach, such as customField or completedAt",
     _WORD: "a name as Outreach writes it, such as opted_out or skip_task",
 }
-"""The pattern of a name to what is allowed."""
 
 
 class Plain(str):
@@ -93,7 +88,6 @@ def checked_cron(text: str) -> str:
 
 
 def _unless(pattern: str, wrong: str) -> AfterValidator:
-    """Refuse a text or a secret that does not match as a whole."""
 
     def checked(given: str | SecretStr) -> str | SecretStr:
         if not re.fullmatch(pattern, given if isinstance(given, str) else given.get_secret_value(), re.DOTALL):
@@ -128,7 +122,6 @@ def _service_address(given: str) -> str:
 
 
 def _path(raw: object, info: ValidationInfo) -> Path:
-    """Expand `~`; a relative path starts at the directory of the config, which the context names."""
     if not isinstance(raw, str | Path) or not str(raw).strip() or "\0" in str(raw):
         raise ValueError("is not a path")
     try:
@@ -194,10 +187,10 @@ _UNBROKEN = r"[^\s\x00-\x1f\x7f\u200b-\u200d\u2060\ufeff]*"
 _WHOLE = _unless(_UNBROKEN, "has a blank, a line break or an invisible character inside")  # else it was torn or glued
 SPANS = "a duration such as 30s, 10m, 24h or 90d"
 
+# A value or null; text that is empty (a variable set to nothing) counts as null.
 Maybe = Annotated[T | None, BeforeValidator(lambda raw: None if raw == "" else raw)]
-"""A value or null; text that is empty (a variable set to nothing) counts as null."""
+# A section or map whose keys are all commented out is empty.
 Filled = Annotated[T, BeforeValidator(lambda raw: {} if raw is None else raw)]
-"""A section or map whose keys are all commented out is empty."""
 
 Text = Annotated[str, _unless(r".*\S.*", "is empty")]
 Credential = Annotated[str, _WHOLE]
@@ -232,12 +225,11 @@ _COMMAND = "a command as a list of words, or as one line; it is started without 
 Command = Annotated[
     tuple[Text, ...], AtLeastOne, BeforeValidator(_words), WithJsonSchema({**_WORDS, "errorMessage": _COMMAND})
 ]
-Start = Annotated[
+Start = Annotated[  # How far back to read; None: all there is.
     Back | Instant | None,
     PlainValidator(lambda raw: None if str(raw).strip().lower() == "all" else parse_since(str(raw))),
     says("a duration such as 90d, a date such as 2026-01-31, or all"),
 ]
-"""How far back to read; None: all there is."""
 SkipRule = Annotated[
     Condition,
     GetPydanticSchema(lambda _source, handler: handler(Annotated[Any, PlainValidator(_condition)])),
@@ -253,7 +245,7 @@ SkipRule = Annotated[
 
 # The keys
 
-DEFAULT_LABELS = {
+DEFAULT_LABELS = {  # Sequence state to label; `not_active` is for a prospect without any.
     "active": "Active – Running",  # noqa: RUF001 - the en dash is what Workbooks' own page uses
     "paused": "Active – Paused",  # noqa: RUF001
     "opted_out": "Opted Out",
@@ -264,7 +256,6 @@ DEFAULT_LABELS = {
     "bounced": "Bounced",
     "not_active": "Not Active",
 }
-"""Sequence state to label; `not_active` is for a prospect without any."""
 
 _DEFAULT_TYPES = {"call": "Phone call", "email": "Email", "default": "To-do"}
 
@@ -395,22 +386,17 @@ class Tasks(Section):
         "Skipped in Outreach: {task_type}, sequence {sequence}, task {id}. {note}",
         "The description of the Workbooks Task; the note is the task's own.",
     )
-    type: Annotated[
-        Filled[Mapping[AttributeName, Text]],
-        AfterValidator(lambda given: {**_DEFAULT_TYPES, **given}),
-    ] = key(
-        _DEFAULT_TYPES,
-        "Outreach task type or action to the type of the Workbooks Task; the task type is looked up first.",
+    type: Annotated[Filled[Mapping[AttributeName, Text]], AfterValidator(lambda given: {**_DEFAULT_TYPES, **given})] = (
+        key(
+            _DEFAULT_TYPES,
+            "Outreach task type or action to the type of the Workbooks Task; the task type is looked up first.",
+        )
     )
     skip_events: Annotated[tuple[OutreachWord, ...], EachOnce] = key(
         ["skip_task"], "Events that say that a task was skipped, whatever it looks like afterwards; [] for none."
     )
     skipped_when: tuple[SkipRule, ...] = key(
-        [
-            {"state": "skipped"},
-            {"state": "complete", "completed": False},
-            {"state": "complete", "completedAt": None},
-        ],
+        [{"state": "skipped"}, {"state": "complete", "completed": False}, {"state": "complete", "completedAt": None}],
         "What counts as skipped as well: any of these conditions. A condition maps attributes (or to-one "
         "relationships) of a task to what they must be: a value; null for null or absent; a list for any of these; "
         "{not_after: OTHER} for a time that is set and not after the time in OTHER. "
@@ -442,8 +428,7 @@ class Sync(Section):
         "The order of states for `multiple_sequences: precedence`.",
     )
     labels: Annotated[
-        Filled[Mapping[OutreachWord, Text]],
-        AfterValidator(lambda given: {**DEFAULT_LABELS, **given}),
+        Filled[Mapping[OutreachWord, Text]], AfterValidator(lambda given: {**DEFAULT_LABELS, **given})
     ] = key(
         DEFAULT_LABELS,
         "What is written for each sequence state; not_active is for people in no sequence at all. What is "
@@ -475,7 +460,6 @@ class Schedule(Section):
 
 
 def _default_state_path() -> Path:
-    """Say where the database is unless the config does: the system's directory for root, else the user's."""
     if os.geteuid() == 0:
         return Path("/var/lib/outreach-sync/state.db")
     named = os.environ.get("XDG_STATE_HOME", "")  # a relative path does not count, says that specification
@@ -537,12 +521,9 @@ def revealed(value: SecretStr | str | None, name: str) -> str:
 
 
 def fingerprints(config: Config) -> dict[str, str]:
-    """Mark what decides, by the name under which the store keeps it.
-
-    Where `decision_fingerprint` changes, the fields of everybody are decided anew (a moved host says the same); where
-    `field_fingerprint` does, what is known of People was read from other fields; where `task_fingerprint` does, other
-    tasks count as skipped (the order of the conditions does not count).
-    """
+    """Mark what decides, by the name under which the store keeps it."""
+    # `decision_fingerprint`: everybody's fields are decided anew (a moved host says the same); `field_fingerprint`:
+    # People were read from other fields; `task_fingerprint`: other tasks count as skipped (not by the order alone).
     sync, fields, only_where = config.sync, config.workbooks.fields.model_dump(), dict(config.sync.people.only_where)
     pilot = {"only_where": only_where} if only_where else {}
     decided_by = {
@@ -571,8 +552,8 @@ def _secret_keys(model: type[BaseModel], where: tuple[str, ...] = ()) -> Iterato
                 yield from _secret_keys(kind, (*where, name))
 
 
+# Values that are never shown, and that may come from a file: ``<key>_file: PATH``.
 SECRETS = frozenset(_secret_keys(Config))
-"""Values that are never shown, and that may come from a file: ``<key>_file: PATH``."""
 
+# Values that commands without a service to talk to can do without.
 CREDENTIALS = SECRETS | {("outreach", "client_id"), ("outreach", "s2s", "install_id"), ("outreach", "s2s", "app_guid")}
-"""Values that commands without a service to talk to can do without."""

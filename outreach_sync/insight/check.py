@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from outreach_sync.instants import Instant
     from outreach_sync.workbooks.metadata import PicklistLink, RecordType
 
-TASK_FIELDS = frozenset(
+TASK_FIELDS = frozenset(  # The attributes and to-one relationships of a task in Outreach's published OpenAPI.
     [
         "action", "autoskipAt", "compiledSequenceTemplateHtml", "completed", "completedAt", "createdAt", "dueAt",
         "note", "opportunityAssociation", "scheduledAt", "state", "stateChangedAt", "taskType", "updatedAt",
@@ -50,7 +50,6 @@ TASK_FIELDS = frozenset(
         "team", "template",
     ]
 )  # fmt: skip
-"""The attributes and to-one relationships of a task in Outreach's published OpenAPI."""
 
 _EVENTS_SCOPE = "events.read"
 _PATIENCE_MS = 20_000  # a person is waiting for the answer
@@ -66,16 +65,13 @@ _NEW_TASK = (
 
 
 class Check(NamedTuple):
-    """One thing that was looked at. `status` is ok, warn (it works, perhaps not as meant) or fail (runs cannot work).
-
-    `hint` says what to do; empty where there is nothing to do. `exit_status` is what a failure ends the command with.
-    """
+    """One thing that was looked at."""
 
     name: str
-    status: str
+    status: str  # ok, warn (it works, perhaps not as meant) or fail (runs cannot work)
     detail: str
-    hint: str = ""
-    exit_status: int = 3
+    hint: str = ""  # what to do
+    exit_status: int = 3  # what a failure ends the command with
 
 
 def exit_status(checks: Iterable[Check]) -> int:
@@ -101,7 +97,6 @@ def looking(name: str) -> Iterator[list[Check]]:
 
 
 def _judged(name: str, problem: str, hint: str, fine: str, status: str = "fail") -> Check:
-    """Report a problem, or, where there is none, what is fine."""
     return Check(name, status, problem, hint) if problem else Check(name, "ok", fine)
 
 
@@ -136,7 +131,6 @@ def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Che
 
 
 def _local(config: Config) -> Iterator[Check]:
-    """Check the state, also whether it could be written, without making it; then the schedule, the token, the rule."""
     path = config.state.path
     with looking("state") as found:
         state = Store.open_to_read(path)
@@ -176,7 +170,6 @@ def _local(config: Config) -> Iterator[Check]:
 
 
 def _not_tried(name: str, login: Check) -> Check:
-    """Report a check that its login kept from being tried; of a warning there is no more than a warning."""
     why = "failed" if login.status == "fail" else "was not tried"
     return login._replace(name=name, detail=f"not tried, since {login.name} {why}", hint="")
 
@@ -192,7 +185,6 @@ def _clock(name: str, server: Instant | None) -> Check:
 
 
 def _outreach(config: Config, stop: StopSignal) -> Iterator[Check]:
-    """Check Outreach; where it does not let us in, its other checks say that they were not tried."""
     with looking("outreach login") as found:
         client = Outreach(config, stop)
         with suppress(NotAllowedError):  # who we are is accepted; the scopes say what is not
@@ -222,7 +214,6 @@ def _outreach(config: Config, stop: StopSignal) -> Iterator[Check]:
 
 
 def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
-    """Check Workbooks; where it does not let us in, its other checks say that they were not tried."""
     with looking("workbooks login") as found:
         client = Workbooks(config, stop)
         types = metadata.read_types(client, (PERSON_CLASS, TASK_CLASS))
@@ -289,10 +280,7 @@ def _writes(
     written: tuple[str, ...],
     filled: Collection[str | None] = (),
 ) -> Iterator[Check]:
-    """Look whether actions are permitted, what is `written` to a new record can be set, and what it must have is there.
-
-    `filled` names what the config can fill. Nested names need not be in the metadata.
-    """
+    """Look whether actions are permitted, `written` can be set, and all it must have is there or in `filled`."""
     for action in actions:
         name = f"workbooks permission {described.controller or described.class_name} {action}"
         found = metadata.permission_problems(described, (action,))
@@ -321,7 +309,6 @@ def _writes(
 
 
 def _picklists(config: Config, client: Workbooks, types: Mapping[str, RecordType]) -> Iterator[Check]:
-    """Compare the values that are written with the entries of the picklists behind their fields."""
     sync = config.sync
     wanted = (
         ("labels", PERSON_CLASS, config.workbooks.fields.sequence_state, "sync.labels", sync.labels.values()),
@@ -365,7 +352,6 @@ def _labels(
 
 
 def _case(name: str, client: Workbooks) -> Check:
-    """Find out whether `eq` ignores case, by somebody's address in the other case."""
     columns = ("id", wire.EMAIL)
     anyone = Reading((Filter(wire.EMAIL, "not_blank", ""),), columns)
     rows = client.read(wire.PEOPLE, anyone, asked_for=lambda row: bool(row.get(wire.EMAIL)), at_most=1)

@@ -178,7 +178,6 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
 
 
 def _shown(record: NamedTuple, *names: str) -> dict[str, Any]:
-    """Return attributes of a record; a name that ends in `at` is a time."""
     values = ((name, getattr(record, name)) for name in names)
     return {name: iso(value) if name.endswith("at") else value for name, value in values}
 
@@ -205,9 +204,6 @@ def _unknown(what: str, *, forgotten: bool) -> UsageError:
         return UsageError(f"{what} was forgotten, as somebody asked: nothing is kept of them.")
     advice = "Compare the id with the service; `outreach-sync run --full` reads again from sync.start."
     return UsageError(f"{what} is not in the state: it was never read, or is linked to nothing.", advice=advice)
-
-
-# -- what was refused
 
 
 class Kind(NamedTuple):
@@ -304,10 +300,7 @@ def failures_with_ids(store: Store, ids: Collection[int]) -> list[Entry]:
 
 
 def recreate_hidden(store: Store, entries: Collection[Entry]) -> None:
-    """Have People and Tasks that Workbooks does not show created again by the next run, unless they are found.
-
-    What was last known of No Email holds for People that are created. Call it inside a transaction.
-    """
+    """Have hidden People (No Email holds) and Tasks created again unless they are found; needs a transaction."""
     others = sorted(entry.id for entry in entries if entry.action != HIDDEN)
     if others:
         said = f"--recreate is for records that Workbooks does not show, and failure {others[0]} is another kind."

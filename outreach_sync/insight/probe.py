@@ -1,8 +1,5 @@
-"""What skips look like in this account: the page on which the three witnesses of a skip are held against each other.
-
-An event `skip_task` is Outreach's own word. What the task looks like after a skip is documented nowhere, so the rule on
-its attributes and its absence are guesses; here they are compared with the events, task by task.
-"""
+"""What skips look like in this account: the three witnesses of a skip, compared task by task."""
+# The event `skip_task` is Outreach's own word; attributes after a skip are documented nowhere, and absence is a guess.
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ _NEVER_COMPLETED: tuple[Condition, ...] = (
     {"state": "complete", "completed": False},
     {"state": "complete", "completedAt": None},
 )
+# What a skipped task may look like by its attributes: never completed, or completed by nobody once due.
 _BY_NOBODY: tuple[Condition, ...] = ({"state": "complete", "completer": None, **_DUE},)
-"""What a skipped task may look like by its attributes: never completed, or completed by nobody once due."""
 
 
 @dataclass(slots=True)
@@ -56,11 +53,7 @@ class Evidence:
 def probe(
     source: Outreach, since: Instant, days: int, config: Config, open_tasks: Sequence[SourceTask]
 ) -> dict[str, Any]:
-    """Read the events and tasks since then, which is so many days, and return what `probe-skips --json` prints.
-
-    The source must ask for the steps of states; `open_tasks` were open when they were last read. NotAllowedError: tasks
-    may not be read.
-    """
+    """Return what `probe-skips --json` prints; the source must ask for states' steps. NotAllowedError: no tasks."""
     found, rule = _collected(source, since, config, open_tasks), config.sync.tasks.skipped_when
     looks: dict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
     for task in found.tasks.values():
@@ -110,7 +103,6 @@ def probe(
 
 
 def _collected(source: Outreach, since: Instant, config: Config, open_tasks: Sequence[SourceTask]) -> Evidence:
-    """Read events and tasks, the tasks that events name, and those whose sequence went on without them."""
     found, rule = Evidence(), config.sync.tasks
     try:
         for page in islice(source.pages(Stream.EVENTS, source.newest_events_url(since)), _NAME_REQUESTS):
@@ -157,7 +149,6 @@ def _collected(source: Outreach, since: Instant, config: Config, open_tasks: Seq
 
 
 def _skip(found: Evidence, task_id: int, event: Event) -> dict[str, Any]:
-    """Say of a skip what its task looks like, and what the other witnesses say of it."""
     task = found.tasks.get(task_id)
     return {
         "event_id": event.id,
@@ -187,7 +178,6 @@ def _looks(task: SourceTask) -> dict[str, Any]:
 
 
 def _disagreements(found: Evidence) -> Iterator[dict[str, Any]]:
-    """Say where one witness tells of a skip that another one does not know of; without events there is one witness."""
     if found.problem:
         return
     pairs = (
@@ -202,10 +192,7 @@ def _disagreements(found: Evidence) -> Iterator[dict[str, Any]]:
 
 
 def _lacking(found: Evidence) -> Iterator[Condition]:
-    """Yield conditions that would take what is likely skipped and the rule leaves.
-
-    Where events tell, a condition must take a skipped task and no other; else what looks like a skip is all there is.
-    """
+    """Yield conditions for what is likely skipped and left by the rule; where events tell, that fit skips only."""
     ours = [task for task in found.tasks.values() if is_sequence_task(task) and task.id not in found.taken]
     words = {str(task.attributes.get("state")) for task in ours}
     any_done = any(task.attributes.get("completedAt") is not None for task in found.tasks.values())

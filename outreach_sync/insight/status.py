@@ -47,10 +47,7 @@ _TOKEN_DAYS, _TOKEN_WARN_DAYS = 14, 7  # how long an idle refresh token lives; f
 
 
 def status_document(store: Store, config: Config, now: Instant, holder: Holder | None = None) -> dict[str, Any]:
-    """Return what `status --json` prints, by a store that is open to read, or a scratch one before the first run.
-
-    `now` is this machine's clock. `holder` is who holds the run lock, as far as that can be seen.
-    """
+    """Return what `status --json` prints; `now` is this machine's clock, `holder` who is seen to hold the run lock."""
     recorded, last = store.history.runs(_SHOWN), last_begun(store, now)
     overdue = {} if holder is not None else overdue_runs(config, last, now)
     refused, tokens = sum(store.outbox.counts(refused=True).values()), token_age(config.state.path, now)
@@ -100,7 +97,6 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
 
 
 def _needs(recorded: Sequence[RunRecord], holder: Holder | None, refused: int) -> Iterator[str]:
-    """Say in sentences what somebody has to look at, the most urgent first."""
     if not recorded:
         yield "no run was made yet: try `outreach-sync check`, then `outreach-sync run --dry-run`"
         return
@@ -125,10 +121,7 @@ def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> d
 
 
 def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
-    """Return when each scheduled command last began; where it never did, when anything first did.
-
-    A run that says it began after `now` was made by a clock that was wrong: the one before it counts.
-    """
+    """Return when each scheduled command last began, else anything did; what began after `now` does not count."""
     oldest = next(iter(store.history.runs(1, order="ASC")), None)
     if oldest is None:
         return {}
@@ -155,10 +148,7 @@ def next_time(schedule: Schedule, command: str, after: datetime) -> datetime | N
 
 
 def yearly_cost(config: Config, store: Store) -> dict[str, Any]:
-    """Return cycles and reconciles a year, the Outreach requests of one of each, and of all of it.
-
-    Measured on recent runs but the first load, and the last reconcile; estimated until there are enough.
-    """
+    """Return cycles and reconciles a year and their requests to Outreach; estimated until there are enough runs."""
     schedule, streams = config.schedule, len(config.sync.streams)
     cycles = firings_a_year(schedule.cron) if schedule.cron else _YEAR_MS // (schedule.every_ms or _YEAR_MS)
     reconciles = firings_a_year(schedule.reconcile) if schedule.reconcile else 0
@@ -265,7 +255,6 @@ def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
 
 
 def _refresh_token(stored: StoredTokens, now: Instant) -> dict[str, Any] | None:
-    """Say how old the refresh token is; each refresh starts its days anew."""
     issued = stored.issued_at
     if not stored.refresh_token:
         return None

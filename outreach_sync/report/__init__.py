@@ -1,9 +1,6 @@
-"""The report: one self-contained page of how the sync is doing, from the local state alone.
-
-`Report` gathers plain values; the template `page.html.j2` words them and draws its charts as inline SVG. There is no
-script on the page, and its content security policy allows nothing but its style sheet, by its hash. It holds no
-personal data, since reports are passed around: every text is scrubbed here, and e-mail addresses in reasons are masked.
-"""
+"""The report: one self-contained page of how the sync is doing, from the local state alone."""
+# No script, no personal data: every text is scrubbed here, and e-mail addresses in reasons are masked, since reports
+# are passed around. The content security policy allows nothing but the page's style sheet, by its hash.
 
 from __future__ import annotations
 
@@ -44,29 +41,12 @@ _SECOND_MS, _HOUR_MS = 1_000, 3_600_000
 _LONGEST_TEXT = 400
 _WELL = (0, 1)
 _COUNTED = ("read", "written", "refused", "outreach", "workbooks")
+# Tried at the beginnings of words only, so that it takes no longer than the text is long.
 _ADDRESS = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]+@[^\s@<>"'(),;:]+""")
-"""Tried at the beginnings of words only, so that it takes no longer than the text is long."""
 
 
 class Report:
-    """Everything that the page says.
-
-    Attributes:
-        title: the tenant, by the directory that its state is in, where that is below one of ours.
-        success: the share of the runs that ended well; None: none ended.
-        busiest_hour: the hour with the most requests to Outreach, the latest of several; None: there were none.
-        periods: the runs by day, or by week where days would be too many; periods without a run are there too.
-        outages: runs that failed one after another, the latest first; `ended_at` None: it lasts.
-        trends: how many linked people say a label: `now`, and by day from the first that was recorded.
-        refusals: what is refused by kind, some in full; what was found in the last day is `new`.
-        lag: milliseconds from a change in Outreach to its write in Workbooks, in the middle and of all but 5 in 100.
-        opt_outs: how many prospects opted out, by the beginning of each period.
-        skipped: the skipped tasks of each sequence, the one with the most of them first.
-        cancelled: the status of the latest Tasks that were made: of which task, when, and which witness.
-        changes, change_count: the first fields of the last run that wrote, and how many it wrote.
-        waiting: (record, queued, parked, tasks that wait for a Person) of each kind of record.
-        marks: (stream, how far it was read, whether a walk of it is not complete).
-    """
+    """Everything that the page says."""
 
     def __init__(self, store: Store, config: Config, now: Instant, *, days: int, holder: Holder | None = None) -> None:
         """Look at a state, open to read (a scratch one before the first run); `days` count back from today."""
@@ -85,15 +65,17 @@ class Report:
         self.runs = [_run_figures(run) for run in recorded if run.started_at <= now + DAY_MS]
         self.last_runs = self.runs[: -_SHOWN_RUNS - 1 : -1]
         ended = [run.exit_status in _WELL for run in self.runs if run.exit_status is not None]
+        # the share of the runs that ended well; None: none ended
         self.success = sum(ended) / len(ended) if ended else None
         hours: Counter[int] = Counter()
         for run in self.runs:
             hours[run.started_at // _HOUR_MS] += run.outreach
         hour, requests = max(hours.items(), key=lambda one: (one[1], one[0]), default=(0, 0))
-        self.busiest_hour = (Instant(hour * _HOUR_MS), requests) if requests else None
+        self.busiest_hour = (Instant(hour * _HOUR_MS), requests) if requests else None  # by requests to Outreach
         self.periods = _periods(self.runs, self._starts, length_ms)
-        self.outages = _outages(self.runs)
+        self.outages = _outages(self.runs)  # the latest first; `ended_at` None: it lasts
         spans = store.history.lags(config.workbooks.fields.state_updated_at, self._starts[0])
+        # milliseconds from a change in Outreach to its write in Workbooks: in the middle, and of all but 5 in 100
         self.lag = (round(median(spans)), spans[-max(len(spans) // 20, 1)]) if spans else None
         self.trends = _trends(store, self._starts[0], now)
         self.refusals = _refusals(store, Instant(now - DAY_MS))
@@ -139,7 +121,6 @@ class Report:
 
 
 def _periods(runs: Iterable[SimpleNamespace], starts: Sequence[Instant], length_ms: int) -> list[SimpleNamespace]:
-    """Add up the runs of each period; `failed` counts unfinished ones too, and durations are 0 where none finished."""
     grouped: dict[int, list[SimpleNamespace]] = {}
     for run in runs:
         grouped.setdefault((run.started_at - starts[0]) // length_ms, []).append(run)
@@ -158,7 +139,6 @@ def _periods(runs: Iterable[SimpleNamespace], starts: Sequence[Instant], length_
 
 
 def _outages(runs: Sequence[SimpleNamespace]) -> list[SimpleNamespace]:
-    """Find the runs that failed one after another; what was only stopped ended no outage."""
     found: list[SimpleNamespace] = []
     failing: list[SimpleNamespace] = []
     for run in (*runs, None):
@@ -173,7 +153,6 @@ def _outages(runs: Sequence[SimpleNamespace]) -> list[SimpleNamespace]:
 
 
 def _trends(store: Store, since: Instant, now: Instant) -> list[SimpleNamespace]:
-    """Join what was recorded by day with what people say now, which stands in for today."""
     recorded: dict[Instant, dict[str, int]] = {}
     for day, said, people in store.history.labels_since(since):
         recorded.setdefault(day, {})[said] = people
@@ -187,7 +166,6 @@ def _trends(store: Store, since: Instant, now: Instant) -> list[SimpleNamespace]
 
 
 def _refusals(store: Store, since: Instant) -> list[SimpleNamespace]:
-    """List by kind what is refused now; what the runs `since` then found is new."""
     recent = {run.id for run in store.history.runs(since=since)}
     found = []
     for kind, entries in by_kind(store.outbox.failures()).items():
@@ -211,7 +189,6 @@ def _cleaned(one: Written) -> Written:
 
 
 def _run_figures(run: RunRecord) -> SimpleNamespace:
-    """Return a run as the page has it; `written` and `refused` count people and tasks."""
 
     def numbers(part: object) -> Counter[str]:
         """Return the whole numbers of a part of the summary; an older version may have written it otherwise."""
@@ -233,9 +210,6 @@ def _run_figures(run: RunRecord) -> SimpleNamespace:
         workbooks=requests["workbooks"],
         error=_clean(str(summary.get("error") or "")),
     )
-
-
-# -- the page
 
 
 def render(report: Report) -> str:
