@@ -33,15 +33,11 @@ if TYPE_CHECKING:
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"
-_LABELS = {
-    "active": "Active – Running",  # noqa: RUF001 - the en dash is Workbooks' own
-    "paused": "Active – Paused",  # noqa: RUF001
-    **{word: word.title() for word in ("finished", "pending", "disabled", "failed", "bounced")},
-}
+_LABELS = {word: word.title() for word in ("finished", "pending", "disabled", "failed", "bounced")}
+_LABELS |= {"active": "Active – Running", "paused": "Active – Paused"}  # noqa: RUF001 - the en dash is Workbooks' own
 _RULE, _ROWS = 100, 10
 _REQUESTS_OF_A_QUIET_CYCLE = 4  # one for each stream
 _REFUSED_TWICE = 16  # the prospect whose address two People have
-# The log says nothing: the screen does.
 _SILENCE = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 Row = dict[str, Any]
 
@@ -173,9 +169,8 @@ class Demo:
     def __init__(self, console: Console, sandbox: Sandbox, config: Config, stop: StopSignal, rows: int | None) -> None:
         """Look at the world before anything happens; `rows` None shows every line of a table."""
         self.problems: list[str] = []  # what did not come as it must, a sentence each
-        self._console, self._sandbox, self._config, self._stop = console, sandbox, config, stop
-        self._rows, self._acts = rows, 0
-        self._expectation = Expectation(sandbox)
+        self._console, self._sandbox, self._config, self._stop, self._rows = console, sandbox, config, stop, rows
+        self._acts, self._expectation = 0, Expectation(sandbox)
 
     def tell(self) -> None:
         """Tell it all."""
@@ -229,11 +224,9 @@ class Demo:
 
     def _show_cycle(self, document: Row, people: dict[int, Row], tasks: dict[int, Row]) -> None:
         done = ", ".join(f"{count} {name}" for name, count in document["people"].items() if count)
-        requests = document["requests"]
-        self._say(
-            f"\nThe cycle: people: {done or 'nothing to do'}; tasks: {document['tasks']['created']} created; "
-            f"{requests['outreach']} requests to Outreach, {requests['workbooks']} to Workbooks."
-        )
+        requests, tasks_created = document["requests"], document["tasks"]["created"]
+        asked = f"{requests['outreach']} requests to Outreach, {requests['workbooks']} to Workbooks"
+        self._say(f"\nThe cycle: people: {done or 'nothing to do'}; tasks: {tasks_created} created; {asked}.")
         with Store.open(self._config.state.path) as state:
             changed = list(self._changes(people, tasks, state))
         shown = changed[: self._rows]

@@ -157,7 +157,6 @@ def _written_beside(path: Path, text: str, mode: int, replaced: os.stat_result |
 
 
 def _give(descriptor: int, like: os.stat_result) -> None:
-    """Give a new file the owner and group of something that was there: root can; others keep what they may."""
     made = os.fstat(descriptor)
     if (made.st_uid, made.st_gid) == (like.st_uid, like.st_gid):
         return

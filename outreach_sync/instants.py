@@ -10,15 +10,12 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple, NewType
 
 Instant = NewType("Instant", int)  # Whole milliseconds since the epoch, UTC.
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-
 # A hundred years: no span of ours is longer, so that sums of a few stay within the years that a date can have.
 LONGEST_MS = 36_525 * 86_400_000
-
 # The times that somebody may name: from 1900 up to, and not including, 3000.
 EARLIEST, LATEST = Instant(-2_208_988_800_000), Instant(32_503_680_000_000)
 

@@ -13,7 +13,6 @@ import structlog
 from structlog.typing import FilteringBoundLogger as Log
 
 __all__ = ["Log", "holds_secret", "keep_secret", "masked", "on_one_line", "scrubbed", "start_logging"]
-
 _SHORTEST_SECRET = 6
 _kept: set[str] = set()
 
@@ -66,9 +65,8 @@ def start_logging(level: str, form: str) -> Log:
     """Set up logging from a level on, in a form (json, console, auto); colours as https://no-color.org wants them."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in {None, "", "dumb"}
-    render = structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty() and not plain, exception_formatter=structlog.dev.plain_traceback
-    )
+    colours, traceback = sys.stderr.isatty() and not plain, structlog.dev.plain_traceback
+    render = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=traceback)
     in_a_line = [  # whole documents are left out of what people read: a command shows what is in them itself
         lambda _logger, _name, event: {name: value for name, value in event.items() if not isinstance(value, dict)},
         render,

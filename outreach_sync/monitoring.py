@@ -48,7 +48,6 @@ _LONGEST = 500
 _PREFIX = "outreach_sync_"
 _LOOK_BACK = 300
 _DONE = (0, 1)
-
 METRICS = {  # Every metric, without its prefix, and what it says. All are gauges.
     "build_info": "Always 1; the version that wrote this file.",
     "written_timestamp_seconds": "When this file was written.",

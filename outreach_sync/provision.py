@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 PICKLIST = "Sequence States"
 # The custom fields that can be made, by role, and their titles; the No Email field is Workbooks' own.
 TITLES = {role.name: role.title for role in ROLES if role.made_as is not None}
-
 _LINK = "outreach_id"
 _DATA_TYPES = {role.name: role.made_as for role in ROLES if role.made_as}
 _PICKLISTS, _ENTRIES, _CUSTOM_FIELDS = "admin/picklists", "admin/picklist_entries", "admin/custom_fields"
@@ -148,7 +147,6 @@ def _field_step(client: Workbooks, person: RecordType, role: str, wish: Wish) ->
 
 
 def _picklist_steps(client: Workbooks, person: RecordType, fields: Sequence[Step], wish: Wish) -> list[Step]:
-    """Find the picklist that the field draws on, else ours by its name; a field of text needs none."""
     column = next((step.column for step in fields if step.role == "sequence_state"), None)
     field = person.fields.get(column) if column else None
     link = None if field is None else field.picklist

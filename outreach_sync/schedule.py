@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 # The two commands that are scheduled, by the names under which their runs are recorded.
 CYCLE, RECONCILE = "run", "reconcile"
-
 TICK_SECONDS = 1.0
 _LATE = timedelta(minutes=1)
 # By so much must the machine's clock fall behind its monotonic one between two ticks to count as set back.

@@ -10,18 +10,7 @@ import yaml
 
 from outreach_sync.cli import Commands, ui
 from outreach_sync.errors import UsageError
-from outreach_sync.insight.explain import (
-    Links,
-    by_kind,
-    explain_person,
-    explain_prospect,
-    explain_task,
-    explain_text,
-    failure_document,
-    failures_with_ids,
-    kind_of,
-    recreate_hidden,
-)
+from outreach_sync.insight import explain as why
 from outreach_sync.insight.probe import probe
 from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
@@ -37,7 +26,8 @@ if TYPE_CHECKING:
 
 _SHOWN_WRITES = 25
 _EXPLAINED: Mapping[str, Callable[[Store, Config, Any], dict[str, Any]]] = {
-    "who": explain_text, "prospect_id": explain_prospect, "person_id": explain_person, "task_id": explain_task,
+    "who": why.explain_text, "prospect_id": why.explain_prospect,
+    "person_id": why.explain_person, "task_id": why.explain_task,
 }  # fmt: skip
 
 
@@ -64,10 +54,10 @@ def explain(context: ui.Invocation, /, **asked: Any) -> None:
         raise UsageError("there is no state yet: no run was made.", advice="`outreach-sync run` makes one.")
     with state:
         document = _EXPLAINED[name](state, config, value)
-    context.answer(document, (_task_lines if name == "task_id" else _person_lines)(document, Links.of(config)))
+    context.answer(document, (_task_lines if name == "task_id" else _person_lines)(document, why.Links.of(config)))
 
 
-def _person_lines(document: Mapping[str, Any], links: Links) -> Iterator[ui.Line]:
+def _person_lines(document: Mapping[str, Any], links: why.Links) -> Iterator[ui.Line]:
     yield from _linked_person(document["person"], links) if document["person"] else ["No Person is linked."]
     yield ""
     yield "Behind it in Outreach, as last read:"
@@ -98,7 +88,7 @@ def _person_lines(document: Mapping[str, Any], links: Links) -> Iterator[ui.Line
     yield from _what_waits_and_was_written(document)
 
 
-def _linked_person(person: Mapping[str, Any], links: Links) -> Iterator[ui.Line]:
+def _linked_person(person: Mapping[str, Any], links: why.Links) -> Iterator[ui.Line]:
     name = ui.linked(f"Person {person['id']}", links.person(person["id"]))
     yield name, f", found by the rule '{person['linked_by']}' at {person['linked_at']}."
     if person["deleted"]:
@@ -114,7 +104,7 @@ def _linked_person(person: Mapping[str, Any], links: Links) -> Iterator[ui.Line]
         yield "  (not certain any more: it is read before it is next written)"
 
 
-def _task_lines(document: Mapping[str, Any], links: Links) -> Iterator[ui.Line]:
+def _task_lines(document: Mapping[str, Any], links: why.Links) -> Iterator[ui.Line]:
     task, prospect = document["task"], document["prospect_id"]
     whose = "nobody" if prospect is None else ui.linked(f"prospect {prospect}", links.prospect(prospect))
     yield f"Task {task['id']} ({task['task_type']}) of ", whose, ", as last read:"
@@ -171,19 +161,18 @@ def failures() -> None:
 def list_failures(context: ui.Invocation) -> None:
     """List what was refused, by kind, and what to do about each kind."""
     with context.reading() as (config, state):
-        entries = failures_with_ids(state, ())
-    context.answer([failure_document(entry) for entry in entries], _refusals(entries, Links.of(config)))
+        entries = why.failures_with_ids(state, ())
+    context.answer([why.failure_document(entry) for entry in entries], _refusals(entries, why.Links.of(config)))
 
 
-def _refusals(entries: Sequence[Entry], links: Links) -> Iterator[ui.Line]:
+def _refusals(entries: Sequence[Entry], links: why.Links) -> Iterator[ui.Line]:
     def cells(entry: Entry) -> tuple[object, ...]:
         due = "parked" if entry.state == "parked" else "next run"
         if entry.next_attempt_at is not None and entry.next_attempt_at > now():
             due = f"in {ago(entry.next_attempt_at - now())}"
         named = "unknown" if entry.prospect_id is None else f"prospect {entry.prospect_id}"
-        source = ui.linked(
-            named if entry.task_id is None else f"task {entry.task_id}", links.prospect(entry.prospect_id)
-        )
+        what = named if entry.task_id is None else f"task {entry.task_id}"
+        source = ui.linked(what, links.prospect(entry.prospect_id))
         person = (
             "" if entry.person_id is None else ui.linked(f"Person {entry.person_id}", links.person(entry.person_id))
         )
@@ -191,7 +180,7 @@ def _refusals(entries: Sequence[Entry], links: Links) -> Iterator[ui.Line]:
 
     if not entries:
         yield "Nothing is refused."
-    for kind, group in by_kind(entries).items():
+    for kind, group in why.by_kind(entries).items():
         yield ui.line(f"{kind.title}: {len(group):,}", style="bold")
         yield f"  What to do: {kind.advice}"
         yield ""
@@ -209,9 +198,9 @@ def _refusals(entries: Sequence[Entry], links: Links) -> Iterator[ui.Line]:
 def show(context: ui.Invocation, failure_id: int) -> None:
     """Show one refusal: what was to be written, why it was refused, what to do."""
     with context.reading() as (_, state):
-        entry = failures_with_ids(state, [failure_id])[0]
-    more = {"action": entry.action, "fields": dict(entry.fields), "advice": kind_of(entry).advice}
-    document = {**failure_document(entry), **more}
+        entry = why.failures_with_ids(state, [failure_id])[0]
+    more = {"action": entry.action, "fields": dict(entry.fields), "advice": why.kind_of(entry).advice}
+    document = {**why.failure_document(entry), **more}
     context.answer(document, (f"{name:<16}{'' if value is None else value}" for name, value in document.items()))
 
 
@@ -227,7 +216,7 @@ def retry(context: ui.Invocation, /, *, ids: tuple[int, ...], recreate: bool) ->
     with _changing(context, "retry", ids) as (store, entries):
         changed = [entry.id for entry in entries]
         if recreate:
-            recreate_hidden(store, entries)
+            why.recreate_hidden(store, entries)
         else:
             store.outbox.retry(changed)
     context.answer({"retried": changed}, [f"{len(changed):,} due now; the next run tries them."])
@@ -247,10 +236,9 @@ def discard(context: ui.Invocation, ids: tuple[int, ...]) -> None:
 
 @contextmanager
 def _changing(context: ui.Invocation, what: str, ids: tuple[int, ...]) -> Iterator[tuple[Store, list[Entry]]]:
-    """Give the store, in a transaction, and the refusals with these ids or all; before the first run there are none."""
     config = context.config(require_secrets=False)
     with ui.changing(config, f"failures {what}", in_vain=not is_there(config.state.path)) as store:
-        entries = failures_with_ids(store, ids)
+        entries = why.failures_with_ids(store, ids)
         with store.transaction():
             yield store, entries
 

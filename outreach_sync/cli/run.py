@@ -238,7 +238,6 @@ _INDENT = "    "
 
 
 def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
-    """Show what a dry run found, in numbers and one by one by the titles of Workbooks, and what it would refuse."""
     links, arrow = Links.of(config), ui.plain_or("→", "->")
     people = [one for one in ended.changes if one["record"] == "person"]
     tasks = [one for one in ended.changes if one["record"] == "task"]

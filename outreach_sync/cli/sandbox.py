@@ -281,7 +281,6 @@ def fault_off(name: str | None, service: str | None) -> None:
 
 
 def _owner(name: str, service: str | None) -> str:
-    """Say whose fault it is; a name that nobody has is Outreach's, which names the nearest."""
     owners = [one for one in _SERVICES if name in _ask(one, "GET", "/faults")]
     if service is None and len(owners) > 1:
         raise UsageError(f"both services have the fault '{name}'.", advice="Say which: --service outreach, workbooks.")

@@ -116,8 +116,6 @@ _QUESTIONS: Mapping[str, tuple[str, str, Any]] = {
     "sync.people.when_missing": ("When Workbooks has no Person for a prospect", "create", _MISSING),
     "schedule.every": ("Pause between cycles", "10m", _accepted_by(parse_duration)),
 }
-
-
 _SHOWN = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
 
 
@@ -252,10 +250,8 @@ def login(context: ui.Invocation, /, *, paste: bool) -> None:
     """
     config = context.config()
     if config.outreach.s2s is not None:
-        raise UsageError(
-            "the config uses server-to-server access (outreach.s2s), which needs no consent.",
-            advice="`outreach-sync check` tries whether it works.",
-        )
+        said = "the config uses server-to-server access (outreach.s2s), which needs no consent."
+        raise UsageError(said, advice="`outreach-sync check` tries whether it works.")
     with ui.stop_on_signals() as stop:
         tokens = Outreach(config, stop).tokens
         tokens.prove_replaceable()  # a consent for nothing would be asked for again
@@ -269,15 +265,11 @@ def login(context: ui.Invocation, /, *, paste: bool) -> None:
             code = _pasted(state) if listener is None else listener.code(stop, seconds=_CONSENT_SECONDS)
         stored = tokens.exchange_code(code)
     missing = missing_scopes(stored.scope, SCOPES)
-    context.answer(
-        {"stored": True, "scopes": sorted(stored.scope.split()), "missing_scopes": list(missing)},
-        ["Stored. Runs renew the tokens by themselves, as long as one is made every 14 days."],
-    )
+    document = {"stored": True, "scopes": sorted(stored.scope.split()), "missing_scopes": list(missing)}
+    context.answer(document, ["Stored. Runs renew the tokens by themselves, as long as one is made every 14 days."])
     if missing:
-        raise NotAllowedError(
-            f"the tokens work, but lack scopes: {', '.join(missing)}.",
-            advice="Add them to the app in Outreach, then run `outreach-sync auth login` again.",
-        )
+        advice = "Add them to the app in Outreach, then run `outreach-sync auth login` again."
+        raise NotAllowedError(f"the tokens work, but lack scopes: {', '.join(missing)}.", advice=advice)
 
 
 def _listener(config: Config, state: str, until: ExitStack) -> Listener | None:

@@ -249,9 +249,8 @@ def verify(context: ui.Invocation) -> None:
     """Check that the state is whole, without changing it. Exit status 2: it is damaged."""
     path = _existing(context.config(require_secrets=False))
     if problems := copies.problems_of(path):
-        raise StateError(
-            f"the state {path} is damaged: {'; '.join(problems)}.", advice="Restore a backup with `state restore`."
-        )
+        advice = "Restore a backup with `state restore`."
+        raise StateError(f"the state {path} is damaged: {'; '.join(problems)}.", advice=advice)
     click.echo(f"{path} is whole.")
 
 
@@ -300,7 +299,6 @@ def _confirm(*, yes: bool) -> None:
 
 
 def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
-    """Make way for the tokens of the config's app where those of another one lie beside the state."""
     file = TokenFile.beside(config.state.path)
     stored = file.read()
     if stored is None or stored.app in {"", app_of(config)[0]}:
@@ -311,9 +309,8 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
     try:
         file.path.replace(aside)
     except OSError as failure:
-        raise StateError(
-            f"{file.path} cannot be put aside ({failure.strerror}).", advice="Run this as its owner."
-        ) from None
+        said = f"{file.path} cannot be put aside ({failure.strerror})."
+        raise StateError(said, advice="Run this as its owner.") from None
     return True
 
 
@@ -337,10 +334,8 @@ def forget(
     with ui.changing(context.config(require_secrets=False), "forget", in_vain=dry_run) as store:
         someone = look_up(store.connection, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):
-            raise UsageError(
-                f"{_ids(someone)} is not known here, so there is nothing to erase.",
-                advice="Check the id, or add --unknown to have it noted all the same.",
-            )
+            advice = "Check the id, or add --unknown to have it noted all the same."
+            raise UsageError(f"{_ids(someone)} is not known here, so there is nothing to erase.", advice=advice)
         who = ", ".join([*someone.names, *someone.addresses])
         stored = (
             f"Stored here: {someone.states} sequence states, {someone.tasks} tasks, {someone.queued} entries of the"

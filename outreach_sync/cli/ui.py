@@ -105,8 +105,6 @@ as_json = click.option(
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print one line for each field, for a spreadsheet.")
 invocation = click.make_pass_decorator(Invocation)
 ID = click.IntRange(1, 2**63 - 1)
-
-
 _GRACE_SECONDS = 25.0
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from outreach_sync.config.model import Where
 
 Answer = str | int | float | bool | None
-
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
 _VERBATIM = frozenset({"default", "examples", "propertyNames"})
 _SAID = frozenset({"default", "description", "errorMessage", "examples", "title"})

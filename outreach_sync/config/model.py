@@ -39,9 +39,7 @@ from outreach_sync.records import Scalar
 from outreach_sync.rules.skipped import Condition
 
 T = TypeVar("T")
-
 Where = tuple[str | int, ...]  # The way to a value: keys, and indexes of lists from 0.
-
 _DAY_MS = 86_400_000
 _A_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
 _FIELD, _ATTRIBUTE, _WORD = r"^[A-Za-z_]\w*(\[\w+\])*$", "^[A-Za-z][A-Za-z0-9_]*$", "^[a-z][a-z0-9_]*$"
@@ -186,12 +184,10 @@ _BRACES = "; {{ and }} for braces"
 _UNBROKEN = r"[^\s\x00-\x1f\x7f\u200b-\u200d\u2060\ufeff]*"
 _WHOLE = _unless(_UNBROKEN, "has a blank, a line break or an invisible character inside")  # else it was torn or glued
 SPANS = "a duration such as 30s, 10m, 24h or 90d"
-
 # A value or null; text that is empty (a variable set to nothing) counts as null.
 Maybe = Annotated[T | None, BeforeValidator(lambda raw: None if raw == "" else raw)]
 # A section or map whose keys are all commented out is empty.
 Filled = Annotated[T, BeforeValidator(lambda raw: {} if raw is None else raw)]
-
 Text = Annotated[str, _unless(r".*\S.*", "is empty")]
 Credential = Annotated[str, _WHOLE]
 Secret = Annotated[SecretStr, _WHOLE, says("text, best as ${NAME}, or by the key with `_file` added", writeOnly=True)]
@@ -241,10 +237,7 @@ SkipRule = Annotated[
         additionalProperties=_CLAUSE,
     ),
 ]
-
-
 # The keys
-
 DEFAULT_LABELS = {  # Sequence state to label; `not_active` is for a prospect without any.
     "active": "Active – Running",  # noqa: RUF001 - the en dash is what Workbooks' own page uses
     "paused": "Active – Paused",  # noqa: RUF001
@@ -256,7 +249,6 @@ DEFAULT_LABELS = {  # Sequence state to label; `not_active` is for a prospect wi
     "bounced": "Bounced",
     "not_active": "Not Active",
 }
-
 _DEFAULT_TYPES = {"call": "Phone call", "email": "Email", "default": "To-do"}
 
 
@@ -554,6 +546,5 @@ def _secret_keys(model: type[BaseModel], where: tuple[str, ...] = ()) -> Iterato
 
 # Values that are never shown, and that may come from a file: ``<key>_file: PATH``.
 SECRETS = frozenset(_secret_keys(Config))
-
 # Values that commands without a service to talk to can do without.
 CREDENTIALS = SECRETS | {("outreach", "client_id"), ("outreach", "s2s", "install_id"), ("outreach", "s2s", "app_guid")}

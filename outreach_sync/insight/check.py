@@ -7,16 +7,8 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from outreach_sync import instants
+from outreach_sync import errors, instants
 from outreach_sync.config import exposed_secrets, load_config
-from outreach_sync.errors import (
-    ConfigError,
-    InterruptedByError,
-    LockHeldError,
-    NotAllowedError,
-    OutreachSyncError,
-    ServiceError,
-)
 from outreach_sync.identity import refuse_others
 from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, token_age, yearly_cost
 from outreach_sync.outreach.auth import SCOPES
@@ -50,7 +42,6 @@ TASK_FIELDS = frozenset(  # The attributes and to-one relationships of a task in
         "team", "template",
     ]
 )  # fmt: skip
-
 _EVENTS_SCOPE = "events.read"
 _PATIENCE_MS = 20_000  # a person is waiting for the answer
 _LATER = "Try again later; the status page of the service may say more."
@@ -85,13 +76,13 @@ def looking(name: str) -> Iterator[list[Check]]:
     found: list[Check] = []
     try:
         yield found
-    except InterruptedByError:
+    except errors.InterruptedByError:
         raise
-    except LockHeldError as error:
+    except errors.LockHeldError as error:
         found.append(Check(name, "warn", f"not tried: {error.message}", "Try again when that run has ended."))
-    except OutreachSyncError as error:
-        problems = error.problems if isinstance(error, ConfigError) else ()
-        of_runs = isinstance(error, ServiceError) and (not error.advice or "next run" in error.advice)
+    except errors.OutreachSyncError as error:
+        problems = error.problems if isinstance(error, errors.ConfigError) else ()
+        of_runs = isinstance(error, errors.ServiceError) and (not error.advice or "next run" in error.advice)
         hint = _LATER if of_runs else error.advice
         found.append(Check(name, "fail", "\n".join((error.message, *problems)), hint, error.exit_status))
 
@@ -187,7 +178,7 @@ def _clock(name: str, server: Instant | None) -> Check:
 def _outreach(config: Config, stop: StopSignal) -> Iterator[Check]:
     with looking("outreach login") as found:
         client = Outreach(config, stop)
-        with suppress(NotAllowedError):  # who we are is accepted; the scopes say what is not
+        with suppress(errors.NotAllowedError):  # who we are is accepted; the scopes say what is not
             client.get("/api/v2/prospects", _ONE_ROW)
         found.append(Check("outreach login", "ok", config.outreach.base_url))
     (login,) = found
@@ -200,7 +191,7 @@ def _outreach(config: Config, stop: StopSignal) -> Iterator[Check]:
         with looking(name) as found:
             try:
                 rows = client.get(f"/api/v2/{scope.partition('.')[0]}", _ONE_ROW)["data"]
-            except NotAllowedError as error:
+            except errors.NotAllowedError as error:
                 if scope != _EVENTS_SCOPE:
                     raise
                 missed = "Runs go on without events: skips, removals and opt-outs that only an event tells are missed."
@@ -280,7 +271,6 @@ def _writes(
     written: tuple[str, ...],
     filled: Collection[str | None] = (),
 ) -> Iterator[Check]:
-    """Look whether actions are permitted, `written` can be set, and all it must have is there or in `filled`."""
     for action in actions:
         name = f"workbooks permission {described.controller or described.class_name} {action}"
         found = metadata.permission_problems(described, (action,))
@@ -324,7 +314,7 @@ def _picklists(config: Config, client: Workbooks, types: Mapping[str, RecordType
     with looking("workbooks picklists") as found:
         try:
             entries = metadata.read_picklist_entries(client, ids)
-        except NotAllowedError as error:
+        except errors.NotAllowedError as error:
             hint = "The entries could not be compared with the labels."
             found.append(Check("workbooks picklists", "warn", error.message, hint))
     yield from found

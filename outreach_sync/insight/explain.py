@@ -40,10 +40,8 @@ class Links(NamedTuple):
         """Say where the records of a config's services are shown."""
         host = urlsplit(config.outreach.base_url).hostname or ""
         workbooks = urlsplit(config.workbooks.base_url)
-        return cls(
-            "https://web.outreach.io" if host.endswith(".outreach.io") else "",
-            f"https://{workbooks.netloc}" if workbooks.scheme == "https" else "",
-        )
+        outreach = "https://web.outreach.io" if host.endswith(".outreach.io") else ""
+        return cls(outreach, f"https://{workbooks.netloc}" if workbooks.scheme == "https" else "")
 
     def prospect(self, prospect_id: int | None) -> str:
         """Return where a prospect is shown."""

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from outreach_sync.store.progress import RunRecord
 
 SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000  # requests a year that Outreach's plans allow
-
 _DAY_MS = 86_400_000
 _YEAR_MS = 365 * _DAY_MS
 _SHOWN = 10

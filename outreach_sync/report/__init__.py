@@ -191,7 +191,6 @@ def _cleaned(one: Written) -> Written:
 def _run_figures(run: RunRecord) -> SimpleNamespace:
 
     def numbers(part: object) -> Counter[str]:
-        """Return the whole numbers of a part of the summary; an older version may have written it otherwise."""
         given = part if isinstance(part, dict) else {}
         return Counter({key: one for key, one in given.items() if isinstance(one, int)})
 
