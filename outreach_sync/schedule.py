@@ -86,12 +86,8 @@ class Scheduler:
         self._told_alive = monotonic()
         self._trouble: dict[str, str] = {}
         self._working = threading.Lock()
-        self._jobs = Ticking(
-            timezone=UTC,
-            executors={"default": ThreadPoolExecutor(1)},
-            # without these, a late wake-up drops the run
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        )
+        late_too = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}  # else a late run is dropped
+        self._jobs = Ticking(timezone=UTC, executors={"default": ThreadPoolExecutor(1)}, job_defaults=late_too)
         self._jobs.add_listener(self._heard, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
         library = logging.getLogger("apscheduler")  # it would print past the one place that logs
         library.addHandler(logging.NullHandler())

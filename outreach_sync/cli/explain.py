@@ -173,9 +173,8 @@ def _refusals(entries: Sequence[Entry], links: why.Links) -> Iterator[ui.Line]:
         named = "unknown" if entry.prospect_id is None else f"prospect {entry.prospect_id}"
         what = named if entry.task_id is None else f"task {entry.task_id}"
         source = ui.linked(what, links.prospect(entry.prospect_id))
-        person = (
-            "" if entry.person_id is None else ui.linked(f"Person {entry.person_id}", links.person(entry.person_id))
-        )
+        whom = entry.person_id
+        person = "" if whom is None else ui.linked(f"Person {whom}", links.person(whom))
         return entry.id, source, person, entry.attempts, due, entry.reason
 
     if not entries:
@@ -286,17 +285,14 @@ def _found_skips(document: Mapping[str, Any]) -> Iterator[ui.Line]:
         if len(skips) > _SHOWN:
             yield f"and {len(skips) - _SHOWN:,} earlier ones; --json has all."
         yield ""
-    yield (
-        f"{document['read']:,} tasks changed or were named by an event, {document['sequence_tasks']:,} of them belong "
-        f"to a sequence; the rule takes {document['taken']:,}."
-    )
+    named = f"{document['read']:,} tasks changed or were named by an event"
+    yield f"{named}, {document['sequence_tasks']:,} of them belong to a sequence; the rule takes {document['taken']:,}."
     yield ui.table(map(_combination_cells, document["combinations"]), _COMBINATION, right=(6, 7, 8))
     yield ""
     absence = document["absence"]
-    yield (
-        f"Absence: of {absence['asked_for']:,} open tasks whose sequence went on, {absence['gone']:,} are gone; "
-        f"{absence['gone_without_event']:,} of these without an event{_listed(absence['examples'], _SUCH_AS)}."
-    )
+    without = f"{absence['gone_without_event']:,} of these without an event{_listed(absence['examples'], _SUCH_AS)}"
+    asked = f"of {absence['asked_for']:,} open tasks whose sequence went on"
+    yield f"Absence: {asked}, {absence['gone']:,} are gone; {without}."
     for one in document["disagreements"]:
         yield f"Disagreement: {one['says']}: {one['tasks']:,} tasks{_listed(one['examples'], _SUCH_AS)}."
     yield ""

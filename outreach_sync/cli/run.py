@@ -290,8 +290,7 @@ def _in_numbers(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], confi
         yield ui.table(rows, ("Sequence State from", "to", "people"), right=(2,))
     opt_outs = sum(one["fields"].get(no_email, [None, False])[1] is True for one in people)
     created = sum(one["action"] == "create" for one in people)
-    yield (
-        f"{len(people):,} people would change: {opt_outs:,} new opt-outs (No Email {ui.plain_or('→', '->')} true), "
-        f"{created:,} new People. {len(tasks):,} Tasks would be made as {config.sync.tasks.status}."
-    )
+    opted_out = f"{opt_outs:,} new opt-outs (No Email {ui.plain_or('→', '->')} true)"
+    made = f"{len(tasks):,} Tasks would be made as {config.sync.tasks.status}."
+    yield f"{len(people):,} people would change: {opted_out}, {created:,} new People. {made}"
     yield ""

@@ -164,7 +164,6 @@ def list_(kind: str | None) -> None:
 
 
 def _event(name: str, does: str, said: str, ids: Mapping[str, str], *more: click.Parameter) -> None:
-    """Make a command of something that happens in Outreach; its parameters are the change as the back door takes it."""
 
     def happen(**change: object) -> None:
         _ask("outreach", "POST", "/records", {"changes": [change]})

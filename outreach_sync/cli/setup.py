@@ -209,15 +209,11 @@ def _write_fields(context: ui.Invocation, changes: Mapping[str, str], *, sure: b
 def _provisioned(steps: Sequence[Step], document: Mapping[str, Any], changes: Mapping[str, str]) -> Iterator[ui.Line]:
     for step in steps:
         if step.action == "keep":
-            yield (
-                f"The picklist spells '{step.name}' differently (dash, blank or case): nothing was added. Set that "
-                f"spelling under sync.labels."
-            )
+            kept = f"The picklist spells '{step.name}' differently (dash, blank or case): nothing was added."
+            yield f"{kept} Set that spelling under sync.labels."
         elif step.action == "propose":
-            yield (
-                f"Person has '{step.name}' ({step.column}), as the vendor's own integration makes it: people whom that "
-                f"one linked are found by it if workbooks.fields.{step.role} names it."
-            )
+            there = f"Person has '{step.name}' ({step.column}), as the vendor's own integration makes it"
+            yield f"{there}: people whom that one linked are found by it if workbooks.fields.{step.role} names it."
     yield from (f"Warning: {finding}" for finding in document["findings"])
     if document["dry_run"]:
         yield "Nothing was made."
@@ -321,10 +317,8 @@ def _lines_of_tokens(document: Mapping[str, Any]) -> Iterator[str]:
     elif access["expires_at"] is not None:
         yield f"Access token: until {access['expires_at']} ({access['seconds_left'] // 60} minutes left)."
     if refresh is not None and refresh["issued_at"] is not None:
-        yield (
-            f"Refresh token: {refresh['age_days']:g} days old, dies after 14 idle days ({refresh['expires_at']}); "
-            f"each run that needs a token renews it."
-        )
+        dies = f"dies after 14 idle days ({refresh['expires_at']}); each run that needs a token renews it"
+        yield f"Refresh token: {refresh['age_days']:g} days old, {dies}."
     if document["scopes"]:
         yield f"Scopes: {', '.join(document['scopes'])}."
     if document["warning"] and document["authenticated"]:

@@ -98,10 +98,9 @@ def _run_cells(run: Mapping[str, Any], age: str) -> tuple[str, ...]:
 
 
 def _facts(document: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        f"{document['people']:,} linked people; {document['queued']:,} queued, {document['parked']:,} parked, "
-        f"{document['waiting_for_person']:,} tasks wait for a Person, {document['undecided']:,} people to be decided."
-    )
+    counts = f"{document['people']:,} linked people; {document['queued']:,} queued, {document['parked']:,} parked"
+    waiting = f"{document['waiting_for_person']:,} tasks wait for a Person"
+    yield f"{counts}, {waiting}, {document['undecided']:,} people to be decided."
     quota, yearly, tokens = document["quota"], document["yearly"], document["tokens"]
     if quota is not None:
         until = f", until {quota['resets_at']}" if quota["resets_at"] else ""
@@ -276,10 +275,8 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
         if look.wrong:
             people, waiting = store.people.known(), sum(store.outbox.counts().values())
             read = ", and everything that was read from Outreach" if outreach else ""
-            click.echo(
-                f"This forgets the links to {people:,} people, their Tasks, the history of writes, {waiting:,} waiting "
-                f"entries{read}. `state backup` first keeps a way back."
-            )
+            lost = f"{people:,} people, their Tasks, the history of writes, {waiting:,} waiting entries{read}"
+            click.echo(f"This forgets the links to {lost}. `state backup` first keeps a way back.")
             _confirm(yes=asked)
         with store.transaction():
             if look.wrong:
@@ -337,10 +334,8 @@ def forget(
             advice = "Check the id, or add --unknown to have it noted all the same."
             raise UsageError(f"{_ids(someone)} is not known here, so there is nothing to erase.", advice=advice)
         who = ", ".join([*someone.names, *someone.addresses])
-        stored = (
-            f"Stored here: {someone.states} sequence states, {someone.tasks} tasks, {someone.queued} entries of the"
-            f" queue, {someone.writes} lines of history."
-        )
+        kept = f"{someone.states} sequence states, {someone.tasks} tasks, {someone.queued} entries of the queue"
+        stored = f"Stored here: {kept}, {someone.writes} lines of history."
         ui.show([f"{_ids(someone)}{f': {who}' if who else ''}", stored])
         if dry_run:
             click.echo("Nothing was changed (--dry-run).")
@@ -366,7 +361,6 @@ def _what_became(erased: Erased) -> Iterator[str]:
     yield from (f"Removed, since it could not be rewritten: {copy}" for copy in erased.removed)
     for copy in erased.unreachable:
         yield f"A backup was made at {copy} and is not there now: if it was moved, delete it."
-    yield (
-        "Logs went to stderr and are kept by whatever collects them: they name people by these ids, but a reason why"
-        " Workbooks refused something is in its own words. Outreach and Workbooks were left as they are."
-    )
+    logs = "Logs went to stderr and are kept by whatever collects them: they name people by these ids"
+    reasons = "a reason why Workbooks refused something is in its own words"
+    yield f"{logs}, but {reasons}. Outreach and Workbooks were left as they are."

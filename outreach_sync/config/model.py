@@ -86,7 +86,6 @@ def checked_cron(text: str) -> str:
 
 
 def _unless(pattern: str, wrong: str) -> AfterValidator:
-
     def checked(given: str | SecretStr) -> str | SecretStr:
         if not re.fullmatch(pattern, given if isinstance(given, str) else given.get_secret_value(), re.DOTALL):
             raise ValueError(wrong)

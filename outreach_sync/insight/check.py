@@ -252,13 +252,10 @@ def _person(config: Config, person: RecordType) -> Iterator[Check]:
         yield Check(name, "fail" if finding.fatal else "warn", f"{finding.subject}: {finding.problem}", hint)
     no_email = person.fields.get(config.workbooks.fields.no_email)
     strange = no_email is not None and no_email.title.casefold() != "no email"
-    yield _judged(
-        "workbooks field no_email is No Email",
-        f"the title of {no_email.name} is '{no_email.title}', not 'No Email'" if no_email and strange else "",
-        "Make sure that this is the field that keeps e-mail from being sent; else set workbooks.fields.no_email.",
-        "its title is 'No Email'" if no_email else "not tried, since the field is not there",
-        "warn",
-    )
+    problem = f"the title of {no_email.name} is '{no_email.title}', not 'No Email'" if no_email and strange else ""
+    hint = "Make sure that this is the field that keeps e-mail from being sent; else set workbooks.fields.no_email."
+    fine = "its title is 'No Email'" if no_email else "not tried, since the field is not there"
+    yield _judged("workbooks field no_email is No Email", problem, hint, fine, "warn")
     written = (*_NEW_PERSON, *people.create_fields)
     actions = ("create", "update") if people.when_missing == "create" and not people.only_where else ("update",)
     yield from _writes("crm/people", person, actions, written, (*written, *fields.values()))
@@ -279,23 +276,16 @@ def _writes(
         return
     fields = described.fields
     unset = [one for one in written if "[" not in one and (one not in fields or not fields[one].createable)]
-    yield _judged(
-        f"workbooks new {what}",
-        f"fields that cannot be set on a new record: {', '.join(unset)}" if unset else "",
-        "Give the API key's user access to them, or correct sync.people.create_fields.",
-        "every field of a new record can be set",
-    )
-    missing = [
-        one for one in fields.values() if one.required and one.createable and one.name not in (filled or written)
-    ]
+    problem = f"fields that cannot be set on a new record: {', '.join(unset)}" if unset else ""
+    hint = "Give the API key's user access to them, or correct sync.people.create_fields."
+    yield _judged(f"workbooks new {what}", problem, hint, "every field of a new record can be set")
+    needed = [one for one in fields.values() if one.required and one.createable]
+    missing = [one for one in needed if one.name not in (filled or written)]
     shown = ", ".join(f"{one.name} ('{one.title}')" for one in missing)
     fill = "Fill it from a prospect's attribute by sync.people.create_fields, or make" if filled else "Make"
-    yield _judged(
-        f"workbooks required {what}",
-        f"a new record must have {shown}, and nothing fills it" if missing else "",
-        f"{fill} it optional in Workbooks.",
-        "every field that a new record must have is written",
-    )
+    problem = f"a new record must have {shown}, and nothing fills it" if missing else ""
+    fine = "every field that a new record must have is written"
+    yield _judged(f"workbooks required {what}", problem, f"{fill} it optional in Workbooks.", fine)
 
 
 def _picklists(config: Config, client: Workbooks, types: Mapping[str, RecordType]) -> Iterator[Check]:

@@ -218,19 +218,13 @@ def _recommendations(found: Evidence, config: Config, *, lacking: bool) -> Itera
         yield "Look at the examples in Outreach; if they were skipped, set sync.tasks.skipped_when to the rule below."
     only_rule = found.taken - found.skips.keys()
     if not found.problem and found.skips and not only_rule and Stream.TASKS in config.sync.streams:
-        yield (
-            f"Events suffice: each of the {len(found.skips):,} skips has one, and the rule finds no other. Leave "
-            f"`tasks` out of sync.streams, and each run asks one request less."
-        )
+        suffice = f"Events suffice: each of the {len(found.skips):,} skips has one, and the rule finds no other."
+        yield f"{suffice} Leave `tasks` out of sync.streams, and each run asks one request less."
     elif not found.problem and only_rule:
-        yield (
-            f"Keep `tasks` in sync.streams: the rule takes {len(only_rule):,} tasks that no event names. If they were "
-            f"not skipped, make the rule narrower."
-        )
+        keep = f"Keep `tasks` in sync.streams: the rule takes {len(only_rule):,} tasks that no event names."
+        yield f"{keep} If they were not skipped, make the rule narrower."
     if found.vanished - found.skips.keys() and not tasks.vanished_is_skipped:
-        yield (
-            "Open tasks are gone although their sequence went on, and no event says why: if they were skipped, set "
-            "sync.tasks.vanished_is_skipped."
-        )
+        gone = "Open tasks are gone although their sequence went on, and no event says why"
+        yield f"{gone}: if they were skipped, set sync.tasks.vanished_is_skipped."
     if not found.skips and not found.taken and not lacking:
         yield "Nothing looks skipped. Skip a task in a test account and probe again."

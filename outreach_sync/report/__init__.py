@@ -87,9 +87,8 @@ class Report:
         for day, count in history.opt_outs_since(since).items():
             opt_outs[max(start for start in self._starts if start <= day)] += count
         self.opt_outs = list(opt_outs.items())
-        self.opt_out_columns = [
-            {"tip": f"{to_date(at)}: {count:,}", "parts": (count,), "new": True} for at, count in self.opt_outs
-        ]
+        tips = [(f"{to_date(at)}: {count:,}", count) for at, count in self.opt_outs]
+        self.opt_out_columns = [{"tip": tip, "parts": (count,), "new": True} for tip, count in tips]
         self.skipped = []
         for one in history.skipped_by_sequence(since)[:_SHOWN_SEQUENCES]:
             unnamed = "(no sequence named)" if one.sequence_id is None else f"sequence {one.sequence_id}"
