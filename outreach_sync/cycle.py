@@ -1,4 +1,4 @@
-"""One cycle, from Outreach to Workbooks: pull, match, decide, deliver, settle.
+"""One cycle, from Outreach to Workbooks: pull, match, decide, deliver.
 
 Read this first. Everything it does is resumable: a page is stored with its consequences or not at all, what is queued
 is marked as being sent before it leaves, and what was in doubt is looked up before it is sent again.
