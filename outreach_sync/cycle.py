@@ -9,17 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from outreach_sync import errors
 from outreach_sync.config.model import fingerprints
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
-from outreach_sync.errors import (
-    NotAllowedError,
-    NotAuthenticatedError,
-    OutreachSyncError,
-    PutOffError,
-    QuotaSpentError,
-    ServiceError,
-    UntrustedAnswerError,
-)
 from outreach_sync.pull import pull, read_concerned, reread_refused
 from outreach_sync.records import Stream
 from outreach_sync.store.people import EVERYBODY, WITHOUT_PERSON
@@ -47,7 +39,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
         count_what_waits(run)
     failure = failure or run.source_failure
     if failure is None and not complete:
-        failure = ServiceError(
+        failure = errors.ServiceError(
             "a walk that began earlier is not complete, so nothing but opt-outs was written.",
             advice="Run without --stream and --since, and it goes on where it stopped.",
         )
@@ -55,7 +47,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
         raise failure
 
 
-def begin(run: Run) -> tuple[OutreachSyncError | None, bool]:
+def begin(run: Run) -> tuple[errors.OutreachSyncError | None, bool]:
     """Read every stream, and put in doubt what was being sent; return what failed, and if every walk is complete."""
     with run.store.transaction():
         in_doubt = run.store.outbox.recover()
@@ -120,7 +112,7 @@ def _notice_changed_rules(run: Run) -> None:
             facts.put(name, mark)
 
 
-def pull_streams(run: Run) -> OutreachSyncError | None:
+def pull_streams(run: Run) -> errors.OutreachSyncError | None:
     """Read every stream, and what events say something of; return what kept it from being completed, if anything did.
 
     Prospects come first, who may have opted out, then the others in turn: the one after that at which the last run was
@@ -130,7 +122,7 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
     What fails one stream spoils that one only: the others are tried, briefly where patience is spent, since an opt-out
     may be in any of them. Being told to wait, or refused, spoils all. What was queued before is delivered all the same.
     """
-    failure: OutreachSyncError | None = None
+    failure: errors.OutreachSyncError | None = None
     others: list[Stream] = [stream for stream in run.streams if stream is not Stream.PROSPECTS]
     cut_off = run.store.facts.get(_CUT_OFF)
     turn = others.index(Stream(cut_off)) + 1 if cut_off in others else 0
@@ -143,18 +135,18 @@ def pull_streams(run: Run) -> OutreachSyncError | None:
                 if run.source.refused_names:
                     names = ", ".join(sorted(run.source.refused_names))
                     run.summary.warnings.append(f"Outreach refuses to list events of these names: {names}.")
-        except (ServiceError, NotAuthenticatedError, NotAllowedError) as error:
+        except (errors.ServiceError, errors.NotAuthenticatedError, errors.NotAllowedError) as error:
             _ = run.summary.streams[stream]  # it is in the summary, if with zeros
             run.log.warning("stream_incomplete", stream=stream.value, why=str(error))
-            if stream is Stream.EVENTS and isinstance(error, NotAllowedError):
+            if stream is Stream.EVENTS and isinstance(error, errors.NotAllowedError):
                 run.summary.warnings.append(str(error))  # and that holds nothing up: the other streams go on
                 if run.store.progress.of(stream).walk is not None:
                     with run.store.transaction():
                         run.store.progress.keep_walk(stream, None)
                 continue
             failure = failure or error
-            run.source_is_down |= not isinstance(error, (UntrustedAnswerError, NotAllowedError))
-            if isinstance(error, (PutOffError, QuotaSpentError, NotAuthenticatedError)):
+            run.source_is_down |= not isinstance(error, (errors.UntrustedAnswerError, errors.NotAllowedError))
+            if isinstance(error, (errors.PutOffError, errors.QuotaSpentError, errors.NotAuthenticatedError)):
                 with run.store.transaction():
                     run.store.facts.put(_CUT_OFF, stream.value)
                 return error

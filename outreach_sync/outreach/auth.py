@@ -20,18 +20,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from outreach_sync import instants
+from outreach_sync import files, instants
 from outreach_sync.config.model import Config, revealed
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
-from outreach_sync.files import (
-    beside,
-    make_directory,
-    open_private,
-    prove_replaceable,
-    read_limited,
-    refusal,
-    write_whole,
-)
 from outreach_sync.http import BusyError, GarbledError, Patience, ThrottledError, retry_after
 from outreach_sync.instants import Instant
 from outreach_sync.log import keep_secret
@@ -172,12 +163,12 @@ class TokenFile(NamedTuple):
     @classmethod
     def beside(cls, state_path: Path) -> TokenFile:
         """Name the token file that belongs to a state: beside the file itself, whatever links lead to it."""
-        return cls(beside(state_path, ".tokens"))
+        return cls(files.beside(state_path, ".tokens"))
 
     def read(self) -> StoredTokens | None:
         """Return what is stored, if anything; StateError: it is unreadable, no token file, or others may read it."""
         try:
-            content = read_limited(self.path, _LARGEST_FILE)
+            content = files.read_limited(self.path, _LARGEST_FILE)
             mode = self.path.stat().st_mode
             if not content:
                 return None
@@ -187,7 +178,7 @@ class TokenFile(NamedTuple):
             return None
         except OSError as failure:
             raise StateError(
-                f"the token file {self.path} cannot be read ({refusal(self.path, failure)}).",
+                f"the token file {self.path} cannot be read ({files.refusal(self.path, failure)}).",
                 advice="Run this as its owner, or put that right: the tokens may be good, and need no new consent.",
             ) from None
         except (ValueError, AttributeError, RecursionError):
@@ -207,14 +198,14 @@ class TokenFile(NamedTuple):
         """Replace the file; when this returns, the tokens are on disk. Raises StateError where they are not."""
         keep_secret(tokens.access_token, tokens.refresh_token)
         with self._writing():
-            write_whole(self.path, json.dumps(tokens._asdict()), private=True)
+            files.write_whole(self.path, json.dumps(tokens._asdict()), private=True)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold other processes off while tokens are rotated by locking the file; StateError: `write` would not work."""
         with self._writing():
             while True:  # while we waited for the lock, another process may have replaced the file
-                descriptor = open_private(self.path)
+                descriptor = files.open_private(self.path)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 with suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(descriptor), self.path.stat()):
@@ -222,7 +213,7 @@ class TokenFile(NamedTuple):
                 os.close(descriptor)
         try:
             with self._writing():
-                prove_replaceable(self.path)
+                files.prove_replaceable(self.path)
             yield
         finally:
             if os.fstat(descriptor).st_size == 0:  # it was made for the lock, and unless it was replaced, nothing came
@@ -234,11 +225,11 @@ class TokenFile(NamedTuple):
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            make_directory(self.path.parent)
+            files.make_directory(self.path.parent)
             yield
         except OSError as failure:
             raise StateError(
-                f"the token file {self.path} cannot be written ({refusal(self.path, failure)}).",
+                f"the token file {self.path} cannot be written ({files.refusal(self.path, failure)}).",
                 advice="Give the user that runs this the right to write there; until then no token is refreshed.",
             ) from None
 

@@ -18,29 +18,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
-from outreach_sync import __version__
+from outreach_sync import __version__, errors
 from outreach_sync.connections import Answer, Transport
-from outreach_sync.errors import (
-    NotAllowedError,
-    NotAuthenticatedError,
-    OutreachSyncError,
-    QuotaSpentError,
-    ServiceError,
-    UntrustedAnswerError,
-)
 from outreach_sync.http import BusyError, GarbledError, MaybeSentError, OnRetry, Patience, Quota, ahead, quota
 from outreach_sync.instants import Instant, to_iso
+from outreach_sync.outreach import rows
 from outreach_sync.outreach.auth import Tokens, refusal_of
-from outreach_sync.outreach.rows import (
-    KINDS,
-    REMOVED,
-    SHOWN_BY,
-    STATE_REMOVED,
-    Wanted,
-    fields_of,
-    parsed_object,
-    read_page,
-)
 from outreach_sync.records import Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 
@@ -70,19 +53,19 @@ _SAME_PAGE_AT_MOST = 3
 _EMPTY_PAGES_AT_MOST = 100
 
 
-class NotUnderstoodError(ServiceError):
+class NotUnderstoodError(errors.ServiceError):
     """Outreach refuses the request as it is: a filter, an attribute or a parameter."""
 
 
-class CursorRefusedError(ServiceError):
+class CursorRefusedError(errors.ServiceError):
     """Outreach no longer accepts the page token; the walk starts again."""
 
 
-class PageTooLargeError(ServiceError):
+class PageTooLargeError(errors.ServiceError):
     """The page keeps failing as pages do that are too large for the service."""
 
 
-class PagingLoopError(UntrustedAnswerError):
+class PagingLoopError(errors.UntrustedAnswerError):
     """The pages go in circles; a stored page token leads into the circle and should be dropped."""
 
 
@@ -101,16 +84,17 @@ class Outreach:
         self.requests = 0  # what was sent so far, but for tokens
         self._counting = threading.Lock()
         self._doubtful = 0  # how many answers in a row were a 401 that may be a gateway's
-        usual = fields_of(Stream.TASKS, Wanted())
+        usual = rows.fields_of(Stream.TASKS, rows.Wanted())
         in_rule = named_attributes(config.sync.tasks.skipped_when)
-        self._wanted = Wanted(
+        self._wanted = rows.Wanted(
             tuple(sorted(set(config.sync.people.create_fields.values()))),
             tuple(sorted(name for name in in_rule if name == "note" or name not in usual)),
             config.sync.tasks.vanished_is_skipped or want_steps,
         )
         self._smallest = max(config.outreach.page_size // _SMALLEST_PART, 1)
         self._sizes = dict.fromkeys(Stream, config.outreach.page_size)
-        self._event_names = tuple(dict.fromkeys((*config.sync.tasks.skip_events, STATE_REMOVED, *REMOVED, *SHOWN_BY)))
+        needed = (*config.sync.tasks.skip_events, rows.STATE_REMOVED, *rows.REMOVED, *rows.SHOWN_BY)
+        self._event_names = tuple(dict.fromkeys(needed))
         self._name_by_name = False
         self.refused_names: set[str] = set()  # of events that are not listed, though others are
 
@@ -120,7 +104,7 @@ class Outreach:
         """Return the JSON:API document at a path below the base; what Outreach refuses is named by `_refusal`."""
 
         def document(answer: Answer) -> dict[str, Any] | None:
-            content = parsed_object(answer.body)
+            content = rows.parsed_object(answer.body)
             return content if content is not None and isinstance(content.get("data"), (list, dict)) else None
 
         return self._ask(f"{self.config.outreach.base_url}{path}?{urlencode(list(params))}", document)
@@ -133,7 +117,7 @@ class Outreach:
             self.get("/api/v2/prospects", _ANY_ROW)
         now = self.transport.server_now()
         if now is None:
-            raise UntrustedAnswerError("Outreach's answers carry no Date header, so bounds cannot be computed.")
+            raise errors.UntrustedAnswerError("Outreach's answers carry no Date header, so bounds cannot be computed.")
         return now
 
     def _ask(self, url: str, parse: Callable[[Answer], T | None], *, at_most: float | None = None) -> T:
@@ -173,7 +157,7 @@ class Outreach:
             anew = now >= told.resets_at
         if told.remaining is not None and told.remaining <= reserve and not anew:
             until = f" until {to_iso(told.resets_at)}" if told.resets_at is not None else ""
-            raise QuotaSpentError(
+            raise errors.QuotaSpentError(
                 f"{told.remaining} requests are left of Outreach's quota{until}, and {reserve} are reserved.",
                 advice="What was read is kept and the next run goes on; to use more of the quota, lower "
                 "outreach.reserve.",
@@ -206,7 +190,7 @@ class Outreach:
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
         """Return the first page of what changed since then (None: of all); an upper bound would hide valid rows."""
-        query = [] if since is None else [(f"filter[{KINDS[stream].stamp}][gte]", to_iso(since))]
+        query = [] if since is None else [(f"filter[{rows.KINDS[stream].stamp}][gte]", to_iso(since))]
         if stream is Stream.EVENTS:
             query += [(_NAMES, name) for name in self._event_names]
         return self._url(stream, [("newFilterSyntax", "true"), *query] if query else [])
@@ -238,7 +222,7 @@ class Outreach:
         Each page's `next_url` is the progress to keep once its rows are safe. A walk that goes in circles is noticed by
         its links and by its rows. Rows alone prove little on a small page: one row may well come on two pages. Empty
         pages may be legitimate, endless ones are not. Raises as `get`, CursorRefusedError also for a page token of
-        another host, PagingLoopError, and UntrustedAnswerError where a page leads to another host.
+        another host, PagingLoopError, and errors.UntrustedAnswerError where a page leads to another host.
         """
         following, seen = iter(starts), Counter[int]()
         url = next(following, None)
@@ -274,7 +258,7 @@ class Outreach:
         ends = time.monotonic() + self.patience.left()
         url, _, rest = url.partition("#")
         name, rest = "", unquote(rest)
-        read = partial(read_page, stream=stream, wanted=self._wanted)
+        read = partial(rows.read_page, stream=stream, wanted=self._wanted)
         while True:
             if self._name_by_name and (split := first_name(url)) is not None:
                 url, name, rest = split
@@ -308,14 +292,15 @@ class Outreach:
         if size and page.received >= size and page.next_url == "":
             asked_for = size - 1 or size + 1
             url = with_page_size(url, asked_for)
-            page = self._ask(url, partial(read_page, stream=stream, wanted=self._wanted))
+            page = self._ask(url, partial(rows.read_page, stream=stream, wanted=self._wanted))
             if not page.next_url and page.received >= asked_for:
-                raise UntrustedAnswerError(f"Outreach's full page of {stream} does not say whether more follows.")
+                why = f"Outreach's full page of {stream} does not say whether more follows."
+                raise errors.UntrustedAnswerError(why)
         link = page.next_url or None
         if link and "://" not in link:
             link = urljoin(url, link)
         if link and not self.transport.trusts(link):
-            raise UntrustedAnswerError(
+            raise errors.UntrustedAnswerError(
                 f"Outreach's next page of {stream} is on another host than the configured one; it was not followed.",
                 advice="Compare outreach.base_url with the address in your Outreach account.",
             )
@@ -326,40 +311,40 @@ class Outreach:
     def _url(
         self, stream: Stream, more: Iterable[tuple[str, str]] = (), include: str = "prospect,sequence", sort: str = ""
     ) -> str:
-        kind = KINDS[stream]
+        kind = rows.KINDS[stream]
         query = [("sort", sort or kind.stamp), ("count", "false"), ("page[size]", str(self._sizes[stream]))]
-        query.append((f"fields[{kind.type}]", ",".join(fields_of(stream, self._wanted))))
+        query.append((f"fields[{kind.type}]", ",".join(rows.fields_of(stream, self._wanted))))
         if include and stream in {Stream.SEQUENCE_STATES, Stream.TASKS}:
             query.append(("include", include))
             if "prospect" in include:
-                query.append(("fields[prospect]", ",".join(fields_of(Stream.PROSPECTS, self._wanted))))
+                query.append(("fields[prospect]", ",".join(rows.fields_of(Stream.PROSPECTS, self._wanted))))
             query.append(("fields[sequence]", "name"))
         return f"{self.config.outreach.base_url}{_BELOW}{kind.path}?{urlencode([*query, *more])}"
 
 
-def _refusal(status: int, error: str, url: str) -> OutreachSyncError:
+def _refusal(status: int, error: str, url: str) -> errors.OutreachSyncError:
     """Name what a 4xx of Outreach's own means; `error` is its word."""
     resource = urlsplit(url).path.rpartition(_BELOW)[2]
     if status in _REFUSES_CURSORS and _CURSOR.search(url):
         return CursorRefusedError(f"Outreach no longer accepts the page token of {resource} ({error}).")
     if status == 401:  # noqa: PLR2004
-        return NotAuthenticatedError(
+        return errors.NotAuthenticatedError(
             f"Outreach refuses a token that it has just given ({error}).",
             advice="Run `outreach-sync auth login`; if that does not help, the app may have been suspended.",
         )
     if status == 403 and error == "unauthorizedOauthScope":  # noqa: PLR2004
         scope = f"{resource.partition('/')[0]}.read"
-        return NotAllowedError(
+        return errors.NotAllowedError(
             f"the token lacks the scope {scope}.",
             advice=f"Add {scope} to the app in Outreach, then run `outreach-sync auth login`.",
         )
     if status == 403:  # noqa: PLR2004
-        return NotAllowedError(
+        return errors.NotAllowedError(
             f"the governance profile of the user does not allow reading {resource} ({error}).",
             advice="Let the integration run as a user whose profile may see all records.",
         )
     if status == 404:  # noqa: PLR2004
-        return ServiceError(f"Outreach has no such record among its {resource}, or may not show it ({error}).")
+        return errors.ServiceError(f"Outreach has no such record among its {resource}, or may not show it ({error}).")
     return NotUnderstoodError(
         f"Outreach did not understand the request for {resource} ({status}, {error}).",
         advice="If the config names attributes, compare them with Outreach's reference; otherwise report this.",
