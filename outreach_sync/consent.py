@@ -1,6 +1,8 @@
-"""The consent of a user of Outreach: how its code comes back to us, and what it allows."""
-# OAuth 2: the redirect URI gets `code` and our `state`, or `error`. Only http on loopback can be listened on; an https
-# address would need a certificate, so it is pasted by hand.
+"""The consent of a user of Outreach: how its code comes back to us, and what it allows.
+
+OAuth 2: the redirect URI gets `code` and our `state`, or `error`. Only http on loopback can be listened on; an https
+address would need a certificate, so it is pasted by hand.
+"""
 
 from __future__ import annotations
 

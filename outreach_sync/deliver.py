@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 
 FIRST_LOAD_DONE = "first_load_done"
 _FRUITLESS_ROUNDS = 3
-_FRUITLESS_WITH_SUSPECTS = 6
-"""So many rounds may come to nothing while smaller batches can be tried: 100 objects are alone after four."""
-_LOST_IN_A_ROW = 3
-"""So many requests in a row with suspects may get no answer before Workbooks counts as down; of others, one."""
+_FRUITLESS_WITH_SUSPECTS = 6  # while smaller batches can be tried: 100 objects are alone after four rounds
+_LOST_IN_A_ROW = 3  # requests with suspects without an answer before Workbooks counts as down; of others, one
 _SMALLER = 4  # by how much a batch shrinks that was lost
 _ENOUGH = 2  # so often must an entry be lost alone, since any answer may be lost once
 _LONGEST_PAUSE_S = 10.0
@@ -159,10 +157,8 @@ class Delivery:
                     self._collect(block=False)
                     self._fill(("update",))
 
-    # -- the guard: each round counts what no guard has counted before
-
     def guard_problems(self, *, at_worst: bool = False) -> dict[Watched, str]:
-        """Return what this cycle would change too much of, in words; `at_worst`: whatever it will decide yet."""
+        """Return what this cycle would change too much of, not counted before; `at_worst`: whatever it decides yet."""
         run, passed = self._run, self._passed
         new = run.store.outbox.guarded(run.config.sync.labels[NOT_ACTIVE])
         waiting = run.store.undecided.count() + sum(new) if at_worst else 0
@@ -197,8 +193,6 @@ class Delivery:
             self._passed = self._counted
             with self._run.store.transaction():
                 outbox.admit()
-
-    # -- sending
 
     def _push_all(self, *, only_admitted: bool = False) -> None:
         """Send everything that is due, or what a guard has let pass, until it is settled or something is in the way."""
@@ -249,8 +243,6 @@ class Delivery:
         ):
             together = list(some)
             yield from (together[start : start + size] for start in range(0, len(together), size))
-
-    # -- what became of it
 
     def _collect(self, *, block: bool) -> None:
         """Settle the answers there are (one at least, if `block`), and send what follows from them."""
@@ -375,8 +367,6 @@ class Delivery:
         store.outbox.mark(ids, state="queued", in_doubt=in_doubt, next_attempt_at=None)
         store.people.doubt(entry.person_id for entry in people if entry.person_id is not None)
         store.undecided.mark_again(one for entry in people for one in (entry.prospect_id or 0, *entry.pool))
-
-    # -- what does not settle
 
     def _confirm_refusals(self) -> bool:
         """Read what was refused: a refusal stands if the record is there; return whether any has to be decided anew."""

@@ -1,6 +1,8 @@
-"""Files: one name for each, read up to a limit, private from their first moment, and replaced whole."""
-# A full disk or a power cut leaves the old file. One that is replaced keeps owner, group and mode; root gives a new one
-# to the owner of its directory, so that the service can read it. Of a symbolic link, what it points to is replaced.
+"""Files: one name for each, read up to a limit, private from their first moment, and replaced whole.
+
+A full disk or a power cut leaves the old file. One that is replaced keeps owner, group and mode; root gives a new one
+to the owner of its directory, so that the service can read it. Of a symbolic link, what it points to is replaced.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Points in time as whole milliseconds since 1970-01-01T00:00:00Z, and the forms they come and go in."""
-# An integer has no zone to get wrong and holds all that Outreach (milliseconds) and Workbooks (seconds) say.
+"""Points in time as whole milliseconds since 1970-01-01T00:00:00Z, and the forms they come and go in.
+
+An integer has no zone to get wrong and holds all that Outreach (milliseconds) and Workbooks (seconds) say.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""What is logged and printed: structlog's events on stderr, and the one choke point through which everything goes."""
-# An event is one line, JSON off a terminal. Names, notes and states come from two services: they must not forge a line
-# or steer a terminal, and no secret may appear. Commands send what they print through the same scrubbing.
+"""What is logged and printed: structlog's events on stderr, and the one choke point through which everything goes.
+
+An event is one line, JSON off a terminal. Names, notes and states come from two services: they must not forge a line
+or steer a terminal, and no secret may appear. Commands send what they print through the same scrubbing.
+"""
 
 from __future__ import annotations
 

@@ -29,13 +29,10 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 
-CHUNK = 380
-"""Prospects decided together: four full look-ups by e-mail (`workbooks.people` asks for 95 addresses at a time)."""
-
+CHUNK = 380  # prospects decided together: four full look-ups by e-mail, 95 addresses each
 REFERENCE = "reference"
 _CREATED = "created"
-_LOOKS = 15
-"""How often to look again for a record made a moment ago, each time after `look_again_seconds`: for half a minute."""
+_LOOKS = 15  # times to look again for a record made a moment ago, after `look_again_seconds` each: half a minute
 
 
 class Matches(NamedTuple):

@@ -1,6 +1,8 @@
-"""Monitoring: who is told how runs went. Nothing here can fail a run, or delay it by more than a few seconds."""
-# healthchecks.io's "Pinging API" (`<url>/start`, `<url>` for success, `<url>/fail`, `<url>/<exit status>`, `<url>/log`
-# for neither; the body is shown; `rid`, a UUID, ties a start to its end), commands, and Prometheus (docs/metrics.md).
+"""Monitoring: who is told how runs went. Nothing here can fail a run, or delay it by more than a few seconds.
+
+healthchecks.io's "Pinging API" (`<url>/start`, `<url>` for success, `<url>/fail`, `<url>/<exit status>`, `<url>/log`
+for neither; the body is shown; `rid`, a UUID, ties a start to its end), commands, and Prometheus (docs/metrics.md).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The schedule: cycles and reconciles at their times, one after the other, until asked to stop."""
-# APScheduler keeps the jobs and one worker thread, so nothing overlaps. The main thread has it look each second, so a
-# sleep or a set clock is noticed at once. Each next time counts from now: a jump of years is one run.
+"""The schedule: cycles and reconciles at their times, one after the other, until asked to stop.
+
+APScheduler keeps the jobs and one worker thread, so nothing overlaps. The main thread has it look each second, so a
+sleep or a set clock is noticed at once. Each next time counts from now: a jump of years is one run.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The config file: found, read as YAML, and made into the `Config`, or into all of its mistakes at once."""
-# YAML becomes a tree of text with lines. Numbers and truth values stay text (`Plain`), so that a client id of digits
-# keeps its zeros. Every value goes through one clean-up: written out, by ``${NAME}`` or ``${NAME:-default}`` (``$${``
-# is a literal ``${``), or by ``<key>_file: PATH``.
+"""The config file: found, read as YAML, and made into the `Config`, or into all of its mistakes at once.
+
+YAML becomes a tree of text with lines. Numbers and truth values stay text (`Plain`), so that a client id of digits
+keeps its zeros. Every value goes through one clean-up: written out, by ``${NAME}`` or ``${NAME:-default}`` (``$${``
+is a literal ``${``), or by ``<key>_file: PATH``.
+"""
 
 from __future__ import annotations
 
@@ -178,9 +180,6 @@ def _section(tree: Mapping[str, object], *way: str) -> Mapping[str, object]:
     return here if isinstance(here, dict) else {}
 
 
-# The file
-
-
 class Document:
     """A config file that was read, with what the environment and the files of secrets hold put in."""
 
@@ -349,9 +348,6 @@ def _compose(path: Path) -> yaml.MappingNode:
     if not isinstance(node, yaml.MappingNode):
         raise unusable(node.start_mark.line + 1, "this is not a mapping; allowed: sections like `outreach:`")
     return node
-
-
-# What is allowed
 
 
 def _complaint(kind: str, context: Mapping[str, Any], where: Where) -> str:

@@ -1,7 +1,9 @@
-"""The config: every key with what it may be, its default and its meaning; before that, the types of values."""
-# A default is written as in the file. Durations are whole milliseconds (`…_ms`), secrets are `SecretStr`. Schema,
-# reference, starter and complaints are made from here. A message never shows what was given: it might be a secret.
-# `errorMessage` is what editors show for a value that does not fit, and what our own complaints call allowed.
+"""The config: every key with what it may be, its default and its meaning; before that, the types of values.
+
+A default is written as in the file. Durations are whole milliseconds (`…_ms`), secrets are `SecretStr`. Schema,
+reference, starter and complaints are made from here. A message never shows what was given: it might be a secret.
+`errorMessage` is what editors show for a value that does not fit, and what our own complaints call allowed.
+"""
 
 from __future__ import annotations
 

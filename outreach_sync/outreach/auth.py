@@ -35,11 +35,7 @@ if TYPE_CHECKING:
     from outreach_sync.connections import Answer, Transport
 
 LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outreach.refresh_token."
-"""What to do when consent is needed anew."""
-
-SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read", "events.read")
-"""What consent is asked for."""
-
+SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read", "events.read")  # to consent to
 _DEFAULT_LIFE_S = 7200
 _S2S_LIFE_S = 3600
 _STATEMENT_LIFE_S = 3000  # an hour is the most; less leaves room for clocks that differ

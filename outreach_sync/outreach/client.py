@@ -45,8 +45,7 @@ IDS_IN_A_REQUEST = 100  # of the longest ids there are, that is 2 KB of URL
 _NAMES = "filter[name][]"
 _PAGE_SIZE = re.compile(r"(page(?:\[|%5B)size(?:\]|%5D)=)(\d+)", re.IGNORECASE)
 _CURSOR = re.compile(r"[?&]page(?:\[|%5B)(?:after|before)(?:\]|%5D)=", re.IGNORECASE)
-_SMALLEST_PART = 40
-"""A page that fails even at this part of `page_size` is not too large (25 rows where 1,000 were asked for)."""
+_SMALLEST_PART = 40  # of `page_size`: a page that fails even at 25 rows in place of 1,000 is not too large
 _TOO_LARGE = frozenset({502, 504})
 _FAILURES_BEFORE_HALVING = 2
 _SAME_PAGE_AT_MOST = 3
@@ -97,8 +96,6 @@ class Outreach:
         self._event_names = tuple(dict.fromkeys(needed))
         self._name_by_name = False
         self.refused_names: set[str] = set()  # of events that are not listed, though others are
-
-    # One request
 
     def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return the JSON:API document at a path below the base; what Outreach refuses is named by `_refusal`."""
@@ -185,8 +182,6 @@ class Outreach:
         if refused := refusal_of(answer):
             raise _refusal(answer.status, refused, url)
         return answer
-
-    # Pages
 
     def first_url(self, stream: Stream, since: Instant | None) -> str:
         """Return the first page of what changed since then (None: of all); an upper bound would hide valid rows."""

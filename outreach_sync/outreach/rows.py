@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-LARGEST_ID = 2**60 - 1
-"""No id of Outreach's comes near it; what is larger is refused, so that it and keys made of it fit any database."""
+LARGEST_ID = 2**60 - 1  # no id comes near it; what is larger is refused, so that keys made of it fit any database
 
 Id = Annotated[int, Meta(gt=0, le=LARGEST_ID)]
 Time = Annotated[str, Meta(title="a time, kept as it came")] | None
@@ -50,8 +49,6 @@ _FLAGS = {
     **dict.fromkeys(("false", "f", "no", "n", "off", "0", *_NOTHING), False),
 }
 _LONGEST_QUOTE = _LONGEST_NUMBER = 40
-
-
 STATE_REMOVED, MERGED = "sequence_state_destroyed", "prospect_merged"
 REMOVED = ("prospect_destroyed", MERGED)
 SHOWN_BY = {
@@ -60,10 +57,7 @@ SHOWN_BY = {
     "emails_opt_out": ("email_opted_out", True),
     "emails_opt_out_revert": ("email_opted_out", False),
 }
-"""What a prospect says that has been read since such an event; then it need not be read again.
-
-These names, and those that say that a task was skipped, are the events that are asked for.
-"""
+"""What a prospect says that was read since such an event, and need not be read again. No other events are asked for."""
 
 
 class Kind(NamedTuple):

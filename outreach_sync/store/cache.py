@@ -248,8 +248,6 @@ class Cache(Table):
         """Record that all sequence states of these prospects are in the cache, whatever their age."""
         self.do(f"UPDATE prospect SET history_read = 1 WHERE id IN {IDS}", prospect_ids)
 
-    # -- looking
-
     def task(self, task_id: int) -> CachedTask | None:
         """Return a sequence task as last read."""
         return next(iter(self.tasks("id = ?", task_id)), None)

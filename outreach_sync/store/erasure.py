@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_TEXT = 3
 ERASED = "[erased]"
-_OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})
-"""Values of a summary that the program made up itself."""
+_OURS = frozenset({"run_id", "outcome", "started_at", "finished_at"})  # values of a summary that we made up
 FORGOTTEN = "SELECT id FROM forgotten WHERE kind ="
 _KEY = "SELECT value FROM fact WHERE name = 'forgotten_key'"
 

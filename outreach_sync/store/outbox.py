@@ -38,7 +38,7 @@ SENDING, DISCARDED = "sending", "discarded"
 _REFUSED = "reason IS NOT NULL AND state NOT IN ('waiting', 'discarded')"
 IMPLAUSIBLE_PAUSE_MS = 2 * 86_400_000  # a pause that ends later than this from now was begun by a wrong clock
 IS_DUE = f"(next_attempt_at IS NULL OR next_attempt_at <= ? OR next_attempt_at > ? + {IMPLAUSIBLE_PAUSE_MS})"
-"""Whether an entry is due; takes the time twice (`is_due` says the same)."""
+# takes the time twice (`is_due` says the same)
 _FIRST_PAUSE_MS = 5 * 60_000
 _LONGEST_PAUSE_MS = 24 * 3_600_000
 _OF = f"record = ? AND stream = '' AND key IN {IDS}"
@@ -197,8 +197,6 @@ class Outbox(Table):
         """Make refused entries due now, with their attempts reset, parked ones too."""
         which = f"state IN ('queued', 'parked') AND reason IS NOT NULL AND id IN {IDS}"
         self.do(f"UPDATE outbox SET state = 'queued', attempts = 0, next_attempt_at = NULL WHERE {which}", entry_ids)
-
-    # -- looking
 
     def due(
         self, record: str, action: str, now: Instant, *, after: int, limit: int, run_id: str | None = None

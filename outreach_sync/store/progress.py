@@ -115,13 +115,9 @@ class Events(Table):
         self.do(f"DELETE FROM concern WHERE stream = ? AND id IN {IDS}", stream, ids)
 
 
-ENDED = ("finished", "opted_out", "bounced", "failed")
-"""States in which a sequence has ended for a person: its open tasks were withdrawn, not skipped."""
-FINDINGS = (
-    *("states_missing", "prospects_gone", "people_differ", "people_gone"),
-    *("tasks_gone", "tasks_hidden", "tasks_vanished"),
-)
-"""Tasks are gone or hidden in Workbooks, or vanished from Outreach."""
+ENDED = ("finished", "opted_out", "bounced", "failed")  # then open tasks were withdrawn, not skipped
+_OF_TASKS = ("tasks_gone", "tasks_hidden", "tasks_vanished")  # the first two from Workbooks, the last from Outreach
+FINDINGS = ("states_missing", "prospects_gone", "people_differ", "people_gone", *_OF_TASKS)
 _FOUND = "(SELECT id FROM temp.finding WHERE kind = '{}')"
 _MISSING, _GONE, _VANISHED = map(_FOUND.format, ("states_missing", "prospects_gone", "tasks_vanished"))
 _KEEP = f"""

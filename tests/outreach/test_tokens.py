@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync import files
 from outreach_sync.connections import Answer
 from outreach_sync.errors import NotAuthenticatedError, QuotaSpentError, StateError
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.outreach import auth
 from outreach_sync.outreach.auth import SCOPES, StoredTokens, TokenFile
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_no_token_is_rotated_or_used_that_cannot_be_kept(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(auth, what, full)
+        patched.setattr(files, what, full)
         for _ in range(2):
             with pytest.raises(StateError, match="No space left"):
                 side.tokens.current()
