@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -76,16 +77,17 @@ def sandbox(context: click.Context, /, **options: Any) -> int | None:
     if context.invoked_subcommand is not None:
         return None
     try:
-        return serve(on_ready=_say_where, **options)
+        return serve(on_ready=partial(_say_where, options["config_file"]), **options)
     except OSError as error:
         advice = "Choose other ports (0: any free one), or another file with --write."
         raise UsageError(f"the sandbox cannot be served so: {error.strerror}.", advice=advice) from error
 
 
-def _say_where(served: Sandbox) -> None:
+def _say_where(config_file: Path, served: Sandbox) -> None:
     click.echo(f"Outreach on {served.outreach.url}, Workbooks on {served.workbooks.url}. Stop with Ctrl-C.", err=True)
-    there = "`outreach-sync -c sandbox.yaml run`, `outreach-sync sandbox do list`; docs/sandbox.md."
-    click.echo(f"In another terminal: {there}", err=True)
+    ours = f"outreach-sync -c {config_file}"
+    do = "outreach-sync" if config_file == CONFIG_FILE else ours
+    click.echo(f"In another terminal: `{ours} run`, `{do} sandbox do list`; docs/sandbox.md.", err=True)
 
 
 def _ask(service: str, method: str, path: str, document: object = None) -> Any:

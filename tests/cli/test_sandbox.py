@@ -72,6 +72,15 @@ def test_each_start_has_a_state_of_its_own_and_writes_its_config_anew(served: Se
     assert served.config.read_text(encoding="utf-8") == other.printed
 
 
+def test_what_to_type_next_names_the_config_that_was_written(tmp_path: Path) -> None:
+    process = start(tmp_path, "--write", "mine.yaml").process
+    assert process.stderr is not None
+    said = [process.stderr.readline() for _ in range(2)]
+    process.kill()
+    process.communicate()
+    assert "`outreach-sync -c mine.yaml run`, `outreach-sync -c mine.yaml sandbox do list`" in said[1]
+
+
 @pytest.mark.parametrize(("served", "held"), [(("--empty",), 0), (("--bare",), 60)], indirect=["served"])
 def test_it_begins_empty_or_without_the_fields_of_the_sync(served: Served, held: int) -> None:
     outreach, workbooks = (served.document[name]["base_url"] for name in ("outreach", "workbooks"))
