@@ -28,7 +28,7 @@ from outreach_sync.rules.watermark import Watched, guard_problems
 from outreach_sync.store.outbox import DISCARDED, HIDDEN, PERSON, SENDING, TASK, Entry
 from outreach_sync.store.people import DUE
 from outreach_sync.workbooks.metadata import systemic_problem
-from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS
+from outreach_sync.workbooks.wire import PEOPLE, PERSON_CLASS, REFERENCE, TASKS, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -241,8 +241,7 @@ class Delivery:
         for size, some in groupby(
             entries, lambda one: max(1, lost[one.id][-1] // _SMALLER) if one.id in lost else most
         ):
-            together = list(some)
-            yield from (together[start : start + size] for start in range(0, len(together), size))
+            yield from chunks(list(some), size)
 
     def _collect(self, *, block: bool) -> None:
         """Settle the answers there are (one at least, if `block`), and send what follows from them."""
@@ -517,14 +516,13 @@ def _look_for_hidden_tasks(run: Run) -> None:
 
 
 def _doubt_people_of_tasks(run: Run, *, held: bool) -> None:
-    """Read the People of due tasks that this run did not find or write, and have anyone who is gone decided anew."""
+    """Read the People of due tasks, and have anyone who is gone decided anew (`held`: once all walks are complete)."""
     for entries in _due(run, TASK, "create", _TASKS_TOGETHER):
         links = run.store.people.of_prospects({one.prospect_id for one in entries if one.prospect_id is not None})
         unread = [
             person
             for person in run.store.people.by_id(set(links.values())).values()
             if not (person.deleted or person.hidden or person.untouched)
-            and max(person.linked_at, person.written_at or 0) < run.summary.started_at
         ]
         rows = read_people(run, unread) if unread else {}
         gone = [one.id for one in unread if one.id not in rows or rows[one.id].is_deleted]

@@ -122,6 +122,13 @@ def test_what_was_lost_once_makes_only_its_own_next_batches_small(world: World, 
     assert sorted(len(batch) for batch in batches) == [5, 5, 5, 5, 20, 20, 20]
 
 
+def test_a_record_that_was_lost_alone_once_is_no_failure(world: World, batches: Batches) -> None:
+    moved(world, 2)
+    batches.clear()
+    batches.answer = lambda writes, send: lost(writes, send) if len(batches) < 3 else send(writes)
+    assert counts(world.run(sync=LENIENT)) == {"updated": 2}
+
+
 def test_a_record_that_workbooks_fails_at_is_parked_in_the_end(world: World, batches: Batches) -> None:
     """Alone it looks like a service that is down, so the cycle ends with 4. It counts an attempt all the same."""
     moved(world, 1)
@@ -136,12 +143,13 @@ def test_a_record_that_workbooks_fails_at_is_parked_in_the_end(world: World, bat
 
 
 def test_a_service_that_takes_nothing_is_not_asked_for_every_record(world: World, batches: Batches) -> None:
-    world.settings["workbooks"]["batch_size"] = 20
-    moved(world, 60)
+    world.settings["workbooks"] |= {"batch_size": 20, "concurrency": 1}
+    moved(world, 100)
     batches.clear()
     batches.answer = lost
     assert world.run(sync=LENIENT).exit_status == 4
     assert (len(batches) < 30, len(world.failures()) <= 6) == (True, True)
+    assert len({one.id for batch in batches for one in batch}) == 40, "one batch, and the one ready behind it"
 
 
 def test_a_pilot_ends_as_any_run_while_answers_keep_being_lost(world: World, batches: Batches) -> None:
@@ -208,13 +216,30 @@ def test_a_task_that_was_sent_and_deleted_before_the_state_was_lost_follows_when
     assert (len(world.tasks()), world.sql("SELECT * FROM outbox")) == (made, [])
 
 
-def test_a_task_is_never_tied_to_a_person_that_was_deleted_but_to_the_one_created_again(world: World) -> None:
+@pytest.mark.parametrize("passed", [0, -DAY], ids=["", "the clock was set back"])
+def test_a_task_is_never_tied_to_a_person_that_was_deleted_but_to_the_one_created_again(
+    world: World, passed: int
+) -> None:
     prospect = world.known(1)[0]
+    world.time.pass_time(passed)
     world.workbooks.delete(PERSON, world.person()["id"])
     world.skipped_task(prospect)
     ended = world.run()
     assert (ended.document["people"]["recreated"], ended.document["tasks"]["created"]) == (1, 1)
     assert world.tasks()[0]["primary_contact_id"] == world.person()["id"]
+
+
+def test_a_person_that_is_gone_is_not_created_again_for_a_task_while_a_walk_is_incomplete(world: World) -> None:
+    world.skipped_task(world.known(1)[0])
+    world.sandbox.workbooks.faults.on("unavailable_503", kind="write activity/tasks")
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
+    world.sandbox.workbooks.faults.clear()
+    world.workbooks.delete(PERSON, world.person()["id"])
+    world.sandbox.outreach.faults.on("server_error_500", kind="list sequenceStates")
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
+    assert (world.people(), world.tasks()) == ([], [])
+    world.sandbox.outreach.faults.clear()
+    assert counts(world.run()) == {"recreated": 1, "tasks": 1}
 
 
 # -- not shown yet
