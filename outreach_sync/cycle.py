@@ -14,6 +14,7 @@ from outreach_sync.config.model import fingerprints
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.pull import pull, read_concerned, reread_refused
 from outreach_sync.records import Stream
+from outreach_sync.store.outbox import DISCARDED, TASK
 from outreach_sync.store.people import EVERYBODY, WITHOUT_PERSON
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def count_what_waits(run: Run) -> None:
     summary = run.summary
     summary.tasks.queued, summary.people.queued = 0, run.store.undecided.count(unqueued=True)
     for (record, state), count in run.store.outbox.counts().items():
-        if state != "discarded":
-            queue = summary.tasks if record == "task" else summary.people
+        if state != DISCARDED:
+            queue = summary.tasks if record == TASK else summary.people
             queue.queued += count
     summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 
-CHUNK = 380  # prospects decided together: four full look-ups by e-mail, 95 addresses each
+CHUNK = 380  # prospects decided together: four look-ups by e-mail, of at most 96 addresses each
 REFERENCE = "reference"
 _CREATED = "created"
 _LOOKS = 15  # times to look again for a record made a moment ago, after `look_again_seconds` each: half a minute
