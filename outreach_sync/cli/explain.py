@@ -16,6 +16,7 @@ from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store, is_there
 from outreach_sync.store.cache import NEWEST_OPEN
+from outreach_sync.store.progress import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -139,7 +140,7 @@ def _what_waits_and_was_written(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _fields(fields: Mapping[str, Any]) -> Iterator[str]:
     for name, value in fields.items():
-        first, *more = ("-" if value is None else str(value)).split("\n")
+        first, *more = ui.shown_value(value, "\n").split("\n")
         yield f"  {name:<29} {first}"
         yield from (f"{'':<32}{line}" for line in more)
 
@@ -173,8 +174,7 @@ def _refusals(entries: Sequence[Entry], links: why.Links) -> Iterator[ui.Line]:
         named = "unknown" if entry.prospect_id is None else f"prospect {entry.prospect_id}"
         what = named if entry.task_id is None else f"task {entry.task_id}"
         source = ui.linked(what, links.prospect(entry.prospect_id))
-        whom = entry.person_id
-        person = "" if whom is None else ui.linked(f"Person {whom}", links.person(whom))
+        person = entry.person_id and ui.linked(f"Person {entry.person_id}", links.person(entry.person_id))
         return entry.id, source, person, entry.attempts, due, entry.reason
 
     if not entries:
@@ -200,7 +200,9 @@ def show(context: ui.Invocation, failure_id: int) -> None:
         entry = why.failures_with_ids(state, [failure_id])[0]
     more = {"action": entry.action, "fields": dict(entry.fields), "advice": why.kind_of(entry).advice}
     document = {**why.failure_document(entry), **more}
-    context.answer(document, (f"{name:<16}{'' if value is None else value}" for name, value in document.items()))
+    said = [f"{name:<16}{'' if value is None else value}" for name, value in document.items() if name != "fields"]
+    fields = ["What was to be written:", *_fields(why.readable(entry.fields))] if entry.fields else []
+    context.answer(document, [*said, *fields])
 
 
 @failures.command()
@@ -242,7 +244,6 @@ def _changing(context: ui.Invocation, what: str, ids: tuple[int, ...]) -> Iterat
             yield store, entries
 
 
-_DAY_MS = 86_400_000
 _YES_NO = {True: "yes", False: "no", None: "null"}
 _OPEN_TASKS = 1_000
 _COMBINATION = (
@@ -270,7 +271,7 @@ def probe_skips(context: ui.Invocation, days: int) -> None:
         open_tasks = [one.task for one in store.cache.tasks(NEWEST_OPEN, _OPEN_TASKS)]
     with ui.stop_on_signals() as stop:
         source = Outreach(config, stop, want_steps=True)
-        since = Instant(source.server_time() - days * _DAY_MS)
+        since = Instant(source.server_time() - days * DAY_MS)
         document = probe(source, since, days, config, open_tasks)
     context.answer(document, _found_skips(document))
 

@@ -60,9 +60,12 @@ def moment(text: str) -> Instant | Back:
     raise click.BadParameter(f"'{text}' {said}")
 
 
-_ALLOW_BULK = click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
-_QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")
-_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")
+def _as_both(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command what `run` and `reconcile` share: the options that help lists last, and the invocation."""
+    command = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")(ui.invocation(command))
+    command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")(command)
+    lifted = click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
+    return lifted(ui.as_json(ui.as_csv(command)))
 
 
 @click.command()
@@ -72,12 +75,7 @@ _VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show the log as i
 @click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only this stream; repeatable.")
 @click.option("--prospect", "prospects", multiple=True, type=ui.ID, help="Write only this person; repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Write only so many people: a pilot. The rest stays to be done.")
-@_ALLOW_BULK
-@ui.as_json
-@ui.as_csv
-@_QUIET
-@_VERBOSE
-@ui.invocation
+@_as_both
 def run(context: ui.Invocation, /, *, as_csv: bool, quiet: bool, verbose: bool, **asked: Any) -> int:
     """Run one cycle: read what changed in Outreach since the watermark, write what differs to Workbooks.
 
@@ -96,12 +94,7 @@ def run(context: ui.Invocation, /, *, as_csv: bool, quiet: bool, verbose: bool, 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Compare, show every repair, and write nothing but a rotated token.")
-@_ALLOW_BULK
-@ui.as_json
-@ui.as_csv
-@_QUIET
-@_VERBOSE
-@ui.invocation
+@_as_both
 def reconcile(context: ui.Invocation, /, *, dry_run: bool, allow_bulk: bool, **shown: bool) -> int:
     """Compare everything, and repair the difference.
 
@@ -268,7 +261,8 @@ def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
     refused = ended.refused
     if refused:
         yield ""
-        yield f"Would be refused ({len(refused):,}); a dry run keeps no list, `failures list` has it after a run:"
+        head = f"Refused, now or by an earlier run ({len(refused):,})"
+        yield f"{head}; a dry run keeps no list, `failures list` has it after a run:"
     for one in refused[:_SHOWN_REFUSALS]:
         source = f"prospect {one['prospect_id']}" if one["task_id"] is None else f"task {one['task_id']}"
         yield f"{_INDENT}{source}: {one['reason']}"
@@ -290,7 +284,8 @@ def _in_numbers(people: Sequence[Mapping[str, Any]], tasks: Sequence[Any], confi
         yield ui.table(rows, ("Sequence State from", "to", "people"), right=(2,))
     opt_outs = sum(one["fields"].get(no_email, [None, False])[1] is True for one in people)
     created = sum(one["action"] == "create" for one in people)
-    opted_out = f"{opt_outs:,} new opt-outs (No Email {ui.plain_or('→', '->')} true)"
-    made = f"{len(tasks):,} Tasks would be made as {config.sync.tasks.status}."
-    yield f"{len(people):,} people would change: {opted_out}, {created:,} new People. {made}"
+    opted_out = f"{ui.counted(opt_outs, 'new opt-out')} (No Email {ui.plain_or('→', '->')} true)"
+    made = f"{ui.counted(created, 'new Person', 'new People')}. {ui.counted(len(tasks), 'Task')} would be made"
+    changed = ui.counted(len(people), "person", "people")
+    yield f"{changed} would change: {opted_out}, {made} as {config.sync.tasks.status}."
     yield ""

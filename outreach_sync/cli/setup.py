@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 
 _PLACE = usual_places()[0]
-_TO_STDOUT = Path("-")
 
 
 @click.command()
@@ -54,7 +53,7 @@ def init(*, path: Path | None, defaults: bool, force: bool) -> None:
     from the environment, or from files. Exit status: 0; 2 there is a file already.
     """
     target = path or _PLACE
-    if target == _TO_STDOUT:
+    if target == Path("-"):
         click.echo(starter_config({}), nl=False)
         return
     taken = UsageError(f"{target} exists already; it was left as it is.", advice="Name another path, or use --force.")
@@ -140,8 +139,7 @@ def check(context: ui.Invocation) -> int:
     status, counts = exit_status(checks), Counter(one.status for one in checks)
     shown = ("name", "status", "detail", "hint")
     found = [{name: scrubbed(getattr(one, name)) for name in shown} for one in checks]
-    warnings = "1 warning" if counts["warn"] == 1 else f"{counts['warn']} warnings"
-    last = f"{counts['ok']} ok, {warnings}, {counts['fail']} failed."
+    last = f"{counts['ok']} ok, {ui.counted(counts['warn'], 'warning')}, {counts['fail']} failed."
     context.answer({"ok": status == 0, "checks": found}, ["", last])
     return status
 
@@ -167,15 +165,15 @@ def provision(context: ui.Invocation, /, *, dry_run: bool, datetime_type: str, w
         refuse_another_workbooks(config, target)
         steps = planned(target, wish)
         if not context.as_json:
-            ui.show([ui.table([(one.action, one.kind, one.name, one.column) for one in steps], _HEADERS)])
+            rows = [(one.action, one.kind, one.name, one.column) for one in steps]
+            ui.show([ui.table(rows, ("action", "what", "name", "column"))])
         made: dict[str, str] = {}
         findings: tuple[Finding, ...] = ()
         if not dry_run:
             patience_seconds = config.sync.patience_ms / 1000
             made, findings = provide(target, steps, wish, stop, patience_seconds=patience_seconds)
     columns = {step.role: step.column for step in steps if step.role is not None and step.column is not None}
-    columns |= made
-    changes = {role: column for role, column in columns.items() if fields.get(role) != column}
+    changes = {role: column for role, column in {**columns, **made}.items() if fields.get(role) != column}
     written = bool(changes) and not dry_run and _write_fields(context, changes, sure=write)
     document = {
         "dry_run": dry_run,
@@ -186,9 +184,6 @@ def provision(context: ui.Invocation, /, *, dry_run: bool, datetime_type: str, w
         "config_written": written,
     }
     context.answer(document, _provisioned(steps, document, changes))
-
-
-_HEADERS = ("action", "what", "name", "column")
 
 
 def _write_fields(context: ui.Invocation, changes: Mapping[str, str], *, sure: bool) -> bool:

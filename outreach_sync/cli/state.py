@@ -23,7 +23,7 @@ from outreach_sync.outreach.client import Outreach
 from outreach_sync.report import Report, render, write_page
 from outreach_sync.store import Store, backup as copies, holder, is_there, run_lock
 from outreach_sync.store.erasure import let_go, look_up, scrub_free_pages
-from outreach_sync.store.progress import Written
+from outreach_sync.store.progress import DAY_MS, Written
 from outreach_sync.workbooks.client import Workbooks
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from outreach_sync.store.erasure import Known
 
 
-_NEEDED = 1
-_DAY_MS = 86_400_000
 _DONE = ("created", "updated", "recreated", "rejected")
 
 
@@ -52,7 +50,7 @@ def status(context: ui.Invocation, /, *, check: bool) -> int:
     with context.reading() as (config, store):
         document = status_document(store, config, now(), holder(config.state.path))
     context.answer(document, _status(document, now()))
-    return _NEEDED if check and not document["ok"] else 0
+    return int(check and not document["ok"])
 
 
 def _status(document: Mapping[str, Any], at: Instant) -> Iterator[ui.Line]:
@@ -71,7 +69,7 @@ def _status(document: Mapping[str, Any], at: Instant) -> Iterator[ui.Line]:
         timing.append(f"last {last['command']} {age(last['started_at'])} ago")
     if document["next_run"] is not None:
         due = parse_iso(document["next_run"])
-        day = "%H:%M" if due - at < _DAY_MS else "%Y-%m-%d %H:%M"
+        day = "%H:%M" if due - at < DAY_MS else "%Y-%m-%d %H:%M"
         timing.append("next now" if due <= at else f"next {to_datetime(due):{day}} UTC")
     facts = dot.join(timing)
     yield ui.line(f"OK{dot}{facts}", style="green") if document["ok"] else facts
@@ -98,9 +96,10 @@ def _run_cells(run: Mapping[str, Any], age: str) -> tuple[str, ...]:
 
 
 def _facts(document: Mapping[str, Any]) -> Iterator[str]:
-    counts = f"{document['people']:,} linked people; {document['queued']:,} queued, {document['parked']:,} parked"
-    waiting = f"{document['waiting_for_person']:,} tasks wait for a Person"
-    yield f"{counts}, {waiting}, {document['undecided']:,} people to be decided."
+    linked, undecided = (ui.counted(document[name], "person", "people") for name in ("people", "undecided"))
+    waiting = document["queued"] + document["parked"] + document["waiting_for_person"] - document["refused"]
+    refused = f"{waiting:,} waiting, {document['refused']:,} refused ({document['parked']:,} parked)"
+    yield f"{linked} linked; {refused}; {undecided} to be decided."
     quota, yearly, tokens = document["quota"], document["yearly"], document["tokens"]
     if quota is not None:
         until = f", until {quota['resets_at']}" if quota["resets_at"] else ""
@@ -175,9 +174,6 @@ def _history(documents: Sequence[dict[str, Any]], links: Links) -> Iterator[ui.L
         yield f"The last {_SHOWN} fields; --json and --csv have all."
 
 
-_TO_STDOUT = "-"
-
-
 @click.command()
 @click.option("--out", required=True, metavar="FILE.html", help="Where to write the page; - is stdout.")
 @click.option(
@@ -193,12 +189,12 @@ def report(context: ui.Invocation, out: str, days: int) -> None:
     with context.reading() as (config, store):
         figures = Report(store, config, now(), days=days, holder=holder(config.state.path))
         page = render(figures)
-    if out == _TO_STDOUT:
+    if out == "-":
         click.echo(page, nl=False)
         return
     write_page(page, Path(out))
-    runs = f"{len(figures.runs):,} run{'' if len(figures.runs) == 1 else 's'}"
-    click.echo(scrubbed(f"Wrote {out}: {runs} in the last {days} day{'' if days == 1 else 's'}."))
+    runs = ui.counted(len(figures.runs), "run")
+    click.echo(scrubbed(f"Wrote {out}: {runs} in the last {ui.counted(days, 'day')}."))
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -334,8 +330,9 @@ def forget(
             advice = "Check the id, or add --unknown to have it noted all the same."
             raise UsageError(f"{_ids(someone)} is not known here, so there is nothing to erase.", advice=advice)
         who = ", ".join([*someone.names, *someone.addresses])
-        kept = f"{someone.states} sequence states, {someone.tasks} tasks, {someone.queued} entries of the queue"
-        stored = f"Stored here: {kept}, {someone.writes} lines of history."
+        kept = f"{ui.counted(someone.states, 'sequence state')}, {ui.counted(someone.tasks, 'task')}"
+        queued = ui.counted(someone.queued, "entry of the queue", "entries of the queue")
+        stored = f"Stored here: {kept}, {queued}, {ui.counted(someone.writes, 'line')} of history."
         ui.show([f"{_ids(someone)}{f': {who}' if who else ''}", stored])
         if dry_run:
             click.echo("Nothing was changed (--dry-run).")

@@ -214,11 +214,16 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
         writer.writerow([f"'{text}" if text.startswith(_FORMULA_STARTS) else text for text in texts])
 
 
-def shown_value(value: Any) -> str:
-    """Write a field's value on one line; nothing is `∅`."""
+def shown_value(value: Any, line_end: str = " | ") -> str:
+    """Write a field's value, on one line; nothing is `∅`."""
     if value is None or value == "":
         return plain_or("∅", "-")
-    return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", " | ")
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("\n", line_end)
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Say how many there are; `many` only where it is not `one` and an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def linked(label: str, url: str) -> Text:

@@ -83,13 +83,14 @@ def explain_task(store: Store, config: Config, task_id: int) -> dict[str, Any]:
         said = f"task {task_id} is not in the state: it was never read, or belongs to no sequence."
         raise UsageError(said, advice="`outreach-sync probe-skips` reads tasks as they are now.")
     task, prospect_id = _task(store, config, cached), cached.task.prospect_id
+    person_id = None if prospect_id is None else store.people.of_prospects([prospect_id]).get(prospect_id)
     return {
         "task": task,
         "attributes": dict(cached.task.attributes),
         "prospect_id": prospect_id,
-        "person_id": None if prospect_id is None else store.people.of_prospects([prospect_id]).get(prospect_id),
+        "person_id": person_id,
         "because": task["because"],
-        "queued": [_queued(entry) for entry in store.outbox.find(record=TASK, key=task_id)],
+        "queued": [_queued(entry, person_id) for entry in store.outbox.find(record=TASK, key=task_id)],
         "history": [written_document(one) for one in store.history.writes(record="task", task_id=task_id)],
     }
 
@@ -120,13 +121,17 @@ def written_document(one: Written) -> dict[str, Any]:
     return {**one._asdict(), "at": to_iso(one.at)}
 
 
+def readable(roles: Mapping[str, RoleValue]) -> Mapping[str, RoleValue]:
+    """Return values by role with the time written out."""
+    at = roles.get("state_updated_at")
+    return {**roles, "state_updated_at": to_iso(Instant(at))} if isinstance(at, int) else roles
+
+
 def _explanation(store: Store, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
     def named(roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
         """Name values by the configured fields; a role without a field is left out."""
-        at = roles.get("state_updated_at")
-        shown = {**roles, "state_updated_at": iso(Instant(at))} if isinstance(at, int) else roles
-        fields = {role: getattr(config.workbooks.fields, role) for role in shown}
-        return {fields[role]: value for role, value in shown.items() if fields[role] is not None}
+        fields = config.workbooks.fields.model_dump()
+        return {fields[role]: value for role, value in readable(roles).items() if fields[role] is not None}
 
     decision = decisions(store, config, {0: pool}, None if person is None else {0: person})[0]
     cached = store.cache.prospects(pool)
@@ -169,7 +174,7 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
         "because": decision.wanted.because,
         "problem": decision.problem,
         "differs": named(decision.changes()),
-        "queued": [_queued(entry) for entry in entries.values()],
+        "queued": [_queued(entry, person and person.id) for entry in entries.values()],
         "tasks": [_task(store, config, one) for one in store.cache.tasks(SKIPPED_OF, pool)],
         "history": [written_document(one) for one in sorted(written, key=lambda one: -one.at)],
     }
@@ -190,17 +195,17 @@ def _task(store: Store, config: Config, cached: CachedTask) -> dict[str, Any]:
     }
 
 
-def _queued(entry: Entry) -> dict[str, Any]:
+def _queued(entry: Entry, person_id: int | None) -> dict[str, Any]:
     waits = {"waiting": "its Person does not exist", "sending": "it was being sent when a run ended"}
     later = "a walk is not complete" if entry.held else "the next run sends it"
-    why = entry.reason or waits.get(entry.state) or later
+    why = entry.reason or waits.get("waiting" if entry.record == TASK and person_id is None else entry.state) or later
     return {**failure_document(entry), "state": entry.state, "action": entry.action, "why": why}
 
 
 def _unknown(what: str, *, forgotten: bool) -> UsageError:
     if forgotten:
         return UsageError(f"{what} was forgotten, as somebody asked: nothing is kept of them.")
-    advice = "Compare the id with the service; `outreach-sync run --full` reads again from sync.start."
+    advice = "Look in the service whether it is there; `outreach-sync run --full` reads again from sync.start."
     return UsageError(f"{what} is not in the state: it was never read, or is linked to nothing.", advice=advice)
 
 

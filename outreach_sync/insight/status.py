@@ -19,6 +19,7 @@ from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.monitoring import QUOTA
 from outreach_sync.outreach import auth
 from outreach_sync.outreach.auth import StoredTokens, TokenFile
+from outreach_sync.store.progress import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from outreach_sync.store.progress import RunRecord
 
 SMALL_PLAN, LARGE_PLAN = 250_000, 1_000_000  # requests a year that Outreach's plans allow
-_DAY_MS = 86_400_000
-_YEAR_MS = 365 * _DAY_MS
+_YEAR_MS = 365 * DAY_MS
 _SHOWN = 10
 _GRACE_MS = 5 * 60_000
 _UNAVAILABLE = 4
@@ -142,8 +142,8 @@ def next_time(schedule: Schedule, command: str, after: datetime) -> datetime | N
     cron = schedule.reconcile if command == "reconcile" else schedule.cron
     if cron:
         return next(CronSim(cron, after))
-    every = command == "run" and schedule.every_ms is not None
-    return after + timedelta(milliseconds=schedule.every_ms or 0) if every else None
+    every = schedule.every_ms if command == "run" else None
+    return None if every is None else after + timedelta(milliseconds=every)
 
 
 def yearly_cost(config: Config, store: Store) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
         return {"issued_at": None, "age_days": None, "warning": str(problem)}
     if stored is None or stored.issued_at is None:
         return None
-    days = (now + (stored.clock_offset_ms or 0) - stored.issued_at) / _DAY_MS  # by Outreach's clock
+    days = (now + (stored.clock_offset_ms or 0) - stored.issued_at) / DAY_MS  # by Outreach's clock
     warning = _age_warning(days) if stored.refresh_token else None
     return {"issued_at": to_iso(stored.issued_at), "age_days": round(days, 2), "warning": warning}
 
@@ -259,10 +259,10 @@ def _refresh_token(stored: StoredTokens, now: Instant) -> dict[str, Any] | None:
         return None
     if issued is None:
         return {"issued_at": None, "age_days": None, "days_left": None, "expires_at": None}
-    days = (now + (stored.clock_offset_ms or 0) - issued) / _DAY_MS
+    days = (now + (stored.clock_offset_ms or 0) - issued) / DAY_MS
     return {
         "issued_at": to_iso(issued),
         "age_days": round(days, 2),
         "days_left": round(max(_TOKEN_DAYS - days, 0), 2),
-        "expires_at": to_iso(Instant(issued + _TOKEN_DAYS * _DAY_MS)),
+        "expires_at": to_iso(Instant(issued + _TOKEN_DAYS * DAY_MS)),
     }

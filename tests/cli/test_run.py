@@ -99,7 +99,7 @@ def test_a_dry_run_is_reviewed_first_as_numbers_then_by_name_then_what_it_would_
     assert re.search(r"^ +Sequence State +∅ → Opted Out$", opted_out, re.MULTILINE)
     assert re.search(r"^ +No Email +false → true$", opted_out, re.MULTILINE)
     assert "Zoë Example  prospect 26  (new Person)" in said
-    assert "a dry run keeps no list" in said
+    assert "Refused, now or by an earlier run (2); a dry run keeps no list" in said
     assert "  prospect 16: ambiguous" in said
     assert "dry run, nothing was written · 47 to update · 9 to create" in said.splitlines()[-1]
 
@@ -143,6 +143,17 @@ def test_reconcile_prints_one_document_and_one_line_as_a_run_does(setup: Any) ->
     assert "Bo Example  prospect 2  Person 1002" in setup("reconcile", "--dry-run").out
     assert setup("reconcile", "--json").document["people"]["updated"] == 1
     assert setup("reconcile").out.startswith("✓ ")
+
+
+def test_one_of_each_is_counted_in_the_singular_and_more_in_the_plural(empty: Any) -> None:
+    store = empty.sandbox.outreach.store
+    for number, said in (
+        (1, "1 person would change: 1 new opt-out (No Email → true), 1 new Person. 1 Task would be made as"),
+        (2, "2 people would change: 2 new opt-outs (No Email → true), 2 new People. 2 Tasks would be made as"),
+    ):
+        prospect = store.add_prospect(firstName="Ada", emails=[f"ada{number}@example.com"], optedOut=True)
+        store.add_task(prospect, taskType="sequence_step_email", action="email", state="skipped")
+        assert said in empty("run", "--dry-run").out
 
 
 # -- options

@@ -252,6 +252,9 @@ def test_each_place_goes_before_the_next_and_one_that_is_named_is_never_replaced
     assert find_config() == here
     here.unlink()
     assert find_config() == user
+    user.unlink()
+    monkeypatch.setattr("outreach_sync.config._SYSTEM", tmp_path / "explicit.yaml")
+    assert find_config() == tmp_path / "explicit.yaml"
 
 
 def test_without_any_the_error_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
