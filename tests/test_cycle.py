@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+from outreach_sync.insight.explain import kind_of
 from outreach_sync.instants import parse_duration
 from outreach_sync.records import Unknown
 from outreach_sync.workbooks.client import Workbooks
@@ -396,3 +397,4 @@ def test_one_record_that_workbooks_fails_at_holds_up_nobody_else(world: World, m
     ended = world.run(sync=lenient)
     assert ended.exit_status == 1
     assert [one["id"] for one in world.people() if one[STATE] != "Failed"] == [poisoned]
+    assert [kind_of(one).title for one in world.failures()] == ["Records that Workbooks fails at"]

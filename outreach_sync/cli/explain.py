@@ -16,6 +16,7 @@ from outreach_sync.instants import Instant, ago, now
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.store import Store, is_there
 from outreach_sync.store.cache import NEWEST_OPEN
+from outreach_sync.store.outbox import is_due
 from outreach_sync.store.progress import DAY_MS
 
 if TYPE_CHECKING:
@@ -167,10 +168,12 @@ def list_failures(context: ui.Invocation) -> None:
 
 
 def _refusals(entries: Sequence[Entry], links: why.Links) -> Iterator[ui.Line]:
+    at = now()
+
     def cells(entry: Entry) -> tuple[object, ...]:
         due = "parked" if entry.state == "parked" else "next run"
-        if entry.next_attempt_at is not None and entry.next_attempt_at > now():
-            due = f"in {ago(entry.next_attempt_at - now())}"
+        if entry.next_attempt_at is not None and not is_due(entry.next_attempt_at, at):
+            due = f"in {ago(entry.next_attempt_at - at)}"
         named = "unknown" if entry.prospect_id is None else f"prospect {entry.prospect_id}"
         what = named if entry.task_id is None else f"task {entry.task_id}"
         source = ui.linked(what, links.prospect(entry.prospect_id))

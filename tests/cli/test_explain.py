@@ -73,6 +73,7 @@ def test_a_state_without_a_label_is_the_problem_that_is_named(empty: Any) -> Non
     assert "'asleep'" in document["problem"]
     assert document["wanted"] == {}
     assert "Not decided: " in empty("explain", "--prospect", str(prospect)).out
+    assert "Sequence states without a label: 1" in empty("failures", "list").out
 
 
 def test_a_skipped_task_is_explained_by_the_condition_that_took_it(ran: Any) -> None:
@@ -293,6 +294,13 @@ def test_what_a_refused_person_was_to_say_is_shown_as_the_history_shows_it(empty
     assert (shown["fields"]["no_email"], shown["fields"]["state_updated_at"]) == (True, 1_788_257_703_000)
 
 
+def test_a_pause_that_a_wrong_clock_began_is_not_announced_as_one(setup: Any, listed: Any) -> None:
+    assert len(re.findall(r"  1  in \d min ", setup("failures", "list").out)) == len(listed)
+    with closing(sqlite3.connect(setup.state_path)) as connection, connection:
+        connection.execute("UPDATE outbox SET next_attempt_at = next_attempt_at + 315360000000")
+    assert setup("failures", "list").out.count("  1  next run ") == len(listed), "it tries them"
+
+
 def test_nothing_is_listed_before_the_first_run_and_no_state_is_made(setup: Any) -> None:
     assert setup("failures", "list", "--json").document == []
     assert setup("failures", "list").out == "Nothing is refused.\n"
@@ -358,6 +366,7 @@ def test_a_person_whom_workbooks_does_not_show_is_created_again_only_when_told(s
     assert setup("reconcile", "--allow-bulk").status == 1
     (hidden,) = [one for one in setup("failures", "list", "--json").document if one["workbooks_id"] == 1002]
     assert "does not come back from Workbooks" in hidden["reason"]
+    assert "People that Workbooks does not show: 1" in setup("failures", "list").out
     assert setup("failures", "retry", "--recreate").status == 2
     others = [one["id"] for one in setup("failures", "list", "--json").document if one["id"] != hidden["id"]]
     refused = setup("failures", "retry", str(others[0]), "--recreate")

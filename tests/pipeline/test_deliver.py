@@ -11,6 +11,7 @@ from outreach_sync import match
 from outreach_sync.cycle import run_cycle
 from outreach_sync.deliver import Delivery
 from outreach_sync.errors import UnavailableError
+from outreach_sync.insight.explain import kind_of
 from outreach_sync.instants import parse_iso
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.reconcile import reconcile
@@ -167,7 +168,7 @@ def test_a_record_that_is_always_stale_is_left_for_later_and_holds_up_nobody(wor
     batches.answer = lambda writes, send: [Stale() if one.id == first else send([one])[0] for one in writes]
     assert world.run().document["people"]["rejected"] == 1
     assert world.workbooks.get(PERSON, second)[STATE] == "Finished"
-    assert "keeps changing" in world.failures()[0].reason
+    assert kind_of(world.failures()[0]).title == "People that somebody else keeps changing"
 
 
 def test_a_refused_record_stands_with_its_reason_and_is_tried_again_after_a_pause(world: World) -> None:
