@@ -16,7 +16,7 @@ from outreach_sync.errors import NotAllowedError, ServiceError, StateError, Untr
 from outreach_sync.outreach.auth import TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream
-from outreach_sync.rules.person import mailbox
+from outreach_sync.rules.person import mailbox, questions
 from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
 
@@ -174,13 +174,13 @@ def _workbooks(store: Store, target: Workbooks, before: Side | None, now: Side) 
     cached = store.cache.prospects({one for pool in pools.values() for one in pool})
     outreach_id, same = target.fields.get("outreach_id"), 0
     for one, row in seen.items():
+        own_id = None if outreach_id is None else row.fields.get(outreach_id)
+        said = {"outreach_id": own_id, "reference": row.reference, "external_id": row.object_ref, "email": row.email}
         known = [cached[prospect].prospect for prospect in pools.get(one, ()) if prospect in cached]
-        prospect_ids = {str(prospect.id) for prospect in known}
-        same += (  # by what we gave it, or by an address
-            (row.reference or "").removeprefix("outreach-prospect-") in prospect_ids
-            or (outreach_id is not None and str(row.fields.get(outreach_id)) in prospect_ids)
-            or (row.object_ref is not None and row.object_ref in {prospect.external_id for prospect in known})
-            or mailbox(row.email or "") in _mailboxes(one for prospect in known for one in prospect.emails)
+        same += any(  # whatever would find it
+            mailbox(str(value or "")) in map(mailbox, questions(rule, prospect))
+            for prospect in known
+            for rule, value in said.items()
         )
     return now, _judged("linked people", len(seen) if proven else len(ids), len(seen), same)
 

@@ -88,14 +88,50 @@ def test_an_empty_workbooks_and_one_with_the_same_number_are_others_too(lived: A
     assert len(other.workbooks.store.writes) == 0
 
 
-def test_another_database_is_another_even_with_copies_of_the_same_people(lived: Any, other: Sandbox) -> None:
+@pytest.mark.parametrize(
+    ("account", "number"), [({"logical_database_id": 4}, 4), ({"created_at": "Tue Jan 06 14:30:11 UTC 2026"}, 3)]
+)
+def test_another_database_is_another_even_with_copies_of_the_same_people(
+    lived: Any, other: Sandbox, account: dict[str, Any], number: int
+) -> None:
     _people_like(other, lived, "one")
-    other.workbooks.store.account = replace(other.workbooks.store.account, logical_database_id=4)
+    other.workbooks.store.account = replace(other.workbooks.store.account, **account)
     _move(lived, other, "workbooks")
     ended = lived.run(sync=OPEN)
     assert ended.exit_status == 2
-    assert "database 3" in str(ended.error)
-    assert "database 4" in str(ended.error)
+    assert f"it is database 3, and the key is for database {number}" in str(ended.error)
+
+
+@pytest.mark.parametrize(("same", "others", "status"), [(3, 0, 0), (2, 0, 2), (4, 4, 0), (4, 5, 2)])
+def test_half_of_those_who_are_there_and_a_quarter_of_all_have_to_be_the_same(
+    lived: Any, other: Sandbox, same: int, others: int, status: int
+) -> None:
+    for number, person in enumerate(lived.people()[: same + others]):
+        address = f"{'one' if number < same else 'two'}{number}@example.com"
+        other.workbooks.store.add(PERSON, id=person["id"], name="P", **{"main_location[email]": address})
+    _move(lived, other, "workbooks")
+    assert lived.run(sync=OPEN).exit_status == status
+
+
+@pytest.mark.parametrize(
+    "known_by", ["created_through_reference", "cf_person_outreach_id", "object_ref", "main_location[email]"]
+)
+def test_a_person_is_the_same_by_whatever_would_find_it(lived: Any, other: Sandbox, known_by: str) -> None:
+    for number, person in enumerate(lived.people()):
+        prospect = int(person["created_through_reference"].rpartition("-")[2])
+        if known_by == "object_ref":
+            lived.outreach.update("prospect", prospect, externalId=f" pers-{person['id']} ")
+        said = {
+            "created_through_reference": f"outreach-prospect-{prospect}",
+            "cf_person_outreach_id": str(prospect),
+            "main_location[email]": f"ONE{number}@example.com ",
+        }
+        told = {name: value for name, value in said.items() if name == known_by}
+        other.workbooks.store.add(PERSON, id=person["id"], name="P", **told)
+    assert lived.run(sync=OPEN).exit_status == 0
+    _move(lived, other, "workbooks")
+    lived.settings["workbooks"]["fields"] = {"outreach_id": "cf_person_outreach_id"}
+    assert lived.run(sync=OPEN).exit_status == 0
 
 
 def test_a_renewed_key_and_a_renewed_secret_pass_without_a_word(lived: Any) -> None:
@@ -155,9 +191,33 @@ def test_a_new_consent_of_another_organisation_is_noticed_though_the_app_is_the_
     assert lived.run(sync=OPEN).exit_status == 2
 
 
-def test_prospects_without_an_address_any_more_are_known_by_their_names(lived: Any) -> None:
+@pytest.mark.parametrize(
+    ("before", "since", "status"),
+    [
+        ({}, {"emails": []}, 0),
+        ({"externalId": "A-1"}, {"emails": ["new@example.com"], "firstName": "New"}, 0),
+        ({}, {"emails": ["new@example.com"]}, 2),
+    ],
+    ids=["their names, without an address", "their external ids", "not by their names, with another address"],
+)
+def test_prospects_are_the_same_by_what_they_still_say(
+    lived: Any, before: dict[str, Any], since: dict[str, Any], status: int
+) -> None:
     outreach = lived.sandbox.outreach
-    for prospect in outreach.store.all("prospect"):
-        outreach.store.update("prospect", prospect.id, emails=[])
+    for changes in (before, since):
+        assert lived.run(sync=OPEN).exit_status == 0
+        for prospect in outreach.store.all("prospect"):
+            outreach.store.update("prospect", prospect.id, **changes)
     outreach.app.client_secret = lived.settings["outreach"]["client_secret"] = "secret-that-was-renewed"
-    assert lived.run(sync=OPEN).exit_status == 0
+    assert lived.run(sync=OPEN).exit_status == status
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [("unavailable_503", {}), ("key_refused", {"status": 403, "reason": "no_permission_for_api"})],
+)
+def test_a_new_state_needs_no_answer_to_who_it_is(world: Any, fault: str, options: dict[str, Any]) -> None:
+    world.prospect(email="ada@example.com")
+    world.sandbox.workbooks.faults.on(fault, kind="login", **options)
+    assert world.run(sync={"patience": "2m"}).exit_status == 0
+    assert (len(world.people()), world.time.waited() <= 10) == (1, True)
