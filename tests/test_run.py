@@ -68,10 +68,13 @@ def test_a_dry_run_is_not_recorded_takes_no_lock_and_leaves_no_file(world: World
         assert len(state.history.runs(9)) == 1
 
 
-def test_old_runs_are_dropped_and_young_ones_kept(world: World) -> None:
+@pytest.mark.parametrize(("kept", "old", "young"), [(None, "91d", "89d"), ("10d", "11d", "9d")])
+def test_old_runs_are_dropped_and_young_ones_kept(world: World, kept: str | None, old: str, young: str) -> None:
+    if kept:
+        world.change("state", keep_runs=kept)
     with world.state() as state, state.transaction():
-        state.history.begin("old", "run", Instant(instants.now() - instants.parse_duration("91d")))
-        state.history.begin("young", "run", Instant(instants.now() - instants.parse_duration("89d")))
+        state.history.begin("old", "run", Instant(instants.now() - instants.parse_duration(old)))
+        state.history.begin("young", "run", Instant(instants.now() - instants.parse_duration(young)))
     world.run()
     with world.state() as state:
         assert [record.id for record in state.history.runs(9)][1:] == ["young"]

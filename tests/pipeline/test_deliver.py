@@ -12,7 +12,7 @@ from outreach_sync.cycle import run_cycle
 from outreach_sync.deliver import Delivery
 from outreach_sync.errors import UnavailableError
 from outreach_sync.insight.explain import kind_of
-from outreach_sync.instants import parse_iso
+from outreach_sync.instants import now, parse_iso
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Stale, Stream, Unknown
@@ -134,11 +134,15 @@ def test_a_record_that_workbooks_fails_at_is_parked_in_the_end(world: World, bat
     """Alone it looks like a service that is down, so the cycle ends with 4. It counts an attempt all the same."""
     moved(world, 1)
     batches.answer = lost
+    pauses = []
     for attempts in (1, 2, 3):
         ended = world.run(sync={"max_attempts": 3})
         assert (ended.exit_status, "keep being lost" in str(ended.error)) == (4, True)
-        assert [entry.attempts for entry in world.failures()] == [attempts]
+        (entry,) = world.failures()
+        assert entry.attempts == attempts
+        pauses += [] if entry.next_attempt_at is None else [entry.next_attempt_at - now()]
         world.time.pass_time(DAY)
+    assert pauses == pytest.approx([300_000, 600_000], rel=0.2)
     assert [entry.state for entry in world.failures()] == ["parked"]
     assert world.run().exit_status == 1
 

@@ -7,7 +7,9 @@ import pytest
 from outreach_sync.instants import Instant
 from outreach_sync.records import Prospect, Refused, SequenceState, Stream
 from outreach_sync.rules.person import Held
+from outreach_sync.store.outbox import next_attempt
 from outreach_sync.store.people import EVERYBODY, Candidates
+from tests.harness import DAY
 
 if TYPE_CHECKING:
     from outreach_sync.store import Store
@@ -154,6 +156,11 @@ def test_only_what_is_due_and_not_held_is_sent_in_order(state: Store) -> None:
     assert [one.id for one in state.outbox.due("person", "update", NOW, after=0, limit=9)] == [first.id, third.id]
     later = Instant(NOW + 1)
     assert [one.id for one in state.outbox.due("person", "update", later, after=first.id, limit=1)] == [second.id]
+
+
+def test_pauses_double_from_five_minutes_on_and_last_a_day_at_most() -> None:
+    pauses = [next_attempt(NOW, attempts) - NOW for attempts in (1, 2, 3, 30)]
+    assert pauses == pytest.approx([300_000, 600_000, 1_200_000, DAY], rel=0.101)
 
 
 def test_what_was_being_sent_is_in_doubt_after_a_crash_and_its_person_is_read(state: Store) -> None:

@@ -90,6 +90,18 @@ def test_the_user_agent_starts_with_the_whole_name_and_asks_for_gzip(bench: Benc
         assert (agent.split("/")[0], agent[-6:]) == (word, "(gzip)")
 
 
+def test_no_request_takes_longer_than_is_configured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, given = bench.having(page(1)).with_(timeout="7s").client, list[float]()
+    send = client.transport.send
+    monkeypatch.setattr(
+        client.transport, "send", lambda *a, **how: (given.append(how["timeout_seconds"]), send(*a, **how))[1]
+    )
+    client.read("crm/people", READING, asked_for=bool)
+    bench.having(accept)
+    client.write("crm/people", [UPDATE])
+    assert given == [7, 7]
+
+
 def test_without_a_key_nothing_is_asked() -> None:
     with pytest.raises(ConfigError, match=r"workbooks\.api_key"):
         Workbooks(configured("https://x.example", api_key=None), StopSignal())

@@ -172,17 +172,34 @@ JSON = st.recursive(
     max_leaves=8,
 )
 KEYS = ["success", "failures", "errors", "affected_objects", "affected_object_information", "affected_object_errors"]
+ODD = st.dictionaries(st.sampled_from(KEYS), JSON)
 
 
-@given(st.dictionaries(st.sampled_from(KEYS), JSON), st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True))
+def said_of(ids: list[int]) -> st.SearchStrategy[tuple[list[int], dict[str, Any]]]:
+    """Return these ids with an answer: in the right form, with ids that are right, wrong or missing, or an odd one."""
+    entries = [
+        st.tuples(
+            st.fixed_dictionaries({"id": st.sampled_from([one or 5, one % 3 + 1, 0, None])}),
+            st.sampled_from([DONE, DONE, {}, failed(cf_x=["no"])]),
+        )
+        for one in ids
+    ]
+    formed = st.builds(answer, *entries, success=st.sampled_from([True, True, False]))
+    return st.tuples(st.just(ids), st.one_of(formed, formed, ODD, st.builds(lambda a, b: {**a, **b}, formed, ODD)))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True).flatmap(said_of))
 def test_no_answer_breaks_the_judging_and_none_is_accepted_without_its_own_id(
-    said: dict[str, Any], ids: list[int]
+    asked: tuple[list[int], dict[str, Any]],
 ) -> None:
-    writes = [Write(record_id, 0, {}) for record_id in ids]
-    verdicts = judge(said, writes)
+    ids, said = asked
+    verdicts = judge(said, [Write(record_id, 0, {}) for record_id in ids])
     if isinstance(verdicts, Rejected):  # of all of them, without a word on any
-        assert said["success"] is False
-        return
-    assert len(verdicts) == len(writes)
-    for write, verdict in zip(writes, verdicts, strict=True):
-        assert not isinstance(verdict, Accepted) or not write.id or verdict.id == write.id
+        on_any = said.get("affected_objects") or said.get("affected_object_information")
+        assert (said["success"], bool(on_any)) == (False, False)
+        verdicts = (verdicts,) * len(ids)
+    assert len(verdicts) == len(ids)
+    accepted = [(own, one.id) for own, one in zip(ids, verdicts, strict=True) if isinstance(one, Accepted)]
+    assert [own or named for own, named in accepted] == [named for _, named in accepted]
+    assert len({named for _, named in accepted if named > 0}) == len(accepted)
+    assert not [named for own, named in accepted if not own and named in ids], "no new record has the id of another"
