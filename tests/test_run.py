@@ -17,6 +17,7 @@ from outreach_sync.records import Stream
 from outreach_sync.run import RunSummary, StreamSummary
 from outreach_sync.store import run_lock
 from outreach_sync.store.progress import History
+from tests.harness import DAY
 
 if TYPE_CHECKING:
     from outreach_sync.run import Run
@@ -158,3 +159,14 @@ def test_what_was_discarded_does_not_count_as_waiting(world: World) -> None:
     with world.state() as state, state.transaction():
         state.outbox.discard([entry.id for entry in state.outbox.failures()])
     assert world.run().document["people"]["queued"] == 0
+
+
+def test_what_was_written_is_kept_for_as_long_as_the_config_says(world: World) -> None:
+    world.change("state", keep_runs="10d")
+    world.known(1)
+    kept = []
+    for _ in range(2):
+        world.time.pass_time(9 * DAY)
+        world.run()
+        kept.append(bool(world.sql("SELECT * FROM write")))
+    assert kept == [True, False]

@@ -220,6 +220,19 @@ def test_a_schedule_that_is_told_to_read_its_config_does_not_stop() -> None:
         assert not stop.is_set()
 
 
+@pytest.mark.parametrize(("hangups", "status"), [("", 128 + signal.SIGTERM), ("deque()", 0)])
+def test_what_hangs_when_asked_to_stop_is_ended_within_half_a_minute(hangups: str, status: int) -> None:
+    program = (
+        "import os, signal, threading; from collections import deque; from outreach_sync.cli import ui\n"
+        "assert ui._GRACE_SECONDS < 30\n"
+        "ui._GRACE_SECONDS = 0.1\n"
+        f"with ui.stop_on_signals({hangups}):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    threading.Event().wait(60)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program + "os._exit(1)"], check=False, timeout=90).returncode == status
+
+
 def _asked(**environment: str) -> str:
     """Return what the program answers a shell that asks it by click's variable."""
     return subprocess.run(
