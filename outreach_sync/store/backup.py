@@ -25,7 +25,6 @@ from outreach_sync.store.schema import VERSION, connect, state_errors
 if TYPE_CHECKING:
     from outreach_sync.instants import Instant
 
-
 KEPT = 7  # daily copies that are kept
 
 _KINDS = ("backup", "before", "replaced")

@@ -131,7 +131,8 @@ class Cache(Table):
                 continue
             if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[7] != row[7]):
                 changed += 1
-                concerned.update(one[1] for one in (row, before) if one is not None and one[1] is not None)
+                had = (before or row)[1]
+                concerned.update((had, row[1] or had))
         self.write("sequence_state", _STATE, fresh)
         if taken:
             self.remove_states(taken)
@@ -308,7 +309,7 @@ class Cache(Table):
         states: dict[int, list[PooledState]] = {}
         for row in rows:
             states.setdefault(row[1], []).append(PooledState._make(row))
-        senseless = f"prospect_id IN {IDS} AND record = 'source' AND stream = 'sequence_states' ORDER BY id"
+        senseless = f"prospect_id IN {IDS} AND record = 'source' AND +stream = 'sequence_states' ORDER BY id"
         reasons = self.do(f"SELECT prospect_id, reason FROM outbox WHERE {senseless}", prospect_ids)
         return prospects, states, dict(reasons.fetchall())
 

@@ -178,7 +178,7 @@ class Outbox(Table):
 
     def recover(self) -> int:
         """Turn what was being sent when a process died into entries in doubt; return how many there were."""
-        people = "SELECT person_id FROM outbox WHERE state = 'sending' AND record = 'person'"
+        people = "SELECT person_id FROM outbox WHERE state = 'sending' AND +record = 'person'"
         self.do(f"UPDATE person SET lock_version = NULL WHERE id IN ({people})")
         return self.do("UPDATE outbox SET state = 'queued', in_doubt = 1 WHERE state = 'sending'").rowcount
 

@@ -164,10 +164,10 @@ class Undecided(Table):
     def hold(self, prospect_ids: Collection[int], *, changed: bool = False) -> None:
         """Hold prospects back until every walk is complete; `changed`: what was discarded for them is due again."""
         held = "INSERT INTO changed SELECT value, 1 FROM json_each(?) WHERE true"
-        self.do(f"{held} ON CONFLICT (prospect_id) DO UPDATE SET held = 1", prospect_ids)
+        self.do(f"{held} ON CONFLICT (prospect_id) DO UPDATE SET held = 1 WHERE NOT held", prospect_ids)
         if changed:
             self.do(
-                "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND record = 'person'"
+                "UPDATE outbox SET state = 'queued', attempts = 0 WHERE state = 'discarded' AND +record = 'person'"
                 f" AND (prospect_id IN {IDS} OR EXISTS (SELECT 1 FROM json_each(pool) m WHERE m.value IN {IDS})"
                 f" OR EXISTS (SELECT 1 FROM prospect p WHERE p.person_id = outbox.person_id AND p.id IN {IDS}))",
                 *(prospect_ids, prospect_ids, prospect_ids),

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 SURVEY = "survey"  # the name under which the walk through all sequence states is kept that `reconcile` makes
 _MARKS = "watermark, sweep_began_at"
-_WALK = (
-    "walk_since, walk_moves, walk_sweeps, walk_next, walk_began_at, walk_local_at, walk_newest, walk_as_is"  # as `Walk`
-)
+_WALK = "walk_since, walk_moves, walk_sweeps, walk_next, walk_began_at, walk_local_at, walk_newest, walk_as_is"
 
 
 class ProgressStore(Table):

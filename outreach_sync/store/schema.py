@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import msgspec
 from sqlite_utils import Database, Migrations
 
 from outreach_sync.errors import StateError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _Record = TypeVar("_Record", bound=NamedTuple)
 IDS = "(SELECT value FROM json_each(?))"  # stands for a list of ids, or texts, in a statement of `Table`
+# A `+` before a column there keeps SQLite from an index by which it would read all that waits in the outbox.
 
 _BUSY_MS = 10_000
 _CACHE_KIB = 8_192
@@ -92,7 +94,7 @@ class Table:
         """Execute a statement; a value that is neither a text nor a number is a list (`IDS`)."""
         plain = (str, int, float, NoneType)
         return self.connection.execute(
-            statement, [one if isinstance(one, plain) else json.dumps(list(one)) for one in values]
+            statement, [one if isinstance(one, plain) else msgspec.json.encode(list(one)).decode() for one in values]
         )
 
     def column(self, query: str, *values: Any) -> list[Any]:
