@@ -7,6 +7,7 @@ import pytest
 
 from outreach_sync import errors
 from outreach_sync.config.model import Tasks
+from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.insight.check import TASK_FIELDS, Check, exit_status, looking
 from outreach_sync.insight.explain import by_kind, failure_document, kind_of
 from outreach_sync.insight.status import (
@@ -63,6 +64,8 @@ def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, co
     document = status_document(state, config_of(), NOON)
     assert (document["ok"], document["needs"]) == (True, [])
     assert document["next_run"] == "2026-09-02T12:09:20Z"
+    late = status_document(state, config_of(), Instant(NOON + 3_600_000))
+    assert (late["ok"], late["next_run"]) == (False, "2026-09-02T13:00:00Z"), "what is overdue is due now"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,12 @@ def test_until_there_are_runs_a_cycle_is_estimated_at_one_request_a_stream_and_w
     assert cost["requests"] == 52_560 * 4 + 4 * 365 + 12 * 365
 
 
-def test_recorded_runs_count_instead_of_the_estimate_and_those_cut_short_do_not(state: Store, config_of: Any) -> None:
+def test_recorded_runs_count_instead_of_the_estimate_but_no_first_load_and_none_cut_short(
+    state: Store, config_of: Any
+) -> None:
+    _asked(state, 100_000)
+    with state.transaction():
+        state.facts.put(FIRST_LOAD_DONE, "run 0")
     _asked(state, 3, 9)
     _asked(state, 13)
     _asked(state, 0, 50, status=4)

@@ -214,6 +214,14 @@ def test_a_new_config_is_in_force_from_the_next_run_on(world: World) -> None:
     assert world.next_time(RECONCILE) is None
 
 
+def test_a_config_that_is_read_again_with_the_same_schedule_puts_nothing_off(world: World) -> None:
+    world.start(config())
+    world.runs()
+    assert world.after(300) == []
+    world.scheduler._reload(config)
+    assert world.after(300) == [CYCLE]
+
+
 def test_a_wrong_config_leaves_the_old_one_in_force_and_says_so(world: World) -> None:
     def read() -> Config:
         raise ConfigError("it has one mistake:", problems=("line 3: schedule.every",))

@@ -120,6 +120,18 @@ def test_somebody_is_the_same_by_whichever_name(ran: Any) -> None:
     assert [one["id"] for one in pooled[0]["prospects"]] == [13, 14]
 
 
+def test_an_address_of_several_people_is_not_guessed_between(empty: Any) -> None:
+    ids = [empty.sandbox.outreach.store.add_prospect(emails=["ada@example.com"], optedOut=True) for _ in range(2)]
+    for one in ids:
+        empty.sandbox.workbooks.store.add_person(name="Ada", created_through_reference=f"outreach-prospect-{one}")
+    empty("run")
+    explained = empty("explain", "ada@example.com")
+    assert (explained.status, f"several prospects have ada@example.com: {ids[0]}, {ids[1]}." in explained.err) == (
+        2,
+        True,
+    )
+
+
 def test_a_task_names_the_event_that_says_it_was_skipped_before_the_rule(ran: Any) -> None:
     with Store.open(ran.state_path) as state, state.transaction():
         at = parse_iso("2026-09-01T10:00:00Z")

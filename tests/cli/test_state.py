@@ -140,7 +140,9 @@ def test_it_shows_whom_and_says_what_it_removed(world: Any, run: Any) -> None:
 
 
 def test_one_id_is_wanted_which_is_a_mistake_where_nobody_has_it_unless_it_is_said_to_be_unknown(run: Any) -> None:
-    assert run("forget").status == run("forget", "--prospect", "1", "--person", "2").status == 2
+    for ids in ((), ("--prospect", "1", "--person", "2")):
+        ran = run("forget", *ids)
+        assert (ran.status, "Give either --prospect ID or --person ID." in ran.err) == (2, True)
     ran = run("forget", "--prospect", "424242", "--yes")
     assert (ran.status, "prospect 424242 is not known here" in ran.err) == (2, True)
     ran = run("forget", "--prospect", "424242", "--yes", "--unknown")
