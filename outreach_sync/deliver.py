@@ -401,19 +401,20 @@ class Delivery:
 
     def list_changes(self) -> None:
         """List and count in the summary of a dry run what would be sent."""
-        run = self._run
+        run, created, named = self._run, set[int](), self._run.pilot.prospects
         for action in _ACTIONS:
             for entries in _due(run, PERSON, action, _TOGETHER):
                 batch = _person_batch(run, run.pilot.take(entries))
                 for entry, write in zip(batch.entries, batch.writes, strict=True):
                     run.summary.would_write(entry, run.named(entry.before), write.fields)
+                    created.update(entry.pool if named is None else named.intersection(entry.pool))
+                run.pilot.wrote.update(entry.person_id for entry in batch.entries if entry.person_id is not None)
         for batch in self._task_batches():
             for entry, write in zip(batch.entries, batch.writes, strict=True):
                 run.summary.would_write(entry, {}, write.fields)
-        to_be_created = run.store.outbox.to_be_created()
         for entries in _due(run, TASK, "create", _TOGETHER):
             for entry in entries:
-                if entry.prospect_id in to_be_created and run.pilot.covers(entry.prospect_id, None):
+                if entry.prospect_id in created:
                     fields = _task_write(run, entry.task_id or 0, 0).fields
                     run.summary.would_write(entry, {}, {name: value or None for name, value in fields.items()})
 

@@ -170,7 +170,7 @@ class Pilot:
     prospects: frozenset[int] | None = None
     expected: int = 0  # how many people of this round are to be written, or were
     taken: set[int] = field(default_factory=set)  # the entries that were sent
-    wrote: set[int] = field(default_factory=set)  # the People that were written, where there is a limit
+    wrote: set[int] = field(default_factory=set)  # the People that were written, where there is a limit, or listed
 
     def begin(self, store: Store) -> None:
         """Have the chosen prospects decided, with all that are the same Person (inside a transaction)."""

@@ -237,11 +237,6 @@ class Outbox(Table):
         in_pool = "EXISTS (SELECT 1 FROM json_each(pool) WHERE value = ?)"
         return self.records(Entry, f"outbox WHERE record = 'person' AND person_id IS NULL AND {in_pool}", prospect_id)
 
-    def to_be_created(self) -> set[int]:
-        """Return every prospect of the Persons that are queued to be created."""
-        which = "record = 'person' AND person_id IS NULL AND action <> 'resolve'"
-        return set(self.column(f"SELECT member.value FROM outbox, json_each(pool) member WHERE {which}"))
-
     def failures(self) -> list[Entry]:
         """Return every entry that was refused, oldest first."""
         return self.records(Entry, f"outbox WHERE {_REFUSED} ORDER BY id")

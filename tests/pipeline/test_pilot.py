@@ -76,9 +76,23 @@ def test_a_pilot_ends_where_somebody_else_will_be_the_same_person_and_was_never_
 
 
 def test_a_dry_pilot_lists_what_the_pilot_would_write(world: World) -> None:
-    people = known(world, None, None, None)
+    (person,) = known(world, None)
+    for number in (1, 2):
+        somebody(world, number)
+    wanted = [("person", "update", 1, person), ("person", "create", 2, None)]
+    wanted += [("task", "create", 1, None), ("task", "create", 2, None)]
     changes = world.run(dry_run=True, limit=2).document["changes"]
-    assert [one["workbooks_id"] for one in changes if one["record"] == "person"] == people[:2]
+    assert [
+        tuple(one[name] for name in ("record", "action", "prospect_id", "workbooks_id")) for one in changes
+    ] == wanted
+    assert counts(world.run(limit=2)) == {"updated": 1, "created": 1, "tasks": 2}
+
+
+def test_a_dry_run_for_some_prospects_lists_their_tasks_alone(world: World) -> None:
+    first, _ = somebody(world, 0), somebody(world, 0)  # of the same address
+    changes = world.run(dry_run=True, prospects=(first,)).document["changes"]
+    assert [(one["record"], one["prospect_id"]) for one in changes] == [("person", first), ("task", first)]
+    assert counts(world.run(prospects=(first,))) == {"created": 1, "tasks": 1}
 
 
 def test_only_people_with_the_values_that_are_named_are_touched_and_nobody_is_created(world: World) -> None:
