@@ -326,6 +326,7 @@ def test_an_opt_out_is_set_even_where_the_label_is_refused(world: World) -> None
     ended = world.run()
     assert (ended.exit_status, world.person()[NO_EMAIL]) == (1, True)
     assert world.person()[STATE] == "Active \u2013 Running"
+    assert world.sql(f"SELECT field FROM write WHERE run_id = '{ended.run_id}'") == [(NO_EMAIL,)]  # noqa: S608
 
 
 def test_a_field_that_is_gone_stops_the_run_instead_of_refusing_everybody(world: World) -> None:

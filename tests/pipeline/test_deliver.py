@@ -164,6 +164,16 @@ def test_a_pilot_ends_as_any_run_while_answers_keep_being_lost(world: World, bat
     assert (world.run(limit=5).exit_status, len(batches) <= 6) == (4, True)
 
 
+def test_everybody_who_is_the_person_whose_creation_was_not_answered_is_linked_to_it(world: World) -> None:
+    world.prospect(emails=["ada@example.com", "shared@example.com"])
+    second = world.prospect(email="shared@example.com")
+    world.sandbox.workbooks.faults.on("answer_lost_after_commit", times=1, kind="write")
+    assert counts(world.run()) == {"created": 1}
+    world.move(second, "finished")
+    assert counts(world.run()) == {"updated": 1}
+    assert [one[STATE] for one in world.people()] == ["Finished"]
+
+
 # -- refused
 
 

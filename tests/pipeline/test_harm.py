@@ -96,6 +96,17 @@ def test_no_email_ticked_by_hand_goes_along_to_the_winner_of_a_merge_once(world:
     assert world.person()[NO_EMAIL] is False, "what somebody cleared since stays so"
 
 
+def test_nobody_is_created_again_for_a_no_email_alone(world: World) -> None:
+    prospect, person = ada(world)
+    edited(world, person, **{NO_EMAIL: True})
+    world.move(prospect, "hibernating")
+    assert counts(world.run()) == {"rejected": 1}
+    assert world.people() == []
+    world.move(prospect, "finished")
+    world.run()
+    assert said(world) == ("Finished", True)
+
+
 def test_what_a_deleted_person_last_said_of_no_email_holds_not_what_it_said_before(world: World) -> None:
     world.workbooks.add_person(name="Ada", email=ADA, **{NO_EMAIL: True})
     prospect, person = ada(world)

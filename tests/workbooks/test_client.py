@@ -151,6 +151,13 @@ def test_pages_that_do_not_move_on_are_not_trusted(bench: Bench, second: Sequenc
         read(bench.having(*[full, page(*second)] * 3))
 
 
+def test_a_deleted_record_that_was_not_asked_for_is_not_found(bench: Bench) -> None:
+    gone = {"id": 1, "is_deleted": True, "main_location[email]": "ada@example.com"}
+    bench.having(rows(gone, {**gone, "id": 2, "is_deleted": False}))
+    found = bench.client.people("email", ["ada@example.com"])
+    assert [row.id for row in found["ada@example.com"]] == [2]
+
+
 PASSING = [
     said(500), said(503), said(429), redirect(), redirect("/login"), redirect("https://elsewhere.example/"),
     *(gateway(status) for status in (401, 403, 404, 422, 502)), gateway(403, "text/plain"),
@@ -345,6 +352,13 @@ def test_an_update_that_was_carried_out_although_it_was_put_off_is_accepted(benc
     assert methods(bench) == ["PUT", "PUT", "GET"]
 
 
+def test_an_update_that_was_carried_out_is_accepted_too_where_the_batch_is_refused_then(bench: Bench) -> None:
+    found = rows({"id": 1, "lock_version": 8, "name": "good"})
+    steps = (redirect(), said(422, errors={"name": "bad"}), stale, found, said(422, errors={"name": "bad"}))
+    updates = [Write(1, 7, {"name": "good"}), Write(2, 7, {"name": "bad"})]
+    assert write(bench.having(*steps), *updates) == (Accepted(1, 8), Rejected(("name: bad",)))
+
+
 def test_an_update_that_is_stale_without_having_been_put_off_is_stale(bench: Bench) -> None:
     assert write(bench.having(stale), UPDATE, Write(2, 7, {"name": "x"})) == (Stale(), Stale())
     assert bench.count == 1
@@ -392,6 +406,12 @@ def test_a_write_that_is_put_off_for_as_long_as_patience_or_whose_key_is_refused
     with pytest.raises(error):
         write(bench.having(fault), UPDATE)
     assert sum(bench.stop.pauses) <= 60
+
+
+def test_a_long_pause_that_is_asked_for_ends_a_write_at_once_and_blames_nobody(bench: Bench) -> None:
+    with pytest.raises(PutOffError):
+        write(bench.having(said(503, {"Retry-After": "7000"})), UPDATE, Write(1, 0, {"name": "x"}))
+    assert (bench.count, bench.stop.pauses) == (1, [])
 
 
 @pytest.mark.parametrize("fault", [said(503), gateway(403), gateway(404, "text/plain")])
