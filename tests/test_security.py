@@ -133,9 +133,11 @@ def test_no_command_says_or_stores_a_secret(installation: Victim, log_format: st
 
 @pytest.mark.parametrize(("service", "fault", "options"), FAULTS, ids=[f"{one[0]} {one[1]}" for one in FAULTS])
 def test_no_failure_says_a_secret(installation: Victim, service: str, fault: str, options: dict[str, Any]) -> None:
-    getattr(installation.sandbox, service).faults.on(fault, **options)
+    installation.settings["outreach"]["page_size"] = 50
+    asked = getattr(installation.sandbox, service)
+    asked.faults.on(fault, **options)
     said = installation.says("run")
-    assert said.status
+    assert any(fault in entry.faults for entry in asked.journal.entries()), "the fault never struck"
     assert not _seen(installation, said.everything)
     assert "Traceback" not in said.out
 
@@ -163,7 +165,9 @@ def test_a_secret_in_an_answer_is_not_repeated(installation: Victim) -> None:
     installation.sandbox.workbooks.faults.on("refuse_all", text=text)
     assert installation.says("run").status == 1
     for command in (("failures", "list"), ("failures", "list", "--json"), ("status", "--json")):
-        assert not _seen(installation, installation.says(*command).everything), command
+        said = installation.says(*command)
+        assert not _seen(installation, said.everything), command
+        assert ("bad key" in said.out) is (command[0] == "failures")
 
 
 def test_only_the_owner_can_read_what_is_kept(installation: Victim) -> None:

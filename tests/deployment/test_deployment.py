@@ -36,6 +36,7 @@ def test_the_image_copies_what_exists_and_runs_as_an_unprivileged_user() -> None
     copied = [words.split() for name, words in INSTRUCTIONS if name == "COPY" and "--from" not in words]
     sources = [source for words in copied for source in words[:-1]]
     allowed = (PLACE / "Dockerfile.dockerignore").read_text(encoding="utf-8").split()
+    assert sources
     assert all((PLACE.parents[1] / source).exists() and f"!{source}" in allowed for source in sources)
     assert ["USER", "10001"] in INSTRUCTIONS
     health = next(words for name, words in INSTRUCTIONS if name == "HEALTHCHECK")

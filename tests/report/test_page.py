@@ -56,6 +56,7 @@ def test_every_link_and_every_label_points_to_something_on_the_page(lived: Any, 
     assert "https://acme-live.workbooks.com/crm/people/1007" in outer
     assert all(tag.attributes.get("rel") == "noreferrer" for tag in page.named("a") if tag.attributes["href"] in outer)
     labels = [name for tag in page.tags for name in (tag.attributes.get("aria-labelledby") or "").split()]
+    assert labels
     assert set(labels) <= ids
 
 
@@ -82,6 +83,7 @@ def test_every_chart_has_a_title_a_description_and_a_table_beside_it(lived: Any,
         assert names
         assert set(names) <= titles
     others = [tag for tag in page.named("svg") if tag.attributes.get("role") != "img"]
+    assert others
     assert all(tag.attributes.get("aria-hidden") == "true" for tag in others)
 
 
