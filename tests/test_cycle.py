@@ -291,17 +291,24 @@ def test_a_walk_that_was_interrupted_goes_on_where_it_stopped(world: World) -> N
     assert (reads, len(world.people())) == ([4, 2], 6)
 
 
-def test_records_that_become_visible_hours_late_are_found_by_the_late_sweep(world: World) -> None:
+@pytest.mark.parametrize(
+    ("late", "until_it_is_read", "sync"),
+    [("5h", "20h", {}), ("1h", "3h", {"late_sweep": "3h"}), ("1h", "2m", {"overlap": "2h"})],
+)
+def test_records_that_become_visible_hours_late_are_found_by_the_late_sweep_or_in_the_overlap(
+    world: World, late: str, until_it_is_read: str, sync: dict[str, str]
+) -> None:
+    world.settings["sync"] |= sync
     prospect = world.prospect(email="ada@example.com")
     world.run()
-    hours = parse_duration("5h")
+    hours = parse_duration(late)
     world.outreach.add(
         "sequenceState", {"prospect": prospect, "sequence": 1, "state": "opted_out"}, visible_after_ms=hours
     )
-    world.sandbox.clock.advance(hours + 60_000)
-    world.outreach.update("prospect", prospect, title="CTO")
+    world.time.pass_time(hours - 60_000)  # the watermark passes the record that is not shown yet
     world.run()
-    world.sandbox.clock.advance(parse_duration("20h"))
+    assert not world.person()[NO_EMAIL]
+    world.time.pass_time(parse_duration(until_it_is_read))
     world.run()
     assert world.person()[NO_EMAIL] is True
 
