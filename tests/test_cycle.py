@@ -207,6 +207,13 @@ def test_a_changed_skip_rule_judges_the_tasks_again(world: World) -> None:
     assert len(world.tasks()) == 1
 
 
+def test_a_field_that_was_configured_since_is_written_though_another_said_the_same(world: World) -> None:
+    world.known(1)
+    world.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_sequences"}
+    assert people(world.run()) == {"updated": 1}
+    assert world.person()["cf_person_sequences"] == world.person()[STATE] == "Active \u2013 Running"
+
+
 def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World) -> None:
     prospect = world.prospect(email="ada@example.com")
     world.run()

@@ -100,7 +100,7 @@ def test_nobody_is_created_again_for_a_no_email_alone(world: World) -> None:
     prospect, person = ada(world)
     edited(world, person, **{NO_EMAIL: True})
     world.move(prospect, "hibernating")
-    assert counts(world.run()) == {"rejected": 1}
+    assert counts(world.do(reconcile)) == {"rejected": 1}
     assert world.people() == []
     world.move(prospect, "finished")
     world.run()
@@ -242,7 +242,15 @@ def test_the_guard_is_not_there_for_updates_before_the_first_load_is_done(world:
     for number in range(5):
         world.workbooks.add_person(name="P", email=f"p{number}@example.com")
         world.prospect(email=f"p{number}@example.com")
-    assert counts(world.run()) == {"updated": 5}
+    assert counts(world.run(limit=1)) == {"updated": 1}, "a pilot is no first load"
+    assert counts(world.run()) == {"updated": 4}
+
+
+def test_the_guard_is_there_after_a_first_load_without_events_that_may_not_be_read(world: World) -> None:
+    world.sandbox.outreach.faults.on("scope_missing", scope="events.read")
+    for prospect in world.known(5):
+        world.move(prospect, "finished")
+    assert world.run().exit_status == 6
 
 
 def test_the_guard_stops_a_small_account_from_becoming_not_active(world: World) -> None:
