@@ -120,6 +120,14 @@ def test_somebody_is_the_same_by_whichever_name(ran: Any) -> None:
     assert [one["id"] for one in pooled[0]["prospects"]] == [13, 14]
 
 
+def test_a_reference_names_whoever_has_it_as_external_id_before_the_person_of_that_number(empty: Any) -> None:
+    person = empty.sandbox.workbooks.store.add_person(name="Ada", email="ada@example.com")
+    store = empty.sandbox.outreach.store
+    store.add_prospect(emails=["ada@example.com"], optedOut=True, externalId="PERS-7777")
+    empty("run")
+    assert empty("explain", "pers-7777", "--json").document["person"]["id"] == person
+
+
 def test_an_address_of_several_people_is_not_guessed_between(empty: Any) -> None:
     ids = [empty.sandbox.outreach.store.add_prospect(emails=["ada@example.com"], optedOut=True) for _ in range(2)]
     for one in ids:

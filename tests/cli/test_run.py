@@ -110,7 +110,10 @@ def test_a_dry_run_is_reviewed_first_as_numbers_then_by_name_then_what_it_would_
     assert re.search(zoe, said, re.MULTILINE), "what the sync is for, before what only a new one has"
     assert "Refused, now or by an earlier run (2); a dry run keeps no list" in said
     assert "  prospect 16: ambiguous" in said
-    assert "dry run, nothing was written · 47 to update · 9 to create" in said.splitlines()[-1]
+    names = re.findall(r"^(.+?)  prospect \d+  (?:Person \d+|\(new Person\))$", said, re.MULTILINE)
+    assert (len(names), names) == (56, sorted(names, key=str.casefold))
+    last = said.splitlines()[-1]
+    assert ("dry run, nothing was written · 47 to update · 9 to create" in last, "waiting" in last) == (True, False)
 
 
 def test_csv_has_a_row_for_each_field_and_starts_no_formula(setup: Any) -> None:
