@@ -119,6 +119,13 @@ def test_one_who_got_a_person_since_nobody_was_found_still_belongs_to_the_others
     assert list(candidates.pools()) == [([1, 2], False)]
 
 
+def test_an_address_that_changed_brings_somebody_to_those_who_have_it_now(state: Store) -> None:
+    know(state, p1=(A,), p2=(B,), p3=(B,))
+    assert pools(state, (1, False), (2, False), (3, False)) == [([1], False), ([2, 3], False)]
+    know(state, p2=(A,))
+    assert pools(state, (1, False), (2, False), (3, False)) == [([1, 2], False), ([3], False)]
+
+
 # -- the outbox
 
 
