@@ -192,6 +192,15 @@ def test_what_waits_for_a_person_is_no_failure_and_becomes_due_with_them(state: 
     assert len(state.outbox.due("task", "create", NOW, after=0, limit=9)) == 1
 
 
+def test_a_task_that_was_not_seen_and_is_to_be_created_after_all_is_no_failure_any_more(state: Store) -> None:
+    with state.transaction():
+        state.outbox.task_not_seen(7, 1, "not to be seen", run_id="r")
+        assert [(one.state, one.attempts) for one in state.outbox.failures()] == [("parked", 1)]
+        state.outbox.queue_task(7, 1, held=False, run_id="s")
+    (entry,) = state.outbox.find(record="task", key=7)
+    assert (entry.action, entry.state, entry.attempts, entry.reason) == ("create", "queued", 0, None)
+
+
 @pytest.mark.parametrize("stream", list(Stream))
 def test_a_record_that_made_no_sense_is_dropped_when_it_is_read_whole(state: Store, stream: Stream) -> None:
     with state.transaction():
