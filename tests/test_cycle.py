@@ -207,6 +207,18 @@ def test_a_changed_skip_rule_judges_the_tasks_again(world: World) -> None:
     assert len(world.tasks()) == 1
 
 
+def test_events_are_read_again_where_other_names_say_that_a_task_was_skipped(world: World) -> None:
+    task, rule = world.skipped_task(world.known(1)[0], state="incomplete"), {"skipped_when": [{"state": "never"}]}
+    world.outreach.skip_task(task)
+    world.run(sync={"tasks": {**rule, "skip_events": ["another_name"]}})
+    world.sandbox.clock.advance(parse_duration("2h"))
+    world.outreach.opt_out(world.prospect())  # which moves the watermark of the events on
+    world.run(sync={"tasks": {**rule, "skip_events": ["another_name"]}})
+    assert world.tasks() == []
+    world.run(sync={"tasks": rule})
+    assert len(world.tasks()) == 1
+
+
 def test_a_field_that_was_configured_since_is_written_though_another_said_the_same(world: World) -> None:
     world.known(1)
     world.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_sequences"}
