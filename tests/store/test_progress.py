@@ -242,6 +242,14 @@ def test_a_prospect_that_is_gone_takes_its_states_along_but_not_an_opt_out(state
     assert survey.counts()["prospects_gone"] == 0
 
 
+def test_a_task_that_is_refused_already_because_it_is_not_to_be_seen_is_no_finding_again(state: Store) -> None:
+    with state.transaction():
+        state.outbox.task_not_seen(7, 1, "not to be seen", run_id="r")
+        survey = Survey(state.connection)
+        survey.note("tasks_hidden", [(7, 1, 9000), (8, 1, 9001)])
+    assert survey.tasks("tasks_hidden") == [(8, 1, 9001)]
+
+
 def test_what_was_found_is_put_into_effect_together(state: Store) -> None:
     know_states(state, 1, 2)
     keep_task(state, skipped=True)
