@@ -211,7 +211,12 @@ def test_a_merged_prospect_hands_its_states_over(world: World, which: str) -> No
     loser = world.prospect(email="a.example@example.com", states=("active",))
     world.run()
     people = {one["main_location[email]"]: one["id"] for one in world.people()}
+    (state,) = world.states_of(loser)
+    stamp = world.outreach.get("sequenceState", state).values["updatedAt"]
     world.outreach.merge_prospects(winner, loser)
+    world.outreach.update("sequenceState", state, updatedAt=stamp)
+    with world.state() as store, store.transaction():  # so that only the event tells of it
+        store.connection.execute("UPDATE progress SET watermark = watermark + 3600000 WHERE stream = 'sequence_states'")
     world.run()
     shown = {one["id"]: one[STATE] for one in world.people()}
     assert shown[people["ada@example.com"]] == RUNNING
