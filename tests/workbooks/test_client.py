@@ -119,6 +119,7 @@ def test_who_is_behind_a_key_is_read_from_the_answer_to_a_log_in(bench: Bench) -
     assert bench.client.who() == (3, "Mon Jan 05 14:30:11 UTC 2026")
     request = bench.service.requests[-1]
     assert (request.method, request.path, form_of(request)["_method"]) == ("POST", "/login.api", ["POST"])
+    assert form_of(request)["_application_name"] == ["my-sync"]
 
 
 @pytest.mark.parametrize("answer", [{"success": True}, {"logical_database_id": "x"}, {"logical_database_id": 2**63}])
