@@ -149,11 +149,11 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
     versions in place. Returns the prospects whose Person has to be decided again.
     """
     cache, outbox = run.store.cache, run.store.outbox
-    refused = {one.id for one in page.refused}
+    refused = {(one.stream, one.id) for one in page.refused}
     every: tuple[Sequence[Any], ...] = (page.states, page.tasks, page.prospects, page.events)
     for stream, rows in zip(Stream, every, strict=True):
         if rows:
-            outbox.drop([row.id for row in rows if row.id not in refused], stream)
+            outbox.drop([row.id for row in rows if (stream, row.id) not in refused], stream)
     trust = Trust(page.server_time or run.source.transport.server_now(), as_is)
     if forgotten := forget_namesakes(run.store.connection, (*page.prospects, *page.included)):
         others: dict[str, Any] = {

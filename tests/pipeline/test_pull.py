@@ -84,6 +84,14 @@ def test_what_makes_no_sense_counts_an_attempt_whenever_the_overlap_shows_it(ben
     assert bench.state.outbox.failures()[0].reason == "sequence state 100: no id"
 
 
+def test_a_state_that_makes_sense_again_is_refused_no_more_beside_a_refused_prospect_of_its_id(bench: Any) -> None:
+    (state,) = bench.states(1, "active")
+    walk_states(bench, bench.source.page(refused=[Refused(STATES, state.id, 1, "no state")]))
+    prospect = Refused(PROSPECTS, state.id, state.id, "no address")
+    walk_states(bench, bench.source.page(states=[state], refused=[prospect]))
+    assert [one.reason for one in bench.state.outbox.failures()] == ["no address"]
+
+
 def test_what_makes_no_sense_is_never_parked_where_one_attempt_is_all(bench: Any) -> None:
     page = bench.source.page(refused=[Refused(TASKS, 100, 1, "task 100: no state")])
     bench.source.script[TASKS] = [page]
