@@ -49,12 +49,35 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
 
 
 def begin(run: Run) -> tuple[errors.OutreachSyncError | None, bool]:
-    """Read every stream, and put in doubt what was being sent; return what failed, and if every walk is complete."""
+    """Put in doubt what was being sent, and read every stream; return what failed, and if every walk is complete.
+
+    Before that everybody is to be decided again where a label or field changed, and the tasks to be read again where
+    the skip rule did.
+    """
+    facts, config = run.store.facts, run.config
+    now = {**fingerprints(config), "skip_events": json.dumps(sorted(config.sync.tasks.skip_events))}
+    changed = {name for name, mark in now.items() if facts.get(name) not in (None, mark)}
     with run.store.transaction():
         in_doubt = run.store.outbox.recover()
+        if "decision_fingerprint" in changed:
+            run.store.undecided.mark_again(EVERYBODY)
+            run.log.info("rules_changed", what="labels or fields")
+        if "field_fingerprint" in changed:
+            run.store.people.doubt(None)
+        for mark, stream, what in (
+            ("task_fingerprint", Stream.TASKS, "the skip rule: tasks are read again from sync.start"),
+            ("skip_events", Stream.EVENTS, "the events of skips: events are read again from sync.start"),
+        ):
+            if mark in changed:
+                run.store.progress.reset(stream)
+                run.log.info("rules_changed", what=what)
+        if run.reading.full:
+            run.store.undecided.mark_again(WITHOUT_PERSON)
+        for name, mark in now.items():
+            if facts.get(name) != mark:
+                facts.put(name, mark)
     if in_doubt:
         run.log.warning("writes_in_doubt", entries=in_doubt)
-    _notice_changed_rules(run)
     failure = pull_streams(run)
     open_walks = [one for one in run.config.sync.streams if run.store.progress.of(one).walk is not None]
     complete = failure is None and not open_walks
@@ -85,32 +108,6 @@ def count_what_waits(run: Run) -> None:
             queue = summary.tasks if record == TASK else summary.people
             queue.queued += count
     summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
-
-
-def _notice_changed_rules(run: Run) -> None:
-    """Decide everybody again where a label or field changed; read the tasks again where the skip rule did."""
-    facts, config = run.store.facts, run.config
-    now = {**fingerprints(config), "skip_events": json.dumps(sorted(config.sync.tasks.skip_events))}
-    changed = {name for name, mark in now.items() if facts.get(name) not in (None, mark)}
-    if not run.reading.full and all(facts.get(name) == mark for name, mark in now.items()):
-        return
-    with run.store.transaction():
-        if "decision_fingerprint" in changed:
-            run.store.undecided.mark_again(EVERYBODY)
-            run.log.info("rules_changed", what="labels or fields")
-        if "field_fingerprint" in changed:
-            run.store.people.doubt(None)
-        for mark, stream, what in (
-            ("task_fingerprint", Stream.TASKS, "the skip rule: tasks are read again from sync.start"),
-            ("skip_events", Stream.EVENTS, "the events of skips: events are read again from sync.start"),
-        ):
-            if mark in changed:
-                run.store.progress.reset(stream)
-                run.log.info("rules_changed", what=what)
-        if run.reading.full:
-            run.store.undecided.mark_again(WITHOUT_PERSON)
-        for name, mark in now.items():
-            facts.put(name, mark)
 
 
 def pull_streams(run: Run) -> errors.OutreachSyncError | None:

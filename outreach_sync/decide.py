@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.http import pause
-from outreach_sync.match import REFERENCE, LookedUp, find, link, look_up_all
+from outreach_sync.match import REFERENCE, LookedUp, Matches, find, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
@@ -113,7 +113,7 @@ def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
 def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[int], Collection[int]]:
     """Decide a few prospects; return those without a Person, and those who had one that the state knows nothing of."""
     ids, unlinked = {*looked_up.prospects, *looked_up.unlinked}, looked_up.unlinked
-    matches = looked_up.matches.result()
+    matches = looked_up.matches.result() if looked_up.matches is not None else Matches({}, {}, {})
     verdicts = link(run, matches)
     unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
     in_doubt = [entry for entry in run.store.outbox.of_person(unmatched) if entry.in_doubt]
@@ -132,7 +132,8 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
                 joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
                 run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
         verdicts.update(joined)
-        left = _settle_absent(run, looked_up, matches.buried, verdicts)
+        is_somebody_gone = looked_up.pools or matches.buried
+        left = _settle_absent(run, looked_up, matches.buried, verdicts) if is_somebody_gone else set[int]()
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
         _refuse_ambiguous(run, verdicts)
         missing = {one for one in unmatched if one not in verdicts and one not in left}
@@ -213,8 +214,8 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
             count.skipped += not only_opt_outs
             continue
         changed = _queue(run, one, person_id, "update", only_opt_outs=only_opt_outs)
-        if one.held.no_email:
-            run.store.people.keep_no_email((p.id for p in one.prospects if p.no_email_kept), kept=False)
+        if one.held.no_email and (kept := [p.id for p in one.prospects if p.no_email_kept]):
+            run.store.people.keep_no_email(kept, kept=False)
         sent = next((lost[p] for p in one.pool if p in lost), None)
         if one.unread:
             later.update(one.pool)

@@ -70,7 +70,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     while fruitless < (_FRUITLESS_ROUNDS if all(1 in sizes for sizes in suspects) else _FRUITLESS_WITH_SUSPECTS):
         again = delivery.round()
         any_accepted |= bool(delivery.accepted)
-        again |= any_accepted and delivery.blame()
+        again |= any_accepted and bool(delivery.unknown) and delivery.blame()
         is_open = delivery.stale or delivery.unknown
         # not who waits for Outreach, nor who is beyond a pilot
         waits = run.source_is_down or (pilot.limit is not None and len(pilot.taken) >= pilot.limit)
@@ -136,7 +136,7 @@ class Delivery:
                 self.decide(pump=not self.guard_problems(at_worst=True))
                 self._pass_the_guard()
                 self._push_all()
-                again = self._confirm_refusals()
+                again = bool(self.refused) and self._confirm_refusals()
                 for batch in self._task_batches():
                     self._send(batch)
                 self._push_all()
@@ -229,11 +229,8 @@ class Delivery:
         if self._may_send():
             with self._run.store.transaction():
                 self._run.store.outbox.mark((entry.id for entry in batch.entries), state=SENDING)
-            self._start(batch)
-
-    def _start(self, batch: Batch) -> None:
-        controller = TASKS if batch.entries[0].record == TASK else PEOPLE
-        self._in_flight[self._workers.submit(self._run.target.write, controller, batch.writes)] = batch
+            controller = TASKS if batch.entries[0].record == TASK else PEOPLE
+            self._in_flight[self._workers.submit(self._run.target.write, controller, batch.writes)] = batch
 
     def _cut(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         """Cut entries, in their order, into what may go together: suspects by how many they were lost with."""
@@ -265,7 +262,7 @@ class Delivery:
         with self._run.store.transaction():
             rescues = [self._settle(batch, verdicts) for batch, verdicts in answered]
         for rescue in filter(None, rescues):  # marked as being sent they are still
-            self._start(rescue)
+            self._in_flight[self._workers.submit(self._run.target.write, PEOPLE, rescue.writes)] = rescue
         for batch, verdicts in answered:
             self._run.on_progress("written", len(batch.entries))
             if all(isinstance(verdict, Rejected) for verdict in verdicts):
@@ -317,8 +314,8 @@ class Delivery:
                         rescues.append((entry._replace(reason=reason), alone))
                     else:
                         self.refused.append((entry, entry.reason if batch.rescue and entry.reason else reason))
-        self._queue_again(stale)
-        self._queue_again(unknown, in_doubt=True)
+        if stale or unknown:
+            self._queue_again(stale, unknown)
         self.stale += stale
         self.unknown += unknown
         record, of = batch.entries[0].record, Counter(map(type, verdicts))
@@ -357,21 +354,18 @@ class Delivery:
         if entry.reason is not None and entry.prospect_id is not None:
             run.store.undecided.mark_again([entry.prospect_id])  # part of it may still be undecided
 
-    def _queue_again(self, entries: Sequence[Entry], *, in_doubt: bool = False) -> None:
+    def _queue_again(self, known: Sequence[Entry], lost: Sequence[Entry] = ()) -> None:
         """Have the records read and decided anew before they are written again (inside a transaction)."""
-        if not entries:
-            return
-        store, people = self._run.store, [entry for entry in entries if entry.record != TASK]
-        ids = (entry.id for entry in entries)
-        store.outbox.mark(ids, state="queued", in_doubt=in_doubt, next_attempt_at=None)
+        store, people = self._run.store, [entry for entry in (*known, *lost) if entry.record != TASK]
+        for some, in_doubt in ((known, False), (lost, True)):
+            ids = (entry.id for entry in some)
+            store.outbox.mark(ids, state="queued", in_doubt=in_doubt, next_attempt_at=None)
         store.people.doubt(entry.person_id for entry in people if entry.person_id is not None)
         store.undecided.mark_again(one for entry in people for one in (entry.prospect_id or 0, *entry.pool))
 
     def _confirm_refusals(self) -> bool:
         """Read what was refused: a refusal stands if the record is there; return whether any has to be decided anew."""
         run, refused = self._run, {entry.person_id for entry, _ in self.refused if entry.person_id is not None}
-        if not refused:
-            return False
         with run.store.transaction():
             run.store.people.doubt(refused)
         absent = refresh(run, run.store.people.by_id(refused))
@@ -428,6 +422,8 @@ class Delivery:
         run = self._run
         for entries in _due(run, TASK, "create", run.config.workbooks.batch_size):
             persons = _persons_of_tasks(run, entries)
+            if not persons:
+                continue
             missing = _not_there(run, [entry for entry in entries if entry.id in persons])
             if in_doubt := [one for one in missing if one.in_doubt]:
                 pause(run.look_again_seconds, run.stop)
@@ -562,8 +558,6 @@ def _persons_of_tasks(run: Run, entries: Sequence[Entry]) -> dict[int, int]:
 
 def _not_there(run: Run, tasks: Sequence[Entry]) -> list[Entry]:
     """Look for Tasks by reference, keep what exists (live, or deleted and to stay so), and return what does not."""
-    if not tasks:
-        return []
     found = run.target.tasks_by_reference([task_reference(one.task_id or 0) for one in tasks])
     missing = []
     with run.store.transaction():

@@ -50,7 +50,7 @@ class LookedUp(NamedTuple):
     absent: Mapping[int, bool]  # linked People that are not there (see `refresh`)
     pools: Mapping[int, Sequence[int]]  # all the prospects of each of those
     unlinked: Collection[int]  # those without a Person, the prospects of absent ones included
-    matches: Future[Matches]  # what the match rules find for the unlinked
+    matches: Future[Matches] | None  # what the match rules find for the unlinked
 
 
 class _Asked(NamedTuple):
@@ -137,8 +137,10 @@ def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
         prospects = {one: cached for one, cached in prospects.items() if one not in waiting}
     unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
     wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
-    reason = run.store.cache.with_reason(wanted.keys())
-    matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()], reason), name="match-ahead")
+    matches = None
+    if wanted:
+        reason = run.store.cache.with_reason(wanted.keys())
+        matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()], reason), name="match-ahead")
     return LookedUp(prospects.keys(), asked.absent, asked.pools, wanted.keys(), matches)
 
 

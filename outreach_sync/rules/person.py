@@ -129,7 +129,7 @@ def wanted_person(prospects: Sequence[PooledProspect], states: Iterable[PooledSt
 def shown_state(states: Sequence[PooledState], precedence: Sequence[str]) -> PooledState:
     """Pick the newest state of the first rank there is, by id in a tie; what is not in the precedence ranks last."""
     rank = {state: position for position, state in enumerate(precedence)}
-    return max(states, key=lambda state: (-rank.get(state.state, len(rank)), *_newest(state)))
+    return max(states, key=lambda state: (-rank.get(state.state, len(rank)), state.at or 0, state.id))
 
 
 def _newest(state: PooledState) -> tuple[int, int]:
