@@ -15,6 +15,7 @@ import time
 import zlib
 from concurrent.futures import wait
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -101,13 +102,14 @@ class Transport:
             prepared.url = url  # a link goes out as it stands
         with self._room:
             exchange = Exchange(max(timeout_seconds, 0.01))
-            if self._stop.is_over(grace_seconds):
+            if self._stop.is_set(grace_seconds):
                 raise InterruptedByError(self._stop.signal_number)
             with self._counting:
                 self.requests += 1
             carried = ahead(partial(self._carry_out, exchange, prepared), name="exchange")
-            while not wait((carried,), min(max(exchange.left(), 0.0), _TICK_SECONDS)).done:
-                if self._stop.is_over(grace_seconds):
+            ends = exchange.began + exchange.seconds
+            while not wait((carried,), min(max(ends - time.monotonic(), 0.0), _TICK_SECONDS)).done:
+                if self._stop.is_set(grace_seconds):
                     exchange.give_up()
                     raise InterruptedByError(self._stop.signal_number)
                 if exchange.is_late():
@@ -163,6 +165,7 @@ class Transport:
         self._adapter.close()
 
 
+@dataclass(eq=False)
 class Exchange:
     """One request and its answer, on the connection `line`, from the start of sending to the last byte.
 
@@ -170,15 +173,11 @@ class Exchange:
     read, and looked at after that is set: one that stands too late sends nothing, or it is known that it may have.
     """
 
-    def __init__(self, seconds: float) -> None:
-        """Begin now, and allow `seconds` in all."""
-        self.seconds, self.began = seconds, time.monotonic()
-        self.connected = self.given_up = False
-        self.line: _Watched | None = None
-
-    def left(self) -> float:
-        """Say for how many seconds it may go on."""
-        return self.began + self.seconds - time.monotonic()
+    seconds: float  # how long it may take in all
+    began: float = field(default_factory=time.monotonic)
+    connected: bool = False
+    given_up: bool = False
+    line: _Watched | None = None
 
     def is_reached(self) -> bool:
         """Say whether the service answers at all, or the proxy on the way to it."""
@@ -187,7 +186,8 @@ class Exchange:
 
     def is_late(self) -> bool:
         """Say whether its time is over, or that for finding and reaching the service, all of its addresses together."""
-        return self.left() <= 0 or (not self.is_reached() and time.monotonic() - self.began >= _CONNECT_SECONDS)
+        lasted = time.monotonic() - self.began
+        return lasted >= self.seconds or (lasted >= _CONNECT_SECONDS and not self.is_reached())
 
     def give_up(self) -> None:
         """Shut its connection down, unless another exchange has taken it."""

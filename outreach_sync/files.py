@@ -71,7 +71,9 @@ def write_whole(
     """Put a text (UTF-8) in the place of a file, on disk at return; an OSError (also: no directory) changes nothing."""
     # A new file gets the `mode`; a replaced one its own, or, if `private`, what its owner had of it. With `through`,
     # what is no regular file is written into as it is. With `new`, a file that is there is refused (FileExistsError).
-    there = _stat(path)
+    there = None
+    with suppress(FileNotFoundError):
+        there = path.stat()
     if there is not None and not stat.S_ISREG(there.st_mode):
         if not through and not stat.S_ISDIR(there.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -128,19 +130,13 @@ def root_among_others(path: Path) -> str | None:
         return None
     with suppress(OSError):  # opening it says so, in words of its own
         places = (path.absolute(), *path.absolute().parents)
-        place, uid = next((one, seen.st_uid) for one in places if (seen := _stat(one)))
+        place = next(one for one in places if one.exists())
+        uid = place.stat().st_uid
         if uid != 0:
             owner = _user(uid)
             run_as = f"run the command as {owner}, or with outreach-sync-as-service"
             return f"{place} belongs to {owner}, and this is root: {run_as}"
     return None
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
 
 
 def _written_beside(path: Path, text: str, mode: int, replaced: os.stat_result | None) -> Path:

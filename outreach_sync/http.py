@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, TypeVar
 
 from outreach_sync import errors
@@ -24,6 +25,8 @@ _CHANCE = random.SystemRandom()
 
 class StopSignal:
     """The one request to stop of this process, safe to be set from a signal handler."""
+
+    clock = staticmethod(time.monotonic)  # by which pauses are measured: seconds since no particular moment
 
     def __init__(self) -> None:
         """Begin unset."""
@@ -41,17 +44,9 @@ class StopSignal:
             with suppress(RuntimeError):  # a second signal in the midst of this
                 self._gate.release()
 
-    def is_set(self) -> bool:
-        """Say whether a stop was asked for."""
-        return self._asked_at is not None
-
-    def is_over(self, grace_seconds: float) -> bool:
+    def is_set(self, grace_seconds: float = 0.0) -> bool:
         """Say whether a stop was asked for, so long ago or longer."""
         return self._asked_at is not None and time.monotonic() - self._asked_at >= grace_seconds
-
-    def clock(self) -> float:
-        """Read the clock by which pauses are measured, in seconds since no particular moment."""
-        return time.monotonic()
 
     def wait(self, seconds: float) -> bool:
         """Sleep until a stop is asked for, but no longer than `seconds`; say whether it was."""
@@ -123,17 +118,19 @@ OnRetry = Callable[[RetryNote], None]
 Failures = tuple[type[RetriableError], ...]
 
 
+@dataclass
 class Patience:
     """How long one service may keep a run waiting, in all; whole again as soon as it answers. Safe between threads.
 
     Once it is spent, each request is tried briefly, so that one that always fails keeps no other from being asked.
     """
 
-    def __init__(self, seconds: float, stop: StopSignal, *, on_retry: OnRetry | None = None) -> None:
-        """Begin with all of it. `on_retry` is told of each repetition."""
-        self.seconds, self._stop, self._on_retry = seconds, stop, on_retry
-        self._spent, self._counted_to = 0.0, stop.clock()
-        self._lock = threading.Lock()
+    seconds: float
+    stop: StopSignal
+    on_retry: OnRetry | None = None  # told of each repetition
+    _spent: float = 0.0
+    _counted_to: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def left(self) -> float:
         """Say for how many seconds a request that begins now may be tried."""
@@ -148,15 +145,15 @@ class Patience:
         raised as they are: a write whose answer was lost is not simply sent again. Raises the failure's `gives_up_as`
         when patience is over, PutOffError at once for a longer pause, InterruptedByError where asked to stop.
         """
-        check(self._stop)
-        since = self._stop.clock()
+        check(self.stop)
+        since = self.stop.clock()
         ends = since + (self.left() if at_most is None else min(self.left(), at_most))
         number = 1
         while True:
             try:
-                result = attempt(max(ends - self._stop.clock(), 0.0))
+                result = attempt(max(ends - self.stop.clock(), 0.0))
             except RetriableError as failure:
-                now = self._stop.clock()
+                now = self.stop.clock()
                 with self._lock:  # the time of several threads counts but once
                     self._spent += max(now - max(since, self._counted_to), 0.0)
                     self._counted_to = since = now
@@ -166,13 +163,13 @@ class Patience:
                 seconds = max(growing / failure.eagerness, failure.asked_seconds or 0.0)
                 if now + seconds >= ends:
                     raise self._given_up(failure, what) from None
-                if self._on_retry is not None:
-                    self._on_retry(RetryNote(what, failure.message, number, round(seconds, 3)))
+                if self.on_retry is not None:
+                    self.on_retry(RetryNote(what, failure.message, number, round(seconds, 3)))
             else:
                 with self._lock:
                     self._spent = 0.0
                 return result
-            pause(seconds, self._stop)
+            pause(seconds, self.stop)
             number += 1
 
     def _given_up(self, failure: RetriableError, what: str) -> errors.ServiceError:

@@ -78,13 +78,14 @@ def refusal_of(answer: Answer) -> str:
     (GarbledError). Raises ThrottledError for 429, at the token endpoint also a second token within 60 s, and BusyError
     for any 5xx.
     """
-    status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
-    if status == 429:  # noqa: PLR2004 - the status says more than a name
+    status = answer.status
+    if 200 <= status < 300:  # noqa: PLR2004 - the status says more than a name, here and below
+        return ""
+    asked = retry_after(answer.headers, status, answer.server_time)
+    if status == 429:  # noqa: PLR2004
         raise ThrottledError("the service answered 429, too many requests", asked_seconds=asked)
     if status >= 500:  # noqa: PLR2004
         raise BusyError(f"the service answered {status}", status=status, asked_seconds=asked)
-    if 200 <= status < 300:  # noqa: PLR2004
-        return ""
     if 300 <= status < 400:  # noqa: PLR2004
         raise GarbledError("the answer is a redirect, which is not followed")
     content = parsed_object(answer.body) or {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -83,12 +84,11 @@ _READ: dict[str, Callable[[Any], Any]] = {
 """How the columns are read that are not used as SQLite has them."""
 
 
+@dataclass(eq=False)
 class Table:
     """What the classes of the tables share. What changes a table must be called inside a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Work on an open connection."""
-        self.connection = connection
+    connection: sqlite3.Connection
 
     def do(self, statement: str, *values: Any) -> sqlite3.Cursor:
         """Execute a statement; a value that is neither a text nor a number is a list (`IDS`)."""

@@ -278,12 +278,13 @@ def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
 
     Raises RetriableError (it may pass), NotAuthenticatedError, NotAllowedError, UntrustedAnswerError (not understood).
     """
-    status, asked = answer.status, retry_after(answer.headers, answer.status, answer.server_time)
+    status = answer.status
     if status == 200:  # noqa: PLR2004 - the status says more than a name, here and below
         said = _json_object(answer.body)
         if said is None:
             raise GarbledError("Workbooks answered with something that is not a JSON object")
         return said
+    asked = retry_after(answer.headers, status, answer.server_time)
     if status in {408, 429}:
         raise ThrottledError(f"Workbooks asks to wait ({status})", asked_seconds=asked)
     if 300 <= status < 400:  # noqa: PLR2004

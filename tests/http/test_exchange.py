@@ -13,6 +13,7 @@ import time
 import traceback
 import tracemalloc
 import weakref
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -331,11 +332,11 @@ def trickle_headers(connection: socket.socket) -> None:
 def test_a_server_that_never_finishes_is_cut_off_once_its_time_is_over(
     server: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch, script: Any
 ) -> None:
-    left = [60.0]
-    monkeypatch.setattr(connections.Exchange, "left", lambda _: left[0])
+    passed = [0.0]
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0]))
 
     def let_time_pass(connection: socket.socket) -> None:
-        left[0] = -1.0
+        passed[0] = 60.0
         script(connection)
 
     server.script = let_time_pass
@@ -358,7 +359,7 @@ def test_a_request_to_stop_cuts_what_is_silent_once_its_grace_is_over(
     server.script = stop_and_say_nothing
     with pytest.raises(InterruptedByError):
         transport.send("PUT", server.url, timeout_seconds=60, grace_seconds=grace)
-    assert (stop.is_over(grace), cut_off.wait(10), len(server.received)) == (True, True, 1)
+    assert (stop.is_set(grace), cut_off.wait(10), len(server.received)) == (True, True, 1)
     with pytest.raises(InterruptedByError):
         transport.send("GET", server.url)
     assert len(server.received) == 1
@@ -414,7 +415,7 @@ def test_a_transport_that_nobody_needs_any_more_leaves_no_connection_behind(serv
 
 def test_a_request_to_stop_is_remembered_with_its_first_signal_and_ends_a_pause(stop: StopSignal) -> None:
     assert not stop.wait(0.0)
-    assert not stop.is_over(0)
+    assert not stop.is_set(0)
     ended: list[bool] = []
     waiting = threading.Thread(target=lambda: ended.append(stop.wait(60)))
     waiting.start()

@@ -268,11 +268,11 @@ def test_an_objection_to_not_counting_drops_that_spelling_for_good(
 def test_a_write_that_is_under_way_may_be_finished_after_a_stop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     graces: list[float] = []
 
-    def is_over(grace_seconds: float) -> bool:
+    def is_set(grace_seconds: float = 0.0) -> bool:
         graces.append(grace_seconds)
         return False
 
-    monkeypatch.setattr(bench.stop, "is_over", is_over)
+    monkeypatch.setattr(bench.stop, "is_set", is_set)
     read(bench.having(page(1)))
     write(bench.having(accept), UPDATE)
     assert list(dict.fromkeys(graces)) == [0.0, 20.0]
