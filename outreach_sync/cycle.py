@@ -14,7 +14,6 @@ from outreach_sync.config.model import fingerprints
 from outreach_sync.deliver import FIRST_LOAD_DONE, deliver
 from outreach_sync.pull import pull, read_concerned, reread_refused
 from outreach_sync.records import Stream
-from outreach_sync.store.outbox import DISCARDED, TASK
 from outreach_sync.store.people import EVERYBODY, WITHOUT_PERSON
 
 if TYPE_CHECKING:
@@ -34,10 +33,7 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
         InterruptedByError: asked to stop; what was in flight is settled.
     """
     failure, complete = begin(run)
-    try:
-        finish(run, complete=complete, allow_bulk=allow_bulk)
-    finally:
-        count_what_waits(run)
+    finish(run, complete=complete, allow_bulk=allow_bulk)
     failure = failure or run.source_failure
     if failure is None and not complete:
         failure = errors.ServiceError(
@@ -97,17 +93,6 @@ def finish(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     if is_first and not unread and not run.store.undecided.count():
         with run.store.transaction():
             run.store.facts.put(FIRST_LOAD_DONE, run.id)
-
-
-def count_what_waits(run: Run) -> None:
-    """Fill in what is still queued, and the requests."""
-    summary = run.summary
-    summary.tasks.queued, summary.people.queued = 0, run.store.undecided.count(unqueued=True)
-    for (record, state), count in run.store.outbox.counts().items():
-        if state != DISCARDED:
-            queue = summary.tasks if record == TASK else summary.people
-            queue.queued += count
-    summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
 
 
 def pull_streams(run: Run) -> errors.OutreachSyncError | None:

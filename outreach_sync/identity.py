@@ -73,8 +73,8 @@ def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
 
 def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> None:
     """Refuse to change a state that belongs to another account; without credentials there is nothing to compare."""
-    logs_in = (config.outreach.s2s or config.outreach.client_secret) and _remembered(store, OUTREACH)
-    has_key = config.workbooks.api_key and _remembered(store, WORKBOOKS)
+    logs_in = (config.outreach.s2s or config.outreach.client_secret) and store.facts.get(FACTS[OUTREACH])
+    has_key = config.workbooks.api_key and store.facts.get(FACTS[WORKBOOKS])
     source, target = Outreach(config, stop) if logs_in else None, Workbooks(config, stop) if has_key else None
     refuse_others(config, store, source, target)
 
@@ -93,12 +93,21 @@ def refuse_others(config: Config, store: Store, source: Outreach | None, target:
 
 def look_at(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
     """Find out, changing nothing, whether the state belongs to the given services; OutreachSyncError: unknown."""
-    key = store.facts.get(_KEY) or secrets.token_hex(32)
+    key, outreach, workbooks = store.facts.get(_KEY) or secrets.token_hex(32), config.outreach, config.workbooks
     sides, wrong, known = dict[str, Side](), dict[str, str](), True
     for name, client in ((OUTREACH, source), (WORKBOOKS, target)):
         if client is None:
             continue
-        now, before = _as_configured(config, key, name), _remembered(store, name)
+        if name == OUTREACH:
+            stored = TokenFile.beside(config.state.path).read()
+            held = outreach.client_secret if outreach.s2s is None else outreach.s2s.private_key
+            parts = [*app_of(config), held and held.get_secret_value(), stored and stored.consent]
+        else:
+            parts = [workbooks.api_key and workbooks.api_key.get_secret_value()]
+        mark = hmac.digest(key.encode(), "\0".join(part or "" for part in parts).encode(), "sha256").hex()
+        now = Side(outreach.base_url if name == OUTREACH else workbooks.base_url, mark)
+        remembered = store.facts.get(FACTS[name])
+        before = None if remembered is None else Side(**json.loads(remembered))
         if before is not None and (before.address, before.mark) == (now.address, now.mark):
             sides[name] = before
             continue
@@ -117,24 +126,6 @@ def remember(store: Store, look: Look) -> None:
     store.facts.put(_KEY, look.key)
     for name, side in look.sides.items():
         store.facts.put(FACTS[name], json.dumps(side._asdict()))
-
-
-def _as_configured(config: Config, key: str, name: str) -> Side:
-    outreach, workbooks = config.outreach, config.workbooks
-    if name == OUTREACH:
-        stored = TokenFile.beside(config.state.path).read()
-        held = outreach.client_secret if outreach.s2s is None else outreach.s2s.private_key
-        parts = [*app_of(config), held and held.get_secret_value(), stored and stored.consent]
-    else:
-        parts = [workbooks.api_key and workbooks.api_key.get_secret_value()]
-    text = "\0".join(part or "" for part in parts)
-    address = outreach.base_url if name == OUTREACH else workbooks.base_url
-    return Side(address, hmac.digest(key.encode(), text.encode(), "sha256").hex())
-
-
-def _remembered(store: Store, name: str) -> Side | None:
-    text = store.facts.get(FACTS[name])
-    return None if text is None else Side(**json.loads(text))
 
 
 def _outreach(store: Store, source: Outreach) -> str:

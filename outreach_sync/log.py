@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger as Log
 
-__all__ = ["Log", "holds_secret", "keep_secret", "masked", "on_one_line", "scrubbed", "start_logging"]
+__all__ = ["Log", "holds_secret", "keep_secret", "masked", "scrubbed", "start_logging"]
 _SHORTEST_SECRET = 6
 _kept: set[str] = set()
 
@@ -36,17 +36,16 @@ def masked(text: str) -> str:
     return text
 
 
-def scrubbed(text: str) -> str:
-    """Return a text without secrets and with control characters made visible."""
-    text = masked(text)
+def scrubbed(value: object, *, one_line: bool = False) -> str:
+    """Return a text (None: empty) without secrets, and with control characters made visible.
+
+    `one_line`: it is a value that came from a service, which must not begin a line of its own.
+    """
+    text = masked("" if value is None else str(value))
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one == "\n" else f"\\x{ord(one):02x}" for one in text)
-
-
-def on_one_line(text: str) -> str:
-    """Scrub a value that came from a service, which must not begin a line of its own."""
-    return scrubbed(text).replace("\n", "\\n")
+    shown = "".join(one if one.isprintable() or one == "\n" else f"\\x{ord(one):02x}" for one in text)
+    return shown.replace("\n", "\\n") if one_line else shown
 
 
 def _clean(value: Any) -> Any:
@@ -60,7 +59,7 @@ def _clean(value: Any) -> Any:
             }
         case list() | tuple():
             return [_clean(one) for one in value]
-    return on_one_line(str(value))
+    return scrubbed(value, one_line=True)
 
 
 def start_logging(level: str, form: str) -> Log:

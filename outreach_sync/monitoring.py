@@ -76,9 +76,9 @@ class Watch:
     """Watches one run from its begin to its end, by what it writes to `log`. Closed in between, it has broken down."""
 
     def __init__(self, config: Config, log: Log) -> None:
-        """Tell nobody before `begin`: a dry run is watched by nobody."""
+        """Tell nobody as long as there is no `run_id`: a dry run is watched by nobody."""
         self._config = config
-        self._run_id, self._signal = "", FAIL
+        self.run_id, self._signal = "", FAIL
         broke_down = {"OUTCOME": "broke down", "EXIT_STATUS": OutreachSyncError.exit_status, "PREVIOUS_STATUS": None}
         self._told: dict[str, object] = broke_down
         self._lines: deque[str] = deque(maxlen=_LINES)
@@ -92,25 +92,21 @@ class Watch:
             self._lines.append(scrubbed(" ".join((str(event["event"]), *values)))[:_LONGEST])
         return event
 
-    def begin(self, run_id: str) -> None:
-        """Tell that a run begins."""
-        self._run_id = run_id
-        self._ping(START)
-
     def end(self, ended: RunSummary, store: Store) -> None:
         """Tell how a run ended, once this is closed; the store holds its record already."""
-        if not self._run_id:
+        if not self.run_id:
             return
         self._signal = "" if ended.exit_status == 0 else f"/{ended.exit_status}"
         if ended.error is not None:  # a run that was stopped has not failed, and the next one goes on
             self._signal = LOG if isinstance(ended.error, InterruptedByError) else FAIL
-        before = store.history.runs(2)[1:]
+        monitoring = self._config.monitoring
+        before = store.history.runs(2)[1:] if monitoring.on_success or monitoring.on_failure else ()
         self._told = {
             "OUTCOME": ended.outcome,
             "EXIT_STATUS": ended.exit_status,
             "PREVIOUS_STATUS": before[0].exit_status if before else None,
         }
-        path = self._config.monitoring.metrics_file
+        path = monitoring.metrics_file
         if path is not None:
             try:  # readable by everyone, as a collector under another user needs it
                 write_whole(path, metrics_text(store, self._config.state.path, instants.now()), mode=0o644)
@@ -119,18 +115,18 @@ class Watch:
 
     def close(self) -> None:
         """Tell how the run ended, or that it broke down, if it began; wait a few seconds for whom is told."""
-        if not self._run_id:
+        if not self.run_id:
             return
         monitoring, told = self._config.monitoring, self._told
         command = monitoring.on_success if told["EXIT_STATUS"] == 0 else monitoring.on_failure
-        text = "\n".join((f"run {self._run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
+        text = "\n".join((f"run {self.run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
         hook = None
         if command is not None and self._signal != LOG:
             environment = {name: value for name, value in os.environ.items() if not holds_secret(value)}
-            for name, value in {"RUN_ID": self._run_id, **told}.items():
+            for name, value in {"RUN_ID": self.run_id, **told}.items():
                 environment[f"OUTREACH_SYNC_{name}"] = "" if value is None else str(value)
             hook = ahead(lambda: _run_command(command, environment, text), name="hook")
-        self._ping(self._signal, text)
+        self.ping(self._signal, text)
         wait([ping for _, ping in self._pings[-1:]], _SETTLE_SECONDS)
         for what, ping in self._pings:
             if (why := _why_it_failed(ping) if ping.done() else "no answer in time") is not None:
@@ -140,10 +136,11 @@ class Watch:
             if hook.done() and (why := _why_it_failed(hook)) is not None:
                 self.log.warning("hook_failed", command=str(command), why=why)
 
-    def _ping(self, signal: str, body: str = "") -> None:
+    def ping(self, signal: str, body: str = "") -> None:
+        """Call the address, if there is one: `START`, or how the run ended."""
         if self._config.monitoring.ping_url is None:
             return
-        url = address(self._config.monitoring.ping_url.get_secret_value(), signal, self._run_id)
+        url = address(self._config.monitoring.ping_url.get_secret_value(), signal, self.run_id)
         earlier = [ping for _, ping in self._pings]
 
         def call() -> str | None:

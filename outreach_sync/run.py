@@ -17,13 +17,13 @@ from outreach_sync.identity import prove
 from outreach_sync.insight.explain import failure_document
 from outreach_sync.instants import Back, Instant, to_iso
 from outreach_sync.log import Log, masked
-from outreach_sync.monitoring import QUOTA, Watch
+from outreach_sync.monitoring import QUOTA, START, Watch
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import DateTime, Stream, WriteValue, plain
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
-from outreach_sync.store.outbox import RESOLVE, TASK, Entry, is_due, next_attempt
+from outreach_sync.store.outbox import DISCARDED, RESOLVE, TASK, Entry, is_due, next_attempt
 from outreach_sync.store.progress import Written
 from outreach_sync.store.schema import state_error
 from outreach_sync.workbooks.client import Workbooks
@@ -273,12 +273,21 @@ def perform(
     opened = Store.open_scratch if options.dry_run else Store.open
     lock = nullcontext() if options.dry_run else run_lock(path, options.command)
     with lock, opened(path) as store, closing(Watch(config, log)) as watch:
-        log = watch.log
-        run = _begun(config, options, store, stop, log)
-        run.on_progress, summary = on_progress, run.summary
+        log, sync = watch.log, config.sync
+        summary = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
+
+        def on_retry(note: RetryNote) -> None:
+            log.warning("retrying", **note._asdict())
+
+        source, target = Outreach(config, stop, on_retry=on_retry), Workbooks(config, stop, on_retry=on_retry)
+        reading = Reading(sync.start, sync.overlap_ms, sync.late_sweep_ms, options.full, options.since)
+        streams = tuple(Stream(one) for one in sync.streams if not options.streams or one in options.streams)
+        run = Run(summary.run_id, store, source, target, summary, stop, log, config, reading, streams)
+        run.pilot, run.on_progress = Pilot(options.limit, frozenset(options.prospects) or None), on_progress
         log.info("run_started", run=run.id, command=options.command, dry_run=options.dry_run)
         if not options.dry_run:
-            watch.begin(run.id)
+            watch.run_id = run.id
+            watch.ping(START)
         try:
             _carry_out(run, options, work)
         except (OutreachSyncError, sqlite3.Error) as problem:
@@ -294,18 +303,6 @@ def perform(
         log.info("run_finished", exit_status=summary.exit_status, **known_by)
         watch.end(summary, store)
         return summary
-
-
-def _begun(config: Config, options: Options, store: Store, stop: StopSignal, log: Log) -> Run:
-    def on_retry(note: RetryNote) -> None:
-        log.warning("retrying", what=note.what, why=note.why, attempt=note.attempt, pause_seconds=note.pause_seconds)
-
-    source, target = Outreach(config, stop, on_retry=on_retry), Workbooks(config, stop, on_retry=on_retry)
-    sync, summary = config.sync, RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
-    reading = Reading(sync.start, sync.overlap_ms, sync.late_sweep_ms, options.full, options.since)
-    streams = tuple(Stream(one) for one in sync.streams if not options.streams or one in options.streams)
-    pilot = Pilot(options.limit, frozenset(options.prospects) or None)
-    return Run(summary.run_id, store, source, target, summary, stop, log, config, reading, streams, pilot)
 
 
 def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -> None:
@@ -329,6 +326,12 @@ def _record(run: Run) -> None:
     """Sum the run up, keep it unless it is dry, and drop what is older than `state.keep_runs` by Outreach's clock."""
     store, heard, summary, now = run.store, run.source.transport.server_now(), run.summary, instants.now()
     summary.failing, summary.finished_at = sum(store.outbox.counts(refused=True).values()), now
+    summary.tasks.queued, summary.people.queued = 0, store.undecided.count(unqueued=True)
+    for (record, state), count in store.outbox.counts().items():
+        if state != DISCARDED:
+            queue = summary.tasks if record == TASK else summary.people
+            queue.queued += count
+    summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
     if summary.dry_run:
         summary.refused = [failure_document(entry) for entry in store.outbox.failures()]
         concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}

@@ -161,6 +161,14 @@ def test_what_was_discarded_does_not_count_as_waiting(world: World) -> None:
     assert world.run().document["people"]["queued"] == 0
 
 
+def test_a_run_that_cannot_begin_says_what_waits_all_the_same(world: World) -> None:
+    world.prospect(email="ada@example.com", states=("hibernating",))
+    world.run()
+    world.state_path.with_name("state.db.tokens").write_text("no tokens")
+    ended = world.run()
+    assert (ended.exit_status, ended.failing, ended.document["people"]["queued"]) == (2, 1, 1)
+
+
 def test_what_was_written_is_kept_for_as_long_as_the_config_says(world: World) -> None:
     world.change("state", keep_runs="10d")
     world.known(1)

@@ -92,7 +92,7 @@ def _run_cells(run: Mapping[str, Any], age: str) -> tuple[str, ...]:
         found = ((name, (run.get(part) or {}).get(name)) for name in _DONE)
         counts.append(", ".join(f"{count:,} {name}" for name, count in found if count) or "-")
     outcome = run["outcome"] or ("going on, or killed" if run["finished_at"] is None else "")
-    return (run["command"], f"{age} ago", outcome, ui.safe(run["exit_status"]), *counts)
+    return (run["command"], f"{age} ago", outcome, run["exit_status"], *counts)
 
 
 def _facts(document: Mapping[str, Any]) -> Iterator[str]:

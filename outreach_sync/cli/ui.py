@@ -22,7 +22,7 @@ from outreach_sync.errors import OutreachSyncError
 from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
 from outreach_sync.identity import refuse_another_account
-from outreach_sync.log import on_one_line, scrubbed, start_logging
+from outreach_sync.log import scrubbed, start_logging
 from outreach_sync.store import Store, run_lock
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Invocation:
 def say_failure(error: Exception) -> int:
     """Print the line of what ended a command, and log a bug's traceback at debug; return the exit status."""
     if isinstance(error, OutreachSyncError):
-        click.echo(f"outreach-sync: {scrubbed(str(error))}", err=True)
+        click.echo(f"outreach-sync: {scrubbed(error)}", err=True)
         return error.exit_status
     context = Invocation.latest
     if context is not None and context.log is None and context.log_level == "debug":
@@ -166,14 +166,11 @@ def terminal() -> Console:
     )
 
 
-def safe(value: object) -> str:
-    """Return a value of a service's on one line, without secrets and control characters; None is empty."""
-    return "" if value is None else on_one_line(str(value))
-
-
 def line(*parts: object, style: str = "") -> Text:
     """Return a line of several parts; what is no `Text` is made safe."""
-    return Text.assemble(*(one if isinstance(one, Text) else safe(one) for one in parts), style=style)
+    return Text.assemble(
+        *(one if isinstance(one, Text) else scrubbed(one, one_line=True) for one in parts), style=style
+    )
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: Sequence[int] = ()) -> Table:
@@ -210,8 +207,7 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
     writer.writerow(columns)
     for row in rows:
         cells = (json.dumps(one) if isinstance(one, bool) else one for one in map(row.get, columns))
-        texts = ("" if one is None else scrubbed(str(one)) for one in cells)
-        writer.writerow([f"'{text}" if text.startswith(_FORMULA_STARTS) else text for text in texts])
+        writer.writerow([f"'{text}" if text.startswith(_FORMULA_STARTS) else text for text in map(scrubbed, cells)])
 
 
 def shown_value(value: Any, line_end: str = " | ") -> str:
@@ -228,7 +224,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 def linked(label: str, url: str) -> Text:
     """Return a text that can be clicked on terminals that know how; without an address it is only a text."""
-    return Text(safe(label), style=f"link {url}" if url else "")
+    return Text(scrubbed(label, one_line=True), style=f"link {url}" if url else "")
 
 
 def plain_or(fancy: str, plain: str) -> str:
