@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 
     from conftest import Client
 
-    from outreach_sync.sandbox.outreach import OutreachSandbox, OutreachStore
+    from outreach_sync.sandbox.outreach import OutreachStore
 
+LONG_AGO = "2026-09-01T00:00:00.000Z"
 SKIPS = {"newFilterSyntax": "true", "filter[name][]": "skip_task", "filter[createdAt][gte]": "2026-01-01T00:00:00Z"}
-_ASK_TASK = {"fields[task]": "state,completed,completedAt,autoskipAt,completer,updatedAt"}
 
 
-@pytest.fixture
-def open_task(service: OutreachSandbox) -> int:
-    """A task at the first of two steps of a sequence, for prospect 1 and by its sequence state 1."""
-    store = service.store
+@pytest.fixture(autouse=True)
+def store(client: Client) -> OutreachStore:
+    """Make task 1, at the first of two steps of a sequence, for prospect 1 and by its sequence state 1."""
+    store = client.store
     sequence = store.add_sequence("Trial follow-up")
     first, _ = (store.add_step(sequence, order=order) for order in (1, 2))
-    prospect = store.add_prospect(emails=["ada@example.com"], updatedAt="2026-09-01T00:00:00Z")
-    state = store.add_state(prospect, sequence, sequenceStep=first, updatedAt="2026-09-01T00:00:00Z")
+    prospect = store.add_prospect(emails=["ada@example.com"], updatedAt=LONG_AGO)
+    state = store.add_state(prospect, sequence, sequenceStep=first, updatedAt=LONG_AGO)
     related = {"sequence": sequence, "sequenceState": state, "sequenceStep": first}
-    return store.add_task(prospect, taskType="sequence_step_email", updatedAt="2026-09-01T00:00:00Z", **related)
+    store.add_task(prospect, taskType="sequence_step_email", updatedAt=LONG_AGO, **related)
+    return store
 
 
 def names(client: Client) -> list[str]:
@@ -37,50 +38,62 @@ def names(client: Client) -> list[str]:
 
 
 def pointers(row: dict[str, Any]) -> dict[str, int]:
-    """Give the ids that an event names."""
+    """Give the ids that an event, or another record, names."""
     return {name: one["data"]["id"] for name, one in row["relationships"].items() if one.get("data")}
 
 
 def test_a_skip_leaves_an_event_that_names_whom_it_concerns_and_moves_the_state_on(
-    client: Client, open_task: int
+    client: Client, store: OutreachStore
 ) -> None:
-    client.service.store.skip_task(open_task)
+    store.skip_task(1)
     (event,) = client.rows("events", **SKIPS)
-    assert pointers(event) == {"task": open_task, "prospect": 1, "sequence": 1, "sequenceStep": 1}
+    assert pointers(event) == {"task": 1, "prospect": 1, "sequence": 1, "sequenceStep": 1}
     assert event["attributes"]["eventAt"] == event["attributes"]["createdAt"]
     assert "updatedAt" not in event["attributes"]
-    assert client.rows("sequenceStates")[0]["relationships"]["sequenceStep"]["data"]["id"] == 2
+    assert pointers(client.rows("sequenceStates")[0])["sequenceStep"] == 2
     assert names(client)[-2:] == ["skip_task", "sequence_state_advanced"]
     assert client.get("events/1").json()["data"]["id"] == 1
+    past = Instant(client.service.clock.now() - 86_400_000)
+    task = store.add_task(None, state="skipped", updatedAt=past)
+    earlier = client.rows("events", **SKIPS)[0]
+    assert earlier["attributes"]["createdAt"] == store.get("task", task).values["updatedAt"]
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda store: store.update("task", 1, state="complete", completed=True), ["complete_task"]),
-        (lambda store: store.update("task", 1, note="x"), ["task_updated"]),
-        (lambda store: store.delete("task", 1), ["task_destroyed"]),
-        (lambda store: store.update("sequenceState", 1, state="paused"), ["sequence_state_paused"]),
-        (lambda store: store.update("sequenceState", 1, state="finished"), ["sequence_state_finished"]),
-        (lambda store: store.delete("sequenceState", 1), ["sequence_state_destroyed"]),
-        (lambda store: store.end_state(1), ["sequence_state_finished", "task_destroyed"]),
-        (lambda store: store.opt_out(1), ["opt_out", "emails_opt_out"]),
-        (lambda store: store.update("prospect", 1, title="CEO"), ["prospect_updated"]),
-        (lambda store: store.delete("prospect", 1), ["prospect_destroyed"]),
-        (
-            lambda store: store.merge_prospects(store.add_prospect(), 1),
-            ["prospect_created", "task_updated", "prospect_updated", "prospect_merged"],
-        ),
+        (lambda store: store.update("task", 1, state="complete", completed=True), "complete_task"),
+        (lambda store: store.update("task", 1, note="x"), "task_updated"),
+        (lambda store: store.delete("task", 1), "task_destroyed"),
+        (lambda store: store.update("sequenceState", 1, state="paused"), "sequence_state_paused"),
+        (lambda store: store.update("sequenceState", 1, state="finished"), "sequence_state_finished"),
+        (lambda store: store.delete("sequenceState", 1), "sequence_state_destroyed"),
+        (lambda store: store.end_state(1), "sequence_state_finished task_destroyed"),
+        (lambda store: store.opt_out(1), "opt_out emails_opt_out"),
+        (lambda store: store.update("prospect", 1, title="CEO"), "prospect_updated"),
+        (lambda store: store.delete("prospect", 1), "prospect_destroyed"),
     ],
 )
 def test_each_change_leaves_its_events(
-    client: Client, open_task: int, change: Callable[[OutreachStore], None], told: list[str]
+    client: Client, store: OutreachStore, change: Callable[[OutreachStore], None], told: str
 ) -> None:
-    began = names(client)
-    assert began == ["prospect_created", "sequence_state_created", "task_created"]
-    assert open_task == 1
-    change(client.service.store)
-    assert names(client)[len(began) :] == told
+    change(store)
+    assert names(client) == ["prospect_created", "sequence_state_created", "task_created", *told.split()]
+
+
+@pytest.mark.parametrize(("which", "named"), [("loser", [1]), ("winner", [2]), ("both", [1, 2])])
+def test_a_merge_moves_everything_and_names_one_prospect_or_both(
+    client: Client, store: OutreachStore, which: str, named: list[int]
+) -> None:
+    store.add_prospect(emails=["a.example@example.org"])
+    client.faults.on("merge_names", which=which)
+    store.merge_prospects(2, 1)
+    events = client.rows("events", **{"filter[name]": "prospect_merged"})
+    assert [pointers(event)["prospect"] for event in events] == named
+    assert names(client)[4:] == ["task_updated", "prospect_updated", *["prospect_merged"] * len(named)]
+    (left,) = client.rows("prospects")
+    assert (left["id"], left["attributes"]["emails"]) == (2, ["a.example@example.org", "ada@example.com"])
+    assert [client.ids(path, **{"filter[prospect][id]": "2"}) for path in ("sequenceStates", "tasks")] == [[1], [1]]
 
 
 @pytest.mark.parametrize(
@@ -101,99 +114,66 @@ def test_each_change_leaves_its_events(
     ],
 )
 def test_events_are_filtered_and_sorted_by_what_the_published_schema_names(
-    client: Client, open_task: int, parameters: dict[str, str], status: int
+    client: Client, parameters: dict[str, str], status: int
 ) -> None:
-    client.service.store.skip_task(open_task)
     assert client.get("events", params=parameters).status_code == status
 
 
-def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(client: Client, open_task: int) -> None:
-    store, faults = client.service.store, client.service.faults
-    faults.on("event_missing", kind="skip_task", times=1)
-    store.skip_task(open_task, by="system")
+def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(client: Client, store: OutreachStore) -> None:
+    client.faults.on("event_missing", kind="skip_task", times=1)
+    store.skip_task(1, by="system")
     assert client.rows("events", **SKIPS) == []
-    faults.on("event_renamed", kind="skip_task", name="task_skipped")
+    client.faults.on("event_renamed", kind="skip_task", name="task_skipped")
     store.update("task", store.add_task(1), state="skipped")
     assert "task_skipped" in names(client)
     assert client.rows("events", **SKIPS) == []
-    faults.clear()
-    faults.on("event_repeated", kind="skip_task", times_each=3, times=1)
-    faults.on("event_without", kind="skip_task", relationship="task")
-    faults.on("event_stamped", kind="skip_task", ms=-7_200_000)
+    client.faults.clear()
+    client.faults.on("event_repeated", kind="skip_task", times_each=3, times=1)
+    client.faults.on("event_without", kind="skip_task", relationship="task")
+    client.faults.on("event_stamped", kind="skip_task", ms=-7_200_000)
     store.skip_task(store.add_task(1))
     events = client.rows("events", **SKIPS)
-    assert len(events) == 3
-    assert all("task" not in pointers(event) and pointers(event)["prospect"] == 1 for event in events)
+    assert [pointers(event) for event in events] == [{"prospect": 1}] * 3
     assert all(event["attributes"]["createdAt"] < store.get("task", 3).values["updatedAt"] for event in events)
 
 
-def test_an_event_can_lose_what_is_gone(client: Client, open_task: int) -> None:
-    client.service.store.skip_task(open_task)
-    client.service.store.delete("task", open_task)
-    assert pointers(client.rows("events", **SKIPS)[0])["task"] == open_task
+def test_an_event_can_lose_what_is_gone(client: Client, store: OutreachStore) -> None:
+    store.skip_task(1)
+    store.delete("task", 1)
+    assert pointers(client.rows("events", **SKIPS)[0])["task"] == 1
     for shape in ("null", "links", "empty"):
-        client.service.faults.on("event_relations_die", shape=shape)
+        client.faults.on("event_relations_die", shape=shape)
         (event,) = client.rows("events", **SKIPS)
         assert ("task" in pointers(event), pointers(event)["prospect"]) == (False, 1)
 
 
-def test_a_skip_looks_as_the_hypothesis_has_it(client: Client, open_task: int) -> None:
-    client.service.store.skip_task(open_task)
-
-    def shown() -> dict[str, Any]:
-        (row,) = client.rows("tasks", **_ASK_TASK)
-        return {**row["attributes"], "completer": row["relationships"].get("completer", {}).get("data")}
-
-    asked = {"fields[task]": f"{_ASK_TASK['fields[task]']},completer"}
-    client.service.faults.on("skip_is_like_done", exactly=True)
-    (row,) = client.rows("tasks", **asked)
-    done = row["attributes"]
-    assert (done["state"], done["completed"], done["autoskipAt"]) == ("complete", True, None)
-    assert done["completedAt"] is not None
-    assert row["relationships"]["completer"]["data"] == {"type": "user", "id": 1}
-    client.service.faults.clear()
-    assert shown()["state"] == "skipped"
-    client.service.faults.on("skip_destroys_task")
+def test_a_skip_looks_as_the_hypothesis_has_it(client: Client, store: OutreachStore) -> None:
+    store.skip_task(1)
+    assert client.rows("tasks")[0]["attributes"]["state"] == "skipped"
+    client.faults.on("skip_is_like_done", exactly=True)
+    (row,) = client.rows("tasks", **{"fields[task]": "state,completed,completedAt,autoskipAt,completer"})
+    done, at = row["attributes"], row["attributes"].pop("completedAt")
+    assert (done, pointers(row)) == ({"state": "complete", "completed": True, "autoskipAt": None}, {"completer": 1})
+    assert at is not None
+    client.faults.clear()
+    client.faults.on("skip_destroys_task")
     assert client.rows("tasks") == []
-    client.service.store.skip_task(client.service.store.add_task(1))
+    store.skip_task(store.add_task(1))
     assert names(client)[-1] == "task_destroyed"
 
 
-def test_a_skip_and_an_opt_out_can_keep_every_stamp_and_the_step(client: Client, open_task: int) -> None:
-    before = client.rows("tasks")[0]["attributes"]["updatedAt"]
-    client.service.faults.on("skip_keeps_updated_at", times=1)
-    client.service.store.skip_task(open_task)
-    assert client.rows("tasks")[0]["attributes"]["updatedAt"] == before
-    (state,) = client.rows("sequenceStates")
-    assert state["attributes"]["updatedAt"] == "2026-09-01T00:00:00.000Z"
-    assert state["relationships"]["sequenceStep"]["data"]["id"] == 2
-    client.service.faults.on("skip_keeps_step")
-    client.service.store.update("sequenceState", 1, sequenceStep=1)
-    client.service.store.skip_task(client.service.store.add_task(1, sequence=1, sequenceState=1, sequenceStep=1))
-    assert client.rows("sequenceStates")[0]["relationships"]["sequenceStep"]["data"]["id"] == 1
-    client.service.faults.on("opt_out_keeps_updated_at")
-    client.service.store.opt_out(1)
+def test_a_skip_and_an_opt_out_can_keep_every_stamp_and_the_step(client: Client, store: OutreachStore) -> None:
+    client.faults.on("skip_keeps_updated_at", times=1)
+    store.skip_task(1)
+    (task,), (state,) = client.rows("tasks"), client.rows("sequenceStates")
+    assert task["attributes"]["updatedAt"] == state["attributes"]["updatedAt"] == LONG_AGO
+    assert pointers(state)["sequenceStep"] == 2
+    client.faults.on("skip_keeps_step")
+    store.update("sequenceState", 1, sequenceStep=1)
+    store.skip_task(store.add_task(1, sequence=1, sequenceState=1, sequenceStep=1))
+    assert pointers(client.rows("sequenceStates")[0])["sequenceStep"] == 1
+    client.faults.on("opt_out_keeps_updated_at")
+    store.opt_out(1)
     attributes = client.rows("prospects")[0]["attributes"]
-    assert (attributes["optedOut"], attributes["updatedAt"]) == (True, "2026-09-01T00:00:00.000Z")
+    assert (attributes["optedOut"], attributes["updatedAt"]) == (True, LONG_AGO)
     assert names(client)[-2:] == ["opt_out", "emails_opt_out"]
-
-
-@pytest.mark.parametrize(("which", "named"), [("loser", [1]), ("winner", [2]), ("both", [1, 2])])
-def test_a_merge_names_one_prospect_or_both(client: Client, open_task: int, which: str, named: list[int]) -> None:
-    assert open_task
-    client.service.store.add_prospect(emails=["a.example@example.org"])
-    client.service.faults.on("merge_names", which=which)
-    client.service.store.merge_prospects(2, 1)
-    events = client.rows("events", **{"filter[name]": "prospect_merged"})
-    assert [pointers(event)["prospect"] for event in events] == named
-    assert client.ids("prospects") == [2]
-    assert client.rows("prospects")[0]["attributes"]["emails"] == ["a.example@example.org", "ada@example.com"]
-    assert client.ids("sequenceStates", **{"filter[prospect][id]": "2"}) == [1]
-    assert client.ids("tasks", **{"filter[prospect][id]": "2"}) == [1]
-
-
-def test_what_happened_earlier_is_told_as_of_then(client: Client) -> None:
-    past = Instant(client.service.clock.now() - 86_400_000)
-    client.service.store.add_task(None, state="skipped", updatedAt=past)
-    (event,) = client.rows("events", **SKIPS)
-    assert event["attributes"]["createdAt"] == client.service.store.get("task", 1).values["updatedAt"]

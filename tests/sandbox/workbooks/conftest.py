@@ -6,8 +6,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from outreach_sync.sandbox.server import SandboxClock
-from outreach_sync.sandbox.workbooks import WorkbooksSandbox, WorkbooksStore
+from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON
 
 if TYPE_CHECKING:
@@ -21,15 +20,15 @@ class Client:
     PER_OBJECT: ClassVar = {"_strict_attribute_checking": "1", "_per_object_transactions": "1"}
 
     def __init__(self, service: WorkbooksSandbox) -> None:
-        self.service = service
+        self.service, self.store, self.faults = service, service.store, service.faults
         self.session = requests.Session()
         self.session.headers.update({"User-Agent": "outreach_sync/1.0 (gzip)", "Content-Type": self.FORM})
         self.key: dict[str, str] = {"client": "api", "api_version": "1", "api_key": service.api_key}
 
-    def post(self, controller: str, pairs: Sequence[tuple[str, str]], *, timeout: float = 5) -> requests.Response:
+    def post(self, controller: str, pairs: Sequence[tuple[str, str]] = ()) -> requests.Response:
         body = urlencode([*self.key.items(), *pairs])
         address = f"{self.service.url}/{controller}.api?_dc=1"
-        return self.session.post(address, data=body, allow_redirects=False, timeout=timeout)
+        return self.session.post(address, data=body, allow_redirects=False, timeout=5)
 
     def get(self, controller: str, *filters: tuple[str, str, str], columns: str = "id", **controls: str) -> Any:
         pairs = [("_method", "GET"), *controls.items()]
@@ -46,40 +45,34 @@ class Client:
     def write(self, controller: str, *objects: dict[str, Any], **controls: str) -> Any:
         return self.put(controller, *objects, **controls).json()
 
+    def types(self, **more: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.post("metadata/types", [("_method", "GET"), *more.items()]).json()["data"]
+        return found
+
     def field(self, name: str) -> dict[str, Any]:
         """Describe a field of a Person, as metadata do."""
-        pairs = [("_method", "GET"), ("class_names[]", PERSON)]
-        fields = self.post("metadata/types", pairs).json()["data"][0]["fields"]
+        fields = self.types(**{"class_names[]": PERSON})[0]["fields"]
         return next((one for one in fields if one["name"] == name), {})
 
     @staticmethod
     def write_pairs(objects: Sequence[dict[str, Any]], controls: dict[str, str]) -> list[tuple[str, str]]:
-        names = list(
-            dict.fromkeys(name for one in objects for name in one if name not in ("id", "lock_version", "method"))
-        )
-        ids = list(dict.fromkeys(str(one.get("id", 0)) for one in objects))
+        head = ("__method", "id", "lock_version")
+        blank = dict.fromkeys((*head, *(name for one in objects for name in one)), ":no_value:")
         pairs = [("_method", "PUT"), *controls.items(), ("_fm", "or")]
-        for id_ in ids:
+        for id_ in dict.fromkeys(str(one.get("id", 0)) for one in objects):
             pairs += [("_ff[]", "id"), ("_ft[]", "eq"), ("_fc[]", id_)]
         for one in objects:
-            id_ = one.get("id", 0)
-            method = one.get("method", "PUT" if id_ else "POST")
-            pairs += [("__method[]", method), ("id[]", str(id_)), ("lock_version[]", str(one.get("lock_version", 0)))]
-            pairs += [(f"{name}[]", str(one.get(name, ":no_value:"))) for name in names]
+            sent = {**blank, "__method": "PUT" if "id" in one else "POST", "id": 0, "lock_version": 0, **one}
+            pairs += [(f"{name}[]", str(value)) for name, value in sent.items()]
         return pairs
 
 
 @pytest.fixture
-def service() -> Iterator[WorkbooksSandbox]:
+def client() -> Iterator[Client]:
     with WorkbooksSandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: WorkbooksSandbox) -> Iterator[Client]:
-    one = Client(service)
-    yield one
-    one.session.close()
+        one = Client(running)
+        yield one
+        one.session.close()
 
 
 @pytest.fixture
@@ -91,15 +84,10 @@ def bare() -> Iterator[Client]:
 
 
 @pytest.fixture
-def store() -> WorkbooksStore:
-    return WorkbooksStore(SandboxClock())
-
-
-@pytest.fixture
 def ada(client: Client) -> int:
-    return client.service.store.add_person(name="Ada Example", email="Ada@Example.com")
+    return client.store.add_person(name="Ada Example", email="Ada@Example.com")
 
 
 @pytest.fixture
 def three(client: Client) -> list[int]:
-    return [client.service.store.add_person(name=f"Person {number}") for number in range(3)]
+    return [client.store.add_person(name=f"Person {number}") for number in range(3)]

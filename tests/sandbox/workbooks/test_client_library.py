@@ -10,20 +10,21 @@ import requests
 from outreach_sync.sandbox.workbooks.schema import ORGANISATION
 
 if TYPE_CHECKING:
-    from outreach_sync.sandbox.workbooks import WorkbooksSandbox
+    from conftest import Client
 
 CONTROL = "&application_name=python_test_client&user_agent=python_test_client%2F0.1"
 HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "python_test_client/0.1"}
 
 
-def send(service: WorkbooksSandbox, verb: str, address: str, body: str) -> Any:
-    head = f"api_key={service.api_key}&api_version=1{CONTROL}&_method={verb}&client=api&_audit_lifetime_days=None"
-    url = f"{service.url}/{address}.api?_dc=1704210000000"
+def send(client: Client, verb: str, body: str) -> Any:
+    key = f"api_key={client.service.api_key}&api_version=1{CONTROL}"
+    head = f"{key}&_method={verb}&client=api&_audit_lifetime_days=None"
+    url = f"{client.service.url}/crm/organisations.api?_dc=1704210000000"
     return requests.request(verb, url, data=f"{head}&{body}", headers=HEADERS, timeout=5).json()
 
 
 @pytest.fixture
-def created(service: WorkbooksSandbox) -> Any:
+def created(client: Client) -> Any:
     body = (
         "_ff[]=id&_ft[]=eq&_fc[]=0"
         "&__method[]=POST&id[]=0&lock_version[]=0&main_location%5Btown%5D[]=Beading&name[]=Freedom%20%26%20Light"
@@ -31,24 +32,18 @@ def created(service: WorkbooksSandbox) -> Any:
         "&__method[]=POST&id[]=0&lock_version[]=0&main_location%5Btown%5D[]=%3Ano_value%3A&name[]=Freedom%20Power"
         "&no_phone_soliciting[]=%3Ano_value%3A&organisation_num_employees[]=%3Ano_value%3A"
     )
-    return send(service, "PUT", "crm/organisations", body)
+    return send(client, "PUT", body)
 
 
-def test_two_organisations_are_created(service: WorkbooksSandbox, created: Any) -> None:
+def test_two_organisations_are_created_and_a_mixed_batch_whose_keys_come_before_the_method_is_paired_all_the_same(
+    client: Client, created: Any
+) -> None:
     assert created["success"]
     assert all(one["success"] for one in created["affected_object_information"])
-    first, second = service.store.all(ORGANISATION)
-    assert (first["name"], first["main_location[town]"], first["organisation_num_employees"]) == (
-        "Freedom & Light",
-        "Beading",
-        250,
-    )
+    first, second = client.store.all(ORGANISATION)
+    shown = (first["name"], first["main_location[town]"], first["organisation_num_employees"])
+    assert shown == ("Freedom & Light", "Beading", 250)
     assert (second["main_location[town]"], first["created_through"]) == (None, "python_test_client")
-
-
-def test_keys_that_come_before_the_method_in_a_mixed_batch_are_paired_all_the_same(
-    service: WorkbooksSandbox, created: Any
-) -> None:
     ids = [one["id"] for one in created["affected_objects"]]
     body = (
         f"_fm=or&_ff[]=id&_ft[]=eq&_fc[]=0&_ff[]=id&_ft[]=eq&_fc[]={ids[0]}&_ff[]=id&_ft[]=eq&_fc[]={ids[1]}"
@@ -57,8 +52,8 @@ def test_keys_that_come_before_the_method_in_a_mixed_batch_are_paired_all_the_sa
         f"&__method[]=DELETE&id[]={ids[1]}&lock_version[]=0&main_location%5Btown%5D[]=%3Ano_value%3A"
         "&name[]=%3Ano_value%3A"
     )
-    assert send(service, "PUT", "crm/organisations", body)["success"]
-    alive = [(one["name"], one["main_location[town]"]) for one in service.store.all(ORGANISATION)]
+    assert send(client, "PUT", body)["success"]
+    alive = [(one["name"], one["main_location[town]"]) for one in client.store.all(ORGANISATION)]
     assert alive == [("Lights", None), ("Pies", "Ely")]
 
 
@@ -70,27 +65,26 @@ def test_keys_that_come_before_the_method_in_a_mixed_batch_are_paired_all_the_sa
         "_filter_json=%5B%5B%22main_location%5Btown%5D%22%2C%20%22eq%22%2C%20%22Beading%22%5D%5D",
     ],
 )
-def test_a_list_is_read_by_get_with_a_body(service: WorkbooksSandbox, created: Any, filters: str) -> None:
+def test_a_list_is_read_by_get_with_a_body(client: Client, created: Any, filters: str) -> None:
     page = "_skip_total_rows=True&_start=0&_limit=5&_sort=id&_dir=ASC"
     columns = "_select_columns[]=id&_select_columns[]=updated_by_user%5Bperson_name%5D"
-    answer = send(service, "GET", "crm/organisations", f"{page}&{filters}&{columns}")
+    answer = send(client, "GET", f"{page}&{filters}&{columns}")
     assert answer["data"] == [{"id": 501, "updated_by_user[person_name]": "Integration User"}]
 
 
-def test_a_login_gives_a_cookie_and_a_token_that_go_along_with_the_key(service: WorkbooksSandbox) -> None:
-    body = f"api_key={service.api_key}&_application_name=python_test_client&_fast_login=True&api_version=1&client=api"
-    answer = requests.post(f"{service.url}/login.api?_dc=1", body, headers=HEADERS, timeout=5)
+def test_a_login_gives_a_cookie_and_a_token_that_go_along_with_the_key_and_logging_out_is_a_redirect(
+    client: Client,
+) -> None:
+    base, key = client.service.url, f"api_key={client.service.api_key}"
+    body = f"{key}&_application_name=python_test_client&_fast_login=True&api_version=1&client=api"
+    answer = requests.post(f"{base}/login.api?_dc=1", body, headers=HEADERS, timeout=5)
     token, cookie = answer.json()["authenticity_token"], answer.headers["Set-Cookie"].split(";")[0]
     assert cookie == f"Workbooks-Session={answer.json()['session_id']}"
     write = f"_method=PUT&client=api&_authenticity_token={token}&__method[]=POST&id[]=0&lock_version[]=0&name[]=Pies"
-    url, with_cookie = f"{service.url}/crm/organisations.api", {**HEADERS, "Cookie": cookie}
-    for key in (f"&api_key={service.api_key}&api_version=1", ""):
-        assert requests.put(url, write + key, headers=with_cookie, timeout=5).json()["success"]
+    url, with_cookie = f"{base}/crm/organisations.api", {**HEADERS, "Cookie": cookie}
+    for more in (f"&{key}&api_version=1", ""):
+        assert requests.put(url, write + more, headers=with_cookie, timeout=5).json()["success"]
     without_token = requests.put(url, write.replace(token, "x"), headers=with_cookie, timeout=5)
     assert (without_token.status_code, without_token.json()) == (401, {"failure_reason": "no_session"})
-
-
-def test_logging_out_without_a_session_is_a_redirect(service: WorkbooksSandbox) -> None:
     body = "_method=POST&client=api&_audit_lifetime_days=None"
-    response = requests.post(f"{service.url}/logout?_dc=1", body, headers=HEADERS, allow_redirects=False, timeout=5)
-    assert response.is_redirect
+    assert requests.post(f"{base}/logout", body, headers=HEADERS, allow_redirects=False, timeout=5).is_redirect

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON
 from outreach_sync.sandbox.workbooks.trouble import FAULTS
 
@@ -26,34 +25,31 @@ def finish(client: Client, ada: int) -> requests.Response:
 
 
 def finished(client: Client, ada: int) -> bool:
-    return bool(client.service.store.get(PERSON, ada)[STATE] == "Finished")
+    return bool(client.store.get(PERSON, ada)[STATE] == "Finished")
 
 
 def read(client: Client) -> requests.Response:
     return client.post(PEOPLE, [("_method", "GET")])
 
 
-def test_a_login_says_whose_database_it_is_and_that_can_be_another(client: Client) -> None:
-    assert client.post("login", []).json()["logical_database_id"] == 3
-    with WorkbooksSandbox() as other:
-        other.store.account.logical_database_id = 8
-        other.store.account.user_id = 77
-        other.store.account.created_at = "Tue Jan 06 09:00:00 UTC 2026"
-        answer = type(client)(other).post("login", []).json()
+def test_a_login_says_whose_database_it_is(client: Client) -> None:
+    account = client.store.account
+    account.logical_database_id, account.user_id, account.created_at = 8, 77, "Tue Jan 06 09:00:00 UTC 2026"
+    answer = client.post("login").json()
     assert (answer["logical_database_id"], answer["user_id"], answer["database_name"]) == (8, 77, "Example")
     assert answer["databases"] == [{"id": 8, "name": "Example", "created_at": "Tue Jan 06 09:00:00 UTC 2026"}]
 
 
 def test_a_wrong_key_no_key_and_a_reserved_name_are_refused(client: Client) -> None:
     def failure(controller: str, *pairs: tuple[str, str]) -> tuple[int, str]:
-        response = client.post(controller, list(pairs))
+        response = client.post(controller, pairs)
         return response.status_code, response.json()["failure_reason"]
 
     key = client.key.pop("api_key")
     assert failure(PEOPLE) == (401, "no_session")
     client.key["api_key"] = key[:-1]
     assert failure(PEOPLE) == failure("login") == (401, "unrecognised_name_or_password")
-    client.service.store.account.api_key = key[:-1]
+    client.store.account.api_key = key[:-1]
     assert client.get(PEOPLE)["success"]
     assert failure("login", ("_application_name", "Workbooks")) == (403, "invalid_application_name")
     client.session.headers["User-Agent"] = ""
@@ -78,12 +74,12 @@ def test_a_cookie_that_stands_for_no_session_is_sent_to_the_login_page(client: C
     ],
 )
 def test_a_refusal_names_its_reason(client: Client, fault: str, options: Any, status: int, reason: str) -> None:
-    client.service.faults.on(fault, **options)
+    client.faults.on(fault, **options)
     response = client.put(PEOPLE, {"name": "Ada"})
     assert (response.status_code, response.json()) == (status, {"failure_reason": reason})
-    client.service.faults.on("failure_message")
+    client.faults.on("failure_message")
     assert client.put(PEOPLE, {"name": "Ada"}).json() == {"failure_message": reason}
-    assert client.service.store.writes == []
+    assert client.store.writes == []
 
 
 def test_the_suffix_the_version_and_a_form_are_mandatory(client: Client) -> None:
@@ -98,7 +94,7 @@ def test_the_suffix_the_version_and_a_form_are_mandatory(client: Client) -> None
 
 def test_the_journal_tells_what_was_asked_without_the_key_and_which_faults_fired(client: Client) -> None:
     client.write(PEOPLE, {"name": "Ada Example"}, {"name": "Bo Example"})
-    client.service.faults.on("unavailable_503", kind="read")
+    client.faults.on("unavailable_503", kind="read")
     client.post(PEOPLE, [("_method", "GET"), ("_fc[]", "1001")])
     write, asked = client.service.journal.entries()
     assert (write.kind, write.faults, asked.kind) == (f"write {PEOPLE}", (), f"read {PEOPLE}")
@@ -119,9 +115,7 @@ HERE, HTML, TEXT = "/crm/people.api?_delayed=", "text/html; charset=utf-8", "tex
         ("reset_before_answer", {"committed": True}, None, True),
         ("body_cut_short", {}, None, True),
         ("hang", {"seconds": 0.01}, None, False),
-        ("hang", {"seconds": 0.01, "committed": True}, None, True),
         ("html_with_200", {}, (200, HTML), False),
-        ("html_with_200", {"committed": True}, (200, HTML), True),
         ("gateway_page", {}, (403, HTML), False),
         ("gateway_page", {"status": 404, "text": True, "committed": True}, (404, TEXT), True),
         ("error_500", {"kind": "write"}, (500, "application/json; charset=utf-8"), False),
@@ -137,25 +131,24 @@ HERE, HTML, TEXT = "/crm/people.api?_delayed=", "text/html; charset=utf-8", "tex
 def test_a_broken_answer_says_nothing_of_what_was_done(
     client: Client, ada: int, fault: str, options: dict[str, Any], answer: tuple[int, str] | None, *, done: bool
 ) -> None:
-    client.service.faults.on(fault, times=1, **{"kind": "write", **options})
+    client.faults.on(fault, times=1, **{"kind": "write", **options})
     if answer is None:
         with pytest.raises(requests.RequestException):
             finish(client, ada)
     else:
         response = finish(client, ada)
         kind = response.headers.get("Location", response.headers["Content-Type"]).removeprefix(client.service.url)
-        assert response.status_code == answer[0]
-        assert kind.startswith(answer[1])
+        assert (response.status_code, kind[: len(answer[1])]) == answer
         assert response.headers.get("Retry-After") == ("7" if "retry_after" in options else None)
     assert finished(client, ada) is done
 
 
 def test_answers_come_slowly_broken_and_in_bytes_that_are_no_utf8(client: Client) -> None:
-    client.service.faults.on("slow", times=1, seconds=0.01)
-    client.service.faults.on("broken_json", times=1)
+    client.faults.on("slow", times=1, seconds=0.01)
+    client.faults.on("broken_json", times=1)
     with pytest.raises(requests.JSONDecodeError):
         read(client).json()
-    client.service.faults.on("invalid_utf8", times=1)
+    client.faults.on("invalid_utf8", times=1)
     content = read(client).content
     assert json.loads(content.decode("utf-8", "replace"))["success"]
     with pytest.raises(UnicodeDecodeError):
@@ -163,11 +156,9 @@ def test_answers_come_slowly_broken_and_in_bytes_that_are_no_utf8(client: Client
 
 
 def test_a_huge_answer_is_small_on_the_wire(client: Client) -> None:
-    client.service.faults.on("huge_answer", megabytes=8)
-    url = f"{client.service.url}/crm/people.api"
-    with requests.post(
-        url, data={**client.key, "_method": "GET"}, headers={"User-Agent": "x"}, stream=True, timeout=5
-    ) as answer:
+    client.faults.on("huge_answer", megabytes=8)
+    body, url = {**client.key, "_method": "GET"}, f"{client.service.url}/crm/people.api"
+    with requests.post(url, body, headers={"User-Agent": "x"}, stream=True, timeout=5) as answer:
         packed = answer.raw.read(decode_content=False)
     assert len(packed) < 100_000
     assert len(gzip.decompress(packed)) > 8 * 2**20
@@ -176,7 +167,7 @@ def test_a_huge_answer_is_small_on_the_wire(client: Client) -> None:
 
 def test_a_delaying_redirect_comes_as_often_as_was_asked_for_and_the_same_each_time(client: Client) -> None:
     def statuses() -> list[int]:
-        client.service.faults.on("delaying_redirect")
+        client.faults.on("delaying_redirect")
         return [read(client).status_code for _ in range(50)]
 
     first = statuses()
@@ -187,7 +178,7 @@ def test_a_delaying_redirect_comes_as_often_as_was_asked_for_and_the_same_each_t
 @pytest.mark.parametrize("follow", ["repeat", "same", "get", "back", "elsewhere"])
 @pytest.mark.parametrize("done", [0, 1])
 def test_what_a_delaying_address_answers(client: Client, ada: int, follow: str, done: int) -> None:
-    client.service.faults.on("delaying_redirect", times=1, probability=1, follow=follow, done=done)
+    client.faults.on("delaying_redirect", times=1, probability=1, follow=follow, done=done)
     response = finish(client, ada)
     assert (response.status_code, finished(client, ada)) == (302, bool(done))
     location = response.headers["Location"]
@@ -204,7 +195,7 @@ def test_what_a_delaying_address_answers(client: Client, ada: int, follow: str, 
 
 def test_a_redirected_write_that_becomes_a_read_looks_like_success_and_writes_nothing(client: Client, ada: int) -> None:
     for fault, options in (("redirect_302", {}), ("delaying_redirect", {"probability": 1, "follow": "same"})):
-        client.service.faults.on(fault, times=1, **options)
+        client.faults.on(fault, times=1, **options)
         followed = client.session.get(finish(client, ada).headers["Location"], timeout=5)
         assert followed.status_code == 200
     assert not finished(client, ada)
