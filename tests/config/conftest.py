@@ -20,19 +20,15 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    def write_config(text: str) -> Path:
+    def write_config(text: str | bytes) -> Path:
         path = tmp_path / "outreach-sync.yaml"
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
     return write_config
 
 
 @pytest.fixture
-def minimal(write: Write) -> Callable[..., Path]:
+def minimal(write: Write) -> Write:
     """A config with its credentials and whatever else a test adds."""
-
-    def write_minimal(more: str = "") -> Path:
-        return write(MINIMAL + more)
-
-    return write_minimal
+    return lambda more="": write(MINIMAL + more)

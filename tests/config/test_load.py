@@ -1,17 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.config import exposed_secrets, find_config, load_config
-from outreach_sync.config.model import Config
 from outreach_sync.errors import ConfigError
-
-Write = Callable[..., Path]
 
 TEN_MISTAKES = """\
 outrech: {}
@@ -24,14 +23,11 @@ workbooks:
   api_key: planted-api-key
   concurrency: 9
   concurrency: 2
-  fields:
-    no_email: null
+  fields: {no_email: null}
 sync:
   multiple_sequences: newest
-  tasks:
-    name: "Skipped {wat}"
-schedule:
-  cron: every monday
+  tasks: {name: "Skipped {wat}"}
+schedule: {cron: every monday}
 """
 
 
@@ -42,12 +38,12 @@ def _mistakes(path: Path) -> list[str]:
     return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
 
 
-def test_ten_mistakes_are_ten_lines_each_with_its_place_and_what_is_allowed(write: Write) -> None:
+def test_ten_mistakes_are_ten_lines_each_with_its_place_and_what_is_allowed(write: Any) -> None:
     mistakes = _mistakes(write(TEN_MISTAKES))
     assert [": ".join(mistake.split(": ")[:2]) for mistake in mistakes] == [
         *("1: outrech", "3: outreach.base_url", "4: outreach.client_id", "5: outreach.client_secret_file"),
-        *("6: outreach.timeout", "10: workbooks.concurrency", "12: workbooks.fields.no_email"),
-        *("14: sync.multiple_sequences", "16: sync.tasks.name", "18: schedule.cron"),
+        *("6: outreach.timeout", "10: workbooks.concurrency", "11: workbooks.fields.no_email"),
+        *("13: sync.multiple_sequences", "14: sync.tasks.name", "15: schedule.cron"),
     ]
     assert all(";" in mistake or "?" in mistake for mistake in mistakes)
     assert not any("planted" in mistake for mistake in mistakes)
@@ -67,47 +63,40 @@ def test_ten_mistakes_are_ten_lines_each_with_its_place_and_what_is_allowed(writ
         ("sync: {labels: {active: ''}}", "sync.labels.active", "is empty"),
         ("sync: {labels: {Not Valid: x}}", "sync.labels.…", "as Outreach writes it"),
         ("sync: {start: yesterday}", "sync.start", "a duration such as 90d, a date such as 2026-01-31, or all"),
+        ("sync: {start: 99999999999d}", "sync.start", "longer than a hundred years"),
+        ("sync: {start: 0001-01-01}", "sync.start", "is before 1900"),
         ("sync: {guard: {share: 1.5}}", "sync.guard.share", "from 0 to 1"),
         ("sync: {guard: {share: nan}}", "sync.guard.share", "from 0 to 1"),
         ("sync: {people: {match: [link, link]}}", "sync.people.match", "duplicate"),
         ("sync: {people: {create_fields: {a b: title}}}", "sync.people.create_fields.…", "name of a field"),
         ("sync: {tasks: {skipped_when: [{state: x}, {}]}}", "sync.tasks.skipped_when[1]", "is not a condition"),
         ("sync: {tasks: {vanished_is_skipped: maybe}}", "sync.tasks.vanished_is_skipped", "true or false"),
+        ("sync: {tasks: {skip_events: ['skip task']}}", "sync.tasks.skip_events[0]", "a name as Outreach writes it"),
+        ("sync: {patience: 25h}", "sync.patience", "is too large; allowed: a duration"),
         ("schedule: {every: 0s}", "schedule.every", "too small"),
         ("schedule: {every: 99999999999d}", "schedule.every", "longer than a hundred years"),
         ("schedule: {cron: 0 0 31 2 *}", "schedule.cron", "bad day-of-month"),
-        ("sync: {start: 99999999999d}", "sync.start", "longer than a hundred years"),
-        ("sync: {start: 0001-01-01}", "sync.start", "is before 1900"),
-        ("sync: {patience: 25h}", "sync.patience", "is too large; allowed: a duration"),
         ("state: {keep_runs: 0s}", "state.keep_runs", "longer than 0"),
         ("logging: {level: loud}", "logging.level", "debug, info, warning, error"),
-        ("sync: {tasks: {skip_events: ['skip task']}}", "sync.tasks.skip_events[0]", "a name as Outreach writes it"),
         ("monitoring: {on_failure: 'say \"oh'}", "monitoring.on_failure", "quote that is not closed"),
         ("monitoring: {on_failure: []}", "monitoring.on_failure", "is an empty list; allowed: a command"),
         ("monitoring: {ping_url: ftp://x}", "monitoring.ping_url", "https:// or http://"),
+        ("state: {path: ~nobody-of-this-name/x}", "state.path", "names a home directory that does not exist"),
     ],
-)
-def test_a_value_of_the_wrong_form_is_told_what_is_allowed(minimal: Write, more: str, place: str, said: str) -> None:
+)  # fmt: skip
+def test_a_value_of_the_wrong_form_is_told_what_is_allowed(minimal: Any, more: str, place: str, said: str) -> None:
     (mistake,) = _mistakes(minimal(more))
     assert mistake.startswith(f"7: {place}: ")
     assert said in mistake
 
 
-def test_an_empty_section_has_its_defaults(minimal: Write) -> None:
+def test_an_empty_section_has_its_defaults_and_a_relative_path_starts_at_the_configs_directory(minimal: Any) -> None:
     bare, empty = load_config(minimal()), load_config(minimal("sync:\nschedule:\nstate:\nlogging:\nmonitoring:\n"))
     inside = load_config(minimal("  fields:\nsync: {guard: null, tasks: null, people: {create_fields: null}}\n"))
     assert bare == empty == inside
-
-
-def test_relative_paths_start_at_the_configs_directory(minimal: Write, tmp_path: Path) -> None:
-    config = load_config(minimal("state: {path: x/state.db}\nmonitoring: {metrics_file: m.prom}\n"))
-    assert config.state.path == tmp_path / "x/state.db"
-    assert config.monitoring.metrics_file == tmp_path / "m.prom"
-
-
-def test_a_cron_expression_takes_the_place_of_every(minimal: Write) -> None:
-    schedule = load_config(minimal('schedule: {every: 10m, cron: "0 6 * * 1-5"}\n')).schedule
-    assert (schedule.every_ms, schedule.cron) == (None, "0 6 * * 1-5")
+    path = minimal("state: {path: x/state.db}\nmonitoring: {metrics_file: m.prom}\n")
+    config = load_config(path)
+    assert (config.state.path, config.monitoring.metrics_file) == (path.parent / "x/state.db", path.parent / "m.prom")
 
 
 SECRET = "planted$s3cret"
@@ -119,37 +108,26 @@ PLACES = [
     "logging.level", "monitoring.ping_url", "state.keep_runs", "unknown.key", "sync.people.match",
 ]  # fmt: skip
 SHAPES = ["{}", "[{}]", "{{a: {}}}", "https://user:{}@host/", "http://{}.example.com", "{{{}}}", "[[{}]]", "{} {}"]
+QUOTED = [f"'{shape}'" for shape in SHAPES]
 
 
-@given(
-    place=st.sampled_from(PLACES),
-    shape=st.sampled_from(SHAPES),
-    quote=st.sampled_from(["", "'"]),
-    by_name=st.booleans(),
-)
+@given(st.sampled_from(PLACES), st.sampled_from(SHAPES + QUOTED), st.sampled_from([SECRET, "${BY}"]))
 def test_a_secret_in_any_place_never_occurs_in_an_error(
-    write: Write, place: str, shape: str, quote: str, *, by_name: bool
+    write: Any, monkeypatch: pytest.MonkeyPatch, place: str, shape: str, secret: str
 ) -> None:
-    value = quote + shape.format(SECRET, SECRET) + quote
+    monkeypatch.setenv("BY", SECRET)
     *sections, key = place.split(".")
-    if by_name:
-        value = value.replace(SECRET, "${PLANTED}")
     text = "".join(f"{'  ' * depth}{name}:\n" for depth, name in enumerate(sections))
-    path = write(f"{text}{'  ' * len(sections)}{key}: {value}\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLANTED", SECRET)
-        with pytest.raises(ConfigError) as caught:
-            load_config(path)
+    path = write(f"{text}{'  ' * len(sections)}{key}: {shape.format(secret, secret)}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
     assert SECRET not in str(caught.value)
 
 
-def test_a_key_that_holds_a_secret_for_want_of_a_blank_is_not_shown(write: Write) -> None:
+def test_no_secret_is_shown_as_a_key_for_want_of_a_blank_nor_in_any_form_of_a_config(write: Any, minimal: Any) -> None:
     mistakes = _mistakes(write("workbooks: {api_key:planted}\n"))
     assert any(mistake.startswith("1: workbooks.…: unknown key; did you mean api_key") for mistake in mistakes)
     assert "planted" not in "".join(mistakes)
-
-
-def test_a_secret_is_hidden_in_every_form_of_a_config(minimal: Write) -> None:
     config = load_config(minimal("monitoring: {ping_url: https://ping.example.com/planted-token}\n"))
     assert "planted" not in f"{config} {config!r} {config.model_dump()!r} {config.workbooks!r}"
 
@@ -157,6 +135,11 @@ def test_a_secret_is_hidden_in_every_form_of_a_config(minimal: Write) -> None:
 KEY = "workbooks: {api_key: planted}\n"
 S2S = "{install_id: 7, app_guid: g, private_key: planted}"
 OAUTH = "outreach: {client_id: c, client_secret: planted}\n"
+CREATE = "sync.people.create_fields"
+
+
+def _fields(text: str) -> str:
+    return f"{OAUTH}workbooks: {{api_key: planted, fields: {{{text}}}}}\n"
 
 
 @pytest.mark.parametrize(
@@ -166,57 +149,48 @@ OAUTH = "outreach: {client_id: c, client_secret: planted}\n"
         (f"outreach: {{s2s: {{install_id: 7}}}}\n{KEY}", "outreach.s2s.app_guid outreach.s2s.private_key"),
         (f"outreach: {{client_id: c, refresh_token: '${{X:-}}', s2s: {S2S}}}\n{KEY}", "outreach.client_id"),
         (
-            f"outreach: {{client_id: '${{NO}}', client_secret_file: /nowhere/x}}\n{KEY}",
+            f"outreach: {{client_id: '${{NO}}', client_secret_file: ~nobody-of-this-name/x}}\n{KEY}",
             "outreach.client_id outreach.client_secret_file",
         ),
         (f"{OAUTH}workbooks: {{api_key: '${{NOTHING:-}}'}}\n", "workbooks.api_key"),
         (f"{OAUTH}{KEY}schedule: {{every: null}}\n", "schedule.every"),
         (f"{OAUTH}{KEY}sync: {{precedence: [active, not_active, activ]}}\n", "sync.precedence[1] sync.precedence[2]"),
-        *(
-            (f"{OAUTH}workbooks: {{api_key: planted, fields: {{{fields}}}}}\n", f"workbooks.fields.{place}")
-            for fields, place in (
-                ("sequence_state: cf_x, sequences: cf_x", "sequences"),
-                ("outreach_id: no_email_soliciting", "outreach_id"),
-                ("sequences: name", "sequences"),
-                ("outreach_id: created_through_reference", "outreach_id"),
-            )
-        ),
+        (_fields("sequence_state: cf_x, sequences: cf_x"), "workbooks.fields.sequences"),
+        (_fields("outreach_id: no_email_soliciting"), "workbooks.fields.outreach_id"),
+        (_fields("sequences: name"), "workbooks.fields.sequences"),
+        (_fields("outreach_id: created_through_reference"), "workbooks.fields.outreach_id"),
         (
             f"{OAUTH}{KEY}sync: {{people: {{create_fields: {{no_email_soliciting: a, 'main_location[email]': b}}}}}}\n",
-            "{0}.main_location[email] {0}.no_email_soliciting".format("sync.people.create_fields"),
+            f"{CREATE}.main_location[email] {CREATE}.no_email_soliciting",
         ),
     ],
-)
-def test_what_is_missing_or_does_not_go_together_is_named(write: Write, text: str, places: str) -> None:
+)  # fmt: skip
+def test_what_is_missing_or_does_not_go_together_is_named(write: Any, text: str, places: str) -> None:
     assert [mistake.split(": ")[1] for mistake in _mistakes(write(text))] == places.split()
 
 
-def test_server_to_server_needs_no_oauth_client_and_a_cron_expression_no_pause(write: Write) -> None:
-    s2s = "outreach: {s2s: " + S2S + "}\n"
-    config = load_config(write(f"{s2s}{KEY}schedule: {{every: null, cron: '0 * * * *'}}\n"))
+def test_what_does_go_together_is_taken(write: Any, minimal: Any) -> None:
+    config = load_config(write(f"outreach: {{s2s: {S2S}}}\n{KEY}schedule: {{every: null, cron: '0 * * * *'}}\n"))
     assert config.outreach.s2s is not None
-    assert (config.outreach.s2s.install_id, config.outreach.client_id) == ("7", None)
-    assert config.schedule.cron == "0 * * * *"
-
-
-def test_a_state_with_a_label_of_its_own_may_have_precedence(minimal: Write) -> None:
+    assert (config.outreach.s2s.install_id, config.outreach.client_id, config.schedule.cron) == ("7", None, "0 * * * *")
+    schedule = load_config(minimal('schedule: {every: 10m, cron: "0 6 * * 1-5"}\n')).schedule
+    assert (schedule.every_ms, schedule.cron) == (None, "0 6 * * 1-5")
     config = load_config(minimal("sync: {precedence: [snoozed, active], labels: {snoozed: Snoozed}}\n"))
     assert config.sync.precedence == ("snoozed", "active")
 
 
 @pytest.mark.parametrize(("mode", "who"), [(0o644, "everyone"), (0o640, "its group"), (0o604, "everyone")])
-def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Write, mode: int, who: str) -> None:
+def test_a_secret_that_others_can_read_is_named_and_not_shown(minimal: Any, mode: int, who: str) -> None:
     path = minimal()
     path.chmod(mode)
-    warning = exposed_secrets(path)
+    warning = str(exposed_secrets(path))
     path.chmod(0o600)
     assert exposed_secrets(path) is None
-    assert warning is not None
     assert f"outreach.client_secret, workbooks.api_key and can be read by {who}" in warning
     assert "planted" not in warning
 
 
-def test_a_config_without_a_secret_may_be_read_by_anyone_and_a_pipe_is_read_once(write: Write, tmp_path: Path) -> None:
+def test_a_config_without_a_secret_may_be_read_by_anyone_and_a_pipe_is_read_once(write: Any, tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"planted")
     os.close(writing)
@@ -236,72 +210,51 @@ def test_each_place_goes_before_the_next_and_one_that_is_named_is_never_replaced
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setenv("OUTREACH_SYNC_CONFIG", str(tmp_path / "variable.yaml"))
+    monkeypatch.setattr("outreach_sync.config._SYSTEM", tmp_path / "etc")
+    explicit, variable, system = tmp_path / "explicit.yaml", tmp_path / "variable.yaml", tmp_path / "etc"
     here, user = Path("config/outreach-sync.yaml"), tmp_path / "xdg/outreach-sync/config.yaml"
-    for path in (tmp_path / "explicit.yaml", tmp_path / "variable.yaml", here, user):
+    for path in (explicit, variable, here, user, system):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert find_config(tmp_path / "explicit.yaml") == tmp_path / "explicit.yaml"
-    assert find_config() == tmp_path / "variable.yaml"
-    with pytest.raises(ConfigError, match="--config"):
-        find_config(tmp_path / "typo.yaml")
-    (tmp_path / "variable.yaml").unlink()
-    with pytest.raises(ConfigError, match="OUTREACH_SYNC_CONFIG"):
-        find_config()
-    monkeypatch.delenv("OUTREACH_SYNC_CONFIG")
-    assert find_config() == here
-    here.unlink()
-    assert find_config() == user
-    user.unlink()
-    monkeypatch.setattr("outreach_sync.config._SYSTEM", tmp_path / "explicit.yaml")
-    assert find_config() == tmp_path / "explicit.yaml"
-
-
-def test_without_any_the_error_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("outreach_sync.config._SYSTEM", tmp_path / "etc/config.yaml")
-    with pytest.raises(ConfigError) as caught:
-        find_config()
-    for place in ("config/outreach-sync.yaml", f"{tmp_path}/.config/outreach-sync/config.yaml", f"{tmp_path}/etc"):
-        assert place in str(caught.value)
-
-
-def test_a_home_that_does_not_exist_is_a_mistake_wherever_it_is_named(
-    minimal: Write, write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (mistake,) = _mistakes(minimal("state: {path: ~nobody-of-this-name/state.db}\n"))
-    assert "names a home directory that does not exist" in mistake
-    (mistake,) = _mistakes(
-        write("outreach: {client_id: c, client_secret: s}\nworkbooks: {api_key_file: ~nobody-of-this-name/k}\n")
-    )
-    assert "home directory that does not exist" in mistake
+    monkeypatch.setenv("OUTREACH_SYNC_CONFIG", str(variable))
+    assert (find_config(explicit), find_config()) == (explicit, variable)
+    variable.unlink()
+    for missing, by in ((tmp_path / "typo.yaml", "--config"), (None, "OUTREACH_SYNC_CONFIG")):
+        with pytest.raises(ConfigError, match=by):
+            find_config(missing)
     with pytest.raises(ConfigError, match="home directory"):
         find_config(Path("~nobody-of-this-name/config.yaml"))
+    monkeypatch.delenv("OUTREACH_SYNC_CONFIG")
+    for place in (here, user, system):
+        assert find_config() == place
+        place.unlink()
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        find_config()
+    for place in (here, tmp_path / ".config/outreach-sync/config.yaml", system):
+        assert str(place) in str(caught.value)
 
 
-def test_a_user_without_a_home_has_to_name_the_state(minimal: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+def test_the_state_of_root_is_the_systems_and_that_of_others_their_own_if_they_have_a_home(
+    minimal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert load_config(minimal()).state.path == Path("/var/lib/outreach-sync/state.db")
     monkeypatch.setattr(os, "geteuid", lambda: 987_654)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_config(minimal()).state.path == tmp_path / ".local/state/outreach-sync/state.db"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    assert load_config(minimal()).state.path == tmp_path / "xdg/outreach-sync/state.db"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME")
     (mistake,) = _mistakes(minimal())
     assert "state.path: names a home directory that does not exist" in mistake
     assert load_config(minimal("state: {path: /var/lib/x/state.db}\n")).state.path == Path("/var/lib/x/state.db")
 
 
-def test_the_state_of_root_is_the_systems_and_that_of_others_their_own(
-    minimal: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert load_config(minimal()).state.path == Path("/var/lib/outreach-sync/state.db")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_config(minimal()).state.path == tmp_path / ".local/state/outreach-sync/state.db"
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    assert load_config(minimal()).state.path == tmp_path / "xdg/outreach-sync/state.db"
-
-
-def test_the_state_has_one_name_whatever_links_lead_to_it(minimal: Write, tmp_path: Path) -> None:
+def test_the_state_has_one_name_whatever_links_lead_to_it(minimal: Any, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "named.db").symlink_to("link/state.db")
@@ -309,63 +262,68 @@ def test_the_state_has_one_name_whatever_links_lead_to_it(minimal: Write, tmp_pa
         assert load_config(minimal(f"state: {{path: {named}}}\n")).state.path == tmp_path / "real/state.db"
 
 
-def _secrets(config: Config) -> list[str]:
+def _secrets(config: Any) -> list[str]:
     held = (config.outreach.client_secret, config.outreach.refresh_token, config.workbooks.api_key)
     return [one.get_secret_value() for one in held if one is not None]
 
 
-SHIPPED = Path(__file__).parents[2] / "config/systemd/outreach-sync.yaml"
+SHIPPED = (Path(__file__).parents[2] / "config/systemd/outreach-sync.yaml").read_text()
 
 
 def test_a_tenant_falls_back_on_what_is_its_own_and_on_nothing_of_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outreach_sync.config._SYSTEM", tmp_path / "config.yaml")
-    for directory in (tmp_path, tmp_path / "acme"):
+    etc = tmp_path / "etc"
+    monkeypatch.setattr("outreach_sync.config._SYSTEM", etc / "config.yaml")
+    for directory in (etc, etc / "acme"):
         (directory / "credentials").mkdir(parents=True)
         for name in ("outreach_client_secret", "workbooks_api_key"):
             (directory / "credentials" / name).write_text(f"planted-{directory.name}")
-        (directory / "config.yaml").write_text(SHIPPED.read_text())
-    acme, first = load_config(tmp_path / "acme/config.yaml"), load_config(tmp_path / "config.yaml")
+        (directory / "config.yaml").write_text(SHIPPED)
+    acme, first = load_config(etc / "acme/config.yaml"), load_config(etc / "config.yaml")
     assert acme.state.path == Path("/var/lib/outreach-sync/acme/state.db")
     assert first.state.path == Path("/var/lib/outreach-sync/state.db")
-    assert _secrets(acme) == ["planted-acme"] * 2
-    assert "planted-acme" not in _secrets(first)
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "unit"))
-    assert load_config(tmp_path / "acme/config.yaml").state.path == tmp_path / "unit/state.db"
-    monkeypatch.delenv("STATE_DIRECTORY")
-    elsewhere = tmp_path.parent / "elsewhere.yaml"
-    elsewhere.write_text(SHIPPED.read_text())
+    assert (_secrets(acme), _secrets(first)) == (["planted-acme"] * 2, ["planted-etc"] * 2)
     with pytest.raises(ConfigError, match="STATE_DIRECTORY is not set"):
-        load_config(elsewhere)
+        load_config(write(SHIPPED))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "unit"))
+    assert load_config(etc / "acme/config.yaml").state.path == tmp_path / "unit/state.db"
 
 
 CREDENTIALS = ["outreach.client_id", "outreach.client_secret", "outreach.refresh_token", "workbooks.api_key"]
 AROUND = ["{}\n", "{}\r\n", "\r{}", " {} ", "\ufeff{}", "\t{}\u200b", "\n\n{}\0"]
+WAYS = ["variable", "literal", "file"]
 
 
-@pytest.mark.parametrize(
-    ("way", "key"),
-    [
-        (way, key)
-        for way in ("variable", "literal", "file")
-        for key in CREDENTIALS
-        if (way, key[-3:]) != ("file", "_id")
-    ],
-)
-def test_what_surrounds_a_credential_is_cleaned_whichever_way_it_came(
-    config_with: ConfigWith, key: str, way: str
-) -> None:
-    for around in AROUND:
+@pytest.fixture
+def config_with(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Load a config in which one credential comes in a certain way."""
+
+    def loaded(key: str, value: str, way: str) -> Any:
+        given = {**dict.fromkeys(CREDENTIALS, "x-planted"), key: "${GIVEN}" if way == "variable" else value}
+        monkeypatch.setattr(os, "environ", {**os.environ, "GIVEN": value})
+        (tmp_path / "held").write_bytes(value.encode())
+        if way == "file":
+            given |= {key: "", f"{key}_file": "held"}
+        tree: dict[str, dict[str, str]] = {"outreach": {}, "workbooks": {}}
+        for name, text in given.items():
+            tree[name.partition(".")[0]][name.partition(".")[2]] = text
+        return load_config(write(json.dumps(tree)))
+
+    return loaded
+
+
+@pytest.mark.parametrize("key", CREDENTIALS)
+def test_what_surrounds_a_credential_is_cleaned_whichever_way_it_came(config_with: Any, key: str) -> None:
+    for way, around in product(WAYS[: 2 if key.endswith("_id") else 3], AROUND):
         config = config_with(key, around.format("planted-s3cret"), way)
-        held = config.outreach.client_id if key.endswith("_id") else None
-        assert "planted-s3cret" in (held or "", *_secrets(config)), around
+        assert "planted-s3cret" in (config.outreach.client_id, *_secrets(config)), (way, around)
 
 
-@pytest.mark.parametrize("way", ["variable", "literal", "file"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("inside", ["planted\ns3cret", "planted s3cret", "planted\r\ns3cret", "planted\ufeffs3cret"])
 def test_a_credential_that_is_torn_inside_is_a_mistake_that_names_its_key_and_not_its_text(
-    config_with: ConfigWith, inside: str, way: str
+    config_with: Any, inside: str, way: str
 ) -> None:
     with pytest.raises(ConfigError, match=r"workbooks\.api_key: has a blank, a line break") as caught:
         config_with("workbooks.api_key", inside, way)
@@ -373,38 +331,7 @@ def test_a_credential_that_is_torn_inside_is_a_mistake_that_names_its_key_and_no
     assert "planted" not in str(caught.value)
 
 
-ConfigWith = Callable[[str, str, str], Config]
-
-
-@pytest.fixture
-def config_with(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigWith:
-    """Load a config in which one credential comes in a certain way."""
-
-    def loaded(key: str, value: str, way: str) -> Config:
-        given = dict.fromkeys(CREDENTIALS, "x-planted")
-        if way == "file":
-            (tmp_path / "held").write_bytes(value.encode())
-            del given[key]
-            given[f"{key}_file"] = "held"
-        elif way == "variable":
-            monkeypatch.setattr(os, "environ", {**os.environ, "GIVEN": value})
-            given[key] = "${GIVEN}"
-        else:
-            given[key] = value
-        lines: dict[str, list[str]] = {"outreach": [], "workbooks": []}
-        for name, text in given.items():
-            section, _, field = name.partition(".")
-            lines[section].append(f"  {field}: {_quoted(text)}\n")
-        return load_config(write("".join(f"{name}:\n{''.join(rows)}" for name, rows in lines.items())))
-
-    return loaded
-
-
-def _quoted(text: str) -> str:
-    return '"' + "".join(one if one.isalnum() or one in "-${}" else f"\\u{ord(one):04x}" for one in text) + '"'
-
-
-def test_a_file_without_an_end_is_refused_at_once(write: Write) -> None:
+def test_a_file_without_an_end_is_refused_at_once(write: Any) -> None:
     with pytest.raises(ConfigError, match=r"larger than 256 KiB"):
         load_config(Path("/dev/zero"))
     with pytest.raises(ConfigError, match=r"api_key_file: .* larger than 64 KiB"):
