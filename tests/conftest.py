@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from outreach_sync import log
 from outreach_sync.config import load_config
+from outreach_sync.reconcile import reconcile
 from outreach_sync.run import Options, RunSummary, perform
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import Store
@@ -65,6 +66,9 @@ class World(Installation):
         options = Options("test", dry_run)
         return perform(self.config(**(sync or {})), options, self.stop, Silence(), work=work)
 
+    def repair(self, *, allow_bulk: bool = False, **keywords: Any) -> RunSummary:
+        return self.do(lambda run: reconcile(run, allow_bulk=allow_bulk), **keywords)
+
     def prospect(self, *, email: str | None = None, states: tuple[str, ...] = ("active",), **attributes: Any) -> int:
         """Add a prospect with a state for each word; return its id."""
         emails = [email] if email else []
@@ -111,6 +115,14 @@ class World(Installation):
     def failures(self) -> list[Any]:
         with self.state() as state:
             return state.outbox.failures()
+
+    def retry(self) -> None:
+        with self.state() as state, state.transaction():
+            state.outbox.retry([one.id for one in state.outbox.failures()])
+
+    def pass_the_overlap(self) -> None:
+        """Let the walks of the next runs begin after what was read, as they do minutes later."""
+        self.sql("UPDATE progress SET watermark = watermark + 3600000")
 
     def known(self, count: int, *words: str, **keywords: Any) -> list[int]:
         """Add so many prospects with their People, and bring them into step; return the ids of the prospects."""

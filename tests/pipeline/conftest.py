@@ -13,13 +13,13 @@ from outreach_sync.records import Page, SequenceState, SourceTask, Stream
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.run import Pilot, Run, RunSummary
 from outreach_sync.store import Store
-from tests.harness import Recorder
+from tests.harness import DAY, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DAY, NOON = 86_400_000, Instant(1_790_000_000_000)
+NOON = Instant(1_790_000_000_000)
 STREAMS = (Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS)
 READING = Reading(Back(90 * DAY), overlap=600_000, late_sweep=DAY)
 
@@ -93,12 +93,12 @@ class Bench:
         )
 
     def states(self, prospect_id: int, word: str, *, at: int = NOON - DAY) -> list[SequenceState]:
-        return [SequenceState(prospect_id * 100, prospect_id, 1, word, Instant(at), Instant(at))]
+        return [SequenceState(prospect_id * 100, prospect_id, 1, word, at, at)]
 
     def skipped(self, task_id: int, prospect_id: int, *, state: str = "skipped", at: int = NOON - DAY) -> SourceTask:
         given = {"task_type": "sequence_step_email", "action": "email", "attributes": {"state": state}}
         whole: dict[str, Any] = dict.fromkeys(SourceTask._fields) | given
-        return SourceTask(**{**whole, "id": task_id, "prospect_id": prospect_id, "updated_at": Instant(at)})
+        return SourceTask(**{**whole, "id": task_id, "prospect_id": prospect_id, "updated_at": at})
 
     def count(self, table: str) -> int:
         return int(self.state.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608

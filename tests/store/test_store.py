@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlite_utils import Database, Migrations
 
-from outreach_sync.errors import StateError
-from outreach_sync.instants import Instant
+from outreach_sync.errors import LockHeldError, StateError
 from outreach_sync.records import Stream
-from outreach_sync.store import Store
+from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import copies_of, problems_of
 from outreach_sync.store.schema import VERSION, connect, migrations
+from tests.store.conftest import put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,7 @@ def test_the_file_and_its_directory_are_private(path: Path) -> None:
         Store.open(path).close()
     finally:
         os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent)] == [0o600, 0o700]
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_one_that_ends_survives_a_power_cut(state: Store) -> None:
@@ -46,12 +45,21 @@ def test_a_transaction_that_fails_leaves_nothing_and_one_that_ends_survives_a_po
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
-    [("PRAGMA user_version = 99", "newer version"), ("CREATE TABLE precious (id)", "not one of outreach-sync")],
+    [
+        ("PRAGMA user_version = 99", "newer version"),
+        ("CREATE TABLE precious (id)", "not one of outreach-sync"),
+        (b"no database at all, but long enough to be read as one" * 40, r"cannot be used.*state restore"),
+    ],
 )
-def test_a_file_of_a_newer_version_or_of_another_program_is_left_untouched(path: Path, spoil: str, said: str) -> None:
+def test_a_file_that_is_newer_damaged_or_of_another_program_is_named_and_left_untouched(
+    path: Path, spoil: str | bytes, said: str
+) -> None:
     path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(spoil)
+    if isinstance(spoil, bytes):
+        path.write_bytes(spoil)
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(spoil)
     before = path.read_bytes()
     for opening in (Store.open, Store.open_to_read, Store.open_scratch):
         with pytest.raises(StateError, match=said) as caught:
@@ -60,42 +68,35 @@ def test_a_file_of_a_newer_version_or_of_another_program_is_left_untouched(path:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"no database at all, but long enough to be read as one" * 40, b"x"])
-def test_a_damaged_file_is_named_and_left_untouched(path: Path, content: bytes) -> None:
-    path.parent.mkdir()
-    path.write_bytes(content)
-    with pytest.raises(StateError, match=r"cannot be used.*state restore"):
+def test_damage_is_said_wherever_it_is_met(path: Path) -> None:
+    with Store.open(path) as state:
+        put(state, "x" * 600_000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8_192] + b"\xff" * (len(whole) - 8_192))
+    with pytest.raises(StateError, match="malformed"), Store.open(path) as state:
+        list(state.connection.execute("SELECT * FROM fact"))
+    path.write_bytes(b"x")
+    with pytest.raises(StateError, match="cannot be used"):
         Store.open(path)
-    assert path.read_bytes() == content
+    assert path.read_bytes() == b"x"
 
 
 def test_a_full_disk_is_said_and_loses_nothing_that_was_committed(state: Store) -> None:
-    with state.transaction():
-        state.facts.put("before", "kept")
+    put(state, "kept")
     pages = state.connection.execute("PRAGMA page_count").fetchone()[0]
     state.connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    def fill() -> None:
-        with state.transaction():
-            for number in range(1000):
-                state.facts.put(f"name{number}", "x" * 1000)
-
     with pytest.raises(StateError, match="Free some disk space"):
-        fill()
-    assert (state.facts.get("before"), state.facts.get("name0")) == ("kept", None)
+        put(state, "x" * 1_000_000)
+    assert state.facts.get("name") == "kept"
 
 
 def test_a_file_that_another_program_holds_is_named(state: Store, path: Path) -> None:
-    def write() -> None:
-        with state.transaction():
-            state.facts.put("name", "value")
-
     state.connection.execute("PRAGMA busy_timeout = 10")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateError, match="Another program"):
-            write()
-    write()
+            put(state)
+    put(state)
     assert state.facts.get("name") == "value"
 
 
@@ -129,7 +130,7 @@ def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_
     with Store.open(path) as state:
         assert [(one.id, one.number) for one in state.history.runs(9)] == [("third", 2), ("second", 1)]
         assert state.cache.prospects([18])[18].prospect.first_name == "Ada"
-        assert state.outbox.due("person", "update", Instant(0), after=0, limit=9) == []  # its Person has to be read
+        assert state.outbox.due("person", "update", 0, after=0, limit=9) == []  # its Person has to be read
         assert [(one.id, one.record) for one in state.outbox.failures()] == [(9, "source")]
         with state.transaction():
             state.outbox.drop([500], Stream.TASKS)
@@ -143,25 +144,23 @@ def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_
     assert stat.S_IMODE(copies_of(path)[0].stat().st_mode) == 0o600
 
 
-def test_looking_neither_makes_a_state_nor_writes(path: Path) -> None:
+def test_looking_makes_and_changes_no_state_and_a_scratch_copy_has_everything_and_gives_nothing_back(
+    path: Path,
+) -> None:
     assert Store.open_to_read(path) is None
     Store.open_scratch(path).close()
     assert not path.parent.exists()
     Store.open(path).close()
-    state = Store.open_to_read(path)
-    assert state is not None
-    with pytest.raises(StateError, match="readonly"), state:
-        state.connection.execute("DELETE FROM fact")
-
-
-def test_a_scratch_copy_has_everything_and_gives_nothing_back(state: Store, path: Path) -> None:
-    with state.transaction():
-        state.facts.put("name", "value")
-    with Store.open_scratch(path) as scratch:
-        assert scratch.facts.get("name") == "value"
-        with scratch.transaction():
-            scratch.facts.put("name", "other")
-    assert state.facts.get("name") == "value"
+    looked_at = Store.open_to_read(path)
+    assert looked_at is not None
+    with pytest.raises(StateError, match="readonly"), looked_at:
+        looked_at.connection.execute("DELETE FROM fact")
+    with Store.open(path) as state:
+        put(state)
+        with Store.open_scratch(path) as scratch:
+            assert scratch.facts.get("name") == "value"
+            put(scratch, "other")
+        assert state.facts.get("name") == "value"
 
 
 def _on_a_disk_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,39 +171,29 @@ def _on_a_disk_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_a_state_on_a_disk_that_cannot_be_written_is_read_as_it_lies_there(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", [None, VERSION, 99])
+def test_a_state_on_a_disk_that_cannot_be_written_is_read_as_it_lies_there_with_a_log_that_was_left_behind(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int | None
 ) -> None:
-    with Store.open(path) as state, state.transaction():
-        state.facts.put("name", "value")
-    _on_a_disk_that_cannot_be_written(path, monkeypatch)
-    read = Store.open_to_read(path)
-    assert read is not None
-    assert read.facts.get("name") == "value"
-    read.close()
-
-
-@pytest.mark.parametrize("version", [VERSION, 99])
-def test_on_such_a_disk_a_log_that_was_left_behind_is_read_too(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
-) -> None:
+    lies_at = tmp_path / "crashed" / "state.db"
+    lies_at.parent.mkdir()
     state = Store.open(path)
-    with state.transaction():
-        state.facts.put("name", "value")
-    state.connection.execute(f"PRAGMA user_version = {version}")
-    crashed = tmp_path / "crashed"
-    crashed.mkdir()
-    for ending in ("", "-wal"):
-        shutil.copyfile(f"{path}{ending}", f"{crashed}/state.db{ending}")
-    state.close()
-    before = {one: one.read_bytes() for one in crashed.iterdir()}
-    _on_a_disk_that_cannot_be_written(crashed / "state.db", monkeypatch)
-    newer = pytest.raises(StateError, match=f"{crashed}/state.db was written by a newer version")
-    with newer if version > VERSION else nullcontext():
-        read = Store.open_to_read(crashed / "state.db")
+    put(state)
+    if version is None:
+        state.close()
+        shutil.copyfile(path, lies_at)
+    else:
+        state.connection.execute(f"PRAGMA user_version = {version}")
+        for ending in ("", "-wal"):
+            shutil.copyfile(f"{path}{ending}", f"{lies_at}{ending}")
+        state.close()
+    before = {one: one.read_bytes() for one in lies_at.parent.iterdir()}
+    _on_a_disk_that_cannot_be_written(lies_at, monkeypatch)
+    newer = pytest.raises(StateError, match=f"{lies_at} was written by a newer version")
+    with newer if version == 99 else nullcontext(), Store.open_to_read(lies_at) or nullcontext() as read:
         assert read is not None
         assert read.facts.get("name") == "value"
-    assert {one: one.read_bytes() for one in crashed.iterdir()} == before
+    assert {one: one.read_bytes() for one in lies_at.parent.iterdir()} == before
 
 
 def test_a_copy_that_is_made_while_another_run_begins_is_made_again(
@@ -216,8 +205,7 @@ def test_a_copy_that_is_made_while_another_run_begins_is_made_again(
     def looks(_: Path) -> tuple[int, int]:
         if not began:
             began.append(Store.open(path))
-            with began[0].transaction():
-                began[0].facts.put("name", "value")
+            put(began[0])
         return len(began), 0
 
     monkeypatch.setattr("outreach_sync.store._looks", looks)
@@ -226,29 +214,54 @@ def test_a_copy_that_is_made_while_another_run_begins_is_made_again(
     began[0].close()
 
 
-def test_damage_is_said_wherever_it_is_met(path: Path) -> None:
-    def read(path: Path) -> None:
-        with Store.open(path) as state:
-            list(state.connection.execute("SELECT * FROM fact"))
-
-    with Store.open(path) as state, state.transaction():
-        for number in range(3_000):
-            state.facts.put(f"name{number}", "x" * 200)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:8_192] + b"\xff" * (len(whole) - 8_192))
-    with pytest.raises(StateError, match="malformed") as caught:
-        read(path)
-    assert caught.value.exit_status == 2
-
-
-def test_a_number_that_is_too_large_for_the_state_is_said(state: Store) -> None:
+def test_a_number_that_is_too_large_for_the_state_and_a_text_that_was_damaged_are_said(state: Store) -> None:
+    with state.transaction():
+        state.history.begin("a", "run", 1)
+        state.connection.execute("UPDATE run SET summary = '{broken'")
+    with pytest.raises(StateError, match="not what was stored"):
+        state.history.runs(1)
     with pytest.raises(StateError, match="too large"), state:
         state.outbox.find(id=2**63)
 
 
-def test_a_text_that_was_damaged_is_said(state: Store) -> None:
-    with state.transaction():
-        state.history.begin("a", "run", Instant(1))
-        state.connection.execute("UPDATE run SET summary = '{broken'")
-    with pytest.raises(StateError, match="not what was stored"):
-        state.history.runs(1)
+# -- the lock
+
+
+@pytest.mark.parametrize(
+    ("holder", "command", "nothing_to_do"),
+    [
+        ("run", "run", True),
+        ("reconcile", "run", True),
+        ("forget", "run", False),
+        *(("run", one, False) for one in ("reconcile", "failures retry", "forget", "state restore", "auth login")),
+    ],
+)
+def test_a_second_run_is_told_who_holds_the_lock_whatever_name_it_uses_and_if_it_has_nothing_to_do(
+    path: Path, tmp_path: Path, holder: str, command: str, *, nothing_to_do: bool
+) -> None:
+    (tmp_path / "other.db").symlink_to(path)
+    advice = "Nothing to do: that run does the work" if nothing_to_do else "Try again when that run has ended"
+    who = rf"process {os.getpid()} \({holder}\).*{advice}"
+    with run_lock(path, holder), pytest.raises(LockHeldError, match=who) as held:
+        run_lock(tmp_path / "other.db", command).__enter__()
+    assert held.value.exit_status == 5
+
+
+def test_the_lock_is_free_again_after_a_run_that_failed_or_died(path: Path) -> None:
+    with pytest.raises(KeyError), run_lock(path, "run"):
+        raise KeyError
+    child = os.fork()
+    if not child:
+        run_lock(path, "run").__enter__()
+        os._exit(0)  # without releasing anything
+    assert os.waitpid(child, 0)[1] == 0
+    with run_lock(path, "run"):
+        path.with_name("state.db.lock").write_text("nonsense")  # which does not hide that it is held
+        with pytest.raises(LockHeldError):
+            run_lock(path, "run").__enter__()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot be made"):
+        run_lock(tmp_path / "file" / "state.db", "run").__enter__()
