@@ -75,6 +75,10 @@ def test_damage_is_said_wherever_it_is_met(path: Path) -> None:
     path.write_bytes(whole[:8_192] + b"\xff" * (len(whole) - 8_192))
     with pytest.raises(StateError, match="malformed"), Store.open(path) as state:
         list(state.connection.execute("SELECT * FROM fact"))
+
+
+def test_a_file_of_a_few_bytes_is_not_overwritten(path: Path) -> None:
+    path.parent.mkdir()
     path.write_bytes(b"x")
     with pytest.raises(StateError, match="cannot be used"):
         Store.open(path)
