@@ -52,14 +52,6 @@ class Look(NamedTuple):
     known: bool  # the state remembers all of it
 
 
-def prove(config: Config, store: Store, source: Outreach, target: Workbooks) -> None:
-    """Make sure that the state belongs to both services, and remember who they are. Raises as `refuse_others`."""
-    look = refuse_others(config, store, source, target)
-    if not look.known:
-        with store.transaction():
-            remember(store, look)
-
-
 def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
     """Refuse to go on where there is a state that can be read and it belongs to another Workbooks."""
     try:
@@ -68,7 +60,7 @@ def refuse_another_workbooks(config: Config, target: Workbooks) -> None:
         return
     if store is not None:
         with store:
-            refuse_others(config, store, None, target)
+            look_at(config, store, None, target)
 
 
 def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> None:
@@ -76,23 +68,16 @@ def refuse_another_account(config: Config, store: Store, stop: StopSignal) -> No
     logs_in = (config.outreach.s2s or config.outreach.client_secret) and store.facts.get(FACTS[OUTREACH])
     has_key = config.workbooks.api_key and store.facts.get(FACTS[WORKBOOKS])
     source, target = Outreach(config, stop) if logs_in else None, Workbooks(config, stop) if has_key else None
-    refuse_others(config, store, source, target)
+    look_at(config, store, source, target)
 
 
-def refuse_others(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
-    """Return what was found out; WrongAccountError: the state is another account's, OutreachSyncError: unknown."""
-    look = look_at(config, store, source, target)
-    for name, why in look.wrong.items():
-        raise WrongAccountError(
-            f"the state {config.state.path} belongs to another {name}: {why}.",
-            advice=f"Put the address and credentials of that {name} back, or give this config a state.path of its own. "
-            "`outreach-sync state rebind` moves the state to this one and forgets the other.",
-        )
-    return look
+def look_at(
+    config: Config, store: Store, source: Outreach | None, target: Workbooks | None, *, refuse: bool = True
+) -> Look:
+    """Find out, changing nothing, whether the state belongs to the given services; OutreachSyncError: unknown.
 
-
-def look_at(config: Config, store: Store, source: Outreach | None, target: Workbooks | None) -> Look:
-    """Find out, changing nothing, whether the state belongs to the given services; OutreachSyncError: unknown."""
+    WrongAccountError, unless not to `refuse`: it is another account's.
+    """
     key, outreach, workbooks = store.facts.get(_KEY) or secrets.token_hex(32), config.outreach, config.workbooks
     sides, wrong, known = dict[str, Side](), dict[str, str](), True
     for name, client in ((OUTREACH, source), (WORKBOOKS, target)):
@@ -118,6 +103,12 @@ def look_at(config: Config, store: Store, source: Outreach | None, target: Workb
             sides[name], why = now, _outreach(store, client)
         if why:
             wrong[name] = why
+    for name, why in wrong.items() if refuse else ():
+        raise WrongAccountError(
+            f"the state {config.state.path} belongs to another {name}: {why}.",
+            advice=f"Put the address and credentials of that {name} back, or give this config a state.path of its own. "
+            "`outreach-sync state rebind` moves the state to this one and forgets the other.",
+        )
     return Look(key, sides, wrong, known)
 
 

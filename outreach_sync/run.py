@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outreach_sync import instants
 from outreach_sync.cycle import run_cycle
 from outreach_sync.errors import OutreachSyncError, StateError
-from outreach_sync.identity import prove
+from outreach_sync.identity import look_at, remember
 from outreach_sync.insight.explain import failure_document
 from outreach_sync.instants import Back, Instant, to_iso
 from outreach_sync.log import Log, masked
@@ -315,7 +315,10 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
                 run.log.info("backed_up", copy=str(copy))
         except StateError as error:
             run.log.warning("no_backup", why=str(error))
-    prove(run.config, run.store, run.source, run.target)
+    look = look_at(run.config, run.store, run.source, run.target)
+    if not look.known:
+        with run.store.transaction():
+            remember(run.store, look)
     if work is None:
         run_cycle(run, allow_bulk=options.allow_bulk)
     else:

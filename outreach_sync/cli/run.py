@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from outreach_sync.cli import ui
 from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateError
@@ -60,12 +61,9 @@ def moment(text: str) -> Instant | Back:
     raise click.BadParameter(f"'{text}' {said}")
 
 
-def _as_both(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command what `run` and `reconcile` share: the options that help lists last, and the invocation."""
-    command = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")(ui.invocation(command))
-    command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")(command)
-    lifted = click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
-    return lifted(ui.as_json(ui.as_csv(command)))
+_allow_bulk = click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but how it ended.")
+_verbose = click.option("-v", "--verbose", is_flag=True, help="Show the log as it goes on.")
 
 
 @click.command()
@@ -75,7 +73,12 @@ def _as_both(command: Callable[..., int]) -> Callable[..., int]:
 @click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only this stream; repeatable.")
 @click.option("--prospect", "prospects", multiple=True, type=ui.ID, help="Write only this person; repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Write only so many people: a pilot. The rest stays to be done.")
-@_as_both
+@_allow_bulk
+@ui.as_json
+@ui.as_csv
+@_quiet
+@_verbose
+@ui.invocation
 def run(context: ui.Invocation, /, *, as_csv: bool, quiet: bool, verbose: bool, **asked: Any) -> int:
     """Run one cycle: read what changed in Outreach since the watermark, write what differs to Workbooks.
 
@@ -94,7 +97,12 @@ def run(context: ui.Invocation, /, *, as_csv: bool, quiet: bool, verbose: bool, 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Compare, show every repair, and write nothing but a rotated token.")
-@_as_both
+@_allow_bulk
+@ui.as_json
+@ui.as_csv
+@_quiet
+@_verbose
+@ui.invocation
 def reconcile(context: ui.Invocation, /, *, dry_run: bool, allow_bulk: bool, **shown: bool) -> int:
     """Compare everything, and repair the difference.
 
@@ -123,9 +131,17 @@ def _carry_out(
     if verbose:
         level = None if config.logging.level == "debug" else "info"
     began = time.monotonic()
-    with ui.stop_on_signals() as stop, _progress(quiet=quiet) as on_progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.completed:>9,}"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    hidden = quiet or not sys.stderr.isatty()
+    bars = Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden)
+    with ui.stop_on_signals() as stop, bars:
         log = context.start_log(config, "error" if quiet else level)
-        ended = perform(config, options, stop, log, work=work, on_progress=on_progress)
+        ended = perform(config, options, stop, log, work=work, on_progress=partial(_advance, bars, {}))
     if as_csv:
         rows = (
             {**one, "name": ended.names.get(one["prospect_id"], ""), "field": field, "old": old, "new": new}
@@ -147,20 +163,10 @@ def _carry_out(
     return ended.exit_status
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
-    columns = (SpinnerColumn(), TextColumn("{task.completed:>9,}"), TextColumn("{task.description}"))
-    hidden = quiet or not sys.stderr.isatty()
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=hidden) as bars:
-        rows: dict[str, Any] = {}
-
-        def advance(what: str, count: int) -> None:
-            if what not in rows:
-                rows[what] = bars.add_task(_DOING.get(what, what), total=None)
-            bars.advance(rows[what], count)
-
-        yield advance
+def _advance(bars: Progress, rows: dict[str, TaskID], what: str, count: int) -> None:
+    if what not in rows:
+        rows[what] = bars.add_task(_DOING.get(what, what), total=None)
+    bars.advance(rows[what], count)
 
 
 def _parts(ended: RunSummary) -> Iterator[str]:

@@ -264,7 +264,7 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
     path = _existing(config)
     with ui.stop_on_signals() as stop, run_lock(path, "state rebind"), Store.open(path) as store:
         asked = _puts_tokens_aside(config, yes=yes) or yes
-        look = look_at(config, store, Outreach(config, stop), Workbooks(config, stop))
+        look = look_at(config, store, Outreach(config, stop), Workbooks(config, stop), refuse=False)
         outreach, workbooks = OUTREACH in look.wrong, WORKBOOKS in look.wrong
         for name, why in look.wrong.items():
             click.echo(scrubbed(f"The state belongs to another {name}: {why}."))

@@ -111,8 +111,8 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
     for where, text in _combinations(document.tree, require_secrets=require_secrets):
         if (*where[:-1], f"{where[-1]}_file") not in document.problems:
             document.complain(where, text)
-    problems = document.mistakes()
-    if config is None or problems:
+    if config is None or document.problems:
+        problems = document.mistakes()
         count = "one mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise ConfigError(f"{path} has {count}:", problems=problems)
     schedule = config.schedule.model_copy(update={"every_ms": None}) if config.schedule.cron else config.schedule

@@ -15,9 +15,10 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping  # noqa: TC003 - pydantic reads annotations at run time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
 from cronsim import CronSim, CronSimError
@@ -87,28 +88,24 @@ def checked_cron(text: str) -> str:
     return " ".join(fields)
 
 
-def _unless(pattern: str, wrong: str) -> AfterValidator:
-    def checked(given: str | SecretStr) -> str | SecretStr:
-        if not re.fullmatch(pattern, given if isinstance(given, str) else given.get_secret_value(), re.DOTALL):
-            raise ValueError(wrong)
-        return given
-
-    return AfterValidator(checked)
+def _fits(pattern: str, wrong: str, given: str | SecretStr) -> str | SecretStr:
+    if not re.fullmatch(pattern, given if isinstance(given, str) else given.get_secret_value(), re.DOTALL):
+        raise ValueError(wrong)
+    return given
 
 
-def _parts(text: str) -> SplitResult:
+def _address(given: str | SecretStr) -> str | SecretStr:
+    """Return an address without blanks around it; a service's, unlike a secret one, has only a host and a path."""
+    text = given.strip() if isinstance(given, str) else given.get_secret_value()
     try:
         parts = urlsplit(text)
-        if parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0 and re.fullmatch(_UNBROKEN, text):
-            return parts
+        usable = parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0
     except ValueError:
-        pass
-    raise ValueError("is not an address")
-
-
-def _service_address(given: str) -> str:
-    text = given.strip()
-    parts = _parts(text)
+        usable = False
+    if not usable or not re.fullmatch(_UNBROKEN, text):
+        raise ValueError("is not an address")
+    if isinstance(given, SecretStr):
+        return given
     try:  # whatever the resolver thinks of it
         loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
@@ -183,23 +180,22 @@ _STRAY = "has a place that is not known, or a brace that stands alone"
 _ANY = "text with any of {action} {sequence} {step} {task_type} {id} {prospect}"
 _BRACES = "; {{ and }} for braces"
 _UNBROKEN = r"[^\s\x00-\x1f\x7f\u200b-\u200d\u2060\ufeff]*"
-_WHOLE = _unless(_UNBROKEN, "has a blank, a line break or an invisible character inside")  # else it was torn or glued
+_TORN = "has a blank, a line break or an invisible character inside"  # or it was glued
+_WHOLE = AfterValidator(partial(_fits, _UNBROKEN, _TORN))
 SPANS = "a duration such as 30s, 10m, 24h or 90d"
 # A value or null; text that is empty (a variable set to nothing) counts as null.
 Maybe = Annotated[T | None, BeforeValidator(lambda raw: None if raw == "" else raw)]
 # A section or map whose keys are all commented out is empty.
 Filled = Annotated[T, BeforeValidator(lambda raw: {} if raw is None else raw)]
-Text = Annotated[str, _unless(r".*\S.*", "is empty")]
+Text = Annotated[str, AfterValidator(partial(_fits, r".*\S.*", "is empty"))]
 Credential = Annotated[str, _WHOLE]
 Secret = Annotated[SecretStr, _WHOLE, says("text, best as ${NAME}, or by the key with `_file` added", writeOnly=True)]
 SecretAddress = Annotated[
-    SecretStr,
-    AfterValidator(lambda secret: _parts(secret.get_secret_value()) and secret),
-    says("an address that begins with https:// or http://", writeOnly=True),
+    SecretStr, AfterValidator(_address), says("an address that begins with https:// or http://", writeOnly=True)
 ]
 Address = Annotated[
     str,
-    AfterValidator(_service_address),
+    AfterValidator(_address),
     says("an https:// address without a query (http:// only on a loopback address)"),
 ]
 BaseAddress = Annotated[Address, AfterValidator(lambda address: address.rstrip("/"))]
@@ -215,8 +211,11 @@ AttributeName = Annotated[str, Field(pattern=_ATTRIBUTE, json_schema_extra={"err
 OutreachWord = Annotated[str, Field(pattern=_WORD, json_schema_extra={"errorMessage": NAMES[_WORD]})]
 EachOnce = AfterValidator(_each_once)
 AtLeastOne = Field(min_length=1)
-Template = Annotated[Text, _unless(_TEMPLATE.format(_PLACES), _STRAY), says(f"{_ANY}{_BRACES}")]
-NoteTemplate = Annotated[Text, _unless(_TEMPLATE.format(_PLACES + "|note"), _STRAY), says(f"{_ANY} {{note}}{_BRACES}")]
+_PLAIN, _WITH_NOTE = (
+    AfterValidator(partial(_fits, _TEMPLATE.format(_PLACES + more), _STRAY)) for more in ("", "|note")
+)
+Template = Annotated[Text, _PLAIN, says(f"{_ANY}{_BRACES}")]
+NoteTemplate = Annotated[Text, _WITH_NOTE, says(f"{_ANY} {{note}}{_BRACES}")]
 Cron = Annotated[str, AfterValidator(checked_cron), says('five fields as in a cron table, such as "0 3 * * sun"')]
 _COMMAND = "a command as a list of words, or as one line; it is started without a shell"
 Command = Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import errors, instants
 from outreach_sync.config import exposed_secrets, load_config
-from outreach_sync.identity import refuse_others
+from outreach_sync.identity import look_at
 from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, token_age, yearly_cost
 from outreach_sync.outreach.auth import SCOPES
 from outreach_sync.outreach.client import Outreach
@@ -115,7 +115,7 @@ def check_everything(find: Callable[[], Path], stop: StopSignal) -> Iterator[Che
         detail = "there is no state yet: it will belong to this Outreach and this Workbooks"
         if store is not None:
             with store:
-                refuse_others(config, store, Outreach(config, stop), Workbooks(config, stop))
+                look_at(config, store, Outreach(config, stop), Workbooks(config, stop))
             detail = "the state belongs to this Outreach and this Workbooks"
         found.append(Check("accounts", "ok", detail))
     yield from found

@@ -71,7 +71,7 @@ def back_up_daily(store: Store, now: Instant) -> Path | None:
     path = store.path
     if path is None or not store.progress.watermarks():
         return None  # nothing yet that could not be read again
-    target = path.with_name(f"{path.name}.backup-{instants.to_date(now)}")
+    target = path.with_name(f"{path.name}.backup-{instants.to_datetime(now):%Y-%m-%d}")
     with state_errors(target, writes_copy=True):
         if target.exists():
             return None
