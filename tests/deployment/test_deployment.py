@@ -20,16 +20,20 @@ from outreach_sync.config.model import checked_cron
 
 CONFIG = Path(__file__).parents[2] / "config"
 
-# -- containers
 
+def programs(directory: Path, **scripts: str) -> None:
+    """Put programs of these names where they are found first."""
+    for name, script in scripts.items():
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
+
+
+# -- containers
 
 PLACE = CONFIG / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((PLACE / "compose.yaml").read_text(encoding="utf-8"))
-INSTRUCTIONS = [
-    line.split(maxsplit=1)
-    for line in (PLACE / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    if line[:1].isalpha()
-]
+DOCKERFILE = (PLACE / "Dockerfile").read_text(encoding="utf-8").splitlines()
+INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE if line[:1].isalpha()]
 
 
 def test_the_image_copies_what_exists_and_runs_as_an_unprivileged_user() -> None:
@@ -53,24 +57,9 @@ def test_the_service_may_write_its_state_alone_and_is_given_time_to_stop() -> No
     assert set(service["secrets"]) == set(COMPOSE["secrets"])
 
 
-def taken(text: str, secrets: str, directory: Path) -> Path:
-    """Load a config whose secrets are files in `secrets`; return where it has the state."""
-    for secret in COMPOSE["secrets"]:
-        (directory / secret).write_text("a-secret")
-    path = directory / "config.yaml"
-    path.write_text(text.replace(secrets, str(directory)))
-    return load_config(path).state.path
-
-
-def test_the_config_is_one_that_the_program_takes(tmp_path: Path) -> None:
-    text = COMPOSE["configs"]["outreach-sync"]["content"]
-    assert taken(text, "/run/secrets", tmp_path) == Path("/state/state.db")
-
-
 SCHEMA = Path(__file__).parent / "kubernetes-1.33.schema.json"
-DOCUMENTS: list[dict[str, Any]] = list(
-    yaml.safe_load_all((CONFIG / "kubernetes" / "cronjob.yaml").read_text(encoding="utf-8"))
-)
+MANIFEST = (CONFIG / "kubernetes" / "cronjob.yaml").read_text(encoding="utf-8")
+DOCUMENTS: list[dict[str, Any]] = list(yaml.safe_load_all(MANIFEST))
 JOBS = [one for one in DOCUMENTS if one["kind"] == "CronJob"]
 
 
@@ -95,36 +84,40 @@ def test_no_two_runs_are_started_at_once_and_each_has_an_end(job: dict[str, Any]
     assert (pod(job)["restartPolicy"], pod(job)["terminationGracePeriodSeconds"] > 30) == ("Never", True)
 
 
-@pytest.mark.parametrize("job", JOBS, ids=name)
-def test_the_pod_may_do_nothing_but_its_work(job: dict[str, Any]) -> None:
-    assert pod(job)["securityContext"]["runAsNonRoot"] is True
-    assert pod(job)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod(job)["automountServiceAccountToken"] is False
-    (container,) = pod(job)["containers"]
-    context = container["securityContext"]
-    assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
-    assert context["capabilities"] == {"drop": ["ALL"]}
-    assert container["args"][0] in COMMANDS
-    assert "env" not in container  # secrets are files, which no `kubectl describe` shows
-    volumes = {volume["name"]: volume for volume in pod(job)["volumes"]}
-    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
-    objects = {(one["kind"], one["metadata"]["name"]) for one in DOCUMENTS}
-    assert ("ConfigMap", volumes["config"]["configMap"]["name"]) in objects
-    assert ("PersistentVolumeClaim", volumes["state"]["persistentVolumeClaim"]["claimName"]) in objects
+def test_the_pods_share_the_state_and_the_config_and_may_do_nothing_but_their_work() -> None:
+    first, second = ({**pod(job), "containers": None} for job in JOBS)
+    assert first == second
+    assert [pod(job)["containers"][0]["args"] for job in JOBS] == [["run"], ["reconcile"]]
+    assert {"run", "reconcile"} <= set(COMMANDS)
+    assert first["securityContext"]["runAsNonRoot"] is True
+    assert first["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert first["automountServiceAccountToken"] is False
+    volumes = {volume["name"]: volume for volume in first["volumes"]}
+    for job in JOBS:
+        (container,) = pod(job)["containers"]
+        context = container["securityContext"]
+        assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert "env" not in container  # secrets are files, which no `kubectl describe` shows
+        assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+    objects = {name(one) for one in DOCUMENTS}
+    assert f"ConfigMap {volumes['config']['configMap']['name']}" in objects
+    assert f"PersistentVolumeClaim {volumes['state']['persistentVolumeClaim']['claimName']}" in objects
     assert volumes["secrets"]["secret"]["defaultMode"] == 0o440
 
 
-def test_both_jobs_share_the_state_and_the_config() -> None:
-    assert [pod(job)["containers"][0]["args"] for job in JOBS] == [["run"], ["reconcile"]]
-    first, second = ({**pod(job), "containers": None} for job in JOBS)
-    assert first == second
-
-
-def test_the_config_map_is_a_config_that_the_program_takes(tmp_path: Path) -> None:
-    text = next(one for one in DOCUMENTS if one["kind"] == "ConfigMap")["data"]["config.yaml"]
-    mounts = pod(JOBS[0])["containers"][0]["volumeMounts"]
-    state = next(mount["mountPath"] for mount in mounts if mount["name"] == "state")
-    assert taken(text, "/run/secrets/outreach-sync", tmp_path).parent == Path(state)
+def test_the_configs_of_containers_are_ones_that_the_program_takes_with_the_state_on_its_volume(tmp_path: Path) -> None:
+    for secret in COMPOSE["secrets"]:
+        (tmp_path / secret).write_text("a-secret")
+    (mount,) = (one for one in pod(JOBS[0])["containers"][0]["volumeMounts"] if one["name"] == "state")
+    (config_map,) = (one["data"] for one in DOCUMENTS if one["kind"] == "ConfigMap")
+    for text, secrets, state in (
+        (COMPOSE["configs"]["outreach-sync"]["content"], "/run/secrets", "/state"),
+        (config_map["config.yaml"], "/run/secrets/outreach-sync", mount["mountPath"]),
+    ):
+        path = tmp_path / "config.yaml"
+        path.write_text(text.replace(secrets, str(tmp_path)))
+        assert load_config(path).state.path.parent == Path(state)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
@@ -154,8 +147,7 @@ def parsed() -> tuple[dict[str, str], list[Job]]:
     for line in CRONTAB.read_text(encoding="utf-8").splitlines():
         if not line.strip() or line.startswith("#"):
             continue
-        setting = VARIABLE.fullmatch(line)
-        if setting:
+        if setting := VARIABLE.fullmatch(line):
             settings[setting[1]] = setting[2]
             continue
         *times, command = line.split(maxsplit=5)
@@ -166,11 +158,7 @@ def parsed() -> tuple[dict[str, str], list[Job]]:
 
 def run_of(job: Job, directory: Path, status: int) -> str:
     """Run a job as cron would, with a program that ends as told; return what would be mailed."""
-    program = directory / "outreach-sync"
-    program.write_text(f'#!/bin/sh\necho "$@" >> {directory}/calls\nexit {status}\n')
-    program.chmod(0o755)
-    (directory / "sleep").write_text("#!/bin/sh\n")
-    (directory / "sleep").chmod(0o755)
+    programs(directory, **{"outreach-sync": f'echo "$@" >> {directory}/calls\nexit {status}', "sleep": ""})
     environment = {"PATH": f"{directory}:{os.environ['PATH']}", "LOG": str(directory / "log")}
     done = subprocess.run(["bash", "-c", job.command], env=environment, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
@@ -180,10 +168,8 @@ def test_there_is_a_cycle_and_a_reconcile_and_every_word_is_a_command() -> None:
     settings, jobs = parsed()
     assert {"MAILTO", "SHELL", "PATH", "OUTREACH_SYNC_CONFIG", "LOG"} <= set(settings), "which cron does not give a job"
     assert settings["SHELL"] == "/bin/bash"
-    assert [re.findall(r"outreach-sync --log-format json (\w+)", job.command) for job in jobs] == [
-        ["run"],
-        ["reconcile"],
-    ]
+    words = [re.findall(r"outreach-sync --log-format json (\w+)", job.command) for job in jobs]
+    assert words == [["run"], ["reconcile"]]
     assert {"run", "reconcile", "failures"} <= set(COMMANDS)
 
 
@@ -252,11 +238,9 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         text = unit.read_text(encoding="utf-8").replace("/usr/local/bin/outreach-sync", sys.executable)
         (tmp_path / unit.name.replace("@.", "@acme.")).write_text(text, encoding="utf-8")
     units = sorted(map(str, tmp_path.iterdir()))
-    found = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
-    )
-    ours = [line for line in found.stderr.splitlines() if "outreach-sync" in line or str(tmp_path) in line]
-    assert ours == []
+    words = ["systemd-analyze", "verify", "--man=no", *units]
+    found = subprocess.run(words, capture_output=True, text=True, check=False).stderr.splitlines()
+    assert [line for line in found if "outreach-sync" in line or str(tmp_path) in line] == []
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
@@ -274,15 +258,12 @@ def test_each_service_runs_a_command_that_exists_hardened_and_may_write_its_stat
     assert "schedule" in unit.name or "143" in service["SuccessExitStatus"][0].split(), "a stop is no failure"
 
 
-@pytest.mark.parametrize("unit", TIMERS, ids=lambda unit: unit.name)
-def test_each_timer_has_its_service_and_makes_up_for_what_was_missed(unit: Path) -> None:
-    assert unit.with_suffix(".service") in SERVICES
-    timer = read(unit)["Timer"]
-    assert timer["Persistent"] == ["yes"]
-    assert timer["RandomizedDelaySec"]
-
-
-def test_the_scheduler_reports_to_systemd_and_a_reload_reads_the_config_before_it_asks() -> None:
+def test_each_timer_has_its_service_and_makes_up_for_what_was_missed_and_the_scheduler_reports_to_systemd() -> None:
+    assert len(TIMERS) > 1
+    for unit in TIMERS:
+        timer = read(unit)["Timer"]
+        assert (unit.with_suffix(".service") in SERVICES, timer["Persistent"]) == (True, ["yes"])
+        assert timer["RandomizedDelaySec"]
     service = read(UNITS / "outreach-sync-schedule.service")["Service"]
     assert (service["Type"], service["WatchdogSec"]) == (["notify"], ["2min"])
     first, second = service["ExecReload"]
@@ -294,14 +275,10 @@ def test_the_scheduler_reports_to_systemd_and_a_reload_reads_the_config_before_i
 def test_a_command_by_hand_gets_the_user_state_and_credentials_of_the_unit(
     tmp_path: Path, tenant: tuple[str, ...], place: str
 ) -> None:
-    (tmp_path / "systemd-run").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    (tmp_path / "id").write_text("#!/bin/sh\necho 0\n")
-    for program in ("systemd-run", "id"):
-        (tmp_path / program).chmod(0o755)
+    programs(tmp_path, **{"systemd-run": 'printf "%s\\n" "$@"', "id": "echo 0"})
     wrapper = [str(UNITS / "outreach-sync-as-service"), *tenant, "failures", "list"]
-    words = subprocess.run(
-        wrapper, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
-    ).stdout.split()
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    words = subprocess.run(wrapper, env=path, capture_output=True, text=True, check=True).stdout.split()
     unit = read(UNITS / ("outreach-sync@.service" if tenant else "outreach-sync.service"))["Service"]
     assert f"--property=StateDirectory={place}" in words
     assert f"--uid={unit['User'][0]}" in words
@@ -314,8 +291,8 @@ def test_the_config_takes_its_secrets_from_the_credentials_that_the_units_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     credentials = [value.partition(":")[0] for value in read(SERVICES[0])["Service"]["LoadCredential"]]
-    for name in credentials:
-        (tmp_path / name).write_text(f"secret-of-{name}\n")
+    for credential in credentials:
+        (tmp_path / credential).write_text(f"secret-of-{credential}\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     config = load_config(UNITS / "outreach-sync.yaml")

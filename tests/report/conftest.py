@@ -81,11 +81,6 @@ class Parsed(HTMLParser):
         return " ".join(text for inside, text in self.texts if inside != "style")
 
 
-@pytest.fixture
-def page_of(config: Config) -> Callable[..., Parsed]:
-    return lambda state, days=30: Parsed(render(Report(state, config, NOW, days=days)))
-
-
 class Filled(NamedTuple):
     state: Store
     config: Config
@@ -106,24 +101,18 @@ class Filled(NamedTuple):
         """Note each of the last days, one more Person each day."""
         for back in range(days, 0, -1):
             self.person(back, LABELS[back % len(LABELS)])
+            today = (NOW - back * DAY_MS) // DAY_MS * DAY_MS
             with self.state.transaction():
-                today = Instant((NOW - back * DAY_MS) // DAY_MS * DAY_MS)
-                self.state.connection.executemany(
-                    "INSERT INTO label_count VALUES (?, ?, ?)",
-                    [(today, *row) for row in self.state.history.labels_now()],
-                )
+                rows = [(today, *row) for row in self.state.history.labels_now()]
+                self.state.connection.executemany("INSERT INTO label_count VALUES (?, ?, ?)", rows)
 
     def sequence(self, sequence_id: int, name: str, *, skipped: int) -> None:
-        tasks = [
-            SourceTask(
-                sequence_id * 1000 + one, 1, sequence_id, None, None, "sequence_step_email", "email", None, None,
-                Instant(NOW - DAY_MS), {},
-            )
-            for one in range(skipped)
-        ]  # fmt: skip
+        ids, at = range(sequence_id * 1000, sequence_id * 1000 + skipped), Instant(NOW - DAY_MS)
+        rest = (None, None, "sequence_step_email", "email", None, None, at, {})
         with self.state.transaction():
             self.state.cache.keep_sequences([Sequence(sequence_id, name)], shown=False)
-            self.state.cache.keep_tasks([CachedTask(task, skipped=True) for task in tasks])
+            tasks = [CachedTask(SourceTask(id_, 1, sequence_id, *rest), skipped=True) for id_ in ids]
+            self.state.cache.keep_tasks(tasks)
 
     def opt_out(self, prospect_id: int, at: Instant) -> None:
         prospect = Prospect(prospect_id, "Ada", "Example", (), None, True, at, False, None, None, at)
@@ -147,43 +136,33 @@ class Filled(NamedTuple):
         with self.state.transaction():
             self.state.history.wrote([row])
 
-    def watermark(self, stream: Stream, at: Instant) -> None:
-        with self.state.transaction():
-            self.state.progress.keep_walk(stream, None, watermark=at, swept=at)
-
 
 @pytest.fixture
-def config(config_of: Any) -> Config:
-    made: Config = config_of(outreach={"base_url": "https://api.outreach.io"})
-    return made
-
-
-@pytest.fixture
-def filled(config: Config) -> Iterator[Filled]:
+def filled(config_of: Callable[..., Config]) -> Iterator[Filled]:
     """A state to fill, empty so far: a scratch one, since no test here is about what a power cut leaves."""
+    config = config_of(outreach={"base_url": "https://api.outreach.io"})
     with Store.open_scratch(config.state.path) as state:
         yield Filled(state, config)
 
 
-def full_summary(**people: int) -> dict[str, Any]:
-    """A summary as `run --json` prints it, with three requests to Outreach and one to Workbooks."""
-    return {
-        "streams": {stream.value: {"read": 10, "changed": 5, "requests": 1} for stream in Stream},
-        "people": {"created": 1, "updated": 2, "recreated": 0, "rejected": 0, **people},
-        "tasks": {"created": 1, "rejected": 0, "queued": 0},
-        "requests": {"outreach": 3, "workbooks": 1},
-    }
+@pytest.fixture
+def page_of(filled: Filled) -> Callable[..., Parsed]:
+    return lambda state, days=30: Parsed(render(Report(state, filled.config, NOW, days=days)))
 
 
 @pytest.fixture
 def lived(filled: Filled) -> Filled:
     """A state of thirty days, six runs a day, with everything that a report can show."""
     filled.label_counts(29)
+    summary: dict[str, Any] = {"tasks": {"created": 1, "rejected": 0, "queued": 0}}
+    summary["requests"] = {"outreach": 3, "workbooks": 1}
+    summary["streams"] = {stream.value: {"read": 10, "changed": 5, "requests": 1} for stream in Stream}
     for back in range(29, -1, -1):
         for hour in (1, 3, 5, 7, 9, 11):
             began = Instant(NOW - back * DAY_MS - hour * 3_600_000)
             outcome = "failed" if (back, hour) == (7, 5) else "partial" if back % 5 == 0 else "ok"
-            filled.run(f"{back}-{hour}", began, outcome, **full_summary(rejected=int(outcome == "partial")))
+            people = {"created": 1, "updated": 2, "recreated": 0, "rejected": int(outcome == "partial")}
+            filled.run(f"{back}-{hour}", began, outcome, people=people, **summary)
         if back % 3 == 0:
             filled.opt_out(5000 + back, Instant(NOW - back * DAY_MS))
     filled.sequence(1, "Trial follow-up", skipped=12)
@@ -191,7 +170,9 @@ def lived(filled: Filled) -> Filled:
     for prospect_id in (7, 8, 9):
         filled.refusal(prospect_id, REFUSAL, parked=prospect_id == 9)
     filled.refusal(10, "ambiguous: the rule 'email' finds 2 people (12, 13): merge them in Workbooks")
-    filled.watermark(Stream.TASKS, Instant(NOW - 600_000))
+    with filled.state.transaction():
+        at = Instant(NOW - 600_000)
+        filled.state.progress.keep_walk(Stream.TASKS, None, watermark=at, swept=at)
     filled.wrote(1007, "cf_person_sequence_state", "Pending", "Finished")
     filled.wrote(1007, "activity_status", None, "Cancelled", task_id=77, because="event skip_task 4711")
     return filled

@@ -33,13 +33,12 @@ def test_what_a_run_read_wrote_and_asked_for_is_added_up_from_its_summary(filled
     assert (run.read, run.written, run.refused, run.outreach, run.workbooks) == (7, 23, 40, 5, 6)
 
 
-@pytest.mark.parametrize(
-    "summary", [{}, {"people": None, "streams": None}, {"people": [], "requests": {"outreach": "x"}}]
-)
-def test_a_summary_of_another_shape_counts_as_nothing_done(summary: dict[str, Any], filled: Any) -> None:
-    filled.run("a", NOW, **summary)
-    (run,) = _gather(filled).last_runs
-    assert (run.read, run.written, run.refused, run.outreach, run.error) == (0, 0, 0, 0, "")
+def test_a_summary_of_another_shape_counts_as_nothing_done(filled: Any) -> None:
+    odd: list[dict[str, Any]] = [{}, {"people": None, "streams": None}, {"people": [], "requests": {"outreach": "x"}}]
+    for place, summary in enumerate(odd):
+        filled.run(str(place), NOW, **summary)
+    figures = [(run.read, run.written, run.refused, run.outreach, run.error) for run in _gather(filled).last_runs]
+    assert figures == [(0, 0, 0, 0, "")] * 3
 
 
 def test_a_period_tells_done_partial_and_failed_apart_and_counts_the_unfinished_as_failed(filled: Any) -> None:
@@ -51,27 +50,23 @@ def test_a_period_tells_done_partial_and_failed_apart_and_counts_the_unfinished_
     assert _gather(filled).success == pytest.approx(2 / 3)
 
 
-def test_a_run_in_the_wrong_year_neither_stands_in_the_way_nor_counts(filled: Any) -> None:
-    filled.run("right", Instant(NOW - MINUTE_MS), requests={"outreach": 3})
+def test_runs_before_the_period_or_in_the_wrong_year_are_not_counted_and_the_newest_are_listed_first(
+    filled: Any,
+) -> None:
     filled.run("wrong", Instant(NOW + 3650 * DAY_MS), requests={"outreach": 900})
-    report = _gather(filled)
-    assert (len(report.runs), report.busiest_hour) == (1, (parse_iso("2026-09-30T11:00:00Z"), 3))
-
-
-def test_runs_before_the_period_are_not_counted_and_the_newest_are_listed_first(filled: Any) -> None:
     filled.run("old", Instant(NOW - 8 * DAY_MS))
     for hour in reversed(range(25)):
-        filled.run(f"run-{hour}", Instant(NOW - hour * 3_600_000))
+        filled.run(f"run-{hour}", Instant(NOW - hour * 3_600_000), requests={"outreach": 3 + (hour == 1)})
     report = _gather(filled, days=7)
     assert (len(report.runs), len(report.last_runs)) == (25, 20)
+    assert report.busiest_hour == (parse_iso("2026-09-30T11:00:00Z"), 4)
     assert [run.started_at for run in report.last_runs[:2]] == [NOW, NOW - 3_600_000]
 
 
 def test_an_outage_lasts_from_the_first_run_that_failed_to_the_next_that_did_not(filled: Any) -> None:
     for place, outcome in enumerate(("ok", "failed", "failed", "ok", "failed")):
-        filled.run(
-            str(place), Instant(NOW + (place - 10) * MINUTE_MS), outcome, error="down" if outcome != "ok" else ""
-        )
+        error = "down" if outcome == "failed" else ""
+        filled.run(str(place), Instant(NOW + (place - 10) * MINUTE_MS), outcome, error=error)
     open_one, over = _gather(filled).outages
     assert (over.began_at, over.ended_at) == (NOW - 9 * MINUTE_MS, NOW - 7 * MINUTE_MS)
     assert (over.runs, over.cause) == (2, "down")
@@ -88,8 +83,7 @@ def test_the_lag_is_from_the_change_in_outreach_to_the_write_and_a_first_load_do
     filled.wrote(1001, field, None, before)
     filled.wrote(1001, field, None, before, action="create")
     filled.wrote(1001, "cf_person_sequence_state", "Pending", "Finished")
-    lag = _gather(filled).lag
-    assert lag == (2 * MINUTE_MS, 30 * MINUTE_MS)
+    assert _gather(filled).lag == (2 * MINUTE_MS, 30 * MINUTE_MS)
 
 
 def test_the_last_changes_are_those_of_the_last_run_that_wrote_and_each_task_names_its_witness(filled: Any) -> None:
@@ -152,12 +146,10 @@ def test_refusals_come_by_kind_with_both_records_and_only_those_of_the_last_day_
 
 
 def test_thousands_of_refusals_do_not_make_a_page_of_megabytes(filled: Any) -> None:
+    statement = "INSERT INTO outbox (record, key, action, fields, state, reason)"
+    rows = ((one, f"reason {one} " + "x" * 5000) for one in range(3000))
     with filled.state.transaction():
-        filled.state.connection.executemany(
-            "INSERT INTO outbox (record, key, action, fields, state, reason) VALUES ('person', ?, 'update', '{}',"
-            " 'queued', ?)",
-            ((one, f"reason {one} " + "x" * 5000) for one in range(3000)),
-        )
+        filled.state.connection.executemany(f"{statement} VALUES ('person', ?, 'update', '{{}}', 'queued', ?)", rows)
     (kind,) = _gather(filled).refusals
     assert (kind.records, len(kind.shown)) == (3000, 40)
     assert max(len(one["reason"]) for one in kind.shown) <= 400
@@ -178,13 +170,7 @@ def test_secrets_and_addresses_in_what_a_service_said_do_not_reach_the_report(fi
     assert "ada@" not in shown
 
 
-# -- words
-
-
-def test_a_duration_is_worded_by_its_size() -> None:
+def test_a_duration_is_worded_by_its_size_and_a_share_is_nothing_or_all_only_where_it_is() -> None:
     spans = (340, 4_200, 42_000, 200_000, 7_500_000)
     assert [duration(one) for one in spans] == ["340 ms", "4.2 s", "42 s", "3 min 20 s", "2 h 5 min"]
-
-
-def test_a_share_is_never_nothing_where_there_is_something_nor_all_where_something_is_missing() -> None:
     assert [share(part) for part in (0, 0.001, 0.5, 0.9951, 1)] == ["0%", "<1%", "50%", "99.5%", "100%"]

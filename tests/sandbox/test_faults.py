@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 
 from outreach_sync.sandbox.faults import FaultBoard, table
-from outreach_sync.sandbox.outreach import trouble as outreach_faults
-from outreach_sync.sandbox.workbooks import trouble as workbooks_faults
 
 
 @pytest.fixture
@@ -17,9 +15,8 @@ def board() -> FaultBoard:
 
 def test_after_is_used_up_before_times_and_other_kinds_use_nothing_up(board: FaultBoard) -> None:
     board.on("slow", times=2, after=1, kind="tasks")
-    assert [board.fires("slow", kind) for kind in ("list prospects", *("list tasks",) * 5)] == [
-        *(False, False, True, True, False, False)
-    ]
+    fired = [board.fires("slow", kind) for kind in ("list prospects", *("list tasks",) * 5)]
+    assert fired == [False, False, True, True, False, False]
 
 
 def test_throughout_a_request_it_fires_once_and_stays(board: FaultBoard) -> None:
@@ -43,8 +40,7 @@ def test_an_unknown_name_is_told_the_nearest(board: FaultBoard) -> None:
     [
         ("slow", {"second": 3}, "did you mean 'seconds'"),
         ("broken", {"zzz": 3}, "it takes kind"),
-        ("slow", {"seconds": "abc"}, "takes a number from 0, not 'abc'"),
-        *(("slow", {"seconds": value}, "a number from 0") for value in (-1, True, None, float("nan"), float("inf"))),
+        *(("slow", {"seconds": value}, "takes a number from 0, not") for value in ("abc", -1, True, float("inf"))),
         *(("slow", {"form": value}, "takes a, b, 4, not") for value in ("bogus", None, 5, ["a"])),
         *(("slow", {"rows": value}, "a whole number from 1") for value in (0, "1", 1.0, True)),
         *(("slow", {"ids": value}, "a list of whole numbers") for value in (1, "1", ["1"])),
@@ -61,14 +57,3 @@ def test_a_wrong_option_is_refused_when_the_fault_is_switched_on(
         board.on(name, **options)
     assert "\n" not in str(caught.value)
     assert not board.state()[name]["active"]
-
-
-@pytest.mark.parametrize("faults", [outreach_faults.FAULTS, workbooks_faults.FAULTS])
-def test_the_line_that_documents_a_fault_names_every_option(faults: Any) -> None:
-    said = ("form", "wait")  # "as in rate_limited"
-    assert not [
-        (name, option)
-        for name, fault in faults.items()
-        for option in fault.options
-        if option not in fault.doc and option not in said and "as above" not in fault.doc
-    ]
