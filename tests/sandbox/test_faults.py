@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outreach_sync.sandbox.faults import FaultBoard, table
+from outreach_sync.sandbox.outreach import trouble as outreach_faults
+from outreach_sync.sandbox.workbooks import trouble as workbooks_faults
 
 
 @pytest.fixture
@@ -57,3 +60,10 @@ def test_a_wrong_option_is_refused_when_the_fault_is_switched_on(
         board.on(name, **options)
     assert "\n" not in str(caught.value)
     assert not board.state()[name]["active"]
+
+
+@pytest.mark.parametrize("faults", [outreach_faults.FAULTS, workbooks_faults.FAULTS])
+def test_every_fault_is_tested_in_the_sandbox_or_by_what_the_product_makes_of_it(faults: Any) -> None:
+    files = [path for path in Path(__file__).parents[1].rglob("test_*.py") if "torture" not in path.parts]
+    tests = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert [name for name in faults if f'"{name}"' not in tests] == []

@@ -96,27 +96,23 @@ def test_a_merge_moves_everything_and_names_one_prospect_or_both(
     assert [client.ids(path, **{"filter[prospect][id]": "2"}) for path in ("sequenceStates", "tasks")] == [[1], [1]]
 
 
-@pytest.mark.parametrize(
-    ("parameters", "status"),
-    [
-        ({"filter[name]": "skip_task"}, 200),
-        ({"newFilterSyntax": "true", "filter[name]": "skip_task", "sort": "createdAt"}, 200),
-        ({"filter[task][id]": "1", "sort": "-eventAt"}, 200),
-        ({"filter[id]": "2..inf", "sort": "id", "page[limit]": "1000"}, 200),
-        ({"include": "prospect,task", "fields[event]": "name,createdAt,task,prospect", "page[size]": "5"}, 200),
-        ({"sort": "name"}, 422),
-        ({"sort": "updatedAt"}, 422),
-        ({"filter[updatedAt]": "2026-09-01T10:00:00Z..inf"}, 422),
-        ({"filter[payload]": "x"}, 422),
-        ({"filter[sequence][id]": "1"}, 422),
-        ({"filter[prospect][emails]": "ada@example.com"}, 422),
-        ({"fields[event]": "name,updatedAt"}, 422),
-    ],
-)
-def test_events_are_filtered_and_sorted_by_what_the_published_schema_names(
-    client: Client, parameters: dict[str, str], status: int
-) -> None:
-    assert client.get("events", params=parameters).status_code == status
+def test_events_are_filtered_and_sorted_by_what_the_published_schema_names(client: Client) -> None:
+    cases: tuple[tuple[int, dict[str, str]], ...] = (
+        (200, {"filter[name]": "skip_task"}),
+        (200, {"newFilterSyntax": "true", "filter[name]": "skip_task", "sort": "createdAt"}),
+        (200, {"filter[task][id]": "1", "sort": "-eventAt"}),
+        (200, {"filter[id]": "2..inf", "sort": "id", "page[limit]": "1000"}),
+        (200, {"include": "prospect,task", "fields[event]": "name,createdAt,task,prospect", "page[size]": "5"}),
+        (422, {"sort": "name"}),
+        (422, {"sort": "updatedAt"}),
+        (422, {"filter[updatedAt]": "2026-09-01T10:00:00Z..inf"}),
+        (422, {"filter[payload]": "x"}),
+        (422, {"filter[sequence][id]": "1"}),
+        (422, {"filter[prospect][emails]": "ada@example.com"}),
+        (422, {"fields[event]": "name,updatedAt"}),
+    )
+    for status, parameters in cases:
+        assert client.get("events", params=parameters).status_code == status, parameters
 
 
 def test_an_event_can_be_missing_renamed_repeated_misdated_or_say_less(client: Client, store: OutreachStore) -> None:

@@ -106,16 +106,15 @@ def test_a_cursor_fits_the_sort_it_was_made_with_and_no_other(client: Client, st
         assert client.get(onward.replace(*encoded)).status_code == 422
 
 
-@pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
+def test_filters_select_inclusive_ranges_lists_and_nulls(client: Client, states: list[int]) -> None:
+    cases: tuple[tuple[dict[str, str], list[int]], ...] = (
         ({"filter[updatedAt]": f"{T2}..{T4}"}, [3, 4, 5]),
         ({"filter[updatedAt]": f"{T4}..inf"}, [5, 6, 7, 8, 9, 10]),
         ({"filter[updatedAt]": f"neginf..{T2}"}, [1, 2, 3]),
         ({"filter[updatedAt]": "2026-09-02T00:00:02.000Z"}, [3]),
         ({"filter[id]": "1,3,99"}, [1, 3]),
         ({"filter[id]": "2..4"}, [2, 3, 4]),
-        ({"filter[prospect][id]": "1,2"}, list(range(1, 11))),
+        ({"filter[prospect][id]": "1,2"}, states),
         ({"filter[prospect][id]": "2"}, []),
         ({"filter[prospect][emails]": "ada@example.com", "filter[id]": "1"}, [1]),
         ({"filter[sequence][name]": "Trial follow-up", "filter[id]": "2"}, [2]),
@@ -125,12 +124,9 @@ def test_a_cursor_fits_the_sort_it_was_made_with_and_no_other(client: Client, st
         ({**NEW, "filter[updatedAt][gte]": T2, "filter[updatedAt][lte]": T4}, [3, 4, 5]),
         ({**NEW, "filter[state]": "active", "filter[id][lte]": "2"}, [1, 2]),
         ({**NEW, "filter[updatedAt][lte]": "2026-09-02T01:00:01+01:00"}, [1, 2]),
-    ],
-)
-def test_filters_select_inclusive_ranges_lists_and_nulls(
-    client: Client, states: list[int], filters: dict[str, str], expected: list[int]
-) -> None:
-    assert client.ids(STATES, **filters) == expected
+    )
+    for filters, expected in cases:
+        assert client.ids(STATES, **filters) == expected, filters
 
 
 def test_what_the_api_does_not_have_or_call_filterable_and_a_mixture_of_syntaxes_are_refused(client: Client) -> None:

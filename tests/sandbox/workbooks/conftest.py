@@ -76,14 +76,6 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture
-def bare() -> Iterator[Client]:
-    with WorkbooksSandbox(bare=True) as running:
-        one = Client(running)
-        yield one
-        one.session.close()
-
-
-@pytest.fixture
 def ada(client: Client) -> int:
     return client.store.add_person(name="Ada Example", email="Ada@Example.com")
 

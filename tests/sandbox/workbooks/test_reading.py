@@ -34,9 +34,8 @@ def many(client: Client) -> Client:
     return client
 
 
-@pytest.mark.parametrize(
-    ("field", "operator", "value", "ids"),
-    [
+def test_each_operator_selects_what_the_guide_says(people: Client) -> None:
+    for *raw, ids in (
         ("id", "eq", "1003,1001,9", [1001, 1003]),
         ("id", "eq", "x", []),
         ("id", "gt", "1001", [1002, 1003]),
@@ -63,12 +62,8 @@ def many(client: Client) -> Client:
         (STAMP, "eq", "2026-09-01T10:00:05Z", []),
         (STAMP, "gt", "2026-09-01", []),
         (STAMP, "ge", "2026-09-01T10:00:04Z", [1001]),
-    ],
-)
-def test_each_operator_selects_what_the_guide_says(
-    people: Client, field: str, operator: str, value: str, ids: list[int]
-) -> None:
-    assert people.ids(PEOPLE, (field, operator, value)) == ids
+    ):
+        assert people.ids(PEOPLE, tuple(raw)) == ids, raw  # type: ignore[arg-type]
 
 
 def test_filters_are_joined_as_the_expression_says(people: Client) -> None:
@@ -99,21 +94,19 @@ def test_a_read_that_makes_no_sense_is_answered_with_200_and_no_rows(people: Cli
         assert (response.status_code, list(response.json())) == (200, ["success", "failures"]), odd
 
 
-@pytest.mark.parametrize(
-    ("fault", "asked", "kept", "found"),
-    [
+def test_eq_takes_more_or_less_for_the_same(client: Client) -> None:
+    for fault, asked, kept, found in (
         ("eq_without_accents", "info@strasse.example", "info@stra\u00dfe.example", True),
         ("eq_without_accents", "rene@example.com", "Ren\u00e9@example.com", True),
         ("eq_without_blanks", "ada@example.com", " Ada@example.com ", True),
-        ("eq_case_sensitive", "ada@example.com", "Ada@example.com", False),
+        ("eq_case_sensitive", "bo@example.com", "Bo@example.com", False),
         ("backslash_escapes", r"a\\b@example.com", r"a\b@example.com", True),
-    ],
-)
-def test_eq_takes_more_or_less_for_the_same(client: Client, fault: str, asked: str, kept: str, *, found: bool) -> None:
-    client.store.add_person(name="X", email=kept)
-    assert bool(client.ids(PEOPLE, (EMAIL, "eq", asked))) is not found
-    client.faults.on(fault)
-    assert bool(client.ids(PEOPLE, (EMAIL, "eq", asked))) is found
+    ):
+        client.faults.clear()
+        client.store.add_person(name="X", email=kept)
+        assert bool(client.ids(PEOPLE, (EMAIL, "eq", asked))) is not found
+        client.faults.on(fault)
+        assert bool(client.ids(PEOPLE, (EMAIL, "eq", asked))) is found
 
 
 def test_a_page_has_at_most_100_rows_pages_join_up_and_a_limit_needs_a_start(many: Client) -> None:
