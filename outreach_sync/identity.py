@@ -13,7 +13,8 @@ import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.errors import NotAllowedError, ServiceError, StateError, UntrustedAnswerError, WrongAccountError
-from outreach_sync.outreach.auth import TokenFile, app_of
+from outreach_sync.files import beside
+from outreach_sync.outreach.auth import TOKENS, TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import mailbox, questions
@@ -84,9 +85,9 @@ def look_at(
         if client is None:
             continue
         if name == OUTREACH:
-            stored = TokenFile.beside(config.state.path).read()
+            app, stored = app_of(config), TokenFile(beside(config.state.path, TOKENS)).read()
             held = outreach.client_secret if outreach.s2s is None else outreach.s2s.private_key
-            parts = [*app_of(config), held and held.get_secret_value(), stored and stored.consent]
+            parts = [app.name, app.seed, held and held.get_secret_value(), stored and stored.consent]
         else:
             parts = [workbooks.api_key and workbooks.api_key.get_secret_value()]
         mark = hmac.digest(key.encode(), "\0".join(part or "" for part in parts).encode(), "sha256").hex()

@@ -20,10 +20,10 @@ import structlog
 from outreach_sync import __version__, instants
 from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError, StateError
-from outreach_sync.files import write_whole
+from outreach_sync.files import beside, write_whole
 from outreach_sync.http import StopSignal, ahead
 from outreach_sync.log import holds_secret, scrubbed
-from outreach_sync.outreach.auth import TokenFile
+from outreach_sync.outreach.auth import TOKENS, TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
@@ -245,7 +245,7 @@ def _of_the_state(store: Store, state_path: Path, now: Instant) -> Iterator[Samp
         if quota.get(key) is not None:
             yield name, quota[key] / divisor, {}
     try:
-        stored = TokenFile.beside(state_path).read()
+        stored = TokenFile(beside(state_path, TOKENS)).read()
     except StateError:
         return  # the run itself has complained
     if stored is not None and stored.refresh_token and stored.issued_at is not None:

@@ -342,9 +342,8 @@ def _record(run: Run) -> None:
         summary.names = {one: f"{who.first_name or ''} {who.last_name or ''}".strip() for one, who in named}
         return
     with store.transaction():
-        store.history.finish(run.id, now, summary.exit_status, summary.outcome, summary.document, heard_at=heard)
-        if heard is not None:
-            store.history.turn_day(Instant(heard - run.config.state.keep_runs_ms), heard)
+        ended, keep_ms = (summary.exit_status, summary.outcome, summary.document), run.config.state.keep_runs_ms
+        store.history.finish(run.id, now, *ended, heard_at=heard, keep_ms=keep_ms)
         quota = run.source.quota
         if quota.remaining is not None:
             kept = {"limit": quota.limit, "remaining": quota.remaining, "resets_at": quota.resets_at}

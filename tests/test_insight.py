@@ -8,6 +8,7 @@ import pytest
 from outreach_sync import errors
 from outreach_sync.config.model import Tasks
 from outreach_sync.deliver import FIRST_LOAD_DONE
+from outreach_sync.files import beside
 from outreach_sync.insight.check import TASK_FIELDS, Check, exit_status, looking
 from outreach_sync.insight.explain import by_kind, failure_document, kind_of
 from outreach_sync.insight.status import (
@@ -19,7 +20,7 @@ from outreach_sync.insight.status import (
     yearly_cost,
 )
 from outreach_sync.instants import Instant, parse_iso
-from outreach_sync.outreach.auth import StoredTokens, TokenFile
+from outreach_sync.outreach.auth import TOKENS, StoredTokens, TokenFile
 from outreach_sync.outreach.rows import Wanted, fields_of
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import Ambiguous
@@ -153,16 +154,16 @@ def test_a_reconcile_long_before_the_latest_runs_still_counts(state: Store, conf
 def test_a_refresh_token_of_a_week_is_worth_a_warning_by_outreachs_clock(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     stored = StoredTokens("access", None, "refresh", Instant(NOON - 6 * DAY_MS), clock_offset_ms=0)
-    TokenFile.beside(path).write(stored)
+    TokenFile(beside(path, TOKENS)).write(stored)
     assert (token_age(path, NOON) or {})["warning"] is None
-    TokenFile.beside(path).write(stored._replace(clock_offset_ms=2 * DAY_MS))
+    TokenFile(beside(path, TOKENS)).write(stored._replace(clock_offset_ms=2 * DAY_MS))
     assert "8 days" in (token_age(path, NOON) or {})["warning"]
-    TokenFile.beside(path).write(stored._replace(clock_offset_ms=2 * DAY_MS, refresh_token=""))
+    TokenFile(beside(path, TOKENS)).write(stored._replace(clock_offset_ms=2 * DAY_MS, refresh_token=""))
     assert (token_age(path, NOON) or {})["warning"] is None  # server to server there is none that could die
 
 
 def test_a_token_file_that_others_can_read_is_a_warning_and_does_not_end_status(tmp_path: Path) -> None:
-    file = TokenFile.beside(tmp_path / "state.db")
+    file = TokenFile(beside(tmp_path / "state.db", TOKENS))
     file.write(StoredTokens("access"))
     file.path.chmod(0o644)
     assert "read by others" in (token_age(tmp_path / "state.db", NOON) or {})["warning"]

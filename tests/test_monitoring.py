@@ -13,11 +13,12 @@ from pydantic import SecretStr
 
 from outreach_sync import monitoring
 from outreach_sync.errors import InterruptedByError, NotAllowedError
+from outreach_sync.files import beside
 from outreach_sync.http import StopSignal
 from outreach_sync.instants import Instant
 from outreach_sync.log import keep_secret
 from outreach_sync.monitoring import METRICS, Watch, metrics_text
-from outreach_sync.outreach.auth import StoredTokens, TokenFile
+from outreach_sync.outreach.auth import TOKENS, StoredTokens, TokenFile
 from outreach_sync.records import Stream
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox.server import HttpServer, Request, Response
@@ -206,7 +207,7 @@ def test_each_command_keeps_its_last_run_and_its_last_success(state: Store, tmp_
 
 def test_quota_watermarks_and_tokens_are_told_where_known(state: Store, tmp_path: Path) -> None:
     assert not {"quota_remaining", "refresh_token_issued_timestamp_seconds"} & set(values(state, tmp_path))
-    TokenFile.beside(tmp_path / "state.db").write(StoredTokens("access", None, "refresh", Instant(NOW - 5000)))
+    TokenFile(beside(tmp_path / "state.db", TOKENS)).write(StoredTokens("access", None, "refresh", Instant(NOW - 5000)))
     with state.transaction():
         state.facts.put("outreach_quota", '{"limit": 10000, "remaining": 9000, "resets_at": null}')
         state.progress.keep_walk(Stream.TASKS, None, watermark=Instant(NOW - 60_000))

@@ -13,12 +13,13 @@ import click
 from outreach_sync.cli import Commands, ui
 from outreach_sync.cli.run import moment
 from outreach_sync.errors import StateError, UsageError
+from outreach_sync.files import beside
 from outreach_sync.identity import OUTREACH, WORKBOOKS, look_at, remember
 from outreach_sync.insight.explain import Links, written_document
 from outreach_sync.insight.status import LARGE_PLAN, SMALL_PLAN, status_document
 from outreach_sync.instants import Back, Instant, ago, now, parse_iso, to_datetime
 from outreach_sync.log import scrubbed
-from outreach_sync.outreach.auth import TokenFile, app_of
+from outreach_sync.outreach.auth import TOKENS, TokenFile, app_of
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.report import Report, render, write_page
 from outreach_sync.store import Store, backup as copies, holder, is_there, run_lock
@@ -292,9 +293,9 @@ def _confirm(*, yes: bool) -> None:
 
 
 def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
-    file = TokenFile.beside(config.state.path)
+    file = TokenFile(beside(config.state.path, TOKENS))
     stored = file.read()
-    if stored is None or stored.app in {"", app_of(config)[0]}:
+    if stored is None or stored.app in {"", app_of(config).name}:
         return False
     aside = file.path.with_name(f"{file.path.name}.replaced")
     click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")

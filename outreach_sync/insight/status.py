@@ -15,6 +15,7 @@ from cronsim import CronSim
 from outreach_sync.consent import missing_scopes
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import ConfigError, StateError
+from outreach_sync.files import beside
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.monitoring import QUOTA
 from outreach_sync.outreach import auth
@@ -196,7 +197,7 @@ def iso(instant: Instant | None) -> str | None:
 def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:
     """Say how old the stored tokens are and whether that is worth a warning; None: there are none."""
     try:
-        stored = TokenFile.beside(state_path).read()
+        stored = TokenFile(beside(state_path, auth.TOKENS)).read()
     except StateError as problem:
         return {"issued_at": None, "age_days": None, "warning": str(problem)}
     if stored is None or stored.issued_at is None:
@@ -213,21 +214,21 @@ def _age_warning(days: float) -> str | None:
 
 def tokens_document(config: Config, now: Instant) -> dict[str, Any]:
     """Return what `auth status --json` prints; nobody is asked, and no token is shown. `now`: this machine's clock."""
-    file = TokenFile.beside(config.state.path)
+    file = TokenFile(beside(config.state.path, auth.TOKENS))
     stored, s2s = file.read() or StoredTokens(), config.outreach.s2s
     refresh = _refresh_token(stored, now) if s2s is None else None
     missing = missing_scopes(stored.scope, auth.SCOPES) if s2s is None else ()
-    unset = [name for name, value in auth.credentials_of(config).items() if value is None]
-    app, seed = auth.app_of(config)
+    app = auth.app_of(config)
+    unset = [name for name, value in app.credentials.items() if value is None]
     problem = warning = None
     try:
-        if stored.app not in {"", app}:
+        if stored.app not in {"", app.name}:
             raise auth.another_app(file.path)
         if s2s is not None and s2s.private_key is not None:
             auth.signed({}, s2s.private_key.get_secret_value())
     except (StateError, ConfigError) as error:
         problem = str(error)
-    if problem is None and s2s is None and (config.outreach.refresh_token is None or stored.seed == seed):
+    if problem is None and s2s is None and (config.outreach.refresh_token is None or stored.seed == app.seed):
         # a first token that the stored chain did not grow from may still work
         if refresh is None:
             problem = f"there is no refresh token. {auth.LOG_IN}"

@@ -29,13 +29,14 @@ from outreach_sync.log import keep_secret
 from outreach_sync.outreach.rows import parsed_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from outreach_sync.connections import Answer, Transport
 
 LOG_IN = "Run `outreach-sync auth login`, or put a fresh refresh token into outreach.refresh_token."
 SCOPES = ("sequenceStates.read", "tasks.read", "prospects.read", "sequences.read", "events.read")  # to consent to
+TOKENS = ".tokens"  # the ending of the token file, which is beside the state
 _DEFAULT_LIFE_S = 7200
 _S2S_LIFE_S = 3600
 _STATEMENT_LIFE_S = 3000  # an hour is the most; less leaves room for clocks that differ
@@ -98,24 +99,26 @@ def refusal_of(answer: Answer) -> str:
     return word or usual
 
 
-def app_of(config: Config) -> tuple[str, str]:
-    """Name the app that the config means, and its first token that the config holds: `app` and `seed` of tokens."""
+class App(NamedTuple):
+    """Who we are to Outreach, by the config."""
+
+    name: str  # of the app: `app` of stored tokens
+    seed: str  # names the app and the first token that the config holds: `seed` of stored tokens
+    credentials: Mapping[str, Any]  # the keys without which there is no token, and what the config holds of them
+
+
+def app_of(config: Config) -> App:
+    """Return who we are by the config: the OAuth application, or the server-to-server app."""
     outreach, s2s = config.outreach, config.outreach.s2s
     if s2s is None:
         first = outreach.refresh_token.get_secret_value() if outreach.refresh_token else ""
         named: tuple[tuple[str | None, ...], ...] = ("oauth", outreach.client_id), (outreach.client_id, first)
+        needed = {f"outreach.{name}": getattr(outreach, name) for name in ("client_id", "client_secret")}
     else:
         named = ("s2s", s2s.install_id), ("s2s", s2s.install_id, s2s.app_guid)
+        needed = {f"outreach.s2s.{name}": getattr(s2s, name) for name in ("install_id", "app_guid", "private_key")}
     app, seed = (hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest() for parts in named)
-    return app, seed
-
-
-def credentials_of(config: Config) -> dict[str, Any]:
-    """Return the keys without which there is no token, and what the config holds of them."""
-    outreach, s2s = config.outreach, config.outreach.s2s
-    if s2s is None:
-        return {f"outreach.{name}": getattr(outreach, name) for name in ("client_id", "client_secret")}
-    return {f"outreach.s2s.{name}": getattr(s2s, name) for name in ("install_id", "app_guid", "private_key")}
+    return App(app, seed, needed)
 
 
 def signed(claims: dict[str, Any], key: str) -> str:
@@ -156,11 +159,6 @@ class TokenFile(NamedTuple):
     """The tokens on disk: one small JSON file, readable by its owner only, replaced whole."""
 
     path: Path
-
-    @classmethod
-    def beside(cls, state_path: Path) -> TokenFile:
-        """Name the token file that belongs to a state: beside the file itself, whatever links lead to it."""
-        return cls(files.beside(state_path, ".tokens"))
 
     def read(self) -> StoredTokens | None:
         """Return what is stored, if anything; StateError: it is unreadable, no token file, or others may read it."""
@@ -245,10 +243,10 @@ class Tokens:
 
     def __init__(self, config: Config, transport: Transport, patience: Patience) -> None:
         """Read nothing yet. Raises ConfigError where a credential is missing."""
-        self.file = TokenFile.beside(config.state.path)
+        self.file = TokenFile(files.beside(config.state.path, TOKENS))
         self._config, self._transport, self._patience = config, transport, patience
-        self._credentials = [revealed(value, name) for name, value in credentials_of(config).items()]
-        self._app, self._seed = app_of(config)
+        self._app = app_of(config)
+        self._credentials = [revealed(value, name) for name, value in self._app.credentials.items()]
         first = config.outreach.refresh_token if config.outreach.s2s is None else None
         self._first_token = first.get_secret_value() if first else ""
         self._lock = threading.Lock()
@@ -294,10 +292,10 @@ class Tokens:
     def _load(self) -> StoredTokens:
         """Prefer the stored chain, unless the config holds another first token than the one it grew from."""
         stored = self.file.read()
-        if stored is not None and stored.app not in {"", self._app}:  # '': an older version wrote them
+        if stored is not None and stored.app not in {"", self._app.name}:  # '': an older version wrote them
             raise another_app(self.file.path)
         consented = self._config.outreach.s2s is None and not self._first_token
-        if stored is not None and (stored.seed == self._seed or consented):
+        if stored is not None and (stored.seed == self._app.seed or consented):
             return stored
         return StoredTokens(refresh_token=self._first_token)
 
@@ -317,7 +315,7 @@ class Tokens:
     def _keep(self, granted: StoredTokens, consent: str) -> StoredTokens:
         now = self._transport.server_now()
         offset = None if now is None else now - instants.now()
-        stored = granted._replace(seed=self._seed, clock_offset_ms=offset, app=self._app, consent=consent)
+        stored = granted._replace(seed=self._app.seed, clock_offset_ms=offset, app=self._app.name, consent=consent)
         self.file.write(stored)
         return stored
 

@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from outreach_sync.instants import LONGEST_MS
 from outreach_sync.records import Event, Scalar, Stream
 from outreach_sync.rules.person import OPTED_OUT
 from outreach_sync.rules.watermark import Progress, Walk, Watched
@@ -305,21 +306,23 @@ class History(Table):
         summary: Mapping[str, Any],
         *,
         heard_at: Instant | None = None,
+        keep_ms: int = LONGEST_MS,
     ) -> None:
-        """Record how a run ended. `heard_at` is Outreach's clock, None: not heard."""
+        """Record how a run ended. `heard_at` is Outreach's clock, None: not heard.
+
+        If it was heard, record also what people say today, unless that was done, and drop what is older than `keep_ms`.
+        The runs that go are those made before the first one of that time, by Outreach's clock: by their order, since a
+        time that a wrong clock put down proves nothing. A run that heard nothing of Outreach's clock is dated by this
+        machine's. Nothing is dropped where the run before heard a time that is not of that time either: one of both was
+        wrong, and the next run will tell.
+        """
         self.do(
             "UPDATE run SET finished_at = ?, exit_status = ?, outcome = ?, summary = ?, heard_at = ? WHERE id = ?",
             *(finished_at, exit_status, outcome, json.dumps(summary), heard_at, run_id),
         )
-
-    def turn_day(self, oldest: Instant, now: Instant) -> None:
-        """Record what people say today, unless that was done, and drop what is older than `oldest`.
-
-        The runs that go are those made before the first one of the time from `oldest` to `now`, by Outreach's clock: by
-        their order, since a time that a wrong clock put down proves nothing. A run that heard nothing of Outreach's
-        clock is dated by this machine's. Nothing is done where the run before heard a time that is not between the two:
-        one of both was wrong, and the next run will tell.
-        """
+        if heard_at is None:
+            return
+        now, oldest = heard_at, heard_at - keep_ms
         before = "SELECT heard_at FROM run WHERE heard_at IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET 1"
         heard_before = self.value(before)
         if heard_before is not None and not oldest <= heard_before <= now + _GRACE_MS:

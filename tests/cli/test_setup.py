@@ -11,8 +11,9 @@ import yaml
 from outreach_sync import http, instants
 from outreach_sync.cli import setup as commands
 from outreach_sync.config import load_config
+from outreach_sync.files import beside
 from outreach_sync.instants import Instant
-from outreach_sync.outreach.auth import StoredTokens, TokenFile, Tokens
+from outreach_sync.outreach.auth import TOKENS, StoredTokens, TokenFile, Tokens
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST, PICKLIST_ENTRY
 from outreach_sync.store import run_lock
@@ -114,7 +115,7 @@ def newcomer(empty: Setup) -> Setup:
 
 
 def stored(setup: Setup) -> StoredTokens:
-    tokens = TokenFile.beside(setup.state_path).read()
+    tokens = TokenFile(beside(setup.state_path, TOKENS)).read()
     assert tokens is not None
     return tokens
 
@@ -186,12 +187,12 @@ def test_a_port_that_is_taken_leaves_pasting(newcomer: Setup, paste: Callable[..
 
 def test_consent_is_not_asked_for_beside_a_run_or_where_its_tokens_cannot_be_kept(newcomer: Setup) -> None:
     with run_lock(newcomer.state_path, "run"):
-        beside = newcomer("auth", "login")
-    assert TokenFile.beside(newcomer.state_path).read() is None
+        meanwhile = newcomer("auth", "login")
+    assert TokenFile(beside(newcomer.state_path, TOKENS)).read() is None
     newcomer.change("state", path=str(newcomer.config_path / "state.db"))
     in_vain = newcomer("auth", "login")
-    assert (beside.status, in_vain.status, "cannot be written" in in_vain.err) == (5, 2, True)
-    assert "Open this address" not in beside.out + in_vain.out
+    assert (meanwhile.status, in_vain.status, "cannot be written" in in_vain.err) == (5, 2, True)
+    assert "Open this address" not in meanwhile.out + in_vain.out
 
 
 def test_a_run_that_begins_during_the_consent_loses_nothing(newcomer: Setup, paste: Callable[..., None]) -> None:
@@ -234,7 +235,7 @@ def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup
 @pytest.mark.parametrize(("age_days", "status", "said"), [(1, 0, ""), (8, 0, "8 days old"), (15, 3, "dead")])
 def test_the_age_of_the_refresh_token_is_judged(newcomer: Setup, age_days: int, status: int, said: str) -> None:
     issued = Instant(instants.now() - age_days * DAY)
-    TokenFile.beside(newcomer.state_path).write(
+    TokenFile(beside(newcomer.state_path, TOKENS)).write(
         StoredTokens("access-secret", Instant(issued + 7_200_000), "refresh-secret", issued, "tasks.all", "", 0)
     )
     ran, in_json = newcomer("auth", "status"), newcomer("auth", "status", "--json")

@@ -68,7 +68,7 @@ def test_old_runs_are_dropped_with_what_they_wrote_by_their_order(
             state.connection.execute(
                 "INSERT INTO write (at, run_id, record, action, field) VALUES (0, ?, 'person', 'update', 'f')", (name,)
             )
-        state.history.turn_day(NOON + (today - 90) * DAY, NOON + today * DAY)
+        state.history.finish("", NOON, 0, "ok", {}, heard_at=NOON + today * DAY, keep_ms=90 * DAY)
     assert [one.id for one in state.history.runs(order="ASC")] == list(kept)
     assert [one.id for one in state.history.runs(1, command="run")] == [kept[-1]]
     assert [row[0] for row in state.connection.execute("SELECT run_id FROM write ORDER BY number")] == list(kept)
@@ -87,9 +87,9 @@ def test_a_day_is_noted_once_however_often_a_run_ends_and_dropped_when_it_is_old
     with state.transaction():
         for number, at in enumerate((NOON, NOON + 1, NOON + DAY)):
             read_people(state, **{f"p{number}": "Finished"})
-            history.turn_day(0, at)
+            history.finish("", at, 0, "ok", {}, heard_at=at)
         assert history.labels_since(TODAY) == [(TODAY, "Finished", 1), (TODAY + DAY, "Finished", 3)]
-        history.turn_day(TODAY + 1, NOON + DAY)
+        history.finish("", NOON, 0, "ok", {}, heard_at=NOON + DAY, keep_ms=NOON + DAY - TODAY - 1)
     assert [day for day, _, _ in history.labels_since(0)] == [TODAY + DAY]
 
 
