@@ -48,10 +48,7 @@ docs: $(READY) ## Write the generated files again: schema, references, example, 
 	$(BIN)/python -m outreach_sync.config schema > config/outreach-sync.schema.json
 	$(BIN)/python -m outreach_sync.config reference > docs/config.md
 	$(BIN)/python -m outreach_sync.config example > config/outreach-sync.example.yaml
-	$(BIN)/python -m tests.docs.man
-	$(BIN)/python -m tests.docs.readme
-	$(BIN)/python -m tests.docs.picture
-	$(BIN)/python -m tests.docs.sandbox
+	$(BIN)/python -m tests.docs.generated
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/pip-compile $(LOCK) --extra s2s --output-file requirements.lock pyproject.toml
