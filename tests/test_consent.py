@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 import threading
 
 import pytest
@@ -10,61 +9,44 @@ from outreach_sync.consent import Listener, code_from, landing_of, missing_scope
 from outreach_sync.errors import InterruptedByError, NotAuthenticatedError, UnavailableError, UsageError
 from outreach_sync.http import StopSignal
 
-NEEDED = ("tasks.read", "prospects.read")
+
+def test_only_plain_http_on_this_machine_is_listened_on() -> None:
+    assert landing_of("http://localhost:8484/callback") == (8484, "/callback")
+    assert landing_of("http://127.0.0.1/") == (80, "/")
+    assert landing_of("https://localhost:8484/callback") is landing_of("http://example.com/callback") is None
 
 
-@pytest.mark.parametrize(
-    ("uri", "landing"),
-    [
-        ("http://localhost:8484/callback", (8484, "/callback")),
-        ("http://127.0.0.1/", (80, "/")),
-        ("https://localhost:8484/callback", None),
-        ("http://example.com/callback", None),
-    ],
-)
-def test_only_plain_http_on_this_machine_is_listened_on(uri: str, landing: tuple[int, str] | None) -> None:
-    assert landing_of(uri) == landing
+@pytest.mark.parametrize("code", ["C0DE", "4/0AX=", "a/b", "x=="])
+def test_a_code_alone_may_hold_signs_of_an_address(code: str) -> None:
+    assert code_from(f" '{code}'\n", "s3") == code
 
 
 @pytest.mark.parametrize(
     "pasted",
     [
-        *("C0DE", " 'C0DE'\n", "?state=s3&code=C0DE", "code=C0DE&state=s3"),
+        *("?state=s3&code=C0DE", "code=C0DE&state=s3", "localhost:8484/callback?code=C0DE&state=s3#top"),
         "<https://localhost:8484/callback?code=C0DE&amp;state=s3>",
         " 'https://localhost:8484/callback?code=C0\n  DE&state=s3' \r\n",
-        "localhost:8484/callback?code=C0DE&state=s3#top",
     ],
 )
 def test_a_code_is_found_in_whatever_a_user_pastes(pasted: str) -> None:
     assert code_from(pasted, "s3") == "C0DE"
 
 
-@pytest.mark.parametrize(
-    ("pasted", "error"),
-    [
-        ("", UsageError),
-        ("https://localhost/callback", UsageError),
-        ("https://localhost/callback?code=C0DE", UsageError),
-        ("https://localhost/callback?code=C0DE&state=s\udce9", UsageError),
-        ("https://localhost/callback?state=s3", UsageError),
-        ("https://localhost/callback?error=access_denied&state=s3", NotAuthenticatedError),
-    ],
-)
-def test_what_is_no_answer_to_this_request_is_refused(pasted: str, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        code_from(pasted, "s3")
-
-
-@pytest.mark.parametrize("code", ["4/0AX=", "a/b", "x=="])
-def test_a_code_may_hold_signs_of_an_address(code: str) -> None:
-    assert code_from(code, "s3") == code
+def test_what_is_no_answer_to_this_request_is_refused() -> None:
+    for query in ("", "?code=C0DE", "?code=C0DE&state=s\udce9", "?state=s3"):
+        with pytest.raises(UsageError):
+            code_from(f"https://localhost/callback{query}", "s3")
+    with pytest.raises(UsageError):
+        code_from("", "s3")
 
 
 def test_a_denied_consent_is_not_called_done() -> None:
-    port = free_port()
-    with Listener((port, "/"), "s3") as listener:
-        said: list[str] = []
-        url = f"http://127.0.0.1:{port}/?error=access_denied&state=s3"
+    with pytest.raises(NotAuthenticatedError):
+        code_from("https://localhost/callback?error=access_denied&state=s3", "s3")
+    said: list[str] = []
+    with Listener((0, "/"), "s3") as listener:
+        url = f"http://127.0.0.1:{listener.server_port}/?error=access_denied&state=s3"
         browser = threading.Thread(target=lambda: said.append(requests.get(url, timeout=5).text))
         browser.start()
         with pytest.raises(NotAuthenticatedError, match="access_denied"):
@@ -74,29 +56,15 @@ def test_a_denied_consent_is_not_called_done() -> None:
     assert "Done" not in said[0]
 
 
-@pytest.mark.parametrize(
-    ("granted", "missing"),
-    [
-        ("tasks.read prospects.read", ()),
-        ("tasks.all prospects.read users.read", ()),
-        ("tasks.write prospects.read", ("tasks.read",)),
-        ("", ()),  # Outreach did not say
-    ],
-)
-def test_a_scope_is_missing_only_if_others_were_granted_without_it(granted: str, missing: tuple[str, ...]) -> None:
-    assert missing_scopes(granted, NEEDED) == missing
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def test_a_scope_is_missing_only_if_others_were_granted_without_it() -> None:
+    said = ("tasks.read prospects.read", "tasks.all prospects.read users.read", "tasks.write prospects.read", "")
+    missing = [missing_scopes(granted, ("tasks.read", "prospects.read")) for granted in said]
+    assert missing == [(), (), ("tasks.read",), ()], "an empty answer does not say what was granted"
 
 
 def test_waiting_for_a_browser_ends_when_nobody_comes_or_when_asked_to_stop() -> None:
     stop = StopSignal()
-    with Listener((free_port(), "/"), "s3") as listener:
+    with Listener((0, "/"), "s3") as listener:
         with pytest.raises(UnavailableError, match="--paste"):
             listener.code(stop, seconds=0.1)
         stop.set(15)
