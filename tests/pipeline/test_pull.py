@@ -1,17 +1,23 @@
+"""What is read of Outreach, from where, and what of it is believed: stamps that prove nothing, what makes no sense."""
+
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from outreach_sync.errors import UnavailableError
+from outreach_sync.cycle import pull_streams
+from outreach_sync.errors import QuotaSpentError, UnavailableError
 from outreach_sync.instants import Back
 from outreach_sync.outreach.client import CursorRefusedError
-from outreach_sync.pull import pull
-from outreach_sync.records import Refused, Stream
+from outreach_sync.pull import keep_page, pull
+from outreach_sync.records import Event, Refused, Stream
 from tests.harness import DAY, RUNNING, STATE
 from tests.pipeline.conftest import NOON
+
+if TYPE_CHECKING:
+    from tests.conftest import World
 
 STATES, TASKS, PROSPECTS = Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS
 
@@ -31,12 +37,6 @@ def test_a_clock_of_this_machine_that_runs_slow_costs_the_newest_rows_and_no_swe
     for _ in range(2):
         walk_states(bench)
     assert bench.source.first_urls[1:] == [(STATES, stamp - 600_000)] * 2
-
-
-def test_a_server_whose_date_is_always_ahead_never_moves_the_watermark_past_its_rows(bench: Any) -> None:
-    bench.source.clock = NOON + DAY
-    walk_states(bench, bench.source.page(states=bench.states(1, "active")))
-    assert bench.state.progress.of(STATES).watermark == NOON
 
 
 @pytest.mark.parametrize("hours", [1, 800])
@@ -165,7 +165,7 @@ def test_a_while_ago_is_counted_by_the_clock_of_this_machine(bench: Any) -> None
 
 
 @pytest.fixture
-def refused(world: Any) -> int:
+def refused(world: World) -> int:
     """A sequence state whose time makes no sense; it was read once."""
     state_id: int = world.states_of(world.prospect(email="ada@example.com"))[0]
     world.outreach.get("sequenceState", state_id).values["stateChangedAt"] = "soon"
@@ -173,7 +173,7 @@ def refused(world: Any) -> int:
     return state_id
 
 
-def test_a_record_put_right_without_a_new_stamp_is_read_when_its_pause_is_over(world: Any, refused: int) -> None:
+def test_a_record_put_right_without_a_new_stamp_is_read_when_its_pause_is_over(world: World, refused: int) -> None:
     world.pass_the_overlap()
     stamp = world.outreach.get("sequenceState", refused).values["updatedAt"]
     world.outreach.update("sequenceState", refused, stateChangedAt="2026-09-01T10:00:00.000Z", updatedAt=stamp)
@@ -183,7 +183,7 @@ def test_a_record_put_right_without_a_new_stamp_is_read_when_its_pause_is_over(w
     assert (world.run().exit_status, world.failures(), world.person()[STATE]) == (0, [], RUNNING)
 
 
-def test_a_record_that_still_makes_no_sense_keeps_its_id_and_is_parked_in_the_end(world: Any, refused: int) -> None:
+def test_a_record_that_still_makes_no_sense_keeps_its_id_and_is_parked_in_the_end(world: World, refused: int) -> None:
     world.pass_the_overlap()
     entry, told = world.failures()[0].id, []
     world.retry()
@@ -194,7 +194,115 @@ def test_a_record_that_still_makes_no_sense_keeps_its_id_and_is_parked_in_the_en
     assert told == [(entry, "queued", 1), (entry, "parked", 2)]
 
 
-def test_a_record_that_is_gone_from_outreach_is_refused_no_more(world: Any, refused: int) -> None:
+def test_a_record_that_is_gone_from_outreach_is_refused_no_more(world: World, refused: int) -> None:
     world.outreach.delete("sequenceState", refused)
     world.retry()
     assert (world.run().exit_status, world.failures()) == (0, [])
+
+
+# -- believed
+
+
+@pytest.mark.parametrize("how", ["full", "reconcile"])
+def test_full_and_reconcile_take_a_row_as_it_is_though_its_stamp_is_older(world: World, how: str) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    (state,) = world.states_of(prospect)
+    world.outreach.update("sequenceState", state, state="opted_out", updatedAt="2026-01-01T00:00:00Z")
+    world.run()
+    assert world.person()[STATE] == RUNNING
+    ended = world.run(full=True) if how == "full" else world.repair()
+    assert (ended.exit_status, world.person()[STATE]) == (0, "Opted Out")
+
+
+def test_a_state_that_loses_its_prospect_no_longer_counts_for_it(world: World) -> None:
+    prospect = world.prospect(email="ada@example.com", states=("active", "finished"))
+    world.run()
+    assert world.person()[STATE] == "Finished"
+    world.outreach.update("sequenceState", world.states_of(prospect)[1], prospect=None)
+    world.run()
+    assert world.person()[STATE] == RUNNING
+
+
+@pytest.mark.parametrize(
+    ("change", "shown", "shown_when_it_is_back"),
+    [
+        ({"optedOut": True}, "Opted Out", "Opted Out"),
+        ({"trashedAt": "2026-09-01T00:00:00Z"}, "Not Active", RUNNING),
+        ({"hidden": True}, "Not Active", RUNNING),
+    ],
+)
+def test_reconcile_reads_linked_prospects_by_id_where_their_stamps_tell_nothing(
+    world: World, change: dict[str, Any], shown: str, shown_when_it_is_back: str
+) -> None:
+    prospect = world.prospect(email="ada@example.com")
+    world.run()
+    world.outreach.keep_events = False
+    stamp = world.outreach.get("prospect", prospect).values["updatedAt"]
+    world.outreach.update("prospect", prospect, **{"updatedAt": stamp, **change})
+    world.pass_the_overlap()
+    world.run()
+    assert world.person()[STATE] == RUNNING
+    assert (world.repair().exit_status, world.person()[STATE]) == (0, shown)
+    world.outreach.update("prospect", prospect, hidden=False, trashedAt=None)
+    world.repair()
+    assert world.person()[STATE] == shown_when_it_is_back
+
+
+def test_refused_rows_of_any_answer_are_listed_and_leave_the_list_when_they_make_sense(world: World) -> None:
+    old = world.states_of(world.prospect(email="ada@example.com", states=("active", "opted_out")))[1]
+    world.outreach.update("sequenceState", old, updatedAt="2019-01-01T00:00:00Z")
+    world.outreach.get("sequenceState", old).values["stateChangedAt"] = "soon"
+
+    def by_id(run: Any) -> None:
+        with run.store.transaction():
+            for page in run.source.by_id(STATES, [old]):
+                keep_page(run, page)
+
+    assert world.do(by_id).exit_status == 1
+    world.outreach.update("sequenceState", old, stateChangedAt=None, updatedAt="2019-01-01T00:00:00Z")
+    assert world.do(by_id).exit_status == 0
+
+
+def test_prospects_are_read_first_and_the_others_take_turns_at_a_quotas_end(bench: Any) -> None:
+    for spent_at, read in (
+        (STATES, ["prospects", "sequence_states"]),
+        (STATES, ["prospects", "tasks", "sequence_states"]),
+        (TASKS, ["prospects", "tasks"]),
+        (TASKS, ["prospects", "sequence_states", "tasks"]),
+    ):
+        bench.source.walked.clear()
+        bench.source.script = {spent_at: [QuotaSpentError("spent")]}
+        assert isinstance(pull_streams(bench.run()), QuotaSpentError)
+        assert [url.partition("?")[0] for url in bench.source.walked] == read
+
+
+def test_since_leaves_an_open_walk_open_and_releases_nothing_of_it(world: World) -> None:
+    def left_open() -> tuple[Any, int]:
+        with world.state() as state:
+            held = state.connection.execute("SELECT count(*) FROM changed WHERE held").fetchone()[0]
+            return state.progress.of(STATES).walk, held
+
+    world.settings["outreach"]["page_size"] = 1
+    for number in range(3):
+        world.prospect(email=f"p{number}@example.com")
+    world.sandbox.outreach.faults.on("server_error_500", after=1, kind="sequenceState")
+    assert world.run().exit_status == 4
+    world.sandbox.outreach.faults.clear()
+    walk, held = left_open()
+    assert (walk is not None, held > 0) == (True, True)
+    assert world.run(since=world.sandbox.clock.now() - 1).exit_status == 4
+    assert (left_open()[0] == walk, left_open()[1] >= held, world.people()) == (True, True, [])
+    assert (world.run().exit_status, len(world.people())) == (0, 3)
+
+
+def test_events_are_kept_as_long_as_a_walk_may_read_them_again_and_those_of_tasks_for_ever(bench: Any) -> None:
+    events = [Event(one, "", bench.now, None, task, 18, None, None) for one, task in ((1, None), (2, 7))]
+    bench.source.script[Stream.EVENTS] = [bench.source.page(events=events)]
+    kept = []
+    for _ in range(6):
+        pull(bench.run(), Stream.EVENTS)
+        kept.append(bench.count("event"))
+        bench.source.script.clear()
+        bench.now = bench.source.clock = bench.now + DAY
+    assert (kept[:4], kept[-1]) == ([2, 2, 2, 2], 1)

@@ -379,6 +379,7 @@ def test_a_walk_that_began_long_ago_begins_anew(world: World) -> None:
     with world.state() as state, state.transaction():
         state.progress.keep_walk(SURVEY, None, watermark=0)
         state.connection.execute("INSERT INTO survey_seen VALUES (?), (?)", (kept, gone))
+    world.outreach.keep_events = False
     world.outreach.delete("sequenceState", gone)
     world.repair()
     assert cached_states(world) == {kept}

@@ -144,6 +144,7 @@ def test_only_what_is_due_and_not_held_is_sent_in_order(state: Store) -> None:
         state.people.doubt([1004])
         queue(state, 4)
     assert due(NOW) == [first.id, third.id]
+    assert due(NOW - 3 * DAY) == [first.id, second.id, third.id], "a pause that a wrong clock began is over"
     assert due(NOW + 1, after=first.id, limit=1) == [second.id]
 
 

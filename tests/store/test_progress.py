@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from outreach_sync.store import Store
 
 TASKS = Stream.TASKS
-WALK = Walk(1, moves_watermark=True, counts_as_sweep=False, next_url="https://next", began_at=2)
+WALK = Walk(1, moves_watermark=True, counts_as_sweep=False, next_url="https://next", began_at=2, as_is=True)
 NOON, TODAY = parse_iso("2026-09-02T12:00:00Z"), parse_iso("2026-09-02T00:00:00Z")
 
 
