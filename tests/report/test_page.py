@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outreach_sync.instants import Instant, parse_iso
+from outreach_sync.instants import Instant
 from outreach_sync.report import Report, render
+from tests.report.conftest import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOW = parse_iso("2026-09-30T12:00:00Z")
 HOSTILE = (
     '<script>document.title="pwned"</script>',
     "</style><img src=x onerror=alert(1)>",

@@ -9,8 +9,6 @@ import pytest
 from outreach_sync.instants import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import Client
 
     from outreach_sync.sandbox.outreach import OutreachStore
@@ -59,26 +57,24 @@ def test_a_skip_leaves_an_event_that_names_whom_it_concerns_and_moves_the_state_
     assert earlier["attributes"]["createdAt"] == store.get("task", task).values["updatedAt"]
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda store: store.update("task", 1, state="complete", completed=True), "complete_task"),
-        (lambda store: store.update("task", 1, note="x"), "task_updated"),
-        (lambda store: store.delete("task", 1), "task_destroyed"),
-        (lambda store: store.update("sequenceState", 1, state="paused"), "sequence_state_paused"),
-        (lambda store: store.update("sequenceState", 1, state="finished"), "sequence_state_finished"),
-        (lambda store: store.delete("sequenceState", 1), "sequence_state_destroyed"),
-        (lambda store: store.end_state(1), "sequence_state_finished task_destroyed"),
-        (lambda store: store.opt_out(1), "opt_out emails_opt_out"),
-        (lambda store: store.update("prospect", 1, title="CEO"), "prospect_updated"),
-        (lambda store: store.delete("prospect", 1), "prospect_destroyed"),
-    ],
-)
-def test_each_change_leaves_its_events(
-    client: Client, store: OutreachStore, change: Callable[[OutreachStore], None], told: str
-) -> None:
-    change(store)
-    assert names(client) == ["prospect_created", "sequence_state_created", "task_created", *told.split()]
+def test_each_change_leaves_its_events(client: Client, store: OutreachStore) -> None:
+    told = names(client)
+    assert told == ["prospect_created", "sequence_state_created", "task_created"]
+    for change, news in (
+        (lambda: store.update("task", 1, note="x"), "task_updated"),
+        (lambda: store.update("sequenceState", 1, state="paused"), "sequence_state_paused"),
+        (lambda: store.end_state(1), "sequence_state_finished task_destroyed"),
+        (lambda: store.delete("sequenceState", 1), "sequence_state_destroyed"),
+        (lambda: store.add_task(1), "task_created"),
+        (lambda: store.update("task", 2, state="complete", completed=True), "complete_task"),
+        (lambda: store.delete("task", 2), "task_destroyed"),
+        (lambda: store.opt_out(1), "opt_out emails_opt_out"),
+        (lambda: store.update("prospect", 1, title="CEO"), "prospect_updated"),
+        (lambda: store.delete("prospect", 1), "prospect_destroyed"),
+    ):
+        change()
+        told += news.split()
+        assert names(client) == told
 
 
 @pytest.mark.parametrize(("which", "named"), [("loser", [1]), ("winner", [2]), ("both", [1, 2])])

@@ -57,19 +57,17 @@ def test_two_organisations_are_created_and_a_mixed_batch_whose_keys_come_before_
     assert alive == [("Lights", None), ("Pies", "Ely")]
 
 
-@pytest.mark.parametrize(
-    "filters",
-    [
+def test_a_list_is_read_by_get_with_a_body(client: Client, created: Any) -> None:
+    assert created["success"]
+    page = "_skip_total_rows=True&_start=0&_limit=5&_sort=id&_dir=ASC"
+    columns = "_select_columns[]=id&_select_columns[]=updated_by_user%5Bperson_name%5D"
+    for filters in (
         "_ff[]=main_location%5Btown%5D&_ft[]=bg&_fc[]=Bead",
         "_ff%5B%5D=name&_ft%5B%5D=ct&_fc%5B%5D=Light",
         "_filter_json=%5B%5B%22main_location%5Btown%5D%22%2C%20%22eq%22%2C%20%22Beading%22%5D%5D",
-    ],
-)
-def test_a_list_is_read_by_get_with_a_body(client: Client, created: Any, filters: str) -> None:
-    page = "_skip_total_rows=True&_start=0&_limit=5&_sort=id&_dir=ASC"
-    columns = "_select_columns[]=id&_select_columns[]=updated_by_user%5Bperson_name%5D"
-    answer = send(client, "GET", f"{page}&{filters}&{columns}")
-    assert answer["data"] == [{"id": 501, "updated_by_user[person_name]": "Integration User"}]
+    ):
+        answer = send(client, "GET", f"{page}&{filters}&{columns}")
+        assert answer["data"] == [{"id": 501, "updated_by_user[person_name]": "Integration User"}]
 
 
 def test_a_login_gives_a_cookie_and_a_token_that_go_along_with_the_key_and_logging_out_is_a_redirect(

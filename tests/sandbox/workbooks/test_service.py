@@ -29,7 +29,9 @@ def read(client: Client) -> requests.Response:
     return client.post(PEOPLE, [("_method", "GET")])
 
 
-def test_a_wrong_key_no_key_and_a_reserved_name_are_refused(client: Client) -> None:
+def test_a_wrong_key_no_key_and_a_reserved_name_are_refused_and_an_unknown_session_has_to_log_in(
+    client: Client,
+) -> None:
     def failure(controller: str, *pairs: tuple[str, str]) -> tuple[int, str]:
         response = client.post(controller, pairs)
         return response.status_code, response.json()["failure_reason"]
@@ -41,16 +43,13 @@ def test_a_wrong_key_no_key_and_a_reserved_name_are_refused(client: Client) -> N
     client.store.account.api_key = key[:-1]
     assert client.get(PEOPLE)["success"]
     assert failure("login", ("_application_name", "Workbooks")) == (403, "invalid_application_name")
-    client.session.headers["User-Agent"] = ""
-    assert failure(PEOPLE) == (403, "user_agent_required")
-
-
-def test_a_cookie_that_stands_for_no_session_is_sent_to_the_login_page(client: Client) -> None:
     del client.key["api_key"]
     client.session.cookies["Workbooks-Session"] = "0123456789abcdef"
     response = read(client)
     assert (response.status_code, response.headers["Location"]) == (302, f"{client.service.url}/login")
     assert client.session.post(response.headers["Location"], timeout=5).text.startswith("<!DOCTYPE")
+    client.session.headers["User-Agent"] = ""
+    assert failure(PEOPLE) == (403, "user_agent_required")
 
 
 def test_a_refusal_names_its_reason(client: Client) -> None:
@@ -94,9 +93,8 @@ def test_the_journal_tells_what_was_asked_without_the_key_and_which_faults_fired
 HERE, HTML, TEXT = "/crm/people.api?_delayed=", "text/html; charset=utf-8", "text/plain"
 
 
-@pytest.mark.parametrize(
-    ("fault", "options", "answer", "done"),
-    [
+def test_a_broken_answer_says_nothing_of_what_was_done(client: Client) -> None:
+    cases: tuple[tuple[str, dict[str, Any], tuple[int, str] | None, bool], ...] = (
         ("answer_lost_after_commit", {}, None, True),
         ("reset_before_answer", {}, None, False),
         ("reset_before_answer", {"committed": True}, None, True),
@@ -113,21 +111,19 @@ HERE, HTML, TEXT = "/crm/people.api?_delayed=", "text/html; charset=utf-8", "tex
         ("redirect_302", {"committed": True}, (302, HERE), True),
         ("redirect_302", {"location": "login"}, (302, "/login"), False),
         ("redirect_302", {"location": "other"}, (302, "https://delay.example.net/"), False),
-    ],
-)
-def test_a_broken_answer_says_nothing_of_what_was_done(
-    client: Client, ada: int, fault: str, options: dict[str, Any], answer: tuple[int, str] | None, *, done: bool
-) -> None:
-    client.faults.on(fault, times=1, **{"kind": "write", **options})
-    if answer is None:
-        with pytest.raises(requests.RequestException):
-            finish(client, ada)
-    else:
-        response = finish(client, ada)
-        kind = response.headers.get("Location", response.headers["Content-Type"]).removeprefix(client.service.url)
-        assert (response.status_code, kind[: len(answer[1])]) == answer
-        assert response.headers.get("Retry-After") == ("7" if "retry_after" in options else None)
-    assert finished(client, ada) is done
+    )
+    for fault, options, answer, done in cases:
+        person = client.store.add_person(name="Bo")
+        client.faults.on(fault, times=1, **{"kind": "write", **options})
+        if answer is None:
+            with pytest.raises(requests.RequestException):
+                finish(client, person)
+        else:
+            response = finish(client, person)
+            kind = response.headers.get("Location", response.headers["Content-Type"]).removeprefix(client.service.url)
+            assert (response.status_code, kind[: len(answer[1])]) == answer
+            assert response.headers.get("Retry-After") == ("7" if "retry_after" in options else None)
+        assert finished(client, person) is done, fault
 
 
 def test_answers_come_slowly_broken_in_bytes_that_are_no_utf8_and_huge_but_small_on_the_wire(client: Client) -> None:
