@@ -86,11 +86,12 @@ def begin(run: Run) -> tuple[errors.OutreachSyncError | None, bool]:
 def finish(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     """Decide and deliver. Once everything was read and delivered, the guard watches from then on."""
     deliver(run, complete=complete, allow_bulk=allow_bulk)
+    if not complete or run.store.facts.get(FIRST_LOAD_DONE) is not None:
+        return
     unread = {*run.config.sync.streams} - {*run.store.progress.watermarks()}
     if run.summary.warnings:
         unread.discard("events")  # they may not be read
-    is_first = complete and run.store.facts.get(FIRST_LOAD_DONE) is None
-    if is_first and not unread and not run.store.undecided.count():
+    if not unread and not run.store.undecided.count():
         with run.store.transaction():
             run.store.facts.put(FIRST_LOAD_DONE, run.id)
 

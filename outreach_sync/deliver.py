@@ -57,7 +57,8 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
     """
     with run.store.transaction():
         run.store.undecided.mark_again(DUE, run.clock(), run.clock())
-        run.pilot.begin(run.store)
+        if run.pilot.prospects is not None:
+            run.pilot.begin(run.store, run.pilot.prospects)
     _look_for_hidden_tasks(run)
     _doubt_people_of_tasks(run, held=not complete)
     delivery = Delivery(run, complete=complete, lifted=allow_bulk)

@@ -172,13 +172,11 @@ class Pilot:
     taken: set[int] = field(default_factory=set)  # the entries that were sent
     wrote: set[int] = field(default_factory=set)  # the People that were written, where there is a limit, or listed
 
-    def begin(self, store: Store) -> None:
+    def begin(self, store: Store, chosen: frozenset[int]) -> None:
         """Have the chosen prospects decided, with all that are the same Person (inside a transaction)."""
-        if self.prospects is None:
-            return
-        store.cache.know(self.prospects)
-        pools = store.people.prospects_of(set(store.people.of_prospects(self.prospects).values()))
-        self.prospects |= {one for pool in pools.values() for one in pool}
+        store.cache.know(chosen)
+        pools = store.people.prospects_of(set(store.people.of_prospects(chosen).values()))
+        self.prospects = chosen.union(*pools.values())
         store.undecided.mark_again(self.prospects)
 
     def take(self, entries: list[Entry]) -> list[Entry]:

@@ -69,12 +69,12 @@ def back_up_elsewhere(store: Store, target: Path) -> None:
 def back_up_daily(store: Store, now: Instant) -> Path | None:
     """Make today's copy unless it is there, drop the oldest; a run goes on without one (StateError: no room)."""
     path = store.path
-    if path is None or not store.progress.watermarks():
-        return None  # nothing yet that could not be read again
+    if path is None:
+        return None
     target = path.with_name(f"{path.name}.backup-{instants.to_datetime(now):%Y-%m-%d}")
     with state_errors(target, writes_copy=True):
-        if target.exists():
-            return None
+        if target.exists() or not store.progress.watermarks():
+            return None  # or there is nothing yet that could not be read again
         room = shutil.disk_usage(path.parent).free
         if room < 2 * path.stat().st_size:
             raise StateError(f"there is no room for a copy of the state beside it ({room >> 20} MiB free).")
