@@ -255,9 +255,7 @@ def test_each_timer_has_its_service_and_makes_up_for_what_was_missed_and_the_sch
 
 
 @pytest.mark.parametrize(("tenant", "place"), [((), "outreach-sync"), (("--tenant", "acme"), "outreach-sync/acme")])
-def test_a_command_by_hand_gets_the_user_state_and_credentials_of_the_unit(
-    tmp_path: Path, tenant: tuple[str, ...], place: str
-) -> None:
+def test_a_command_by_hand_gets_what_the_unit_has(tmp_path: Path, tenant: tuple[str, ...], place: str) -> None:
     programs(tmp_path, **{"systemd-run": 'printf "%s\\n" "$@"', "id": "echo 0"})
     wrapper = [str(UNITS / "outreach-sync-as-service"), *tenant, "failures", "list"]
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
@@ -270,9 +268,7 @@ def test_a_command_by_hand_gets_the_user_state_and_credentials_of_the_unit(
     assert words[-5:] == ["/usr/local/bin/outreach-sync", "--config", f"/etc/{place}/config.yaml", "failures", "list"]
 
 
-def test_the_config_takes_its_secrets_from_the_credentials_that_the_units_load(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_config_takes_the_credentials_of_the_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = [value.partition(":")[0] for value in read(SERVICES[0])["Service"]["LoadCredential"]]
     for credential in credentials:
         (tmp_path / credential).write_text(f"secret-of-{credential}\n")

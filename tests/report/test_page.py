@@ -127,9 +127,7 @@ def _with(filled: Any, text: str, number: int) -> Any:
     return filled.state
 
 
-def test_before_the_first_run_it_says_so_and_what_to_do_and_later_its_verdict_before_anything_else(
-    filled: Any, page_of: Any
-) -> None:
+def test_it_says_what_to_do_first_and_later_its_verdict_before_anything_else(filled: Any, page_of: Any) -> None:
     page = page_of(filled.state)
     assert "no run was made yet" in page.text
     assert "outreach-sync check" in page.said("code")
@@ -206,9 +204,7 @@ NAMES = ("Renewals-" + "x" * 120, FETCHING, "\u0639\u0631\u0648\u0636")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not tried in a browser")
-def test_nothing_sticks_out_on_a_phone_on_a_desk_or_with_everything_unfolded(
-    lived: Any, page_of: Any, tmp_path: Path
-) -> None:
+def test_nothing_sticks_out_on_a_phone_or_a_desk_unfolded(lived: Any, page_of: Any, tmp_path: Path) -> None:
     for place, name in enumerate(NAMES):
         lived.person(8000 + place, name)
         lived.sequence(100 + place, name, skipped=2)

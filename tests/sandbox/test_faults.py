@@ -53,9 +53,7 @@ def test_an_unknown_name_is_told_the_nearest(board: FaultBoard) -> None:
         ("picky", {"field": "x", "all": "yes"}, "true or false"),
     ],
 )
-def test_a_wrong_option_is_refused_when_the_fault_is_switched_on(
-    board: FaultBoard, name: str, options: dict[str, Any], said: str
-) -> None:
+def test_a_wrong_option_is_refused(board: FaultBoard, name: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said) as caught:
         board.on(name, **options)
     assert "\n" not in str(caught.value)

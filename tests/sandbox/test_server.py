@@ -19,9 +19,7 @@ def keeping(asked: list[Request], answer: Response) -> Callable[[Request], Respo
     return lambda request: asked.append(request) or answer  # type: ignore[func-returns-value]
 
 
-def test_a_client_that_leaves_while_it_sends_asked_nothing_and_the_next_request_arrives_decoded(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_client_that_leaves_asked_nothing_and_the_next_arrives_decoded(capfd: pytest.CaptureFixture[str]) -> None:
     asked: list[Request] = []
     with HttpServer(keeping(asked, Response(200, {}, b"x"))) as server:
         host, _, port = server.url.removeprefix("http://").partition(":")

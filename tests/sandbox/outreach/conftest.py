@@ -11,6 +11,8 @@ from outreach_sync.sandbox.outreach.trouble import JSON_API
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+STATES = "sequenceStates"
+
 
 class Client:
     """Asks a sandbox the way a careful client does, without retrying anything."""

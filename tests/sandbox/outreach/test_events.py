@@ -40,9 +40,7 @@ def pointers(row: dict[str, Any]) -> dict[str, int]:
     return {name: one["data"]["id"] for name, one in row["relationships"].items() if one.get("data")}
 
 
-def test_a_skip_leaves_an_event_that_names_whom_it_concerns_and_moves_the_state_on(
-    client: Client, store: OutreachStore
-) -> None:
+def test_a_skip_leaves_an_event_and_moves_the_state_on(client: Client, store: OutreachStore) -> None:
     store.skip_task(1)
     (event,) = client.rows("events", **SKIPS)
     assert pointers(event) == {"task": 1, "prospect": 1, "sequence": 1, "sequenceStep": 1}
@@ -78,9 +76,7 @@ def test_each_change_leaves_its_events(client: Client, store: OutreachStore) -> 
 
 
 @pytest.mark.parametrize(("which", "named"), [("loser", [1]), ("winner", [2]), ("both", [1, 2])])
-def test_a_merge_moves_everything_and_names_one_prospect_or_both(
-    client: Client, store: OutreachStore, which: str, named: list[int]
-) -> None:
+def test_a_merge_names_one_prospect_or_both(client: Client, store: OutreachStore, which: str, named: list[int]) -> None:
     store.add_prospect(emails=["a.example@example.org"])
     client.faults.on("merge_names", which=which)
     store.merge_prospects(2, 1)

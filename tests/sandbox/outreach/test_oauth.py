@@ -83,12 +83,10 @@ def test_a_signed_jwt_gives_a_token_for_all_but_sequence_steps(client: Client, k
     assert client.get("tasks").status_code == 401
 
 
-def test_a_jwt_that_is_too_long_expired_foreign_or_forged_is_refused(
-    service: OutreachSandbox, key: rsa.RSAPrivateKey
-) -> None:
-    assert s2s(service, rsa.generate_private_key(public_exponent=65537, key_size=2048)).status_code == 401
+def test_a_jwt_that_is_too_long_expired_foreign_or_forged_is_refused(client: Client, key: rsa.RSAPrivateKey) -> None:
+    assert s2s(client.service, rsa.generate_private_key(public_exponent=65537, key_size=2048)).status_code == 401
     odd = [{name: time} for name in ("iat", "exp") for time in ("soon", None, True, float("inf"))]
     for wrong in ({"life": 3601}, {"life": -1}, {"iss": "another app"}, {"scheme": "Basic"}, *odd):
-        assert s2s(service, key, **wrong).status_code == 401, wrong  # type: ignore[arg-type]
-    service.app.install_id = "install-2"
-    assert s2s(service, key).status_code == 200
+        assert s2s(client.service, key, **wrong).status_code == 401, wrong  # type: ignore[arg-type]
+    client.service.app.install_id = "install-2"
+    assert s2s(client.service, key).status_code == 200

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outreach_sync.sandbox.outreach.trouble import JSON_API
+from tests.sandbox.outreach.conftest import STATES, Client
 
 if TYPE_CHECKING:
     import requests
-    from conftest import Client
 
-STATES = "sequenceStates"
 T2, T4 = "2026-09-02T00:00:02Z", "2026-09-02T00:00:04Z"
 NEW = {"newFilterSyntax": "true"}
 WALK = {"sort": "updatedAt", "page[size]": "4"}
@@ -86,9 +85,7 @@ def test_each_record_can_point_nowhere_in_its_own_way(client: Client) -> None:
     assert shown == [{"data": None}, {"links": {"related": link}}, {}]
 
 
-def test_rows_with_one_stamp_are_split_across_pages_and_one_that_changes_is_met_again_at_the_end(
-    client: Client, states: list[int]
-) -> None:
+def test_rows_of_one_stamp_are_split_across_pages_and_a_changed_one_comes_last(client: Client, states: Any) -> None:
     ids = [client.store.add_task(updatedAt=T2) for _ in range(11)]
     assert client.walk("tasks", WALK) == [ids[:4], ids[4:8], ids[8:]]
     first = client.get(STATES, params=WALK).json()

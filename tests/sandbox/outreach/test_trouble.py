@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import requests
 
 from outreach_sync import instants
+from tests.sandbox.outreach.conftest import STATES, Client
 
-if TYPE_CHECKING:
-    from conftest import Client
-
-STATES = "sequenceStates"
 WALK = {"filter[updatedAt]": "2026-09-01T00:00:00Z..inf", "sort": "updatedAt", "page[size]": "3"}
 NAMED = [("newFilterSyntax", "true"), ("filter[name][]", "skip_task")]
 EVIL = "https://evil.example"
@@ -174,9 +171,7 @@ def test_late_visibility_hides_what_just_changed(client: Client, states: list[in
     assert sorted(client.ids(STATES)) == states
 
 
-def test_to_one_relationships_can_point_nowhere_in_three_ways_and_ids_be_strings(
-    client: Client, states: list[int]
-) -> None:
+def test_relationships_can_point_nowhere_in_three_ways_and_ids_be_strings(client: Client, states: list[int]) -> None:
     for fault in ("to_one_null", "to_one_links_only", "to_one_empty"):
         client.faults.clear()
         client.faults.on(fault, relationship="prospect")

@@ -12,6 +12,9 @@ from outreach_sync.sandbox.workbooks.schema import PERSON
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+PEOPLE, TASKS = "crm/people", "activity/tasks"
+STATE, STAMP, EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "main_location[email]"
+
 
 class Client:
     """Sends single requests, follows nothing, retries nothing."""
@@ -44,6 +47,12 @@ class Client:
 
     def write(self, controller: str, *objects: dict[str, Any], **controls: str) -> Any:
         return self.put(controller, *objects, **controls).json()
+
+    def kept(self, person: int) -> dict[str, Any]:
+        return self.store.get(PERSON, person)
+
+    def finish(self, *people: int, **more: str) -> requests.Response:
+        return self.put(PEOPLE, *({"id": id_, STATE: "Finished", **more} for id_ in people))
 
     def types(self, **more: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.post("metadata/types", [("_method", "GET"), *more.items()]).json()["data"]

@@ -35,9 +35,7 @@ def created(client: Client) -> Any:
     return send(client, "PUT", body)
 
 
-def test_two_organisations_are_created_and_a_mixed_batch_whose_keys_come_before_the_method_is_paired_all_the_same(
-    client: Client, created: Any
-) -> None:
+def test_organisations_are_created_and_a_mixed_batch_is_paired_by_its_keys(client: Client, created: Any) -> None:
     assert created["success"]
     assert all(one["success"] for one in created["affected_object_information"])
     first, second = client.store.all(ORGANISATION)
@@ -70,9 +68,7 @@ def test_a_list_is_read_by_get_with_a_body(client: Client, created: Any) -> None
         assert answer["data"] == [{"id": 501, "updated_by_user[person_name]": "Integration User"}]
 
 
-def test_a_login_gives_a_cookie_and_a_token_that_go_along_with_the_key_and_logging_out_is_a_redirect(
-    client: Client,
-) -> None:
+def test_a_login_gives_a_cookie_and_a_token_that_writes_need_and_a_logout_is_a_redirect(client: Client) -> None:
     base, key = client.service.url, f"api_key={client.service.api_key}"
     body = f"{key}&_application_name=python_test_client&_fast_login=True&api_version=1&client=api"
     answer = requests.post(f"{base}/login.api?_dc=1", body, headers=HEADERS, timeout=5)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from outreach_sync.sandbox.workbooks.schema import PERSON, SEQUENCE_STATES, TASK
+from tests.sandbox.workbooks.conftest import EMAIL, PEOPLE, STAMP, STATE, TASKS, Client
 
-if TYPE_CHECKING:
-    from conftest import Client
-
-PEOPLE = "crm/people"
-TASKS = "activity/tasks"
-EMAIL = "main_location[email]"
-STAMP = "cf_person_state_updated_at"
 ALL = ("id", "gt", "0")
 
 
@@ -175,7 +169,7 @@ def test_metadata_describe_classes_fields_and_picklists(client: Client) -> None:
     columns = [("_select_columns[]", "class_name"), ("_select_columns[]", "controller_path")]
     found = client.post("metadata/types", pairs + columns).json()["data"]
     assert found == [{"class_name": TASK, "controller_path": TASKS}]
-    state = client.field("cf_person_sequence_state")
+    state = client.field(STATE)
     assert (state["title"], state["datatype"]) == ("Sequence State", "picklist_data")
     assert (state["picklist"]["picklist_id"], state["picklist"]["unrestricted"]) == (SEQUENCE_STATES, False)
     assert (client.field("name")["required"], client.field("object_ref")["is_updateable"]) == (True, False)

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import requests
 
-from outreach_sync.sandbox.workbooks.schema import PERSON
-
-if TYPE_CHECKING:
-    from conftest import Client
-
-PEOPLE = "crm/people"
-STATE = "cf_person_sequence_state"
+from tests.sandbox.workbooks.conftest import PEOPLE, STATE, Client
 
 
-def finish(client: Client, ada: int) -> requests.Response:
-    return client.put(PEOPLE, {"id": ada, STATE: "Finished"})
-
-
-def finished(client: Client, ada: int) -> bool:
-    return bool(client.store.get(PERSON, ada)[STATE] == "Finished")
+def finished(client: Client, person: int) -> bool:
+    return bool(client.kept(person)[STATE] == "Finished")
 
 
 def read(client: Client) -> requests.Response:
     return client.post(PEOPLE, [("_method", "GET")])
 
 
-def test_a_wrong_key_no_key_and_a_reserved_name_are_refused_and_an_unknown_session_has_to_log_in(
-    client: Client,
-) -> None:
+def test_a_wrong_key_no_key_and_a_reserved_name_are_refused_and_no_session_has_to_log_in(client: Client) -> None:
     def failure(controller: str, *pairs: tuple[str, str]) -> tuple[int, str]:
         response = client.post(controller, pairs)
         return response.status_code, response.json()["failure_reason"]
@@ -117,9 +105,9 @@ def test_a_broken_answer_says_nothing_of_what_was_done(client: Client) -> None:
         client.faults.on(fault, times=1, **{"kind": "write", **options})
         if answer is None:
             with pytest.raises(requests.RequestException):
-                finish(client, person)
+                client.finish(person)
         else:
-            response = finish(client, person)
+            response = client.finish(person)
             kind = response.headers.get("Location", response.headers["Content-Type"]).removeprefix(client.service.url)
             assert (response.status_code, kind[: len(answer[1])]) == answer
             assert response.headers.get("Retry-After") == ("7" if "retry_after" in options else None)
@@ -157,7 +145,7 @@ def test_a_delaying_redirect_comes_as_often_as_was_asked_for_and_the_same_each_t
 @pytest.mark.parametrize("done", [0, 1])
 def test_what_a_delaying_address_answers(client: Client, ada: int, follow: str, done: int) -> None:
     client.faults.on("delaying_redirect", times=1, probability=1, follow=follow, done=done)
-    response = finish(client, ada)
+    response = client.finish(ada)
     assert (response.status_code, finished(client, ada)) == (302, bool(done))
     location = response.headers["Location"]
     assert location.startswith(client.service.url) is (follow != "elsewhere")
@@ -174,7 +162,7 @@ def test_what_a_delaying_address_answers(client: Client, ada: int, follow: str, 
 def test_a_redirected_write_that_becomes_a_read_looks_like_success_and_writes_nothing(client: Client, ada: int) -> None:
     for fault, options in (("redirect_302", {}), ("delaying_redirect", {"probability": 1, "follow": "same"})):
         client.faults.on(fault, times=1, **options)
-        followed = client.session.get(finish(client, ada).headers["Location"], timeout=5)
+        followed = client.session.get(client.finish(ada).headers["Location"], timeout=5)
         assert followed.status_code == 200
     assert not finished(client, ada)
     assert client.session.get(f"{client.service.url}/crm/people.api?_delayed=0123", timeout=5).status_code == 401
