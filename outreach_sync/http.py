@@ -238,7 +238,7 @@ def _seconds_until(text: str, at: Instant | None) -> float | None:
 def moment(text: str, *forms: Callable[[str], Instant]) -> Instant | None:
     """Read a time in the first of these forms that fits; None where none does."""
     for parse in forms:
-        with suppress(ValueError, OverflowError, TypeError, IndexError):  # the standard library fails in several ways
+        with suppress(ValueError):
             return parse(text)
     return None
 

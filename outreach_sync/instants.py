@@ -55,18 +55,21 @@ def parse_iso(text: str) -> Instant:
 
 def parse_http_date(text: str) -> Instant:
     """Parse an HTTP date such as ``Tue, 01 Sep 2026 10:15:03 GMT``; a ValueError says that it is none."""
-    return from_datetime(parsedate_to_datetime(text))
+    try:
+        return from_datetime(parsedate_to_datetime(text))
+    except (OverflowError, TypeError, IndexError) as error:  # the standard library fails in several ways
+        raise ValueError("is not an HTTP date") from error
 
 
 def to_iso(instant: Instant) -> str:
     """Write as ``2026-09-01T10:15:03Z``, with milliseconds only where there are any."""
     timespec = "milliseconds" if instant % 1000 else "seconds"
-    return to_datetime(instant).isoformat(timespec=timespec).replace("+00:00", "Z")
+    return datetime.fromtimestamp(instant / 1000, tz=UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def to_date(instant: Instant) -> str:
     """Write the UTC day as ``2026-09-01``."""
-    return to_datetime(instant).date().isoformat()
+    return to_iso(instant)[:10]
 
 
 def parse_duration(text: str) -> int:

@@ -75,10 +75,10 @@ METRICS = {  # Every metric, without its prefix, and what it says. All are gauge
 class Watch:
     """Watches one run from its begin to its end, by what it writes to `log`. Closed in between, it has broken down."""
 
-    def __init__(self, config: Config, log: Log) -> None:
-        """Tell nobody as long as there is no `run_id`: a dry run is watched by nobody."""
+    def __init__(self, config: Config, log: Log, run_id: str) -> None:
+        """Tell nobody yet."""
         self._config = config
-        self.run_id, self._signal = "", FAIL
+        self._run_id, self._signal = run_id, FAIL
         broke_down = {"OUTCOME": "broke down", "EXIT_STATUS": OutreachSyncError.exit_status, "PREVIOUS_STATUS": None}
         self._told: dict[str, object] = broke_down
         self._lines: deque[str] = deque(maxlen=_LINES)
@@ -94,19 +94,16 @@ class Watch:
 
     def end(self, ended: RunSummary, store: Store) -> None:
         """Tell how a run ended, once this is closed; the store holds its record already."""
-        if not self.run_id:
-            return
         self._signal = "" if ended.exit_status == 0 else f"/{ended.exit_status}"
         if ended.error is not None:  # a run that was stopped has not failed, and the next one goes on
             self._signal = LOG if isinstance(ended.error, InterruptedByError) else FAIL
-        monitoring = self._config.monitoring
-        before = store.history.runs(2)[1:] if monitoring.on_success or monitoring.on_failure else ()
+        before = store.history.runs(2)[1:]
         self._told = {
             "OUTCOME": ended.outcome,
             "EXIT_STATUS": ended.exit_status,
             "PREVIOUS_STATUS": before[0].exit_status if before else None,
         }
-        path = monitoring.metrics_file
+        path = self._config.monitoring.metrics_file
         if path is not None:
             try:  # readable by everyone, as a collector under another user needs it
                 write_whole(path, metrics_text(store, self._config.state.path, instants.now()), mode=0o644)
@@ -114,16 +111,14 @@ class Watch:
                 self.log.warning("metrics_not_written", file=str(path), why=problem.strerror)
 
     def close(self) -> None:
-        """Tell how the run ended, or that it broke down, if it began; wait a few seconds for whom is told."""
-        if not self.run_id:
-            return
+        """Tell how the run ended, or that it broke down; wait a few seconds for whom is told."""
         monitoring, told = self._config.monitoring, self._told
         command = monitoring.on_success if told["EXIT_STATUS"] == 0 else monitoring.on_failure
-        text = "\n".join((f"run {self.run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
+        text = "\n".join((f"run {self._run_id}: {told['OUTCOME']}", *self._lines))[-_LONGEST_BODY:]
         hook = None
         if command is not None and self._signal != LOG:
             environment = {name: value for name, value in os.environ.items() if not holds_secret(value)}
-            for name, value in {"RUN_ID": self.run_id, **told}.items():
+            for name, value in {"RUN_ID": self._run_id, **told}.items():
                 environment[f"OUTREACH_SYNC_{name}"] = "" if value is None else str(value)
             hook = ahead(lambda: _run_command(command, environment, text), name="hook")
         self.ping(self._signal, text)
@@ -140,7 +135,7 @@ class Watch:
         """Call the address, if there is one: `START`, or how the run ended."""
         if self._config.monitoring.ping_url is None:
             return
-        url = address(self._config.monitoring.ping_url.get_secret_value(), signal, self.run_id)
+        url = address(self._config.monitoring.ping_url.get_secret_value(), signal, self._run_id)
         earlier = [ping for _, ping in self._pings]
 
         def call() -> str | None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import uuid
 from collections import defaultdict
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -270,9 +270,11 @@ def perform(
     path = config.state.path
     opened = Store.open_scratch if options.dry_run else Store.open
     lock = nullcontext() if options.dry_run else run_lock(path, options.command)
-    with lock, opened(path) as store, closing(Watch(config, log)) as watch:
-        log, sync = watch.log, config.sync
-        summary = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run)
+    with lock, opened(path) as store, ExitStack() as in_the_end:
+        summary, sync = RunSummary(uuid.uuid4().hex[:12], instants.now(), options.dry_run), config.sync
+        is_watched = not options.dry_run and any(value for _, value in config.monitoring)
+        watch = Watch(config, log, summary.run_id) if is_watched else None
+        log = watch.log if watch is not None else log
 
         def on_retry(note: RetryNote) -> None:
             log.warning("retrying", **note._asdict())
@@ -283,8 +285,8 @@ def perform(
         run = Run(summary.run_id, store, source, target, summary, stop, log, config, reading, streams)
         run.pilot, run.on_progress = Pilot(options.limit, frozenset(options.prospects) or None), on_progress
         log.info("run_started", run=run.id, command=options.command, dry_run=options.dry_run)
-        if not options.dry_run:
-            watch.run_id = run.id
+        if watch is not None:
+            in_the_end.callback(watch.close)
             watch.ping(START)
         try:
             _carry_out(run, options, work)
@@ -299,7 +301,8 @@ def perform(
         unsaid = ("changes", "started_at", "finished_at")
         known_by = {name: value for name, value in summary.document.items() if name not in unsaid}
         log.info("run_finished", exit_status=summary.exit_status, **known_by)
-        watch.end(summary, store)
+        if watch is not None:
+            watch.end(summary, store)
         return summary
 
 

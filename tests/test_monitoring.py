@@ -155,7 +155,7 @@ def test_a_receiver_that_never_answers_holds_nobody_up(watched: Watched, monkeyp
 
 def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(watched: Watched) -> None:
     keep_secret("hunter2hunter2")
-    watch = Watch(watched.config, watched.log)
+    watch = Watch(watched.config, watched.log, "1")
     for number in range(200):
         watch.log.info("line", number=number)
     watch.log.debug("detail", value=1)

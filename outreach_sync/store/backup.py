@@ -71,7 +71,7 @@ def back_up_daily(store: Store, now: Instant) -> Path | None:
     path = store.path
     if path is None:
         return None
-    target = path.with_name(f"{path.name}.backup-{instants.to_datetime(now):%Y-%m-%d}")
+    target = path.with_name(f"{path.name}.backup-{instants.to_iso(now)[:10]}")
     with state_errors(target, writes_copy=True):
         if target.exists() or not store.progress.watermarks():
             return None  # or there is nothing yet that could not be read again
