@@ -99,8 +99,7 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
     """Read a config file, and keep its secrets from all output; ConfigError: `problems` has a line for each mistake."""
     # Relative paths start at its directory. Without `require_secrets` a credential that is missing is None.
     document = Document(path, require_secrets=require_secrets)
-    values = (_section(document.tree, *map(str, way[:-1])).get(str(way[-1])) for way in SECRETS)
-    keep_secret(*(value for value in values if isinstance(value, str)))
+    keep_secret(*(value for way in SECRETS if isinstance(value := document.given.get(way), str)))
     config = None
     try:
         config = Config.model_validate(document.tree, context={"base": path.absolute().parent})
@@ -108,7 +107,7 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
         for found in error.errors(include_url=False, include_input=False):
             where: Where = tuple(step for step in found["loc"] if step != "[key]")
             document.complain(where, _complaint(found["type"], found.get("ctx", {}), where))
-    for where, text in _combinations(document.tree, require_secrets=require_secrets):
+    for where, text in _combinations(document.given, require_secrets=require_secrets):
         if (*where[:-1], f"{where[-1]}_file") not in document.problems:
             document.complain(where, text)
     if config is None or document.problems:
@@ -134,50 +133,46 @@ def exposed_secrets(path: Path) -> str | None:
     return f"{path} holds {held} and can be read by {who}; chmod 600 it, or move the secret out of it" if held else None
 
 
-def _combinations(tree: Mapping[str, object], *, require_secrets: bool) -> Iterator[tuple[Where, str]]:
-    outreach, schedule = _section(tree, "outreach"), _section(tree, "schedule")
-    needed: list[tuple[str, ...]] = [("workbooks", "api_key")]
-    if outreach.get("s2s") is None:
+def _combinations(given: Mapping[Where, object], *, require_secrets: bool) -> Iterator[tuple[Where, str]]:
+    s2s, every = given.get(("outreach", "s2s")), ("schedule", "every")
+    needed: list[Where] = [("workbooks", "api_key")]
+    if s2s is None:
         needed += [("outreach", key) for key in ("client_id", "client_secret")]
-    elif isinstance(outreach["s2s"], dict):
+    elif isinstance(s2s, dict):
         needed += [("outreach", "s2s", key) for key in ("install_id", "app_guid", "private_key")]
-    for *way, key in needed if require_secrets else ():
-        if not _section(tree, *way).get(key):
-            file = f", or {key}_file: PATH" if (*way, key) in SECRETS else ""
-            yield (*way, key), f"is required and is not given; allowed: text such as ${{NAME}}{file}"
+    for way in needed if require_secrets else ():
+        if not given.get(way):
+            file = f", or {way[-1]}_file: PATH" if way in SECRETS else ""
+            yield way, f"is required and is not given; allowed: text such as ${{NAME}}{file}"
     for key in _OAUTH:
-        if outreach.get("s2s") is not None and outreach.get(key):
+        if s2s is not None and given.get(("outreach", key)):
             yield ("outreach", key), "does not go with s2s; allowed: either s2s, or " + ", ".join(_OAUTH)
-    if "every" in schedule and not schedule["every"] and not schedule.get("cron"):
-        yield ("schedule", "every"), "is null, and so is cron; allowed: a duration here, or a cron expression there"
-    yield from _names_that_clash(tree)
+    if every in given and not given[every] and not given.get(("schedule", "cron")):
+        yield every, "is null, and so is cron; allowed: a duration here, or a cron expression there"
+    yield from _names_that_clash(given)
 
 
-def _names_that_clash(tree: Mapping[str, object]) -> Iterator[tuple[Where, str]]:
+def _names_that_clash(given: Mapping[Where, object]) -> Iterator[tuple[Where, str]]:
     seen = dict.fromkeys((*_OURS, "created_through_reference"), "the program itself")
-    for key, name in {**Fields().model_dump(), **_section(tree, "workbooks", "fields")}.items():
+    for key, default in Fields().model_dump().items():
+        name = given.get(("workbooks", "fields", key), default)
         if isinstance(name, str) and name in seen:
             yield ("workbooks", "fields", key), f"names a field that {seen[name]} writes; allowed: a field of its own"
         elif isinstance(name, str) and name:
             seen[name] = f"workbooks.fields.{key}"
-    for field in _section(tree, "sync", "people", "create_fields"):
-        if field in seen:
-            way = ("sync", "people", "create_fields", field)
-            yield way, f"is a field that {seen[field]} writes; allowed: other fields"
-    listed = _section(tree, "sync").get("precedence")
-    known = [state for state in (*DEFAULT_LABELS, *_section(tree, "sync", "labels")) if state != "not_active"]
+    for way in given:
+        if way[:-1] == ("sync", "people", "create_fields") and way[-1] in seen:
+            yield way, f"is a field that {seen[str(way[-1])]} writes; allowed: other fields"
+    listed, labels = (
+        given.get(("sync", "precedence")),
+        [str(way[-1]) for way in given if way[:-1] == ("sync", "labels")],
+    )
+    known = [state for state in (*DEFAULT_LABELS, *labels) if state != "not_active"]
     for index, state in enumerate(listed if isinstance(listed, list) else ()):
         if isinstance(state, str) and state not in known:
             hint = "".join(f"; nearest: {nearest}" for nearest in get_close_matches(state, known, 1))
             said = f"is not a state that has a label; allowed: states that have one: {', '.join(known)}{hint}"
             yield ("sync", "precedence", index), said
-
-
-def _section(tree: Mapping[str, object], *way: str) -> Mapping[str, object]:
-    here: object = tree
-    for key in way:
-        here = here.get(key) if isinstance(here, dict) else None
-    return here if isinstance(here, dict) else {}
 
 
 class Document:
@@ -198,6 +193,7 @@ class Document:
         self._optional = frozenset() if require_secrets else CREDENTIALS
         self._lines: dict[Where, int] = {}  # of every key and list item
         self._open: set[int] = set()
+        self.given: dict[Where, object] = {}  # every key of a mapping to what the tree holds there
         self.tree = self._mapping(_compose(path), ())  # dicts, lists, text and None
 
     def complain(self, where: Where, text: str, *, line: int = 0) -> None:
@@ -228,6 +224,7 @@ class Document:
             key = name.removesuffix("_file")
             if (*where, key) in SECRETS:
                 self._take_secret_file(found, key, where)
+        self.given.update({(*where, key): value for key, value in found.items()})
         return found
 
     def _value(self, node: yaml.Node, where: Where) -> object:
