@@ -64,7 +64,7 @@ def test_values_keep_their_text_and_know_their_type_and_a_variable_has_that_of_i
 def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_needed(
     write: Any, tmp_path: Any
 ) -> None:
-    for content in (None, b"\n", b"\xff\xfe"):
+    for content in (None, b"\n", b"\xff\xfe", b"x" * 70_000):
         if content is not None:
             (tmp_path / "key").write_bytes(content)
         path = write("\nworkbooks:\n  api_key_file: key\n")

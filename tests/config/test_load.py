@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
 
 from outreach_sync.config import exposed_secrets, find_config, load_config
 from outreach_sync.errors import ConfigError
@@ -108,20 +107,21 @@ PLACES = [
     "logging.level", "monitoring.ping_url", "state.keep_runs", "unknown.key", "sync.people.match",
 ]  # fmt: skip
 SHAPES = ["{}", "[{}]", "{{a: {}}}", "https://user:{}@host/", "http://{}.example.com", "{{{}}}", "[[{}]]", "{} {}"]
-QUOTED = [f"'{shape}'" for shape in SHAPES]
 
 
-@given(st.sampled_from(PLACES), st.sampled_from(SHAPES + QUOTED), st.sampled_from([SECRET, "${BY}"]))
+@pytest.mark.parametrize(("secret", "quote"), [(SECRET, ""), ("${BY_NAME}", "'")])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_secret_in_any_place_never_occurs_in_an_error(
-    write: Any, monkeypatch: pytest.MonkeyPatch, place: str, shape: str, secret: str
+    write: Any, monkeypatch: pytest.MonkeyPatch, shape: str, secret: str, quote: str
 ) -> None:
-    monkeypatch.setenv("BY", SECRET)
-    *sections, key = place.split(".")
-    text = "".join(f"{'  ' * depth}{name}:\n" for depth, name in enumerate(sections))
-    path = write(f"{text}{'  ' * len(sections)}{key}: {shape.format(secret, secret)}\n")
-    with pytest.raises(ConfigError) as caught:
-        load_config(path)
-    assert SECRET not in str(caught.value)
+    monkeypatch.setenv("BY_NAME", SECRET)
+    for place in PLACES:
+        *sections, key = place.split(".")
+        text = "".join(f"{'  ' * depth}{name}:\n" for depth, name in enumerate(sections))
+        path = write(f"{text}{'  ' * len(sections)}{key}: {quote}{shape.format(secret, secret)}{quote}\n")
+        with pytest.raises(ConfigError) as caught:
+            load_config(path)
+        assert SECRET not in str(caught.value)
 
 
 def test_no_secret_is_shown_as_a_key_for_want_of_a_blank_nor_in_any_form_of_a_config(write: Any, minimal: Any) -> None:
@@ -329,10 +329,3 @@ def test_a_credential_that_is_torn_inside_is_a_mistake_that_names_its_key_and_no
         config_with("workbooks.api_key", inside, way)
     assert caught.value.exit_status == 2
     assert "planted" not in str(caught.value)
-
-
-def test_a_file_without_an_end_is_refused_at_once(write: Any) -> None:
-    with pytest.raises(ConfigError, match=r"larger than 256 KiB"):
-        load_config(Path("/dev/zero"))
-    with pytest.raises(ConfigError, match=r"api_key_file: .* larger than 64 KiB"):
-        load_config(write("workbooks: {api_key_file: /dev/zero}\n"))

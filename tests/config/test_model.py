@@ -205,7 +205,7 @@ def test_an_editor_takes_what_the_loader_takes_and_underlines_what_it_refuses() 
         assert not validator.is_valid(yaml.safe_load(wrong)), wrong
 
 
-def test_the_starter_says_the_defaults_and_nothing_else(
+def test_the_starter_says_the_defaults_and_takes_answers_to_its_own_questions_only(
     write: Any, minimal: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OUTREACH_CLIENT_ID", "OUTREACH_CLIENT_SECRET", "WORKBOOKS_API_KEY"):
@@ -214,6 +214,8 @@ def test_the_starter_says_the_defaults_and_nothing_else(
     assert started.outreach.refresh_token is None
     credentials = {"client_id": bare.outreach.client_id, "client_secret": bare.outreach.client_secret}
     assert started.model_copy(update={"outreach": started.outreach.model_copy(update=credentials)}) == bare
+    with pytest.raises(UsageError, match=r"workbooks\.nope"):
+        starter_config({"workbooks.nope": "x"})
 
 
 @pytest.mark.parametrize("value", ["yes", "with: colon # and hash", "é\u2013\n\"'", "", "007", 7, 0.5, True, None])
@@ -223,11 +225,6 @@ def test_an_answer_is_read_back_as_it_was_given_and_keeps_the_comments(value: st
     assert (answered["workbooks"]["fields"]["sequences"], answered["state"]["keep_runs"]) == (value, value)
     assert answered["logging"] == {"level": "info", "format": "auto"}
     assert text.count("#") - str(value).count("#") * 2 == starter_config().count("#")
-
-
-def test_an_answer_to_a_question_nobody_asked_is_a_bug_of_the_caller() -> None:
-    with pytest.raises(UsageError, match=r"workbooks\.nope"):
-        starter_config({"workbooks.nope": "x"})
 
 
 @pytest.mark.parametrize(

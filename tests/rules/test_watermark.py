@@ -9,17 +9,8 @@ from hypothesis import given, strategies as st
 
 from outreach_sync.config.model import Guard
 from outreach_sync.instants import Back, Instant, parse_duration, parse_iso
-from outreach_sync.rules.watermark import (
-    Progress,
-    Reading,
-    Walk,
-    Watched,
-    guard_problems,
-    is_mass_change,
-    late_sweep,
-    trusted_time,
-    walk_to_make,
-)
+from outreach_sync.rules import watermark as rules
+from outreach_sync.rules.watermark import Progress, Reading, Walk, Watched
 
 DAY = parse_duration("24h")
 NOW = parse_iso("2026-09-10T12:00:00Z")
@@ -41,22 +32,26 @@ def progress(watermark: Instant | None = None, swept: Instant | None = None) -> 
 
 def test_the_first_load_reads_back_by_the_server_clock_waits_for_it_and_counts_as_a_sweep() -> None:
     back = Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True)
-    assert walk_to_make(progress(), READING, NOW, clock) == walk_to_make(progress(), READING, None, lambda: NOW) == back
+    assert (
+        rules.walk_to_make(progress(), READING, NOW, clock)
+        == rules.walk_to_make(progress(), READING, None, lambda: NOW)
+        == back
+    )
     for start in (None, ago("5d")):  # neither needs a clock
-        made = walk_to_make(progress(), READING._replace(start=start), None, clock)
+        made = rules.walk_to_make(progress(), READING._replace(start=start), None, clock)
         assert made == Walk(start, moves_watermark=True, counts_as_sweep=True)
 
 
 def test_a_usual_run_reads_the_overlap_back_and_goes_on_with_an_open_walk_as_it_began() -> None:
     known = progress(ago("1h"), NOW)
     usual = Walk(ago("70m"), moves_watermark=True, counts_as_sweep=False)
-    assert walk_to_make(known, READING, None, clock) == walk_to_make(known, READING, NOW, clock) == usual
+    assert rules.walk_to_make(known, READING, None, clock) == rules.walk_to_make(known, READING, NOW, clock) == usual
     for walk in (WALK._replace(as_is=True), WALK):
-        assert walk_to_make(known._replace(walk=walk), READING, NOW, clock) == walk
+        assert rules.walk_to_make(known._replace(walk=walk), READING, NOW, clock) == walk
 
 
 def test_a_full_run_ignores_the_watermark() -> None:
-    bound = walk_to_make(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW, clock)
+    bound = rules.walk_to_make(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW, clock)
     assert bound == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True, as_is=True)
 
 
@@ -72,14 +67,14 @@ def test_a_full_run_goes_on_with_a_walk_only_where_that_reads_all_of_it(
     since: Instant | None, began: Instant | None, start: Any, goes_on: bool
 ) -> None:
     walk = WALK._replace(since=since, began_at=began, next_url="next")
-    made = walk_to_make(Progress(ago("1h"), None, walk), READING._replace(start=start, full=True), NOW, clock)
+    made = rules.walk_to_make(Progress(ago("1h"), None, walk), READING._replace(start=start, full=True), NOW, clock)
     assert (made.next_url, made.as_is) == ("next" if goes_on else None, True)
 
 
 @pytest.mark.parametrize(("watermark", "moves"), [("1h", True), ("2h", True), ("3h", False), (None, False)])
 def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(watermark: str | None, moves: bool) -> None:
     known = progress(ago(watermark) if watermark else None, NOW)
-    bound = walk_to_make(known, READING._replace(since=ago("2h")), None, clock)
+    bound = rules.walk_to_make(known, READING._replace(since=ago("2h")), None, clock)
     assert bound == Walk(ago("2h"), moves_watermark=moves, counts_as_sweep=False)
 
 
@@ -88,15 +83,15 @@ def test_a_run_since_a_time_moves_the_watermark_only_where_it_covers_it(watermar
     [(ago("23h59m"), False), (ago("24h"), True), (ago("30d"), True), (NOW + 60_000, False), (NOW + 60_001, True)],
 )
 def test_a_sweep_is_due_once_its_time_has_passed_or_the_last_one_was_dated_wrongly(began: int, due: bool) -> None:
-    sweep = late_sweep(progress(ago("1m"), Instant(began)), READING, NOW)
+    sweep = rules.late_sweep(progress(ago("1m"), Instant(began)), READING, NOW)
     since = min(began - DAY, NOW - 60_000 - max(DAY, 600_000))
     assert sweep == (Walk(Instant(since), moves_watermark=True, counts_as_sweep=True) if due else None)
 
 
 def test_a_sweep_reads_back_by_the_overlap_at_least() -> None:
     reading = READING._replace(overlap=3 * DAY)
-    assert late_sweep(progress(ago("1m"), ago("25h")), reading, NOW).since == NOW - 60_000 - 3 * DAY
-    assert late_sweep(progress(None, ago("25h")), READING, NOW).since == ago("49h")
+    assert rules.late_sweep(progress(ago("1m"), ago("25h")), reading, NOW).since == NOW - 60_000 - 3 * DAY
+    assert rules.late_sweep(progress(None, ago("25h")), READING, NOW).since == ago("49h")
 
 
 @pytest.mark.parametrize(
@@ -111,14 +106,14 @@ def test_a_sweep_reads_back_by_the_overlap_at_least() -> None:
 def test_the_watermark_trusts_no_clock_alone(
     server: Instant | None, local: Instant | None, newest: Instant | None, trusted: Instant | None
 ) -> None:
-    assert trusted_time(WALK._replace(began_at=server, local_at=local, newest=newest)) == trusted
+    assert rules.trusted_time(WALK._replace(began_at=server, local_at=local, newest=newest)) == trusted
 
 
 def test_where_nothing_is_newer_than_the_bound_it_is_at_least_as_late_as_that() -> None:
     walk = WALK._replace(began_at=NOW, local_at=ago("1d"), newest=ago("1h"))
-    assert trusted_time(walk._replace(since=ago("30m"))) == ago("30m")
-    assert trusted_time(walk._replace(since=Instant(NOW + DAY))) == NOW
-    assert trusted_time(walk._replace(since=ago("2d"), began_at=None, newest=None)) == ago("2d")
+    assert rules.trusted_time(walk._replace(since=ago("30m"))) == ago("30m")
+    assert rules.trusted_time(walk._replace(since=Instant(NOW + DAY))) == NOW
+    assert rules.trusted_time(walk._replace(since=ago("2d"), began_at=None, newest=None)) == ago("2d")
 
 
 SKEW = st.integers(-DAY, DAY)
@@ -129,14 +124,14 @@ def test_one_wrong_clock_never_moves_the_watermark_past_what_was_read(server: in
     if server > 0 and local > 0:
         return  # both wrong the same way at once is beyond the promise
     walk = WALK._replace(began_at=NOW + server, local_at=NOW + local, newest=NOW - age)
-    assert (trusted_time(walk) or NOW) <= NOW
+    assert (rules.trusted_time(walk) or NOW) <= NOW
 
 
 def test_both_the_share_and_the_count_must_be_exceeded() -> None:
     for numbers in ((501, 1000), (502, 1002), (501, 0)):
-        assert is_mass_change(*numbers, share=0.5, count=500), numbers
+        assert rules.is_mass_change(*numbers, share=0.5, count=500), numbers
     for numbers in ((500, 999), (501, 1002), (10, 10), (0, 0)):
-        assert not is_mass_change(*numbers, share=0.5, count=500), numbers
+        assert not rules.is_mass_change(*numbers, share=0.5, count=500), numbers
 
 
 @pytest.mark.parametrize(
@@ -149,5 +144,5 @@ def test_both_the_share_and_the_count_must_be_exceeded() -> None:
 )  # fmt: skip
 def test_each_number_has_its_own_limit(counted: tuple[int, ...], linked: int, found: set[str]) -> None:
     numbers = dict(zip(Watched, counted, strict=True))
-    assert set(guard_problems(numbers, linked, Guard(), loaded=True)) == found
-    assert set(guard_problems(numbers, linked, Guard(), loaded=False)) == found - {Watched.UPDATES}
+    assert set(rules.guard_problems(numbers, linked, Guard(), loaded=True)) == found
+    assert set(rules.guard_problems(numbers, linked, Guard(), loaded=False)) == found - {Watched.UPDATES}
