@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,36 +17,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from outreach_sync.connections import Transport
-    from outreach_sync.http import RetryNote, StopSignal
-    from outreach_sync.outreach.auth import TokenFile, Tokens
+    from outreach_sync.connections import Answer
 
 
-@dataclass
 class Side:
     """Everything of ours, as one process has it."""
 
-    config: Config
-    stop: StopSignal
-    source: Outreach
-    retries: list[RetryNote]
+    def __init__(self, config: Config) -> None:
+        self.config, self.stop, self.retries = config, NoWaiting(Time()), list[http.RetryNote]()
+        self.source: Any = Outreach(config, self.stop, on_retry=self.retries.append)
+        self.tokens, self.file, self.transport = self.source.tokens, self.source.tokens.file, self.source.transport
 
-    @property
-    def tokens(self) -> Tokens:
-        return self.source.tokens
+    def get(self) -> dict[str, Any]:
+        """Read a prospect."""
+        return self.source.get("/api/v2/prospects", [("page[size]", "1")])
 
-    @property
-    def file(self) -> TokenFile:
-        return self.source.tokens.file
+    def intercept(self, answer: Callable[..., Answer]) -> None:
+        """Have each request go through `answer(send, method, url, **named)`."""
+        self.transport.send = partial(answer, self.transport.send)
 
-    @property
-    def transport(self) -> Transport:
-        return self.source.transport
+    def first_answers(self, answer: Answer, times: float, to: str = "") -> list[str]:
+        """Have so many requests to a part of the service answered by something before it; return all that were sent."""
+        sent: list[str] = []
 
+        def answered(send: Callable[..., Answer], method: str, url: str, **named: Any) -> Answer:
+            if to in f"{url}&":
+                sent.append(url)
+                if len(sent) <= times:
+                    return answer
+            return send(method, url, **named)
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "FIRST_PAUSE", 0.01)
+        self.intercept(answered)
+        return sent
 
 
 @pytest.fixture
@@ -58,32 +60,22 @@ def sandbox() -> Iterator[OutreachSandbox]:
 @pytest.fixture
 def connect(sandbox: OutreachSandbox, tmp_path: Path) -> Iterator[Callable[..., Side]]:
     """Start as a new process would, with the same token file; `changes` are keys of the section `outreach`."""
-    made: list[Outreach] = []
+    made: list[Side] = []
 
-    def _connect(*, patience: str = "3s", sync: dict[str, Any] | None = None, **changes: Any) -> Side:
-        oauth = {
-            "client_id": sandbox.client_id,
-            "client_secret": sandbox.client_secret,
-            "redirect_uri": "https://localhost:8484/callback",
-            "refresh_token": sandbox.refresh_token,
-        }
+    def _connect(*, sync: dict[str, Any] | None = None, **changes: Any) -> Side:
+        oauth = {name: getattr(sandbox, name) for name in ("client_id", "client_secret", "refresh_token")}
         outreach = {"base_url": sandbox.url, "timeout": "5s", **({} if "s2s" in changes else oauth), **changes}
-        config = Config.model_validate(
-            {
-                "outreach": {name: value for name, value in outreach.items() if value is not None},
-                "workbooks": {"api_key": "unused"},
-                "sync": {"patience": patience, **(sync or {})},
-                "state": {"path": str(tmp_path / "state" / "state.db")},
-            }
-        )
-        stop, retries = NoWaiting(Time()), list[http.RetryNote]()
-        source = Outreach(config, stop, on_retry=retries.append)
-        made.append(source)
-        return Side(config, stop, source, retries)
+        document = {
+            "outreach": {name: value for name, value in outreach.items() if value is not None},
+            "sync": {"patience": "1m", **(sync or {})},
+            "state": {"path": str(tmp_path / "state" / "state.db")},
+        }
+        made.append(Side(Config.model_validate(document)))
+        return made[-1]
 
     yield _connect
-    for source in made:
-        source.transport.close()
+    for side in made:
+        side.transport.close()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import json
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,10 @@ def asked(sandbox: Any) -> int:
 def test_a_token_about_to_expire_is_replaced(sandbox: Any, side: Any) -> None:
     first = side.tokens.current()
     sandbox.clock.advance(2 * HOUR - 10 * 60_000)
-    side.source.get("/api/v2/prospects", [("page[size]", "1")])  # tells the time
+    side.get()  # tells the time
     assert side.tokens.current() == first
     sandbox.clock.advance(6 * 60_000)
-    side.source.get("/api/v2/prospects", [("page[size]", "1")])
+    side.get()
     assert side.tokens.current() != first
 
 
@@ -41,17 +42,14 @@ def test_the_clock_of_this_machine_does_not_matter(sandbox: Any, connect: Any, s
     first = connect().tokens.current()
     assert connect().tokens.current() == first
     sandbox.clock.advance(2 * HOUR)
-    assert connect().source.get("/api/v2/prospects", [("page[size]", "1")])["data"] == []
+    assert connect().get()["data"] == []
     assert asked(sandbox) == 2
 
 
 def test_a_rotated_token_passes_from_process_to_process(sandbox: Any, connect: Any) -> None:
     sandbox.faults.on("refresh_rotates_hard")
-    seen = set()
-    for _ in range(4):
-        side = connect()
-        seen.add(side.tokens.current(side.tokens.current()))
-    assert len(seen) == 4
+    sides = [connect() for _ in range(4)]
+    assert len({side.tokens.current(side.tokens.current()) for side in sides}) == 4
 
 
 @pytest.mark.parametrize(("what", "requests"), [("prove_replaceable", 0), ("write_whole", 1)])
@@ -61,28 +59,20 @@ def test_no_token_is_rotated_or_used_that_cannot_be_kept(
     def full(*_args: Any, **_more: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(files, what, full)
-        for _ in range(2):
-            with pytest.raises(StateError, match="No space left"):
-                side.tokens.current()
-            assert asked(sandbox) == requests
-            requests *= 2
+    monkeypatch.setattr(files, what, full)
+    for tried in (1, 2):
+        with pytest.raises(StateError, match="No space left"):
+            side.tokens.current()
+        assert asked(sandbox) == tried * requests
 
 
-def test_many_threads_refresh_one_refused_token_once(sandbox: Any, side: Any) -> None:
-    token = side.tokens.current()
-    with ThreadPoolExecutor(6) as threads:
-        (replacement,) = set(threads.map(side.tokens.current, [token] * 6))
-    assert replacement != token
-    assert asked(sandbox) == 2
-
-
-def test_two_processes_refresh_one_refused_token_once(sandbox: Any, connect: Any) -> None:
+def test_threads_and_processes_refresh_one_refused_token_once(sandbox: Any, connect: Any) -> None:
     one, other = connect(), connect()
     token = one.tokens.current()
     assert other.tokens.current() == token
-    assert other.tokens.current(token) == one.tokens.current(token)
+    with ThreadPoolExecutor(6) as threads:
+        (replacement,) = set(threads.map(one.tokens.current, [token] * 6))
+    assert other.tokens.current(token) == replacement != token
     assert asked(sandbox) == 2
 
 
@@ -100,15 +90,13 @@ def test_a_hiccup_is_not_taken_for_a_refusal(sandbox: Any, side: Any) -> None:
     assert asked(sandbox) == 2
 
 
-def test_the_rule_of_one_token_a_minute_is_waited_for(sandbox: Any, side: Any) -> None:
+def test_the_rule_of_one_token_a_minute_is_waited_for_and_no_refusal_where_it_outlasts_patience(
+    sandbox: Any, side: Any
+) -> None:
     side.tokens.current()
     sandbox.faults.on("token_minute_rule", times=2)
     assert side.tokens.current(side.tokens.current())
     assert [note.why for note in side.retries] == ["the service answered 429, too many requests"] * 2
-
-
-def test_a_minute_that_outlasts_patience_is_no_refusal(sandbox: Any, side: Any) -> None:
-    side.tokens.current()
     sandbox.faults.on("token_minute_rule")
     with pytest.raises(QuotaSpentError):
         side.tokens.current(side.tokens.current())
@@ -117,14 +105,12 @@ def test_a_minute_that_outlasts_patience_is_no_refusal(sandbox: Any, side: Any) 
 def test_a_new_token_in_the_config_is_taken(sandbox: Any, connect: Any) -> None:
     old = connect().tokens.current()
     side = connect(refresh_token=sandbox.tokens.new_refresh())
-    assert side.tokens.current() != old
-    assert side.file.read().access_token == side.tokens.current()
+    assert side.tokens.current() == side.file.read().access_token != old
 
 
 def test_a_live_token_in_the_config_replaces_a_dead_chain(sandbox: Any, side: Any) -> None:
     side.tokens.current()
-    stored = side.file.read()
-    side.file.write(stored._replace(refresh_token="dead"))
+    side.file.write(side.file.read()._replace(refresh_token="dead"))
     side.tokens.current(side.tokens.current())
     assert side.file.read().refresh_token not in {"dead", ""}
     assert asked(sandbox) == 3
@@ -138,7 +124,7 @@ def test_what_is_missing_or_wrong_is_named(connect: Any, change: dict[str, Any],
         connect(**change).tokens.current()
 
 
-def test_a_refresh_token_is_renewed_after_a_week(sandbox: Any, side: Any) -> None:
+def test_a_refresh_token_is_renewed_after_a_week(side: Any) -> None:
     side.tokens.current()
     stored = side.file.read()
     side.file.write(stored._replace(issued_at=stored.issued_at - 8 * DAY, expires_at=stored.expires_at + DAY))
@@ -146,18 +132,15 @@ def test_a_refresh_token_is_renewed_after_a_week(sandbox: Any, side: Any) -> Non
     assert side.tokens.current() != stored.access_token
 
 
-def test_a_login_outlives_the_token_in_the_config_and_its_code_works_once(sandbox: Any, connect: Any) -> None:
+def test_a_login_outlives_the_token_in_the_config_its_code_works_once_and_it_mends_a_damaged_file(
+    sandbox: Any, connect: Any
+) -> None:
     side = connect()
     code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
-    stored = side.tokens.exchange_code(code)
-    assert stored.access_token == side.tokens.current() == connect().tokens.current()
+    assert side.tokens.exchange_code(code).access_token == side.tokens.current() == connect().tokens.current()
     assert asked(sandbox) == 1
     with pytest.raises(NotAuthenticatedError, match="refused the code"):
         side.tokens.exchange_code(code)
-
-
-def test_a_login_mends_a_damaged_file(sandbox: Any, side: Any) -> None:
-    side.tokens.current()
     side.file.path.write_text("{")
     code = sandbox.tokens.new_code(side.config.outreach.redirect_uri, SCOPES)
     assert side.tokens.exchange_code(code) == side.file.read()
@@ -168,12 +151,13 @@ TOKENS = StoredTokens("access", Instant(2), "refresh", Instant(1), "tasks.read",
 
 @pytest.fixture
 def file(tmp_path: Path) -> TokenFile:
-    return TokenFile(tmp_path / "made" / "tokens.json")
+    file = TokenFile(tmp_path / "made" / "tokens.json")
+    file.write(TOKENS)
+    return file
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604])
 def test_tokens_that_others_may_read_are_refused(file: TokenFile, mode: int) -> None:
-    file.write(TOKENS)
     file.path.chmod(mode)
     with pytest.raises(StateError, match="chmod 600"):
         file.read()
@@ -188,44 +172,37 @@ def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> No
         pass
 
 
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_damaged_file_is_not_taken_for_no_file(file: TokenFile, content: str) -> None:
-    file.write(TOKENS)
-    file.path.write_text(content)
-    with pytest.raises(StateError, match="auth login"):
-        file.read()
-
-
-def test_a_field_of_a_newer_version_is_passed_over(file: TokenFile) -> None:
-    file.write(TOKENS)
+def test_a_damaged_file_is_not_taken_for_no_file_and_a_field_of_a_newer_version_is_passed_over(file: TokenFile) -> None:
+    for content in ("{", "[]"):
+        file.path.write_text(content)
+        with pytest.raises(StateError, match="auth login"):
+            file.read()
     file.path.write_text(json.dumps({"access_token": "a", "invented": 1}))
     assert file.read() == StoredTokens(access_token="a")
 
 
-def test_one_process_rotates_at_a_time(file: TokenFile) -> None:
-    inside: list[int] = []
+def test_one_process_rotates_at_a_time_also_where_it_waited_for_a_file_that_was_replaced(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, lock = threading.Event(), fcntl.flock
 
-    def rotate(_: int) -> int:
-        with TokenFile(file.path).alone():
-            inside.append(1)
-            time.sleep(0.01)
-            count = len(inside)
-            inside.pop()
-            return count
+    def rotate() -> None:
+        with file.alone(), file.path.open() as beside, pytest.raises(BlockingIOError):
+            lock(beside, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
-    with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(rotate, range(4))) == [1, 1, 1, 1]
+    with ThreadPoolExecutor(1) as threads:
+        with file.alone():
+            monkeypatch.setattr(fcntl, "flock", lambda *how: waiting.set() or lock(*how))
+            other = threads.submit(rotate)
+            assert waiting.wait(60)
+            file.write(TOKENS)
+        other.result()
 
 
-def answers_once(side: Any, monkeypatch: pytest.MonkeyPatch, status: int, content: Any) -> None:
+def answers_once(side: Any, status: int, content: Any) -> None:
     """Have the token endpoint answer the first request so."""
-    body, real, given = content if isinstance(content, bytes) else json.dumps(content).encode(), side.transport.send, []
-
-    def send(*args: Any, **named: Any) -> Answer:
-        given.append(1)
-        return Answer(status, {}, body, AT) if len(given) == 1 else real(*args, **named)
-
-    monkeypatch.setattr(side.transport, "send", send)
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    side.first_answers(Answer(status, {}, body, AT), 1)
 
 
 AT = parse_iso("2026-09-01T10:00:00Z")
@@ -233,22 +210,20 @@ GIVEN = {"access_token": "access", "token_type": "Bearer", "expires_in": 7200, "
 
 
 @pytest.mark.parametrize("life", [7200, None, "7200", -1, 0])
-def test_a_life_that_makes_no_sense_is_not_believed(side: Any, monkeypatch: pytest.MonkeyPatch, life: object) -> None:
-    answers_once(side, monkeypatch, 200, {**GIVEN, "expires_in": life, "refresh_token": "new", "scope": "tasks.read"})
+@pytest.mark.parametrize(("rotated", "scope"), [("new", "tasks.read"), (None, None)])
+def test_a_life_that_makes_no_sense_is_not_believed_and_there_may_be_no_new_refresh_token(
+    sandbox: Any, side: Any, life: object, rotated: str | None, scope: str | None
+) -> None:
+    answers_once(side, 200, {**GIVEN, "expires_in": life, "refresh_token": rotated, "scope": scope})
     assert side.tokens.current() == "access"
-    assert side.file.read()[:5] == ("access", AT + 7_200_000, "new", AT, "tasks.read")
-
-
-def test_an_answer_may_hold_no_new_refresh_token(sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers_once(side, monkeypatch, 200, {**GIVEN, "refresh_token": None, "scope": None})
-    assert (side.tokens.current(), side.file.read().refresh_token) == ("access", sandbox.refresh_token)
+    assert side.file.read()[:5] == ("access", AT + 7_200_000, rotated or sandbox.refresh_token, AT, scope or "")
 
 
 @pytest.mark.parametrize(
     "content", [{"error": "unauthorized_client"}, {"errors": [{"id": "unauthorized"}]}, {"errors": [{}]}]
 )
-def test_a_refusal_of_the_app_is_final(side: Any, monkeypatch: pytest.MonkeyPatch, content: object) -> None:
-    answers_once(side, monkeypatch, 401, content)
+def test_a_refusal_of_the_app_is_final(side: Any, content: object) -> None:
+    answers_once(side, 401, content)
     with pytest.raises(NotAuthenticatedError, match="auth login"):
         side.tokens.current()
 
@@ -261,8 +236,6 @@ def test_a_refusal_of_the_app_is_final(side: Any, monkeypatch: pytest.MonkeyPatc
         *[(200, {"expires_in": 7200}), (502, b""), (429, b"")],
     ],
 )
-def test_a_page_of_a_gateway_is_no_refusal_of_the_app(
-    side: Any, monkeypatch: pytest.MonkeyPatch, status: int, content: Any
-) -> None:
-    answers_once(side, monkeypatch, status, content)
+def test_a_page_of_a_gateway_is_no_refusal_of_the_app(side: Any, status: int, content: Any) -> None:
+    answers_once(side, status, content)
     assert side.tokens.current()
