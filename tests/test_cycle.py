@@ -3,72 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 from unittest import mock
 
 import pytest
 
 from outreach_sync.insight.explain import kind_of
 from outreach_sync.instants import parse_duration
-from outreach_sync.records import Unknown
+from outreach_sync.records import Unknown, Verdict, Write
+from outreach_sync.run import RunSummary
 from outreach_sync.workbooks.client import Workbooks
+from tests.conftest import World
+from tests.harness import DAY, NO_EMAIL, PERSON, RUNNING, STATE
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from outreach_sync.records import Verdict, Write
-    from outreach_sync.run import RunSummary
-    from tests.conftest import World
-
-STATE, SINCE, NO_EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "no_email_soliciting"
-PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
+BULK = {"guard": {"share": 1.0, "count": 9999}, "patience": "1s"}
 
 
 def people(ended: RunSummary) -> dict[str, int]:
     return {name: count for name, count in ended.document["people"].items() if count}
 
 
-def test_a_person_known_by_email_is_linked_and_updated_once(world: World) -> None:
+def test_a_person_known_by_email_is_updated_once_and_nothing_new_costs_a_request_for_each_stream(world: World) -> None:
     person = world.workbooks.add_person(name="Ada", email="ADA@example.com")
     world.prospect(email="ada@example.com", states=("finished",))
     first, second = world.run(), world.run()
-    assert (first.exit_status, people(first)) == (0, {"updated": 1})
-    assert (second.exit_status, people(second)) == (0, {})
+    assert (first.exit_status, people(first), people(second)) == (0, {"updated": 1}, {})
+    assert second.document["requests"] == {"outreach": 4, "workbooks": 0}
     assert world.workbooks.get(PERSON, person)[STATE] == "Finished"
 
 
-def test_a_cycle_with_nothing_new_costs_a_request_for_each_stream_and_none_to_workbooks(world: World) -> None:
-    world.prospect(email="ada@example.com")
-    world.run()
-    assert world.run().document["requests"] == {"outreach": 4, "workbooks": 0}
-
-
-def test_a_missing_person_is_created_with_names_and_reference(world: World) -> None:
+def test_a_missing_person_is_created_with_names_and_reference_but_not_for_being_merely_not_active(world: World) -> None:
     prospect = world.prospect(email="ada@example.com", states=("paused",))
-    assert people(world.run()) == {"created": 1}
-    person = world.person()
+    world.workbooks.add_person(name="Bo", email="bo@example.com")
+    for name in ("bo", "cy"):
+        world.prospect(email=f"{name}@example.com", states=())
+    assert people(world.run()) == {"created": 1, "updated": 1, "skipped": 1}
+    known, person = world.people()
     assert person["created_through_reference"] == f"outreach-prospect-{prospect}"
     assert (person["name"], person["main_location[email]"]) == ("Ada Example", "ada@example.com")
+    assert (known[STATE], known["cf_person_state_updated_at"]) == ("Not Active", None)
 
 
-def test_somebody_who_is_merely_not_active_is_shown_so_where_a_person_exists_and_never_created(world: World) -> None:
-    world.workbooks.add_person(name="Ada", email="ada@example.com")
-    for name in ("ada", "bo"):
-        world.prospect(email=f"{name}@example.com", states=())
-    assert people(world.run()) == {"updated": 1, "skipped": 1}
-    assert (world.person()[STATE], world.person()[SINCE]) == ("Not Active", None)
-
-
-@pytest.mark.parametrize("opt_out", [{"optedOut": True}, {"emailOptedOut": True}])
-def test_an_opt_out_is_written_and_never_undone(world: World, opt_out: dict[str, bool]) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    world.outreach.update("prospect", prospect, **opt_out)
-    world.run()
-    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Opted Out", True)
-    world.outreach.update("prospect", prospect, **dict.fromkeys(opt_out, False))
-    world.run()
-    assert (world.person()[STATE], world.person()[NO_EMAIL]) == ("Active \u2013 Running", True)
+@pytest.mark.parametrize("opt_out", ["optedOut", "emailOptedOut"])
+def test_an_opt_out_is_written_and_never_undone(world: World, opt_out: str) -> None:
+    (prospect,) = world.known(1)
+    for opted, label in ((True, "Opted Out"), (False, RUNNING)):
+        world.outreach.update("prospect", prospect, **{opt_out: opted})
+        world.run()
+        assert (world.person()[STATE], world.person()[NO_EMAIL]) == (label, True)
 
 
 def test_two_prospects_that_are_one_person_are_pooled(world: World) -> None:
@@ -88,14 +71,12 @@ def test_two_prospects_that_share_an_address_are_created_once_from_the_lower_id(
 
 
 @pytest.mark.parametrize("stored", ["  Ada@example.com", "\t ada@example.com\u00a0", "ada@example.com   "])
-@pytest.mark.parametrize("when_missing", ["create", "skip"])
-def test_however_many_blanks_are_around_an_address_its_person_is_found(
-    world: World, stored: str, when_missing: str
-) -> None:
+@pytest.mark.parametrize("missing", ["create", "skip"])
+def test_however_many_blanks_are_around_an_address_its_person_is_found(world: World, stored: str, missing: str) -> None:
     person = world.workbooks.add_person(name="Ada", email=stored)
     world.workbooks.add_person(name="Another", email="  canada@example.com")
     world.prospect(email="ada@example.com", states=("finished",))
-    config = {"people": {"when_missing": when_missing}}
+    config = {"people": {"when_missing": missing}}
     first, second = world.run(sync=config), world.run(sync=config)
     assert [people(first), people(second)] == [{"updated": 1}, {}]
     assert world.workbooks.get(PERSON, person)[STATE] == "Finished"
@@ -107,9 +88,7 @@ def test_two_people_whose_address_has_many_blanks_around_it_are_ambiguous(world:
     world.prospect(emails=["ada@example.com", "other@example.com"])
     world.prospect(emails=["other@example.com"])
     assert [people(world.run()) for _ in range(2)] == [{"created": 1, "rejected": 1, "queued": 1}, {"queued": 1}]
-    with world.state() as state:
-        (refused,) = state.outbox.failures()
-    assert str(refused.reason).startswith("ambiguous: the rule 'email' finds 2 people")
+    assert str(world.failures()[0].reason).startswith("ambiguous: the rule 'email' finds 2 people")
 
 
 def test_a_run_ends_where_somebody_queued_together_with_another_is_found_to_be_two_people(world: World) -> None:
@@ -120,7 +99,7 @@ def test_a_run_ends_where_somebody_queued_together_with_another_is_found_to_be_t
     world.sandbox.workbooks.faults.clear()
     for _ in range(2):
         world.workbooks.add_person(name="Twin", email="   twin@example.com")
-    world.time.pass_time(86_400_000)
+    world.time.pass_time(DAY)
     asked, look_up = Counter[str](), Workbooks.people
 
     def at_most_ten(self: Workbooks, rule: str, values: Any) -> Any:
@@ -146,49 +125,42 @@ def test_an_ambiguous_person_is_refused_by_name_and_everything_else_goes_on(worl
     world.prospect(email="ada@example.com")
     ended = world.run()
     assert (ended.exit_status, people(ended)) == (1, {"created": 1, "rejected": 1, "queued": 1})
-    with world.state() as state:
-        (refused,) = state.outbox.failures()
+    (refused,) = world.failures()
     assert all(str(one) in str(refused.reason) for one in twins)
 
 
-def test_an_unknown_state_is_refused_and_written_once_it_has_a_label(world: World) -> None:
-    world.workbooks.add_person(name="Ada", email="ada@example.com")
-    world.prospect(email="ada@example.com", states=("napping",))
-    assert world.run().exit_status == 1
-    labels = {"labels": {"napping": "Finished"}}
-    assert (world.run(sync=labels).exit_status, world.person()[STATE]) == (0, "Finished")
-
-
-def test_an_unknown_state_never_keeps_an_opt_out_from_being_written(world: World) -> None:
+def test_an_unknown_state_is_refused_and_written_once_it_has_a_label_and_never_keeps_an_opt_out_back(
+    world: World,
+) -> None:
     world.settings["workbooks"]["fields"] = {"sequences": "cf_person_sequences"}
-    world.workbooks.add_person(name="Ada", email="ada@example.com")
-    world.prospect(email="ada@example.com", states=("napping",), optedOut=True)
-    ended = world.run()
-    assert (ended.exit_status, world.person()[NO_EMAIL], world.person()[STATE]) == (1, True, "Opted Out")
+    for name in ("ada", "bo"):
+        world.workbooks.add_person(name=name, email=f"{name}@example.com")
+        world.prospect(email=f"{name}@example.com", states=("napping",), optedOut=name == "bo")
+    assert world.run().exit_status == 1
+    assert [(one[NO_EMAIL], one[STATE]) for one in world.people()] == [(False, None), (True, "Opted Out")]
+    assert world.run(sync={"labels": {"napping": "Finished"}}).exit_status == 0
+    assert [one[STATE] for one in world.people()] == ["Finished", "Opted Out"]
 
 
 def test_a_skipped_task_becomes_one_cancelled_task_for_ever(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    task = world.skipped_task(prospect)
+    task = world.skipped_task(world.prospect(email="ada@example.com"))
     assert world.run().document["tasks"]["created"] == 1
     world.outreach.update("task", task, note="changed")
     world.run(full=True)
-    (cancelled,) = world.tasks()
-    assert cancelled["activity_status"] == "Cancelled"
-    assert cancelled["created_through_reference"] == f"outreach-task-{task}"
-    assert cancelled["primary_contact_id"] == world.person()["id"]
+    (made,) = world.tasks()
+    assert (made["activity_status"], made["primary_contact_id"]) == ("Cancelled", world.person()["id"])
+    assert made["created_through_reference"] == f"outreach-task-{task}"
 
 
 def test_a_skipped_task_without_a_prospect_is_counted_and_no_failure(world: World) -> None:
     world.prospect(email="ada@example.com")
-    world.skipped_task(None)  # type: ignore[arg-type]
+    world.skipped_task(None)
     ended = world.run()
     assert (ended.exit_status, ended.document["streams"]["tasks"]["skipped"], world.tasks()) == (0, 1, [])
 
 
 def test_tasks_of_somebody_who_is_not_created_wait_without_being_a_failure(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.skipped_task(prospect)
+    world.skipped_task(world.prospect(email="ada@example.com"))
     skip = {"people": {"when_missing": "skip"}}
     ended = world.run(sync=skip)
     assert (ended.exit_status, people(ended), ended.document["tasks"]["queued"]) == (0, {"skipped": 1}, 1)
@@ -198,13 +170,13 @@ def test_tasks_of_somebody_who_is_not_created_wait_without_being_a_failure(world
 
 
 def test_a_changed_skip_rule_judges_the_tasks_again(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
     done = {"state": "complete", "completed": True, "completedAt": "2026-09-01T10:00:00.000Z", "completer": None}
-    world.skipped_task(prospect, **done)
-    world.run()
-    assert world.tasks() == []
-    world.run(sync={"tasks": {"skipped_when": [{"state": "complete", "completer": None}]}})
-    assert len(world.tasks()) == 1
+    world.skipped_task(world.prospect(email="ada@example.com"), **done)
+    made = []
+    for sync in ({}, {"tasks": {"skipped_when": [{"state": "complete", "completer": None}]}}):
+        world.run(sync=sync)
+        made.append(len(world.tasks()))
+    assert made == [0, 1]
 
 
 def test_events_are_read_again_where_other_names_say_that_a_task_was_skipped(world: World) -> None:
@@ -223,12 +195,11 @@ def test_a_field_that_was_configured_since_is_written_though_another_said_the_sa
     world.known(1)
     world.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_sequences"}
     assert people(world.run()) == {"updated": 1}
-    assert world.person()["cf_person_sequences"] == world.person()[STATE] == "Active \u2013 Running"
+    assert world.person()["cf_person_sequences"] == world.person()[STATE] == RUNNING
 
 
 def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
+    (prospect,) = world.known(1)
     world.workbooks.delete(PERSON, world.person()["id"])
     world.move(prospect, "finished")
     for _ in range(2):
@@ -237,8 +208,7 @@ def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World)
 
 
 def test_a_stale_record_is_read_again_and_the_user_s_other_edits_stay(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
+    (prospect,) = world.known(1)
     world.edit_person(world.person()["id"], person_job_title="CTO")
     world.move(prospect, "finished")
     assert people(world.run()) == {"updated": 1}
@@ -260,36 +230,40 @@ def test_a_dry_run_shows_what_the_guard_would_stop_and_changes_nothing(world: Wo
 
 
 def test_a_lost_state_is_rebuilt_from_the_references_and_nothing_is_created_twice(world: World) -> None:
-    prospect = world.prospect(states=("finished",))
-    world.skipped_task(prospect)
+    world.skipped_task(world.prospect(states=("finished",)))
     world.run()
     world.lose_the_state()
     assert people(world.run()) == {"unchanged": 1}
     assert (len(world.people()), len(world.tasks())) == (1, 1)
 
 
-def test_nothing_but_opt_outs_is_written_of_a_walk_that_was_not_completed(world: World) -> None:
+def cut_off(world: World, after: int) -> RunSummary:
+    """Let the walk of the states, two a page, fail after so many pages."""
     world.settings["outreach"]["page_size"] = 2
+    world.sandbox.outreach.faults.on("server_error_500", after=after, kind="list sequenceStates")
+    ended = world.run(sync={"patience": "1s"})
+    world.sandbox.outreach.faults.clear()
+    return ended
+
+
+def test_nothing_but_opt_outs_is_written_of_a_walk_that_was_not_completed(world: World) -> None:
     for number in range(4):
         world.workbooks.add_person(name="P", email=f"p{number}@example.com")
         world.prospect(email=f"p{number}@example.com", optedOut=number == 0)
-    world.sandbox.outreach.faults.on("server_error_500", after=1, kind="list sequenceStates")
-    ended = world.run(sync={"patience": "1s"})
-    assert ended.exit_status == 4
+    assert cut_off(world, 1).exit_status == 4
     assert [one[STATE] for one in world.people()] == ["Opted Out", None, None, None]
-    world.sandbox.outreach.faults.clear()
+    assert world.run(streams=("tasks",)).exit_status == 4, "it is said where this run was not to read that stream"
+    assert [one[STATE] for one in world.people()] == ["Opted Out", None, None, None]
     assert world.run().exit_status == 0
-    assert {one[STATE] for one in world.people()} == {"Opted Out", "Active \u2013 Running"}
+    assert [one[STATE] for one in world.people()] == ["Opted Out", *[RUNNING] * 3]
 
 
 def test_a_stream_that_keeps_failing_hides_no_opt_out_in_another(world: World) -> None:
-    world.workbooks.add_person(name="P", email="ada@example.com")
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
+    (prospect,) = world.known(1)
     world.outreach.update("prospect", prospect, optedOut=True)
     world.sandbox.outreach.faults.on("server_error_500", kind="list tasks")
     ended = world.run(sync={"patience": "1s"})
-    assert (ended.exit_status, world.person()["no_email_soliciting"]) == (4, True)
+    assert (ended.exit_status, world.person()[NO_EMAIL]) == (4, True)
 
 
 def test_a_service_that_says_when_to_come_back_is_not_asked_for_another_stream(world: World) -> None:
@@ -300,64 +274,50 @@ def test_a_service_that_says_when_to_come_back_is_not_asked_for_another_stream(w
 
 
 def test_a_walk_that_was_interrupted_goes_on_where_it_stopped(world: World) -> None:
-    world.settings["outreach"]["page_size"] = 2
     several(world, 6)
-    world.sandbox.outreach.faults.on("server_error_500", after=2, kind="list sequenceStates")
-    first = world.run(sync={"patience": "1s"})
-    world.sandbox.outreach.faults.clear()
-    second = world.run()
-    reads = [ended.document["streams"]["sequence_states"]["read"] for ended in (first, second)]
+    reads = [ended.document["streams"]["sequence_states"]["read"] for ended in (cut_off(world, 2), world.run())]
     assert (reads, len(world.people())) == ([4, 2], 6)
 
 
 @pytest.mark.parametrize(
-    ("late", "until_it_is_read", "sync"),
+    ("late", "until", "sync"),
     [("5h", "20h", {}), ("1h", "3h", {"late_sweep": "3h"}), ("1h", "2m", {"overlap": "2h"})],
 )
 def test_records_that_become_visible_hours_late_are_found_by_the_late_sweep_or_in_the_overlap(
-    world: World, late: str, until_it_is_read: str, sync: dict[str, str]
+    world: World, late: str, until: str, sync: dict[str, str]
 ) -> None:
     world.settings["sync"] |= sync
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    hours = parse_duration(late)
-    world.outreach.add(
-        "sequenceState", {"prospect": prospect, "sequence": 1, "state": "opted_out"}, visible_after_ms=hours
-    )
+    (prospect,), hours = world.known(1), parse_duration(late)
+    opted = {"prospect": prospect, "sequence": 1, "state": "opted_out"}
+    world.outreach.add("sequenceState", opted, visible_after_ms=hours)
     world.time.pass_time(hours - 60_000)  # the watermark passes the record that is not shown yet
     world.run()
     assert not world.person()[NO_EMAIL]
-    world.time.pass_time(parse_duration(until_it_is_read))
+    world.time.pass_time(parse_duration(until))
     world.run()
     assert world.person()[NO_EMAIL] is True
 
 
 def test_a_dead_login_to_outreach_does_not_hold_up_what_is_queued(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
-    world.move(prospect, "finished")
+    world.move(world.known(1)[0], "finished")
     world.sandbox.workbooks.faults.on("unavailable_503")
     assert world.run(sync={"patience": "1s"}).exit_status == 4
     world.sandbox.workbooks.faults.clear()
     world.sandbox.outreach.tokens.revoke_all()
-    assert world.run().exit_status == 3
-    assert world.person()[STATE] == "Finished"
+    assert (world.run().exit_status, world.person()[STATE]) == (3, "Finished")
 
 
 def test_an_opt_out_is_set_even_where_the_label_is_refused(world: World) -> None:
-    prospect = world.prospect(email="ada@example.com")
-    world.run()
+    (prospect,) = world.known(1)
     world.workbooks.remove_picklist_entry("Opted Out")
     world.outreach.update("prospect", prospect, optedOut=True)
     ended = world.run()
-    assert (ended.exit_status, world.person()[NO_EMAIL]) == (1, True)
-    assert world.person()[STATE] == "Active \u2013 Running"
+    assert (ended.exit_status, world.person()[NO_EMAIL], world.person()[STATE]) == (1, True, RUNNING)
     assert world.sql(f"SELECT field FROM write WHERE run_id = '{ended.run_id}'") == [(NO_EMAIL,)]  # noqa: S608
 
 
 def test_a_field_that_is_gone_stops_the_run_instead_of_refusing_everybody(world: World) -> None:
-    prospects = several(world, 3)
-    world.run()
+    prospects = world.known(3)
     world.workbooks.remove_custom_field(STATE)
     for prospect in prospects:
         world.move(prospect, "failed")
@@ -368,31 +328,19 @@ def test_a_field_that_is_gone_stops_the_run_instead_of_refusing_everybody(world:
 
 
 def test_a_queue_left_by_an_outage_never_overtakes_what_was_read_since(world: World) -> None:
-    prospects = [world.prospect(email=f"p{number}@example.com") for number in range(420)]
-    guard = {"guard": {"share": 1.0, "count": 9999}, "patience": "1s"}
-    world.run(sync=guard)
+    prospects = world.known(420)
     for prospect in prospects[300:]:
         world.move(prospect, "paused")
     world.sandbox.workbooks.faults.on("unavailable_503", kind="write")
-    assert world.run(sync=guard).exit_status == 4
+    assert world.run(sync=BULK).exit_status == 4
     world.sandbox.workbooks.faults.clear()
     for prospect in prospects[300:]:
         world.outreach.update("prospect", prospect, optedOut=True)
     for prospect in prospects[:300]:
         world.move(prospect, "finished")
-    world.run(sync=guard)
+    world.run(sync=BULK)
     assert [one[NO_EMAIL] for one in world.people()].count(True) == 120
-    assert world.run(sync=guard).document["requests"]["workbooks"] == 0
-
-
-def test_a_stream_left_incomplete_is_said_even_where_this_run_was_not_to_read_it(world: World) -> None:
-    world.settings["outreach"]["page_size"] = 2
-    several(world, 4)
-    world.sandbox.outreach.faults.on("server_error_500", after=1, kind="list sequenceStates")
-    world.run(sync={"patience": "1s"})
-    world.sandbox.outreach.faults.clear()
-    ended = world.run(streams=("tasks",))
-    assert (ended.exit_status, world.people()) == (4, [])
+    assert world.run(sync=BULK).document["requests"]["workbooks"] == 0
 
 
 def test_two_who_are_no_longer_ambiguous_and_share_an_address_are_created_once(world: World) -> None:
@@ -402,26 +350,20 @@ def test_two_who_are_no_longer_ambiguous_and_share_an_address_are_created_once(w
     world.run()
     for twin in twins:
         world.workbooks.delete(PERSON, twin)
-    with world.state() as state, state.transaction():
-        state.outbox.retry([one.id for one in state.outbox.failures()])
+    world.retry()
     assert (people(world.run()), len(world.people())) == ({"created": 1}, 1)
 
 
 def test_one_record_that_workbooks_fails_at_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    prospects = several(world, 30)
-    lenient = {"guard": {"share": 1.0, "count": 9999}, "patience": "1s"}
-    world.run(sync=lenient)
-    poisoned = world.people()[17]["id"]
-    for prospect in prospects:
+    for prospect in world.known(30):
         world.move(prospect, "failed")
-    write = Workbooks.write
+    poisoned, write = world.people()[17]["id"], Workbooks.write
 
     def fail_at_one(target: Workbooks, controller: str, writes: Sequence[Write]) -> Sequence[Verdict]:
         spoiled = any(one.id == poisoned for one in writes)
         return [Unknown("500")] * len(writes) if spoiled else write(target, controller, writes)
 
     monkeypatch.setattr(Workbooks, "write", fail_at_one)
-    ended = world.run(sync=lenient)
-    assert ended.exit_status == 1
+    assert world.run(sync=BULK).exit_status == 1
     assert [one["id"] for one in world.people() if one[STATE] != "Failed"] == [poisoned]
     assert [kind_of(one).title for one in world.failures()] == ["Records that Workbooks fails at"]

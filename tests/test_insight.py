@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,14 +13,7 @@ from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.files import beside
 from outreach_sync.insight.check import TASK_FIELDS, Check, exit_status, looking
 from outreach_sync.insight.explain import by_kind, failure_document, kind_of
-from outreach_sync.insight.status import (
-    firings_a_year,
-    last_begun,
-    overdue_runs,
-    status_document,
-    token_age,
-    yearly_cost,
-)
+from outreach_sync.insight.status import firings_a_year, overdue_runs, status_document, token_age, yearly_cost
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import TOKENS, StoredTokens, TokenFile
 from outreach_sync.outreach.rows import Wanted, fields_of
@@ -28,12 +23,8 @@ from outreach_sync.rules.skipped import named_attributes
 from outreach_sync.sandbox.outreach.schema import RESOURCES
 from outreach_sync.store import Store, holder, run_lock
 from outreach_sync.store.outbox import Entry
+from tests.harness import DAY
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-DAY_MS = 86_400_000
 NOON = parse_iso("2026-09-02T12:00:00Z")  # a Wednesday
 
 
@@ -62,23 +53,17 @@ def _asked(state: Store, requests: int, count: int = 1, *, status: int = 0, comm
 
 def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, config_of: Any) -> None:
     _ran(state, NOON - 40_000)
-    document = status_document(state, config_of(), NOON)
-    assert (document["ok"], document["needs"]) == (True, [])
-    assert document["next_run"] == "2026-09-02T12:09:20Z"
-    late = status_document(state, config_of(), Instant(NOON + 3_600_000))
+    now, late = (status_document(state, config_of(), Instant(NOON + by)) for by in (0, 3_600_000))
+    assert (now["ok"], now["needs"], now["next_run"]) == (True, [], "2026-09-02T12:09:20Z")
     assert (late["ok"], late["next_run"]) == (False, "2026-09-02T13:00:00Z"), "what is overdue is due now"
 
 
 @pytest.mark.parametrize(
     ("statuses", "said"),
     [
-        ([6], "the last run ended with 6: Why it ended."),
-        ([70], "the last run ended with 70"),
-        ([None], "the last run was killed or broke down"),
-        ([4, 4, 4], "the last 3 runs ended with 4"),
-        ([4], None),
-        ([0, 4, 4], None),
-        ([143], None),
+        *(([6], "the last run ended with 6: Why it ended."), ([70], "the last run ended with 70")),
+        *(([None], "the last run was killed or broke down"), ([4, 4, 4], "the last 3 runs ended with 4")),
+        *(([4], None), ([0, 4, 4], None), ([143], None)),
     ],
 )
 def test_a_last_run_needs_somebody_only_where_the_next_one_does_not_mend_it(
@@ -109,62 +94,55 @@ def test_what_goes_on_now_is_told_by_the_lock_without_taking_it(state: Store, co
 # -- overdue
 
 
+AFTERNOONS, SUNDAYS = {"cron": "0 14-18 * * *"}, {"reconcile": "0 3 * * sun"}
+AUGUST = {"run": "2026-09-02T11:55:00Z", "reconcile": "2026-08-23T03:00:01Z"}
+
+
 @pytest.mark.parametrize(
     ("schedule", "last", "due"),
     [
-        ({}, {}, {}),
-        ({}, {"run": "2026-09-02T11:46:00Z"}, {}),
+        *(({}, {}, {}), ({}, {"run": "2026-09-02T11:46:00Z"}, {}), ({}, AUGUST, {})),
         ({}, {"run": "2026-09-02T11:44:00Z"}, {"run": "2026-09-02T11:54:00Z"}),  # its pause and five minutes
-        ({"cron": "0 14-18 * * *"}, {"run": "2026-09-01T18:00:05Z"}, {}),  # it does not fire at night
-        ({"cron": "0 14-18 * * *"}, {"run": "2026-09-01T17:00:05Z"}, {"run": "2026-09-01T18:00:00Z"}),
-        (
-            {"reconcile": "0 3 * * sun"},
-            {"run": "2026-09-02T11:55:00Z", "reconcile": "2026-08-23T03:00:01Z"},
-            {"reconcile": "2026-08-30T03:00:00Z"},
-        ),
-        ({}, {"run": "2026-09-02T11:55:00Z", "reconcile": "2026-08-23T03:00:01Z"}, {}),
+        (AFTERNOONS, {"run": "2026-09-01T18:00:05Z"}, {}),  # it does not fire at night
+        (AFTERNOONS, {"run": "2026-09-01T17:00:05Z"}, {"run": "2026-09-01T18:00:00Z"}),
+        (SUNDAYS, AUGUST, {"reconcile": "2026-08-30T03:00:00Z"}),
     ],
 )
 def test_what_the_schedule_wanted_more_than_five_minutes_ago_is_overdue(
     schedule: dict[str, Any], last: dict[str, str], due: dict[str, str], config_of: Any
 ) -> None:
-    begun = {command: parse_iso(at) for command, at in last.items()}
-    found = overdue_runs(config_of(schedule=schedule) if schedule else config_of(), begun, NOON)
+    found = overdue_runs(config_of(schedule=schedule), {name: parse_iso(at) for name, at in last.items()}, NOON)
     assert found == {command: parse_iso(at) for command, at in due.items()}
 
 
 def test_a_run_in_the_wrong_year_does_not_hide_that_nothing_runs(state: Store, config_of: Any) -> None:
     _ran(state, NOON - 7_200_000)
-    _ran(state, NOON + 10 * 365 * DAY_MS)
-    assert list(overdue_runs(config_of(), last_begun(state, NOON), NOON)) == ["run"]
+    _ran(state, NOON + 10 * 365 * DAY)
+    assert [one["command"] for one in status_document(state, config_of(), NOON)["overdue"]] == ["run"]
 
 
 def test_a_reconcile_long_before_the_latest_runs_still_counts(state: Store, config_of: Any) -> None:
     _asked(state, 77, command="reconcile")
     for number in range(400):
         _ran(state, NOON - (400 - number) * 60_000)
-    document = status_document(state, config_of(schedule={"reconcile": "0 3 * * sun"}), NOON)
-    assert (document["overdue"], len(document["runs"])) == ([], 10)
-    assert document["yearly"]["per_reconcile"] == 77
+    document = status_document(state, config_of(schedule=SUNDAYS), NOON)
+    assert (document["overdue"], len(document["runs"]), document["yearly"]["per_reconcile"]) == ([], 10, 77)
 
 
 # -- tokens
 
 
-def test_a_refresh_token_of_a_week_is_worth_a_warning_by_outreachs_clock(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-    stored = StoredTokens("access", None, "refresh", Instant(NOON - 6 * DAY_MS), clock_offset_ms=0)
-    TokenFile(beside(path, TOKENS)).write(stored)
-    assert (token_age(path, NOON) or {})["warning"] is None
-    TokenFile(beside(path, TOKENS)).write(stored._replace(clock_offset_ms=2 * DAY_MS))
-    assert "8 days" in (token_age(path, NOON) or {})["warning"]
-    TokenFile(beside(path, TOKENS)).write(stored._replace(clock_offset_ms=2 * DAY_MS, refresh_token=""))
-    assert (token_age(path, NOON) or {})["warning"] is None  # server to server there is none that could die
-
-
-def test_a_token_file_that_others_can_read_is_a_warning_and_does_not_end_status(tmp_path: Path) -> None:
+def test_a_refresh_token_of_a_week_is_worth_a_warning_by_outreachs_clock_and_so_are_others_who_can_read_it(
+    tmp_path: Path,
+) -> None:
     file = TokenFile(beside(tmp_path / "state.db", TOKENS))
-    file.write(StoredTokens("access"))
+    young = StoredTokens("access", None, "refresh", Instant(NOON - 6 * DAY), clock_offset_ms=0)
+    old = young._replace(clock_offset_ms=2 * DAY)
+    warnings = []
+    for stored in (young, old, old._replace(refresh_token="")):  # server to server there is none that could die
+        file.write(stored)
+        warnings.append((token_age(tmp_path / "state.db", NOON) or {})["warning"])
+    assert ("8 days" in warnings.pop(1), warnings) == (True, [None, None])
     file.path.chmod(0o644)
     assert "read by others" in (token_age(tmp_path / "state.db", NOON) or {})["warning"]
 
@@ -172,17 +150,12 @@ def test_a_token_file_that_others_can_read_is_a_warning_and_does_not_end_status(
 # -- requests a year
 
 
-def test_until_there_are_runs_a_cycle_is_estimated_at_one_request_a_stream_and_what_sweeps_and_tokens_add(
+def test_a_cycle_is_estimated_at_one_request_a_stream_until_there_are_runs_but_for_a_first_load_and_those_cut_short(
     state: Store, config_of: Any
 ) -> None:
     cost = yearly_cost(config_of(), state)
-    assert (cost["cycles"], cost["measured"]) == (52_560, False)
-    assert cost["requests"] == 52_560 * 4 + 4 * 365 + 12 * 365
-
-
-def test_recorded_runs_count_instead_of_the_estimate_but_no_first_load_and_none_cut_short(
-    state: Store, config_of: Any
-) -> None:
+    sweeps, tokens = 4 * 365, 12 * 365
+    assert (cost["cycles"], cost["measured"], cost["requests"]) == (52_560, False, 52_560 * 4 + sweeps + tokens)
     _asked(state, 100_000)
     with state.transaction():
         state.facts.put(FIRST_LOAD_DONE, "run 0")
@@ -191,23 +164,14 @@ def test_recorded_runs_count_instead_of_the_estimate_but_no_first_load_and_none_
     _asked(state, 0, 50, status=4)
     cost = yearly_cost(config_of(), state)
     assert (cost["per_cycle"], cost["measured"], cost["requests"]) == (4.0, True, 210_240)
-
-
-def test_a_cron_schedule_is_counted_by_its_firings(state: Store, config_of: Any) -> None:
     assert yearly_cost(config_of(schedule={"cron": "*/15 6-20 * * mon-fri"}), state)["cycles"] == 261 * 15 * 4
 
 
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("0 3 * * sun", 52),
-        ("*/10 * * * *", 365 * 144),
-        ("0,30 6-20 1 * *", 12 * 30),
-        ("0 0 1 * mon", 52 + 12 - 3),  # either is enough; three firsts of a month in 2027 are Mondays
-    ],
-)
-def test_the_firings_of_a_year_are_counted(text: str, count: int) -> None:
-    assert firings_a_year(text) == count
+def test_the_firings_of_a_year_are_counted() -> None:
+    assert firings_a_year("0 3 * * sun") == 52
+    assert firings_a_year("*/10 * * * *") == 365 * 144
+    assert firings_a_year("0,30 6-20 1 * *") == 12 * 30
+    assert firings_a_year("0 0 1 * mon") == 52 + 12 - 3  # either is enough; three firsts of a month are Mondays
 
 
 # -- check
@@ -255,15 +219,10 @@ def test_an_entry_that_was_being_sent_when_the_process_died_is_still_queued() ->
     assert failure_document(_entry(state="parked"))["state"] == "parked"
 
 
-def test_each_reason_the_rules_give_has_advice_of_its_own() -> None:
-    ambiguous = kind_of(_entry(reason=Ambiguous((1, 2), "email").reason))
-    refused = kind_of(_entry())
-    label = kind_of(_entry(reason="sequence state 3 has the state 'asleep', which has no label: add it to sync.labels"))
-    source = kind_of(_entry(record="source", reason="sequence state 3: stateChangedAt 'soon' is no time"))
-    assert len({ambiguous, refused, label, source}) == 4
-    assert "sync.labels" in label.advice
-
-
-def test_the_largest_group_comes_first_and_keeps_the_order_of_ids() -> None:
-    entries = [_entry(id=1, reason="ambiguous: two"), _entry(id=2), _entry(id=3)]
-    assert [[entry.id for entry in group] for group in by_kind(entries).values()] == [[2, 3], [1]]
+def test_each_reason_the_rules_give_has_advice_of_its_own_and_the_largest_group_comes_first() -> None:
+    label = _entry(reason="sequence state 3 has the state 'asleep', which has no label: add it to sync.labels")
+    source = _entry(record="source", reason="sequence state 3: stateChangedAt 'soon' is no time")
+    entries = [_entry(id=1, reason=Ambiguous((1, 2), "email").reason), _entry(id=2), _entry(id=3), label, source]
+    groups = list(by_kind(entries).values())
+    assert ([entry.id for entry in groups[0]], len(groups)) == ([2, 3], 4)
+    assert "sync.labels" in kind_of(label).advice
