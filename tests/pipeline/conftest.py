@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOON = Instant(1_790_000_000_000)
-STREAMS = (Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS)
 READING = Reading(Back(90 * DAY), overlap=600_000, late_sweep=DAY)
+ROWS = ("states", "tasks", "prospects")
 
 
 class FakeSource:
@@ -49,30 +49,27 @@ class FakeSource:
     def pages(self, stream: Stream, url: str) -> Iterator[Page]:
         self.walked.append(url)
         script = self.script.get(stream) or [self.page()]
-        for number in range(int(url.split("?")[1]), len(script)):
+        for number, one in list(enumerate(script, 1))[int(url.split("?")[1]) :]:
             self.requests += 1
-            one = script[number]
             if isinstance(one, Exception):
                 raise one
-            yield one._replace(next_url=f"{stream}?{number + 1}" if number + 1 < len(script) else None)
+            yield one._replace(next_url=f"{stream}?{number}" if number < len(script) else None)
 
     def by_id(self, stream: Stream, ids: list[int]) -> Iterator[Page]:
         assert not ids
         return iter(())
 
     def page(self, **rows: Any) -> Page:
-        given: dict[str, Any] = dict.fromkeys(("states", "tasks", "prospects", "included", "sequences", "refused"), ())
-        given |= {name: tuple(some) for name, some in rows.items()}
-        received = sum(len(given[name]) for name in ("states", "tasks", "prospects"))
+        given = dict.fromkeys((*ROWS, "included", "sequences", "refused"), ()) | rows
+        received = sum(len(given[name]) for name in ROWS)
         return Page(**given, next_url=None, server_time=self.clock, received=received, without_stamp=0)
 
 
 class Bench:
     """A state file, the stand-in, and runs of any kind on them."""
 
-    def __init__(self, path: Path) -> None:
-        self.state = Store.open(path)
-        self.source, self.stop, self.log = FakeSource(), StopSignal(), Recorder()
+    def __init__(self, store: Store) -> None:
+        self.state, self.source, self.stop, self.log = store, FakeSource(), StopSignal(), Recorder()
         self.now = NOON
 
     def run(self, *, sync: dict[str, Any] | None = None, **reading: Any) -> Run:
@@ -83,7 +80,7 @@ class Bench:
             target=None,  # type: ignore[arg-type]  # nothing is written
             config=Config.model_validate({"sync": sync or {}}),
             reading=READING._replace(**reading),
-            streams=STREAMS,
+            streams=(Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS),
             pilot=Pilot(),
             look_again_seconds=0.001,
             summary=RunSummary("run", self.now, dry_run=False),
@@ -92,13 +89,12 @@ class Bench:
             clock=lambda: self.now,
         )
 
-    def states(self, prospect_id: int, word: str, *, at: int = NOON - DAY) -> list[SequenceState]:
+    def states(self, prospect_id: int, word: str, *, at: Any = NOON - DAY) -> list[SequenceState]:
         return [SequenceState(prospect_id * 100, prospect_id, 1, word, at, at)]
 
-    def skipped(self, task_id: int, prospect_id: int, *, state: str = "skipped", at: int = NOON - DAY) -> SourceTask:
-        given = {"task_type": "sequence_step_email", "action": "email", "attributes": {"state": state}}
-        whole: dict[str, Any] = dict.fromkeys(SourceTask._fields) | given
-        return SourceTask(**{**whole, "id": task_id, "prospect_id": prospect_id, "updated_at": at})
+    def skipped(self, task_id: int, prospect_id: int, *, state: str = "skipped", at: Any = NOON - DAY) -> SourceTask:
+        of = (task_id, prospect_id, None, None, None)
+        return SourceTask(*of, "sequence_step_email", "email", None, None, at, {"state": state})
 
     def count(self, table: str) -> int:
         return int(self.state.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
@@ -106,6 +102,5 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    one = Bench(tmp_path / "state.db")
-    yield one
-    one.state.close()
+    with Store.open(tmp_path / "state.db") as store:
+        yield Bench(store)

@@ -285,6 +285,7 @@ def test_what_a_guard_has_let_pass_once_is_not_counted_again(world: World) -> No
     all_to(world, world.known(5), "finished")
     world.sandbox.workbooks.faults.on("refuse_value", field=STATE, value="Finished")
     assert counts(world.run(allow_bulk=True)) == {"rejected": 5}
+    assert world.repair().exit_status == 1
     world.sandbox.workbooks.faults.clear()
     world.time.pass_time(DAY)
     assert world.run().people.updated == 5
@@ -349,11 +350,18 @@ def history(world: World, *columns: str) -> list[tuple[Any, ...]]:
     return world.sql(f"SELECT {', '.join(columns)} FROM write ORDER BY number")  # noqa: S608
 
 
-def test_a_limited_run_writes_the_first_people_and_the_next_run_the_others(world: World) -> None:
-    known(world, None, None, None)
-    for number in range(3, 6):
+def test_a_dry_pilot_lists_what_the_pilot_then_writes_and_the_next_run_writes_the_others(world: World) -> None:
+    (person,) = known(world, None)
+    for number in (1, 2, 3):
         somebody(world, number)
-    assert counts(world.run(limit=4)) == {"updated": 3, "created": 1, "tasks": 4}
+    changes = world.run(dry_run=True, limit=2).document["changes"]
+    assert [(one["record"], one["action"], one["prospect_id"], one["workbooks_id"]) for one in changes] == [
+        ("person", "update", 1, person),
+        ("person", "create", 2, None),
+        ("task", "create", 1, None),
+        ("task", "create", 2, None),
+    ]
+    assert counts(world.run(limit=2)) == {"updated": 1, "created": 1, "tasks": 2}
     assert counts(world.run()) == {"created": 2, "tasks": 2}
 
 
@@ -385,20 +393,6 @@ def test_a_pilot_ends_where_somebody_else_will_be_the_same_person_and_was_never_
     assert counts(world.run(prospects=(twin,), sync={"start": "90d"})) == {"created": 1}
     assert labels(world) == ["Opted Out"]
     assert counts(world.run(prospects=(other,), sync={"start": "90d"})) == {"created": 1}
-
-
-def test_a_dry_pilot_lists_what_the_pilot_would_write(world: World) -> None:
-    (person,) = known(world, None)
-    for number in (1, 2):
-        somebody(world, number)
-    changes = world.run(dry_run=True, limit=2).document["changes"]
-    assert [(one["record"], one["action"], one["prospect_id"], one["workbooks_id"]) for one in changes] == [
-        ("person", "update", 1, person),
-        ("person", "create", 2, None),
-        ("task", "create", 1, None),
-        ("task", "create", 2, None),
-    ]
-    assert counts(world.run(limit=2)) == {"updated": 1, "created": 1, "tasks": 2}
 
 
 def test_a_dry_run_for_some_prospects_lists_their_tasks_alone(world: World) -> None:
