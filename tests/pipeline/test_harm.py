@@ -113,9 +113,7 @@ def test_nobody_is_created_again_for_a_no_email_alone(world: World) -> None:
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_a_deleted_person_of_ours_is_known_by_its_reference_though_the_state_was_lost(
-    world: World, *, leaves: bool
-) -> None:
+def test_a_deleted_person_of_ours_is_known_by_its_reference_after_a_lost_state(world: World, *, leaves: bool) -> None:
     prospect, person = ada(world)
     edited(world, person, **{NO_EMAIL: True})
     world.lose_the_state()

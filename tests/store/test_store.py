@@ -152,9 +152,7 @@ def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_
     assert stat.S_IMODE(copies_of(path)[0].stat().st_mode) == 0o600
 
 
-def test_looking_makes_and_changes_no_state_and_a_scratch_copy_has_everything_and_gives_nothing_back(
-    path: Path,
-) -> None:
+def test_looking_makes_and_changes_no_state_and_a_scratch_copy_has_all_and_gives_nothing_back(path: Path) -> None:
     assert Store.open_to_read(path) is None
     Store.open_scratch(path).close()
     assert not path.parent.exists()
@@ -204,9 +202,7 @@ def test_a_state_on_a_disk_that_cannot_be_written_is_read_as_it_lies_there_with_
     assert {one: one.read_bytes() for one in lies_at.parent.iterdir()} == before
 
 
-def test_a_copy_that_is_made_while_another_run_begins_is_made_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_made_while_another_run_begins_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.open(path).close()
     began: list[Store] = []
 
@@ -331,9 +327,7 @@ def test_one_copy_is_made_a_day_where_there_is_room_and_seven_are_kept_besides_t
     assert [one.name[-2:] for one in copies_of(path)] == kept
 
 
-def test_a_copy_elsewhere_overwrites_nothing_and_its_place_is_remembered_if_it_was_made(
-    state: Store, tmp_path: Path
-) -> None:
+def test_a_copy_elsewhere_overwrites_nothing_and_its_place_is_kept_if_it_was_made(state: Store, tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
     with pytest.raises(StateError, match="cannot be written"):
         backup.back_up_elsewhere(state, tmp_path / "a-file" / "copy.db")
@@ -461,9 +455,7 @@ def test_damage_is_said_and_looking_changes_nothing(path: Path, state: Store) ->
             problems_of(path)
 
 
-def test_a_file_that_may_not_be_read_is_not_called_damaged(
-    path: Path, state: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_nobody_may_read_is_not_damaged(path: Path, state: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backup that is restored for it would throw away what was done since."""
 
     def refuse(*_: object, **__: object) -> sqlite3.Connection:
