@@ -17,13 +17,20 @@ from outreach_sync.records import Stream
 from outreach_sync.store.people import EVERYBODY, WITHOUT_PERSON
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from outreach_sync.run import Run
+
+    # Returns what kept it from comparing everything, and whether the guard would stop a run that is not dry.
+    Compare = Callable[[Run], tuple[errors.OutreachSyncError | None, bool]]
 
 _CUT_OFF = "cut_off"  # fact: the stream that the last run did not get to the end of, because a quota was spent
 
 
-def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
-    """Run one cycle; what it did is in `run.summary`.
+def run_cycle(run: Run, *, allow_bulk: bool = False, compare: Compare | None = None) -> None:
+    """Run one cycle; what it did is in `run.summary`. `compare`: what `reconcile` does once everything was read.
+
+    Once everything was read and delivered for the first time, the guard watches from then on.
 
     Raises:
         ServiceError: a service was unavailable or out of quota, or its answer cannot be trusted. What was read is kept,
@@ -33,7 +40,19 @@ def run_cycle(run: Run, *, allow_bulk: bool = False) -> None:
         InterruptedByError: asked to stop; what was in flight is settled.
     """
     failure, complete = begin(run)
-    finish(run, complete=complete, allow_bulk=allow_bulk)
+    would_stop, summary, store = False, run.summary, run.store
+    if complete and compare is not None:
+        failure, would_stop = compare(run)
+        complete = failure is None
+    deliver(run, complete=complete, allow_bulk=allow_bulk)
+    summary.guard_would_stop |= would_stop
+    if complete and store.facts.get(FIRST_LOAD_DONE) is None:
+        unread = {*run.config.sync.streams} - {*store.progress.watermarks()}
+        if summary.warnings:
+            unread.discard("events")  # they may not be read
+        if not unread and not store.undecided.count():
+            with store.transaction():
+                store.facts.put(FIRST_LOAD_DONE, run.id)
     failure = failure or run.source_failure
     if failure is None and not complete:
         failure = errors.ServiceError(
@@ -81,19 +100,6 @@ def begin(run: Run) -> tuple[errors.OutreachSyncError | None, bool]:
         with run.store.transaction():
             run.store.undecided.release()
     return failure, complete
-
-
-def finish(run: Run, *, complete: bool, allow_bulk: bool) -> None:
-    """Decide and deliver. Once everything was read and delivered, the guard watches from then on."""
-    deliver(run, complete=complete, allow_bulk=allow_bulk)
-    if not complete or run.store.facts.get(FIRST_LOAD_DONE) is not None:
-        return
-    unread = {*run.config.sync.streams} - {*run.store.progress.watermarks()}
-    if run.summary.warnings:
-        unread.discard("events")  # they may not be read
-    if not unread and not run.store.undecided.count():
-        with run.store.transaction():
-            run.store.facts.put(FIRST_LOAD_DONE, run.id)
 
 
 def pull_streams(run: Run) -> errors.OutreachSyncError | None:

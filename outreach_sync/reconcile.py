@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from outreach_sync.cycle import begin, finish
+from outreach_sync.cycle import run_cycle
 from outreach_sync.decide import Decision, decisions
 from outreach_sync.deliver import FIRST_LOAD_DONE
 from outreach_sync.errors import GuardStoppedError, ServiceError
@@ -40,15 +40,7 @@ _TOGETHER = 400  # people or tasks compared together: four requests
 
 def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     """Read what changed, compare everything, repair what differs. Raises as `run_cycle`."""
-    failure, complete = begin(run)
-    would_stop = False
-    if complete:
-        failure, would_stop = _compare_all(run, allow_bulk=allow_bulk)
-    finish(run, complete=complete and failure is None, allow_bulk=allow_bulk)
-    run.summary.guard_would_stop = run.summary.guard_would_stop or would_stop
-    failure = failure or run.source_failure
-    if failure is not None:
-        raise failure
+    run_cycle(run, allow_bulk=allow_bulk, compare=partial(_compare_all, allow_bulk=allow_bulk))
 
 
 def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
