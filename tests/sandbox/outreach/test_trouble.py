@@ -46,8 +46,9 @@ def shows(answer: requests.Response, expected: Any) -> bool:
         case (status, text):
             return bool(answer.status_code == status and answer.text.startswith(text))
         case re.Pattern():
-            limited = answer.status_code == 429 and answer.json()["errors"][0]["id"] == "rateLimitExceeded"
-            return bool(limited and expected.fullmatch(answer.headers["Retry-After"]))
+            error, matched = answer.json()["errors"][0], expected.fullmatch(answer.headers["Retry-After"])
+            limited = (answer.status_code, error["id"]) == (429, "rateLimitExceeded")
+            return bool(matched and limited and re.search(f"please try again at {NAIVE}[.]$", error["detail"]))
         case dict():
             return bool(expected.items() <= first(answer).items())
     return bool(expected(answer))
