@@ -10,6 +10,7 @@ from outreach_sync import instants
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.outreach import OutreachSandbox
 from outreach_sync.sandbox.server import SandboxClock
+from outreach_sync.sandbox.workbooks.schema import PERSON
 
 
 def filled(seed: int = 1) -> Sandbox:
@@ -40,6 +41,17 @@ def test_the_example_is_the_same_every_time_and_shows_every_hypothesis_of_a_skip
     by_itself = [task for task in tasks if task.get("completedAt") and not task.get("completer")]
     assert by_itself
     assert all(task["autoskipAt"] <= task["stateChangedAt"] for task in by_itself)
+
+
+def test_the_people_of_the_example_fit_in_every_way_there_is() -> None:
+    sandbox = filled()
+    people = sandbox.workbooks.store.all(PERSON, include_deleted=True)
+    emails = [person["main_location[email]"] for person in people]
+    assert "ines.mixed@example.com" in emails
+    assert sandbox.outreach.store.get("prospect", 15).values["emails"][0] not in emails
+    assert any(person["is_deleted"] for person in people)
+    assert "outreach-prospect-23" in [person["created_through_reference"] for person in people]
+    assert [person["no_email_soliciting"] for person in people].count(True) == 2
 
 
 def ask(service: OutreachSandbox, method: str, path: str, document: Any = None) -> requests.Response:

@@ -3,25 +3,21 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
 from outreach_sync.sandbox.server import HttpServer, Request, Response, WireFault
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def keeping(asked: list[Request], answer: Response) -> Callable[[Request], Response]:
-    """Answer always the same, and keep what was asked."""
-    return lambda request: asked.append(request) or answer  # type: ignore[func-returns-value]
-
 
 def test_a_client_that_leaves_asked_nothing_and_the_next_arrives_decoded(capfd: pytest.CaptureFixture[str]) -> None:
     asked: list[Request] = []
-    with HttpServer(keeping(asked, Response(200, {}, b"x"))) as server:
+
+    def respond(request: Request) -> Response:
+        asked.append(request)
+        return Response(200, {}, b"x")
+
+    with HttpServer(respond) as server:
         host, _, port = server.url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as leaving:
             leaving.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
