@@ -29,17 +29,14 @@ if TYPE_CHECKING:
 # -- init
 
 
-def test_it_writes_a_private_config_that_is_right_as_it_is_and_says_what_is_next(tmp_path: Path, command: Any) -> None:
+def test_it_writes_a_private_config_that_is_right_as_it_is_where_it_is_found_and_says_what_is_next(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "new" / "place.yaml"
     ran = command("init", str(path))
     assert (ran.status, path.stat().st_mode & 0o777) == (0, 0o600)
     assert load_config(path, require_secrets=False).sync.max_attempts == 10
     assert f"outreach-sync -c {path} auth login" in ran.out
-
-
-def test_the_default_place_is_one_where_it_is_found(
-    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.chdir(tmp_path)
     assert "  4. outreach-sync check" in command("init").out
     assert (tmp_path / "config" / "outreach-sync.yaml").exists()
@@ -50,11 +47,9 @@ def test_a_file_that_is_there_is_left_alone_unless_forced(tmp_path: Path, comman
     path.write_text("precious")
     path.chmod(0o644)
     ran = command("init", str(path))
-    assert (ran.status, path.read_text()) == (2, "precious")
-    assert "--force" in ran.err
+    assert (ran.status, path.read_text(), "--force" in ran.err) == (2, "precious", True)
     assert command("init", str(path), "--force").status == 0
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [one.name for one in tmp_path.iterdir()] == ["mine.yaml"]
+    assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [path])
 
 
 def test_a_file_that_appears_while_it_asks_is_left_alone(
@@ -68,23 +63,20 @@ def test_a_file_that_appears_while_it_asks_is_left_alone(
 
     monkeypatch.setattr(commands, "starter_config", asked)
     ran = command("init", str(path))
-    assert (ran.status, path.read_text()) == (2, "precious")
+    assert (ran.status, path.read_text(), list(tmp_path.iterdir())) == (2, "precious", [path])
     assert "exists already; it was left as it is" in ran.err
-    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_on_a_terminal_it_asks_again_until_answers_make_sense_and_writes_them(tmp_path: Path, on_terminal: Any) -> None:
+def test_on_a_terminal_it_asks_until_answers_make_sense_and_writes_them_and_with_defaults_it_asks_nothing(
+    tmp_path: Path, on_terminal: Any
+) -> None:
     path = tmp_path / "asked.yaml"
     typed = "http://plain.example\nhttps://example-live.workbooks.com\n\nyesterday\nall\nskip\n\n"
     assert on_terminal("init", str(path), typed=typed).status == 0
-    document = yaml.safe_load(path.read_text())
-    assert document["workbooks"]["base_url"] == "https://example-live.workbooks.com"
-    assert document["outreach"]["redirect_uri"] == "https://localhost:8484/callback"
-    assert (document["sync"]["start"], document["sync"]["people"]["when_missing"]) == ("all", "skip")
-    assert load_config(path, require_secrets=False).schedule.every_ms == 600_000
-
-
-def test_with_defaults_it_asks_nothing_on_a_terminal_either(tmp_path: Path, on_terminal: Any) -> None:
+    asked = load_config(path, require_secrets=False)
+    assert asked.workbooks.base_url == "https://example-live.workbooks.com"
+    assert asked.outreach.redirect_uri == "https://localhost:8484/callback"
+    assert (asked.sync.start, asked.sync.people.when_missing, asked.schedule.every_ms) == (None, "skip", 600_000)
     assert on_terminal("init", str(tmp_path / "plain.yaml"), "--defaults").status == 0
     assert (tmp_path / "plain.yaml").exists()
 
@@ -94,9 +86,8 @@ def test_a_dash_is_stdout_and_no_file_of_that_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ran = command("init", "-")
-    assert (ran.status, ran.err) == (0, "")
+    assert (ran.status, ran.err, list(tmp_path.iterdir())) == (0, "", [])
     assert yaml.safe_load(ran.out)["sync"]["max_attempts"] == 10
-    assert list(tmp_path.iterdir()) == []
 
 
 # -- auth
@@ -114,10 +105,8 @@ def newcomer(empty: Setup) -> Setup:
     return empty
 
 
-def stored(setup: Setup) -> StoredTokens:
-    tokens = TokenFile(beside(setup.state_path, TOKENS)).read()
-    assert tokens is not None
-    return tokens
+def stored(setup: Setup) -> Any:
+    return TokenFile(beside(setup.state_path, TOKENS)).read()
 
 
 def test_a_pasted_address_brings_tokens_that_a_run_can_use(newcomer: Setup, paste: Callable[..., None]) -> None:
@@ -152,8 +141,7 @@ def test_a_browser_on_this_machine_brings_the_code_as_soon_as_it_can_be_sent_the
     newcomer: Setup, monkeypatch: pytest.MonkeyPatch, *, leaves: bool
 ) -> None:
     """It comes with a forged state, to another path, and then as one should; it may leave before the answer."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     newcomer.change("outreach", redirect_uri=f"http://localhost:{port}/callback")
     authorize, visits = Tokens.authorize_url, []
@@ -178,25 +166,21 @@ def test_a_browser_on_this_machine_brings_the_code_as_soon_as_it_can_be_sent_the
     assert stored(newcomer).access_token
 
 
-def test_a_port_that_is_taken_leaves_pasting(newcomer: Setup, paste: Callable[..., None]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        newcomer.change("outreach", redirect_uri=f"http://127.0.0.1:{taken.getsockname()[1]}/callback")
-        paste(consent)
-        assert newcomer("auth", "login").status == 0
-
-
 def test_consent_is_not_asked_for_beside_a_run_or_where_its_tokens_cannot_be_kept(newcomer: Setup) -> None:
     with run_lock(newcomer.state_path, "run"):
         meanwhile = newcomer("auth", "login")
-    assert TokenFile(beside(newcomer.state_path, TOKENS)).read() is None
+    assert stored(newcomer) is None
     newcomer.change("state", path=str(newcomer.config_path / "state.db"))
     in_vain = newcomer("auth", "login")
     assert (meanwhile.status, in_vain.status, "cannot be written" in in_vain.err) == (5, 2, True)
     assert "Open this address" not in meanwhile.out + in_vain.out
 
 
-def test_a_run_that_begins_during_the_consent_loses_nothing(newcomer: Setup, paste: Callable[..., None]) -> None:
-    with ExitStack() as running:
+def test_neither_a_port_that_is_taken_nor_a_run_that_begins_during_the_consent_loses_anything(
+    newcomer: Setup, paste: Callable[..., None]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, ExitStack() as running:
+        newcomer.change("outreach", redirect_uri=f"http://127.0.0.1:{taken.getsockname()[1]}/callback")
 
         def slowly(url: str) -> str:
             running.enter_context(run_lock(newcomer.state_path, "run"))
@@ -216,8 +200,7 @@ def test_tokens_of_another_app_are_neither_used_nor_replaced(newcomer: Setup, pa
         ran = newcomer(*args)
         assert (ran.status, "another app" in ran.err) == (2, True)
     ran = newcomer("auth", "status", "--json")
-    assert (ran.status, ran.document["authenticated"]) == (3, False)
-    assert "another app" in ran.document["warning"]
+    assert (ran.status, ran.document["authenticated"], "another app" in ran.document["warning"]) == (3, False, True)
     assert stored(newcomer) == kept
 
 
@@ -227,8 +210,7 @@ def test_server_to_server_access_needs_no_login_and_says_what_it_is(empty: Setup
     empty.write()
     assert empty("auth", "login").status == 2
     ran = empty("auth", "status")
-    assert ran.status == 3, "the key cannot sign, so no token is promised"
-    assert "Server-to-server" in ran.out
+    assert (ran.status, "Server-to-server" in ran.out) == (3, True), "the key cannot sign, so no token is promised"
     assert "not an RSA private key" in ran.err
 
 
@@ -246,17 +228,13 @@ def test_the_age_of_the_refresh_token_is_judged(newcomer: Setup, age_days: int, 
     assert "secret" not in ran.everything + in_json.everything
 
 
-def test_no_token_is_promised_that_cannot_be_got(newcomer: Setup) -> None:
-    ran = newcomer("auth", "status")
-    assert (ran.status, "the next run" in ran.out) == (3, False)
-    newcomer.change("outreach", refresh_token="not-tried-yet")
-    assert "the next run asks for one" in newcomer("auth", "status").out
-
-
-def test_a_first_token_is_dead_with_the_chain_that_grew_from_it(
+def test_no_token_is_promised_that_cannot_be_got_and_a_first_one_dies_with_the_chain_that_grew_from_it(
     newcomer: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ran = newcomer("auth", "status")
+    assert (ran.status, "the next run" in ran.out) == (3, False)
     newcomer.change("outreach", refresh_token=newcomer.sandbox.outreach.refresh_token)
+    assert "the next run asks for one" in newcomer("auth", "status").out
     assert newcomer("run").status == 0
     monkeypatch.setattr(instants, "now", lambda now=instants.now: Instant(now() + 15 * DAY))
     ran = newcomer("auth", "status")
@@ -266,9 +244,6 @@ def test_a_first_token_is_dead_with_the_chain_that_grew_from_it(
 # -- provision
 
 
-LABELS = 9
-
-
 @pytest.fixture
 def bare(empty: Setup, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     """An account that nobody prepared for the sync."""
@@ -276,8 +251,8 @@ def bare(empty: Setup, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     monkeypatch.setattr(http, "FIRST_PAUSE", 0.01)
     with Sandbox(bare=True) as sandbox:
         empty.sandbox = sandbox
-        empty.change("outreach", **sandbox.config(empty.state_path)["outreach"])
-        empty.change("workbooks", **sandbox.config(empty.state_path)["workbooks"])
+        for section in ("outreach", "workbooks"):
+            empty.change(section, **sandbox.config(empty.state_path)[section])
         yield empty
 
 
@@ -293,15 +268,13 @@ def test_a_new_account_gets_what_a_run_needs_once_and_a_dry_run_only_shows_it(ba
     before = added(bare)
     ran = bare("provision", "--dry-run", "--json")
     made = [(step["kind"], step["name"]) for step in ran.document["steps"] if step["action"] == "create"]
-    assert (ran.status, len(made), ("entry", "Active \u2013 Running") in made) == (0, 1 + LABELS + 4, True)
-    assert "Sequence State" in bare("provision", "--dry-run").out
-    assert added(bare) == before
+    assert (ran.status, len(made), ("entry", "Active \u2013 Running") in made) == (0, 1 + 9 + 4, True)
+    assert ("Sequence State" in bare("provision", "--dry-run").out, added(bare)) == (True, before)
     ran = bare("provision", "--json")
     assert (ran.status, ran.document["findings"]) == (0, [])
     assert set(ran.document["columns"]) == {"sequence_state", "state_updated_at", "outreach_id", "sequences"}
     before = added(bare)
-    ran = bare("provision", "--json")
-    assert (ran.status, {step["action"] for step in ran.document["steps"]}) == (0, {"exists"})
+    assert {step["action"] for step in bare.document("provision")["steps"]} == {"exists"}
     assert added(bare) == before
     bare.sandbox.load_example()
     assert bare("run").status in {0, 1}
@@ -313,8 +286,8 @@ def test_only_missing_entries_are_added_and_none_beside_one_with_another_dash(em
     assert "spells 'Active - Running' differently" in empty("provision").out
     assert added(empty) == before
     empty.change("sync", labels={"active": "Actively Running"})
-    ran = empty("provision", "--json")
-    assert [step["name"] for step in ran.document["steps"] if step["action"] == "create"] == ["Actively Running"]
+    steps = empty.document("provision")["steps"]
+    assert [step["name"] for step in steps if step["action"] == "create"] == ["Actively Running"]
     assert added(empty) == (before[0], before[1] + 1)
 
 
@@ -342,50 +315,49 @@ def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare:
     bare.write()
     text = bare.config_path.read_text().replace("workbooks:\n", "workbooks:  # the target\n")
     bare.config_path.write_text(text)
-    shown = bare("provision")
-    assert "sequence_state: cf_person_sequence_state" in shown.out
+    assert "sequence_state: cf_person_sequence_state" in bare("provision").out
     assert bare.config_path.read_text() == text
-    ran = bare("provision", "--write", "--json")
-    assert ran.document["config_changes"] == {"workbooks.fields.sequence_state": "cf_person_sequence_state"}
-    assert ran.document["config_written"] is True
+    changed = bare.document("provision", "--write")
+    assert changed["config_changes"] == {"workbooks.fields.sequence_state": "cf_person_sequence_state"}
+    assert (changed["config_written"], bare.config_path.stat().st_mode & 0o777) == (True, 0o600)
     written = bare.config_path.read_text()
     assert "# the target" in written
     assert yaml.safe_load(written)["workbooks"]["fields"]["sequence_state"] == "cf_person_sequence_state"
-    assert bare.config_path.stat().st_mode & 0o777 == 0o600
-    assert bare("provision", "--json").document["config_changes"] == {}
+    assert bare.document("provision")["config_changes"] == {}
 
 
 def test_the_field_of_the_vendors_integration_is_proposed_and_none_is_made_beside_it(empty: Setup) -> None:
     empty.settings["workbooks"]["fields"] = {}
     empty.write()
     before = added(empty)
-    ran = empty("provision", "--dry-run", "--json")
-    assert ran.document["config_changes"] == {"workbooks.fields.outreach_id": "cf_person_outreach_id"}
-    assert "propose" in {step["action"] for step in ran.document["steps"]}
-    assert empty("provision", "--json").document["config_written"] is False
+    shown = empty.document("provision", "--dry-run")
+    assert shown["config_changes"] == {"workbooks.fields.outreach_id": "cf_person_outreach_id"}
+    assert "propose" in {step["action"] for step in shown["steps"]}
+    assert empty.document("provision")["config_written"] is False
     assert "vendor's own integration" in empty("provision").out
     assert added(empty) == before
 
 
-@pytest.mark.parametrize("kind", [PICKLIST, PICKLIST_ENTRY, CUSTOM_FIELD])
-def test_a_key_that_is_no_administrators_ends_with_3_and_says_what_to_do(bare: Setup, kind: str) -> None:
-    bare.sandbox.workbooks.faults.on("no_permission_to_create", **{"class": kind})
+@pytest.mark.parametrize(
+    ("fault", "options", "status", "said"),
+    [
+        *(
+            ("no_permission_to_create", {"class": kind}, 3, "administrator")
+            for kind in (PICKLIST, PICKLIST_ENTRY, CUSTOM_FIELD)
+        ),
+        ("datetime_word", {"word": "date_time"}, 2, "--datetime-type"),
+        ("custom_datetime_is_date", {}, 0, "days"),
+    ],
+)
+def test_what_workbooks_does_otherwise_is_told_and_another_word_for_the_type_is_then_taken(
+    bare: Setup, fault: str, options: dict[str, Any], status: int, said: str
+) -> None:
+    bare.sandbox.workbooks.faults.on(fault, **options)
     ran = bare("provision")
-    assert (ran.status, "administrator" in ran.err) == (3, True)
-
-
-def test_another_word_for_the_type_is_asked_for_and_then_taken(bare: Setup) -> None:
-    bare.sandbox.workbooks.faults.on("datetime_word", word="date_time")
-    ran = bare("provision")
-    assert (ran.status, "--datetime-type" in ran.err) == (2, True)
-    assert bare("provision", "--datetime-type", "date_time").status == 0
-    assert len(records(bare, CUSTOM_FIELD)) == 4
-
-
-def test_a_field_that_turns_out_to_hold_days_is_told(bare: Setup) -> None:
-    bare.sandbox.workbooks.faults.on("custom_datetime_is_date")
-    ran = bare("provision")
-    assert (ran.status, "days" in ran.out) == (0, True)
+    assert (ran.status, said in ran.everything) == (status, True)
+    if fault == "datetime_word":
+        assert bare("provision", "--datetime-type", "date_time").status == 0
+        assert len(records(bare, CUSTOM_FIELD)) == 4
 
 
 def test_several_picklists_of_the_name_are_not_guessed_between(bare: Setup) -> None:
