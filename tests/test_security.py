@@ -8,8 +8,10 @@ import sqlite3
 import ssl
 import stat
 import threading
+from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.serving import make_ssl_devcert
@@ -22,17 +24,11 @@ from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.server import HttpServer, Request, Response
 from tests.harness import PERSON, Installation, Ran
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 
 class Victim(Installation):
     """A config whose secrets come from the environment, from files and from the file itself."""
 
-    def __init__(
-        self, directory: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-    ) -> None:
+    def __init__(self, directory: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
         super().__init__(directory, sandbox, start="all", patience="1s")
         self._capfd = capfd
         monkeypatch.setenv("PLANTED_KEY", self.settings["workbooks"]["api_key"])
@@ -41,26 +37,22 @@ class Victim(Installation):
         secret_file.write_text(str(self.settings["outreach"].pop("client_secret")), encoding="utf-8")
         secret_file.chmod(0o600)
         self.settings["outreach"]["client_secret_file"] = str(secret_file)
-        self._issued: set[str] = set()
-        monkeypatch.setattr(sandbox.outreach.tokens, "_new", self._remembering(sandbox.outreach.tokens._new))
+        issued, new = set(), sandbox.outreach.tokens._new
 
-    def _remembering(self, new: Callable[..., Any]) -> Callable[..., Any]:
         def remember(*arguments: Any, **more: Any) -> Any:
             grant = new(*arguments, **more)
-            self._issued.add(grant.token)
+            issued.add(grant.token)
             return grant
 
-        return remember
-
-    def command(self, *arguments: str) -> list[str]:
-        return ["--config", str(self.config_path), "--log-level", "debug", *arguments]
+        monkeypatch.setattr(sandbox.outreach.tokens, "_new", remember)
+        self._issued = issued
 
     def says(self, *arguments: str, log_format: str = "json") -> Ran:
         if not self.config_path.exists():
             self.write()
         self._capfd.readouterr()
-        status = run_command(self.command("--log-format", log_format, *arguments))
-        return Ran(status, *self._capfd.readouterr())
+        asked = ["--config", str(self.config_path), "--log-level", "debug", "--log-format", log_format, *arguments]
+        return Ran(run_command(asked), *self._capfd.readouterr())
 
     def secrets(self) -> set[str]:
         """Return everything that must not be seen: what the config holds, and every token that was ever issued."""
@@ -69,15 +61,21 @@ class Victim(Installation):
 
     def written(self) -> dict[str, bytes]:
         """Return what the program wrote to disk, the token file aside, whose purpose it is to hold tokens."""
-        files = [path for path in self.directory.rglob("*") if path.is_file()]
-        ours = [path for path in files if path.name not in {"config.yaml", "client-secret", "state.db.tokens"}]
-        return {path.name: path.read_bytes() for path in ours}
+        files = {path.name: path for path in self.directory.rglob("*") if path.is_file()}
+        theirs = {"config.yaml", "client-secret", "state.db.tokens"}
+        return {name: path.read_bytes() for name, path in files.items() if name not in theirs}
+
+    def seen(self, text: str | bytes) -> list[str]:
+        """Return the secrets that a text holds."""
+        content = text if isinstance(text, bytes) else text.encode()
+        return [secret for secret in self.secrets() if secret.encode() in content]
+
+    def struck(self, service: str, fault: str) -> bool:
+        return any(fault in entry.faults for entry in getattr(self.sandbox, service).journal.entries())
 
 
 @pytest.fixture
-def installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Victim]:
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Iterator[Victim]:
     with Sandbox() as sandbox:
         sandbox.load_example()
         yield Victim(tmp_path, sandbox, monkeypatch, capfd)
@@ -112,21 +110,16 @@ FAULTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )  # fmt: skip
 
 
-def _seen(installation: Victim, text: str | bytes) -> list[str]:
-    content = text if isinstance(text, bytes) else text.encode()
-    return [secret for secret in installation.secrets() if secret.encode() in content]
-
-
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_no_command_says_or_stores_a_secret(installation: Victim, log_format: str) -> None:
     installation.sandbox.outreach.faults.on("token_expired_mid_walk", times=1, after=2)
     for command in COMMANDS:
         said = installation.says(*command, log_format=log_format)
-        assert not _seen(installation, said.everything), command
+        assert not installation.seen(said.everything), command
     report = installation.directory / "report.html"
     assert installation.says("report", "--out", str(report)).status == 0
     assert report.name in installation.written()
-    found = {name: _seen(installation, content) for name, content in installation.written().items()}
+    found = {name: installation.seen(content) for name, content in installation.written().items()}
     assert not any(found.values()), found
     assert len(installation.secrets()) > 4, "no token was ever issued: this test shows nothing"
 
@@ -134,30 +127,24 @@ def test_no_command_says_or_stores_a_secret(installation: Victim, log_format: st
 @pytest.mark.parametrize(("service", "fault", "options"), FAULTS, ids=[f"{one[0]} {one[1]}" for one in FAULTS])
 def test_no_failure_says_a_secret(installation: Victim, service: str, fault: str, options: dict[str, Any]) -> None:
     installation.settings["outreach"]["page_size"] = 50
-    asked = getattr(installation.sandbox, service)
-    asked.faults.on(fault, **options)
+    getattr(installation.sandbox, service).faults.on(fault, **options)
     said = installation.says("run")
-    assert any(fault in entry.faults for entry in asked.journal.entries()), "the fault never struck"
-    assert not _seen(installation, said.everything)
+    assert installation.struck(service, fault)
+    assert not installation.seen(said.everything)
     assert "Traceback" not in said.out
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_the_traceback_of_a_bug_shows_no_secret(
-    installation: Victim, log_format: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    installation: Victim, log_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def buggy(run: Any) -> None:
-        token = run.source.tokens.current()
         url = f"https://example.com/?api_key={installation.sandbox.workbooks.api_key}"
-        raise RuntimeError(f"unexpected answer of {url} to bearer {token}")
+        raise RuntimeError(f"unexpected answer of {url} to bearer {run.source.tokens.current()}")
 
-    installation.write()
     monkeypatch.setattr(cycle, "pull_streams", buggy)
-    status = run_command(installation.command("--log-format", log_format, "run"))
-    said = "".join(capfd.readouterr())
-    assert status == 70
-    assert "RuntimeError" in said
-    assert not _seen(installation, said)
+    said = installation.says("run", log_format=log_format)
+    assert (said.status, "RuntimeError" in said.everything, installation.seen(said.everything)) == (70, True, [])
 
 
 def test_a_secret_in_an_answer_is_not_repeated(installation: Victim) -> None:
@@ -166,25 +153,21 @@ def test_a_secret_in_an_answer_is_not_repeated(installation: Victim) -> None:
     assert installation.says("run").status == 1
     for command in (("failures", "list"), ("failures", "list", "--json"), ("status", "--json")):
         said = installation.says(*command)
-        assert not _seen(installation, said.everything), command
+        assert not installation.seen(said.everything), command
         assert ("bad key" in said.out) is (command[0] == "failures")
 
 
-def test_only_the_owner_can_read_what_is_kept(installation: Victim) -> None:
-    installation.says("run")
-    kept = [path for path in installation.state_path.parent.rglob("*") if path.is_file()]
-    assert any(path.name.endswith(".tokens") for path in kept)
-    open_to_others = [path.name for path in kept if stat.S_IMODE(path.stat().st_mode) & 0o077]
-    assert not open_to_others
-
-
-def test_a_literal_secret_that_everybody_can_read_is_warned_about(installation: Victim) -> None:
+def test_only_the_owner_can_read_what_is_kept_and_a_literal_secret_for_everybody_is_warned_about(
+    installation: Victim,
+) -> None:
     installation.settings["workbooks"]["api_key"] = installation.sandbox.workbooks.api_key
     installation.write()
     installation.config_path.chmod(0o644)
     said = installation.says("run")
-    assert "chmod 600" in said.err
-    assert not _seen(installation, said.everything)
+    assert ("chmod 600" in said.err, installation.seen(said.everything)) == (True, [])
+    kept = [path for path in installation.state_path.parent.rglob("*") if path.is_file()]
+    assert any(path.name.endswith(".tokens") for path in kept)
+    assert not [path.name for path in kept if stat.S_IMODE(path.stat().st_mode) & 0o077]
 
 
 # -- tokens and keys go to the configured hosts only, over verified TLS
@@ -193,8 +176,7 @@ def test_a_literal_secret_that_everybody_can_read_is_warned_about(installation: 
 @pytest.mark.parametrize(
     ("service", "fault", "option", "more"),
     [
-        ("outreach", "next_link_other_host", "host", {}),
-        ("outreach", "redirect_elsewhere", "host", {}),
+        *(("outreach", "next_link_other_host", "host", {}), ("outreach", "redirect_elsewhere", "host", {})),
         ("workbooks", "redirect_302", "location", {}),
         ("workbooks", "redirect_302", "location", {"committed": True, "kind": "write"}),
     ],
@@ -206,28 +188,20 @@ def test_nobody_else_is_sent_anything(
     installation.settings["outreach"]["page_size"] = 5
     getattr(installation.sandbox, service).faults.on(fault, **{option: url}, **more)
     installation.says("run")
-    fired = getattr(installation.sandbox, service).journal.entries()
-    assert any(fault in entry.faults for entry in fired), "the fault never struck"
-    assert not heard
+    assert (installation.struck(service, fault), heard) == (True, [])
 
 
-def test_a_config_cannot_switch_the_verification_off(installation: Victim) -> None:
+def test_neither_the_config_nor_the_environment_switches_the_verification_off(
+    installation: Victim, monkeypatch: pytest.MonkeyPatch, self_signed: str
+) -> None:
+    transport = Transport(self_signed, user_agent="test", stop=StopSignal())
+    for variable, value in (("REQUESTS_CA_BUNDLE", ""), ("CURL_CA_BUNDLE", ""), ("PYTHONHTTPSVERIFY", "0")):
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(NotSentError, match="certificate is not trusted"):
+            transport.send("GET", f"{self_signed}/", timeout_seconds=5)
     installation.settings["outreach"]["verify"] = False
     said = installation.says("run")
-    assert said.status == 2
-    assert "outreach.verify: unknown key" in said.err
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"), [("REQUESTS_CA_BUNDLE", ""), ("CURL_CA_BUNDLE", ""), ("PYTHONHTTPSVERIFY", "0")]
-)
-def test_no_environment_switches_the_verification_off(
-    monkeypatch: pytest.MonkeyPatch, self_signed: str, variable: str, value: str
-) -> None:
-    monkeypatch.setenv(variable, value)
-    transport = Transport(self_signed, user_agent="test", stop=StopSignal())
-    with pytest.raises(NotSentError, match="certificate is not trusted"):
-        transport.send("GET", f"{self_signed}/", timeout_seconds=5)
+    assert (said.status, "outreach.verify: unknown key" in said.err) == (2, True)
 
 
 class Refused(http.server.HTTPServer):
@@ -278,21 +252,14 @@ def hostile(installation: Victim) -> Any:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_no_text_forges_a_line_or_steers_a_terminal(hostile: Any, log_format: str) -> None:
-    commands = (("run", "--dry-run"), ("run",), ("failures", "list"), ("failures", "list", "--json"), ("status",))
-    for command in commands:
-        said = hostile.says(*command, log_format=log_format)
-        _assert_harmless(said.everything.replace("\x1b[0m", "") if log_format == "console" else said.everything)
+    for command in ("run --dry-run", "run", "failures list", "failures list --json", "status"):
+        said = hostile.says(*command.split(), log_format=log_format)
+        text = said.everything.replace("\x1b[0m", "") if log_format == "console" else said.everything
+        assert not [one for one in ("\x1b[2J", "\x1b]", "\x07", "\r", "\u202e") if one in text]
+        assert not any(line.startswith('{"event": "forged"') for line in text.splitlines())
         if log_format == "json":
-            events = [json.loads(line) for line in said.err.splitlines() if not line.startswith("outreach-sync:")]
-            assert all("event" in event for event in events)
-
-
-def _assert_harmless(text: str) -> None:
-    assert "\x1b[2J" not in text
-    assert "\x1b]" not in text
-    assert not set("\x07\r\u202e") & set(text)
-    assert '"event": "forged"' not in [line[:17] for line in text.splitlines()]
-    assert not any(line.startswith('{"event": "forged"') for line in text.splitlines())
+            lines = [line for line in said.err.splitlines() if not line.startswith("outreach-sync:")]
+            assert all("event" in json.loads(line) for line in lines)
 
 
 def test_hostile_text_changes_no_statement(hostile: Any) -> None:
@@ -301,6 +268,4 @@ def test_hostile_text_changes_no_statement(hostile: Any) -> None:
         stored = {name for (name,) in state.execute("SELECT first_name FROM prospect")}
         assert state.execute("SELECT count(*) FROM person").fetchone()[0] > 0
     assert set(HOSTILE) <= stored
-    people = hostile.sandbox.workbooks.store.all(PERSON)
-    names = {row["person_first_name"] for row in people}
-    assert {HOSTILE[0], HOSTILE[5]} <= names
+    assert {HOSTILE[0], HOSTILE[5]} <= {row["person_first_name"] for row in hostile.sandbox.workbooks.store.all(PERSON)}
