@@ -90,13 +90,11 @@ def test_only_credentials_may_be_unset_where_secrets_are_not_needed(write: Any) 
     assert load_config(path, require_secrets=False).workbooks.api_key is None
 
 
-@pytest.mark.parametrize(
-    "text", ["a: *planted-secret\n", "a: !planted-secret x\n", "a: 'planted-secret\n", "%planted-secret\n"]
-)
-def test_a_syntax_error_never_shows_the_text(write: Any, text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_config(write(text))
-    assert "planted" not in str(caught.value)
+def test_a_syntax_error_never_shows_the_text(write: Any) -> None:
+    for text in ("a: *planted-secret\n", "a: !planted-secret x\n", "a: 'planted-secret\n", "%planted-secret\n"):
+        with pytest.raises(ConfigError) as caught:
+            load_config(write(text))
+        assert "planted" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

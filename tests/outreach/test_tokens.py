@@ -77,17 +77,17 @@ def test_threads_and_processes_refresh_one_refused_token_once(sandbox: Any, conn
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_revoked_token_says_what_to_do(sandbox: Any, side: Any, status: int) -> None:
+def test_a_revoked_token_says_what_to_do_and_a_hiccup_is_not_taken_for_one(
+    sandbox: Any, side: Any, status: int
+) -> None:
     sandbox.faults.on("refresh_revoked", status=status)
     with pytest.raises(NotAuthenticatedError, match="auth login"):
         side.tokens.current()
     assert asked(sandbox) == 1
-
-
-def test_a_hiccup_is_not_taken_for_a_refusal(sandbox: Any, side: Any) -> None:
+    sandbox.faults.off("refresh_revoked")
     sandbox.faults.on("refresh_refused_once")
     assert side.tokens.current()
-    assert asked(sandbox) == 2
+    assert asked(sandbox) == 3
 
 
 def test_the_rule_of_one_token_a_minute_is_waited_for_and_no_refusal_where_it_outlasts_patience(
