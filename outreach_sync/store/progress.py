@@ -50,13 +50,14 @@ class ProgressStore(Table):
         self, name: str, walk: Walk | None, *, watermark: Instant | None = None, swept: Instant | None = None
     ) -> None:
         """Store how far a walk is (None: there is none), and its marks: one that is None stays as it is."""
-        row = (name, watermark, swept, *(walk or (None,) * len(Walk._fields)))
-        marks = {mark: f"coalesce(excluded.{mark}, {mark})" for mark in _MARKS.split(", ")}
-        self.write("progress", f"stream, {_MARKS}, {_WALK}", [row], **marks)
+        marks = {"watermark": watermark, "sweep_began_at": swept}
+        row: dict[str, Any] = {name: mark for name, mark in marks.items() if mark is not None}
+        row |= zip(_WALK.split(", "), walk or (None,) * len(Walk._fields), strict=True)
+        self.db.table("progress").upsert({"stream": name, **row}, pk="stream")
 
     def reset(self, name: str) -> None:
         """Forget the watermark of a stream, so that the next run reads it as for the first time."""
-        self.do("DELETE FROM progress WHERE stream = ?", name)
+        self.db.table("progress").delete_where("stream = ?", [name])
 
 
 class Facts(Table):
@@ -64,12 +65,11 @@ class Facts(Table):
 
     def get(self, name: str) -> str | None:
         """Return the value of a fact, None where it was never set."""
-        value: str | None = self.value("SELECT value FROM fact WHERE name = ?", name)
-        return value
+        return next((fact["value"] for fact in self.db.table("fact").rows_where("name = ?", [name])), None)
 
     def put(self, name: str, value: str) -> None:
         """Set a fact."""
-        self.write("fact", "name, value", [(name, value)])
+        self.db.table("fact").upsert({"name": name, "value": value}, pk="name")
 
 
 class Events(Table):
@@ -94,7 +94,7 @@ class Events(Table):
 
     def forget_before(self, instant: Instant) -> None:
         """Drop events that no walk can read again; those of tasks are kept, as witnesses."""
-        self.do("DELETE FROM event WHERE task_id IS NULL AND at < ?", instant)
+        self.db.table("event").delete_where("task_id IS NULL AND at < ?", [instant])
 
     def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
         """Note records to be read again by id; `removed`: an event says that they are gone."""
@@ -164,8 +164,8 @@ class Survey(Table):
 
     def begin(self) -> None:
         """Forget how far an earlier walk is, and what it has seen, so that the next one begins anew."""
-        self.do("DELETE FROM survey_seen")
-        self.do("DELETE FROM progress WHERE stream = ?", SURVEY)
+        self.db.table("survey_seen").delete_where()
+        self.db.table("progress").delete_where("stream = ?", [SURVEY])
 
     def saw(self, state_ids: Iterable[int]) -> None:
         """Note which states a page held."""
@@ -295,7 +295,7 @@ class History(Table):
 
     def begin(self, run_id: str, command: str, started_at: Instant) -> None:
         """Record that a run began."""
-        self.do("INSERT INTO run (id, command, started_at) VALUES (?, ?, ?)", run_id, command, started_at)
+        self.db.table("run").insert({"id": run_id, "command": command, "started_at": started_at})
 
     def finish(
         self,
@@ -331,13 +331,12 @@ class History(Table):
             "SELECT min(number) FROM run WHERE coalesce(heard_at, started_at) BETWEEN ? AND ?", oldest, now + _GRACE_MS
         )
         if kept is not None:
-            self.do("DELETE FROM write WHERE run_id IN (SELECT id FROM run WHERE number < ?)", kept)
-            self.do("DELETE FROM run WHERE number < ?", kept)
-        today = now // DAY_MS * DAY_MS
-        if not self.value("SELECT 1 FROM label_count WHERE day = ? LIMIT 1", today):  # counting reads everybody
-            rows = [(today, *row) for row in self.labels_now()]
-            self.connection.executemany("INSERT INTO label_count VALUES (?, ?, ?)", rows)
-        self.do("DELETE FROM label_count WHERE day < ?", oldest)
+            self.db.table("write").delete_where("run_id IN (SELECT id FROM run WHERE number < ?)", [kept])
+            self.db.table("run").delete_where("number < ?", [kept])
+        today, counts = now // DAY_MS * DAY_MS, self.db.table("label_count")
+        if not counts.count_where("day = ?", [today]):  # counting people reads everybody
+            counts.insert_all({"day": today, "label": label, "people": people} for label, people in self.labels_now())
+        counts.delete_where("day < ?", [oldest])
 
     def runs(
         self, limit: int = -1, *, command: str | None = None, since: Instant | None = None, order: str = "DESC"
@@ -362,7 +361,7 @@ class History(Table):
 
     def count_writes(self, run_id: str) -> int:
         """Count the fields that a run wrote."""
-        return int(self.value("SELECT count(*) FROM write WHERE run_id = ?", run_id))
+        return self.db.table("write").count_where("run_id = ?", [run_id])
 
     def lags(self, field: str, since: Instant) -> list[int]:
         """Return how late in ms, sorted, times were written in place of others; a first load's may be of any age."""

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -86,9 +87,17 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(eq=False)
 class Table:
-    """What the classes of the tables share. What changes a table must be called inside a transaction."""
+    """What the classes of the tables share. What changes a table must be called inside a transaction.
+
+    Rows that come one at a time go through sqlite-utils, a page or a batch of them through statements.
+    """
 
     connection: sqlite3.Connection
+
+    @cached_property
+    def db(self) -> Database:
+        """The same connection, as sqlite-utils works with it."""
+        return Database(self.connection, execute_plugins=False)
 
     def do(self, statement: str, *values: Any) -> sqlite3.Cursor:
         """Execute a statement; a value that is neither a text nor a number is a list (`IDS`)."""
