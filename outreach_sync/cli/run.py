@@ -18,6 +18,7 @@ from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateErr
 from outreach_sync.insight.explain import Links
 from outreach_sync.insight.status import last_begun, overdue_runs
 from outreach_sync.instants import Back, Instant, OutOfReachError, now, parse_since
+from outreach_sync.log import start_logging
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import ROLES
@@ -127,9 +128,11 @@ def _carry_out(
     """Do it and show how it ended; on a terminal, where the last line sums it up, only what is wrong is logged."""
     if as_csv and (context.as_json or not options.dry_run):
         raise click.UsageError("--csv lists the changes of a --dry-run, and --json prints them in another form.")
-    level = "warning" if (context.log_format or config.logging.format) != "json" and sys.stderr.isatty() else None
+    form, level = context.log_format or config.logging.format, config.logging.level
     if verbose:
-        level = None if config.logging.level == "debug" else "info"
+        level = "debug" if level == "debug" else "info"
+    elif form != "json" and sys.stderr.isatty():
+        level = "warning"
     began = time.monotonic()
     columns = (
         SpinnerColumn(),
@@ -140,7 +143,7 @@ def _carry_out(
     hidden = quiet or not sys.stderr.isatty()
     bars = Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden)
     with ui.stop_on_signals() as stop, bars:
-        log = context.start_log(config, "error" if quiet else level)
+        context.log = log = start_logging(context.log_level or ("error" if quiet else level), form)
         ended = perform(config, options, stop, log, work=work, on_progress=partial(_advance, bars, {}))
     if as_csv:
         rows = (
@@ -206,12 +209,12 @@ def schedule(context: ui.Invocation) -> int:
     batch in flight and end with 0, within 30 s. SIGHUP reads the config again; if it is wrong, the old one stays in
     force. No error of a cycle ends it. Reports to systemd when systemd started it.
     """
-    config = context.config()
-    log = context.start_log(config)
+    config, level, form = context.config(), context.log_level, context.log_format
+    context.log = log = start_logging(level or config.logging.level, form or config.logging.format)
 
     def read_config() -> Config:
         renewed = context.config()
-        context.start_log(renewed)
+        start_logging(level or renewed.logging.level, form or renewed.logging.format)
         return renewed
 
     def begin(config: Config, command: str) -> OutreachSyncError | None:

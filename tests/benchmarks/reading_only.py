@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outreach_sync.cli.ui import Invocation
 from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams
 from outreach_sync.http import StopSignal
+from outreach_sync.log import start_logging
 from outreach_sync.run import Options, perform
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def _pull(run: Run) -> None:
 def main(path: Path) -> int:
     """Read everything; return the exit status."""
     config = load_config(path)
-    log = Invocation(path, "json", "error").start_log(config)
-    return perform(config, Options("run"), StopSignal(), log, work=_pull).exit_status
+    return perform(config, Options("run"), StopSignal(), start_logging("error", "json"), work=_pull).exit_status
 
 
 if __name__ == "__main__":
