@@ -165,7 +165,7 @@ def test_a_full_page_without_links_is_not_taken_for_the_last(sandbox: Any, conne
         walk(connect(page_size=10))
 
 
-@pytest.mark.parametrize(("size", "pages", "after"), [(1, 2, 1), (2, 2, 1), (10, 2, 1), (10, 5, 0), (10, 5, 2)])
+@pytest.mark.parametrize(("size", "pages", "after"), [(1, 2, 1), (1, 5, 0), (10, 2, 1), (10, 5, 0), (10, 5, 2)])
 def test_what_follows_a_page_that_lost_its_links_is_read_and_a_last_page_may_be_full(
     sandbox: Any, connect: Any, size: int, pages: int, after: int
 ) -> None:
