@@ -103,8 +103,8 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: 
                 sweep = late_sweep(progress.of(stream), reading, now)
                 if sweep is not None:
                     return sweep._replace(began_at=now, local_at=run.clock())
-        stamps = (walk.newest, *(row.updated_at for row in page.rows))
-        newest = max((stamp for stamp in stamps if stamp is not None), default=None)
+        stamps = [walk.newest, *[row.updated_at for row in page.rows]]
+        newest = max([stamp for stamp in stamps if stamp is not None], default=None)
         walk = walk._replace(newest=newest, next_url=page.next_url or walk.next_url)
         with run.store.transaction():
             concerned = keep_page(run, page, summary, as_is=walk.as_is)

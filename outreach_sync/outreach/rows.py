@@ -40,6 +40,7 @@ Texts = list[str] | None
 _UNUSUAL = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 _OF_STEPS = frozenset({"repliedAt", "sequenceStep"})
 _ALL_TOLD: frozenset[str] = frozenset()
+_new = tuple.__new__  # without the call in Python that a named tuple is otherwise made by
 
 _RELATED_RECORD = re.compile(r"(?:/api/v2)?/[A-Za-z]+/(\d+)/?", re.ASCII)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -239,26 +240,28 @@ def _page(answer: Answer, stream: Stream, rows: list[Any], included: list[Prospe
 def _state(row: Any, _wanted: Wanted) -> SequenceState:
     attributes, relationships = row.attributes, row.relationships
     prospect, sequence = _target(relationships.prospect), _target(relationships.sequence)
-    untold = _ALL_TOLD
+    untold, step, replied_at = _ALL_TOLD, relationships.sequenceStep, attributes.repliedAt
     if prospect is UNSET or sequence is UNSET:
         untold = frozenset(name for name, one in (("prospect", prospect), ("sequence", sequence)) if one is UNSET)
-    return SequenceState(
+    return _new(SequenceState, (
         row.id, prospect or None, sequence or None, attributes.state, _instant(attributes.stateChangedAt),
-        _instant(attributes.updatedAt), untold, _target(relationships.sequenceStep) or None,
-        _instant(attributes.repliedAt),
-    )  # fmt: skip
+        _instant(attributes.updatedAt), untold, None if step is UNSET else _target(step) or None,
+        None if replied_at is None else _instant(replied_at),
+    ))  # fmt: skip
 
 
 def _prospect(row: Any, wanted: Wanted) -> Prospect:
     one = row.attributes
-    emails = tuple([stripped for address in one.emails if (stripped := address.strip())]) if one.emails else ()
-    reference = (one.externalId or "").strip()
-    more = {name: _scalar(value) for name in wanted.prospect if (value := getattr(one, name)) is not UNSET}
-    return Prospect(
+    emails = tuple(filter(None, map(str.strip, one.emails))) if one.emails else ()
+    reference, told = (one.externalId or "").strip(), wanted.prospect
+    more = {name: _scalar(value) for name in told if (value := getattr(one, name)) is not UNSET} if told else {}
+    out_at, emails_at, trashed_at = one.optedOutAt, one.emailsOptedAt, one.trashedAt
+    return _new(Prospect, (
         row.id, one.firstName, one.lastName, emails, None if reference in _NOTHING else reference,
-        one.optedOut is True, _instant(one.optedOutAt), one.emailOptedOut is True, _instant(one.emailsOptedAt),
-        _instant(one.trashedAt), _instant(one.updatedAt), more,
-    )  # fmt: skip
+        one.optedOut is True, None if out_at is None else _instant(out_at), one.emailOptedOut is True,
+        None if emails_at is None else _instant(emails_at), None if trashed_at is None else _instant(trashed_at),
+        _instant(one.updatedAt), more,
+    ))  # fmt: skip
 
 
 def _task(row: Any, wanted: Wanted) -> SourceTask:
@@ -303,10 +306,11 @@ def _target(related: _ToOne | UnsetType | None) -> int | UnsetType | None:
     """Return the id that a relationship, or its `related` link, points to; None: nowhere, UNSET: it says nothing."""
     if related is None or related is UNSET:
         return related
-    if isinstance(related.data, _Identifier):
-        return related.data.id
-    if related.data is None or related.links is UNSET:
-        return related.data
+    data = related.data
+    if isinstance(data, _Identifier):
+        return data.id
+    if data is None or related.links is UNSET:
+        return data
     link = related.links.related
     link = link.get("href") if isinstance(link, dict) else link
     with suppress(ValueError):

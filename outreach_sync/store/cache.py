@@ -9,6 +9,8 @@ written, and only prospects whose Person could say something else because of it 
 from __future__ import annotations
 
 import json
+import math
+import re
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +46,7 @@ NEWEST_OPEN = (
 _IDS_OF = {"prospect": "prospect_id", "sequence": "sequence_id", "sequenceState": "sequence_state_id"}
 """The columns of the relationships of which an answer may say nothing."""
 _UNTOLD = object()
+_IS_LINE = re.compile(r"[^\n]*").fullmatch
 _OPT_OUTS = {"opt_out": ("opted_out", "opted_out_at"), "emails_opt_out": ("email_opted_out", "emails_opted_at")}
 """What an event of this name sets: a flag, and since when."""
 
@@ -90,9 +93,7 @@ class CachedTask(NamedTuple):
 class Cache(Table):
     """The tables of source records. Every method that changes them must be called inside a transaction."""
 
-    def _to_store(
-        self, table: str, columns: str, rows: Iterable[_Row], trust: Trust
-    ) -> Iterator[tuple[_Row, _Row | None]]:
+    def _to_store(self, table: str, columns: str, rows: list[_Row], trust: Trust) -> Iterator[tuple[_Row, _Row | None]]:
         """Yield the rows that differ and are to be believed, the newest of each id, each with what is stored of it."""
         latest: dict[int, _Row] = {}
         for row in rows:
@@ -105,7 +106,7 @@ class Cache(Table):
         stored = {row[0]: row for row in self.do(f"SELECT {read} FROM {table} WHERE id IN {IDS}", latest)}
         for one, told in latest.items():
             before, row = stored.get(one), told
-            if _UNTOLD in told:
+            if table != "prospect" and _UNTOLD in told[1:4]:
                 row = tuple(old if new is _UNTOLD else new for new, old in zip(told, before or repeat(None)))  # noqa: B905
             if before is None or (row != before and trust.replaces(row, before)):
                 yield row, before
@@ -117,10 +118,12 @@ class Cache(Table):
 
     def keep_states(self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store sequence states, remove those without a prospect; return whom that concerns and how many changed."""
-        rows = (
-            (*state[:5], state.sequence_step_id, state.replied_at, state.updated_at, trust.ahead(state.updated_at))
-            for state in (_as_told(state) if state.untold else state for state in states)
-        )
+        until = math.inf if trust.now is None else trust.now
+        rows = [
+            (*one[:5], step, replied, stamp, 0 if stamp is None or stamp <= until else 1)
+            for one in [_as_told(state) if state.untold else state for state in states]
+            for stamp, _, step, replied in (one[5:],)
+        ]
         fresh, taken, concerned, changed = list[_Row](), list[int](), set[int](), 0
         for row, before in self._to_store("sequence_state", _STATE, rows, trust):
             if row[1] is not None:
@@ -132,7 +135,8 @@ class Cache(Table):
             if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[7] != row[7]):
                 changed += 1
                 had = (before or row)[1]
-                concerned.update((had, row[1] or had))
+                concerned.add(had)
+                concerned.add(row[1] or had)
         self.write("sequence_state", _STATE, fresh)
         if taken:
             self.remove_states(taken)
@@ -147,16 +151,17 @@ class Cache(Table):
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
-        rows = (
+        until = math.inf if trust.now is None else trust.now
+        rows = [
             (
-                *(one.id, one.first_name, one.last_name),
-                *("\n".join([line for line in one.emails if "\n" not in line]) or None, one.external_id),
-                json.dumps(one.extra) if one.extra else None,
-                *(int(one.opted_out), one.opted_out_at, int(one.email_opted_out), one.emails_opted_at, one.trashed_at),
-                *(1, 0, one.updated_at, trust.ahead(one.updated_at)),
+                one, first, last, "\n".join(filter(_IS_LINE, emails)) or None, external,
+                json.dumps(extra) if extra else None,
+                1 if out else 0, out_at, 1 if email_out else 0, emails_at, trashed_at, 1, 0, stamp,
+                0 if stamp is None or stamp <= until else 1,
             )
-            for one in prospects
-        )
+            for one, first, last, emails, external, out, out_at, email_out, emails_at, trashed_at, stamp, extra
+            in prospects
+        ]  # fmt: skip
         fresh, concerned = list[_Row](), set[int]()
         for row, before in self._to_store("prospect", _PROSPECT, rows, trust):
             fresh.append((*row, row[-2] if row[6] or row[8] else None, 0))
@@ -210,7 +215,7 @@ class Cache(Table):
 
     def keep_tasks(self, judged: Iterable[CachedTask], trust: Trust = _STAMPS_COUNT) -> list[CachedTask]:
         """Store sequence tasks; return those that changed, or that are judged otherwise than before."""
-        rows = (_task_row(one.task, trust.ahead(one.task.updated_at), skipped=one.skipped) for one in judged)
+        rows = [_task_row(one.task, trust.ahead(one.task.updated_at), skipped=one.skipped) for one in judged]
         fresh, changed = list[_Row](), list[CachedTask]()
         for row, before in self._to_store("task", _TASK, rows, trust):
             fresh.append(row)

@@ -28,6 +28,8 @@ _Record = TypeVar("_Record", bound=NamedTuple)
 IDS = "(SELECT value FROM json_each(?))"  # stands for a list of ids, or texts, in a statement of `Table`
 # A `+` before a column there keeps SQLite from an index by which it would read all that waits in the outbox.
 
+# Left to itself, Python's module looks for a way to adapt each None anew: more than the rest of a row costs.
+sqlite3.register_adapter(NoneType, dict[None, None]().get)
 _BUSY_MS = 10_000
 _CACHE_KIB = 8_192
 _ADVICE = {
