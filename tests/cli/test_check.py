@@ -21,13 +21,14 @@ def _bad(ran: Any) -> dict[str, str]:
 def test_where_everything_is_in_place_all_is_ok_and_nothing_is_written(setup: Any) -> None:
     ran = setup("check", "--json")
     assert (ran.status, ran.document["ok"], _bad(ran)) == (0, True, {})
-    assert all(list(one) == ["name", "status", "detail", "hint"] for one in ran.document["checks"])
-    assert not setup.state_path.exists()
-    assert setup.sandbox.workbooks.store.writes == []
+    assert (setup.state_path.exists(), setup.workbooks.writes) == (False, [])
     assert "0 failed" in setup("check").out
 
 
 _NO_EVENTS = ("outreach scope_missing", {"scope": "events.read"})
+_NO_TASKS = ("workbooks no_permission_to_create", {"class": TASK})
+_NO_UPDATES = ("workbooks no_permission_to_update", {"class": PERSON})
+_FIXED = ("workbooks field_not_updateable", {"field": "cf_person_sequence_state"})
 _JOB_TITLE = ("workbooks field_required", {"field": "person_job_title"})
 _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
 
@@ -38,18 +39,9 @@ _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
         # what a service does otherwise
         (("outreach scope_missing", {"scope": "tasks.read"}), {}, 3, {"outreach scope tasks.read": "fail"}, "tasks.r"),
         (_NO_EVENTS, {}, 0, {"outreach scope events.read": "warn"}, "events.r"),
-        (
-            ("workbooks no_permission_to_create", {"class": TASK}), {},
-            3, {"workbooks permission activity/tasks create": "fail"}, "",
-        ),
-        (
-            ("workbooks no_permission_to_update", {"class": PERSON}), {},
-            3, {"workbooks permission crm/people update": "fail"}, "",
-        ),
-        (
-            ("workbooks field_not_updateable", {"field": "cf_person_sequence_state"}), {},
-            3, {"workbooks field sequence_state": "fail"}, "",
-        ),
+        (_NO_TASKS, {}, 3, {"workbooks permission activity/tasks create": "fail"}, ""),
+        (_NO_UPDATES, {}, 3, {"workbooks permission crm/people update": "fail"}, ""),
+        (_FIXED, {}, 3, {"workbooks field sequence_state": "fail"}, ""),
         (_JOB_TITLE, {}, 3, {"workbooks required crm/people": "fail"}, "person_job_title"),
         (("workbooks eq_case_sensitive", {}), {}, 0, {"workbooks eq ignores case": "warn"}, ""),
         # what the config names and Workbooks lacks, with the nearest
@@ -92,19 +84,15 @@ def test_what_a_run_needs_and_lacks_is_found_alone(
 
 
 def test_a_field_of_the_vendors_integration_is_proposed_instead_of_a_second_one(setup: Any) -> None:
-    setup.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_another", "outreach_id": "cf_person_nothing"}
-    setup.write()
+    setup.change("workbooks", fields={"sequence_state": "cf_person_another", "outreach_id": "cf_person_nothing"})
     hints = {name: one["hint"] for name, one in _found(setup("check", "--json")).items()}
     assert "cf_person_sequence_state" in hints["workbooks field sequence_state"]
     assert "set workbooks.fields.outreach_id to it" in hints["workbooks field outreach_id"]
-    setup.settings["workbooks"]["fields"] = {}
-    setup.write()
+    setup.change("workbooks", fields={})
     ran = setup("check", "--json")
     assert _bad(ran) == {"workbooks field outreach_id": "warn"}
-    assert (
-        "Set workbooks.fields.outreach_id to cf_person_outreach_id, "
-        in _found(ran)["workbooks field outreach_id"]["hint"]
-    )
+    hint = _found(ran)["workbooks field outreach_id"]["hint"]
+    assert "Set workbooks.fields.outreach_id to cf_person_outreach_id, " in hint
 
 
 def test_what_keeps_one_service_from_being_tried_keeps_no_other(setup: Any) -> None:
@@ -130,17 +118,14 @@ def test_a_service_that_is_down_ends_with_4_and_the_other_is_checked(setup: Any,
     getattr(setup.sandbox, service).stop()
     ran = setup("check", "--json")
     assert (ran.status, {name.partition(" ")[0] for name in _bad(ran)}) == (4, {service})
-    hint = _found(ran)[f"{service} login"]["hint"]
-    assert hint == "Try again later; the status page of the service may say more."
+    assert _found(ran)[f"{service} login"]["hint"].startswith("Try again later; the status page of the service")
 
 
 def test_a_mistake_in_the_config_or_none_ends_with_2_and_still_prints_one_document(setup: Any) -> None:
     setup.change("sync", overlap="often", max_attempts=0)
     ran = setup("check", "--json")
-    assert ran.status == 2
     detail = _found(ran)["config"]["detail"]
-    assert "sync.overlap" in detail
-    assert "sync.max_attempts" in detail
+    assert (ran.status, "sync.overlap" in detail, "sync.max_attempts" in detail) == (2, True, True)
     setup.config_path.unlink()
     assert setup("check", "--json").document["ok"] is False
     assert setup("check").status == 2
@@ -149,9 +134,8 @@ def test_a_mistake_in_the_config_or_none_ends_with_2_and_still_prints_one_docume
 def test_a_refusal_that_names_its_reason_elsewhere_is_understood(setup: Any) -> None:
     setup.sandbox.workbooks.faults.on("failure_message")
     setup.sandbox.workbooks.faults.on("key_refused", reason="user_agent_required", status=403)
-    said = str(setup("check", "--json").document)
-    assert "user_agent_required" in said
-    assert "application_name" in said
+    said = setup("check").out
+    assert ("user_agent_required" in said, "application_name" in said) == (True, True)
 
 
 def test_an_account_whose_records_are_hidden_is_a_warning(empty: Any) -> None:
@@ -195,10 +179,9 @@ def test_the_text_names_what_to_do_and_scrubs_what_services_say(setup: Any) -> N
 
 
 def test_a_hyphen_in_the_picklist_and_a_clock_that_is_an_hour_off_are_named(setup: Any) -> None:
-    store = setup.sandbox.workbooks.store
-    entry = next(one for one in store.all(PICKLIST_ENTRY) if one["value"].endswith("Running"))
-    store.remove_picklist_entry(entry["value"])
-    store.add(PICKLIST_ENTRY, picklist_id=entry["picklist_id"], value="Active - Running")
+    entry = next(one for one in setup.workbooks.all(PICKLIST_ENTRY) if one["value"].endswith("Running"))
+    setup.workbooks.remove_picklist_entry(entry["value"])
+    setup.workbooks.add(PICKLIST_ENTRY, picklist_id=entry["picklist_id"], value="Active - Running")
     setup.sandbox.clock.header_skew = -3_600_000
     ran = setup("check", "--json")
     bad = {"workbooks labels": "fail", "outreach clock": "warn", "workbooks clock": "warn"}
