@@ -32,6 +32,7 @@ def test_a_request_is_what_the_reference_asks_for(sandbox: Any, connect: Any) ->
         "Accept": "application/vnd.api+json",
     }
     assert [named["timeout_seconds"] for *_, named in sent] == [2, 2], "outreach.timeout, for a token too"
+    assert "grace_seconds" not in named, "a request to stop cuts it at once"
 
 
 def test_a_refused_token_is_replaced_once_and_a_second_refusal_ends_with_3(sandbox: Any, side: Any) -> None:
