@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -80,16 +81,13 @@ MATRICES = (
 
 def rehearse(prepare: Callable[[World], None], command: str, lanes: tuple[int, int]) -> list[str]:
     """Do the run unharmed and list its moments."""
-    world = World()
-    try:
+    with closing(World()) as world:
         world.send_in(lanes)
         prepare(world)
         reaper = Reaper(0)
         with reaper.watching():
             world.run(command)
         return reaper.moments
-    finally:
-        world.close()
 
 
 def kill_at_each(
@@ -111,8 +109,7 @@ def kill_at_each(
 def _kill_at(
     matrix: Matrix, prepare: Callable[[World], None], moment: int, command: str, lanes: tuple[int, int]
 ) -> None:
-    world = World()
-    try:
+    with closing(World()) as world:
         world.send_in(lanes)
         prepare(world)
         if _died(world, moment, command):
@@ -123,8 +120,6 @@ def _kill_at(
         found = world.left_wrong()
         if found:
             matrix.broken[f"{moment}: {matrix.moments[moment - 1]}"] = found
-    finally:
-        world.close()
 
 
 def _died(world: World, moment: int, command: str) -> bool:

@@ -22,6 +22,10 @@ STATES = ("active", "paused", "opted_out", "finished", "pending", "disabled", "f
 ENDINGS = frozenset({0, 1, 3, 4, 6})
 MINUTE = 60_000
 _LATEST_MOMENT = 260
+EDITS: tuple[dict[str, Any], ...] = (
+    *({ALL_FIELDS["sequence_state"]: "Finished"}, {ALL_FIELDS["no_email"]: False}),
+    *({ALL_FIELDS["sequences"]: None}, {"person_job_title": "Chief"}),
+)
 _PICK = st.integers(0, 1000)
 
 
@@ -130,17 +134,7 @@ class Torture(RuleBasedStateMachine):
 
     # -- Workbooks
 
-    @rule(
-        pick=_PICK,
-        change=st.sampled_from(
-            (
-                {ALL_FIELDS["sequence_state"]: "Finished"},
-                {ALL_FIELDS["no_email"]: False},
-                {"person_job_title": "Chief"},
-                {ALL_FIELDS["sequences"]: None},
-            )
-        ),
-    )
+    @rule(pick=_PICK, change=st.sampled_from(EDITS))
     def a_user_edits_a_person(self, pick: int, change: dict[str, Any]) -> None:
         person = self._pick_row(PERSON, pick)
         if person is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,31 +23,18 @@ WEEK_MS = 7 * DAY
 
 @dataclass(frozen=True)
 class Scenario:
-    """One fault.
-
-    Attributes:
-        service: `outreach`, `workbooks` or `local`.
-        fault: the switch's name, or that of a local fault.
-        options: of the switch.
-        variant: tells scenarios of one fault apart.
-        statuses: how cycles under the fault may end.
-        mend: what an administrator has to do afterwards.
-        compare: whether something was changed that only `reconcile` can find.
-        wait_ms: how long until everything can be seen again.
-        config: other settings, by section.
-        also: other switches of the same service that are on, with their options.
-    """
+    """One fault of a service (`outreach`, `workbooks`, or `local`): the name of its switch, with options."""
 
     service: str
     fault: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    variant: str = ""
-    statuses: frozenset[int] = EXPECTED
-    mend: Callable[[World], None] = lambda _world: None
-    compare: bool = False
-    wait_ms: int = 0
-    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variant: str = ""  # tells scenarios of one fault apart
+    statuses: frozenset[int] = EXPECTED  # how cycles under the fault may end
+    mend: Callable[[World], None] = lambda _world: None  # what an administrator has to do afterwards
+    compare: bool = False  # something was changed that only `reconcile` can find
+    wait_ms: int = 0  # until everything can be seen again
+    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # other settings, by section
+    also: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # other switches of the same service
 
     @property
     def name(self) -> str:
@@ -64,8 +52,7 @@ def happens(
     scenario: Scenario, *, at_first: bool, times: int | None = None, after: int = 0, lanes: tuple[int, int] = USUAL
 ) -> Outcome:
     """Let a scenario happen, in the first load or later, and return what came of it."""
-    world = World()
-    try:
+    with closing(World()) as world:
         world.send_in(lanes)
         for section, values in {"outreach": {"page_size": 4}, **scenario.config}.items():
             world.change(section, **values)
@@ -81,8 +68,6 @@ def happens(
         world.pass_time(scenario.wait_ms)
         odd = [f"ended with {status}" for status in during if status not in scenario.statuses]
         return Outcome(during, [*odd, *world.left_wrong(reconcile_first=scenario.compare)])
-    finally:
-        world.close()
 
 
 def _suffer(world: World, scenario: Scenario, times: int | None, after: int) -> list[int]:

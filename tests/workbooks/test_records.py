@@ -9,16 +9,9 @@ import pytest
 
 from outreach_sync.errors import UntrustedAnswerError
 from outreach_sync.http import StopSignal
+from outreach_sync.workbooks import metadata
 from outreach_sync.workbooks.client import Workbooks
-from outreach_sync.workbooks.metadata import (
-    FieldType,
-    RecordType,
-    field_problems,
-    missing_labels,
-    read_picklist_entries,
-    read_types,
-    systemic_problem,
-)
+from outreach_sync.workbooks.metadata import FieldType, RecordType, field_problems
 from outreach_sync.workbooks.wire import PERSON_CLASS, TASK_CLASS
 from tests.workbooks.conftest import configured
 
@@ -125,10 +118,10 @@ def test_a_lost_permission_a_hidden_type_or_field_explains_why_everything_is_ref
         ),
     ):
         crm.records["metadata/types"] = types
-        problem = systemic_problem(workbooks)
+        problem = metadata.systemic_problem(workbooks)
         assert bool(problem) == bool(named)
         assert all(text in (problem or "") for text in named)
-    assert not read_types(workbooks, [TASK_CLASS])[TASK_CLASS].fields["x"].required
+    assert not metadata.read_types(workbooks, [TASK_CLASS])[TASK_CLASS].fields["x"].required
 
 
 def test_picklist_entries_are_kept_apart(workbooks: Workbooks, crm: SmallCrm) -> None:
@@ -136,7 +129,11 @@ def test_picklist_entries_are_kept_apart(workbooks: Workbooks, crm: SmallCrm) ->
     crm.records["admin/picklist_entries"] = [
         {"id": place, "picklist_id": one, "value": value} for place, (one, value) in enumerate(entries, 1)
     ]
-    assert read_picklist_entries(workbooks, [77, 12, 99]) == {77: ("Finished", "Paused"), 12: ("Cancelled",), 99: ()}
+    assert metadata.read_picklist_entries(workbooks, [77, 12, 99]) == {
+        77: ("Finished", "Paused"),
+        12: ("Cancelled",),
+        99: (),
+    }
 
 
 def person_with(name: str, datatype: str, *, updateable: bool = True) -> RecordType:
@@ -183,4 +180,4 @@ def test_a_field_that_cannot_be_written_is_a_problem() -> None:
     ],
 )
 def test_a_missing_label_comes_with_the_entry_most_like_it(entries: list[str], nearest: str | None) -> None:
-    assert missing_labels(entries, ["Active \u2013 Running"]) == {"Active \u2013 Running": nearest}
+    assert metadata.missing_labels(entries, ["Active \u2013 Running"]) == {"Active \u2013 Running": nearest}

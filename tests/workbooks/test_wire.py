@@ -9,21 +9,8 @@ from hypothesis import given, strategies as st
 
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Date, DateTime, Write, WriteValue
-from outreach_sync.workbooks.wire import (
-    Filter,
-    Pair,
-    Reading,
-    encode,
-    is_kept,
-    look_up,
-    read_boolean,
-    read_datetime,
-    read_integer,
-    read_pairs,
-    read_text,
-    to_wire,
-    write_pairs,
-)
+from outreach_sync.workbooks import wire
+from outreach_sync.workbooks.wire import Filter, Pair, Reading, encode, read_datetime, read_pairs, to_wire, write_pairs
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: not text.startswith(":"))
 VALUES = st.one_of(TEXT, st.booleans(), st.none(), st.integers(0, 9999))
@@ -44,7 +31,7 @@ def test_what_was_encoded_decodes_to_the_same(pairs: list[Pair]) -> None:
 
 
 def test_the_documented_example_is_encoded_to_the_letter() -> None:
-    reading = look_up("id", ["1001", "1002", "1003"], ("id", "lock_version"), include_deleted=True)
+    reading = wire.look_up("id", ["1001", "1002", "1003"], ("id", "lock_version"), include_deleted=True)
     pairs = read_pairs(reading, skip_totals=("__skip_total_rows",))
     assert encode(pairs) == (
         b"_method=GET&_start=0&_limit=100&_sort=id&_dir=ASC&__skip_total_rows=true&_fm=1%20AND%20%282%20OR%203%29"
@@ -55,7 +42,7 @@ def test_the_documented_example_is_encoded_to_the_letter() -> None:
 
 def test_half_a_surrogate_pair_breaks_neither_a_request_nor_a_database() -> None:
     assert encode([("name[]", "a\ud83d")]) == b"name[]=a%3F"
-    assert (read_text("a\ud83d"), read_text("Zoë 😀")) == ("a?", "Zoë 😀")
+    assert (wire.read_text("a\ud83d"), wire.read_text("Zoë 😀")) == ("a?", "Zoë 😀")
 
 
 def test_the_next_page_starts_after_the_last_id() -> None:
@@ -154,7 +141,7 @@ def test_a_time_is_read_in_every_form_a_day_as_its_midnight_and_nonsense_as_none
     ],
 )
 def test_booleans_are_read_in_every_spelling(expected: object, spellings: tuple[object, ...]) -> None:
-    assert [read_boolean(raw) for raw in spellings] == [expected] * len(spellings)
+    assert [wire.read_boolean(raw) for raw in spellings] == [expected] * len(spellings)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +153,7 @@ def test_booleans_are_read_in_every_spelling(expected: object, spellings: tuple[
     ],
 )
 def test_ids_are_whole_numbers_or_nothing(raw: object, expected: int | None) -> None:
-    assert read_integer(raw) == expected
+    assert wire.read_integer(raw) == expected
 
 
 @given(SECONDS)
@@ -198,4 +185,4 @@ def test_reading_a_time_never_fails(text: str) -> None:
     ],
 )
 def test_what_is_kept_is_compared_after_parsing(sent: WriteValue, raw: object, *, kept: bool) -> None:
-    assert is_kept(sent, raw) is kept
+    assert wire.is_kept(sent, raw) is kept
