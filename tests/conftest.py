@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -12,17 +13,12 @@ from hypothesis import HealthCheck, settings
 
 from outreach_sync import log
 from outreach_sync.config import load_config
+from outreach_sync.config.model import Config
 from outreach_sync.reconcile import reconcile
-from outreach_sync.run import Options, RunSummary, perform
+from outreach_sync.run import Options, Run, RunSummary, perform
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import Store
-from tests.harness import PERSON, TASK, Installation, NoWaiting, Silence, Time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from outreach_sync.config.model import Config
-    from outreach_sync.run import Run
+from tests.harness import PERSON, TASK, Installation, NoWaiting, Recorder, Time
 
 _MEMORY = Path("/dev/shm")  # noqa: S108
 if _MEMORY.is_dir():
@@ -57,14 +53,11 @@ class World(Installation):
         self.time = clock
         self.stop = NoWaiting(clock)
 
-    def run(self, *, sync: dict[str, Any] | None = None, **options: Any) -> RunSummary:
-        return perform(self.config(**(sync or {})), Options(**options), self.stop, Silence())
+    def run(self, *, sync: dict[str, Any] | None = None, work: Any = None, **options: Any) -> RunSummary:
+        return perform(self.config(**(sync or {})), Options(**options), self.stop, Recorder(), work=work)
 
-    def do(
-        self, work: Callable[[Run], None], *, sync: dict[str, Any] | None = None, dry_run: bool = False
-    ) -> RunSummary:
-        options = Options("test", dry_run)
-        return perform(self.config(**(sync or {})), options, self.stop, Silence(), work=work)
+    def do(self, work: Callable[[Run], None], **keywords: Any) -> RunSummary:
+        return self.run(work=work, command="test", **keywords)
 
     def repair(self, *, allow_bulk: bool = False, **keywords: Any) -> RunSummary:
         return self.do(lambda run: reconcile(run, allow_bulk=allow_bulk), **keywords)

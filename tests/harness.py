@@ -12,50 +12,34 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from unittest import mock
 
+import pytest
 import requests
 import yaml
 
 from outreach_sync import instants
 from outreach_sync.cli import run_command
 from outreach_sync.config import load_config
+from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    import pytest
-
-    from outreach_sync.config.model import Config
-    from outreach_sync.run import RunSummary
-    from outreach_sync.sandbox import Sandbox
+from outreach_sync.run import RunSummary
+from outreach_sync.sandbox import Sandbox
 
 PERSON, TASK = "Private::Crm::Person", "Private::Activity::Task"
 STATE, NO_EMAIL, RUNNING = "cf_person_sequence_state", "no_email_soliciting", "Active \u2013 Running"
 DAY = 86_400_000
-FIELDS = {
-    "sequence_state": "cf_person_sequence_state",
-    "outreach_id": "cf_person_outreach_id",
-    "sequences": "cf_person_sequences",
-}
+FIELDS = {role: f"cf_person_{role}" for role in ("sequence_state", "outreach_id", "sequences")}
 
 
 def counts(ended: RunSummary) -> dict[str, int]:
     """Return what a run did to people, and how many tasks it made, as far as it did anything."""
     both = {"tasks": ended.tasks.created, **ended.document["people"]}
     return {name: count for name, count in both.items() if count and name != "queued"}
-
-
-class Silence:
-    """A log that says nothing."""
-
-    def debug(self, event: str, **values: Any) -> None: ...
-
-    info = warning = debug
 
 
 class Recorder:
@@ -93,23 +77,20 @@ class Time:
         with self._lock:
             self._passed_ms += milliseconds
 
+    def wait(self, stop: StopSignal, seconds: float) -> bool:
+        """Stand in for `StopSignal.wait`: the pause takes no time, it passes it."""
+        if not stop.is_set():
+            self.pass_time(round(max(seconds, 0.0) * 1000))
+        return stop.is_set()
+
     @contextmanager
     def running(self, *, everywhere: bool = False) -> Iterator[None]:
         """Be the time by which the program and the services live; `everywhere`: no pause at all takes real time."""
-
-        def wait(stop: StopSignal, seconds: float) -> bool:
-            if not stop.is_set():
-                self.pass_time(round(max(seconds, 0.0) * 1000))
-            return stop.is_set()
-
-        def clock(_stop: StopSignal) -> float:
-            return self.waited()
-
         with ExitStack() as patched:
             patched.enter_context(mock.patch.object(instants, "time", self))
             if everywhere:
-                patched.enter_context(mock.patch.object(StopSignal, "wait", wait))
-                patched.enter_context(mock.patch.object(StopSignal, "clock", clock))
+                patched.enter_context(mock.patch.object(StopSignal, "wait", lambda *asked: self.wait(*asked)))  # noqa: PLW0108
+                patched.enter_context(mock.patch.object(StopSignal, "clock", self.waited))
             yield
 
 
@@ -118,15 +99,7 @@ class NoWaiting(StopSignal):
 
     def __init__(self, clock: Time) -> None:
         super().__init__()
-        self._clock = clock
-
-    def clock(self) -> float:
-        return self._clock.waited()
-
-    def wait(self, seconds: float) -> bool:
-        if not self.is_set():
-            self._clock.pass_time(round(max(seconds, 0.0) * 1000))
-        return self.is_set()
+        self.clock, self.wait = clock.waited, lambda seconds: clock.wait(self, seconds)
 
 
 class Pauses(StopSignal):

@@ -15,7 +15,7 @@ from outreach_sync.demo import NO_EMAIL, PERSON, SINCE, STATE, TASK, Expectation
 from outreach_sync.errors import InterruptedByError
 from outreach_sync.http import StopSignal
 from outreach_sync.sandbox import Sandbox
-from tests.conftest import Silence
+from tests.harness import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def test_it_ends_when_asked_to(tmp_path: Path) -> None:
 def synced(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
         sandbox.load_example()
-        demo.perform(config_of(sandbox, tmp_path), demo.Options(), StopSignal(), Silence())
+        demo.perform(config_of(sandbox, tmp_path), demo.Options(), StopSignal(), Recorder())
         yield sandbox
 
 

@@ -2,20 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outreach_sync.errors import StateError
+from outreach_sync.pull import pull
 from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Refused, Stream
 from outreach_sync.store.backup import back_up, back_up_elsewhere, copies_of, forget, problems_of
 from outreach_sync.store.erasure import forgotten_ids, look_up
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-PERSON = "Private::Crm::Person"
 PLANTED = ("Zephyrine", "Quillfeather", "zephyrine.q@planted.example", "zq@home.example", "xyzzy-note-of-hers")
 
 
@@ -27,25 +25,33 @@ def plant(world: Any, *, email: str = PLANTED[2], **attributes: Any) -> int:
     return int(prospect)
 
 
+@pytest.fixture
+def planted(world: Any) -> int:
+    """Return the prospect whose every datum can be found again, as a run has read it."""
+    prospect = plant(world)
+    world.run()
+    return prospect
+
+
 def erase(world: Any, **whom: int) -> Any:
     with world.state() as state:
         return forget(state, look_up(state.connection, **whom))
 
 
+def forgotten(world: Any) -> set[int]:
+    with world.state() as state:
+        return set(forgotten_ids(state.connection, "prospect"))
+
+
 def found_in(directory: Path) -> set[tuple[str, str]]:
     """Return (file, planted text) for each that any file below a directory still holds."""
-    return {
-        (path.name, text)
-        for path in directory.rglob("*")
-        if path.is_file()
-        for text in PLANTED
-        if text.encode() in path.read_bytes() or text.casefold().encode() in path.read_bytes()
-    }
+    files = [(path.name, path.read_bytes()) for path in directory.rglob("*") if path.is_file()]
+    texts = [(text, form.encode()) for text in PLANTED for form in (text, text.casefold())]
+    return {(name, text) for name, content in files for text, form in texts if form in content}
 
 
-def test_no_byte_of_theirs_stays_in_the_state_its_log_or_its_copies(world: Any) -> None:
+def test_no_byte_of_theirs_stays_in_the_state_its_log_or_its_copies(world: Any, planted: int) -> None:
     other = world.prospect(email="ada@example.com")
-    prospect = plant(world)
     world.run()
     with world.state() as state:
         back_up(state, world.state_path.with_name("state.db.backup-2026-01-01"))
@@ -53,12 +59,12 @@ def test_no_byte_of_theirs_stays_in_the_state_its_log_or_its_copies(world: Any) 
         with state.transaction():
             state.history.finish(state.history.runs(1)[0].id, 1, 1, "partial", {"error": f"{PLANTED[0]} is refused"})
     assert {name for name, _ in found_in(world.directory)} >= {"state.db", "elsewhere.db", "state.db.backup-2026-01-01"}
-    erased = erase(world, prospect_id=prospect)
+    erased = erase(world, prospect_id=planted)
     assert found_in(world.directory) == set()
     assert (erased.known.known, erased.known.names) == (True, ("Zephyrine Quillfeather",))
     assert len(erased.copies) == 2 + len(list(world.state_path.parent.glob("*.backup-20??-??-??"))) - 1
     with world.state() as state:
-        assert set(state.cache.prospects([prospect, other])) == {other}
+        assert set(state.cache.prospects([planted, other])) == {other}
         assert "[erased] is refused" in state.history.runs(1)[0].summary["error"]
     assert problems_of(world.state_path) == []
 
@@ -68,22 +74,18 @@ def test_while_they_wait_in_the_queue_nothing_of_theirs_stays_there(world: Any) 
     prospect = plant(world)
     world.run()
     erase(world, prospect_id=prospect)
-    assert found_in(world.directory) == set()
-    with world.state() as state:
-        assert state.outbox.failures() == []
+    assert (found_in(world.directory), world.failures()) == (set(), [])
 
 
 @pytest.mark.parametrize("again", ["run", "full", "reconcile"])
 def test_whoever_was_forgotten_is_never_stored_or_created_again(world: Any, again: str) -> None:
-    prospect = plant(world)
-    erase(world, prospect_id=prospect)
+    erase(world, prospect_id=plant(world))
     for _ in range(2):
         if again == "reconcile":
             world.do(reconcile)
         else:
             world.run(full=again == "full")
-    assert (world.people(), world.tasks()) == ([], [])
-    assert found_in(world.directory) == set()
+    assert (world.people(), world.tasks(), found_in(world.directory)) == ([], [], set())
 
 
 @pytest.mark.parametrize("named", ["prospect_id", "person_id"])
@@ -101,39 +103,36 @@ def test_all_prospects_of_one_person_go_together_and_are_written_no_more(world: 
 
 
 def test_a_new_prospect_of_a_forgotten_person_is_forgotten_when_it_is_recognised(world: Any) -> None:
-    person = world.workbooks.add_person(name="Z", email=PLANTED[2])
-    erase(world, person_id=person)
-    prospect = plant(world)
-    before = world.writes()
+    erase(world, person_id=world.workbooks.add_person(name="Z", email=PLANTED[2]))
+    prospect, before = plant(world), world.writes()
     world.run()
     with world.state() as state:
-        assert forgotten_ids(state.connection, "prospect") == {prospect}
         assert state.cache.prospects([prospect]) == {}
-    assert world.writes() == before
+    assert (forgotten(world), world.writes()) == ({prospect}, before)
 
 
-def test_forgetting_again_does_no_harm_and_an_unknown_id_is_noted_all_the_same(world: Any) -> None:
-    prospect = plant(world)
-    world.run()
-    known = [erase(world, prospect_id=one).known.known for one in (prospect, prospect, 424242)]
-    assert known == [True, False, False]
-    with world.state() as state:
-        assert 424242 in forgotten_ids(state.connection, "prospect")
+def test_forgetting_again_does_no_harm_and_an_unknown_id_is_noted_all_the_same(world: Any, planted: int) -> None:
+    known = [erase(world, prospect_id=one).known.known for one in (planted, planted, 424242)]
+    assert (known, 424242 in forgotten(world)) == ([True, False, False], True)
 
 
-def test_a_copy_that_cannot_be_rewritten_is_removed_and_one_that_was_moved_is_named(world: Any) -> None:
-    prospect = plant(world)
-    world.run()
+def test_nothing_of_an_address_is_kept_but_a_hash_that_needs_the_key_of_the_file(world: Any, planted: int) -> None:
+    erase(world, prospect_id=planted)
+    kept = {row[0] for row in world.sql("SELECT hash FROM forgotten_address")}
+    assert len(kept) == 2
+    assert not kept & {hashlib.sha256(address.encode()).hexdigest() for address in PLANTED}
+
+
+def test_a_copy_that_cannot_be_rewritten_is_removed_and_one_that_was_moved_is_named(world: Any, planted: int) -> None:
     damaged = world.state_path.with_name("state.db.backup-2020-01-01")
     damaged.write_bytes(b"SQLite format 3\0" + PLANTED[0].encode())
-    unfinished = world.state_path.with_name("state.db.backup-2020-01-02.partial")
-    unfinished.write_text(PLANTED[0])
+    world.state_path.with_name("state.db.backup-2020-01-02.partial").write_text(PLANTED[0])
+    moved = world.directory / "moved.db"
     with world.state() as state:
-        back_up_elsewhere(state, world.directory / "moved.db")
-    (world.directory / "moved.db").unlink()
-    erased = erase(world, prospect_id=prospect)
-    assert erased.removed == (damaged,)
-    assert erased.unreachable == (world.directory / "moved.db",)
+        back_up_elsewhere(state, moved)
+    moved.unlink()
+    erased = erase(world, prospect_id=planted)
+    assert (erased.removed, erased.unreachable) == ((damaged,), (moved,))
     assert found_in(world.directory) == set()
     assert damaged not in copies_of(world.state_path)
 
@@ -143,30 +142,24 @@ def test_what_makes_no_sense_of_theirs_is_not_kept_as_a_refusal(world: Any) -> N
     erase(world, prospect_id=prospect)
 
     def pull_nonsense(run: Any) -> None:
-        from outreach_sync.pull import pull  # noqa: PLC0415
-
         pages = run.source.pages
         refused = (Refused(Stream.TASKS, 5, prospect, "task 5: no sense"),)
         run.source.pages = lambda stream, url: (page._replace(refused=refused) for page in pages(stream, url))
         pull(run, Stream.TASKS)
 
     world.do(pull_nonsense)
-    with world.state() as state:
-        assert state.outbox.failures() == []
+    assert world.failures() == []
 
 
-def test_a_program_that_keeps_reading_the_state_is_named(world: Any) -> None:
-    prospect = plant(world)
-    world.run()
-    with world.state() as reader:
+def test_a_program_that_keeps_reading_the_state_is_named(world: Any, planted: int) -> None:
+    with world.state() as reader, world.state() as state:
         reader.connection.execute("BEGIN")
         reader.connection.execute("SELECT * FROM prospect").fetchone()
-        with world.state() as state:
-            state.connection.execute("PRAGMA busy_timeout = 50")
-            with pytest.raises(StateError, match="another program reads"):
-                forget(state, look_up(state.connection, prospect_id=prospect))
+        state.connection.execute("PRAGMA busy_timeout = 50")
+        with pytest.raises(StateError, match="another program reads"):
+            forget(state, look_up(state.connection, prospect_id=planted))
         reader.connection.execute("COMMIT")
-    erase(world, prospect_id=prospect)
+    erase(world, prospect_id=planted)
     assert found_in(world.directory) == set()
     assert not os.access(world.state_path.with_name("state.db-wal"), os.R_OK)
 
@@ -185,17 +178,5 @@ def test_the_same_human_under_a_new_id_is_not_created_again(world: Any, seen: st
     if seen == "after":
         plant(world, email=f" {PLANTED[2].upper()}")
     world.run(full=True)
-    assert (world.people(), world.tasks()) == ([], [])
-    with world.state() as state:
-        assert prospect + 1 in forgotten_ids(state.connection, "prospect")
-    assert found_in(world.directory) == set()
-
-
-def test_nothing_of_an_address_is_kept_but_a_hash_that_needs_the_key_of_the_file(world: Any) -> None:
-    prospect = plant(world)
-    world.run()
-    erase(world, prospect_id=prospect)
-    with world.state() as state:
-        kept = {row[0] for row in state.connection.execute("SELECT hash FROM forgotten_address")}
-    assert len(kept) == 2
-    assert not kept & {hashlib.sha256(address.encode()).hexdigest() for address in PLANTED}
+    assert (world.people(), world.tasks(), found_in(world.directory)) == ([], [], set())
+    assert prospect + 1 in forgotten(world)

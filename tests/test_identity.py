@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from outreach_sync.errors import WrongAccountError
 from outreach_sync.sandbox import Sandbox
+from tests.harness import PERSON
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PERSON = "Private::Crm::Person"
 PEOPLE = 12
 OPEN = {"guard": {"create": 500, "lost_count": 500, "count": 500}}
 
@@ -22,12 +20,11 @@ OPEN = {"guard": {"create": 500, "lost_count": 500, "count": 500}}
 def other() -> Iterator[Sandbox]:
     """Other services: records with the same ids, of other people."""
     with Sandbox() as sandbox:
-        sandbox.outreach.store.add_sequence("Another sequence")
+        outreach = sandbox.outreach.store
+        outreach.add_sequence("Another sequence")
         for number in range(PEOPLE):
-            address = f"two{number}@example.com"
-            names = {"firstName": f"Two{number}", "lastName": "Other"}
-            prospect = sandbox.outreach.store.add("prospect", {**names, "emails": [address]})
-            sandbox.outreach.store.add_state(prospect, 1, "active")
+            names = {"firstName": f"Two{number}", "lastName": "Other", "emails": [f"two{number}@example.com"]}
+            outreach.add_state(outreach.add("prospect", names), 1, "active")
         yield sandbox
 
 
@@ -39,13 +36,14 @@ def lived(world: Any) -> Any:
     return world
 
 
+def _add(sandbox: Sandbox, person: dict[str, Any], address: str) -> None:
+    """Give another Workbooks a Person with the id of one that the state knows."""
+    sandbox.workbooks.store.add(PERSON, id=person["id"], name="P", **{"main_location[email]": address})
+
+
 def _people_like(sandbox: Sandbox, world: Any, who: str) -> None:
-    """Give another Workbooks a Person for each id that the state knows."""
     for number, person in enumerate(world.people()):
-        address = f"{who}{number}@example.com"
-        sandbox.workbooks.store.add(
-            PERSON, id=person["id"], name=f"{who} {number}", **{"main_location[email]": address}
-        )
+        _add(sandbox, person, f"{who}{number}@example.com")
 
 
 def _move(world: Any, sandbox: Sandbox, section: str) -> None:
@@ -55,8 +53,18 @@ def _move(world: Any, sandbox: Sandbox, section: str) -> None:
         world.state_path.with_name("state.db.tokens").unlink()
 
 
-def _asked(service: Any) -> int:
-    return len(service.journal.entries())
+def _renew_the_key(world: Any, key: str) -> None:
+    store = world.sandbox.workbooks.store
+    store.account = replace(store.account, api_key=key, user_id=store.account.user_id + 1)
+    world.settings["workbooks"]["api_key"] = key
+
+
+def _renew_the_secret(world: Any) -> None:
+    world.sandbox.outreach.app.client_secret = world.settings["outreach"]["client_secret"] = "secret-that-was-renewed"
+
+
+def _status(world: Any) -> int:
+    return world.run(sync=OPEN).exit_status
 
 
 @pytest.mark.parametrize("section", ["workbooks", "outreach"])
@@ -68,24 +76,20 @@ def test_another_account_ends_with_2_and_nothing_is_written_anywhere(
     _move(lived, other, section)
     before = lived.writes()
     ended = lived.run(dry_run=dry_run, sync=OPEN)
-    assert ended.exit_status == 2
-    assert isinstance(ended.error, WrongAccountError)
+    assert (ended.exit_status, type(ended.error)) == (2, WrongAccountError)
     assert f"belongs to another {section.capitalize()}" in str(ended.error)
     assert "state rebind" in str(ended.error)
     assert (lived.writes(), len(other.workbooks.store.writes)) == (before, 0)
 
 
-def test_every_work_is_refused_before_it_begins(lived: Any, other: Sandbox) -> None:
+def test_an_empty_workbooks_and_one_with_the_same_number_are_others_too_and_no_work_begins(
+    lived: Any, other: Sandbox
+) -> None:
     _move(lived, other, "workbooks")
-    began: list[int] = []
-    assert lived.do(lambda _run: began.append(1)).exit_status == 2
-    assert began == []
-
-
-def test_an_empty_workbooks_and_one_with_the_same_number_are_others_too(lived: Any, other: Sandbox) -> None:
-    _move(lived, other, "workbooks")
-    assert lived.run(sync=OPEN).exit_status == 2
-    assert len(other.workbooks.store.writes) == 0
+    assert _status(lived) == 2
+    began: list[Any] = []
+    assert lived.do(began.append).exit_status == 2
+    assert (began, other.workbooks.store.writes) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -107,10 +111,9 @@ def test_half_of_those_who_are_there_and_a_quarter_of_all_have_to_be_the_same(
     lived: Any, other: Sandbox, same: int, others: int, status: int
 ) -> None:
     for number, person in enumerate(lived.people()[: same + others]):
-        address = f"{'one' if number < same else 'two'}{number}@example.com"
-        other.workbooks.store.add(PERSON, id=person["id"], name="P", **{"main_location[email]": address})
+        _add(other, person, f"{'one' if number < same else 'two'}{number}@example.com")
     _move(lived, other, "workbooks")
-    assert lived.run(sync=OPEN).exit_status == status
+    assert _status(lived) == status
 
 
 @pytest.mark.parametrize(
@@ -128,67 +131,45 @@ def test_a_person_is_the_same_by_whatever_would_find_it(lived: Any, other: Sandb
         }
         told = {name: value for name, value in said.items() if name == known_by}
         other.workbooks.store.add(PERSON, id=person["id"], name="P", **told)
-    assert lived.run(sync=OPEN).exit_status == 0
+    assert _status(lived) == 0
     _move(lived, other, "workbooks")
     lived.settings["workbooks"]["fields"] = {"outreach_id": "cf_person_outreach_id"}
-    assert lived.run(sync=OPEN).exit_status == 0
+    assert _status(lived) == 0
 
 
 def test_a_renewed_key_and_a_renewed_secret_pass_without_a_word(lived: Any) -> None:
-    account = lived.sandbox.workbooks.store.account
-    lived.sandbox.workbooks.store.account = replace(account, api_key="98765-renewed-key", user_id=77)
-    lived.settings["workbooks"]["api_key"] = "98765-renewed-key"
-    lived.sandbox.outreach.app.client_secret = "secret-that-was-renewed"
-    lived.settings["outreach"]["client_secret"] = "secret-that-was-renewed"
-    assert lived.run(sync=OPEN).exit_status == 0
-    asked = _asked(lived.sandbox.workbooks)
-    assert lived.run(sync=OPEN).exit_status == 0
-    assert _asked(lived.sandbox.workbooks) == asked  # it is remembered from now on
+    _renew_the_key(lived, "98765-renewed-key")
+    _renew_the_secret(lived)
+    assert _status(lived) == 0
+    asked = len(lived.sandbox.workbooks.journal.entries())
+    assert _status(lived) == 0
+    assert len(lived.sandbox.workbooks.journal.entries()) == asked, "it is remembered from now on"
 
 
-def test_the_same_account_at_another_address_passes(lived: Any, other: Sandbox) -> None:
-    for person in lived.people():
-        fields = {name: person[name] for name in ("id", "name", "main_location[email]", "created_through_reference")}
-        other.workbooks.store.add(PERSON, **fields)
-    _move(lived, other, "workbooks")
-    assert lived.run(sync=OPEN).exit_status == 0
-
-
-def test_a_key_whose_user_sees_nobody_is_of_the_same_account(lived: Any) -> None:
-    account = lived.sandbox.workbooks.store.account
-    lived.sandbox.workbooks.store.account = replace(account, api_key="98765-renewed-key")
-    lived.settings["workbooks"]["api_key"] = "98765-renewed-key"
-    for person in lived.people():
-        lived.sandbox.workbooks.store.hide(person["id"])
-    assert lived.run(sync=OPEN).exit_status == 0
-
-
-def test_people_whose_addresses_changed_everywhere_are_still_the_same(lived: Any) -> None:
+def test_a_key_whose_user_sees_nobody_or_people_whose_addresses_all_changed_is_of_the_same_account(lived: Any) -> None:
     for person in lived.people():
         lived.edit_person(person["id"], **{"main_location[email]": "married@example.com"})
-    lived.settings["workbooks"]["api_key"] = "98765-renewed-key"
-    lived.sandbox.workbooks.store.account = replace(
-        lived.sandbox.workbooks.store.account, api_key="98765-renewed-key", logical_database_id=3
-    )
-    assert lived.run(sync=OPEN).exit_status == 0
+    _renew_the_key(lived, "98765-renewed-key")
+    assert _status(lived) == 0
+    for person in lived.people():
+        lived.sandbox.workbooks.store.hide(person["id"])
+    _renew_the_key(lived, "98765-another-key")
+    assert _status(lived) == 0
 
 
 def test_a_service_that_has_to_be_asked_and_is_down_is_not_guessed_about(lived: Any, other: Sandbox) -> None:
     _people_like(other, lived, "two")
     _move(lived, other, "workbooks")
     other.workbooks.faults.on("unavailable_503")
-    ended = lived.run(sync={**OPEN, "patience": "1s"})
-    assert ended.exit_status == 4
-    assert len(other.workbooks.store.writes) == 0
+    assert lived.run(sync={**OPEN, "patience": "1s"}).exit_status == 4
+    assert other.workbooks.store.writes == []
 
 
-def test_a_new_consent_of_another_organisation_is_noticed_though_the_app_is_the_same(
-    lived: Any, other: Sandbox
-) -> None:
+def test_a_consent_of_another_organisation_is_noticed_though_the_app_is_the_same(lived: Any, other: Sandbox) -> None:
     for name in ("client_id", "client_secret"):
         setattr(other.outreach.app, name, getattr(lived.sandbox.outreach.app, name))
     _move(lived, other, "outreach")
-    assert lived.run(sync=OPEN).exit_status == 2
+    assert _status(lived) == 2
 
 
 @pytest.mark.parametrize(
@@ -203,13 +184,12 @@ def test_a_new_consent_of_another_organisation_is_noticed_though_the_app_is_the_
 def test_prospects_are_the_same_by_what_they_still_say(
     lived: Any, before: dict[str, Any], since: dict[str, Any], status: int
 ) -> None:
-    outreach = lived.sandbox.outreach
     for changes in (before, since):
-        assert lived.run(sync=OPEN).exit_status == 0
-        for prospect in outreach.store.all("prospect"):
-            outreach.store.update("prospect", prospect.id, **changes)
-    outreach.app.client_secret = lived.settings["outreach"]["client_secret"] = "secret-that-was-renewed"
-    assert lived.run(sync=OPEN).exit_status == status
+        assert _status(lived) == 0
+        for prospect in lived.outreach.all("prospect"):
+            lived.outreach.update("prospect", prospect.id, **changes)
+    _renew_the_secret(lived)
+    assert _status(lived) == status
 
 
 @pytest.mark.parametrize(

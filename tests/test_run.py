@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,25 +13,21 @@ from outreach_sync.errors import LockHeldError, OutreachSyncError, UnavailableEr
 from outreach_sync.instants import Instant
 from outreach_sync.log import keep_secret
 from outreach_sync.records import Stream
-from outreach_sync.run import RunSummary, StreamSummary
+from outreach_sync.run import Run, RunSummary, StreamSummary
 from outreach_sync.store import run_lock
-from outreach_sync.store.progress import History
+from outreach_sync.store.progress import History, RunRecord
+from tests.conftest import World
 from tests.harness import DAY
 
-if TYPE_CHECKING:
-    from outreach_sync.run import Run
-    from tests.conftest import World
+
+def recorded(world: World) -> list[RunRecord]:
+    with world.state() as state:
+        return state.history.runs(9)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize(  # with 3, Workbooks refused the key, and what was read is queued
     ("read", "status", "word"),
-    [
-        (5, 0, "ok"),
-        (0, 1, "partial"),
-        (5, 3, "partial"),  # Workbooks refused the key, and what was read is queued
-        (0, 3, "failed"),
-        (5, 143, "partial"),
-    ],
+    [(5, 0, "ok"), (0, 1, "partial"), (5, 3, "partial"), (0, 3, "failed"), (5, 143, "partial")],
 )
 def test_the_outcome_in_a_word(read: int, status: int, word: str) -> None:
     summary = RunSummary("1", Instant(0), dry_run=False, streams={Stream.TASKS: StreamSummary(read=read)})
@@ -49,24 +44,22 @@ def test_a_run_is_recorded_with_what_it_did_and_how_it_ended(world: World, *, fa
     if fails:
         world.sandbox.outreach.stop()
     ended = world.run(sync={"patience": "1s"})
-    with world.state() as state:
-        (record,) = state.history.runs()
-    assert (record.exit_status, record.outcome) == (ended.exit_status, ended.outcome)
-    assert (ended.exit_status, ended.outcome) == ((4, "failed") if fails else (0, "ok"))
+    (record,) = recorded(world)
+    assert (record.exit_status, record.outcome) == ((4, "failed") if fails else (0, "ok"))
     assert (record.id, record.summary) == (ended.run_id, json.loads(json.dumps(ended.document)))
     assert ("Outreach" in record.summary.get("error", "")) is fails
 
 
 def test_a_dry_run_is_not_recorded_takes_no_lock_and_leaves_no_file(world: World) -> None:
-    assert world.run(dry_run=True).exit_status == 0
-    assert [one.name for one in world.state_path.parent.glob("*") if "token" not in one.name] == []
+    def files() -> list[str]:
+        return sorted(one.name for one in world.state_path.parent.iterdir() if "token" not in one.name)
+
+    assert (world.run(dry_run=True).exit_status, files()) == (0, [])
     world.run()
-    before = sorted(one.name for one in world.state_path.parent.iterdir())
+    before = files()
     with run_lock(world.state_path, "run"):
         assert world.run(dry_run=True).exit_status == 0
-    assert sorted(one.name for one in world.state_path.parent.iterdir()) == before
-    with world.state() as state:
-        assert len(state.history.runs(9)) == 1
+    assert (files(), len(recorded(world))) == (before, 1)
 
 
 @pytest.mark.parametrize(("kept", "old", "young"), [(None, "91d", "89d"), ("10d", "11d", "9d")])
@@ -74,11 +67,10 @@ def test_old_runs_are_dropped_and_young_ones_kept(world: World, kept: str | None
     if kept:
         world.change("state", keep_runs=kept)
     with world.state() as state, state.transaction():
-        state.history.begin("old", "run", Instant(instants.now() - instants.parse_duration(old)))
-        state.history.begin("young", "run", Instant(instants.now() - instants.parse_duration(young)))
+        for span in (old, young):
+            state.history.begin(span, "run", Instant(instants.now() - instants.parse_duration(span)))
     world.run()
-    with world.state() as state:
-        assert [record.id for record in state.history.runs(9)][1:] == ["young"]
+    assert [record.id for record in recorded(world)][1:] == [young]
 
 
 @pytest.mark.parametrize("whose", ["this machine's clock", "Outreach's clock"])
@@ -91,17 +83,12 @@ def test_a_run_in_the_wrong_year_drops_no_history_and_hides_no_later_run(
         if whose == "Outreach's clock":
             world.sandbox.outreach.faults.on("clock_skew", ms=wrong)
         else:
-            monkeypatch.setattr(
-                "outreach_sync.run.instants.now", lambda by=wrong: Instant(time.time_ns() // 10**6 + by)
-            )
+            monkeypatch.setattr(instants, "now", lambda by=wrong: Instant(time.time_ns() // 10**6 + by))
         world.run()
         monkeypatch.undo()
         world.sandbox.outreach.faults.clear()
     last = world.run()
-    with world.state() as state:
-        recorded = state.history.runs(9)
-        assert len(recorded) == 5
-        assert recorded[0].id == last.document["run_id"]
+    assert (len(recorded(world)), recorded(world)[0].id) == (5, last.run_id)
 
 
 def test_two_runs_at_once_are_one_run_and_an_error_that_names_the_holder(world: World) -> None:
@@ -116,10 +103,8 @@ def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World
         raise UnavailableError("Workbooks refused: bad key S3CRETKEYWB")
 
     ended = world.do(fail)
-    with world.state() as state:
-        (record,) = state.history.runs(1)
     assert "refused" in ended.document["error"]
-    assert "S3CRETKEYWB" not in json.dumps([ended.document, record.summary])
+    assert "S3CRETKEYWB" not in json.dumps([ended.document, recorded(world)[0].summary])
 
 
 @pytest.mark.parametrize("step", ["begin", "finish"])
@@ -153,20 +138,18 @@ def test_a_pilot_lets_nothing_pass_the_guard_but_what_it_writes(world: World) ->
         assert (ended.exit_status, ended.document["people"]["updated"]) == (6, 0)
 
 
-def test_what_was_discarded_does_not_count_as_waiting(world: World) -> None:
+def test_what_waits_is_said_by_a_run_that_cannot_begin_too_and_what_was_discarded_does_not(world: World) -> None:
     world.prospect(email="ada@example.com", states=("hibernating",))
     assert world.run().document["people"]["queued"] == 1
+    tokens = world.state_path.with_name("state.db.tokens")
+    kept = tokens.read_text()
+    tokens.write_text("no tokens")
+    ended = world.run()
+    assert (ended.exit_status, ended.failing, ended.document["people"]["queued"]) == (2, 1, 1)
+    tokens.write_text(kept)
     with world.state() as state, state.transaction():
         state.outbox.discard([entry.id for entry in state.outbox.failures()])
     assert world.run().document["people"]["queued"] == 0
-
-
-def test_a_run_that_cannot_begin_says_what_waits_all_the_same(world: World) -> None:
-    world.prospect(email="ada@example.com", states=("hibernating",))
-    world.run()
-    world.state_path.with_name("state.db.tokens").write_text("no tokens")
-    ended = world.run()
-    assert (ended.exit_status, ended.failing, ended.document["people"]["queued"]) == (2, 1, 1)
 
 
 def test_what_was_written_is_kept_for_as_long_as_the_config_says(world: World) -> None:

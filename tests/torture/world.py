@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from outreach_sync import run
 from outreach_sync.reconcile import reconcile
 from outreach_sync.sandbox import Sandbox
-from tests.harness import PERSON, Installation, NoWaiting, Silence, Time
+from tests.harness import PERSON, Installation, NoWaiting, Recorder, Time
 from tests.torture import oracle
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class World(Installation):
         work = (lambda run: reconcile(run, allow_bulk=bulk)) if command == "reconcile" else None
         asked = run.Options(command, **options)
         try:
-            ended = run.perform(self.config(), asked, stop or NoWaiting(self.time), Silence(), work=work)
+            ended = run.perform(self.config(), asked, stop or NoWaiting(self.time), Recorder(), work=work)
             if ended.exit_status in {0, 1} and not (asked.dry_run or asked.streams):
                 self.history.read_everything(self)
             return ended
