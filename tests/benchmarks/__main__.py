@@ -10,13 +10,13 @@ import os
 import platform
 import sys
 
-from tests.benchmarks import measures, tenants
+from tests.benchmarks import measures
 from tests.benchmarks.figures import Row, say, table
 
 _MEASURES = {
     "start": measures.start, "idle": measures.idle, "requests": measures.requests_needed,
     "reading": measures.reading, "cycle": measures.whole_cycle, "memory": measures.memory,
-    "flatness": measures.flatness, "tenants": tenants.tenants,
+    "flatness": measures.flatness, "tenants": measures.tenants,
 }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
-"""The bare loops that the program is held against, each a process of its own.
+"""The bare loop that the program is held against, a process of its own: it sends recorded requests again.
 
-Run as `python -m tests.benchmarks.replay FILE`: a `Wire` sends recorded requests again and does nothing else, a
-`Script` does what somebody would write in an afternoon.
+Run as `python -m tests.benchmarks.replay FILE`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 import requests
@@ -31,14 +30,6 @@ class Wire(NamedTuple):
     workbooks: str
     requests: Sequence[Recorded]
     lanes: int
-
-
-class Script(NamedTuple):
-    """What to update: one request for each Person."""
-
-    workbooks: str
-    api_key: str
-    people: Sequence[tuple[int, str]]
 
 
 def replay(wire: Wire) -> None:
@@ -65,24 +56,6 @@ def replay(wire: Wire) -> None:
     _side_by_side(wire.lanes, [(target, "POST", url, body) for url, body in workbooks])
 
 
-def update_one_by_one(script: Script) -> None:
-    """Look each Person up by id and update it, in a plain session, one after the other."""
-    session = requests.Session()
-    url = f"{script.workbooks}/crm/people.api"
-    who = {"client": "api", "api_version": "1", "api_key": script.api_key}
-    for person_id, label in script.people:
-        chosen = {"_ff[]": "id", "_ft[]": "eq", "_fc[]": str(person_id)}
-        columns = {"_select_columns[]": ["id", "lock_version", "cf_person_sequence_state"]}
-        found = session.post(url, data={**who, **chosen, **columns, "_method": "GET", "_start": "0", "_limit": "1"})
-        row = found.json()["data"][0]
-        change = {"id[]": str(person_id), "lock_version[]": str(row["lock_version"]), "__method[]": "PUT"}
-        written = session.post(
-            url, data={**who, **chosen, **change, "_method": "PUT", "cf_person_sequence_state[]": label}
-        )
-        if not written.json()["affected_objects"]:
-            raise SystemExit(written.text)
-
-
 def _side_by_side(lanes: int, calls: Sequence[tuple[requests.Session, str, str, bytes]]) -> None:
     with ThreadPoolExecutor(lanes) as pool:
         for answer in pool.map(lambda call: call[0].request(call[1], call[2], data=call[3]), calls):
@@ -91,8 +64,7 @@ def _side_by_side(lanes: int, calls: Sequence[tuple[requests.Session, str, str, 
 
 def main(path: Path) -> None:
     """Do what the file says."""
-    content: Any = pickle.loads(path.read_bytes())  # noqa: S301 - written by the benchmark a moment ago
-    (replay if isinstance(content, Wire) else update_one_by_one)(content)
+    replay(pickle.loads(path.read_bytes()))  # noqa: S301 - written by the benchmark a moment ago
 
 
 if __name__ == "__main__":

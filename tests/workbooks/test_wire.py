@@ -89,9 +89,7 @@ SECONDS = st.integers(min_value=0, max_value=4_102_444_800).map(lambda second: I
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (True, "1"),
-        (False, "0"),
-        (7, "7"),
+        *[(True, "1"), (False, "0"), (7, "7")],
         ("Active \u2013 Running", "Active \u2013 Running"),
         (DateTime(Instant(TEN + 999)), "Tue Sep 01 10:00:04 UTC 2026"),
         (Date(TEN), " 1 Sep 2026"),
@@ -174,14 +172,8 @@ def test_reading_a_time_never_fails(text: str) -> None:
         (DateTime(TEN), "Tue Sep 01 10:00:05 UTC 2026", False),
         (DateTime(TEN), None, False),
         (Date(TEN), "2026-09-01,0,Europe/London", True),
-        (True, "t", True),
-        (False, None, True),
-        (True, False, False),
-        ("a\nb", "a\r\nb", True),
-        ("a & b", "a &amp; b", False),
-        ("18", 18, True),
-        (None, None, True),
-        (None, "x", False),
+        *[(True, "t", True), (False, None, True), (True, False, False), (None, None, True), (None, "x", False)],
+        *[("a\nb", "a\r\nb", True), ("a & b", "a &amp; b", False), ("18", 18, True)],
     ],
 )
 def test_what_is_kept_is_compared_after_parsing(sent: WriteValue, raw: object, *, kept: bool) -> None:
