@@ -322,6 +322,9 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
             remember(run.store, look)
     if work is None:
         run_cycle(run, allow_bulk=options.allow_bulk)
+        for one, cached in run.store.cache.prospects(options.prospects).items():
+            if not cached.known and cached.person_id is None:
+                run.summary.warnings.append(f"Outreach shows no prospect {one}, which --prospect names.")
     else:
         work(run)
 

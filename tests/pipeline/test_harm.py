@@ -385,6 +385,15 @@ def test_a_run_for_some_prospects_writes_the_people_they_are_and_nobody_else(wor
     assert labels(world) == ["Finished"] * 3
 
 
+def test_a_pilot_says_whom_outreach_does_not_show_and_of_nobody_else(world: World) -> None:
+    linked, alone = world.known(1)[0], world.prospect(email="alone@example.com")
+    for dry_run in (True, False):
+        ended = world.run(prospects=(linked, alone, 999), dry_run=dry_run)
+        assert ended.document["warnings"] == ["Outreach shows no prospect 999, which --prospect names."]
+        assert ended.exit_status == 0
+    assert "warnings" not in world.run().document
+
+
 def test_a_pilot_ends_where_somebody_else_will_be_the_same_person_and_was_never_read(world: World) -> None:
     world.prospect(email="ada@example.com", states=("opted_out",))
     twin, other = world.prospect(email="ada@example.com"), world.prospect(email="bo@example.com")
