@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from outreach_sync.instants import parse_iso
+
 if TYPE_CHECKING:
     from conftest import Client
 
@@ -47,7 +49,7 @@ def test_a_skip_leaves_an_event_and_moves_the_state_on(client: Client, store: Ou
     assert pointers(client.rows("sequenceStates")[0])["sequenceStep"] == 2
     assert names(client)[-2:] == ["skip_task", "sequence_state_advanced"]
     assert client.get("events/1").json()["data"]["id"] == 1
-    store.add_task(None, state="skipped", updatedAt="2026-09-01T10:00:00.123Z")
+    store.add_task(None, state="skipped", updatedAt=parse_iso("2026-09-01T10:00:00.123Z"))
     assert client.rows("events", **SKIPS)[0]["attributes"]["createdAt"] == "2026-09-01T10:00:00.123Z"
 
 
