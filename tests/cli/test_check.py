@@ -95,30 +95,35 @@ def test_a_field_of_the_vendors_integration_is_proposed_instead_of_a_second_one(
     assert "Set workbooks.fields.outreach_id to cf_person_outreach_id, " in hint
 
 
-def test_what_keeps_one_service_from_being_tried_keeps_no_other(setup: Any) -> None:
-    setup.sandbox.outreach.faults.on("refresh_revoked")
+@pytest.mark.parametrize(
+    ("service", "fault", "status", "hint"),
+    [
+        ("outreach", "refresh_revoked", 3, "auth login"), ("workbooks", "key_refused", 3, "workbooks.api_key"),
+        *((one, None, 4, "Try again later; the status page of the service") for one in ("outreach", "workbooks")),
+    ],
+)  # fmt: skip
+def test_what_keeps_one_service_from_being_tried_or_stops_it_keeps_no_other(
+    setup: Any, service: str, fault: str | None, status: int, hint: str
+) -> None:
+    one = getattr(setup.sandbox, service)
+    if fault is None:
+        one.stop()
+    else:
+        one.faults.on(fault)
     ran = setup("check", "--json")
-    assert (ran.status, {name.partition(" ")[0] for name in _bad(ran)}) == (3, {"outreach"})
-    assert "auth login" in _found(ran)["outreach login"]["hint"]
-    setup.sandbox.outreach.faults.clear()
+    assert (ran.status, {name.partition(" ")[0] for name in _bad(ran)}) == (status, {service})
+    assert hint in _found(ran)[f"{service} login"]["hint"]
+
+
+def test_a_key_that_is_wrong_is_not_said_and_one_that_is_missing_keeps_outreach_from_nothing(setup: Any) -> None:
     setup.change("workbooks", api_key="planted-wrong-key")
-    ran = setup("check", "--json")
-    assert (ran.status, {name.partition(" ")[0] for name in _bad(ran)}) == (3, {"workbooks"})
-    assert "planted-wrong-key" not in ran.everything
+    assert "planted-wrong-key" not in setup("check", "--json").everything
     del setup.settings["workbooks"]["api_key"]
     setup.write()
     ran = setup("check", "--json")
     assert (ran.status, _found(ran)["outreach scope tasks.read"]["status"]) == (2, "ok")
     assert "workbooks.api_key" in _found(ran)["config"]["detail"]
     assert not [one["hint"] for one in ran.document["checks"] if "outreach-sync check" in one["hint"]]
-
-
-@pytest.mark.parametrize("service", ["outreach", "workbooks"])
-def test_a_service_that_is_down_ends_with_4_and_the_other_is_checked(setup: Any, service: str) -> None:
-    getattr(setup.sandbox, service).stop()
-    ran = setup("check", "--json")
-    assert (ran.status, {name.partition(" ")[0] for name in _bad(ran)}) == (4, {service})
-    assert _found(ran)[f"{service} login"]["hint"].startswith("Try again later; the status page of the service")
 
 
 def test_a_mistake_in_the_config_or_none_ends_with_2_and_still_prints_one_document(setup: Any) -> None:

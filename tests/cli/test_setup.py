@@ -292,8 +292,7 @@ def test_only_missing_entries_are_added_and_none_beside_one_with_another_dash(em
 
 
 def test_fields_that_are_not_configured_are_not_made(bare: Setup) -> None:
-    bare.settings["workbooks"]["fields"] = {}
-    bare.write()
+    bare.change("workbooks", fields={})
     bare("provision")
     assert sorted(one["title"] for one in records(bare, CUSTOM_FIELD)) == ["Sequence State", "State Updated at"]
 
@@ -311,8 +310,7 @@ def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Set
 
 
 def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare: Setup) -> None:
-    bare.settings["workbooks"]["fields"] = {"sequence_state": "cf_person_other"}
-    bare.write()
+    bare.change("workbooks", fields={"sequence_state": "cf_person_other"})
     text = bare.config_path.read_text().replace("workbooks:\n", "workbooks:  # the target\n")
     bare.config_path.write_text(text)
     assert "sequence_state: cf_person_sequence_state" in bare("provision").out
@@ -327,8 +325,7 @@ def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare:
 
 
 def test_the_field_of_the_vendors_integration_is_proposed_and_none_is_made_beside_it(empty: Setup) -> None:
-    empty.settings["workbooks"]["fields"] = {}
-    empty.write()
+    empty.change("workbooks", fields={})
     before = added(empty)
     shown = empty.document("provision", "--dry-run")
     assert shown["config_changes"] == {"workbooks.fields.outreach_id": "cf_person_outreach_id"}

@@ -243,15 +243,20 @@ def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("status",), ("failures", "list"), ("failures", "retry"), ("run", "--dry-run"), ("state", "verify"),
+        ("status",), ("failures", "list"), ("failures", "retry"), ("run", "--dry-run"),
         ("state", "backup"), ("explain", "--prospect", "1"), ("report", "--out", "-"),
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_a_state_whose_directory_cannot_be_entered_is_no_bug_and_check_goes_on(
+def test_a_state_of_another_program_or_in_a_directory_that_cannot_be_entered_is_said_and_check_goes_on(
     arguments: tuple[str, ...], empty: Any, close: Callable[[Path], None]
 ) -> None:
     empty.state_path.parent.mkdir()
+    with closing(sqlite3.connect(empty.state_path)) as connection:
+        connection.execute("CREATE TABLE precious (id)")
+    for words in (arguments, ("check",), ("run",)):
+        ran = empty(*words)
+        assert (ran.status, "not one of outreach-sync" in ran.everything) == (2, True)
     close(empty.state_path.parent)
     ran = empty(*arguments)
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
