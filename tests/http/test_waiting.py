@@ -98,13 +98,6 @@ def test_what_may_pass_is_tried_again_with_growing_pauses_and_noted(fake: Any) -
     assert call.given == pytest.approx([60, 60 - first, 60 - first - second, 1060 - fake.now])
 
 
-def test_what_cannot_pass_is_not_tried_again(fake: Any, patience: Any) -> None:
-    call = Flaky(fake, NotSentError("refused"), ValueError("a bug"))
-    with pytest.raises(ValueError, match="a bug"):
-        patience(60).ask("reading", call)
-    assert len(call.given) == 2
-
-
 @pytest.mark.parametrize(
     ("failure", "given_up"),
     [
@@ -157,12 +150,16 @@ def test_an_attempt_within_an_attempt_is_counted_once(fake: Any, patience: Any) 
     assert fake.now < 1033
 
 
-def test_a_failure_that_is_final_is_raised_as_it_is_and_counts(fake: Any, patience: Any) -> None:
+def test_a_bug_and_a_final_failure_are_raised_as_they_are_and_the_failure_counts(fake: Any, patience: Any) -> None:
     asked, call = patience(100), Flaky(fake, NotSentError("down"), MaybeSentError("lost"), lasting=30)
     with pytest.raises(MaybeSentError, match=r"^lost$"):
         asked.ask("writing", call, final=(MaybeSentError,))
     assert len(call.given) == 2
     assert asked.left() == pytest.approx(1100 - fake.now)
+    bug = Flaky(fake, ValueError("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        asked.ask("reading", bug)
+    assert len(bug.given) == 1
 
 
 def test_a_short_pause_that_is_asked_for_is_kept_and_a_long_one_ends_it_at_once(fake: Any, patience: Any) -> None:

@@ -68,14 +68,19 @@ def unusable_directory(world: World) -> list[int]:
     return statuses
 
 
+def _refused_and_left_alone(world: World) -> list[int]:
+    before = world.state_path.read_bytes()
+    status = _status(world)
+    assert status == 2
+    assert world.state_path.read_bytes() == before, "a state that cannot be used was overwritten"
+    return [status]
+
+
 def damaged_database(world: World) -> list[int]:
     """The file is no database any more: it is left as it is, and the administrator moves it away."""
     _status(world)
     world.state_path.write_bytes(b"\xff" * 4096 + world.state_path.read_bytes()[4096:])
-    before = world.state_path.read_bytes()
-    statuses = [_status(world)]
-    assert statuses == [2]
-    assert world.state_path.read_bytes() == before, "a damaged database was overwritten"
+    statuses = _refused_and_left_alone(world)
     world.lose_the_state()
     return statuses
 
@@ -84,10 +89,7 @@ def newer_state(world: World) -> list[int]:
     """A newer program wrote the state, and somebody went back to this one."""
     _status(world)
     _set_version(world, 99)
-    before = world.state_path.read_bytes()
-    statuses = [_status(world)]
-    assert statuses == [2]
-    assert world.state_path.read_bytes() == before, "a newer state was touched"
+    statuses = _refused_and_left_alone(world)
     _set_version(world, 1)
     return statuses
 

@@ -97,6 +97,7 @@ class SmallCrm:
         self.records: dict[str, list[dict[str, Any]]] = {}
         self.forms: list[Form] = []
         self.key: Callable[[str], str] = str.lower
+        self.shows_deleted = False
 
     def respond(self, request: Request) -> Response:
         form = form_of(request)
@@ -110,7 +111,7 @@ class SmallCrm:
                 for row in rows
                 if row["id"] > after
                 and self.key(str(row.get(form["_ff[]"][0], ""))) in values
-                and ("is_deleted" in form["_ff[]"] or not row.get("is_deleted"))
+                and (self.shows_deleted or "is_deleted" in form["_ff[]"] or not row.get("is_deleted"))
             ]
         return said(success=True, data=rows[:100])
 

@@ -28,6 +28,8 @@ def test_deleted_records_are_found_by_id_and_reference_but_by_nothing_else(workb
     assert workbooks.people_by_ids([2])[2].is_deleted
     assert workbooks.people("email", ["a@b.example"]) == {}
     assert [row.is_deleted for row in workbooks.people("reference", ["r"])["r"]] == [True]
+    crm.shows_deleted = True
+    assert workbooks.people("email", ["a@b.example"]) == {}, "nor where the service shows it"
     bare = workbooks.people_by_ids([3])[3]
     assert (bare.lock_version, bare.is_deleted, bare.email, set(bare.fields.values())) == (-1, False, None, {None})
     crm.records["activity/tasks"] = [{"id": one, "is_deleted": one == 1, REFERENCE: "r"} for one in (1, 2)]
@@ -151,9 +153,13 @@ def person_with(name: str, datatype: str, *, updateable: bool = True) -> RecordT
         ("state_updated_at", "boolean", True), ("sequence_state", "unheard_of", False), ("sequence_state", "", False),
     ],
 )  # fmt: skip
-def test_a_wrong_kind_of_field_is_fatal_only_where_it_is_certain(role: str, datatype: str, fatal: object) -> None:
+def test_a_wrong_kind_of_field_is_fatal_where_it_is_certain_a_locked_one_always(
+    role: str, datatype: str, fatal: object
+) -> None:
     findings = field_problems(person_with("cf", datatype), {role: "cf"})
     assert [(finding.subject, finding.fatal) for finding in findings] == ([] if fatal is None else [("cf", fatal)])
+    (locked,) = field_problems(person_with("cf", datatype, updateable=False), {role: "cf"})
+    assert (locked.fatal, locked.problem) == (True, "the field cannot be written")
 
 
 @pytest.mark.parametrize(
@@ -166,18 +172,9 @@ def test_a_missing_field_is_named_with_the_nearest_of_its_kind(there: str, neare
     assert finding.hint == f"{nearest}Set workbooks.fields.sequence_state, or run `provision`."
 
 
-def test_a_field_that_cannot_be_written_is_a_problem() -> None:
-    (finding,) = field_problems(person_with("cf", "string", updateable=False), {"sequences": "cf"})
-    assert (finding.fatal, finding.problem) == (True, "the field cannot be written")
-
-
 @pytest.mark.parametrize(
     ("entries", "nearest"),
-    [
-        (["Active - Running", "Finished"], "Active - Running"),
-        (["ACTIVE\u2014RUNNING"], "ACTIVE\u2014RUNNING"),
-        (["Finished"], None),
-    ],
+    [*((["Finished", one], one) for one in ("Active - Running", "ACTIVE\u2014RUNNING")), (["Finished"], None)],
 )
 def test_a_missing_label_comes_with_the_entry_most_like_it(entries: list[str], nearest: str | None) -> None:
     assert metadata.missing_labels(entries, ["Active \u2013 Running"]) == {"Active \u2013 Running": nearest}
