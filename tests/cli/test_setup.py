@@ -291,12 +291,6 @@ def test_only_missing_entries_are_added_and_none_beside_one_with_another_dash(em
     assert added(empty) == (before[0], before[1] + 1)
 
 
-def test_fields_that_are_not_configured_are_not_made(bare: Setup) -> None:
-    bare.change("workbooks", fields={})
-    bare("provision")
-    assert sorted(one["title"] for one in records(bare, CUSTOM_FIELD)) == ["Sequence State", "State Updated at"]
-
-
 def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Setup) -> None:
     bare.sandbox.workbooks.faults.on("custom_field_slow", polls=12)
     bare.change("sync", patience="0s")
@@ -309,11 +303,14 @@ def test_slow_fields_are_waited_for_and_an_impatient_run_is_carried_on(bare: Set
     assert added(bare) == made
 
 
-def test_columns_that_differ_are_written_into_the_config_with_its_comments(bare: Setup) -> None:
+def test_only_configured_fields_are_made_and_columns_that_differ_are_written_into_the_config_with_its_comments(
+    bare: Setup,
+) -> None:
     bare.change("workbooks", fields={"sequence_state": "cf_person_other"})
     text = bare.config_path.read_text().replace("workbooks:\n", "workbooks:  # the target\n")
     bare.config_path.write_text(text)
     assert "sequence_state: cf_person_sequence_state" in bare("provision").out
+    assert sorted(one["title"] for one in records(bare, CUSTOM_FIELD)) == ["Sequence State", "State Updated at"]
     assert bare.config_path.read_text() == text
     changed = bare.document("provision", "--write")
     assert changed["config_changes"] == {"workbooks.fields.sequence_state": "cf_person_sequence_state"}
