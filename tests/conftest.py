@@ -26,14 +26,8 @@ if _MEMORY.is_dir():
     if not _room.f_flag & (os.ST_NOEXEC | os.ST_RDONLY) and _room.f_bavail * _room.f_frsize > 2**30:
         os.environ.setdefault("TMPDIR", str(_MEMORY))  # thousands of states would wait for the disk at each commit
 
-settings.register_profile(
-    "check",
-    max_examples=50,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+kept = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("check", max_examples=50, derandomize=True, **kept)
 settings.register_profile("torture", settings.get_profile("check"), max_examples=2000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "check"))
 

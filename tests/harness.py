@@ -1,7 +1,5 @@
 """What tests of whole runs and commands share: both services, a config that uses them, and time in no time."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -173,14 +171,11 @@ class CommandLine:
     """Runs command lines in this process; nothing in them waits."""
 
     def __init__(self, config_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.config_path = config_path
-        self._capsys = capsys
+        self.config_path, self._capsys = config_path, capsys
 
     def __call__(self, *arguments: str) -> Ran:
         self._capsys.readouterr()
-        status = run_command(["-c", str(self.config_path), *arguments])
-        captured = self._capsys.readouterr()
-        return Ran(status, captured.out, captured.err)
+        return Ran(run_command(["-c", str(self.config_path), *arguments]), *self._capsys.readouterr())
 
 
 class Setup(Installation):

@@ -1,7 +1,5 @@
 """What the stream of events makes of a cycle: skips, removals and opt-outs that no list shows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -33,16 +31,14 @@ def asked(world: World, **sync: Any) -> int:
 
 
 @pytest.mark.parametrize(
-    "hypothesis", ["skip_is_not_completed", "skip_is_like_done", "skip_is_another_word", "skip_destroys_task", None]
+    "fault", ["skip_is_not_completed", "skip_is_like_done", "skip_is_another_word", "skip_destroys_task", None]
 )
-@pytest.mark.parametrize("first_seen", ["before the skip", "after the skip"])
-def test_an_event_makes_one_task_whatever_the_skip_leaves(
-    world: World, hypothesis: str | None, first_seen: str
-) -> None:
-    if hypothesis:
-        world.sandbox.outreach.faults.on(hypothesis)
+@pytest.mark.parametrize("seen", ["before the skip", "after the skip"])
+def test_an_event_makes_one_task_whatever_the_skip_leaves(world: World, fault: str | None, seen: str) -> None:
+    if fault:
+        world.sandbox.outreach.faults.on(fault)
     task = open_task(world, world.prospect(email="ada@example.com"), dueAt="2026-08-01T00:00:00.000Z", note="Call back")
-    if first_seen == "before the skip":
+    if seen == "before the skip":
         asked(world, **NEVER)
         next_minute(world)
     world.outreach.skip_task(task)
@@ -51,7 +47,7 @@ def test_an_event_makes_one_task_whatever_the_skip_leaves(
     (made,) = world.tasks()
     assert made["created_through_reference"] == f"outreach-task-{task}"
     assert made["primary_contact_id"] == world.person()["id"]
-    if hypothesis != "skip_destroys_task":
+    if fault != "skip_destroys_task":
         assert "Call back" in made["description"]
         return
     event = [one for one in world.outreach.all("event") if one.values["name"] == "skip_task"][-1]
@@ -71,9 +67,7 @@ def test_an_event_makes_one_task_whatever_the_skip_leaves(
         ("out_of_order", {}, 1), ("event_relations_die", {"shape": "empty"}, 1),
     ],
 )  # fmt: skip
-def test_a_strange_stream_makes_one_task_or_none_and_no_failure(
-    world: World, fault: str, options: dict[str, Any], made: int
-) -> None:
+def test_a_strange_stream_makes_one_task_or_none(world: World, fault: str, options: Any, made: int) -> None:
     task = open_task(world, world.prospect(email="ada@example.com"))
     world.run(sync=NEVER)
     world.sandbox.outreach.faults.on(fault, **options)

@@ -1,7 +1,5 @@
 """A state belongs to one Outreach and one Workbooks, and is never used with another."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -82,9 +80,7 @@ def test_another_account_ends_with_2_and_nothing_is_written_anywhere(
     assert (lived.writes(), len(other.workbooks.store.writes)) == (before, 0)
 
 
-def test_an_empty_workbooks_and_one_with_the_same_number_are_others_too_and_no_work_begins(
-    lived: Any, other: Sandbox
-) -> None:
+def test_an_empty_workbooks_is_another_too_and_no_work_begins(lived: Any, other: Sandbox) -> None:
     _move(lived, other, "workbooks")
     assert _status(lived) == 2
     began: list[Any] = []
@@ -95,9 +91,7 @@ def test_an_empty_workbooks_and_one_with_the_same_number_are_others_too_and_no_w
 @pytest.mark.parametrize(
     ("account", "number"), [({"logical_database_id": 4}, 4), ({"created_at": "Tue Jan 06 14:30:11 UTC 2026"}, 3)]
 )
-def test_another_database_is_another_even_with_copies_of_the_same_people(
-    lived: Any, other: Sandbox, account: dict[str, Any], number: int
-) -> None:
+def test_a_copy_in_another_database_is_another(lived: Any, other: Sandbox, account: Any, number: int) -> None:
     _people_like(other, lived, "one")
     other.workbooks.store.account = replace(other.workbooks.store.account, **account)
     _move(lived, other, "workbooks")
@@ -181,9 +175,7 @@ def test_a_consent_of_another_organisation_is_noticed_though_the_app_is_the_same
     ],
     ids=["their names, without an address", "their external ids", "not by their names, with another address"],
 )
-def test_prospects_are_the_same_by_what_they_still_say(
-    lived: Any, before: dict[str, Any], since: dict[str, Any], status: int
-) -> None:
+def test_prospects_are_the_same_by_what_they_still_say(lived: Any, before: Any, since: Any, status: int) -> None:
     for changes in (before, since):
         assert _status(lived) == 0
         for prospect in lived.outreach.all("prospect"):

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,9 +106,7 @@ AUGUST = {"run": "2026-09-02T11:55:00Z", "reconcile": "2026-08-23T03:00:01Z"}
         (SUNDAYS, AUGUST, {"reconcile": "2026-08-30T03:00:00Z"}),
     ],
 )
-def test_what_the_schedule_wanted_more_than_five_minutes_ago_is_overdue(
-    schedule: dict[str, Any], last: dict[str, str], due: dict[str, str], config_of: Any
-) -> None:
+def test_what_was_due_over_five_minutes_ago_is_overdue(schedule: Any, last: Any, due: Any, config_of: Any) -> None:
     found = overdue_runs(config_of(schedule=schedule), {name: parse_iso(at) for name, at in last.items()}, NOON)
     assert found == {command: parse_iso(at) for command, at in due.items()}
 
@@ -132,9 +128,7 @@ def test_a_reconcile_long_before_the_latest_runs_still_counts(state: Store, conf
 # -- tokens
 
 
-def test_a_refresh_token_of_a_week_is_worth_a_warning_by_outreachs_clock_and_so_are_others_who_can_read_it(
-    tmp_path: Path,
-) -> None:
+def test_a_refresh_token_is_warned_of_at_a_week_by_outreachs_clock_and_if_others_can_read_it(tmp_path: Path) -> None:
     file = TokenFile(beside(tmp_path / "state.db", TOKENS))
     young = StoredTokens("access", None, "refresh", Instant(NOON - 6 * DAY), clock_offset_ms=0)
     old = young._replace(clock_offset_ms=2 * DAY)
@@ -150,9 +144,7 @@ def test_a_refresh_token_of_a_week_is_worth_a_warning_by_outreachs_clock_and_so_
 # -- requests a year
 
 
-def test_a_cycle_is_estimated_at_one_request_a_stream_until_there_are_runs_but_for_a_first_load_and_those_cut_short(
-    state: Store, config_of: Any
-) -> None:
+def test_a_cycle_costs_a_request_a_stream_until_whole_runs_are_measured(state: Store, config_of: Any) -> None:
     cost = yearly_cost(config_of(), state)
     sweeps, tokens = 4 * 365, 12 * 365
     assert (cost["cycles"], cost["measured"], cost["requests"]) == (52_560, False, 52_560 * 4 + sweeps + tokens)

@@ -1,7 +1,5 @@
 """Times at the edges."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone

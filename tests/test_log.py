@@ -1,7 +1,5 @@
 """The choke point of everything that is logged or printed."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -165,9 +163,7 @@ def test_lines_above_debug_are_kept_without_secrets_and_all_are_handed_on(watche
     assert [event for event, _ in watched.log.events][-3:] == ["line", "detail", "look"]
 
 
-def test_a_failed_run_starts_its_command_with_what_happened_and_no_secret_and_a_stopped_one_none(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_run_starts_its_command_without_secrets_a_stopped_one_none(watched: Watched, monkeypatch: Any) -> None:
     secret, failed = watched.config.workbooks.api_key.get_secret_value(), watched.directory / "on_failure"
     monkeypatch.setenv("WORKBOOKS_API_KEY", secret)
     keep_secret("s3c")
@@ -184,9 +180,7 @@ def test_a_failed_run_starts_its_command_with_what_happened_and_no_secret_and_a_
     assert "OUTREACH_SYNC_OUTCOME=ok" in (watched.directory / "on_success").read_text()
 
 
-def test_a_command_that_fails_or_takes_its_time_or_does_not_exist_fails_no_run_and_holds_nobody_up(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_that_fails_or_takes_its_time_does_no_harm_to_a_run(watched: Watched, monkeypatch: Any) -> None:
     assert watched.run(config=watched.hooked(on_success=7)) == 0
     assert watched.run(config=watched.told(on_success=("/nowhere/notify",))) == 0
     assert len(watched.log.of("hook_failed")) == 2

@@ -1,10 +1,9 @@
 """One run as a whole: what is recorded, and how it ends."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time
+from typing import Any
 
 import pytest
 
@@ -74,9 +73,7 @@ def test_old_runs_are_dropped_and_young_ones_kept(world: World, kept: str | None
 
 
 @pytest.mark.parametrize("whose", ["this machine's clock", "Outreach's clock"])
-def test_a_run_in_the_wrong_year_drops_no_history_and_hides_no_later_run(
-    whose: str, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_in_the_wrong_year_drops_and_hides_no_other(whose: str, world: World, monkeypatch: Any) -> None:
     world.run()
     world.run()
     for wrong in (300_000_000_000, -1_000_000_000_000):
@@ -108,9 +105,7 @@ def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World
 
 
 @pytest.mark.parametrize("step", ["begin", "finish"])
-def test_a_disk_that_fills_up_when_the_run_is_recorded_does_not_hide_what_it_did(
-    step: str, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_at_the_record_of_a_run_hides_nothing_it_did(step: str, world: World, monkeypatch: Any) -> None:
     def full(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 

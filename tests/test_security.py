@@ -1,7 +1,5 @@
 """What must not leak, reach anybody else, or be taken for more than text, shown by the program as its users run it."""
 
-from __future__ import annotations
-
 import http.server
 import json
 import sqlite3
@@ -135,9 +133,7 @@ def test_no_failure_says_a_secret(installation: Victim, service: str, fault: str
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_the_traceback_of_a_bug_shows_no_secret(
-    installation: Victim, log_format: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_traceback_of_a_bug_shows_no_secret(installation: Victim, log_format: str, monkeypatch: Any) -> None:
     def buggy(run: Any) -> None:
         url = f"https://example.com/?api_key={installation.sandbox.workbooks.api_key}"
         raise RuntimeError(f"unexpected answer of {url} to bearer {run.source.tokens.current()}")
@@ -157,9 +153,7 @@ def test_a_secret_in_an_answer_is_not_repeated(installation: Victim) -> None:
         assert ("bad key" in said.out) is (command[0] == "failures")
 
 
-def test_only_the_owner_can_read_what_is_kept_and_a_literal_secret_for_everybody_is_warned_about(
-    installation: Victim,
-) -> None:
+def test_only_the_owner_can_read_what_is_kept_and_a_readable_config_is_warned_about(installation: Victim) -> None:
     installation.settings["workbooks"]["api_key"] = installation.sandbox.workbooks.api_key
     installation.write()
     installation.config_path.chmod(0o644)
