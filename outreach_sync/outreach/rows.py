@@ -118,12 +118,12 @@ class _Identifier(Struct, gc=False):
     id: Id
 
 
-class _Links(Struct):
+class _Links(Struct, gc=False):
     next: str | None = None
     related: Any = None
 
 
-class _ToOne(Struct):
+class _ToOne(Struct, gc=False):
     """A relationship; `data` may be null or, with all else, missing."""
 
     data: _Identifier | UnsetType | None = UNSET
@@ -158,12 +158,12 @@ def _shape(stream: Stream, wanted: Wanted) -> _Shape:
     fields = [(name, type_, defaults.get(type_)) for name, type_ in types.items()]
     related = [(name, _ToOne | UnsetType | None, UNSET) for name in pointers]
     attributes = defstruct(f"{kind.type}Attributes", fields, gc=False, kw_only=True)
-    relationships = defstruct(f"{kind.type}Relationships", related)
+    relationships = defstruct(f"{kind.type}Relationships", related, gc=False)
     parts: list[Any] = [("id", Id), ("attributes", attributes), ("relationships", relationships)]
     if stream is Stream.PROSPECTS:
         row = person = defstruct("ProspectRow", parts[:2], gc=False, tag_field="type", tag=kind.type)
     else:
-        row, person = defstruct(f"{kind.type}Row", parts), _shape(Stream.PROSPECTS, wanted).row
+        row, person = defstruct(f"{kind.type}Row", parts, gc=False), _shape(Stream.PROSPECTS, wanted).row
     others: Any = list[person | _SequenceRow]  # type: ignore[valid-type]
     included: Any = ("included", others, msgspec.field(default_factory=list))
     links = ("links", _Links | UnsetType | None, UNSET)
