@@ -30,6 +30,8 @@ _NO_TASKS = ("workbooks no_permission_to_create", {"class": TASK})
 _NO_UPDATES = ("workbooks no_permission_to_update", {"class": PERSON})
 _FIXED = ("workbooks field_not_updateable", {"field": "cf_person_sequence_state"})
 _JOB_TITLE = ("workbooks field_required", {"field": "person_job_title"})
+_WORDS = {"sync": {"tasks": {"status": "Canceled", "type": {"call": "Telephone"}}}}
+_NO_PHONE = {"workbooks": {"fields": {**FIELDS, "no_email": "no_phone_soliciting"}}}
 _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
 
 
@@ -45,19 +47,13 @@ _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
         (_JOB_TITLE, {}, 3, {"workbooks required crm/people": "fail"}, "person_job_title"),
         (("workbooks eq_case_sensitive", {}), {}, 0, {"workbooks eq ignores case": "warn"}, ""),
         # what the config names and Workbooks lacks, with the nearest
-        (
-            None, {"sync": {"tasks": {"status": "Canceled", "type": {"call": "Telephone"}}}},
-            3, {"workbooks task status": "fail", "workbooks task types": "fail"}, "it has 'Cancelled'",
-        ),
+        (None, _WORDS, 3, {"workbooks task status": "fail", "workbooks task types": "fail"}, "it has 'Cancelled'"),
         (
             None, {"workbooks": {"fields": {"sequence_state": "cf_person_sequence_sate"}}},
             3, {"workbooks field sequence_state": "fail", "workbooks field outreach_id": "warn"},
             "cf_person_sequence_state",
         ),
-        (
-            None, {"workbooks": {"fields": {**FIELDS, "no_email": "no_phone_soliciting"}}},
-            0, {"workbooks field no_email is No Email": "warn"}, "",
-        ),
+        (None, _NO_PHONE, 0, {"workbooks field no_email is No Email": "warn"}, ""),
         (None, {"sync": {"people": _SHOE_SIZE}}, 3, {"workbooks new crm/people": "fail"}, "person_shoe_size"),
         # what the config has no need of
         (None, {"sync": {"people": {**_SHOE_SIZE, "when_missing": "skip"}}}, 0, {}, ""),

@@ -13,13 +13,13 @@ import pytest
 import requests
 
 from outreach_sync.cli import COMMANDS, run_command
+from outreach_sync.sandbox import Sandbox
 from tests.docs.generated import ROOT
+from tests.harness import CommandLine, Consenting, Setup, Time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.harness import Setup
 
 PAGES = tuple(sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]))
 _CONSOLE = re.compile(r"^ *```console\n(?P<lines>.*?)^ *```", re.DOTALL | re.MULTILINE)
@@ -85,6 +85,17 @@ def test_every_make_target_that_is_shown_exists() -> None:
 
 
 # -- doing what the pages say
+
+
+@pytest.fixture
+def reader(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+    """The program as a reader of a page runs it: a directory of their own, and both simulated services."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", Consenting(capsys))
+    with Sandbox() as sandbox, Time().running(everywhere=True):
+        sandbox.load_example()
+        yield Setup(tmp_path, sandbox, CommandLine(tmp_path / "config.yaml", capsys))
 
 
 @pytest.mark.parametrize(

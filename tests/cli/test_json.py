@@ -12,7 +12,7 @@ import pytest
 
 from outreach_sync.cli import cli
 from outreach_sync.store import run_lock
-from tests.harness import FIELDS
+from tests.harness import FIELDS, Consenting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,17 +132,20 @@ def test_every_command_with_json_has_a_table_and_no_table_lacks_its_command() ->
     assert set(_documented()) == set(_with_json()) == set(_STEPS)
 
 
-@pytest.mark.parametrize("command", sorted(_STEPS))
-def test_the_page_names_exactly_the_keys_that_are_printed(reader: Setup, command: str) -> None:
-    table, printed = _documented()[command], defaultdict(list)
-    for step in _STEPS[command]:
+@pytest.mark.parametrize("command_", sorted(_STEPS))
+def test_the_page_names_exactly_the_keys_that_are_printed(
+    setup: Setup, command_: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Consenting(capsys))
+    table, printed = _documented()[command_], defaultdict(list)
+    for step in _STEPS[command_]:
         documents: list[Any] = []
         if callable(step):
-            documents = step(reader) or []
+            documents = step(setup) or []
         elif step.startswith("+"):
-            reader(*step[1:].split())
+            setup(*step[1:].split())
         else:
-            documents = [reader.document(*step.split())]
+            documents = [setup.document(*step.split())]
         for key, value in (one for document in documents for one in _walk(document, "", table)):
             printed[key].append(value)
     assert sorted(printed.keys() - table.keys()) == [], "printed, and not on the page"
