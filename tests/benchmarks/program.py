@@ -27,11 +27,7 @@ class Took(NamedTuple):
 
 
 def take(*command: str) -> Took:
-    """Run a command to its end.
-
-    Raises:
-        RuntimeError: it failed with something else than 0 or 1.
-    """
+    """Run a command to its end; raise RuntimeError where it fails with something else than 0 or 1."""
     _launcher.send(command)
     took: Took | str = _launcher.recv()
     if isinstance(took, str):

@@ -43,13 +43,9 @@ class Size(NamedTuple):
 
 
 def fill(sandbox: Sandbox, size: Size, *, in_step: bool = False, in_workbooks: bool = True) -> None:
-    """Fill both services; everybody is known in Workbooks by e-mail.
+    """Fill both services, which are empty; everybody is known in Workbooks by e-mail, or it stays empty for reading.
 
-    Args:
-        sandbox: both services, empty.
-        size: how many.
-        in_step: Workbooks already says what Outreach says, so that a first load finds nothing to write.
-        in_workbooks: False leaves Workbooks empty, for walks that are only read.
+    `in_step`: Workbooks already says what Outreach says, so that a first load finds nothing to write.
     """
     began = Instant(sandbox.now() // 1000 * 1000 - _SPAN_MS - _DAY_MS)
     outreach, workbooks = sandbox.outreach.store, sandbox.workbooks.store
@@ -93,11 +89,7 @@ class Recorded(NamedTuple):
 
 
 class Stage:
-    """A filled account, and the two services forked from it for each trial.
-
-    Attributes:
-        sandbox: fill and change it between trials; the services of the next trial see it.
-    """
+    """A filled account, and the two services forked from it for each trial; fill and change it between trials."""
 
     def __init__(self, *, latency_ms: float = 0) -> None:
         """Bind both ports; nothing answers yet."""

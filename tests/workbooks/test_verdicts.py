@@ -34,25 +34,15 @@ def one(said: dict[str, Any], write: Write = UPDATE) -> Verdict:
     return verdict
 
 
-def test_the_documented_update_with_a_stale_second() -> None:
-    said = answer(
-        ({"id": 1001, "lock_version": 8}, DONE),
-        ({"id": 1009, "lock_version": 1}, failed(base=[STALE_SENTENCE])),
-        success=False,
-        failures=[STALE_SENTENCE],
-    )
+def test_the_documented_update_with_a_stale_second_and_creates_with_the_second_refused() -> None:
+    stale = ({"id": 1009, "lock_version": 1}, failed(base=[STALE_SENTENCE]))
+    said = answer(({"id": 1001, "lock_version": 8}, DONE), stale, success=False, failures=[STALE_SENTENCE])
     assert judge(said, [UPDATE, OTHER]) == (Accepted(1001, 8), Stale())
-
-
-def test_the_documented_creates_with_the_second_refused() -> None:
-    said = answer(
-        ({"id": 4001, "lock_version": 0, REFERENCE: "outreach-task-9001"}, DONE),
-        ({"id": None, "lock_version": 0, REFERENCE: "outreach-task-9003"}, failed(name=["is a required field"])),
-        success=False,
-        errors={"[]": {"name": "is a required field"}},
-    )
-    refused = Rejected(("name: is a required field",))
-    assert judge(said, [CREATE, Write(0, 0, {"name": ""})]) == (Accepted(4001, 0), refused)
+    made = ({"id": 4001, "lock_version": 0, REFERENCE: "outreach-task-9001"}, DONE)
+    refused = ({"id": None, "lock_version": 0, REFERENCE: "x"}, failed(name=["is a required field"]))
+    said = answer(made, refused, success=False, errors={"[]": {"name": "is a required field"}})
+    verdicts = (Accepted(4001, 0), Rejected(("name: is a required field",)))
+    assert judge(said, [CREATE, Write(0, 0, {"name": ""})]) == verdicts
 
 
 @pytest.mark.parametrize("information", [{}, {"message": ["saved"]}])
@@ -96,9 +86,11 @@ def test_another_objects_staleness_explains_no_refusal_with_its_own_reason_and_n
         assert judge(said, [write, OTHER]) == (verdict, Stale())
 
 
-def test_a_failure_without_a_reason_is_looked_at_for_an_update_and_refused_for_a_create() -> None:
+def test_a_failure_without_a_reason_is_looked_at_for_an_update_and_refused_for_a_create_or_all() -> None:
     assert one(answer(({"id": 1001}, failed()), success=False)) == Unknown("refused without a reason")
     assert one(answer(({"id": None}, failed()), success=False), CREATE) == Rejected(("refused without a reason",))
+    assert judge({"success": False}, [UPDATE]) == Rejected(("refused without a reason",)), "all of it, not an object"
+    assert judge({"success": False, "failures": ["bad filter"]}, [UPDATE]) == Rejected(("bad filter",))
 
 
 UNCLEAR = "the answer does not clearly say that this record was saved: cf_x: no"
@@ -142,11 +134,6 @@ def test_a_create_is_given_neither_the_id_of_another_record_nor_what_became_of_a
     )
     other = Write(0, 0, {"name": "", REFERENCE: "outreach-task-9003"})
     assert [type(verdict) for verdict in judge(swapped, [CREATE, other])] == [Unknown, Unknown]
-
-
-def test_a_refusal_of_the_request_is_told_from_answers_about_objects() -> None:
-    assert judge({"success": False, "failures": ["bad filter"]}, [UPDATE]) == Rejected(("bad filter",))
-    assert judge({"success": False}, [UPDATE]) == Rejected(("refused without a reason",))
 
 
 def test_reasons_are_collected_from_all_four_places_each_once() -> None:
