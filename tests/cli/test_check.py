@@ -18,11 +18,14 @@ def _bad(ran: Any) -> dict[str, str]:
     return {name: one["status"] for name, one in _found(ran).items() if one["status"] != "ok"}
 
 
-def test_where_everything_is_in_place_all_is_ok_and_nothing_is_written(setup: Any) -> None:
-    ran = setup("check", "--json")
+def test_where_everything_is_in_place_all_is_ok_also_beside_a_run_and_nothing_but_a_token_is_kept(setup: Any) -> None:
+    with run_lock(setup.state_path, "run"):
+        ran = setup("check", "--json")
     assert (ran.status, ran.document["ok"], _bad(ran)) == (0, True, {})
-    assert (setup.state_path.exists(), setup.workbooks.writes) == (False, [])
     assert "0 failed" in setup("check").out
+    assert (setup.state_path.exists(), setup.workbooks.writes) == (False, [])
+    setup("run")
+    assert setup.sandbox.outreach.journal.counts()["token"] == 1, "the run uses that one"
 
 
 _NO_EVENTS = ("outreach scope_missing", {"scope": "events.read"})
@@ -148,20 +151,6 @@ def test_local_findings_are_warnings_or_end_with_2(setup: Any) -> None:
     assert "did you mean completedAt?" in _found(ran)["skip rule"]["detail"]
     setup.change("schedule", every="5m")
     assert _bad(setup("check", "--json"))["requests a year"] == "warn"
-
-
-def test_a_damaged_state_ends_with_2_and_the_services_are_checked(setup: Any) -> None:
-    setup.state_path.parent.mkdir()
-    setup.state_path.write_bytes(b"nothing that SQLite could read " * 100)
-    ran = setup("check", "--json")
-    assert (ran.status, _found(ran)["state"]["status"], _found(ran)["workbooks labels"]["status"]) == (2, "fail", "ok")
-
-
-def test_beside_a_run_it_gets_a_token_that_the_run_can_use(setup: Any) -> None:
-    with run_lock(setup.state_path, "run"):
-        assert _bad(setup("check", "--json")) == {}
-    setup("run")
-    assert setup.sandbox.outreach.journal.counts()["token"] == 1
 
 
 def test_the_text_names_what_to_do_wherever_a_refusal_says_it_and_scrubs_what_services_say(setup: Any) -> None:

@@ -29,42 +29,40 @@ if TYPE_CHECKING:
 # -- init
 
 
-def test_it_writes_a_private_config_that_is_right_as_it_is_where_it_is_found_and_says_what_is_next(
+def test_it_writes_a_private_config_that_is_right_where_it_is_found_or_to_stdout_and_says_what_is_next(
     tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = command("init", "-")
+    assert (ran.status, ran.err, list(tmp_path.iterdir())) == (0, "", [])
+    assert yaml.safe_load(ran.out)["sync"]["max_attempts"] == 10
     path = tmp_path / "new" / "place.yaml"
     ran = command("init", str(path))
     assert (ran.status, path.stat().st_mode & 0o777) == (0, 0o600)
     assert load_config(path, require_secrets=False).sync.max_attempts == 10
     assert f"outreach-sync -c {path} auth login" in ran.out
-    monkeypatch.chdir(tmp_path)
     assert "  4. outreach-sync check" in command("init").out
     assert (tmp_path / "config" / "outreach-sync.yaml").exists()
 
 
-def test_a_file_that_is_there_is_left_alone_unless_forced(tmp_path: Path, command: Any) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("precious")
-    path.chmod(0o644)
-    ran = command("init", str(path))
-    assert (ran.status, path.read_text(), "--force" in ran.err) == (2, "precious", True)
-    assert command("init", str(path), "--force").status == 0
-    assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [path])
-
-
-def test_a_file_that_appears_while_it_asks_is_left_alone(
+def test_a_file_that_is_there_or_appears_while_it_asks_is_left_alone_unless_forced(
     tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "config.yaml"
+    path = tmp_path / "mine.yaml"
 
     def asked(_answers: Any) -> str:
         path.write_text("precious")
         return "ours"
 
-    monkeypatch.setattr(commands, "starter_config", asked)
-    ran = command("init", str(path))
-    assert (ran.status, path.read_text(), list(tmp_path.iterdir())) == (2, "precious", [path])
-    assert "exists already; it was left as it is" in ran.err
+    with monkeypatch.context() as patched:
+        patched.setattr(commands, "starter_config", asked)
+        appeared = command("init", str(path))
+    path.chmod(0o644)
+    for ran in (appeared, command("init", str(path))):
+        assert (ran.status, "exists already; it was left as it is" in ran.err, "--force" in ran.err) == (2, True, True)
+        assert path.read_text() == "precious"
+    assert command("init", str(path), "--force").status == 0
+    assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o600, [path])
 
 
 def test_on_a_terminal_it_asks_until_answers_make_sense_and_writes_them_and_with_defaults_it_asks_nothing(
@@ -79,15 +77,6 @@ def test_on_a_terminal_it_asks_until_answers_make_sense_and_writes_them_and_with
     assert (asked.sync.start, asked.sync.people.when_missing, asked.schedule.every_ms) == (None, "skip", 600_000)
     assert on_terminal("init", str(tmp_path / "plain.yaml"), "--defaults").status == 0
     assert (tmp_path / "plain.yaml").exists()
-
-
-def test_a_dash_is_stdout_and_no_file_of_that_name(
-    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    ran = command("init", "-")
-    assert (ran.status, ran.err, list(tmp_path.iterdir())) == (0, "", [])
-    assert yaml.safe_load(ran.out)["sync"]["max_attempts"] == 10
 
 
 # -- auth
@@ -310,6 +299,7 @@ def test_only_configured_fields_are_made_and_columns_that_differ_are_written_int
     text = bare.config_path.read_text().replace("workbooks:\n", "workbooks:  # the target\n")
     bare.config_path.write_text(text)
     assert "sequence_state: cf_person_sequence_state" in bare("provision").out
+    bare("provision", "--dry-run", "--write")
     assert sorted(one["title"] for one in records(bare, CUSTOM_FIELD)) == ["Sequence State", "State Updated at"]
     assert bare.config_path.read_text() == text
     changed = bare.document("provision", "--write")
