@@ -58,10 +58,8 @@ class World(Installation):
 
     def prospect(self, *, email: str | None = None, states: tuple[str, ...] = ("active",), **attributes: Any) -> int:
         """Add a prospect with a state for each word; return its id."""
-        emails = [email] if email else []
-        prospect = self.outreach.add(
-            "prospect", {"firstName": "Ada", "lastName": "Example", "emails": emails, **attributes}
-        )
+        values = {"firstName": "Ada", "lastName": "Example", "emails": [email] if email else [], **attributes}
+        prospect = self.outreach.add("prospect", values)
         if not self.outreach.all("sequence"):
             self.outreach.add_sequence("Trial follow-up")
         for word in states:

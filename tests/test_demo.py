@@ -64,9 +64,6 @@ def test_it_ends_when_asked_to(tmp_path: Path) -> None:
         told(tmp_path, stop=stop)
 
 
-# -- the expectation
-
-
 @pytest.fixture
 def synced(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox() as sandbox:

@@ -120,9 +120,6 @@ def test_a_thousand_skips_cost_one_request_for_the_events_and_ten_for_the_tasks(
     assert ended.document["requests"]["workbooks"] <= 25  # ten writes, as many look-ups by reference, a few of people
 
 
-# -- removals, merges, opt-outs
-
-
 def test_removed_states_show_in_the_same_cycle_at_one_read_for_a_hundred_people(world: World) -> None:
     guard = {"guard": {"lost_share": 1, "lost_count": 1_000}}
     prospects = world.known(100)
@@ -195,9 +192,6 @@ def test_a_merged_prospect_hands_its_states_over(world: World, which: str) -> No
     assert shown == {"ada@example.com": RUNNING, "a.example@example.com": "Not Active"}
 
 
-# -- the stream itself
-
-
 def test_events_that_may_not_be_read_hold_nothing_up_and_are_named_each_time(world: World) -> None:
     world.sandbox.outreach.faults.on("scope_missing", scope="events.read")
     world.prospect(email="ada@example.com")
@@ -225,6 +219,9 @@ def test_records_that_an_event_concerns_are_read_by_the_next_run_where_outreach_
 def test_other_names_of_skips_in_the_config_are_read_from_the_start(world: World) -> None:
     world.sandbox.outreach.faults.on("event_renamed", kind="skip_task", name="task_skipped")
     world.outreach.skip_task(open_task(world, world.prospect(email="ada@example.com")))
+    world.run(sync=NEVER)
+    world.sandbox.clock.advance(7_200_000)
+    world.outreach.opt_out(world.prospect())  # which moves the watermark of the events on
     world.run(sync=NEVER)
     assert world.tasks() == []
     world.run(sync={"tasks": {"skipped_when": [], "skip_events": ["task_skipped"]}})

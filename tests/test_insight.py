@@ -46,9 +46,6 @@ def _asked(state: Store, requests: int, count: int = 1, *, status: int = 0, comm
         _ran(state, NOON, status, command=command, requests={"outreach": requests, "workbooks": 0})
 
 
-# -- the verdict
-
-
 def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, config_of: Any) -> None:
     _ran(state, NOON - 40_000)
     now, late = (status_document(state, config_of(), Instant(NOON + by)) for by in (0, 3_600_000))
@@ -64,9 +61,7 @@ def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, co
         *(([4], None), ([0, 4, 4], None), ([143], None)),
     ],
 )
-def test_a_last_run_needs_somebody_only_where_the_next_one_does_not_mend_it(
-    statuses: list[int | None], said: str | None, state: Store, config_of: Any
-) -> None:
+def test_a_run_that_the_next_does_not_mend_is_said(statuses: Any, said: Any, state: Store, config_of: Any) -> None:
     for place, status in enumerate(statuses):
         _ran(state, NOON - 60_000 + place, status, error="Why it ended.")
     needs = status_document(state, config_of(), NOON)["needs"]
@@ -87,9 +82,6 @@ def test_what_goes_on_now_is_told_by_the_lock_without_taking_it(state: Store, co
     assert (document["running"]["command"], document["running"]["pid"]) == ("reconcile", os.getpid())
     assert (document["ok"], document["overdue"], document["next_run"]) == (True, [], None)
     assert holder(config.state.path) is None
-
-
-# -- overdue
 
 
 AFTERNOONS, SUNDAYS = {"cron": "0 14-18 * * *"}, {"reconcile": "0 3 * * sun"}
@@ -125,9 +117,6 @@ def test_a_reconcile_long_before_the_latest_runs_still_counts(state: Store, conf
     assert (document["overdue"], len(document["runs"]), document["yearly"]["per_reconcile"]) == ([], 10, 77)
 
 
-# -- tokens
-
-
 def test_a_refresh_token_is_warned_of_at_a_week_by_outreachs_clock_and_if_others_can_read_it(tmp_path: Path) -> None:
     file = TokenFile(beside(tmp_path / "state.db", TOKENS))
     young = StoredTokens("access", None, "refresh", Instant(NOON - 6 * DAY), clock_offset_ms=0)
@@ -139,9 +128,6 @@ def test_a_refresh_token_is_warned_of_at_a_week_by_outreachs_clock_and_if_others
     assert ("8 days" in warnings.pop(1), warnings) == (True, [None, None])
     file.path.chmod(0o644)
     assert "read by others" in (token_age(tmp_path / "state.db", NOON) or {})["warning"]
-
-
-# -- requests a year
 
 
 def test_a_cycle_costs_a_request_a_stream_until_whole_runs_are_measured(state: Store, config_of: Any) -> None:
@@ -164,9 +150,6 @@ def test_the_firings_of_a_year_are_counted() -> None:
     assert firings_a_year("*/10 * * * *") == 365 * 144
     assert firings_a_year("0,30 6-20 1 * *") == 12 * 30
     assert firings_a_year("0 0 1 * mon") == 52 + 12 - 3  # either is enough; three firsts of a month are Mondays
-
-
-# -- check
 
 
 def test_each_error_becomes_a_check_and_ends_the_command_as_it_should() -> None:
@@ -192,9 +175,6 @@ def test_the_known_attributes_are_those_of_the_published_reference_and_hold_what
     to_one = {name for name, one in task.relationships.items() if one.shape == "one"}
     assert task.attributes.keys() | to_one == TASK_FIELDS
     assert set(fields_of(Stream.TASKS, Wanted())) | named_attributes(Tasks().skipped_when) <= TASK_FIELDS
-
-
-# -- failures
 
 
 def _entry(**changes: Any) -> Entry:

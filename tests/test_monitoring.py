@@ -191,9 +191,6 @@ def test_a_command_that_fails_or_takes_its_time_does_no_harm_to_a_run(watched: W
     gate.write_text("go on")  # returns only where the command still reads
 
 
-# -- metrics
-
-
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "state.db") as one:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from outreach_sync import instants
-from outreach_sync.errors import LockHeldError, OutreachSyncError, UnavailableError
+from outreach_sync.errors import OutreachSyncError, UnavailableError
 from outreach_sync.instants import Instant
 from outreach_sync.log import keep_secret
 from outreach_sync.records import Stream
@@ -16,7 +16,6 @@ from outreach_sync.run import Run, RunSummary, StreamSummary
 from outreach_sync.store import run_lock
 from outreach_sync.store.progress import History, RunRecord
 from tests.conftest import World
-from tests.harness import DAY
 
 
 def recorded(world: World) -> list[RunRecord]:
@@ -88,11 +87,6 @@ def test_a_run_in_the_wrong_year_drops_and_hides_no_other(whose: str, world: Wor
     assert (len(recorded(world)), recorded(world)[0].id) == (5, last.run_id)
 
 
-def test_two_runs_at_once_are_one_run_and_an_error_that_names_the_holder(world: World) -> None:
-    with run_lock(world.state_path, "run"), pytest.raises(LockHeldError, match=r"process \d+ \(run\), since 20"):
-        world.run()
-
-
 def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World) -> None:
     keep_secret("S3CRETKEYWB")
 
@@ -145,14 +139,3 @@ def test_what_waits_is_said_by_a_run_that_cannot_begin_too_and_what_was_discarde
     with world.state() as state, state.transaction():
         state.outbox.discard([entry.id for entry in state.outbox.failures()])
     assert world.run().document["people"]["queued"] == 0
-
-
-def test_what_was_written_is_kept_for_as_long_as_the_config_says(world: World) -> None:
-    world.change("state", keep_runs="10d")
-    world.known(1)
-    kept = []
-    for _ in range(2):
-        world.time.pass_time(9 * DAY)
-        world.run()
-        kept.append(bool(world.sql("SELECT * FROM write")))
-    assert kept == [True, False]
