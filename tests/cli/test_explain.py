@@ -225,7 +225,9 @@ def listed(setup: Any) -> list[dict[str, Any]]:
     return listed
 
 
-def test_what_is_refused_is_listed_and_shown_with_what_to_do(setup: Any, listed: Any) -> None:
+def test_what_is_refused_is_listed_and_shown_with_what_to_do_and_the_pause_unless_a_wrong_clock_began_it(
+    setup: Any, listed: Any
+) -> None:
     kinds = [(one["prospect_id"], one["record"], one["state"]) for one in listed]
     assert kinds == [(16, "person", "queued"), (99_999, "person", "queued")]
     assert [one["id"] for one in listed] == sorted(one["id"] for one in listed)
@@ -236,6 +238,10 @@ def test_what_is_refused_is_listed_and_shown_with_what_to_do(setup: Any, listed:
     assert shown | listed[0] == shown
     assert (shown["action"], "Merge" in shown["advice"]) == ("resolve", True)
     assert "Merge" in setup("failures", "show", str(listed[0]["id"])).out
+    assert len(re.findall(r"  1  in \d min ", out)) == len(listed)
+    with closing(sqlite3.connect(setup.state_path)) as connection, connection:
+        connection.execute("UPDATE outbox SET next_attempt_at = next_attempt_at + 315360000000")
+    assert setup(*LIST).out.count("  1  next run ") == len(listed), "it tries them"
 
 
 def test_what_a_refused_person_was_to_say_is_shown_as_the_history_shows_it(empty: Any) -> None:
@@ -248,13 +254,6 @@ def test_what_a_refused_person_was_to_say_is_shown_as_the_history_shows_it(empty
     assert (lines["no_email"], lines["state_updated_at"]) == ("true", "2026-09-01T10:15:03Z")
     fields = empty.document("failures", "show", str(one["id"]))["fields"]
     assert (fields["no_email"], fields["state_updated_at"]) == (True, 1_788_257_703_000)
-
-
-def test_a_pause_that_a_wrong_clock_began_is_not_announced_as_one(setup: Any, listed: Any) -> None:
-    assert len(re.findall(r"  1  in \d min ", setup("failures", "list").out)) == len(listed)
-    with closing(sqlite3.connect(setup.state_path)) as connection, connection:
-        connection.execute("UPDATE outbox SET next_attempt_at = next_attempt_at + 315360000000")
-    assert setup("failures", "list").out.count("  1  next run ") == len(listed), "it tries them"
 
 
 def test_nothing_is_listed_before_the_first_run_and_no_state_is_made(setup: Any) -> None:

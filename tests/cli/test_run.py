@@ -45,11 +45,15 @@ def test_the_document_is_one_line_whose_times_are_the_services(setup: Any) -> No
     assert (events[0], events[-1]) == ("run_started", "run_finished")
 
 
-def test_without_json_one_line_says_it_all_and_counts_nothing_twice(setup: Any) -> None:
+def test_without_json_one_line_says_it_all_and_counts_nothing_twice_as_does_that_of_a_reconcile(setup: Any) -> None:
     said = re.sub(r"\d+\.\d s", "T", setup("run").out)
     wait = "1 waiting · 2 need you → outreach-sync failures list · T\n"
     assert said == f"✓ 47 updated · 9 created · 23 tasks cancelled · 1 without a Person, left out · {wait}"
     assert setup("run").out.startswith("✓ nothing to do · 1 waiting · 2 need you")
+    setup.workbooks.update(PERSON, 1002, cf_person_sequence_state="Pending")
+    assert "Bo Example  prospect 2  Person 1002" in setup("reconcile", "--dry-run").out
+    assert setup.document("reconcile")["people"]["updated"] == 1
+    assert setup("reconcile").out.startswith("✓ ")
 
 
 def test_without_the_scope_for_events_a_run_says_so_and_does_the_rest(setup: Any) -> None:
@@ -136,14 +140,6 @@ def test_a_dry_run_makes_no_state_and_announces_exactly_what_the_run_then_does(s
             assert label[0] != label[1] == said["cf_person_sequence_state"]
     listed = {one["prospect_id"] for one in setup.document("failures", "list")}
     assert {one["prospect_id"] for one in announced["refused"]} == listed
-
-
-def test_reconcile_prints_one_document_and_one_line_as_a_run_does(setup: Any) -> None:
-    setup("run")
-    setup.workbooks.update(PERSON, 1002, cf_person_sequence_state="Pending")
-    assert "Bo Example  prospect 2  Person 1002" in setup("reconcile", "--dry-run").out
-    assert setup.document("reconcile")["people"]["updated"] == 1
-    assert setup("reconcile").out.startswith("✓ ")
 
 
 def test_one_of_each_is_counted_in_the_singular_and_more_in_the_plural(empty: Any) -> None:

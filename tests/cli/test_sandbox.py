@@ -15,6 +15,7 @@ import yaml
 
 from outreach_sync.cli import run_command
 from outreach_sync.sandbox import Sandbox
+from tests.harness import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,33 +114,27 @@ def test_what_keeps_it_from_being_served_is_said_in_one_line(
 # -- sandbox do
 
 
-class Hands:
-    """Somebody at a terminal beside a sandbox."""
+@pytest.fixture
+def hands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Somebody at a terminal beside a sandbox: `hands.do(...)` changes it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which a loopback address must not go through
 
-    def __init__(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-        self.sandbox = sandbox
-        self.outreach, self.workbooks = sandbox.outreach.store, sandbox.workbooks.store
-        self._capsys = capsys
-
-    def do(self, *words: str, status: int = 0) -> str:
-        self._capsys.readouterr()
-        ended = run_command(["sandbox", "do", *words])
-        said = self._capsys.readouterr()
+    def do(*words: str, status: int = 0) -> str:
+        capsys.readouterr()
+        ended, said = run_command(["sandbox", "do", *words]), capsys.readouterr()
         assert ended == status, said.err
         return said.out if status == 0 else said.err
 
-
-@pytest.fixture
-def hands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hands]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which a loopback address must not go through
     with Sandbox() as sandbox:
         sandbox.load_example()
-        Path("sandbox.yaml").write_text(yaml.safe_dump(sandbox.config("state.db")), encoding="utf-8")
-        yield Hands(sandbox, capsys)
+        one = Installation(tmp_path, sandbox)
+        one.config_path, one.do = tmp_path / "sandbox.yaml", do
+        one.write()
+        yield one
 
 
-def test_records_are_listed_changed_added_and_removed(hands: Hands) -> None:
+def test_records_are_listed_changed_added_and_removed(hands: Any) -> None:
     held = hands.do("list")
     assert ("60 prospect" in held, "56 Private::Crm::Person" in held) == (True, True)
     assert "Bo Example" in hands.do("list", "prospect")
@@ -156,7 +151,7 @@ def test_records_are_listed_changed_added_and_removed(hands: Hands) -> None:
     assert 1002 not in [row["id"] for row in hands.workbooks.all("Private::Crm::Person")]
 
 
-def test_tasks_are_skipped_people_opt_out_states_end_prospects_merge_and_the_clock_moves(hands: Hands) -> None:
+def test_tasks_are_skipped_people_opt_out_states_end_prospects_merge_and_the_clock_moves(hands: Any) -> None:
     before = hands.sandbox.now()
     for by in ("+1h", "-30m", "2d"):
         hands.do("clock", by)
@@ -172,7 +167,7 @@ def test_tasks_are_skipped_people_opt_out_states_end_prospects_merge_and_the_clo
     assert {"skip_task", "opt_out", "prospect_merged"} <= {one.values["name"] for one in hands.outreach.all("event")}
 
 
-def test_faults_are_switched_on_and_off(hands: Hands) -> None:
+def test_faults_are_switched_on_and_off(hands: Any) -> None:
     outreach, workbooks = hands.sandbox.outreach.faults, hands.sandbox.workbooks.faults
     hands.do("fault", "on", "rate_limited", "wait=9", "form=odd", "--times", "2", "--after", "1")
     state = outreach.state()["rate_limited"]
@@ -189,7 +184,7 @@ def test_faults_are_switched_on_and_off(hands: Hands) -> None:
     assert not any(one["active"] for board in (outreach, workbooks) for one in board.state().values())
 
 
-def test_what_makes_no_sense_is_said_in_one_line(hands: Hands) -> None:
+def test_what_makes_no_sense_is_said_in_one_line(hands: Any) -> None:
     for words, said in (
         ("skip-task 999", "there is no task 999"),
         ("fault on rate_limit", "rate_limited"),
@@ -201,12 +196,10 @@ def test_what_makes_no_sense_is_said_in_one_line(hands: Hands) -> None:
         assert (said in err, err.count("\n")) == (True, 1), words
 
 
-def test_only_a_sandbox_is_changed(hands: Hands) -> None:
+def test_only_a_sandbox_is_changed(hands: Any) -> None:
     hands.sandbox.stop()
     assert "no sandbox answers" in hands.do("list", status=2)
-    config = Path("sandbox.yaml")
-    real = config.read_text(encoding="utf-8").replace(hands.sandbox.outreach.url, "https://api.outreach.io")
-    config.write_text(real, encoding="utf-8")
+    hands.change("outreach", base_url="https://api.outreach.io")
     assert "not the config of a sandbox" in hands.do("list", status=2)
-    config.unlink()
+    hands.config_path.unlink()
     assert "Start `outreach-sync sandbox`" in hands.do("list", status=2)
