@@ -16,7 +16,7 @@ from tests.benchmarks.figures import Row, say, table
 _MEASURES = {
     "start": measures.start, "idle": measures.idle, "requests": measures.requests_needed,
     "reading": measures.reading, "cycle": measures.whole_cycle, "memory": measures.memory,
-    "flatness": measures.flatness, "tenants": measures.tenants,
+    "flatness": measures.flatness, "creating": measures.creating, "tenants": measures.tenants,
 }  # fmt: skip
 
 

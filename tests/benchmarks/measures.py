@@ -222,6 +222,33 @@ def flatness(changed: int = 1000, turns: int = 5) -> list[Row]:
     ]
 
 
+def creating(*sizes: int) -> list[Row]:
+    """Compare what it costs to create each of so many people, and to write each of so long a backlog."""
+    created: dict[int, float] = {}
+    queued: dict[int, float] = {}
+    lenient = {"start": "all", "guard": {"create": 10**6}}
+    for people in sizes or (1_000, 4_000, 10_000, 40_000):
+        with scene(Size(people, 1), in_workbooks=False, sync=lenient) as (stage, program, _), stage.serving():
+            took = program.run("run", "--json").cpu
+            created[people] = (took - program.run("run", "--json").cpu) / people
+        with scene(Size(people, 1), in_step=True, sync=lenient) as (stage, program, _):
+            with stage.serving():
+                program.run("run", "--json")
+                idle = program.run("run", "--json").cpu
+            change_states(stage.sandbox, range(1, people + 1))
+            with stage.serving():
+                queued[people] = (program.run("run", "--json", "--allow-bulk").cpu - idle) / people
+        say(f"{people:,}: {created[people] * 1e3:.2f} ms a person created, {queued[people] * 1e3:.2f} ms an update")
+    least, most = sorted(created)[1], max(created)  # the smallest is too small to tell its cost from the start
+    note = f"CPU of the process, start left out; {most:,} against {least:,}"
+    return [
+        Row("creating: CPU a person", figure([created[most] * 1e3]), 1, f"{most:,} people", unit="ms"),
+        Row("creating: growth", ratios([created[most]], [created[least]]), 1.3, note),
+        Row("backlog: CPU an update", figure([queued[most] * 1e3]), 1, f"{most:,} updates", unit="ms"),
+        Row("backlog: growth", ratios([queued[most]], [queued[least]]), 1.3, note),
+    ]
+
+
 def tenants() -> list[Row]:
     """Measure how many tenants' cycles this machine does in ten minutes, as many at once as it has cores."""
     stage = Stage(latency_ms=50)
