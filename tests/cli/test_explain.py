@@ -256,12 +256,6 @@ def test_what_a_refused_person_was_to_say_is_shown_as_the_history_shows_it(empty
     assert (fields["no_email"], fields["state_updated_at"]) == (True, 1_788_257_703_000)
 
 
-def test_nothing_is_listed_before_the_first_run_and_no_state_is_made(setup: Any) -> None:
-    assert (setup.document(*LIST), setup("failures", "list").out) == ([], "Nothing is refused.\n")
-    assert (setup("failures", "retry").status, setup("failures", "retry", "1").status) == (0, 2)
-    assert not setup.state_path.exists()
-
-
 def test_an_unknown_id_ends_with_2_and_a_run_beside_it_with_5_and_nothing_changes(setup: Any, listed: Any) -> None:
     known = str(listed[0]["id"])
     for words in (("show",), ("retry", known), ("discard", known)):
@@ -323,9 +317,11 @@ def test_a_person_whom_workbooks_does_not_show_is_created_again_only_when_told(s
 # -- status
 
 
-def test_before_the_first_run_it_says_so_with_the_keys_that_it_has_after_it(setup: Any) -> None:
+def test_before_the_first_run_it_says_so_with_the_keys_that_it_has_after_it_and_nothing_is_refused(setup: Any) -> None:
     ran = setup("status")
     assert (ran.status, ran.out.startswith("✗ no run was made yet: try `outreach-sync check`")) == (0, True)
+    assert (setup.document(*LIST), setup(*LIST).out) == ([], "Nothing is refused.\n")
+    assert (setup("failures", "retry").status, setup("failures", "retry", "1").status) == (0, 2)
     assert (setup("status", "--check").status, setup.state_path.exists()) == (1, False)
     before = setup.document("status")
     assert before["last_run"] is None

@@ -68,20 +68,16 @@ def test_a_copy_with_creations_in_its_queue_does_not_create_them_twice(world: An
         assert (len(world.people()), len(world.tasks())) == (1, 1)
 
 
-def test_a_backup_without_a_path_is_put_beside_the_state_which_a_run_keeps_from_being_replaced(
+def test_a_whole_state_is_verified_and_put_beside_itself_and_a_damaged_one_or_none_ends_with_2(
     world: Any, run: Any
 ) -> None:
+    assert run("state", "verify").status == 2, "there is none yet"
     world.run()
     before = copies_of(world.state_path)
     assert run("state", "backup").status == 0
     (copy,) = set(copies_of(world.state_path)) - set(before)
     with run_lock(world.state_path, "run"):
         assert run("state", "restore", str(copy)).status == 5
-
-
-def test_a_whole_state_verifies_and_a_damaged_one_ends_with_2(world: Any, run: Any) -> None:
-    assert run("state", "verify").status == 2, "there is none yet"
-    world.run()
     ran = run("state", "verify")
     assert (ran.status, "is whole" in ran.out) == (0, True)
     with world.state() as state, state.transaction():
