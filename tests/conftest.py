@@ -1,7 +1,5 @@
 """What tests of whole commands share: both simulated services, and the program run against them in this process."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ Nothing here asserts a number of seconds: every figure is a ratio of things that
 count, or a size. The exit status is 1 where a limit was missed.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

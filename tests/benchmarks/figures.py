@@ -1,14 +1,9 @@
 """Figures of several runs: medians with their spread, and the table they end up in."""
 
-from __future__ import annotations
-
 import statistics
 import sys
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 

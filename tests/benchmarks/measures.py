@@ -1,17 +1,16 @@
 """What is measured, each measure by itself: a function that returns rows of the table."""
 
-from __future__ import annotations
-
 import math
 import os
 import pickle
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from outreach_sync.store import Store
 from tests.benchmarks.figures import Row, figure, in_turns, ratios, say
@@ -19,9 +18,6 @@ from tests.benchmarks.program import Program, Took, python
 from tests.benchmarks.replay import Wire
 from tests.benchmarks.stage import Size, Stage, change_states, fill
 from tests.benchmarks.tap import VERSION, Tap
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LATENCY_MS = 50
 _LANES = 2

@@ -3,20 +3,14 @@
 Run as `python -m tests.benchmarks.reading_only CONFIG`.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from outreach_sync.config import load_config
 from outreach_sync.cycle import pull_streams
 from outreach_sync.http import StopSignal
 from outreach_sync.log import start_logging
-from outreach_sync.run import Options, perform
-
-if TYPE_CHECKING:
-    from outreach_sync.run import Run
+from outreach_sync.run import Options, Run, perform
 
 
 def _pull(run: Run) -> None:

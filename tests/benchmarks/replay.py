@@ -3,22 +3,18 @@
 Run as `python -m tests.benchmarks.replay FILE`.
 """
 
-from __future__ import annotations
-
 import json
 import pickle
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import requests
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.benchmarks.stage import Recorded
+from tests.benchmarks.stage import Recorded
 
 _MEDIA_TYPE = "application/vnd.api+json"
 

@@ -4,23 +4,18 @@ An account is filled once; each trial forks the two services from it, so that wh
 and no trial pays for filling. Client and services share nothing but sockets.
 """
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from outreach_sync.config.model import DEFAULT_LABELS
 from outreach_sync.instants import Instant
 from outreach_sync.sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from multiprocessing.connection import Connection
-
-    from outreach_sync.sandbox.server import Request, Response
-    from outreach_sync.sandbox.service import SimulatedService
+from outreach_sync.sandbox.server import Request, Response
+from outreach_sync.sandbox.service import SimulatedService
 
 _fork = multiprocessing.get_context("fork")
 _STATES = ("finished", "active", "paused", "bounced", "pending")

@@ -1,17 +1,13 @@
 """The published Singer tap for Outreach, in a virtual environment of its own, reading from the simulated service."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.benchmarks.program import Took, take
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 VERSION = "1.2.2"
 _HOME = Path(__file__).parents[2] / "build" / f"tap-outreach-{VERSION}"

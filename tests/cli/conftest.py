@@ -1,18 +1,13 @@
 """The program against both simulated services, started in this process: `outreach(...)` runs one command line."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from outreach_sync.sandbox import Sandbox
 from tests.harness import CommandLine, Ran, Setup, Time, on_a_terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture

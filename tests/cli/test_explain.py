@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import io
 import re
@@ -8,7 +6,8 @@ import stat
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,9 +16,6 @@ from outreach_sync.instants import Instant, parse_iso, to_iso
 from outreach_sync.records import Event
 from outreach_sync.store import Store, run_lock
 from tests.harness import PERSON, TASK
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -1,23 +1,17 @@
-from __future__ import annotations
-
 import re
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pytest
 
 from outreach_sync.cli import cli
 from outreach_sync.store import run_lock
-from tests.harness import FIELDS, Consenting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.harness import Setup
+from tests.harness import FIELDS, Consenting, Setup
 
 _PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 _ROW = re.compile(r"^\| `(?P<key>[^`]+)` \| (?P<kind>[^|]+?) \|", re.MULTILINE)

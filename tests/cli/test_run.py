@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -10,21 +8,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outreach_sync.errors import UsageError
 from outreach_sync.instants import Instant, now, parse_iso
 from outreach_sync.store import Store
-from tests.harness import DAY, PERSON
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.harness import Setup
+from tests.harness import DAY, PERSON, Setup
 
 CHANGE = ["record", "action", "prospect_id", "task_id", "workbooks_id", "fields"]
 

@@ -1,13 +1,12 @@
-from __future__ import annotations
-
 import json
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -16,9 +15,6 @@ import yaml
 from outreach_sync.cli import run_command
 from outreach_sync.sandbox import Sandbox
 from tests.harness import Installation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 class Served(NamedTuple):

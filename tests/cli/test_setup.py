@@ -1,9 +1,9 @@
-from __future__ import annotations
-
 import socket
 import struct
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,14 +17,7 @@ from outreach_sync.outreach.auth import TOKENS, StoredTokens, TokenFile, Tokens
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.sandbox.workbooks.schema import CUSTOM_FIELD, PICKLIST, PICKLIST_ENTRY
 from outreach_sync.store import run_lock
-from tests.harness import DAY, Consenting, consent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.harness import Setup
-
+from tests.harness import DAY, Consenting, Setup, consent
 
 # -- init
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import errno
 import io
 import json
@@ -7,9 +5,10 @@ import os
 import re
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,9 +18,6 @@ from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import run_lock
 from outreach_sync.store.backup import copies_of
 from tests.harness import PERSON, CommandLine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """stdout and stderr as they may be: closed, full, a pipe whose reader has gone, or unable to hold every character."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -9,8 +7,10 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +19,6 @@ from outreach_sync.cli.ui import stop_on_signals
 from outreach_sync.insight import status as status_module
 from outreach_sync.log import keep_secret
 from outreach_sync.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 def _ran(*arguments: str, redirect: str = "", stdout: int = -1, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,5 @@
 """A config in a temporary directory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,13 +1,11 @@
 """The help, the faults, the picture and the manual pages: `python -m tests.docs.generated` writes them again."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 import warnings
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import yaml
@@ -19,14 +17,10 @@ from rich.text import Text
 from outreach_sync import __version__
 from outreach_sync.cli import COMMANDS, cli
 from outreach_sync.sandbox import Sandbox
+from outreach_sync.sandbox.faults import Fault
 from outreach_sync.sandbox.outreach.trouble import FAULTS as OUTREACH
 from outreach_sync.sandbox.workbooks.trouble import FAULTS as WORKBOOKS
 from tests.harness import on_a_terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from outreach_sync.sandbox.faults import Fault
 
 ROOT = Path(__file__).parents[2]
 _COLUMNS = 112

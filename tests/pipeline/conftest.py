@@ -1,8 +1,8 @@
 """A stand-in for Outreach whose pages and clock a test makes up, and a bench that walks its streams."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +14,6 @@ from outreach_sync.rules.watermark import Reading
 from outreach_sync.run import Pilot, Run, RunSummary
 from outreach_sync.store import Store
 from tests.harness import DAY, Recorder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 NOON = Instant(1_790_000_000_000)
 READING = Reading(Back(90 * DAY), overlap=600_000, late_sweep=DAY)

@@ -1,17 +1,12 @@
 """What a cycle costs grows with what it does, never with what is stored."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from outreach_sync.cycle import run_cycle
-
-if TYPE_CHECKING:
-    from tests.conftest import World
-
+from tests.conftest import World
 
 LENIENT = {"guard": {"count": 10**6, "create": 10**6}}
 

@@ -1,10 +1,10 @@
 """What is sent, refused, lost, gone or not shown yet: each object by itself, and nothing twice."""
 
-from __future__ import annotations
-
 import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,13 +17,8 @@ from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Stale, Unknown
 from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.wire import PEOPLE
+from tests.conftest import World
 from tests.harness import DAY, PERSON, RUNNING, STATE, TASK, counts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-
-    from tests.conftest import World
 
 LENIENT: dict[str, Any] = {"guard": {"share": 1.0, "count": 9999}, "patience": "5s"}
 

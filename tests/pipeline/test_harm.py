@@ -1,16 +1,12 @@
 """Nobody is created twice, no opt-out is lost or late, no mass change passes unseen, and a pilot stays one."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from outreach_sync.insight.explain import recreate_hidden
+from tests.conftest import World
 from tests.harness import DAY, NO_EMAIL, PERSON, RUNNING, STATE, counts
-
-if TYPE_CHECKING:
-    from tests.conftest import World
 
 ADA = "ada@example.com"
 

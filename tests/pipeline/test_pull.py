@@ -1,9 +1,7 @@
 """What is read of Outreach, from where, and what of it is believed: stamps that prove nothing, what makes no sense."""
 
-from __future__ import annotations
-
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -14,11 +12,9 @@ from outreach_sync.instants import Back
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.pull import keep_page, pull
 from outreach_sync.records import Event, Refused, Stream
+from tests.conftest import World
 from tests.harness import DAY, RUNNING, STATE
 from tests.pipeline.conftest import NOON
-
-if TYPE_CHECKING:
-    from tests.conftest import World
 
 STATES, TASKS, PROSPECTS = Stream.SEQUENCE_STATES, Stream.TASKS, Stream.PROSPECTS
 

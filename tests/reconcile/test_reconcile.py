@@ -1,6 +1,5 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -8,15 +7,11 @@ from outreach_sync.errors import InterruptedByError
 from outreach_sync.insight.explain import recreate_hidden
 from outreach_sync.outreach.client import CursorRefusedError, Outreach
 from outreach_sync.reconcile import reconcile
+from outreach_sync.records import Page, Stream
+from outreach_sync.run import RunSummary
 from outreach_sync.store.progress import SURVEY
+from tests.conftest import World
 from tests.harness import DAY, NO_EMAIL, PERSON, RUNNING, STATE, TASK
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from outreach_sync.records import Page, Stream
-    from outreach_sync.run import RunSummary
-    from tests.conftest import World
 
 ADA = "ada@example.com"
 PAUSED = "Active \u2013 Paused"

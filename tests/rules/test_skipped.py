@@ -1,7 +1,5 @@
 """What counts as skipped, by the default rule and by any rule."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

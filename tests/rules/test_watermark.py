@@ -1,7 +1,5 @@
 """From where a stream is read, and how far its watermark may move, whatever the clocks say."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
