@@ -240,6 +240,7 @@ CREATE TABLE event (
   sequence_step_id INTEGER, name TEXT NOT NULL
 );
 CREATE INDEX event_of_task ON event (task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX event_of_prospect ON event (prospect_id) WHERE prospect_id IS NOT NULL;
 CREATE INDEX event_of_no_task ON event (at) WHERE task_id IS NULL;
 CREATE TABLE concern (
   stream TEXT NOT NULL, id INTEGER NOT NULL, removed INTEGER NOT NULL, PRIMARY KEY (stream, id)

@@ -76,6 +76,7 @@ def test_no_statement_of_a_cycle_scans_a_table_that_grows(world: World) -> None:
         world.outreach.skip_task(task)
     world.outreach.opt_out(prospects[30])
     world.outreach.delete("sequenceState", world.states_of(prospects[31])[0])
+    world.outreach.delete("prospect", prospects[32])
     world.do(watched)
     world.do(watched)
     assert len(plans) > 60
