@@ -1,5 +1,6 @@
 """A state belongs to one Outreach and one Workbooks, and is never used with another."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -193,3 +194,12 @@ def test_a_new_state_needs_no_answer_to_who_it_is(world: Any, fault: str, option
     world.sandbox.workbooks.faults.on(fault, kind="login", **options)
     assert world.run(sync={"patience": "2m"}).exit_status == 0
     assert (len(world.people()), world.time.waited() <= 10) == (1, True)
+
+
+def test_another_organisation_that_consented_to_the_same_app_is_another(lived: Any) -> None:
+    tokens = lived.state_path.with_name("state.db.tokens")
+    for consent, status in (("renewed", 0), ("another", 2)):
+        tokens.write_text(json.dumps(json.loads(tokens.read_text()) | {"consent": consent}))
+        assert _status(lived) == status
+        for prospect in lived.outreach.all("prospect"):
+            lived.outreach.update("prospect", prospect.id, emails=[f"two{prospect.id}@example.com"], firstName="Two")
