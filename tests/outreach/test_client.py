@@ -26,11 +26,8 @@ def test_a_request_is_what_the_reference_asks_for(sandbox: Any, connect: Any) ->
     side.get()
     method, url, named = sent[-1]
     assert (method, url) == ("GET", f"{sandbox.url}/api/v2/prospects?page%5Bsize%5D=1")
-    assert named["headers"] == {
-        "Authorization": f"Bearer {token}",
-        "Content-Type": "application/vnd.api+json",
-        "Accept": "application/vnd.api+json",
-    }
+    json_api = dict.fromkeys(("Content-Type", "Accept"), "application/vnd.api+json")
+    assert named["headers"] == {"Authorization": f"Bearer {token}", **json_api}
     assert [named["timeout_seconds"] for *_, named in sent] == [2, 2], "outreach.timeout, for a token too"
     assert "grace_seconds" not in named, "a request to stop cuts it at once"
 
@@ -83,10 +80,9 @@ def test_the_page_of_a_gateway_that_stays_ends_with_4_and_blames_nobody(
     assert sandbox.journal.counts()["token"] == (2 if status == 401 else 1)
 
 
-@pytest.mark.parametrize("form", ["empty", "html"])
-def test_a_refused_token_is_refreshed_whatever_the_refusal_looks_like(sandbox: Any, side: Any, form: str) -> None:
-    sandbox.faults.on("unauthorized_without_body", form=form)
-    for _ in range(2):
+def test_a_refused_token_is_refreshed_whatever_the_refusal_looks_like(sandbox: Any, side: Any) -> None:
+    for form in ("empty", "html") * 2:
+        sandbox.faults.on("unauthorized_without_body", form=form)
         sandbox.tokens.revoke_access(side.tokens.current())
         assert side.get()["data"] == []
 

@@ -16,9 +16,8 @@ SINCE = parse_iso("2026-09-01T10:00:00Z")
 
 
 def source(**sync: Any) -> Outreach:
-    return Outreach(
-        Config.model_validate({"outreach": {"client_id": "i", "client_secret": "s"}, "sync": sync}), StopSignal()
-    )
+    document = {"outreach": {"client_id": "i", "client_secret": "s"}, "sync": sync}
+    return Outreach(Config.model_validate(document), StopSignal())
 
 
 def asked(url: str) -> dict[str, str]:

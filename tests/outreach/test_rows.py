@@ -48,12 +48,8 @@ def state(**changes: Any) -> dict[str, Any]:
 
 def task(attributes: Any = None, relationships: Any = None) -> dict[str, Any]:
     usual = {"action": "email", "taskType": "sequence_step_email", "updatedAt": STAMP}
-    return {
-        "type": "task",
-        "id": 9001,
-        "attributes": {**usual, **(attributes or {})},
-        "relationships": relationships or {},
-    }
+    told = {"attributes": {**usual, **(attributes or {})}, "relationships": relationships or {}}
+    return {"type": "task", "id": 9001, **told}
 
 
 def prospect(**attributes: Any) -> dict[str, Any]:
@@ -149,13 +145,10 @@ def test_a_row_without_a_usable_id_is_refused(stream: Stream) -> None:
         assert "without an id" in found.refused[0].reason
 
 
-def test_a_number_of_thousands_of_digits_is_refused_with_its_row_alone() -> None:
+def test_a_number_of_thousands_of_digits_or_a_pointer_to_no_possible_record_refuses_its_row_alone() -> None:
     body = json.dumps({"data": [state(id=0), state(id=502)]}).replace('"id": 0', f'"id": {"9" * 6000}').encode()
     found = read(body, Stream.SEQUENCE_STATES)
     assert ([one.id for one in found.states], len(found.refused)) == ([502], 1)
-
-
-def test_a_pointer_to_no_possible_record_refuses_the_row() -> None:
     data = [state(relationships={"prospect": to_one("prospect", broken)}) for broken in (0, -1, 2**63, "x", 1.5)]
     found = page(Stream.SEQUENCE_STATES, *data)
     assert (found.states, ["prospect" in one.reason for one in found.refused]) == ((), [True] * 5)
@@ -303,7 +296,8 @@ NEXT = "https://x/2"
     ("links", "expected"),
     [
         (None, None), ({}, None), ({"next": None}, None), ([], None), ({"next": ""}, ""), ({"next": 17}, ""),
-        ({"next": {}}, ""), ({"next": NEXT}, NEXT), ({"next": {"href": NEXT}}, NEXT),
+        ({"next": {}}, ""), ({"next": {"href": 5}}, ""), ({"next": []}, ""), ({"next": NEXT}, NEXT),
+        ({"next": {"href": NEXT}}, NEXT),
     ],
 )  # fmt: skip
 def test_a_page_says_what_follows_that_nothing_does_or_neither(links: Any, expected: str | None) -> None:
@@ -342,9 +336,7 @@ EMAILS = some.lists(mostly(("a@b.example", " a@b.example", "", "\u00fc@b.example
 TO_ONE = IDS.map(lambda one: {"data": {"type": "any", "id": one}}) | some.sampled_from(
     ({"data": None}, {}, None, [], {"links": {"related": "https://x/api/v2/prospects/18"}}, {"data": None, "links": {}})
 )
-LINKS = some.sampled_from(
-    (None, {}, {"next": None}, {"next": ""}, {"next": "https://x/2"}, {"next": {"href": "y"}}, [])
-)
+LINKS = some.sampled_from((None, {}, {"next": None}, {"next": ""}, {"next": NEXT}, {"next": {"href": "y"}}, []))
 
 
 def drawn(kind: str, attributes: Mapping[str, Any], relationships: tuple[str, ...] = ()) -> Any:

@@ -35,21 +35,18 @@ def connect_s2s(sandbox: Any, connect: Any, key: Any) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("skew", [-86_400_000, 0, 86_400_000])
-def test_a_token_is_used_by_the_next_process_whatever_the_clock_says(sandbox: Any, connect_s2s: Any, skew: int) -> None:
+def test_a_token_is_used_by_the_next_process_whatever_the_clock_says_and_replaced_when_it_is_dead(
+    sandbox: Any, connect_s2s: Any, skew: int
+) -> None:
     sandbox.clock.advance(skew)
     token = connect_s2s().tokens.current()
     side = connect_s2s()
     assert side.tokens.current() == token
     assert side.get()["data"] == []
     assert side.transport.requests == 1
-
-
-def test_a_dead_token_is_replaced(sandbox: Any, connect_s2s: Any) -> None:
-    side = connect_s2s()
-    first = side.tokens.current()
     sandbox.tokens.revoke_all()
     assert side.get()["data"] == []
-    assert side.tokens.current(first) == side.tokens.current() != first
+    assert side.tokens.current(token) == side.tokens.current() != token
 
 
 @pytest.mark.parametrize("change", [{"install_id": "other"}, {"app_guid": "other"}])

@@ -4,7 +4,9 @@ import fcntl
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -56,10 +58,7 @@ def test_a_rotated_token_passes_from_process_to_process(sandbox: Any, connect: A
 def test_no_token_is_rotated_or_used_that_cannot_be_kept(
     sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch, what: str, requests: int
 ) -> None:
-    def full(*_args: Any, **_more: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files, what, full)
+    monkeypatch.setattr(files, what, Mock(side_effect=OSError(28, "No space left on device")))
     for tried in (1, 2):
         with pytest.raises(StateError, match="No space left"):
             side.tokens.current()
@@ -102,18 +101,14 @@ def test_the_rule_of_one_token_a_minute_is_waited_for_and_no_refusal_where_it_ou
         side.tokens.current(side.tokens.current())
 
 
-def test_a_new_token_in_the_config_is_taken(sandbox: Any, connect: Any) -> None:
+def test_a_new_token_in_the_config_is_taken_and_a_live_one_replaces_a_dead_chain(sandbox: Any, connect: Any) -> None:
     old = connect().tokens.current()
     side = connect(refresh_token=sandbox.tokens.new_refresh())
     assert side.tokens.current() == side.file.read().access_token != old
-
-
-def test_a_live_token_in_the_config_replaces_a_dead_chain(sandbox: Any, side: Any) -> None:
-    side.tokens.current()
     side.file.write(side.file.read()._replace(refresh_token="dead"))
     side.tokens.current(side.tokens.current())
     assert side.file.read().refresh_token not in {"dead", ""}
-    assert asked(sandbox) == 3
+    assert asked(sandbox) == 4
 
 
 @pytest.mark.parametrize(
@@ -156,13 +151,6 @@ def file(tmp_path: Path) -> TokenFile:
     return file
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604])
-def test_tokens_that_others_may_read_are_refused(file: TokenFile, mode: int) -> None:
-    file.path.chmod(mode)
-    with pytest.raises(StateError, match="chmod 600"):
-        file.read()
-
-
 def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> None:
     (tmp_path / "made").write_text("a file where the directory should be")
     file = TokenFile(tmp_path / "made" / "tokens.json")
@@ -172,7 +160,14 @@ def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> No
         pass
 
 
-def test_a_damaged_file_is_not_taken_for_no_file_and_a_field_of_a_newer_version_is_passed_over(file: TokenFile) -> None:
+def test_a_file_that_is_damaged_or_that_others_may_read_is_refused_one_of_a_newer_version_is_read(
+    file: TokenFile,
+) -> None:
+    for mode in (0o640, 0o604):
+        file.path.chmod(mode)
+        with pytest.raises(StateError, match="chmod 600"):
+            file.read()
+    file.path.chmod(0o600)
     for content in ("{", "[]"):
         file.path.write_text(content)
         with pytest.raises(StateError, match="auth login"):
@@ -199,14 +194,9 @@ def test_one_process_rotates_at_a_time_also_where_it_waited_for_a_file_that_was_
         other.result()
 
 
-def answers_once(side: Any, status: int, content: Any) -> None:
-    """Have the token endpoint answer the first request so."""
-    body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    side.first_answers(Answer(status, {}, body, AT), 1)
-
-
 AT = parse_iso("2026-09-01T10:00:00Z")
 GIVEN = {"access_token": "access", "token_type": "Bearer", "expires_in": 7200, "created_at": AT // 1000 + 5}
+EMPTY = json.dumps({**GIVEN, "access_token": ""}).encode()
 
 
 @pytest.mark.parametrize("life", [7200, None, "7200", -1, 0])
@@ -214,28 +204,23 @@ GIVEN = {"access_token": "access", "token_type": "Bearer", "expires_in": 7200, "
 def test_a_life_that_makes_no_sense_is_not_believed_and_there_may_be_no_new_refresh_token(
     sandbox: Any, side: Any, life: object, rotated: str | None, scope: str | None
 ) -> None:
-    answers_once(side, 200, {**GIVEN, "expires_in": life, "refresh_token": rotated, "scope": scope})
+    content = {**GIVEN, "expires_in": life, "refresh_token": rotated, "scope": scope}
+    side.first_answers(Answer(200, {}, json.dumps(content).encode(), AT), 1)
     assert side.tokens.current() == "access"
     assert side.file.read()[:5] == ("access", AT + 7_200_000, rotated or sandbox.refresh_token, AT, scope or "")
 
 
 @pytest.mark.parametrize(
-    "content", [{"error": "unauthorized_client"}, {"errors": [{"id": "unauthorized"}]}, {"errors": [{}]}]
-)
-def test_a_refusal_of_the_app_is_final(side: Any, content: object) -> None:
-    answers_once(side, 401, content)
-    with pytest.raises(NotAuthenticatedError, match="auth login"):
-        side.tokens.current()
-
-
-@pytest.mark.parametrize(
-    ("status", "content"),
+    ("status", "body"),
     [
-        *[(200, b"<html>"), (401, b"<html>"), (400, b"[]"), (200, {**GIVEN, "access_token": ""}), (404, {})],
-        *[(401, {"error": {}}), (401, {"errors": []}), (403, {"message": "Forbidden"}), (400, b"Retry later")],
-        *[(200, {"expires_in": 7200}), (502, b""), (429, b"")],
+        *((401, body) for body in (b'{"error": "unauthorized_client"}', b'{"errors": [{"id": "unauthorized"}]}')),
+        *[(401, b'{"errors": [{}]}'), (200, b"<html>"), (401, b"<html>"), (400, b"[]"), (200, EMPTY), (404, b"{}")],
+        *[(401, b'{"error": {}}'), (401, b'{"errors": []}'), (403, b'{"message": "Forbidden"}'), (502, b"")],
+        *[(400, b"Retry later"), (200, b'{"expires_in": 7200}'), (429, b"")],
     ],
 )
-def test_a_page_of_a_gateway_is_no_refusal_of_the_app(side: Any, status: int, content: Any) -> None:
-    answers_once(side, status, content)
-    assert side.tokens.current()
+def test_a_refusal_of_the_app_is_final_and_the_page_of_a_gateway_is_none(side: Any, status: int, body: bytes) -> None:
+    side.first_answers(Answer(status, {}, body, AT), 1)
+    final = b"unauthorized" in body or b"[{}]" in body
+    with pytest.raises(NotAuthenticatedError, match="auth login") if final else nullcontext():
+        assert side.tokens.current()

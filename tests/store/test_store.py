@@ -6,6 +6,7 @@ import sqlite3
 import stat
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from sqlite_utils import Database, Migrations
@@ -72,33 +73,26 @@ def test_a_file_that_is_newer_damaged_or_of_another_program_is_named_and_left_un
     assert path.read_bytes() == before
 
 
-def test_damage_is_said_wherever_it_is_met(path: Path) -> None:
+def test_damage_is_said_wherever_it_is_met_and_a_file_of_a_few_bytes_is_not_overwritten(path: Path) -> None:
     with Store.open(path) as state:
         put(state, "x" * 600_000)
     whole = path.read_bytes()
     path.write_bytes(whole[:8_192] + b"\xff" * (len(whole) - 8_192))
     with pytest.raises(StateError, match="malformed"), Store.open(path) as state:
         list(state.connection.execute("SELECT * FROM fact"))
-
-
-def test_a_file_of_a_few_bytes_is_not_overwritten(path: Path) -> None:
-    path.parent.mkdir()
     path.write_bytes(b"x")
     with pytest.raises(StateError, match="cannot be used"):
         Store.open(path)
     assert path.read_bytes() == b"x"
 
 
-def test_a_full_disk_is_said_and_loses_nothing_that_was_committed(state: Store) -> None:
+def test_a_full_disk_and_a_program_that_holds_the_file_are_said_and_lose_nothing(state: Store, path: Path) -> None:
     put(state, "kept")
     pages = state.connection.execute("PRAGMA page_count").fetchone()[0]
     state.connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StateError, match="Free some disk space"):
         put(state, "x" * 1_000_000)
     assert state.facts.get("name") == "kept"
-
-
-def test_a_file_that_another_program_holds_is_named(state: Store, path: Path) -> None:
     state.connection.execute("PRAGMA busy_timeout = 10")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -169,18 +163,13 @@ def test_looking_makes_and_changes_no_state_and_a_scratch_copy_has_all_and_gives
         assert state.facts.get("name") == "value"
 
 
-def _on_a_disk_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let SQLite find that it cannot make its files beside the state, as on a read-only file system."""
-    monkeypatch.setattr(
-        "outreach_sync.store.connect",
-        lambda at, options="": connect(at if "immutable" in options or at != path else path / "nowhere", options),
-    )
-
-
 @pytest.mark.parametrize("version", [None, VERSION, 99])
 def test_a_state_on_a_disk_that_cannot_be_written_is_read_as_it_lies_there_with_a_log_that_was_left_behind(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int | None
 ) -> None:
+    def found(at: Path, options: str = "") -> sqlite3.Connection:
+        return connect(at if "immutable" in options or at != lies_at else lies_at / "nowhere", options)
+
     lies_at = tmp_path / "crashed" / "state.db"
     lies_at.parent.mkdir()
     state = Store.open(path)
@@ -194,7 +183,7 @@ def test_a_state_on_a_disk_that_cannot_be_written_is_read_as_it_lies_there_with_
             shutil.copyfile(f"{path}{ending}", f"{lies_at}{ending}")
         state.close()
     before = {one: one.read_bytes() for one in lies_at.parent.iterdir()}
-    _on_a_disk_that_cannot_be_written(lies_at, monkeypatch)
+    monkeypatch.setattr("outreach_sync.store.connect", found)
     newer = pytest.raises(StateError, match=f"{lies_at} was written by a newer version")
     with newer if version == 99 else nullcontext(), Store.open_to_read(lies_at) or nullcontext() as read:
         assert read is not None
@@ -251,7 +240,10 @@ def test_a_second_run_is_told_who_holds_the_lock_whatever_name_it_uses_and_if_it
     assert held.value.exit_status == 5
 
 
-def test_the_lock_is_free_again_after_a_run_that_failed_or_died(path: Path) -> None:
+def test_the_lock_is_free_again_after_a_run_that_failed_or_died_and_one_that_cannot_be_made_is_named(
+    path: Path,
+) -> None:
+    Store.open(path).close()
     with pytest.raises(KeyError), run_lock(path, "run"):
         raise KeyError
     child = os.fork()
@@ -263,12 +255,8 @@ def test_the_lock_is_free_again_after_a_run_that_failed_or_died(path: Path) -> N
         path.with_name("state.db.lock").write_text("nonsense")  # which does not hide that it is held
         with pytest.raises(LockHeldError):
             run_lock(path, "run").__enter__()
-
-
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot be made"):
-        run_lock(tmp_path / "file" / "state.db", "run").__enter__()
+        run_lock(path / "state.db", "run").__enter__()
 
 
 # -- copies
@@ -295,11 +283,8 @@ def test_a_copy_is_one_private_file_and_whole_while_somebody_writes(state: Store
 def test_a_copy_that_cannot_be_finished_leaves_nothing_and_no_other_copy_is_touched(
     state: Store, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_file: int) -> None:
-        raise OSError(28, "No space left on device")
-
     target.write_text("an older copy")
-    monkeypatch.setattr("os.fsync", fail)
+    monkeypatch.setattr("os.fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(StateError, match="No space left"):
         back_up(state, target)
     assert target.read_text() == "an older copy"
@@ -339,7 +324,7 @@ def test_a_copy_elsewhere_overwrites_nothing_and_its_place_is_kept_if_it_was_mad
     assert backup.copies_elsewhere(state) == [tmp_path / "copy.db"]
 
 
-def test_what_is_restored_is_certain_of_nothing_in_workbooks_and_whoever_was_forgotten_since_stays_so(
+def test_what_is_restored_is_certain_of_nothing_who_was_forgotten_since_stays_so_and_what_was_replaced_is_kept(
     state: Store, path: Path, target: Path
 ) -> None:
     with state.transaction():
@@ -348,23 +333,16 @@ def test_what_is_restored_is_certain_of_nothing_in_workbooks_and_whoever_was_for
     back_up(state, target)
     with state.transaction():
         erase_rows(state.connection, Persona(frozenset({1}), frozenset()))
-    state.close()
-    restore(path, target, now=NOW)
-    with Store.open(path) as restored:
-        assert restored.people.by_id([1001])[1001].lock_version is None
-        assert forgotten_ids(restored.connection, "prospect") == {1}
-        assert set(restored.cache.prospects([1, 2])) == {2}
-    with Store.open(target) as untouched:
-        assert untouched.people.by_id([1001])[1001].lock_version == 5
-
-
-def test_what_was_replaced_is_kept_with_what_only_its_log_holds(state: Store, path: Path, target: Path) -> None:
-    back_up(state, target)
     put(state, "only in the log")
     replaced = restore(path, target, now=NOW)
     assert replaced == path.with_name("state.db.replaced-2026-09-01T100000")
     with Store.open(path) as restored, Store.open(replaced) as old:
         assert (restored.facts.get("name"), old.facts.get("name")) == (None, "only in the log")
+        assert restored.people.by_id([1001])[1001].lock_version is None
+        assert forgotten_ids(restored.connection, "prospect") == {1}
+        assert set(restored.cache.prospects([1, 2])) == {2}
+    with Store.open(target) as untouched:
+        assert untouched.people.by_id([1001])[1001].lock_version == 5
 
 
 def test_a_state_that_is_damaged_or_gone_can_be_replaced(path: Path, tmp_path: Path) -> None:
@@ -457,13 +435,9 @@ def test_damage_is_said_and_looking_changes_nothing(path: Path, state: Store) ->
 
 def test_a_file_that_nobody_may_read_is_not_damaged(path: Path, state: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backup that is restored for it would throw away what was done since."""
-
-    def refuse(*_: object, **__: object) -> sqlite3.Connection:
-        error = sqlite3.OperationalError("unable to open database file")
-        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-        raise error
-
     state.close()
-    monkeypatch.setattr(sqlite3, "connect", refuse)
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    monkeypatch.setattr(sqlite3, "connect", Mock(side_effect=error))
     with pytest.raises(StateError, match="cannot be read: unable to open database file"):
         problems_of(path)
