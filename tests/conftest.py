@@ -33,8 +33,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "check"))
 @pytest.fixture(autouse=True)
 def _nothing_of_another_test_or_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_kept", set())
-    for name in [name for name in os.environ if name.startswith(("OUTREACH", "WORKBOOKS", "XDG_"))]:
-        monkeypatch.delenv(name)
+    for name in list(os.environ):
+        ours = name.startswith(("OUTREACH", "WORKBOOKS", "XDG_"))
+        if ours or name.upper().endswith(("_PROXY", "_BUNDLE", "CERT_FILE")):
+            monkeypatch.delenv(name)
 
 
 class World(Installation):

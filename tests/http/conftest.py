@@ -1,7 +1,5 @@
 """A server that answers exactly what a test tells it to, byte for byte, and a clock that only pauses move."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading
@@ -23,14 +21,15 @@ class ScriptedServer:
         self.script: Script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         self.received: list[bytes] = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.ended = threading.Event()  # one of the connections was closed
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self._listener.accept()
+                connection, _ = self.listener.accept()
                 self.connections += 1
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
@@ -39,16 +38,13 @@ class ScriptedServer:
             while request := _read_request(connection):
                 self.received.append(request)
                 self.script(connection)
-
-    def close(self) -> None:
-        self._listener.close()
+        self.ended.set()
 
 
 def _read_request(connection: socket.socket) -> bytes:
     received = b""
     while b"\r\n\r\n" not in received:
-        part = connection.recv(65536)
-        if not part:
+        if not (part := connection.recv(65536)):
             return b""
         received += part
     return received
@@ -62,7 +58,7 @@ def answering(answer: bytes) -> Script:
 def server() -> Iterator[ScriptedServer]:
     running = ScriptedServer()
     yield running
-    running.close()
+    running.listener.close()
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """What a service says about waiting, and how long it is waited for."""
 
-from __future__ import annotations
-
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -11,9 +8,6 @@ from hypothesis import given, strategies as st
 from outreach_sync import errors, http
 from outreach_sync.http import MaybeSentError, NotSentError, Patience, Quota, quota, retry_after
 from outreach_sync.instants import parse_http_date, parse_iso
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 AT = parse_iso("2026-09-01T10:00:00Z")
 EPOCH = AT // 1000
@@ -81,11 +75,6 @@ class Flaky:
         return 42
 
 
-@pytest.fixture
-def patience(fake: Any) -> Callable[[float], Patience]:
-    return lambda seconds: Patience(seconds, fake)
-
-
 def test_what_may_pass_is_tried_again_with_growing_pauses_and_noted(fake: Any) -> None:
     notes: list[http.RetryNote] = []
     call = Flaky(fake, NotSentError("refused"), http.BusyError("busy", status=502), MaybeSentError("cut"))
@@ -109,17 +98,17 @@ def test_what_may_pass_is_tried_again_with_growing_pauses_and_noted(fake: Any) -
     ],
 )
 def test_giving_up_says_why_and_within_patience(
-    fake: Any, patience: Any, failure: http.RetriableError, given_up: type[Exception]
+    fake: Any, failure: http.RetriableError, given_up: type[Exception]
 ) -> None:
     with pytest.raises(given_up, match=r"reading: it is down \(its patience of 5 s is spent\)") as raised:
-        patience(5).ask("reading", Flaky(fake, *[failure] * 500))
+        Patience(5, fake).ask("reading", Flaky(fake, *[failure] * 500))
     assert type(raised.value) is given_up
     assert raised.value.__cause__ is None
     assert fake.now <= 1005
 
 
-def test_attempts_that_hang_count_as_patience_for_all_requests_together(fake: Any, patience: Any) -> None:
-    asked, call = patience(5), Flaky(fake, *[MaybeSentError("too slow", timed_out=True)] * 99, lasting=60)
+def test_attempts_that_hang_count_as_patience_for_all_requests_together(fake: Any) -> None:
+    asked, call = Patience(5, fake), Flaky(fake, *[MaybeSentError("too slow", timed_out=True)] * 99, lasting=60)
     for _ in range(4):
         with pytest.raises(errors.UnavailableError, match="patience of 5 s"):
             asked.ask("reading", call)
@@ -127,8 +116,8 @@ def test_attempts_that_hang_count_as_patience_for_all_requests_together(fake: An
     assert fake.now == 1006.5
 
 
-def test_a_service_that_answers_again_has_all_of_the_patience_again(fake: Any, patience: Any) -> None:
-    asked = patience(120)
+def test_a_service_that_answers_again_has_all_of_the_patience_again(fake: Any) -> None:
+    asked = Patience(120, fake)
     with pytest.raises(errors.UnavailableError):
         asked.ask("reading", Flaky(fake, *[NotSentError("down")] * 99))
     assert asked.left() == 10
@@ -136,8 +125,8 @@ def test_a_service_that_answers_again_has_all_of_the_patience_again(fake: Any, p
     assert asked.left() == 120
 
 
-def test_an_attempt_within_an_attempt_is_counted_once(fake: Any, patience: Any) -> None:
-    asked = patience(100)
+def test_an_attempt_within_an_attempt_is_counted_once(fake: Any) -> None:
+    asked = Patience(100, fake)
     inner = Flaky(fake, MaybeSentError("slow"), lasting=30)
 
     def outer(_: float) -> int:
@@ -150,8 +139,8 @@ def test_an_attempt_within_an_attempt_is_counted_once(fake: Any, patience: Any) 
     assert fake.now < 1033
 
 
-def test_a_bug_and_a_final_failure_are_raised_as_they_are_and_the_failure_counts(fake: Any, patience: Any) -> None:
-    asked, call = patience(100), Flaky(fake, NotSentError("down"), MaybeSentError("lost"), lasting=30)
+def test_a_bug_and_a_final_failure_are_raised_as_they_are_and_the_failure_counts(fake: Any) -> None:
+    asked, call = Patience(100, fake), Flaky(fake, NotSentError("down"), MaybeSentError("lost"), lasting=30)
     with pytest.raises(MaybeSentError, match=r"^lost$"):
         asked.ask("writing", call, final=(MaybeSentError,))
     assert len(call.given) == 2
@@ -162,40 +151,27 @@ def test_a_bug_and_a_final_failure_are_raised_as_they_are_and_the_failure_counts
     assert len(bug.given) == 1
 
 
-def test_a_short_pause_that_is_asked_for_is_kept_and_a_long_one_ends_it_at_once(fake: Any, patience: Any) -> None:
-    assert patience(60).ask("reading", Flaky(fake, http.ThrottledError("slow down", asked_seconds=20))) == 42
+def test_a_short_pause_that_is_asked_for_is_kept_and_a_long_one_ends_it_at_once(fake: Any) -> None:
+    assert Patience(60, fake).ask("reading", Flaky(fake, http.ThrottledError("slow down", asked_seconds=20))) == 42
     assert fake.pauses == [20]
     with pytest.raises(errors.QuotaSpentError, match="asks to wait 3600 s"):
-        patience(60).ask("reading", Flaky(fake, http.ThrottledError("slow down", asked_seconds=3600)))
+        Patience(60, fake).ask("reading", Flaky(fake, http.ThrottledError("slow down", asked_seconds=3600)))
     with pytest.raises(errors.PutOffError):
-        patience(60).ask("reading", Flaky(fake, http.BusyError("maintenance", status=503, asked_seconds=3600)))
+        Patience(60, fake).ask("reading", Flaky(fake, http.BusyError("maintenance", status=503, asked_seconds=3600)))
     assert fake.pauses == [20]
 
 
-def test_a_request_to_stop_ends_a_pause_and_begins_no_request(fake: Any, patience: Any) -> None:
+def test_a_request_to_stop_ends_a_pause_and_begins_no_request(fake: Any) -> None:
     def stopped(_: float) -> int:
         fake.set(15)
         raise NotSentError("down")
 
     with pytest.raises(errors.InterruptedByError):
-        patience(60).ask("reading", stopped)
+        Patience(60, fake).ask("reading", stopped)
     call = Flaky(fake)
     with pytest.raises(errors.InterruptedByError):
-        patience(60).ask("reading", call)
+        Patience(60, fake).ask("reading", call)
     assert call.given == []
-
-
-def test_a_call_ahead_begins_at_once_and_its_failure_comes_when_its_result_is_asked_for() -> None:
-    begun = threading.Event()
-
-    def fail() -> None:
-        begun.set()
-        raise ValueError("no")
-
-    coming = http.ahead(fail, name="test")
-    assert begun.wait(5)
-    with pytest.raises(ValueError, match="no"):
-        coming.result()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
