@@ -71,16 +71,13 @@ def one_prospect(**attributes: Any) -> Prospect:
 OF_EACH = {Stream.SEQUENCE_STATES: state(), Stream.TASKS: task(), Stream.PROSPECTS: prospect(), Stream.EVENTS: event()}
 
 
-def test_a_state_and_an_event_are_read_as_they_stand() -> None:
+def test_a_state_and_an_event_are_read_as_they_stand_and_an_event_without_a_name_is_refused() -> None:
     found = page(Stream.SEQUENCE_STATES, state())
     assert found.states == (SequenceState(501, 18, 42, "paused", AT, AT),)
     assert (found.received, found.without_stamp, found.next_url, found.server_time) == (1, 0, "", AT)
     found = page(Stream.EVENTS, event())
     assert found.events == (Event(77, "skip_task", AT, AT, 9001, None, None, None),)
     assert found.rows[0].updated_at == AT
-
-
-def test_an_event_without_a_name_is_refused() -> None:
     found = page(Stream.EVENTS, *(event(name=name) for name in (None, "", {}, [])), event(name=5))
     assert ([one.name for one in found.events], len(found.refused)) == (["5"], 4)
 

@@ -56,11 +56,6 @@ class Parsed(HTMLParser):
         self.tags.append(Tag(tag, given, tuple(outer.name for outer in self.open), section))
         self.open += [] if tag in _VOID else self.tags[-1:]
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in _VOID:
-            self.open.pop()
-
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop().name != tag:
             self.problems.append(f"</{tag}> closes nothing")

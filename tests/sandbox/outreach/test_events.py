@@ -87,21 +87,23 @@ def test_a_merge_names_one_prospect_or_both(client: Client, store: OutreachStore
 
 
 def test_events_are_filtered_and_sorted_by_what_the_published_schema_names(client: Client) -> None:
-    cases: tuple[tuple[int, dict[str, str]], ...] = (
-        (200, {"filter[name]": "skip_task"}),
-        (200, {"newFilterSyntax": "true", "filter[name]": "skip_task", "sort": "createdAt"}),
-        (200, {"filter[task][id]": "1", "sort": "-eventAt"}),
-        (200, {"filter[id]": "2..inf", "sort": "id", "page[limit]": "1000"}),
-        (200, {"include": "prospect,task", "fields[event]": "name,createdAt,task,prospect", "page[size]": "5"}),
-        (422, {"sort": "name"}),
-        (422, {"sort": "updatedAt"}),
-        (422, {"filter[updatedAt]": "2026-09-01T10:00:00Z..inf"}),
-        (422, {"filter[payload]": "x"}),
-        (422, {"filter[sequence][id]": "1"}),
-        (422, {"filter[prospect][emails]": "ada@example.com"}),
-        (422, {"fields[event]": "name,updatedAt"}),
+    answered: tuple[dict[str, str], ...] = (
+        {"filter[name]": "skip_task"},
+        {"newFilterSyntax": "true", "filter[name]": "skip_task", "sort": "createdAt"},
+        {"filter[task][id]": "1", "sort": "-eventAt"},
+        {"filter[id]": "2..inf", "sort": "id", "page[limit]": "1000"},
+        {"include": "prospect,task", "fields[event]": "name,createdAt,task,prospect", "page[size]": "5"},
     )
-    for status, parameters in cases:
+    filters = {
+        "updatedAt": "2026-09-01T10:00:00Z..inf",
+        "payload": "x",
+        "sequence][id": "1",
+        "prospect][emails": "a@b.c",
+    }
+    refused = [{"sort": "name"}, {"sort": "updatedAt"}, {"fields[event]": "name,updatedAt"}]
+    refused += [{f"filter[{name}]": value} for name, value in filters.items()]
+    for parameters in (*answered, *refused):
+        status = 200 if parameters in answered else 422
         assert client.get("events", params=parameters).status_code == status, parameters
 
 

@@ -52,22 +52,6 @@ def test_the_hourly_quota_counts_down_ends_in_429_and_begins_anew(client: Client
     assert client.get("tasks").status_code == 200
 
 
-def test_the_requests_of_a_singer_tap_are_answered(client: Client, states: list[int]) -> None:
-    """tap-outreach 1.2: no Content-Type, unencoded brackets, old ranges, its parameters again with the next link."""
-    client.store.add("stage", {"name": "New"})
-    tap = {"Content-Type": None, "Accept": "*/*"}
-    assert client.get("stages", headers=tap).status_code == 200
-    asked = "page[size]=4&count=false&filter[updatedAt]=2020-01-01T00:00:00Z..inf&sort=updatedAt"
-    again = dict(pair.split("=", 1) for pair in asked.split("&"))
-    answer = client.get(f"{STATES}?{asked}", headers=tap).json()
-    rows = answer["data"]
-    while "next" in answer["links"]:
-        answer = client.get(answer["links"]["next"], params=again, headers=tap).json()
-        rows += answer["data"]
-    assert [row["id"] for row in rows] == states
-    assert all("id" in row["relationships"]["prospect"]["data"] for row in rows)
-
-
 def test_links_lead_back_to_the_name_the_client_asked_under(client: Client, states: list[int]) -> None:
     """Clients follow links to the configured host only, and localhost is another name than 127.0.0.1."""
     for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:80"):
