@@ -28,7 +28,7 @@ def asked(sandbox: Any) -> int:
     return sum(entry.path == "/oauth/token" for entry in sandbox.journal.entries())
 
 
-def test_a_token_about_to_expire_is_replaced(sandbox: Any, side: Any) -> None:
+def test_a_token_about_to_expire_is_replaced_and_a_refresh_token_after_a_week(sandbox: Any, side: Any) -> None:
     first = side.tokens.current()
     sandbox.clock.advance(2 * HOUR - 10 * 60_000)
     side.get()  # tells the time
@@ -36,6 +36,10 @@ def test_a_token_about_to_expire_is_replaced(sandbox: Any, side: Any) -> None:
     sandbox.clock.advance(6 * 60_000)
     side.get()
     assert side.tokens.current() != first
+    stored = side.file.read()
+    side.file.write(stored._replace(issued_at=stored.issued_at - 8 * DAY, expires_at=stored.expires_at + DAY))
+    side.tokens._stored = None
+    assert side.tokens.current() != stored.access_token
 
 
 @pytest.mark.parametrize("skew", [-5 * HOUR, 5 * HOUR])
@@ -117,14 +121,6 @@ def test_a_new_token_in_the_config_is_taken_and_a_live_one_replaces_a_dead_chain
 def test_what_is_missing_or_wrong_is_named(connect: Any, change: dict[str, Any], says: str) -> None:
     with pytest.raises(NotAuthenticatedError, match=says):
         connect(**change).tokens.current()
-
-
-def test_a_refresh_token_is_renewed_after_a_week(side: Any) -> None:
-    side.tokens.current()
-    stored = side.file.read()
-    side.file.write(stored._replace(issued_at=stored.issued_at - 8 * DAY, expires_at=stored.expires_at + DAY))
-    side.tokens._stored = None
-    assert side.tokens.current() != stored.access_token
 
 
 def test_a_login_outlives_the_token_in_the_config_its_code_works_once_and_it_mends_a_damaged_file(

@@ -232,9 +232,6 @@ def test_what_an_incomplete_walk_showed_is_not_ready_before_it_is_released(state
     assert state.undecided.count() == 3
 
 
-# -- walks
-
-
 def test_a_walk_is_progress_apart_from_the_marks_which_stay_until_they_are_set(state: Store) -> None:
     progress = state.progress
     with state.transaction():
@@ -250,7 +247,7 @@ def test_a_walk_is_progress_apart_from_the_marks_which_stay_until_they_are_set(s
     assert progress.of(TASKS) == Progress(None, None, None)
 
 
-# -- runs
+# -- runs, and what people said and did by day
 
 
 def test_the_history_is_kept_newest_first_and_a_killed_run_has_no_end(state: Store) -> None:
@@ -287,9 +284,6 @@ def test_old_runs_are_dropped_with_what_they_wrote_by_their_order(
     assert [one.id for one in state.history.runs(order="ASC")] == list(kept)
     assert [one.id for one in state.history.runs(1, command="run")] == [kept[-1]]
     assert [row[0] for row in state.connection.execute("SELECT run_id FROM write ORDER BY number")] == list(kept)
-
-
-# -- what people said and did
 
 
 def test_a_day_is_noted_once_however_often_a_run_ends_and_dropped_when_it_is_old(state: Store) -> None:
