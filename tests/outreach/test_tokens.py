@@ -52,12 +52,6 @@ def test_the_clock_of_this_machine_does_not_matter(sandbox: Any, connect: Any, s
     assert asked(sandbox) == 2
 
 
-def test_a_rotated_token_passes_from_process_to_process(sandbox: Any, connect: Any) -> None:
-    sandbox.faults.on("refresh_rotates_hard")
-    sides = [connect() for _ in range(4)]
-    assert len({side.tokens.current(side.tokens.current()) for side in sides}) == 4
-
-
 @pytest.mark.parametrize(("what", "requests"), [("prove_replaceable", 0), ("write_whole", 1)])
 def test_no_token_is_rotated_or_used_that_cannot_be_kept(
     sandbox: Any, side: Any, monkeypatch: pytest.MonkeyPatch, what: str, requests: int
@@ -69,7 +63,10 @@ def test_no_token_is_rotated_or_used_that_cannot_be_kept(
         assert asked(sandbox) == tried * requests
 
 
-def test_threads_and_processes_refresh_one_refused_token_once(sandbox: Any, connect: Any) -> None:
+def test_threads_and_processes_refresh_one_refused_token_once_and_pass_a_rotated_one_on(
+    sandbox: Any, connect: Any
+) -> None:
+    sandbox.faults.on("refresh_rotates_hard")
     one, other = connect(), connect()
     token = one.tokens.current()
     assert other.tokens.current() == token
@@ -77,6 +74,7 @@ def test_threads_and_processes_refresh_one_refused_token_once(sandbox: Any, conn
         (replacement,) = set(threads.map(one.tokens.current, [token] * 6))
     assert other.tokens.current(token) == replacement != token
     assert asked(sandbox) == 2
+    assert len({side.tokens.current(side.tokens.current()) for side in (connect(), connect(), connect())}) == 3
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -147,12 +145,11 @@ def file(tmp_path: Path) -> TokenFile:
     return file
 
 
-def test_a_place_that_cannot_be_written_is_noticed_in_time(tmp_path: Path) -> None:
-    (tmp_path / "made").write_text("a file where the directory should be")
-    file = TokenFile(tmp_path / "made" / "tokens.json")
+def test_a_place_that_cannot_be_written_is_noticed_in_time(file: TokenFile) -> None:
+    below = TokenFile(file.path / "tokens.json")  # where there is no directory
     with pytest.raises(StateError, match="cannot be written"):
-        file.write(TOKENS)
-    with pytest.raises(StateError, match="cannot be written"), file.alone():
+        below.write(TOKENS)
+    with pytest.raises(StateError, match="cannot be written"), below.alone():
         pass
 
 

@@ -160,9 +160,6 @@ def test_ninety_days_of_a_run_every_ten_minutes_make_a_page_fast_and_small(fille
     assert len(page) < 300_000
 
 
-# -- the style sheet
-
-
 def _luminance(colour: str) -> float:
     digits = colour[1:] if len(colour) == 7 else "".join(one * 2 for one in colour[1:])
     parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]

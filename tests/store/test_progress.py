@@ -31,9 +31,6 @@ def read(state: Store, *people: int, held: Held = Held(), rule: str = "email", n
         state.people.read(person, 3, held, rule=rule, now=now)
 
 
-# -- people
-
-
 def test_what_a_person_holds_is_as_it_was_read_and_written_and_how_and_when_it_was_found_stays(state: Store) -> None:
     held = Held("Running", NOW, no_email=True, outreach_id="1", sequences="one\ntwo")
     with state.transaction():

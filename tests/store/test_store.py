@@ -74,16 +74,18 @@ def test_a_file_that_is_newer_damaged_or_of_another_program_is_named_and_left_un
 
 
 def test_damage_is_said_wherever_it_is_met_and_a_file_of_a_few_bytes_is_not_overwritten(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    with pytest.raises(StateError, match="cannot be used"):
+        Store.open(path)
+    assert path.read_bytes() == b"x"
+    path.unlink()
     with Store.open(path) as state:
         put(state, "x" * 600_000)
     whole = path.read_bytes()
     path.write_bytes(whole[:8_192] + b"\xff" * (len(whole) - 8_192))
     with pytest.raises(StateError, match="malformed"), Store.open(path) as state:
         list(state.connection.execute("SELECT * FROM fact"))
-    path.write_bytes(b"x")
-    with pytest.raises(StateError, match="cannot be used"):
-        Store.open(path)
-    assert path.read_bytes() == b"x"
 
 
 def test_a_full_disk_and_a_program_that_holds_the_file_are_said_and_lose_nothing(state: Store, path: Path) -> None:
@@ -382,9 +384,6 @@ def test_a_copy_that_is_not_whole_replaces_nothing(state: Store, path: Path, tar
         restore(path, path, now=NOW)
     assert path.read_bytes() == before
     assert not list(path.parent.glob("*.partial"))
-
-
-# -- what is wrong with a file
 
 
 def test_a_state_that_has_lived_is_whole(world: Any) -> None:

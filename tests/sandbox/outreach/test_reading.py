@@ -61,6 +61,14 @@ def test_links_lead_back_to_the_name_the_client_asked_under(client: Client, stat
         assert [link.partition("/api/v2/")[0] for link in found] == [f"http://{host}"] * 3
 
 
+def test_each_record_can_point_nowhere_in_its_own_way(client: Client) -> None:
+    for shape in ("null", "links", "empty"):
+        client.store.add("task", {"note": shape}, shapes={"prospect": shape})
+    link = f"{client.service.url}/api/v2/prospects?filter%5Btask%5D%5Bid%5D=2"
+    shown = [row["relationships"]["prospect"] for row in client.rows("tasks")]
+    assert shown == [{"data": None}, {"links": {"related": link}}, {}]
+
+
 def test_rows_of_one_stamp_are_split_across_pages_and_a_changed_one_comes_last(client: Client, states: Any) -> None:
     ids = [client.store.add_task(updatedAt=T2) for _ in range(11)]
     assert client.walk("tasks", WALK) == [ids[:4], ids[4:8], ids[8:]]
