@@ -108,12 +108,12 @@ def test_giving_up_says_why_and_within_patience(
 
 
 def test_attempts_that_hang_count_as_patience_for_all_requests_together(fake: Any) -> None:
-    asked, call = Patience(5, fake), Flaky(fake, *[MaybeSentError("too slow", timed_out=True)] * 99, lasting=60)
+    asked, call = Patience(4, fake), Flaky(fake, *[MaybeSentError("too slow", timed_out=True)] * 99, lasting=60)
     for _ in range(4):
-        with pytest.raises(errors.UnavailableError, match="patience of 5 s"):
+        with pytest.raises(errors.UnavailableError, match="patience of 4 s"):
             asked.ask("reading", call)
-    assert call.given == [5, 0.5, 0.5, 0.5]
-    assert fake.now == 1006.5
+    assert call.given == [4, 0.5, 0.5, 0.5]
+    assert fake.now == 1005.5
 
 
 def test_a_service_that_answers_again_has_all_of_the_patience_again(fake: Any) -> None:
@@ -126,17 +126,10 @@ def test_a_service_that_answers_again_has_all_of_the_patience_again(fake: Any) -
 
 
 def test_an_attempt_within_an_attempt_is_counted_once(fake: Any) -> None:
-    asked = Patience(100, fake)
-    inner = Flaky(fake, MaybeSentError("slow"), lasting=30)
-
-    def outer(_: float) -> int:
-        asked.ask("a token", inner)
-        raise NotSentError("down")
-
-    with pytest.raises(errors.UnavailableError):
-        asked.ask("a page", outer, at_most=1)
-    assert inner.given[0] == 100
-    assert fake.now < 1033
+    asked, inner, lost = Patience(100, fake), Flaky(fake, MaybeSentError("slow"), lasting=30), (MaybeSentError,)
+    with pytest.raises(MaybeSentError):
+        asked.ask("a page", lambda _: asked.ask("a token", inner, final=lost), final=lost)
+    assert asked.left() == 70
 
 
 def test_a_bug_and_a_final_failure_are_raised_as_they_are_and_the_failure_counts(fake: Any) -> None:
