@@ -1,11 +1,9 @@
 """A service that answers by a script, over real HTTP, the client for it, and time that only pauses move."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs
 
 import pytest
@@ -14,15 +12,12 @@ from outreach_sync.config.model import Config
 from outreach_sync.http import StopSignal
 from outreach_sync.sandbox.server import HttpServer, Request, Response
 from outreach_sync.workbooks.client import Workbooks
-from tests.harness import Pauses
+from tests.harness import STATE, Pauses
 
-STATE, STAMP = "cf_person_sequence_state", "cf_person_state_updated_at"
 FIELDS = {
-    "sequence_state": STATE,
-    "state_updated_at": STAMP,
-    "no_email": "no_email_soliciting",
+    "sequence_state": STATE, "state_updated_at": "cf_person_state_updated_at", "no_email": "no_email_soliciting",
     "outreach_id": "cf_person_outreach_id",
-}
+}  # fmt: skip
 
 Form = dict[str, list[str]]
 Step = Response | Callable[[Form], Response]
@@ -40,6 +35,10 @@ def form_of(request: Request) -> Form:
 
 def said(status: int = 200, headers: dict[str, str] | None = None, **body: object) -> Response:
     return Response(status, headers or {}, json.dumps(body).encode())
+
+
+def ids_of(found: dict[str, list[Any]]) -> dict[str, list[int]]:
+    return {key: [row.id for row in rows] for key, rows in found.items()}
 
 
 class Scripted:
@@ -64,11 +63,11 @@ class Bench:
         self.stop = Pauses()
         self.client = Workbooks(configured(url, **keys), self.stop)
 
-    def having(self, *steps: Step) -> Bench:
+    def having(self, *steps: Step) -> Self:
         self.service.steps = list(steps)
         return self
 
-    def with_(self, **keys: Any) -> Bench:
+    def with_(self, **keys: Any) -> "Bench":
         """Return another client for the same service."""
         return Bench(self.url, self.service, **keys)
 

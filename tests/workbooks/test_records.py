@@ -1,9 +1,8 @@
 """People, Tasks and metadata: found by what is known of them, and compared here."""
 
-from __future__ import annotations
-
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,12 +12,7 @@ from outreach_sync.workbooks import metadata
 from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.metadata import FieldType, RecordType, field_problems
 from outreach_sync.workbooks.wire import PERSON_CLASS, TASK_CLASS
-from tests.workbooks.conftest import configured
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.workbooks.conftest import SmallCrm
+from tests.workbooks.conftest import SmallCrm, configured, ids_of
 
 EMAIL, REFERENCE = "main_location[email]", "created_through_reference"
 
@@ -55,7 +49,7 @@ def test_an_address_is_found_whatever_the_service_makes_of_case_and_blanks(
     crm.key = key
     crm.records["crm/people"] = [{"id": 1, EMAIL: stored}]
     found = workbooks.people("email", [" Ada@Example.com ", "", "bo@example.com"])
-    assert {address: [row.id for row in rows] for address, rows in found.items()} == {"ada@example.com": [1]}
+    assert ids_of(found) == {"ada@example.com": [1]}
     assert len(crm.forms) == 1
 
 
@@ -64,17 +58,14 @@ def test_other_mailboxes_that_a_lenient_service_returns_are_dropped(workbooks: W
     stored = ["info@strasse.example", "info@straße.example", "o\ufb03ce@b.example", "office@b.example", "zoe@b.example"]
     crm.records["crm/people"] = [{"id": one, EMAIL: address} for one, address in enumerate(stored, 1)]
     found = workbooks.people("email", ["info@Straße.example", "Office@b.example", "zoë@b.example", "İ@b.example"])
-    assert {address: [row.id for row in rows] for address, rows in found.items()} == {
-        "info@straße.example": [2],
-        "office@b.example": [4],
-    }
+    assert ids_of(found) == {"info@straße.example": [2], "office@b.example": [4]}
 
 
 def test_values_are_compared_to_the_letter_where_they_are_no_addresses(workbooks: Workbooks, crm: SmallCrm) -> None:
     crm.records["crm/people"] = [{"id": 1, "cf_person_outreach_id": "AB"}, {"id": 2, "object_ref": "PERS-2"}]
     assert workbooks.people("outreach_id", ["ab"]) == {}
-    assert [row.id for row in workbooks.people("outreach_id", ["AB"])["AB"]] == [1]
-    assert [row.id for row in workbooks.people("external_id", ["PERS-2"])["PERS-2"]] == [2]
+    assert ids_of(workbooks.people("outreach_id", ["AB"])) == {"AB": [1]}
+    assert ids_of(workbooks.people("external_id", ["PERS-2"])) == {"PERS-2": [2]}
     bare = Workbooks(configured("https://127.0.0.1:1", fields={}), StopSignal())
     assert (bare.people("outreach_id", ["18"]), bare.transport.requests) == ({}, 0)
 
@@ -109,15 +100,13 @@ def test_a_lost_permission_a_hidden_type_or_field_explains_why_everything_is_ref
     workbooks: Workbooks, crm: SmallCrm
 ) -> None:
     person, task = described(PERSON_CLASS, ("create", "update"), **FIELDS), described(TASK_CLASS, ("create",))
+    odd = [1, {"name": "x", "required": True, "default_value": []}]
     for types, *named in (
         ([person, task],),
         ([{**person, "actions": []}], "may not create", "may not update", TASK_CLASS),
         ([task], PERSON_CLASS),
         ([{**person, "fields": person["fields"][1:]}, task], "cf_person_sequence_state: "),
-        (
-            [person, {**task, "actions": None, "fields": [1, {"name": "x", "required": True, "default_value": []}]}],
-            "may not create",
-        ),
+        ([person, {**task, "actions": None, "fields": odd}], "may not create"),
     ):
         crm.records["metadata/types"] = types
         problem = metadata.systemic_problem(workbooks)
@@ -131,11 +120,8 @@ def test_picklist_entries_are_kept_apart(workbooks: Workbooks, crm: SmallCrm) ->
     crm.records["admin/picklist_entries"] = [
         {"id": place, "picklist_id": one, "value": value} for place, (one, value) in enumerate(entries, 1)
     ]
-    assert metadata.read_picklist_entries(workbooks, [77, 12, 99]) == {
-        77: ("Finished", "Paused"),
-        12: ("Cancelled",),
-        99: (),
-    }
+    found = metadata.read_picklist_entries(workbooks, [77, 12, 99])
+    assert found == {77: ("Finished", "Paused"), 12: ("Cancelled",), 99: ()}
 
 
 def person_with(name: str, datatype: str, *, updateable: bool = True) -> RecordType:
@@ -162,19 +148,11 @@ def test_a_wrong_kind_of_field_is_fatal_where_it_is_certain_a_locked_one_always(
     assert (locked.fatal, locked.problem) == (True, "the field cannot be written")
 
 
-@pytest.mark.parametrize(
-    ("there", "nearest"),
-    [("cf_person_sequence_state", "Did you mean cf_person_sequence_state? "), ("person_last_name", "")],
-)
-def test_a_missing_field_is_named_with_the_nearest_of_its_kind(there: str, nearest: str) -> None:
-    (finding,) = field_problems(person_with(there, "string"), {"sequence_state": "cf_sequence_state"})
-    assert "no such field" in finding.problem
-    assert finding.hint == f"{nearest}Set workbooks.fields.sequence_state, or run `provision`."
-
-
-@pytest.mark.parametrize(
-    ("entries", "nearest"),
-    [*((["Finished", one], one) for one in ("Active - Running", "ACTIVE\u2014RUNNING")), (["Finished"], None)],
-)
-def test_a_missing_label_comes_with_the_entry_most_like_it(entries: list[str], nearest: str | None) -> None:
-    assert metadata.missing_labels(entries, ["Active \u2013 Running"]) == {"Active \u2013 Running": nearest}
+def test_a_missing_field_or_label_is_named_with_the_nearest_of_its_kind() -> None:
+    for there, nearest in (("cf_person_sequence_state", "Did you mean cf_person_sequence_state? "), ("last_name", "")):
+        (finding,) = field_problems(person_with(there, "string"), {"sequence_state": "cf_sequence_state"})
+        assert "no such field" in finding.problem
+        assert finding.hint == f"{nearest}Set workbooks.fields.sequence_state, or run `provision`."
+    label, others = "Active \u2013 Running", ("Active - Running", "ACTIVE\u2014RUNNING")
+    assert [metadata.missing_labels(["Finished", one], [label]) for one in others] == [{label: one} for one in others]
+    assert metadata.missing_labels(["Finished"], [label]) == {label: None}
