@@ -1,23 +1,18 @@
 """The simulated Outreach, and our side of the conversation with it."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outreach_sync import http
 from outreach_sync.config.model import Config
+from outreach_sync.connections import Answer
 from outreach_sync.outreach.client import Outreach
 from outreach_sync.sandbox.outreach import OutreachSandbox
 from tests.harness import NoWaiting, Time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from outreach_sync.connections import Answer
 
 
 class Side:

@@ -1,7 +1,6 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as some
@@ -11,9 +10,6 @@ from outreach_sync.instants import parse_iso
 from outreach_sync.outreach import rows
 from outreach_sync.outreach.rows import LARGEST_ID, Wanted, parsed_object, read_page
 from outreach_sync.records import Event, Page, Prospect, Sequence, SequenceState, SourceTask, Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 STAMP = "2026-09-01T10:12:31.000Z"
 AT = parse_iso(STAMP)

@@ -1,7 +1,6 @@
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization as forms
@@ -9,9 +8,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from outreach_sync.connections import Answer
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 def pem(key: Any, encryption: Any = None, form: forms.PrivateFormat = forms.PrivateFormat.PKCS8) -> str:

@@ -1,11 +1,10 @@
-from __future__ import annotations
-
 import fcntl
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -15,9 +14,6 @@ from outreach_sync.connections import Answer
 from outreach_sync.errors import NotAuthenticatedError, QuotaSpentError, StateError
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.outreach.auth import SCOPES, StoredTokens, TokenFile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

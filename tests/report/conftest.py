@@ -1,12 +1,12 @@
 """States to report on: one that a long life has filled, and the settings that go with it."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+from outreach_sync.config.model import Config
 from outreach_sync.instants import Instant, parse_iso
 from outreach_sync.records import Prospect, Sequence, SourceTask, Stream
 from outreach_sync.report import Report, render
@@ -14,11 +14,6 @@ from outreach_sync.rules.person import Held
 from outreach_sync.store import Store
 from outreach_sync.store.cache import CachedTask
 from outreach_sync.store.progress import DAY_MS, Written
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from outreach_sync.config.model import Config
 
 NOW = parse_iso("2026-09-30T12:00:00Z")
 LABELS = ("Active \u2013 Running", "Finished", "Opted Out", "Pending")

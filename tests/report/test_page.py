@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -9,16 +7,14 @@ from base64 import b64encode
 from hashlib import sha256
 from importlib import resources
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outreach_sync.instants import Instant
 from outreach_sync.report import Report, render
 from tests.report.conftest import NOW
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOSTILE = (
     '<script>document.title="pwned"</script>',

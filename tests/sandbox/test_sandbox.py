@@ -1,7 +1,5 @@
 """Both services together, the example in them, and the back door of each."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import requests

@@ -1,18 +1,14 @@
 """Records as Outreach tells them, for a state in a directory of its own."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outreach_sync.records import Prospect, SequenceState, SourceTask
 from outreach_sync.store import Store
 from outreach_sync.store.cache import CachedTask
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from outreach_sync.records import Sequence
+from outreach_sync.store import Store
 from outreach_sync.store.cache import Trust
 from tests.store.conftest import prospect_of, state_of, task_of
-
-if TYPE_CHECKING:
-    from outreach_sync.store import Store
 
 
 def words(state: Store) -> list[str]:

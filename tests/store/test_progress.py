@@ -1,8 +1,6 @@
 """People, the queue, how far each walk is, what was done, and what `reconcile` finds."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -10,15 +8,12 @@ from outreach_sync.instants import parse_iso
 from outreach_sync.records import Refused, Sequence, Stream
 from outreach_sync.rules.person import OPTED_OUT, Held
 from outreach_sync.rules.watermark import Progress, Walk, Watched
-from outreach_sync.store.outbox import next_attempt
+from outreach_sync.store import Store
+from outreach_sync.store.outbox import Entry, next_attempt
 from outreach_sync.store.people import EVERYBODY, Candidates
 from outreach_sync.store.progress import LINKED_PEOPLE, UNSEEN, SentTask, SkippedBySequence, Survey
 from tests.harness import DAY
 from tests.store.conftest import prospect_of, state_of, task_of
-
-if TYPE_CHECKING:
-    from outreach_sync.store import Store
-    from outreach_sync.store.outbox import Entry
 
 NOW = 1000
 TASKS = Stream.TASKS

@@ -1,11 +1,10 @@
-from __future__ import annotations
-
 import os
 import shutil
 import sqlite3
 import stat
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -21,9 +20,6 @@ from outreach_sync.store.erasure import Persona, erase_rows, forgotten_ids
 from outreach_sync.store.schema import VERSION, connect, migrations
 from tests.harness import DAY, PERSON
 from tests.store.conftest import put, state_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_file_and_its_directory_are_private(path: Path) -> None:

@@ -1,15 +1,11 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 
 from outreach_sync.sandbox.outreach import OutreachSandbox
 from outreach_sync.sandbox.outreach.trouble import JSON_API
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STATES = "sequenceStates"
 

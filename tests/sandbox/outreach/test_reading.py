@@ -1,16 +1,12 @@
 """Who may read what; filters, parameters and pages; what records may be."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import requests
 
 from outreach_sync.sandbox.outreach.trouble import JSON_API
 from tests.sandbox.outreach.conftest import STATES, Client
-
-if TYPE_CHECKING:
-    import requests
 
 T2, T4 = "2026-09-02T00:00:02Z", "2026-09-02T00:00:04Z"
 NEW = {"newFilterSyntax": "true"}
@@ -50,6 +46,22 @@ def test_the_hourly_quota_counts_down_ends_in_429_and_begins_anew(client: Client
     assert 0 < int(reset) - client.service.clock.now() // 1000 <= 3600
     client.service.clock.advance(3_600_000)
     assert client.get("tasks").status_code == 200
+
+
+def test_the_requests_of_a_singer_tap_are_answered(client: Client, states: list[int]) -> None:
+    """tap-outreach 1.2: no Content-Type, unencoded brackets, old ranges, its parameters again with the next link."""
+    client.store.add("stage", {"name": "New"})
+    tap = {"Content-Type": None, "Accept": "*/*"}
+    assert client.get("stages", headers=tap).status_code == 200
+    asked = "page[size]=4&count=false&filter[updatedAt]=2020-01-01T00:00:00Z..inf&sort=updatedAt"
+    again = dict(pair.split("=", 1) for pair in asked.split("&"))
+    answer = client.get(f"{STATES}?{asked}", headers=tap).json()
+    rows = answer["data"]
+    while "next" in answer["links"]:
+        answer = client.get(answer["links"]["next"], params=again, headers=tap).json()
+        rows += answer["data"]
+    assert [row["id"] for row in rows] == states
+    assert all("id" in row["relationships"]["prospect"]["data"] for row in rows)
 
 
 def test_links_lead_back_to_the_name_the_client_asked_under(client: Client, states: list[int]) -> None:

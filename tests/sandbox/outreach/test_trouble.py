@@ -1,7 +1,5 @@
 """Every fault shows: in the answer, on the wire, at the token endpoint, or in how pages and records come."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

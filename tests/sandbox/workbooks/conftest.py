@@ -1,6 +1,5 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import pytest
@@ -8,9 +7,6 @@ import requests
 
 from outreach_sync.sandbox.workbooks import WorkbooksSandbox
 from outreach_sync.sandbox.workbooks.schema import PERSON
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 PEOPLE, TASKS = "crm/people", "activity/tasks"
 STATE, STAMP, EMAIL = "cf_person_sequence_state", "cf_person_state_updated_at", "main_location[email]"

@@ -1,7 +1,5 @@
 """What a read answers: filters, pages, columns, the forms of values, metadata, and whom the key's user may see."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Who is let in, what a request as a whole is answered, and how an answer can go wrong on its way."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a write does, what it is answered, and what others do to records meanwhile."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
