@@ -8,6 +8,7 @@ import uuid
 from collections import defaultdict
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync import instants
@@ -288,16 +289,13 @@ def perform(
         if watch is not None:
             in_the_end.callback(watch.close)
             watch.ping(START)
-        try:
-            _carry_out(run, options, work)
-        except (OutreachSyncError, sqlite3.Error) as problem:
-            log.debug("run_failed", exc_info=True)
-            summary.error = state_error(store.path, problem) if isinstance(problem, sqlite3.Error) else problem
-        try:
-            _record(run)
-        except OutreachSyncError as problem:
-            log.debug("run_failed", exc_info=True)
-            summary.error = summary.error or problem  # a full disk, as if in the midst of it
+        for step in (partial(_carry_out, run, options, work), partial(_count, run), partial(_record, run)):
+            try:
+                step()
+            except (OutreachSyncError, sqlite3.Error) as problem:  # of a full disk, say, at whichever step
+                log.debug("run_failed", exc_info=True)
+                failure = state_error(store.path, problem) if isinstance(problem, sqlite3.Error) else problem
+                summary.error = summary.error or failure
         unsaid = ("changes", "started_at", "finished_at")
         known_by = {name: value for name, value in summary.document.items() if name not in unsaid}
         log.info("run_finished", exit_status=summary.exit_status, **known_by)
@@ -323,22 +321,29 @@ def _carry_out(run: Run, options: Options, work: Callable[[Run], None] | None) -
     if work is None:
         run_cycle(run, allow_bulk=options.allow_bulk)
         for one, cached in run.store.cache.prospects(options.prospects).items():
-            if not cached.known and cached.person_id is None:
+            is_refused = run.store.outbox.find(stream=Stream.PROSPECTS.value, key=one)
+            if not (cached.known or cached.person_id or is_refused):
                 run.summary.warnings.append(f"Outreach shows no prospect {one}, which --prospect names.")
     else:
         work(run)
 
 
-def _record(run: Run) -> None:
-    """Sum the run up, keep it unless it is dry, and drop what is older than `state.keep_runs` by Outreach's clock."""
-    store, heard, summary, now = run.store, run.source.transport.server_now(), run.summary, instants.now()
-    summary.failing, summary.finished_at = sum(store.outbox.counts(refused=True).values()), now
+def _count(run: Run) -> None:
+    """Fill in the requests, and what is still queued or refused."""
+    store, summary = run.store, run.summary
+    summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
+    summary.failing = sum(store.outbox.counts(refused=True).values())
     summary.tasks.queued, summary.people.queued = 0, store.undecided.count(unqueued=True)
     for (record, state), count in store.outbox.counts().items():
         if state != DISCARDED:
             queue = summary.tasks if record == TASK else summary.people
             queue.queued += count
-    summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
+
+
+def _record(run: Run) -> None:
+    """Sum the run up, keep it unless it is dry, and drop what is older than `state.keep_runs` by Outreach's clock."""
+    store, heard, summary, now = run.store, run.source.transport.server_now(), run.summary, instants.now()
+    summary.finished_at = now
     if summary.dry_run:
         summary.refused = [failure_document(entry) for entry in store.outbox.failures()]
         concerned = {change["prospect_id"] for change in summary.changes if change["prospect_id"] is not None}

@@ -14,6 +14,7 @@ from outreach_sync.log import keep_secret
 from outreach_sync.records import Stream
 from outreach_sync.run import Run, RunSummary, StreamSummary
 from outreach_sync.store import run_lock
+from outreach_sync.store.outbox import Outbox
 from outreach_sync.store.progress import History, RunRecord
 from tests.conftest import World
 
@@ -98,17 +99,21 @@ def test_a_key_that_a_service_repeats_is_neither_printed_nor_stored(world: World
     assert "S3CRETKEYWB" not in json.dumps([ended.document, recorded(world)[0].summary])
 
 
-@pytest.mark.parametrize("step", ["begin", "finish"])
-def test_a_full_disk_at_the_record_of_a_run_hides_nothing_it_did(step: str, world: World, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("where", "step"), [(History, "begin"), (History, "finish"), (Outbox, "counts")])
+def test_a_state_that_fails_at_the_record_of_a_run_hides_nothing_it_did(
+    where: type, step: str, world: World, monkeypatch: Any
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(History, step, full)
+    monkeypatch.setattr(where, step, full)
     world.prospect(email="ada@example.com")
     ended = world.run()
     assert (ended.exit_status, ended.document["outcome"]) == (2, "failed" if step == "begin" else "partial")
     assert "disk is full" in ended.document["error"]
     assert ended.document["people"]["created"] == (0 if step == "begin" else 1)
+    if step == "counts":
+        assert recorded(world)[0].exit_status == 2
     if step == "finish":  # a service that failed is not forgotten for it
         world.sandbox.outreach.stop()
         assert world.run(sync={"patience": "1s"}).exit_status == 4

@@ -25,7 +25,7 @@ from outreach_sync.store.cache import Cache
 from outreach_sync.store.outbox import Outbox
 from outreach_sync.store.people import People, Undecided
 from outreach_sync.store.progress import Events, Facts, History, ProgressStore
-from outreach_sync.store.schema import VERSION, connect, migrations, state_error, state_errors
+from outreach_sync.store.schema import TABLES, VERSION, connect, migrations, state_error, state_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,10 @@ def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
             f"{VERSION}); it was left untouched.",
             advice="Use the newer program, or `state restore` a backup from before the upgrade.",
         )
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if version and (lacking := TABLES.get(version, {"run"}) - there):
+        raise sqlite3.DatabaseError(f"database disk image is malformed: no table {', '.join(sorted(lacking))}")
+    if version == 0 and there:
         raise StateError(
             f"{path} is a database, but not one of outreach-sync; it was left untouched.",
             advice="Name another file as state.path.",

@@ -7,6 +7,7 @@ Sizes matter (250 bytes for a sequence state, its share of prospects and people 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -308,6 +309,9 @@ CREATE INDEX task_unsent ON task (id) WHERE skipped AND workbooks_id IS NULL
 """
 _VERSIONS = (_VERSION_1, _VERSION_2)
 VERSION = len(_VERSIONS)  # the version of the tables that this program works with
+_MADE = [set(re.findall(r"^CREATE TABLE (\w+)", text, re.MULTILINE)) for text in _VERSIONS]
+TABLES = {0: set[str](), 1: _MADE[0], 2: (_MADE[0] | _MADE[1]) - {"survey", "run_2", "outbox_2"}}
+"""Version -> the names of its tables. A table that is not there is damage: sqlite-utils would make it as it goes."""
 
 
 def _bring_up(db: Database, number: int) -> None:

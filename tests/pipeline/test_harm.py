@@ -388,6 +388,8 @@ def test_a_pilot_says_whom_outreach_does_not_show_and_of_nobody_else(world: Worl
         assert ended.document["warnings"] == ["Outreach shows no prospect 999, which --prospect names."]
         assert ended.exit_status == 0
     assert "warnings" not in world.run().document
+    senseless = world.prospect(firstName={"x": 1})
+    assert "warnings" not in world.run(prospects=(senseless,)).document, "it is shown, and refused"
 
 
 def test_a_pilot_ends_where_somebody_else_will_be_the_same_person_and_was_never_read(world: World) -> None:

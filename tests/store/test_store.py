@@ -49,6 +49,7 @@ def test_a_transaction_that_fails_leaves_nothing_and_one_that_ends_survives_a_po
     [
         ("PRAGMA user_version = 99", "newer version"),
         ("CREATE TABLE precious (id)", "not one of outreach-sync"),
+        ("CREATE TABLE precious (id); PRAGMA user_version = 2", r"no table address, .*state restore"),
         (b"no database at all, but long enough to be read as one" * 40, r"cannot be used.*state restore"),
     ],
 )
@@ -60,13 +61,22 @@ def test_a_file_that_is_newer_damaged_or_of_another_program_is_named_and_left_un
         path.write_bytes(spoil)
     else:
         with closing(sqlite3.connect(path)) as connection:
-            connection.execute(spoil)
+            connection.executescript(spoil)
     before = path.read_bytes()
     for opening in (Store.open, Store.open_to_read, Store.open_scratch):
         with pytest.raises(StateError, match=said) as caught:
             opening(path)
         assert caught.value.exit_status == 2
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("table", ["fact", "write", "run", "label_count"])
+def test_a_table_that_is_gone_is_damage_and_is_not_made_anew(state: Store, path: Path, table: str) -> None:
+    state.connection.execute(f"DROP TABLE {table}")
+    state.close()
+    for opening in (Store.open, Store.open_to_read, Store.open_scratch):
+        with pytest.raises(StateError, match=f"no table {table}"):
+            opening(path)
 
 
 def test_damage_is_said_wherever_it_is_met_and_a_file_of_a_few_bytes_is_not_overwritten(path: Path) -> None:
