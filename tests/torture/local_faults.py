@@ -14,6 +14,7 @@ from unittest import mock
 from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
 from outreach_sync.store import run_lock
+from outreach_sync.store.schema import VERSION
 from tests.harness import NoWaiting
 from tests.torture.world import DAY, HOUR
 
@@ -90,7 +91,7 @@ def newer_state(world: World) -> list[int]:
     _status(world)
     _set_version(world, 99)
     statuses = _refused_and_left_alone(world)
-    _set_version(world, 1)
+    _set_version(world, VERSION)
     return statuses
 
 
