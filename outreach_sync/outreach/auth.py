@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
+import msgspec
+
 from outreach_sync import files, instants
 from outreach_sync.config.model import Config, revealed
 from outreach_sync.errors import ConfigError, NotAuthenticatedError, StateError
@@ -167,8 +169,8 @@ class TokenFile(NamedTuple):
             mode = self.path.stat().st_mode
             if not content:
                 return None
-            held = json.loads(content).items()  # a newer version's file may hold more
-            stored = StoredTokens(**{name: value for name, value in held if name in StoredTokens._fields})
+            held = {**StoredTokens()._asdict(), **json.loads(content)}  # a newer version's file may hold more
+            stored = msgspec.convert([held[name] for name in StoredTokens._fields], StoredTokens)
         except FileNotFoundError:
             return None
         except OSError as failure:
@@ -176,7 +178,7 @@ class TokenFile(NamedTuple):
                 f"the token file {self.path} cannot be read ({files.refusal(self.path, failure)}).",
                 advice="Run this as its owner, or put that right: the tokens may be good, and need no new consent.",
             ) from None
-        except (ValueError, AttributeError, RecursionError):
+        except (ValueError, TypeError, RecursionError, msgspec.ValidationError):
             raise DamagedTokensError(
                 f"the token file {self.path} holds no tokens that make sense.",
                 advice="Restore it, or move it away and run `outreach-sync auth login`.",

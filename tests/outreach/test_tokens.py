@@ -157,7 +157,7 @@ def test_a_file_that_is_damaged_or_that_others_may_read_is_refused_one_of_a_newe
         with pytest.raises(StateError, match="chmod 600"):
             file.read()
     file.path.chmod(0o600)
-    for content in ("{", "[]"):
+    for content in ("{", "[]", "null", '{"refresh_token": 5}', '{"expires_at": "soon"}'):
         file.path.write_text(content)
         with pytest.raises(StateError, match="auth login"):
             file.read()
