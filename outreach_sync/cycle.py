@@ -71,7 +71,8 @@ def begin(run: Run) -> tuple[errors.OutreachSyncError | None, bool]:
     """
     facts, config = run.store.facts, run.config
     now = {**fingerprints(config), "skip_events": json.dumps(sorted(config.sync.tasks.skip_events))}
-    changed = {name for name, mark in now.items() if facts.get(name) not in (None, mark)}
+    before = {name: facts.get(name) for name in now}
+    changed = {name for name, mark in now.items() if before[name] not in (None, mark)}
     with run.store.transaction():
         in_doubt = run.store.outbox.recover()
         if "decision_fingerprint" in changed:
@@ -89,7 +90,7 @@ def begin(run: Run) -> tuple[errors.OutreachSyncError | None, bool]:
         if run.reading.full:
             run.store.undecided.mark_again(WITHOUT_PERSON)
         for name, mark in now.items():
-            if facts.get(name) != mark:
+            if before[name] != mark:
                 facts.put(name, mark)
     if in_doubt:
         run.log.warning("writes_in_doubt", entries=in_doubt)

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync.http import pause
-from outreach_sync.match import REFERENCE, LookedUp, Matches, find, link, look_up_all
+from outreach_sync.match import REFERENCE, LookedUp, find, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
 from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
@@ -113,7 +113,7 @@ def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
 def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[int], Collection[int]]:
     """Decide a few prospects; return those without a Person, and those who had one that the state knows nothing of."""
     ids, unlinked = {*looked_up.prospects, *looked_up.unlinked}, looked_up.unlinked
-    matches = looked_up.matches.result() if looked_up.matches is not None else Matches({}, {}, {})
+    matches = looked_up.matches()
     verdicts = link(run, matches)
     unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
     in_doubt = [entry for entry in run.store.outbox.of_person(unmatched) if entry.in_doubt]

@@ -374,7 +374,8 @@ class Delivery:
             for entry, reason in self.refused:
                 if entry.person_id not in absent:
                     run.refuse(entry, reason)
-            self._queue_again([entry for entry, _ in self.refused if entry.person_id in absent])
+            if absent:
+                self._queue_again([entry for entry, _ in self.refused if entry.person_id in absent])
         self.refused.clear()
         return bool(absent)
 

@@ -118,7 +118,7 @@ OnRetry = Callable[[RetryNote], None]
 Failures = tuple[type[RetriableError], ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class Patience:
     """How long one service may keep a run waiting, in all; whole again as soon as it answers. Safe between threads.
 
@@ -128,9 +128,9 @@ class Patience:
     seconds: float
     stop: StopSignal
     on_retry: OnRetry | None = None  # told of each repetition
-    _spent: float = 0.0
-    _counted_to: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _spent: float = field(default=0.0, init=False)
+    _counted_to: float = field(default=0.0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def left(self) -> float:
         """Say for how many seconds a request that begins now may be tried."""

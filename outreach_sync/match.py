@@ -8,6 +8,7 @@ for by the configured rules. While some are decided, the next are on their way.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from outreach_sync.errors import NotAllowedError, NotAuthenticatedError, ServiceError
@@ -50,7 +51,7 @@ class LookedUp(NamedTuple):
     absent: Mapping[int, bool]  # linked People that are not there (see `refresh`)
     pools: Mapping[int, Sequence[int]]  # all the prospects of each of those
     unlinked: Collection[int]  # those without a Person, the prospects of absent ones included
-    matches: Future[Matches] | None  # what the match rules find for the unlinked
+    matches: Callable[[], Matches]  # waits for what the match rules find for the unlinked
 
 
 class _Asked(NamedTuple):
@@ -88,7 +89,9 @@ def _ask_outreach(run: Run, ids: Collection[int]) -> _Asked:
     prospects = run.store.cache.prospects(ids)
     people = run.store.people.by_id({one.person_id for one in prospects.values() if one.person_id is not None})
     pools = run.store.people.prospects_of(people)
-    absent = refresh(run, {one: person for one, person in people.items() if not person.deleted})
+    alive = {one: person for one, person in people.items() if not person.deleted}
+    doubtful = {one: person for one, person in alive.items() if person.lock_version is None or person.untouched}
+    absent = refresh(run, doubtful) if doubtful else {}
     unread, history = list[int](), None
     if run.store.facts.get(ALL_STATES_READ) is None:
         everyone = run.store.cache.prospects({*prospects, *(one for pool in pools.values() for one in pool)})
@@ -137,10 +140,10 @@ def _ask_workbooks(run: Run, asked: _Asked) -> LookedUp:
         prospects = {one: cached for one, cached in prospects.items() if one not in waiting}
     unlinked = [one for one, cached in prospects.items() if cached.person_id is None]
     wanted = run.store.cache.prospects([*unlinked, *(one for pool in asked.pools.values() for one in pool)])
-    matches = None
+    matches: Callable[[], Matches] = partial(Matches, {}, {}, {})
     if wanted:
-        reason = run.store.cache.with_reason(wanted.keys())
-        matches = ahead(lambda: find(run, [cached.prospect for cached in wanted.values()], reason), name="match-ahead")
+        asked_for, reason = [cached.prospect for cached in wanted.values()], run.store.cache.with_reason(wanted.keys())
+        matches = ahead(partial(find, run, asked_for, reason), name="match-ahead").result
     return LookedUp(prospects.keys(), asked.absent, asked.pools, wanted.keys(), matches)
 
 
@@ -176,17 +179,16 @@ def find(run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), 
     return matches
 
 
-def refresh(run: Run, people: Mapping[int, LinkedPerson]) -> dict[int, bool]:
+def refresh(run: Run, doubtful: Mapping[int, LinkedPerson]) -> dict[int, bool]:
     """Read the People again of which it is not certain what they hold; return those that are not there, and if hidden.
 
     Hidden is one that does not come back at all: it was deleted for good, or the key's user may no longer see it;
     nobody can tell which.
     """
-    doubtful = [person for person in people.values() if person.lock_version is None or person.untouched]
-    rows = read_people(run, doubtful) if doubtful else {}
+    rows = read_people(run, doubtful.values())
     absent: dict[int, bool] = {}
     with run.store.transaction():
-        for person in doubtful:
+        for person in doubtful.values():
             row = rows.get(person.id)
             if row is None or row.is_deleted:
                 absent[person.id] = row is None
@@ -248,7 +250,8 @@ def link(run: Run, matches: Matches) -> dict[int, Found | Ambiguous]:
             if person_id not in doubtful and newest:
                 keep_read(run, row, before, judged.rule)
             run.store.people.link([prospect_id], person_id)
-    refresh(run, doubtful)
+    if doubtful:
+        refresh(run, doubtful)
     return matches.verdicts
 
 

@@ -8,6 +8,7 @@ refused records that are due, and records that an event says something of.
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync import instants
@@ -154,7 +155,8 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
     for stream, rows in zip(Stream, every, strict=True):
         if rows:
             outbox.drop([row.id for row in rows if (stream, row.id) not in refused], stream)
-    trust = Trust(page.server_time or run.source.transport.server_now(), as_is)
+    heard = page.server_time or run.source.transport.server_now()
+    trust = Trust(math.inf if heard is None else heard, as_is)
     if forgotten := forget_namesakes(run.store.connection, (*page.prospects, *page.included)):
         others: dict[str, Any] = {
             name: tuple(

@@ -18,7 +18,6 @@ from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateErr
 from outreach_sync.insight.explain import Links
 from outreach_sync.insight.status import last_begun, overdue_runs
 from outreach_sync.instants import Back, Instant, OutOfReachError, now, parse_since
-from outreach_sync.log import start_logging
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import ROLES
@@ -128,22 +127,17 @@ def _carry_out(
     """Do it and show how it ended; on a terminal, where the last line sums it up, only what is wrong is logged."""
     if as_csv and (context.as_json or not options.dry_run):
         raise click.UsageError("--csv lists the changes of a --dry-run, and --json prints them in another form.")
-    form, level = context.log_format or config.logging.format, config.logging.level
+    level = "warning" if (context.log_format or config.logging.format) != "json" and sys.stderr.isatty() else None
     if verbose:
-        level = "debug" if level == "debug" else "info"
-    elif form != "json" and sys.stderr.isatty():
-        level = "warning"
+        level = None if config.logging.level == "debug" else "info"
     began = time.monotonic()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.completed:>9,}"),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-    )
+    texts = (TextColumn("{task.completed:>9,}"), TextColumn("{task.description}"))
     hidden = quiet or not sys.stderr.isatty()
-    bars = Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden)
+    bars = Progress(
+        SpinnerColumn(), *texts, TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=hidden
+    )
     with ui.stop_on_signals() as stop, bars:
-        context.log = log = start_logging(context.log_level or ("error" if quiet else level), form)
+        log = context.start_log(config, "error" if quiet else level)
         ended = perform(config, options, stop, log, work=work, on_progress=partial(_advance, bars, {}))
     if as_csv:
         rows = (
@@ -209,12 +203,12 @@ def schedule(context: ui.Invocation) -> int:
     batch in flight and end with 0, within 30 s. SIGHUP reads the config again; if it is wrong, the old one stays in
     force. No error of a cycle ends it. Reports to systemd when systemd started it.
     """
-    config, level, form = context.config(), context.log_level, context.log_format
-    context.log = log = start_logging(level or config.logging.level, form or config.logging.format)
+    config = context.config()
+    log = context.start_log(config)
 
     def read_config() -> Config:
         renewed = context.config()
-        start_logging(level or renewed.logging.level, form or renewed.logging.format)
+        context.start_log(renewed)
         return renewed
 
     def begin(config: Config, command: str) -> OutreachSyncError | None:

@@ -87,7 +87,7 @@ def _status(document: Mapping[str, Any], at: Instant) -> Iterator[ui.Line]:
     yield from _facts(document)
 
 
-def _run_cells(run: Mapping[str, Any], age: str) -> tuple[str, ...]:
+def _run_cells(run: Mapping[str, Any], age: str) -> tuple[object, ...]:
     counts = []
     for part in ("people", "tasks"):
         found = ((name, (run.get(part) or {}).get(name)) for name in _DONE)

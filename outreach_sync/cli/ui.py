@@ -64,6 +64,12 @@ class Invocation:
         with Store.open_to_read(config.state.path) or Store.open_scratch(config.state.path) as store:
             yield config, store
 
+    def start_log(self, config: Config, level: str | None = None) -> Log:
+        """Return the logger: the command line's wishes, then the command's `level`, then the config's."""
+        least = self.log_level or level or config.logging.level
+        self.log = start_logging(least, self.log_format or config.logging.format)
+        return self.log
+
     def answer(self, document: Any, lines: Iterable[Line]) -> None:
         """Print what was asked for: exactly one JSON document, or else the lines."""
         if self.as_json:

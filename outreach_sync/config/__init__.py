@@ -163,10 +163,8 @@ def _names_that_clash(given: Mapping[Where, object]) -> Iterator[tuple[Where, st
     for way in given:
         if way[:-1] == ("sync", "people", "create_fields") and way[-1] in seen:
             yield way, f"is a field that {seen[str(way[-1])]} writes; allowed: other fields"
-    listed, labels = (
-        given.get(("sync", "precedence")),
-        [str(way[-1]) for way in given if way[:-1] == ("sync", "labels")],
-    )
+    listed = given.get(("sync", "precedence"))
+    labels = [str(way[-1]) for way in given if way[:-1] == ("sync", "labels")]
     known = [state for state in (*DEFAULT_LABELS, *labels) if state != "not_active"]
     for index, state in enumerate(listed if isinstance(listed, list) else ()):
         if isinstance(state, str) and state not in known:

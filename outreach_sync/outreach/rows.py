@@ -40,7 +40,6 @@ Texts = list[str] | None
 _UNUSUAL = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 _OF_STEPS = frozenset({"repliedAt", "sequenceStep"})
 _ALL_TOLD: frozenset[str] = frozenset()
-_new = tuple.__new__  # without the call in Python that a named tuple is otherwise made by
 
 _RELATED_RECORD = re.compile(r"(?:/api/v2)?/[A-Za-z]+/(\d+)/?", re.ASCII)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -243,7 +242,7 @@ def _state(row: Any, _wanted: Wanted) -> SequenceState:
     untold, step, replied_at = _ALL_TOLD, relationships.sequenceStep, attributes.repliedAt
     if prospect is UNSET or sequence is UNSET:
         untold = frozenset(name for name, one in (("prospect", prospect), ("sequence", sequence)) if one is UNSET)
-    return _new(SequenceState, (
+    return SequenceState._make((
         row.id, prospect or None, sequence or None, attributes.state, _instant(attributes.stateChangedAt),
         _instant(attributes.updatedAt), untold, None if step is UNSET else _target(step) or None,
         None if replied_at is None else _instant(replied_at),
@@ -256,7 +255,7 @@ def _prospect(row: Any, wanted: Wanted) -> Prospect:
     reference, told = (one.externalId or "").strip(), wanted.prospect
     more = {name: _scalar(value) for name in told if (value := getattr(one, name)) is not UNSET} if told else {}
     out_at, emails_at, trashed_at = one.optedOutAt, one.emailsOptedAt, one.trashedAt
-    return _new(Prospect, (
+    return Prospect._make((
         row.id, one.firstName, one.lastName, emails, None if reference in _NOTHING else reference,
         one.optedOut is True, None if out_at is None else _instant(out_at), one.emailOptedOut is True,
         None if emails_at is None else _instant(emails_at), None if trashed_at is None else _instant(trashed_at),

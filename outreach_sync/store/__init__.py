@@ -126,21 +126,21 @@ class Store(AbstractContextManager["Store"]):
         query = f"SELECT * FROM ({known} ORDER BY id LIMIT ?1) UNION SELECT * FROM ({known} ORDER BY id DESC LIMIT ?1)"
         return [one for (one,) in self.connection.execute(query, (most // 2,))]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         with state_errors(self.path):
             if self.path is not None:
                 with suppress(sqlite3.Error):  # no reason to fail a run that is done
                     self.connection.execute("PRAGMA optimize")
             self.connection.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """Close, and say of SQLite's errors what they mean."""
+        self.close()
         if isinstance(error, sqlite3.Error) or (isinstance(error, OverflowError) and "SQLite" in str(error)):
             raise state_error(self.path, error) from error
-
-    def close(self) -> None:
-        """Close the file outside of a `with` block."""
-        self.__exit__(None, None, None)
 
 
 def is_there(path: Path) -> bool:

@@ -54,12 +54,8 @@ _OPT_OUTS = {"opt_out": ("opted_out", "opted_out_at"), "emails_opt_out": ("email
 class Trust(NamedTuple):
     """How far what was read is to be believed."""
 
-    now: Instant | None = None  # the answer's `Date`; stamps that lie ahead of it prove nothing; None: it had none
+    until: float = math.inf  # the answer's `Date`, if it had one: stamps that lie ahead of it prove nothing
     as_is: bool = False  # take every row, whatever is stored of it: it was asked for by its id, or everything is read
-
-    def ahead(self, stamp: Instant | None) -> int:
-        """Say (1 or 0) whether a stamp proves nothing."""
-        return int(stamp is not None and self.now is not None and stamp > self.now)
 
     def replaces(self, row: _Row, stored: _Row) -> bool:
         """Say whether a version is to be stored in place of another; without a stamp, what was read later is."""
@@ -106,7 +102,7 @@ class Cache(Table):
         stored = {row[0]: row for row in self.do(f"SELECT {read} FROM {table} WHERE id IN {IDS}", latest)}
         for one, told in latest.items():
             before, row = stored.get(one), told
-            if table != "prospect" and _UNTOLD in told[1:4]:
+            if _UNTOLD in told[1:4]:
                 row = tuple(old if new is _UNTOLD else new for new, old in zip(told, before or repeat(None)))  # noqa: B905
             if before is None or (row != before and trust.replaces(row, before)):
                 yield row, before
@@ -118,7 +114,7 @@ class Cache(Table):
 
     def keep_states(self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store sequence states, remove those without a prospect; return whom that concerns and how many changed."""
-        until = math.inf if trust.now is None else trust.now
+        until = trust.until
         rows = [
             (*one[:5], step, replied, stamp, 0 if stamp is None or stamp <= until else 1)
             for one in [_as_told(state) if state.untold else state for state in states]
@@ -151,7 +147,7 @@ class Cache(Table):
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
-        until = math.inf if trust.now is None else trust.now
+        until = trust.until
         rows = [
             (
                 one, first, last, "\n".join(filter(_IS_LINE, emails)) or None, external,
@@ -215,7 +211,7 @@ class Cache(Table):
 
     def keep_tasks(self, judged: Iterable[CachedTask], trust: Trust = _STAMPS_COUNT) -> list[CachedTask]:
         """Store sequence tasks; return those that changed, or that are judged otherwise than before."""
-        rows = [_task_row(one.task, trust.ahead(one.task.updated_at), skipped=one.skipped) for one in judged]
+        rows = [_task_row(one.task, trust.until, skipped=one.skipped) for one in judged]
         fresh, changed = list[_Row](), list[CachedTask]()
         for row, before in self._to_store("task", _TASK, rows, trust):
             fresh.append(row)
@@ -240,7 +236,7 @@ class Cache(Table):
             sequence_id=task.sequence_id or event.sequence_id,
             due_at=happened if happened is not None else task.due_at,
         )
-        self.write("task", _TASK, [_task_row(made, 0, skipped=True)])
+        self.write("task", _TASK, [_task_row(made, math.inf, skipped=True)])
         if made.prospect_id is not None:
             self.know([made.prospect_id])
         return made
@@ -349,10 +345,11 @@ def _as_told(record: Any) -> Any:
     return record._replace(**{_IDS_OF[name]: _UNTOLD for name in record.untold if name in _IDS_OF})
 
 
-def _task_row(told: SourceTask, ahead: int, *, skipped: bool) -> _Row:
+def _task_row(told: SourceTask, until: float, *, skipped: bool) -> _Row:
     task = _as_told(told) if told.untold else told
     attributes = json.dumps(dict(task.attributes), separators=(",", ":"), sort_keys=True)
     note = task.note if skipped else None
+    ahead = 0 if task.updated_at is None or task.updated_at <= until else 1
     return (*task[:4], *task[5:8], note, attributes, int(skipped), task.updated_at, ahead)
 
 

@@ -50,10 +50,9 @@ class ProgressStore(Table):
         self, name: str, walk: Walk | None, *, watermark: Instant | None = None, swept: Instant | None = None
     ) -> None:
         """Store how far a walk is (None: there is none), and its marks: one that is None stays as it is."""
-        marks = {"watermark": watermark, "sweep_began_at": swept}
-        row: dict[str, Any] = {name: mark for name, mark in marks.items() if mark is not None}
-        row |= zip(_WALK.split(", "), walk or (None,) * len(Walk._fields), strict=True)
-        self.db.table("progress").upsert({"stream": name, **row}, pk="stream")
+        row = (name, watermark, swept, *(walk or (None,) * len(Walk._fields)))
+        marks = {mark: f"coalesce(excluded.{mark}, {mark})" for mark in _MARKS.split(", ")}
+        self.write("progress", f"stream, {_MARKS}, {_WALK}", [row], **marks)
 
     def reset(self, name: str) -> None:
         """Forget the watermark of a stream, so that the next run reads it as for the first time."""
@@ -69,7 +68,7 @@ class Facts(Table):
 
     def put(self, name: str, value: str) -> None:
         """Set a fact."""
-        self.db.table("fact").upsert({"name": name, "value": value}, pk="name")
+        self.write("fact", "name, value", [(name, value)])
 
 
 class Events(Table):

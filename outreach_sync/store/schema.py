@@ -29,7 +29,8 @@ _Record = TypeVar("_Record", bound=NamedTuple)
 IDS = "(SELECT value FROM json_each(?))"  # stands for a list of ids, or texts, in a statement of `Table`
 # A `+` before a column there keeps SQLite from an index by which it would read all that waits in the outbox.
 
-# Left to itself, Python's module looks for a way to adapt each None anew: more than the rest of a row costs.
+# Left to itself, Python's module looks for a way to adapt each None anew: more than the rest of a row costs. The `get`
+# of an empty dict is a function in C that gives None for None.
 sqlite3.register_adapter(NoneType, dict[None, None]().get)
 _BUSY_MS = 10_000
 _CACHE_KIB = 8_192
@@ -92,7 +93,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
 class Table:
     """What the classes of the tables share. What changes a table must be called inside a transaction.
 
-    Rows that come one at a time go through sqlite-utils, a page or a batch of them through statements.
+    What is counted, dropped or added a row at a time goes through sqlite-utils, pages and batches through statements.
     """
 
     connection: sqlite3.Connection
@@ -310,7 +311,7 @@ CREATE INDEX task_unsent ON task (id) WHERE skipped AND workbooks_id IS NULL
 _VERSIONS = (_VERSION_1, _VERSION_2)
 VERSION = len(_VERSIONS)  # the version of the tables that this program works with
 _MADE = [set(re.findall(r"^CREATE TABLE (\w+)", text, re.MULTILINE)) for text in _VERSIONS]
-TABLES = {0: set[str](), 1: _MADE[0], 2: (_MADE[0] | _MADE[1]) - {"survey", "run_2", "outbox_2"}}
+TABLES = {1: _MADE[0], 2: (_MADE[0] | _MADE[1]) - {"survey", "run_2", "outbox_2"}}
 """Version -> the names of its tables. A table that is not there is damage: sqlite-utils would make it as it goes."""
 
 

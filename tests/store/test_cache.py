@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -30,9 +31,14 @@ def test_an_older_version_is_passed_over_only_where_both_stamps_are_proven(
 ) -> None:
     with state.transaction():
         for later, (at, now) in enumerate((first, second)):
-            state.cache.keep_states([state_of(1, ("active", "paused")[later], at)], Trust(now))
-            state.cache.keep_prospects([prospect_of(at, opted_out=bool(later))], Trust(now))
-            state.cache.keep_tasks([task_of(at, skipped=bool(later))], Trust(now))
+            trust = Trust(math.inf if now is None else now)
+            state.cache.keep_states(
+                [state_of(1, ("active", "paused")[later], at)], Trust(math.inf if now is None else now)
+            )
+            state.cache.keep_prospects(
+                [prospect_of(at, opted_out=bool(later))], Trust(math.inf if now is None else now)
+            )
+            state.cache.keep_tasks([task_of(at, skipped=bool(later))], trust)
         (skipped,) = state.connection.execute("SELECT skipped FROM task").fetchone()
         opted_out = state.cache.prospects([1])[1].prospect.opted_out
         assert (words(state) == ["paused"], opted_out, bool(skipped)) == (replaced,) * 3
