@@ -132,8 +132,8 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
                 joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
                 run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
         verdicts.update(joined)
-        is_somebody_gone = looked_up.pools or matches.buried
-        left = _settle_absent(run, looked_up, matches.buried, verdicts) if is_somebody_gone else set[int]()
+        gone = looked_up.pools or matches.buried
+        left = _settle_absent(run, looked_up, matches.buried, verdicts) if gone else set[int]()
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
         _refuse_ambiguous(run, verdicts)
         missing = {one for one in unmatched if one not in verdicts and one not in left}

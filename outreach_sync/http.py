@@ -162,7 +162,7 @@ class Patience:
                 growing = min(FIRST_PAUSE * 2.0 ** min(number - 1, 20), LONGEST_PAUSE) + _CHANCE.uniform(0, FIRST_PAUSE)
                 seconds = max(growing / failure.eagerness, failure.asked_seconds or 0.0)
                 if now + seconds >= ends:
-                    raise self._given_up(failure, what) from None
+                    raise self._given_up(failure, what, seconds) from None
                 if self.on_retry is not None:
                     self.on_retry(RetryNote(what, failure.message, number, round(seconds, 3)))
             else:
@@ -172,10 +172,10 @@ class Patience:
             pause(seconds, self.stop)
             number += 1
 
-    def _given_up(self, failure: RetriableError, what: str) -> errors.ServiceError:
-        """Spend what is left, and say why it ends here, in the class that the last failure stands for."""
+    def _given_up(self, failure: RetriableError, what: str, pause_seconds: float) -> errors.ServiceError:
+        """Spend what is left unless it is more than the next pause, and say in the failure's class why it ends here."""
         with self._lock:
-            self._spent = max(self._spent, self.seconds)
+            self._spent = self.seconds if self.seconds - self._spent <= pause_seconds else self._spent
         kind = failure.gives_up_as
         patience = round(self.seconds, 1 if self.seconds < _FEW else None)
         if failure.asked_seconds:

@@ -13,7 +13,7 @@ from outreach_sync.records import Unknown, Verdict, Write
 from outreach_sync.run import RunSummary
 from outreach_sync.workbooks.client import Workbooks
 from tests.conftest import World
-from tests.harness import DAY, NO_EMAIL, PERSON, RUNNING, STATE
+from tests.harness import DAY, NO_EMAIL, PERSON, RUNNING, STATE, TASK, counts
 
 BULK = {"guard": {"share": 1.0, "count": 9999}, "patience": "1s"}
 
@@ -316,3 +316,26 @@ def test_one_record_that_workbooks_fails_at_holds_up_nobody_else(world: World, m
     assert world.run(sync=BULK).exit_status == 1
     assert [one["id"] for one in world.people() if one[STATE] != "Failed"] == [poisoned]
     assert [kind_of(one).title for one in world.failures()] == ["Records that Workbooks fails at"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "person", "prospect"),
+    [
+        ("outreach_id", {"cf_person_outreach_id": "1"}, {}),
+        ("reference", {"created_through_reference": "outreach-prospect-1"}, {}),
+        ("email", {"email": "ADA@example.com"}, {"email": "ada@example.com"}),
+    ],
+)
+def test_each_rule_finds_the_person(world: World, rule: str, person: Any, prospect: Any) -> None:
+    world.settings["workbooks"]["fields"] = {"outreach_id": "cf_person_outreach_id"}
+    world.workbooks.add_person(name="Ada", **person)
+    world.prospect(**prospect)
+    assert counts(world.run()) == {"updated": 1}
+    assert (world.person()[STATE], world.sql("SELECT rule FROM person")) == (RUNNING, [(rule,)])
+
+
+def test_a_task_without_a_due_date_of_its_own_is_due_when_it_last_changed(world: World) -> None:
+    world.skipped_task(world.prospect(email="ada@example.com"), updatedAt="2026-09-01T10:00:00.000Z", dueAt=None)
+    assert world.run().tasks.created == 1
+    (write,) = [one for one in world.workbooks.writes if one.record_class == TASK]
+    assert write.changed["due"][1] == "2026-09-01,0,Europe/London"

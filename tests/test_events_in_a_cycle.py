@@ -64,7 +64,6 @@ def test_an_event_makes_one_task_whatever_the_skip_leaves(world: World, fault: s
         ("event_without", {"kind": "skip_task", "relationship": "task"}, 0),
         ("event_renamed", {"kind": "skip_task"}, 0), ("event_stamped", {"kind": "skip_task", "ms": -600_000}, 1),
         ("event_names_refused", {}, 1), ("ids_as_strings", {}, 1), ("late_visibility", {"ms": 30_000}, 1),
-        ("out_of_order", {}, 1), ("event_relations_die", {"shape": "empty"}, 1),
     ],
 )  # fmt: skip
 def test_a_strange_stream_makes_one_task_or_none(world: World, fault: str, options: Any, made: int) -> None:
@@ -226,3 +225,35 @@ def test_other_names_of_skips_in_the_config_are_read_from_the_start(world: World
     assert world.tasks() == []
     world.run(sync={"tasks": {"skipped_when": [], "skip_events": ["task_skipped"]}})
     assert len(world.tasks()) == 1
+
+
+@pytest.mark.parametrize("flag", ["optedOut", "emailOptedOut"])
+@pytest.mark.parametrize("stamp", ["kept", "older"])
+def test_an_opt_out_and_its_revert_are_not_missed_though_the_prospect_kept_its_stamp(
+    world: World, flag: str, stamp: str
+) -> None:
+    (prospect,) = world.known(1)
+    at = world.outreach.get("prospect", prospect).values["updatedAt"] if stamp == "kept" else "2020-01-01T00:00:00.000Z"
+    world.sql("UPDATE progress SET watermark = watermark + 3600000 WHERE stream <> 'events'")  # only events tell of it
+    for out, label in ((True, "Opted Out"), (False, RUNNING)):
+        world.outreach.update("prospect", prospect, updatedAt=at, **{flag: out})
+        assert world.run().exit_status == 0
+        assert (world.person()[STATE], world.person()[NO_EMAIL]) == (label, True)
+
+
+@pytest.mark.parametrize("relationship", ["sequence", "user"])
+def test_a_removed_state_shows_though_its_event_names_no_sequence(world: World, relationship: str) -> None:
+    world.sandbox.outreach.faults.on("event_without", kind="sequence_state_destroyed", relationship=relationship)
+    (prospect,) = world.known(1)
+    world.outreach.delete("sequenceState", world.states_of(prospect)[0])
+    assert (world.run().exit_status, world.person()[STATE]) == (0, "Not Active")
+
+
+def test_a_skip_that_names_no_task_is_counted(world: World) -> None:
+    world.sandbox.outreach.faults.on("event_without", kind="skip_task", relationship="task")
+    (prospect,), step = world.known(1), world.outreach.add_step(1)
+    task = world.skipped_task(prospect, state="incomplete", completed=False, sequenceStep=step)
+    world.run(sync={"tasks": {"skipped_when": []}})
+    world.outreach.skip_task(task)
+    ended = world.run(sync={"tasks": {"skipped_when": []}})
+    assert (ended.exit_status, ended.document["streams"]["events"]["skips"], world.tasks()) == (0, 1, [])

@@ -41,7 +41,7 @@ _QUOTA_HOUR_SECONDS = 3600
 _ANY_ROW = (("fields[prospect]", "updatedAt"), ("page[size]", "1"), ("count", "false"))
 _DOUBTS = 2
 _REFUSES_CURSORS = frozenset({400, 404, 410, 422})
-IDS_IN_A_REQUEST = 100  # of the longest ids there are, that is 2 KB of URL
+IDS_IN_A_REQUEST, _FEWEST_IDS = 100, 25  # a hundred of the longest ids there are is 2 KB of URL
 _NAMES = "filter[name][]"
 _PAGE_SIZE = re.compile(r"(page(?:\[|%5B)size(?:\]|%5D)=)(\d+)", re.IGNORECASE)
 _CURSOR = re.compile(r"[?&]page(?:\[|%5B)(?:after|before)(?:\]|%5D)=", re.IGNORECASE)
@@ -94,7 +94,7 @@ class Outreach:
         self._sizes = dict.fromkeys(Stream, config.outreach.page_size)
         needed = (*config.sync.tasks.skip_events, rows.STATE_REMOVED, *rows.REMOVED, *rows.SHOWN_BY)
         self._event_names = tuple(dict.fromkeys(needed))
-        self._name_by_name = False
+        self._name_by_name, self._ids_at_most = False, IDS_IN_A_REQUEST
         self.refused_names: set[str] = set()  # of events that are not listed, though others are
 
     def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
@@ -200,16 +200,39 @@ class Outreach:
         return self._url(Stream.EVENTS, since_then, sort="-createdAt")
 
     def states_of(self, prospect_ids: Iterable[int]) -> Iterator[Page]:
-        """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`."""
-        return self.by_id(Stream.SEQUENCE_STATES, prospect_ids, by="filter[prospect][id]", include="sequence")
+        """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`.
+
+        How many ids a list may hold is not documented: while an answer shows some, the others are asked for again.
+        """
+        absent = list(dict.fromkeys(prospect_ids))
+        while absent:
+            shown = set[int | None]()
+            for page in self.by_id(Stream.SEQUENCE_STATES, absent, by="filter[prospect][id]", include="sequence"):
+                shown |= {*(one.prospect_id for one in page.states), *(one.prospect_id for one in page.refused)}
+                yield page
+            if shown.isdisjoint(absent):
+                return
+            absent = [one for one in absent if one not in shown]
 
     def by_id(
         self, stream: Stream, ids: Iterable[int], *, by: str = "filter[id]", include: str = "prospect,sequence"
     ) -> Iterator[Page]:
-        """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`."""
+        """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`.
+
+        Where a list is refused, all are asked for again in lists of half the length.
+        """
         distinct = list(dict.fromkeys(ids))
-        lists = (distinct[start : start + IDS_IN_A_REQUEST] for start in range(0, len(distinct), IDS_IN_A_REQUEST))
-        return self.pages(stream, *(self._url(stream, [(by, ",".join(map(str, some)))], include) for some in lists))
+        while True:
+            most = self._ids_at_most
+            lists = (",".join(map(str, distinct[one : one + most])) for one in range(0, len(distinct), most))
+            try:
+                yield from self.pages(stream, *(self._url(stream, [(by, some)], include) for some in lists))
+            except NotUnderstoodError:
+                if len(distinct) <= most // 2 or most <= _FEWEST_IDS:
+                    raise
+                self._ids_at_most = most // 2
+            else:
+                return
 
     def pages(self, stream: Stream, *starts: str) -> Iterator[Page]:
         """Walk from each URL (a first page, or a stored `next_url`) to its end, asking for the next page ahead.

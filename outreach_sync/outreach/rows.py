@@ -239,27 +239,25 @@ def _page(answer: Answer, stream: Stream, rows: list[Any], included: list[Prospe
 def _state(row: Any, _wanted: Wanted) -> SequenceState:
     attributes, relationships = row.attributes, row.relationships
     prospect, sequence = _target(relationships.prospect), _target(relationships.sequence)
-    untold, step, replied_at = _ALL_TOLD, relationships.sequenceStep, attributes.repliedAt
+    untold = _ALL_TOLD
     if prospect is UNSET or sequence is UNSET:
         untold = frozenset(name for name, one in (("prospect", prospect), ("sequence", sequence)) if one is UNSET)
     return SequenceState._make((
         row.id, prospect or None, sequence or None, attributes.state, _instant(attributes.stateChangedAt),
-        _instant(attributes.updatedAt), untold, None if step is UNSET else _target(step) or None,
-        None if replied_at is None else _instant(replied_at),
+        _instant(attributes.updatedAt), untold, _target(relationships.sequenceStep) or None,
+        _instant(attributes.repliedAt),
     ))  # fmt: skip
 
 
 def _prospect(row: Any, wanted: Wanted) -> Prospect:
     one = row.attributes
     emails = tuple(filter(None, map(str.strip, one.emails))) if one.emails else ()
-    reference, told = (one.externalId or "").strip(), wanted.prospect
-    more = {name: _scalar(value) for name in told if (value := getattr(one, name)) is not UNSET} if told else {}
-    out_at, emails_at, trashed_at = one.optedOutAt, one.emailsOptedAt, one.trashedAt
+    reference = (one.externalId or "").strip()
+    more = {name: _scalar(value) for name in wanted.prospect if (value := getattr(one, name)) is not UNSET}
     return Prospect._make((
         row.id, one.firstName, one.lastName, emails, None if reference in _NOTHING else reference,
-        one.optedOut is True, None if out_at is None else _instant(out_at), one.emailOptedOut is True,
-        None if emails_at is None else _instant(emails_at), None if trashed_at is None else _instant(trashed_at),
-        _instant(one.updatedAt), more,
+        one.optedOut is True, _instant(one.optedOutAt), one.emailOptedOut is True, _instant(one.emailsOptedAt),
+        _instant(one.trashedAt), _instant(one.updatedAt), more,
     ))  # fmt: skip
 
 

@@ -65,7 +65,7 @@ class Store(AbstractContextManager["Store"]):
                 if file.read(len(_MAGIC)) not in {b"", _MAGIC}:  # it overwrites a file of a few bytes
                     raise sqlite3.DatabaseError("file is not a database")
             connection = unless_ours.enter_context(closing(connect(path)))
-            version = _version_of_ours(connection, path)
+            version = version_of_ours(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")  # changes the file: only once it is known to be ours
             connection.execute("PRAGMA synchronous = FULL")
             if version not in {0, VERSION}:
@@ -85,7 +85,7 @@ class Store(AbstractContextManager["Store"]):
             with state_errors(path), ExitStack() as unless_ours:
                 try:
                     connection = unless_ours.enter_context(closing(connect(path, options)))
-                    version = _version_of_ours(connection, path)
+                    version = version_of_ours(connection, path)
                 except sqlite3.Error as error:
                     if options != "mode=ro" or primary_code(error) not in _NOTHING_BESIDE_IT:
                         raise
@@ -167,7 +167,7 @@ def copy_whole(connection: sqlite3.Connection, target: Path) -> None:
         raise
 
 
-def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
+def version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of the tables, 0: there are none; refuse a file that is newer, or another program's."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
@@ -176,14 +176,17 @@ def _version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
             f"{VERSION}); it was left untouched.",
             advice="Use the newer program, or `state restore` a backup from before the upgrade.",
         )
-    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if version and (lacking := TABLES.get(version, {"run"}) - there):
-        raise sqlite3.DatabaseError(f"database disk image is malformed: no table {', '.join(sorted(lacking))}")
-    if version == 0 and there:
+    there, wanted = (
+        {name for (name,) in connection.execute("SELECT name FROM sqlite_master")},
+        TABLES.get(version, set()),
+    )
+    if there and wanted.isdisjoint(there):
         raise StateError(
             f"{path} is a database, but not one of outreach-sync; it was left untouched.",
             advice="Name another file as state.path.",
         )
+    if not wanted <= there:
+        raise sqlite3.DatabaseError(f"database disk image is malformed: no table {', '.join(sorted(wanted - there))}")
     return version
 
 
@@ -220,7 +223,7 @@ def _back_up_from(
     path: Path, copy: sqlite3.Connection, options: str = "mode=ro", *, lies_at: Path | None = None
 ) -> None:
     with closing(connect(lies_at or path, options)) as connection:
-        _version_of_ours(connection, path)
+        version_of_ours(connection, path)
         connection.backup(copy)
 
 

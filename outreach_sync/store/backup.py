@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, resolved
-from outreach_sync.store import PARTIAL, Store, copy_whole, is_there, primary_code
+from outreach_sync.store import PARTIAL, Store, copy_whole, is_there, primary_code, version_of_ours
 from outreach_sync.store.erasure import FORGOTTEN, Known, Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
 from outreach_sync.store.schema import VERSION, connect, state_errors
@@ -164,15 +164,9 @@ def problems_of(path: Path) -> list[str]:
         raise StateError(f"there is no state at {path}.")
     try:
         with closing(connect(path, "mode=ro")) as connection:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            version = version_of_ours(connection, path)
             if version == 0:
                 raise StateError(f"{path} is no state of outreach-sync.")
-            if version > VERSION:
-                raise StateError(
-                    f"{path} was written by a newer version of outreach-sync (format {version}, this one knows "
-                    f"{VERSION}).",
-                    advice="Use the newer program.",
-                )
             damage = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_AT_MOST})")]
             if damage != ["ok"] or version != VERSION:
                 return [] if damage == ["ok"] else damage
@@ -181,7 +175,7 @@ def problems_of(path: Path) -> list[str]:
             )
             return [f"{count} {what}" for what, count in counts if count]
     except sqlite3.Error as error:
-        if primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        if primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or "malformed" in str(error):
             return [str(error)]  # of a file that cannot be opened, is locked or may not be read, that is not said
         raise StateError(
             f"{path} cannot be read: {error}.",

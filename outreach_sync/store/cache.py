@@ -114,9 +114,8 @@ class Cache(Table):
 
     def keep_states(self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store sequence states, remove those without a prospect; return whom that concerns and how many changed."""
-        until = trust.until
         rows = [
-            (*one[:5], step, replied, stamp, 0 if stamp is None or stamp <= until else 1)
+            (*one[:5], step, replied, stamp, 0 if stamp is None or stamp <= trust.until else 1)
             for one in [_as_told(state) if state.untold else state for state in states]
             for stamp, _, step, replied in (one[5:],)
         ]
@@ -147,13 +146,12 @@ class Cache(Table):
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
-        until = trust.until
         rows = [
             (
                 one, first, last, "\n".join(filter(_IS_LINE, emails)) or None, external,
                 json.dumps(extra) if extra else None,
                 1 if out else 0, out_at, 1 if email_out else 0, emails_at, trashed_at, 1, 0, stamp,
-                0 if stamp is None or stamp <= until else 1,
+                0 if stamp is None or stamp <= trust.until else 1,
             )
             for one, first, last, emails, external, out, out_at, email_out, emails_at, trashed_at, stamp, extra
             in prospects

@@ -29,8 +29,7 @@ _Record = TypeVar("_Record", bound=NamedTuple)
 IDS = "(SELECT value FROM json_each(?))"  # stands for a list of ids, or texts, in a statement of `Table`
 # A `+` before a column there keeps SQLite from an index by which it would read all that waits in the outbox.
 
-# Left to itself, Python's module looks for a way to adapt each None anew: more than the rest of a row costs. The `get`
-# of an empty dict is a function in C that gives None for None.
+# Left to itself, sqlite3 looks for an adapter of each None anew, which costs much: this one, in C, gives None for None.
 sqlite3.register_adapter(NoneType, dict[None, None]().get)
 _BUSY_MS = 10_000
 _CACHE_KIB = 8_192

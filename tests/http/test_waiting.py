@@ -119,6 +119,9 @@ def test_attempts_that_hang_count_as_patience_for_all_requests_together(fake: An
 def test_a_service_that_answers_again_has_all_of_the_patience_again(fake: Any) -> None:
     asked = Patience(120, fake)
     with pytest.raises(errors.UnavailableError):
+        asked.ask("looking briefly", Flaky(fake, *[NotSentError("down")] * 99), at_most=10)
+    assert asked.left() > 109, "a brief try spends no more than it took"
+    with pytest.raises(errors.UnavailableError):
         asked.ask("reading", Flaky(fake, *[NotSentError("down")] * 99))
     assert asked.left() == 10
     assert asked.ask("reading", Flaky(fake)) == 42

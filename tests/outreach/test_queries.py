@@ -25,8 +25,8 @@ def asked(url: str) -> dict[str, str]:
 def urls(monkeypatch: pytest.MonkeyPatch, call: str, *args: Any) -> list[str]:
     """Return where the walks of a call begin."""
     begun: list[str] = []
-    monkeypatch.setattr(Outreach, "pages", lambda _self, _stream, *starts: begun.extend(starts))
-    getattr(source(), call)(*args)
+    monkeypatch.setattr(Outreach, "pages", lambda _self, _stream, *starts: iter(begun.extend(starts) or ()))
+    list(getattr(source(), call)(*args))
     return begun
 
 

@@ -86,7 +86,7 @@ def test_the_walk_runs_a_page_ahead_of_its_caller_and_a_failure_comes_after_the_
 @pytest.mark.parametrize(
     "fault",
     [
-        *("out_of_order", "duplicate_across_pages", "changes_while_paged", "upper_bound_ignored", "short_pages"),
+        *("out_of_order", "duplicate_across_pages", "changes_while_paged", "short_pages"),
         "empty_page_with_next",
     ],
 )
@@ -94,6 +94,18 @@ def test_an_odd_page_loses_no_rows(sandbox: Any, connect: Any, fault: str) -> No
     fill(sandbox, 25)
     sandbox.faults.on(fault, times=1 if fault in {"changes_while_paged", "empty_page_with_next"} else None)
     assert set(ids(walk(connect(page_size=10)))) == set(range(1, 26))
+
+
+@pytest.mark.parametrize(("fault", "ids"), [("id_list_cut", 7), ("id_list_refused", 30)])
+def test_few_ids_in_a_list_lose_no_states(sandbox: Any, connect: Any, fault: str, ids: int) -> None:
+    fill(sandbox, 120)
+    sandbox.faults.on(fault, ids=ids)
+    side = connect()
+    pages = list(side.source.states_of(range(1, 121)))
+    assert {state.id for page in pages for state in page.states} == set(range(1, 121))
+    sandbox.faults.on("id_list_refused", ids=1)
+    with pytest.raises(NotUnderstoodError, match="filterParameter"):
+        list(side.source.by_id(Stream.PROSPECTS, range(1, 121)))
 
 
 def happened(sandbox: Any, *names: str, day: int = 1) -> None:

@@ -434,3 +434,36 @@ def test_a_write_whose_answer_was_lost_is_in_the_history_once(world: World) -> N
     world.move(1, "finished")
     world.run()
     assert [row[0] for row in history(world, "new") if "Finished" in row[0]] == ['"Finished"']
+
+
+def test_an_old_state_that_makes_no_sense_is_refused_as_on_any_page(world: World) -> None:
+    world.workbooks.add_person(name="Ada", email=ADA)
+    old = world.outreach.add_state(world.prospect(email=ADA), 1, "opted_out", updatedAt="2019-01-01T00:00:00Z")
+    world.outreach.get("sequenceState", old).values.update(state="finished", stateChangedAt="soon")
+    ended = world.run(sync={"start": "90d"})
+    assert (ended.exit_status, world.person()[STATE]) == (1, None)
+    assert any("'soon'" in str(one.reason) for one in world.failures())
+
+
+@pytest.mark.parametrize("how", ["optedOut", "emailOptedOut", "state"])
+def test_every_kind_of_opt_out_passes_a_walk_that_was_not_completed(world: World, how: str) -> None:
+    world.settings["outreach"]["page_size"] = 2
+    for number in range(4):
+        world.workbooks.add_person(name="P", email=f"p{number}@example.com")
+        out = {"states": ("opted_out",)} if how == "state" else {how: True}
+        world.prospect(email=f"p{number}@example.com", **(out if number == 0 else {}))
+    world.sandbox.outreach.faults.on("server_error_500", after=1, kind="list sequenceStates")
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
+    shown = [(one[STATE], bool(one[NO_EMAIL])) for one in world.people()]
+    assert shown == [("Opted Out", True), *[(None, False)] * 3]
+
+
+@pytest.mark.parametrize(("fault", "ids"), [("id_list_cut", 1), ("id_list_cut", 50), ("id_list_refused", 30)])
+def test_an_old_opt_out_is_found_however_few_ids_a_list_may_hold(world: World, fault: str, ids: int) -> None:
+    for number in range(60):
+        world.workbooks.add_person(name="P", email=f"p{number}@example.com")
+        prospect = world.prospect(email=f"p{number}@example.com", states=())
+        world.outreach.add_state(prospect, 1, "opted_out", updatedAt="2019-01-01T00:00:00Z")
+    world.sandbox.outreach.faults.on(fault, ids=ids)
+    assert world.run(sync={"start": "90d"}).exit_status == 0
+    assert labels(world) == ["Opted Out"] * 60

@@ -1,17 +1,20 @@
 """What is read of Outreach, from where, and what of it is believed: stamps that prove nothing, what makes no sense."""
 
+import sqlite3
 from contextlib import suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, strategies as st
 
 from outreach_sync.cycle import pull_streams
-from outreach_sync.errors import QuotaSpentError, UnavailableError
-from outreach_sync.instants import Back
+from outreach_sync.errors import QuotaSpentError, StateError, UnavailableError
+from outreach_sync.instants import Back, to_iso
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.pull import keep_page, pull
 from outreach_sync.records import Event, Refused, Stream
+from outreach_sync.store.cache import Cache
 from tests.conftest import World
 from tests.harness import DAY, RUNNING, STATE
 from tests.pipeline.conftest import NOON
@@ -298,3 +301,24 @@ def test_events_are_kept_as_long_as_a_walk_may_read_them_again_and_those_of_task
         bench.source.script.clear()
         bench.now = bench.source.clock = bench.now + DAY
     assert (kept[:4], kept[-1]) == ([2, 2, 2, 2], 1)
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_neither_watermark_nor_walk_moves_past_a_page_that_could_not_be_stored(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    bench.source.script[Stream.SEQUENCE_STATES] = [bench.source.page(states=bench.states(1, "active"))] * pages
+    monkeypatch.setattr(Cache, "keep_states", Mock(side_effect=sqlite3.OperationalError("disk I/O error")))
+    with pytest.raises(StateError):
+        pull(bench.run(), Stream.SEQUENCE_STATES)
+    progress = bench.state.progress.of(Stream.SEQUENCE_STATES)
+    assert (progress.watermark, progress.walk and progress.walk.next_url) == (None, None)
+
+
+def test_a_row_stamped_ahead_of_the_answers_date_is_replaced_by_the_next_one_that_comes(world: World) -> None:
+    (state,) = world.states_of(world.known(1)[0])
+    for word, ahead, label in (("paused", 86_400_000, "Active \u2013 Paused"), ("finished", 0, "Finished")):
+        stamp = to_iso(world.sandbox.now() + ahead)
+        world.outreach.update("sequenceState", state, state=word, updatedAt=stamp)
+        world.run()
+        assert world.person()[STATE] == label

@@ -49,7 +49,7 @@ def test_a_transaction_that_fails_leaves_nothing_and_one_that_ends_survives_a_po
     [
         ("PRAGMA user_version = 99", "newer version"),
         ("CREATE TABLE precious (id)", "not one of outreach-sync"),
-        ("CREATE TABLE precious (id); PRAGMA user_version = 2", r"no table address, .*state restore"),
+        ("CREATE TABLE precious (id); PRAGMA user_version = 2", "not one of outreach-sync"),
         (b"no database at all, but long enough to be read as one" * 40, r"cannot be used.*state restore"),
     ],
 )
@@ -77,6 +77,9 @@ def test_a_table_that_is_gone_is_damage_and_is_not_made_anew(state: Store, path:
     for opening in (Store.open, Store.open_to_read, Store.open_scratch):
         with pytest.raises(StateError, match=f"no table {table}"):
             opening(path)
+    assert problems_of(path) == [f"database disk image is malformed: no table {table}"]
+    with pytest.raises(StateError, match=f"damaged and was not restored: .*no table {table}"):
+        restore(path.with_name("other.db"), path, now=NOW)
 
 
 def test_damage_is_said_wherever_it_is_met_and_a_file_of_a_few_bytes_is_not_overwritten(path: Path) -> None:

@@ -49,6 +49,7 @@ def fault(number: int) -> Done:
     statuses = ", ".join(map(str, sorted({status for one in some for status in one.during})))
     wrong = [f"    {violation}" for one in some for violation in one.violations]
     line = f"{scenario.name:<64} {len(some):>2} runs, exit {statuses:<12} {len(wrong)} things lost or doubled"
+    line += "" if any(one.struck for one in some) else ", and it never struck"
     return Done(not wrong, "\n".join((line, *wrong)))
 
 

@@ -46,6 +46,7 @@ class Outcome(NamedTuple):
 
     during: list[int]
     violations: list[str]
+    struck: bool  # the fault fired, as far as it is a service's
 
 
 def happens(
@@ -60,27 +61,35 @@ def happens(
         if not at_first:
             world.load()
             go_on(world, 1)
-        during = _suffer(world, scenario, times, after)
+        during, struck = _suffer(world, scenario, times, after)
         world.heal()
         world.change("outreach", page_size=1000)
         scenario.mend(world)
         world.note()
         world.pass_time(scenario.wait_ms)
         odd = [f"ended with {status}" for status in during if status not in scenario.statuses]
-        return Outcome(during, [*odd, *world.left_wrong(reconcile_first=scenario.compare)])
+        return Outcome(during, [*odd, *world.left_wrong(reconcile_first=scenario.compare)], struck)
 
 
-def _suffer(world: World, scenario: Scenario, times: int | None, after: int) -> list[int]:
+def _suffer(world: World, scenario: Scenario, times: int | None, after: int) -> tuple[list[int], bool]:
     if scenario.service == "local":
-        return LOCAL[scenario.fault](world)
+        return LOCAL[scenario.fault](world), True
     service = world.sandbox.outreach if scenario.service == "outreach" else world.sandbox.workbooks
+    struck, take = set[str](), service.faults.take
+
+    def noted(name: str, kind: str | None = None, **about: object) -> Any:
+        options = take(name, kind, **about)
+        struck.update([name] if options is not None else [])
+        return options
+
+    service.faults.take = noted
     service.faults.on(scenario.fault, times=times, after=after, **scenario.options)
     for fault, options in scenario.also.items():
         service.faults.on(fault, **options)
     during = [status_of(world)]
     go_on(world, 2)
     during.append(status_of(world))
-    return during
+    return during, scenario.fault in struck
 
 
 def status_of(world: World, **options: Any) -> int:
@@ -96,7 +105,7 @@ def go_on(world: World, wave: int) -> None:
     out, crm, at = world.outreach, world.workbooks, world.now()
     for state in out.all("sequenceState")[wave::3]:
         out.update("sequenceState", state.id, state="paused" if wave % 2 else "finished", stateChangedAt=at)
-    out.update("prospect", 4 + wave, optedOut=True, optedOutAt=at)
+    out.opt_out(4 + wave)
     new = out.add_prospect(firstName=f"New{wave}", lastName="Example", emails=[f"new{wave}@example.com"])
     out.add_state(new, 1, "active", stateChangedAt=at)
     out.add_task(new, taskType="sequence_step_call", action="call", state="skipped", sequence=1)
@@ -161,6 +170,8 @@ _LABEL, _LISTED = ALL_FIELDS["sequence_state"], ALL_FIELDS["sequences"]
 _SHORT = {"seconds": 0.05}
 _DONE = {"committed": True}
 _EXPIRED = {"token_expired_mid_walk": {"times": 1, "after": 1}}
+_LATELY = {"sync": {"start": "90d"}}
+_REVOKED: Any = {"mend": _consent_again, "also": _EXPIRED}
 _FORMS = ("seconds", "epoch", "iso", "iso_naive", "http_date", "none")
 _LATER = {"statuses": SHRUGGED_OFF, "compare": True, "wait_ms": DAY + HOUR}
 """What the faults that hide something for a day have in common."""
@@ -175,10 +186,9 @@ OUTREACH = [
     ),
     *_all(
         "outreach",
-        "remaining_two_numbers rate_headers_missing url_too_long refresh_refused_once refresh_rotates_hard"
-        " consent_state_lost out_of_order duplicate_across_pages upper_bound_ignored short_pages offset_cap"
-        " next_link_null trashed_listed to_one_null to_one_links_only to_one_empty unknown_attributes_added"
-        " ids_as_strings",
+        "remaining_two_numbers rate_headers_missing url_too_long consent_state_lost out_of_order offset_cap"
+        " duplicate_across_pages upper_bound_ignored short_pages next_link_null trashed_listed to_one_null"
+        " to_one_links_only to_one_empty unknown_attributes_added ids_as_strings",
         statuses=SHRUGGED_OFF,
     ),
     *_all(
@@ -211,17 +221,20 @@ OUTREACH = [
     Scenario("outreach", "gateway_page", {"status": 403, "text": True, "kind": "token"}, "403 token"),
     Scenario("outreach", "huge_answer", {"megabytes": 300}),
     # who we are
-    Scenario("outreach", "refresh_revoked", mend=_consent_again),
-    *_variants("outreach", "refresh_revoked", "status", (401,), mend=_consent_again),
-    *_variants("outreach", "refresh_revoked", "error", ("token_revoked", "unauthorized"), mend=_consent_again),
-    *_variants("outreach", "refresh_revoked", "form", ("html", "empty"), mend=_consent_again),
-    Scenario("outreach", "refresh_revoked", {"status": 401, "form": "empty"}, "401 form=empty", mend=_consent_again),
+    *_all("outreach", "refresh_refused_once refresh_rotates_hard", statuses=SHRUGGED_OFF, also=_EXPIRED),
+    Scenario("outreach", "refresh_revoked", **_REVOKED),
+    *_variants("outreach", "refresh_revoked", "status", (401,), **_REVOKED),
+    *_variants("outreach", "refresh_revoked", "error", ("token_revoked", "unauthorized"), **_REVOKED),
+    *_variants("outreach", "refresh_revoked", "form", ("html", "empty"), **_REVOKED),
+    Scenario("outreach", "refresh_revoked", {"status": 401, "form": "empty"}, "401 form=empty", **_REVOKED),
     Scenario("outreach", "token_minute_rule", {"retry_after": 60}, "retry_after=60"),
     *_variants("outreach", "unauthorized_without_body", "form", ("empty", "html"), also=_EXPIRED),
     Scenario("outreach", "scope_missing", {"scope": "prospects.read"}, "prospects"),
     Scenario("outreach", "governance_hides", wait_ms=DAY, compare=True),
     Scenario("outreach", "governance_hides", {"type": "user", "every": 1}, "users", statuses=SHRUGGED_OFF),
     # pages and records
+    Scenario("outreach", "id_list_cut", {"ids": 2}, statuses=SHRUGGED_OFF, config=_LATELY),
+    Scenario("outreach", "id_list_refused", {"ids": 2}, config=_LATELY),
     Scenario("outreach", "late_visibility", statuses=SHRUGGED_OFF, wait_ms=DAY + HOUR),
     Scenario(
         *("outreach", "late_visibility", {"ms": 20 * HOUR}, "20 hours"), statuses=frozenset({0, 1}), wait_ms=DAY + HOUR

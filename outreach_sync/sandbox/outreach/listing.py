@@ -318,6 +318,14 @@ class Reader:
         names = next((one.values for one in query.conditions if one.path == ("name",)), ())
         if resource.type == "event" and len(names) > 1 and self.faults.fires("event_names_refused"):
             raise Refusal("filterParameter.invalid", "events are filtered by one name.", pointer="name")
+        longest = max((len(one.values) for one in query.conditions if one.path[-1:] == ("id",)), default=0)
+        allowed = self.faults.setting("id_list_refused", "ids", 50) if longest > 1 else None
+        if allowed and longest > allowed:
+            raise Refusal("filterParameter.invalid", f"A list holds at most {allowed} ids.", pointer="id")
+        kept = self.faults.setting("id_list_cut", "ids", 50) if longest > 1 else None
+        if kept:
+            ids = {one: frozenset(sorted(one.values)[:kept]) for one in query.conditions if one.path[-1:] == ("id",)}
+            query = replace(query, conditions=tuple(replace(c, values=ids.get(c, c.values)) for c in query.conditions))
         if query.page.after is not None and self.faults.fires("cursor_refused"):
             raise Refusal("validationError", "The cursor is not valid any more.", pointer="page[after]")
         if not self.faults.fires("upper_bound_ignored"):

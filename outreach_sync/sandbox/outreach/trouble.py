@@ -269,6 +269,8 @@ out_of_order: the rows of a page come in reverse
 duplicate_across_pages: a page begins with the last row of the page before
 changes_while_paged(count=1..): after each page its first `count` (1) rows and the next one are changed
 upper_bound_ignored: the upper bound of a filter on updatedAt (events: createdAt) has no effect
+id_list_refused(ids=1..): 422 for a filter by a list of more than `ids` (50) ids
+id_list_cut(ids=1..): of a list of ids in a filter only the `ids` (50) lowest count
 late_visibility(ms=0..): rows changed (events: written) less than `ms` (60000) ago are missing from lists
 short_pages(rows=1..): pages hold only `rows` (1) rows, and go on
 empty_page_with_next: a page without rows, with a next link to the rows
