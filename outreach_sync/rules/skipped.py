@@ -40,6 +40,7 @@ def skipping_condition(attributes: Mapping[str, Scalar], conditions: Sequence[Co
 
 
 def _meets(attributes: Mapping[str, Scalar], name: str, wanted: Any) -> bool:
+    """Compare strictly: false is neither null nor 0; ids may be written as text or number."""
     actual = attributes.get(name)
     if isinstance(wanted, Mapping):
         other = attributes.get(wanted["not_after"])
@@ -47,11 +48,7 @@ def _meets(attributes: Mapping[str, Scalar], name: str, wanted: Any) -> bool:
             return isinstance(actual, str) and isinstance(other, str) and parse_iso(actual) <= parse_iso(other)
         except ValueError:
             return False
-    return any(_equal(actual, one) for one in (wanted if isinstance(wanted, list) else [wanted]))
-
-
-def _equal(actual: Scalar, expected: Scalar) -> bool:
-    """Compare strictly: false is neither null nor 0; ids may be written as text or number."""
-    if actual is None or expected is None or isinstance(actual, bool) or isinstance(expected, bool):
-        return actual is expected
-    return str(actual) == str(expected)
+    any_of = wanted if isinstance(wanted, list) else [wanted]
+    if actual is None or isinstance(actual, bool):
+        return any(actual is one for one in any_of)
+    return any(str(actual) == str(one) for one in any_of if one is not None and not isinstance(one, bool))

@@ -6,7 +6,7 @@ What becomes of a write, object by object, and never in a way that could write a
 
 - It did not arrive, or Workbooks put it off (a redirect, 429, 503): after a pause the same batch goes again. If an
   update was carried out all the same, the second one is stale, and the record is compared with what was sent. Creations
-  are looked for first, twice, since rows may appear late.
+  are looked for first, twice, since rows may appear late; after redirects that prove to write nothing, once, as late.
 - Its answer was lost or is unclear: the verdict is `Unknown`, and the caller looks before sending again.
 - It was put off for as long as patience lasts: that is an error, and nothing else is sent. Only where a gateway lets
   one half of the batch through and not the other, the object at which it stops is `Unknown`, and the rest is settled.
@@ -32,12 +32,10 @@ from outreach_sync.workbooks import wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-_SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
 _TURNED_AWAY_LIMIT, _READINGS_LIMIT = 3, 3
 _WRITE_GRACE_SECONDS, _LOOK_AGAIN_SECONDS, _BRIEFLY = 20.0, 2.0, 1.0
 _LOST = (http.MaybeSentError, http.GarbledError, wire.FailedError)
 _CLEAN_ANSWERS = 10  # so many must come without a redirect before several requests go at once again
-_NOT_A_WORD = re.compile(r"[^A-Za-z0-9_.]+")
 _PERSON_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE, wire.EMAIL, wire.OBJECT_REF)
 
 
@@ -57,11 +55,12 @@ class Workbooks:
         self.stop = stop
         self._key = revealed(section.api_key, "workbooks.api_key")
         self.patience = http.Patience(config.sync.patience_ms / 1000, stop, on_retry=on_retry)
-        agent = f"{_NOT_A_WORD.sub('_', section.application_name)}/{__version__} (gzip)"
+        agent = f"{re.sub(r'[^A-Za-z0-9_.]+', '_', section.application_name)}/{__version__} (gzip)"
         self.transport = Transport(section.base_url, user_agent=agent, stop=stop, connections=section.concurrency)
         self._turn, self._counting = threading.Lock(), threading.Lock()
         self._slowed, self._turned_away, self._proven = 0, 0, False
-        self._skip_totals: tuple[str, ...] = _SKIP_TOTALS
+        self._skip_totals: tuple[str, ...] = ("__skip_total_rows", "_skip_total_rows")
+        self.redirected_was_written: set[bool] = set()  # what became of creations that were answered by a redirect
         self.fields = {role: name for role, name in section.fields.model_dump().items() if name is not None}
         self._datatypes = {
             name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
@@ -296,7 +295,7 @@ class _Delivery:
         self._client, self._controller, self.writes, self._at_most = client, controller, writes, at_most
         self._found: dict[int, Verdict] = {}
         self._was_put_off = self._to_be_looked_for = was_put_off
-        self._was_turned_back = False
+        self._was_turned_back = self._was_redirected = False
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """Send it until it is settled; the verdicts are parallel to the writes. Raises as `Workbooks.write`."""
@@ -354,6 +353,7 @@ class _Delivery:
             said = self._client.send_write(self._controller, [self.writes[place] for place in waiting], left)
         except http.RetriableError as failure:
             self._was_turned_back = isinstance(failure, http.BusyError) and failure.asked_seconds is None
+            self._was_redirected = isinstance(failure, wire.DelayedError)
             if not isinstance(failure, http.NotSentError):
                 self._was_put_off = self._to_be_looked_for = True
             raise
@@ -368,17 +368,15 @@ class _Delivery:
         return tuple(settled[place] for place in range(len(self.writes)))
 
     def _look_for_creations(self) -> None:
-        """Find what was created although the request was put off: twice, since rows may appear late."""
-        missing: dict[str, int] = {}
-        for place, write in enumerate(self.writes):
-            if not write.id and place not in self._found:
-                if wire.REFERENCE in write.fields:
-                    missing[str(write.fields[wire.REFERENCE])] = place
-                else:
-                    self._found[place] = Unknown("it was put off, and has no reference by which it could be looked for")
-        columns = ("lock_version", "is_deleted")
-        for again in (False, True):
-            if again and missing:
+        """Find what was created although the request was put off; the first of two looks may be left out, see above."""
+        waiting = {place: one.fields.get(wire.REFERENCE) for place, one in enumerate(self.writes) if not one.id}
+        missing = {str(one): place for place, one in waiting.items() if one and place not in self._found}
+        nameless = Unknown("it was put off, and has no reference by which it could be looked for")
+        self._found |= {place: nameless for place, one in waiting.items() if not one}
+        columns, proven, count = ("lock_version", "is_deleted"), self._client.redirected_was_written, len(missing)
+        only_late = self._was_redirected and proven == {False}
+        for is_late in (True,) if only_late else (False, True):
+            if is_late and missing:
                 http.pause(_LOOK_AGAIN_SECONDS, self._client.stop)
             found = self._client.by_values(self._controller, wire.REFERENCE, missing, columns, one_each=True)
             for reference, rows in found.items():
@@ -387,6 +385,10 @@ class _Delivery:
                     if len(rows) == 1
                     else Unknown("several records bear the reference of the one that was to be created")
                 )
+        if self._was_redirected and count:
+            proven.add(len(missing) < count)
+            if only_late and len(missing) < count:
+                self._look_for_creations()
 
     def _carried_out(self, stale: dict[int, int]) -> dict[int, Verdict]:
         """Tell, of what is stale now (id -> place), what is so because it was written although it was put off."""

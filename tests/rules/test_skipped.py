@@ -31,7 +31,7 @@ def test_the_default_rule(changes: dict[str, Scalar], position: int | None) -> N
     ("wanted", "actual", "met"),
     [
         (None, None, True), (None, 7, False), (7, "7", True), (7, 8, False), (["skipped", None], "skipped", True),
-        (["skipped", None], None, True), (["skipped", None], "complete", False),
+        (["skipped", None], None, True), (["skipped", None], "None", False), (["None", "True"], True, False),
     ],
 )  # fmt: skip
 def test_a_value_null_or_any_of_several_is_met_and_an_id_may_be_text(wanted: Any, actual: Any, met: bool) -> None:
