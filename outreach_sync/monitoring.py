@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from outreach_sync.log import Log
     from outreach_sync.run import RunSummary
     from outreach_sync.store import Store
-    from outreach_sync.store.progress import RunRecord
+    from outreach_sync.store.progress import History
 
     Sample = tuple[str, float, dict[str, str]]  # the metric without its prefix, its value, its labels
 
@@ -48,8 +48,6 @@ _OK = range(200, 300)
 _LINES = 50
 _LONGEST = 500
 _PREFIX = "outreach_sync_"
-_LOOK_BACK = 300
-_DONE = (0, 1)
 METRICS = {  # Every metric, without its prefix, and what it says. All are gauges.
     "build_info": "Always 1; the version that wrote this file.",
     "written_timestamp_seconds": "When this file was written.",
@@ -189,7 +187,7 @@ def address(url: str, signal: str, run_id: str) -> str:
 
 def metrics_text(store: Store, state_path: Path, now: Instant) -> str:
     """Return the whole file, by what the state and the token file say."""
-    samples = [*_of_runs(store.history.runs(_LOOK_BACK)), *_of_the_state(store, state_path, now)]
+    samples = [*_of_runs(store.history), *_of_the_state(store, state_path, now)]
     lines = []
     for metric, meaning in METRICS.items():
         ours = [(value, labels) for name, value, labels in samples if name == metric]
@@ -201,16 +199,16 @@ def metrics_text(store: Store, state_path: Path, now: Instant) -> str:
     return "".join(lines)
 
 
-def _of_runs(newest_first: Sequence[RunRecord]) -> Iterator[Sample]:
-    ended = [(run, run.finished_at) for run in newest_first if run.finished_at is not None]
-    for command in sorted({run.command for run, _ in ended}):
-        ours, named = [one for one in ended if one[0].command == command], {"command": command}
-        run, finished_at = ours[0]
-        yield "last_run_timestamp_seconds", finished_at / 1000, named
-        yield "last_run_duration_seconds", (finished_at - run.started_at) / 1000, named
+def _of_runs(history: History) -> Iterator[Sample]:
+    for command in ("reconcile", "run"):
+        (run, succeeded_at), named = history.last_ended(command), {"command": command}
+        if run is None or run.finished_at is None:
+            continue
+        yield "last_run_timestamp_seconds", run.finished_at / 1000, named
+        yield "last_run_duration_seconds", (run.finished_at - run.started_at) / 1000, named
         yield "last_run_exit_status", run.exit_status or 0, named
-        for at in [at for one, at in ours if one.exit_status in _DONE][:1]:
-            yield "last_success_timestamp_seconds", at / 1000, named
+        if succeeded_at is not None:
+            yield "last_success_timestamp_seconds", succeeded_at / 1000, named
         for outcome in ("ok", "partial", "failed"):
             yield "last_run_outcome", int(run.outcome == outcome), {**named, "outcome": outcome}
         for stream, read in run.summary.get("streams", {}).items():

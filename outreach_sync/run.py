@@ -24,7 +24,7 @@ from outreach_sync.records import DateTime, Stream, WriteValue, plain
 from outreach_sync.rules.watermark import Reading
 from outreach_sync.store import Store, run_lock
 from outreach_sync.store.backup import back_up_daily
-from outreach_sync.store.outbox import DISCARDED, RESOLVE, TASK, Entry, is_due, next_attempt
+from outreach_sync.store.outbox import RESOLVE, TASK, Entry, is_due, next_attempt
 from outreach_sync.store.progress import Written
 from outreach_sync.store.schema import state_error
 from outreach_sync.workbooks.client import Workbooks
@@ -334,10 +334,9 @@ def _count(run: Run) -> None:
     summary.outreach_requests, summary.workbooks_requests = run.source.requests, run.target.transport.requests
     summary.failing = sum(store.outbox.counts(refused=True).values())
     summary.tasks.queued, summary.people.queued = 0, store.undecided.count(unqueued=True)
-    for (record, state), count in store.outbox.counts().items():
-        if state != DISCARDED:
-            queue = summary.tasks if record == TASK else summary.people
-            queue.queued += count
+    for (record, _), count in store.outbox.counts().items():
+        queue = summary.tasks if record == TASK else summary.people
+        queue.queued += count
 
 
 def _record(run: Run) -> None:

@@ -152,7 +152,7 @@ def test_the_firings_of_a_year_are_counted() -> None:
     assert firings_a_year("0 0 1 * mon") == 52 + 12 - 3  # either is enough; three firsts of a month are Mondays
 
 
-def test_each_error_becomes_a_check_and_ends_the_command_as_it_should() -> None:
+def test_each_error_becomes_a_check_warnings_end_with_0_and_the_nearest_cause_wins() -> None:
     for error, expected in (
         (errors.ConfigError("wrong", problems=("line 3",)), 2), (errors.StateError("damaged"), 2),
         (errors.NotAllowedError("no"), 3), (errors.UnavailableError("down"), 4), (errors.LockHeldError("busy"), 0),
@@ -162,9 +162,6 @@ def test_each_error_becomes_a_check_and_ends_the_command_as_it_should() -> None:
         assert exit_status(found) == expected, error
     with pytest.raises(errors.InterruptedByError), looking("it"):
         raise errors.InterruptedByError(15)
-
-
-def test_warnings_end_with_0_and_the_nearest_cause_wins() -> None:
     fine, warning, failure = (Check("it", status, "") for status in ("ok", "warn", "fail"))
     assert exit_status([warning, fine]) == 0
     assert exit_status([failure._replace(exit_status=4), failure, warning]) == 3

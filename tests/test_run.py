@@ -133,13 +133,15 @@ def test_a_pilot_lets_nothing_pass_the_guard_but_what_it_writes(world: World) ->
 
 
 def test_what_waits_is_said_by_a_run_that_cannot_begin_too_and_what_was_discarded_does_not(world: World) -> None:
-    world.prospect(email="ada@example.com", states=("hibernating",))
-    assert world.run().document["people"]["queued"] == 1
+    prospect = world.prospect(email="ada@example.com", states=("hibernating",))
+    world.outreach.get("task", world.skipped_task(prospect)).values["dueAt"] = "soon"
+    document = world.run().document
+    assert [(document[part]["rejected"], document[part]["queued"]) for part in ("people", "tasks")] == [(1, 1)] * 2
     tokens = world.state_path.with_name("state.db.tokens")
     kept = tokens.read_text()
     tokens.write_text("no tokens")
     ended = world.run()
-    assert (ended.exit_status, ended.failing, ended.document["people"]["queued"]) == (2, 1, 1)
+    assert (ended.exit_status, ended.failing, ended.document["people"]["queued"]) == (2, 2, 1)
     tokens.write_text(kept)
     with world.state() as state, state.transaction():
         state.outbox.discard([entry.id for entry in state.outbox.failures()])

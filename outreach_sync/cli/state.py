@@ -274,7 +274,7 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
             read = ", and everything that was read from Outreach" if outreach else ""
             lost = f"{people:,} people, their Tasks, the history of writes, {waiting:,} waiting entries{read}"
             click.echo(f"This forgets the links to {lost}. `state backup` first keeps a way back.")
-            _confirm(yes=asked)
+            _confirm("Move the state?", yes=asked)
         with store.transaction():
             if look.wrong:
                 let_go(store.connection, outreach=outreach, workbooks=workbooks)
@@ -285,10 +285,10 @@ def rebind(context: ui.Invocation, *, yes: bool) -> None:
     click.echo(f"The state belongs to this Outreach and this Workbooks{done}")
 
 
-def _confirm(*, yes: bool) -> None:
+def _confirm(question: str, *, yes: bool) -> None:
     if not (yes or sys.stdin.isatty()):
         raise UsageError("nobody sits at a terminal to confirm this.", advice="Add --yes.")
-    if not (yes or click.confirm("Move the state?", err=True)):
+    if not (yes or click.confirm(question, err=True)):
         raise UsageError("nothing was changed.")
 
 
@@ -299,7 +299,7 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
         return False
     aside = file.path.with_name(f"{file.path.name}.replaced")
     click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")
-    _confirm(yes=yes)
+    _confirm("Move the state?", yes=yes)
     try:
         file.path.replace(aside)
     except OSError as failure:
@@ -338,10 +338,7 @@ def forget(
         if dry_run:
             click.echo("Nothing was changed (--dry-run).")
             return
-        if not yes:
-            if not sys.stdin.isatty():
-                raise UsageError("nobody can be asked whether to erase them.", advice="Add --yes if you are sure.")
-            click.confirm("Erase them? This cannot be undone.", abort=True)
+        _confirm("Erase them? This cannot be undone.", yes=yes)
         erased = copies.forget(store, someone)
     ui.show(_what_became(erased))
 

@@ -242,9 +242,9 @@ class Outbox(Table):
         return self.records(Entry, f"outbox WHERE {_REFUSED} ORDER BY id")
 
     def counts(self, *, refused: bool = False) -> dict[tuple[str, str], int]:
-        """Count entries, or those that were `refused`, by (record, state)."""
-        which = f" WHERE {_REFUSED}" if refused else ""
-        rows = self.do(f"SELECT record, state, count(*) FROM outbox{which} GROUP BY record, state")
+        """Count what waits, or only what was `refused`, by (person or task, state); what was given up never."""
+        which, record = _REFUSED if refused else "state <> 'discarded'", "iif(task_id IS NULL, 'person', 'task')"
+        rows = self.do(f"SELECT {record}, state, count(*) FROM outbox WHERE {which} GROUP BY 1, 2")
         return {(record, state): count for record, state, count in rows}
 
     def guarded(self, not_active: str) -> tuple[int, int, int]:

@@ -344,6 +344,12 @@ class History(Table):
         which = "command = coalesce(?, command) AND started_at >= coalesce(?, started_at)"
         return self.records(RunRecord, f"run WHERE {which} ORDER BY number {order} LIMIT ?", command, since, limit)
 
+    def last_ended(self, command: str) -> tuple[RunRecord | None, Instant | None]:
+        """Return the last run of a command that ended, and when one last ended with 0 or 1, however long ago."""
+        last = "run WHERE command = ? AND finished_at IS NOT NULL ORDER BY number DESC LIMIT 1"
+        well = "SELECT finished_at FROM run WHERE command = ? AND exit_status IN (0, 1) ORDER BY number DESC LIMIT 1"
+        return next(iter(self.records(RunRecord, last, command)), None), self.value(well, command)
+
     def wrote(self, fields: Iterable[Written]) -> None:
         """Record fields that Workbooks accepted; never a name or an address."""
         self.connection.executemany(

@@ -132,7 +132,7 @@ def test_one_id_is_wanted_which_is_a_mistake_where_nobody_has_it_unless_it_is_sa
 
 
 @pytest.mark.parametrize(
-    ("there", "answer", "status", "left"), [(True, "y", 0, False), (True, "n", 130, True), (False, "y", 2, True)]
+    ("there", "answer", "status", "left"), [(True, "y", 0, False), (True, "n", 2, True), (False, "y", 2, True)]
 )
 def test_it_asks_on_a_terminal_and_off_one_wants_to_be_told_that_somebody_is_sure(
     world: Any, run: Any, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, *, there: bool, left: bool

@@ -43,7 +43,6 @@ SCAN = re.compile(
     r"|SEARCH outbox .*\(record=\?(?: AND stream=\?)?\)"  # all that waits
 )
 ALLOWED = (
-    "SELECT record, state, count(*) FROM outbox",  # once a cycle, over the narrow index
     "SELECT coalesce(sequence_state, '') FROM person",  # once a day
     "INSERT INTO label_count",
     "INSERT INTO changed SELECT *, 0 FROM (SELECT DISTINCT prospect_id FROM outbox",  # these two once a cycle

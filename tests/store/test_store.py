@@ -138,7 +138,7 @@ def test_a_state_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_
     before = path.read_bytes()
     with Store.open_to_read(path) or nullcontext() as looked_at:
         assert looked_at is not None
-        assert looked_at.outbox.counts(refused=True) == {("source", "parked"): 1}
+        assert looked_at.outbox.counts(refused=True) == {("person", "parked"): 1}
     assert path.read_bytes() == before
     with Store.open(path) as state:
         assert [(one.id, one.number) for one in state.history.runs(9)] == [("third", 2), ("second", 1)]
