@@ -155,8 +155,7 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
     for stream, rows in zip(Stream, every, strict=True):
         if rows:
             outbox.drop([row.id for row in rows if (stream, row.id) not in refused], stream)
-    heard = page.server_time or run.source.transport.server_now()
-    trust = Trust(math.inf if heard is None else heard, as_is)
+    trust = Trust(math.inf if page.server_time is None else page.server_time, as_is)
     if forgotten := forget_namesakes(run.store.connection, (*page.prospects, *page.included)):
         others: dict[str, Any] = {
             name: tuple(

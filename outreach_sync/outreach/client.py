@@ -304,11 +304,11 @@ class Outreach:
 
         No `links` means the last page; on a full page their lack proves nothing, and to take it for the last one by
         mistake would lose what follows. So a row less is asked for (of one row: one more): a page that is cut short on
-        purpose must name the next one, and the walk goes on from there.
+        purpose must name the next one, and the walk goes on from there, or begins again at that size.
         """
         size = page_size(url)
         if size and page.received >= size and page.next_url == "":
-            asked_for = size - 1 or size + 1
+            asked_for = self._sizes[stream] = size - 1 or size + 1
             url = with_page_size(url, asked_for)
             page = self._ask(url, partial(rows.read_page, stream=stream, wanted=self._wanted))
             if not page.next_url and page.received >= asked_for:

@@ -1,9 +1,9 @@
 """From where a stream is read, how far its watermark may move, and how much a cycle may change (the guard).
 
 The watermark is the server's clock when the walk began, but never later than what this machine's clock or the data
-itself bears out: `min(server, max(local, newest row))`. Whichever one of the clocks is wrong, by a day either way, the
-watermark is at most too early, which costs reading a few rows again and loses nothing. When a sweep is due the server's
-clock says alone.
+itself bears out: `min(server, max(local, newest row))`, or `min(local, newest row)` of a server that tells no time.
+Whichever one of the clocks is wrong, by a day either way, the watermark is at most too early, which costs reading a few
+rows again and loses nothing. When a sweep is due the server's clock says alone.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def late_sweep(progress: Progress, reading: Reading, server_now: Instant | None)
 def trusted_time(walk: Walk) -> Instant | None:
     """Return how late it certainly was in Outreach when the walk began: not before its bound; None: nothing says."""
     if walk.began_at is None:
-        return walk.newest if walk.newest is not None else walk.since
+        return walk.since if walk.newest is None else min(walk.newest, walk.local_at or walk.newest)
     witnesses = [clock for clock in (walk.local_at, walk.newest) if clock is not None]
     proven = min(walk.began_at, max(witnesses)) if witnesses else walk.began_at
     return proven if walk.since is None else max(proven, min(walk.since, walk.began_at))

@@ -48,6 +48,8 @@ def test_an_answer_comes_back_whole(server: Any, transport: Transport) -> None:
     assert answer.server_time == transport.server_time == parse_iso("2026-09-01T10:15:03Z")
     assert server.received[0].startswith(b"GET /x?a%5Bb%5D=1%2C2 HTTP/1.1\r\n")
     assert b"User-Agent: test agent\r\n" in server.received[0]
+    server.script = answering(OK.replace(b"Date", b"X-Date"))
+    assert transport.send("GET", server.url).server_time >= answer.server_time
 
 
 def test_connections_are_kept_and_requests_of_several_threads_counted(server: Any, transport: Transport) -> None:

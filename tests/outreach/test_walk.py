@@ -84,11 +84,7 @@ def test_the_walk_runs_a_page_ahead_of_its_caller_and_a_failure_comes_after_the_
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [
-        *("out_of_order", "duplicate_across_pages", "changes_while_paged", "short_pages"),
-        "empty_page_with_next",
-    ],
+    "fault", ["out_of_order", "duplicate_across_pages", "changes_while_paged", "short_pages", "empty_page_with_next"]
 )
 def test_an_odd_page_loses_no_rows(sandbox: Any, connect: Any, fault: str) -> None:
     fill(sandbox, 25)
@@ -130,7 +126,6 @@ def test_events_are_asked_for_by_the_names_that_are_needed(sandbox: Any, connect
     (request,) = lists(sandbox)
     keys = "count fields[event] filter[createdAt][gte] filter[name][] newFilterSyntax page[size] sort"
     assert sorted({name for name, _ in request.query}) == keys.split()
-    assert pages[0].server_time is not None
 
 
 def test_where_several_names_are_refused_each_is_walked_by_itself_from_any_page_on(sandbox: Any, connect: Any) -> None:
@@ -182,13 +177,26 @@ def test_what_follows_a_page_that_lost_its_links_is_read_and_a_last_page_may_be_
     assert ids(walk(connect(page_size=size))) == list(range(1, pages * size + 1))
 
 
+def test_a_walk_begun_again_gets_past_a_full_last_page_without_links(sandbox: Any, connect: Any) -> None:
+    def bare(send: Any, *asked: Any, **named: Any) -> Any:
+        answer = send(*asked, **named)
+        return answer if b'"next"' in answer.body else answer._replace(body=answer.body.replace(b"links", b"lost"))
+
+    fill(sandbox, 20)
+    sandbox.faults.on("cursor_bound_to_size")
+    side = connect(page_size=10)
+    side.intercept(bare)
+    with pytest.raises(CursorRefusedError):
+        walk(side)
+    assert ids(walk(side)) == list(range(1, 21))
+
+
 def test_a_link_to_another_host_is_not_followed_nor_a_stored_one_asked_for(sandbox: Any, connect: Any) -> None:
     fill(sandbox, 25)
     sandbox.faults.on("next_link_other_host")
     side = connect(page_size=10)
     with pytest.raises(UntrustedAnswerError, match="another host"):
         next(begin(side))  # not even handed out, so that nobody stores the link
-    assert len(lists(sandbox)) == 1
     with pytest.raises(CursorRefusedError, match="another host"):
         list(side.source.pages(Stream.SEQUENCE_STATES, "https://elsewhere.example/api/v2/sequenceStates?page[after]=x"))
     assert len(lists(sandbox)) == 1

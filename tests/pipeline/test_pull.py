@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from outreach_sync.cycle import pull_streams
 from outreach_sync.errors import QuotaSpentError, StateError, UnavailableError
-from outreach_sync.instants import Back, to_iso
+from outreach_sync.instants import to_iso
 from outreach_sync.outreach.client import CursorRefusedError
 from outreach_sync.pull import keep_page, pull
 from outreach_sync.records import Event, Refused, Stream
@@ -147,13 +147,6 @@ def test_the_watermark_never_passes_a_row_that_was_not_read(bench: Any, steps: l
         assert before <= after <= (before if cut_off else true_time)
         if after > before and len(bench.source.first_urls) > asked:
             assert bench.source.first_urls[-1][1] <= before, "moved without having read what lies between"
-
-
-def test_a_while_ago_is_counted_by_the_clock_of_this_machine(bench: Any) -> None:
-    walk_states(bench)
-    bench.now = NOON + 30 * DAY
-    walk_states(bench, since=Back(7 * DAY))
-    assert bench.source.first_urls[-1] == (STATES, NOON - 7 * DAY)
 
 
 # -- refused records, read again

@@ -48,11 +48,6 @@ def test_a_usual_run_reads_the_overlap_back_and_goes_on_with_an_open_walk_as_it_
         assert rules.walk_to_make(known._replace(walk=walk), READING, NOW, clock) == walk
 
 
-def test_a_full_run_ignores_the_watermark() -> None:
-    bound = rules.walk_to_make(progress(ago("1h"), ago("2h")), READING._replace(full=True), NOW, clock)
-    assert bound == Walk(ago("90d"), moves_watermark=True, counts_as_sweep=True, as_is=True)
-
-
 @pytest.mark.parametrize(
     ("since", "began", "start", "goes_on"),
     [
@@ -99,6 +94,7 @@ def test_a_sweep_reads_back_by_the_overlap_at_least() -> None:
         (Instant(NOW + DAY), NOW, ago("1h"), NOW), (ago("1d"), NOW, ago("1h"), ago("1d")),
         (Instant(NOW + DAY), ago("1d"), ago("1h"), ago("1h")), (NOW, Instant(NOW + DAY), Instant(NOW + DAY), NOW),
         (None, NOW, ago("1h"), ago("1h")), (None, NOW, None, None), (NOW, None, None, NOW),
+        (None, NOW, Instant(NOW + DAY), NOW),
     ],
 )  # fmt: skip
 def test_the_watermark_trusts_no_clock_alone(
