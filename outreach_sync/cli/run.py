@@ -261,16 +261,15 @@ def _review(ended: RunSummary, config: Config) -> Iterator[ui.Line]:
         made = {field: values[1] for field, values in one["fields"].items()}
         due = f", due {made['due_date']}" if made.get("due_date") else ""
         yield (*whose(one), f"  task {one['task_id']}: {made.get('activity_status')} Task '{made.get('name')}'{due}")
-    refused = ended.refused
-    if refused:
+    if ended.refused:
         yield ""
-        head = f"Refused, now or by an earlier run ({len(refused):,})"
+        head = f"Refused, now or by an earlier run ({len(ended.refused):,})"
         yield f"{head}; a dry run keeps no list, `failures list` has it after a run:"
-    for one in refused[:_SHOWN_REFUSALS]:
+    for one in ended.refused[:_SHOWN_REFUSALS]:
         source = f"prospect {one['prospect_id']}" if one["task_id"] is None else f"task {one['task_id']}"
         yield f"{_INDENT}{source}: {one['reason']}"
-    if len(refused) > _SHOWN_REFUSALS:
-        yield f"{_INDENT}and {len(refused) - _SHOWN_REFUSALS:,} more; --json has all."
+    if len(ended.refused) > _SHOWN_REFUSALS:
+        yield f"{_INDENT}and {len(ended.refused) - _SHOWN_REFUSALS:,} more; --json has all."
     yield ""
 
 

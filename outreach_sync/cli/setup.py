@@ -94,7 +94,6 @@ def _https(text: str) -> str:
 
 
 def _accepted_by(parse: Callable[[str], object]) -> Callable[[str], str]:
-
     def check(text: str) -> str:
         try:
             parse(text)

@@ -55,7 +55,6 @@ def status(context: ui.Invocation, /, *, check: bool) -> int:
 
 
 def _status(document: Mapping[str, Any], at: Instant) -> Iterator[ui.Line]:
-
     def age(moment: str | None) -> str:
         return "" if moment is None else ago(at - parse_iso(moment))
 

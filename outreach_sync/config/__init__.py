@@ -24,7 +24,7 @@ from outreach_sync.files import read_limited, refusal
 from outreach_sync.log import keep_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 Schema = dict[str, Any]
@@ -40,9 +40,7 @@ _WRONG = {
     "literal_error": "is not one of the words",
     "too_short": "is an empty list",
     "string_pattern_mismatch": "has characters that do not belong there",
-    "model_type": "is not a mapping",
-    "mapping_type": "is not a mapping",
-    "dict_type": "is not a mapping",
+    **dict.fromkeys(("model_type", "mapping_type", "dict_type"), "is not a mapping"),
 }
 _LARGEST = 262_144
 _LARGEST_SECRET = 65_536
@@ -104,9 +102,9 @@ def load_config(path: Path, *, require_secrets: bool = True) -> Config:
     try:
         config = Config.model_validate(document.tree, context={"base": path.absolute().parent})
     except ValidationError as error:
-        for found in error.errors(include_url=False, include_input=False):
+        for found in error.errors(include_url=False):
             where: Where = tuple(step for step in found["loc"] if step != "[key]")
-            document.complain(where, _complaint(found["type"], found.get("ctx", {}), where))
+            document.complain(where, _complaint(found["type"], found.get("ctx", {}), where, found["input"]))
     for where, text in _combinations(document.given, require_secrets=require_secrets):
         if (*where[:-1], f"{where[-1]}_file") not in document.problems:
             document.complain(where, text)
@@ -168,9 +166,8 @@ def _names_that_clash(given: Mapping[Where, object]) -> Iterator[tuple[Where, st
     known = [state for state in (*DEFAULT_LABELS, *labels) if state != "not_active"]
     for index, state in enumerate(listed if isinstance(listed, list) else ()):
         if isinstance(state, str) and state not in known:
-            hint = "".join(f"; nearest: {nearest}" for nearest in get_close_matches(state, known, 1))
-            said = f"is not a state that has a label; allowed: states that have one: {', '.join(known)}{hint}"
-            yield ("sync", "precedence", index), said
+            said = f"is not a state that has a label; {_guess(state, known)}allowed: those that have one: "
+            yield ("sync", "precedence", index), said + ", ".join(known)
 
 
 class Document:
@@ -345,17 +342,22 @@ def _compose(path: Path) -> yaml.MappingNode:
     return node
 
 
-def _complaint(kind: str, context: Mapping[str, Any], where: Where) -> str:
+def _complaint(kind: str, context: Mapping[str, Any], where: Where, given: object) -> str:
     """Say in our words what pydantic found; its own may quote the value."""
-    wrong = _WRONG.get(kind, "is not " + _KINDS.get(kind.partition("_")[0], "as it should be"))
+    wrong, guess = _WRONG.get(kind, "is not " + _KINDS.get(kind.partition("_")[0], "as it should be")), ""
     match kind:
         case "extra_forbidden":
             known = keys_at(where[:-1])
-            nearest = get_close_matches(str(where[-1]), known, 1, cutoff=0.5)
-            return f"unknown key; {f'did you mean {nearest[0]}? ' if nearest else ''}allowed: {', '.join(known)}"
+            return f"unknown key; {_guess(where[-1], known)}allowed: {', '.join(known)}"
+        case "literal_error":
+            guess = _guess(given, inner(described(where))["enum"])
         case "value_error":
             wrong = str(context["error"])
-    return f"{wrong}; allowed: {NAMES.get(str(context.get('pattern'))) or allowed(described(where))}"
+    return f"{wrong}; {guess}allowed: {NAMES.get(str(context.get('pattern'))) or allowed(described(where))}"
+
+
+def _guess(given: object, known: Sequence[str]) -> str:
+    return "".join(f"did you mean {one}? " for one in get_close_matches(str(given).lower(), known, 1, cutoff=0.5))
 
 
 @cache

@@ -132,6 +132,13 @@ def _each_once(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
+def _one_value(raw: object) -> object:
+    match raw:
+        case list() | dict():
+            raise ValueError("is more than one value")
+    return raw
+
+
 def _words(raw: object) -> object:
     try:
         return shlex.split(raw) if isinstance(raw, str) else raw
@@ -205,7 +212,7 @@ Span = Annotated[Milliseconds, Field(ge=0, le=LONGEST_MS), says(SPANS)]
 LongerThanNothing = Annotated[Milliseconds, Field(ge=1, le=LONGEST_MS), says(f"{SPANS}, longer than 0")]
 AtMostADay = Annotated[Milliseconds, Field(ge=1, le=_DAY_MS), says(f"{SPANS}, longer than 0 and at most 24h")]
 _VALUE = "text, a number, true, false, or null for an empty field"
-Value = Annotated[Scalar, WithJsonSchema({**_SCALAR, "errorMessage": _VALUE})]
+Value = Annotated[Scalar, BeforeValidator(_one_value), WithJsonSchema({**_SCALAR, "errorMessage": _VALUE})]
 FieldName = Annotated[str, Field(pattern=_FIELD, json_schema_extra={"errorMessage": NAMES[_FIELD]})]
 AttributeName = Annotated[str, Field(pattern=_ATTRIBUTE, json_schema_extra={"errorMessage": NAMES[_ATTRIBUTE]})]
 OutreachWord = Annotated[str, Field(pattern=_WORD, json_schema_extra={"errorMessage": NAMES[_WORD]})]

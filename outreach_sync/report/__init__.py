@@ -188,20 +188,15 @@ def _cleaned(one: Written) -> Written:
 
 
 def _run_figures(run: RunRecord) -> SimpleNamespace:
-
-    def numbers(part: object) -> Counter[str]:
-        given = part if isinstance(part, dict) else {}
-        return Counter({key: one for key, one in given.items() if isinstance(one, int)})
-
-    summary = run.summary
-    people, tasks, requests = (numbers(summary.get(name)) for name in ("people", "tasks", "requests"))
+    summary = run.summary  # empty until it ends
+    people, tasks, requests = (Counter[str](summary.get(name)) for name in ("people", "tasks", "requests"))
     return SimpleNamespace(
         started_at=run.started_at,
         command=run.command,
         outcome=run.outcome or "unfinished",  # it goes on, or its process was killed
         exit_status=run.exit_status,
         duration_ms=None if run.finished_at is None else max(run.finished_at - run.started_at, 0),
-        read=sum(numbers(stream)["read"] for stream in (summary.get("streams") or {}).values()),
+        read=sum(stream["read"] for stream in summary.get("streams", {}).values()),
         written=people["created"] + people["updated"] + people["recreated"] + tasks["created"],
         refused=people["rejected"] + tasks["rejected"],
         outreach=requests["outreach"],
