@@ -154,8 +154,7 @@ def find(run: Run, prospects: Sequence[Prospect], reason: Collection[int] = (), 
     reference is looked for after them, since a Person may have been created from a state that was lost. Last, those of
     whom there is a `reason` to create them are looked for behind blanks around an address, which `eq` may heed.
     """
-    unusable = {"link"} if run.config.workbooks.fields.outreach_id else {"link", "outreach_id"}
-    configured = (rule for rule in (*run.config.sync.people.match, REFERENCE) if rule not in unusable)
+    configured = (rule for rule in (*run.config.sync.people.match, REFERENCE) if rule != "link")
     matches = Matches({}, {}, {})
     padded = [PADDED_EMAIL] if "email" in run.config.sync.people.match else []
     for rule in dict.fromkeys(rules or (*configured, *padded)):
@@ -274,9 +273,9 @@ def keep_read(run: Run, row: PersonRow, known: LinkedPerson | None, rule: str) -
 
 def has_values(fields: Mapping[str, Scalar], wanted: Mapping[str, Scalar]) -> bool:
     """Say whether a Person has the values that `sync.people.only_where` names; an empty box is one not ticked."""
-    return all(
-        bool(fields.get(name)) is expected
+    return fields.keys() >= wanted.keys() and all(
+        bool(fields[name]) is expected
         if isinstance(expected, bool)
-        else (expected is None) is (fields.get(name) is None) and str(fields.get(name)) == str(expected)
+        else (expected is None) is (fields[name] is None) and str(fields[name]) == str(expected)
         for name, expected in wanted.items()
     )

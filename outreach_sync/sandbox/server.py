@@ -108,7 +108,7 @@ class WireFault(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One answer. ``Date`` and ``Content-Length`` are added by the server."""
+    """One answer. ``Date``, unless it is there and empty, and ``Content-Length`` are added by the server."""
 
     status: int
     headers: dict[str, str]
@@ -163,6 +163,8 @@ def damaged(response: Response, take: Callable[[str], Mapping[str, Any] | None],
         blanks = _blanks(huge.get("megabytes", 625))
         packed = gzip.compress(response.body[:1]) + blanks + gzip.compress(response.body[1:])
         response = response._replace(headers={**response.headers, "Content-Encoding": "gzip"}, body=packed)
+    if take("date_missing") is not None:
+        response = response._replace(headers={**response.headers, "Date": ""})
     if take("body_cut_short") is not None:
         response = response._replace(wire=WireFault("cut_short"))
     slow = take("slow")
@@ -295,7 +297,7 @@ class _Exchange(WSGIRequestHandler):
         if response.status not in _BODILESS:
             headers["Content-Length"] = str(len(response.body))
         lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in headers.items() if name != "Date" or value]
         shown = b"" if self.command == "HEAD" or response.status in _BODILESS else response.body[:upto]
         self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + shown)
 

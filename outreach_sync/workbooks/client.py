@@ -36,7 +36,6 @@ _TURNED_AWAY_LIMIT, _READINGS_LIMIT = 3, 3
 _WRITE_GRACE_SECONDS, _LOOK_AGAIN_SECONDS, _BRIEFLY = 20.0, 2.0, 1.0
 _LOST = (http.MaybeSentError, http.GarbledError, wire.FailedError)
 _CLEAN_ANSWERS = 10  # so many must come without a redirect before several requests go at once again
-_PERSON_COLUMNS = ("id", "lock_version", "is_deleted", wire.REFERENCE, wire.EMAIL, wire.OBJECT_REF)
 
 
 class Account(NamedTuple):
@@ -66,7 +65,7 @@ class Workbooks:
             name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
             for name, value in config.sync.people.only_where.items()
         } | {name: wire.ROLE_DATATYPES.get(role, Datatype.TEXT) for role, name in self.fields.items()}
-        self._columns = (*_PERSON_COLUMNS, *self._datatypes)
+        self._columns = ("id", "lock_version", wire.REFERENCE, wire.EMAIL, wire.OBJECT_REF, *self._datatypes)
 
     def who(self, *, at_most: float | None = None) -> Account:
         """Ask who is behind the key, for at most so many seconds: a log-in whose session is not used."""
@@ -102,6 +101,8 @@ class Workbooks:
             last_id, strange = 0, False
             while not strange:
                 page = self.page(controller, reading, after=last_id)
+                if page and all(of not in row for row in page):  # which rows these are cannot be seen
+                    raise errors.UntrustedAnswerError(f"Workbooks returned {controller} without their {of}.")
                 wanted = [row for row in page if asked_for(row)]
                 ids = [wire.read_integer(row.get("id")) or 0 for row in page]
                 full = len(page) >= wire.PAGE_ROWS
@@ -159,7 +160,7 @@ class Workbooks:
         `one_each`: it is enough to find each once. `padded`: look among all that have one of these in them.
         """
         form: Callable[[str], str] = mailbox if field == wire.EMAIL else str
-        columns = (*columns, field)
+        columns = (*columns, field, "is_deleted")
         found: dict[int, wire.Row] = {}
         wanted: set[str] = set()
 
@@ -201,22 +202,22 @@ class Workbooks:
     def _person(self, row: wire.Row) -> PersonRow:
         return PersonRow(
             id=wire.record_id(row),
-            lock_version=wire.lock_version_of(row),
+            lock_version=wire.record_id(row, "lock_version"),
             is_deleted=bool(wire.read_boolean(row.get("is_deleted"))),
             email=wire.read_text(row.get(wire.EMAIL)),
             reference=wire.read_text(row.get(wire.REFERENCE)),
             object_ref=wire.read_text(row.get(wire.OBJECT_REF)),
-            fields={name: wire.READERS[datatype](row.get(name)) for name, datatype in self._datatypes.items()},
+            fields={name: wire.READERS[kind](row[name]) for name, kind in self._datatypes.items() if name in row},
         )
 
     def tasks_by_reference(self, references: Iterable[str]) -> dict[str, list[TaskRow]]:
         """Find Tasks by `created_through_reference`, deleted ones too; only what matched is a key."""
-        rows = self.by_values(wire.TASKS, wire.REFERENCE, references, ("is_deleted",), include_deleted=True)
+        rows = self.by_values(wire.TASKS, wire.REFERENCE, references, (), include_deleted=True)
         return {reference: list(map(_task, some)) for reference, some in rows.items()}
 
     def tasks_by_ids(self, task_ids: Iterable[int]) -> dict[int, TaskRow]:
         """Read Tasks, deleted ones too."""
-        rows = self.by_ids(wire.TASKS, task_ids, ("is_deleted",), include_deleted=True)
+        rows = self.by_ids(wire.TASKS, task_ids, (), include_deleted=True)
         return {task.id: task for task in map(_task, rows)}
 
     def write(self, controller: str, writes: Sequence[Write]) -> tuple[Verdict, ...]:
@@ -373,12 +374,12 @@ class _Delivery:
         missing = {str(one): place for place, one in waiting.items() if one and place not in self._found}
         nameless = Unknown("it was put off, and has no reference by which it could be looked for")
         self._found |= {place: nameless for place, one in waiting.items() if not one}
-        columns, proven, count = ("lock_version", "is_deleted"), self._client.redirected_was_written, len(missing)
+        proven, count = self._client.redirected_was_written, len(missing)
         only_late = self._was_redirected and proven == {False}
         for is_late in (True,) if only_late else (False, True):
             if is_late and missing:
                 http.pause(_LOOK_AGAIN_SECONDS, self._client.stop)
-            found = self._client.by_values(self._controller, wire.REFERENCE, missing, columns, one_each=True)
+            found = self._client.by_values(self._controller, wire.REFERENCE, missing, ("lock_version",), one_each=True)
             for reference, rows in found.items():
                 self._found[missing.pop(reference)] = (
                     Accepted(wire.record_id(rows[0]), wire.lock_version_of(rows[0]))

@@ -214,11 +214,11 @@ READERS: dict[Datatype, Callable[[object], Scalar]] = {
 }
 
 
-def record_id(row: Row) -> int:
-    """Return the id of a row; raise UntrustedAnswerError where it has none that makes sense."""
-    number = read_integer(row.get("id"))
-    if number is None or number <= 0:
-        raise UntrustedAnswerError("Workbooks returned a record without an id that makes sense.")
+def record_id(row: Row, column: str = "id") -> int:
+    """Return the id of a row, or its `lock_version`; raise UntrustedAnswerError where it has none that makes sense."""
+    number = read_integer(row.get(column))
+    if number is None or number < (column == "id"):
+        raise UntrustedAnswerError(f"Workbooks returned a record whose {column} makes no sense.")
     return number
 
 
@@ -290,7 +290,7 @@ def parse(answer: Answer, endpoint: str = "") -> dict[str, Any]:
     if 300 <= status < 400:  # noqa: PLR2004
         kind = TurnedAwayError if _leads_to_log_in(answer.headers.get("Location", ""), endpoint) else DelayedError
         raise kind(f"Workbooks answered with a redirect ({status})", asked_seconds=asked)
-    if status in {401, 403, 404, 422} and _json_object(answer.body, _OWN_KEYS) is None:
+    if 400 <= status < 500 and _json_object(answer.body, _OWN_KEYS) is None:  # noqa: PLR2004
         raise BusyError(f"something before Workbooks answered {status}", status=status, asked_seconds=asked)
     if status in {401, 403}:
         raise _turned_down(answer, asked)
@@ -318,9 +318,8 @@ def refusal(answer: Answer) -> Rejected | None:
     if not 400 <= answer.status < 500 or answer.status in {401, 403, 408, 429}:  # noqa: PLR2004
         return None
     said = _json_object(answer.body, _OWN_KEYS)
-    if said is None and answer.status in {404, 422}:
-        return None
-    return Rejected(reasons_in(said or {}) or (f"refused with status {answer.status}",))
+    its_own = said is not None or answer.status == 413  # noqa: PLR2004 - too large for whoever says so: a half may do
+    return Rejected(reasons_in(said or {}) or (f"refused with status {answer.status}",)) if its_own else None
 
 
 def _leads_to_log_in(location: str, endpoint: str) -> bool:

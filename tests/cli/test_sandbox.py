@@ -183,6 +183,9 @@ def test_faults_are_switched_on_and_off(hands: Any) -> None:
 def test_what_makes_no_sense_is_said_in_one_line(hands: Any) -> None:
     for words, said in (
         ("skip-task 999", "there is no task 999"),
+        ("remove person 999", "there is no Private::Crm::Person 999"),
+        ("set person 1002 titel=x", "has no field titel"),
+        ("merge 9 9", "prospect 9 cannot be merged into itself"),
         ("fault on rate_limit", "rate_limited"),
         ("set prospect 3 titel=x", "has no 'titel'"),
         ("set prospect 3 title", "NAME=VALUE"),

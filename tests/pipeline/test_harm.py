@@ -418,6 +418,9 @@ def test_only_people_with_the_values_that_are_named_are_touched_and_nobody_is_cr
     assert counts(world.run(sync=TICKED))["updated"] == 1
     assert labels(world) == [RUNNING, None, "Finished"]
     assert len(world.tasks()) == 2
+    world.sandbox.workbooks.faults.on("column_missing", field="no_phone_soliciting")
+    world.run(full=True, sync={"people": {"only_where": {"no_phone_soliciting": False}}})
+    assert labels(world)[1] is None, "a box that is not shown is not an empty one"
 
 
 def test_the_history_of_a_created_person_and_task_names_nobody(world: World) -> None:

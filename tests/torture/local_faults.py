@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import signal
 import sqlite3
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from unittest import mock
 from outreach_sync.connections import Transport
 from outreach_sync.errors import InterruptedByError, OutreachSyncError
 from outreach_sync.store import run_lock
-from outreach_sync.store.schema import VERSION
 from tests.harness import NoWaiting
 from tests.torture.world import DAY, HOUR
 
@@ -24,7 +22,8 @@ if TYPE_CHECKING:
     from tests.torture.world import World
 
 
-def _status(world: World, **options: Any) -> int:
+def status_of(world: World, **options: Any) -> int:
+    """Do one run; return its exit status, as the command would."""
     try:
         ended = world.run(**options)
     except OutreachSyncError as error:
@@ -53,45 +52,18 @@ def disk_full(world: World) -> list[int]:
             return connection
 
         with mock.patch.object(sqlite3, "connect", full_connect):
-            statuses.append(_status(world))
+            statuses.append(status_of(world))
     assert 2 in statuses
     return statuses
 
 
-def unusable_directory(world: World) -> list[int]:
-    """The state's directory is a file, which not even root can write into."""
-    in_the_way = world.directory / "file"
-    in_the_way.write_text("in the way")
-    right = world.settings["state"]["path"]
-    world.change("state", path=str(in_the_way / "state.db"))
-    statuses = [_status(world)]
-    world.change("state", path=right)
-    return statuses
-
-
-def _refused_and_left_alone(world: World) -> list[int]:
-    before = world.state_path.read_bytes()
-    status = _status(world)
-    assert status == 2
-    assert world.state_path.read_bytes() == before, "a state that cannot be used was overwritten"
-    return [status]
-
-
 def damaged_database(world: World) -> list[int]:
     """The file is no database any more: it is left as it is, and the administrator moves it away."""
-    _status(world)
+    status_of(world)
     world.state_path.write_bytes(b"\xff" * 4096 + world.state_path.read_bytes()[4096:])
-    statuses = _refused_and_left_alone(world)
+    before, statuses = world.state_path.read_bytes(), [status_of(world)]
+    assert (statuses, world.state_path.read_bytes()) == ([2], before), "a state that cannot be used was overwritten"
     world.lose_the_state()
-    return statuses
-
-
-def newer_state(world: World) -> list[int]:
-    """A newer program wrote the state, and somebody went back to this one."""
-    _status(world)
-    _set_version(world, 99)
-    statuses = _refused_and_left_alone(world)
-    _set_version(world, VERSION)
     return statuses
 
 
@@ -99,7 +71,7 @@ def two_runs_at_once(world: World) -> list[int]:
     """Another run holds the lock."""
     writes = len(world.workbooks.writes)
     with run_lock(world.state_path, "run"):
-        statuses = [_status(world)]
+        statuses = [status_of(world)]
     assert statuses == [5]
     assert len(world.workbooks.writes) == writes
     return statuses
@@ -120,29 +92,29 @@ def sigterm_in_a_batch(world: World) -> list[int]:
             return send(*args, **options)
 
         with mock.patch.object(Transport, "send", send_and_stop):
-            statuses.append(_status(world, stop=stop))
+            statuses.append(status_of(world, stop=stop))
     assert 143 in statuses
     return statuses
 
 
 def config_changes(world: World) -> list[int]:
     """Between two runs other labels, another mode and other pages are configured."""
-    statuses = [_status(world)]
+    statuses = [status_of(world)]
     world.change("sync", multiple_sequences="precedence", labels={"paused": "Pending"})
     world.change("outreach", page_size=3)
-    return [*statuses, _status(world)]
+    return [*statuses, status_of(world)]
 
 
 def lost_state(world: World) -> list[int]:
     """The database is gone after a run: people and tasks are found again by reference."""
-    statuses = [_status(world)]
+    statuses = [status_of(world)]
     world.lose_the_state()
     return statuses
 
 
 def lost_state_and_tokens(world: World) -> list[int]:
     """Everything beside the config is gone."""
-    statuses = [_status(world)]
+    statuses = [status_of(world)]
     for path in filter(Path.is_file, world.state_path.parent.glob("state.db*")):
         path.unlink()
     return statuses
@@ -152,10 +124,10 @@ def wrong_clock(world: World, by: int) -> list[int]:
     """This machine's clock is more than a day fast or slow for some runs."""
     world.pass_time(by)
     world.sandbox.clock.advance(-by)
-    statuses = [_status(world), _status(world)]
+    statuses = [status_of(world), status_of(world)]
     world.outreach.add_state(1, 3, "bounced", stateChangedAt=world.now())
     world.note()
-    statuses.append(_status(world))
+    statuses.append(status_of(world))
     world.pass_time(-by)
     world.sandbox.clock.advance(by)
     return statuses
@@ -167,7 +139,7 @@ def thousand_of_one_stamp(world: World) -> list[int]:
     for number in range(60):
         world.outreach.add_state(1 + number % 12, 1 + number % 3, "finished", stateChangedAt=at, updatedAt=at)
     world.note()
-    return [_status(world)]
+    return [status_of(world)]
 
 
 def visible_late(world: World) -> list[int]:
@@ -177,21 +149,16 @@ def visible_late(world: World) -> list[int]:
         world.outreach.add("sequenceState", values, visible_after_ms=int(hours * HOUR))
     statuses = []
     for _ in range(5):
-        statuses.append(_status(world))
+        statuses.append(status_of(world))
         world.pass_time(9 * HOUR)
     return statuses
-
-
-def _set_version(world: World, version: int) -> None:
-    with closing(sqlite3.connect(world.state_path)) as connection:
-        connection.execute(f"PRAGMA user_version = {version}")
 
 
 LOCAL: dict[str, Callable[[World], list[int]]] = {
     **{
         scenario.__name__: scenario
         for scenario in (
-            *(disk_full, unusable_directory, damaged_database, newer_state, two_runs_at_once, sigterm_in_a_batch),
+            *(disk_full, damaged_database, two_runs_at_once, sigterm_in_a_batch),
             *(config_changes, lost_state, lost_state_and_tokens, thousand_of_one_stamp, visible_late),
         )
     },

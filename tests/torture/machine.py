@@ -39,7 +39,7 @@ OUTREACH_FAULTS: dict[str, dict[str, Any]] = {
         " reset_during_answer token_expired_mid_walk refresh_rotates_hard refresh_refused_once out_of_order"
         " duplicate_across_pages changes_while_paged empty_page_with_next cursor_loops cursor_refused"
         " cursor_bound_to_size next_link_null next_link_other_host rate_headers_missing"
-        " unauthorized_without_body url_too_long included_missing to_one_links_only ids_as_strings"
+        " unauthorized_without_body included_missing to_one_links_only ids_as_strings"
         " unknown_attributes_added"
     ),
     "rate_limited": {"form": "seconds", "wait": 0},
@@ -50,7 +50,7 @@ OUTREACH_FAULTS: dict[str, dict[str, Any]] = {
 WORKBOOKS_FAULTS: dict[str, dict[str, Any]] = {
     **_plain(
         "answer_lost_after_commit reset_before_answer body_cut_short broken_json rate_limited_429"
-        " unavailable_503 redirect_302 created_rows_appear_late filter_ignored page_shift refuse_one"
+        " unavailable_503 redirect_302 created_rows_appear_late filter_ignored refuse_one"
         " refuse_all top_level_success_true_on_partial top_level_success_false_on_success_info_missing"
         " results_longer results_shorter results_reordered information_missing stale_some stale_all"
         " stale_again_and_again stale_without_text deleted_id_fails_batch_404 deleted_id_shortens_results"

@@ -354,7 +354,7 @@ def _writes(world: World) -> Iterable[str]:
     configured = set(filter(None, world.settings["workbooks"]["fields"].values()))
     no_email = world.settings["workbooks"]["fields"]["no_email"]
     configured_time = world.settings["workbooks"]["fields"]["state_updated_at"]
-    for write in world.workbooks.writes:
+    for write in (one for one in world.workbooks.writes if one.record_class in {PERSON, TASK}):
         named = {*write.changed, *write.unchanged}
         allowed = TASK_FIELDS if write.record_class == TASK else configured
         if write.record_class == PERSON and write.method == "POST":

@@ -25,9 +25,10 @@ _ONE_OF_EACH_KIND = {
         *("answer_lost_after_commit", "reset_before_answer done", "hang done", "error_500 done"),
         *("rate_limited_429", "redirect_302 done", "delaying_redirect get done=0.5", "gateway_page 404"),
         *("key_refused", "filter_ignored", "records_hidden", "created_rows_appear_late", "text_cut"),
-        *("refuse_one", "refuse_value label", "results_reordered", "results_shorter", "information_missing absent"),
-        *("stale_some", "stale_again_and_again", "delete_between_read_and_write", "merge_between_read_and_write"),
-        *("deleted_id_fails_batch_404", "no_permission_to_create", "picklist_entry_missing"),
+        *("refuse_one", "refuse_value cf_person_sequence_state", "results_reordered", "results_shorter", "stale_some"),
+        *("stale_again_and_again", "delete_between_read_and_write", "merge_between_read_and_write", "date_missing"),
+        *("deleted_id_fails_batch_404", "no_permission_to_create", "picklist_entry_missing", "column_missing id"),
+        *("information_missing absent", "column_missing lock_version"),
     ),
     "local": ("disk_full", "damaged_database", "two_runs_at_once", "sigterm_in_a_batch", "lost_state", "clock_ahead"),
 }

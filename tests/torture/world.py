@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections import defaultdict
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,6 @@ from tests.harness import PERSON, Installation, NoWaiting, Recorder, Time
 from tests.torture import oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from outreach_sync.http import StopSignal
     from outreach_sync.run import RunSummary
 
@@ -165,13 +162,15 @@ class World(Installation):
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def populate(world: World) -> Mapping[str, int]:
-    """Add a dozen people who between them cover what makes a sync hard; return the ids by a name for each."""
+def populate(world: World) -> None:
+    """Add a dozen people who between them cover what makes a sync hard."""
     out, crm = world.outreach, world.workbooks
     long_ago = world.now() - 200 * DAY
-    ids: dict[str, int] = defaultdict(int)
+    ids: dict[str, int] = {}
     for name in ("Trial follow-up", "New leads", "Renewal, Q3"):
         out.add_sequence(name)
+    for order in (1, 2):
+        out.add_step(1, order=order)
     for number, first in enumerate(("Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ivy", "Jo", "Kit", "Lu"), 1):
         emails = [f"{first.lower()}@example.com", f"{first.lower()}.{number}@example.org"]
         ids[first] = out.add_prospect(firstName=first, lastName="Example", emails=emails, updatedAt=world.now() - HOUR)
@@ -180,7 +179,8 @@ def populate(world: World) -> Mapping[str, int]:
         *(("Ed", "pending"), ("Flo", "bounced"), ("Gus", "failed"), ("Hal", "disabled"), ("Kit", "active")),
     ):
         at = world.now() - HOUR - 1000 * len(out.all("sequenceState"))
-        out.add_state(ids[first], len(out.all("sequenceState")) % 3 + 1, state, stateChangedAt=at, updatedAt=at)
+        sequence = len(out.all("sequenceState")) % 3 + 1
+        out.add_state(ids[first], sequence, state, stateChangedAt=at, updatedAt=at, sequenceStep=1)
     out.add_state(ids["Bo"], 2, "finished", stateChangedAt=long_ago, updatedAt=long_ago)
     out.add_state(ids["Hal"], 1, "opted_out", stateChangedAt=long_ago, updatedAt=long_ago)
     out.update("prospect", ids["Flo"], optedOut=True, optedOutAt=world.now() - 2 * HOUR)
@@ -192,18 +192,17 @@ def populate(world: World) -> Mapping[str, int]:
         ("Bo", {"state": "complete"}),
         ("Cy", {"state": "complete", "completed": True, "completedAt": world.now()}),
         ("Gus", {"state": "skipped", "taskType": "sequence_step_call", "action": "call"}),
-        ("Kit", {"state": "incomplete"}),
+        ("Kit", {"state": "incomplete", "sequenceState": 10, "sequenceStep": 1}),
     ):
         kind = {"taskType": "sequence_step_email", "sequence": 1, "updatedAt": world.now() - HOUR}
-        ids[f"task {first}"] = out.add_task(ids[first], **{**kind, **attributes})
+        out.add_task(ids[first], **{**kind, **attributes})
     out.add_task(None, taskType="sequence_step_email", sequence=1, state="skipped")
     for first in ("Ada", "Bo", "Cy", "Di", "Ed", "Jo"):
-        ids[f"person {first}"] = crm.add_person(name=f"{first} Example", email=f"{first.lower()}@example.com")
-    ids["person Gus"] = crm.add_person(name="Gus Example", email="gus.7@example.org")
-    ids["person Hal"] = crm.add_person(name="Hal Example")
-    out.update("prospect", ids["Hal"], externalId=f"PERS-{ids['person Hal']}")
+        crm.add_person(name=f"{first} Example", email=f"{first.lower()}@example.com")
+    crm.add_person(name="Gus Example", email="gus.7@example.org")
+    hal = crm.add_person(name="Hal Example")
+    out.update("prospect", ids["Hal"], externalId=f"PERS-{hal}")
     for _ in range(2):
         crm.add_person(name="Twice Example", email="flo@example.com")
     crm.add_person(name="Only Workbooks", email="nobody@example.net")
     world.note()
-    return ids

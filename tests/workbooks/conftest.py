@@ -112,7 +112,7 @@ class SmallCrm:
                 and self.key(str(row.get(form["_ff[]"][0], ""))) in values
                 and (self.shows_deleted or "is_deleted" in form["_ff[]"] or not row.get("is_deleted"))
             ]
-        return said(success=True, data=rows[:100])
+        return said(success=True, data=[{"lock_version": 0, **row} for row in rows[:100]])
 
 
 @pytest.fixture

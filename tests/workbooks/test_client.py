@@ -189,7 +189,7 @@ def test_a_new_process_that_is_slowed_down_is_not_told_that_its_key_is_bad(bench
         (said(403, failure_reason="no_permission_for_api"), errors.NotAllowedError),
         (said(403, success=False), errors.NotAllowedError), (said(404, success=False), errors.NotAllowedError),
         (said(404, error="Not Found"), errors.NotAllowedError), (said(422, success=False), errors.UntrustedAnswerError),
-        (said(405), errors.UntrustedAnswerError), (said(501), errors.UntrustedAnswerError),
+        (said(405, success=False), errors.UntrustedAnswerError), (said(501), errors.UntrustedAnswerError),
         (said(success=False, failures=["no such column"]), errors.UntrustedAnswerError),
         *((said(success=True, **it), errors.UntrustedAnswerError) for it in ({}, {"data": {"id": 1}}, {"data": [1]})),
     ],

@@ -312,9 +312,7 @@ class Reader:
 
     def parse(self, resource: Resource, parameters: Parameters) -> Query:
         """Read the query string, with the faults that change what it means."""
-        by_offset = not any(name == "page[size]" for name, _ in parameters)
-        cap = self.faults.setting("offset_cap", "rows", 1000) if by_offset else None
-        query = queries.parse(resource, parameters, offset_rows=cap or queries.OFFSET_ROWS)
+        query = queries.parse(resource, parameters)
         names = next((one.values for one in query.conditions if one.path == ("name",)), ())
         if resource.type == "event" and len(names) > 1 and self.faults.fires("event_names_refused"):
             raise Refusal("filterParameter.invalid", "events are filtered by one name.", pointer="name")
@@ -328,10 +326,7 @@ class Reader:
             query = replace(query, conditions=tuple(replace(c, values=ids.get(c, c.values)) for c in query.conditions))
         if query.page.after is not None and self.faults.fires("cursor_refused"):
             raise Refusal("validationError", "The cursor is not valid any more.", pointer="page[after]")
-        if not self.faults.fires("upper_bound_ignored"):
-            return query
-        open_ended = (replace(c, high=None) if c.path == (resource.stamp,) else c for c in query.conditions)
-        return replace(query, conditions=tuple(open_ended))
+        return query
 
     def single(self, resource: Resource, id_: int, query: Query, base_url: str) -> Response:
         """Answer a request for one record; links begin with `base_url`."""

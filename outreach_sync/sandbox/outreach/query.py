@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from outreach_sync.sandbox.outreach.schema import Kind, Resource
 
 DEFAULT_PAGE = 50
-OFFSET_ROWS = 10_000
+_OFFSET_ROWS = 10_000
 """Offset paging ends here; beyond it a cursor is needed."""
-
 _LARGEST_PAGE = 1000
 _BRACKETED = re.compile(r"\[([^\]]*)\]")
 _BOUND_WORDS = {"gte", "lte"}
@@ -82,7 +81,7 @@ class Query:
     data_connections: bool
 
 
-def parse(resource: Resource, parameters: Parameters, *, offset_rows: int = OFFSET_ROWS) -> Query:
+def parse(resource: Resource, parameters: Parameters) -> Query:
     """Read the query string of a request for `resource`."""
     filters = [pair for pair in parameters if pair[0].startswith("filter[")]
     rest = dict(pair for pair in parameters if not pair[0].startswith("filter["))
@@ -105,7 +104,7 @@ def parse(resource: Resource, parameters: Parameters, *, offset_rows: int = OFFS
         sort=tuple(order),
         fields={m[1]: _field_names(m[1], text) for name, text in rest.items() if (m := _FIELDS.fullmatch(name))},
         include=include,
-        page=_page(rest, offset_rows),
+        page=_page(rest),
         count=rest.get("count") == "true",
         data_connections=rest.get("provideDataConnections") == "true",
     )
@@ -136,7 +135,7 @@ def _field_names(type_: str, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _page(parameters: Mapping[str, str], offset_rows: int) -> Page:
+def _page(parameters: Mapping[str, str]) -> Page:
     after = parameters.get("page[after]")
     by_offset = [name for name in ("page[offset]", "page[limit]") if name in parameters]
     if "page[size]" in parameters:
@@ -150,8 +149,8 @@ def _page(parameters: Mapping[str, str], offset_rows: int) -> Page:
         raise Refusal("validationError", "A cursor needs page[size].", pointer="page[after]")
     size = min(_number(parameters, "page[limit]", DEFAULT_PAGE, lowest=1), _LARGEST_PAGE)
     offset = _number(parameters, "page[offset]", 0, lowest=0)
-    if offset + size > offset_rows:
-        raise Refusal("validationError", f"Offsets end at {offset_rows} rows; use page[size].", pointer="page[offset]")
+    if offset + size > _OFFSET_ROWS:
+        raise Refusal("validationError", f"Offsets end at {_OFFSET_ROWS} rows; use page[size].", pointer="page[offset]")
     return Page(size, offset=offset)
 
 

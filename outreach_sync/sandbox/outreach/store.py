@@ -240,6 +240,8 @@ class OutreachStore:
 
     def merge_prospects(self, winner: int, loser: int) -> None:
         """Merge one prospect into another, which takes over its addresses, sequence states and tasks."""
+        if winner == loser:
+            raise ValueError(f"prospect {loser} cannot be merged into itself")
         with self.lock:
             kept, gone = self.get("prospect", winner), self.get("prospect", loser)
             emails = dict.fromkeys([*(kept.values.get("emails") or ()), *(gone.values.get("emails") or ())])

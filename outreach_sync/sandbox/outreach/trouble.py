@@ -240,8 +240,8 @@ gateway_timeout_504: 504 with plain text
 maintenance_503(form=form, wait=seconds): 503 scheduledServerMaintenance; form as in rate_limited (iso), wait =
     seconds (60)
 html_with_200: 200 with an HTML page instead of JSON
-gateway_page(status=401/403/404/422/429/503, text=flag): a page of a gateway; status (403), text: plain text instead
-    of HTML; kind token or s2s: at that endpoint
+gateway_page(status=401/403/404/405/413/422/429/501/503, text=flag): a page of a gateway; status (403), text: plain
+    text instead of HTML; kind token or s2s: at that endpoint
 broken_json: 200 with JSON that stops in the middle, at its full announced length
 huge_answer(megabytes=1..): the answer is compressed and unpacks to `megabytes` (625)
 body_cut_short: the connection is closed in the middle of the body
@@ -251,6 +251,7 @@ hang(seconds=seconds): no answer for `seconds` (60), then the connection is clos
 slow(seconds=seconds): the body takes `seconds` (5) to arrive
 redirect_elsewhere(host=text): 302 to the same path on `host` (https://elsewhere.example)
 clock_skew(ms=whole): the Date header is off by `ms` (3600000, may be negative)
+date_missing: answers have no Date header
 url_too_long(bytes=0..): 414 with HTML for an address of more than `bytes` (4096)
 token_expired_mid_walk: the access token in use dies: 401 until it is refreshed
 second_access_token_refused(nth=0..): 401 for every access token that took `nth` (2) refreshes or more
@@ -268,7 +269,6 @@ governance_hides(every=1.., type=type): rows whose id is a multiple of `every` (
 out_of_order: the rows of a page come in reverse
 duplicate_across_pages: a page begins with the last row of the page before
 changes_while_paged(count=1..): after each page its first `count` (1) rows and the next one are changed
-upper_bound_ignored: the upper bound of a filter on updatedAt (events: createdAt) has no effect
 id_list_refused(ids=1..): 422 for a filter by a list of more than `ids` (50) ids
 id_list_cut(ids=1..): of a list of ids in a filter only the `ids` (50) lowest count
 late_visibility(ms=0..): rows changed (events: written) less than `ms` (60000) ago are missing from lists
@@ -277,13 +277,11 @@ empty_page_with_next: a page without rows, with a next link to the rows
 cursor_loops: links.next of a later page leads to that same page again
 cursor_refused: 422 for any page[after]
 cursor_bound_to_size: 422 for page[after] with another page[size] than it was made with
-offset_cap(rows=1..): offset paging ends after `rows` (1000) rows instead of 10000
 next_link_null: links.next of the last page is null instead of absent
 next_link_other_host(host=text): links.next points to `host` (https://elsewhere.example)
 next_link_missing_links: links is missing from a page although there are more rows
 trashed_listed: prospects with trashedAt are listed like the others
-to_one_null(relationship=relation): to-one relationships to nothing are {data: null}; `relationship`: this one points
-    nowhere
+to_one_null(relationship=relation!): `relationship` points nowhere, which is {data: null}
 to_one_links_only(relationship=relation): to-one relationships to nothing hold only links; `relationship`: this one
     points nowhere
 to_one_empty(relationship=relation): to-one relationships to nothing are {}; `relationship`: this one points nowhere

@@ -33,16 +33,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 100
 _SKIP_TOTALS = ("__skip_total_rows", "_skip_total_rows")
 _ACTIONS = ("index", "show", "create", "update", "destroy")
-_DOCUMENTED = frozenset(
-    (
-        *("_dc", "_method", "client", "api_version", "api_key", "username", "password", "session_id", "json", "id"),
-        *("logical_database_id", "picklist_id", "callback", "jsonp", "_application_name", "_time_zone"),
-        *("_strict_attribute_checking", "_per_object_transactions", "_json_output_date_format"),
-        *("_json_output_time_format", "_json_output_datetime_format", "_authenticity_token", "_fm", "_filter_json"),
-        *("_sort", "_dir", "_start", "_limit", "__skip_total_rows"),
-    )
-)
-"""The control parameters that the guide names."""
+_RIGHTS = {"index": "read", "show": "read", "create": "create", "update": "update"}
 _NUMBER_TYPES = ("integer", "has_one")
 _TIME_TYPES = ("date", "datetime", "var_date_time")
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -240,8 +231,8 @@ def _number(text: str) -> float | None:
 
 def may(faults: FaultBoard, action: str, record_class: str) -> bool:
     """Tell whether the key's user may take an action on records of a class."""
-    limited = action in ("create", "update")
-    return not limited or not faults.fires(f"no_permission_to_{action}", **{"class": record_class})
+    fault = f"no_permission_to_{_RIGHTS.get(action, '')}"
+    return action not in _RIGHTS or not faults.fires(fault, **{"class": record_class})
 
 
 def is_required(faults: FaultBoard, record_class: str, field: Field) -> bool:
@@ -259,11 +250,13 @@ class Reader:
     faults: FaultBoard
     values: Values
 
-    def page(self, call: Call, table: Table, *, strict: bool) -> dict[str, Any]:
+    def page(self, call: Call, table: Table) -> dict[str, Any]:
         """Answer a read of a list."""
         form, at = call.form, call.request.at
+        if not may(self.faults, "index", table.record_class.name):
+            status = HTTPStatus(self.faults.setting("no_permission_to_read", "status", HTTPStatus.FORBIDDEN))
+            raise MalformedError("You do not have permission to read these records", status)
         with self.store.lock:
-            self.check_controls(form, strict=strict)
             filters = form.filters()
             if self.faults.fires("filter_ignored"):
                 filters = []
@@ -276,17 +269,11 @@ class Reader:
                     table.late.discard(id_)
         return {"success": True, "data": data, "total": total}
 
-    def check_controls(self, form: Form, *, strict: bool) -> None:
-        """Object to parameters that the guide does not name, where a fault has it so."""
-        unknown = [name for name in form.controls if name not in _DOCUMENTED]
-        if unknown and strict and self.faults.fires("strict_objects_to_control_parameters"):
-            raise MalformedError(f"'{unknown[0]}' is not a recognised parameter")
-
     def matching(self, table: Table, filters: Sequence[RawFilter], logic: str, at: Instant) -> Iterator[Record]:
         """Go through the records that filters select and that can be seen, in the order of their ids."""
         filters = [_following_merges(one, table) for one in filters] if table.winners else filters
         condition = select(filters, logic if filters else "", table, Setting(self.store.zone, self.faults))
-        with_deleted = any(one.field == "is_deleted" for one in filters)
+        with_deleted = any(one.field == "is_deleted" for one in filters) or self.faults.fires("deleted_listed")
         known = condition.candidates
         for id_ in table.ids() if known is None else sorted(known) if isinstance(known, set) else known:
             record = table.records[id_]
@@ -306,14 +293,16 @@ class Reader:
         """Cut out the page that was asked for, in its order, and count: all, or the page where that is wished."""
         start, limit = form.number("_start"), form.number("_limit")
         most = MOST_ROWS if start is None or limit is None else min(limit, MOST_ROWS)  # a limit needs a start (guide)
-        shift = self.faults.setting("page_shift", "shift", 1) if start else None
-        start = (start or 0) + (shift or 0)
+        start = start or 0
         name, descending = form.controls.get("_sort", "id"), form.controls.get("_dir", "ASC").upper() == "DESC"
+        descending = descending or self.faults.fires("sort_ignored")
         if name not in table.fields:
             raise MalformedError(f"'{name}' is not a valid sort column")
-        skips = any(
-            form.flag(name) and not self.faults.fires("skip_total_unknown", spelling=name) for name in _SKIP_TOTALS
-        )
+        sent = [one for one in _SKIP_TOTALS if form.flag(one)]
+        unknown = [one for one in sent if self.faults.fires("skip_total_unknown", spelling=one)]
+        if unknown and self.faults.setting("skip_total_unknown", "refused", default=False):
+            raise MalformedError(f"'{unknown[0]}' is not a recognised parameter")
+        skips = sent != unknown
         if name == "id" and skips and not descending:
             rows = list(islice(matching, start, start + most))
             return rows, len(rows)
@@ -325,7 +314,8 @@ class Reader:
     def show(self, table: Table, record: Record, columns: Iterable[str] | None) -> dict[str, Any]:
         """Show columns of a record as JSON, all of them by default; one that does not exist is left out."""
         wanted = table.fields if columns is None else columns
-        fields = (table.fields[name] for name in wanted if name in table.fields)
+        missing = self.faults.setting("column_missing", "field", None)
+        fields = (table.fields[name] for name in wanted if name in table.fields and name != missing)
         return {field.name: self.values.show(field, table.value(record, field)) for field in fields}
 
     def types(self, form: Form) -> dict[str, Any]:

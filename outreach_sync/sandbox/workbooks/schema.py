@@ -321,8 +321,6 @@ class Values(NamedTuple):
         if self.faults.fires("custom_datetime_is_var"):
             kept = read_value("var_date_time", text, self.zone)
             at = None if kept is None else read_var(kept, "UTC").at
-        elif _ISO_DAY.match(text.strip()) and self.faults.fires("custom_datetime_refuses_iso"):
-            raise ValueError("is not a valid date")
         else:
             at = read_value("datetime", text, self.zone)
         how = self.faults.setting("datetime_without_seconds", "how", "cut")

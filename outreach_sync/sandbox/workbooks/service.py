@@ -134,7 +134,7 @@ class WorkbooksSandbox(SimulatedService):
                 return document(self._records.write(call, table, manner), table, self._records)
             if table.record_class.name == CUSTOM_FIELD:
                 self._records.look_at_fields(call.request.at)
-            return self._records.page(call, table, strict=manner.strict)
+            return self._records.page(call, table)
 
     @staticmethod
     def _check_manners(call: Call) -> None:

@@ -72,14 +72,26 @@ _OWN: dict[str, Callable[[Record], Any]] = {
 }
 
 
+class _Known(dict[Any, Any]):
+    """A dict that says in words what it does not hold."""
+
+    def __init__(self, says: str, held: Mapping[Any, Any] | None = None) -> None:
+        super().__init__(held or {})
+        self._says = says
+
+    def __missing__(self, key: object) -> Any:
+        raise KeyError(f"{self._says} {key}")
+
+
 class Table:
     """All records of one class, with its fields, found by id or by what a field holds. The store's lock guards it."""
 
     def __init__(self, record_class: RecordClass) -> None:
         """Start empty."""
         self.record_class = record_class
-        self.fields = {field.name: field for field in (*schema.COMMON_FIELDS, *record_class.fields)}
-        self.records: dict[int, Record] = {}
+        fields = {field.name: field for field in (*schema.COMMON_FIELDS, *record_class.fields)}
+        self.fields: dict[str, Field] = _Known(f"a {record_class.name} has no field", fields)
+        self.records: dict[int, Record] = _Known(f"there is no {record_class.name}")
         self.late: set[int] = set()
         self.winners: dict[int, int] = {}
         self._ids: list[int] = []
@@ -280,6 +292,8 @@ class WorkbooksStore:
 
         Nothing points from the loser to the winner, unless the losing id is to be an `alias` of the winner's.
         """
+        if winner == loser:
+            raise ValueError(f"Person {loser} cannot be merged into itself")
         with self.lock:
             people = self.tables[PERSON]
             kept, lost = people.records[winner], people.records[loser]

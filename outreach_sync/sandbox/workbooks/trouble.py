@@ -205,6 +205,9 @@ _INSTEAD: Mapping[str, Callable[[Mapping[str, Any]], Response]] = {
     "rate_limited_429": lambda options: _later(429, options),
     "unavailable_503": lambda options: _later(503, options),
     "error_500": _server_error,
+    "not_taken": lambda options: json_response(
+        options.get("status", 501), {"success": False, "failures": ["the request cannot be processed"]}
+    ),
 }
 """What is answered instead of anything, by the fault."""
 
@@ -224,11 +227,13 @@ html_with_200(committed=flag): a page of HTML with status 200, nothing is done; 
 broken_json: the request is carried out, its answer is no JSON
 invalid_utf8: the request is carried out, a byte that is no UTF-8 stands in its answer
 huge_answer(megabytes=1..): the request is carried out, its answer is compressed and unpacks to option megabytes (625)
-gateway_page(status=401/403/404/422/500/502/504, text=flag, committed=flag): a page of a gateway, nothing is done;
-    options status (403; 401, 404, 422, 500, 502, 504), text: plain text instead of HTML, committed: it was done
+date_missing: answers have no Date header
+gateway_page(status=401/403/404/405/413/422/500/501/502/504, text=flag, committed=flag): a page of a gateway, nothing is
+    done; options status (403), text: plain text instead of HTML, committed: it was done
 # the answer as a whole
 error_500(status=500/502/504, committed=flag): the answer is 500 with a reference, nothing is done; options status: 502,
     504: a page of some gateway, committed: it is done
+not_taken(status=405/406/501): the answer is 501 in Workbooks' own form, or option status; nothing is done
 rate_limited_429(retry_after=scalar): 429; option retry_after: the header's text
 unavailable_503(retry_after=scalar): 503; option retry_after: the header's text
 redirect_302(location=text, committed=flag): 302 to a delaying address, nothing is done; options location: same, other,
@@ -249,15 +254,18 @@ eq_case_sensitive: eq heeds case in text
 eq_without_accents: eq takes letters with and without accents for the same, and \u00df for ss
 eq_without_blanks: eq ignores blanks around text
 backslash_escapes: in the values of eq a backslash takes any next character as it is, not a comma alone
-page_shift(shift=0..): another process deletes a row before the page: option shift (1) rows are missed
 created_rows_appear_late(lookups=0.., seconds=seconds): what is created stays out of look-ups; options lookups (1) or
     seconds
 datetime_reads_back_as_date(field=text): times are shown as days; option field: only of this field
 custom_datetime_is_var: custom fields of times are var_date_time: shown, described and taken as such
-skip_total_unknown(spelling=__skip_total_rows/_skip_total_rows): neither spelling of skip_total_rows is known: rows
-    are counted; option spelling: only this one is unknown
+skip_total_unknown(spelling=__skip_total_rows/_skip_total_rows, refused=flag): neither spelling of skip_total_rows is
+    known: rows are counted; options spelling: only this one is unknown, refused: the read is refused
+deleted_listed: deleted rows are listed although nobody asks for them
+sort_ignored: rows come in another order than was asked for, the newest first
+no_permission_to_read(class=text, status=403/404): the key's user may not read; options class: only this class, status
+    (403)
+column_missing(field=text!): option field: the column is in no row, as if it had not been asked for
 text_line_ends_crlf: line ends in long texts come back as CR LF
-strict_objects_to_control_parameters: strict checking refuses a request with an undocumented control parameter
 # writing
 refuse_one(index=0.., text=text, field=text): one object is refused; options index (0), text, field: what is blamed
 refuse_all(text=text, field=text): each object is refused; options text, field
@@ -286,7 +294,6 @@ read_only_between_read_and_write(ids=numbers, indexes=numbers): the object becom
     options ids or indexes
 deleted_id_fails_batch_404: a deleted or unknown id among the objects: 404 for all, nothing is done
 deleted_id_shortens_results: a deleted or unknown id among the objects is left out of the results
-filterless_creates_refused: a create without the filter id = 0 is refused, as the guide's text demands
 field_required(field=text, class=text): a create needs option field (person_job_title), which metadata say too; option
     class (Person)
 no_permission_to_create(class=text): the key's user may not create; option class: only this class
@@ -297,7 +304,6 @@ emoji_lost: a character beyond the 16 bits of older databases, as emoji are, is 
 ampersand_escaped: an ampersand in text is kept as &amp;
 text_cut(length=1.., field=text): text is kept cut at option length (30); option field: only in this field
 blanks_trimmed: blanks around text are not kept
-custom_datetime_refuses_iso: custom fields of times take Workbooks' own forms and epochs, not ISO 8601
 datetime_without_seconds(how=cut/round): custom fields of times keep whole minutes; option how: cut, round
 # the account
 picklist_entry_missing(value=text!): option value: the entry is removed from its picklist, for good, before the next

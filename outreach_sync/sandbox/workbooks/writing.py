@@ -85,7 +85,6 @@ class Writer(Reader):
 
     def write(self, call: Call, table: Table, manner: Manner) -> list[Plan]:
         """Carry out a write and say what became of each object, in the order of the request. The lock must be held."""
-        self.check_controls(call.form, strict=manner.strict)
         rows = call.form.rows()
         self._meddle(table, rows)
         rows = [row._replace(id=table.stands_for(row.id)) for row in rows]
@@ -113,7 +112,7 @@ class Writer(Reader):
         """Give the ids that the filter selects; they must be those of the objects, but for ones that are gone."""
         sent = {row.id for row in rows if row.id}
         filters, at = call.form.filters(), call.request.at
-        if not filters and (sent or self.faults.fires("filterless_creates_refused")):
+        if not filters and sent:
             raise MalformedError("a filter must select the objects that are to be changed")
         if not filters:
             return set()

@@ -86,11 +86,13 @@ def test_a_broken_answer_says_nothing_of_what_was_done(client: Client) -> None:
         ("reset_before_answer", {"committed": True}, None, True),
         ("body_cut_short", {}, None, True),
         ("hang", {"seconds": 0.01}, None, False),
+        ("date_missing", {}, (200, "application/json; charset=utf-8"), True),
         ("html_with_200", {}, (200, HTML), False),
         ("gateway_page", {}, (403, HTML), False),
         ("gateway_page", {"status": 404, "text": True, "committed": True}, (404, TEXT), True),
         ("error_500", {"kind": "write"}, (500, "application/json; charset=utf-8"), False),
         ("error_500", {"committed": True, "status": 502}, (502, HTML), True),
+        ("not_taken", {"status": 405}, (405, "application/json; charset=utf-8"), False),
         ("rate_limited_429", {"retry_after": 7}, (429, TEXT), False),
         ("unavailable_503", {"retry_after": 7}, (503, TEXT), False),
         ("redirect_302", {}, (302, HERE), False),
@@ -109,6 +111,7 @@ def test_a_broken_answer_says_nothing_of_what_was_done(client: Client) -> None:
             kind = response.headers.get("Location", response.headers["Content-Type"]).removeprefix(client.service.url)
             assert (response.status_code, kind[: len(answer[1])]) == answer
             assert response.headers.get("Retry-After") == ("7" if "retry_after" in options else None)
+            assert ("Date" in response.headers) is (fault != "date_missing")
         assert finished(client, person) is done, fault
 
 
