@@ -58,12 +58,14 @@ def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, co
     [
         *(([6], "the last run ended with 6: Why it ended."), ([70], "the last run ended with 70")),
         *(([None], "the last run was killed or broke down"), ([4, 4, 4], "the last 3 runs ended with 4")),
-        *(([4], None), ([0, 4, 4], None), ([143], None)),
+        *(([4], None), ([0, 4, 4], None), ([143], None), ([-6, -4, 0], None)),
+        ([-6, 0, 0], "the last reconcile ended with 6: Why it ended."),
     ],
 )
 def test_a_run_that_the_next_does_not_mend_is_said(statuses: Any, said: Any, state: Store, config_of: Any) -> None:
     for place, status in enumerate(statuses):
-        _ran(state, NOON - 60_000 + place, status, error="Why it ended.")
+        command = "reconcile" if status is not None and status < 0 else "run"
+        _ran(state, NOON - 60_000 + place, status and abs(status), command=command, error="Why it ended.")
     needs = status_document(state, config_of(), NOON)["needs"]
     assert [need[: len(said or "")] for need in needs] == ([said] if said else [])
 

@@ -39,7 +39,7 @@ COMMANDS = {
     "reconcile": ("run", "Compare everything with both services, and repair the difference."),
     "check": ("setup", "Try config, logins, scopes, fields, picklists and permissions."),
     "forget": ("state", "Erase a person's data."),
-    "state": ("state", "Back up, restore or verify the local database."),
+    "state": ("state", "Back up, restore, verify or rebind the local database."),
     "status": ("state", "Show watermarks, last runs, and what is queued and parked."),
     "history": ("state", "Show every accepted write: when, by which run, old and new value, and why."),
     "failures": ("explain", "List, show, retry or discard what was refused."),

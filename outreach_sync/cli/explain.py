@@ -117,8 +117,7 @@ def _task_lines(document: Mapping[str, Any], links: why.Links) -> Iterator[ui.Li
         there = ui.linked(f"Task {task['workbooks_id']}", links.task(task["workbooks_id"]))
         yield "In Workbooks it is ", there, f" ({task['reference']}), {when}."
     elif task["skipped"]:
-        person = document["person_id"]
-        yield f"Not in Workbooks yet; its Person is {'unknown' if person is None else person}."
+        yield f"Not in Workbooks yet; its Person is {document['person_id'] or 'unknown'}."
     yield from _what_waits_and_was_written(document)
 
 

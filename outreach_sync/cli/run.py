@@ -41,6 +41,7 @@ _DOING = {
     "planned": "people decided",
     "written": "records written",
 }
+_CUT_SHORT = {GuardStoppedError: "stopped by the guard", InterruptedByError: "stopped"}
 _DONE = (  # What the line says: part and count of the summary, what was done, and what a dry run would do.
     ("people", "updated", "updated", "to update"),
     ("people", "created", "created", "to create"),
@@ -169,15 +170,8 @@ def _advance(bars: Progress, rows: dict[str, TaskID], what: str, count: int) -> 
 def _parts(ended: RunSummary) -> Iterator[str]:
     if ended.dry_run:
         yield "dry run, nothing was written"
-    match ended.error:
-        case None:
-            pass
-        case GuardStoppedError():
-            yield "stopped by the guard"
-        case InterruptedByError():
-            yield "stopped"
-        case _:
-            yield "not complete"
+    if ended.error is not None:
+        yield _CUT_SHORT.get(type(ended.error), "not complete")
     done = [
         f"{count:,} {words.replace('tasks', 'task') if count == 1 else words}"
         for part, key, did, would in _DONE

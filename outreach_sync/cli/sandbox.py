@@ -12,7 +12,7 @@ import click
 import requests
 import yaml
 
-from outreach_sync.cli import ui
+from outreach_sync.cli import Commands, ui
 from outreach_sync.demo import tell
 from outreach_sync.errors import ConfigError, UsageError
 from outreach_sync.instants import parse_duration
@@ -48,7 +48,7 @@ _KIND = click.argument("kind", type=click.Choice(list(_KINDS)))
 _RECORD = click.argument("id_", metavar="ID", type=int)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Commands, invoke_without_command=True)
 @click.option("--outreach-port", type=_PORT, default=0, help="Port of the simulated Outreach; 0: any free one.")
 @click.option("--workbooks-port", type=_PORT, default=0, help="Port of the simulated Workbooks; 0: any free one.")
 @click.option("--latency", "latency_ms", type=click.FloatRange(0), default=0, help="Milliseconds added to each answer.")
@@ -139,7 +139,7 @@ def _values(_context: click.Context, _parameter: click.Parameter, given: Sequenc
     return values
 
 
-@sandbox.group("do")
+@sandbox.group("do", cls=Commands)
 def do() -> None:
     """Change what the running sandbox holds, its clock and its faults.
 
@@ -166,7 +166,6 @@ def list_(kind: str | None) -> None:
 
 
 def _event(name: str, does: str, said: str, ids: Mapping[str, str], *more: click.Parameter) -> None:
-
     def happen(**change: object) -> None:
         _ask("outreach", "POST", "/records", {"changes": [change]})
         click.echo(said.format(**change))

@@ -14,7 +14,7 @@ from cronsim import CronSim
 
 from outreach_sync.consent import missing_scopes
 from outreach_sync.deliver import FIRST_LOAD_DONE
-from outreach_sync.errors import ConfigError, StateError
+from outreach_sync.errors import ConfigError, GuardStoppedError, StateError
 from outreach_sync.files import beside
 from outreach_sync.instants import Instant, from_datetime, to_datetime, to_iso
 from outreach_sync.monitoring import QUOTA
@@ -55,7 +55,7 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
     following = None if holder is not None else _due(config, "run", last.get("run", now))
     quota = json.loads(store.facts.get(QUOTA) or "null")
     needs = [
-        *_needs(recorded, holder, refused),
+        *_needs(recorded, store.history.runs(1, command="reconcile"), holder, refused),
         *(f"{command} is overdue since {to_iso(at)}: does the scheduler run?" for command, at in overdue.items()),
         *([str(tokens["warning"])] if tokens and tokens["warning"] else ()),
     ]
@@ -96,7 +96,9 @@ def status_document(store: Store, config: Config, now: Instant, holder: Holder |
     }
 
 
-def _needs(recorded: Sequence[RunRecord], holder: Holder | None, refused: int) -> Iterator[str]:
+def _needs(
+    recorded: Sequence[RunRecord], reconciled: Sequence[RunRecord], holder: Holder | None, refused: int
+) -> Iterator[str]:
     if not recorded:
         yield "no run was made yet: try `outreach-sync check`, then `outreach-sync run --dry-run`"
         return
@@ -108,6 +110,9 @@ def _needs(recorded: Sequence[RunRecord], holder: Holder | None, refused: int) -
         yield f"the last {last.command} was killed or broke down; the next one goes on where it stopped"
     elif all(run.exit_status == _UNAVAILABLE for run in recorded[:_UNAVAILABLE_RUNS]) and len(recorded) > 1:
         yield f"the last {min(len(recorded), _UNAVAILABLE_RUNS)} runs ended with {_UNAVAILABLE}{why}"
+    for one in reconciled:
+        if one.exit_status == GuardStoppedError.exit_status and one.id != last.id:  # no run does what it did not
+            yield f"the last reconcile ended with {one.exit_status}: {one.summary.get('error')}"
     yield from last.summary.get("warnings") or ()
     if refused:
         records = "1 record was" if refused == 1 else f"{refused:,} records were"
