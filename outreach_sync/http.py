@@ -18,7 +18,7 @@ from outreach_sync.instants import Instant, parse_http_date, parse_iso
 
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-_LAST_TRY = (0.5, 10.0)
+_SHORTEST_TRY, _LONGEST_TRY = 0.5, 10.0
 _FEW = 10
 _CHANCE = random.SystemRandom()
 
@@ -135,8 +135,7 @@ class Patience:
     def left(self) -> float:
         """Say for how many seconds a request that begins now may be tried."""
         left = self.seconds - self._spent
-        shortest, longest = _LAST_TRY
-        return left if left > 0 else min(max(self.seconds / 10, shortest), longest)
+        return left if left > 0 else min(max(self.seconds / 10, _SHORTEST_TRY), _LONGEST_TRY)
 
     def ask(self, what: str, attempt: Callable[[float], T], *, at_most: float | None = None, final: Failures = ()) -> T:
         """Return what `attempt` returns, trying again after each `RetriableError` with growing, jittered pauses.

@@ -20,6 +20,7 @@ from outreach_sync.records import Stream
 from outreach_sync.rules.person import mailbox, questions
 from outreach_sync.store import Store
 from outreach_sync.workbooks.client import Workbooks
+from outreach_sync.workbooks.wire import read_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,8 +139,7 @@ def _workbooks(store: Store, target: Workbooks, before: Side | None, now: Side) 
     """Ask Workbooks who it is; return that, and why it is another than the state's ('' where it is not)."""
     ids = store.sample_ids("person", _SAMPLE)
     try:
-        account = target.who(at_most=None if ids else _BRIEFLY_SECONDS)
-        now = now._replace(database=account.logical_database_id, created_at=account.database_created_at)
+        now = now._replace(**target.who(at_most=None if ids else _BRIEFLY_SECONDS)._asdict())
     except (NotAllowedError, UntrustedAnswerError):
         pass  # it does not say
     except ServiceError:
@@ -147,9 +147,10 @@ def _workbooks(store: Store, target: Workbooks, before: Side | None, now: Side) 
             raise
     proven = False
     if ids and before is not None and before.database is not None and now.database is not None:
-        if (before.database, before.created_at) != (now.database, now.created_at):
+        made = {read_datetime(before.created_at), read_datetime(now.created_at)}  # None: it did not say
+        if before.database != now.database or len(made - {None}) > 1:
             return now, f"it is database {before.database}, and the key is for database {now.database}"
-        proven = before.address == now.address
+        proven = before.address == now.address and len(made) == 1
     seen = target.people_by_ids(ids) if ids else {}
     if proven and not seen:
         return now, ""  # the same database; this key's user does not see them, which the guard watches

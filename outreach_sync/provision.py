@@ -147,8 +147,7 @@ def _field_step(client: Workbooks, person: RecordType, role: str, wish: Wish) ->
 
 
 def _picklist_steps(client: Workbooks, person: RecordType, fields: Sequence[Step], wish: Wish) -> list[Step]:
-    column = next((step.column for step in fields if step.role == "sequence_state"), None)
-    field = person.fields.get(column) if column else None
+    field = next((person.fields.get(step.column or "") for step in fields if step.role == "sequence_state"), None)
     link = None if field is None else field.picklist
     if field is not None and link is None:
         return []

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from outreach_sync.store.backup import Erased
     from outreach_sync.store.erasure import Known
 
-
 _DONE = ("created", "updated", "recreated", "rejected")
 
 

@@ -41,8 +41,8 @@ _CLEAN_ANSWERS = 10  # so many must come without a redirect before several reque
 class Account(NamedTuple):
     """Whose database a key is for (guide: Authentication), and when that was made, in the words of the answer."""
 
-    logical_database_id: int
-    database_created_at: str
+    database: int  # its logical_database_id
+    created_at: str
 
 
 class Workbooks:

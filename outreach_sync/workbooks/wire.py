@@ -420,7 +420,8 @@ def _pair(answer: Mapping[str, Any], writes: Sequence[Write]) -> list[_Entry | N
     entries = []
     for record, facts, old in zip(records, information or [{}] * len(records), old_errors, strict=True):
         success = facts.get("success")
-        reasons = _reasons(facts.get("errors"), old, facts.get("message") if success is False else None)
+        failed = success is False or (success is None and answer.get("success") is False and len(records) == 1)
+        reasons = _reasons(facts.get("errors"), old, facts.get("message") if failed else None)
         entries.append(_Entry(record, success if isinstance(success, bool) else None, reasons))
     ids = [read_integer(record.get("id")) for record in records]
     if len(entries) != len(writes):
