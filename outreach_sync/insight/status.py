@@ -127,14 +127,10 @@ def overdue_runs(config: Config, last: Mapping[str, Instant], now: Instant) -> d
 
 def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
     """Return when each scheduled command last began, else anything did; what began after `now` does not count."""
-    oldest = next(iter(store.history.runs(1, order="ASC")), None)
-    if oldest is None:
-        return {}
-    believed = [run for run in store.history.runs(_SHOWN) if run.started_at <= now + _GRACE_MS]
-    last = {}
-    for command in ("run", "reconcile"):
-        ours = [run for run in believed if run.command == command] or store.history.runs(1, command=command)
-        last[command] = min((ours or [oldest])[0].started_at, now)
+    oldest, last = store.history.runs(1, order="ASC"), {}
+    for command in ("run", "reconcile") if oldest else ():
+        ours = store.history.runs(1, command=command, until=now + _GRACE_MS)
+        last[command] = min((ours or oldest)[0].started_at, now)
     return last
 
 

@@ -61,8 +61,8 @@ class Report:
         standing = status_document(store, config, now, holder)
         self.standing = {**standing, "needs": [_clean(need) for need in standing["needs"]]}
         self.next_run = parse_iso(standing["next_run"]) if standing["next_run"] else None
-        recorded = store.history.runs(since=self._starts[0], order="ASC")
-        self.runs = [_run_figures(run) for run in recorded if run.started_at <= now + DAY_MS]
+        recorded = store.history.runs(since=self._starts[0], until=now + DAY_MS, order="ASC")
+        self.runs = [_run_figures(run) for run in recorded]
         self.last_runs = self.runs[: -_SHOWN_RUNS - 1 : -1]
         ended = [run.exit_status in _WELL for run in self.runs if run.exit_status is not None]
         # the share of the runs that ended well; None: none ended

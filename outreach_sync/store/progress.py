@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.instants import LONGEST_MS
@@ -338,11 +339,11 @@ class History(Table):
         counts.delete_where("day < ?", [oldest])
 
     def runs(
-        self, limit: int = -1, *, command: str | None = None, since: Instant | None = None, order: str = "DESC"
+        self, limit: int = -1, *, command: str = "%", since: float = -inf, until: float = inf, order: str = "DESC"
     ) -> list[RunRecord]:
-        """Return at most `limit` runs (negative: all) in order, of a command (None: any), begun at `since` or later."""
-        which = "command = coalesce(?, command) AND started_at >= coalesce(?, started_at)"
-        return self.records(RunRecord, f"run WHERE {which} ORDER BY number {order} LIMIT ?", command, since, limit)
+        """Return at most `limit` runs (negative: all) in order, of a command (`%`: any), begun between two times."""
+        rows = f"run WHERE command LIKE ? AND started_at BETWEEN ? AND ? ORDER BY number {order} LIMIT ?"
+        return self.records(RunRecord, rows, command, since, until, limit)
 
     def last_ended(self, command: str) -> tuple[RunRecord | None, Instant | None]:
         """Return the last run of a command that ended, and when one last ended with 0 or 1, however long ago."""
