@@ -194,10 +194,10 @@ def _keep_tasks(run: Run, tasks: Sequence[SourceTask], trust: Trust) -> tuple[se
     changed = run.store.cache.keep_tasks(map(CachedTask, ours, skips), trust)
     concerned = set[int]()
     for task, skipped, *_ in changed:
-        if not skipped:
-            run.store.outbox.drop([task.id], TASK)
-        elif task.prospect_id is not None:
+        if skipped and task.prospect_id is not None:
             concerned |= _queue_skipped(run, task.id, task.prospect_id)
+        else:
+            run.store.outbox.drop([task.id], TASK)
     return concerned, changed
 
 

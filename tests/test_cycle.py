@@ -139,14 +139,16 @@ def test_a_skipped_task_becomes_one_cancelled_task_for_ever_and_none_without_a_p
     assert made["created_through_reference"] == f"outreach-task-{task}"
 
 
-def test_tasks_of_somebody_who_is_not_created_wait_without_being_a_failure(world: World) -> None:
-    world.skipped_task(world.prospect(email="ada@example.com"))
-    skip = {"people": {"when_missing": "skip"}}
+def test_tasks_wait_for_a_person_without_being_a_failure_and_go_where_their_prospect_goes(world: World) -> None:
+    (other,), prospect = world.known(1), world.prospect(email="ada@example.com")
+    skip, tasks = {"people": {"when_missing": "skip"}}, [world.skipped_task(prospect) for _ in range(2)]
     ended = world.run(sync=skip)
-    assert (ended.exit_status, people(ended), ended.document["tasks"]["queued"]) == (0, {"skipped": 1}, 1)
+    assert (ended.exit_status, ended.people.skipped, ended.tasks.queued) == (0, 1, 2)
+    world.outreach.update("task", tasks[0], prospect=other)
+    assert (cut_off(world, 0).tasks.created, world.run(sync=skip).tasks.created) == (0, 1)
     world.workbooks.add_person(name="Ada", email="ada@example.com")
     world.run(sync=skip, full=True)
-    assert len(world.tasks()) == 1
+    assert [one["primary_contact_id"] for one in world.tasks()] == [one["id"] for one in world.people()]
 
 
 def test_a_changed_skip_rule_judges_the_tasks_again(world: World) -> None:
@@ -323,6 +325,7 @@ def test_one_record_that_workbooks_fails_at_holds_up_nobody_else(world: World, m
     [
         ("outreach_id", {"cf_person_outreach_id": "1"}, {}),
         ("reference", {"created_through_reference": "outreach-prospect-1"}, {}),
+        ("external_id", {}, {"externalId": " pers-1001 "}),
         ("email", {"email": "ADA@example.com"}, {"email": "ada@example.com"}),
     ],
 )

@@ -118,14 +118,14 @@ class Outbox(Table):
         )
 
     def queue_task(self, task_id: int, prospect_id: int, *, held: bool, run_id: str) -> None:
-        """Queue the Workbooks Task of a skipped task, unless it is queued already; a discarded one is due again."""
+        """Queue the Workbooks Task of a skipped task, unless it is queued; a discarded or waiting one is due again."""
         self.do(
             "INSERT INTO outbox (record, key, prospect_id, task_id, action, fields, state, held, run_id)"
             " VALUES ('task', ?, ?, ?, 'create', '{}', 'queued', ?, ?)"
             " ON CONFLICT (record, stream, key) DO UPDATE SET prospect_id = excluded.prospect_id,"
-            " attempts = iif(state = 'discarded' OR action = 'hidden', 0, attempts),"
+            " held = held OR excluded.held, attempts = iif(state = 'discarded' OR action = 'hidden', 0, attempts),"
             " reason = iif(action = 'hidden', NULL, reason), action = 'create',"
-            " state = iif(state = 'discarded' OR action = 'hidden', 'queued', state)",
+            " state = iif(state IN ('discarded', 'waiting') OR action = 'hidden', 'queued', state)",
             *(task_id, prospect_id, task_id, held, run_id),
         )
 

@@ -261,13 +261,6 @@ def test_what_never_appears_is_not_waited_for_without_end(world: World, since_ma
 # -- whose Person
 
 
-def test_an_external_id_finds_the_person(world: World) -> None:
-    person = world.workbooks.add_person(name="Ada")
-    world.prospect(externalId=f" pers-{person} ")
-    world.run()
-    assert (world.person()[STATE], world.sql("SELECT rule FROM person")) == (RUNNING, [("external_id",)])
-
-
 def test_the_reference_is_looked_for_whatever_the_config_says_since_the_state_may_have_been_lost(world: World) -> None:
     world.workbooks.add_person(name="Ada", created_through_reference="outreach-prospect-1")
     world.prospect()
@@ -340,10 +333,13 @@ def test_a_creation_that_never_arrived_is_looked_for_and_sent_again(world: World
 
 def test_an_attribute_that_was_named_since_the_prospect_was_read_is_read_before_the_creation(world: World) -> None:
     world.prospect(title="Engineer")
+    broken = world.prospect(title="CTO")
     world.run(sync={"people": {"when_missing": "skip"}})
     world.pass_the_overlap()
+    world.outreach.get("prospect", broken).values["optedOutAt"] = "soon"
     world.repair(sync={"people": {"create_fields": {"person_job_title": "title"}}})
-    assert world.person()["person_job_title"] == "Engineer"
+    assert world.people()[0]["person_job_title"] == "Engineer"
+    assert [one.prospect_id for one in world.failures()] == [broken]
 
 
 @pytest.mark.parametrize("twins", [1, 2])

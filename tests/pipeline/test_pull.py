@@ -107,14 +107,15 @@ def test_what_makes_no_sense_is_parked_at_once_where_one_attempt_is_all(bench: A
 
 
 @pytest.mark.parametrize("may_have_been_sent", [False, True])
-def test_a_task_that_is_no_longer_skipped_leaves_the_queue_unless_it_may_have_been_sent(
-    bench: Any, *, may_have_been_sent: bool
+@pytest.mark.parametrize(("prospect", "state"), [(1, "incomplete"), (None, "skipped")])
+def test_a_task_that_is_no_longer_skipped_or_of_nobody_leaves_the_queue_unless_it_may_have_been_sent(
+    bench: Any, *, may_have_been_sent: bool, prospect: Any, state: str
 ) -> None:
     pull_tasks(bench, bench.skipped(7, 1))
     (entry,) = bench.state.outbox.find(record="task", key=7)
     with bench.state.transaction():
         bench.state.outbox.mark([entry.id], in_doubt=may_have_been_sent)
-    pull_tasks(bench, bench.skipped(7, 1, state="incomplete", at=NOON))
+    pull_tasks(bench, bench.skipped(7, prospect, state=state, at=NOON))
     assert len(bench.state.outbox.find(record="task", key=7)) == may_have_been_sent
 
 
