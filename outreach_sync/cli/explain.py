@@ -60,7 +60,8 @@ def explain(context: ui.Invocation, /, **asked: Any) -> None:
 
 
 def _person_lines(document: Mapping[str, Any], links: why.Links) -> Iterator[ui.Line]:
-    yield from _linked_person(document["person"], links) if document["person"] else ["No Person is linked."]
+    none = "No Person is linked." if document["differs"] else "No Person is linked, and the next run makes none."
+    yield from _linked_person(document["person"], links) if document["person"] else [none]
     yield ""
     yield "Behind it in Outreach, as last read:"
     for one in document["prospects"]:
@@ -81,7 +82,7 @@ def _person_lines(document: Mapping[str, Any], links: why.Links) -> Iterator[ui.
     yield from _fields(document["wanted"])
     if document["problem"]:
         yield f"Not decided: {document['problem']}"
-    yield "Nothing differs." if not document["differs"] else "What differs:"
+    yield "Nothing is to be written." if not document["differs"] else "What differs:"
     yield from _fields(document["differs"])
     yield from ("", "Skipped tasks:") if document["tasks"] else ()
     for task in document["tasks"]:

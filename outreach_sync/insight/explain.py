@@ -129,7 +129,6 @@ def readable(roles: Mapping[str, RoleValue]) -> Mapping[str, RoleValue]:
 
 def _explanation(store: Store, config: Config, pool: Sequence[int], person: LinkedPerson | None) -> dict[str, Any]:
     def named(roles: Mapping[str, RoleValue]) -> dict[str, RoleValue]:
-        """Name values by the configured fields; a role without a field is left out."""
         fields = config.workbooks.fields.model_dump()
         return {fields[role]: value for role, value in readable(roles).items() if fields[role] is not None}
 
@@ -140,6 +139,9 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
     written = dict.fromkeys(one for prospect_id in pool for one in store.history.writes(prospect_id=prospect_id))
     if person is not None:
         written |= dict.fromkeys(store.history.writes(record="person", workbooks_id=person.id))
+    people = config.sync.people
+    creates = people.when_missing == "create" and not people.only_where and store.cache.with_reason(pool)
+    is_written = not (person.deleted or person.hidden or person.untouched) if person is not None else creates
     known = person and {
         **_shown(person, "id", "linked_at", "deleted", "hidden", "untouched"),
         "linked_by": person.rule,
@@ -173,7 +175,7 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
         "wanted": named({role: value for role, value in wanted.items() if value not in (None, False)}),
         "because": decision.wanted.because,
         "problem": decision.problem,
-        "differs": named(decision.changes()),
+        "differs": named(decision.changes()) if is_written else {},
         "queued": [_queued(entry, person and person.id) for entry in entries.values()],
         "tasks": [_task(store, config, one) for one in store.cache.tasks(SKIPPED_OF, pool)],
         "history": [written_document(one) for one in sorted(written, key=lambda one: -one.at)],

@@ -38,6 +38,8 @@ def test_somebody_is_explained_by_what_decided_and_was_written_or_by_what_waits(
     why = {one["action"]: one["why"].partition(":")[0] for one in waits["queued"]}
     assert (waits["person"], why) == (None, {"create": "its Person does not exist", "resolve": "ambiguous"})
     assert re.search(r"No Person is linked\.(.|\n)*ambiguous", ran("explain", "--prospect", "16").out)
+    assert ran.document("explain", "--prospect", "20")["differs"] == {}, "nobody is created who is merely Not Active"
+    assert "No Person is linked, and the next run makes none." in ran("explain", "--prospect", "20").out
 
 
 def test_a_change_that_was_read_and_not_yet_written_is_shown_as_what_differs(ran: Any) -> None:
@@ -52,7 +54,7 @@ def test_a_change_that_was_read_and_not_yet_written_is_shown_as_what_differs(ran
 
 
 def test_a_state_without_a_label_is_the_problem_and_a_hostile_name_begins_no_line_of_its_own(empty: Any) -> None:
-    name = "Ada\nNothing differs.\r\x1b]8;;http://evil.example\x07"
+    name = "Ada\nNothing is to be written.\r\x1b]8;;http://evil.example\x07"
     prospect = empty.outreach.add_prospect(firstName=name, emails=["ada@example.com"])
     empty.outreach.add_state(prospect, None, "asleep")
     empty("run")
@@ -63,8 +65,8 @@ def test_a_state_without_a_label_is_the_problem_and_a_hostile_name_begins_no_lin
     assert ("'asleep'" in document["problem"], document["wanted"]) == (True, {})
     assert "Not decided: " in said.out
     assert "Sequence states without a label: 1" in empty("failures", "list").out
-    assert r"Ada\nNothing differs.\x0d\x1b]8;;" in said.out
-    assert said.out.splitlines().count("Nothing differs.") == 1
+    assert r"Ada\nNothing is to be written.\x0d\x1b]8;;" in said.out
+    assert said.out.splitlines().count("Nothing is to be written.") == 1
 
 
 def test_a_task_is_explained_by_its_event_else_by_the_condition_or_why_it_is_not_skipped_or_waits(ran: Any) -> None:
