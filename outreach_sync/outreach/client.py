@@ -351,7 +351,9 @@ def _refusal(status: int, error: str, url: str) -> errors.OutreachSyncError:
             advice="Run `outreach-sync auth login`; if that does not help, the app may have been suspended.",
         )
     if status == 403 and error == "unauthorizedOauthScope":  # noqa: PLR2004
-        scope = f"{resource.partition('/')[0]}.read"
+        included = dict(parse_qsl(urlsplit(url).query)).get("include", "").split(",")
+        asked_for = [resource.partition("/")[0], *(f"{one}s" for one in included if one)]  # any of these may be meant
+        scope = " or ".join(f"{one}.read" for one in asked_for)
         return errors.NotAllowedError(
             f"the token lacks the scope {scope}.",
             advice=f"Add {scope} to the app in Outreach, then run `outreach-sync auth login`.",

@@ -82,13 +82,15 @@ def test_the_page_of_a_gateway_that_stays_ends_with_4_and_blames_nobody(
     assert sandbox.journal.counts()["token"] == (2 if status == 401 else 1)
 
 
+INCLUDING = [("include", "sequence")]
 MIXED = [("newFilterSyntax", "true"), ("filter[updatedAt]", "2026-09-01T10:00:00Z..inf")]
 
 
 @pytest.mark.parametrize(
     ("fault", "path", "query", "error", "says"),
     [
-        ("scope_missing", "tasks", ONE, errors.NotAllowedError, r"tasks\.read"),
+        ("scope_missing", "tasks", ONE, errors.NotAllowedError, r"the scope tasks\.read\."),
+        ("scope_missing", "tasks", INCLUDING, errors.NotAllowedError, r"tasks\.read or sequences\.read"),
         ("governance_refuses", "prospects", ONE, errors.NotAllowedError, "governance profile"),
         ("", "prospects/4711", [], errors.ServiceError, "no such record"),
         ("", "tasks", MIXED, NotUnderstoodError, r"filterParameter\.invalidDatetimeFormat"),
