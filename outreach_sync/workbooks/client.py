@@ -386,7 +386,7 @@ class _Delivery:
                     if len(rows) == 1
                     else Unknown("several records bear the reference of the one that was to be created")
                 )
-        if self._was_redirected and count:
+        if count and (self._was_redirected or len(missing) < count):
             proven.add(len(missing) < count)
             if only_late and len(missing) < count:
                 self._look_for_creations()
