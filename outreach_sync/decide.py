@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync.http import pause
 from outreach_sync.match import REFERENCE, LookedUp, find, link, look_up_all
 from outreach_sync.pull import ALL_STATES_READ
-from outreach_sync.rules.person import Ambiguous, Found, Held, differences, wanted_person
+from outreach_sync.rules.person import Ambiguous, Found, Held, differences, prospect_reference, wanted_person
 from outreach_sync.store.erasure import forget_namesakes
 from outreach_sync.store.outbox import HIDDEN, PERSON, SENDING
 from outreach_sync.store.people import Candidates, LinkedPerson
@@ -120,15 +120,18 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
     if in_doubt:  # a creation was sent and not answered: look a second time before they are created again
         pause(run.look_again_seconds, run.stop)
         cached = run.store.cache.prospects([entry.key for entry in in_doubt])
-        found = link(run, find(run, [one.prospect for one in cached.values()], rules=[REFERENCE]))
+        again = find(run, [one.prospect for one in cached.values()], rules=[REFERENCE])
+        found = link(run, again)
+        matches.rows.update(again.rows)
         with run.store.transaction():
             run.store.outbox.mark((entry.id for entry in in_doubt if entry.key not in found), in_doubt=False)
         verdicts.update(found)
     with run.store.transaction():
         joined: dict[int, Found] = {}
         for entry in run.store.outbox.of_person(list(verdicts)):
-            judged = verdicts[entry.key]
-            if isinstance(judged, Found):  # the answer to its creation was lost, and it is of all of the pool
+            judged, reference = verdicts[entry.key], prospect_reference(entry.key)
+            # where the answer to its creation was lost, it is of all of the pool; one that was found otherwise is not
+            if isinstance(judged, Found) and matches.rows[judged.person_id].reference == reference:
                 joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
                 run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
         verdicts.update(joined)

@@ -165,6 +165,16 @@ def test_everybody_who_is_the_person_whose_creation_was_not_answered_is_linked_t
     assert [one[STATE] for one in world.people()] == ["Finished"]
 
 
+def test_nobody_follows_another_to_a_person_that_was_not_created_for_both(world: World) -> None:
+    world.workbooks.add_person(name="Bo", email="bo@example.com")
+    first, second = (world.prospect(email="shared@example.com") for _ in range(2))
+    world.sandbox.workbooks.faults.on("refuse_all", times=1)
+    assert world.run().people.rejected == 1
+    world.outreach.update("prospect", first, emails=["bo@example.com"])
+    world.outreach.opt_out(second)
+    assert (world.run().exit_status, [one[STATE] for one in world.people()]) == (0, [RUNNING, "Opted Out"])
+
+
 # -- refused
 
 
@@ -177,13 +187,6 @@ def test_a_record_that_is_always_stale_is_left_for_later_and_holds_up_nobody(wor
 
 
 # -- gone
-
-
-def test_a_refused_record_that_turns_out_to_be_gone_is_created_again(world: World) -> None:
-    (person,) = moved(world, 1)
-    world.workbooks.delete(PERSON, person)
-    world.sandbox.workbooks.faults.on("refuse_all", times=1)
-    assert counts(world.run()) == {"recreated": 1}
 
 
 @pytest.mark.parametrize(("when_deleted", "made"), [("recreate", 1), ("leave", 0)])

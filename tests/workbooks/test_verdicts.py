@@ -134,7 +134,7 @@ def test_a_create_is_given_neither_the_id_of_another_record_nor_what_became_of_a
     assert [type(verdict) for verdict in judge(swapped, [CREATE, other])] == [Unknown, Unknown]
 
 
-def test_reasons_are_collected_from_all_four_places_each_once() -> None:
+def test_reasons_are_collected_from_all_four_places_each_once_without_control_characters_and_never_too_many() -> None:
     said = answer(
         ({"id": 1}, failed(a=["four"])),
         failures=["one", "one"],
@@ -142,9 +142,6 @@ def test_reasons_are_collected_from_all_four_places_each_once() -> None:
         affected_object_errors=[{"c": ["three"]}],
     )
     assert reasons_in(said) == ("one", "b: two", "five", "c: three", "a: four")
-
-
-def test_reasons_cannot_carry_control_characters_or_grow_without_bound() -> None:
     assert clean_text("a\x1b[31m\r\nb\u2028c") == "a [31m b c"
     said = {"failures": [f"{number}" * 1000 for number in range(100, 200)]}
     assert len(reasons_in(said)) == 10
