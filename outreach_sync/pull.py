@@ -25,7 +25,7 @@ from outreach_sync.store.outbox import TASK, next_attempt
 from outreach_sync.store.progress import SURVEY, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.run import Run, StreamSummary
@@ -111,7 +111,7 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: 
             concerned = keep_page(run, page, summary, as_is=walk.as_is)
             run.store.undecided.hold(concerned, changed=True)
             if survey is not None:  # a state that makes no sense exists all the same
-                survey.saw([*(one.id for one in page.states), *(one.id for one in page.refused if one.id is not None)])
+                survey.saw(page.ids(stream))
             if page.next_url is None and name is not None:
                 _complete(run, stream, walk, name)
             elif name is not None:
@@ -249,17 +249,15 @@ def reread_refused(run: Run, stream: Stream) -> None:
 
     Raises ServiceError where Outreach was unavailable; what was not read stays refused.
     """
-    due = run.store.outbox.due_sources(stream, run.clock())
+    now = run.clock()
+    due = run.store.outbox.due_sources(stream, now)
     if not due:
         return
-    still_refused: dict[int, str] = {}
-    for page in run.source.by_id(stream, list(due)):
-        keep_read(run, page)
-        still_refused.update((one.id, one.reason) for one in page.refused if one.stream is stream and one.id in due)
+    gone = absent_among(run, stream, due)
     with run.store.transaction():
-        run.store.outbox.drop(entry.id for source_id, entry in due.items() if source_id not in still_refused)
-        for source_id, reason in still_refused.items():
-            run.refuse(due[source_id], reason)
+        run.store.outbox.drop(gone, stream)
+        for entry in run.store.outbox.due_sources(stream, now).values():
+            run.refuse(entry, entry.reason or "")
 
 
 def read_concerned(run: Run) -> None:
@@ -303,26 +301,14 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool]) -> None:
         events.concerns_read(stream, some)
 
 
-def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Iterable[int] = ()) -> list[int]:
-    """Read records by id, store them, and return which are not there. May raise ServiceError.
-
-    An answer may be cut short: what is absent from one that holds others is asked for again, unless something else says
-    that it is gone (`certain`).
-    """
-    absent, sure = list(ids), set(certain)
-    gone: list[int] = []
-    while absent:
-        found = set[int]()
-        for page in run.source.by_id(stream, absent):
-            found.update(row.id for row in page.rows)
-            found.update(one.id for one in page.refused if one.id is not None)
-            keep_read(run, page)
-        missing = [one for one in absent if one not in found]
-        if not found:
-            return [*gone, *missing]
-        gone += [one for one in missing if one in sure]
-        absent = [one for one in missing if one not in sure]
-    return gone
+def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Collection[int] = ()) -> list[int]:
+    """Read records by id (see `Outreach.by_id`), store them, and return which are not there."""
+    absent = dict.fromkeys(ids)
+    for page in run.source.by_id(stream, absent, certain=certain):
+        keep_read(run, page)
+        for one in page.ids(stream):
+            absent.pop(one, None)
+    return list(absent)
 
 
 def witness(store: Store, config: Config, cached: CachedTask) -> str:

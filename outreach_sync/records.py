@@ -128,6 +128,11 @@ class Page(NamedTuple):
         """The rows of its stream, whichever that is."""
         return self.states or self.tasks or self.prospects or self.events
 
+    def ids(self, stream: Stream) -> set[int]:
+        """Return the ids of the records of its stream, of those that make no sense too."""
+        refused = (one.id for one in self.refused if one.stream is stream and one.id is not None)
+        return {*(row.id for row in self.rows), *refused}
+
 
 class PersonRow(NamedTuple):
     """A Workbooks Person as a look-up returned it."""

@@ -28,7 +28,7 @@ from outreach_sync.records import Page, Stream
 from outreach_sync.rules.skipped import named_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from outreach_sync.config.model import Config
     from outreach_sync.http import StopSignal
@@ -200,39 +200,40 @@ class Outreach:
         return self._url(Stream.EVENTS, since_then, sort="-createdAt")
 
     def states_of(self, prospect_ids: Iterable[int]) -> Iterator[Page]:
-        """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`.
-
-        How many ids a list may hold is not documented: while an answer shows some, the others are asked for again.
-        """
-        absent = list(dict.fromkeys(prospect_ids))
-        while absent:
-            shown = set[int | None]()
-            for page in self.by_id(Stream.SEQUENCE_STATES, absent, by="filter[prospect][id]", include="sequence"):
-                shown |= {*(one.prospect_id for one in page.states), *(one.prospect_id for one in page.refused)}
-                yield page
-            if shown.isdisjoint(absent):
-                return
-            absent = [one for one in absent if one not in shown]
+        """Walk through all sequence states of these prospects, whatever their age. Raises as `pages`."""
+        return self.by_id(Stream.SEQUENCE_STATES, prospect_ids, by="filter[prospect][id]", include="sequence")
 
     def by_id(
-        self, stream: Stream, ids: Iterable[int], *, by: str = "filter[id]", include: str = "prospect,sequence"
+        self,
+        stream: Stream,
+        ids: Iterable[int],
+        *,
+        by: str = "filter[id]",
+        include: str = "prospect,sequence",
+        certain: Collection[int] = (),
     ) -> Iterator[Page]:
         """Walk through the records with these ids; those deleted or hidden are absent. Raises as `pages`.
 
-        Where a list is refused, all are asked for again in lists of half the length.
+        How many ids a list may hold is not documented. Where one is refused, all are asked for again in lists of half
+        the length; while an answer shows some, the others are, but for those that are `certain` to be gone.
         """
-        distinct = list(dict.fromkeys(ids))
-        while True:
-            most = self._ids_at_most
-            lists = (",".join(map(str, distinct[one : one + most])) for one in range(0, len(distinct), most))
+        absent = list(dict.fromkeys(ids))
+        while absent:
+            most, shown = self._ids_at_most, set[int | None]()
+            lists = (",".join(map(str, absent[one : one + most])) for one in range(0, len(absent), most))
             try:
-                yield from self.pages(stream, *(self._url(stream, [(by, some)], include) for some in lists))
+                for page in self.pages(stream, *(self._url(stream, [(by, some)], include) for some in lists)):
+                    owners = {*(one.prospect_id for one in page.states), *(one.prospect_id for one in page.refused)}
+                    shown.update(page.ids(stream) if by == "filter[id]" else owners)
+                    yield page
             except NotUnderstoodError:
-                if len(distinct) <= most // 2 or most <= _FEWEST_IDS:
+                if len(absent) <= most // 2 or most <= _FEWEST_IDS:
                     raise
                 self._ids_at_most = most // 2
-            else:
+                continue
+            if shown.isdisjoint(absent):
                 return
+            absent = [one for one in absent if one not in shown and one not in certain]
 
     def pages(self, stream: Stream, *starts: str) -> Iterator[Page]:
         """Walk from each URL (a first page, or a stored `next_url`) to its end, asking for the next page ahead.
