@@ -44,7 +44,8 @@ def run_cycle(run: Run, *, allow_bulk: bool = False, compare: Compare | None = N
     if complete and compare is not None:
         failure, would_stop = compare(run)
         complete = failure is None
-    deliver(run, complete=complete, allow_bulk=allow_bulk)
+    stopped = failure if isinstance(failure, errors.GuardStoppedError) else None
+    deliver(run, complete=complete, allow_bulk=allow_bulk, stopped=stopped)
     summary.guard_would_stop |= would_stop
     if complete and store.facts.get(FIRST_LOAD_DONE) is None:
         unread = {*run.config.sync.streams} - {*store.progress.watermarks()}

@@ -50,10 +50,11 @@ _TASK_HISTORY = ("activity_status", "activity_type", "due_date", "primary_contac
 _NAME_LENGTH = 255
 
 
-def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
+def deliver(run: Run, *, complete: bool, allow_bulk: bool, stopped: GuardStoppedError | None = None) -> None:
     """Bring Workbooks to say what it should; of what is held back until all walks are `complete`, only opt-outs.
 
-    Raises as `run_cycle`: what was in flight is settled first, and the rest stays queued.
+    Where the guard has `stopped` the run already, no more than opt-outs is sent, and that is raised. Otherwise raises
+    as `run_cycle`: what was in flight is settled first, and the rest stays queued.
     """
     with run.store.transaction():
         run.store.undecided.mark_again(DUE, run.clock(), run.clock())
@@ -61,7 +62,7 @@ def deliver(run: Run, *, complete: bool, allow_bulk: bool) -> None:
             run.pilot.begin(run.store, run.pilot.prospects)
     _look_for_hidden_tasks(run)
     _doubt_people_of_tasks(run, held=not complete)
-    delivery = Delivery(run, complete=complete, lifted=allow_bulk)
+    delivery = Delivery(run, complete=complete, lifted=allow_bulk, stopped=stopped)
     if run.summary.dry_run:
         delivery.decide(pump=False)
         run.summary.guard_would_stop = bool(delivery.guard_problems())
@@ -115,9 +116,9 @@ class Delivery:
     reasons, which are to be read before the refusal stands and until then count as being sent.
     """
 
-    def __init__(self, run: Run, *, complete: bool, lifted: bool) -> None:
+    def __init__(self, run: Run, *, complete: bool, lifted: bool, stopped: GuardStoppedError | None) -> None:
         """Begin nothing yet; `lifted`: the guard does not watch."""
-        self._run, self._complete, self._lifted = run, complete, lifted
+        self._run, self._complete, self._lifted, self._stopped = run, complete, lifted, stopped
         self._loaded = run.store.facts.get(FIRST_LOAD_DONE) is not None
         self._passed: tuple[int, ...] = (0, 0, 0)  # as in `Watched`
         self.lost: dict[int, list[int]] = {}
@@ -134,7 +135,7 @@ class Delivery:
         self._failure: OutreachSyncError | None = None
         with ThreadPoolExecutor(self._run.config.workbooks.concurrency, "push") as self._workers:
             try:
-                self.decide(pump=not self.guard_problems(at_worst=True))
+                self.decide(pump=not (self._stopped or self.guard_problems(at_worst=True)))
                 self._pass_the_guard()
                 self._push_all()
                 again = bool(self.refused) and self._confirm_refusals()
@@ -180,13 +181,13 @@ class Delivery:
         that is not what there is too much of: nobody writes to a Person that does not exist.
         """
         outbox, problems = self._run.store.outbox, self.guard_problems()
-        if problems:
+        if problems or self._stopped:
             watched = zip(_ACTIONS, (None, Watched.CREATIONS, Watched.LOSSES), strict=True)
             with self._run.store.transaction():
                 outbox.admit(opt_outs_of=[action for action, kind in watched if kind not in problems])
             self._push_all(only_admitted=True)
             what = "; ".join(problems.values())
-            raise GuardStoppedError(
+            raise self._stopped or GuardStoppedError(
                 f"the guard stopped this cycle before its first write, opt-outs excepted: {what}.",
                 advice="`run --dry-run` shows the changes; `run --allow-bulk` makes them.",
             )

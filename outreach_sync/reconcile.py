@@ -43,7 +43,7 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     run_cycle(run, allow_bulk=allow_bulk, compare=partial(_compare_all, allow_bulk=allow_bulk))
 
 
-def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bool]:
+def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | GuardStoppedError | None, bool]:
     """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
     survey, stops = Survey(run.store.connection), not allow_bulk and not run.summary.dry_run
     try:
@@ -58,7 +58,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
             run.store.undecided.release()
         _compare_people(run, survey)
         sent, overtaken = _find_tasks(run, survey)
-    except ServiceError as error:
+    except (ServiceError, GuardStoppedError) as error:
         run.log.warning("reconcile_incomplete", why=str(error))
         return error, False
     found = survey.counts()
@@ -75,7 +75,7 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | None, bo
         if loaded and is_mass_change(changes, known, share=limits.share, count=limits.count):
             problems.append(f"it would {text.format(changes, known)} (sync.guard)")
     if problems and stops:
-        raise _stopped(run, survey, "; ".join(problems))
+        return _stopped(run, survey, "; ".join(problems)), True
     with run.store.transaction():  # the findings take effect; `deliver` does the rest
         survey.keep()
         for task_id, prospect_id, _ in survey.tasks("tasks_gone", "tasks_vanished"):
@@ -107,7 +107,7 @@ def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
     with run.store.transaction():
         survey.begin()
     return GuardStoppedError(
-        f"the guard stopped this reconcile before its first write: {problem}; nothing of it was kept.",
+        f"the guard stopped this reconcile before its first write, opt-outs excepted: {problem}; nothing was kept.",
         advice="`reconcile --dry-run` shows the changes; `reconcile --allow-bulk` makes them.",
     )
 
@@ -175,9 +175,8 @@ def _compare(
     if row is None or row.is_deleted:
         recreates = run.config.sync.when_deleted == "recreate"
         if recreates or not person.deleted:
-            counts = recreates or row is None
-            if row is None and person.hidden and was_admitted({}):
-                counts = False  # nobody saw it before either
+            hidden_before = row is None and person.hidden and was_admitted({})
+            counts = (recreates or row is None) and not hidden_before
             survey.note("people_gone", [(person.id, None, None, Watched.LOSSES if counts else None)])
         return
     changes = decision._replace(held=keep_person(run, row, person, person.rule)).changes()
@@ -198,8 +197,7 @@ def _find_tasks(run: Run, survey: Survey) -> tuple[int, int]:
     config leaves what was deleted, or does not take what vanished for skipped.
     """
     looked_at, asked_for, read = 0, 0, run.target.tasks_by_ids
-    again = run.config.sync.when_deleted == "recreate"
-    for sent in _through(run, survey.sent_tasks, _TOGETHER) if again else ():
+    for sent in _through(run, survey.sent_tasks, _TOGETHER) if run.config.sync.when_deleted == "recreate" else ():
         looked_at += len(sent)
         made = {task.workbooks_id: task.sent_at for task in sent}
         rows = until_shown(run, made, read)

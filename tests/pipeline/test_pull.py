@@ -12,7 +12,8 @@ from outreach_sync.cycle import pull_streams
 from outreach_sync.errors import QuotaSpentError, StateError, UnavailableError
 from outreach_sync.instants import to_iso
 from outreach_sync.outreach.client import CursorRefusedError
-from outreach_sync.pull import keep_page, pull
+from outreach_sync.pull import absent_among, pull
+from outreach_sync.reconcile import reconcile
 from outreach_sync.records import Event, Refused, Stream
 from outreach_sync.store.cache import Cache
 from tests.conftest import World
@@ -240,16 +241,12 @@ def test_reconcile_reads_linked_prospects_by_id_where_their_stamps_tell_nothing(
 def test_refused_rows_of_any_answer_are_listed_and_leave_the_list_when_they_make_sense(world: World) -> None:
     old = world.states_of(world.prospect(email="ada@example.com", states=("active", "opted_out")))[1]
     world.outreach.update("sequenceState", old, updatedAt="2019-01-01T00:00:00Z")
-    world.outreach.get("sequenceState", old).values["stateChangedAt"] = "soon"
-
-    def by_id(run: Any) -> None:
-        with run.store.transaction():
-            for page in run.source.by_id(STATES, [old]):
-                keep_page(run, page)
-
-    assert world.do(by_id).exit_status == 1
-    world.outreach.update("sequenceState", old, stateChangedAt=None, updatedAt="2019-01-01T00:00:00Z")
-    assert world.do(by_id).exit_status == 0
+    world.run()
+    for read in (reconcile, lambda run: absent_among(run, STATES, [old])):
+        world.outreach.get("sequenceState", old).values["stateChangedAt"] = "soon"
+        assert world.do(read).exit_status == 1
+        world.outreach.update("sequenceState", old, stateChangedAt=None, updatedAt="2019-01-01T00:00:00Z")
+        assert world.do(read).exit_status == 0
 
 
 def test_prospects_are_read_first_and_the_others_take_turns_at_a_quotas_end(bench: Any) -> None:

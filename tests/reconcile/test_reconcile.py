@@ -183,10 +183,11 @@ def test_a_stopped_reconcile_keeps_nothing_that_it_found_missing_and_asks_for_a_
 ) -> None:
     prospects = many(world)
     hide_states(world, prospects)
-    before, cached = world.writes(), cached_states(world)
+    before, cached = world.writes() + 1, cached_states(world)
+    world.outreach.update("prospect", prospects[0], optedOut=True)  # which no guard keeps back
     monkeypatch.setattr("outreach_sync.reconcile._SAMPLE", 3)
     world.sandbox.outreach.journal.clear()
-    assert (world.repair().exit_status, cached_states(world)) == (6, cached)
+    assert (world.repair().exit_status, cached_states(world), world.writes()) == (6, cached, before)
     queries = [dict(one.query) for one in world.sandbox.outreach.journal.entries()]
     assert [one["filter[id]"].count(",") for one in queries if "filter[id]" in one] == [2], "of six"
     assert world.run().exit_status == 0, "the next cycle is not affected"
@@ -195,13 +196,16 @@ def test_a_stopped_reconcile_keeps_nothing_that_it_found_missing_and_asks_for_a_
 
 
 def test_tasks_that_are_all_hidden_stop_the_guard_instead_of_being_created_again(world: World) -> None:
-    for prospect in many(world):
-        world.skipped_task(prospect)
+    prospects = many(world)
+    tasks = [world.skipped_task(prospect) for prospect in prospects]
     world.run()
-    before, tasks = world.writes(), world.tasks()
-    for task in tasks:
+    before = world.writes()
+    for task in world.tasks():
         world.workbooks.hide(task["id"], TASK)
-    assert (len(tasks), world.repair().exit_status, world.writes()) == (6, 6, before)
+    world.move(prospects[0], "opted_out")
+    world.move(prospects[1], "finished")
+    assert (len(tasks), world.repair().exit_status, world.writes()) == (6, 6, before + 1)
+    assert [one[STATE] for one in world.people()] == ["Opted Out", *[RUNNING] * 5]
 
 
 def test_people_that_stay_hidden_stop_the_guard_once(world: World) -> None:
