@@ -113,7 +113,7 @@ class Transport:
                     exchange.give_up()
                     raise InterruptedByError(self._stop.signal_number)
                 if exchange.is_late():
-                    proxy = self._surroundings["proxies"] and not exchange.is_reached()
+                    proxy = self._surroundings["proxies"] and not exchange.connected
                     exchange.give_up()
                     raise self._lost(exchange, urllib3.exceptions.ProxyError("", TimeoutError()) if proxy else None)
         failure = carried.exception()

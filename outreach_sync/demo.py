@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from rich.text import Text
 from outreach_sync import files
 from outreach_sync.config import load_config
 from outreach_sync.insight.explain import by_kind, explain_person, explain_task
-from outreach_sync.instants import Instant, to_datetime
+from outreach_sync.instants import Instant, parse_iso, to_datetime
 from outreach_sync.run import Options, perform
 from outreach_sync.sandbox import Sandbox
 from outreach_sync.store import Store, run_lock
@@ -55,7 +54,7 @@ class Expectation:
     def look(self) -> None:
         """Take in what the next cycle can read, and whom Workbooks says to send no e-mail."""
         for id_, prospect in self._rows("prospect").items():
-            self._first_seen.setdefault(id_, _ms(prospect["updatedAt"]))
+            self._first_seen.setdefault(id_, parse_iso(prospect["updatedAt"]))
             if not _opted_out(prospect):
                 del self._first_seen[id_]
         self._no_email |= {one["id"] for one in self.people().values() if one[NO_EMAIL]}
@@ -99,7 +98,7 @@ class Expectation:
         for id_, one in self._rows("prospect").items() if not opted else ():
             if id_ in pool and _opted_out(one):
                 given = one.get("optedOutAt") or (one.get("emailOptedOut") and one.get("emailsOptedAt"))
-                opted.append(_ms(given) if given else self._first_seen[id_])
+                opted.append(parse_iso(given) if given else self._first_seen[id_])
         if opted:
             return "Opted Out", max(opted), True
         if not states:
@@ -156,11 +155,7 @@ def _opted_out(prospect: Row) -> bool:
 
 
 def _since(state: Row) -> int:
-    return _ms(state.get("stateChangedAt") or state["updatedAt"])
-
-
-def _ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
+    return parse_iso(state.get("stateChangedAt") or state["updatedAt"])
 
 
 class Demo:

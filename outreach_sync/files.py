@@ -47,7 +47,7 @@ def make_directory(path: Path) -> None:
             directory.mkdir(mode=_PRIVATE_DIRECTORY)
         except FileExistsError:  # another process was quicker
             if not directory.is_dir():
-                raise
+                raise NotADirectoryError(errno.ENOTDIR, "a file is in the way", str(directory)) from None
         else:
             if os.geteuid() == 0:
                 above = directory.parent.stat()
@@ -132,7 +132,7 @@ def root_among_others(path: Path) -> str | None:
         places = (path.absolute(), *path.absolute().parents)
         place = next(one for one in places if one.exists())
         uid = place.stat().st_uid
-        if uid != 0:
+        if uid != 0 and (place.is_dir() or place == places[0]):  # else a file is in the way
             owner = _user(uid)
             run_as = f"run the command as {owner}, or with outreach-sync-as-service"
             return f"{place} belongs to {owner}, and this is root: {run_as}"

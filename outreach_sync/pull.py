@@ -12,13 +12,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from outreach_sync import instants
-from outreach_sync.errors import OutreachSyncError
+from outreach_sync.errors import OutreachSyncError, UsageError
 from outreach_sync.http import check
 from outreach_sync.outreach.client import CursorRefusedError, PagingLoopError
 from outreach_sync.outreach.rows import MERGED, REMOVED, SHOWN_BY, STATE_REMOVED
 from outreach_sync.records import Event, Page, Prospect, SourceTask, Stream
 from outreach_sync.rules.skipped import is_sequence_task, skipping_condition
-from outreach_sync.rules.watermark import Walk, late_sweep, trusted_time, walk_to_make
+from outreach_sync.rules.watermark import CLOCKS_DIFFER, Walk, late_sweep, trusted_time, walk_to_make
 from outreach_sync.store.cache import CachedTask, Trust
 from outreach_sync.store.erasure import forget_namesakes, forgotten_ids
 from outreach_sync.store.outbox import TASK, next_attempt
@@ -64,8 +64,8 @@ def pull(run: Run, stream: Stream, survey: Survey | None = None) -> None:
                 restarts_left -= 1
                 if restarts_left < 0:
                     raise
-    except OutreachSyncError:
-        if name is not None and walk is not None and progress.of(name).walk is None:
+    except OutreachSyncError as ended:
+        if name and walk is not None and progress.of(name).walk is None and not isinstance(ended, UsageError):
             with run.store.transaction():  # nothing came; that it was tried is known all the same
                 progress.keep_walk(name, walk)
         raise
@@ -100,6 +100,10 @@ def _read_pages(run: Run, stream: Stream, walk: Walk, name: str | None, survey: 
         now = page.server_time
         if walk.began_at is None:
             walk = walk._replace(began_at=now, local_at=run.clock())
+            told = reading.start if reading.since is None else reading.since
+            if now is not None and walk.since is not None and walk.since == told and walk.since > now + CLOCKS_DIFFER:
+                said = f"the time to read from, {instants.to_iso(walk.since)}, is still to come by Outreach's clock."
+                raise UsageError(said, advice="Correct --since, or sync.start in the config.")
             if walk.moves_watermark and not walk.counts_as_sweep and reading.since is None:
                 sweep = late_sweep(progress.of(stream), reading, now)
                 if sweep is not None:

@@ -212,9 +212,7 @@ def test_nothing_but_opt_outs_is_written_of_a_walk_that_was_not_completed(world:
     assert [one[STATE] for one in world.people()] == ["Opted Out", *[RUNNING] * 3]
 
 
-def test_a_stream_that_fails_hides_no_opt_out_in_another_unless_outreach_says_when_to_come_back(
-    world: World,
-) -> None:
+def test_a_stream_that_fails_hides_no_opt_out_in_another_unless_outreach_says_when_to_come_back(world: World) -> None:
     (prospect,) = world.known(1)
     world.outreach.update("prospect", prospect, optedOut=True)
     world.sandbox.outreach.faults.on("maintenance_503", form="seconds", wait=3600)
@@ -233,8 +231,7 @@ def test_a_walk_that_was_interrupted_goes_on_where_it_stopped(world: World) -> N
 
 
 @pytest.mark.parametrize(
-    ("late", "until", "sync"),
-    [("5h", "20h", {}), ("1h", "3h", {"late_sweep": "3h"}), ("1h", "2m", {"overlap": "2h"})],
+    ("late", "until", "sync"), [("5h", "20h", {}), ("1h", "3h", {"late_sweep": "3h"}), ("1h", "2m", {"overlap": "2h"})]
 )
 def test_records_that_appear_late_are_found_in_sweep_or_overlap(world: World, late: str, until: str, sync: Any) -> None:
     world.settings["sync"] |= sync

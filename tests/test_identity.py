@@ -185,8 +185,7 @@ def test_prospects_are_the_same_by_what_they_still_say(lived: Any, before: Any, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "options"),
-    [("unavailable_503", {}), ("key_refused", {"status": 403, "reason": "no_permission_for_api"})],
+    ("fault", "options"), [("unavailable_503", {}), ("key_refused", {"status": 403, "reason": "no_permission_for_api"})]
 )
 def test_a_new_state_needs_no_answer_to_who_it_is(world: Any, fault: str, options: dict[str, Any]) -> None:
     world.prospect(email="ada@example.com")

@@ -58,7 +58,7 @@ def test_a_sync_that_runs_in_time_without_refusals_needs_nobody(state: Store, co
     [
         *(([6], "the last run ended with 6: Why it ended."), ([70], "the last run ended with 70")),
         *(([None], "the last run was killed or broke down"), ([4, 4, 4], "the last 3 runs ended with 4")),
-        *(([4], None), ([0, 4, 4], None), ([143], None), ([-6, -4, 0], None)),
+        *(([4], "the only run so far ended with 4: Why"), ([0, 4, 4], None), ([143], None), ([-6, -4, 0], None)),
         ([-6, 0, 0], "the last reconcile ended with 6: Why it ended."),
     ],
 )

@@ -17,6 +17,7 @@ from outreach_sync import instants
 from outreach_sync.cli import Commands, ui
 from outreach_sync.config import find_config, usual_places
 from outreach_sync.config.__main__ import rewritten, starter_config
+from outreach_sync.config.model import address
 from outreach_sync.consent import Listener, code_from, landing_of, missing_scopes
 from outreach_sync.errors import ConfigError, NotAllowedError, NotAuthenticatedError, UsageError
 from outreach_sync.files import make_directory, write_whole
@@ -87,12 +88,6 @@ Wrote {target}. Next:
      (or name the people of a pilot by sync.people.only_where)"""
 
 
-def _https(text: str) -> str:
-    if not text.startswith("https://") or len(text) == len("https://"):
-        raise click.BadParameter("an address that begins with https://")
-    return text
-
-
 def _accepted_by(parse: Callable[[str], object]) -> Callable[[str], str]:
     def check(text: str) -> str:
         try:
@@ -104,12 +99,13 @@ def _accepted_by(parse: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
+_ADDRESS = _accepted_by(address)
 _START = _accepted_by(lambda text: text == "all" or parse_since(text))
 _MISSING = click.Choice(["create", "skip"])
 # The few things that matter and have no default that is right for everyone: question, default and type by key.
 _QUESTIONS: Mapping[str, tuple[str, str, Any]] = {
-    "workbooks.base_url": ("Your Workbooks address", "https://secure.workbooks.com", _https),
-    "outreach.redirect_uri": ("Redirect URI of your Outreach app", "https://localhost:8484/callback", _https),
+    "workbooks.base_url": ("Your Workbooks address", "https://secure.workbooks.com", _ADDRESS),
+    "outreach.redirect_uri": ("Redirect URI of your Outreach app", "https://localhost:8484/callback", _ADDRESS),
     "sync.start": ("How far back the first run reads (90d, a date, or all)", "90d", _START),
     "sync.people.when_missing": ("When Workbooks has no Person for a prospect", "create", _MISSING),
     "schedule.every": ("Pause between cycles", "10m", _accepted_by(parse_duration)),

@@ -217,7 +217,7 @@ def _existing(config: Config) -> Path:
 def backup(context: ui.Invocation, path: Path | None) -> None:
     """Copy the state to PATH, or beside it. A run may go on meanwhile. One copy a day is made by itself."""
     source = _existing(context.config(require_secrets=False))
-    target = path or source.with_name(f"{source.name}.backup-{to_datetime(now()):%Y-%m-%dT%H%M%S}")
+    target = path or source.with_name(f"{source.name}.backup-{to_datetime(now()):%Y-%m-%dT%H%M%S.%f}")
     with Store.open(source) as store:
         (copies.back_up_elsewhere if path else copies.back_up)(store, target)
     click.echo(f"Copied to {target}.")
@@ -296,7 +296,7 @@ def _puts_tokens_aside(config: Config, *, yes: bool) -> bool:
     if stored is None or stored.app in {"", app_of(config).name}:
         return False
     aside = file.path.with_name(f"{file.path.name}.replaced")
-    click.echo(f"The tokens in {file.path} belong to another app than the config's: they are kept as {aside}.")
+    click.echo(f"The tokens in {file.path} belong to another app than the config's: they will be kept as {aside}.")
     _confirm("Move the state?", yes=yes)
     try:
         file.path.replace(aside)

@@ -60,27 +60,29 @@ _QuickLoader: _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def find_config(explicit: Path | None = None) -> Path:
     """Find the config: the given path, `$OUTREACH_SYNC_CONFIG`, or the first of three usual places that exists."""
+    if explicit == Path():
+        raise ConfigError("--config is empty.", advice="Name a file, or leave it out.")
     by = "$OUTREACH_SYNC_CONFIG" if explicit is None else "--config"
     named = explicit or os.environ.get("OUTREACH_SYNC_CONFIG")
-    problem, path = None, Path()
+    problem, path = "", Path()
+    advice = "Write one with `outreach-sync init`, or name one with --config."
     for place in [named] if named else usual_places():
         try:
             path = Path(place).expanduser()
             if path.exists() if named else path.is_file():
                 return path
         except OSError as error:  # the home of another user, say: the system's config is still to be found
-            what = f"the config {place} cannot be used: {error.strerror}."
-            problem = problem or ConfigError(what, advice="Give this user the right to enter its directory.")
+            problem = problem or f"the config {place} cannot be used: {error.strerror}."
+            advice = "Give this user the right to enter its directory."
         except RuntimeError:
-            what = f"the config {named}, named by {by}, is in a home directory that does not exist."
-            problem = ConfigError(what, advice="Name another.")
-    if problem is None and named:
-        what = f"the config {path}, named by {by}, does not exist."
-        problem = ConfigError(what, advice="Name another, or write one with `outreach-sync init`.")
+            problem = f"the config {named}, named by {by}, is in a home directory that does not exist."
+            advice = "Name another."
+    if named and not problem:
+        problem = f"the config {path}, named by {by}, does not exist."
+        advice = "Name another, or write one with `outreach-sync init`."
     looked = ", ".join(map(str, usual_places()))
     none = f"no config was found: $OUTREACH_SYNC_CONFIG is not set, and none of these exists: {looked}."
-    advice = "Write one with `outreach-sync init`, or name one with --config."
-    raise problem or ConfigError(none, advice=advice)
+    raise ConfigError(problem or none, advice=advice)
 
 
 def usual_places() -> list[Path]:
@@ -329,6 +331,8 @@ def _compose(path: Path) -> yaml.MappingNode:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+        if mark and text[mark.index : mark.index + 1] == "\t":
+            said = "a tab stands where only blanks may stand; indent with blanks"
         harmless = re.sub(r"(['\"]).{2,}\1", "…", str(said))  # a quoted word may be part of a secret
         raise unusable(mark.line + 1 if mark else 1, f"this is not YAML: {harmless}") from None
     except RecursionError:

@@ -94,7 +94,7 @@ def _fits(pattern: str, wrong: str, given: str | SecretStr) -> str | SecretStr:
     return given
 
 
-def _address(given: str | SecretStr) -> str | SecretStr:
+def address(given: str | SecretStr) -> str | SecretStr:
     """Return an address without blanks around it; a service's, unlike a secret one, has only a host and a path."""
     text = given.strip() if isinstance(given, str) else given.get_secret_value()
     try:
@@ -198,14 +198,14 @@ Text = Annotated[str, AfterValidator(partial(_fits, r".*\S.*", "is empty"))]
 Credential = Annotated[str, _WHOLE]
 Secret = Annotated[SecretStr, _WHOLE, says("text, best as ${NAME}, or by the key with `_file` added", writeOnly=True)]
 SecretAddress = Annotated[
-    SecretStr, AfterValidator(_address), says("an address that begins with https:// or http://", writeOnly=True)
+    SecretStr, AfterValidator(address), says("an address that begins with https:// or http://", writeOnly=True)
 ]
 Address = Annotated[
-    str,
-    AfterValidator(_address),
-    says("an https:// address without a query (http:// only on a loopback address)"),
+    str, AfterValidator(address), says("an https:// address without a query (http:// only on a loopback address)")
 ]
-BaseAddress = Annotated[Address, AfterValidator(lambda address: address.rstrip("/"))]
+_BELOW = r"(?!.*/(api(/v2)?|oauth(/\w+)?|crm(/\w+)?|activity(/\w+)?|\w+\.api)/*$).*"
+_OURS = AfterValidator(partial(_fits, _BELOW, "ends with a path that the program adds by itself"))
+BaseAddress = Annotated[Address, _OURS, AfterValidator(lambda one: one.rstrip("/"))]
 FilePath = Annotated[Path, BeforeValidator(_path), says("a path; a relative one starts at the config's directory")]
 Milliseconds = Annotated[int, BeforeValidator(lambda raw: parse_duration(str(raw)))]
 Span = Annotated[Milliseconds, Field(ge=0, le=LONGEST_MS), says(SPANS)]

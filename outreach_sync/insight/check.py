@@ -149,7 +149,8 @@ def _local(config: Config) -> Iterator[Check]:
             found.append(_judged("requests a year", small, hint, detail, "warn"))
     yield from found
     age = token_age(path, instants.now())
-    hint = "Let runs go on at least weekly; `outreach-sync auth login` gives a new one."
+    weekly = "Let runs go on at least weekly; `outreach-sync auth login` gives a new one."
+    hint = weekly if age and age["issued_at"] else ""
     fine = f"renewed {age['issued_at']}, {age['age_days'] or 0:g} days ago" if age else "no token is stored yet"
     yield _judged("refresh token age", (age or {}).get("warning") or "", hint, fine, "warn")
     named = named_attributes(config.sync.tasks.skipped_when)

@@ -108,8 +108,9 @@ def _needs(
         yield f"the last {last.command} ended with {last.exit_status}{why}"
     elif last.finished_at is None and holder is None:
         yield f"the last {last.command} was killed or broke down; the next one goes on where it stopped"
-    elif all(run.exit_status == _UNAVAILABLE for run in recorded[:_UNAVAILABLE_RUNS]) and len(recorded) > 1:
-        yield f"the last {min(len(recorded), _UNAVAILABLE_RUNS)} runs ended with {_UNAVAILABLE}{why}"
+    elif all(run.exit_status == _UNAVAILABLE for run in recorded[:_UNAVAILABLE_RUNS]):
+        which = f"last {min(len(recorded), _UNAVAILABLE_RUNS)} runs" if len(recorded) > 1 else "only run so far"
+        yield f"the {which} ended with {_UNAVAILABLE}{why}"
     for one in reconciled:
         if one.exit_status == GuardStoppedError.exit_status and one.id != last.id:  # no run does what it did not
             yield f"the last reconcile ended with {one.exit_status}: {one.summary.get('error')}"
@@ -190,9 +191,6 @@ def firings_a_year(text: str) -> int:
 def iso(instant: Instant | None) -> str | None:
     """Write a time that may not be known."""
     return None if instant is None else to_iso(instant)
-
-
-# Tokens
 
 
 def token_age(state_path: Path, now: Instant) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ _EXPIRY_MARGIN_MS = 5 * 60_000
 _REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
 _LARGEST_FILE = 65_536
 _JSON_API = "application/vnd.api+json"
-_KEYS = {
+_KEYS = {  # What other keys say of themselves.
     "PUBLIC KEY": "is a public key",
     "CERTIFICATE": "is a certificate",
     "ssh-rsa": "is a public key",
@@ -56,7 +56,6 @@ _KEYS = {
     "EC PRIVATE KEY": "is an EC key",
     "OPENSSH PRIVATE KEY": "is a key in OpenSSH's own form",
 }
-"""What other keys say of themselves."""
 
 
 class StoredTokens(NamedTuple):
@@ -227,7 +226,7 @@ class TokenFile(NamedTuple):
         except OSError as failure:
             raise StateError(
                 f"the token file {self.path} cannot be written ({files.refusal(self.path, failure)}).",
-                advice="Give the user that runs this the right to write there; until then no token is refreshed.",
+                advice="Let the user that runs this write there (rights, room); until then no token is refreshed.",
             ) from None
 
 

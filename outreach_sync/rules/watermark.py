@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from outreach_sync.config.model import Guard
 
-_CLOCKS_DIFFER = 60_000  # servers behind one name may differ by a little
+CLOCKS_DIFFER = 60_000  # servers behind one name may differ by a little
 
 
 class Walk(NamedTuple):
@@ -71,13 +71,13 @@ def _reads_all(walk: Walk, start: Instant | Back | None) -> bool:
     """Say whether a walk reads all that a run with `full` is to read, so that such a run may go on with it."""
     if walk.since is None or walk.began_at is None or start is None:
         return walk.since is None
-    return walk.since <= (walk.began_at - start.ms if isinstance(start, Back) else start) + _CLOCKS_DIFFER
+    return walk.since <= (walk.began_at - start.ms if isinstance(start, Back) else start) + CLOCKS_DIFFER
 
 
 def late_sweep(progress: Progress, reading: Reading, server_now: Instant | None) -> Walk | None:
     """Return a late sweep if one is due by the server's clock, also if the last one began in its future."""
     began = progress.sweep_began_at
-    if began is None or server_now is None or -_CLOCKS_DIFFER <= server_now - began < reading.late_sweep:
+    if began is None or server_now is None or -CLOCKS_DIFFER <= server_now - began < reading.late_sweep:
         return None
     watermark = began if progress.watermark is None else progress.watermark
     since = min(min(began, watermark) - reading.late_sweep, watermark - reading.overlap)

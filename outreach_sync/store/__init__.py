@@ -6,6 +6,7 @@ One run at a time holds its lock, and everything reaches it through `Store.trans
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 
 PARTIAL = ".partial"
 _MAGIC = b"SQLite format 3\0"
-_NOTHING_BESIDE_IT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
-"""What SQLite says where it cannot make the files that it wants beside a state."""
+_NOTHING_BESIDE_IT = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}  # it cannot make what it wants beside a state
 
 
 class Store(AbstractContextManager["Store"]):
@@ -60,6 +60,7 @@ class Store(AbstractContextManager["Store"]):
         """Open the file, made with 0600 where there is none, brought up to date; StateError: it is damaged or newer."""
         path = resolved(path)
         with state_errors(path), ExitStack() as unless_ours:
+            is_there(path)
             make_directory(path.parent)
             with os.fdopen(open_private(path), "rb") as file:  # private before SQLite opens it
                 if file.read(len(_MAGIC)) not in {b"", _MAGIC}:  # it overwrites a file of a few bytes
@@ -106,7 +107,7 @@ class Store(AbstractContextManager["Store"]):
         path = resolved(path)
         with state_errors(path):
             copy = connect(None)
-            if path.exists():
+            if is_there(path):
                 _copy_into(copy, path)
             copy.execute("PRAGMA journal_mode = MEMORY")
             if copy.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -144,8 +145,10 @@ class Store(AbstractContextManager["Store"]):
 
 
 def is_there(path: Path) -> bool:
-    """Say whether there is a state file; StateError where its directory may not be entered, so that nobody can say."""
+    """Say whether there is a state file; StateError where it is none, or its directory may not be entered."""
     with state_errors(path):
+        if path.exists() and not path.is_file():  # to read a pipe, say, would be to wait for ever
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return path.exists()
 
 
@@ -253,16 +256,11 @@ class Holder(NamedTuple):
 def run_lock(state_path: Path, command: str) -> Iterator[None]:
     """Hold the kernel's lock on the state, whatever name leads to it, for the block; LockHeldError says who has it."""
     path = beside(state_path, ".lock")
-    try:
-        make_directory(path.parent)
-        descriptor = open_private(path)
-    except OSError as error:
-        raise StateError(
-            f"the lock {path} cannot be made: {refusal(path, error)}.",
-            advice="Run this as the user that the state belongs to, or give that user the file and its directory.",
-        ) from error
-    try:
+    with ExitStack() as in_the_end:  # the file stays: removing it would let two processes lock two different files
         try:
+            make_directory(path.parent)
+            descriptor = open_private(path)
+            in_the_end.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             by = _noted(os.pread(descriptor, 1024, 0))
@@ -270,12 +268,16 @@ def run_lock(state_path: Path, command: str) -> Iterator[None]:
             does_it = command == "run" and by is not None and by.command in {"run", "reconcile"}
             advice = "Nothing to do: that run does the work." if does_it else "Try again when that run has ended."
             raise LockHeldError(f"another run holds {path}{who}.", advice=advice) from error
+        except OSError as error:
+            raise StateError(
+                f"the lock {path} cannot be made: {refusal(path, error)}.",
+                advice="Run this as the user that the state belongs to, or name another place as state.path.",
+            ) from error
         note = {"pid": os.getpid(), "command": command, "since": instants.to_iso(instants.now())}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        with suppress(OSError):  # on a full disk nobody is told who holds it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
         yield
-    finally:  # the file stays: removing it would let two processes lock two different files
-        os.close(descriptor)
 
 
 def holder(state_path: Path) -> Holder | None:

@@ -114,7 +114,7 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
                 connection.execute("DELETE FROM survey_seen")
             if forgotten.prospects or forgotten.people:
                 _erase(connection, forgotten)
-        aside = path.with_name(f"{path.name}.replaced-{instants.to_datetime(now):%Y-%m-%dT%H%M%S}")
+        aside = path.with_name(f"{path.name}.replaced-{instants.to_datetime(now):%Y-%m-%dT%H%M%S.%f}")
         if replaced := path.exists():
             for name in _SIDE_FILES:  # its log may hold what was committed last
                 one = path.with_name(path.name + name)

@@ -33,13 +33,14 @@ IDS = "(SELECT value FROM json_each(?))"  # stands for a list of ids, or texts, 
 sqlite3.register_adapter(NoneType, dict[None, None]().get)
 _BUSY_MS = 10_000
 _CACHE_KIB = 8_192
-_ADVICE = {
-    "full": "Free some disk space; nothing that was committed is lost.",
-    "malformed": "It was left untouched: restore a backup with `state restore`, or move it away and run again.",
-    "not a database": "It was left untouched: restore a backup with `state restore`, or move it away and run again.",
+_DAMAGED = "It was left untouched: restore a backup with `state restore`, or move it away and run again."
+_ADVICE = {  # What to do about what is said, by a part of that.
+    **dict.fromkeys(("full", "no space", "quota"), "Free some disk space; nothing that was committed is lost."),
+    **dict.fromkeys(("malformed", "not a database"), _DAMAGED),
+    "i/o error": "The disk, or what this user may use of it, is full, or it fails; what was committed is not lost.",
+    "regular file": "Name another path.",
     "locked": "Another program holds it open; close that and run again.",
 }
-"""What to do about what SQLite says, by a part of that."""
 
 
 def connect(path: Path | None, options: str = "mode=rw") -> sqlite3.Connection:
@@ -76,16 +77,15 @@ def parsed(text: str | None) -> Any:
     try:
         return json.loads(text or "{}")
     except ValueError as error:
-        raise StateError("the state holds a text that is not what was stored.", advice=_ADVICE["malformed"]) from error
+        raise StateError("the state holds a text that is not what was stored.", advice=_DAMAGED) from error
 
 
-_READ: dict[str, Callable[[Any], Any]] = {
+_READ: dict[str, Callable[[Any], Any]] = {  # How the columns are read that are not used as SQLite has them.
     **dict.fromkeys(("held", "in_doubt", "admitted"), bool),
     **dict.fromkeys(("fields", "before", "summary"), parsed),
     "pool": lambda text: tuple(parsed(text)),
     **dict.fromkeys(("old", "new"), lambda text: parsed(text or "null")),
 }
-"""How the columns are read that are not used as SQLite has them."""
 
 
 @dataclass(eq=False)

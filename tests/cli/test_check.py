@@ -149,6 +149,8 @@ def test_local_findings_are_warnings_or_end_with_2(setup: Any) -> None:
     assert "did you mean completedAt?" in _found(ran)["skip rule"]["detail"]
     setup.change("schedule", every="5m")
     assert _bad(setup("check", "--json"))["requests a year"] == "warn"
+    setup.state_path.with_name("state.db.tokens").write_text("damaged")
+    assert _found(setup("check", "--json"))["refresh token age"]["hint"] == ""  # what to do is in what is said
 
 
 def test_the_text_names_what_to_do_wherever_a_refusal_says_it_and_scrubs_what_services_say(setup: Any) -> None:

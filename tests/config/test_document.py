@@ -93,6 +93,9 @@ def test_a_syntax_error_never_shows_the_text(write: Any) -> None:
         with pytest.raises(ConfigError) as caught:
             load_config(write(text))
         assert "planted" not in str(caught.value)
+    for text in ("a:\n\tb: 1\n", "a:\n  b: 1\n\tc: 2\n"):
+        with pytest.raises(ConfigError, match=r":\d: this is not YAML: .*a tab "):
+            load_config(write(text))
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_each_place_goes_before_the_next_and_one_that_is_named_is_never_replaced
     monkeypatch.setenv("OUTREACH_SYNC_CONFIG", str(variable))
     assert (find_config(explicit), find_config()) == (explicit, variable)
     variable.unlink()
-    for missing, by in ((tmp_path / "typo.yaml", "--config"), (None, "OUTREACH_SYNC_CONFIG")):
+    for missing, by in ((tmp_path / "a", "--config, does not"), (Path(), "--config is empty"), (None, "SYNC_CONFIG")):
         with pytest.raises(ConfigError, match=by):
             find_config(missing)
     with pytest.raises(ConfigError, match="home directory"):

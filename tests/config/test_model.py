@@ -94,15 +94,11 @@ def test_a_start_is_a_duration_a_date_or_all(minimal: Any, written: str, start: 
 TEMPLATES = ["{}", "{0}", "{secret}", "{id.__class__}", "{id[0]}", "{id!r}", "{id:>9}", "{id", "id}", "{note}"]
 CONDITIONS = ["{}", "[]", "5", "{a b: 1}", "{a: {}}", "{a: {not_after: 5}}", "{a: {not_after: b, x: y}}"]
 CONDITIONS += ["{a: {before: b}}", "{a: []}", "{a: [[1]]}", "{a: [{b: c}]}"]
-ADDRESSES = [
-    "http://api.example.com",
-    "http://localhost.example.com",
-    "http://127.0.0.1.example.com",
-    "http://10.0.0.1",
-]
+ADDRESSES = ["http://api.example.com", "http://localhost.example.com", "http://127.0.0.1.example.com"]
+ADDRESSES += ["https://a.io/api/v2", "https://a.io/oauth/token/", "https://a.com/x/crm", "https://a.com/login.api"]
 ADDRESSES += ["http://127.0.0.1@example.com", "https://user:pw@example.com", "https://example.com?x=1"]
 ADDRESSES += ["https://example.com#x", "ftp://localhost", "example.com", "https://", "https://[::1", "https://a b"]
-ADDRESSES += ["https://example.com:99999", ""]
+ADDRESSES += ["https://example.com:99999", "", "http://10.0.0.1"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +106,7 @@ ADDRESSES += ["https://example.com:99999", ""]
     [
         ("sync: {tasks: {name: '%s'}}", TEMPLATES, r"sync\.tasks\.name: has a "),
         ("sync: {tasks: {skipped_when: [%s]}}", CONDITIONS, r"sync\.tasks\.skipped_when\[0\]: (is|has|names) "),
-        ("  base_url: '%s'", ADDRESSES, r"workbooks\.base_url: (is|has) "),
+        ("  base_url: '%s'", ADDRESSES, r"workbooks\.base_url: (is|has|ends) "),
         (
             "  batch_size: %s", ["0", "101", "1.5", "ten", "null", "''", "[1]", "{a: 1}", "9" * 30],
             r"workbooks\.batch_size: is .*; allowed: a whole number from 1 to 100",

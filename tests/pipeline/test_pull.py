@@ -281,6 +281,14 @@ def test_since_leaves_an_open_walk_open_and_releases_nothing_of_it(world: World)
     assert (world.run().exit_status, len(world.people())) == (0, 3)
 
 
+def test_a_time_to_read_from_that_is_still_to_come_is_a_mistake_and_leaves_nothing_behind(world: World) -> None:
+    world.prospect(email="ada@example.com")
+    for asked in ({"since": world.sandbox.clock.now() + DAY}, {"sync": {"start": "2999-01-01"}}):
+        ended = world.run(**asked)
+        assert (ended.exit_status, "is still to come" in str(ended.error)) == (2, True)
+    assert (world.run().exit_status, len(world.people())) == (0, 1)
+
+
 def test_events_are_kept_as_long_as_a_walk_may_read_them_again_and_those_of_tasks_for_ever(bench: Any) -> None:
     events = [Event(one, "", bench.now, None, task, 18, None, None) for one, task in ((1, None), (2, 7))]
     bench.source.script[Stream.EVENTS] = [bench.source.page(events=events)]

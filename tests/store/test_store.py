@@ -1,8 +1,9 @@
+import errno
 import os
 import shutil
 import sqlite3
 import stat
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -22,23 +23,20 @@ from tests.harness import DAY, PERSON
 from tests.store.conftest import put, state_of
 
 
-def test_the_file_and_its_directory_are_private(path: Path) -> None:
+def test_the_file_and_its_directories_are_private_whatever_the_umask_says(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "state.db"
     before = os.umask(0)
     try:
         Store.open(path).close()
     finally:
         os.umask(before)
-    assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent)] == [0o600, 0o700]
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (path, *path.parents[:2])] == [0o600, 0o700, 0o700]
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_one_that_ends_survives_a_power_cut(state: Store) -> None:
-    def fail() -> None:
-        with state.transaction():
-            state.facts.put("name", "value")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+    with suppress(KeyError), state.transaction():
+        state.facts.put("name", "value")
+        raise KeyError
     assert state.facts.get("name") is None
     assert state.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert state.connection.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -228,15 +226,10 @@ def test_a_number_that_is_too_large_for_the_state_and_a_text_that_was_damaged_ar
         state.outbox.find(id=2**63)
 
 
-# -- the lock
-
-
 @pytest.mark.parametrize(
     ("holder", "command", "nothing_to_do"),
     [
-        ("run", "run", True),
-        ("reconcile", "run", True),
-        ("forget", "run", False),
+        *(("run", "run", True), ("reconcile", "run", True), ("forget", "run", False)),
         *(("run", one, False) for one in ("reconcile", "failures retry", "forget", "state restore", "auth login")),
     ],
 )
@@ -251,9 +244,7 @@ def test_a_second_run_is_told_who_holds_the_lock_whatever_name_it_uses_and_if_it
     assert held.value.exit_status == 5
 
 
-def test_the_lock_is_free_again_after_a_run_that_failed_or_died_and_one_that_cannot_be_made_is_named(
-    path: Path,
-) -> None:
+def test_the_lock_of_a_run_that_died_is_free_and_one_that_fails_is_named(path: Path, monkeypatch: Any) -> None:
     Store.open(path).close()
     with pytest.raises(KeyError), run_lock(path, "run"):
         raise KeyError
@@ -266,11 +257,23 @@ def test_the_lock_is_free_again_after_a_run_that_failed_or_died_and_one_that_can
         path.with_name("state.db.lock").write_text("nonsense")  # which does not hide that it is held
         with pytest.raises(LockHeldError):
             run_lock(path, "run").__enter__()
-    with pytest.raises(StateError, match="cannot be made"):
+    with pytest.raises(StateError, match="cannot be made: a file is in the way"):
         run_lock(path / "state.db", "run").__enter__()
+    monkeypatch.setattr("os.pwrite", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with run_lock(path, "run"), pytest.raises(LockHeldError):  # a full disk does not hide it either
+        run_lock(path, "run").__enter__()
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    with pytest.raises(StateError, match="cannot be made: No locks available"):
+        run_lock(path, "run").__enter__()
 
 
-# -- copies
+def test_what_is_no_file_is_no_state_and_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        for opening in (Store.open, Store.open_to_read, Store.open_scratch, problems_of):
+            with pytest.raises(StateError, match="is not a regular file"):
+                opening(path)
+
 
 NOW = parse_iso("2026-09-01T10:00:00Z")
 
@@ -346,7 +349,7 @@ def test_what_is_restored_is_certain_of_nothing_who_was_forgotten_since_stays_so
         erase_rows(state.connection, Persona(frozenset({1}), frozenset()))
     put(state, "only in the log")
     replaced = restore(path, target, now=NOW)
-    assert replaced == path.with_name("state.db.replaced-2026-09-01T100000")
+    assert replaced == path.with_name("state.db.replaced-2026-09-01T100000.000000")
     with Store.open(path) as restored, Store.open(replaced) as old:
         assert (restored.facts.get("name"), old.facts.get("name")) == (None, "only in the log")
         assert restored.people.by_id([1001])[1001].lock_version is None
