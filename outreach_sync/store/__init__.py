@@ -82,23 +82,19 @@ class Store(AbstractContextManager["Store"]):
         path = resolved(path)
         if not is_there(path):
             return None
-        for options in ("mode=ro", "mode=ro&immutable=1"):
-            with state_errors(path), ExitStack() as unless_ours:
-                try:
-                    connection = unless_ours.enter_context(closing(connect(path, options)))
-                    version = version_of_ours(connection, path)
-                except sqlite3.Error as error:
-                    if options != "mode=ro" or primary_code(error) not in _NOTHING_BESIDE_IT:
-                        raise
-                    if not _has_log(path):
-                        continue
-                    break
+        with state_errors(path), ExitStack() as unless_ours:
+            try:
+                connection = unless_ours.enter_context(closing(connect(path, "mode=ro")))
+                version = version_of_ours(connection, path)
+            except sqlite3.Error as error:
+                if primary_code(error) not in _NOTHING_BESIDE_IT:
+                    raise
+            else:
+                if version == 0:
+                    return None
                 if version == VERSION:
                     unless_ours.pop_all()
                     return cls(connection, path)
-                if version == 0:
-                    return None
-                break
         return cls.open_scratch(path)
 
     @classmethod
@@ -200,33 +196,38 @@ def _migrate(connection: sqlite3.Connection) -> None:
         migrations.apply(Database(connection, execute_plugins=False))
 
 
+@contextmanager
+def as_it_lies(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file to read, or a copy of it with its log where SQLite may make nothing beside it. Nothing is changed."""
+    with ExitStack() as until_read:
+        try:
+            connection = until_read.enter_context(closing(connect(path, "mode=ro")))
+            version_of_ours(connection, path)
+        except sqlite3.Error as error:
+            if primary_code(error) not in _NOTHING_BESIDE_IT:
+                raise
+            lies_at = Path(until_read.enter_context(tempfile.TemporaryDirectory()), "state.db")
+            for ending in ("", "-wal") if _has_log(path) else ("",):
+                shutil.copyfile(path.with_name(path.name + ending), f"{lies_at}{ending}")
+            connection = until_read.enter_context(closing(connect(lies_at)))
+            version_of_ours(connection, path)
+        yield connection
+
+
 def _copy_into(copy: sqlite3.Connection, path: Path) -> None:
     """Copy a state that may be written to meanwhile, and make no file beside it where none is in use.
 
     Without a log nobody has it open, and it is read as it lies there; if somebody opened it meanwhile, that is done
-    again. Where the log cannot be used because nothing may be written beside it, both are copied first.
+    again.
     """
     while not _has_log(path):
         before = _looks(path)
-        _back_up_from(path, copy, "mode=ro&immutable=1")
+        with closing(connect(path, "mode=ro&immutable=1")) as connection:
+            version_of_ours(connection, path)
+            connection.backup(copy)
         if _looks(path) == before and not _has_log(path):
             return
-    try:
-        _back_up_from(path, copy)
-    except sqlite3.Error as error:
-        if primary_code(error) not in _NOTHING_BESIDE_IT:
-            raise
-        with tempfile.TemporaryDirectory() as directory:
-            for ending in ("", "-wal"):
-                shutil.copyfile(path.with_name(path.name + ending), f"{directory}/state.db{ending}")
-            _back_up_from(path, copy, "mode=rw", lies_at=Path(directory, "state.db"))
-
-
-def _back_up_from(
-    path: Path, copy: sqlite3.Connection, options: str = "mode=ro", *, lies_at: Path | None = None
-) -> None:
-    with closing(connect(lies_at or path, options)) as connection:
-        version_of_ours(connection, path)
+    with as_it_lies(path) as connection:
         connection.backup(copy)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from outreach_sync import instants
 from outreach_sync.errors import StateError
 from outreach_sync.files import flush_directory, make_directory, resolved
-from outreach_sync.store import PARTIAL, Store, copy_whole, is_there, primary_code, version_of_ours
+from outreach_sync.store import PARTIAL, Store, as_it_lies, copy_whole, is_there, primary_code, version_of_ours
 from outreach_sync.store.erasure import FORGOTTEN, Known, Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
 from outreach_sync.store.schema import VERSION, connect, state_errors
@@ -100,7 +100,7 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
     partial, forgotten = path.with_name(path.name + ".restoring" + PARTIAL), Persona(frozenset(), frozenset())
     with state_errors(path, writes_copy=True):
         make_directory(path.parent)
-        with closing(connect(source, "mode=ro")) as connection:
+        with as_it_lies(source) as connection:
             copy_whole(connection, partial)
         with suppress(sqlite3.Error):  # a state that cannot be read has forgotten nobody
             if path.exists():
@@ -163,7 +163,7 @@ def problems_of(path: Path) -> list[str]:
     if not is_there(path):
         raise StateError(f"there is no state at {path}.")
     try:
-        with closing(connect(path, "mode=ro")) as connection:
+        with as_it_lies(path) as connection:
             version = version_of_ours(connection, path)
             if version == 0:
                 raise StateError(f"{path} is no state of outreach-sync.")
