@@ -25,7 +25,7 @@ from outreach_sync.store.outbox import TASK, next_attempt
 from outreach_sync.store.progress import SURVEY, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from outreach_sync.config.model import Config
     from outreach_sync.run import Run, StreamSummary
@@ -305,14 +305,13 @@ def _read_some(run: Run, stream: Stream, some: dict[int, bool]) -> None:
         events.concerns_read(stream, some)
 
 
-def absent_among(run: Run, stream: Stream, ids: Iterable[int], *, certain: Collection[int] = ()) -> list[int]:
+def absent_among(run: Run, stream: Stream, ids: Collection[int], *, certain: Collection[int] = ()) -> list[int]:
     """Read records by id (see `Outreach.by_id`), store them, and return which are not there."""
-    absent = dict.fromkeys(ids)
-    for page in run.source.by_id(stream, absent, certain=certain):
+    absent = set(ids)
+    for page in run.source.by_id(stream, ids, certain=certain):
         keep_read(run, page)
-        for one in page.ids(stream):
-            absent.pop(one, None)
-    return list(absent)
+        absent -= page.ids(stream)
+    return sorted(absent)
 
 
 def witness(store: Store, config: Config, cached: CachedTask) -> str:

@@ -57,13 +57,14 @@ def walk_to_make(progress: Progress, reading: Reading, heard: Instant | None, as
     is_told, start = reading.since is not None, reading.start if reading.since is None else reading.since
     if progress.walk is not None and not is_told and (not reading.full or _reads_all(progress.walk, start)):
         return progress.walk._replace(as_is=progress.walk.as_is or reading.full)
-    if progress.watermark is not None and not is_told and not reading.full:
-        sweep = late_sweep(progress, reading, heard)
-        since = Instant(progress.watermark - reading.overlap)
-        return sweep or Walk(since, moves_watermark=True, counts_as_sweep=False)
+    due = None if progress.watermark is None else Instant(progress.watermark - reading.overlap)
+    if due is not None and not is_told and not reading.full:
+        return late_sweep(progress, reading, heard) or Walk(due, moves_watermark=True, counts_as_sweep=False)
     if isinstance(start, Back):
         start = Instant((ask() if heard is None else heard) - start.ms)
-    covers = start is None or (progress.watermark is not None and start <= progress.watermark)
+    if start is not None and due is not None and not is_told:
+        start = min(start, due)
+    covers = start is None or (due is not None and start <= due)
     return Walk(start, moves_watermark=covers or not is_told, counts_as_sweep=not is_told, as_is=reading.full)
 
 
