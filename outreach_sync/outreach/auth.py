@@ -309,7 +309,8 @@ class Tokens:
             if stored.clock_offset_ms is None:
                 return True
             at = Instant(instants.now() + stored.clock_offset_ms)
-        expires = stored.expires_at is not None and at > stored.expires_at - _EXPIRY_MARGIN_MS
+        life = (stored.expires_at or at) - (stored.issued_at or at)
+        expires = stored.expires_at is not None and at > stored.expires_at - min(_EXPIRY_MARGIN_MS, life // 10)
         ages = stored.issued_at is not None and at > stored.issued_at + _REFRESH_TOKEN_MAX_AGE_MS
         return not (expires or ages)
 
@@ -354,8 +355,7 @@ class Tokens:
                 raise NotAuthenticatedError(f"Outreach refused to give a token ({error}).", advice=LOG_IN)
             content = parsed_object(answer.body) or {}
             created, life = content.get("created_at"), content.get("expires_in")
-            at = answer.server_time
-            issued = at if at is not None or not isinstance(created, int) else Instant(created * 1000)
+            issued = answer.server_time or (Instant(created * 1000) if isinstance(created, int) else None)
             life_ms = (life if isinstance(life, int) and life > 0 else _DEFAULT_LIFE_S) * 1000
             texts = (content.get(name) for name in ("access_token", "refresh_token", "scope"))
             token, rotated, scope = (text if isinstance(text, str) else "" for text in texts)
