@@ -127,14 +127,13 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
             run.store.outbox.mark((entry.id for entry in in_doubt if entry.key not in found), in_doubt=False)
         verdicts.update(found)
     with run.store.transaction():
-        joined: dict[int, Found] = {}
         for entry in run.store.outbox.of_person(list(verdicts)):
             judged, reference = verdicts[entry.key], prospect_reference(entry.key)
             # where the answer to its creation was lost, it is of all of the pool; one that was found otherwise is not
             if isinstance(judged, Found) and matches.rows[judged.person_id].reference == reference:
-                joined.update(dict.fromkeys(set(entry.pool) & set(unmatched) - set(verdicts), judged))
-                run.store.people.link(set(entry.pool) & set(joined), judged.person_id)
-        verdicts.update(joined)
+                together = set(entry.pool) & set(unmatched) - set(verdicts)
+                verdicts.update(dict.fromkeys(together, judged))
+                run.store.people.link(together, judged.person_id)
         gone = looked_up.pools or matches.buried
         left = _settle_absent(run, looked_up, matches.buried, verdicts) if gone else set[int]()
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)
@@ -224,9 +223,11 @@ def _decide_linked(run: Run, prospect_ids: Collection[int], *, only_opt_outs: bo
             later.update(one.pool)
             if run.source_is_down:
                 run.store.undecided.hold(one.pool)
-        elif only_opt_outs:
-            continue
-        elif sent is None:
+        if one.unread or only_opt_outs:  # the opt-out alone was decided
+            if sent is None or changed or not one.wanted.opted_out or not sent.fields.keys() <= set(_OPT_OUT_ROLES):
+                continue
+            run.store.outbox.drop([sent.id])  # it has arrived
+        if sent is None:
             count.unchanged += not changed
         else:
             arrived = {role: value for role, value in sent.fields.items() if getattr(one.held, role) == value}

@@ -175,6 +175,15 @@ def test_nobody_follows_another_to_a_person_that_was_not_created_for_both(world:
     assert (world.run().exit_status, [one[STATE] for one in world.people()]) == (0, [RUNNING, "Opted Out"])
 
 
+def test_an_opt_out_whose_answer_was_lost_is_sent_once_while_a_walk_is_open(world: World, batches: Batches) -> None:
+    world.outreach.opt_out(world.known(1)[0])
+    world.sandbox.outreach.faults.on("server_error_500", kind="list sequenceStates")
+    batches.clear()
+    batches.answer = lambda writes, send: [Unknown("lost") for _ in send(writes)]
+    ended = world.run(sync={"patience": "1s"})
+    assert (ended.exit_status, ended.people.updated, len(batches), world.person()[STATE]) == (4, 1, 1, "Opted Out")
+
+
 # -- refused
 
 
