@@ -23,7 +23,7 @@ from outreach_sync.workbooks.client import Workbooks
 from outreach_sync.workbooks.wire import PERSON_CLASS, REFERENCE, TASK_CLASS, Filter, Reading, look_up, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from outreach_sync.config.model import Config
@@ -221,7 +221,10 @@ def _workbooks(config: Config, stop: StopSignal) -> Iterator[Check]:
             hidden = metadata.hidden_type(class_name)
             yield Check("workbooks fields", "fail", f"{hidden.subject}: {hidden.problem}", hidden.hint)
         elif class_name == TASK_CLASS:
-            yield from _writes("activity/tasks", types[TASK_CLASS], ("create",), _NEW_TASK)
+            with looking("workbooks permission activity/tasks read") as found:  # of People it is tried below
+                client.tasks_by_ids([1])
+                found.append(Check("workbooks permission activity/tasks read", "ok", "permitted"))
+            yield from (*found, *_writes("activity/tasks", types[TASK_CLASS], ("create",), _NEW_TASK))
         else:
             yield from _person(config, types[PERSON_CLASS])
     yield from _picklists(config, client, types)
@@ -263,11 +266,7 @@ def _person(config: Config, person: RecordType) -> Iterator[Check]:
 
 
 def _writes(
-    what: str,
-    described: RecordType,
-    actions: tuple[str, ...],
-    written: tuple[str, ...],
-    filled: Collection[str | None] = (),
+    what: str, described: RecordType, actions: Sequence[str], written: Sequence[str], filled: Sequence[str | None] = ()
 ) -> Iterator[Check]:
     for action in actions:
         name = f"workbooks permission {described.controller or described.class_name} {action}"

@@ -28,6 +28,7 @@ def test_where_everything_is_in_place_all_is_ok_also_beside_a_run_and_nothing_bu
 
 _NO_EVENTS = ("outreach scope_missing", {"scope": "events.read"})
 _NO_TASKS = ("workbooks no_permission_to_create", {"class": TASK})
+_NO_READING = ("workbooks no_permission_to_read", {"class": TASK})
 _NO_UPDATES = ("workbooks no_permission_to_update", {"class": PERSON})
 _FIXED = ("workbooks field_not_updateable", {"field": "cf_person_sequence_state"})
 _JOB_TITLE = ("workbooks field_required", {"field": "person_job_title"})
@@ -44,6 +45,7 @@ _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
         (_NO_EVENTS, {}, 0, {"outreach scope events.read": "warn"}, "events.r"),
         (_NO_TASKS, {}, 3, {"workbooks permission activity/tasks create": "fail"}, ""),
         (_NO_UPDATES, {}, 3, {"workbooks permission crm/people update": "fail"}, ""),
+        (_NO_READING, {}, 3, {"workbooks permission activity/tasks read": "fail"}, "403"),
         (_FIXED, {}, 3, {"workbooks field sequence_state": "fail"}, ""),
         (_JOB_TITLE, {}, 3, {"workbooks required crm/people": "fail"}, "person_job_title"),
         (("workbooks eq_case_sensitive", {}), {}, 0, {"workbooks eq ignores case": "warn"}, ""),
