@@ -63,7 +63,7 @@ def walk_to_make(progress: Progress, reading: Reading, heard: Instant | None, as
     if isinstance(start, Back):
         start = Instant((ask() if heard is None else heard) - start.ms)
     if start is not None and due is not None and not is_told:
-        start = min(start, due)
+        start = Instant(min(start, min(due, progress.sweep_began_at or due) - reading.late_sweep))
     covers = start is None or (due is not None and start <= due)
     return Walk(start, moves_watermark=covers or not is_told, counts_as_sweep=not is_told, as_is=reading.full)
 

@@ -44,7 +44,7 @@ def test_a_usual_run_reads_the_overlap_back_and_goes_on_with_an_open_walk_as_it_
     for walk in (WALK._replace(as_is=True), WALK):
         assert rules.walk_to_make(known._replace(walk=walk), READING, NOW, clock) == walk
     full = rules.walk_to_make(progress(ago("100d"), NOW), READING._replace(full=True), NOW, clock)
-    assert full.since == ago("100d") - 600_000, "what came since the watermark is read, though sync.start is later"
+    assert full.since == ago("101d") - 600_000, "all that a sweep reads is read, though sync.start is later"
 
 
 @pytest.mark.parametrize(
