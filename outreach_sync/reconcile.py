@@ -10,10 +10,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from outreach_sync import errors
 from outreach_sync.cycle import run_cycle
 from outreach_sync.decide import Decision, decisions
 from outreach_sync.deliver import FIRST_LOAD_DONE
-from outreach_sync.errors import GuardStoppedError, ServiceError
 from outreach_sync.http import ahead, check, early, pause
 from outreach_sync.instants import parse_duration
 from outreach_sync.match import has_values, keep_read as keep_person, read_people, until_shown
@@ -43,7 +43,7 @@ def reconcile(run: Run, *, allow_bulk: bool = False) -> None:
     run_cycle(run, allow_bulk=allow_bulk, compare=partial(_compare_all, allow_bulk=allow_bulk))
 
 
-def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | GuardStoppedError | None, bool]:
+def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[errors.OutreachSyncError | None, bool]:
     """Find everything out and put it into effect; return what kept it from that, and whether the guard would stop."""
     survey, stops = Survey(run.store.connection), not allow_bulk and not run.summary.dry_run
     try:
@@ -58,9 +58,9 @@ def _compare_all(run: Run, *, allow_bulk: bool) -> tuple[ServiceError | GuardSto
             run.store.undecided.release()
         _compare_people(run, survey)
         sent, overtaken = _find_tasks(run, survey)
-    except (ServiceError, GuardStoppedError) as error:
-        run.log.warning("reconcile_incomplete", why=str(error))
-        return error, False
+    except (errors.ServiceError, errors.GuardStoppedError, errors.NotAllowedError, errors.NotAuthenticatedError) as why:
+        run.log.warning("reconcile_incomplete", why=str(why))
+        return why, False
     found = survey.counts()
     run.log.info("compared", **found)
     # Tasks are judged as people are: a user who may no longer see them finds all of them gone. People to be created
@@ -103,10 +103,10 @@ def _through(run: Run, following: Callable[[int, int], T], together: int) -> Ite
         after = last if isinstance(last, int) else last.id
 
 
-def _stopped(run: Run, survey: Survey, problem: str) -> GuardStoppedError:
+def _stopped(run: Run, survey: Survey, problem: str) -> errors.GuardStoppedError:
     with run.store.transaction():
         survey.begin()
-    return GuardStoppedError(
+    return errors.GuardStoppedError(
         f"the guard stopped this reconcile before its first write, opt-outs excepted: {problem}; nothing was kept.",
         advice="`reconcile --dry-run` shows the changes; `reconcile --allow-bulk` makes them.",
     )

@@ -159,13 +159,6 @@ def test_a_service_that_has_to_be_asked_and_is_down_is_not_guessed_about(lived: 
     assert other.workbooks.store.writes == []
 
 
-def test_a_consent_of_another_organisation_is_noticed_though_the_app_is_the_same(lived: Any, other: Sandbox) -> None:
-    for name in ("client_id", "client_secret"):
-        setattr(other.outreach.app, name, getattr(lived.sandbox.outreach.app, name))
-    _move(lived, other, "outreach")
-    assert _status(lived) == 2
-
-
 @pytest.mark.parametrize(
     ("before", "since", "status"),
     [

@@ -129,21 +129,26 @@ def test_a_task_that_is_still_there_is_never_created_twice(world: World) -> None
         (False, True, {}, 0),
         (True, True, {"state": "finished"}, 0),
         (True, True, {"repliedAt": "2026-09-01T00:00:00Z"}, 0),
+        (True, True, {"sequenceStep": 1}, 0),
+        (True, True, {"hidden": True}, 0),
     ],
 )
-def test_a_vanished_task_counts_as_skipped_where_the_config_says_so_and_its_sequence_did_not_end(
-    world: World, rule: bool, gone: bool, change: dict[str, str], made: int
+def test_a_vanished_task_counts_as_skipped_where_the_config_says_so_and_its_sequence_went_on(
+    world: World, rule: bool, gone: bool, change: dict[str, Any], made: int
 ) -> None:
     prospect = world.prospect()
     (state,) = world.states_of(prospect)
     first, second = world.outreach.add_step(1), world.outreach.add_step(1)
     task = world.skipped_task(prospect, state="incomplete", sequenceState=state, sequenceStep=first, completed=False)
     world.run()
-    world.outreach.update("sequenceState", state, sequenceStep=second, **change)
+    steps = {"tasks": {"vanished_is_skipped": rule}}
+    world.outreach.update("sequenceState", state, sequenceStep=second)
+    world.run(sync=steps)
+    world.outreach.update("sequenceState", state, **change)
     if gone:
         world.outreach.delete("task", task)
     for _ in range(2):
-        world.repair(sync={"tasks": {"vanished_is_skipped": rule}})
+        world.repair(sync=steps)
         assert len(world.tasks()) == made
 
 
@@ -306,6 +311,12 @@ def test_a_signal_stops_the_walk_between_pages_and_the_next_one_goes_on(world: W
     assert (type(stopped.error), seen(world), len(cached_states(world))) == (InterruptedByError, 2, 6)
     world.stop = type(world.stop)(world.time)
     assert (world.repair().exit_status, len(cached_states(world))) == (0, 5)
+
+
+def test_a_log_in_that_dies_in_the_midst_keeps_back_no_opt_out(world: World) -> None:
+    world.move(many(world, 1)[0], "opted_out")
+    ended = repair_with(world, lambda _: world.sandbox.outreach.tokens.revoke_all())
+    assert (ended.exit_status, world.person()[STATE]) == (3, "Opted Out")
 
 
 @pytest.mark.parametrize("fault", ["cursor_refused", "cursor_loops", "next_link_missing_links"])

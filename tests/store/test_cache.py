@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.records import Sequence
+from outreach_sync.instants import Instant
+from outreach_sync.records import Event, Sequence
 from outreach_sync.store import Store
 from outreach_sync.store.cache import Trust
 from tests.store.conftest import prospect_of, state_of, task_of
@@ -89,7 +90,10 @@ def test_a_name_concerns_nobody_whose_person_is_linked_but_an_opt_out_does_and_o
         assert state.cache.keep_prospects([prospect_of(3, first_name="Eve")]) == (set(), 1)
         assert state.cache.keep_prospects([prospect_of(4, email_opted_out=True)]) == ({1}, 1)
         assert state.cache.keep_prospects([prospect_of(4, email_opted_out=True)]) == (set(), 0)
-        assert [state.cache.prospects_are_gone([1], []) for _ in range(2)] == [{1}, set()]
+        out = [Event(9, "opt_out", None, Instant(4), None, 1, None, None)]
+        for read_at, told in ((5, set()), (4, {1}), (9, {1})):  # what was read since stands, unless its stamp lay ahead
+            state.cache.keep_prospects([prospect_of(read_at, email_opted_out=True)], Trust(8))
+            assert [state.cache.prospects_are_gone([1], some) for some in ([], [], out)] == [{1}, set(), told]
         assert state.cache.keep_prospects([prospect_of(3, email_opted_out=True)]) == ({1}, 1), "whatever its stamp"
     assert not state.cache.prospects([1])[1].gone
 
