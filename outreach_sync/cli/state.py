@@ -234,6 +234,8 @@ def restore(context: ui.Invocation, path: Path) -> None:
     click.echo(f"Restored {path}.")
     if replaced is not None:
         click.echo(f"What was there is now {replaced}.")
+        if not copies.is_whole(replaced):
+            click.echo("It is damaged: whoever was forgotten since the copy was made has to be forgotten again.")
     click.echo("The next run reads everything again that happened since, and every Person before it is written.")
 
 

@@ -47,7 +47,7 @@ _LARGEST_SECRET = 65_536
 _MOST_VALUES = 20_000  # aliases of aliases can make a small file huge
 _DEEPEST = 40
 _LONGEST_FOR_C = 20_000  # the parser in C is quick, but deep nesting in a long text overflows its stack
-_NAME = re.compile(r"\w[\w\[\]-]{0,60}", re.ASCII)
+_NAME = re.compile(r"<<|\w[\w\[\]-]{0,60}", re.ASCII)
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})?", re.ASCII)
 # What surrounds a value by accident: blanks, line ends, a byte order mark, invisible characters.
 _AROUND = "".join(map(chr, range(0x21))) + "\x7f\x85\xa0\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"

@@ -94,9 +94,6 @@ def trusted_time(walk: Walk) -> Instant | None:
     return proven if walk.since is None else max(proven, min(walk.since, walk.began_at))
 
 
-# The guard against a mass change that nobody meant: three numbers, each with its own limit
-
-
 class Watched(StrEnum):
     """What the guard counts."""
 

@@ -30,6 +30,7 @@ KEPT = 7  # daily copies that are kept
 _KINDS = ("backup", "before", "replaced")
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _COPIES = "backup_paths"
+_DAMAGE = {0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # 0: Python or we say so
 
 
 def copies_of(path: Path) -> list[Path]:
@@ -102,10 +103,14 @@ def restore(path: Path, source: Path, *, now: Instant) -> Path | None:
         make_directory(path.parent)
         with as_it_lies(source) as connection:
             copy_whole(connection, partial)
-        with suppress(sqlite3.Error):  # a state that cannot be read has forgotten nobody
+        try:
             if path.exists():
-                with closing(connect(path, "mode=ro")) as old:
+                with closing(connect(path)) as old:
                     forgotten = Persona(forgotten_ids(old, "prospect"), forgotten_ids(old, "person"))
+                    old.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else it is an older state for want of its log
+        except sqlite3.Error as error:
+            if primary_code(error) not in _DAMAGE:  # whom it has forgotten may be known another time
+                raise
         with closing(connect(partial)) as connection:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -175,7 +180,7 @@ def problems_of(path: Path) -> list[str]:
             )
             return [f"{count} {what}" for what, count in counts if count]
     except sqlite3.Error as error:
-        if primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or "malformed" in str(error):
+        if primary_code(error) in _DAMAGE:
             return [str(error)]  # of a file that cannot be opened, is locked or may not be read, that is not said
         raise StateError(
             f"{path} cannot be read: {error}.",
@@ -206,7 +211,7 @@ def forget(store: Store, someone: Known) -> Erased:
         (copies if there else unreachable).append(one)
     rewritten, removed = list[Path](), list[Path]()
     for copy in copies:
-        if _is_whole(copy):
+        if is_whole(copy):
             with state_errors(copy, writes_copy=True), closing(connect(copy)) as opened:
                 _erase(opened, someone.whom)
             rewritten.append(copy)
@@ -217,7 +222,8 @@ def forget(store: Store, someone: Known) -> Erased:
     return Erased(someone, tuple(rewritten), tuple(removed), tuple(unreachable))
 
 
-def _is_whole(copy: Path) -> bool:
+def is_whole(copy: Path) -> bool:
+    """Say whether a copy is of this version and nothing is wrong with it."""
     try:
         with closing(connect(copy, "mode=ro")) as connection:
             return connection.execute("PRAGMA user_version").fetchone() == (VERSION,) and not problems_of(copy)

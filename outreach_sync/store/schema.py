@@ -47,7 +47,10 @@ def connect(path: Path | None, options: str = "mode=rw") -> sqlite3.Connection:
     """Open a database that is there, with options of SQLite's URIs; None: a temporary one without a name."""
     address = "" if path is None else f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=_BUSY_MS / 1000)
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    except UnicodeDecodeError:  # SQLite quotes what is damaged
+        raise sqlite3.DatabaseError("database disk image is malformed") from None
     return connection
 
 

@@ -59,9 +59,7 @@ def test_values_keep_their_text_and_know_their_type_and_a_variable_has_that_of_i
     assert (as_yaml(tree["a"]), isinstance(tree["b"], Plain)) == (False, False)
 
 
-def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_needed(
-    write: Any, tmp_path: Any
-) -> None:
+def test_a_secret_that_is_missing_or_given_twice_is_a_mistake_and_one_may_be_unset(write: Any, tmp_path: Any) -> None:
     for content in (None, b"\n", b"\xff\xfe", b"x" * 70_000):
         if content is not None:
             (tmp_path / "key").write_bytes(content)
@@ -69,18 +67,12 @@ def test_a_secret_file_that_holds_no_secret_is_a_mistake_unless_secrets_are_not_
         (problem,) = _problems(path)
         assert problem.startswith(f"f:3: workbooks.api_key_file: the file {tmp_path / 'key'} ")
         lenient = Document(path, require_secrets=False)
-        assert (lenient.problems, lenient.tree) == ({}, {"workbooks": {"api_key": None}})
-
-
-def test_a_secret_given_in_two_ways_is_a_mistake_unless_one_is_empty(write: Any, tmp_path: Any) -> None:
+        assert (lenient.problems, lenient.tree) == ({}, {"workbooks": {"api_key": None}})  # where none is needed
     (problem,) = _problems(write("workbooks:\n  api_key: hush\n  api_key_file: key\n"))
     assert problem == "f:3: workbooks.api_key_file: api_key is given as well; give one of the two"
     (tmp_path / "key").write_text("hush")
     document = Document(write("workbooks:\n  api_key: ${WORKBOOKS_API_KEY:-}\n  api_key_file: key\n"))
     assert document.tree == {"workbooks": {"api_key": "hush"}}
-
-
-def test_only_credentials_may_be_unset_where_secrets_are_not_needed(write: Any) -> None:
     path = write("outreach:\n  client_id: ${NO_ID}\n  base_url: ${NO_URL}\n  client_secret_file: ${NO_DIR}/x\n")
     assert list(Document(path, require_secrets=False).problems) == [("outreach", "base_url")]
     assert len(Document(path).problems) == 3

@@ -22,6 +22,11 @@ from outreach_sync.store.schema import VERSION, connect, migrations
 from tests.harness import DAY, PERSON
 from tests.store.conftest import put, state_of
 
+NOW = parse_iso("2026-09-01T10:00:00Z")
+with closing(sqlite3.connect(":memory:")) as _made:
+    _made.execute("CREATE TABLE precious (id)")
+    DAMAGED = _made.serialize().replace(b"TABLE precious", b"T\xb2BLE precious")  # SQLite quotes what is no UTF-8
+
 
 def test_the_file_and_its_directories_are_private_whatever_the_umask_says(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "state.db"
@@ -49,6 +54,7 @@ def test_a_transaction_that_fails_leaves_nothing_and_one_that_ends_survives_a_po
         ("CREATE TABLE precious (id)", "not one of outreach-sync"),
         ("CREATE TABLE precious (id); PRAGMA user_version = 2", "not one of outreach-sync"),
         (b"no database at all, but long enough to be read as one" * 40, r"cannot be used.*state restore"),
+        (DAMAGED, r"malformed.*state restore"),
     ],
 )
 def test_a_file_that_is_newer_damaged_or_of_another_program_is_named_and_left_untouched(
@@ -275,15 +281,14 @@ def test_what_is_no_file_is_no_state_and_nobody_waits_for_a_pipe(tmp_path: Path)
                 opening(path)
 
 
-NOW = parse_iso("2026-09-01T10:00:00Z")
-
-
 @pytest.fixture
 def target(path: Path) -> Path:
     return path.with_name("copy.db")
 
 
-def test_a_copy_is_one_private_file_and_whole_while_somebody_writes(state: Store, path: Path, target: Path) -> None:
+def test_a_copy_is_one_private_file_and_whole_or_not_there_and_no_other_copy_is_touched(
+    state: Store, path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(state, "before")
     with Store.open(path) as other, other.transaction():
         other.facts.put("name", "not committed")
@@ -292,11 +297,6 @@ def test_a_copy_is_one_private_file_and_whole_while_somebody_writes(state: Store
     assert {one.name for one in path.parent.glob("copy.db*")} == {"copy.db"}
     with Store.open(target) as copy:
         assert copy.facts.get("name") == "before"
-
-
-def test_a_copy_that_cannot_be_finished_leaves_nothing_and_no_other_copy_is_touched(
-    state: Store, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     target.write_text("an older copy")
     monkeypatch.setattr("os.fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(StateError, match="No space left"):
@@ -357,6 +357,22 @@ def test_what_is_restored_is_certain_of_nothing_who_was_forgotten_since_stays_so
         assert set(restored.cache.prospects([1, 2])) == {2}
     with Store.open(target) as untouched:
         assert untouched.people.by_id([1001])[1001].lock_version == 5
+
+
+def test_a_restore_that_fails_loses_neither_the_log_of_the_state_nor_whom_it_has_forgotten(
+    state: Store, path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(state, target)
+    put(state, "only in the log")
+    unreadable = sqlite3.OperationalError("disk I/O error")
+    unreadable.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    for name, problem in (("os.link", OSError(28, "No space")), (f"{backup.__name__}.forgotten_ids", unreadable)):
+        with monkeypatch.context() as patched:
+            patched.setattr(name, Mock(side_effect=problem))
+            with pytest.raises(StateError, match="cannot be written"):
+                restore(path, target, now=NOW)
+        with closing(sqlite3.connect(path)) as left:
+            assert left.execute("SELECT value FROM fact").fetchall() == [("only in the log",)]
 
 
 def test_a_state_that_is_damaged_or_gone_can_be_replaced(path: Path, tmp_path: Path) -> None:
