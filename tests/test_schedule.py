@@ -199,24 +199,11 @@ def test_a_wrong_config_leaves_the_old_one_in_force_and_says_so(world: World) ->
     assert world.after(600) == [CYCLE]
 
 
-@pytest.mark.parametrize(
-    ("schedule", "command", "due"),
-    [
-        ({"every": "10m"}, CYCLE, START + timedelta(minutes=10)),
-        ({"cron": "*/15 6-20 * * mon-fri", "every": None}, CYCLE, START.replace(minute=15)),
-        ({"reconcile": "0 3 * * 0"}, RECONCILE, datetime(2026, 9, 6, 3, tzinfo=UTC)),
-    ],
-)
-def test_times_are_utc(schedule: dict[str, str], command: str, due: datetime) -> None:
-    assert NextTime(config(**schedule).schedule, command).get_next_fire_time(None, START) == due
-
-
 def test_each_start_is_put_off_by_up_to_the_jitter() -> None:
     trigger = NextTime(config(**HOURLY, jitter="30s").schedule, CYCLE)
     due = {trigger.get_next_fire_time(None, START) for _ in range(20)}
     full = START.replace(hour=11, minute=0)
-    assert len(due) > 1
-    assert all(full <= each <= full + timedelta(seconds=30) for each in due)
+    assert full <= min(due) < max(due) <= full + timedelta(seconds=30)
 
 
 def test_without_a_service_manager_nothing_is_sent_and_with_one_each_message_is_one_datagram(tmp_path: Path) -> None:

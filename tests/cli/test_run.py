@@ -292,8 +292,7 @@ def service(setup: Setup, tmp_path: Path) -> Iterator[Service]:
 def test_it_runs_cycles_heeds_a_hangup_and_ends_with_0_when_asked_to(service: Service, setup: Setup) -> None:
     service.start()
     eventually(lambda: len(service.events("run_finished")) >= 2)
-    threads = Path(f"/proc/{service.process.pid}/task")
-    eventually(lambda: len(list(threads.iterdir())) == 2)  # no cycle leaves one behind
+    eventually(lambda: len(list(Path(f"/proc/{service.process.pid}/task").iterdir())) == 2)  # no thread is left behind
     assert service.events("run_finished")[0]["people"]["updated"] > 0
     for every, outcome in (("banana", "config_kept"), ("2s", "config_reloaded")):
         setup.change("schedule", every=every)
