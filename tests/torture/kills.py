@@ -29,7 +29,6 @@ class Matrix:
     scenario: str
     moments: list[str]
     killed: int = 0
-    unharmed: int = 0
     broken: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -112,10 +111,7 @@ def _kill_at(
     with closing(World()) as world:
         world.send_in(lanes)
         prepare(world)
-        if _died(world, moment, command):
-            matrix.killed += 1
-        else:
-            matrix.unharmed += 1
+        matrix.killed += _died(world, moment, command)
         world.note()
         found = world.left_wrong()
         if found:
@@ -143,7 +139,7 @@ def summary(matrices: Iterable[Matrix]) -> str:
         kinds = Counter(" ".join(moment.split()[:2]) for moment in matrix.moments)
         lines.append(
             f"{matrix.scenario}: {len(matrix.moments)} moments ({len(kinds)} kinds), killed at {matrix.killed},"
-            f" {matrix.unharmed} ended before it, {len(matrix.broken)} did not converge"
+            f" {len(matrix.broken)} did not converge"
         )
         lines += [f"  {moment}: {found}" for moment, found in matrix.broken.items()]
     return "\n".join(lines)

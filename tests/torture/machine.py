@@ -38,9 +38,8 @@ OUTREACH_FAULTS: dict[str, dict[str, Any]] = {
         "server_error_500 gateway_timeout_504 html_with_200 broken_json body_cut_short reset_before_answer"
         " reset_during_answer token_expired_mid_walk refresh_rotates_hard refresh_refused_once out_of_order"
         " duplicate_across_pages changes_while_paged empty_page_with_next cursor_loops cursor_refused"
-        " cursor_bound_to_size next_link_null next_link_other_host rate_headers_missing"
-        " unauthorized_without_body included_missing to_one_links_only ids_as_strings"
-        " unknown_attributes_added"
+        " cursor_bound_to_size next_link_null next_link_other_host rate_headers_missing date_missing"
+        " unauthorized_without_body included_missing to_one_links_only ids_as_strings unknown_attributes_added"
     ),
     "rate_limited": {"form": "seconds", "wait": 0},
     "maintenance_503": {"wait": 60},
@@ -50,7 +49,7 @@ OUTREACH_FAULTS: dict[str, dict[str, Any]] = {
 WORKBOOKS_FAULTS: dict[str, dict[str, Any]] = {
     **_plain(
         "answer_lost_after_commit reset_before_answer body_cut_short broken_json rate_limited_429"
-        " unavailable_503 redirect_302 created_rows_appear_late filter_ignored refuse_one"
+        " unavailable_503 redirect_302 created_rows_appear_late filter_ignored refuse_one not_taken"
         " refuse_all top_level_success_true_on_partial top_level_success_false_on_success_info_missing"
         " results_longer results_shorter results_reordered information_missing stale_some stale_all"
         " stale_again_and_again stale_without_text deleted_id_fails_batch_404 deleted_id_shortens_results"
@@ -60,6 +59,7 @@ WORKBOOKS_FAULTS: dict[str, dict[str, Any]] = {
     "html_with_200": {"committed": True},
     "redirect_302 done": {"kind": "write", "committed": True},
     "refuse_value": {"field": ALL_FIELDS["sequence_state"]},
+    "column_missing": {"field": "lock_version"},
 }
 
 
@@ -94,9 +94,12 @@ class Torture(RuleBasedStateMachine):
         prospect = self._pick("prospect", pick)
         self.world.outreach.add_state(prospect, sequence, state, stateChangedAt=self.world.now())
 
-    @rule(pick=_PICK, how=st.sampled_from(("optedOut", "emailOptedOut", "dated", "resumed")))
-    def somebody_opts_out_or_in(self, pick: int, how: str) -> None:
+    @rule(pick=_PICK, how=st.sampled_from(("optedOut", "emailOptedOut", "dated", "resumed", "trashed", "restored")))
+    def somebody_opts_out_or_in_or_is_trashed_or_restored(self, pick: int, how: str) -> None:
+        self.compare_at_the_end |= how == "trashed"  # from then on no list shows it
         changes: dict[str, dict[str, Any]] = {
+            "trashed": {"trashedAt": self.world.now()},
+            "restored": {"trashedAt": None},
             "dated": {"optedOut": True, "optedOutAt": self.world.now()},
             "resumed": {"optedOut": False, "emailOptedOut": False, "optedOutAt": None},
         }
