@@ -26,10 +26,6 @@ class Back(NamedTuple):
     ms: int
 
 
-class OutOfReachError(ValueError):
-    """A text is a duration or a time, but none that makes sense."""
-
-
 def now() -> Instant:
     """Say what this machine's clock reads. Only for pauses and records of our own doings, never for bounds."""
     return Instant(time.time_ns() // 1_000_000)
@@ -71,14 +67,14 @@ def to_date(instant: Instant) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Parse ``90d``, ``10m``, ``1h30m``, ``250ms`` into milliseconds; an OutOfReachError is a ValueError too."""
+    """Parse ``90d``, ``10m``, ``1h30m``, ``250ms`` into milliseconds; a ValueError says why it cannot."""
     compact = text.strip().lower()
     parts = _DURATION.findall(compact)
     if not parts or _DURATION.sub("", compact).strip():
         raise ValueError("is not a duration such as 10m, 24h or 90d")
     span = sum(float(amount) * _UNIT_MS[unit] for amount, unit in parts)
     if span > LONGEST_MS:
-        raise OutOfReachError("is longer than a hundred years")
+        raise ValueError("is longer than a hundred years")
     return round(span)
 
 
@@ -87,9 +83,11 @@ def parse_since(text: str) -> Back | Instant:
     try:
         moment = parse_iso(text.strip())
     except ValueError:
+        if not _DURATION.search(text.lower()):
+            raise ValueError("is neither a time nor a duration") from None
         return Back(parse_duration(text))
     if not EARLIEST <= moment < LATEST:
-        raise OutOfReachError("is before 1900 or after 2999")
+        raise ValueError("is before 1900 or after 2999")
     return moment
 
 

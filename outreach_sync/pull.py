@@ -170,7 +170,9 @@ def keep_page(run: Run, page: Page, summary: StreamSummary | None = None, *, as_
             for name in ("states", "tasks", "prospects", "included", "events", "refused")
         }
         page = page._replace(**others)
-    concerned = cache.keep_sequences(page.sequences, shown=run.config.workbooks.fields.sequences is not None)
+    concerned = cache.keep_sequences(
+        page.sequences, page.states, shown=run.config.workbooks.fields.sequences is not None
+    )
     concerned |= cache.keep_prospects(page.included, trust)[0]
     prospects, changed_prospects = cache.keep_prospects(page.prospects, trust)
     states, changed_states = cache.keep_states(page.states, trust)

@@ -17,7 +17,7 @@ from outreach_sync.cli import ui
 from outreach_sync.errors import GuardStoppedError, InterruptedByError, StateError
 from outreach_sync.insight.explain import Links
 from outreach_sync.insight.status import last_begun, overdue_runs
-from outreach_sync.instants import Back, Instant, OutOfReachError, now, parse_since
+from outreach_sync.instants import Back, Instant, now, parse_since
 from outreach_sync.reconcile import reconcile as repair
 from outreach_sync.records import Stream
 from outreach_sync.rules.person import ROLES
@@ -55,11 +55,9 @@ def moment(text: str) -> Instant | Back:
     """Parse an option's time: ISO 8601 (UTC unless it has a zone), or a duration back by Outreach's clock."""
     try:
         return parse_since(text)
-    except OutOfReachError as error:
-        said = f"{error}; --full reads from sync.start"
-    except ValueError:
-        said = "is not a time: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d"
-    raise click.BadParameter(f"'{text}' {said}")
+    except ValueError as error:
+        said = f"'{text}' {error}: write 2026-09-01, 2026-09-01T10:00:00Z, or a duration such as 7d"
+        raise click.BadParameter(said) from error
 
 
 _allow_bulk = click.option("--allow-bulk", is_flag=True, help="Lift the guard against mass changes, this once.")

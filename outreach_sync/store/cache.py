@@ -194,15 +194,16 @@ class Cache(Table):
                 concerned.add(event.prospect_id)
         return concerned
 
-    def keep_sequences(self, sequences: Iterable[Sequence], *, shown: bool) -> set[int]:
-        """Store names of sequences; return the prospects concerned by another one (all states are read), if `shown`."""
-        latest = {sequence.id: sequence for sequence in sequences}
-        if not latest:
-            return set()
+    def keep_sequences(
+        self, sequences: Iterable[Sequence], states: Iterable[SequenceState], *, shown: bool
+    ) -> set[int]:
+        """Store names of sequences, '' where `states` came without; return whom another one concerns, if `shown`."""
+        latest = dict.fromkeys((one.sequence_id for one in states if one.sequence_id is not None), "")
+        latest |= {sequence.id: sequence.name for sequence in sequences}
         stored = dict(self.do(f"SELECT id, name FROM sequence WHERE id IN {IDS}", latest).fetchall())
-        differ = [sequence for sequence in latest.values() if stored.get(sequence.id) != sequence.name]
-        self.write("sequence", "id, name", differ)
-        renamed = [sequence.id for sequence in differ if sequence.id in stored]
+        differ = {one: name for one, name in latest.items() if one not in stored or name not in {"", stored[one]}}
+        self.write("sequence", "id, name", differ.items())
+        renamed = differ.keys() & stored.keys()
         if not (renamed and shown):
             return set()
         return set(self.column(f"SELECT DISTINCT prospect_id FROM sequence_state WHERE sequence_id IN {IDS}", renamed))
@@ -267,7 +268,7 @@ class Cache(Table):
 
     def sequence_name(self, sequence_id: int | None) -> str | None:
         """Return the name of a sequence, None where it was never seen."""
-        return next(iter(self.column("SELECT name FROM sequence WHERE id = ?", sequence_id)), None)
+        return next(iter(self.column("SELECT nullif(name, '') FROM sequence WHERE id = ?", sequence_id)), None)
 
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
@@ -301,8 +302,9 @@ class Cache(Table):
         )
         prospects = {row[0]: PooledProspect._make(row) for row in rows}
         rows = self.do(
-            "SELECT s.id, s.prospect_id, s.sequence_id, s.state, coalesce(s.state_changed_at, s.updated_at), q.name"
-            f" FROM sequence_state s LEFT JOIN sequence q ON q.id = s.sequence_id WHERE s.prospect_id IN {IDS}",
+            "SELECT s.id, s.prospect_id, s.sequence_id, s.state, coalesce(s.state_changed_at, s.updated_at),"
+            " nullif(q.name, '') FROM sequence_state s LEFT JOIN sequence q ON q.id = s.sequence_id"
+            f" WHERE s.prospect_id IN {IDS}",
             prospect_ids,
         )
         states: dict[int, list[PooledState]] = {}

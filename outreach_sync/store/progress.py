@@ -185,7 +185,7 @@ class Survey(Table):
 
     def with_unnamed_sequence(self) -> list[int]:
         """Return one sequence state of each sequence whose name was never seen."""
-        unnamed = "sequence_id IS NOT NULL AND sequence_id NOT IN (SELECT id FROM sequence)"
+        unnamed = "sequence_id IS NOT NULL AND sequence_id NOT IN (SELECT id FROM sequence WHERE name <> '')"
         return self.column(f"SELECT min(id) FROM sequence_state WHERE {unnamed} GROUP BY sequence_id")
 
     def note(self, kind: str, found: Iterable[tuple[int | str | None, ...]]) -> None:

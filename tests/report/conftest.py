@@ -100,7 +100,7 @@ class Filled(NamedTuple):
         ids, at = range(sequence_id * 1000, sequence_id * 1000 + skipped), Instant(NOW - DAY_MS)
         rest = (None, None, "sequence_step_email", "email", None, None, at, {})
         with self.state.transaction():
-            self.state.cache.keep_sequences([Sequence(sequence_id, name)], shown=False)
+            self.state.cache.keep_sequences([Sequence(sequence_id, name)], [], shown=False)
             tasks = [CachedTask(SourceTask(id_, 1, sequence_id, *rest), skipped=True) for id_ in ids]
             self.state.cache.keep_tasks(tasks)
 

@@ -134,11 +134,12 @@ def test_a_task_is_reported_when_it_changed_and_judged_as_it_is_now(state: Store
     assert [one.task.note for one in cached if one] == [None, "kept"], "a note is kept where it is needed"
 
 
-def test_a_sequence_that_was_renamed_has_its_new_name_and_concerns_those_in_it_where_it_is_shown(state: Store) -> None:
+def test_a_sequence_that_was_renamed_or_named_late_concerns_those_in_it_where_it_is_shown(state: Store) -> None:
     with state.transaction():
         state.cache.keep_states([state_of(1)])
-        assert state.cache.keep_sequences([Sequence(1, "Older"), Sequence(1, "Old")], shown=True) == set()
+        for named, concerned in (([], set()), ([Sequence(1, "Older"), Sequence(1, "Old")], {1}), ([], set())):
+            assert state.cache.keep_sequences(named, [state_of(1)], shown=True) == concerned
         assert state.cache.sequence_name(1) == "Old"
-        assert state.cache.keep_sequences([Sequence(1, "New")], shown=False) == set()
-        assert state.cache.keep_sequences([Sequence(1, "Newer")], shown=True) == {1}
+        assert state.cache.keep_sequences([Sequence(1, "New")], [], shown=False) == set()
+        assert state.cache.keep_sequences([Sequence(1, "Newer")], [], shown=True) == {1}
     assert (state.cache.sequence_name(1), state.cache.sequence_name(2)) == ("Newer", None)

@@ -312,7 +312,7 @@ def test_an_opt_out_counts_once_on_the_day_of_its_first_sign(state: Store) -> No
 def test_skipped_tasks_are_counted_by_sequence_also_without_a_name_or_a_sequence(state: Store) -> None:
     old = NOON - 9 * DAY
     with state.transaction():
-        state.cache.keep_sequences([Sequence(7, "Trial follow-up")], shown=False)
+        state.cache.keep_sequences([Sequence(7, "Trial follow-up")], [], shown=False)
         tasks = ((1, 7, NOON), (2, 7, old), (3, 8, old), (4, None, NOON))
         state.cache.keep_tasks([task_of(at, id=one, sequence_id=sequence) for one, sequence, at in tasks])
         state.cache.task_was_sent(2, 900, NOON)
