@@ -9,8 +9,7 @@ from outreach_sync.http import StopSignal
 
 
 def test_only_plain_http_on_this_machine_is_listened_on() -> None:
-    assert landing_of("http://localhost:8484/callback") == (8484, "/callback")
-    assert landing_of("http://127.0.0.1/") == (80, "/")
+    assert list(map(landing_of, ("http://localhost:8484/a", "http://127.0.0.1/"))) == [(8484, "/a"), (80, "/")]
     assert landing_of("https://localhost:8484/callback") is landing_of("http://example.com/callback") is None
 
 

@@ -165,7 +165,7 @@ def test_one_stream_alone_is_read_and_only_its_watermark_moves(setup: Any) -> No
 
 
 def test_since_reads_from_there_and_never_moves_a_watermark_over_what_was_not_read(setup: Any) -> None:
-    assert setup.document("run", "--since", "2099-01-01")["streams"]["sequence_states"]["read"] == 0
+    assert setup("run", "--since", "2099-01-01").status == 2
     first = setup.document("run")["streams"]
     assert first["sequence_states"]["read"] > 100
     some, again = (setup.document("run", *how)["streams"]["tasks"] for how in (("--since", "20d"), ("--full",)))

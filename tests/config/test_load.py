@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outreach_sync.config import exposed_secrets, find_config, load_config
+from outreach_sync.config import exposed_secrets, find_config, load_config, usual_places
 from outreach_sync.errors import ConfigError
 
 TEN_MISTAKES = """\
@@ -248,6 +248,8 @@ def test_the_state_of_root_is_the_systems_and_that_of_others_their_own_if_they_h
     assert load_config(minimal()).state.path == tmp_path / "xdg/outreach-sync/state.db"
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert usual_places() == [Path("config/outreach-sync.yaml"), Path("/etc/outreach-sync/config.yaml")]
     (mistake,) = _mistakes(minimal())
     assert "state.path: names a home directory that does not exist" in mistake
     assert load_config(minimal("state: {path: /var/lib/x/state.db}\n")).state.path == Path("/var/lib/x/state.db")

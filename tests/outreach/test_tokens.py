@@ -1,5 +1,6 @@
 import fcntl
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -57,12 +58,10 @@ def test_no_token_is_rotated_or_used_that_cannot_be_kept(
     for tried in (1, 2):
         with pytest.raises(StateError, match="No space left"):
             side.tokens.current()
-        assert asked(sandbox) == tried * requests
+        assert (asked(sandbox), side.file.path.exists()) == (tried * requests, False)
 
 
-def test_threads_and_processes_refresh_one_refused_token_once_and_pass_a_rotated_one_on(
-    sandbox: Any, connect: Any
-) -> None:
+def test_threads_and_processes_refresh_a_refused_token_once_and_pass_it_on(sandbox: Any, connect: Any) -> None:
     sandbox.faults.on("refresh_rotates_hard")
     one, other = connect(), connect()
     token = one.tokens.current()
@@ -75,9 +74,7 @@ def test_threads_and_processes_refresh_one_refused_token_once_and_pass_a_rotated
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_revoked_token_says_what_to_do_and_a_hiccup_is_not_taken_for_one(
-    sandbox: Any, side: Any, status: int
-) -> None:
+def test_a_revoked_token_says_what_to_do_and_a_hiccup_is_none(sandbox: Any, side: Any, status: int) -> None:
     sandbox.faults.on("refresh_revoked", status=status)
     with pytest.raises(NotAuthenticatedError, match="auth login"):
         side.tokens.current()
@@ -88,9 +85,7 @@ def test_a_revoked_token_says_what_to_do_and_a_hiccup_is_not_taken_for_one(
     assert asked(sandbox) == 3
 
 
-def test_the_rule_of_one_token_a_minute_is_waited_for_and_no_refusal_where_it_outlasts_patience(
-    sandbox: Any, side: Any
-) -> None:
+def test_the_rule_of_one_token_a_minute_is_waited_for_and_is_no_refusal(sandbox: Any, side: Any) -> None:
     side.tokens.current()
     sandbox.faults.on("token_minute_rule", times=2)
     assert side.tokens.current(side.tokens.current())
@@ -110,12 +105,10 @@ def test_a_new_token_in_the_config_is_taken_and_a_live_one_replaces_a_dead_chain
     assert asked(sandbox) == 4
 
 
-@pytest.mark.parametrize(
-    ("change", "says"), [({"refresh_token": None}, "auth login"), ({"client_secret": "wrong"}, "client_secret")]
-)
-def test_what_is_missing_or_wrong_is_named(connect: Any, change: dict[str, Any], says: str) -> None:
-    with pytest.raises(NotAuthenticatedError, match=says):
-        connect(**change).tokens.current()
+def test_what_is_missing_or_wrong_is_named(connect: Any) -> None:
+    for change, says in (({"refresh_token": None}, "auth login"), ({"client_secret": "wrong"}, "client_secret")):
+        with pytest.raises(NotAuthenticatedError, match=says):
+            connect(**change).tokens.current()
 
 
 def test_a_login_outlives_the_token_in_the_config_its_code_works_once_and_it_mends_a_damaged_file(
@@ -144,14 +137,13 @@ def file(tmp_path: Path) -> TokenFile:
 
 def test_a_place_that_cannot_be_written_is_noticed_in_time(file: TokenFile) -> None:
     below = TokenFile(file.path / "tokens.json")  # where there is no directory
-    with pytest.raises(StateError, match="cannot be written"):
-        below.write(TOKENS)
-    with pytest.raises(StateError, match="cannot be written"), below.alone():
-        pass
+    for attempt in (lambda: below.write(TOKENS), below.alone().__enter__):
+        with pytest.raises(StateError, match="cannot be written"):
+            attempt()
 
 
 def test_a_file_that_is_damaged_or_that_others_may_read_is_refused_one_of_a_newer_version_is_read(
-    file: TokenFile,
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for mode in (0o640, 0o604):
         file.path.chmod(mode)
@@ -164,6 +156,10 @@ def test_a_file_that_is_damaged_or_that_others_may_read_is_refused_one_of_a_newe
             file.read()
     file.path.write_text(json.dumps({"access_token": "a", "invented": 1}))
     assert file.read() == StoredTokens(access_token="a")
+    monkeypatch.setattr(files, "read_limited", Mock(side_effect=PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(os, "geteuid", lambda: 987_654)
+    with pytest.raises(StateError, match=r"it belongs to .+, and this is user 987654.* Run this as its owner"):
+        file.read()
 
 
 def test_one_process_rotates_at_a_time_also_where_it_waited_for_a_file_that_was_replaced(

@@ -292,7 +292,9 @@ def test_a_copy_is_one_private_file_and_whole_or_not_there_and_no_other_copy_is_
     put(state, "before")
     with Store.open(path) as other, other.transaction():
         other.facts.put("name", "not committed")
+        monkeypatch.setattr("outreach_sync.store.flush_directory", flushed := Mock())
         back_up(state, target)
+    flushed.assert_called_once_with(target.parent)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert {one.name for one in path.parent.glob("copy.db*")} == {"copy.db"}
     with Store.open(target) as copy:
