@@ -29,7 +29,7 @@ import urllib3
 import urllib3.connection
 
 from outreach_sync.errors import ConfigError, InterruptedByError, UntrustedAnswerError
-from outreach_sync.http import MaybeSentError, NotSentError, RetriableError, StopSignal, ahead, moment
+from outreach_sync.http import MaybeSentError, NotSentError, RetriableError, StopSignal, ahead
 from outreach_sync.instants import Instant, parse_http_date
 
 if TYPE_CHECKING:
@@ -120,10 +120,9 @@ class Transport:
         if isinstance(failure, (OSError, urllib3.exceptions.HTTPError, zlib.error)):  # those of requests are OSErrors
             raise self._lost(exchange, failure)
         reply, content = carried.result()
-        at = moment(reply.headers.get("Date", ""), parse_http_date)
-        if at is not None:
-            self.server_time, self._seen_at = at, time.monotonic()
-        return Answer(reply.status_code, reply.headers, content, at or self.server_now())
+        with suppress(ValueError):
+            self.server_time, self._seen_at = parse_http_date(reply.headers.get("Date", "")), time.monotonic()
+        return Answer(reply.status_code, reply.headers, content, self.server_now())
 
     def _carry_out(self, exchange: Exchange, prepared: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
         _current.exchange = exchange
