@@ -321,7 +321,6 @@ def test_one_record_that_workbooks_fails_at_holds_up_nobody_else(world: World, m
     ("rule", "person", "prospect"),
     [
         ("outreach_id", {"cf_person_outreach_id": "1"}, {}),
-        ("reference", {"created_through_reference": "outreach-prospect-1"}, {}),
         ("external_id", {}, {"externalId": " pers-1001 "}),
         ("email", {"email": "ADA@example.com"}, {"email": "ada@example.com"}),
     ],

@@ -150,7 +150,7 @@ def test_it_asks_on_a_terminal_and_off_one_wants_to_be_told_that_somebody_is_sur
 # -- rebind: the move of a state to another Outreach or Workbooks
 
 
-KEPT = {"run", "fact", "forgotten_address", "sqlite_sequence", "sqlite_stat1", "_sqlite_migrations"}
+KEPT = {"run", "fact", "forgotten_address", "sqlite_sequence", "_sqlite_migrations"}
 OF_OUTREACH = {"prospect", "sequence_state", "sequence", "changed", "progress"}
 
 

@@ -66,6 +66,7 @@ def test_no_statement_of_a_cycle_scans_a_table_that_grows(world: World) -> None:
                 rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}")
                 plans[shape] = (statement, [row[3] for row in rows] if "temp." not in statement else [])
 
+    world.known(3)  # a state that was small once
     prospects = [world.prospect(email=f"p{number}@example.com") for number in range(40)]
     tasks = [world.skipped_task(one, state="incomplete") for one in prospects[:10]]
     world.do(watched)
