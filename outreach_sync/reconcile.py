@@ -131,9 +131,9 @@ def _survey_states(run: Run, survey: Survey, *, stops: bool) -> None:
             run.store.progress.keep_walk(SURVEY, walk)
     if is_stale or done.walk is not None:
         pull(run, Stream.SEQUENCE_STATES, survey)
-    unnamed = survey.with_unnamed_sequence() if run.config.workbooks.fields.sequences else []
-    for page in run.source.by_id(Stream.SEQUENCE_STATES, unnamed) if unnamed else ():
-        keep_read(run, page)  # the walk's own pages include no sequence
+    named = survey.one_of_each_sequence() if run.config.workbooks.fields.sequences else []
+    for page in run.source.by_id(Stream.SEQUENCE_STATES, named) if named else ():
+        keep_read(run, page)  # the walk's own pages include no sequence, whose name may be unknown, or another by now
     missing, limits = survey.people_with_unseen() if stops else 0, run.config.sync.guard
     known = run.store.people.known(or_lost=True)
     if is_mass_change(missing, known, share=limits.lost_share, count=limits.lost_count):

@@ -183,10 +183,9 @@ class Survey(Table):
         )
         return int(self.value(query))
 
-    def with_unnamed_sequence(self) -> list[int]:
-        """Return one sequence state of each sequence whose name was never seen."""
-        unnamed = "sequence_id IS NOT NULL AND sequence_id NOT IN (SELECT id FROM sequence WHERE name <> '')"
-        return self.column(f"SELECT min(id) FROM sequence_state WHERE {unnamed} GROUP BY sequence_id")
+    def one_of_each_sequence(self) -> list[int]:
+        """Return one sequence state of each sequence, the newest."""
+        return self.column("SELECT max(id) FROM sequence_state WHERE sequence_id IS NOT NULL GROUP BY sequence_id")
 
     def note(self, kind: str, found: Iterable[tuple[int | str | None, ...]]) -> None:
         """Note findings: (id, prospect id, Workbooks id, what the guard counts it as); what was known is left out."""

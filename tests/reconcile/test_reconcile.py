@@ -58,12 +58,14 @@ def test_a_state_that_no_cycle_saw_is_stored_shown_and_listed_by_the_name_of_its
     world.settings["workbooks"]["fields"] = {"sequences": "cf_person_sequences"}
     prospect = world.prospect(states=("finished",))
     world.run()
-    old = {"updatedAt": "2020-01-01T00:00:00Z", "stateChangedAt": world.sandbox.now()}
-    world.outreach.add_state(prospect, world.outreach.add_sequence("Old campaign"), "paused", **old)
+    campaign = world.outreach.add_sequence("Old campaign")
+    world.outreach.add_state(prospect, campaign, "paused", updatedAt=0, stateChangedAt=world.sandbox.now())
     assert world.run().people.updated == 0
-    world.repair()
+    for name in ("Old campaign", "Renamed, and nobody moves in it"):
+        world.outreach.update("sequence", campaign, name=name)
+        world.repair()
+        assert world.person()["cf_person_sequences"].startswith(f"{name}: {PAUSED} (")
     assert world.person()[STATE] == PAUSED
-    assert world.person()["cf_person_sequences"].startswith(f"Old campaign: {PAUSED} (")
 
 
 @pytest.mark.parametrize("kind", [PERSON, TASK])
@@ -72,9 +74,8 @@ def test_what_was_deleted_is_created_again_once_unless_the_config_says_leave(wor
     world.run()
     (record,) = world.workbooks.all(kind)
     world.workbooks.delete(kind, record["id"])
-    for when_deleted, live in (("leave", 0), ("leave", 0), ("recreate", 1), ("recreate", 1)):
-        assert world.repair(sync={"when_deleted": when_deleted}).exit_status == 0
-        assert len(world.workbooks.all(kind)) == live
+    for word, live in (("leave", 0), ("leave", 0), ("recreate", 1), ("recreate", 1)):
+        assert (world.repair(sync={"when_deleted": word}).exit_status, len(world.workbooks.all(kind))) == (0, live)
 
 
 def test_a_person_that_was_taken_out_of_the_bin_is_synced_again_and_gets_the_tasks_that_waited(world: World) -> None:
@@ -88,8 +89,7 @@ def test_a_person_that_was_taken_out_of_the_bin_is_synced_again_and_gets_the_tas
     world.workbooks.restore(PERSON, person)
     world.edit_person(person, **{STATE: "Finished"})
     world.repair(sync=LEAVE)
-    assert world.person()[STATE] == RUNNING
-    assert [task["primary_contact_id"] for task in world.tasks()] == [person]
+    assert (world.person()[STATE], [task["primary_contact_id"] for task in world.tasks()]) == (RUNNING, [person])
 
 
 @pytest.mark.parametrize("alias", [False, True])

@@ -153,8 +153,8 @@ def test_what_was_being_sent_is_in_doubt_after_a_crash_and_its_person_is_read(st
 
 def test_a_task_that_waits_for_its_person_is_no_failure_nor_is_one_to_be_created_after_all(state: Store) -> None:
     with state.transaction():
-        state.outbox.queue_task(7, 1, held=False, run_id="r")
-        state.outbox.queue_task(7, 1, held=True, run_id="s")  # as often as it is seen
+        for run_id in ("r", "s"):  # as often as it is seen
+            state.outbox.queue_task(7, 1, held=False, run_id=run_id)
         (entry,) = state.outbox.find(record="task", key=7)
         state.outbox.mark([entry.id], state="waiting", reason=None)
         assert state.outbox.failures() == state.outbox.due("task", "create", NOW, after=0, limit=9) == []
