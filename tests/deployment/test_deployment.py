@@ -256,15 +256,15 @@ def test_a_command_by_hand_gets_what_the_unit_has(tmp_path: Path, tenant: tuple[
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     words = subprocess.run(wrapper, env=path, capture_output=True, text=True, check=True).stdout.split()
     unit = read(UNITS / ("outreach-sync@.service" if tenant else "outreach-sync.service"))["Service"]
-    assert f"--property=StateDirectory={place}" in words
     assert f"--uid={unit['User'][0]}" in words
-    wanted = {f"--property=LoadCredential={one.replace('%i', 'acme')}" for one in unit["LoadCredential"]}
+    given = {key: unit[key] for key in ("LoadCredential", "StateDirectory", "StateDirectoryMode", "UMask")}
+    wanted = {f"--property={key}={one.replace('%i', 'acme')}" for key, values in given.items() for one in values}
     assert wanted <= set(words)
     assert words[-5:] == ["/usr/local/bin/outreach-sync", "--config", f"/etc/{place}/config.yaml", "failures", "list"]
 
 
 MADE = {  # by what a page says to do as root, apart from what it could not do without
-    "docs/how-to.md": "etc/outreach-sync/credentials etc/outreach-sync/acme/credentials",
+    "docs/how-to.md": "etc/sysusers.d etc/outreach-sync/credentials etc/outreach-sync/acme/credentials",
     "config/systemd/outreach-sync.service": "etc/outreach-sync/credentials etc/sysusers.d/outreach-sync.conf",
     "cron.example": "user var/lib/outreach-sync var/log/outreach-sync etc/logrotate.d/outreach-sync",
 }
