@@ -187,6 +187,7 @@ def test_a_merged_prospect_hands_its_states_over(world: World, which: str) -> No
     stamp = world.outreach.get("sequenceState", state).values["updatedAt"]
     world.outreach.merge_prospects(winner, loser)
     world.outreach.update("sequenceState", state, updatedAt=stamp)
+    world.outreach.add("event", {"name": "opt_out", "prospect": winner})  # it was taken back since
     world.sql("UPDATE progress SET watermark = watermark + 3600000 WHERE stream = 'sequence_states'")
     world.run()  # so that only the event tells of it
     shown = {one["main_location[email]"]: one[STATE] for one in world.people()}
@@ -198,9 +199,8 @@ def test_events_that_may_not_be_read_hold_nothing_up_and_are_named_each_time(wor
     world.prospect(email="ada@example.com")
     for _ in range(2):
         ended = world.run()
-        assert ended.exit_status == 0
         (warning,) = ended.document["warnings"]
-        assert "events.read" in warning
+        assert (ended.exit_status, "events.read" in warning) == (0, True)
     assert world.person()[STATE] == RUNNING
     with world.state() as state:
         assert state.facts.get("first_load_done") is not None

@@ -97,10 +97,10 @@ class Events(Table):
         self.db.table("event").delete_where("task_id IS NULL AND at < ?", [instant])
 
     def add_concerns(self, stream: Stream, ids: Iterable[int], *, removed: bool) -> None:
-        """Note records to be read again by id; `removed`: an event says that they are gone."""
+        """Note records to be read again by id; `removed`: an event says that they are gone, whatever another says."""
         self.do(
             "INSERT INTO concern SELECT ?, value, ? FROM json_each(?) WHERE true"
-            " ON CONFLICT DO UPDATE SET removed = excluded.removed",
+            " ON CONFLICT DO UPDATE SET removed = max(removed, excluded.removed)",
             *(stream, removed, ids),
         )
 
