@@ -250,7 +250,7 @@ def base_fields(pool: Sequence[Prospect], create_fields: Mapping[str, str]) -> d
 
 # Which Person a prospect is: the first rule that finds exactly one live Person wins, and nothing is ever guessed
 
-_OBJECT_REF = re.compile(r"PERS-\d+", re.ASCII)
+_OBJECT_REF = re.compile(r"PERS-\d+", re.ASCII | re.IGNORECASE)
 
 
 class Found(NamedTuple):
@@ -310,8 +310,8 @@ def questions(rule: str, prospect: Prospect) -> tuple[str, ...]:
         case "reference":
             return (prospect_reference(prospect.id),)
         case "external_id":
-            external = (prospect.external_id or "").strip().upper()
-            return (external,) if _OBJECT_REF.fullmatch(external) else ()
+            external = (prospect.external_id or "").strip()
+            return (external.upper(),) if _OBJECT_REF.fullmatch(external) else ()
         case "email":
             return tuple(dict.fromkeys(address.strip() for address in prospect.emails if address.strip()))
     return ()

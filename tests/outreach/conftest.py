@@ -59,7 +59,7 @@ def connect(sandbox: OutreachSandbox, tmp_path: Path) -> Iterator[Callable[..., 
 
     def _connect(*, sync: dict[str, Any] | None = None, **changes: Any) -> Side:
         oauth = {name: getattr(sandbox, name) for name in ("client_id", "client_secret", "refresh_token")}
-        outreach = {"base_url": sandbox.url, "timeout": "5s", **({} if "s2s" in changes else oauth), **changes}
+        outreach = {"base_url": sandbox.url, "timeout": "60s", **({} if "s2s" in changes else oauth), **changes}
         document = {
             "outreach": {name: value for name, value in outreach.items() if value is not None},
             "sync": {"patience": "1m", **(sync or {})},

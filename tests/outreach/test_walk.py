@@ -213,7 +213,7 @@ def test_a_page_that_is_too_large_or_times_out_is_asked_for_smaller(
     sandbox: Any, connect: Any, *, rows: int, fault: str, options: dict[str, int], asked: list[int]
 ) -> None:
     fill(sandbox, rows)
-    side = connect(page_size=200, **({"timeout": "300ms"} if fault == "hang" else {}))
+    side = connect(page_size=200, **({"timeout": "1s"} if fault == "hang" else {}))
     side.tokens.current()
     sandbox.faults.on(fault, **options)
     assert ids(walk(side)) == list(range(1, rows + 1))

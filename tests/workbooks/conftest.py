@@ -25,7 +25,7 @@ Step = Response | Callable[[Form], Response]
 
 def configured(url: str, patience: str = "60s", **keys: Any) -> Config:
     """Return a config of Workbooks alone."""
-    given = {"base_url": url, "api_key": "KEY-77", "application_name": "my-sync", "timeout": "5s", "fields": FIELDS}
+    given = {"base_url": url, "api_key": "KEY-77", "application_name": "my-sync", "timeout": "60s", "fields": FIELDS}
     return Config.model_validate({"workbooks": {**given, **keys}, "sync": {"patience": patience}})
 
 

@@ -20,7 +20,7 @@ def sandbox() -> Iterator[WorkbooksSandbox]:
 
 @pytest.fixture
 def client(sandbox: WorkbooksSandbox) -> Workbooks:
-    return Workbooks(configured(sandbox.url, api_key=sandbox.api_key, timeout="1500ms"), Pauses())
+    return Workbooks(configured(sandbox.url, api_key=sandbox.api_key), Pauses())
 
 
 def test_padded_addresses_are_found_among_longer_ones_in_one_look_up_for_fifty(
