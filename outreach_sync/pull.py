@@ -230,7 +230,7 @@ def _keep_events(run: Run, events: Sequence[Event]) -> int:
         cached, of_prospect = known.get(prospect_id), states.get(prospect_id, [])
         if event.name == STATE_REMOVED:
             told = [one for one in of_prospect if one.sequence_id == event.sequence_id] or of_prospect
-            kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=True)
+            kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=len(told) == 1)
             continue
         if event.name in REMOVED:
             is_shown = cached is None or cached.gone
