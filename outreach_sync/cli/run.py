@@ -131,10 +131,9 @@ def _carry_out(
         level = None if config.logging.level == "debug" else "info"
     began = time.monotonic()
     texts = (TextColumn("{task.completed:>9,}"), TextColumn("{task.description}"))
-    hidden = quiet or not sys.stderr.isatty()
-    bars = Progress(
-        SpinnerColumn(), *texts, TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=hidden
-    )
+    console = Console(stderr=True)
+    hidden = quiet or not sys.stderr.isatty() or console.is_dumb_terminal
+    bars = Progress(SpinnerColumn(), *texts, TimeElapsedColumn(), console=console, transient=True, disable=hidden)
     with ui.stop_on_signals() as stop, bars:
         log = context.start_log(config, "error" if quiet else level)
         ended = perform(config, options, stop, log, work=work, on_progress=partial(_advance, bars, {}))

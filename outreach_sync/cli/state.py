@@ -329,7 +329,9 @@ def forget(
         someone = look_up(store.connection, prospect_id=prospect_id, person_id=person_id)
         if not (someone.known or unknown):
             advice = "Check the id, or add --unknown to have it noted all the same."
-            raise UsageError(f"{_ids(someone)} is not known here, so there is nothing to erase.", advice=advice)
+            raise UsageError(
+                f"{_ids(someone)} is not known here, or was erased before: there is nothing to erase.", advice=advice
+            )
         who = ", ".join([*someone.names, *someone.addresses])
         kept = f"{ui.counted(someone.states, 'sequence state')}, {ui.counted(someone.tasks, 'task')}"
         queued = ui.counted(someone.queued, "entry of the queue", "entries of the queue")
