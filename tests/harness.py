@@ -230,6 +230,6 @@ class Consenting:
     def isatty(self) -> bool:
         return False
 
-    def readline(self, *_: Any) -> str:
+    def readline(self, _most: int) -> str:  # a line may have no end
         said = "".join(self._capsys.readouterr())
         return self._answer(next(line for line in said.splitlines() if "/oauth/authorize" in line)) + "\n"

@@ -216,7 +216,7 @@ def _provisioned(steps: Sequence[Step], document: Mapping[str, Any], changes: Ma
         yield from (f"    {role}: {column}" for role, column in changes.items())
 
 
-_CONSENT_SECONDS = 600.0
+_CONSENT_SECONDS, _LONGEST_PASTE = 600.0, 65_536
 
 
 @click.group(cls=Commands)
@@ -278,7 +278,7 @@ def _pasted(state: str) -> str:
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
     before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return code_from(sys.stdin.readline(), state)
+        return code_from(sys.stdin.readline(_LONGEST_PASTE), state)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -49,6 +49,7 @@ _REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
 _LARGEST_FILE = 65_536
 _JSON_API = "application/vnd.api+json"
 _KEYS = {  # What other keys say of themselves.
+    "PuTTY-User-Key-File": "is a key in PuTTY's own form",
     "PUBLIC KEY": "is a public key",
     "CERTIFICATE": "is a certificate",
     "ssh-rsa": "is a public key",
