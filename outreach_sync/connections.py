@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 LONGEST_BODY = 64 * 2**20  # bytes of an answer, unpacked: a page of a thousand rows has two million
 _CONNECT_SECONDS, _TICK_SECONDS = 10.0, 0.1
-_PIECE = 2**18
 _NOWHERE = ("", "", 0)
 _PORTS = {"http": 80, "https": 443}
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -256,7 +255,7 @@ def _body(reply: urllib3.BaseHTTPResponse, host: str) -> bytes:
     content, unpacked = bytearray(), bytearray()
     too_large = f"an answer of {host} has more than {LONGEST_BODY // 2**20} MB, unpacked; it was not read."
     with reply:
-        while piece := reply.read(_PIECE, decode_content=False):
+        while piece := reply.read(2**18, decode_content=False):
             content += piece
             if len(content) > LONGEST_BODY:
                 raise UntrustedAnswerError(too_large)
@@ -290,10 +289,9 @@ def proxies(url: str) -> dict[str, str]:
     names = (f"{scheme}_proxy", "all_proxy")
     variable = next((name for name, value in os.environ.items() if name.lower() in names and value == proxy), names[0])
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    try:
+    usable = urllib3.util.Url()
+    with suppress(urllib3.exceptions.LocationParseError):
         usable = urllib3.util.parse_url(proxy)
-    except urllib3.exceptions.LocationParseError:
-        usable = urllib3.util.Url()
     if not usable.host or usable.scheme not in ("http", "https"):
         socks = (usable.scheme or "").startswith("socks")
         why = "names a SOCKS proxy, which is not supported" if socks else "is not a proxy"

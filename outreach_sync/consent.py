@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from outreach_sync.http import StopSignal
 
 _LOOPBACK = "127.0.0.1"
-_TICK_SECONDS = 0.2
 _PAGE = "<!doctype html><title>outreach-sync</title><p>"
 _TAKEN = "Done: you can close this page."
 _DENIED = "Access was not allowed, so nothing was stored. To try again, run the command again."
@@ -40,7 +39,7 @@ def landing_of(redirect_uri: str) -> tuple[int, str] | None:
 
 def code_from(pasted: str, state: str) -> str:
     """Take the code out of what a user pasted: the address the browser ended at, its query, or the code alone."""
-    text = "".join(pasted.split()).strip(_AROUND).replace("&amp;", "&")
+    text = "".join(pasted.encode("ascii", "ignore").decode().split()).strip(_AROUND).replace("&amp;", "&")
     if not text:
         raise UsageError("no code was given.", advice="Run `outreach-sync auth login` again and paste the address.")
     address, mark, after = text.partition("?")
@@ -57,7 +56,7 @@ class Listener(ThreadingHTTPServer):
     """Listens where the browser lands, from its making on. A context manager."""
 
     daemon_threads = True
-    timeout = _TICK_SECONDS
+    timeout = 0.2  # seconds between two looks whether to stop
 
     def __init__(self, landing: tuple[int, str], state: str) -> None:
         """Listen; whatever has another state is turned away; OSError: the port is in use."""

@@ -101,14 +101,14 @@ def titled_fields(person: RecordType, fields: Mapping[str, str | None]) -> dict[
     """Return the columns of fields that have a wanted title and are not the configured ones, by role."""
     # The vendor's own integration makes such fields: a second one would confuse everybody. Of a role that is not
     # configured, only the field that links people counts.
-    proposed = {
+    return {
         role: field.name
         for role, column in fields.items()
         if (column not in person.fields if column is not None else role == _LINK)
         and role in TITLES
         and (field := _titled(person, TITLES[role])) is not None
+        and field.name not in fields.values()
     }
-    return {role: column for role, column in proposed.items() if column not in fields.values()}
 
 
 def _titled(person: RecordType, title: str) -> FieldType | None:

@@ -21,7 +21,7 @@ def test_only_plain_http_on_this_machine_is_listened_on() -> None:
         ),  # one alone may have signs of an address
         *((text, "C0DE") for text in ("?state=s3&code=C0DE", "code=C0DE&state=s3")),
         ("localhost:8484/callback?code=C0DE&state=s3#top", "C0DE"),
-        ("<https://localhost:8484/callback?code=C0DE&amp;state=s3>", "C0DE"),
+        ("\ufeff<https://localhost:8484/callback?code=C0DE&amp;state=s3>\udcff\u201d", "C0DE"),
         (" 'https://localhost:8484/callback?code=C0\n  DE&state=s3' \r\n", "C0DE"),
     ],
 )

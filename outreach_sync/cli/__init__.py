@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-_USAGE = 2
-_INTERRUPTED = 130
-
 gc.set_threshold(50_000)
 # Python looks for cycles after so many new containers. Imports and pages make thousands, none of which ever is in one;
 # by default a tenth of the time is spent looking.
@@ -106,9 +103,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             return ended.exit_code
         except click.ClickException as error:
             error.show()
-            return _USAGE
+            return 2
         except click.Abort:
-            return _INTERRUPTED
+            return 130
         except Exception as error:  # noqa: BLE001 - the outermost one
             from outreach_sync.cli.ui import say_failure  # noqa: PLC0415 - not for --help
 

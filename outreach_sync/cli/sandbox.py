@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _SERVICES = ("outreach", "workbooks")
 _PORT = click.IntRange(0, 65_535)
-_SECONDS = 10
 _KINDS = {  # Kind of record -> whose it is, its name there, and what is shown of it.
     "prospect": ("outreach", "prospect", ("name", "emails", "optedOut", "updatedAt")),
     "state": ("outreach", "sequenceState", ("prospect", "sequence", "state", "updatedAt")),
@@ -107,7 +106,7 @@ def _ask(service: str, method: str, path: str, document: object = None) -> Any:
         session.trust_env = False  # no proxy stands between two programs of one machine
         try:
             url = f"{addresses[service]}/_sandbox{path}"
-            answer = session.request(method, url, json=document, timeout=_SECONDS)
+            answer = session.request(method, url, json=document, timeout=10)
             said = answer.json()
         except (requests.RequestException, ValueError):
             why = f"no sandbox answers at {addresses[service]}."

@@ -67,10 +67,9 @@ def init(*, path: Path | None, defaults: bool, force: bool) -> None:
         asked = _QUESTIONS.items() if asks else ()
         text = starter_config({key: click.prompt(text, default, type=kind) for key, (text, default, kind) in asked})
         make_directory(target.parent)
-        try:
-            write_whole(target, text, private=True, new=not force)
-        except FileExistsError as error:
-            raise taken from error
+        write_whole(target, text, private=True, new=not force)
+    except FileExistsError as error:
+        raise taken from error
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}.") from error
     is_usual = target.absolute() in {place.absolute() for place in usual_places()}

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outreach_sync.config import exposed_secrets, find_config, load_config
-from outreach_sync.errors import OutreachSyncError
+from outreach_sync.errors import OutreachSyncError, UsageError
 from outreach_sync.files import root_among_others
 from outreach_sync.http import StopSignal
 from outreach_sync.identity import refuse_another_account
@@ -80,6 +80,9 @@ class Invocation:
 
 def say_failure(error: Exception) -> int:
     """Print the line of what ended a command, and log a bug's traceback at debug; return the exit status."""
+    if isinstance(error, UnicodeError):
+        advice = "Look at the command line, the environment, and what was typed or pasted."
+        error = UsageError("a text that was given is not UTF-8.", advice=advice)
     if isinstance(error, OutreachSyncError):
         click.echo(f"outreach-sync: {scrubbed(error)}", err=True)
         return error.exit_status

@@ -99,17 +99,18 @@ def address(given: str | SecretStr) -> str | SecretStr:
     text = given.strip() if isinstance(given, str) else given.get_secret_value()
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0
+        host = parts.hostname or ""
+        usable = parts.scheme in {"https", "http"} and host.encode("idna") and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not re.fullmatch(_UNBROKEN, text):
+    if not usable or not re.fullmatch(_UNBROKEN, text) or "//*" in text:
         raise ValueError("is not an address")
     if isinstance(given, SecretStr):
         return given
     try:  # whatever the resolver thinks of it
-        loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
+        loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = parts.hostname == "localhost"
+        loopback = host == "localhost"
     if parts.scheme == "http" and not loopback:
         raise ValueError("is http on a host that is not this machine")
     if parts.query or parts.fragment or "@" in parts.netloc:
@@ -186,7 +187,7 @@ _TEMPLATE = r"([^{{}}]|\{{\{{|\}}\}}|\{{({})\}})*"
 _STRAY = "has a place that is not known, or a brace that stands alone"
 _ANY = "text with any of {action} {sequence} {step} {task_type} {id} {prospect}"
 _BRACES = "; {{ and }} for braces"
-_UNBROKEN = r"[^\s\x00-\x1f\x7f\u200b-\u200d\u2060\ufeff]*"
+_UNBROKEN = r"[^\s\x00-\x1f\x7f\u200b-\u200d\u2060\ufeff\ud800-\udfff]*"
 _TORN = "has a blank, a line break or an invisible character inside"  # or it was glued
 _WHOLE = AfterValidator(partial(_fits, _UNBROKEN, _TORN))
 SPANS = "a duration such as 30s, 10m, 24h or 90d"

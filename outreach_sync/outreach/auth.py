@@ -46,7 +46,6 @@ _SHORTEST_KEY_BITS = 2048  # RFC 7518, 3.3
 _LONGEST_WORD = 80
 _EXPIRY_MARGIN_MS = 5 * 60_000
 _REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
-_LARGEST_FILE = 65_536
 _JSON_API = "application/vnd.api+json"
 _KEYS = {  # What other keys say of themselves.
     "PuTTY-User-Key-File": "is a key in PuTTY's own form",
@@ -165,7 +164,7 @@ class TokenFile(NamedTuple):
     def read(self) -> StoredTokens | None:
         """Return what is stored, if anything; StateError: it is unreadable, no token file, or others may read it."""
         try:
-            content = files.read_limited(self.path, _LARGEST_FILE)
+            content = files.read_limited(self.path, 65_536)
             mode = self.path.stat().st_mode
             if not content:
                 return None

@@ -60,10 +60,10 @@ class Store(AbstractContextManager["Store"]):
         """Open the file, made with 0600 where there is none, brought up to date; StateError: it is damaged or newer."""
         path = resolved(path)
         with state_errors(path), ExitStack() as unless_ours:
-            is_there(path)
             make_directory(path.parent)
             with os.fdopen(open_private(path), "rb") as file:  # private before SQLite opens it
-                if file.read(len(_MAGIC)) not in {b"", _MAGIC}:  # it overwrites a file of a few bytes
+                # It overwrites a file of a few bytes. Of a pipe, nothing may ever come.
+                if not path.is_file() or file.read(len(_MAGIC)) not in {b"", _MAGIC}:
                     raise sqlite3.DatabaseError("file is not a database")
             connection = unless_ours.enter_context(closing(connect(path)))
             version = version_of_ours(connection, path)

@@ -140,7 +140,6 @@ def _erase(connection: sqlite3.Connection, whom: Persona) -> None:
     scrub_free_pages(connection)
 
 
-_AT_MOST = 20
 _NOT_IN = "NOT IN (SELECT id FROM"
 _CHECKS = (
     (
@@ -172,7 +171,7 @@ def problems_of(path: Path) -> list[str]:
             version = version_of_ours(connection, path)
             if version == 0:
                 raise StateError(f"{path} is no state of outreach-sync.")
-            damage = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_AT_MOST})")]
+            damage = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
             if damage != ["ok"] or version != VERSION:
                 return [] if damage == ["ok"] else damage
             counts = (

@@ -38,7 +38,7 @@ _ADVICE = {  # What to do about what is said, by a part of that.
     **dict.fromkeys(("full", "no space", "quota"), "Free some disk space; nothing that was committed is lost."),
     **dict.fromkeys(("malformed", "not a database"), _DAMAGED),
     "i/o error": "The disk, or what this user may use of it, is full, or it fails; what was committed is not lost.",
-    "regular file": "Name another path.",
+    **dict.fromkeys(("regular file", "is a directory"), "Name another path."),
     "locked": "Another program holds it open; close that and run again.",
 }
 

@@ -72,9 +72,6 @@ def test_on_a_terminal_it_asks_until_answers_make_sense_and_writes_them_and_with
     assert (tmp_path / "plain.yaml").exists()
 
 
-# -- auth
-
-
 @pytest.fixture
 def paste(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
     return lambda answer: monkeypatch.setattr("sys.stdin", Consenting(capsys, answer))
@@ -221,9 +218,6 @@ def test_no_token_is_promised_that_cannot_be_got_and_a_first_one_dies_with_the_c
     monkeypatch.setattr(instants, "now", lambda now=instants.now: Instant(now() + 15 * DAY))
     ran = newcomer("auth", "status")
     assert (ran.status, "dead" in ran.err) == (3, True)
-
-
-# -- provision
 
 
 @pytest.fixture

@@ -123,9 +123,14 @@ def test_what_an_encoding_lacks_is_an_escape_and_json_stays_json(encoding: str, 
     assert (ran.returncode, f"Active {dash} Running" in ran.stdout) == (0, True)
     ran = _ran("-c", str(setup.config_path), "run", "--dry-run", "--json", PYTHONIOENCODING=encoding)
     assert "Active \u2013 Running" in str(json.loads(ran.stdout)["changes"])
+    assert _ran("-c", str(setup.config_path), "history", "--run", "\udcff").returncode == 2
 
 
-# -- a bug
+def test_ctrl_c_while_modules_load_is_no_traceback() -> None:
+    code = "import importlib, os, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    code += "importlib.import_module = lambda _: os.kill(os.getpid(), 2); import outreach_sync.__main__"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])

@@ -98,7 +98,7 @@ ADDRESSES = ["http://api.example.com", "http://localhost.example.com", "http://1
 ADDRESSES += ["https://a.io/api/v2", "https://a.io/oauth/token/", "https://a.com/x/crm", "https://a.com/login.api"]
 ADDRESSES += ["http://127.0.0.1@example.com", "https://user:pw@example.com", "https://example.com?x=1"]
 ADDRESSES += ["https://example.com#x", "ftp://localhost", "example.com", "https://", "https://[::1", "https://a b"]
-ADDRESSES += ["https://example.com:99999", "", "http://10.0.0.1"]
+ADDRESSES += ["https://example.com:99999", "", "http://10.0.0.1", "https://.a.com", f"https://{'a' * 64}.com"]
 
 
 @pytest.mark.parametrize(
