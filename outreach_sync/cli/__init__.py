@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import os
 import select
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from _typeshed import ReadableBuffer
-
-gc.set_threshold(50_000)
-# Python looks for cycles after so many new containers. Imports and pages make thousands, none of which ever is in one;
-# by default a tenth of the time is spent looking.
 
 # name -> (module, the line that `--help` shows). The help of all commands must not import any of them.
 COMMANDS = {
