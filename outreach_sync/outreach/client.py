@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
@@ -253,7 +254,7 @@ class Outreach:
             if page.next_url is None:
                 seen.clear()
             else:
-                content = hash((tuple((row.id, row.updated_at) for row in page.rows), page.refused))
+                content = hash((tuple(map(attrgetter("id", "updated_at"), page.rows)), page.refused))
                 seen.update((content, hash(page.next_url)))
                 at_most = _SAME_PAGE_AT_MOST if page.received else _EMPTY_PAGES_AT_MOST
                 if seen[content] >= at_most or seen[hash(page.next_url)] > 1:

@@ -1,10 +1,10 @@
 """Answers of Outreach's API into `records`: one schema of what is read, and one mapping.
 
-A page is decoded whole. Where any part of it has another form than nearly all have, it is decoded row by row, and each
-row is brought into the usual form first: ids as text, relationships with only links, flags as numbers or words, times
-as "null", numbers with thousands of digits. What still makes no sense becomes a `Refused`; of such a row an opt-out is
-kept all the same, since it is safe to act on. Facts: Outreach's published OpenAPI; everything may be null, and unknown
-attributes are passed over.
+Rows are decoded one after the other. Where any part of a page has another form than nearly all have, it is read again,
+and each row is brought into the usual form first: ids as text, relationships with only links, flags as numbers or
+words, times as "null", numbers with thousands of digits. What still makes no sense becomes a `Refused`; of such a row
+an opt-out is kept all the same, since it is safe to act on. Facts: Outreach's published OpenAPI; everything may be
+null, and unknown attributes are passed over.
 """
 
 from __future__ import annotations
@@ -138,13 +138,25 @@ class _SequenceRow(Struct, gc=False, tag_field="type", tag="sequence"):
     attributes: _Name
 
 
+class _Answer(Struct, gc=False):
+    """An answer whose rows are decoded and mapped one after the other, so that few objects are alive at a time."""
+
+    data: list[msgspec.Raw]
+    included: list[msgspec.Raw] = []
+    links: _Links | UnsetType | None = UNSET
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
 class _Shape(NamedTuple):
-    """What a row of a stream looks like, with what is wanted besides, and what msgspec decodes it by."""
+    """What a row of a stream looks like, with what is wanted besides, and what decodes it and what is included."""
 
     attributes: Mapping[str, Any]
     relationships: tuple[str, ...]
     row: type[Struct]
-    decoder: msgspec.json.Decoder[Any]
+    decode: Callable[[msgspec.Raw], Any]
+    decode_included: Callable[[msgspec.Raw], Any]
 
 
 @cache
@@ -163,23 +175,23 @@ def _shape(stream: Stream, wanted: Wanted) -> _Shape:
         row = person = defstruct("ProspectRow", parts[:2], gc=False, tag_field="type", tag=kind.type)
     else:
         row, person = defstruct(f"{kind.type}Row", parts, gc=False), _shape(Stream.PROSPECTS, wanted).row
-    others: Any = list[person | _SequenceRow]  # type: ignore[valid-type]
-    included: Any = ("included", others, msgspec.field(default_factory=list))
-    links = ("links", _Links | UnsetType | None, UNSET)
-    answer = defstruct(f"{kind.type}Answer", [("data", list[row]), included, links])  # type: ignore[valid-type]
-    return _Shape(types, pointers, row, msgspec.json.Decoder(answer))
+    return _Shape(types, pointers, row, *(msgspec.json.Decoder(one).decode for one in (row, person | _SequenceRow)))
 
 
 def read_page(answer: Answer, stream: Stream, wanted: Wanted) -> Page | None:
     """Parse one answer of a walk (None: it is none); its `next_url` is '' where it does not tell what follows."""
+    shape, make, people, sequences = _shape(stream, wanted), _MAKERS[stream], list[Prospect](), list[Sequence]()
     try:
-        content = _shape(stream, wanted).decoder.decode(answer.body)
-        rows = [_MAKERS[stream](row, wanted) for row in content.data]
-        people = [_prospect(row, wanted) for row in content.included if type(row) is not _SequenceRow]
+        content: Any = _ANSWER.decode(answer.body)
+        rows = [make(row, wanted) for row in map(shape.decode, content.data)]
+        for row in map(shape.decode_included, content.included):
+            if isinstance(row, _SequenceRow):
+                sequences.append(Sequence(row.id, row.attributes.name))
+            else:
+                people.append(_prospect(row, wanted))
     except _UNUSUAL:
         document = parsed_object(answer.body) or {}
         return _row_by_row(document, answer, stream, wanted) if isinstance(document.get("data"), list) else None
-    sequences = [Sequence(row.id, row.attributes.name) for row in content.included if type(row) is _SequenceRow]
     following = "" if content.links is UNSET else content.links and content.links.next
     return _page(answer, stream, rows, people, sequences)._replace(next_url=following)
 
@@ -251,7 +263,7 @@ def _state(row: Any, _wanted: Wanted) -> SequenceState:
 
 def _prospect(row: Any, wanted: Wanted) -> Prospect:
     one = row.attributes
-    emails = tuple(filter(None, map(str.strip, one.emails))) if one.emails else ()
+    emails = tuple([line for email in one.emails or () if (line := email.strip()) and "\n" not in line])
     reference = (one.externalId or "").strip()
     more = {name: _scalar(value) for name in wanted.prospect if (value := getattr(one, name)) is not UNSET}
     return Prospect._make((
@@ -294,7 +306,7 @@ _MAKERS: dict[Stream, Callable[[Any, Wanted], Any]] = {
 }
 
 
-@lru_cache(maxsize=4_096)  # rows come in the order of their stamps, and bulk actions give many the same one
+@lru_cache(maxsize=64)  # a row has the same stamp twice, and bulk actions give one to many rows in a row
 def _instant(text: str | None) -> Instant | None:
     return None if text is None else parse_iso(text)
 

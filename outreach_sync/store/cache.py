@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outreach_sync.records import Event, Prospect, Sequence, SequenceState, SourceTask
@@ -19,7 +17,7 @@ from outreach_sync.rules.person import OPTED_OUT, PooledProspect, PooledState, m
 from outreach_sync.store.schema import IDS, Table, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     from outreach_sync.instants import Instant
 
@@ -30,9 +28,9 @@ _STATE = "id, prospect_id, sequence_id, state, state_changed_at, sequence_step_i
 _SHOWN = slice(1, 5)  # what a Person shows of a state
 _PROSPECT = (
     "id, first_name, last_name, emails, external_id, extra, opted_out, opted_out_at, email_opted_out, emails_opted_at,"
-    " trashed_at, known, gone, updated_at, ahead"
+    " trashed_at, updated_at, ahead"
 )
-_DECIDING = slice(6, 13)  # what a decision about a linked Person looks at: opt-outs, and whether the prospect is there
+_DECIDING = slice(6, 11)  # what a decision about a linked Person looks at: opt-outs, and whether it is in the trash
 _TASK = (
     "id, prospect_id, sequence_id, sequence_state_id, task_type, action, due_at, note, attributes, skipped, updated_at,"
     " ahead"
@@ -46,7 +44,6 @@ NEWEST_OPEN = (
 _IDS_OF = {"prospect": "prospect_id", "sequence": "sequence_id", "sequenceState": "sequence_state_id"}
 """The columns of the relationships of which an answer may say nothing."""
 _UNTOLD = object()
-_IS_LINE = re.compile(r"[^\n]*").fullmatch
 _OPT_OUTS = {"opt_out": ("opted_out", "opted_out_at"), "emails_opt_out": ("email_opted_out", "emails_opted_at")}
 """What an event of this name sets: a flag, and since when."""
 
@@ -89,23 +86,21 @@ class CachedTask(NamedTuple):
 class Cache(Table):
     """The tables of source records. Every method that changes them must be called inside a transaction."""
 
-    def _to_store(self, table: str, columns: str, rows: list[_Row], trust: Trust) -> Iterator[tuple[_Row, _Row | None]]:
-        """Yield the rows that differ and are to be believed, the newest of each id, each with what is stored of it."""
-        latest: dict[int, _Row] = {}
+    def _to_store(self, table: str, columns: str, rows: list[_Row], trust: Trust) -> list[tuple[_Row, _Row | None]]:
+        """Return the rows that differ and are to be believed, the newest of each id, each with what is stored of it."""
+        latest, by_stamp = dict[int, _Row](), trust._replace(as_is=False)
         for row in rows:
-            if row[0] not in latest or trust._replace(as_is=False).replaces(row, latest[row[0]]):
+            other = latest.setdefault(row[0], row)
+            if other is not row and by_stamp.replaces(row, other):
                 latest[row[0]] = row
         if not latest:
-            return
-        # a prospect that was gone and is there again is believed, whatever its stamp
-        read = columns.replace("updated_at", "iif(gone, NULL, updated_at)") if table == "prospect" else columns
-        stored = {row[0]: row for row in self.do(f"SELECT {read} FROM {table} WHERE id IN {IDS}", latest)}
-        for one, told in latest.items():
-            before, row = stored.get(one), told
-            if _UNTOLD in told[1:4]:
-                row = tuple(old if new is _UNTOLD else new for new, old in zip(told, before or repeat(None)))  # noqa: B905
-            if before is None or (row != before and trust.replaces(row, before)):
-                yield row, before
+            return []
+        stored = {row[0]: row for row in self.do(f"SELECT {columns} FROM {table} WHERE id IN {IDS}", latest)}
+        for row in [row for row in latest.values() if row[1] is _UNTOLD or row[2] is _UNTOLD or row[3] is _UNTOLD]:
+            before = stored.get(row[0], (None,) * len(row))
+            latest[row[0]] = tuple(old if new is _UNTOLD else new for new, old in zip(row, before, strict=True))
+        differing = [(row, stored.get(one)) for one, row in latest.items() if stored.get(one) != row]
+        return [(row, before) for row, before in differing if before is None or trust.replaces(row, before)]
 
     def know(self, prospect_ids: Iterable[int]) -> None:
         """Make sure there is a row for each prospect, even one that was never seen itself."""
@@ -114,29 +109,24 @@ class Cache(Table):
 
     def keep_states(self, states: Iterable[SequenceState], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store sequence states, remove those without a prospect; return whom that concerns and how many changed."""
+        until, told = trust.until, [_as_told(state) if state.untold else state for state in states]
         rows = [
-            (*one[:5], step, replied, stamp, 0 if stamp is None or stamp <= trust.until else 1)
-            for one in [_as_told(state) if state.untold else state for state in states]
-            for stamp, _, step, replied in (one[5:],)
+            (one, prospect, sequence, word, changed_at, step, replied, at, 0 if at is None or at <= until else 1)
+            for one, prospect, sequence, word, changed_at, at, _, step, replied in told
         ]
-        fresh, taken, concerned, changed = list[_Row](), list[int](), set[int](), 0
-        for row, before in self._to_store("sequence_state", _STATE, rows, trust):
-            if row[1] is not None:
-                fresh.append(row)
-            elif before is not None:
-                taken.append(row[0])
-            else:
-                continue
-            if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[7] != row[7]):
-                changed += 1
-                had = (before or row)[1]
-                concerned.add(had)
-                concerned.add(row[1] or had)
-        self.write("sequence_state", _STATE, fresh)
-        if taken:
+        differing = self._to_store("sequence_state", _STATE, rows, trust)
+        differing = [(row, before) for row, before in differing if row[1] is not None or before is not None]
+        self.write("sequence_state", _STATE, [row for row, _ in differing if row[1] is not None])
+        if taken := [row[0] for row, _ in differing if row[1] is None]:
             self.remove_states(taken)
+        shown = [
+            (row, before or row)
+            for row, before in differing
+            if before is None or before[_SHOWN] != row[_SHOWN] or (before[4] is None and before[7] != row[7])
+        ]
+        concerned = {one[1] for pair in shown for one in pair if one[1] is not None}
         self.know(concerned)
-        return concerned, changed
+        return concerned, len(shown)
 
     def remove_states(self, state_ids: Collection[int]) -> set[int]:
         """Remove sequence states that certainly do not exist any more; return the prospects that had them."""
@@ -146,32 +136,30 @@ class Cache(Table):
 
     def keep_prospects(self, prospects: Iterable[Prospect], trust: Trust = _STAMPS_COUNT) -> tuple[set[int], int]:
         """Store prospects; return those whose Person may have to say something else, and how many changed at all."""
+        until, there = trust.until, "(SELECT * FROM prospect WHERE known AND NOT gone)"
         rows = [
             (
-                one, first, last, "\n".join(filter(_IS_LINE, emails)) or None, external,
-                json.dumps(extra) if extra else None,
-                1 if out else 0, out_at, 1 if email_out else 0, emails_at, trashed_at, 1, 0, stamp,
-                0 if stamp is None or stamp <= trust.until else 1,
+                one, first, last, "\n".join(emails) or None, external, json.dumps(extra) if extra else None,
+                1 if out else 0, out_at, 1 if email_out else 0, emails_at, trashed_at, at,
+                0 if at is None or at <= until else 1,
             )
-            for one, first, last, emails, external, out, out_at, email_out, emails_at, trashed_at, stamp, extra
+            for one, first, last, emails, external, out, out_at, email_out, emails_at, trashed_at, at, extra
             in prospects
         ]  # fmt: skip
-        fresh, concerned = list[_Row](), set[int]()
-        for row, before in self._to_store("prospect", _PROSPECT, rows, trust):
-            fresh.append((*row, row[-2] if row[6] or row[8] else None, 0))
-            # since when an opt-out was seen may have been read from a stamp that lay ahead
-            if before is None or before[-1] or before[_DECIDING] != row[_DECIDING]:
-                concerned.add(row[0])
+        fresh = self._to_store(there, _PROSPECT, rows, trust)  # whoever was gone is believed, whatever the stamp
+        concerned = {  # since when an opt-out was seen may have been read from a stamp that lay ahead
+            row[0] for row, before in fresh if before is None or before[-1] or before[_DECIDING] != row[_DECIDING]
+        }
         self.write(
             "prospect",
-            f"{_PROSPECT}, opt_out_seen_at, history_read",
-            fresh,
+            f"{_PROSPECT}, opt_out_seen_at, known, gone, history_read",
+            [(*row, row[-2] if row[6] or row[8] else None, 1, 0, 0) for row, _ in fresh],
             opt_out_seen_at="iif(excluded.opted_out OR excluded.email_opted_out, iif(prospect.ahead,"
             " excluded.opt_out_seen_at, coalesce(opt_out_seen_at, excluded.opt_out_seen_at)), NULL)",
             history_read="history_read",
             listed="listed AND emails IS excluded.emails",
         )
-        if others := [row[0] for row in fresh if row[0] not in concerned]:
+        if others := [row[0] for row, _ in fresh if row[0] not in concerned]:
             concerned.update(self.column(f"SELECT id FROM prospect WHERE person_id IS NULL AND id IN {IDS}", others))
         return concerned, len(fresh)
 
@@ -272,10 +260,11 @@ class Cache(Table):
 
     def prospects(self, prospect_ids: Collection[int]) -> dict[int, CachedProspect]:
         """Return prospects by id; those never heard of are absent."""
-        rows = self.do(f"SELECT {_PROSPECT}, person_id, history_read FROM prospect WHERE id IN {IDS}", prospect_ids)
+        columns = f"{_PROSPECT}, known, gone, person_id, history_read"
+        rows = self.do(f"SELECT {columns} FROM prospect WHERE id IN {IDS}", prospect_ids)
         found = {}
-        for one, first, last, emails, external_id, extra, *told, known, gone, updated_at, _, person_id, read in rows:
-            out, out_at, email_out, emails_at, trashed_at = told
+        for one, first, last, emails, external_id, extra, *told, _, known, gone, person_id, read in rows:
+            out, out_at, email_out, emails_at, trashed_at, updated_at = told
             flags = (bool(out), out_at, bool(email_out), emails_at, trashed_at, updated_at)
             lines = tuple(emails.split("\n")) if emails else ()
             prospect = Prospect._make((one, first, last, lines, external_id, *flags, parsed(extra)))

@@ -166,7 +166,7 @@ def test_a_prospect_is_read_as_it_stands() -> None:
 def test_addresses_and_references_come_in_several_forms() -> None:
     for emails in (None, [], [None, "", " "], 7):
         assert one_prospect(emails=emails).emails == ()
-    for emails in ("a@example.com", [None, " a@example.com ", {"email": "x"}]):
+    for emails in ("a@example.com", [None, " a@example.com ", {"email": "x"}], ["broken\naddress", "a@example.com\n"]):
         assert one_prospect(emails=emails).emails == ("a@example.com",)
     for given_, expected in {123: "123", "  ": None, " PERS-1 ": "PERS-1", None: None, "null": None}.items():
         found = one_prospect(externalId=given_, lastName="Null")
