@@ -335,7 +335,7 @@ def _leads_to_log_in(location: str, endpoint: str) -> bool:
 def _turned_down(answer: Answer, asked: float | None) -> OutreachSyncError:
     """Tell, by the reason a 401 or 403 gives, what passes from what does not. The list of reasons is open."""
     said = _json_object(answer.body) or {}
-    reason = clean_text(str(said.get("failure_reason") or said.get("failure_message") or ""))
+    reason = clean_text(str(said.get("failure_reason") or said.get("failure_message") or "; ".join(reasons_in(said))))
     if reason in _SESSION_REASONS:
         return TurnedAwayError(f"Workbooks has no session for us ({reason})", asked_seconds=asked)
     if reason in _PASSING_REASONS:

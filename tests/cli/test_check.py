@@ -45,7 +45,7 @@ _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
         (_NO_EVENTS, {}, 0, {"outreach scope events.read": "warn"}, "events.r"),
         (_NO_TASKS, {}, 3, {"workbooks permission activity/tasks create": "fail"}, ""),
         (_NO_UPDATES, {}, 3, {"workbooks permission crm/people update": "fail"}, ""),
-        (_NO_READING, {}, 3, {"workbooks permission activity/tasks read": "fail"}, "403"),
+        (_NO_READING, {}, 3, {"workbooks permission activity/tasks read": "fail"}, "permission to read"),
         (_FIXED, {}, 3, {"workbooks field sequence_state": "fail"}, ""),
         (_JOB_TITLE, {}, 3, {"workbooks required crm/people": "fail"}, "person_job_title"),
         (("workbooks eq_case_sensitive", {}), {}, 0, {"workbooks eq ignores case": "warn"}, ""),
