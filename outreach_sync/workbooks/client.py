@@ -6,7 +6,7 @@ What becomes of a write, object by object, and never in a way that could write a
 
 - It did not arrive, or Workbooks put it off (a redirect, 429, 503): after a pause the same batch goes again. If an
   update was carried out all the same, the second one is stale, and the record is compared with what was sent. Creations
-  are looked for first, twice, since rows may appear late; after redirects that prove to write nothing, once, as late.
+  are looked for first, twice, since rows may appear late; after three redirects that wrote nothing, once, as late.
 - Its answer was lost or is unclear: the verdict is `Unknown`, and the caller looks before sending again.
 - It was put off for as long as patience lasts: that is an error, and nothing else is sent. Only where a gateway lets
   one half of the batch through and not the other, the object at which it stops is `Unknown`, and the rest is settled.
@@ -32,7 +32,7 @@ from outreach_sync.workbooks import wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-_TURNED_AWAY_LIMIT, _READINGS_LIMIT = 3, 3
+_TURNED_AWAY_LIMIT, _READINGS_LIMIT, _PROOFS = 3, 3, 3
 _WRITE_GRACE_SECONDS, _LOOK_AGAIN_SECONDS, _BRIEFLY = 20.0, 2.0, 1.0
 _LOST = (http.MaybeSentError, http.GarbledError, wire.FailedError)
 _CLEAN_ANSWERS = 10  # so many must come without a redirect before several requests go at once again
@@ -59,7 +59,7 @@ class Workbooks:
         self._turn, self._counting = threading.Lock(), threading.Lock()
         self._slowed, self._turned_away, self._proven = 0, 0, False
         self._skip_totals: tuple[str, ...] = ("__skip_total_rows", "_skip_total_rows")
-        self.redirected_was_written: set[bool] = set()  # what became of creations that were answered by a redirect
+        self.redirected_was_written: list[bool] = []  # whether anything of creations was that a redirect answered
         self.fields = {role: name for role, name in section.fields.model_dump().items() if name is not None}
         self._datatypes = {
             name: Datatype.BOOLEAN if isinstance(value, bool) else Datatype.TEXT
@@ -375,7 +375,7 @@ class _Delivery:
         nameless = Unknown("it was put off, and has no reference by which it could be looked for")
         self._found |= {place: nameless for place, one in waiting.items() if not one}
         proven, count = self._client.redirected_was_written, len(missing)
-        only_late = self._was_redirected and proven == {False}
+        only_late = self._was_redirected and len(proven) >= _PROOFS and not any(proven)
         for is_late in (True,) if only_late else (False, True):
             if is_late and missing:
                 http.pause(_LOOK_AGAIN_SECONDS, self._client.stop)
@@ -387,7 +387,7 @@ class _Delivery:
                     else Unknown("several records bear the reference of the one that was to be created")
                 )
         if count and (self._was_redirected or len(missing) < count):
-            proven.add(len(missing) < count)
+            proven.append(len(missing) < count)
             if only_late and len(missing) < count:
                 self._look_for_creations()
 

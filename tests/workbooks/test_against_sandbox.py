@@ -52,7 +52,7 @@ def test_a_redirect_of_a_creation_costs_no_answer_but_those_that_tell_what_becam
     sandbox: WorkbooksSandbox, client: Workbooks, done: float, looks: int
 ) -> None:
     """What is redirected once more is luck; where no redirect wrote anything, the first of two look-ups is left out."""
-    spare = 2 - looks  # until the first redirect has shown that it wrote nothing
+    spare = 3 * (2 - looks)  # until so many redirects have shown that they write nothing
     for seed in range(24):
         sandbox.journal.clear()
         sandbox.faults.on("delaying_redirect", probability=0.6, done=done, seed=seed)
