@@ -112,9 +112,8 @@ class Transport:
                     exchange.give_up()
                     raise InterruptedByError(self._stop.signal_number)
                 if exchange.is_late():
-                    proxy = self._surroundings["proxies"] and not exchange.connected
                     exchange.give_up()
-                    raise self._lost(exchange, urllib3.exceptions.ProxyError("", TimeoutError()) if proxy else None)
+                    raise self._lost(exchange, None)
         failure = carried.exception()
         if isinstance(failure, (OSError, urllib3.exceptions.HTTPError, zlib.error)):  # those of requests are OSErrors
             raise self._lost(exchange, failure)
@@ -146,7 +145,10 @@ class Transport:
         numbers = [one.errno for one in causes if isinstance(one, OSError) and not isinstance(one, TimeoutError)]
         known = (reason for kind, reason in _REASONS if any(isinstance(cause, kind) for cause in causes))
         said = (os.strerror(number) for number in numbers if number)
-        return NotSentError(f"{host} cannot be reached: {next(chain(known, said), 'it does not answer')}.")
+        why = next(chain(known, said), "it does not answer")
+        if (self._surroundings or {}).get("proxies") and "proxy" not in why:
+            why += ", by way of the proxy that the environment names"
+        return NotSentError(f"{host} cannot be reached: {why}.")
 
     def server_now(self) -> Instant | None:
         """Say what the service's clock reads: its last `Date` and the time since, None before the first answer."""
@@ -177,15 +179,11 @@ class Exchange:
     given_up: bool = False
     line: _Watched | None = None
 
-    def is_reached(self) -> bool:
-        """Say whether the service answers at all, or the proxy on the way to it."""
-        line = self.line
-        return self.connected or (line is not None and line.sock is not None)
-
     def is_late(self) -> bool:
         """Say whether its time is over, or that for finding and reaching the service, all of its addresses together."""
-        lasted = time.monotonic() - self.began
-        return lasted >= self.seconds or (lasted >= _CONNECT_SECONDS and not self.is_reached())
+        lasted, line = time.monotonic() - self.began, self.line
+        reached = self.connected or (line is not None and line.sock is not None)  # the service, or a proxy before it
+        return lasted >= self.seconds or (lasted >= _CONNECT_SECONDS and not reached)
 
     def give_up(self) -> None:
         """Shut its connection down, unless another exchange has taken it."""
