@@ -100,7 +100,7 @@ def _linked_person(person: Mapping[str, Any], links: why.Links) -> Iterator[ui.L
         yield "Workbooks does not show it any more, neither alive nor deleted: nothing is written to it."
     if person["untouched"]:
         yield "It is left alone: it does not have the values of sync.people.only_where."
-    yield f"Last written: {person['last_written_at'] or 'never, nothing differed'}."
+    yield f"Last written: {person['last_written_at'] or 'never'}."
     yield "It holds, as last accepted or read:"
     yield from _fields(person["holds"])
     if not person["certain"]:

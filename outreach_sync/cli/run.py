@@ -47,7 +47,7 @@ _DONE = (  # What the line says: part and count of the summary, what was done, a
     ("people", "created", "created", "to create"),
     ("people", "recreated", "created again", "to create again"),
     ("tasks", "created", "tasks cancelled", "tasks to cancel"),
-    ("people", "skipped", "without a Person, left out", "without a Person, left out"),
+    ("people", "skipped", "left alone", "left alone"),
 )
 
 

@@ -42,7 +42,7 @@ def test_the_document_is_one_line_whose_times_are_the_services(setup: Any) -> No
 def test_without_json_one_line_says_it_all_and_counts_nothing_twice_as_does_that_of_a_reconcile(setup: Any) -> None:
     said = re.sub(r"\d+\.\d s", "T", setup("run").out)
     wait = "1 waiting · 2 need you → outreach-sync failures list · T\n"
-    assert said == f"✓ 47 updated · 9 created · 23 tasks cancelled · 1 without a Person, left out · {wait}"
+    assert said == f"✓ 47 updated · 9 created · 23 tasks cancelled · 1 left alone · {wait}"
     assert setup("run").out.startswith("✓ nothing to do · 1 waiting · 2 need you")
     setup.workbooks.update(PERSON, 1002, cf_person_sequence_state="Pending")
     assert "Bo Example  prospect 2  Person 1002" in setup("reconcile", "--dry-run").out
