@@ -244,6 +244,7 @@ OUTREACH = [
     Scenario("outreach", "trashed_listed", life=lambda one: one.outreach.update("prospect", 2, trashedAt=0), **_LATER),
     Scenario("outreach", "to_one_null", {"relationship": "sequence"}, **_LATER),
     # whole answers
+    Scenario("outreach", "date_missing", {}, "of a first load that reads so far back", config=_LATELY),
     Scenario("outreach", "url_too_long", {"bytes": 600}),
     *_variants("outreach", "rate_limited", "form", (*_FORMS, "odd")),
     Scenario("outreach", "rate_limited", {"form": "seconds", "wait": 3600}, "an hour"),

@@ -137,7 +137,8 @@ class RateLimit:
 class Trouble(NamedTuple):
     """Strikes whole answers: instead of them, or on their way.
 
-    The token endpoints are struck by these faults only if their option `kind` says so, ``token`` or ``s2s``.
+    The token endpoints are struck by these faults only if their option `kind` says so, ``token`` or ``s2s``, but for
+    `date_missing`: a header that something on the way strips is missing everywhere.
     """
 
     faults: FaultBoard
@@ -166,7 +167,7 @@ class Trouble(NamedTuple):
         return response if broken is None else response._replace(wire=WireFault("reset_during"))
 
     def _take(self, name: str, kind: str) -> Mapping[str, Any] | None:
-        if kind in {"token", "s2s"} and (self.faults.peek(name) or {}).get("kind") != kind:
+        if name != "date_missing" and kind in {"token", "s2s"} and (self.faults.peek(name) or {}).get("kind") != kind:
             return None
         return self.faults.take(name)
 
@@ -251,7 +252,7 @@ hang(seconds=seconds): no answer for `seconds` (60), then the connection is clos
 slow(seconds=seconds): the body takes `seconds` (5) to arrive
 redirect_elsewhere(host=text): 302 to the same path on `host` (https://elsewhere.example)
 clock_skew(ms=whole): the Date header is off by `ms` (3600000, may be negative)
-date_missing: answers have no Date header
+date_missing: answers have no Date header, those that bring a token neither
 url_too_long(bytes=0..): 414 with HTML for an address of more than `bytes` (4096)
 token_expired_mid_walk: the access token in use dies: 401 until it is refreshed
 second_access_token_refused(nth=0..): 401 for every access token that took `nth` (2) refreshes or more
