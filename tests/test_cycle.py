@@ -177,12 +177,9 @@ def test_a_deleted_person_is_left_deleted_where_the_config_says_so(world: World)
     assert world.people() == []
 
 
-def several(world: World, count: int) -> list[int]:
-    return [world.prospect(email=f"p{number}@example.com", states=("finished",)) for number in range(count)]
-
-
 def test_a_dry_run_shows_what_the_guard_would_stop_and_changes_nothing(world: World) -> None:
-    several(world, 5)
+    for number in range(5):
+        world.prospect(email=f"p{number}@example.com", states=("finished",))
     world.run()
     before = (world.writes(), world.state_path.read_bytes())
     ended = world.run(sync={"labels": {"finished": "Failed"}}, dry_run=True)
@@ -225,7 +222,8 @@ def test_a_stream_that_fails_hides_no_opt_out_in_another_unless_outreach_says_wh
 
 
 def test_a_walk_that_was_interrupted_goes_on_where_it_stopped(world: World) -> None:
-    several(world, 6)
+    for number in range(6):
+        world.prospect(email=f"p{number}@example.com")
     reads = [ended.document["streams"]["sequence_states"]["read"] for ended in (cut_off(world, 2), world.run())]
     assert (reads, len(world.people())) == ([4, 2], 6)
 

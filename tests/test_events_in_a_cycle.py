@@ -163,7 +163,8 @@ def test_a_destroyed_prospect_counts_no_more_and_keeps_its_opt_out(world: World)
     assert [one[STATE] for one in world.people()] == ["Not Active", "Opted Out"]
 
 
-def test_an_opt_out_of_a_prospect_who_is_gone_at_the_next_run_is_not_missed(world: World) -> None:
+@pytest.mark.parametrize("lost", [False, True], ids=["", "after a lost state"])
+def test_an_opt_out_of_a_prospect_who_is_gone_at_the_next_run_is_not_missed(world: World, *, lost: bool) -> None:
     out, back, removed = (world.prospect(email=f"{name}@example.com") for name in ("ada", "bo", "cy"))
     world.run()
     next_minute(world)
@@ -172,6 +173,8 @@ def test_an_opt_out_of_a_prospect_who_is_gone_at_the_next_run_is_not_missed(worl
     world.outreach.update("prospect", back, optedOut=False, emailOptedOut=False)
     for prospect in (out, back, removed):
         world.outreach.delete("prospect", prospect)
+    if lost:
+        world.lose_the_state()
     world.run()
     shown = [(one[NO_EMAIL], one[STATE]) for one in world.people()]
     assert shown == [(True, "Opted Out"), (False, "Not Active"), (False, "Not Active")]

@@ -175,7 +175,7 @@ class Cache(Table):
         for event in opt_outs:
             flag, since = _OPT_OUTS[event.name]
             happened = event.event_at if event.event_at is not None else event.at
-            which = f"id = ? AND known AND NOT {flag} AND (ahead OR coalesce(updated_at <= ?, 1))"
+            which = f"id = ? AND NOT {flag} AND (ahead OR coalesce(updated_at <= ?, 1))"
             values = (happened, event.prospect_id, happened)
             changed = self.do(f"UPDATE prospect SET {flag} = 1, {since} = ? WHERE {which}", *values)
             if changed.rowcount and event.prospect_id is not None:
