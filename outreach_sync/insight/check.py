@@ -260,14 +260,12 @@ def _person(config: Config, person: RecordType) -> Iterator[Check]:
     hint = "Make sure that this is the field that keeps e-mail from being sent; else set workbooks.fields.no_email."
     fine = "its title is 'No Email'" if no_email else "not tried, since the field is not there"
     yield _judged("workbooks field no_email is No Email", problem, hint, fine, "warn")
-    written = (*_NEW_PERSON, *people.create_fields)
+    there = [one for one in fields.values() if one in person.fields]  # what is said of the others stands above
     actions = ("create", "update") if people.when_missing == "create" and not people.only_where else ("update",)
-    yield from _writes("crm/people", person, actions, written, (*written, *fields.values()))
+    yield from _writes("crm/people", person, actions, (*_NEW_PERSON, *people.create_fields, *there))
 
 
-def _writes(
-    what: str, described: RecordType, actions: Sequence[str], written: Sequence[str], filled: Sequence[str | None] = ()
-) -> Iterator[Check]:
+def _writes(what: str, described: RecordType, actions: Sequence[str], written: Sequence[str]) -> Iterator[Check]:
     for action in actions:
         name = f"workbooks permission {described.controller or described.class_name} {action}"
         found = metadata.permission_problems(described, (action,))
@@ -277,12 +275,13 @@ def _writes(
     fields = described.fields
     unset = [one for one in written if "[" not in one and (one not in fields or not fields[one].createable)]
     problem = f"fields that cannot be set on a new record: {', '.join(unset)}" if unset else ""
-    hint = "Give the API key's user access to them, or correct sync.people.create_fields."
+    hint = "Give the API key's user access to them, or correct workbooks.fields or sync.people.create_fields."
     yield _judged(f"workbooks new {what}", problem, hint, "every field of a new record can be set")
     needed = [one for one in fields.values() if one.required and one.createable]
-    missing = [one for one in needed if one.name not in (filled or written)]
+    missing = [one for one in needed if one.name not in written]
     shown = ", ".join(f"{one.name} ('{one.title}')" for one in missing)
-    fill = "Fill it from a prospect's attribute by sync.people.create_fields, or make" if filled else "Make"
+    by_us = described.class_name == PERSON_CLASS
+    fill = "Fill it from a prospect's attribute by sync.people.create_fields, or make" if by_us else "Make"
     problem = f"a new record must have {shown}, and nothing fills it" if missing else ""
     fine = "every field that a new record must have is written"
     yield _judged(f"workbooks required {what}", problem, f"{fill} it optional in Workbooks.", fine)

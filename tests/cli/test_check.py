@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from outreach_sync.store import run_lock
-from tests.harness import FIELDS, PERSON, TASK
+from tests.harness import FIELDS, PERSON, STATE, TASK
 
 PICKLIST_ENTRY = "Private::PicklistEntry"
 
@@ -48,6 +48,7 @@ _SHOE_SIZE = {"create_fields": {"person_shoe_size": "title"}}
         (_NO_READING, {}, 3, {"workbooks permission activity/tasks read": "fail"}, "permission to read"),
         (_FIXED, {}, 3, {"workbooks field sequence_state": "fail"}, ""),
         (_JOB_TITLE, {}, 3, {"workbooks required crm/people": "fail"}, "person_job_title"),
+        (("workbooks field_not_createable", {"field": STATE}), {}, 3, {"workbooks new crm/people": "fail"}, STATE),
         (("workbooks eq_case_sensitive", {}), {}, 0, {"workbooks eq ignores case": "warn"}, ""),
         # what the config names and Workbooks lacks, with the nearest
         (None, _WORDS, 3, {"workbooks task status": "fail", "workbooks task types": "fail"}, "it has 'Cancelled'"),

@@ -347,6 +347,7 @@ WORKBOOKS = [
     Scenario("workbooks", "no_permission_to_create", {"class": TASK}, "tasks"),
     Scenario("workbooks", "no_permission_to_update", {"class": PERSON}, "people"),
     *_variants("workbooks", "field_not_updateable", "field", (_LABEL, _NO_EMAIL, _LISTED)),
+    *_variants("workbooks", "field_not_createable", "field", (_LABEL, _NO_EMAIL)),
     *_variants("workbooks", "datetime_without_seconds", "how", ("cut", "round"), **_MINUTES),
     # the account
     *_all("workbooks", "custom_field_slow datetime_word custom_datetime_is_date", **_PROVIDED),

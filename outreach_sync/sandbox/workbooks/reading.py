@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from outreach_sync.sandbox.workbooks import schema
 from outreach_sync.sandbox.workbooks.schema import PERSON, PICKLIST, TEXT_TYPES, TRUE_WORDS
@@ -235,6 +235,11 @@ def may(faults: FaultBoard, action: str, record_class: str) -> bool:
     return action not in _RIGHTS or not faults.fires(fault, **{"class": record_class})
 
 
+def may_set(faults: FaultBoard, field: Field, right: Literal["createable", "updateable"]) -> bool:
+    """Tell whether the key's user may set a field, in creates or in updates."""
+    return getattr(field, right) and not faults.fires(f"field_not_{right}", field=field.name)
+
+
 def is_required(faults: FaultBoard, record_class: str, field: Field) -> bool:
     """Tell whether a record of a class cannot be created without the field."""
     options = faults.peek("field_required") or {}
@@ -345,8 +350,7 @@ class Reader:
             "name": field.name,
             "title": field.title,
             "datatype": "var_date_time" if is_var else field.datatype,
-            "is_createable": field.createable,
-            "is_updateable": field.updateable and not self.faults.fires("field_not_updateable", field=field.name),
+            **{f"is_{right}": may_set(self.faults, field, right) for right in ("createable", "updateable")},
             "is_filterable": True,
             "is_nullable": not required,
             "required": required,

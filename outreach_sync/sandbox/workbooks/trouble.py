@@ -299,6 +299,7 @@ field_required(field=text, class=text): a create needs option field (person_job_
 no_permission_to_create(class=text): the key's user may not create; option class: only this class
 no_permission_to_update(class=text): the key's user may not update; option class: only this class
 field_not_updateable(field=text): fields can be set in creates only; option field: only this one
+field_not_createable(field=text): fields cannot be set in creates; option field: only this one
 errors_flat: errors at the top of an answer stand there as they are, not under []
 emoji_lost: a character beyond the 16 bits of older databases, as emoji are, is kept as a question mark
 ampersand_escaped: an ampersand in text is kept as &amp;

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field as field_
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outreach_sync.sandbox.workbooks.reading import MalformedError, Reader, is_required, may
+from outreach_sync.sandbox.workbooks.reading import MalformedError, Reader, is_required, may, may_set
 from outreach_sync.sandbox.workbooks.schema import (
     CUSTOM_FIELD,
     DATA_TYPES,
@@ -207,11 +207,7 @@ class Writer(Reader):
         creates = plan.row.method == "POST"
         for name, text in plan.row.fields.items():
             field = table.fields.get(name)
-            if field is not None and (
-                field.createable
-                if creates
-                else field.updateable and not self.faults.fires("field_not_updateable", field=name)
-            ):
+            if field is not None and may_set(self.faults, field, "createable" if creates else "updateable"):
                 self._read_field(plan, field, text)
             elif manner.strict:
                 plan.blame(name, "is not a recognised attribute" if field is None else "cannot be set")
