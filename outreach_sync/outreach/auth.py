@@ -164,8 +164,8 @@ class TokenFile(NamedTuple):
     def read(self) -> StoredTokens | None:
         """Return what is stored, if anything; StateError: it is unreadable, no token file, or others may read it."""
         try:
-            content = files.read_limited(self.path, 65_536)
             mode = self.path.stat().st_mode
+            content = files.read_limited(self.path, 65_536) if stat.S_ISREG(mode) else b"?"  # a pipe may never end
             if not content:
                 return None
             held = {**StoredTokens()._asdict(), **json.loads(content)}  # a newer version's file may hold more

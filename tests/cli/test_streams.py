@@ -60,9 +60,6 @@ def test_a_full_pipe_that_does_not_wait_is_waited_for_by_stdout_alone(
         assert reader.read(5) == next_read
 
 
-# -- stdout cannot be written
-
-
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("status", "--json"), ("init", "-")])
 def test_a_full_stdout_is_no_bug(arguments: tuple[str, ...], empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
@@ -84,9 +81,6 @@ def test_a_run_is_done_whatever_is_closed_and_a_closed_stdout_is_said_then(
         last = ran.stderr.splitlines()[-1]
         assert last.startswith("outreach-sync: stdout cannot be written: Bad file descriptor.")
         assert "Traceback" not in ran.stderr
-
-
-# -- stderr cannot be written
 
 
 def test_a_closed_stderr_leaves_its_number_to_no_file(empty: Any) -> None:
@@ -111,9 +105,6 @@ def test_a_stderr_that_has_room_again_is_written_again(tmp_path: Path, monkeypat
             print("said", file=sys.stderr)  # noqa: T201
         os.close(room)
     assert (tmp_path / "said").read_text() == "said\n"
-
-
-# -- what the encoding lacks
 
 
 @pytest.mark.parametrize(("encoding", "dash"), [("latin-1", "\\u2013"), ("ascii", "\u2013")])

@@ -154,6 +154,12 @@ def test_a_file_that_is_damaged_or_that_others_may_read_is_refused_one_of_a_newe
         file.path.write_text(content)
         with pytest.raises(StateError, match="auth login"):
             file.read()
+    file.path.unlink()
+    os.mkfifo(file.path, 0o600)
+    with pytest.raises(StateError, match="auth login"):
+        file.read()  # nobody waits for what comes through a pipe
+    file.path.unlink()
+    file.write(StoredTokens())
     file.path.write_text(json.dumps({"access_token": "a", "invented": 1}))
     assert file.read() == StoredTokens(access_token="a")
     monkeypatch.setattr(files, "read_limited", Mock(side_effect=PermissionError(13, "Permission denied")))
