@@ -112,10 +112,9 @@ def decide_all(run: Run, *, only_opt_outs: bool = False) -> Iterator[None]:
 
 def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[int], Collection[int]]:
     """Decide a few prospects; return those without a Person, and those who had one that the state knows nothing of."""
-    ids, unlinked = {*looked_up.prospects, *looked_up.unlinked}, looked_up.unlinked
-    matches = looked_up.matches()
+    ids, matches = {*looked_up.prospects, *looked_up.unlinked}, looked_up.matches()
     verdicts = link(run, matches)
-    unmatched = [prospect_id for prospect_id in unlinked if prospect_id not in verdicts]
+    unmatched = [prospect_id for prospect_id in looked_up.unlinked if prospect_id not in verdicts]
     in_doubt = [entry for entry in run.store.outbox.of_person(unmatched) if entry.in_doubt]
     if in_doubt:  # a creation was sent and not answered: look a second time before they are created again
         pause(run.look_again_seconds, run.stop)
@@ -129,11 +128,13 @@ def _decide(run: Run, looked_up: LookedUp, *, only_opt_outs: bool) -> tuple[set[
     with run.store.transaction():
         for entry in run.store.outbox.of_person(list(verdicts)):
             judged, reference = verdicts[entry.key], prospect_reference(entry.key)
+            others = set(entry.pool) & set(unmatched) - set(verdicts)
             # where the answer to its creation was lost, it is of all of the pool; one that was found otherwise is not
             if isinstance(judged, Found) and matches.rows[judged.person_id].reference == reference:
-                together = set(entry.pool) & set(unmatched) - set(verdicts)
-                verdicts.update(dict.fromkeys(together, judged))
-                run.store.people.link(together, judged.person_id)
+                verdicts.update(dict.fromkeys(others, judged))
+                run.store.people.link(others, judged.person_id)
+            else:
+                run.store.undecided.mark_again(others)
         gone = looked_up.pools or matches.buried
         left = _settle_absent(run, looked_up, matches.buried, verdicts) if gone else set[int]()
         later = _decide_linked(run, ids, only_opt_outs=only_opt_outs)

@@ -167,12 +167,14 @@ def test_everybody_who_is_the_person_whose_creation_was_not_answered_is_linked_t
 
 def test_nobody_follows_another_to_a_person_that_was_not_created_for_both(world: World) -> None:
     world.workbooks.add_person(name="Bo", email="bo@example.com")
-    first, second = (world.prospect(email="shared@example.com") for _ in range(2))
+    first, _ = (world.prospect(email="shared@example.com") for _ in range(2))
     world.sandbox.workbooks.faults.on("refuse_all", times=1)
     assert world.run().people.rejected == 1
-    world.outreach.update("prospect", first, emails=["bo@example.com"])
-    world.outreach.opt_out(second)
-    assert (world.run().exit_status, [one[STATE] for one in world.people()]) == (0, [RUNNING, "Opted Out"])
+    world.outreach.update("prospect", first, emails=["bo@example.com"], optedOut=True)
+    world.sandbox.outreach.faults.on("server_error_500", kind="list sequenceStates")
+    assert world.run(sync={"patience": "1s"}).exit_status == 4
+    world.sandbox.outreach.faults.clear()
+    assert (world.run().exit_status, [one[STATE] for one in world.people()]) == (0, ["Opted Out", RUNNING])
 
 
 def test_an_opt_out_whose_answer_was_lost_is_sent_once_while_a_walk_is_open(world: World, batches: Batches) -> None:
