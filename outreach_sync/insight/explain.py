@@ -248,7 +248,7 @@ _KINDS = (
         "cannot be read, and no Person",
     ),
     Kind(
-        "People that Workbooks does not show",
+        "Records that Workbooks does not show",
         "If the API key's user may no longer see them, give it access in Workbooks, then `failures retry`. If they "
         "were removed for good, `failures retry ID --recreate` creates them again.",
         "does not come back from Workbooks",

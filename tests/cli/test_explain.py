@@ -303,7 +303,7 @@ def test_a_person_whom_workbooks_does_not_show_is_created_again_only_when_told(s
     assert setup("reconcile", "--allow-bulk").status == 1
     (hidden,) = [one for one in setup.document(*LIST) if one["workbooks_id"] == 1002]
     assert "does not come back from Workbooks" in hidden["reason"]
-    assert "People that Workbooks does not show: 1" in setup("failures", "list").out
+    assert "Records that Workbooks does not show: 1" in setup("failures", "list").out
     assert "needs the ids" in setup("failures", "retry", "--recreate").err
     others = [one["id"] for one in setup.document(*LIST) if one["id"] != hidden["id"]]
     refused = setup("failures", "retry", str(others[0]), "--recreate")
