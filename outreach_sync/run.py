@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import uuid
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from outreach_sync.rules.person import RoleValue
 
 _REFUSED = 1
+gc.freeze()  # what modules made is there to the end: to look through it once more then took a tenth of a second
 
 
 class Options(NamedTuple):
