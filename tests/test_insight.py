@@ -38,7 +38,7 @@ def _ran(state: Store, began: int, status: int | None = 0, *, command: str = "ru
         state.history.begin(run_id, command, Instant(began))
         if status is not None:
             outcome = {0: "ok", 1: "partial"}.get(status, "failed")
-            state.history.finish(run_id, Instant(began + 1000), status, outcome, summary)
+            state.history.finish(run_id, began + 1000, status, outcome, summary, heard_at=summary.pop("heard", None))
 
 
 def _asked(state: Store, requests: int, count: int = 1, *, status: int = 0, command: str = "run") -> None:
@@ -112,8 +112,8 @@ def test_runs_in_the_wrong_year_do_not_hide_that_nothing_runs(state: Store, conf
     assert len(status_document(state, config_of(schedule=SUNDAYS), NOON)["overdue"]) == 2
 
 
-def test_a_reconcile_long_before_the_latest_runs_still_counts(state: Store, config_of: Any) -> None:
-    _asked(state, 77, command="reconcile")
+def test_a_reconcile_before_the_latest_runs_counts_though_the_clock_was_wrong(state: Store, config_of: Any) -> None:
+    _ran(state, NOON - 9_000 * DAY, command="reconcile", heard=NOON - DAY, requests={"outreach": 77, "workbooks": 0})
     for number in range(400):
         _ran(state, NOON - (400 - number) * 60_000)
     document = status_document(state, config_of(schedule=SUNDAYS), NOON)

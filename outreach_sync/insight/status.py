@@ -130,8 +130,9 @@ def last_begun(store: Store, now: Instant) -> dict[str, Instant]:
     """Return when each scheduled command last began, else anything did; what began after `now` does not count."""
     oldest, last = store.history.runs(1, order="ASC"), {}
     for command in ("run", "reconcile") if oldest else ():
-        ours = store.history.runs(1, command=command, until=now + _GRACE_MS)
-        last[command] = min((ours or oldest)[0].started_at, now)
+        run = (store.history.runs(1, command=command, until=now + _GRACE_MS) or oldest)[0]
+        heard = run.heard_at or run.started_at  # Outreach's clock tells where this machine's was in another year
+        last[command] = min(heard if heard - run.started_at > DAY_MS else run.started_at, now)
     return last
 
 

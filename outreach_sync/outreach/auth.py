@@ -48,11 +48,11 @@ _EXPIRY_MARGIN_MS = 5 * 60_000
 _REFRESH_TOKEN_MAX_AGE_MS = 7 * 86_400_000
 _JSON_API = "application/vnd.api+json"
 _KEYS = {  # What other keys say of themselves.
+    "ENCRYPTED": "is encrypted with a passphrase",
     "PuTTY-User-Key-File": "is a key in PuTTY's own form",
     "PUBLIC KEY": "is a public key",
     "CERTIFICATE": "is a certificate",
     "ssh-rsa": "is a public key",
-    "ENCRYPTED": "is encrypted with a passphrase",
     "EC PRIVATE KEY": "is an EC key",
     "OPENSSH PRIVATE KEY": "is a key in OpenSSH's own form",
 }
@@ -136,9 +136,7 @@ def signed(claims: dict[str, Any], key: str) -> str:
     what = next((says for mark, says in _KEYS.items() if mark in key), "is not an RSA private key in PEM form")
     try:
         private = load_pem_private_key(key.encode(), None)
-    except TypeError:
-        what = _KEYS["ENCRYPTED"]
-    except (ValueError, UnsupportedAlgorithm):
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         pass
     else:
         if isinstance(private, RSAPrivateKey) and private.key_size >= _SHORTEST_KEY_BITS:

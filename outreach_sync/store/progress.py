@@ -287,6 +287,7 @@ class RunRecord(NamedTuple):
     outcome: str | None
     summary: Mapping[str, Any]
     number: int = 0  # in which order runs were made
+    heard_at: Instant | None = None  # Outreach's clock at its end
 
 
 class History(Table):
