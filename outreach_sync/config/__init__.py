@@ -181,9 +181,9 @@ class Document:
         self._path = path
         # What systemd's unit for a config of the system sets is also known to commands that are run by hand.
         # /etc/outreach-sync/acme/config.yaml belongs to the tenant acme. Its state is in /var/lib/outreach-sync/acme,
-        # its credentials are beside the config: no tenant falls back on what belongs to another.
+        # its credentials are beside the config: no tenant falls back on what belongs to another, nor acme.yaml at all.
         directory, unit = Path(os.path.abspath(path)).parent, {}  # noqa: PTH100 - as it is named, links not followed
-        if directory.is_relative_to(_SYSTEM.parent):
+        if path.name == _SYSTEM.name and directory.is_relative_to(_SYSTEM.parent):
             state = _SYSTEM_STATE / directory.relative_to(_SYSTEM.parent)
             unit = {"STATE_DIRECTORY": str(state), "CREDENTIALS_DIRECTORY": str(directory / "credentials")}
         self._environment = {**unit, **os.environ}

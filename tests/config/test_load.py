@@ -246,9 +246,8 @@ def test_the_state_of_root_is_the_systems_and_that_of_others_their_own_if_they_h
     assert load_config(minimal()).state.path == tmp_path / ".local/state/outreach-sync/state.db"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     assert load_config(minimal()).state.path == tmp_path / "xdg/outreach-sync/state.db"
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.delenv("HOME")
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("XDG_STATE_HOME", "HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
     assert usual_places() == [Path("config/outreach-sync.yaml"), Path("/etc/outreach-sync/config.yaml")]
     (mistake,) = _mistakes(minimal())
     assert "state.path: names a home directory that does not exist" in mistake
@@ -282,11 +281,13 @@ def test_a_tenant_falls_back_on_what_is_its_own_and_on_nothing_of_another(
             (directory / "credentials" / name).write_text(f"planted-{directory.name}")
         (directory / "config.yaml").write_text(SHIPPED)
     acme, first = load_config(etc / "acme/config.yaml"), load_config(etc / "config.yaml")
-    assert acme.state.path == Path("/var/lib/outreach-sync/acme/state.db")
-    assert first.state.path == Path("/var/lib/outreach-sync/state.db")
+    own = Path("/var/lib/outreach-sync")
+    assert (first.state.path, acme.state.path) == (own / "state.db", own / "acme/state.db")
     assert (_secrets(acme), _secrets(first)) == (["planted-acme"] * 2, ["planted-etc"] * 2)
-    with pytest.raises(ConfigError, match="STATE_DIRECTORY is not set"):
-        load_config(write(SHIPPED))
+    (etc / "acme.yaml").write_text(SHIPPED)
+    for unknown in (write(SHIPPED), etc / "acme.yaml"):
+        with pytest.raises(ConfigError, match="STATE_DIRECTORY is not set"):
+            load_config(unknown)
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "unit"))
     assert load_config(etc / "acme/config.yaml").state.path == tmp_path / "unit/state.db"
 

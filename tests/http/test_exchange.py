@@ -36,10 +36,9 @@ def send(method: str, url: str, **how: Any) -> connections.Answer:
 
 def exchanges_end() -> None:
     """Wait until nothing is under way any more, what nobody waits for included."""
-    for thread in threading.enumerate():
-        if thread.name == "exchange":
-            thread.join(30)
-            assert not thread.is_alive()
+    for thread in [one for one in threading.enumerate() if one.name == "exchange"]:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_an_answer_comes_back_whole(server: Any, transport: Transport) -> None:
