@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import time_machine
@@ -135,12 +136,7 @@ def test_while_a_run_takes_its_time_the_watchdog_is_fed_and_what_falls_due_is_sk
 def test_an_error_but_a_held_lock_is_logged_told_the_manager_and_tried_again(world: World, *, raised: bool) -> None:
     failure = NotAuthenticatedError("the key is refused.") if raised else ConfigError("outreach.client_id is not set.")
 
-    def fail(_command: str) -> OutreachSyncError | None:
-        if raised:
-            raise failure
-        return failure
-
-    world.do = fail
+    world.do = Mock(side_effect=failure) if raised else Mock(return_value=failure)
     world.start()
     complaint = world.log.of("scheduled_run_failed")[0]
     assert (complaint["status"], complaint["why"]) == (failure.exit_status, str(failure))

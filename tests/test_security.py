@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from werkzeug.serving import make_ssl_devcert
@@ -157,8 +158,10 @@ def test_only_the_owner_can_read_what_is_kept_and_a_readable_config_is_warned_ab
     installation.settings["workbooks"]["api_key"] = installation.sandbox.workbooks.api_key
     installation.write()
     installation.config_path.chmod(0o644)
-    said = installation.says("run")
-    assert ("chmod 600" in said.err, installation.seen(said.everything)) == (True, [])
+    with mock.patch("outreach_sync.cli.ui.root_among_others", return_value="and this is root"):
+        said = installation.says("run")
+    warned = [part in said.err for part in ("chmod 600", "and this is root")]
+    assert (warned, installation.seen(said.everything)) == ([True, True], [])
     kept = [path for path in installation.state_path.parent.rglob("*") if path.is_file()]
     assert any(path.name.endswith(".tokens") for path in kept)
     assert not [path.name for path in kept if stat.S_IMODE(path.stat().st_mode) & 0o077]
