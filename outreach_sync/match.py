@@ -71,14 +71,15 @@ def look_up_all(run: Run, *, only_opt_outs: bool) -> Iterator[LookedUp]:
 
 
 def _chunks(run: Run, *, only_opt_outs: bool) -> Iterator[list[int]]:
-    """Yield a few hundred at a time; whoever was queued to be created together is decided together."""
+    """Yield a few hundred at a time, first those a pilot has sent; whoever was to be created together is decided so."""
     after, most, named, ready = 0, run.pilot.limit, run.pilot.prospects, run.store.undecided.ready
-    while most is None or run.pilot.expected < most:
-        ids = ready(after, min(CHUNK, most or CHUNK), only_opt_outs=only_opt_outs)
+    again = ready(among=run.pilot.taken.values(), only_opt_outs=only_opt_outs) if run.pilot.taken else []
+    while again or most is None or run.pilot.expected < most:
+        ids = again or ready(after, min(CHUNK, most or CHUNK), only_opt_outs=only_opt_outs)
         if not ids:
             return
         check(run.stop)
-        after = ids[-1]
+        after, again = after if again else ids[-1], []
         if chosen := ids if named is None else [one for one in ids if one in named]:
             pooled = {one for entry in run.store.outbox.of_person(chosen) for one in entry.pool}
             yield [*chosen, *sorted(pooled.difference(chosen))]

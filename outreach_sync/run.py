@@ -172,7 +172,7 @@ class Pilot:
     limit: int | None = None
     prospects: frozenset[int] | None = None
     expected: int = 0  # how many people of this round are to be written, or were
-    taken: set[int] = field(default_factory=set)  # the entries that were sent
+    taken: dict[int, int] = field(default_factory=dict)  # the entries that were sent, each with its lead prospect
     wrote: set[int] = field(default_factory=set)  # the People that were written, where there is a limit, or listed
 
     def begin(self, store: Store, chosen: frozenset[int]) -> None:
@@ -188,7 +188,7 @@ class Pilot:
             return entries
         for entry in entries:
             if len(self.taken) < self.limit:
-                self.taken.add(entry.id)
+                self.taken[entry.id] = entry.prospect_id or 0
         return [entry for entry in entries if entry.id in self.taken]
 
     def covers(self, prospect_id: int | None, person_id: int | None) -> bool:
