@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outreach_sync import instants
 from outreach_sync.errors import StateError
-from outreach_sync.files import flush_directory, make_directory, resolved
+from outreach_sync.files import flush_directory, make_directory, refusal, resolved
 from outreach_sync.store import PARTIAL, Store, as_it_lies, copy_whole, is_there, primary_code, version_of_ours
 from outreach_sync.store.erasure import FORGOTTEN, Known, Persona, erase_rows, forgotten_ids, persona, scrub_free_pages
 from outreach_sync.store.progress import SURVEY
@@ -178,13 +178,12 @@ def problems_of(path: Path) -> list[str]:
                 (what, connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]) for what, rows in _CHECKS
             )
             return [f"{count} {what}" for what, count in counts if count]
-    except sqlite3.Error as error:
-        if primary_code(error) in _DAMAGE:
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE:
             return [str(error)]  # of a file that cannot be opened, is locked or may not be read, that is not said
-        raise StateError(
-            f"{path} cannot be read: {error}.",
-            advice="Check that this user may read it; nothing is said of its content.",
-        ) from error
+        why = refusal(path, error) if isinstance(error, OSError) else error
+        advice = "Check that this user may read it; nothing is said of its content."
+        raise StateError(f"{path} cannot be read: {why}.", advice=advice) from error
 
 
 class Erased(NamedTuple):

@@ -468,5 +468,6 @@ def test_a_file_that_nobody_may_read_is_not_damaged(path: Path, state: Store, mo
     error = sqlite3.OperationalError("unable to open database file")
     error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
     monkeypatch.setattr(sqlite3, "connect", Mock(side_effect=error))
-    with pytest.raises(StateError, match="cannot be read: unable to open database file"):
+    monkeypatch.setattr(shutil, "copyfile", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(StateError, match="cannot be read: Permission denied"):
         problems_of(path)
