@@ -391,7 +391,7 @@ def _judge_one(write: Write, entry: _Entry, whole: _Entry, *, alone: bool) -> Ve
     refused = entry.success is False or (entry.success is None and bool(entry.reasons))
     said = entry.reasons or whole.reasons
     verdict: Verdict
-    if isinstance(settle_single(entry.reasons), Stale):
+    if its_own and isinstance(settle_single(entry.reasons), Stale):
         verdict = Stale()
     elif refused and not its_own:
         verdict = _unknown("the answer names another record in this place", entry.reasons)

@@ -100,7 +100,7 @@ UNCLEAR = "the answer does not clearly say that this record was saved: cf_x: no"
         *((answer(({"id": named}, DONE)), UPDATE, Unknown) for named in (1002, None, "x")),
         *((answer((record, DONE)), CREATE, Unknown) for record in ({"id": 0}, {}, {"id": 5, REFERENCE: "other"})),
         *((answer(({"id": odd}, DONE)), CREATE, Unknown) for odd in (2**63 - 1, 10**300, -5, 1.5)),
-        (answer(({"id": 1002}, failed(cf_x=["no"])), success=False), UPDATE, Unknown),
+        *((answer(({"id": 1002}, failed(x=[why])), success=False), UPDATE, Unknown) for why in ("no", STALE_SENTENCE)),
         (answer(({"id": 1001}, {"success": True, "errors": {"cf_x": ["no"]}})), UPDATE, Unknown(UNCLEAR)),
         (answer(({"id": 1001}, {"success": False, "message": ["no"]})), UPDATE, Rejected(("no",))),
         (answer(({"id": 1001}, DONE)) | {"affected_object_information": [DONE, DONE]}, UPDATE, Unknown),
