@@ -230,7 +230,8 @@ def _keep_events(run: Run, events: Sequence[Event]) -> int:
         cached, of_prospect = known.get(prospect_id), states.get(prospect_id, [])
         if event.name == STATE_REMOVED:
             told = [one for one in of_prospect if one.sequence_id == event.sequence_id] or of_prospect
-            kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=len(told) == 1)
+            is_meant = [one.sequence_id for one in told] == [event.sequence_id]
+            kept.add_concerns(Stream.SEQUENCE_STATES, {one.id for one in told}, removed=is_meant)
             continue
         if event.name in REMOVED:
             is_shown = cached is None or cached.gone
