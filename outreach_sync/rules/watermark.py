@@ -87,11 +87,11 @@ def late_sweep(progress: Progress, reading: Reading, server_now: Instant | None)
 
 def trusted_time(walk: Walk) -> Instant | None:
     """Return how late it certainly was in Outreach when the walk began: not before its bound; None: nothing says."""
-    if walk.began_at is None:
-        return walk.since if walk.newest is None else min(walk.newest, walk.local_at or walk.newest)
-    witnesses = [clock for clock in (walk.local_at, walk.newest) if clock is not None]
-    proven = min(walk.began_at, max(witnesses)) if witnesses else walk.began_at
-    return proven if walk.since is None else max(proven, min(walk.since, walk.began_at))
+    latest, told = (walk.newest, None) if walk.began_at is None else (walk.began_at, walk.newest)
+    if latest is None:
+        return walk.since
+    proven = min(latest, max((one for one in (walk.local_at, told) if one is not None), default=latest))
+    return proven if walk.since is None else max(proven, min(walk.since, latest))
 
 
 class Watched(StrEnum):
