@@ -204,7 +204,7 @@ SecretAddress = Annotated[
 Address = Annotated[
     str, AfterValidator(address), says("an https:// address without a query (http:// only on a loopback address)")
 ]
-_BELOW = r"(?!.*/(api(/v2)?|oauth(/\w+)?|crm(/\w+)?|activity(/\w+)?|\w+\.api)/*$).*"
+_BELOW = r"(?!.*/(api/v2|oauth/token|\w+\.api|[\w-]+\.(outreach\.io|workbooks\.com)/(api|oauth|crm))/*$).*"
 _OURS = AfterValidator(partial(_fits, _BELOW, "ends with a path that the program adds by itself"))
 BaseAddress = Annotated[Address, _OURS, AfterValidator(lambda one: one.rstrip("/"))]
 FilePath = Annotated[Path, BeforeValidator(_path), says("a path; a relative one starts at the config's directory")]

@@ -153,7 +153,7 @@ def _explanation(store: Store, config: Config, pool: Sequence[int], person: Link
         {
             **_shown(one.prospect, "id", "external_id", "opted_out", "opted_out_at", "email_opted_out"),
             **_shown(one.prospect, "emails_opted_at", "trashed_at", "updated_at"),
-            "known": one.known,
+            **_shown(one, "known", "gone"),
             "name": " ".join(part for part in (one.prospect.first_name, one.prospect.last_name) if part),
             "emails": list(one.prospect.emails),
             "reference": prospect_reference(one.prospect.id),

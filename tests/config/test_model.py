@@ -95,7 +95,7 @@ TEMPLATES = ["{}", "{0}", "{secret}", "{id.__class__}", "{id[0]}", "{id!r}", "{i
 CONDITIONS = ["{}", "[]", "5", "{a b: 1}", "{a: {}}", "{a: {not_after: 5}}", "{a: {not_after: b, x: y}}"]
 CONDITIONS += ["{a: {before: b}}", "{a: []}", "{a: [[1]]}", "{a: [{b: c}]}"]
 ADDRESSES = ["http://api.example.com", "http://localhost.example.com", "http://127.0.0.1.example.com"]
-ADDRESSES += ["https://a.io/api/v2", "https://a.io/oauth/token/", "https://a.com/x/crm", "https://a.com/login.api"]
+ADDRESSES += ["https://a.io/api/v2", "https://a.io/oauth/token/", "https://b.workbooks.com/crm", "https://a/login.api"]
 ADDRESSES += ["http://127.0.0.1@example.com", "https://user:pw@example.com", "https://example.com?x=1"]
 ADDRESSES += ["https://example.com#x", "ftp://localhost", "example.com", "https://", "https://[::1", "https://a b"]
 ADDRESSES += ["https://example.com:99999", "", "http://10.0.0.1", "https://.a.com", f"https://{'a' * 64}.com"]
