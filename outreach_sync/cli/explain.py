@@ -70,7 +70,7 @@ def _person_lines(document: Mapping[str, Any], links: why.Links) -> Iterator[ui.
             "opted out": one["opted_out"],
             "opted out of e-mail": one["email_opted_out"],
             f"deleted {one['trashed_at']}": one["trashed_at"],
-            "no longer in Outreach: its states do not count": one["gone"],
+            "no longer in Outreach: of its states only an opt-out counts": one["gone"],
         }
         who = f" {one['name']} ({', '.join(one['emails']) or 'no address'})"
         marked = "; ".join((who, *(mark for mark, holds in marks.items() if holds)))
