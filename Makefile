@@ -1,5 +1,5 @@
 # Everything runs in .venv, which is made from the lock files with nothing but Python 3.11 and pip.
-PYTHON ?= python3.11
+PYTHON ?= $(or $(shell command -v python3.11),python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
