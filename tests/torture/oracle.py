@@ -326,9 +326,9 @@ def _wrong_task(world: World, row: dict[str, Any], task: Any) -> Iterable[str]:
         yield f"its status is {row['activity_status']}"
     if row["primary_contact_type"] != PERSON or not row["name"] or not row["due"] or not row["activity_type"]:
         yield "it lacks its contact, name, type or due date"
-    prospect = task.values["prospect"]
-    if row["primary_contact_id"] not in world.history.matched[prospect] | world.history.contacts[prospect]:
-        yield f"it is for Person {row['primary_contact_id']}, who never was prospect {task.values['prospect']}"
+    prospect, whose = task.values["prospect"], world.workbooks.table(PERSON).stands_for(row["primary_contact_id"] or 0)
+    if not {row["primary_contact_id"], whose} & (world.history.matched[prospect] | world.history.contacts[prospect]):
+        yield f"it is for Person {row['primary_contact_id']}, who never was prospect {prospect}"
 
 
 def _references(world: World) -> Iterable[str]:
