@@ -175,10 +175,8 @@ def version_of_ours(connection: sqlite3.Connection, path: Path) -> int:
             f"{VERSION}); it was left untouched.",
             advice="Use the newer program, or `state restore` a backup from before the upgrade.",
         )
-    there, wanted = (
-        {name for (name,) in connection.execute("SELECT name FROM sqlite_master")},
-        TABLES.get(version, set()),
-    )
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    wanted = TABLES.get(version, set())
     if there and wanted.isdisjoint(there):
         raise StateError(
             f"{path} is a database, but not one of outreach-sync; it was left untouched.",
